@@ -1,0 +1,3 @@
+//! RabbitMQ: the only code that names an AMQP client crate.
+
+pub mod port;

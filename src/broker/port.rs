@@ -1,0 +1,162 @@
+//! What the rest of Sluice sees of the broker: channels of plain values, no client crate.
+//!
+//! `broker/` feeds and drains these against RabbitMQ; `tests/it` does the same in memory.
+
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::message::Message;
+
+/// How much a destination wants to be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Appetite {
+    /// Nothing: no consumer at all.
+    None,
+    /// A consumer that holds at most this many unsettled deliveries.
+    Prefetch(u16),
+}
+
+/// A destination's end of its queue.
+#[derive(Debug)]
+pub struct Inbox {
+    /// Deliveries in the order of the queue.
+    pub deliveries: mpsc::Receiver<Delivery>,
+    /// Set to change how much is consumed. A change takes effect within a moment; what was already
+    /// delivered stays valid and has to be settled.
+    pub appetite: watch::Sender<Appetite>,
+    /// True while a consumer is registered at the broker.
+    pub consuming: watch::Receiver<bool>,
+}
+
+/// One message taken from a destination's queue and not yet settled.
+#[derive(Debug)]
+pub struct Delivery {
+    /// The message as it lay in the queue.
+    pub message: Message,
+    /// The routing key it came with (a returned retry carries the queue's name).
+    pub routing_key: String,
+    /// Whether the broker sent it before.
+    pub redelivered: bool,
+    /// How often the broker took it back (`x-delivery-count`), 0 at first.
+    pub returns: u32,
+    /// The right to settle it.
+    pub ticket: Ticket,
+}
+
+/// What a [`Ticket`] tells the broker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Disposition {
+    /// `basic.ack`: done with it.
+    Ack,
+    /// `basic.nack` with requeue: the broker may deliver it again.
+    Requeue,
+}
+
+/// The right to settle one delivery, once. Dropping it unsettled is a bug that is logged;
+/// the broker gives such a message back when the channel ends.
+#[derive(Debug)]
+#[must_use = "a delivery has to be settled"]
+pub struct Ticket {
+    tag: u64,
+    epoch: CancellationToken,
+    settle: Option<mpsc::UnboundedSender<(u64, Disposition)>>,
+}
+
+impl Ticket {
+    /// A ticket for delivery tag `tag` of the channel whose life `epoch` is; `settle` leads to its ack task.
+    pub fn new(tag: u64, epoch: CancellationToken, settle: mpsc::UnboundedSender<(u64, Disposition)>) -> Self {
+        Self { tag, epoch, settle: Some(settle) }
+    }
+
+    /// False once the channel is gone: the broker gives the message to someone else, so sending it
+    /// would only make a duplicate.
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        !self.epoch.is_cancelled()
+    }
+
+    /// The end of the channel that this delivery came on.
+    #[must_use]
+    pub fn epoch(&self) -> &CancellationToken {
+        &self.epoch
+    }
+
+    /// Settles the delivery. False when the channel had already gone: the broker will deliver it again.
+    pub fn settle(mut self, disposition: Disposition) -> bool {
+        match self.settle.take() {
+            Some(settle) => self.is_live() && settle.send((self.tag, disposition)).is_ok(),
+            None => false,
+        }
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        if self.settle.is_some() && self.is_live() {
+            tracing::error!(delivery.tag = self.tag, "a delivery was dropped unsettled; this is a bug in Sluice");
+        }
+    }
+}
+
+/// One message on its way to the broker.
+#[derive(Debug)]
+pub struct Publication {
+    /// Exchange; empty for the default one, which routes by queue name.
+    pub exchange: String,
+    /// Routing key, or the queue's name on the default exchange.
+    pub routing_key: String,
+    /// What to publish. Always sent persistent and mandatory.
+    pub message: Message,
+    /// Where the outcome goes, once.
+    pub outcome: oneshot::Sender<Result<(), PublishError>>,
+}
+
+/// Why a publication is not known to be safe at the broker.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PublishError {
+    /// No queue took it.
+    #[error("no queue is bound for it (exchange {exchange:?}, routing key {routing_key:?})")]
+    Unroutable {
+        /// Exchange it was published to.
+        exchange: String,
+        /// Routing key it was published with.
+        routing_key: String,
+    },
+    /// The broker answered with `basic.nack`.
+    #[error("the broker refused it (basic.nack)")]
+    Refused,
+    /// The connection was lost before the confirm came: it may or may not be there.
+    #[error("the connection to the broker was lost before it was confirmed")]
+    Lost,
+    /// No confirm within the time allowed.
+    #[error("no confirm within {0:?}")]
+    TimedOut(Duration),
+}
+
+/// A way to publish with confirms. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Publisher {
+    queue: mpsc::Sender<Publication>,
+}
+
+impl Publisher {
+    /// A publisher whose publications come out of `queue`'s other end.
+    #[must_use]
+    pub fn new(queue: mpsc::Sender<Publication>) -> Self {
+        Self { queue }
+    }
+
+    /// Publishes, and returns once the broker has confirmed it.
+    ///
+    /// # Errors
+    /// Any [`PublishError`]: the message must then be taken as not published.
+    pub async fn publish(&self, exchange: &str, routing_key: &str, message: Message) -> Result<(), PublishError> {
+        let (outcome, answer) = oneshot::channel();
+        let publication =
+            Publication { exchange: exchange.to_owned(), routing_key: routing_key.to_owned(), message, outcome };
+        self.queue.send(publication).await.map_err(|_| PublishError::Lost)?;
+        answer.await.unwrap_or(Err(PublishError::Lost))
+    }
+}

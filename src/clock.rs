@@ -1,0 +1,27 @@
+//! The one place that reads the time: everything that decides takes it as an argument.
+
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+
+/// The steady clock, for pacing and waiting. Follows tokio's paused time in tests.
+#[must_use]
+pub fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+/// The calendar clock, for ages, `Retry-After` dates and day budgets.
+#[must_use]
+pub fn wall() -> Timestamp {
+    Timestamp::now()
+}
+
+/// Waits until the steady clock shows `until`.
+pub async fn sleep_until(until: Instant) {
+    tokio::time::sleep_until(tokio::time::Instant::from_std(until)).await;
+}
+
+/// Waits for `duration`.
+pub async fn sleep(duration: Duration) {
+    tokio::time::sleep(duration).await;
+}

@@ -1,0 +1,1 @@
+//! The gate: what lets a destination's requests through. Pure; time is an argument.

@@ -1,0 +1,89 @@
+//! The closed vocabulary of outcomes: one name each for log, metric and header alike.
+
+use std::time::Duration;
+
+/// What a vendor's answer means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The vendor took it and is done.
+    Delivered,
+    /// The vendor took it and works on it.
+    Accepted,
+    /// Too many requests: the gate closes, the event waits, no attempt is spent.
+    Throttled,
+    /// The vendor cannot be reached or is in trouble; the sentence says what was seen.
+    Unavailable(String),
+    /// The key is wrong or the account is off: the destination is parked, the event waits.
+    Unauthorized(String),
+    /// The body is over the vendor's limit.
+    TooLarge(String),
+    /// The vendor will never take this event; the sentence says what it answered.
+    Rejected(String),
+}
+
+impl Verdict {
+    /// The name in logs, metrics and headers.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Delivered => "delivered",
+            Self::Accepted => "accepted",
+            Self::Throttled => "throttled",
+            Self::Unavailable(_) => "unavailable",
+            Self::Unauthorized(_) => "unauthorized",
+            Self::TooLarge(_) => "too_large",
+            Self::Rejected(_) => "rejected",
+        }
+    }
+}
+
+/// Why an event became a dead letter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// The message is not an event.
+    Malformed,
+    /// The event lacks what the vendor requires, or carries it in the wrong type; no request was spent.
+    Invalid,
+    /// The vendor refused it for good.
+    Rejected,
+    /// The body is over the vendor's limit.
+    TooLarge,
+    /// Retried until `max_age`.
+    Expired,
+    /// Taken and never settled too often: it crashes workers. Set by the broker's delivery limit.
+    DeliveryLimit,
+}
+
+impl Reason {
+    /// Every reason, for metrics and filters.
+    pub const ALL: [Self; 6] =
+        [Self::Malformed, Self::Invalid, Self::Rejected, Self::TooLarge, Self::Expired, Self::DeliveryLimit];
+
+    /// The name in logs, metrics and headers.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::Invalid => "invalid",
+            Self::Rejected => "rejected",
+            Self::TooLarge => "too_large",
+            Self::Expired => "expired",
+            Self::DeliveryLimit => "delivery_limit",
+        }
+    }
+}
+
+/// What becomes of a delivery at the broker. There is no error case: every path ends in one of these.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Settlement {
+    /// Acked: the vendor took it.
+    Ack,
+    /// A copy goes to the retry queue for `delay`; then the original is acked. An attempt is spent.
+    RetryLater(Duration),
+    /// A copy goes to the dead-letter queue; then the original is acked.
+    DeadLetter(Reason, String),
+    /// It stays this worker's and waits for the gate; no attempt is spent.
+    Wait,
+    /// Back to the broker, no attempt spent.
+    Release,
+}
