@@ -1,0 +1,166 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::message::Properties;
+
+const RECEIVED: Timestamp = Timestamp::constant(1_700_000_000, 0);
+
+fn context() -> Context<'static> {
+    Context { routing_key: "product.report.exported", received: RECEIVED, max_bytes: 1 << 20 }
+}
+
+fn message(content_type: &str, body: impl Into<Bytes>) -> Message {
+    let properties = Properties { content_type: Some(content_type.into()), ..Properties::default() };
+    Message { body: body.into(), properties }
+}
+
+fn sentence(message: &Message) -> String {
+    decode(message, context()).unwrap_err().to_string()
+}
+
+#[test]
+fn a_structured_event_is_read() {
+    let body = r#"{"specversion":"1.0","id":"1","source":"/shop","type":"cart.paid","time":"2026-01-02T03:04:05.678+01:00",
+        "traceparent":"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01","data": {"a": 1.10}}"#;
+    let event = decode(&message("application/cloudevents+json; charset=utf-8", body), context()).unwrap();
+    assert_eq!((event.id.as_str(), event.source.as_str(), event.kind.as_str()), ("1", "/shop", "cart.paid"));
+    assert_eq!(event.time.to_string(), "2026-01-02T02:04:05.678Z");
+    assert_eq!(event.raw, r#"{"a": 1.10}"#);
+    assert_eq!(event.traceparent.as_deref(), Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"));
+}
+
+#[test]
+fn a_binary_event_is_read_with_either_prefix() {
+    for prefix in ["cloudEvents:", "cloudEvents_"] {
+        let mut message = message("application/json", r#"{"a":1}"#);
+        for (name, value) in
+            [("specversion", "1.0"), ("id", "7"), ("source", "s"), ("type", "t"), ("time", "2026-01-02T00:00:00Z")]
+        {
+            message.properties.headers.insert(format!("{prefix}{name}"), Field::text(value));
+        }
+        let event = decode(&message, context()).unwrap();
+        assert_eq!((event.id.as_str(), event.kind.as_str()), ("7", "t"));
+        assert_eq!(event.time.to_string(), "2026-01-02T00:00:00Z");
+    }
+}
+
+#[test]
+fn a_plain_event_takes_its_attributes_from_the_properties() {
+    let mut message = message("application/json", r#"{"a":1}"#);
+    message.properties.message_id = Some("m-1".into());
+    message.properties.app_id = Some("crm".into());
+    message.properties.kind = Some("deal.won".into());
+    message.properties.timestamp = Some(1_600_000_000);
+    let event = decode(&message, context()).unwrap();
+    assert_eq!((event.id.as_str(), event.source.as_str(), event.kind.as_str()), ("m-1", "crm", "deal.won"));
+    assert_eq!(event.time.as_second(), 1_600_000_000);
+}
+
+#[test]
+fn a_plain_event_without_id_type_or_time_gets_stable_ones() {
+    let first = decode(&message("application/json", r#"{"a":1}"#), context()).unwrap();
+    let again = decode(&message("application/json", r#"{"a":1}"#), context()).unwrap();
+    let other = decode(&message("application/json", r#"{"a":2}"#), context()).unwrap();
+    assert_eq!(first.id, again.id);
+    assert_ne!(first.id, other.id);
+    assert_eq!(first.kind, "product.report.exported");
+    assert_eq!(first.time, RECEIVED);
+}
+
+#[test]
+fn junk_is_malformed_with_a_sentence_that_says_what_and_where() {
+    let nested = "[".repeat(100_000);
+    let nested_objects = r#"{"a":"#.repeat(100_000);
+    for (body, expected) in [
+        (&b""[..], "the body is empty"),
+        (br#"{"a":"#, "the body is not JSON: EOF while parsing a value at line 1 column 5"),
+        (b"[1,2]", "the body is an array, not a JSON object"),
+        (b"{\"a\":\"\xff\"}", "the body is not UTF-8: invalid byte at offset 6"),
+        (nested.as_bytes(), "the body is nested too deeply: over 127 levels at line 1 column 128"),
+        (nested_objects.as_bytes(), "the body is nested too deeply: over 127 levels at line 1 column 636"),
+    ] {
+        assert_eq!(sentence(&message("application/json", body.to_vec())), expected);
+    }
+}
+
+#[test]
+fn an_envelope_names_the_attribute_that_is_wrong() {
+    for (body, expected) in [
+        (r#"{"id":"1"}"#, "the attribute \"specversion\" is missing; use \"1.0\""),
+        (r#"{"specversion":"0.3"}"#, "specversion \"0.3\" is not supported; use \"1.0\""),
+        (r#"{"specversion":"1.0","source":"s","type":"t"}"#, "the attribute \"id\" is missing"),
+        (r#"{"specversion":"1.0","id":7,"source":"s","type":"t"}"#, "the CloudEvents attribute \"id\" is not a string"),
+        (r#"{"specversion":"1.0","id":"","source":"s","type":"t"}"#, "the attribute \"id\" is empty"),
+        (
+            r#"{"specversion":"1.0","id":"1","source":"s","type":"t","time":"yesterday"}"#,
+            "the attribute \"time\" is \"yesterday\", not an RFC 3339 date and time",
+        ),
+        (
+            r#"{"specversion":"1.0","id":"1","source":"s","type":"t","data":[]}"#,
+            "\"data\" is an array, not a JSON object",
+        ),
+        ("[]", "the CloudEvents envelope is not a JSON object"),
+    ] {
+        assert_eq!(sentence(&message("application/cloudevents+json", body)), expected);
+    }
+}
+
+#[test]
+fn deep_nesting_inside_an_envelope_is_malformed_too() {
+    let body = format!(
+        r#"{{"specversion":"1.0","id":"1","source":"s","type":"t","data":{{"a":{}1{}}}}}"#,
+        "[".repeat(100_000),
+        "]".repeat(100_000)
+    );
+    assert!(sentence(&message("application/cloudevents+json", body)).starts_with("\"data\" is nested too deeply"));
+}
+
+#[test]
+fn an_envelope_without_data_has_an_empty_object() {
+    let event = decode(
+        &message("application/cloudevents+json", r#"{"specversion":"1.0","id":"1","source":"s","type":"t"}"#),
+        context(),
+    )
+    .unwrap();
+    assert_eq!((event.data.len(), &event.raw[..]), (0, &b"{}"[..]));
+}
+
+#[test]
+fn an_oversized_or_encoded_or_foreign_body_is_malformed() {
+    let small = Context { max_bytes: 4, ..context() };
+    let error = decode(&message("application/json", r#"{"a":1}"#), small).unwrap_err();
+    assert_eq!(error.to_string(), "the body has 7 bytes; at most 4 are allowed");
+    assert!(sentence(&message("text/plain", "hello")).starts_with("content_type \"text/plain\" is not an event"));
+    let mut gzip = message("application/json", "{}");
+    gzip.properties.content_encoding = Some("gzip".into());
+    assert!(sentence(&gzip).starts_with("content_encoding \"gzip\" is not supported"));
+}
+
+#[test]
+fn a_malformed_traceparent_is_dropped() {
+    let mut message = message("application/json", "{}");
+    message.properties.headers.insert("traceparent".into(), Field::text("00-zz-zz-01"));
+    assert_eq!(decode(&message, context()).unwrap().traceparent, None);
+}
+
+proptest! {
+    #[test]
+    fn decoding_never_panics(
+        body in proptest::collection::vec(any::<u8>(), 0..300),
+        content_type in proptest::option::of("[a-z/+;= -]{0,40}|application/json|application/cloudevents\\+json"),
+        names in proptest::collection::vec("cloudEvents[:_](id|type|source|time|specversion)|[a-zA-Z\\PC]{0,12}", 0..4),
+        number in any::<u64>(),
+    ) {
+        let headers = names.into_iter().map(|name| (name, Field::Timestamp(number))).collect();
+        let properties = Properties { content_type, headers, timestamp: Some(number), ..Properties::default() };
+        let _ = decode(&Message { body: body.into(), properties }, context());
+    }
+
+    #[test]
+    fn any_json_under_a_known_content_type_decodes_or_explains(json in "\\PC{0,80}", structured in any::<bool>()) {
+        let content_type = if structured { "application/cloudevents+json" } else { "application/json" };
+        if let Err(error) = decode(&message(content_type, json), context()) {
+            prop_assert!(!error.to_string().is_empty());
+        }
+    }
+}
