@@ -82,8 +82,6 @@ pub enum Settlement {
     RetryLater(Duration),
     /// A copy goes to the dead-letter queue; then the original is acked.
     DeadLetter(Reason, String),
-    /// It stays this worker's and waits for the gate; no attempt is spent.
-    Wait,
     /// Back to the broker, no attempt spent.
     Release,
 }

@@ -10,8 +10,12 @@ use crate::config::Section;
 use crate::event::Event;
 use crate::verdict::Verdict;
 
+mod answer;
+pub mod gainsight_px;
+pub mod http;
+
 /// Every vendor that a destination's `vendor` may name.
-pub const REGISTRY: &[Kind] = &[];
+pub const REGISTRY: &[Kind] = &[gainsight_px::KIND, http::KIND];
 
 /// A vendor as it stands in the registry.
 #[derive(Clone, Copy, Debug)]
@@ -35,11 +39,9 @@ pub trait Vendor: Send + Sync + std::fmt::Debug {
     /// What an answer means.
     fn judge(&self, reply: &Reply) -> Verdict;
 
-    /// A request that tells good credentials from bad and changes nothing at the vendor, where there is one.
+    /// A request that tells good credentials from bad and changes nothing at the vendor, where the vendor has one.
     /// Its answer means good credentials unless it is judged unauthorized or unavailable.
-    fn credentials_check(&self) -> Option<Request<Bytes>> {
-        None
-    }
+    fn credentials_check(&self) -> Option<Request<Bytes>>;
 }
 
 /// A vendor's answer.

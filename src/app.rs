@@ -1,0 +1,133 @@
+//! The wiring: configuration → broker → destinations → admin; the order of starting and stopping, and reloads.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::admin::{self, Admin};
+use crate::broker::{self, Broker};
+use crate::config::{Config, Source};
+use crate::control::{self, Order};
+use crate::fleet::Fleet;
+use crate::metrics::Metrics;
+
+/// How often depths are read from the broker.
+const DEPTHS_EVERY: Duration = Duration::from_secs(5);
+
+/// Why a worker cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The admin address cannot be used.
+    #[error("cannot listen on {address} ([admin] listen): {cause}")]
+    Listen {
+        /// The address.
+        address: std::net::SocketAddr,
+        /// The system's words.
+        cause: std::io::Error,
+    },
+    /// Metrics cannot be set up.
+    #[error("cannot set up metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
+    /// Signals cannot be listened for.
+    #[error("cannot listen for signals: {0}")]
+    Signals(std::io::Error),
+    /// A destination cannot be started.
+    #[error(transparent)]
+    Destination(#[from] crate::fleet::StartError),
+}
+
+/// Runs a worker until `stop` is cancelled. `source` is read again on SIGHUP.
+///
+/// # Errors
+/// [`RunError`] when it cannot start. A broker that is away is no error: the worker waits for it.
+pub async fn run(config: Config, source: Source, stop: CancellationToken) -> Result<(), RunError> {
+    let metrics = Metrics::new()?;
+    let mut hangups = signal(SignalKind::hangup()).map_err(RunError::Signals)?;
+    let address = config.admin.listen;
+    let listener =
+        tokio::net::TcpListener::bind(address).await.map_err(|cause| RunError::Listen { address, cause })?;
+    let ending = CancellationToken::new();
+    let broker = Broker::start(settings(&config), ending.clone());
+    let mut fleet = Fleet::new(broker.clone(), metrics.clone(), config);
+    fleet.start_all()?;
+    let admin = Admin::new(metrics.clone(), broker.clone(), fleet.roster(), fleet.config().admin.token.clone());
+    let serving = tokio::spawn(admin::serve(listener, admin.clone(), ending.clone()));
+    let watching = tokio::spawn(watch_depths(broker.clone(), metrics.clone(), admin, ending.clone()));
+    let orders = tokio::spawn(control::listen(broker.clone(), fleet.roster(), ending.clone()));
+    tracing::info!(admin = %address, destinations = fleet.config().destinations.len(), version = env!("CARGO_PKG_VERSION"), "sluice is running");
+    tend(&mut fleet, &source, &mut hangups, &metrics, &stop).await;
+    tracing::info!("stopping: finishing what is in flight");
+    fleet.stop_all().await;
+    broker.close().await;
+    ending.cancel();
+    for task in [serving, watching, orders] {
+        if let Err(error) = task.await {
+            tracing::error!(%error, "a part of the worker failed");
+        }
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn settings(config: &Config) -> broker::Settings {
+    broker::Settings {
+        url: config.broker.url.clone(),
+        prefix: config.broker.prefix.clone(),
+        declare: config.broker.declare,
+        delivery_limit: config.broker.delivery_limit,
+        name: format!("sluice {}", env!("CARGO_PKG_VERSION")),
+    }
+}
+
+/// Reloads on SIGHUP until stopped.
+async fn tend(fleet: &mut Fleet, source: &Source, hangups: &mut Signal, metrics: &Metrics, stop: &CancellationToken) {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            Some(()) = hangups.recv() => {
+                let outcome = reload(fleet, source).await;
+                metrics.config_reloads_total.with_label_values(&[outcome]).inc();
+            }
+        }
+    }
+}
+
+async fn reload(fleet: &mut Fleet, source: &Source) -> &'static str {
+    match source.load() {
+        Ok(config) => match fleet.change_to(config).await {
+            Ok(()) => "applied",
+            Err(error) => {
+                tracing::error!(%error, "the new configuration could not be applied whole");
+                "failed"
+            }
+        },
+        Err(problems) => {
+            tracing::error!("the new configuration is refused and changes nothing:\n{problems}");
+            "refused"
+        }
+    }
+}
+
+/// Keeps depths in the metrics and in what the admin API shows.
+async fn watch_depths(broker: Broker, metrics: Metrics, admin: Arc<Admin>, ending: CancellationToken) {
+    let mut ticks = tokio::time::interval(DEPTHS_EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = ending.cancelled() => return,
+            _ = ticks.tick() => admin.refresh_depths(&broker, &metrics).await,
+        }
+    }
+}
+
+/// Where a command reads its configuration from, by path; `sluice.toml` unless told otherwise.
+#[must_use]
+pub fn default_config() -> PathBuf {
+    PathBuf::from("sluice.toml")
+}
+
+/// What an order from `sluice.control` asks for, used by both ends.
+pub type ControlOrder = Order;

@@ -1,0 +1,3 @@
+//! Dead letters: events that will not be delivered without a person.
+
+pub mod record;

@@ -1,0 +1,108 @@
+//! HTTP by reqwest: every time-out set, no redirects, no hidden retries, the body capped.
+
+use std::error::Error as _;
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use reqwest::{Client, redirect};
+
+use super::{Transport, Trouble};
+use crate::vendors::Reply;
+
+/// Most of an answer's body that is read; the rest is left and the connection closed.
+const MAX_BODY_BYTES: usize = 64 * 1024;
+/// Shorter than the keep-alive of common servers and balancers (5 s upwards), so that a request is seldom sent into
+/// a connection that the other side is closing.
+const POOL_IDLE: Duration = Duration::from_secs(4);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// One destination's HTTP client: its own pool, time-outs and proxy.
+#[derive(Clone, Debug)]
+pub struct HttpTransport {
+    client: Client,
+    timeout: Duration,
+}
+
+/// The client cannot be built: the sentence says why.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot set up HTTP: {0}")]
+pub struct SetupError(String);
+
+impl HttpTransport {
+    /// A client whose requests take `timeout` at most, through `proxy` where there is one.
+    ///
+    /// # Errors
+    /// [`SetupError`] when the proxy or the system's certificates cannot be used.
+    pub fn new(timeout: Duration, proxy: Option<&url::Url>, http1_only: bool) -> Result<Self, SetupError> {
+        let mut builder = Client::builder()
+            .user_agent(concat!("sluice/", env!("CARGO_PKG_VERSION")))
+            .timeout(timeout)
+            .connect_timeout(CONNECT_TIMEOUT.min(timeout))
+            .pool_idle_timeout(POOL_IDLE)
+            .redirect(redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .referer(false)
+            .tcp_nodelay(true)
+            .no_proxy();
+        if let Some(proxy) = proxy {
+            let proxy = reqwest::Proxy::all(proxy.clone()).map_err(|e| SetupError(plain(&e)))?;
+            builder = builder.proxy(proxy);
+        }
+        if http1_only {
+            builder = builder.http1_only();
+        }
+        let client = builder.build().map_err(|e| SetupError(plain(&e)))?;
+        Ok(Self { client, timeout })
+    }
+
+    async fn exchange(&self, request: &::http::Request<Bytes>) -> Result<Reply, reqwest::Error> {
+        let mut builder = self.client.request(request.method().clone(), request.uri().to_string());
+        builder = builder.headers(request.headers().clone()).body(request.body().clone());
+        let mut response = builder.send().await?;
+        let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
+        let mut body = BytesMut::new();
+        // The status has the verdict: a body that breaks off must not make a taken event be sent again.
+        while let Ok(Some(chunk)) = response.chunk().await {
+            let room = MAX_BODY_BYTES - body.len();
+            body.extend_from_slice(&chunk[..chunk.len().min(room)]);
+            if body.len() == MAX_BODY_BYTES {
+                break;
+            }
+        }
+        Ok(Reply { status, headers, body: body.freeze() })
+    }
+
+    fn trouble(&self, error: &reqwest::Error, request: &::http::Request<Bytes>) -> Trouble {
+        let host = request.uri().authority().map(|authority| authority.host().to_owned()).unwrap_or_default();
+        let host = request.uri().port_u16().map_or_else(|| host.clone(), |port| format!("{host}:{port}"));
+        if error.is_connect() {
+            Trouble::Connect { host, cause: plain(error) }
+        } else if error.is_timeout() {
+            Trouble::Timeout { host, timeout: self.timeout }
+        } else {
+            Trouble::Broken { host, cause: plain(error) }
+        }
+    }
+}
+
+impl Transport for HttpTransport {
+    fn send<'a>(
+        &'a self,
+        request: &'a ::http::Request<Bytes>,
+    ) -> Pin<Box<dyn Future<Output = Result<Reply, Trouble>> + Send + 'a>> {
+        Box::pin(async move { self.exchange(request).await.map_err(|error| self.trouble(&error, request)) })
+    }
+}
+
+/// The innermost cause, which says what happened; the outer ones repeat the address.
+fn plain(error: &reqwest::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    let mut source = error.source();
+    while let Some(inner) = source {
+        cause = inner;
+        source = inner.source();
+    }
+    cause.to_string()
+}

@@ -1,0 +1,68 @@
+//! One attempt: a request sent, with what came of it and how long it took.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use http::StatusCode;
+use jiff::Timestamp;
+
+use super::history;
+use super::intake::Pending;
+use crate::clock;
+use crate::delivery::{Transport, Trouble};
+use crate::gate::Permit;
+use crate::redact;
+use crate::vendors::Reply;
+use crate::verdict::Verdict;
+
+/// A finished attempt, not yet judged.
+pub(super) struct Attempted {
+    pub pending: Box<Pending>,
+    pub permit: Permit,
+    pub result: Result<Reply, Trouble>,
+    pub at: Timestamp,
+    pub took: Duration,
+}
+
+/// Sends the request of `pending`, once.
+pub(super) async fn make(transport: Arc<dyn Transport>, pending: Box<Pending>, permit: Permit) -> Attempted {
+    let (at, sent) = (clock::wall(), clock::now());
+    let result = AssertUnwindSafe(transport.send(&pending.request)).catch_unwind().await;
+    let result = result.unwrap_or_else(|_| {
+        let host = pending.request.uri().host().unwrap_or_default().to_owned();
+        Err(Trouble::Broken { host, cause: "Sluice failed while sending; this is a bug in Sluice".into() })
+    });
+    Attempted { pending, permit, result, at, took: clock::now().saturating_duration_since(sent) }
+}
+
+impl Attempted {
+    /// The answer's status, where there was an answer.
+    pub fn status(&self) -> Option<StatusCode> {
+        self.result.as_ref().ok().map(|reply| reply.status)
+    }
+
+    /// Milliseconds that it took.
+    pub fn ms(&self) -> u64 {
+        u64::try_from(self.took.as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// `text` with e-mail addresses and this request's secrets masked.
+    pub fn masked(&self, text: &str) -> String {
+        let headers = self.pending.request.headers().values();
+        let secrets: Vec<&str> = headers.filter(|value| value.is_sensitive()).filter_map(|value| value.to_str().ok()).collect();
+        redact::masked(text, &secrets)
+    }
+
+    /// This attempt as the event's history keeps it.
+    pub fn record(&self, verdict: &Verdict, sentence: &str) -> history::Attempt {
+        history::Attempt {
+            at: self.at,
+            status: self.status().map(|status| status.as_u16()),
+            ms: self.ms(),
+            verdict: verdict.name().to_owned(),
+            excerpt: sentence.to_owned(),
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! What can be asked of a destination at work, and what it shows of itself.
+
+use serde::Serialize;
+use tokio::sync::{mpsc, oneshot};
+
+use super::Driver;
+use crate::clock;
+use crate::gate::{Limit, Status};
+
+/// Something to do, now.
+#[derive(Debug)]
+pub enum Command {
+    /// Send nothing until resumed.
+    Pause,
+    /// Go on; a parked destination probes at once.
+    Resume,
+    /// Hold to these limits from now on, until the next reload or restart.
+    Limits(Vec<Limit>),
+    /// Tell how things are.
+    View(oneshot::Sender<View>),
+}
+
+/// A way to reach a destination at work. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    commands: mpsc::Sender<Command>,
+}
+
+/// The destination is not at work any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the destination is not at work here")]
+pub struct Gone;
+
+impl Handle {
+    /// A handle, and the end that the destination reads.
+    #[must_use]
+    pub fn new() -> (Self, mpsc::Receiver<Command>) {
+        let (commands, receiver) = mpsc::channel(16);
+        (Self { commands }, receiver)
+    }
+
+    /// Asks for something.
+    ///
+    /// # Errors
+    /// [`Gone`] when the destination has stopped.
+    pub async fn ask(&self, command: Command) -> Result<(), Gone> {
+        self.commands.send(command).await.map_err(|_| Gone)
+    }
+
+    /// How the destination is right now.
+    ///
+    /// # Errors
+    /// [`Gone`] when the destination has stopped.
+    pub async fn view(&self) -> Result<View, Gone> {
+        let (answer, view) = oneshot::channel();
+        self.ask(Command::View(answer)).await?;
+        view.await.map_err(|_| Gone)
+    }
+}
+
+/// A destination as people see it.
+#[derive(Clone, Debug, Serialize)]
+pub struct View {
+    /// Its name.
+    pub name: String,
+    /// Its vendor.
+    pub vendor: String,
+    /// The routing keys that it subscribes to.
+    pub subscribe: Vec<String>,
+    /// The limits in force.
+    pub limits: Vec<String>,
+    /// Its gate.
+    #[serde(flatten)]
+    pub gate: Status,
+    /// Deliveries held that wait for the gate.
+    pub waiting: usize,
+    /// Whether it consumes, or has no need to.
+    pub ready: bool,
+    /// Events delivered since this worker started.
+    pub delivered: u64,
+    /// Requests refused with 429 since this worker started.
+    pub throttled: u64,
+    /// Events put into a retry queue since this worker started.
+    pub retried: u64,
+}
+
+impl Driver {
+    pub(super) fn obey(&mut self, command: Command) {
+        let (now, wall) = (clock::now(), clock::wall());
+        let destination = self.settings.name.as_str();
+        match command {
+            Command::Pause => {
+                self.gate.pause();
+                tracing::warn!(destination, "paused by an operator");
+            }
+            Command::Resume => {
+                self.gate.resume(now);
+                tracing::warn!(destination, "resumed by an operator");
+            }
+            Command::Limits(limits) => {
+                let shown = limits.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+                tracing::warn!(destination, limits = shown, "limits changed");
+                self.gate.set_limits(&limits, now, wall);
+                self.settings.limits = limits;
+            }
+            // Nobody waiting for the answer is no failure.
+            Command::View(answer) => drop(answer.send(self.view())),
+        }
+        self.next_place = None;
+    }
+
+    fn view(&self) -> View {
+        let idle = *self.inbox.appetite.borrow() == crate::broker::port::Appetite::None;
+        View {
+            name: self.settings.name.clone(),
+            vendor: self.settings.vendor_name.to_owned(),
+            subscribe: self.settings.subscribe.clone(),
+            limits: self.settings.limits.iter().map(ToString::to_string).collect(),
+            gate: self.gate.status(clock::now(), clock::wall()),
+            waiting: self.waiting.len(),
+            ready: idle || *self.inbox.consuming.borrow(),
+            delivered: self.metrics.delivered.get(),
+            throttled: self.metrics.throttled.get(),
+            retried: self.metrics.retried.get(),
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! How many deliveries to hold: enough to keep the gate busy, never so many that one waits for minutes. Pure.
+
+use std::time::{Duration, Instant};
+
+use crate::broker::port::Appetite;
+
+/// Most deliveries held at once.
+const MAX_PREFETCH: f64 = 500.0;
+/// What the gate lets through in this time is fetched ahead.
+const AHEAD: Duration = Duration::from_millis(500);
+/// No delivery should wait longer than this for its place while the gate is open.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+/// While the gate is closed for long: enough to probe with, and to probe with another one when one fails.
+const PROBES: u16 = 2;
+/// A delivery held this long goes back, well before the broker's consumer time-out (30 minutes by default).
+pub(super) const LONGEST_HOLD: Duration = Duration::from_secs(600);
+
+/// What the destination is up to, as far as holding goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mood {
+    /// The gate is open, or closed for a moment.
+    Open,
+    /// Closed for long: only probes are needed.
+    Closed,
+    /// Paused, or the next place is far away: nothing is needed.
+    Idle,
+}
+
+impl Mood {
+    /// `shut`: an operator paused it; `closed`: closed for long; `next_place`: when the gate said to come back.
+    pub fn of(shut: bool, closed: bool, next_place: Option<Instant>, now: Instant) -> Self {
+        let far = next_place.is_some_and(|next| next.saturating_duration_since(now) > LONGEST_WAIT);
+        match (shut || far, closed) {
+            (true, _) => Self::Idle,
+            (false, true) => Self::Closed,
+            (false, false) => Self::Open,
+        }
+    }
+
+    /// What to consume, for a gate that lets `rate` requests a second through, `concurrency` at once.
+    pub fn appetite(self, rate: f64, concurrency: usize) -> Appetite {
+        match self {
+            Self::Open => Appetite::Prefetch(prefetch(rate, concurrency)),
+            Self::Closed => Appetite::Prefetch(PROBES),
+            Self::Idle => Appetite::None,
+        }
+    }
+
+    /// How many waiting deliveries may be kept.
+    pub fn keeps(self) -> usize {
+        match self {
+            Self::Open => usize::MAX,
+            Self::Closed => usize::from(PROBES),
+            Self::Idle => 0,
+        }
+    }
+}
+
+fn prefetch(rate: f64, concurrency: usize) -> u16 {
+    let concurrency = u16::try_from(concurrency).unwrap_or(u16::MAX);
+    let wanted = f64::from(concurrency) * 2.0 + rate * AHEAD.as_secs_f64();
+    let bound = (rate * LONGEST_WAIT.as_secs_f64()).clamp(1.0, MAX_PREFETCH);
+    whole(wanted.min(bound))
+}
+
+/// A number between 1 and [`MAX_PREFETCH`] as a whole one.
+fn whole(number: f64) -> u16 {
+    (1..=500u16).rev().find(|candidate| f64::from(*candidate) <= number).unwrap_or(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fast_gate_holds_what_it_can_use_in_a_moment() {
+        assert_eq!(Mood::Open.appetite(200.0, 32), Appetite::Prefetch(164));
+        assert_eq!(Mood::Open.appetite(4000.0, 64), Appetite::Prefetch(500));
+        assert_eq!(Mood::Open.appetite(f64::INFINITY, 1000), Appetite::Prefetch(500));
+    }
+
+    #[test]
+    fn a_slow_gate_holds_no_more_than_a_minutes_worth() {
+        assert_eq!(Mood::Open.appetite(0.1, 32), Appetite::Prefetch(6));
+        assert_eq!(Mood::Open.appetite(0.001, 32), Appetite::Prefetch(1));
+    }
+
+    #[test]
+    fn a_gate_closed_for_long_holds_only_probes_and_a_paused_one_nothing() {
+        let now = crate::clock::now();
+        assert_eq!(Mood::of(false, true, None, now).keeps(), 2);
+        assert_eq!(Mood::of(true, true, None, now).appetite(200.0, 32), Appetite::None);
+        assert_eq!(Mood::of(false, false, Some(now + Duration::from_secs(61)), now), Mood::Idle);
+        assert_eq!(Mood::of(false, false, Some(now + Duration::from_secs(5)), now), Mood::Open);
+    }
+}

@@ -1,0 +1,298 @@
+//! One destination at work: deliveries come in, are checked, pass the gate, are delivered, judged and settled.
+//!
+//! One task drives it all, so that the gate needs no lock; requests and publications run beside each other inside it.
+
+use std::collections::VecDeque;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt as _;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use lru::LruCache;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::broker::Names;
+use crate::broker::port::{Appetite, Delivery, Inbox, Publisher};
+use crate::clock;
+use crate::config;
+use crate::delivery::Transport;
+use crate::gate::{Gate, Ledger, Pass, Policy, State};
+use crate::metrics::DestinationMetrics;
+use crate::verdict::Settlement;
+
+mod attempt;
+mod command;
+pub mod history;
+mod hold;
+mod intake;
+mod judge;
+mod outcome;
+mod settle;
+
+pub use command::{Command, Handle, View};
+
+use attempt::Attempted;
+use hold::Mood;
+use intake::{Pending, Taken};
+use settle::{Case, Desk};
+
+/// Time for requests in flight to finish when the worker stops.
+pub const STOP_WITHIN: Duration = Duration::from_secs(9);
+/// How often gauges are set and old deliveries looked for.
+const HOUSEKEEPING: Duration = Duration::from_secs(1);
+/// How many events just delivered are remembered, in case the broker lost their acks and sends them again.
+const REMEMBERED: NonZeroUsize = NonZeroUsize::MIN.saturating_add(4095);
+
+/// What a destination works with.
+pub struct Parts {
+    /// Its section of the configuration.
+    pub settings: config::Destination,
+    /// What is at the broker under which name.
+    pub names: Names,
+    /// The largest body accepted, in bytes.
+    pub max_event_bytes: usize,
+    /// How often the broker gives a message back before it dead-letters it.
+    pub delivery_limit: u32,
+    /// Its queue.
+    pub inbox: Inbox,
+    /// Where retries and dead letters go.
+    pub publisher: Publisher,
+    /// How requests are sent.
+    pub transport: Arc<dyn Transport>,
+    /// Where it counts.
+    pub metrics: DestinationMetrics,
+    /// Pause, resume, limits, status.
+    pub commands: mpsc::Receiver<Command>,
+    /// Cancelled to stop.
+    pub stop: CancellationToken,
+}
+
+/// Drives a destination until it is stopped; returns what its successor has to know.
+pub async fn drive(parts: Parts, ledger: Ledger) -> Ledger {
+    let mut driver = Driver::new(parts, &ledger);
+    driver.run().await;
+    driver.finish().await;
+    driver.gate.ledger(clock::now(), clock::wall())
+}
+
+struct Driver {
+    settings: config::Destination,
+    max_event_bytes: usize,
+    inbox: Inbox,
+    transport: Arc<dyn Transport>,
+    metrics: DestinationMetrics,
+    commands: mpsc::Receiver<Command>,
+    stop: CancellationToken,
+    desk: Arc<Desk>,
+    gate: Gate,
+    waiting: VecDeque<Box<Pending>>,
+    attempts: FuturesUnordered<BoxFuture<'static, Attempted>>,
+    settling: FuturesUnordered<BoxFuture<'static, ()>>,
+    delivered: LruCache<u64, ()>,
+    /// Whether the answer before said that the vendor is in trouble.
+    troubled: bool,
+    /// When the gate said to ask again.
+    next_place: Option<Instant>,
+    swept: Instant,
+}
+
+impl Driver {
+    fn new(parts: Parts, ledger: &Ledger) -> Self {
+        let (now, wall) = (clock::now(), clock::wall());
+        let settings = parts.settings;
+        let policy = Policy {
+            concurrency: settings.concurrency,
+            park_after_rejections: settings.park_after_rejections,
+            ..Policy::default()
+        };
+        let desk = Desk {
+            destination: settings.name.clone(),
+            names: parts.names,
+            publisher: parts.publisher,
+            metrics: parts.metrics.clone(),
+            delivery_limit: parts.delivery_limit,
+        };
+        Self {
+            gate: Gate::new(&settings.limits, policy, ledger, now, wall),
+            settings,
+            max_event_bytes: parts.max_event_bytes,
+            inbox: parts.inbox,
+            transport: parts.transport,
+            metrics: parts.metrics,
+            commands: parts.commands,
+            stop: parts.stop,
+            desk: Arc::new(desk),
+            waiting: VecDeque::new(),
+            attempts: FuturesUnordered::new(),
+            settling: FuturesUnordered::new(),
+            delivered: LruCache::new(REMEMBERED),
+            troubled: false,
+            next_place: None,
+            swept: now,
+        }
+    }
+
+    async fn run(&mut self) {
+        let mut housekeeping = tokio::time::interval(HOUSEKEEPING);
+        housekeeping.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            self.admit();
+            self.hold();
+            let next_place = self.next_place;
+            tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return,
+                Some(attempted) = self.attempts.next(), if !self.attempts.is_empty() => self.judge(attempted),
+                Some(()) = self.settling.next(), if !self.settling.is_empty() => {}
+                () = wait_until(next_place), if next_place.is_some() => self.next_place = None,
+                command = self.commands.recv() => match command {
+                    Some(command) => self.obey(command),
+                    None => return,
+                },
+                delivery = self.inbox.deliveries.recv() => match delivery {
+                    Some(delivery) => self.take(delivery),
+                    None => return,
+                },
+                _ = housekeeping.tick() => self.sweep(),
+            }
+        }
+    }
+
+    /// Decodes and checks a delivery: it then waits for the gate, or is a dead letter.
+    fn take(&mut self, delivery: Delivery) {
+        self.metrics.received.inc();
+        if delivery.redelivered {
+            self.metrics.redelivered.inc();
+        }
+        let vendor = self.settings.vendor.as_ref();
+        match intake::take(delivery, vendor, self.max_event_bytes, clock::now(), clock::wall()) {
+            Taken::Ready(pending) if pending.delivery.redelivered && self.was_delivered(&pending) => {
+                outcome::known(&self.settings.name, &pending.tag);
+                self.settle(*pending, Settlement::Ack);
+            }
+            Taken::Ready(pending) => self.waiting.push_back(pending),
+            Taken::Dead { delivery, history, tag, reason, sentence } => {
+                outcome::undeliverable(&self.settings.name, &tag, reason, &sentence);
+                let settlement = Settlement::DeadLetter(reason, sentence);
+                self.settling.push(Box::pin(Arc::clone(&self.desk).settle(Case { delivery: *delivery, history, tag, settlement })));
+            }
+        }
+    }
+
+    /// Sends what the gate lets through, in the order of arrival.
+    fn admit(&mut self) {
+        while let Some(front) = self.waiting.front() {
+            if !front.delivery.ticket.is_live() {
+                self.waiting.pop_front();
+                continue;
+            }
+            match self.gate.pass(clock::now(), clock::wall()) {
+                Pass::Go(permit) => {
+                    if let Some(pending) = self.waiting.pop_front() {
+                        self.attempts.push(Box::pin(attempt::make(Arc::clone(&self.transport), pending, permit)));
+                    }
+                }
+                Pass::Wait(until) => {
+                    self.next_place = Some(until);
+                    return;
+                }
+                Pass::Full | Pass::Shut => break,
+            }
+        }
+        self.next_place = None;
+    }
+
+    /// Holds as many deliveries as the gate can use, and gives the others back.
+    fn hold(&mut self) {
+        let now = clock::now();
+        let shut = self.gate.is_paused();
+        let mood = Mood::of(shut, self.gate.closed_for_long(now), self.next_place, now);
+        while self.waiting.len() > mood.keeps() {
+            self.release_last();
+        }
+        let appetite = mood.appetite(self.gate.rate(), self.settings.concurrency);
+        self.inbox.appetite.send_if_modified(|current| std::mem::replace(current, appetite) != appetite);
+    }
+
+    fn release_last(&mut self) {
+        if let Some(pending) = self.waiting.pop_back() {
+            self.settle(*pending, Settlement::Release);
+        }
+    }
+
+    fn settle(&mut self, pending: Pending, settlement: Settlement) {
+        let Pending { delivery, history, tag, .. } = pending;
+        match settlement {
+            // The common case needs no future: the ack task takes it from here.
+            Settlement::Ack => drop(delivery.ticket.settle(crate::broker::port::Disposition::Ack)),
+            settlement => {
+                let case = Case { delivery, history, tag, settlement };
+                self.settling.push(Box::pin(Arc::clone(&self.desk).settle(case)));
+            }
+        }
+    }
+
+    /// Shows gauges, and gives back what was held too long.
+    fn sweep(&mut self) {
+        let (now, wall) = (clock::now(), clock::wall());
+        let status = self.gate.status(now, wall);
+        self.metrics.state(status.state);
+        if status.state != State::Open {
+            self.metrics.closed_seconds.inc_by(now.saturating_duration_since(self.swept).as_secs_f64());
+        }
+        self.swept = now;
+        self.metrics.show(&status, self.attempts.len(), self.waiting.len());
+        while self.waiting.front().is_some_and(|pending| now.saturating_duration_since(pending.taken) > hold::LONGEST_HOLD) {
+            if let Some(pending) = self.waiting.pop_front() {
+                self.settle(*pending, Settlement::Release);
+            }
+        }
+    }
+
+    /// Takes nothing more; what is in flight gets [`STOP_WITHIN`] to finish and be settled, the rest goes back.
+    async fn finish(&mut self) {
+        self.inbox.appetite.send_replace(Appetite::None);
+        let deadline = clock::now() + STOP_WITHIN;
+        loop {
+            while !self.waiting.is_empty() {
+                self.release_last();
+            }
+            tokio::select! {
+                biased;
+                Some(attempted) = self.attempts.next(), if !self.attempts.is_empty() => self.judge(attempted),
+                Some(()) = self.settling.next(), if !self.settling.is_empty() => {}
+                Some(delivery) = self.inbox.deliveries.recv(), if !self.attempts.is_empty() || !self.settling.is_empty() => {
+                    drop(delivery.ticket.settle(crate::broker::port::Disposition::Requeue));
+                }
+                () = clock::sleep_until(deadline), if !self.attempts.is_empty() || !self.settling.is_empty() => {
+                    tracing::warn!(
+                        destination = self.settings.name, unfinished = self.attempts.len() + self.settling.len(),
+                        "stopped before every request was answered; the broker sends these events again"
+                    );
+                    return;
+                }
+                else => break,
+            }
+        }
+        self.inbox.deliveries.close();
+        while let Some(delivery) = self.inbox.deliveries.recv().await {
+            drop(delivery.ticket.settle(crate::broker::port::Disposition::Requeue));
+        }
+    }
+}
+
+async fn wait_until(until: Option<Instant>) {
+    match until {
+        Some(until) => clock::sleep_until(until).await,
+        None => std::future::pending().await,
+    }
+}
+
+impl std::fmt::Debug for Driver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Driver").field("destination", &self.settings.name).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,137 @@
+//! The one place that settles: a delivery and a settlement in; the broker told. A copy is confirmed before the original is acked.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::history::History;
+use crate::broker::Names;
+use crate::broker::port::{Delivery, Disposition, Publisher, Ticket};
+use crate::clock;
+use crate::dead_letters::record::Record;
+use crate::event::Event;
+use crate::message::Message;
+use crate::metrics::DestinationMetrics;
+use crate::verdict::{Reason, Settlement};
+
+/// First and longest pause between tries to publish a copy.
+const PUBLISH_PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+
+/// Which event it is, for logs and dead letters.
+#[derive(Clone, Debug)]
+pub(super) struct Tag {
+    pub id: Option<String>,
+    pub kind: String,
+    pub time: Timestamp,
+}
+
+impl Tag {
+    pub fn of(event: &Event) -> Self {
+        Self { id: Some(event.id.clone()), kind: event.kind.clone(), time: event.time }
+    }
+
+    /// Of a message that is not an event: what the properties say.
+    pub fn unknown(history: &History, message_id: Option<&str>) -> Self {
+        Self { id: message_id.map(str::to_owned), kind: history.routing_key.clone(), time: history.received }
+    }
+}
+
+/// What settling needs; one for each destination.
+#[derive(Debug)]
+pub(super) struct Desk {
+    pub destination: String,
+    pub names: Names,
+    pub publisher: Publisher,
+    pub metrics: DestinationMetrics,
+    pub delivery_limit: u32,
+}
+
+/// What is settled.
+#[derive(Debug)]
+pub(super) struct Case {
+    pub delivery: Delivery,
+    pub history: History,
+    pub tag: Tag,
+    pub settlement: Settlement,
+}
+
+impl Desk {
+    /// Carries out a settlement. Returns once the broker has what it needs, or the delivery's channel is gone and the
+    /// broker gives the message to someone again.
+    pub async fn settle(self: Arc<Self>, case: Case) {
+        let Case { delivery, history, tag, settlement } = case;
+        let Delivery { message, ticket, returns, .. } = delivery;
+        match settlement {
+            Settlement::Ack => self.dispose(ticket, Disposition::Ack),
+            Settlement::RetryLater(delay) => {
+                let mut copy = history.write(&message);
+                copy.properties.expiration = Some(jittered(delay).as_millis().to_string());
+                let queue = self.names.retry(&self.destination, delay);
+                if self.move_to(&queue, copy, ticket).await {
+                    self.metrics.retried.inc();
+                }
+            }
+            Settlement::DeadLetter(reason, sentence) => {
+                let letter = self.letter(&message, &history, &tag, reason, &sentence);
+                if self.move_to(&self.names.dead(&self.destination), letter, ticket).await {
+                    self.metrics.dead_letter(reason);
+                }
+            }
+            Settlement::Release => {
+                self.metrics.released.inc();
+                // Brokers before 4.3 count every return towards the delivery limit, which is meant for messages that crash
+                // workers: one that was given back often through no fault of its own starts afresh as a copy.
+                if returns.saturating_mul(2) < self.delivery_limit {
+                    self.dispose(ticket, Disposition::Requeue);
+                } else {
+                    let _moved = self.move_to(&self.names.queue(&self.destination), history.write(&message), ticket).await;
+                }
+            }
+        }
+    }
+
+    fn letter(&self, message: &Message, history: &History, tag: &Tag, reason: Reason, sentence: &str) -> Message {
+        let record = Record {
+            reason,
+            sentence,
+            destination: &self.destination,
+            event_id: tag.id.as_deref(),
+            event_type: &tag.kind,
+            at: clock::wall(),
+        };
+        record.write(message, history)
+    }
+
+    /// Publishes a copy until it is confirmed, then acks the original. False when the original's channel went first.
+    async fn move_to(&self, queue: &str, copy: Message, ticket: Ticket) -> bool {
+        let mut pause = PUBLISH_PAUSES.0;
+        loop {
+            let result = tokio::select! {
+                biased;
+                result = self.publisher.publish("", queue, copy.clone()) => result,
+                () = ticket.epoch().cancelled() => return false,
+            };
+            let Err(error) = result else { break };
+            self.metrics.publish_failures.inc();
+            tracing::warn!(destination = self.destination, queue, %error, "a copy could not be published; trying again in {pause:?}");
+            tokio::select! {
+                () = clock::sleep(pause) => pause = (pause * 2).min(PUBLISH_PAUSES.1),
+                () = ticket.epoch().cancelled() => return false,
+            }
+        }
+        self.dispose(ticket, Disposition::Ack);
+        true
+    }
+
+    fn dispose(&self, ticket: Ticket, disposition: Disposition) {
+        if !ticket.settle(disposition) {
+            tracing::debug!(destination = self.destination, "the channel was gone before a delivery was settled; the broker sends it again");
+        }
+    }
+}
+
+/// 80 to 100 % of a delay: retries of one moment spread out, and the queue's own TTL stays the upper bound.
+fn jittered(delay: Duration) -> Duration {
+    delay.mul_f64(0.8 + 0.2 * fastrand::f64())
+}

@@ -1,0 +1,192 @@
+//! The destinations at work in this worker: started, stopped, and changed to a new configuration.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::broker::{Broker, DestinationQueues};
+use crate::config::{self, Config};
+use crate::delivery::http::{HttpTransport, SetupError};
+use crate::destination::{self, Handle, Parts};
+use crate::gate::Ledger;
+use crate::metrics::Metrics;
+
+/// A destination cannot be started.
+#[derive(Debug, thiserror::Error)]
+#[error("destination {destination}: {cause}")]
+pub struct StartError {
+    destination: String,
+    cause: SetupError,
+}
+
+/// Who is at work, by name. Cheap to clone; always current.
+#[derive(Clone, Debug, Default)]
+pub struct Roster {
+    handles: Arc<RwLock<BTreeMap<String, Handle>>>,
+}
+
+impl Roster {
+    /// The destination of that name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<Handle> {
+        self.handles.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    /// All of them, in name order.
+    #[must_use]
+    pub fn all(&self) -> Vec<(String, Handle)> {
+        let handles = self.handles.read().unwrap_or_else(PoisonError::into_inner);
+        handles.iter().map(|(name, handle)| (name.clone(), handle.clone())).collect()
+    }
+
+    fn set(&self, name: &str, handle: Option<Handle>) {
+        let mut handles = self.handles.write().unwrap_or_else(PoisonError::into_inner);
+        match handle {
+            Some(handle) => handles.insert(name.to_owned(), handle),
+            None => handles.remove(name),
+        };
+    }
+}
+
+#[derive(Debug)]
+struct Running {
+    stop: CancellationToken,
+    task: JoinHandle<Ledger>,
+}
+
+/// The destinations at work and the configuration that they follow.
+#[derive(Debug)]
+pub struct Fleet {
+    broker: Broker,
+    metrics: Metrics,
+    config: Config,
+    running: BTreeMap<String, Running>,
+    roster: Roster,
+}
+
+impl Fleet {
+    /// A fleet that will follow `config`; nothing runs yet.
+    #[must_use]
+    pub fn new(broker: Broker, metrics: Metrics, config: Config) -> Self {
+        Self { broker, metrics, config, running: BTreeMap::new(), roster: Roster::default() }
+    }
+
+    /// The configuration in force.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Who is at work.
+    #[must_use]
+    pub fn roster(&self) -> Roster {
+        self.roster.clone()
+    }
+
+    /// Starts every destination of the configuration.
+    ///
+    /// # Errors
+    /// [`StartError`] for the first that cannot be set up.
+    pub fn start_all(&mut self) -> Result<(), StartError> {
+        let destinations: Vec<config::Destination> = self.config.destinations.values().cloned().collect();
+        destinations.into_iter().try_for_each(|destination| self.start(destination, &Ledger::default()))
+    }
+
+    /// Stops every destination: what is in flight is finished, within [`destination::STOP_WITHIN`].
+    pub async fn stop_all(&mut self) {
+        let names: Vec<String> = self.running.keys().cloned().collect();
+        self.stop(&names).await;
+    }
+
+    /// Follows a new configuration: removed destinations stop, changed ones stop and start anew with what their gate has
+    /// learned, added ones start, the others do not notice.
+    ///
+    /// # Errors
+    /// [`StartError`] for a destination that cannot be set up; the others follow the new configuration.
+    pub async fn change_to(&mut self, new: Config) -> Result<(), StartError> {
+        let changes = self.config.changes(&new);
+        for section in &changes.restart_needed {
+            tracing::warn!(section, "a change of this section takes effect at the next start only");
+        }
+        let stopping: Vec<String> = changes.removed.iter().chain(&changes.changed).cloned().collect();
+        let ledgers = self.stop(&stopping).await;
+        for name in &changes.removed {
+            self.metrics.forget(name);
+            tracing::warn!(
+                destination = name,
+                "removed: its queue and bindings stay at the broker and go on filling; delete them there when no one needs them"
+            );
+        }
+        for name in &changes.changed {
+            self.unbind_dropped(name, &new).await;
+        }
+        let broker = std::mem::replace(&mut self.config, new);
+        self.config.broker = broker.broker;
+        let mut result = Ok(());
+        for name in changes.added.iter().chain(&changes.changed) {
+            if let Some(destination) = self.config.destinations.get(name).cloned() {
+                let ledger = ledgers.get(name).cloned().unwrap_or_default();
+                result = result.and(self.start(destination, &ledger));
+            }
+        }
+        tracing::info!(added = ?changes.added, removed = ?changes.removed, changed = ?changes.changed, "the new configuration is in force");
+        result
+    }
+
+    async fn unbind_dropped(&self, name: &str, new: &Config) {
+        let (Some(old), Some(new)) = (self.config.destinations.get(name), new.destinations.get(name)) else { return };
+        let dropped: Vec<String> = old.subscribe.iter().filter(|pattern| !new.subscribe.contains(pattern)).cloned().collect();
+        if !dropped.is_empty()
+            && let Err(error) = self.broker.unbind(name, &dropped).await
+        {
+            tracing::warn!(destination = name, patterns = ?dropped, %error, "could not be unbound; unbind them at the broker by hand");
+        }
+    }
+
+    fn start(&mut self, settings: config::Destination, ledger: &Ledger) -> Result<(), StartError> {
+        let name = settings.name.clone();
+        let transport = HttpTransport::new(settings.timeout, settings.proxy.as_ref(), settings.http1_only)
+            .map_err(|cause| StartError { destination: name.clone(), cause })?;
+        let (handle, commands) = Handle::new();
+        let stop = CancellationToken::new();
+        let parts = Parts {
+            names: self.broker.names().clone(),
+            max_event_bytes: self.config.broker.max_event_bytes,
+            delivery_limit: self.config.broker.delivery_limit,
+            inbox: self.broker.open(DestinationQueues {
+                name: name.clone(),
+                subscribe: settings.subscribe.clone(),
+                retry_delays: settings.retry.delays.clone(),
+            }),
+            publisher: self.broker.publisher(),
+            transport: Arc::new(transport),
+            metrics: self.metrics.destination(&name),
+            commands,
+            stop: stop.clone(),
+            settings,
+        };
+        let task = tokio::spawn(destination::drive(parts, ledger.clone()));
+        self.roster.set(&name, Some(handle));
+        self.running.insert(name, Running { stop, task });
+        Ok(())
+    }
+
+    async fn stop(&mut self, names: &[String]) -> BTreeMap<String, Ledger> {
+        let stopping: Vec<(&String, Running)> =
+            names.iter().filter_map(|name| self.running.remove(name).map(|running| (name, running))).collect();
+        for (name, running) in &stopping {
+            self.roster.set(name, None);
+            running.stop.cancel();
+        }
+        let mut ledgers = BTreeMap::new();
+        for (name, running) in stopping {
+            match running.task.await {
+                Ok(ledger) => drop(ledgers.insert(name.clone(), ledger)),
+                Err(error) => tracing::error!(destination = name, %error, "the destination's task failed; this is a bug in Sluice"),
+            }
+        }
+        ledgers
+    }
+}

@@ -1,0 +1,246 @@
+//! Every metric in one struct; its doc comment is its help text. Labels come from closed lists and configured names only.
+
+use prometheus::core::Collector;
+use prometheus::{
+    Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+    Opts, Registry, TextEncoder,
+};
+
+use crate::gate::State;
+use crate::verdict::Reason;
+
+/// Seconds of vendor latency.
+const REQUEST_BUCKETS: [f64; 14] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 2.0, 5.0, 10.0, 30.0];
+/// Seconds from an event's time to its delivery: a moment, or days.
+const END_TO_END_BUCKETS: [f64; 14] =
+    [0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14400.0, 43200.0, 86400.0];
+
+/// Makes a metric from its name and help text.
+trait Make: Collector + Clone + 'static {
+    fn make(name: &str, help: &str, labels: &[&str]) -> prometheus::Result<Self>;
+}
+
+macro_rules! make {
+    ($kind:ty, plain) => {
+        impl Make for $kind {
+            fn make(name: &str, help: &str, _: &[&str]) -> prometheus::Result<Self> {
+                Self::new(name, help)
+            }
+        }
+    };
+    ($kind:ty, labelled) => {
+        impl Make for $kind {
+            fn make(name: &str, help: &str, labels: &[&str]) -> prometheus::Result<Self> {
+                Self::new(Opts::new(name, help), labels)
+            }
+        }
+    };
+}
+
+make!(IntGauge, plain);
+make!(IntGaugeVec, labelled);
+make!(GaugeVec, labelled);
+make!(IntCounterVec, labelled);
+
+impl Make for HistogramVec {
+    fn make(name: &str, help: &str, labels: &[&str]) -> prometheus::Result<Self> {
+        let buckets: &[f64] = if name.contains("request") { &REQUEST_BUCKETS } else { &END_TO_END_BUCKETS };
+        Self::new(HistogramOpts::new(name, help).buckets(buckets.to_vec()), labels)
+    }
+}
+
+macro_rules! metrics {
+    ($($(#[doc = $help:literal])+ $name:ident: $kind:ty [$($label:literal),*],)+) => {
+        /// Every metric that a worker shows; each field is exposed as `sluice_<field>`.
+        #[derive(Clone, Debug)]
+        pub struct Metrics {
+            registry: Registry,
+            $($(#[doc = $help])+ pub $name: $kind,)+
+        }
+
+        impl Metrics {
+            /// All metrics, registered with the process's own.
+            ///
+            /// # Errors
+            /// When a name or label is not valid for Prometheus.
+            pub fn new() -> prometheus::Result<Self> {
+                let registry = Registry::new();
+                $(
+                    let help = concat!($($help),+).trim();
+                    let $name = <$kind as Make>::make(concat!("sluice_", stringify!($name)), help, &[$($label),*])?;
+                    registry.register(Box::new($name.clone()))?;
+                )+
+                let metrics = Self { registry, $($name,)+ };
+                metrics.register_process()?;
+                Ok(metrics)
+            }
+        }
+    };
+}
+
+metrics! {
+    /// Always 1; the labels say which build runs.
+    build_info: IntGaugeVec ["version"],
+    /// Messages taken from a destination's queue.
+    received_total: IntCounterVec ["destination"],
+    /// Messages that the broker had sent before: each may be a duplicate at the vendor.
+    redelivered_total: IntCounterVec ["destination"],
+    /// Events that the vendor took.
+    delivered_total: IntCounterVec ["destination"],
+    /// HTTP requests by what came of them: a status class, or none for no answer.
+    attempts_total: IntCounterVec ["destination", "class"],
+    /// Requests that the vendor refused with 429.
+    throttled_total: IntCounterVec ["destination"],
+    /// Events put into a retry queue after an attempt was spent.
+    retried_total: IntCounterVec ["destination"],
+    /// Events given back to the queue with no attempt spent.
+    released_total: IntCounterVec ["destination"],
+    /// Events that became dead letters.
+    dead_lettered_total: IntCounterVec ["destination", "reason"],
+    /// Retries and dead letters that the broker did not confirm at once and that were published again.
+    publish_failures_total: IntCounterVec ["destination"],
+    /// Requests on their way.
+    in_flight: IntGaugeVec ["destination"],
+    /// Deliveries held in memory until the gate lets them through.
+    waiting: IntGaugeVec ["destination"],
+    /// Time from sending a request to the end of its answer.
+    request_duration_seconds: HistogramVec ["destination"],
+    /// Time from an event's own time to its delivery.
+    delivery_latency_seconds: HistogramVec ["destination"],
+    /// 1 for the state that the gate is in, 0 for the others.
+    gate_state: IntGaugeVec ["destination", "state"],
+    /// Time that the gate was not open.
+    gate_closed_seconds_total: prometheus::CounterVec ["destination"],
+    /// Requests a second that the gate lets through now.
+    gate_rate: GaugeVec ["destination"],
+    /// What was learned of the account's true rate, as a share of the configured one.
+    gate_learned_ratio: GaugeVec ["destination"],
+    /// Requests counted against today's budget (UTC).
+    day_budget_used: IntGaugeVec ["destination"],
+    /// Requests that a day allows; 0 for no budget.
+    day_budget_limit: IntGaugeVec ["destination"],
+    /// Messages ready in a destination's queue at the broker.
+    queue_ready: IntGaugeVec ["destination"],
+    /// Dead letters at the broker.
+    dead_letters_ready: IntGaugeVec ["destination"],
+    /// Events that no destination subscribes to.
+    unrouted_ready: IntGauge [],
+    /// 1 while the connection to the broker is up.
+    broker_connected: IntGaugeVec ["connection"],
+    /// Connections to the broker that were made again after a loss.
+    broker_reconnects_total: IntCounterVec ["connection"],
+    /// 1 while the broker takes no publications because of an alarm.
+    broker_blocked: IntGauge [],
+    /// Reloads of the configuration, by outcome.
+    config_reloads_total: IntCounterVec ["outcome"],
+}
+
+make!(prometheus::CounterVec, labelled);
+
+impl Metrics {
+    fn register_process(&self) -> prometheus::Result<()> {
+        self.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        self.registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))
+    }
+
+    /// Everything in Prometheus's text format.
+    ///
+    /// # Errors
+    /// When a metric cannot be encoded.
+    pub fn text(&self) -> prometheus::Result<Vec<u8>> {
+        let mut text = Vec::new();
+        TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
+        Ok(text)
+    }
+
+    /// The handles of one destination, with every series present from the start.
+    #[must_use]
+    pub fn destination(&self, name: &str) -> DestinationMetrics {
+        let reason = |reason: Reason| self.dead_lettered_total.with_label_values(&[name, reason.name()]);
+        let class = |class: &str| self.attempts_total.with_label_values(&[name, class]);
+        let state = |state: State| self.gate_state.with_label_values(&[name, state.name()]);
+        DestinationMetrics {
+            received: self.received_total.with_label_values(&[name]),
+            redelivered: self.redelivered_total.with_label_values(&[name]),
+            delivered: self.delivered_total.with_label_values(&[name]),
+            classes: CLASSES.map(class),
+            throttled: self.throttled_total.with_label_values(&[name]),
+            retried: self.retried_total.with_label_values(&[name]),
+            released: self.released_total.with_label_values(&[name]),
+            dead_lettered: Reason::ALL.map(reason),
+            publish_failures: self.publish_failures_total.with_label_values(&[name]),
+            in_flight: self.in_flight.with_label_values(&[name]),
+            waiting: self.waiting.with_label_values(&[name]),
+            request_duration: self.request_duration_seconds.with_label_values(&[name]),
+            delivery_latency: self.delivery_latency_seconds.with_label_values(&[name]),
+            states: State::ALL.map(state),
+            closed_seconds: self.gate_closed_seconds_total.with_label_values(&[name]),
+            rate: self.gate_rate.with_label_values(&[name]),
+            learned: self.gate_learned_ratio.with_label_values(&[name]),
+            day_used: self.day_budget_used.with_label_values(&[name]),
+            day_limit: self.day_budget_limit.with_label_values(&[name]),
+        }
+    }
+
+    /// Drops the gauges of a destination that was removed; counters stay, as Prometheus expects.
+    pub fn forget(&self, name: &str) {
+        for gauges in [&self.in_flight, &self.waiting, &self.day_budget_used, &self.day_budget_limit, &self.queue_ready, &self.dead_letters_ready] {
+            drop(gauges.remove_label_values(&[name]));
+        }
+        for gauges in [&self.gate_rate, &self.gate_learned_ratio] {
+            drop(gauges.remove_label_values(&[name]));
+        }
+        for state in State::ALL {
+            drop(self.gate_state.remove_label_values(&[name, state.name()]));
+        }
+    }
+}
+
+const CLASSES: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "none"];
+
+/// One destination's metrics, looked up once.
+#[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "each is the field of the same meaning in Metrics")]
+pub struct DestinationMetrics {
+    pub received: IntCounter,
+    pub redelivered: IntCounter,
+    pub delivered: IntCounter,
+    classes: [IntCounter; 6],
+    pub throttled: IntCounter,
+    pub retried: IntCounter,
+    pub released: IntCounter,
+    dead_lettered: [IntCounter; 6],
+    pub publish_failures: IntCounter,
+    pub in_flight: IntGauge,
+    pub waiting: IntGauge,
+    pub request_duration: Histogram,
+    pub delivery_latency: Histogram,
+    states: [IntGauge; 5],
+    pub closed_seconds: prometheus::Counter,
+    pub rate: Gauge,
+    pub learned: Gauge,
+    pub day_used: IntGauge,
+    pub day_limit: IntGauge,
+}
+
+impl DestinationMetrics {
+    /// Counts an attempt by its answer's status, or as one without an answer.
+    pub fn attempt(&self, status: Option<http::StatusCode>) {
+        let index = status.map_or(5, |status| usize::from(status.as_u16() / 100).clamp(1, 5) - 1);
+        self.classes[index].inc();
+    }
+
+    /// Counts a dead letter.
+    pub fn dead_letter(&self, reason: Reason) {
+        if let Some(index) = Reason::ALL.iter().position(|other| *other == reason) {
+            self.dead_lettered[index].inc();
+        }
+    }
+
+    /// Shows the gate's state.
+    pub fn state(&self, state: State) {
+        for (gauge, other) in self.states.iter().zip(State::ALL) {
+            gauge.set(i64::from(other == state));
+        }
+    }
+}

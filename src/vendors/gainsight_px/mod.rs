@@ -1,0 +1,76 @@
+//! Gainsight PX: one custom event a request, `POST /v1/events/custom` with the key in a header.
+//! Source: the vendor's REST API reference, version 0.1.6.
+
+use ::http::{HeaderValue, Method, Request, StatusCode, Uri, header};
+use bytes::Bytes;
+
+use super::{Invalid, Kind, Reply, Vendor, answer};
+use crate::config::Section;
+use crate::event::Event;
+use crate::verdict::Verdict;
+
+mod errors;
+mod fields;
+mod settings;
+
+use settings::Settings;
+
+/// The vendor's entry in the registry.
+pub const KIND: Kind = Kind {
+    name: "gainsight-px",
+    // "around 200 requests per second and 1 Million requests per day"
+    limits: &["200/s", "1000000/day"],
+    configure: |section| Settings::read(section).map(|settings| Box::new(GainsightPx { settings }) as Box<dyn Vendor>),
+};
+
+/// The header that carries the API key.
+const KEY_HEADER: &str = "x-aptrinsic-api-key";
+
+#[derive(Debug)]
+struct GainsightPx {
+    settings: Settings,
+}
+
+impl GainsightPx {
+    fn post(&self, body: Bytes) -> Request<Bytes> {
+        let mut request = Request::new(body);
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = self.settings.endpoint.clone();
+        let headers = request.headers_mut();
+        headers.insert(KEY_HEADER, self.settings.api_key.clone());
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+        request
+    }
+}
+
+impl Vendor for GainsightPx {
+    fn request(&self, event: &Event) -> Result<Request<Bytes>, Invalid> {
+        let body = fields::body(event, &self.settings)?;
+        Ok(self.post(Bytes::from(body)))
+    }
+
+    /// 201 alone is success, as in the vendor's own loader: another 2xx did not come from this API.
+    fn judge(&self, reply: &Reply) -> Verdict {
+        let sentence = || answer::sentence("Gainsight PX", reply.status, &errors::message(&reply.body));
+        match reply.status {
+            StatusCode::CREATED => Verdict::Delivered,
+            status if status.is_success() => Verdict::Unavailable(format!("{}; expected 201", sentence())),
+            status => answer::by_status(status, sentence),
+        }
+    }
+
+    /// An event without any field: 400 with a good key, 401 or 403 with a bad one; it creates nothing.
+    fn credentials_check(&self) -> Option<Request<Bytes>> {
+        Some(self.post(Bytes::from_static(b"{}")))
+    }
+}
+
+fn endpoint(base: &str) -> Result<Uri, ::http::uri::InvalidUri> {
+    let base = base.trim_end_matches('/');
+    let base = base.strip_suffix("/v1").unwrap_or(base);
+    format!("{base}/v1/events/custom").parse()
+}
+
+#[cfg(test)]
+mod tests;
