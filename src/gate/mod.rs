@@ -1,1 +1,292 @@
-//! The gate: what lets a destination's requests through. Pure; time is an argument.
+//! The gate: requests for a place come in; a permit, or how long to wait, goes out, and answers come back.
+//!
+//! It decides and never acts: no task, no timer, no clock. `now` and `wall` are arguments everywhere.
+
+mod growing;
+mod headers;
+mod ledger;
+mod pause;
+mod quota;
+mod status;
+
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+
+pub use growing::Bounds;
+pub use headers::{Hints, QuotaHint, hints};
+pub use ledger::Ledger;
+pub use quota::{CATCH_UP, JITTER, Limit, LimitError, Window};
+pub use status::{State, Status, Until};
+
+use ledger::{DayCount, later, span};
+use pause::{Cause, Pauses};
+use quota::Pacer;
+
+/// A destination lets go of its deliveries when the gate stays closed for longer than this.
+const LONG: Duration = Duration::from_secs(30);
+
+/// How a gate treats a vendor, beside its limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// Requests in flight at once; 0 is taken as 1.
+    pub concurrency: usize,
+    /// So many rejected events in a row park the destination; 0: never.
+    pub park_after_rejections: u32,
+    /// The pauses after a 429 that does not say for how long.
+    pub refusals: Bounds,
+    /// The pauses after trouble.
+    pub outages: Bounds,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        let max = Duration::from_secs(60);
+        Self {
+            concurrency: 32,
+            park_after_rejections: 20,
+            refusals: Bounds { first: Duration::from_millis(200), max },
+            outages: Bounds { first: Duration::from_secs(1), max },
+        }
+    }
+}
+
+/// The answer to a request for a place.
+#[derive(Debug)]
+#[must_use = "a permit that is not given back keeps its place for ever"]
+pub enum Pass {
+    /// One request may be sent now.
+    Go(Permit),
+    /// None before then; ask again then.
+    Wait(Instant),
+    /// All permits are out, or the probe is: ask again when one has finished.
+    Full,
+    /// Paused by an operator: ask again on resume.
+    Shut,
+}
+
+/// The right to send one request. Give it back with [`Gate::finished`], exactly once, whatever happened.
+#[derive(Debug)]
+#[must_use = "a permit has to be given back with `Gate::finished`"]
+pub struct Permit {
+    /// This request alone decides whether the gate reopens.
+    pub probe: bool,
+    epoch: u64,
+}
+
+/// What became of a request, as far as the gate is concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// The vendor took it.
+    Success,
+    /// 429.
+    Throttled,
+    /// No connection, no answer in time, or a 5xx.
+    Trouble,
+    /// The key is wrong or the account is off.
+    Unauthorized,
+    /// The vendor answered that it will never take this event.
+    Rejected,
+    /// Nothing was sent, or the answer says nothing about the vendor.
+    Neutral,
+}
+
+/// A destination's gate.
+#[derive(Debug)]
+pub struct Gate {
+    limits: Vec<Limit>,
+    concurrency: usize,
+    in_flight: usize,
+    probe_out: bool,
+    paused: bool,
+    pauses: Pauses,
+    /// None where all limits are by the day.
+    pacer: Option<Pacer>,
+    /// When the last permit was given, or the gate made.
+    last: Instant,
+    days: DayCount,
+    /// When the spent day budget is there again.
+    budget_back: Option<Instant>,
+    /// The vendor says that nothing is left until then.
+    empty_until: Option<Instant>,
+    spread: Option<Spread>,
+}
+
+/// What the vendor says remains, spread evenly over the time until it says there is more.
+#[derive(Clone, Copy, Debug)]
+struct Spread {
+    spacing: Duration,
+    until: Instant,
+}
+
+impl Gate {
+    /// A gate that goes on from `ledger`. It starts drained: the first place comes one period after `now`.
+    #[must_use]
+    pub fn new(limits: &[Limit], policy: Policy, ledger: &Ledger, now: Instant, wall: Timestamp) -> Self {
+        let closed_for = ledger.closed_until.map(|until| span(wall, until)).filter(|left| !left.is_zero());
+        let mut gate = Self {
+            limits: limits.to_vec(),
+            concurrency: policy.concurrency.max(1),
+            in_flight: 0,
+            probe_out: false,
+            paused: ledger.paused,
+            pauses: Pauses::new(&policy, ledger.learned, closed_for, now),
+            pacer: None,
+            last: now,
+            days: DayCount::restored(ledger, wall),
+            budget_back: None,
+            empty_until: None,
+            spread: None,
+        };
+        gate.pace_from(now);
+        gate.check_budget(now, wall);
+        gate
+    }
+
+    /// Asks for one place. After [`Pass::Go`] the request must be sent at once: its place in the quota is now.
+    pub fn pass(&mut self, now: Instant, wall: Timestamp) -> Pass {
+        if self.paused {
+            return Pass::Shut;
+        }
+        if self.pauses.unlearn(now) {
+            self.pace_from(self.last);
+        }
+        self.check_budget(now, wall);
+        let probe = match self.pauses.closed() {
+            Some(closed) if closed.until > now => return Pass::Wait(closed.until),
+            Some(_) if self.probe_out => return Pass::Full,
+            closed => closed.is_some(),
+        };
+        if self.in_flight >= self.concurrency {
+            return Pass::Full;
+        }
+        if let Some(until) = self.no_quota_before(now) {
+            return Pass::Wait(until);
+        }
+        // The pacer comes last, because it takes its place as it looks.
+        if let Some(Err(until)) = self.pacer.as_ref().map(|pacer| pacer.take(now)) {
+            return Pass::Wait(until);
+        }
+        self.in_flight += 1;
+        self.probe_out |= probe;
+        self.last = now;
+        self.days.used += 1;
+        self.check_budget(now, wall);
+        Pass::Go(Permit { probe, epoch: self.pauses.epoch() })
+    }
+
+    /// Takes a permit back, with what became of its request.
+    pub fn finished(&mut self, permit: Permit, answer: Answer, hints: &Hints, now: Instant, wall: Timestamp) {
+        self.in_flight = self.in_flight.saturating_sub(1);
+        self.probe_out &= !permit.probe;
+        if self.pauses.answered(permit.epoch, answer, hints, now) {
+            self.pace_from(self.last);
+        }
+        self.heed_quota(answer, hints, now);
+        self.check_budget(now, wall);
+    }
+
+    /// Lets nothing through until [`Gate::resume`].
+    pub fn pause(&mut self) {
+        self.paused = true;
+    }
+
+    /// Ends an operator's pause and goes on, drained, with whatever was beneath it. Without a pause it ends parking:
+    /// after rejections the gate opens, after refused credentials or an outage a probe goes out at once.
+    pub fn resume(&mut self, now: Instant) {
+        if self.paused {
+            self.paused = false;
+            self.pace_from(now);
+        } else {
+            self.pauses.resume(now);
+        }
+    }
+
+    /// Changes the limits, live. The new pace starts drained; what was used of the day stays used. Nothing happens
+    /// when they are the same.
+    pub fn set_limits(&mut self, limits: &[Limit], now: Instant, wall: Timestamp) {
+        if self.limits != limits {
+            self.limits = limits.to_vec();
+            self.pace_from(now);
+            self.check_budget(now, wall);
+        }
+    }
+
+    /// Changes how many requests may be in flight at once; those that are stay valid.
+    pub fn set_concurrency(&mut self, concurrency: usize) {
+        self.concurrency = concurrency.max(1);
+    }
+
+    /// Changes after how many rejected events in a row the destination is parked; 0: never.
+    pub fn set_park_after_rejections(&mut self, rejections: u32) {
+        self.pauses.set_park_after(rejections);
+    }
+
+    /// What has to outlive this gate.
+    #[must_use]
+    pub fn ledger(&self, now: Instant, wall: Timestamp) -> Ledger {
+        let refused_until = self.pauses.closed().filter(|closed| closed.cause == Cause::Throttled);
+        let until = refused_until.map(|closed| closed.until).max(self.empty_until).filter(|until| *until > now);
+        Ledger {
+            day: self.days.day,
+            used: self.days.used,
+            closed_until: until.map(|until| later(wall, until - now)),
+            learned: self.pauses.learned(),
+            paused: self.paused,
+        }
+    }
+
+    /// Whether it will let nothing through for so long that no delivery should be held meanwhile: paused, parked,
+    /// or closed, or without quota, for more than 30 s. [`Gate::opens_at`] says when to take up one again.
+    #[must_use]
+    pub fn closed_for_long(&self, now: Instant) -> bool {
+        let parked = self.pauses.closed().is_some_and(|closed| closed.cause.parks());
+        parked || self.opens_at(now).is_none_or(|at| at.saturating_duration_since(now) > LONG)
+    }
+
+    /// The earliest time at which a place can be had, pacing and permits in flight aside: `now` when it is open or a
+    /// probe is due, `None` while an operator's pause lasts.
+    #[must_use]
+    pub fn opens_at(&self, now: Instant) -> Option<Instant> {
+        let closed_until = self.pauses.closed().map(|closed| closed.until);
+        let at = closed_until.max(self.empty_until).max(self.budget_back).map_or(now, |at| at.max(now));
+        (!self.paused).then_some(at)
+    }
+
+    /// When there is quota again, where there is none: used up as the vendor says, or by the day, or spread thin.
+    fn no_quota_before(&self, now: Instant) -> Option<Instant> {
+        let spread = self.spreading(now).map(|spread| spread.until.min(self.last + spread.spacing));
+        self.empty_until.max(self.budget_back).max(spread).filter(|until| *until > now)
+    }
+
+    fn spreading(&self, now: Instant) -> Option<Spread> {
+        self.spread.filter(|spread| spread.until > now)
+    }
+
+    /// Slows down before the vendor must refuse.
+    fn heed_quota(&mut self, answer: Answer, hints: &Hints, now: Instant) {
+        let refused = matches!(answer, Answer::Throttled | Answer::Trouble);
+        let Some(quota) = hints.quota.filter(|_| !(refused && hints.retry_after.is_some())) else { return };
+        let until = now + quota.reset.min(pause::LONGEST);
+        let spacing = quota.spacing();
+        let pace = self.pacer.as_ref().map_or(Duration::ZERO, Pacer::period);
+        match quota.remaining {
+            Some(0) => self.empty_until = self.empty_until.max(Some(until)),
+            Some(_) => self.spread = (spacing > pace).then_some(Spread { spacing, until }),
+            None => {}
+        }
+    }
+
+    /// A new pacer, at the learned share of the limits' pace, whose first place comes one period after `from`. It
+    /// must not be earlier than the last place taken: then no window sees more than its limit across the change.
+    fn pace_from(&mut self, from: Instant) {
+        let period = quota::period(&self.limits).map(|period| period.mul_f64(1.0 / self.pauses.learned()));
+        self.pacer = period.map(|period| Pacer::drained(period, from));
+    }
+
+    fn check_budget(&mut self, now: Instant, wall: Timestamp) {
+        self.days.roll(wall);
+        let spent = quota::day_limit(&self.limits).is_some_and(|limit| self.days.used >= limit);
+        self.budget_back = spent.then(|| now + self.days.left(wall));
+    }
+}

@@ -1,0 +1,296 @@
+//! A vendor's answers in; whether the gate is open, and until when it is not, out. Knows refusals (429), trouble,
+//! parking and the one probe that reopens, and nothing of quotas. Never opens without a probe or an operator.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use super::growing::Growing;
+use super::headers::Hints;
+use super::{Answer, Policy};
+
+/// A parked destination is probed this often.
+pub const PARKED_PROBE: Duration = Duration::from_secs(15);
+/// After so long open without a refusal, the next one is the first again.
+pub const CALM: Duration = Duration::from_secs(60);
+/// No wait is taken for longer.
+pub const LONGEST: Duration = Duration::from_secs(86_400);
+/// So many in trouble one after the other break the circuit.
+const TROUBLE_IN_A_ROW: usize = 5;
+/// The share of trouble is taken over so many answers,
+const RECENT: usize = 20;
+/// and not before there are so many. Half of them in trouble break the circuit.
+const RECENT_MIN: usize = 10;
+/// Repeated refusals multiply the learned factor by this.
+const LEARN: f64 = 0.7;
+/// The learned factor is never lower.
+pub const LEARNED_MIN: f64 = 0.05;
+/// The learned factor creeps back by this,
+const UNLEARN: f64 = 1.1;
+/// each time so long passes without a refusal.
+const UNLEARN_EVERY: Duration = Duration::from_secs(10);
+
+/// Why the gate is closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// The vendor refused with 429.
+    Throttled,
+    /// The vendor cannot be reached or is in trouble.
+    Broken,
+    /// The vendor refused the credentials.
+    Unauthorized,
+    /// Too many events in a row were rejected.
+    Rejections,
+}
+
+impl Cause {
+    /// Whether a person is needed.
+    #[must_use]
+    pub fn parks(self) -> bool {
+        matches!(self, Self::Unauthorized | Self::Rejections)
+    }
+}
+
+/// A closed gate.
+#[derive(Clone, Debug)]
+pub struct Closed {
+    /// Why.
+    pub cause: Cause,
+    /// The same as a sentence.
+    pub why: String,
+    /// When a probe may go out.
+    pub until: Instant,
+}
+
+/// The gate's memory of answers.
+#[derive(Debug)]
+pub struct Pauses {
+    closed: Option<Closed>,
+    /// Raised at each closing: answers to requests sent before it belong to an older epoch.
+    epoch: u64,
+    refusals: Growing,
+    outages: Growing,
+    /// When it last opened after a refusal, if it ever did.
+    reopened: Option<Instant>,
+    recent: VecDeque<bool>,
+    rejections: u32,
+    park_after: u32,
+    learned: f64,
+    learned_at: Instant,
+}
+
+impl Pauses {
+    /// An open gate, or one that a ledger says is closed for `closed_for` more.
+    #[must_use]
+    pub fn new(policy: &Policy, learned: f64, closed_for: Option<Duration>, now: Instant) -> Self {
+        let learned = if learned.is_finite() { learned.clamp(LEARNED_MIN, 1.0) } else { 1.0 };
+        let closed = closed_for.map(|pause| Closed {
+            cause: Cause::Throttled,
+            why: "the vendor had asked to wait before this worker took over".to_owned(),
+            until: now + pause.min(LONGEST),
+        });
+        Self {
+            closed,
+            epoch: 0,
+            refusals: Growing::new(policy.refusals),
+            outages: Growing::new(policy.outages),
+            reopened: None,
+            recent: VecDeque::with_capacity(RECENT),
+            rejections: 0,
+            park_after: policy.park_after_rejections,
+            learned,
+            learned_at: now,
+        }
+    }
+
+    /// The present closing, if it is closed.
+    #[must_use]
+    pub fn closed(&self) -> Option<&Closed> {
+        self.closed.as_ref()
+    }
+
+    /// The present epoch; a permit carries the one it was given in.
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// The share of the quota that is used, 0.05 to 1.
+    #[must_use]
+    pub fn learned(&self) -> f64 {
+        self.learned
+    }
+
+    /// Changes how many rejections in a row park; 0: never.
+    pub fn set_park_after(&mut self, rejections: u32) {
+        self.park_after = rejections;
+    }
+
+    /// Lets the learned factor creep back while the gate is open. True when it changed.
+    pub fn unlearn(&mut self, now: Instant) -> bool {
+        if self.learned >= 1.0 || self.closed.is_some() {
+            return false;
+        }
+        let before = self.learned_at;
+        while self.learned < 1.0 && now.saturating_duration_since(self.learned_at) >= UNLEARN_EVERY {
+            self.learned = (self.learned * UNLEARN).min(1.0);
+            self.learned_at += UNLEARN_EVERY;
+        }
+        self.learned_at != before
+    }
+
+    /// Takes note of an answer to a request of `epoch`. True when the learned factor changed.
+    pub fn answered(&mut self, epoch: u64, answer: Answer, hints: &Hints, now: Instant) -> bool {
+        if answer == Answer::Success {
+            self.rejections = 0;
+        }
+        if epoch != self.epoch {
+            self.answered_late(answer, hints, now);
+            return false;
+        }
+        match (self.closed.as_ref().map(|closed| closed.cause), answer) {
+            (_, Answer::Neutral) => false,
+            (Some(cause), answer) if cause.parks() => {
+                self.parked_probe(cause, answer, hints, now);
+                false
+            }
+            (closed, Answer::Success | Answer::Rejected) => {
+                if closed.is_some() {
+                    self.open(now);
+                }
+                self.note(false);
+                if answer == Answer::Rejected {
+                    self.rejected(now);
+                }
+                false
+            }
+            (closed, Answer::Throttled) => self.refused(closed.is_none(), hints, now),
+            (closed, Answer::Trouble) => {
+                self.trouble(closed.is_some(), hints, now);
+                false
+            }
+            (_, Answer::Unauthorized) => {
+                let why = "the vendor refused the credentials (401 or 403): check the key and that the account is on";
+                self.close(Cause::Unauthorized, why.to_owned(), PARKED_PROBE, now);
+                false
+            }
+        }
+    }
+
+    /// An operator wants it to go on: a rejecting gate opens, and one that waits for a person or an outage probes now.
+    /// What the vendor asked for is kept.
+    pub fn resume(&mut self, now: Instant) {
+        match self.closed.as_mut() {
+            Some(closed) if closed.cause == Cause::Rejections => {
+                self.rejections = 0;
+                self.epoch += 1;
+                self.open(now);
+            }
+            Some(closed) if matches!(closed.cause, Cause::Unauthorized | Cause::Broken) => closed.until = now,
+            Some(_) | None => {}
+        }
+    }
+
+    /// Answers to what was in flight when the gate closed say nothing new, except how long to wait.
+    fn answered_late(&mut self, answer: Answer, hints: &Hints, now: Instant) {
+        let (Answer::Throttled | Answer::Trouble, Some(wait)) = (answer, hints.retry_after) else { return };
+        let cause = if answer == Answer::Throttled { Cause::Throttled } else { Cause::Broken };
+        let until = now + wait.min(LONGEST);
+        match self.closed.as_mut() {
+            Some(closed) => closed.until = closed.until.max(until),
+            None if wait.is_zero() => {}
+            None => self.close(cause, asked_to_wait(answer, wait), wait, now),
+        }
+    }
+
+    fn refused(&mut self, was_open: bool, hints: &Hints, now: Instant) -> bool {
+        let repeated = self.reopened.is_some_and(|at| now.saturating_duration_since(at) < CALM);
+        if was_open && !repeated {
+            self.refusals.reset();
+        }
+        // A reset of a quota that is not used up says nothing about this refusal.
+        let reset = hints.quota.filter(|quota| quota.remaining.unwrap_or(0) == 0).map(|quota| quota.reset);
+        let (wait, why) = match (hints.retry_after, reset) {
+            (Some(wait), _) if !wait.is_zero() => (wait, asked_to_wait(Answer::Throttled, wait)),
+            (_, Some(wait)) if !wait.is_zero() => {
+                (wait, format!("the vendor answered 429 and its quota resets in {} s", wait.as_secs_f64()))
+            }
+            _ => (self.refusals.next(), "the vendor answered 429 without saying for how long".to_owned()),
+        };
+        self.close(Cause::Throttled, why, wait, now);
+        self.learned_at = now;
+        if was_open && repeated && self.learned > LEARNED_MIN {
+            self.learned = (self.learned * LEARN).max(LEARNED_MIN);
+            return true;
+        }
+        false
+    }
+
+    fn trouble(&mut self, probe: bool, hints: &Hints, now: Instant) {
+        self.note(true);
+        let in_a_row = self.recent.iter().rev().take_while(|trouble| **trouble).count();
+        let troubled = self.recent.iter().filter(|trouble| **trouble).count();
+        let why = match hints.retry_after {
+            Some(wait) if !wait.is_zero() => Some(asked_to_wait(Answer::Trouble, wait)),
+            _ if probe => Some("the probe failed too (no answer in time, or a 5xx)".to_owned()),
+            _ if in_a_row >= TROUBLE_IN_A_ROW => {
+                Some(format!("{in_a_row} requests in a row failed (no answer in time, or a 5xx)"))
+            }
+            _ if self.recent.len() >= RECENT_MIN && troubled * 2 >= self.recent.len() => Some(format!(
+                "{troubled} of the last {} requests failed (no answer in time, or a 5xx)",
+                self.recent.len()
+            )),
+            _ => None,
+        };
+        if let Some(why) = why {
+            let wait = hints.retry_after.filter(|wait| !wait.is_zero()).unwrap_or_else(|| self.outages.next());
+            self.close(Cause::Broken, why, wait, now);
+        }
+    }
+
+    fn rejected(&mut self, now: Instant) {
+        self.rejections = self.rejections.saturating_add(1);
+        if self.park_after > 0 && self.rejections >= self.park_after {
+            let why = format!(
+                "the vendor rejected {} events in a row: check the mapping and the dead letters, then resume",
+                self.rejections
+            );
+            self.close(Cause::Rejections, why, PARKED_PROBE, now);
+        }
+    }
+
+    fn parked_probe(&mut self, cause: Cause, answer: Answer, hints: &Hints, now: Instant) {
+        if answer == Answer::Success {
+            self.open(now);
+            return;
+        }
+        let wait = hints.retry_after.unwrap_or_default().max(PARKED_PROBE);
+        let why = self.closed.take().map(|closed| closed.why).unwrap_or_default();
+        self.close(cause, why, wait, now);
+    }
+
+    fn note(&mut self, trouble: bool) {
+        if self.recent.len() == RECENT {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(trouble);
+    }
+
+    fn close(&mut self, cause: Cause, why: String, wait: Duration, now: Instant) {
+        self.epoch += 1;
+        self.closed = Some(Closed { cause, why, until: now + wait.min(LONGEST) });
+    }
+
+    fn open(&mut self, now: Instant) {
+        if self.closed.take().is_some_and(|closed| closed.cause == Cause::Throttled) {
+            self.reopened = Some(now);
+        }
+        self.recent.clear();
+        self.outages.reset();
+        self.learned_at = now;
+    }
+}
+
+fn asked_to_wait(answer: Answer, wait: Duration) -> String {
+    let said = if answer == Answer::Throttled { "answered 429" } else { "is in trouble" };
+    format!("the vendor {said} and asked to wait {} s (Retry-After)", wait.as_secs_f64())
+}
