@@ -1,5 +1,113 @@
-//! Configuration: text and environment in; a [`Config`] or every problem out.
+//! Configuration: text and environment in; a [`Config`] or every problem out. Pure.
 
-pub mod section;
+mod admin;
+mod broker;
+mod changes;
+mod destination;
+mod log;
+mod problem;
+mod retry;
+mod section;
+#[cfg(test)]
+mod tests;
 
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+
+use toml_span::value::{Table, ValueInner};
+
+pub use admin::Admin;
+pub use broker::{Broker, Declare};
+pub use changes::Changes;
+pub use destination::Destination;
+pub use log::{Format, Log};
+pub use problem::{Problem, Problems};
+pub use retry::Retry;
 pub use section::Section;
+
+use crate::vendors::{self, Kind};
+use section::Source;
+
+/// Everything that is set in the file.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `[broker]`.
+    pub broker: Broker,
+    /// `[admin]`.
+    pub admin: Admin,
+    /// `[retry]`: what destinations without their own use.
+    pub retry: Retry,
+    /// `[log]`.
+    pub log: Log,
+    /// `[destinations.<name>]` by name.
+    pub destinations: BTreeMap<String, Destination>,
+}
+
+/// Reads the file's text. `env` gives environment variables, `read_file` the files that secrets are in.
+///
+/// # Errors
+/// Every problem there is, with `file_name`, line and mend.
+pub fn parse(
+    file_name: &str,
+    text: &str,
+    env: &dyn Fn(&str) -> Option<String>,
+    read_file: &dyn Fn(&Path) -> io::Result<String>,
+) -> Result<Config, Problems> {
+    parse_with(vendors::REGISTRY, file_name, text, env, read_file)
+}
+
+/// Like [`parse`], with another registry of vendors.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_with(
+    registry: &[Kind],
+    file_name: &str,
+    text: &str,
+    env: &dyn Fn(&str) -> Option<String>,
+    read_file: &dyn Fn(&Path) -> io::Result<String>,
+) -> Result<Config, Problems> {
+    let table = read_toml(text).map_err(|problem| Problems::new(file_name, vec![problem]))?;
+    let mut root = Section::new(Source { text, env, read_file }, String::new(), 1, table);
+    let config = read(&mut root, registry);
+    let problems = root.finish();
+    match config {
+        Some(config) if problems.is_empty() => Ok(config),
+        _ => Err(Problems::new(file_name, problems)),
+    }
+}
+
+fn read(root: &mut Section<'_>, registry: &[Kind]) -> Option<Config> {
+    let broker = root.within("broker", Broker::read);
+    let admin = root.within("admin", Admin::read);
+    let retry = root.within("retry", |section| Retry::read(section, &Retry::default()));
+    let log = root.within("log", Log::read);
+    let defaults = retry.clone().unwrap_or_default();
+    let destinations = root.within("destinations", |all| {
+        let mut destinations = BTreeMap::new();
+        for name in all.keys() {
+            if let Some(mend) = destination::name_mend(&name) {
+                all.problem(&name, mend);
+            }
+            if let Some(read) = all.within(&name, |section| Destination::read(section, registry, &defaults)) {
+                destinations.insert(name, read);
+            }
+        }
+        Some(destinations)
+    });
+    Some(Config { broker: broker?, admin: admin?, retry: retry?, log: log?, destinations: destinations? })
+}
+
+fn read_toml(text: &str) -> Result<Table<'_>, Problem> {
+    let error = match toml_span::parse(text).map(|mut value| value.take()) {
+        Ok(ValueInner::Table(table)) => return Ok(table),
+        // A TOML document is always a table.
+        Ok(_) => return Ok(Table::new()),
+        Err(error) => error,
+    };
+    let before = text.get(..error.span.start).unwrap_or(text);
+    let line = before.matches('\n').count() + 1;
+    let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
+    Err(Problem { line, key: String::new(), message: format!("column {column}: {error}") })
+}

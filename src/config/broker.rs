@@ -1,0 +1,71 @@
+//! `[broker]`: where the events come from, and whose work it is to declare the objects there.
+
+use secrecy::{ExposeSecret as _, SecretString};
+use url::Url;
+
+use super::Section;
+
+/// `[broker]`.
+#[derive(Clone, Debug)]
+pub struct Broker {
+    /// `amqp://` or `amqps://`, with user, password and virtual host.
+    pub url: SecretString,
+    /// What every object's name begins with, before a dot.
+    pub prefix: String,
+    /// What to do about the exchanges and queues at the start.
+    pub declare: Declare,
+    /// A larger message is malformed. Bytes of its body.
+    pub max_event_bytes: usize,
+    /// How often the broker gives a message back before it goes to the dead letters.
+    pub delivery_limit: u32,
+}
+
+/// What to do about the exchanges and queues at the start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Declare {
+    /// Create what is missing.
+    Create,
+    /// Create nothing; stop and show what is missing or different.
+    Check,
+    /// Trust that all is there.
+    Never,
+}
+
+impl Broker {
+    pub(super) fn read(section: &mut Section<'_>) -> Option<Self> {
+        let url = section.required_secret("url");
+        if let Some(mend) = url.as_ref().and_then(|url| url_mend(url.expose_secret())) {
+            section.problem("url", mend);
+        }
+        let prefix = section.text("prefix").unwrap_or_else(|| "sluice".to_owned());
+        let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        if prefix.is_empty() || prefix.len() > 64 || !prefix.chars().all(allowed) {
+            section.problem("prefix", "write 1 to 64 letters, digits, '-', '_' or '.', as in \"sluice\"");
+        }
+        let choices = [("create", Declare::Create), ("check", Declare::Check), ("never", Declare::Never)];
+        let declare = section.choice("declare", &choices).unwrap_or(Declare::Create);
+        let max_event_bytes = section.count("max_event_bytes", 1024..=16 * 1024 * 1024, 256 * 1024);
+        // Fewer would dead-letter good events when a broker or a worker restarts a few times in a row.
+        let delivery_limit = section.count("delivery_limit", 5..=1_000_000, 20);
+        Some(Self { url: url?, prefix, declare, max_event_bytes, delivery_limit })
+    }
+
+    /// Whether nothing differs.
+    pub(super) fn same_as(&self, other: &Self) -> bool {
+        self.url.expose_secret() == other.url.expose_secret()
+            && self.prefix == other.prefix
+            && self.declare == other.declare
+            && self.max_event_bytes == other.max_event_bytes
+            && self.delivery_limit == other.delivery_limit
+    }
+}
+
+/// What to mend in a broker's URL. Never repeats it: it holds a password.
+fn url_mend(text: &str) -> Option<String> {
+    match Url::parse(text) {
+        Err(error) => Some(format!("not a URL ({error}); write one as amqp://user:password@host:5672/vhost")),
+        Ok(url) if !matches!(url.scheme(), "amqp" | "amqps") => Some("must begin with amqp:// or amqps://".to_owned()),
+        Ok(url) if !url.has_host() => Some("names no host; write amqp://user:password@host:5672/vhost".to_owned()),
+        Ok(_) => None,
+    }
+}

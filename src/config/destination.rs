@@ -1,0 +1,152 @@
+//! `[destinations.<name>]`: one vendor account. The vendor itself reads the keys that are its own.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use url::Url;
+use uuid::Uuid;
+
+use super::{Retry, Section};
+use crate::gate::Limit;
+use crate::vendors::{Kind, Vendor};
+
+/// One configured vendor account.
+#[derive(Clone, Debug)]
+pub struct Destination {
+    /// Its name, part of its queues' names.
+    pub name: String,
+    /// The vendor's name, as in the registry.
+    pub vendor_name: &'static str,
+    /// The vendor, with this account's settings.
+    pub vendor: Arc<dyn Vendor>,
+    /// Topic patterns of the events it wants, at least one.
+    pub subscribe: Vec<String>,
+    /// Its quotas, at least one.
+    pub limits: Vec<Limit>,
+    /// Most requests in flight at once.
+    pub concurrency: usize,
+    /// Longest time for one request.
+    pub timeout: Duration,
+    /// Parks after so many rejections in a row; 0: never.
+    pub park_after_rejections: u32,
+    /// When it tries again.
+    pub retry: Retry,
+    /// The HTTP proxy to go through.
+    pub proxy: Option<Url>,
+    /// Never HTTP/2.
+    pub http1_only: bool,
+    /// A digest of all that was written for it, secrets resolved: differs when the destination changed.
+    pub source: String,
+}
+
+impl Destination {
+    pub(super) fn read(section: &mut Section<'_>, registry: &[Kind], defaults: &Retry) -> Option<Self> {
+        let name = section.name().to_owned();
+        let written = section.written();
+        let kind = vendor_kind(section, registry);
+        let subscribe = subscriptions(section);
+        let limits = limits(section, kind.as_ref());
+        let concurrency = section.count("concurrency", 1..=1000, 32);
+        let timeout = section.duration("timeout", Duration::from_millis(100)..=Duration::from_secs(300));
+        let park_after_rejections = section.count("park_after_rejections", 0..=1_000_000, 20);
+        let retry = section.within("retry", |retry| Retry::read(retry, defaults));
+        let proxy = section.url("proxy");
+        let http1_only = section.boolean("http1_only").unwrap_or(false);
+        let Some(kind) = kind else {
+            // Which of the other keys are right depends on the vendor.
+            section.ignore_the_rest();
+            return None;
+        };
+        let vendor = (kind.configure)(section);
+        if vendor.is_none() && !section.failed() {
+            section.problem("vendor", format!("{} refused its settings without saying why", kind.name));
+        }
+        let (vendor, retry) = (vendor?, retry?);
+        let digest = format!("{written}{:?}{retry:?}", section.resolved());
+        Some(Self {
+            name,
+            vendor_name: kind.name,
+            vendor: Arc::from(vendor),
+            subscribe,
+            limits,
+            concurrency,
+            timeout: timeout.unwrap_or(Duration::from_secs(10)),
+            park_after_rejections,
+            retry,
+            proxy,
+            http1_only,
+            source: Uuid::new_v5(&Uuid::NAMESPACE_OID, digest.as_bytes()).to_string(),
+        })
+    }
+}
+
+/// What is wrong with a destination's name. It becomes part of queue names, beside Sluice's own objects.
+pub(super) fn name_mend(name: &str) -> Option<String> {
+    let own = ["events", "unrouted", "control", "receipts"];
+    if own.contains(&name) {
+        return Some(format!("{name:?} is the name of one of Sluice's own objects; choose another"));
+    }
+    let first = name.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit());
+    let rest = name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_'));
+    let mend = "a destination's name is 1 to 63 of a-z, 0-9, '-' and '_', and begins with a letter or digit";
+    (!first || !rest || name.len() > 63).then(|| mend.to_owned())
+}
+
+fn vendor_kind(section: &mut Section<'_>, registry: &[Kind]) -> Option<Kind> {
+    let names: Vec<_> = registry.iter().map(|kind| format!("{:?}", kind.name)).collect();
+    section.must_have("vendor", &names.join(" or "));
+    let choices: Vec<_> = registry.iter().map(|kind| (kind.name, *kind)).collect();
+    section.choice("vendor", &choices)
+}
+
+fn subscriptions(section: &mut Section<'_>) -> Vec<String> {
+    section.must_have("subscribe", "[\"#\"]");
+    let Some(patterns) = section.texts("subscribe") else {
+        return Vec::new();
+    };
+    if patterns.is_empty() {
+        section.problem("subscribe", "is empty, so no event would come; write at least one pattern, as in [\"#\"]");
+    }
+    for pattern in patterns.iter().filter(|pattern| !is_topic_pattern(pattern)) {
+        let mend = "write words joined by dots, where * stands for one word and # for any number";
+        let shown = section.shown("subscribe", pattern);
+        section.problem("subscribe", format!("{shown} is not a topic pattern; {mend}"));
+    }
+    patterns
+}
+
+/// Words of a routing key, `*` or `#`, joined by dots: at most 255 bytes, AMQP 0-9-1's short string.
+fn is_topic_pattern(pattern: &str) -> bool {
+    let is_word = |word: &str| {
+        matches!(word, "*" | "#")
+            || !word.is_empty()
+                && !word.contains(|c: char| matches!(c, '*' | '#') || c.is_whitespace() || c.is_control())
+    };
+    pattern.len() <= 255 && pattern.split('.').all(is_word)
+}
+
+/// The limits that are set, else those that the vendor documents.
+fn limits(section: &mut Section<'_>, kind: Option<&Kind>) -> Vec<Limit> {
+    let documented: Vec<Limit> =
+        kind.map(|kind| kind.limits.iter().filter_map(|text| text.parse().ok()).collect()).unwrap_or_default();
+    if kind.is_some() && documented.is_empty() {
+        section.must_have("limits", "[\"10/s\"]");
+    }
+    let Some(texts) = section.texts("limits") else {
+        return documented;
+    };
+    if texts.is_empty() {
+        section.problem("limits", "is empty; write the account's limits, as in [\"10/s\"]");
+    }
+    let mut limits = Vec::new();
+    for text in texts {
+        match text.parse() {
+            Ok(limit) => limits.push(limit),
+            Err(error) => {
+                let shown = section.shown("limits", &text);
+                section.problem("limits", format!("{shown} is not a limit: {error}"));
+            }
+        }
+    }
+    limits
+}

@@ -1,0 +1,47 @@
+//! What is wrong with a file: each problem with its line, its key and the mend. Never the value of a secret.
+
+use std::fmt;
+
+use serde::Serialize;
+
+/// One thing to mend.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Problem {
+    /// Line in the file, from 1.
+    pub line: usize,
+    /// The key with its tables, as in `broker.url`; empty when the text is not TOML.
+    pub key: String,
+    /// What is wrong and what to write instead.
+    pub message: String,
+}
+
+/// Everything that is wrong with a file, in the order of its lines.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Problems {
+    /// The file's name, as it was given.
+    pub file: String,
+    /// At least one problem.
+    pub problems: Vec<Problem>,
+}
+
+impl Problems {
+    /// The problems of `file`, sorted by line.
+    #[must_use]
+    pub fn new(file: &str, mut problems: Vec<Problem>) -> Self {
+        problems.sort();
+        Self { file: file.to_owned(), problems }
+    }
+}
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, Problem { line, key, message }) in self.problems.iter().enumerate() {
+            let newline = if index == 0 { "" } else { "\n" };
+            let separator = if key.is_empty() { "" } else { ": " };
+            write!(f, "{newline}{}:{line}: {key}{separator}{message}", self.file)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Problems {}

@@ -1,0 +1,384 @@
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Request;
+use proptest::prelude::*;
+
+use super::*;
+use crate::event::Event;
+use crate::gate::quota::{Limit, Window};
+use crate::vendors::{Invalid, Reply, Vendor};
+use crate::verdict::Verdict;
+
+const SAMPLE: &str = include_str!("../../deploy/sluice.sample.toml");
+const SECRET: &str = "s3cr3t-value";
+
+#[derive(Debug)]
+struct Silent;
+
+impl Vendor for Silent {
+    fn request(&self, _: &Event) -> Result<Request<Bytes>, Invalid> {
+        Err(Invalid("silent".to_owned()))
+    }
+
+    fn judge(&self, _: &Reply) -> Verdict {
+        Verdict::Delivered
+    }
+}
+
+const KINDS: &[Kind] = &[
+    Kind { name: "gainsight-px", limits: &["200/s", "1000000/day"], configure: keyed },
+    Kind { name: "http", limits: &[], configure: json_api },
+];
+
+fn keyed(section: &mut Section<'_>) -> Option<Box<dyn Vendor>> {
+    section.choice("region", &[("us", 1), ("eu", 2), ("us2", 3)]);
+    section.url("base_url");
+    section.required_secret("api_key");
+    section.text("property_key");
+    section.text("user_type");
+    (!section.failed()).then(|| Box::new(Silent) as Box<dyn Vendor>)
+}
+
+fn json_api(section: &mut Section<'_>) -> Option<Box<dyn Vendor>> {
+    section.text("method");
+    section.url("url");
+    section.table_of_texts("headers");
+    for statuses in ["success", "retry_statuses", "reject"] {
+        section.integers(statuses, 100..=599);
+    }
+    (!section.failed()).then(|| Box::new(Silent) as Box<dyn Vendor>)
+}
+
+fn env(name: &str) -> Option<String> {
+    match name {
+        "SLUICE_AMQP_URL" => Some(format!("amqp://sluice:{SECRET}@localhost:5672/%2f")),
+        "PX_API_KEY" | "HOOK_AUTH" | "ADMIN" => Some(SECRET.to_owned()),
+        "EMPTY" => Some(String::new()),
+        _ => None,
+    }
+}
+
+fn files(path: &Path) -> io::Result<String> {
+    match path.to_str() {
+        Some("/run/secrets/px") => Ok("from-a-file\n".to_owned()),
+        _ => Err(io::Error::from(io::ErrorKind::NotFound)),
+    }
+}
+
+fn read(text: &str) -> Result<Config, Problems> {
+    parse_with(KINDS, "sluice.toml", text, &env, &files)
+}
+
+const BROKER: &str = "[broker]\nurl = { env = \"SLUICE_AMQP_URL\" }\n";
+
+/// A file with a broker on lines 1 and 2 and then a destination, `[destinations.px]` on line 3.
+fn with_destination(lines: &str) -> String {
+    format!("{BROKER}[destinations.px]\n{lines}")
+}
+
+const GOOD: &str = "vendor = \"gainsight-px\"\napi_key = { env = \"PX_API_KEY\" }\nsubscribe = [\"#\"]\n";
+
+/// What is shown for a bad file.
+#[track_caller]
+fn problems(text: &str) -> String {
+    let problems = read(text).unwrap_err();
+    let shown = problems.to_string();
+    assert!(!shown.contains(SECRET), "{shown}");
+    shown
+}
+
+/// The one problem that a good destination gets from another line, which is line 7.
+#[track_caller]
+fn problem_of(line: &str) -> String {
+    let shown = problems(&with_destination(&format!("{GOOD}{line}\n")));
+    assert_eq!(shown.lines().count(), 1, "{shown}");
+    shown
+}
+
+fn destination(lines: &str) -> Destination {
+    read(&with_destination(&format!("{GOOD}{lines}"))).unwrap().destinations.remove("px").unwrap()
+}
+
+#[test]
+fn the_sample_is_good_and_shows_the_defaults() {
+    let config = read(SAMPLE).unwrap();
+    assert_eq!(config.destinations.keys().collect::<Vec<_>>(), ["hook", "px-prod"]);
+    assert_eq!(config.broker.prefix, "sluice");
+    assert_eq!(config.broker.declare, Declare::Create);
+    assert_eq!(config.broker.max_event_bytes, 262_144);
+    assert_eq!(config.broker.delivery_limit, 20);
+    assert_eq!(config.admin.listen.to_string(), "127.0.0.1:9464");
+    assert_eq!(config.log, Log { format: Format::Text, level: "info".to_owned() });
+    assert_eq!(config.retry, Retry::default());
+    let px = &config.destinations["px-prod"];
+    assert_eq!(px.vendor_name, "gainsight-px");
+    assert_eq!(px.subscribe, ["product.#", "invoice.paid"]);
+    let documented = [Limit { count: 200, window: Window::Second }, Limit { count: 1_000_000, window: Window::Day }];
+    assert_eq!(px.limits, documented);
+    assert_eq!((px.concurrency, px.timeout, px.park_after_rejections), (32, Duration::from_secs(10), 20));
+    assert_eq!((px.proxy.clone(), px.http1_only), (None, false));
+}
+
+/// Every line of the sample that is commented out is a key: written out, it has to be right as well.
+#[test]
+fn the_sample_is_good_with_every_key_written_out() {
+    let key = regex::Regex::new(r"(?m)^# (\w+ = |\[)").unwrap();
+    let written = key.replace_all(SAMPLE, "$1").replace("SLUICE_ADMIN_TOKEN", "ADMIN");
+    let config = read(&written).unwrap_or_else(|problems| panic!("{problems}"));
+    assert_eq!(config.destinations["px-prod"].retry.delays, [10, 300].map(Duration::from_secs));
+}
+
+#[test]
+fn every_problem_is_told_at_once_with_its_line() {
+    let text = "\
+[broker]
+url = \"http://localhost\"
+prefx = \"x\"
+
+[admin]
+listen = \"0.0.0.0:9464\"
+
+[destinations.px]
+vendor = \"gainsight-px\"
+timeot = \"10s\"
+api_key = { env = \"NOT_SET\" }
+subscribe = [
+  \"a.#\",
+  5,
+]
+limits = [\"200/fortnight\"]
+
+[destination.py]
+";
+    let shown = problems(text);
+    let expected = [
+        "sluice.toml:2: broker.url: must begin with amqp:// or amqps://",
+        "sluice.toml:3: broker.prefx: unknown key; did you mean \"prefix\"?",
+        "sluice.toml:5: admin.token: missing: a token is required off loopback; add token = ",
+        "sluice.toml:10: destinations.px.timeot: unknown key; did you mean \"timeout\"?",
+        "sluice.toml:11: destinations.px.api_key: the environment variable NOT_SET is not set",
+        "sluice.toml:14: destinations.px.subscribe: must be a string, not an integer",
+        "sluice.toml:16: destinations.px.limits: \"200/fortnight\" is not a limit: ",
+        "sluice.toml:18: destination: unknown key; did you mean \"destinations\"?",
+    ];
+    assert_eq!(shown.lines().count(), expected.len(), "{shown}");
+    for (line, expected) in shown.lines().zip(expected) {
+        assert!(line.starts_with(expected), "{line}\n is not\n{expected}");
+    }
+}
+
+#[test]
+fn what_is_missing_is_shown_as_it_is_written() {
+    let shown = problems("[destinations.px-prod]\nvendor = \"gainsight-px\"\n[destinations.hook]\n");
+    let expected = "\
+sluice.toml:1: broker.url: missing; add url = { env = \"SLUICE_BROKER_URL\" } under [broker]
+sluice.toml:1: destinations.px-prod.api_key: missing; add api_key = { env = \"SLUICE_PX_PROD_API_KEY\" } under [destinations.px-prod]
+sluice.toml:1: destinations.px-prod.subscribe: missing; add subscribe = [\"#\"] under [destinations.px-prod]
+sluice.toml:3: destinations.hook.subscribe: missing; add subscribe = [\"#\"] under [destinations.hook]
+sluice.toml:3: destinations.hook.vendor: missing; add vendor = \"gainsight-px\" or \"http\" under [destinations.hook]";
+    assert_eq!(shown, expected);
+}
+
+#[test]
+fn an_unknown_vendor_gets_the_list_of_known_ones_and_nothing_more() {
+    let shown = problems(&with_destination("vendor = \"gainsight\"\nregion = \"us\"\nsubscribe = [\"#\"]\n"));
+    let expected =
+        "sluice.toml:4: destinations.px.vendor: \"gainsight\" is not known; write one of \"gainsight-px\", \"http\"";
+    assert_eq!(shown, expected);
+}
+
+#[test]
+fn map_is_an_unknown_key_for_now() {
+    let shown = problems(&with_destination(&format!("{GOOD}[[destinations.px.map]]\ntype = \"a.*\"\n")));
+    assert!(shown.starts_with("sluice.toml:7: destinations.px.map: unknown key; remove it"), "{shown}");
+}
+
+#[test]
+fn a_syntax_error_has_its_line_and_column() {
+    assert_eq!(
+        problems("[broker]\nurl = amqp\n"),
+        "sluice.toml:2: column 7: invalid TOML value, did you mean to use a quoted string?"
+    );
+    assert!(problems("[broker]\n\n[broker]\n").starts_with("sluice.toml:3: column 1: "));
+    assert!(problems("a = 'é' b").starts_with("sluice.toml:1: column 9: "));
+}
+
+#[test]
+fn each_wrong_value_is_told_with_what_to_write() {
+    let cases = [
+        ("timeout = 10", "timeout: a duration needs its unit: write \"10s\" for seconds"),
+        ("timeout = \"ten\"", "timeout: \"ten\" is not a duration; write one as \"250ms\", \"5s\" or \"2h\""),
+        ("timeout = \"1h\"", "timeout: \"1h\" is out of range; write \"100ms\" to \"5m\""),
+        ("timeout = \"-5s\"", "timeout: \"-5s\" is not a duration"),
+        ("timeout = \"1 month\"", "timeout: \"1 month\" is not a duration"),
+        ("concurrency = 0", "concurrency: 0 is out of range; write 1 to 1000"),
+        ("concurrency = \"32\"", "concurrency: must be a whole number, not a string"),
+        ("http1_only = \"yes\"", "http1_only: must be true or false, not a string"),
+        ("limits = []", "limits: is empty; write the account's limits"),
+        ("limits = \"10/s\"", "limits: must be an array, as in limits = [\"…\"], not a string"),
+        ("region = \"mars\"", "region: \"mars\" is not known; write one of \"us\", \"eu\", \"us2\""),
+        ("region = { env = \"PX_API_KEY\" }", "region: what it refers to is not known; write one of"),
+        ("region = { var = \"X\" }", "region: must be a string, { env = \"NAME\" } or { file = \"/path\" }"),
+        ("region = { file = \"/nope\" }", "region: cannot read /nope: entity not found"),
+        ("proxy = \"proxy:3128\"", "proxy: must begin with http:// or https://"),
+        ("proxy = \"http://me:s3cr3t-value@proxy\"", "proxy: must not carry credentials"),
+        ("retry = 5", "retry: must be a table, as in [destinations.px.retry], not an integer"),
+        ("retry = { delays = [\"5s\", \"5s\"] }", "retry.delays: 5s follows 5s; write each delay once"),
+        ("retry = { delays = [\"1m\", \"5s\"] }", "retry.delays: 5s follows 1m; write each delay once"),
+        ("retry = { delays = [\"1500ms\"] }", "retry.delays: 1s 500ms is not whole seconds; write \"1s\""),
+        ("retry = { delays = [\"8d\"] }", "retry.delays: \"8d\" is out of range; write \"1s\" to \"168h\""),
+        ("retry = { delays = [] }", "retry.delays: write 1 to 12 delays"),
+        ("retry = { max_age = \"2s\" }", "retry.max_age: 2s is over before the first delay (5s)"),
+        ("retry = { max_ege = \"2h\" }", "retry.max_ege: unknown key; did you mean \"max_age\"?"),
+    ];
+    for (line, expected) in cases {
+        let shown = problem_of(line);
+        let expected = format!("sluice.toml:7: destinations.px.{expected}");
+        assert!(shown.starts_with(&expected), "{shown}\n is not\n{expected}");
+    }
+}
+
+#[test]
+fn only_topic_patterns_are_subscribed_to() {
+    let with = |pattern: &str| {
+        let lines = GOOD.replace("\"#\"", &format!("{pattern:?}"));
+        read(&with_destination(&lines)).map(|config| config.destinations["px"].subscribe.clone())
+    };
+    for good in ["#", "*", "a.b", "a.*.#", "user_signed-up.v1", &"a".repeat(255)] {
+        assert_eq!(with(good).unwrap(), [good]);
+    }
+    for bad in ["", "a..b", ".a", "a.", "a.b*", "#a", "a b", "a\nb", &"a".repeat(256)] {
+        assert!(with(bad).unwrap_err().to_string().contains("is not a topic pattern"), "{bad:?}");
+    }
+    let none = problems(&with_destination(&GOOD.replace("\"#\"", "")));
+    assert!(none.starts_with("sluice.toml:6: destinations.px.subscribe: is empty"), "{none}");
+}
+
+#[test]
+fn a_destination_may_not_be_called_like_sluices_own_objects() {
+    for name in ["events", "unrouted", "control", "receipts", "Px", "\"a.b\"", "-a", "\"\"", "\"ü\"", &"a".repeat(64)]
+    {
+        let shown = problems(&format!("{BROKER}[destinations.{name}]\n{GOOD}"));
+        assert_eq!(shown.lines().count(), 1, "{shown}");
+        assert!(shown.starts_with("sluice.toml:3: destinations."), "{shown}");
+    }
+    for name in ["a", "0", "px_prod-2", &"a".repeat(63)] {
+        read(&format!("{BROKER}[destinations.{name}]\n{GOOD}")).unwrap();
+    }
+}
+
+#[test]
+fn a_vendor_that_documents_no_limits_needs_them_set() {
+    let shown = problems(&with_destination("vendor = \"http\"\nsubscribe = [\"#\"]\n"));
+    assert_eq!(
+        shown,
+        "sluice.toml:3: destinations.px.limits: missing; add limits = [\"10/s\"] under [destinations.px]"
+    );
+}
+
+#[test]
+fn an_empty_secret_is_a_problem_and_a_files_last_newline_is_not_part_of_it() {
+    let with = |key: &str| with_destination(&GOOD.replace("{ env = \"PX_API_KEY\" }", key));
+    for empty in ["\"\"", "{ env = \"EMPTY\" }"] {
+        assert_eq!(problems(&with(empty)), "sluice.toml:5: destinations.px.api_key: is empty");
+    }
+    read(&with("{ file = \"/run/secrets/px\" }")).unwrap();
+    let text = "key = { file = \"/run/secrets/px\" }";
+    let mut section =
+        Section::new(Source { text, env: &env, read_file: &files }, "px".to_owned(), 1, read_toml(text).unwrap());
+    assert_eq!(section.required_text("key").unwrap(), "from-a-file");
+}
+
+#[test]
+fn no_secret_is_shown_by_debug() {
+    let text =
+        format!("{SAMPLE}\n[destinations.px]\n{GOOD}").replace("# token", "token").replace("SLUICE_ADMIN", "ADMIN");
+    let config = read(&text.replace("ADMIN_TOKEN", "ADMIN")).unwrap();
+    assert!(config.admin.token.is_some());
+    assert!(!format!("{config:?}").contains(SECRET));
+}
+
+#[test]
+fn admin_may_be_open_on_any_loopback_address_or_with_a_token() {
+    for good in ["listen = \"[::1]:80\"", "listen = \"127.9.9.9:1\"", "listen = \"0.0.0.0:1\"\ntoken = \"x\""] {
+        read(&format!("{BROKER}[admin]\n{good}\n")).unwrap();
+    }
+    let shown = problems(&format!("{BROKER}[admin]\nlisten = \"localhost\"\n"));
+    assert!(shown.contains("\"localhost\" is not an address and port; write one as \"127.0.0.1:9464\""), "{shown}");
+}
+
+#[test]
+fn a_log_level_is_checked() {
+    read(&format!("{BROKER}[log]\nlevel = \"warn,sluice::gate=trace\"\nformat = \"json\"\n")).unwrap();
+    let shown = problems(&format!("{BROKER}[log]\nlevel = \"loud=very\"\nformat = \"xml\"\n"));
+    assert_eq!(shown.lines().count(), 2, "{shown}");
+}
+
+#[test]
+fn problems_are_data_as_well() {
+    let problems = read("[broker]\nurl = 5\n").unwrap_err();
+    let expected = serde_json::json!({
+        "file": "sluice.toml",
+        "problems": [{ "line": 2, "key": "broker.url", "message": "must be a string, not an integer" }],
+    });
+    assert_eq!(serde_json::to_value(&problems).unwrap(), expected);
+}
+
+#[test]
+fn a_reload_tells_what_changed() {
+    let all = |broker: &str, destinations: &[(&str, &str)]| {
+        let tables = destinations.iter().map(|(name, lines)| format!("[destinations.{name}]\n{GOOD}{lines}\n"));
+        read(&format!("{BROKER}{broker}\n{}", tables.collect::<String>())).unwrap()
+    };
+    let old = all("", &[("a", ""), ("b", ""), ("c", "limits = [\"5/s\"]")]);
+    let new = all("prefix = \"x\"", &[("b", "# a comment changes nothing"), ("c", "limits = [\"6/s\"]"), ("d", "")]);
+    let names = |name: &str| vec![name.to_owned()];
+    let expected =
+        Changes { added: names("d"), removed: names("a"), changed: names("c"), restart_needed: vec!["broker"] };
+    assert_eq!(old.changes(&new), expected);
+    assert_eq!(old.changes(&old), Changes::default());
+    let elsewhere = all("[admin]\nlisten = \"127.0.0.1:1\"\n[log]\nlevel = \"warn\"", &[]);
+    assert_eq!(all("", &[]).changes(&elsewhere).restart_needed, ["admin.listen", "log"]);
+}
+
+#[test]
+fn a_new_secret_or_a_new_default_for_retries_changes_a_destination() {
+    let text = with_destination(GOOD);
+    let old = read(&text).unwrap();
+    let rotated = |name: &str| env(name).map(|value| if name == "PX_API_KEY" { "new".to_owned() } else { value });
+    let new = parse_with(KINDS, "sluice.toml", &text, &rotated, &files).unwrap();
+    assert_eq!(old.changes(&new).changed, ["px"]);
+    let slower = read(&format!("{text}[retry]\nmax_age = \"48h\"\n")).unwrap();
+    assert_eq!(old.changes(&slower).changed, ["px"]);
+    assert!(!destination("").source.contains(SECRET));
+}
+
+#[test]
+fn a_destinations_own_retry_stands_over_the_common_one() {
+    let own = destination("retry = { max_age = \"2h\" }\n");
+    assert_eq!(own.retry, Retry { max_age: Duration::from_secs(7200), ..Retry::default() });
+}
+
+#[test]
+fn a_file_without_destinations_or_with_windows_line_ends_is_good() {
+    assert!(read(BROKER).unwrap().destinations.is_empty());
+    read(&SAMPLE.replace('\n', "\r\n")).unwrap();
+}
+
+proptest! {
+    #[test]
+    fn no_text_makes_it_panic_or_show_a_secret(text in ".{0,200}", at in 0..SAMPLE.len(), cut in 0..40usize) {
+        let at = SAMPLE.floor_char_boundary(at);
+        let rest = SAMPLE.floor_char_boundary((at + cut).min(SAMPLE.len()));
+        let (before, after) = (&SAMPLE[..at], &SAMPLE[rest..]);
+        for text in [format!("{before}{text}{after}"), format!("{before}{after}"), text.clone()] {
+            if let Err(problems) = read(&text) {
+                prop_assert!(!problems.problems.is_empty());
+                prop_assert!(!problems.to_string().contains(SECRET));
+            }
+        }
+    }
+}
