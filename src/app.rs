@@ -1,6 +1,5 @@
 //! The wiring: configuration → broker → destinations → admin; the order of starting and stopping, and reloads.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,8 +8,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, Admin};
 use crate::broker::{self, Broker};
-use crate::config::{Config, Source};
-use crate::control::{self, Order};
+use crate::config::{Config, ConfigFile};
+use crate::control;
 use crate::fleet::Fleet;
 use crate::metrics::Metrics;
 
@@ -39,11 +38,11 @@ pub enum RunError {
     Destination(#[from] crate::fleet::StartError),
 }
 
-/// Runs a worker until `stop` is cancelled. `source` is read again on SIGHUP.
+/// Runs a worker until `stop` is cancelled. `file` is read again on SIGHUP.
 ///
 /// # Errors
 /// [`RunError`] when it cannot start. A broker that is away is no error: the worker waits for it.
-pub async fn run(config: Config, source: Source, stop: CancellationToken) -> Result<(), RunError> {
+pub async fn run(config: Config, file: ConfigFile, stop: CancellationToken) -> Result<(), RunError> {
     let metrics = Metrics::new()?;
     let mut hangups = signal(SignalKind::hangup()).map_err(RunError::Signals)?;
     let address = config.admin.listen;
@@ -58,7 +57,7 @@ pub async fn run(config: Config, source: Source, stop: CancellationToken) -> Res
     let watching = tokio::spawn(watch_depths(broker.clone(), metrics.clone(), admin, ending.clone()));
     let orders = tokio::spawn(control::listen(broker.clone(), fleet.roster(), ending.clone()));
     tracing::info!(admin = %address, destinations = fleet.config().destinations.len(), version = env!("CARGO_PKG_VERSION"), "sluice is running");
-    tend(&mut fleet, &source, &mut hangups, &metrics, &stop).await;
+    tend(&mut fleet, &file, &mut hangups, &metrics, &stop).await;
     tracing::info!("stopping: finishing what is in flight");
     fleet.stop_all().await;
     broker.close().await;
@@ -83,20 +82,20 @@ fn settings(config: &Config) -> broker::Settings {
 }
 
 /// Reloads on SIGHUP until stopped.
-async fn tend(fleet: &mut Fleet, source: &Source, hangups: &mut Signal, metrics: &Metrics, stop: &CancellationToken) {
+async fn tend(fleet: &mut Fleet, file: &ConfigFile, hangups: &mut Signal, metrics: &Metrics, stop: &CancellationToken) {
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             Some(()) = hangups.recv() => {
-                let outcome = reload(fleet, source).await;
+                let outcome = reload(fleet, file).await;
                 metrics.config_reloads_total.with_label_values(&[outcome]).inc();
             }
         }
     }
 }
 
-async fn reload(fleet: &mut Fleet, source: &Source) -> &'static str {
-    match source.load() {
+async fn reload(fleet: &mut Fleet, file: &ConfigFile) -> &'static str {
+    match file.load() {
         Ok(config) => match fleet.change_to(config).await {
             Ok(()) => "applied",
             Err(error) => {
@@ -122,12 +121,3 @@ async fn watch_depths(broker: Broker, metrics: Metrics, admin: Arc<Admin>, endin
         }
     }
 }
-
-/// Where a command reads its configuration from, by path; `sluice.toml` unless told otherwise.
-#[must_use]
-pub fn default_config() -> PathBuf {
-    PathBuf::from("sluice.toml")
-}
-
-/// What an order from `sluice.control` asks for, used by both ends.
-pub type ControlOrder = Order;

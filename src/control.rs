@@ -89,7 +89,7 @@ pub async fn obey(roster: &Roster, order: &Order) -> Result<String, OrderError> 
     let handle = roster.get(order.destination()).ok_or_else(unknown)?;
     handle.ask(command).await.map_err(|_| unknown())?;
     let view = handle.view().await.map_err(|_| unknown())?;
-    Ok(view.gate.state.name().to_owned())
+    Ok(view.state.to_owned())
 }
 
 /// Carries out the orders that come through the broker, until `ending`.

@@ -3,11 +3,22 @@
 //! The path of one event: it comes in at a destination's intake, is mapped and checked, passes the [`gate`],
 //! is delivered, judged and settled.
 
+pub mod admin;
+pub mod app;
 pub mod broker;
+pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod control;
+pub mod dead_letters;
+pub mod delivery;
+pub mod destination;
 pub mod event;
+pub mod fleet;
 pub mod gate;
+pub mod log;
 pub mod message;
+pub mod metrics;
+pub mod redact;
 pub mod vendors;
 pub mod verdict;

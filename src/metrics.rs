@@ -6,7 +6,7 @@ use prometheus::{
     Opts, Registry, TextEncoder,
 };
 
-use crate::gate::State;
+use crate::gate::{State, Status};
 use crate::verdict::Reason;
 
 /// Seconds of vendor latency.
@@ -237,10 +237,18 @@ impl DestinationMetrics {
         }
     }
 
-    /// Shows the gate's state.
-    pub fn state(&self, state: State) {
+    /// Shows a gate, and how much is in hand.
+    pub fn show(&self, gate: &Status, in_flight: usize, waiting: usize) {
+        let whole = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
         for (gauge, other) in self.states.iter().zip(State::ALL) {
-            gauge.set(i64::from(other == state));
+            gauge.set(i64::from(other == gate.state));
         }
+        self.in_flight.set(count(in_flight));
+        self.waiting.set(count(waiting));
+        self.rate.set(gate.rate.unwrap_or(f64::INFINITY));
+        self.learned.set(gate.learned);
+        self.day_used.set(whole(gate.day_used));
+        self.day_limit.set(whole(gate.day_limit.unwrap_or(0)));
     }
 }

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::event::Event;
-use crate::gate::quota::{Limit, Window};
+use crate::gate::{Limit, Window};
 use crate::vendors::{Invalid, Reply, Vendor};
 use crate::verdict::Verdict;
 

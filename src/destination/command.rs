@@ -1,11 +1,13 @@
 //! What can be asked of a destination at work, and what it shows of itself.
 
+use jiff::Timestamp;
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 
 use super::Driver;
+use crate::broker::port::Appetite;
 use crate::clock;
-use crate::gate::{Limit, Status};
+use crate::gate::Limit;
 
 /// Something to do, now.
 #[derive(Debug)]
@@ -69,9 +71,22 @@ pub struct View {
     pub subscribe: Vec<String>,
     /// The limits in force.
     pub limits: Vec<String>,
-    /// Its gate.
-    #[serde(flatten)]
-    pub gate: Status,
+    /// The gate's state.
+    pub state: &'static str,
+    /// Why, as a sentence.
+    pub why: String,
+    /// When that may end by itself.
+    pub until: Option<Timestamp>,
+    /// Requests a second that it lets through now; none where nothing paces it.
+    pub rate: Option<f64>,
+    /// The share of the quota that is used after repeated refusals, 0.05 to 1.
+    pub learned: f64,
+    /// Requests on their way.
+    pub in_flight: usize,
+    /// Requests counted against today's budget (UTC).
+    pub day_used: u64,
+    /// The day budget, where there is one.
+    pub day_limit: Option<u64>,
     /// Deliveries held that wait for the gate.
     pub waiting: usize,
     /// Whether it consumes, or has no need to.
@@ -110,13 +125,21 @@ impl Driver {
     }
 
     fn view(&self) -> View {
-        let idle = *self.inbox.appetite.borrow() == crate::broker::port::Appetite::None;
+        let gate = self.gate.status(clock::now(), clock::wall());
+        let idle = *self.inbox.appetite.borrow() == Appetite::None;
         View {
             name: self.settings.name.clone(),
             vendor: self.settings.vendor_name.to_owned(),
             subscribe: self.settings.subscribe.clone(),
             limits: self.settings.limits.iter().map(ToString::to_string).collect(),
-            gate: self.gate.status(clock::now(), clock::wall()),
+            state: gate.state.name(),
+            why: gate.why,
+            until: gate.until.map(|until| until.wall),
+            rate: gate.rate,
+            learned: gate.learned,
+            in_flight: gate.in_flight,
+            day_used: gate.day_used,
+            day_limit: gate.day_limit,
             waiting: self.waiting.len(),
             ready: idle || *self.inbox.consuming.borrow(),
             delivered: self.metrics.delivered.get(),

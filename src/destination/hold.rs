@@ -37,10 +37,10 @@ impl Mood {
         }
     }
 
-    /// What to consume, for a gate that lets `rate` requests a second through, `concurrency` at once.
-    pub fn appetite(self, rate: f64, concurrency: usize) -> Appetite {
+    /// What to consume, for a gate that lets `pace` requests a second through, `concurrency` at once.
+    pub fn appetite(self, pace: Option<f64>, concurrency: usize) -> Appetite {
         match self {
-            Self::Open => Appetite::Prefetch(prefetch(rate, concurrency)),
+            Self::Open => Appetite::Prefetch(prefetch(pace.unwrap_or(f64::INFINITY), concurrency)),
             Self::Closed => Appetite::Prefetch(PROBES),
             Self::Idle => Appetite::None,
         }
@@ -74,22 +74,22 @@ mod tests {
 
     #[test]
     fn a_fast_gate_holds_what_it_can_use_in_a_moment() {
-        assert_eq!(Mood::Open.appetite(200.0, 32), Appetite::Prefetch(164));
-        assert_eq!(Mood::Open.appetite(4000.0, 64), Appetite::Prefetch(500));
-        assert_eq!(Mood::Open.appetite(f64::INFINITY, 1000), Appetite::Prefetch(500));
+        assert_eq!(Mood::Open.appetite(Some(200.0), 32), Appetite::Prefetch(164));
+        assert_eq!(Mood::Open.appetite(Some(4000.0), 64), Appetite::Prefetch(500));
+        assert_eq!(Mood::Open.appetite(None, 1000), Appetite::Prefetch(500));
     }
 
     #[test]
     fn a_slow_gate_holds_no_more_than_a_minutes_worth() {
-        assert_eq!(Mood::Open.appetite(0.1, 32), Appetite::Prefetch(6));
-        assert_eq!(Mood::Open.appetite(0.001, 32), Appetite::Prefetch(1));
+        assert_eq!(Mood::Open.appetite(Some(0.1), 32), Appetite::Prefetch(6));
+        assert_eq!(Mood::Open.appetite(Some(0.001), 32), Appetite::Prefetch(1));
     }
 
     #[test]
     fn a_gate_closed_for_long_holds_only_probes_and_a_paused_one_nothing() {
         let now = crate::clock::now();
         assert_eq!(Mood::of(false, true, None, now).keeps(), 2);
-        assert_eq!(Mood::of(true, true, None, now).appetite(200.0, 32), Appetite::None);
+        assert_eq!(Mood::of(true, true, None, now).appetite(Some(200.0), 32), Appetite::None);
         assert_eq!(Mood::of(false, false, Some(now + Duration::from_secs(61)), now), Mood::Idle);
         assert_eq!(Mood::of(false, false, Some(now + Duration::from_secs(5)), now), Mood::Open);
     }

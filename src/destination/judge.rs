@@ -45,7 +45,9 @@ impl Driver {
         let Attempted { mut pending, permit, at, .. } = attempted;
         let (probe, before) = (permit.probe, self.gate.state(now));
         self.gate.finished(permit, answer(&verdict), &hints, now, wall);
-        outcome::gate_changed(&self.settings.name, before, &self.gate.status(now, wall));
+        if self.gate.state(now) != before {
+            outcome::gate_changed(&self.settings.name, before, &self.gate.status(now, wall));
+        }
         let troubled = std::mem::replace(&mut self.troubled, matches!(verdict, Verdict::Unavailable(_)));
         let vendors_trouble = troubled || probe || self.gate.state(now) == State::Broken;
         let parked = before == State::Parked;

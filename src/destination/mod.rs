@@ -96,6 +96,8 @@ struct Driver {
     troubled: bool,
     /// When the gate said to ask again.
     next_place: Option<Instant>,
+    /// What the appetite was last worked out for.
+    held_for: Option<(Mood, Option<f64>)>,
     swept: Instant,
 }
 
@@ -131,6 +133,7 @@ impl Driver {
             delivered: LruCache::new(REMEMBERED),
             troubled: false,
             next_place: None,
+            held_for: None,
             swept: now,
         }
     }
@@ -213,7 +216,12 @@ impl Driver {
         while self.waiting.len() > mood.keeps() {
             self.release_last();
         }
-        let appetite = mood.appetite(self.gate.rate(), self.settings.concurrency);
+        let pace = self.gate.pace();
+        if self.held_for == Some((mood, pace)) {
+            return;
+        }
+        self.held_for = Some((mood, pace));
+        let appetite = mood.appetite(pace, self.settings.concurrency);
         self.inbox.appetite.send_if_modified(|current| std::mem::replace(current, appetite) != appetite);
     }
 
@@ -239,7 +247,6 @@ impl Driver {
     fn sweep(&mut self) {
         let (now, wall) = (clock::now(), clock::wall());
         let status = self.gate.status(now, wall);
-        self.metrics.state(status.state);
         if status.state != State::Open {
             self.metrics.closed_seconds.inc_by(now.saturating_duration_since(self.swept).as_secs_f64());
         }

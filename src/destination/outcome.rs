@@ -51,9 +51,6 @@ pub(super) fn known(destination: &str, tag: &Tag) {
 
 /// A change of the gate's state, said once.
 pub(super) fn gate_changed(destination: &str, before: State, status: &Status) {
-    if before == status.state {
-        return;
-    }
     let (from, to, why) = (before.name(), status.state.name(), status.why.as_str());
     match status.state {
         State::Open => tracing::info!(destination, from, to, "the gate is open again"),

@@ -81,10 +81,34 @@ pub struct Status {
 }
 
 impl Gate {
+    /// The state alone.
+    #[must_use]
+    pub fn state(&self, now: Instant) -> State {
+        let empty = self.budget_back.max(self.empty_until).is_some_and(|until| until > now);
+        match self.pauses.closed() {
+            _ if self.paused => State::Paused,
+            Some(closed) => State::from(closed.cause),
+            None if empty => State::Throttled,
+            None => State::Open,
+        }
+    }
+
+    /// Whether an operator paused it.
+    #[must_use]
+    pub fn is_paused(&self) -> bool {
+        self.paused
+    }
+
+    /// Requests per second that the limits, as far as learned, let through while it is open; none where nothing paces it.
+    #[must_use]
+    pub fn pace(&self) -> Option<f64> {
+        quota::rate(&self.limits).map(|rate| rate * self.pauses.learned())
+    }
+
     /// What to show of the gate.
     #[must_use]
     pub fn status(&self, now: Instant, wall: Timestamp) -> Status {
-        let (state, why) = self.state(now, wall);
+        let (state, why) = (self.state(now), self.why(now, wall));
         let until = match state {
             State::Open | State::Paused => None,
             State::Throttled | State::Broken | State::Parked => self.opens_at(now).filter(|at| *at > now),
@@ -101,19 +125,19 @@ impl Gate {
         }
     }
 
-    fn state(&self, now: Instant, wall: Timestamp) -> (State, String) {
+    fn why(&self, now: Instant, wall: Timestamp) -> String {
         let spent = quota::day_limit(&self.limits).filter(|limit| self.days.used_at(wall) >= *limit);
         if self.paused {
-            return (State::Paused, "an operator paused it".to_owned());
+            return "an operator paused it".to_owned();
         }
-        if let Some(Closed { cause, why, .. }) = self.pauses.closed() {
-            return (State::from(*cause), why.clone());
+        if let Some(Closed { why, .. }) = self.pauses.closed() {
+            return why.clone();
         }
         if let Some(limit) = spent {
-            return (State::Throttled, format!("the day budget of {limit} is used up; it begins anew at midnight UTC"));
+            return format!("the day budget of {limit} is used up; it begins anew at midnight UTC");
         }
         if self.empty_until.is_some_and(|until| until > now) {
-            return (State::Throttled, "the vendor's headers say that its quota is used up".to_owned());
+            return "the vendor's headers say that its quota is used up".to_owned();
         }
         let why = if self.spreading(now).is_some() {
             "open, slowed to make the vendor's remaining quota last until it resets"
@@ -122,11 +146,11 @@ impl Gate {
         } else {
             "open"
         };
-        (State::Open, why.to_owned())
+        why.to_owned()
     }
 
     fn rate(&self, now: Instant) -> Option<f64> {
-        let paced = quota::rate(&self.limits).map(|rate| rate * self.pauses.learned());
+        let paced = self.pace();
         let spread = self.spreading(now).map(|spread| 1.0 / spread.spacing.as_secs_f64());
         [paced, spread].into_iter().flatten().min_by(f64::total_cmp)
     }

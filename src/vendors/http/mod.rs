@@ -45,11 +45,11 @@ impl HttpApi {
         });
         let headers = headers(section);
         let mut statuses = |key: &str| section.integers(key, 100..=599).unwrap_or_default();
-        let (success, retry, reject) = (statuses("success"), statuses("retry"), statuses("reject"));
+        let (success, retry, reject) = (statuses("success"), statuses("retry_statuses"), statuses("reject"));
         if let Some(status) = success.iter().find(|s| retry.contains(s) || reject.contains(s)) {
             section.problem("success", format!("{status} is in another list too; a status means one thing"));
         } else if let Some(status) = retry.iter().find(|s| reject.contains(s)) {
-            section.problem("retry", format!("{status} is in reject too; a status means one thing"));
+            section.problem("retry_statuses", format!("{status} is in reject too; a status means one thing"));
         }
         Some(Self { method, uri: uri?, headers, success, retry, reject })
     }

@@ -1,0 +1,47 @@
+//! `/metrics`, `/healthz`, `/readyz`.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use super::Admin;
+use super::problem::Problem;
+
+/// Every metric, in Prometheus's text format.
+pub(super) async fn metrics(State(admin): State<Arc<Admin>>) -> Response {
+    admin.metrics.show_broker(&admin.broker.status().borrow());
+    match admin.metrics.text() {
+        Ok(text) => ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response(),
+        Err(error) => Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
+}
+
+/// The process answers: restart it when this fails.
+pub(super) async fn alive() -> &'static str {
+    "ok\n"
+}
+
+/// Whether the worker can do its work now, and what it lacks.
+#[derive(Serialize)]
+struct Readiness {
+    ready: bool,
+    lacking: Vec<String>,
+}
+
+/// 200 when the broker is there and every destination consumes or has no need to, else 503.
+pub(super) async fn ready(State(admin): State<Arc<Admin>>) -> Response {
+    let mut lacking = admin.broker.status().borrow().lacking();
+    for (name, handle) in admin.roster.all() {
+        match handle.view().await {
+            Ok(view) if view.ready => {}
+            Ok(_) => lacking.push(format!("destination {name}: no consumer at the broker")),
+            Err(gone) => lacking.push(format!("destination {name}: {gone}")),
+        }
+    }
+    let status = if lacking.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(Readiness { ready: lacking.is_empty(), lacking })).into_response()
+}

@@ -1,0 +1,122 @@
+//! What is seen from outside: metrics, health, and the API over the destinations at work.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::routing::{get, post, put};
+use secrecy::SecretString;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::broker::Broker;
+use crate::fleet::Roster;
+use crate::metrics::Metrics;
+
+mod api;
+mod auth;
+mod health;
+mod problem;
+
+/// Time for open admin connections to finish when the worker stops.
+const CLOSE_WITHIN: Duration = Duration::from_secs(2);
+
+/// What the admin pages are made from.
+#[derive(Debug)]
+pub struct Admin {
+    metrics: Metrics,
+    broker: Broker,
+    roster: Roster,
+    token: RwLock<Option<SecretString>>,
+    depths: RwLock<BTreeMap<String, Depths>>,
+}
+
+/// Messages ready at the broker for one destination; none where the queue is missing or the broker away.
+#[derive(Clone, Copy, Debug, Default, serde::Serialize)]
+pub struct Depths {
+    /// In its queue.
+    pub ready: Option<u64>,
+    /// In its dead-letter queue.
+    pub dead: Option<u64>,
+}
+
+impl Admin {
+    /// An admin over what is at work. With a `token`, the API needs it.
+    #[must_use]
+    pub fn new(metrics: Metrics, broker: Broker, roster: Roster, token: Option<SecretString>) -> Arc<Self> {
+        Arc::new(Self { metrics, broker, roster, token: RwLock::new(token), depths: RwLock::default() })
+    }
+
+    /// Takes another token, from a reloaded configuration.
+    pub fn set_token(&self, token: Option<SecretString>) {
+        *self.token.write().unwrap_or_else(PoisonError::into_inner) = token;
+    }
+
+    /// Reads every depth from the broker, for the metrics and the API.
+    pub async fn refresh_depths(&self) {
+        let names = self.broker.names();
+        let destinations: Vec<String> = self.roster.all().into_iter().map(|(name, _)| name).collect();
+        let mut queues = vec![names.unrouted()];
+        queues.extend(destinations.iter().flat_map(|name| [names.queue(name), names.dead(name)]));
+        let counts = self.broker.depths(&queues).await;
+        let ready = |queue: &str| counts.get(queue).copied().flatten();
+        let gauge = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+        if let Some(count) = ready(&names.unrouted()) {
+            self.metrics.unrouted_ready.set(gauge(count));
+        }
+        let mut depths = BTreeMap::new();
+        for name in destinations {
+            let read = Depths { ready: ready(&names.queue(&name)), dead: ready(&names.dead(&name)) };
+            if let Some(count) = read.ready {
+                self.metrics.queue_ready.with_label_values(&[&name]).set(gauge(count));
+            }
+            if let Some(count) = read.dead {
+                self.metrics.dead_letters_ready.with_label_values(&[&name]).set(gauge(count));
+            }
+            depths.insert(name, read);
+        }
+        *self.depths.write().unwrap_or_else(PoisonError::into_inner) = depths;
+    }
+
+    fn depths_of(&self, name: &str) -> Depths {
+        self.depths.read().unwrap_or_else(PoisonError::into_inner).get(name).copied().unwrap_or_default()
+    }
+}
+
+/// Serves until `ending`.
+pub async fn serve(listener: TcpListener, admin: Arc<Admin>, ending: CancellationToken) {
+    let stopping = ending.clone();
+    let serving = axum::serve(listener, router(admin)).with_graceful_shutdown(stopping.cancelled_owned());
+    let bounded = async {
+        ending.cancelled().await;
+        crate::clock::sleep(CLOSE_WITHIN).await;
+    };
+    tokio::select! {
+        result = serving => if let Err(error) = result {
+            tracing::error!(%error, "the admin server failed");
+        },
+        () = bounded => tracing::debug!("admin connections were still open at the stop"),
+    }
+}
+
+fn router(admin: Arc<Admin>) -> Router {
+    let api = Router::new()
+        .route("/destinations", get(api::list))
+        .route("/destinations/{name}", get(api::show))
+        .route("/destinations/{name}/pause", post(api::pause))
+        .route("/destinations/{name}/resume", post(api::resume))
+        .route("/destinations/{name}/limits", put(api::limits))
+        .fallback(problem::not_found)
+        .layer(axum::middleware::from_fn_with_state(Arc::clone(&admin), auth::require_token));
+    Router::new()
+        .route("/metrics", get(health::metrics))
+        .route("/healthz", get(health::alive))
+        .route("/readyz", get(health::ready))
+        .nest("/api/v1", api)
+        .fallback(problem::not_found)
+        .method_not_allowed_fallback(problem::wrong_method)
+        .layer(DefaultBodyLimit::max(64 * 1024))
+        .with_state(admin)
+}

@@ -1,0 +1,43 @@
+//! The configuration file on disk: the one place that reads it, the environment, and the files that secrets are in.
+
+use std::path::{Path, PathBuf};
+
+use super::{Config, Problem, Problems, parse};
+
+/// A configuration file, read whenever it is asked for.
+#[derive(Clone, Debug)]
+pub struct ConfigFile {
+    path: PathBuf,
+}
+
+impl ConfigFile {
+    /// The file at `path`.
+    #[must_use]
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into() }
+    }
+
+    /// Its path.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Reads it now.
+    ///
+    /// # Errors
+    /// Every problem there is; a file that cannot be read is one.
+    pub fn load(&self) -> Result<Config, Problems> {
+        let name = self.path.display().to_string();
+        let text = std::fs::read_to_string(&self.path).map_err(|error| {
+            let message = format!("cannot be read: {error}; name another file with --config");
+            Problems::new(&name, vec![Problem { line: 0, key: String::new(), message }])
+        })?;
+        parse(&name, &text, &environment, &|path| std::fs::read_to_string(path))
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the environment for the configuration")]
+fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
