@@ -1,0 +1,152 @@
+#!/usr/bin/env bash
+# Installs what Sluice's make targets need, if it is missing, and says so first. Debian and Ubuntu only; elsewhere it
+# names what to install. It must never leave a service running: the project starts its own private brokers.
+#
+# Usage: deploy/install-dependencies.sh [rust] [cc] [rabbitmq] [promtool] [cargo-deny]
+set -euo pipefail
+
+# The project runs the broker by this path, in private nodes.
+readonly RABBITMQ_SERVER=/usr/lib/rabbitmq/bin/rabbitmq-server
+# The newest release that Rust 1.95 builds; pinned so that a check says the same thing everywhere.
+readonly CARGO_DENY_VERSION=0.20.2
+
+# Debian's maintainer scripts ask this program before they start a service: see invoke-rc.d(8).
+readonly POLICY=/usr/sbin/policy-rc.d
+readonly POLICY_FORBIDS=101
+readonly POLICY_MARK='put here by the Sluice installation, for its duration'
+
+say() { printf 'sluice: %s\n' "$*" >&2; }
+fail() { say "$@"; exit 1; }
+
+missing() {
+    case $1 in
+        rust) ! command -v cargo >/dev/null ;;
+        cc) ! command -v cc >/dev/null ;;
+        rabbitmq) ! test -x "$RABBITMQ_SERVER" ;;
+        promtool) ! command -v promtool >/dev/null ;;
+        cargo-deny) ! cargo deny --version >/dev/null 2>&1 ;;
+        *) fail "unknown name '$1': write rust, cc, rabbitmq, promtool or cargo-deny." ;;
+    esac
+}
+
+# The Debian packages that hold it.
+packages_of() {
+    case $1 in
+        cc) echo gcc libc6-dev ;;
+        rabbitmq) echo rabbitmq-server ;;
+        promtool) echo prometheus ;;
+    esac
+}
+
+# The services that a package would bring to this machine.
+new_services_of() {
+    case $1 in
+        rabbitmq-server) echo rabbitmq-server.service; is_installed erlang-base || echo epmd.service epmd.socket ;;
+        prometheus) echo prometheus.service ;;
+    esac
+}
+
+is_debian() { grep -qsE '^ID(_LIKE)?=.*\<(debian|ubuntu)\>' /etc/os-release && command -v apt-get >/dev/null; }
+
+is_installed() { [[ $(dpkg-query -W -f '${db:Status-Abbrev}' "$1" 2>/dev/null) == ii* ]]; }
+
+as_root() {
+    if ((EUID == 0)); then "$@"; else sudo "$@"; fi
+}
+
+# Forbids services to start until the script ends. A policy of the machine's own stays as it is, but must forbid too.
+forbid_services() {
+    local service answer
+    if [[ -e $POLICY ]] && ! grep -qF "$POLICY_MARK" "$POLICY"; then
+        for service in rabbitmq-server prometheus; do
+            answer=0
+            "$POLICY" "$service" start >/dev/null 2>&1 || answer=$?
+            ((answer == POLICY_FORBIDS)) || fail "$POLICY of this machine lets $service start when it is installed." \
+                "Install it by hand and stop the service, then repeat: apt-get install --no-install-recommends ${packages[*]}"
+        done
+        return
+    fi
+    trap 'as_root rm -f "$POLICY"' EXIT
+    # The shell runs the EXIT trap only when it ends by itself.
+    trap 'exit 130' INT
+    trap 'exit 143' TERM HUP
+    printf '#!/bin/sh\n# %s\nexit %d\n' "$POLICY_MARK" "$POLICY_FORBIDS" | as_root tee "$POLICY" >/dev/null
+    as_root chmod 755 "$POLICY"
+}
+
+apt_install() {
+    as_root env DEBIAN_FRONTEND=noninteractive SLUICE_INSTALLATION=$$ apt-get install --yes --quiet \
+        --no-install-recommends -o DPkg::Lock::Timeout=300 "${packages[@]}" </dev/null
+}
+
+# A service that is new on this machine must not come up at the next boot either.
+disable_services() {
+    local service
+    command -v systemctl >/dev/null || return 0
+    for service in "$@"; do
+        as_root systemctl disable --quiet "$service" || say "could not disable $service: look at it before the next boot."
+    done
+}
+
+# Erlang's name server outlives whatever called it; the mark in its environment tells this installation's from others.
+end_our_epmd() {
+    local process pid
+    for process in /proc/[0-9]*; do
+        pid=${process#/proc/}
+        if grep -qx epmd "$process/comm" 2>/dev/null &&
+            as_root grep -qzx "SLUICE_INSTALLATION=$$" "$process/environ" 2>/dev/null; then
+            as_root kill "$pid"
+            say "ended epmd ($pid), which the installation had started."
+        fi
+    done
+}
+
+install_packages() {
+    is_debian || fail "this system is neither Debian nor Ubuntu. Install these by its own means, then repeat: ${wanted[*]}" \
+        "(rabbitmq: RabbitMQ 3.10 or newer with $RABBITMQ_SERVER; promtool: comes with Prometheus; cc: any C compiler)."
+    ((EUID == 0)) || command -v sudo >/dev/null ||
+        fail "installing needs root and there is no sudo. As root, run: $0 ${wanted[*]}"
+
+    local package new_services=()
+    for package in "${packages[@]}"; do
+        # shellcheck disable=SC2207 # the names hold no spaces
+        new_services+=($(new_services_of "$package"))
+    done
+
+    forbid_services
+    if ! apt_install; then
+        say "the package lists are missing or old: updating them, then once more."
+        as_root apt-get update --quiet
+        apt_install
+    fi
+    disable_services "${new_services[@]}"
+    end_our_epmd
+}
+
+install_cargo_deny() {
+    say "building cargo-deny $CARGO_DENY_VERSION with cargo: this takes some minutes, once."
+    cargo install --locked cargo-deny --version "=$CARGO_DENY_VERSION"
+}
+
+wanted=()
+packages=()
+for name in "$@"; do
+    if missing "$name"; then
+        wanted+=("$name")
+        # shellcheck disable=SC2207 # the names hold no spaces
+        packages+=($(packages_of "$name"))
+    fi
+done
+((${#wanted[@]})) || exit 0
+
+say "missing: ${wanted[*]}."
+[[ " ${wanted[*]} " != *" rust "* ]] || fail "install Rust 1.95 or newer from https://rustup.rs, then repeat."
+if ((${#packages[@]})); then
+    say "installing with apt-get: ${packages[*]}. No service is left running or enabled."
+    install_packages
+fi
+[[ " ${wanted[*]} " != *" cargo-deny "* ]] || install_cargo_deny
+for name in "${wanted[@]}"; do
+    ! missing "$name" || fail "$name is still missing after the installation: install it by hand."
+done
+say "installed: ${wanted[*]}."
