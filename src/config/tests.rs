@@ -39,7 +39,7 @@ fn keyed(section: &mut Section<'_>) -> Option<Box<dyn Vendor>> {
     section.required_secret("api_key");
     section.text("property_key");
     section.text("user_type");
-    (!section.failed()).then(|| Box::new(Silent) as Box<dyn Vendor>)
+    if section.failed() { None } else { Some(Box::new(Silent)) }
 }
 
 fn json_api(section: &mut Section<'_>) -> Option<Box<dyn Vendor>> {
@@ -49,7 +49,7 @@ fn json_api(section: &mut Section<'_>) -> Option<Box<dyn Vendor>> {
     for statuses in ["success", "retry_statuses", "reject"] {
         section.integers(statuses, 100..=599);
     }
-    (!section.failed()).then(|| Box::new(Silent) as Box<dyn Vendor>)
+    if section.failed() { None } else { Some(Box::new(Silent)) }
 }
 
 fn env(name: &str) -> Option<String> {
