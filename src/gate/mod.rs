@@ -8,6 +8,8 @@ mod ledger;
 mod pause;
 mod quota;
 mod status;
+#[cfg(test)]
+mod tests;
 
 use std::time::{Duration, Instant};
 
