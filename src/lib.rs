@@ -4,10 +4,12 @@
 //! is delivered, judged and settled.
 
 pub mod broker;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod event;
 pub mod gate;
 pub mod message;
+pub mod sandbox;
 pub mod vendors;
 pub mod verdict;
