@@ -20,5 +20,6 @@ pub mod log;
 pub mod message;
 pub mod metrics;
 pub mod redact;
+pub mod sandbox;
 pub mod vendors;
 pub mod verdict;
