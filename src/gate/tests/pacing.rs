@@ -18,7 +18,7 @@ fn greedy(limits: &[&str], span: Duration, late: Duration, tick: Option<Duration
                 continue;
             }
             Pass::Wait(until) => until + late,
-            other => panic!("{other:?}"),
+            other @ (Pass::Full | Pass::Shut) => panic!("{other:?}"),
         };
         let wake = tick.map_or(wake, |tick| {
             let ticks = (wake - start).as_nanos().div_ceil(tick.as_nanos());
@@ -138,7 +138,7 @@ fn sends(limits: &[Limit], steps: &[Step]) -> Vec<Duration> {
                     let by = until + *lateness - bench.now;
                     bench.advance(by);
                 }
-                other => panic!("{other:?}"),
+                other @ (Pass::Full | Pass::Shut) => panic!("{other:?}"),
             },
             Step::Idle(by) => bench.advance(*by),
             Step::Swap => {

@@ -88,3 +88,40 @@ fn a_small_remainder_that_resets_at_once_slows_nothing() {
     }
     assert!(bench.now - start < millis(1_020), "{:?}", bench.now - start);
 }
+
+/// A vendor with a sliding window that says what remains, and when, rounded up to whole seconds.
+#[test]
+fn honest_quota_headers_cost_a_legal_stream_nothing() {
+    for (limit, count, window, least) in
+        [("5/s", 5, secs(1), 291), ("200/s", 200, secs(1), 11_760), ("100/min", 100, secs(60), 98)]
+    {
+        let mut bench = Bench::new(&[limit]);
+        let start = bench.now;
+        let mut sent: Vec<Duration> = Vec::new();
+        loop {
+            let permit = bench.permit();
+            bench.advance(millis(1));
+            let now = bench.now - start;
+            if now > secs(60) {
+                break;
+            }
+            sent.push(now);
+            let inside: Vec<_> = sent.iter().rev().take_while(|at| **at + window > now).collect();
+            assert!(inside.len() <= count, "{limit}: refused");
+            let oldest_leaves = **inside.last().unwrap() + window - now;
+            let remaining = u64::try_from(count - inside.len()).unwrap();
+            bench.give_back_with(permit, Answer::Success, &quota(remaining, oldest_leaves.as_secs() + 1));
+        }
+        assert!(sent.len() >= least, "{limit}: {} sent in a minute", sent.len());
+    }
+}
+
+#[test]
+fn without_a_pace_a_used_up_quota_always_holds() {
+    let mut bench = Bench::new(&["1000/day"]);
+    bench.send(Answer::Success, &quota(0, 1));
+    assert_eq!((bench.state(), bench.closed_for()), (State::Throttled, secs(1)));
+    bench.advance(secs(1));
+    bench.send(Answer::Success, &quota(3, 1));
+    assert_eq!(bench.why(), "open");
+}
