@@ -1,0 +1,39 @@
+//! What can be known of the broker from outside: for readiness, metrics and error messages.
+
+use super::connection::ConnectError;
+
+/// Both connections.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Status {
+    /// The connection that deliveries come over.
+    pub consuming: LinkStatus,
+    /// The connection that publications leave over.
+    pub publishing: LinkStatus,
+}
+
+impl Status {
+    /// Both are up.
+    #[must_use]
+    pub fn connected(&self) -> bool {
+        self.consuming.connected && self.publishing.connected
+    }
+
+    /// Why there is no connection, where there is none.
+    #[must_use]
+    pub fn error(&self) -> Option<&ConnectError> {
+        self.consuming.last_error.as_ref().or(self.publishing.last_error.as_ref())
+    }
+}
+
+/// One connection.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LinkStatus {
+    /// It is up.
+    pub connected: bool,
+    /// The broker's reason for taking no messages for now (memory or disk alarm).
+    pub blocked: Option<String>,
+    /// How often it came up; every one after the first is a reconnect.
+    pub epochs: u64,
+    /// What went wrong last; none while it is up.
+    pub last_error: Option<ConnectError>,
+}
