@@ -16,6 +16,9 @@ use crate::metrics::Metrics;
 /// How often depths are read from the broker.
 const DEPTHS_EVERY: Duration = Duration::from_secs(5);
 
+/// Time for the last acks and publications to reach the broker at the stop.
+const FLUSH_WITHIN: Duration = Duration::from_secs(1);
+
 /// Why a worker cannot run.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
@@ -60,7 +63,9 @@ pub async fn run(config: Config, file: ConfigFile, stop: CancellationToken) -> R
     tend(&mut fleet, &file, &mut hangups, &metrics, &stop).await;
     tracing::info!("stopping: finishing what is in flight");
     fleet.stop_all().await;
-    broker.close().await;
+    if !broker.close(FLUSH_WITHIN).await {
+        tracing::warn!("the broker did not take every ack in time; it sends those events again");
+    }
     ending.cancel();
     for task in [serving, watching, orders] {
         if let Err(error) = task.await {

@@ -18,6 +18,19 @@ impl Status {
         self.consuming.connected && self.publishing.connected
     }
 
+    /// What is missing for work, a sentence each.
+    #[must_use]
+    pub fn lacking(&self) -> Vec<String> {
+        let mut lacking = Vec::new();
+        for (name, link) in [("consuming", &self.consuming), ("publishing", &self.publishing)] {
+            if !link.connected {
+                let why = link.last_error.as_ref().map(|error| format!(": {error}")).unwrap_or_default();
+                lacking.push(format!("no connection to the broker for {name}{why}"));
+            }
+        }
+        lacking
+    }
+
     /// Why there is no connection, where there is none.
     #[must_use]
     pub fn error(&self) -> Option<&ConnectError> {

@@ -87,7 +87,7 @@ async fn try_broker(config: &Config) -> Tried {
     let end = CancellationToken::new();
     let broker = Broker::start(app::broker_settings(config), end.clone());
     let ready = broker.wait_ready(BROKER_WITHIN).await;
-    broker.close().await;
+    broker.close(BROKER_WITHIN).await;
     end.cancel();
     let what = "broker".to_owned();
     match ready {

@@ -91,7 +91,7 @@ pub(super) async fn run(args: Args, file: &ConfigFile, stop: CancellationToken) 
     let outcome = publish_all(&args, &config, &names, publisher, &bar, &stop).await;
     bar.finish_and_clear();
     if let Some(broker) = broker {
-        broker.close().await;
+        broker.close(BROKER_WITHIN).await;
     }
     end.cancel();
     tell(&args, &outcome?, stop.is_cancelled())
@@ -100,7 +100,6 @@ pub(super) async fn run(args: Args, file: &ConfigFile, stop: CancellationToken) 
 async fn connect(config: &Config, end: CancellationToken) -> Result<Broker, Error> {
     let broker = Broker::start(app::broker_settings(config), end);
     broker.wait_ready(BROKER_WITHIN).await.map_err(|error| Error::Failed(error.to_string()))?;
-    broker.declare_events().await.map_err(|error| Error::Failed(error.to_string()))?;
     Ok(broker)
 }
 
