@@ -15,8 +15,8 @@ use super::limit::Limit;
 /// Bodies kept, and how many bytes of them.
 const BODIES: usize = 10_000;
 const BODY_BYTES: usize = 64 << 20;
-/// Event ids remembered for each endpoint: about 200 MB when full.
-const IDS: usize = 4_000_000;
+/// Event ids remembered, over all endpoints: about 70 MB when full.
+const IDS: usize = 3_600_000;
 /// Endpoints told apart; what comes after is counted as one.
 const ENDPOINTS: usize = 1_000;
 const SECOND: Duration = Duration::from_secs(1);
@@ -115,6 +115,8 @@ pub(super) struct Ledger {
     books: BTreeMap<Arc<str>, Book>,
     bodies: VecDeque<(Arc<str>, Bytes)>,
     body_bytes: usize,
+    /// Ids remembered over all books.
+    remembered: usize,
 }
 
 impl Ledger {
@@ -127,7 +129,7 @@ impl Ledger {
     pub fn record(&mut self, arrival: &Arrival<'_>) {
         let endpoint = self.endpoint(arrival.endpoint);
         let book = self.books.entry(Arc::clone(&endpoint)).or_insert_with(|| Book::new(arrival.limits));
-        book.record(arrival.at, arrival.faulted, arrival.outcome);
+        book.record(arrival, &mut self.remembered);
         if matches!(arrival.outcome, Outcome::Accepted(_)) {
             self.keep(endpoint, arrival.body);
         }
@@ -150,6 +152,7 @@ impl Ledger {
     pub fn forget(&mut self) {
         self.bodies.clear();
         self.body_bytes = 0;
+        self.remembered = 0;
         for book in self.books.values_mut() {
             *book = Book { limit: book.limit, ..Book::default() };
         }
@@ -204,18 +207,19 @@ impl Book {
         Self { limit: limits.iter().min_by_key(|limit| limit.window).copied(), ..Self::default() }
     }
 
-    fn record(&mut self, now: Duration, faulted: bool, outcome: &Outcome) {
+    fn record(&mut self, arrival: &Arrival<'_>, remembered: &mut usize) {
+        let now = arrival.at;
         self.received += 1;
-        self.faulted += u64::from(faulted);
+        self.faulted += u64::from(arrival.faulted);
         self.first.get_or_insert(now);
         self.last = self.last.max(Some(now));
         self.arrivals.count(now);
-        match outcome {
+        match arrival.outcome {
             Outcome::Accepted(ids) => {
                 self.accepted += 1;
                 self.acceptances.count(now);
                 for id in ids {
-                    self.take(*id);
+                    self.take(*id, remembered);
                 }
             }
             Outcome::Refused => self.refused += 1,
@@ -227,12 +231,13 @@ impl Book {
         }
     }
 
-    fn take(&mut self, id: EventId) {
+    fn take(&mut self, id: EventId, remembered: &mut usize) {
         self.events += 1;
         if self.ids.contains(&id) {
             self.duplicates += 1;
-        } else if self.ids.len() < IDS {
+        } else if *remembered < IDS {
             self.ids.insert(id);
+            *remembered += 1;
         } else {
             self.untracked += 1;
         }
