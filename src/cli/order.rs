@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Error, load, print, print_json};
-use crate::broker;
+use crate::broker::{self, Names};
 use crate::config::ConfigFile;
 use crate::control::{Answer, Order};
 
@@ -66,7 +66,7 @@ async fn give(order: Order, json: bool, file: &ConfigFile) -> Result<(), Error> 
         return Err(Error::Refused(format!("no destination {destination:?} in {}; there are: {}", file.path().display(), known.join(", "))));
     }
     let body = serde_json::to_vec(&order).map_err(|error| Error::Failed(error.to_string()))?;
-    let answers = broker::control_call(&config.broker.url, &config.broker.prefix, body.into(), ANSWER_WITHIN).await;
+    let answers = broker::control_call(&config.broker.url, &Names::new(&config.broker.prefix), body.into(), ANSWER_WITHIN).await;
     let answers = answers.map_err(|error| Error::Failed(error.to_string()))?;
     let answer: Option<Answer> = answers.iter().find_map(|body| serde_json::from_slice(body).ok());
     let Some(answer) = answer else {

@@ -73,7 +73,7 @@ async fn ask(base: &str, admin: &Admin) -> Result<Value, Error> {
 
 fn table(shown: &Value) -> Table {
     let mut table = Table::new();
-    table.load_preset(NOTHING);
+    table.load_style(NOTHING);
     table.set_header(["destination", "vendor", "state", "rate/s", "waiting", "dead", "delivered", "429s", "retried", "today", "why"]);
     for destination in shown.get("destinations").and_then(Value::as_array).into_iter().flatten() {
         let text = |key: &str| match destination.get(key) {
