@@ -6,6 +6,7 @@
 pub mod broker;
 pub mod clock;
 pub mod config;
+pub mod demo;
 pub mod event;
 pub mod gate;
 pub mod message;
