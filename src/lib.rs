@@ -12,6 +12,7 @@ pub mod config;
 pub mod control;
 pub mod dead_letters;
 pub mod delivery;
+pub mod demo;
 pub mod destination;
 pub mod event;
 pub mod fleet;

@@ -9,8 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use tokio::io::AsyncReadExt;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
@@ -61,7 +60,11 @@ pub enum NodeError {
     TooSlow(PathBuf),
 }
 
-/// A running node. Dropping it kills it and its port mapper.
+/// Kills the processes it is given once its standard input ends, which it does however the owner dies; each only
+/// while it still runs in this folder, so never one that merely got the same id later.
+const GUARD: &str = r#"trap '' INT TERM HUP; read _; for p; do [ "/proc/$p/cwd" -ef . ] && kill -9 "$p"; done"#;
+
+/// A running node. Its processes end when it is dropped, and also when the program that owns it is killed.
 #[derive(Debug)]
 pub struct Node {
     dir: PathBuf,
@@ -69,6 +72,7 @@ pub struct Node {
     ports: Ports,
     beam: Option<Child>,
     port_mapper: Child,
+    guard: Option<Child>,
 }
 
 /// The ports of one node, all on loopback.
@@ -96,8 +100,8 @@ impl Node {
         let dir = dir.canonicalize().map_err(doing("find the node's folder"))?;
         let ports = Ports::free().map_err(doing("find free ports"))?;
         prepare(&dir, ports).map_err(doing("write the node's files"))?;
-        let port_mapper = start_port_mapper(ports).await?;
-        let mut node = Self { dir, options, ports, beam: None, port_mapper };
+        let port_mapper = start_port_mapper(&dir, ports).await?;
+        let mut node = Self { dir, options, ports, beam: None, port_mapper, guard: None };
         node.boot().await?;
         Ok(node)
     }
@@ -189,6 +193,7 @@ impl Node {
         let mut command = self.command("rabbitmq-server");
         command.stdout(out).stderr(errors).stdin(Stdio::null()).kill_on_drop(true);
         let mut beam = command.spawn().map_err(doing("start rabbitmq-server"))?;
+        self.guard = Some(self.start_guard(&beam)?);
         let ready = tokio::select! {
             ended = beam.wait() => {
                 let status = ended.map_err(doing("wait for rabbitmq-server"))?;
@@ -198,6 +203,14 @@ impl Node {
         };
         self.beam = Some(beam);
         ready.map_err(|_| NodeError::TooSlow(log))
+    }
+
+    fn start_guard(&self, beam: &Child) -> Result<Child, NodeError> {
+        let pids = [beam.id(), self.port_mapper.id()].into_iter().flatten().map(|pid| pid.to_string());
+        let mut command = Command::new("sh");
+        command.args(["-c", GUARD, "guard"]).args(pids).current_dir(&self.dir).kill_on_drop(true);
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.spawn().map_err(doing("start the node's guard"))
     }
 
     fn command(&self, program: &str) -> Command {
@@ -289,6 +302,7 @@ fn environment(dir: &Path, ports: Ports, options: Options) -> BTreeMap<&'static 
         ("RABBITMQ_NODENAME", node_name(ports)),
         ("RABBITMQ_NODE_IP_ADDRESS", "127.0.0.1".to_owned()),
         ("RABBITMQ_NODE_PORT", ports.amqp.to_string()),
+        ("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", "-kernel inet_dist_use_interface {127,0,0,1}".to_owned()),
         ("RABBITMQ_DIST_PORT", ports.distribution.to_string()),
         ("RABBITMQ_MNESIA_BASE", path("mnesia")),
         ("RABBITMQ_LOG_BASE", path("log")),
@@ -300,9 +314,9 @@ fn environment(dir: &Path, ports: Ports, options: Options) -> BTreeMap<&'static 
 }
 
 /// In the foreground and as our own child; otherwise the broker would start one that outlives it.
-async fn start_port_mapper(ports: Ports) -> Result<Child, NodeError> {
+async fn start_port_mapper(dir: &Path, ports: Ports) -> Result<Child, NodeError> {
     let mut command = Command::new("epmd");
-    command.args(["-address", "127.0.0.1", "-port"]).arg(ports.port_mapper.to_string());
+    command.args(["-address", "127.0.0.1", "-port"]).arg(ports.port_mapper.to_string()).current_dir(dir);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
     let mut child = command.spawn().map_err(doing("start epmd"))?;
     let listening = async {
