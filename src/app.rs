@@ -16,6 +16,9 @@ use crate::metrics::Metrics;
 /// How often depths are read from the broker.
 const DEPTHS_EVERY: Duration = Duration::from_secs(5);
 
+/// Time for the last acks and publications to reach the broker at the stop.
+const FLUSH_WITHIN: Duration = Duration::from_secs(1);
+
 /// Why a worker cannot run.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
@@ -49,18 +52,20 @@ pub async fn run(config: Config, file: ConfigFile, stop: CancellationToken) -> R
     let listener =
         tokio::net::TcpListener::bind(address).await.map_err(|cause| RunError::Listen { address, cause })?;
     let ending = CancellationToken::new();
-    let broker = Broker::start(settings(&config), ending.clone());
+    let broker = Broker::start(broker_settings(&config), ending.clone());
     let mut fleet = Fleet::new(broker.clone(), metrics.clone(), config);
     fleet.start_all()?;
     let admin = Admin::new(metrics.clone(), broker.clone(), fleet.roster(), fleet.config().admin.token.clone());
     let serving = tokio::spawn(admin::serve(listener, admin.clone(), ending.clone()));
-    let watching = tokio::spawn(watch_depths(broker.clone(), metrics.clone(), admin, ending.clone()));
+    let watching = tokio::spawn(watch_depths(admin.clone(), ending.clone()));
     let orders = tokio::spawn(control::listen(broker.clone(), fleet.roster(), ending.clone()));
     tracing::info!(admin = %address, destinations = fleet.config().destinations.len(), version = env!("CARGO_PKG_VERSION"), "sluice is running");
     tend(&mut fleet, &file, &mut hangups, &metrics, &stop).await;
     tracing::info!("stopping: finishing what is in flight");
     fleet.stop_all().await;
-    broker.close().await;
+    if !broker.close(FLUSH_WITHIN).await {
+        tracing::warn!("the broker did not take every ack in time; it sends those events again");
+    }
     ending.cancel();
     for task in [serving, watching, orders] {
         if let Err(error) = task.await {
@@ -71,7 +76,8 @@ pub async fn run(config: Config, file: ConfigFile, stop: CancellationToken) -> R
     Ok(())
 }
 
-fn settings(config: &Config) -> broker::Settings {
+/// What the broker needs of a configuration.
+pub fn broker_settings(config: &Config) -> broker::Settings {
     broker::Settings {
         url: config.broker.url.clone(),
         prefix: config.broker.prefix.clone(),
@@ -111,13 +117,13 @@ async fn reload(fleet: &mut Fleet, file: &ConfigFile) -> &'static str {
 }
 
 /// Keeps depths in the metrics and in what the admin API shows.
-async fn watch_depths(broker: Broker, metrics: Metrics, admin: Arc<Admin>, ending: CancellationToken) {
+async fn watch_depths(admin: Arc<Admin>, ending: CancellationToken) {
     let mut ticks = tokio::time::interval(DEPTHS_EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             () = ending.cancelled() => return,
-            _ = ticks.tick() => admin.refresh_depths(&broker, &metrics).await,
+            _ = ticks.tick() => admin.refresh_depths().await,
         }
     }
 }

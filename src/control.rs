@@ -94,7 +94,7 @@ pub async fn obey(roster: &Roster, order: &Order) -> Result<String, OrderError> 
 
 /// Carries out the orders that come through the broker, until `ending`.
 pub async fn listen(broker: Broker, roster: Roster, ending: CancellationToken) {
-    let mut orders = broker.control();
+    let (_sender, mut orders) = broker.control();
     loop {
         let message = tokio::select! {
             () = ending.cancelled() => return,
@@ -115,7 +115,8 @@ pub async fn listen(broker: Broker, roster: Roster, ending: CancellationToken) {
             Err(error @ OrderError::Invalid(_)) => Answer { destination, state: None, error: Some(error.to_string()) },
         };
         if let Ok(body) = serde_json::to_vec(&answer) {
-            message.reply(body.into()).await;
+            // Who asked has gone: nobody is left to tell.
+            drop(message.reply(body.into()).await);
         }
     }
 }

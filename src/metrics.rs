@@ -138,6 +138,17 @@ metrics! {
 make!(prometheus::CounterVec, labelled);
 
 impl Metrics {
+    /// Shows the connections to the broker.
+    pub fn show_broker(&self, status: &crate::broker::Status) {
+        let blocked = status.publishing.blocked.is_some() || status.consuming.blocked.is_some();
+        self.broker_blocked.set(i64::from(blocked));
+        for (connection, link) in [("consuming", &status.consuming), ("publishing", &status.publishing)] {
+            self.broker_connected.with_label_values(&[connection]).set(i64::from(link.connected));
+            let reconnects = self.broker_reconnects_total.with_label_values(&[connection]);
+            reconnects.inc_by(link.epochs.saturating_sub(1).saturating_sub(reconnects.get()));
+        }
+    }
+
     fn register_process(&self) -> prometheus::Result<()> {
         self.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         self.registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))

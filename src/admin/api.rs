@@ -79,7 +79,7 @@ async fn order(state: State<Arc<Admin>>, order: Order) -> Result<Json<Shown>, Pr
 fn shown(admin: &Admin, view: View) -> Shown {
     let depths = admin.depths_of(&view.name);
     let rate = view.rate.filter(|rate| *rate > 0.0);
-    let seconds = |ready: u64| rate.map(|rate| f64::from(u32::try_from(ready).unwrap_or(u32::MAX)) / rate);
+    let seconds = |ready: u32| rate.map(|rate| f64::from(ready) / rate);
     Shown { drained_in_seconds: depths.ready.and_then(seconds), view, depths }
 }
 

@@ -37,9 +37,9 @@ pub struct Admin {
 #[derive(Clone, Copy, Debug, Default, serde::Serialize)]
 pub struct Depths {
     /// In its queue.
-    pub ready: Option<u64>,
+    pub ready: Option<u32>,
     /// In its dead-letter queue.
-    pub dead: Option<u64>,
+    pub dead: Option<u32>,
 }
 
 impl Admin {
@@ -60,20 +60,25 @@ impl Admin {
         let destinations: Vec<String> = self.roster.all().into_iter().map(|(name, _)| name).collect();
         let mut queues = vec![names.unrouted()];
         queues.extend(destinations.iter().flat_map(|name| [names.queue(name), names.dead(name)]));
-        let counts = self.broker.depths(&queues).await;
-        let ready = |queue: &str| counts.get(queue).copied().flatten();
-        let gauge = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
-        if let Some(count) = ready(&names.unrouted()) {
-            self.metrics.unrouted_ready.set(gauge(count));
+        let counts = match self.broker.depths(&queues).await {
+            Ok(counts) => counts,
+            // The broker's absence is logged and shown elsewhere; an old depth would mislead.
+            Err(_) => vec![None; queues.len()],
+        };
+        let ready: BTreeMap<&str, u32> =
+            queues.iter().zip(counts).filter_map(|(queue, count)| Some((queue.as_str(), count?))).collect();
+        if let Some(count) = ready.get(names.unrouted().as_str()) {
+            self.metrics.unrouted_ready.set(i64::from(*count));
         }
         let mut depths = BTreeMap::new();
         for name in destinations {
-            let read = Depths { ready: ready(&names.queue(&name)), dead: ready(&names.dead(&name)) };
-            if let Some(count) = read.ready {
-                self.metrics.queue_ready.with_label_values(&[&name]).set(gauge(count));
-            }
-            if let Some(count) = read.dead {
-                self.metrics.dead_letters_ready.with_label_values(&[&name]).set(gauge(count));
+            let of = |queue: &str| ready.get(queue).copied();
+            let read = Depths { ready: of(&names.queue(&name)), dead: of(&names.dead(&name)) };
+            for (gauges, count) in [(&self.metrics.queue_ready, read.ready), (&self.metrics.dead_letters_ready, read.dead)] {
+                match count {
+                    Some(count) => gauges.with_label_values(&[&name]).set(i64::from(count)),
+                    None => drop(gauges.remove_label_values(&[&name])),
+                }
             }
             depths.insert(name, read);
         }

@@ -1,3 +1,241 @@
-//! RabbitMQ: the only code that names an AMQP client crate.
+//! RabbitMQ: the only code that names an AMQP client crate. Messages come out of an [`port::Inbox`] and leave by
+//! a [`port::Publisher`]; everything behind them is rebuilt by itself, for ever, whatever happens to the broker.
 
+mod acks;
+mod connection;
+mod consumer;
+mod control;
+mod depths;
+mod fields;
+mod names;
+mod pause;
 pub mod port;
+mod publisher;
+mod status;
+mod topology;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lapin::types::FieldTable;
+use secrecy::SecretString;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub use connection::ConnectError;
+pub use control::{ControlError, ControlMessage, ControlSender, control_call};
+pub use names::Names;
+pub use status::{LinkStatus, Status};
+pub use topology::{Declare, DestinationQueues};
+
+use connection::{Link, Side, Supervisor, within};
+use port::{Appetite, Inbox, Publisher};
+use topology::Topology;
+
+/// Publications and commands on their way to their tasks.
+const HANDOVER: usize = 256;
+
+/// How to reach the broker and what may be done there.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// `amqp://user:password@host:5672/vhost`, or `amqps://`; `?heartbeat=` in seconds (10 unless given).
+    pub url: SecretString,
+    /// What every name at the broker starts with.
+    pub prefix: String,
+    /// What may be declared.
+    pub declare: Declare,
+    /// How often a delivery may be given back before it becomes a dead letter.
+    pub delivery_limit: u32,
+    /// The connections' name in the broker's own tools.
+    pub name: String,
+}
+
+/// A handle to the broker. Cheap to clone.
+#[derive(Clone)]
+pub struct Broker {
+    topology: Topology,
+    consuming: Link,
+    publisher: Publisher,
+    status: watch::Receiver<Status>,
+    stop: CancellationToken,
+    closing: CancellationToken,
+    end: CancellationToken,
+    work: TaskTracker,
+    links: TaskTracker,
+}
+
+impl std::fmt::Debug for Broker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Broker").field("status", &*self.status.borrow()).finish_non_exhaustive()
+    }
+}
+
+impl Broker {
+    /// Starts connecting and returns at once. When `stop` is cancelled, every consumer takes nothing more; acks and
+    /// publications go on until [`Broker::close`].
+    #[must_use]
+    pub fn start(settings: Settings, stop: CancellationToken) -> Self {
+        let (status, status_receiver) = watch::channel(Status::default());
+        let (status, end, links) = (Arc::new(status), CancellationToken::new(), TaskTracker::new());
+        let link = |side| {
+            let supervisor = Supervisor {
+                side,
+                url: settings.url.clone(),
+                name: settings.name.clone(),
+                status: Arc::clone(&status),
+                end: end.clone(),
+            };
+            let (link, upkeep) = supervisor.link();
+            links.spawn(upkeep);
+            link
+        };
+        let (consuming, publishing) = (link(Side::Consuming), link(Side::Publishing));
+        let topology = Topology::new(Names::new(&settings.prefix), settings.declare, settings.delivery_limit);
+        let (queue, publications) = mpsc::channel(HANDOVER);
+        let (closing, work) = (CancellationToken::new(), TaskTracker::new());
+        let task = publisher::PublisherTask::new(
+            publications,
+            publishing,
+            status_receiver.clone(),
+            topology.clone(),
+            closing.clone(),
+        );
+        work.spawn(task.run());
+        let (publisher, status) = (Publisher::new(queue), status_receiver);
+        Self { topology, consuming, publisher, status, stop, closing, end, work, links }
+    }
+
+    /// The names of the objects at this broker.
+    #[must_use]
+    pub fn names(&self) -> &Names {
+        &self.topology.names
+    }
+
+    /// Whether it is connected, and what is wrong if not.
+    #[must_use]
+    pub fn status(&self) -> watch::Receiver<Status> {
+        self.status.clone()
+    }
+
+    /// Returns once both connections are up: for a command that somebody waits for.
+    ///
+    /// # Errors
+    /// The last thing that went wrong, after `timeout`; at once when trying again cannot help.
+    pub async fn wait_ready(&self, timeout: Duration) -> Result<(), ConnectError> {
+        let mut status = self.status.clone();
+        let settled = status.wait_for(|status| {
+            let hopeless = matches!(status.error(), Some(ConnectError::Url | ConnectError::Refused { .. }));
+            status.connected() || hopeless
+        });
+        // Whether it settled, ran out of time or ended, the status says the rest.
+        drop(tokio::time::timeout(timeout, settled).await);
+        let status = self.status.borrow();
+        match status.error() {
+            _ if status.connected() => Ok(()),
+            Some(error) => Err(error.clone()),
+            None => Err(ConnectError::Slow(timeout)),
+        }
+    }
+
+    /// A way to publish with confirms.
+    #[must_use]
+    pub fn publisher(&self) -> Publisher {
+        self.publisher.clone()
+    }
+
+    /// Opens a destination's queue. It is declared, consumed and rebuilt behind the inbox until that is dropped
+    /// (better: [`Inbox::close`]d); then what was taken can still be settled. Starts without appetite.
+    #[must_use]
+    pub fn open(&self, queues: DestinationQueues) -> Inbox {
+        let (deliveries, delivery_receiver) = mpsc::channel(consumer::HANDOVER);
+        let (appetite, appetite_receiver) = watch::channel(Appetite::None);
+        let (consuming, consuming_receiver) = watch::channel(false);
+        let task = consumer::ConsumerTask {
+            link: self.consuming.clone(),
+            topology: self.topology.clone(),
+            queues,
+            deliveries,
+            appetite: appetite_receiver,
+            consuming,
+            stop: self.stop.clone(),
+            closing: self.closing.clone(),
+        };
+        self.work.spawn(task.run());
+        Inbox { deliveries: delivery_receiver, appetite, consuming: consuming_receiver }
+    }
+
+    /// Removes `patterns` from the bindings of a destination's queue, after a reload took them out.
+    ///
+    /// # Errors
+    /// What the broker said; bindings may be left.
+    pub async fn unbind(&self, destination: &str, patterns: &[String]) -> Result<(), BrokerError> {
+        let live = self.live().await?;
+        let channel = live.channel().await.map_err(BrokerError::from_trouble)?;
+        let (queue, exchange) = (self.names().queue(destination), self.names().events());
+        for pattern in patterns {
+            let name = |text: &str| fields::short("a name", text).map_err(|error| BrokerError(error.to_string()));
+            let (queue, exchange, pattern) = (name(&queue)?, name(&exchange)?, name(pattern)?);
+            within(channel.queue_unbind(queue, exchange, pattern, FieldTable::default()))
+                .await
+                .map_err(BrokerError::from_trouble)?;
+        }
+        connection::close_channel(&channel).await;
+        Ok(())
+    }
+
+    /// How many messages lie ready in each of `queues`, in their order; `None` for one that does not exist.
+    ///
+    /// # Errors
+    /// What the broker said, or that there is no connection.
+    pub async fn depths(&self, queues: &[String]) -> Result<Vec<Option<u32>>, BrokerError> {
+        depths::depths(&self.live().await?, queues).await.map_err(BrokerError::from_trouble)
+    }
+
+    /// Commands to and from every worker: a way to send them, and those that arrive here.
+    #[must_use]
+    pub fn control(&self) -> (ControlSender, mpsc::Receiver<ControlMessage>) {
+        let (messages, receiver) = mpsc::channel(HANDOVER);
+        let task = control::ControlTask {
+            link: self.consuming.clone(),
+            names: self.names().clone(),
+            publisher: self.publisher.clone(),
+            messages,
+            closing: self.closing.clone(),
+        };
+        self.work.spawn(task.run());
+        (ControlSender { publisher: self.publisher.clone(), exchange: self.names().control() }, receiver)
+    }
+
+    /// Ends everything, for at most `timeout`: consumers are cancelled, acks that were handed over and publications
+    /// that were begun reach the broker, the connections close. What is unsettled goes back to the broker.
+    /// Returns whether all of it was done in time.
+    pub async fn close(&self, timeout: Duration) -> bool {
+        self.closing.cancel();
+        self.work.close();
+        let flushed = tokio::time::timeout(timeout, self.work.wait()).await.is_ok();
+        self.end.cancel();
+        self.links.close();
+        let closed = tokio::time::timeout(Duration::from_secs(2), self.links.wait()).await.is_ok();
+        flushed && closed
+    }
+
+    async fn live(&self) -> Result<connection::Live, BrokerError> {
+        let mut link = self.consuming.clone();
+        match tokio::time::timeout(connection::PATIENCE, link.up()).await {
+            Ok(Some(live)) => Ok(live),
+            Ok(None) | Err(_) => Err(BrokerError("there is no connection to the broker".to_owned())),
+        }
+    }
+}
+
+/// A request to the broker that failed; says what it answered.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct BrokerError(String);
+
+impl BrokerError {
+    fn from_trouble(trouble: connection::Trouble) -> Self {
+        Self(trouble.to_string())
+    }
+}

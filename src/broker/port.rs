@@ -30,6 +30,17 @@ pub struct Inbox {
     pub consuming: watch::Receiver<bool>,
 }
 
+impl Inbox {
+    /// Ends consuming. What was sent here and not yet taken goes back to the broker; what was taken can still be
+    /// settled.
+    pub fn close(mut self) {
+        self.deliveries.close();
+        while let Ok(delivery) = self.deliveries.try_recv() {
+            delivery.ticket.settle(Disposition::Requeue);
+        }
+    }
+}
+
 /// One message taken from a destination's queue and not yet settled.
 #[derive(Debug)]
 pub struct Delivery {
@@ -130,6 +141,9 @@ pub enum PublishError {
     /// The connection was lost before the confirm came: it may or may not be there.
     #[error("the connection to the broker was lost before it was confirmed")]
     Lost,
+    /// It cannot be put on the wire; the sentence says what to shorten.
+    #[error("it cannot be published: {0}")]
+    Unsendable(String),
     /// No confirm within the time allowed.
     #[error("no confirm within {0:?}")]
     TimedOut(Duration),

@@ -4,6 +4,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
 use super::Section;
+pub use crate::broker::Declare;
 
 /// `[broker]`.
 #[derive(Clone, Debug)]
@@ -18,17 +19,6 @@ pub struct Broker {
     pub max_event_bytes: usize,
     /// How often the broker gives a message back before it goes to the dead letters.
     pub delivery_limit: u32,
-}
-
-/// What to do about the exchanges and queues at the start.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Declare {
-    /// Create what is missing.
-    Create,
-    /// Create nothing; stop and show what is missing or different.
-    Check,
-    /// Trust that all is there.
-    Never,
 }
 
 impl Broker {

@@ -47,7 +47,7 @@ impl Destination {
         let subscribe = subscriptions(section);
         let limits = limits(section, kind.as_ref());
         let concurrency = section.count("concurrency", 1..=1000, 32);
-        let timeout = section.duration("timeout", Duration::from_millis(100)..=Duration::from_secs(300));
+        let timeout = section.duration("timeout", Duration::from_millis(100)..=Duration::from_mins(5));
         let park_after_rejections = section.count("park_after_rejections", 0..=1_000_000, 20);
         let retry = section.within("retry", |retry| Retry::read(retry, defaults));
         let proxy = section.url("proxy");

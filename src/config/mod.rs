@@ -71,7 +71,8 @@ pub fn parse_with(
     read_file: &dyn Fn(&Path) -> io::Result<String>,
 ) -> Result<Config, Problems> {
     let table = read_toml(text).map_err(|problem| Problems::new(file_name, vec![problem]))?;
-    let mut root = Section::new(Source { text, env, read_file }, String::new(), 1, table);
+    let line_breaks: Vec<_> = text.match_indices('\n').map(|(at, _)| at).collect();
+    let mut root = Section::new(Source { line_breaks: &line_breaks, env, read_file }, String::new(), 1, table);
     let config = read(&mut root, registry);
     let problems = root.finish();
     match config {

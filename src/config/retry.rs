@@ -6,7 +6,7 @@ use super::Section;
 use super::section::show_duration;
 
 const SECOND: Duration = Duration::from_secs(1);
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+const DAY: Duration = Duration::from_hours(24);
 const MOST_DELAYS: usize = 12;
 
 /// `[retry]`, or a destination's own.

@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::Names;
-use crate::broker::port::{Appetite, Delivery, Inbox, Publisher};
+use crate::broker::port::{Appetite, Delivery, Disposition, Inbox, Publisher};
 use crate::clock;
 use crate::config;
 use crate::delivery::Transport;
@@ -231,11 +231,15 @@ impl Driver {
         }
     }
 
+    fn give_back(&self, delivery: Delivery) {
+        self.desk.dispose(delivery.ticket, Disposition::Requeue);
+    }
+
     fn settle(&mut self, pending: Pending, settlement: Settlement) {
         let Pending { delivery, history, tag, .. } = pending;
         match settlement {
             // The common case needs no future: the ack task takes it from here.
-            Settlement::Ack => drop(delivery.ticket.settle(crate::broker::port::Disposition::Ack)),
+            Settlement::Ack => self.desk.dispose(delivery.ticket, Disposition::Ack),
             settlement => {
                 let case = Case { delivery, history, tag, settlement };
                 self.settling.push(Box::pin(Arc::clone(&self.desk).settle(case)));
@@ -272,7 +276,7 @@ impl Driver {
                 Some(attempted) = self.attempts.next(), if !self.attempts.is_empty() => self.judge(attempted),
                 Some(()) = self.settling.next(), if !self.settling.is_empty() => {}
                 Some(delivery) = self.inbox.deliveries.recv(), if !self.attempts.is_empty() || !self.settling.is_empty() => {
-                    drop(delivery.ticket.settle(crate::broker::port::Disposition::Requeue));
+                    self.give_back(delivery);
                 }
                 () = clock::sleep_until(deadline), if !self.attempts.is_empty() || !self.settling.is_empty() => {
                     tracing::warn!(
@@ -286,7 +290,7 @@ impl Driver {
         }
         self.inbox.deliveries.close();
         while let Some(delivery) = self.inbox.deliveries.recv().await {
-            drop(delivery.ticket.settle(crate::broker::port::Disposition::Requeue));
+            self.give_back(delivery);
         }
     }
 }

@@ -124,7 +124,8 @@ impl Desk {
         true
     }
 
-    fn dispose(&self, ticket: Ticket, disposition: Disposition) {
+    /// Acks or gives back at once.
+    pub fn dispose(&self, ticket: Ticket, disposition: Disposition) {
         if !ticket.settle(disposition) {
             tracing::debug!(destination = self.destination, "the channel was gone before a delivery was settled; the broker sends it again");
         }

@@ -8,6 +8,8 @@ mod ledger;
 mod pause;
 mod quota;
 mod status;
+#[cfg(test)]
+mod tests;
 
 use std::time::{Duration, Instant};
 
@@ -264,15 +266,18 @@ impl Gate {
     }
 
     /// Slows down before the vendor must refuse.
+    ///
+    /// Vendors round resets up to whole seconds. A stream at a legal pace uses a small quota up just before each reset,
+    /// so what may end before the next place anyway must not hold it back: 5/s would become 3/s.
     fn heed_quota(&mut self, answer: Answer, hints: &Hints, now: Instant) {
         let refused = matches!(answer, Answer::Throttled | Answer::Trouble);
         let Some(quota) = hints.quota.filter(|_| !(refused && hints.retry_after.is_some())) else { return };
         let until = now + quota.reset.min(pause::LONGEST);
         let spacing = quota.spacing();
-        let pace = self.pacer.as_ref().map_or(Duration::ZERO, Pacer::period);
+        let paced = self.pacer.as_ref().is_some_and(|pacer| spacing <= pacer.period());
         match quota.remaining {
-            Some(0) => self.empty_until = self.empty_until.max(Some(until)),
-            Some(_) => self.spread = (spacing > pace).then_some(Spread { spacing, until }),
+            Some(0) if !paced => self.empty_until = self.empty_until.max(Some(until)),
+            Some(_) => self.spread = (!paced && !spacing.is_zero()).then_some(Spread { spacing, until }),
             None => {}
         }
     }

@@ -177,7 +177,7 @@ impl Pauses {
     }
 
     /// An operator wants it to go on: a rejecting gate opens, and one that waits for a person or an outage probes now.
-    /// What the vendor asked for is kept.
+    /// The wait after a 429 is kept.
     pub fn resume(&mut self, now: Instant) {
         match self.closed.as_mut() {
             Some(closed) if closed.cause == Cause::Rejections => {

@@ -19,7 +19,8 @@ use super::problem::Problem;
 /// What a file is read with.
 #[derive(Clone, Copy)]
 pub(super) struct Source<'a> {
-    pub text: &'a str,
+    /// Where each line break stands in the text, in bytes.
+    pub line_breaks: &'a [usize],
     pub env: &'a dyn Fn(&str) -> Option<String>,
     pub read_file: &'a dyn Fn(&Path) -> io::Result<String>,
 }
@@ -27,7 +28,7 @@ pub(super) struct Source<'a> {
 impl Source<'_> {
     /// The line that `span` begins on, from 1.
     fn line(&self, span: Span) -> usize {
-        self.text.bytes().take(span.start).filter(|&byte| byte == b'\n').count() + 1
+        self.line_breaks.partition_point(|&at| at < span.start) + 1
     }
 }
 
@@ -40,7 +41,7 @@ pub struct Section<'a> {
     table: Table<'a>,
     lines: BTreeMap<String, usize>,
     asked: BTreeSet<String>,
-    resolved: BTreeMap<String, String>,
+    resolved: BTreeMap<String, Vec<String>>,
     problems: Vec<Problem>,
 }
 
@@ -97,7 +98,7 @@ impl<'a> Section<'a> {
         let mut section = Section::new(self.source, self.path_of(key), line, table);
         let value = read(&mut section);
         let resolved = std::mem::take(&mut section.resolved);
-        self.resolved.extend(resolved.into_iter().map(|(inner, text)| (format!("{key}.{inner}"), text)));
+        self.resolved.extend(resolved.into_iter().map(|(inner, texts)| (format!("{key}.{inner}"), texts)));
         self.problems.append(&mut section.finish());
         value
     }
@@ -117,7 +118,7 @@ impl<'a> Section<'a> {
     }
 
     /// What the environment and files gave while this table was read, for the same digest. Secret.
-    pub(super) fn resolved(&self) -> &BTreeMap<String, String> {
+    pub(super) fn resolved(&self) -> &BTreeMap<String, Vec<String>> {
         &self.resolved
     }
 
@@ -213,11 +214,15 @@ fn write_canonical(out: &mut String, name: &str, value: &ValueInner<'_>) {
         ValueInner::Float(number) => format!("{name:?}={number}\n"),
         ValueInner::Boolean(flag) => format!("{name:?}={flag}\n"),
         ValueInner::Array(array) => {
-            array.iter().for_each(|element| write_canonical(out, name, element.as_ref()));
+            for element in array {
+                write_canonical(out, name, element.as_ref());
+            }
             format!("{name:?}]\n")
         }
         ValueInner::Table(table) => {
-            table.iter().for_each(|(key, value)| write_canonical(out, &key.name, value.as_ref()));
+            for (key, value) in table {
+                write_canonical(out, &key.name, value.as_ref());
+            }
             format!("{name:?}}}\n")
         }
     };

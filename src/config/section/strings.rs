@@ -109,7 +109,7 @@ impl<'a> Section<'a> {
         };
         match self.look_up(&table) {
             Ok(text) => {
-                self.resolved.entry(key.to_owned()).or_default().push_str(&format!("{text:?}"));
+                self.resolved.entry(key.to_owned()).or_default().push(text.clone());
                 Some(text)
             }
             Err(message) => {

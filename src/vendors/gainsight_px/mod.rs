@@ -5,7 +5,6 @@ use ::http::{HeaderValue, Method, Request, StatusCode, Uri, header};
 use bytes::Bytes;
 
 use super::{Invalid, Kind, Reply, Vendor, answer};
-use crate::config::Section;
 use crate::event::Event;
 use crate::verdict::Verdict;
 

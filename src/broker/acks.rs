@@ -1,0 +1,165 @@
+//! Settled tickets in, acks out: as few frames as the order of settling allows, never awaited one by one.
+//! Never acks a delivery that was not settled.
+
+use std::collections::BTreeSet;
+
+use futures_util::future::join_all;
+use lapin::Channel;
+use lapin::options::{BasicAckOptions, BasicNackOptions};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::connection::{Trouble, within};
+use super::port::Disposition;
+
+const BATCH: usize = 512;
+
+/// Acks what comes out of `settled` until every ticket is gone, the channel is (`epoch`), or the broker closes;
+/// then what was handed over before is still acked. Ends the epoch when the broker cannot be told.
+pub(super) async fn run(
+    channel: Channel,
+    mut settled: mpsc::UnboundedReceiver<(u64, Disposition)>,
+    epoch: CancellationToken,
+    closing: CancellationToken,
+) {
+    let mut window = Window::default();
+    let mut batch = Vec::with_capacity(BATCH);
+    loop {
+        let received = tokio::select! {
+            biased;
+            () = epoch.cancelled() => return,
+            received = settled.recv_many(&mut batch, BATCH) => received,
+            () = closing.cancelled(), if !settled.is_closed() => {
+                settled.close();
+                continue;
+            }
+        };
+        if received == 0 {
+            return;
+        }
+        if let Err(trouble) = tell(&channel, window.plan(batch.drain(..))).await {
+            if !epoch.is_cancelled() {
+                tracing::warn!(%trouble, "settled deliveries could not be acked; the broker will deliver them again");
+            }
+            epoch.cancel();
+            return;
+        }
+    }
+}
+
+async fn tell(channel: &Channel, plan: Plan) -> Result<(), Trouble> {
+    // First, so that the prefix ack cannot sweep them up.
+    let requeue = BasicNackOptions { requeue: true, ..BasicNackOptions::default() };
+    for nacked in join_all(plan.requeues.iter().map(|tag| within(channel.basic_nack(*tag, requeue)))).await {
+        nacked?;
+    }
+    let prefix = plan.prefix.map(|tag| (tag, BasicAckOptions { multiple: true }));
+    let singles = plan.singles.iter().map(|tag| (*tag, BasicAckOptions::default()));
+    let acks = prefix.into_iter().chain(singles).map(|(tag, options)| within(channel.basic_ack(tag, options)));
+    for acked in join_all(acks).await {
+        acked?;
+    }
+    Ok(())
+}
+
+/// What to tell the broker, in this order.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Plan {
+    requeues: Vec<u64>,
+    /// Ack this tag and every one before it.
+    prefix: Option<u64>,
+    singles: Vec<u64>,
+}
+
+/// Which of a channel's delivery tags, counted from 1 without gaps, have been settled.
+#[derive(Debug)]
+struct Window {
+    /// The lowest tag that is not settled.
+    lowest: u64,
+    /// Settled tags above it.
+    above: BTreeSet<u64>,
+}
+
+impl Default for Window {
+    fn default() -> Self {
+        Self { lowest: 1, above: BTreeSet::new() }
+    }
+}
+
+impl Window {
+    fn plan(&mut self, settled: impl Iterator<Item = (u64, Disposition)>) -> Plan {
+        let mut acks = BTreeSet::new();
+        let mut requeues = Vec::new();
+        for (tag, disposition) in settled {
+            self.above.insert(tag);
+            match disposition {
+                Disposition::Ack => drop(acks.insert(tag)),
+                Disposition::Requeue => requeues.push(tag),
+            }
+        }
+        while self.above.remove(&self.lowest) {
+            self.lowest += 1;
+        }
+        let singles = acks.split_off(&self.lowest);
+        Plan { requeues, prefix: acks.last().copied(), singles: singles.into_iter().collect() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn acked(tags: &[u64]) -> Vec<(u64, Disposition)> {
+        tags.iter().map(|tag| (*tag, Disposition::Ack)).collect()
+    }
+
+    #[test]
+    fn a_finished_prefix_is_one_ack_and_the_rest_goes_at_once() {
+        let mut window = Window::default();
+        let plan = window.plan(acked(&[2, 1, 3, 7]).into_iter());
+        assert_eq!(plan, Plan { requeues: vec![], prefix: Some(3), singles: vec![7] });
+        let plan = window.plan(acked(&[5, 4, 6]).into_iter());
+        assert_eq!(plan, Plan { requeues: vec![], prefix: Some(6), singles: vec![] });
+        assert_eq!(window.lowest, 8);
+    }
+
+    proptest! {
+        // Plays the plans to a broker that, like RabbitMQ, knows which tags are unsettled and refuses unknown ones.
+        #[test]
+        fn every_tag_is_settled_once_and_as_asked(
+            order in Just((1..=60u64).collect::<Vec<_>>()).prop_shuffle(),
+            requeued in prop::collection::btree_set(1..=60u64, 0..20),
+            size in 1..12usize,
+        ) {
+            let mut window = Window::default();
+            let mut unsettled: BTreeSet<u64> = (1..=60).collect();
+            let mut seen = BTreeMap::new();
+            for chunk in order.chunks(size) {
+                let dispose = |tag: &u64| if requeued.contains(tag) { Disposition::Requeue } else { Disposition::Ack };
+                let plan = window.plan(chunk.iter().map(|tag| (*tag, dispose(tag))));
+                for tag in plan.requeues {
+                    prop_assert!(unsettled.remove(&tag));
+                    seen.insert(tag, Disposition::Requeue);
+                }
+                if let Some(last) = plan.prefix {
+                    prop_assert!(unsettled.contains(&last));
+                    let rest = unsettled.split_off(&(last + 1));
+                    for tag in std::mem::replace(&mut unsettled, rest) {
+                        prop_assert!(chunk.contains(&tag), "an ack swept up a delivery that was not settled");
+                        seen.insert(tag, Disposition::Ack);
+                    }
+                }
+                for tag in plan.singles {
+                    prop_assert!(unsettled.remove(&tag));
+                    seen.insert(tag, Disposition::Ack);
+                }
+            }
+            prop_assert!(unsettled.is_empty());
+            prop_assert!(seen.iter().all(|(tag, did)| (*did == Disposition::Requeue) == requeued.contains(tag)));
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! A destination's queue at the broker in, its inbox out. Rebuilds channel and consumer on any error or end,
+//! for ever; never lets a delivery outlive its channel unnoticed.
+
+use std::pin::pin;
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use lapin::message::Delivery as AmqpDelivery;
+use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
+use lapin::types::{FieldTable, ShortString};
+use lapin::{Channel, Consumer};
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::acks;
+use super::connection::{Link, Live, Trouble, close_channel, within};
+use super::fields::{TooLong, from_amqp, short};
+use super::pause::Pause;
+use super::port::{Appetite, Delivery, Disposition, Ticket};
+use super::publisher::ID_HEADER;
+use super::topology::{DestinationQueues, Topology, TopologyError};
+use crate::clock;
+use crate::message::{Field, Message};
+
+/// How many deliveries wait between the broker's channel and the destination.
+pub(super) const HANDOVER: usize = 1024;
+const RETURNS_HEADER: &str = "x-delivery-count";
+
+/// The consumer task's belongings.
+pub(super) struct ConsumerTask {
+    pub(super) link: Link,
+    pub(super) topology: Topology,
+    pub(super) queues: DestinationQueues,
+    pub(super) deliveries: mpsc::Sender<Delivery>,
+    pub(super) appetite: watch::Receiver<Appetite>,
+    pub(super) consuming: watch::Sender<bool>,
+    /// Take nothing more.
+    pub(super) stop: CancellationToken,
+    /// Ack what has been handed over, and end.
+    pub(super) closing: CancellationToken,
+}
+
+/// Why a consumer or its channel ended.
+#[derive(Debug, thiserror::Error)]
+enum Broken {
+    #[error(transparent)]
+    Topology(#[from] TopologyError),
+    #[error(transparent)]
+    Trouble(#[from] Trouble),
+    #[error(transparent)]
+    TooLong(#[from] TooLong),
+    #[error("the broker cancelled the consumer")]
+    Cancelled,
+    #[error("the channel ended")]
+    Gone,
+}
+
+/// Why forwarding paused with the channel still good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    /// The appetite changed.
+    Again,
+    /// The inbox was dropped, or the worker stops.
+    Finish,
+}
+
+/// The sender's half of one channel's life.
+struct Epoch<'a> {
+    channel: &'a Channel,
+    token: CancellationToken,
+    settle: mpsc::UnboundedSender<(u64, Disposition)>,
+}
+
+impl ConsumerTask {
+    /// Works until the inbox is dropped or the worker stops, and until what it took has been settled.
+    pub(super) async fn run(mut self) {
+        let mut pause = Pause::new();
+        let mut last_error = String::new();
+        loop {
+            let mut link = self.link.clone();
+            let live = tokio::select! {
+                () = self.finish() => return,
+                live = link.up() => live,
+            };
+            let Some(live) = live else { return };
+            let ended = self.live_through(&live).await;
+            let was_consuming = self.consuming.send_replace(false);
+            let Err(broken) = ended else { return };
+            if was_consuming {
+                (pause, last_error) = (Pause::new(), String::new());
+            }
+            let error = broken.to_string();
+            if error != last_error && !live.gone.is_cancelled() {
+                tracing::error!(destination = self.queues.name, "not consuming, trying again until it works: {error}");
+                last_error = error;
+            }
+            tokio::select! {
+                () = self.finish() => return,
+                () = clock::sleep(pause.next()) => {}
+            }
+        }
+    }
+
+    /// Resolves when nothing more is to be taken.
+    fn finish(&self) -> impl Future<Output = ()> + use<> {
+        let (deliveries, stop, closing) = (self.deliveries.clone(), self.stop.clone(), self.closing.clone());
+        async move {
+            tokio::select! {
+                () = deliveries.closed() => {}
+                () = stop.cancelled() => {}
+                () = closing.cancelled() => {}
+            }
+        }
+    }
+
+    /// One channel from opening to closing.
+    async fn live_through(&mut self, live: &Live) -> Result<(), Broken> {
+        tokio::select! {
+            () = self.finish() => return Ok(()),
+            ensured = self.topology.ensure_destination(live, &self.queues) => ensured?,
+        }
+        let channel = live.channel().await?;
+        let token = live.gone.child_token();
+        let (settle, settled) = mpsc::unbounded_channel();
+        let acks = acks::run(channel.clone(), settled, token.clone(), self.closing.clone());
+        let consuming = async {
+            let epoch = Epoch { channel: &channel, token: token.clone(), settle };
+            let ended = self.consume(&epoch).await;
+            if ended.is_err() {
+                token.cancel();
+            }
+            ended
+        };
+        // Once consuming has ended well, the acks go on until every ticket of this channel has been used.
+        let (ended, ()) = tokio::join!(consuming, acks);
+        let broken = token.is_cancelled();
+        token.cancel();
+        close_channel(&channel).await;
+        if broken && ended.is_ok() { Err(Broken::Gone) } else { ended }
+    }
+
+    async fn consume(&mut self, epoch: &Epoch<'_>) -> Result<(), Broken> {
+        loop {
+            let appetite = *self.appetite.borrow_and_update();
+            let next = match appetite {
+                Appetite::None | Appetite::Prefetch(0) => self.fast(epoch).await?,
+                Appetite::Prefetch(prefetch) => self.feed(epoch, prefetch).await?,
+            };
+            if next == Next::Finish {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Holds the channel without a consumer.
+    async fn fast(&mut self, epoch: &Epoch<'_>) -> Result<Next, Broken> {
+        tokio::select! {
+            () = epoch.token.cancelled() => Err(Broken::Gone),
+            () = self.finish() => Ok(Next::Finish),
+            changed = self.appetite.changed() => Ok(if changed.is_ok() { Next::Again } else { Next::Finish }),
+        }
+    }
+
+    /// One consumer from its registration to its cancellation.
+    async fn feed(&mut self, epoch: &Epoch<'_>, prefetch: u16) -> Result<Next, Broken> {
+        let channel = epoch.channel;
+        within(channel.basic_qos(prefetch, BasicQosOptions::default())).await?;
+        let queue = short("the queue's name", &self.topology.names.queue(&self.queues.name))?;
+        // A tag that was used before on a channel may be refused, which would cost the connection.
+        let tag = ShortString::from(Uuid::new_v4().to_string());
+        let options = BasicConsumeOptions::default();
+        let mut consumer = within(channel.basic_consume(queue, tag.clone(), options, FieldTable::default())).await?;
+        self.consuming.send_replace(true);
+        tracing::debug!(destination = self.queues.name, prefetch, "consuming");
+        let next = {
+            let mut finish = pin!(self.finish());
+            loop {
+                tokio::select! {
+                    biased;
+                    () = epoch.token.cancelled() => return Err(Broken::Gone),
+                    () = &mut finish => break Next::Finish,
+                    changed = self.appetite.changed() => {
+                        break if changed.is_ok() { Next::Again } else { Next::Finish };
+                    }
+                    forwarded = forward_one(&mut consumer, &self.deliveries, epoch) => forwarded?,
+                }
+            }
+        };
+        within(channel.basic_cancel(tag, BasicCancelOptions::default())).await?;
+        self.consuming.send_replace(false);
+        self.empty(&mut consumer, epoch, next).await?;
+        Ok(next)
+    }
+
+    /// What had been sent before the cancellation: still valid, so it is forwarded, or given back when that is over.
+    async fn empty(&mut self, consumer: &mut Consumer, epoch: &Epoch<'_>, next: Next) -> Result<(), Broken> {
+        while let Some(delivery) = consumer.next().await {
+            let delivery = epoch.delivery(delivery.map_err(Trouble::from)?);
+            let forwarded = match next {
+                Next::Again => tokio::select! {
+                    () = epoch.token.cancelled() => return Err(Broken::Gone),
+                    sent = self.deliveries.send(delivery) => sent.map_err(|unsent| unsent.0),
+                },
+                Next::Finish => Err(delivery),
+            };
+            if let Err(delivery) = forwarded {
+                delivery.ticket.settle(Disposition::Requeue);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Takes the next delivery only when there is room for it, so that dropping this future loses none.
+async fn forward_one(
+    consumer: &mut Consumer,
+    deliveries: &mpsc::Sender<Delivery>,
+    epoch: &Epoch<'_>,
+) -> Result<(), Broken> {
+    let Ok(room) = deliveries.reserve().await else {
+        // The inbox is gone; the caller sees it at its next look.
+        return std::future::pending().await;
+    };
+    let delivery = consumer.next().await.ok_or(Broken::Cancelled)?.map_err(Trouble::from)?;
+    let delivery = epoch.delivery(delivery);
+    if deliveries.is_closed() {
+        delivery.ticket.settle(Disposition::Requeue);
+    } else {
+        room.send(delivery);
+    }
+    Ok(())
+}
+
+impl Epoch<'_> {
+    fn delivery(&self, amqp: AmqpDelivery) -> Delivery {
+        let mut properties = from_amqp(&amqp.properties);
+        properties.headers.remove(ID_HEADER);
+        let returns = properties.headers.get(RETURNS_HEADER).and_then(Field::as_i64);
+        Delivery {
+            message: Message { body: Bytes::from(amqp.data), properties },
+            routing_key: amqp.routing_key.into(),
+            redelivered: amqp.redelivered,
+            returns: returns.and_then(|returns| u32::try_from(returns).ok()).unwrap_or(0),
+            ticket: Ticket::new(amqp.delivery_tag, self.token.clone(), self.settle.clone()),
+        }
+    }
+}

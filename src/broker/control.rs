@@ -1,0 +1,207 @@
+//! Commands to every worker over a fanout exchange, and the answers: plain bytes both ways.
+//! Never keeps a command for later: a worker that is away does not get it.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use lapin::options::{
+    BasicConsumeOptions, BasicPublishOptions, ConfirmSelectOptions, ExchangeDeclareOptions, QueueBindOptions,
+    QueueDeclareOptions,
+};
+use lapin::types::FieldTable;
+use lapin::{BasicProperties, Channel, Connection, Consumer, ExchangeKind};
+use secrecy::SecretString;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::connection::{ConnectError, Link, Live, Trouble, connect, within};
+use super::fields::{from_amqp, short};
+use super::names::Names;
+use super::pause::Pause;
+use super::port::{PublishError, Publisher};
+use super::topology::{NOT_FOUND, code};
+use crate::clock;
+use crate::message::{Message, Properties};
+
+/// After the first answer, how long other workers' answers are waited for.
+const OTHERS: Duration = Duration::from_millis(200);
+
+/// Sends to every worker, this one included. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct ControlSender {
+    pub(super) publisher: Publisher,
+    pub(super) exchange: String,
+}
+
+impl ControlSender {
+    /// Sends one command.
+    ///
+    /// # Errors
+    /// Any [`PublishError`]: the workers may not have it.
+    pub async fn send(&self, body: Bytes) -> Result<(), PublishError> {
+        self.publisher.publish(&self.exchange, "", Message { body, properties: Properties::default() }).await
+    }
+}
+
+/// One command, as every worker gets it.
+#[derive(Debug)]
+pub struct ControlMessage {
+    /// The command.
+    pub body: Bytes,
+    reply: Option<(Publisher, String, Option<String>)>,
+}
+
+impl ControlMessage {
+    /// Whether the sender waits for an answer.
+    #[must_use]
+    pub fn wants_reply(&self) -> bool {
+        self.reply.is_some()
+    }
+
+    /// Answers the sender, where it asked for an answer.
+    ///
+    /// # Errors
+    /// Any [`PublishError`]; `Unroutable` when the sender has gone.
+    pub async fn reply(&self, body: Bytes) -> Result<(), PublishError> {
+        let Some((publisher, to, correlation_id)) = &self.reply else { return Ok(()) };
+        let properties = Properties { correlation_id: correlation_id.clone(), ..Properties::default() };
+        publisher.publish("", to, Message { body, properties }).await
+    }
+}
+
+/// Why a command could not be sent.
+#[derive(Debug, thiserror::Error)]
+pub enum ControlError {
+    /// No connection.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The connection failed on the way.
+    #[error("the command may not have reached the workers: {0}")]
+    Broken(String),
+}
+
+impl From<Trouble> for ControlError {
+    fn from(trouble: Trouble) -> Self {
+        Self::Broken(trouble.to_string())
+    }
+}
+
+/// Sends one command and returns the workers' answers: none when no worker runs or answers within `timeout`.
+///
+/// # Errors
+/// A sentence that says why the command could not be sent.
+pub async fn control_call(
+    url: &SecretString,
+    names: &Names,
+    body: Bytes,
+    timeout: Duration,
+) -> Result<Vec<Bytes>, ControlError> {
+    let connection = connect(url, "sluice command").await?;
+    let called = call(&connection, names, &body, timeout).await;
+    if let Err(trouble) = within(connection.close(200, "OK".into())).await {
+        tracing::debug!(%trouble, "the connection did not close cleanly");
+    }
+    match called {
+        Ok(answers) => Ok(answers),
+        // No worker has ever run here.
+        Err(Trouble::Amqp(error)) if code(&error) == Some(NOT_FOUND) => Ok(Vec::new()),
+        Err(trouble) => Err(trouble.into()),
+    }
+}
+
+async fn call(connection: &Connection, names: &Names, body: &[u8], timeout: Duration) -> Result<Vec<Bytes>, Trouble> {
+    let channel = within(connection.create_channel()).await?;
+    within(channel.confirm_select(ConfirmSelectOptions::default())).await?;
+    let (reply_to, mut replies) = listen(&channel).await?;
+    let id = Uuid::new_v4().to_string();
+    let properties =
+        BasicProperties::default().with_reply_to(reply_to.as_str().into()).with_correlation_id(id.as_str().into());
+    let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
+    let published = async {
+        channel.basic_publish(names.control().as_str().into(), "".into(), options, body, properties).await?.await
+    };
+    if within(published).await?.take_message().is_some() {
+        return Ok(Vec::new());
+    }
+    let mut answers = Vec::new();
+    let mut patience = timeout;
+    while let Ok(Some(delivery)) = tokio::time::timeout(patience, replies.next()).await {
+        let delivery = delivery?;
+        if from_amqp(&delivery.properties).correlation_id.as_deref() == Some(&id) {
+            answers.push(Bytes::from(delivery.data));
+            patience = OTHERS;
+        }
+    }
+    Ok(answers)
+}
+
+/// An exclusive queue with a name of the broker's choice, consumed without acks.
+async fn listen(channel: &Channel) -> Result<(String, Consumer), Trouble> {
+    let options = QueueDeclareOptions { exclusive: true, auto_delete: true, ..QueueDeclareOptions::default() };
+    let queue = within(channel.queue_declare("".into(), options, FieldTable::default())).await?;
+    let options = BasicConsumeOptions { no_ack: true, ..BasicConsumeOptions::default() };
+    let tag = Uuid::new_v4().to_string();
+    let name = queue.name().clone();
+    let consumer =
+        within(channel.basic_consume(name.clone(), tag.as_str().into(), options, FieldTable::default())).await?;
+    Ok((name.to_string(), consumer))
+}
+
+/// A worker's ear for commands.
+pub(super) struct ControlTask {
+    pub(super) link: Link,
+    pub(super) names: Names,
+    pub(super) publisher: Publisher,
+    pub(super) messages: mpsc::Sender<ControlMessage>,
+    pub(super) closing: CancellationToken,
+}
+
+impl ControlTask {
+    /// Listens until nobody takes the commands any more or the broker closes.
+    pub(super) async fn run(self) {
+        let closing = self.closing.clone();
+        tokio::select! {
+            () = closing.cancelled() => {}
+            () = self.messages.closed() => {}
+            () = self.listen_for_ever() => {}
+        }
+    }
+
+    async fn listen_for_ever(&self) {
+        let mut pause = Pause::new();
+        let mut link = self.link.clone();
+        while let Some(live) = link.up().await {
+            if let Err(trouble) = self.listen_once(&live, &mut pause).await
+                && !live.gone.is_cancelled()
+            {
+                tracing::warn!(%trouble, "not listening for commands, trying again until it works");
+            }
+            clock::sleep(pause.next()).await;
+        }
+    }
+
+    async fn listen_once(&self, live: &Live, pause: &mut Pause) -> Result<(), Trouble> {
+        let channel = live.channel().await?;
+        let exchange = short("the control exchange", &self.names.control())
+            .map_err(|too_long| lapin::Error::from(std::io::Error::other(too_long)))?;
+        let options = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
+        within(channel.exchange_declare(exchange.clone(), ExchangeKind::Fanout, options, FieldTable::default()))
+            .await?;
+        let (queue, mut commands) = listen(&channel).await?;
+        let options = QueueBindOptions::default();
+        within(channel.queue_bind(queue.as_str().into(), exchange, "".into(), options, FieldTable::default())).await?;
+        *pause = Pause::new();
+        while let Some(delivery) = commands.next().await {
+            let delivery = delivery?;
+            let properties = from_amqp(&delivery.properties);
+            let reply = properties.reply_to.map(|to| (self.publisher.clone(), to, properties.correlation_id));
+            let message = ControlMessage { body: Bytes::from(delivery.data), reply };
+            if self.messages.send(message).await.is_err() {
+                break;
+            }
+        }
+        Ok(())
+    }
+}

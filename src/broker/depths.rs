@@ -1,0 +1,32 @@
+//! Queue names in, how many messages lie ready in each out. Never creates a queue.
+
+use lapin::options::QueueDeclareOptions;
+use lapin::types::FieldTable;
+
+use super::connection::{Live, Trouble, close_channel, within};
+use super::fields::short;
+use super::topology::{NOT_FOUND, code};
+
+/// Ready messages by queue, in the order asked; `None` where there is no such queue.
+pub(super) async fn depths(live: &Live, queues: &[String]) -> Result<Vec<Option<u32>>, Trouble> {
+    let mut channel = live.channel().await?;
+    let mut depths = Vec::with_capacity(queues.len());
+    for queue in queues {
+        let Ok(name) = short("a queue", queue) else {
+            depths.push(None);
+            continue;
+        };
+        let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+        match within(channel.queue_declare(name, options, FieldTable::default())).await {
+            Ok(queue) => depths.push(Some(queue.message_count())),
+            Err(Trouble::Amqp(error)) if code(&error) == Some(NOT_FOUND) => {
+                depths.push(None);
+                // A refusal closes the channel.
+                channel = live.channel().await?;
+            }
+            Err(trouble) => return Err(trouble),
+        }
+    }
+    close_channel(&channel).await;
+    Ok(depths)
+}

@@ -1,0 +1,85 @@
+//! The names of every object at the broker, from one prefix. Pure; the only place that spells them.
+
+use std::time::Duration;
+
+/// Names under one prefix, `sluice` unless configured.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Names {
+    prefix: String,
+}
+
+impl Names {
+    /// Names that start with `prefix`.
+    #[must_use]
+    pub fn new(prefix: impl Into<String>) -> Self {
+        Self { prefix: prefix.into() }
+    }
+
+    /// Topic exchange where producers publish.
+    #[must_use]
+    pub fn events(&self) -> String {
+        format!("{}.events", self.prefix)
+    }
+
+    /// Fanout exchange, and the queue behind it, for events that no destination subscribes to.
+    #[must_use]
+    pub fn unrouted(&self) -> String {
+        format!("{}.unrouted", self.prefix)
+    }
+
+    /// Fanout exchange that carries commands to every worker.
+    #[must_use]
+    pub fn control(&self) -> String {
+        format!("{}.control", self.prefix)
+    }
+
+    /// A destination's queue.
+    #[must_use]
+    pub fn queue(&self, destination: &str) -> String {
+        format!("{}.{destination}", self.prefix)
+    }
+
+    /// Where a destination's events wait for `delay`: named in seconds, in milliseconds when they are not whole.
+    #[must_use]
+    pub fn retry(&self, destination: &str, delay: Duration) -> String {
+        let queue = self.queue(destination);
+        if delay.subsec_nanos() == 0 {
+            format!("{queue}.retry.{}", delay.as_secs())
+        } else {
+            format!("{queue}.retry.{}ms", delay.as_millis())
+        }
+    }
+
+    /// A destination's dead letters.
+    #[must_use]
+    pub fn dead(&self, destination: &str) -> String {
+        format!("{}.{destination}.dead", self.prefix)
+    }
+
+    /// A destination's discarded dead letters.
+    #[must_use]
+    pub fn trash(&self, destination: &str) -> String {
+        format!("{}.{destination}.trash", self.prefix)
+    }
+
+    /// The one message that whoever drives the destination holds.
+    #[must_use]
+    pub fn lease(&self, destination: &str) -> String {
+        format!("{}.{destination}.lease", self.prefix)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_object_carries_the_prefix_and_its_destination() {
+        let names = Names::new("acme");
+        assert_eq!(names.events(), "acme.events");
+        assert_eq!(names.queue("px"), "acme.px");
+        assert_eq!(names.retry("px", Duration::from_secs(600)), "acme.px.retry.600");
+        assert_eq!(names.retry("px", Duration::from_millis(1500)), "acme.px.retry.1500ms");
+        assert_eq!(names.dead("px"), "acme.px.dead");
+    }
+}

@@ -1,0 +1,52 @@
+//! What can be known of the broker from outside: for readiness, metrics and error messages.
+
+use super::connection::ConnectError;
+
+/// Both connections.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Status {
+    /// The connection that deliveries come over.
+    pub consuming: LinkStatus,
+    /// The connection that publications leave over.
+    pub publishing: LinkStatus,
+}
+
+impl Status {
+    /// Both are up.
+    #[must_use]
+    pub fn connected(&self) -> bool {
+        self.consuming.connected && self.publishing.connected
+    }
+
+    /// What is missing for work, a sentence each.
+    #[must_use]
+    pub fn lacking(&self) -> Vec<String> {
+        let mut lacking = Vec::new();
+        for (name, link) in [("consuming", &self.consuming), ("publishing", &self.publishing)] {
+            if !link.connected {
+                let why = link.last_error.as_ref().map(|error| format!(": {error}")).unwrap_or_default();
+                lacking.push(format!("no connection to the broker for {name}{why}"));
+            }
+        }
+        lacking
+    }
+
+    /// Why there is no connection, where there is none.
+    #[must_use]
+    pub fn error(&self) -> Option<&ConnectError> {
+        self.consuming.last_error.as_ref().or(self.publishing.last_error.as_ref())
+    }
+}
+
+/// One connection.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LinkStatus {
+    /// It is up.
+    pub connected: bool,
+    /// The broker's reason for taking no messages for now (memory or disk alarm).
+    pub blocked: Option<String>,
+    /// How often it came up; every one after the first is a reconnect.
+    pub epochs: u64,
+    /// What went wrong last; none while it is up.
+    pub last_error: Option<ConnectError>,
+}

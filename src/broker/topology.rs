@@ -1,0 +1,236 @@
+//! The exchanges and queues that Sluice needs: what they are, and making sure the broker has them so.
+//! Never deletes or changes what is there.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{Channel, ExchangeKind};
+use tokio::sync::Semaphore;
+
+use super::connection::{Live, Trouble, close_channel, within};
+use super::fields::{TooLong, short};
+use super::names::Names;
+
+/// How many destinations declare at the same time: enough to hide the round trips, few enough for the broker.
+const TURNS: usize = 16;
+/// For queues that people browse: RabbitMQ 4 would drop a letter after 20 returns. 3.10 refuses -1 ("none") and
+/// 4.x reads no limit as 20, so a limit that is never reached is what means "none" to both, with one spelling.
+const NO_DELIVERY_LIMIT: i64 = 1_000_000_000;
+/// How long discarded dead letters can be restored.
+const TRASH_MILLISECONDS: i64 = 7 * 24 * 60 * 60 * 1000;
+/// A refusal's code when an object does not exist.
+pub(super) const NOT_FOUND: u16 = 404;
+
+/// What Sluice may do about objects at the broker.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Declare {
+    /// Create what is missing; a difference is an error.
+    #[default]
+    Create,
+    /// Create nothing; what is missing is an error, a difference a warning.
+    Check,
+    /// Touch nothing.
+    Never,
+}
+
+/// A destination's queues, as its configuration wants them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DestinationQueues {
+    /// The destination's name.
+    pub name: String,
+    /// Topic patterns that bind its queue to the events exchange.
+    pub subscribe: Vec<String>,
+    /// One retry queue for each.
+    pub retry_delays: Vec<Duration>,
+}
+
+/// Why the broker does not have what Sluice needs.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(super) enum TopologyError {
+    #[error(
+        "the broker has it with other settings: {0}; put the setting back, or drain and delete that object so that \
+         it is created anew, or set declare = \"check\" under [broker] to work with it as it is"
+    )]
+    Different(String),
+    #[error("the broker lacks it: {0}; create it, or set declare = \"create\" under [broker]")]
+    Missing(String),
+    #[error("it cannot be declared: {0}; choose a shorter name")]
+    TooLong(#[from] TooLong),
+    #[error("declaring failed: {0}")]
+    Trouble(#[from] Trouble),
+}
+
+/// Declares according to `[broker] declare`.
+#[derive(Clone)]
+pub(super) struct Topology {
+    pub(super) names: Names,
+    declare: Declare,
+    delivery_limit: u32,
+    turns: Arc<Semaphore>,
+}
+
+#[derive(Clone, Debug)]
+enum Object {
+    Exchange { name: String, kind: ExchangeKind, arguments: FieldTable },
+    Queue { name: String, arguments: FieldTable },
+    Binding { queue: String, exchange: String, pattern: String },
+}
+
+impl Topology {
+    pub(super) fn new(names: Names, declare: Declare, delivery_limit: u32) -> Self {
+        Self { names, declare, delivery_limit, turns: Arc::new(Semaphore::new(TURNS)) }
+    }
+
+    /// Makes sure of what all destinations and producers share.
+    pub(super) async fn ensure_shared(&self, live: &Live) -> Result<(), TopologyError> {
+        self.ensure(live, &self.shared()).await
+    }
+
+    /// Makes sure of one destination's queues and bindings.
+    pub(super) async fn ensure_destination(&self, live: &Live, of: &DestinationQueues) -> Result<(), TopologyError> {
+        let mut objects = self.shared();
+        objects.extend(self.destination(of));
+        self.ensure(live, &objects).await
+    }
+
+    async fn ensure(&self, live: &Live, objects: &[Object]) -> Result<(), TopologyError> {
+        let _turn = self.turns.acquire().await;
+        match self.declare {
+            Declare::Create => create(live, objects).await,
+            Declare::Check => check(live, objects).await,
+            Declare::Never => Ok(()),
+        }
+    }
+
+    fn shared(&self) -> Vec<Object> {
+        let (events, unrouted) = (self.names.events(), self.names.unrouted());
+        vec![
+            exchange(&unrouted, ExchangeKind::Fanout, FieldTable::default()),
+            queue(&unrouted, &[("x-delivery-limit", whole(NO_DELIVERY_LIMIT))]),
+            Object::Binding { queue: unrouted.clone(), exchange: unrouted.clone(), pattern: String::new() },
+            exchange(&events, ExchangeKind::Topic, arguments(&[("alternate-exchange", text(&unrouted))])),
+        ]
+    }
+
+    fn destination(&self, of: &DestinationQueues) -> Vec<Object> {
+        let (main, dead) = (self.names.queue(&of.name), self.names.dead(&of.name));
+        let limit = whole(i64::from(self.delivery_limit));
+        // What a queue dead-letters goes to must be there first.
+        let mut objects = vec![
+            queue(&dead, &[("x-delivery-limit", whole(NO_DELIVERY_LIMIT))]),
+            queue(
+                &self.names.trash(&of.name),
+                &[("x-delivery-limit", whole(NO_DELIVERY_LIMIT)), ("x-message-ttl", whole(TRASH_MILLISECONDS))],
+            ),
+            queue(&main, &[&[("x-delivery-limit", limit)][..], &dead_lettering_to(&dead)].concat()),
+        ];
+        objects.extend(of.retry_delays.iter().map(|delay| {
+            let milliseconds = whole(i64::try_from(delay.as_millis()).unwrap_or(i64::MAX));
+            let ttl = [("x-message-ttl", milliseconds)];
+            queue(&self.names.retry(&of.name, *delay), &[&ttl[..], &dead_lettering_to(&main)].concat())
+        }));
+        objects.extend(of.subscribe.iter().map(|pattern| Object::Binding {
+            queue: main.clone(),
+            exchange: self.names.events(),
+            pattern: pattern.clone(),
+        }));
+        objects
+    }
+}
+
+fn exchange(name: &str, kind: ExchangeKind, arguments: FieldTable) -> Object {
+    Object::Exchange { name: name.to_owned(), kind, arguments }
+}
+
+fn queue(name: &str, extra: &[(&str, AMQPValue)]) -> Object {
+    let arguments = arguments(&[&[("x-queue-type", text("quorum"))][..], extra].concat());
+    Object::Queue { name: name.to_owned(), arguments }
+}
+
+/// At-least-once needs all four: with another overflow the broker falls back to at-most-once without a word.
+fn dead_lettering_to(queue: &str) -> [(&'static str, AMQPValue); 4] {
+    [
+        ("x-dead-letter-exchange", text("")),
+        ("x-dead-letter-routing-key", text(queue)),
+        ("x-dead-letter-strategy", text("at-least-once")),
+        ("x-overflow", text("reject-publish")),
+    ]
+}
+
+fn arguments(pairs: &[(&str, AMQPValue)]) -> FieldTable {
+    let mut table = FieldTable::default();
+    for (name, value) in pairs {
+        table.insert((*name).into(), value.clone());
+    }
+    table
+}
+
+fn text(value: &str) -> AMQPValue {
+    AMQPValue::LongString(value.into())
+}
+
+fn whole(value: i64) -> AMQPValue {
+    AMQPValue::LongLongInt(value)
+}
+
+/// All at once on one throw-away channel: the broker answers in order, and the first refusal closes it.
+async fn create(live: &Live, objects: &[Object]) -> Result<(), TopologyError> {
+    let channel = live.channel().await?;
+    let answers = join_all(objects.iter().map(|object| object.declare(&channel, false))).await;
+    close_channel(&channel).await;
+    let mut errors: Vec<_> = answers.into_iter().filter_map(Result::err).collect();
+    // The one the broker spoke about comes first; the rest only found the channel closed.
+    errors.sort_by_key(|error| !matches!(error, TopologyError::Different(_)));
+    errors.into_iter().next().map_or(Ok(()), Err)
+}
+
+async fn check(live: &Live, objects: &[Object]) -> Result<(), TopologyError> {
+    let mut channel = live.channel().await?;
+    for object in objects.iter().filter(|object| !matches!(object, Object::Binding { .. })) {
+        object.declare(&channel, true).await?;
+        match object.declare(&channel, false).await {
+            Err(TopologyError::Different(difference)) => {
+                tracing::warn!(difference, "the broker has an object with other settings; working with it as it is");
+                channel = live.channel().await?;
+            }
+            declared => declared?,
+        }
+    }
+    close_channel(&channel).await;
+    Ok(())
+}
+
+impl Object {
+    async fn declare(&self, channel: &Channel, passive: bool) -> Result<(), TopologyError> {
+        let declared = match self {
+            Self::Exchange { name, kind, arguments } => {
+                let options = ExchangeDeclareOptions { durable: true, passive, ..ExchangeDeclareOptions::default() };
+                within(channel.exchange_declare(short("an exchange", name)?, kind.clone(), options, arguments.clone()))
+                    .await
+            }
+            Self::Queue { name, arguments } => {
+                let options = QueueDeclareOptions { durable: true, passive, ..QueueDeclareOptions::default() };
+                within(channel.queue_declare(short("a queue", name)?, options, arguments.clone())).await.map(|_| ())
+            }
+            Self::Binding { queue, exchange, pattern } => {
+                let (queue, exchange) = (short("a queue", queue)?, short("an exchange", exchange)?);
+                let pattern = short("a subscribe pattern", pattern)?;
+                within(channel.queue_bind(queue, exchange, pattern, QueueBindOptions::default(), FieldTable::default()))
+                    .await
+            }
+        };
+        declared.map_err(|trouble| match &trouble {
+            Trouble::Amqp(error) if code(error) == Some(NOT_FOUND) => TopologyError::Missing(trouble.to_string()),
+            Trouble::Amqp(error) if error.is_amqp_soft_error() => TopologyError::Different(trouble.to_string()),
+            Trouble::Amqp(_) | Trouble::TimedOut => TopologyError::Trouble(trouble),
+        })
+    }
+}
+
+/// The reply code of a broker's refusal.
+pub(super) fn code(error: &lapin::Error) -> Option<u16> {
+    if let lapin::ErrorKind::ProtocolError(amqp) = error.kind() { Some(amqp.get_id()) } else { None }
+}

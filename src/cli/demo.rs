@@ -1,0 +1,13 @@
+//! `sluice demo` (placeholder until the demo lands).
+use tokio_util::sync::CancellationToken;
+use super::Error;
+/// See it all at work on this machine
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Stay up
+    #[arg(long)]
+    keep: bool,
+}
+pub(super) async fn run(args: Args, _stop: CancellationToken) -> Result<(), Error> {
+    Err(Error::Failed(format!("{args:?}")))
+}

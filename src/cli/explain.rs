@@ -1,0 +1,108 @@
+//! `sluice explain`: which destinations an event goes to, and the exact request each would send. Sends nothing.
+
+use std::path::PathBuf;
+
+use bytes::Bytes;
+use clap::ValueHint;
+use http::Request;
+use serde_json::{Value, json};
+
+use super::{Error, load, print, print_json};
+use crate::clock;
+use crate::config::{ConfigFile, Destination};
+use crate::event::{self, Context, Event};
+use crate::lint;
+use crate::routing;
+
+const EXAMPLES: &str = "\
+The file holds one event: a CloudEvents envelope, or with --type just its data.
+
+Examples:
+  sluice explain event.json
+  sluice explain --type product.report.exported data.json
+  cat event.json | sluice explain - --json";
+
+/// Show which destinations an event goes to and the exact request, secrets masked; sends nothing
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = EXAMPLES)]
+pub struct Args {
+    /// A file with one event, or - for standard input
+    #[arg(value_name = "EVENT.json", value_hint = ValueHint::FilePath)]
+    file: PathBuf,
+    /// The event's type: the file holds its data alone
+    #[arg(long = "type", value_name = "TYPE")]
+    kind: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(args: &Args, file: &ConfigFile) -> Result<(), Error> {
+    let config = load(file)?;
+    let text = lint::read(&args.file)?;
+    let message = lint::message(Bytes::from(text), args.kind.as_deref(), None);
+    let kind = args.kind.clone().unwrap_or_default();
+    let context = Context { routing_key: &kind, received: clock::wall(), max_bytes: config.broker.max_event_bytes };
+    let event = event::decode(&message, context).map_err(|error| Error::Refused(format!("not an event: {error}")))?;
+    let explained: Vec<Value> = config
+        .destinations
+        .values()
+        .filter(|destination| routing::subscribes(&destination.subscribe, &event.kind))
+        .map(|destination| explain(destination, &event))
+        .collect();
+    if args.json {
+        print_json(&json!({ "event": { "id": event.id, "source": event.source, "type": event.kind, "time": event.time }, "destinations": explained }))?;
+    } else {
+        print(&format!("event {} of type {}", event.id, event.kind))?;
+        explained.iter().try_for_each(|destination| print(&shown(destination)))?;
+    }
+    if explained.is_empty() {
+        return Err(Error::Refused(format!("no destination subscribes to {:?}: it would go to the unrouted queue", event.kind)));
+    }
+    if explained.iter().any(|destination| destination.get("problem").is_some()) {
+        return Err(Error::Refused("it would be a dead letter where a problem is shown".into()));
+    }
+    Ok(())
+}
+
+fn explain(destination: &Destination, event: &Event) -> Value {
+    let mut explained = match destination.vendor.request(event) {
+        Ok(request) => requested(&request),
+        Err(problem) => json!({ "problem": problem.to_string() }),
+    };
+    explained["destination"] = json!(destination.name);
+    explained["vendor"] = json!(destination.vendor_name);
+    explained
+}
+
+fn requested(request: &Request<Bytes>) -> Value {
+    let headers: serde_json::Map<String, Value> = request
+        .headers()
+        .iter()
+        .map(|(name, value)| {
+            let shown = if value.is_sensitive() { "***" } else { value.to_str().unwrap_or("(not text)") };
+            (name.as_str().to_owned(), json!(shown))
+        })
+        .collect();
+    let body = String::from_utf8_lossy(request.body());
+    json!({
+        "method": request.method().as_str(),
+        "url": request.uri().to_string(),
+        "headers": headers,
+        "body": serde_json::from_str::<Value>(&body).unwrap_or_else(|_| json!(body)),
+    })
+}
+
+fn shown(explained: &Value) -> String {
+    let text = |key: &str| explained.get(key).and_then(Value::as_str).unwrap_or_default();
+    let mut shown = format!("\n{} ({})\n", text("destination"), text("vendor"));
+    if explained.get("problem").is_some() {
+        return format!("{shown}  problem: {}", text("problem"));
+    }
+    shown += &format!("  {} {}\n", text("method"), text("url"));
+    for (name, value) in explained.get("headers").and_then(Value::as_object).into_iter().flatten() {
+        shown += &format!("  {name}: {}\n", value.as_str().unwrap_or_default());
+    }
+    let body = explained.get("body").map(|body| serde_json::to_string_pretty(body).unwrap_or_default()).unwrap_or_default();
+    shown + "\n  " + &body.replace('\n', "\n  ")
+}

@@ -1,0 +1,152 @@
+//! The commands, one file each: arguments come in, output and an error go out. No logic of their own.
+
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{Config, ConfigFile};
+
+pub mod check;
+pub mod demo;
+mod error;
+pub mod explain;
+pub mod order;
+pub mod publish;
+pub mod run;
+pub mod sandbox;
+pub mod status;
+
+pub use error::Error;
+
+const AFTER_HELP: &str = "\
+Exit codes:
+  0  done
+  1  it failed: the message says what and what to do
+  2  the command line is wrong
+  3  the configuration has problems
+  4  some of the input was refused, or something asked for is not there
+
+Examples:
+  sluice check                        is sluice.toml right?
+  sluice run                          deliver, until Ctrl-C or SIGTERM
+  sluice explain event.json           which request would this event make?
+  sluice publish events.ndjson        publish events, confirmed by the broker
+  sluice status                       how is each destination?
+  sluice pause px-prod                send nothing to px-prod until resumed
+  sluice demo                         see it all at work on this machine";
+
+/// Lets queued events through to vendors exactly as fast as each vendor allows
+#[derive(Debug, Parser)]
+#[command(name = "sluice", version, after_help = AFTER_HELP)]
+pub struct Cli {
+    /// The configuration file
+    #[arg(long, short, global = true, value_name = "FILE", env = "SLUICE_CONFIG", default_value = "sluice.toml")]
+    config: PathBuf,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Run(run::Args),
+    Check(check::Args),
+    Explain(explain::Args),
+    Publish(publish::Args),
+    Status(status::Args),
+    Pause(order::PauseArgs),
+    Resume(order::ResumeArgs),
+    Limits(order::LimitsArgs),
+    Sandbox(sandbox::Args),
+    Demo(demo::Args),
+    /// Print a completion script for a shell
+    #[command(after_long_help = "Example:\n  sluice completions bash > /etc/bash_completion.d/sluice")]
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+}
+
+impl Cli {
+    /// Runs the command to its end, or until Ctrl-C or SIGTERM.
+    ///
+    /// # Errors
+    /// What went wrong, with an exit code.
+    pub async fn run(self) -> Result<(), Error> {
+        let stop = stop_on_signal()?;
+        let file = ConfigFile::new(self.config);
+        match self.command {
+            Command::Run(args) => run::run(&args, file, stop).await,
+            Command::Check(args) => check::run(&args, &file).await,
+            Command::Explain(args) => explain::run(&args, &file),
+            Command::Publish(args) => publish::run(args, &file, stop).await,
+            Command::Status(args) => status::run(&args, &file).await,
+            Command::Pause(args) => order::pause(args, &file).await,
+            Command::Resume(args) => order::resume(args, &file).await,
+            Command::Limits(args) => order::limits(args, &file).await,
+            Command::Sandbox(args) => Ok(sandbox::run(args, stop).await?),
+            Command::Demo(args) => demo::run(args, stop).await,
+            Command::Completions { shell } => {
+                clap_complete::generate(shell, &mut Self::command(), "sluice", &mut io::stdout());
+                Ok(())
+            }
+        }
+    }
+}
+
+/// A token that Ctrl-C or SIGTERM cancels; a second one ends the process at once.
+fn stop_on_signal() -> io::Result<CancellationToken> {
+    let stop = CancellationToken::new();
+    let (mut interrupts, mut terminations) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let token = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = interrupts.recv() => {}
+            _ = terminations.recv() => {}
+        }
+        token.cancel();
+        tokio::select! {
+            _ = interrupts.recv() => {}
+            _ = terminations.recv() => {}
+        }
+        std::process::exit(130);
+    });
+    Ok(stop)
+}
+
+/// Tells the user what went wrong, and the shell by exit code.
+#[must_use]
+pub fn report(message: &str, code: u8) -> ExitCode {
+    // With standard error closed there is no one to tell.
+    drop(writeln!(io::stderr(), "sluice: {message}"));
+    ExitCode::from(code)
+}
+
+/// Prints a line, or ends quietly when nobody reads on.
+fn print(text: &str) -> io::Result<()> {
+    writeln!(io::stdout(), "{text}")
+}
+
+/// Prints a value as JSON.
+fn print_json(value: &impl serde::Serialize) -> Result<(), Error> {
+    let text = serde_json::to_string_pretty(value).map_err(|error| Error::Failed(error.to_string()))?;
+    Ok(print(&text)?)
+}
+
+fn load(file: &ConfigFile) -> Result<Config, Error> {
+    file.load().map_err(Error::Config)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,217 @@
+//! `sluice publish`: events from a file or standard input, linted line by line, confirmed by the broker.
+
+use std::io::{BufRead, BufReader, IsTerminal as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bytes::Bytes;
+use clap::ValueHint;
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+use tokio_util::sync::CancellationToken;
+
+use super::{Error, load, print, print_json};
+use crate::broker::port::{PublishError, Publisher};
+use crate::broker::{Broker, Names};
+use crate::config::{Config, ConfigFile};
+use crate::event::{self, Context};
+use crate::message::Message;
+use crate::{app, clock, lint, routing};
+
+/// Publications on their way at once.
+const WINDOW: usize = 256;
+const BROKER_WITHIN: Duration = Duration::from_secs(10);
+/// Refused lines shown one by one; the others are counted.
+const SHOWN: usize = 20;
+
+const EXAMPLES: &str = "\
+Each line is one event: a CloudEvents envelope, or with --type its data alone. A line that is not an event is refused
+and told by its number; the others are published. Empty lines are skipped.
+
+Examples:
+  sluice publish events.ndjson
+  sluice publish --lint events.ndjson                       publish nothing, only tell what is wrong
+  jq -c '.[]' export.json | sluice publish --type product.report.exported -";
+
+/// Publish events (NDJSON), linted and confirmed
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = EXAMPLES)]
+pub struct Args {
+    /// A file with one event a line, or - for standard input
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    file: PathBuf,
+    /// The type of every event: each line holds its data alone
+    #[arg(long = "type", value_name = "TYPE")]
+    kind: Option<String>,
+    /// The source of every event, with --type
+    #[arg(long, value_name = "SOURCE", requires = "kind")]
+    source: Option<String>,
+    /// Only tell what is wrong, publish nothing
+    #[arg(long)]
+    lint: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// What became of the lines.
+#[derive(Debug, Default, Serialize)]
+struct Outcome {
+    published: u64,
+    /// Published, but no destination subscribes to their type: they are in the unrouted queue.
+    unrouted: u64,
+    refused: u64,
+    problems: Vec<Problem>,
+}
+
+#[derive(Debug, Serialize)]
+struct Problem {
+    line: u64,
+    problem: String,
+}
+
+impl Outcome {
+    fn refuse(&mut self, line: u64, problem: impl Into<String>) {
+        self.refused += 1;
+        if self.problems.len() < SHOWN {
+            self.problems.push(Problem { line, problem: problem.into() });
+        }
+    }
+}
+
+pub(super) async fn run(args: Args, file: &ConfigFile, stop: CancellationToken) -> Result<(), Error> {
+    let config = load(file)?;
+    let names = Names::new(&config.broker.prefix);
+    let end = CancellationToken::new();
+    let broker = if args.lint { None } else { Some(connect(&config, end.clone()).await?) };
+    let publisher = broker.as_ref().map(Broker::publisher);
+    let bar = progress(&args);
+    let outcome = publish_all(&args, &config, &names, publisher, &bar, &stop).await;
+    bar.finish_and_clear();
+    if let Some(broker) = broker {
+        broker.close(BROKER_WITHIN).await;
+    }
+    end.cancel();
+    tell(&args, &outcome?, stop.is_cancelled())
+}
+
+async fn connect(config: &Config, end: CancellationToken) -> Result<Broker, Error> {
+    let broker = Broker::start(app::broker_settings(config), end);
+    broker.wait_ready(BROKER_WITHIN).await.map_err(|error| Error::Failed(error.to_string()))?;
+    Ok(broker)
+}
+
+async fn publish_all(
+    args: &Args,
+    config: &Config,
+    names: &Names,
+    publisher: Option<Publisher>,
+    bar: &ProgressBar,
+    stop: &CancellationToken,
+) -> Result<Outcome, Error> {
+    let (mut outcome, mut window) = (Outcome::default(), FuturesUnordered::new());
+    let exchange = names.events();
+    for (index, line) in (1u64..).zip(open(&args.file)?.split(b'\n')) {
+        let line = line?;
+        bar.inc(u64::try_from(line.len()).unwrap_or(0) + 1);
+        if line.trim_ascii().is_empty() {
+            continue;
+        }
+        match read_line(args, config, line) {
+            Ok((kind, message)) => {
+                if !config.destinations.values().any(|destination| routing::subscribes(&destination.subscribe, &kind)) {
+                    outcome.unrouted += 1;
+                }
+                match &publisher {
+                    Some(publisher) => {
+                        let (publisher, exchange) = (publisher.clone(), exchange.clone());
+                        window.push(async move { (index, publisher.publish(&exchange, &kind, message).await) });
+                    }
+                    None => outcome.published += 1,
+                }
+            }
+            Err(problem) => outcome.refuse(index, problem),
+        }
+        while window.len() >= WINDOW {
+            note(&mut outcome, window.next().await);
+        }
+        if stop.is_cancelled() {
+            break;
+        }
+    }
+    while !window.is_empty() {
+        note(&mut outcome, window.next().await);
+    }
+    Ok(outcome)
+}
+
+fn note(outcome: &mut Outcome, done: Option<(u64, Result<(), PublishError>)>) {
+    match done {
+        Some((_, Ok(()))) => outcome.published += 1,
+        Some((line, Err(error))) => outcome.refuse(line, format!("not published: {error}")),
+        None => {}
+    }
+}
+
+/// The event on a line: its type and the message.
+fn read_line(args: &Args, config: &Config, line: Vec<u8>) -> Result<(String, Message), String> {
+    let message = lint::message(Bytes::from(line), args.kind.as_deref(), args.source.as_deref());
+    let routing_key = args.kind.as_deref().unwrap_or_default();
+    let context = Context { routing_key, received: clock::wall(), max_bytes: config.broker.max_event_bytes };
+    let event = event::decode(&message, context).map_err(|error| error.to_string())?;
+    if event.kind.len() > 255 {
+        return Err("the type is over 255 bytes, AMQP's limit for a routing key".to_owned());
+    }
+    Ok((event.kind, message))
+}
+
+fn open(path: &Path) -> Result<Box<dyn BufRead + Send>, Error> {
+    if path == Path::new("-") {
+        return Ok(Box::new(BufReader::new(std::io::stdin())));
+    }
+    let file = std::fs::File::open(path).map_err(|error| Error::Failed(format!("{}: {error}", path.display())))?;
+    Ok(Box::new(BufReader::new(file)))
+}
+
+/// By bytes of the file; hidden where standard error is no terminal.
+fn progress(args: &Args) -> ProgressBar {
+    let size = std::fs::metadata(&args.file).map(|metadata| metadata.len()).ok();
+    if !std::io::stderr().is_terminal() || args.json {
+        return ProgressBar::hidden();
+    }
+    match size {
+        Some(size) => ProgressBar::new(size).with_style(
+            ProgressStyle::with_template("{bar:40} {bytes}/{total_bytes} {bytes_per_sec} {eta} left")
+                .unwrap_or_else(|_| ProgressStyle::default_bar()),
+        ),
+        None => ProgressBar::new_spinner(),
+    }
+}
+
+fn tell(args: &Args, outcome: &Outcome, stopped: bool) -> Result<(), Error> {
+    if args.json {
+        print_json(outcome)?;
+    } else {
+        for Problem { line, problem } in &outcome.problems {
+            print(&format!("{}:{line}: {problem}", args.file.display()))?;
+        }
+        let more = outcome.refused.saturating_sub(u64::try_from(SHOWN).unwrap_or(u64::MAX));
+        if more > 0 {
+            print(&format!("… and {more} more refused lines"))?;
+        }
+        let done = if args.lint { "good" } else { "published and confirmed" };
+        print(&format!("{} {done}, {} refused", outcome.published, outcome.refused))?;
+        if outcome.unrouted > 0 {
+            print(&format!("{} of them are of a type that no destination subscribes to", outcome.unrouted))?;
+        }
+    }
+    if stopped {
+        return Err(Error::Failed("stopped before the end of the input".into()));
+    }
+    if outcome.refused > 0 {
+        return Err(Error::Refused(format!("{} lines were not published", outcome.refused)));
+    }
+    Ok(())
+}

@@ -1,0 +1,50 @@
+//! `sluice run`: a worker, until it is told to stop.
+
+use tokio_util::sync::CancellationToken;
+
+use super::{Error, load};
+use crate::config::{ConfigFile, Format};
+use crate::{app, log};
+
+const EXAMPLES: &str = "\
+SIGHUP reads the configuration again: destinations are added, removed and changed without losing an event; a bad file
+changes nothing and says so. SIGTERM or Ctrl-C finishes what is in flight within 10 s and leaves the rest to the broker.
+
+Examples:
+  SLUICE_AMQP_URL=amqp://guest:guest@localhost:5672/%2f sluice run
+  sluice run --config /etc/sluice/sluice.toml --log-format json
+  kill -HUP $(pidof sluice)";
+
+/// Deliver events, until Ctrl-C or SIGTERM
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = EXAMPLES)]
+pub struct Args {
+    /// Log for people or for programs, instead of what [log] says
+    #[arg(long, value_name = "FORM")]
+    log_format: Option<LogFormat>,
+    /// How much to log, instead of what [log] says: a level or tracing's filter directives
+    #[arg(long, value_name = "LEVEL")]
+    log_level: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum LogFormat {
+    Text,
+    Json,
+}
+
+pub(super) async fn run(args: &Args, file: ConfigFile, stop: CancellationToken) -> Result<(), Error> {
+    let config = load(&file)?;
+    let mut settings = config.log.clone();
+    if let Some(format) = args.log_format {
+        settings.format = match format {
+            LogFormat::Text => Format::Text,
+            LogFormat::Json => Format::Json,
+        };
+    }
+    if let Some(level) = &args.log_level {
+        settings.level.clone_from(level);
+    }
+    let _flushed_at_the_end = log::start(&settings);
+    Ok(app::run(config, file, stop).await?)
+}

@@ -1,0 +1,95 @@
+//! `sluice status`: how each destination is, asked of a worker's admin API.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use comfy_table::Table;
+use comfy_table::presets::NOTHING;
+use secrecy::ExposeSecret as _;
+use serde_json::Value;
+use url::Url;
+
+use super::{Error, load, print, print_json};
+use crate::config::{Admin, ConfigFile};
+
+const EXAMPLES: &str = "\
+Examples:
+  sluice status
+  sluice status --url http://sluice.internal:9464
+  sluice status --json | jq '.destinations[] | select(.state != \"open\")'";
+
+/// Show how each destination is
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = EXAMPLES)]
+pub struct Args {
+    /// The worker's admin address, instead of [admin] listen
+    #[arg(long, value_name = "URL")]
+    url: Option<Url>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) async fn run(args: &Args, file: &ConfigFile) -> Result<(), Error> {
+    let admin = load(file)?.admin;
+    let base = match &args.url {
+        Some(url) => url.as_str().trim_end_matches('/').to_owned(),
+        None => format!("http://{}", reachable(admin.listen)),
+    };
+    let shown = ask(&base, &admin).await?;
+    if args.json {
+        return print_json(&shown);
+    }
+    Ok(print(&table(&shown).to_string())?)
+}
+
+/// A worker that listens on every address is reached on this machine's own.
+fn reachable(listen: SocketAddr) -> SocketAddr {
+    let ip = match listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    SocketAddr::new(ip, listen.port())
+}
+
+async fn ask(base: &str, admin: &Admin) -> Result<Value, Error> {
+    let failed = |cause: reqwest::Error| {
+        let cause = cause.without_url();
+        Error::Failed(format!("no worker answers at {base} ({cause}); is it running? name another with --url"))
+    };
+    let client = reqwest::Client::builder().timeout(Duration::from_secs(5)).no_proxy().build().map_err(failed)?;
+    let mut request = client.get(format!("{base}/api/v1/destinations"));
+    if let Some(token) = &admin.token {
+        request = request.bearer_auth(token.expose_secret());
+    }
+    let reply = request.send().await.map_err(failed)?;
+    if !reply.status().is_success() {
+        let (status, text) = (reply.status(), reply.text().await.unwrap_or_default());
+        return Err(Error::Failed(format!("{base} answered {status}: {text}")));
+    }
+    reply.json().await.map_err(failed)
+}
+
+fn table(shown: &Value) -> Table {
+    let mut table = Table::new();
+    table.load_style(NOTHING);
+    table.set_header(["destination", "vendor", "state", "rate/s", "waiting", "dead", "delivered", "429s", "retried", "today", "why"]);
+    for destination in shown.get("destinations").and_then(Value::as_array).into_iter().flatten() {
+        let text = |key: &str| match destination.get(key) {
+            Some(Value::String(text)) => text.clone(),
+            Some(Value::Number(number)) => number.as_f64().filter(|n| n.fract() != 0.0).map_or(number.to_string(), |n| format!("{n:.1}")),
+            Some(Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_)) | None => "-".to_owned(),
+        };
+        let today = match destination.get("day_limit").and_then(Value::as_u64) {
+            Some(limit) => format!("{}/{limit}", text("day_used")),
+            None => text("day_used"),
+        };
+        let why = if text("state") == "open" && text("why") == "open" { String::new() } else { text("why") };
+        table.add_row([
+            text("name"), text("vendor"), text("state"), text("rate"), text("ready"), text("dead"), text("delivered"),
+            text("throttled"), text("retried"), today, why,
+        ]);
+    }
+    table
+}

@@ -1,0 +1,285 @@
+//! What each answer does to the gate.
+
+use super::*;
+
+/// A gate whose quota never matters, with permits in flight when wanted.
+fn bench() -> Bench {
+    Bench::new(&["1000/s"])
+}
+
+#[test]
+fn a_429_waits_for_retry_after_and_reopens_with_one_probe() {
+    let mut bench = bench();
+    let closed_at = bench.now;
+    bench.send(Answer::Throttled, &retry_after(7));
+    assert_eq!(bench.state(), State::Throttled);
+    assert!(bench.why().contains("asked to wait 7 s"), "{}", bench.why());
+    let probe = bench.permit();
+    assert!(probe.probe && bench.now - closed_at >= secs(7));
+    bench.advance(secs(1));
+    assert!(matches!(bench.pass(), Pass::Full), "one probe at a time");
+    bench.give_back(probe, Answer::Success);
+    assert_eq!(bench.state(), State::Open);
+    assert!(!bench.permit().probe);
+}
+
+#[test]
+fn a_429_waits_as_the_vendor_says_best() {
+    let bare_reset = QuotaHint { remaining: None, reset: secs(40) };
+    for (hints, least, most) in [
+        (retry_after(7), secs(7), secs(7)),
+        (Hints { quota: quota(0, 90).quota, ..retry_after(7) }, secs(7), secs(7)),
+        (quota(0, 90), secs(90), secs(90)),
+        (Hints { retry_after: None, quota: Some(bare_reset) }, secs(40), secs(40)),
+        (quota(900_000, 40_000), millis(150), millis(250)),
+        (Hints::default(), millis(150), millis(250)),
+        (retry_after(0), millis(150), millis(250)),
+        (retry_after(999_999), secs(86_400), secs(86_400)),
+    ] {
+        let mut bench = bench();
+        bench.send(Answer::Throttled, &hints);
+        let closed_for = bench.closed_for();
+        assert!((least..=most).contains(&closed_for), "{hints:?}: {closed_for:?}");
+    }
+}
+
+#[test]
+fn each_refused_probe_waits_longer_up_to_a_minute() {
+    let mut bench = bench();
+    bench.send(Answer::Throttled, &Hints::default());
+    let mut before = bench.closed_for();
+    for _ in 0..7 {
+        assert!(bench.send(Answer::Throttled, &Hints::default()));
+        assert!(bench.closed_for() > before, "{:?} after {before:?}", bench.closed_for());
+        before = bench.closed_for();
+    }
+    bench.answered(10, Answer::Throttled);
+    assert!((secs(45)..=secs(60)).contains(&bench.closed_for()), "{:?}", bench.closed_for());
+}
+
+#[test]
+fn the_pause_is_short_again_after_a_calm_minute_and_not_before() {
+    for (calm, longest) in [(secs(61), millis(250)), (secs(59), millis(2_000))] {
+        let mut bench = bench();
+        bench.answered(3, Answer::Throttled);
+        bench.answered(1, Answer::Success);
+        bench.advance(calm);
+        bench.answered(1, Answer::Throttled);
+        assert_eq!(
+            bench.closed_for() <= millis(250),
+            longest == millis(250),
+            "after {calm:?}: {:?}",
+            bench.closed_for()
+        );
+        assert!(bench.closed_for() <= longest);
+    }
+}
+
+#[test]
+fn refusals_of_what_was_in_flight_only_extend_the_wait() {
+    let mut bench = bench();
+    let mut flying: Vec<_> = (0..8).map(|_| bench.permit()).collect();
+    bench.give_back(flying.pop().unwrap(), Answer::Throttled);
+    let closed_for = bench.closed_for();
+    bench.give_back(flying.pop().unwrap(), Answer::Throttled);
+    assert_eq!(bench.closed_for(), closed_for);
+    bench.give_back_with(flying.pop().unwrap(), Answer::Throttled, &retry_after(3));
+    bench.give_back_with(flying.pop().unwrap(), Answer::Throttled, &retry_after(1));
+    assert_eq!(bench.closed_for(), secs(3));
+    bench.give_back(flying.pop().unwrap(), Answer::Success);
+    assert_eq!(bench.state(), State::Throttled, "only the probe reopens");
+    bench.send(Answer::Success, &Hints::default());
+    bench.give_back(flying.pop().unwrap(), Answer::Throttled);
+    assert_eq!(bench.state(), State::Open, "it says nothing new");
+    bench.give_back_with(flying.pop().unwrap(), Answer::Throttled, &retry_after(4));
+    assert_eq!((bench.state(), bench.closed_for()), (State::Throttled, secs(4)));
+    bench.send(Answer::Success, &Hints::default());
+    assert_eq!(bench.gate.status(bench.now, bench.wall).learned, 1.0, "one closing, however many refusals");
+}
+
+#[test]
+fn repeated_refusals_lower_the_learned_rate_and_calm_brings_it_back() {
+    let mut bench = Bench::new(&["100/s"]);
+    bench.answered(1, Answer::Throttled);
+    assert_eq!(bench.gate.status(bench.now, bench.wall).learned, 1.0);
+    bench.answered(2, Answer::Throttled);
+    assert_eq!(bench.gate.status(bench.now, bench.wall).learned, 1.0, "a refused probe is the same closing");
+    bench.answered(2, Answer::Success);
+    bench.answered(1, Answer::Throttled);
+    assert!((bench.gate.status(bench.now, bench.wall).learned - 0.7).abs() < 1e-9);
+    bench.answered(1, Answer::Success);
+    assert_eq!(bench.gate.status(bench.now, bench.wall).rate, Some(70.0));
+    let start = bench.now;
+    bench.answered(70, Answer::Success);
+    assert!(bench.now - start >= secs(1), "{:?}", bench.now - start);
+    bench.advance(secs(10));
+    bench.answered(1, Answer::Success);
+    assert!((bench.gate.status(bench.now, bench.wall).learned - 0.77).abs() < 1e-9);
+    bench.advance(secs(40));
+    bench.answered(1, Answer::Success);
+    assert_eq!(bench.gate.status(bench.now, bench.wall).learned, 1.0);
+}
+
+#[test]
+fn the_learned_rate_has_a_floor_and_is_in_the_ledger() {
+    let mut bench = bench();
+    for _ in 0..40 {
+        bench.send(Answer::Throttled, &retry_after(1));
+        bench.answered(1, Answer::Success);
+    }
+    assert_eq!(bench.gate.ledger(bench.now, bench.wall).learned, 0.05);
+}
+
+#[test]
+fn five_failures_in_a_row_break_the_circuit_and_four_do_not() {
+    let mut bench = bench();
+    for _ in 0..2 {
+        bench.answered(4, Answer::Trouble);
+        assert_eq!(bench.state(), State::Open);
+        bench.answered(20, Answer::Success);
+    }
+    bench.answered(5, Answer::Trouble);
+    assert_eq!(bench.state(), State::Broken);
+    assert!(bench.why().contains("5 requests in a row"), "{}", bench.why());
+    assert!((millis(750)..=millis(1_250)).contains(&bench.closed_for()), "{:?}", bench.closed_for());
+}
+
+#[test]
+fn half_of_the_last_twenty_in_trouble_break_the_circuit() {
+    let mut bench = bench();
+    for _ in 0..4 {
+        bench.answered(1, Answer::Trouble);
+        bench.answered(1, Answer::Success);
+    }
+    assert_eq!(bench.state(), State::Open, "eight answers are too few to tell");
+    bench.answered(1, Answer::Success);
+    bench.answered(1, Answer::Trouble);
+    assert_eq!(bench.state(), State::Broken);
+    assert!(bench.why().contains("5 of the last 10"), "{}", bench.why());
+}
+
+#[test]
+fn a_broken_gate_probes_at_growing_intervals_and_any_real_answer_reopens_it() {
+    for answer in [Answer::Success, Answer::Rejected] {
+        let mut bench = bench();
+        bench.answered(5, Answer::Trouble);
+        let mut before = bench.closed_for();
+        for _ in 0..4 {
+            assert!(bench.send(Answer::Trouble, &Hints::default()));
+            assert!(bench.closed_for() > before);
+            before = bench.closed_for();
+        }
+        assert!(bench.send(answer, &Hints::default()));
+        assert_eq!(bench.state(), State::Open);
+        bench.answered(4, Answer::Trouble);
+        assert_eq!(bench.state(), State::Open, "the counters began anew");
+        bench.answered(1, Answer::Trouble);
+        assert!(bench.closed_for() <= millis(1_250));
+    }
+}
+
+#[test]
+fn trouble_with_retry_after_closes_at_once() {
+    let mut bench = bench();
+    bench.send(Answer::Trouble, &retry_after(33));
+    assert_eq!((bench.state(), bench.closed_for()), (State::Broken, secs(33)));
+    assert!(bench.gate.closed_for_long(bench.now));
+    bench.advance(secs(4));
+    assert!(!bench.gate.closed_for_long(bench.now));
+}
+
+#[test]
+fn failures_of_what_was_in_flight_do_not_count_twice() {
+    let mut bench = bench();
+    let flying: Vec<_> = (0..12).map(|_| bench.permit()).collect();
+    for (index, permit) in flying.into_iter().enumerate() {
+        bench.give_back(permit, Answer::Trouble);
+        assert_eq!(bench.state() == State::Broken, index >= 4);
+    }
+    bench.send(Answer::Success, &Hints::default());
+    assert_eq!(bench.state(), State::Open);
+}
+
+#[test]
+fn a_probes_answer_says_why_the_gate_stays_closed() {
+    for (first, answer, state) in [
+        (Answer::Throttled, Answer::Trouble, State::Broken),
+        (Answer::Throttled, Answer::Unauthorized, State::Parked),
+        (Answer::Throttled, Answer::Rejected, State::Open),
+        (Answer::Trouble, Answer::Throttled, State::Throttled),
+        (Answer::Trouble, Answer::Unauthorized, State::Parked),
+        (Answer::Unauthorized, Answer::Trouble, State::Parked),
+        (Answer::Unauthorized, Answer::Throttled, State::Parked),
+        (Answer::Unauthorized, Answer::Rejected, State::Parked),
+        (Answer::Unauthorized, Answer::Unauthorized, State::Parked),
+        (Answer::Unauthorized, Answer::Success, State::Open),
+    ] {
+        let mut bench = bench();
+        bench.send(first, &retry_after(5));
+        assert!(bench.send(answer, &Hints::default()));
+        assert_eq!(bench.state(), state, "{first:?}, then {answer:?}");
+    }
+}
+
+#[test]
+fn a_probe_that_was_never_sent_leaves_the_next_one_to_decide() {
+    let mut bench = bench();
+    bench.send(Answer::Throttled, &retry_after(5));
+    assert!(bench.send(Answer::Neutral, &Hints::default()));
+    assert_eq!(bench.state(), State::Throttled);
+    assert!(bench.send(Answer::Success, &Hints::default()));
+    assert_eq!(bench.state(), State::Open);
+}
+
+#[test]
+fn refused_credentials_park_at_once_with_a_probe_every_15_s() {
+    let mut bench = bench();
+    bench.send(Answer::Unauthorized, &Hints::default());
+    assert_eq!((bench.state(), bench.closed_for()), (State::Parked, secs(15)));
+    assert!(bench.why().contains("check the key"), "{}", bench.why());
+    let start = bench.now;
+    bench.answered(4, Answer::Unauthorized);
+    assert!(bench.now - start >= secs(60));
+    assert!(bench.gate.closed_for_long(bench.now));
+    bench.gate.resume(bench.now);
+    assert_eq!(bench.closed_for(), Duration::ZERO);
+    assert!(bench.send(Answer::Success, &Hints::default()), "resume probes at once");
+    assert_eq!(bench.state(), State::Open);
+}
+
+#[test]
+fn rejections_in_a_row_park_and_resume_opens() {
+    let mut bench = bench();
+    bench.answered(19, Answer::Rejected);
+    bench.answered(1, Answer::Success);
+    bench.answered(19, Answer::Rejected);
+    bench.answered(3, Answer::Trouble);
+    assert_eq!(bench.state(), State::Open);
+    bench.answered(1, Answer::Rejected);
+    assert_eq!(bench.state(), State::Parked);
+    assert!(bench.why().contains("rejected 20 events in a row"), "{}", bench.why());
+    assert!(bench.send(Answer::Rejected, &Hints::default()));
+    assert_eq!((bench.state(), bench.closed_for()), (State::Parked, secs(15)));
+    bench.gate.resume(bench.now);
+    assert_eq!(bench.state(), State::Open);
+    bench.answered(19, Answer::Rejected);
+    assert_eq!(bench.state(), State::Open, "the count began anew");
+}
+
+#[test]
+fn a_good_probe_ends_parking_after_rejections() {
+    let mut bench = bench();
+    bench.answered(20, Answer::Rejected);
+    assert!(bench.send(Answer::Success, &Hints::default()));
+    assert_eq!(bench.state(), State::Open);
+    bench.answered(19, Answer::Rejected);
+    assert_eq!(bench.state(), State::Open);
+}
+
+#[test]
+fn zero_never_parks_on_rejections() {
+    let policy = Policy { park_after_rejections: 0, ..Policy::default() };
+    let mut bench = Bench::with(&["1000/s"], policy, &Ledger::default());
+    bench.answered(500, Answer::Rejected);
+    assert_eq!(bench.state(), State::Open);
+}

@@ -1,0 +1,147 @@
+//! Every form in which vendors say when and how much.
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use proptest::prelude::*;
+
+use super::super::hints;
+use super::*;
+
+/// 1772366400 in epoch seconds, a Sunday.
+const NOW: &str = "2026-03-01T12:00:00Z";
+
+fn read(lines: &[(&str, &str)]) -> Hints {
+    let mut headers = HeaderMap::new();
+    for (name, value) in lines {
+        headers.append(name.parse::<HeaderName>().unwrap(), HeaderValue::from_str(value).unwrap());
+    }
+    hints(&headers, at(NOW))
+}
+
+#[test]
+fn retry_after_is_read_in_all_its_forms() {
+    for (value, expected) in [
+        ("7", Some(secs(7))),
+        (" 7 ", Some(secs(7))),
+        ("0", Some(secs(0))),
+        ("1.5", Some(millis(1_500))),
+        ("100000", Some(secs(86_400))),
+        ("99999999999999999999999999", Some(secs(86_400))),
+        ("Sun, 01 Mar 2026 12:00:30 GMT", Some(secs(30))),
+        ("Sunday, 01-Mar-26 12:00:30 GMT", Some(secs(30))),
+        ("Sun Mar  1 12:00:30 2026", Some(secs(30))),
+        ("2026-03-01T12:00:30Z", Some(secs(30))),
+        ("Sun, 01 Mar 2026 11:00:00 GMT", Some(secs(0))),
+        ("Tue, 01 Mar 2050 11:00:00 GMT", Some(secs(86_400))),
+        ("", None),
+        ("-7", None),
+        ("soon", None),
+        ("7s", None),
+        ("1e9", None),
+        ("inf", None),
+        ("NaN", None),
+        ("1.2.3", None),
+        ("Sun, 99 Mar 2026 12:00:30 GMT", None),
+    ] {
+        assert_eq!(read(&[("retry-after", value)]).retry_after, expected, "{value:?}");
+    }
+}
+
+#[test]
+fn the_replys_own_date_corrects_a_skewed_clock() {
+    let date = ("date", "Sun, 01 Mar 2026 10:00:00 GMT");
+    assert_eq!(read(&[date, ("retry-after", "Sun, 01 Mar 2026 10:00:20 GMT")]).retry_after, Some(secs(20)));
+    assert_eq!(read(&[date, ("retry-after", "20")]).retry_after, Some(secs(20)));
+    assert_eq!(read(&[date, ("x-ratelimit-remaining", "4"), ("x-ratelimit-reset", "1772359215")]), quota(4, 15));
+}
+
+#[test]
+fn the_longest_retry_after_counts_and_the_plain_one_wins() {
+    assert_eq!(read(&[("retry-after", "3"), ("retry-after", "9")]).retry_after, Some(secs(9)));
+    assert_eq!(read(&[("x-ratelimit-retry-after", "5")]).retry_after, Some(secs(5)));
+    assert_eq!(read(&[("x-ratelimit-retry-after", "5"), ("retry-after", "2")]).retry_after, Some(secs(2)));
+    assert_eq!(read(&[("x-ratelimit-retry-after", "5"), ("retry-after", "soon")]).retry_after, Some(secs(5)));
+}
+
+#[test]
+fn quotas_are_read_in_every_known_form() {
+    for (lines, remaining, reset) in [
+        (&[("ratelimit", r#""default";r=50;t=30"#)][..], 50, secs(30)),
+        (&[("ratelimit", r#""burst";r=9;t=1, "daily";r=40;t=7200"#)], 40, secs(7_200)),
+        (&[("ratelimit", r#""burst";r=9;t=1"#), ("ratelimit", r#""daily";r=0;t=60"#)], 0, secs(60)),
+        (&[("ratelimit", r#""b";r=0"#), ("ratelimit-policy", r#""a";q=5;w=9,"b";q=100;w=60"#)], 0, secs(60)),
+        (&[("ratelimit", "limit=100, remaining=50, reset=30")], 50, secs(30)),
+        (&[("ratelimit-limit", "100, 100;w=60"), ("ratelimit-remaining", "5"), ("ratelimit-reset", "30")], 5, secs(30)),
+        (&[("x-ratelimit-remaining", "5"), ("x-ratelimit-reset", "30")], 5, secs(30)),
+        (&[("X-RateLimit-Remaining", "5"), ("X-RateLimit-Reset", "0.25")], 5, millis(250)),
+        (&[("x-rate-limit-remaining", "5"), ("x-rate-limit-reset", "30")], 5, secs(30)),
+        (&[("x-ratelimit-remaining", "5"), ("x-ratelimit-reset", "120000")], 5, secs(120)),
+        (&[("x-ratelimit-remaining", "5"), ("x-ratelimit-reset", "1772366430")], 5, secs(30)),
+        (&[("x-ratelimit-remaining", "5"), ("x-ratelimit-reset", "1772366430500")], 5, millis(30_500)),
+        (&[("x-ratelimit-remaining", "5"), ("x-ratelimit-reset", "1772366000")], 5, secs(0)),
+        (&[("x-ratelimit-remaining", "5"), ("x-ratelimit-reset", "Sun, 01 Mar 2026 12:00:30 GMT")], 5, secs(30)),
+        (&[("x-ratelimit-remaining", "5"), ("x-ratelimit-reset", "2026-03-01T12:00:30Z")], 5, secs(30)),
+        (&[("x-ratelimit-remaining", "5"), ("x-ratelimit-reset", "4102444800")], 5, secs(86_400)),
+        (&[("x-ratelimit-remaining-minute", "5"), ("x-ratelimit-reset-minute", "40")], 5, secs(40)),
+        (&[("x-ratelimit-remaining-minute", "5"), ("x-ratelimit-reset-minute", "30000")], 5, secs(30)),
+        (&[("x-ratelimit-remaining-hour", "5"), ("x-ratelimit-reset-hour", "40")], 5, secs(40)),
+        (&[("x-ratelimit-remaining-day", "5"), ("x-ratelimit-reset-day", "4000")], 5, secs(4_000)),
+        (
+            &[
+                ("x-ratelimit-remaining-minute", "2"),
+                ("x-ratelimit-remaining-hour", "900"),
+                ("ratelimit-remaining", "2"),
+                ("ratelimit-reset", "31"),
+            ],
+            2,
+            secs(31),
+        ),
+    ] {
+        let expected = QuotaHint { remaining: Some(remaining), reset };
+        assert_eq!(read(lines).quota, Some(expected), "{lines:?}");
+    }
+}
+
+#[test]
+fn what_is_malformed_or_of_another_unit_is_ignored() {
+    for lines in [
+        &[("content-type", "application/json")][..],
+        &[("ratelimit", r#""default";r=50"#)],
+        &[("ratelimit", r#""default";t=50"#)],
+        &[("ratelimit", r#""default";r=-1;t=5"#)],
+        &[("ratelimit", r#""default";r=many;t=5"#)],
+        &[("ratelimit", r#"("default" "other");r=1;t=5"#)],
+        &[("ratelimit", "\"default")],
+        &[("ratelimit", r#""size";r=0;t=5"#), ("ratelimit-policy", r#""size";q=100;w=60;qu="content-bytes""#)],
+        &[("x-ratelimit-remaining", "5")],
+        &[("x-ratelimit-remaining", "-5"), ("x-ratelimit-reset", "30")],
+        &[("x-ratelimit-remaining", "5"), ("x-ratelimit-reset", "later")],
+        &[("x-ratelimit-remaining", ""), ("x-ratelimit-reset", "")],
+        &[("ratelimit-limit", "100")],
+    ] {
+        assert_eq!(read(lines), Hints::default(), "{lines:?}");
+    }
+}
+
+#[test]
+fn a_reset_without_a_remainder_is_kept_for_a_429() {
+    let expected = QuotaHint { remaining: None, reset: secs(30) };
+    assert_eq!(read(&[("x-ratelimit-reset", "30")]).quota, Some(expected));
+}
+
+proptest! {
+    #[test]
+    fn no_header_makes_reading_panic_or_wait_over_a_day(
+        name in prop_oneof![
+            Just("retry-after"), Just("ratelimit"), Just("ratelimit-policy"), Just("date"),
+            Just("x-ratelimit-reset"), Just("x-ratelimit-remaining"), Just("x-ratelimit-reset-minute"),
+        ],
+        value in prop_oneof!["[ -~]{0,40}", "[0-9.]{0,30}", "\"[a-z]\";[rtqw]=[0-9]{0,18};[rtqw]=[0-9]{0,18}"],
+    ) {
+        let hints = read(&[
+            (name, &value), ("ratelimit", "\"a\";r=0;t=9"), ("retry-after", &value), ("x-ratelimit-remaining", "1"),
+        ]);
+        let day = secs(86_400);
+        prop_assert!(hints.retry_after.is_none_or(|wait| wait <= day));
+        prop_assert!(hints.quota.is_none_or(|quota| quota.reset <= day));
+    }
+}

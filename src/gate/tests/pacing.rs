@@ -1,0 +1,220 @@
+//! No window ever holds more than its limit, and a backlog uses nearly all of it.
+
+use proptest::prelude::*;
+
+use super::super::{JITTER, Window};
+use super::*;
+
+/// Asks as fast as it is allowed for `span`, waking `late` after each wait, then to the next whole `tick`.
+fn greedy(limits: &[&str], span: Duration, late: Duration, tick: Option<Duration>) -> Vec<Duration> {
+    let mut bench = Bench::with(limits, Policy { concurrency: usize::MAX, ..Policy::default() }, &Ledger::default());
+    let start = bench.now;
+    let mut sent = Vec::new();
+    loop {
+        let wake = match bench.pass() {
+            Pass::Go(permit) => {
+                bench.give_back(permit, Answer::Success);
+                sent.push(bench.now - start);
+                continue;
+            }
+            Pass::Wait(until) => until + late,
+            other @ (Pass::Full | Pass::Shut) => panic!("{other:?}"),
+        };
+        let wake = tick.map_or(wake, |tick| {
+            let ticks = (wake - start).as_nanos().div_ceil(tick.as_nanos());
+            start + tick * u32::try_from(ticks).unwrap()
+        });
+        if wake >= start + span {
+            return sent;
+        }
+        let by = wake - bench.now;
+        bench.advance(by);
+    }
+}
+
+#[test]
+fn a_backlog_uses_nearly_all_of_the_quota_though_timers_wake_late() {
+    for (limits, lateness, tick, quota, least) in [
+        (&["200/s"][..], millis(1), None, 12_000.0, 0.985),
+        (&["200/s"], Duration::ZERO, Some(millis(1)), 12_000.0, 0.985),
+        (&["200/s"], millis(2), Some(millis(1)), 12_000.0, 0.985),
+        (&["5/s"], millis(1), None, 300.0, 0.985),
+        (&["5/s"], millis(1), Some(millis(1)), 300.0, 0.985),
+        (&["4000/s"], Duration::ZERO, Some(millis(1)), 240_000.0, 0.98),
+        (&["4000/s"], Duration::from_micros(300), Some(millis(1)), 240_000.0, 0.98),
+        (&["20000/s"], Duration::ZERO, Some(millis(1)), 1_200_000.0, 0.98),
+        (&["1/s"], millis(1), None, 60.0, 0.98),
+        (&["100/min"], millis(1), None, 100.0, 0.99),
+        (&["200/s", "6000/min"], millis(1), None, 6_000.0, 0.985),
+        (&["6000/min", "200/s", "1000000/day"], millis(1), None, 6_000.0, 0.985),
+    ] {
+        let sent = greedy(limits, secs(60), lateness, tick);
+        keeps_to(&parsed(limits), &sent);
+        let used = f64::from(u32::try_from(sent.len()).unwrap()) / quota;
+        assert!(used >= least && used <= 1.0, "{limits:?}, {lateness:?} late: {used:.4} of the quota");
+    }
+}
+
+#[test]
+fn a_fresh_gate_starts_drained() {
+    for limit in ["200/s", "5/s", "100/min", "7/h"] {
+        let mut bench = Bench::new(&[limit]);
+        let start = bench.now;
+        let permit = bench.permit();
+        let limit: Limit = limit.parse().unwrap();
+        assert!((bench.now - start) * limit.count >= limit.window.length(), "{limit}");
+        bench.give_back(permit, Answer::Success);
+    }
+}
+
+#[test]
+fn a_caller_that_does_as_told_is_never_told_to_wait_twice_in_a_row() {
+    let mut bench = Bench::new(&["200/s", "5000/min"]);
+    for _ in 0..1_000 {
+        let Pass::Wait(until) = bench.pass() else { panic!("paced, so a wait comes after each place") };
+        bench.advance(until - bench.now);
+        let Pass::Go(permit) = bench.pass() else { panic!("the gate named this moment") };
+        bench.give_back(permit, Answer::Success);
+    }
+}
+
+#[test]
+fn without_limits_only_concurrency_holds_back() {
+    let mut bench = Bench::with(&[], Policy { concurrency: 3, ..Policy::default() }, &Ledger::default());
+    let permits: Vec<_> = (0..3).map(|_| bench.permit()).collect();
+    assert!(matches!(bench.pass(), Pass::Full));
+    for permit in permits {
+        bench.give_back(permit, Answer::Success);
+    }
+    assert!(matches!(bench.pass(), Pass::Go(_)));
+}
+
+/// What may happen between two calls.
+#[derive(Clone, Debug)]
+enum Step {
+    Ask { lateness: Duration },
+    Idle(Duration),
+    Swap,
+    Pause,
+    Refusal,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let lateness = prop_oneof![
+        4 => Just(Duration::ZERO),
+        4 => (0_u64..5_000).prop_map(Duration::from_micros),
+        1 => (0_u64..3_000).prop_map(Duration::from_millis),
+    ];
+    prop_oneof![
+        60 => lateness.prop_map(|lateness| Step::Ask { lateness }),
+        2 => (0_u64..5_000).prop_map(|ms| Step::Idle(Duration::from_millis(ms))),
+        1 => Just(Step::Swap),
+        1 => Just(Step::Pause),
+        1 => Just(Step::Refusal),
+    ]
+}
+
+fn limit() -> impl Strategy<Value = Limit> {
+    let window = prop_oneof![3 => Just(Window::Second), 1 => Just(Window::Minute), 1 => Just(Window::Hour)];
+    let count = prop_oneof![1_u32..10, 1_u32..400, Just(4_000_u32)];
+    (count, window).prop_map(|(count, window)| Limit { count, window })
+}
+
+/// Sends until the steps are used up; the moments of all sends since the gate began.
+fn sends(limits: &[Limit], steps: &[Step]) -> Vec<Duration> {
+    let mut bench = Bench::new(&[]);
+    bench.gate.set_concurrency(usize::MAX);
+    bench.gate.set_limits(limits, bench.now, bench.wall);
+    let start = bench.now;
+    let mut sent = Vec::new();
+    for step in steps {
+        match step {
+            Step::Ask { lateness } => match bench.pass() {
+                Pass::Go(permit) => {
+                    sent.push(bench.now - start);
+                    bench.give_back(permit, Answer::Success);
+                }
+                Pass::Wait(until) => {
+                    let by = until + *lateness - bench.now;
+                    bench.advance(by);
+                }
+                other @ (Pass::Full | Pass::Shut) => panic!("{other:?}"),
+            },
+            Step::Idle(by) => bench.advance(*by),
+            Step::Swap => {
+                bench.gate.set_limits(&[], bench.now, bench.wall);
+                bench.gate.set_limits(limits, bench.now, bench.wall);
+            }
+            Step::Pause => {
+                bench.gate.pause();
+                bench.gate.resume(bench.now);
+            }
+            Step::Refusal => {
+                if let Pass::Go(permit) = bench.pass() {
+                    sent.push(bench.now - start);
+                    bench.give_back(permit, Answer::Throttled);
+                }
+            }
+        }
+    }
+    sent
+}
+
+/// Counted anywhere between when it was sent and [`JITTER`] later, no window holds more than its limit. The worst case:
+/// the first of one request too many is counted late, the last at once.
+fn keeps_to(limits: &[Limit], sent: &[Duration]) {
+    for limit in limits.iter().filter(|limit| limit.window != Window::Day) {
+        let count = usize::try_from(limit.count).unwrap();
+        for pair in sent.windows(count + 1) {
+            let apart = pair[count] - pair[0];
+            assert!(apart >= limit.window.length() + JITTER, "{limit}: one too many within {apart:?}");
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    /// For any limits, any lateness, and pauses, swaps and refusals in between: count each send anywhere between
+    /// when it was sent and `JITTER` later, and no half-open window holds more than its limit.
+    #[test]
+    fn no_window_ever_holds_more_than_its_limit(
+        limits in proptest::collection::vec(limit(), 1..4),
+        steps in proptest::collection::vec(step(), 100..1_500),
+    ) {
+        let sent = sends(&limits, &steps);
+        keeps_to(&limits, &sent);
+    }
+
+    #[test]
+    fn a_limit_reads_as_it_is_written(limit in limit()) {
+        prop_assert_eq!(limit.to_string().parse::<Limit>(), Ok(limit));
+    }
+
+    #[test]
+    fn no_text_makes_reading_a_limit_panic(text in ".*") {
+        if let Ok(limit) = text.parse::<Limit>() {
+            prop_assert!(limit.count > 0);
+        }
+    }
+}
+
+#[test]
+fn limits_are_read_and_a_wrong_one_says_what_to_write() {
+    for (text, count, window) in [
+        ("200/s", 200, Window::Second),
+        ("100/min", 100, Window::Minute),
+        ("18000/h", 18_000, Window::Hour),
+        (" 1000000 / day ", 1_000_000, Window::Day),
+    ] {
+        assert_eq!(text.parse(), Ok(Limit { count, window }));
+    }
+    for text in ["", "200", "200/", "/s", "200/sec", "200/S", "200 s", "200/s/s"] {
+        let error = text.parse::<Limit>().unwrap_err().to_string();
+        assert!(error.contains("200/s") || error.contains("count"), "{text}: {error}");
+    }
+    for text in ["0/s", "-1/s", "1.5/s", "4294967296/day", "many/h"] {
+        let error = text.parse::<Limit>().unwrap_err().to_string();
+        assert!(error.contains("must be a whole number from 1") && error.contains(text), "{error}");
+    }
+}

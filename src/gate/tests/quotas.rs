@@ -1,0 +1,127 @@
+//! Day budgets, and quotas that the vendor tells of.
+
+use super::*;
+
+#[test]
+fn a_spent_day_budget_closes_the_gate_until_midnight_utc() {
+    let mut bench = Bench::new(&["3/day"]);
+    bench.answered(3, Answer::Success);
+    assert_eq!(bench.state(), State::Throttled);
+    assert!(bench.why().contains("day budget of 3"), "{}", bench.why());
+    assert!(bench.gate.closed_for_long(bench.now));
+    let Pass::Wait(until) = bench.pass() else { panic!("the budget is spent") };
+    assert_eq!(until - bench.now, secs(12 * 3_600));
+    bench.advance(secs(12 * 3_600));
+    assert!(!bench.gate.closed_for_long(bench.now));
+    assert_eq!(bench.state(), State::Open);
+    bench.answered(3, Answer::Success);
+    assert_eq!(bench.gate.ledger(bench.now, bench.wall).used, 3);
+}
+
+#[test]
+fn the_day_count_survives_a_restart_and_a_change_of_limits() {
+    let mut bench = Bench::new(&["10/day"]);
+    bench.answered(6, Answer::Success);
+    let ledger = bench.gate.ledger(bench.now, bench.wall);
+    let text = serde_json::to_string(&ledger).unwrap();
+    let ledger: Ledger = serde_json::from_str(&text).unwrap();
+    let mut bench = Bench::with(&["10/day"], Policy::default(), &ledger);
+    bench.answered(3, Answer::Success);
+    bench.gate.set_limits(&parsed(&["5/day", "10/s"]), bench.now, bench.wall);
+    assert_eq!(bench.state(), State::Throttled);
+    let status = bench.gate.status(bench.now, bench.wall);
+    assert_eq!((status.day_used, status.day_limit), (9, Some(5)));
+    bench.gate.set_limits(&parsed(&["100/day"]), bench.now, bench.wall);
+    assert_eq!(bench.state(), State::Open);
+}
+
+#[test]
+fn a_ledger_of_another_day_counts_for_nothing_but_one_of_tomorrow_is_kept() {
+    for (day, used) in [("2026-02-28", 0), ("2026-03-01", 7), ("2026-03-02", 7), ("2030-01-01", 0)] {
+        let ledger = Ledger { day: day.parse().unwrap(), used: 7, ..Ledger::default() };
+        let bench = Bench::with(&["10/day"], Policy::default(), &ledger);
+        assert_eq!(bench.gate.ledger(bench.now, bench.wall).used, used, "{day}");
+    }
+}
+
+#[test]
+fn a_ledger_may_lack_fields_or_have_new_ones() {
+    let ledger: Ledger = serde_json::from_str(r#"{"used": 3, "version": 9}"#).unwrap();
+    assert_eq!(ledger, Ledger { used: 3, ..Ledger::default() });
+}
+
+#[test]
+fn a_quota_that_is_used_up_stops_everything_until_it_resets() {
+    let mut bench = Bench::new(&["200/s"]);
+    bench.send(Answer::Success, &quota(0, 30));
+    assert_eq!(bench.state(), State::Throttled);
+    let Pass::Wait(until) = bench.pass() else { panic!("nothing is left") };
+    assert_eq!(until - bench.now, secs(30));
+    bench.advance(secs(30));
+    let permit = bench.permit();
+    assert!(!permit.probe, "nothing was refused, so no probe is needed");
+    bench.give_back(permit, Answer::Success);
+    assert_eq!(bench.state(), State::Open);
+}
+
+#[test]
+fn what_remains_is_spread_until_a_reset_far_away() {
+    let mut bench = Bench::new(&["200/s"]);
+    bench.send(Answer::Success, &quota(9, 101));
+    let status = bench.gate.status(bench.now, bench.wall);
+    assert_eq!(status.state, State::Open);
+    assert!(status.why.contains("remaining quota"), "{}", status.why);
+    assert!((status.rate.unwrap() - 0.1).abs() < 1e-9);
+    let start = bench.now;
+    bench.answered(1, Answer::Success);
+    assert_eq!(bench.now - start, secs(10));
+    bench.send(Answer::Success, &quota(1_000_000, 80));
+    assert_eq!(bench.gate.status(bench.now, bench.wall).rate, Some(200.0));
+}
+
+#[test]
+fn a_small_remainder_that_resets_at_once_slows_nothing() {
+    let mut bench = Bench::new(&["200/s"]);
+    let start = bench.now;
+    for _ in 0..200 {
+        bench.send(Answer::Success, &quota(3, 1));
+    }
+    assert!(bench.now - start < millis(1_020), "{:?}", bench.now - start);
+}
+
+/// A vendor with a sliding window that says what remains, and when, rounded up to whole seconds.
+#[test]
+fn honest_quota_headers_cost_a_legal_stream_nothing() {
+    for (limit, count, window, least) in
+        [("5/s", 5, secs(1), 291), ("200/s", 200, secs(1), 11_760), ("100/min", 100, secs(60), 98)]
+    {
+        let mut bench = Bench::new(&[limit]);
+        let start = bench.now;
+        let mut sent: Vec<Duration> = Vec::new();
+        loop {
+            let permit = bench.permit();
+            bench.advance(millis(1));
+            let now = bench.now - start;
+            if now > secs(60) {
+                break;
+            }
+            sent.push(now);
+            let inside: Vec<_> = sent.iter().rev().take_while(|at| **at + window > now).collect();
+            assert!(inside.len() <= count, "{limit}: refused");
+            let oldest_leaves = **inside.last().unwrap() + window - now;
+            let remaining = u64::try_from(count - inside.len()).unwrap();
+            bench.give_back_with(permit, Answer::Success, &quota(remaining, oldest_leaves.as_secs() + 1));
+        }
+        assert!(sent.len() >= least, "{limit}: {} sent in a minute", sent.len());
+    }
+}
+
+#[test]
+fn without_a_pace_a_used_up_quota_always_holds() {
+    let mut bench = Bench::new(&["1000/day"]);
+    bench.send(Answer::Success, &quota(0, 1));
+    assert_eq!((bench.state(), bench.closed_for()), (State::Throttled, secs(1)));
+    bench.advance(secs(1));
+    bench.send(Answer::Success, &quota(3, 1));
+    assert_eq!(bench.why(), "open");
+}

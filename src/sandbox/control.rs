@@ -1,0 +1,88 @@
+//! The sandbox's own paths under `/sandbox`: figures and bodies go out, faults come in.
+
+use bytes::Bytes;
+use http::{Method, StatusCode};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+use url::form_urlencoded;
+
+use super::api::{self, Answer, Call};
+use super::fault::Rule;
+use super::world::World;
+
+const EVENTS: usize = 100;
+
+/// Whether `path` is the sandbox's own.
+pub(super) fn owns(path: &str) -> bool {
+    path == "/sandbox" || path.starts_with("/sandbox/")
+}
+
+/// Does what was asked.
+pub(super) fn answer(world: &World, call: &Call) -> Answer {
+    match (call.uri().path(), call.method()) {
+        ("/sandbox/stats", &Method::GET) => ok(&json!({ "endpoints": world.stats() })),
+        ("/sandbox/events", &Method::GET) => events(world, call.uri().query().unwrap_or_default()),
+        ("/sandbox/events", &Method::DELETE) => {
+            world.forget();
+            ok(&json!({ "forgotten": true }))
+        }
+        ("/sandbox/faults", &Method::GET) => ok(&json!(world.faults())),
+        ("/sandbox/faults", &Method::POST) => add_faults(world, call.body()),
+        ("/sandbox/faults", &Method::DELETE) => {
+            world.clear_faults();
+            ok(&json!(world.faults()))
+        }
+        _ => api::error(
+            StatusCode::NOT_FOUND,
+            "the sandbox knows GET /sandbox/stats, GET and DELETE /sandbox/events, \
+             GET, POST and DELETE /sandbox/faults",
+        ),
+    }
+}
+
+fn ok(body: &Value) -> Answer {
+    api::json(StatusCode::OK, body.to_string())
+}
+
+/// One rule, or several that are all added or all refused.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Rules {
+    Several(Vec<Value>),
+    One(Value),
+}
+
+fn add_faults(world: &World, body: &Bytes) -> Answer {
+    let refuse = |sentence: String| api::error(StatusCode::BAD_REQUEST, &sentence);
+    let rules = match serde_json::from_slice(body) {
+        Ok(Rules::Several(rules)) => rules,
+        Ok(Rules::One(rule)) => vec![rule],
+        Err(error) => return refuse(format!("the body is not JSON: {error}")),
+    };
+    // By text, so that a rule is read and refused with the same words as on the command line.
+    let rules: Result<Vec<Rule>, _> = rules.iter().map(|rule| rule.to_string().parse()).collect();
+    match rules.and_then(|rules| rules.into_iter().try_for_each(|rule| world.add_fault(rule))) {
+        Ok(()) => ok(&json!(world.faults())),
+        Err(error) => refuse(error.to_string()),
+    }
+}
+
+/// The last `limit` bodies taken (100 by default), of one `endpoint` or of all, oldest first.
+fn events(world: &World, query: &str) -> Answer {
+    let mut limit = EVENTS;
+    let mut endpoint = None;
+    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        match (&*name, value.parse()) {
+            ("limit", Ok(number)) => limit = number,
+            ("endpoint", _) => endpoint = Some(value),
+            _ => return api::error(StatusCode::BAD_REQUEST, "ask with limit=<a number> and endpoint=<a name>"),
+        }
+    }
+    let bodies = world.events(endpoint.as_deref(), limit);
+    let bodies: Vec<&RawValue> = bodies.iter().filter_map(|body| serde_json::from_slice(body).ok()).collect();
+    match serde_json::to_string(&bodies) {
+        Ok(body) => api::json(StatusCode::OK, body),
+        Err(error) => api::error(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+    }
+}

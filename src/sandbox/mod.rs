@@ -1,0 +1,189 @@
+//! The vendors' APIs as documented, played on this machine with their checks, limits and faults:
+//! requests come in over HTTP, and what the vendor would answer goes out.
+//! It is the other side: it must never share code with the vendors or the gate that it is there to try.
+//!
+//! A request is read whole by `server`, meets the `fault`s, is answered by its vendor's folder, which asks its
+//! `limit`s, and is written to the `ledger`. `control` serves the sandbox's own paths under `/sandbox`.
+
+mod announce;
+mod api;
+mod control;
+mod fault;
+mod gainsight_px;
+mod hook;
+mod ledger;
+mod limit;
+mod server;
+#[cfg(test)]
+mod tests;
+mod world;
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::net::TcpListener;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
+
+pub use announce::{QuotaHeaders, RetryAfterForm};
+pub use fault::{Fault, RetryAfter, Rule, RuleError};
+pub use gainsight_px::{PxKey, PxSettings};
+pub use hook::HookSettings;
+pub use ledger::EndpointStats;
+pub use limit::{Enforcement, Limit, LimitError};
+
+use api::Api;
+use gainsight_px::GainsightPx;
+use hook::Hook;
+use ledger::Ledger;
+use world::World;
+
+/// How the sandbox is played.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where to listen; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Gainsight PX.
+    pub px: PxSettings,
+    /// The JSON API of no vendor in particular.
+    pub hook: HookSettings,
+    /// How long every answer takes.
+    pub latency: Duration,
+    /// Faults from the start.
+    pub faults: Vec<Rule>,
+    /// Decides which requests a fault's `share` falls on.
+    pub seed: u64,
+}
+
+impl Default for Settings {
+    /// The vendors as documented, without latency or faults, on a free port of the loopback.
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            px: PxSettings::default(),
+            hook: HookSettings::default(),
+            latency: Duration::ZERO,
+            faults: Vec::new(),
+            seed: 1,
+        }
+    }
+}
+
+/// Why the sandbox does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum SandboxError {
+    /// The address is taken, or not this machine's.
+    #[error("the sandbox cannot listen on {address}: {source}. Choose another with --listen")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A fault makes no sense.
+    #[error(transparent)]
+    Fault(#[from] RuleError),
+}
+
+/// A running sandbox. Dropping it stops it without waiting.
+#[derive(Debug)]
+pub struct Sandbox {
+    address: SocketAddr,
+    handle: Handle,
+    tasks: TaskTracker,
+    stop: DropGuard,
+}
+
+impl Sandbox {
+    /// Listens and answers from now on.
+    ///
+    /// # Errors
+    /// [`SandboxError`] when the address cannot be had or a fault makes no sense.
+    pub async fn start(settings: Settings) -> Result<Self, SandboxError> {
+        let cannot = |source| SandboxError::Listen { address: settings.listen, source };
+        let listener = TcpListener::bind(settings.listen).await.map_err(cannot)?;
+        let address = listener.local_addr().map_err(cannot)?;
+
+        let ledger = Arc::new(Mutex::new(Ledger::default()));
+        let apis: Vec<Box<dyn Api>> =
+            vec![Box::new(GainsightPx::new(settings.px, Arc::clone(&ledger))), Box::new(Hook::new(settings.hook))];
+        let world = Arc::new(World::new(apis, ledger, settings.latency, settings.seed));
+        settings.faults.into_iter().try_for_each(|rule| world.add_fault(rule))?;
+
+        let tasks = TaskTracker::new();
+        let stop = CancellationToken::new();
+        tasks.spawn(server::serve(listener, Arc::clone(&world), tasks.clone(), stop.clone()));
+        tasks.close();
+        Ok(Self { address, handle: Handle { world }, tasks, stop: stop.drop_guard() })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What to see and set without HTTP.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// Stops: requests under way get half a second to end, hanging ones are cut.
+    pub async fn stop(self) {
+        drop(self.stop);
+        self.tasks.wait().await;
+    }
+}
+
+/// The ledger and the faults of a sandbox. Cheap to clone; outlives it.
+#[derive(Clone)]
+pub struct Handle {
+    world: Arc<World>,
+}
+
+impl std::fmt::Debug for Handle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Handle").finish_non_exhaustive()
+    }
+}
+
+impl Handle {
+    /// Figures by endpoint: `gainsight-px`, or a hook's path.
+    #[must_use]
+    pub fn stats(&self) -> BTreeMap<String, EndpointStats> {
+        self.world.stats()
+    }
+
+    /// The last `limit` bodies taken, oldest first; those of one endpoint, or all. At most 10,000 are kept.
+    #[must_use]
+    pub fn events(&self, endpoint: Option<&str>, limit: usize) -> Vec<Bytes> {
+        self.world.events(endpoint, limit)
+    }
+
+    /// Forgets all that arrived: figures, ids and bodies. Limits go on counting.
+    pub fn forget(&self) {
+        self.world.forget();
+    }
+
+    /// Adds a fault, whose `after` and `seconds` count from now.
+    ///
+    /// # Errors
+    /// [`RuleError`] when it makes no sense.
+    pub fn add_fault(&self, rule: Rule) -> Result<(), RuleError> {
+        self.world.add_fault(rule)
+    }
+
+    /// Ends all faults.
+    pub fn clear_faults(&self) {
+        self.world.clear_faults();
+    }
+}
+
+/// Locks. What is behind these locks is whole between any two statements, so a panic elsewhere spoils nothing.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

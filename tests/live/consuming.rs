@@ -1,0 +1,94 @@
+//! How deliveries come, and what settling them does.
+
+use std::time::Duration;
+
+use sluice::broker::port::Disposition;
+
+use crate::support::*;
+
+#[tokio::test]
+async fn appetite_decides_how_much_is_sent_and_what_was_sent_stays_valid() {
+    let broker = shared().await;
+    let mut inbox = open(&broker).await;
+    publish(&broker, 20).await;
+    consume(&inbox, 3).await;
+    let first = take(&mut inbox, 3).await;
+    let more = tokio::time::timeout(Duration::from_millis(300), inbox.deliveries.recv()).await;
+    assert!(more.is_err(), "a fourth delivery came at prefetch 3");
+    hold(&inbox).await;
+    assert!(first.into_iter().all(ack), "deliveries of a cancelled consumer can still be acked");
+    depth(&broker, broker.names().queue("px"), 17).await;
+    consume(&inbox, 50).await;
+    assert!(take(&mut inbox, 17).await.into_iter().all(ack));
+    assert!(broker.close(LONG).await);
+}
+
+#[tokio::test]
+async fn acks_handed_over_before_close_are_not_redelivered() {
+    let settings = settings(&shared_url().await);
+    let broker = start(&settings);
+    let mut inbox = open(&broker).await;
+    publish(&broker, 100).await;
+    consume(&inbox, 200).await;
+    let taken = take(&mut inbox, 100).await;
+    let mut kept = Vec::new();
+    for (n, delivery) in taken.into_iter().enumerate() {
+        if n % 10 == 9 { kept.push(delivery) } else { assert!(ack(delivery)) }
+    }
+    assert!(broker.close(LONG).await);
+    assert!(kept.iter().all(|delivery| !delivery.ticket.is_live()));
+    let broker = start(&settings);
+    let mut inbox = broker.open(queues("px"));
+    depth(&broker, broker.names().queue("px"), 10).await;
+    consume(&inbox, 200).await;
+    let again = take(&mut inbox, 10).await;
+    assert!(again.iter().all(|delivery| delivery.redelivered));
+    assert_eq!(bodies(&again), bodies(&kept));
+    assert!(again.into_iter().all(ack));
+    assert!(broker.close(LONG).await);
+}
+
+#[tokio::test]
+async fn a_closed_inbox_gives_back_what_was_not_taken() {
+    let broker = shared().await;
+    let mut inbox = open(&broker).await;
+    publish(&broker, 10).await;
+    consume(&inbox, 10).await;
+    let taken = take(&mut inbox, 4).await;
+    inbox.close();
+    depth(&broker, broker.names().queue("px"), 6).await;
+    assert!(taken.into_iter().all(ack), "what was taken can still be settled");
+    depth(&broker, broker.names().queue("px"), 6).await;
+    assert!(broker.close(LONG).await);
+}
+
+#[tokio::test]
+async fn a_delivery_given_back_too_often_becomes_a_dead_letter() {
+    let mut settings = settings(&shared_url().await);
+    settings.delivery_limit = 2;
+    let broker = start(&settings);
+    let mut inbox = open(&broker).await;
+    publish(&broker, 1).await;
+    consume(&inbox, 1).await;
+    for returns in 0..3 {
+        let delivery = take(&mut inbox, 1).await.remove(0);
+        assert_eq!(delivery.returns, returns);
+        assert!(delivery.ticket.settle(Disposition::Requeue));
+    }
+    depth(&broker, broker.names().dead("px"), 1).await;
+    assert!(broker.close(LONG).await);
+}
+
+#[tokio::test]
+async fn a_retry_comes_back_after_its_delay() {
+    let broker = shared().await;
+    let mut inbox = open(&broker).await;
+    consume(&inbox, 5).await;
+    let retry = broker.names().retry("px", Duration::from_millis(500));
+    broker.publisher().publish("", &retry, message("later")).await.unwrap();
+    let back = take(&mut inbox, 1).await.remove(0);
+    assert_eq!((&back.message.body[..], back.routing_key), (&b"later"[..], broker.names().queue("px")));
+    assert!(back.message.properties.headers.contains_key("x-death"));
+    assert!(back.ticket.settle(Disposition::Ack));
+    assert!(broker.close(LONG).await);
+}

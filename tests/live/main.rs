@@ -1,0 +1,9 @@
+//! Broker facts, against real RabbitMQ nodes that these tests start and kill themselves. With
+//! `SLUICE_TEST_AMQP_URL` set, those that kill nothing use that broker (give it a throw-away virtual host).
+
+mod consuming;
+mod control;
+mod kills;
+mod publishing;
+mod support;
+mod topology;

@@ -1,0 +1,119 @@
+//! What is declared, and what is said when the broker has it otherwise.
+
+use std::io::Write;
+use std::sync::{Arc, Mutex};
+
+use sluice::broker::port::Appetite;
+use sluice::broker::{Broker, Declare};
+use tracing_subscriber::fmt::MakeWriter;
+
+use crate::support::*;
+
+/// What was logged on this thread.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Log {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
+
+impl Log {
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.0.lock().unwrap()).into_owned()
+    }
+
+    async fn wait_for(&self, words: &str) {
+        for _ in 0..400 {
+            if self.text().contains(words) {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+        panic!("{words:?} was not logged, but: {}", self.text());
+    }
+}
+
+/// Two workers that want different delivery limits; the second declares as told.
+async fn second_worker(declare: Declare) -> (Broker, Broker, Log, tracing::subscriber::DefaultGuard) {
+    let mut settings = settings(&shared_url().await);
+    let first = start(&settings);
+    let _inbox = open(&first).await;
+    let log = Log::default();
+    let subscriber = tracing_subscriber::fmt().with_writer(log.clone()).with_ansi(false).finish();
+    let guard = tracing::subscriber::set_default(subscriber);
+    settings.delivery_limit = 7;
+    settings.declare = declare;
+    (first, start(&settings), log, guard)
+}
+
+#[tokio::test]
+async fn create_names_the_argument_that_differs_and_does_not_consume() {
+    let (first, second, log, _guard) = second_worker(Declare::Create).await;
+    let inbox = second.open(queues("px"));
+    inbox.appetite.send(Appetite::Prefetch(1)).unwrap();
+    log.wait_for("x-delivery-limit").await;
+    assert!(log.text().contains("declare = \"check\""), "{}", log.text());
+    assert!(!*inbox.consuming.borrow());
+    assert!(first.close(LONG).await && second.close(LONG).await);
+}
+
+#[tokio::test]
+async fn check_shows_the_difference_and_works_on() {
+    let (first, second, log, _guard) = second_worker(Declare::Check).await;
+    let mut inbox = second.open(queues("px"));
+    consume(&inbox, 5).await;
+    assert!(log.text().contains("x-delivery-limit"), "{}", log.text());
+    publish(&second, 1).await;
+    assert!(take(&mut inbox, 1).await.into_iter().all(ack));
+    assert!(first.close(LONG).await && second.close(LONG).await);
+}
+
+#[tokio::test]
+async fn check_says_what_is_missing() {
+    let log = Log::default();
+    let subscriber = tracing_subscriber::fmt().with_writer(log.clone()).with_ansi(false).finish();
+    let url = shared_url().await;
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let mut settings = settings(&url);
+    settings.declare = Declare::Check;
+    let broker = start(&settings);
+    let inbox = broker.open(queues("px"));
+    log.wait_for("no exchange").await;
+    assert!(!*inbox.consuming.borrow());
+    broker.close(LONG).await;
+}
+
+#[tokio::test]
+async fn unbound_patterns_get_no_more_events() {
+    let broker = shared().await;
+    let _inbox = open(&broker).await;
+    broker.unbind("px", &["shop.#".to_owned()]).await.unwrap();
+    publish(&broker, 3).await;
+    depth(&broker, broker.names().unrouted(), 3).await;
+    assert!(broker.close(LONG).await);
+}
+
+#[tokio::test]
+async fn depths_are_ready_counts_and_a_missing_queue_has_none() {
+    let broker = shared().await;
+    let _inbox = open(&broker).await;
+    publish(&broker, 4).await;
+    depth(&broker, broker.names().queue("px"), 4).await;
+    let asked = ["nowhere".to_owned(), broker.names().queue("px"), broker.names().dead("px")];
+    assert_eq!(broker.depths(&asked).await.unwrap(), [None, Some(4), Some(0)]);
+    assert!(broker.close(LONG).await);
+}
