@@ -58,7 +58,7 @@ as_root() {
 forbid_services() {
     local service answer
     if [[ -e $POLICY ]] && ! grep -qF "$POLICY_MARK" "$POLICY"; then
-        for service in rabbitmq-server prometheus; do
+        for service in "${packages[@]}"; do
             answer=0
             "$POLICY" "$service" start >/dev/null 2>&1 || answer=$?
             ((answer == POLICY_FORBIDS)) || fail "$POLICY of this machine lets $service start when it is installed." \
@@ -113,11 +113,11 @@ install_packages() {
         new_services+=($(new_services_of "$package"))
     done
 
+    say "installing with apt-get: ${packages[*]}. No service is left running or enabled."
     forbid_services
     if ! apt_install; then
         say "the package lists are missing or old: updating them, then once more."
-        as_root apt-get update --quiet
-        apt_install
+        { as_root apt-get update --quiet && apt_install; } || fail "apt-get could not install ${packages[*]}: its lines above say why."
     fi
     disable_services "${new_services[@]}"
     end_our_epmd
@@ -141,10 +141,7 @@ done
 
 say "missing: ${wanted[*]}."
 [[ " ${wanted[*]} " != *" rust "* ]] || fail "install Rust 1.95 or newer from https://rustup.rs, then repeat."
-if ((${#packages[@]})); then
-    say "installing with apt-get: ${packages[*]}. No service is left running or enabled."
-    install_packages
-fi
+((${#packages[@]} == 0)) || install_packages
 [[ " ${wanted[*]} " != *" cargo-deny "* ]] || install_cargo_deny
 for name in "${wanted[@]}"; do
     ! missing "$name" || fail "$name is still missing after the installation: install it by hand."
