@@ -22,7 +22,7 @@ test:
 ## bench: Sluice against a bare loop of the same crates, with a table of the figures
 bench:
 	@$(INSTALL) rust cc rabbitmq
-	cargo bench --locked
+	cargo bench --locked --bench '*'
 
 ## check: format, lints, documentation, licences and dependencies
 check:

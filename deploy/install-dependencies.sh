@@ -62,7 +62,7 @@ forbid_services() {
             answer=0
             "$POLICY" "$service" start >/dev/null 2>&1 || answer=$?
             ((answer == POLICY_FORBIDS)) || fail "$POLICY of this machine lets $service start when it is installed." \
-                "Install it by hand and stop the service, then repeat: apt-get install --no-install-recommends ${packages[*]}"
+                "Install it by hand, stop the service, then repeat: apt-get install --no-install-recommends ${packages[*]}"
         done
         return
     fi
@@ -84,7 +84,7 @@ disable_services() {
     local service
     command -v systemctl >/dev/null || return 0
     for service in "$@"; do
-        as_root systemctl disable --quiet "$service" || say "could not disable $service: look at it before the next boot."
+        as_root systemctl disable --quiet "$service" || say "could not disable $service: it may start at boot."
     done
 }
 
@@ -102,7 +102,7 @@ end_our_epmd() {
 }
 
 install_packages() {
-    is_debian || fail "this system is neither Debian nor Ubuntu. Install these by its own means, then repeat: ${wanted[*]}" \
+    is_debian || fail "this system is neither Debian nor Ubuntu. Install by its own means, then repeat: ${wanted[*]}" \
         "(rabbitmq: RabbitMQ 3.10 or newer with $RABBITMQ_SERVER; promtool: comes with Prometheus; cc: any C compiler)."
     ((EUID == 0)) || command -v sudo >/dev/null ||
         fail "installing needs root and there is no sudo. As root, run: $0 ${wanted[*]}"
@@ -117,7 +117,8 @@ install_packages() {
     forbid_services
     if ! apt_install; then
         say "the package lists are missing or old: updating them, then once more."
-        { as_root apt-get update --quiet && apt_install; } || fail "apt-get could not install ${packages[*]}: its lines above say why."
+        { as_root apt-get update --quiet && apt_install; } ||
+            fail "apt-get could not install ${packages[*]}: its lines above say why."
     fi
     disable_services "${new_services[@]}"
     end_our_epmd
