@@ -2,6 +2,7 @@
 //! for ever; never lets a delivery outlive its channel unnoticed.
 
 use std::pin::pin;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -25,6 +26,10 @@ use crate::message::{Field, Message};
 
 /// How many deliveries wait between the broker's channel and the destination.
 pub(super) const HANDOVER: usize = 1024;
+/// From the last ack to the channel's end. A quorum queue's channel process sends on at most 32 settlements at a time
+/// and keeps later ones back until the queue has taken those; what it still holds when the channel closes is lost, and
+/// those deliveries come again (seen on 3.10.8). Nothing in the protocol tells when it is through.
+const SETTLING: Duration = Duration::from_millis(500);
 const RETURNS_HEADER: &str = "x-delivery-count";
 
 /// The consumer task's belongings.
@@ -134,6 +139,10 @@ impl ConsumerTask {
         };
         // Once consuming has ended well, the acks go on until every ticket of this channel has been used.
         let (ended, ()) = tokio::join!(consuming, acks);
+        tokio::select! {
+            () = token.cancelled() => {}
+            () = clock::sleep(SETTLING) => {}
+        }
         let broken = token.is_cancelled();
         token.cancel();
         close_channel(&channel).await;

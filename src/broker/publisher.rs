@@ -14,7 +14,7 @@ use lapin::{BasicProperties, Channel, Confirmation};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::connection::{Link, Live, Trouble, close_channel, within};
+use super::connection::{Link, Live, close_channel, within};
 use super::fields::{TooLong, short, to_amqp};
 use super::pause::Pause;
 use super::port::{Publication, PublishError};
@@ -270,7 +270,7 @@ async fn wait_until(due: Option<Instant>) {
 async fn open(live: Live, topology: Topology) -> Result<Channel, TopologyError> {
     topology.ensure_shared(&live).await?;
     let channel = live.channel().await?;
-    within(channel.confirm_select(ConfirmSelectOptions::default())).await.map_err(Trouble::from)?;
+    within(channel.confirm_select(ConfirmSelectOptions::default())).await?;
     Ok(channel)
 }
 

@@ -35,8 +35,9 @@ async fn after_a_kill_everything_unsettled_comes_again_and_old_tickets_are_dead(
     let again = take(&mut inbox, 30).await;
     assert_eq!(bodies(&again).len(), 30);
     assert!(again.into_iter().all(ack));
-    let status = broker.status().borrow().clone();
-    assert!(status.consuming.epochs >= 2 && status.publishing.epochs >= 2);
+    let mut status = broker.status();
+    let reconnected = status.wait_for(|now| now.consuming.epochs >= 2 && now.publishing.epochs >= 2);
+    drop(tokio::time::timeout(LONG, reconnected).await.expect("both connections come back"));
     assert!(broker.close(LONG).await);
 }
 
