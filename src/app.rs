@@ -16,6 +16,8 @@ use crate::metrics::Metrics;
 /// How often depths are read from the broker.
 const DEPTHS_EVERY: Duration = Duration::from_secs(5);
 
+/// How often ended destinations are looked for.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// Time for the last acks and publications to reach the broker at the stop.
 const FLUSH_WITHIN: Duration = Duration::from_secs(1);
 
@@ -86,11 +88,15 @@ pub fn broker_settings(config: &Config) -> broker::Settings {
     }
 }
 
-/// Reloads on SIGHUP until stopped.
+/// Reloads on SIGHUP, and sees to it that every destination is at work, until stopped.
 async fn tend(fleet: &mut Fleet, file: &ConfigFile, hangups: &mut Signal, admin: &Admin, stop: &CancellationToken) {
+    let mut looks = tokio::time::interval(LOOK_EVERY);
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
+            _ = looks.tick() => if let Err(error) = fleet.revive().await {
+                tracing::error!(%error, "a destination could not be started again");
+            },
             Some(()) = hangups.recv() => {
                 let outcome = reload(fleet, file).await;
                 admin.reloaded(fleet.config().admin.token.clone(), outcome);

@@ -34,13 +34,7 @@ impl Driver {
         self.next_place = None;
         self.metrics.attempt(attempted.status());
         self.metrics.request_duration.observe(attempted.took.as_secs_f64());
-        let sentence = match &verdict {
-            Verdict::Unavailable(said)
-            | Verdict::Unauthorized(said)
-            | Verdict::TooLarge(said)
-            | Verdict::Rejected(said) => attempted.masked(said),
-            Verdict::Delivered | Verdict::Accepted | Verdict::Throttled => String::new(),
-        };
+        let sentence = said(&verdict).map(|said| attempted.masked(said)).unwrap_or_default();
         let (record, ms) = (attempted.record(&verdict, &sentence), attempted.ms());
         let Attempted { mut pending, permit, at, .. } = attempted;
         let (probe, before) = (permit.probe, self.gate.state(now));
@@ -119,6 +113,17 @@ fn key(pending: &Pending) -> Option<u64> {
         (&pending.tag.id, &pending.tag.kind, &message.properties.app_id, &message.body).hash(&mut hasher);
         hasher.finish()
     })
+}
+
+/// The sentence in a verdict.
+fn said(verdict: &Verdict) -> Option<&str> {
+    match verdict {
+        Verdict::Unavailable(said)
+        | Verdict::Unauthorized(said)
+        | Verdict::TooLarge(said)
+        | Verdict::Rejected(said) => Some(said),
+        Verdict::Delivered | Verdict::Accepted | Verdict::Throttled => None,
+    }
 }
 
 /// What the gate learns from a verdict.
