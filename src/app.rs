@@ -49,8 +49,7 @@ pub async fn run(config: Config, file: ConfigFile, stop: CancellationToken) -> R
     let metrics = Metrics::new()?;
     let mut hangups = signal(SignalKind::hangup()).map_err(RunError::Signals)?;
     let address = config.admin.listen;
-    let listener =
-        tokio::net::TcpListener::bind(address).await.map_err(|cause| RunError::Listen { address, cause })?;
+    let listener = tokio::net::TcpListener::bind(address).await.map_err(|cause| RunError::Listen { address, cause })?;
     let ending = CancellationToken::new();
     let broker = Broker::start(broker_settings(&config), ending.clone());
     let mut fleet = Fleet::new(broker.clone(), metrics.clone(), config);

@@ -137,7 +137,8 @@ impl Fleet {
 
     async fn unbind_dropped(&self, name: &str, new: &Config) {
         let (Some(old), Some(new)) = (self.config.destinations.get(name), new.destinations.get(name)) else { return };
-        let dropped: Vec<String> = old.subscribe.iter().filter(|pattern| !new.subscribe.contains(pattern)).cloned().collect();
+        let dropped: Vec<String> =
+            old.subscribe.iter().filter(|pattern| !new.subscribe.contains(pattern)).cloned().collect();
         if !dropped.is_empty()
             && let Err(error) = self.broker.unbind(name, &dropped).await
         {
@@ -184,7 +185,9 @@ impl Fleet {
         for (name, running) in stopping {
             match running.task.await {
                 Ok(ledger) => drop(ledgers.insert(name.clone(), ledger)),
-                Err(error) => tracing::error!(destination = name, %error, "the destination's task failed; this is a bug in Sluice"),
+                Err(error) => {
+                    tracing::error!(destination = name, %error, "the destination's task failed; this is a bug in Sluice")
+                }
             }
         }
         ledgers

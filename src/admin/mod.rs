@@ -74,7 +74,9 @@ impl Admin {
         for name in destinations {
             let of = |queue: &str| ready.get(queue).copied();
             let read = Depths { ready: of(&names.queue(&name)), dead: of(&names.dead(&name)) };
-            for (gauges, count) in [(&self.metrics.queue_ready, read.ready), (&self.metrics.dead_letters_ready, read.dead)] {
+            for (gauges, count) in
+                [(&self.metrics.queue_ready, read.ready), (&self.metrics.dead_letters_ready, read.dead)]
+            {
                 match count {
                     Some(count) => gauges.with_label_values(&[&name]).set(i64::from(count)),
                     None => drop(gauges.remove_label_values(&[&name])),

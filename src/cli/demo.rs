@@ -1,6 +1,6 @@
 //! `sluice demo` (placeholder until the demo lands).
-use tokio_util::sync::CancellationToken;
 use super::Error;
+use tokio_util::sync::CancellationToken;
 /// See it all at work on this machine
 #[derive(Debug, clap::Args)]
 pub struct Args {

@@ -74,11 +74,25 @@ async fn ask(base: &str, admin: &Admin) -> Result<Value, Error> {
 fn table(shown: &Value) -> Table {
     let mut table = Table::new();
     table.load_style(NOTHING);
-    table.set_header(["destination", "vendor", "state", "rate/s", "waiting", "dead", "delivered", "429s", "retried", "today", "why"]);
+    table.set_header([
+        "destination",
+        "vendor",
+        "state",
+        "rate/s",
+        "waiting",
+        "dead",
+        "delivered",
+        "429s",
+        "retried",
+        "today",
+        "why",
+    ]);
     for destination in shown.get("destinations").and_then(Value::as_array).into_iter().flatten() {
         let text = |key: &str| match destination.get(key) {
             Some(Value::String(text)) => text.clone(),
-            Some(Value::Number(number)) => number.as_f64().filter(|n| n.fract() != 0.0).map_or(number.to_string(), |n| format!("{n:.1}")),
+            Some(Value::Number(number)) => {
+                number.as_f64().filter(|n| n.fract() != 0.0).map_or(number.to_string(), |n| format!("{n:.1}"))
+            }
             Some(Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_)) | None => "-".to_owned(),
         };
         let today = match destination.get("day_limit").and_then(Value::as_u64) {
@@ -87,8 +101,17 @@ fn table(shown: &Value) -> Table {
         };
         let why = if text("state") == "open" && text("why") == "open" { String::new() } else { text("why") };
         table.add_row([
-            text("name"), text("vendor"), text("state"), text("rate"), text("ready"), text("dead"), text("delivered"),
-            text("throttled"), text("retried"), today, why,
+            text("name"),
+            text("vendor"),
+            text("state"),
+            text("rate"),
+            text("ready"),
+            text("dead"),
+            text("delivered"),
+            text("throttled"),
+            text("retried"),
+            today,
+            why,
         ]);
     }
     table

@@ -51,7 +51,8 @@ impl Attempted {
     /// `text` with e-mail addresses and this request's secrets masked.
     pub fn masked(&self, text: &str) -> String {
         let headers = self.pending.request.headers().values();
-        let secrets: Vec<&str> = headers.filter(|value| value.is_sensitive()).filter_map(|value| value.to_str().ok()).collect();
+        let secrets: Vec<&str> =
+            headers.filter(|value| value.is_sensitive()).filter_map(|value| value.to_str().ok()).collect();
         redact::masked(text, &secrets)
     }
 

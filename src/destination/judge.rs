@@ -36,9 +36,10 @@ impl Driver {
         self.metrics.attempt(attempted.status());
         self.metrics.request_duration.observe(attempted.took.as_secs_f64());
         let sentence = match &verdict {
-            Verdict::Unavailable(said) | Verdict::Unauthorized(said) | Verdict::TooLarge(said) | Verdict::Rejected(said) => {
-                attempted.masked(said)
-            }
+            Verdict::Unavailable(said)
+            | Verdict::Unauthorized(said)
+            | Verdict::TooLarge(said)
+            | Verdict::Rejected(said) => attempted.masked(said),
             Verdict::Delivered | Verdict::Accepted | Verdict::Throttled => String::new(),
         };
         let (record, ms) = (attempted.record(&verdict, &sentence), attempted.ms());
@@ -52,7 +53,16 @@ impl Driver {
         let vendors_trouble = troubled || probe || self.gate.state(now) == State::Broken;
         let parked = before == State::Parked;
         let history = &mut pending.history;
-        let next = next(&verdict, &sentence, vendors_trouble, parked, history.retries, history.failing_since, &self.settings.retry, wall);
+        let next = next(
+            &verdict,
+            &sentence,
+            vendors_trouble,
+            parked,
+            history.retries,
+            history.failing_since,
+            &self.settings.retry,
+            wall,
+        );
         if next == Next::Settle(Settlement::Ack) {
             self.metrics.delivered.inc();
             let latency = wall.duration_since(pending.tag.time).as_secs_f64();
@@ -181,7 +191,10 @@ mod tests {
     #[test]
     fn trouble_of_the_events_own_takes_the_next_delay_and_the_last_repeats() {
         for (retries, seconds) in [(0, 5), (1, 30), (2, 30), (99, 30)] {
-            assert_eq!(unavailable(false, retries, Some(1)), Next::Settle(Settlement::RetryLater(Duration::from_secs(seconds))));
+            assert_eq!(
+                unavailable(false, retries, Some(1)),
+                Next::Settle(Settlement::RetryLater(Duration::from_secs(seconds)))
+            );
         }
     }
 

@@ -180,7 +180,12 @@ impl Driver {
             Taken::Dead { delivery, history, tag, reason, sentence } => {
                 outcome::undeliverable(&self.settings.name, &tag, reason, &sentence);
                 let settlement = Settlement::DeadLetter(reason, sentence);
-                self.settling.push(Box::pin(Arc::clone(&self.desk).settle(Case { delivery: *delivery, history, tag, settlement })));
+                self.settling.push(Box::pin(Arc::clone(&self.desk).settle(Case {
+                    delivery: *delivery,
+                    history,
+                    tag,
+                    settlement,
+                })));
             }
         }
     }
@@ -256,7 +261,11 @@ impl Driver {
         }
         self.swept = now;
         self.metrics.show(&status, self.attempts.len(), self.waiting.len());
-        while self.waiting.front().is_some_and(|pending| now.saturating_duration_since(pending.taken) > hold::LONGEST_HOLD) {
+        while self
+            .waiting
+            .front()
+            .is_some_and(|pending| now.saturating_duration_since(pending.taken) > hold::LONGEST_HOLD)
+        {
             if let Some(pending) = self.waiting.pop_front() {
                 self.settle(*pending, Settlement::Release);
             }
