@@ -19,10 +19,10 @@ test:
 	@$(INSTALL) rust cc rabbitmq promtool
 	cargo test --locked
 
-## bench: Sluice against a bare loop of the same crates, with a table of the figures
+## bench: Sluice against a bare loop of the same crates, with a table of the figures (QUICK=1, MILLION=1)
 bench:
 	@$(INSTALL) rust cc rabbitmq
-	cargo bench --locked --bench '*'
+	cargo bench --locked --bench '*' -- $(if $(QUICK),--quick) $(if $(MILLION),--million)
 
 ## check: format, lints, documentation, licences and dependencies
 check:

@@ -1,0 +1,59 @@
+//! What Sluice adds to the way of an event, from its publication to its request's arrival, at a pace that leaves room.
+
+use std::time::Duration;
+
+use crate::Error;
+use crate::bench::Size;
+use crate::report::{Figure, Report, Target, Unit};
+use crate::stage::{Destination, Side, Stage};
+
+const PER_SECOND: u32 = 500;
+/// Events before a round counts: by then all connections stand.
+const WARM_UP: u32 = 500;
+
+#[derive(Clone, Copy, Debug)]
+struct Round {
+    p50: f64,
+    p99: f64,
+}
+
+/// Measures both sides in turn.
+///
+/// # Errors
+/// When a round does not come to its end.
+pub async fn measure(stage: &Stage, size: Size, report: &mut Report) -> Result<(), Error> {
+    let destination = Destination::open("gainsight-px", &stage.sink);
+    stage.declare(std::slice::from_ref(&destination)).await?;
+    let (mut bare, mut sluice) = (Vec::new(), Vec::new());
+    for round in 1..=size.rounds {
+        report.say(&format!("latency at {PER_SECOND} events/s: round {round} of {}", size.rounds))?;
+        bare.push(follow(stage, Side::Bare, &destination, size.seconds).await?);
+        sluice.push(follow(stage, Side::Sluice, &destination, size.seconds).await?);
+    }
+    let figure = |what: &str, pick: fn(&Round) -> f64| {
+        let of = |rounds: &[Round]| rounds.iter().map(pick).collect::<Vec<_>>();
+        Figure::compared(format!("{what}, published to request seen"), Unit::Milliseconds, &of(&bare), &of(&sluice))
+    };
+    report.add(figure("p50", |r| r.p50));
+    report.add(figure("p99", |r| r.p99).with(Target::RatioAtMost(1.5)));
+    Ok(())
+}
+
+async fn follow(stage: &Stage, side: Side, destination: &Destination, seconds: u32) -> Result<Round, Error> {
+    stage.purge(destination).await?;
+    stage.sink.forget();
+    let child = stage.start(side, destination).await?;
+    stage.publish(destination, WARM_UP).await?;
+    stage.sink.has_seen(WARM_UP).await?;
+    stage.sink.forget();
+    let events = PER_SECOND * seconds;
+    stage.publish_evenly(destination, events, PER_SECOND).await?;
+    stage.sink.has_seen(events).await?;
+    let delays = stage.sink.sorted_delays();
+    child.stop().await?;
+    let percentile = |percent: usize| -> Result<f64, Error> {
+        let delay: &Duration = delays.get(delays.len() * percent / 100).ok_or("no event told when it was sent")?;
+        Ok(delay.as_secs_f64() * 1e3)
+    };
+    Ok(Round { p50: percentile(50)?, p99: percentile(99)? })
+}

@@ -1,0 +1,232 @@
+//! What every figure is measured on: a private broker, the sink, the two processes that are compared, and 1 KiB events.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use futures_util::future::try_join_all;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use lapin::options::{BasicPublishOptions, ConfirmSelectOptions, QueuePurgeOptions};
+use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
+use lapin::{Confirmation, PublisherConfirm};
+use sluice::clock;
+use sluice::demo::node::{Node, Options};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+
+use crate::Error;
+use crate::child::Child;
+use crate::sink::{SENT, Sink};
+
+/// Requests in flight at once, on both sides.
+pub const CONCURRENCY: usize = 32;
+/// What stands for a vendor's key.
+pub const API_KEY: &str = "sandbox";
+/// Publications that wait for their confirm at once.
+const UNCONFIRMED: usize = 256;
+/// The length of an event's body.
+const BODY_BYTES: usize = 1024;
+const START: Duration = Duration::from_secs(30);
+
+/// Who handles the events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// The bare loop.
+    Bare,
+    /// `sluice run`.
+    Sluice,
+}
+
+/// A destination of the bench; its events have its name as their type.
+#[derive(Clone, Debug)]
+pub struct Destination {
+    /// Its name.
+    pub name: String,
+    /// The vendor's name.
+    pub vendor: &'static str,
+    /// Where the vendor is, without a path.
+    pub base: String,
+    /// Its one limit.
+    pub limit: String,
+}
+
+/// The broker and the sink.
+pub struct Stage {
+    /// Where requests go, unless a sandbox is measured.
+    pub sink: Sink,
+    node: Node,
+    channel: Channel,
+    connection: Connection,
+    folder: TempDir,
+    log_level: String,
+}
+
+impl Destination {
+    /// One that sends to the sink with its gate wide open.
+    pub fn open(vendor: &'static str, sink: &Sink) -> Self {
+        Self { name: format!("open-{vendor}"), vendor, base: sink.url(), limit: "100000/s".to_owned() }
+    }
+
+    /// The queue that its events wait in.
+    pub fn queue(&self) -> String {
+        format!("bench.{}", self.name)
+    }
+
+    fn url(&self) -> String {
+        format!("{}/v1/events/custom", self.base)
+    }
+
+    fn section(&self) -> String {
+        let Self { name, vendor, base, limit } = self;
+        let own = match *vendor {
+            "http" => format!("url = {:?}", self.url()),
+            _ => format!("base_url = {base:?}\napi_key = {API_KEY:?}\nproperty_key = \"AP-BENCH-2\""),
+        };
+        format!(
+            "[destinations.{name}]\nvendor = {vendor:?}\nsubscribe = [{name:?}]\nlimits = [{limit:?}]\n\
+             concurrency = {CONCURRENCY}\n{own}\n\n"
+        )
+    }
+}
+
+impl Stage {
+    /// Starts broker and sink.
+    ///
+    /// # Errors
+    /// When RabbitMQ is not installed or does not start.
+    pub async fn set(log_level: &str) -> Result<Self, Error> {
+        let folder = tempfile::tempdir()?;
+        let node = Node::start(&folder.path().join("broker"), Options::default()).await?;
+        let connection = Connection::connect(&node.url(), ConnectionProperties::default()).await?;
+        let channel = connection.create_channel().await?;
+        channel.confirm_select(ConfirmSelectOptions::default()).await?;
+        Ok(Self { sink: Sink::start().await?, node, channel, connection, folder, log_level: log_level.to_owned() })
+    }
+
+    /// Ends the broker.
+    ///
+    /// # Errors
+    /// The system's.
+    pub async fn clear(self) -> Result<(), Error> {
+        self.connection.close(200, "done".into()).await?;
+        Ok(self.node.stop().await?)
+    }
+
+    /// Lets Sluice declare what these destinations have at the broker.
+    ///
+    /// # Errors
+    /// When it does not get ready.
+    pub async fn declare(&self, destinations: &[Destination]) -> Result<(), Error> {
+        self.sluice(destinations).await?.stop().await
+    }
+
+    /// Starts a side on a destination.
+    ///
+    /// # Errors
+    /// When it does not get ready.
+    pub async fn start(&self, side: Side, destination: &Destination) -> Result<Child, Error> {
+        match side {
+            Side::Sluice => self.sluice(std::slice::from_ref(destination)).await,
+            Side::Bare => {
+                let arguments = ["bare-loop", &self.node.url(), &destination.queue(), &destination.url()];
+                Child::start(&std::env::current_exe()?, &arguments, &self.log("bare-loop"))
+            }
+        }
+    }
+
+    /// Starts a worker with these destinations and waits until it is ready.
+    ///
+    /// # Errors
+    /// When it does not get ready.
+    pub async fn sluice(&self, destinations: &[Destination]) -> Result<Child, Error> {
+        let admin = TcpListener::bind("127.0.0.1:0").await?.local_addr()?;
+        let sections: String = destinations.iter().map(Destination::section).collect();
+        let config = self.folder.path().join("sluice.toml");
+        let broker = self.node.url();
+        let text = format!(
+            "[broker]\nurl = {broker:?}\nprefix = \"bench\"\n\n[admin]\nlisten = \"{admin}\"\n\n\
+             [log]\nlevel = {:?}\n\n{sections}",
+            self.log_level
+        );
+        std::fs::write(&config, text)?;
+        let config = config.display().to_string();
+        let log = self.log("sluice");
+        let child = Child::start(env!("CARGO_BIN_EXE_sluice").as_ref(), &["run", "--config", &config], &log)?;
+        let deadline = clock::now() + START;
+        let client = reqwest::Client::builder().no_proxy().build()?;
+        loop {
+            let answer = client.get(format!("http://{admin}/readyz")).send().await;
+            if answer.is_ok_and(|answer| answer.status().is_success()) {
+                return Ok(child);
+            }
+            if clock::now() > deadline {
+                let said = std::fs::read_to_string(&log).unwrap_or_default();
+                return Err(format!("sluice run was not ready within {START:?}; it said:\n{said}").into());
+            }
+            clock::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Publishes that many events for a destination and waits until the broker has them.
+    ///
+    /// # Errors
+    /// When the broker does not take one.
+    pub async fn publish(&self, destination: &Destination, events: u32) -> Result<(), Error> {
+        let confirms = stream::iter(0..events).map(async |n| confirmed(self.send(destination, n).await?).await);
+        confirms.buffer_unordered(UNCONFIRMED).try_collect().await
+    }
+
+    /// Publishes that many events for a destination, evenly, at `per_second`.
+    ///
+    /// # Errors
+    /// When the broker does not take one.
+    pub async fn publish_evenly(&self, destination: &Destination, events: u32, per_second: u32) -> Result<(), Error> {
+        let mut ticks = tokio::time::interval(Duration::from_secs(1) / per_second);
+        let mut confirms = Vec::new();
+        for n in 0..events {
+            ticks.tick().await;
+            confirms.push(confirmed(self.send(destination, n).await?));
+        }
+        try_join_all(confirms).await.map(drop)
+    }
+
+    /// Empties a destination's queue.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub async fn purge(&self, destination: &Destination) -> Result<(), Error> {
+        self.channel.queue_purge(destination.queue().into(), QueuePurgeOptions::default()).await?;
+        Ok(())
+    }
+
+    async fn send(&self, destination: &Destination, n: u32) -> Result<PublisherConfirm, Error> {
+        let now = clock::wall();
+        let properties = BasicProperties::default()
+            .with_content_type("application/json".into())
+            .with_delivery_mode(2)
+            .with_message_id(format!("{}-{n}", now.as_nanosecond()).into());
+        let (name, options) = (destination.name.as_str(), BasicPublishOptions::default());
+        let body = body(now);
+        Ok(self.channel.basic_publish("bench.events".into(), name.into(), options, body.as_bytes(), properties).await?)
+    }
+
+    fn log(&self, name: &str) -> PathBuf {
+        self.folder.path().join(format!("{name}.log"))
+    }
+}
+
+async fn confirmed(confirm: PublisherConfirm) -> Result<(), Error> {
+    match confirm.await? {
+        Confirmation::Ack(None) => Ok(()),
+        other => Err(format!("the broker did not take an event: {other:?}").into()),
+    }
+}
+
+/// An event as a vendor documents it, with the time of its publication, of [`BODY_BYTES`].
+fn body(now: jiff::Timestamp) -> String {
+    let start = format!(
+        r#"{{"identifyId":"u-1042","accountId":"a-77","eventName":"Report exported","propertyKey":"AP-BENCH-2","userType":"USER","attributes":{{{SENT}{}","plan":"enterprise","seats":120,"trial":false,"region":"eu-central-1","format":"pdf","pages":12,"note":""#,
+        now.as_nanosecond()
+    );
+    let end = r#""}}"#;
+    format!("{start}{}{end}", "x".repeat(BODY_BYTES.saturating_sub(start.len() + end.len())))
+}
