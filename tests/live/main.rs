@@ -1,4 +1,4 @@
-//! Broker facts, against real RabbitMQ nodes that these tests start and kill themselves. With
+//! Broker facts and the worker as a black box, against real RabbitMQ nodes that these tests start and kill themselves. With
 //! `SLUICE_TEST_AMQP_URL` set, those that kill nothing use that broker (give it a throw-away virtual host).
 
 mod consuming;
@@ -7,3 +7,4 @@ mod kills;
 mod publishing;
 mod support;
 mod topology;
+mod worker;

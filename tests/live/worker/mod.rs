@@ -1,0 +1,11 @@
+//! The whole worker as a black box: the built program between a real RabbitMQ and the sandbox.
+
+mod client;
+mod commands;
+mod events;
+mod gate;
+mod health;
+mod operators;
+mod reload;
+mod stage;
+mod survival;

@@ -1,0 +1,98 @@
+//! Killed, stopped, cut off: nothing is lost, and little comes twice.
+
+use super::stage::{PX, Stage, until};
+use crate::support::{own_node, shared_url};
+
+const EVENTS: u64 = 1500;
+const CONCURRENCY: u64 = 16;
+
+#[tokio::test]
+async fn nothing_is_lost_when_worker_and_broker_are_killed_while_the_vendor_fails() {
+    let mut node = own_node().await;
+    let mut stage = Stage::new(&node.url()).await;
+    let more = format!("limits = [\"300/s\"]\nconcurrency = {CONCURRENCY}\ntimeout = \"1s\"");
+    stage.configure(&stage.px("px", "product.#", &more));
+    stage.start();
+    stage.ready().await;
+    stage.client().await.publish_all("product.x", 0..EVENTS).await;
+    for fault in [
+        r#"{"fault":"status","status":500,"share":0.02}"#,
+        r#"{"fault":"status","status":503,"share":0.01}"#,
+        r#"{"fault":"status","status":429,"retry_after":1,"count":1}"#,
+        r#"{"fault":"reset","share":0.01}"#,
+        r#"{"fault":"hang","share":0.002}"#,
+    ] {
+        stage.fault(fault);
+    }
+    for (kill, at) in (1..=4).map(|kill| (kill, kill * EVENTS / 5)) {
+        stage.arrived(PX, at).await;
+        if kill == 2 {
+            node.kill_hard().await.unwrap();
+            node.restart().await.unwrap();
+        } else {
+            stage.kill().await;
+            stage.start();
+        }
+    }
+    stage.arrived(PX, EVENTS).await;
+    let client = stage.client().await;
+    client.holds("px", 0).await;
+    let seen = stage.seen(PX);
+    assert_eq!((seen.distinct, client.depth("px.dead").await), (EVENTS, Some(0)));
+    assert!(seen.duplicates <= 4 * CONCURRENCY, "{} duplicates", seen.duplicates);
+    assert_eq!(stage.stop().await, Some(0));
+    assert_eq!(client.depth("px").await, Some(0), "nothing was held unsettled");
+}
+
+#[tokio::test]
+async fn a_stop_under_load_loses_and_duplicates_nothing() {
+    let mut stage = Stage::at_work(&shared_url().await, "limits = [\"200/s\"]").await;
+    let client = stage.client().await;
+    client.publish_all("product.x", 0..600).await;
+    for at in [100, 250, 400] {
+        stage.arrived(PX, at).await;
+        assert_eq!(stage.stop().await, Some(0));
+        let left = client.depth("px").await.map(u64::from);
+        assert_eq!(left, Some(600 - stage.seen(PX).distinct), "the rest is at the broker again");
+        stage.start();
+    }
+    stage.arrived(PX, 600).await;
+    client.holds("px", 0).await;
+    assert_eq!((stage.seen(PX).duplicates, client.depth("px.dead").await), (0, Some(0)));
+}
+
+#[tokio::test]
+async fn a_stop_does_not_wait_for_a_vendor_that_hangs() {
+    let mut stage = Stage::at_work(&shared_url().await, "limits = [\"200/s\"]\ntimeout = \"1m\"").await;
+    stage.fault(r#"{"fault":"hang"}"#);
+    let client = stage.client().await;
+    client.publish_all("product.x", 0..20).await;
+    until("requests hang", async || stage.seen(PX).faulted > 5).await;
+    // The stage allows a stop 12 seconds.
+    assert_eq!(stage.stop().await, Some(0));
+    client.holds("px", 20).await;
+    stage.sandbox.handle().clear_faults();
+    stage.start();
+    stage.arrived(PX, 20).await;
+}
+
+#[tokio::test]
+async fn a_worker_started_before_the_broker_works_once_it_is_there() {
+    let mut node = own_node().await;
+    let mut stage = Stage::new(&node.url()).await;
+    stage.configure(&stage.px("px", "product.#", "limits = [\"200/s\"]"));
+    node.kill_hard().await.unwrap();
+    stage.start();
+    until("alive", async || stage.get("/healthz").await.0 == 200).await;
+    let (status, text) = stage.get("/readyz").await;
+    assert!(status == 503 && text.contains("lacking"), "{status} {text}");
+    node.restart().await.unwrap();
+    stage.ready().await;
+    stage.client().await.publish_all("product.x", [1]).await;
+    stage.arrived(PX, 1).await;
+    node.kill_hard().await.unwrap();
+    until("not ready", async || stage.get("/readyz").await.0 == 503).await;
+    assert_eq!(stage.get("/healthz").await.0, 200);
+    assert_eq!(stage.metric("sluice_broker_connected{connection=\"consuming\"}").await.unwrap_or(0.0), 0.0);
+    assert_eq!(stage.stop().await, Some(0), "it stops without a broker, too");
+}
