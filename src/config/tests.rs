@@ -26,6 +26,10 @@ impl Vendor for Silent {
     fn judge(&self, _: &Reply) -> Verdict {
         Verdict::Delivered
     }
+
+    fn credentials_check(&self) -> Option<Request<Bytes>> {
+        None
+    }
 }
 
 const KINDS: &[Kind] = &[
