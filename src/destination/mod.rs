@@ -186,6 +186,9 @@ impl Driver {
     }
 
     /// Sends what the gate lets through, in the order of arrival.
+    ///
+    /// With nothing left to send, what the gate said last stays true until then: asking for deliveries meanwhile would
+    /// only bring some to give back, again and again.
     fn admit(&mut self) {
         while let Some(front) = self.waiting.front() {
             if !front.delivery.ticket.is_live() {
@@ -194,6 +197,7 @@ impl Driver {
             }
             match self.gate.pass(clock::now(), clock::wall()) {
                 Pass::Go(permit) => {
+                    self.next_place = None;
                     if let Some(pending) = self.waiting.pop_front() {
                         self.attempts.push(Box::pin(attempt::make(Arc::clone(&self.transport), pending, permit)));
                     }
@@ -202,10 +206,12 @@ impl Driver {
                     self.next_place = Some(until);
                     return;
                 }
-                Pass::Full | Pass::Shut => break,
+                Pass::Full | Pass::Shut => {
+                    self.next_place = None;
+                    return;
+                }
             }
         }
-        self.next_place = None;
     }
 
     /// Holds as many deliveries as the gate can use, and gives the others back.
