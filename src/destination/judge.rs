@@ -1,5 +1,6 @@
 //! From an answer to a settlement: what the vendor meant, what the gate makes of it, what becomes of the event.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -10,6 +11,7 @@ use super::{Driver, outcome};
 use crate::clock;
 use crate::config::Retry;
 use crate::gate::{Answer, Hints, State, hints};
+use crate::vendors::{Reply, Vendor};
 use crate::verdict::{Reason, Settlement, Verdict};
 
 /// What becomes of an event after an attempt.
@@ -26,7 +28,7 @@ impl Driver {
     pub(super) fn judge(&mut self, attempted: Attempted) {
         let (now, wall) = (clock::now(), clock::wall());
         let verdict = match &attempted.result {
-            Ok(reply) => self.settings.vendor.judge(reply),
+            Ok(reply) => read(self.settings.vendor.as_ref(), reply),
             Err(trouble) => Verdict::Unavailable(trouble.to_string()),
         };
         let hints = match &attempted.result {
@@ -102,6 +104,15 @@ fn key(pending: &Pending) -> Option<u64> {
         let mut hasher = DefaultHasher::new();
         (&pending.tag.id, &pending.tag.kind, &message.properties.app_id, &message.body).hash(&mut hasher);
         hasher.finish()
+    })
+}
+
+/// The vendor's reading of an answer. A panic there is our bug: the vendor may have taken the event, so it is not sent
+/// again but becomes a dead letter for a person to look at, and many in a row park the destination.
+fn read(vendor: &dyn Vendor, reply: &Reply) -> Verdict {
+    catch_unwind(AssertUnwindSafe(|| vendor.judge(reply))).unwrap_or_else(|_| {
+        let status = reply.status.as_u16();
+        Verdict::Rejected(format!("Sluice failed on the vendor's answer {status}; this is a bug in Sluice"))
     })
 }
 
