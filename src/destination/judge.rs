@@ -81,8 +81,8 @@ impl Driver {
     }
 
     /// Whether this very event was delivered a moment ago: the broker lost its ack.
-    pub(super) fn was_delivered(&mut self, pending: &Pending) -> bool {
-        key(pending).is_some_and(|key| self.delivered.get(&key).is_some())
+    pub(super) fn was_delivered(&self, pending: &Pending) -> bool {
+        pending.delivery.redelivered && key(pending).is_some_and(|key| self.delivered.contains(&key))
     }
 
     fn remember(&mut self, pending: &Pending) {

@@ -172,10 +172,7 @@ impl Driver {
         }
         let vendor = self.settings.vendor.as_ref();
         match intake::take(delivery, vendor, self.max_event_bytes, clock::now(), clock::wall()) {
-            Taken::Ready(pending) if pending.delivery.redelivered && self.was_delivered(&pending) => {
-                outcome::known(&self.settings.name, &pending.tag);
-                self.settle(*pending, Settlement::Ack);
-            }
+            Taken::Ready(pending) if self.was_delivered(&pending) => self.acknowledge(*pending),
             Taken::Ready(pending) => self.waiting.push_back(pending),
             Taken::Dead { delivery, history, tag, reason, sentence } => {
                 outcome::undeliverable(&self.settings.name, &tag, reason, &sentence);
@@ -195,6 +192,11 @@ impl Driver {
                 self.waiting.pop_front();
                 continue;
             }
+            // The request for the first copy may have been answered while this one waited.
+            if self.was_delivered(front) {
+                self.waiting.pop_front().into_iter().for_each(|pending| self.acknowledge(*pending));
+                continue;
+            }
             match self.gate.pass(clock::now(), clock::wall()) {
                 Pass::Go(permit) => {
                     self.next_place = None;
@@ -212,6 +214,12 @@ impl Driver {
                 }
             }
         }
+    }
+
+    /// Acks what the broker sent again although it had been delivered.
+    fn acknowledge(&mut self, pending: Pending) {
+        outcome::known(&self.settings.name, &pending.tag);
+        self.settle(pending, Settlement::Ack);
     }
 
     /// Holds as many deliveries as the gate can use, and gives the others back.
