@@ -1,5 +1,6 @@
 //! From an answer to a settlement: what the vendor meant, what the gate makes of it, what becomes of the event.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -10,6 +11,7 @@ use super::{Driver, outcome};
 use crate::clock;
 use crate::config::Retry;
 use crate::gate::{Answer, Hints, State, hints};
+use crate::vendors::{Reply, Vendor};
 use crate::verdict::{Reason, Settlement, Verdict};
 
 /// What becomes of an event after an attempt.
@@ -26,7 +28,7 @@ impl Driver {
     pub(super) fn judge(&mut self, attempted: Attempted) {
         let (now, wall) = (clock::now(), clock::wall());
         let verdict = match &attempted.result {
-            Some(Ok(reply)) => self.settings.vendor.judge(reply),
+            Some(Ok(reply)) => read(self.settings.vendor.as_ref(), reply),
             Some(Err(trouble)) => Verdict::Unavailable(trouble.to_string()),
             None => return self.take_back(attempted),
         };
@@ -89,8 +91,8 @@ impl Driver {
     }
 
     /// Whether this very event was delivered a moment ago: the broker lost its ack.
-    pub(super) fn was_delivered(&mut self, pending: &Pending) -> bool {
-        key(pending).is_some_and(|key| self.delivered.get(&key).is_some())
+    pub(super) fn was_delivered(&self, pending: &Pending) -> bool {
+        pending.delivery.redelivered && key(pending).is_some_and(|key| self.delivered.contains(&key))
     }
 
     fn remember(&mut self, pending: &Pending) {
@@ -124,6 +126,15 @@ fn said(verdict: &Verdict) -> Option<&str> {
         | Verdict::Rejected(said) => Some(said),
         Verdict::Delivered | Verdict::Accepted | Verdict::Throttled => None,
     }
+}
+
+/// The vendor's reading of an answer. A panic there is our bug: the vendor may have taken the event, so it is not sent
+/// again but becomes a dead letter for a person to look at, and many in a row park the destination.
+fn read(vendor: &dyn Vendor, reply: &Reply) -> Verdict {
+    catch_unwind(AssertUnwindSafe(|| vendor.judge(reply))).unwrap_or_else(|_| {
+        let status = reply.status.as_u16();
+        Verdict::Rejected(format!("Sluice failed on the vendor's answer {status}; this is a bug in Sluice"))
+    })
 }
 
 /// What the gate learns from a verdict.

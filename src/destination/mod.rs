@@ -182,10 +182,7 @@ impl Driver {
         }
         let vendor = self.settings.vendor.as_ref();
         match intake::take(delivery, vendor, self.max_event_bytes, clock::now(), clock::wall()) {
-            Taken::Ready(pending) if pending.delivery.redelivered && self.was_delivered(&pending) => {
-                outcome::known(&self.settings.name, &pending.tag);
-                self.settle(*pending, Settlement::Ack);
-            }
+            Taken::Ready(pending) if self.was_delivered(&pending) => self.acknowledge(*pending),
             Taken::Ready(pending) => self.waiting.push_back(pending),
             Taken::Dead { delivery, history, tag, reason, sentence } => {
                 outcome::undeliverable(&self.settings.name, &tag, reason, &sentence);
@@ -201,6 +198,9 @@ impl Driver {
     }
 
     /// Sends what the gate lets through, in the order of arrival.
+    ///
+    /// With nothing left to send, what the gate said last stays true until then: asking for deliveries meanwhile would
+    /// only bring some to give back, again and again.
     fn admit(&mut self) {
         if self.next_place.is_some_and(|next| next > clock::now()) {
             return;
@@ -210,8 +210,14 @@ impl Driver {
                 self.waiting.pop_front();
                 continue;
             }
+            // The request for the first copy may have been answered while this one waited.
+            if self.was_delivered(front) {
+                self.waiting.pop_front().into_iter().for_each(|pending| self.acknowledge(*pending));
+                continue;
+            }
             match self.gate.pass(clock::now(), clock::wall()) {
                 Pass::Go(permit) => {
+                    self.next_place = None;
                     if let Some(pending) = self.waiting.pop_front() {
                         self.attempts.push(Box::pin(attempt::make(
                             Arc::clone(&self.transport),
@@ -225,10 +231,18 @@ impl Driver {
                     self.next_place = Some(until);
                     return;
                 }
-                Pass::Full | Pass::Shut => break,
+                Pass::Full | Pass::Shut => {
+                    self.next_place = None;
+                    return;
+                }
             }
         }
-        self.next_place = None;
+    }
+
+    /// Acks what the broker sent again although it had been delivered.
+    fn acknowledge(&mut self, pending: Pending) {
+        outcome::known(&self.settings.name, &pending.tag);
+        self.settle(pending, Settlement::Ack);
     }
 
     /// Holds as many deliveries as the gate can use, and gives the others back.

@@ -129,7 +129,7 @@ struct Spread {
 }
 
 impl Gate {
-    /// A gate that goes on from `ledger`. It starts drained: the first place comes one period after `now`.
+    /// A gate that goes on from `ledger`. It starts drained: the first place comes one period and a moment after `now`.
     #[must_use]
     pub fn new(limits: &[Limit], policy: Policy, ledger: &Ledger, now: Instant, wall: Timestamp) -> Self {
         let closed_for = ledger.closed_until.map(|until| span(wall, until)).filter(|left| !left.is_zero());
@@ -150,7 +150,8 @@ impl Gate {
             spread: None,
         };
         gate.places.keep_to(limits);
-        gate.pace_from(now);
+        // The places of the gate before this one are not known: its last requests and the first of this one share windows.
+        gate.pace_from(now + CATCH_UP * 2 + JITTER);
         gate.check_budget(now, wall);
         gate
     }

@@ -1,0 +1,235 @@
+//! The borders between the parts, guarded by reading the sources. A file's tests, and what a comment says, do not count.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use sluice::vendors::REGISTRY;
+
+const MOST_LINES: usize = 500;
+
+/// A source file: its path from `src/`, with `/`, and its code.
+struct Source {
+    path: String,
+    lines: usize,
+    code: String,
+}
+
+impl Source {
+    fn is_in(&self, places: &[&str]) -> bool {
+        places.iter().any(|place| if place.ends_with('/') { self.path.starts_with(place) } else { self.path == *place })
+    }
+
+    fn names(&self, word: &str) -> bool {
+        let is_word = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '_');
+        self.code.match_indices(word).any(|(at, _)| {
+            !is_word(self.code[..at].chars().next_back()) && !is_word(self.code[at + word.len()..].chars().next())
+        })
+    }
+}
+
+/// Every file of product code under `src/`.
+fn sources() -> Vec<Source> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut folders = vec![root.clone()];
+    let mut sources = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                sources.push(source(&root, &path));
+            }
+        }
+    }
+    sources.retain(|source| !source.path.split(['/', '.']).any(|part| part == "tests"));
+    assert!(sources.len() > 40, "the sources were not found");
+    sources
+}
+
+fn source(root: &Path, path: &PathBuf) -> Source {
+    let text = fs::read_to_string(path).unwrap();
+    let product = text.split("\n#[cfg(test)]\nmod tests {").next().unwrap();
+    let code: Vec<&str> = product.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+    let path = path.strip_prefix(root).unwrap().to_str().unwrap().replace('\\', "/");
+    Source { path, lines: text.lines().count(), code: code.join("\n") }
+}
+
+/// Fails with every file in `files` that names one of `words`.
+#[track_caller]
+fn forbid<'a>(files: impl IntoIterator<Item = &'a Source>, words: &[&str], rule: &str) {
+    let found: Vec<String> = files
+        .into_iter()
+        .flat_map(|file| {
+            words.iter().filter(|word| file.names(word)).map(|word| format!("src/{} names {word}", file.path))
+        })
+        .collect();
+    assert!(found.is_empty(), "{rule}:\n{}", found.join("\n"));
+}
+
+const VALUES: [&str; 10] = [
+    "event/",
+    "message.rs",
+    "verdict.rs",
+    "gate/",
+    "vendors/",
+    "dead_letters/record.rs",
+    "redact.rs",
+    "routing.rs",
+    "destination/history.rs",
+    "destination/hold.rs",
+];
+
+#[test]
+fn what_decides_touches_nothing_outside() {
+    let outside =
+        ["tokio", "lapin", "reqwest", "axum", "fastrand", "std::env", "std::fs", "std::net", "crate::clock", "tracing"];
+    forbid(sources().iter().filter(|file| file.is_in(&VALUES)), &outside, "time, I/O and luck are arguments here");
+}
+
+#[test]
+fn each_outside_crate_has_one_home() {
+    let homes: [(&str, &[&str]); 5] = [
+        ("lapin", &["broker/"]),
+        ("axum", &["admin/"]),
+        ("hyper", &["sandbox/"]),
+        ("reqwest", &["delivery/http.rs", "cli/", "demo/"]),
+        ("backoff", &["gate/growing.rs"]),
+    ];
+    let sources = sources();
+    for (crate_name, home) in homes {
+        let path = format!("{crate_name}::");
+        let elsewhere: Vec<&str> = sources
+            .iter()
+            .filter(|file| {
+                !file.is_in(home)
+                    && file
+                        .code
+                        .split(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':'))
+                        .any(|word| word.starts_with(&path))
+            })
+            .map(|file| file.path.as_str())
+            .collect();
+        assert!(elsewhere.is_empty(), "{crate_name} belongs to {home:?} and is used in {elsewhere:?}");
+        assert!(
+            sources.iter().any(|file| file.is_in(home) && file.names(crate_name)),
+            "{home:?} does not name {crate_name}"
+        );
+    }
+}
+
+#[test]
+fn a_destination_and_delivery_know_neither_the_broker_client_nor_the_admin_nor_the_configurations_text() {
+    let files = sources();
+    let files = files.iter().filter(|file| file.is_in(&["destination/", "delivery/", "dead_letters/"]));
+    forbid(
+        files,
+        &["lapin", "axum", "toml_span", "crate::admin", "crate::cli", "crate::app", "crate::fleet"],
+        "wrong way round",
+    );
+}
+
+#[test]
+fn the_broker_knows_no_vendor_and_no_admin() {
+    let files = sources();
+    let files = files.iter().filter(|file| file.is_in(&["broker/", "delivery/http.rs"]));
+    forbid(
+        files,
+        &["crate::admin", "crate::cli", "crate::config", "crate::destination", "REGISTRY"],
+        "wrong way round",
+    );
+}
+
+#[test]
+fn the_sandbox_shares_no_code_with_what_it_checks() {
+    let sources = sources();
+    let (sandbox, others): (Vec<_>, Vec<_>) = sources.iter().partition(|file| file.is_in(&["sandbox/"]));
+    let checked = ["crate::vendors", "crate::gate", "crate::destination", "crate::config", "crate::delivery"];
+    forbid(sandbox, &checked, "a shared mistake would go unseen");
+    let others = others.into_iter().filter(|file| !file.is_in(&["cli/", "demo/", "lib.rs"]));
+    forbid(others, &["crate::sandbox"], "the worker does not need the sandbox");
+}
+
+#[test]
+fn the_clock_and_the_environment_are_read_in_one_place() {
+    let files = sources();
+    let clocks = ["Instant::now", "SystemTime::now", "Timestamp::now", "Zoned::now"];
+    forbid(files.iter().filter(|file| !file.is_in(&["clock.rs", "sandbox/"])), &clocks, "src/clock.rs reads the time");
+    let environment = ["env::var", "env::var_os", "env::vars"];
+    forbid(
+        files.iter().filter(|file| !file.is_in(&["main.rs", "config/file.rs", "cli/", "demo/"])),
+        &environment,
+        "take it as an argument",
+    );
+}
+
+#[test]
+fn every_vendors_folder_is_registered() {
+    let folders = vendor_folders();
+    assert_eq!(folders.len(), REGISTRY.len(), "{folders:?}");
+    let registry = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/vendors/mod.rs")).unwrap();
+    for folder in folders {
+        assert!(registry.contains(&format!("{folder}::KIND")), "src/vendors/{folder} is not in the registry");
+    }
+    let mut names: Vec<&str> = REGISTRY.iter().map(|kind| kind.name).collect();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), REGISTRY.len(), "two vendors of one name");
+}
+
+#[test]
+fn no_vendors_name_stands_outside_its_folder() {
+    let sources = sources();
+    let elsewhere =
+        sources.iter().filter(|file| !file.is_in(&["vendors/", "sandbox/", "demo/", "cli/sandbox.rs", "cli/demo.rs"]));
+    for (folder, kind) in vendor_folders().iter().zip(sorted_by_folder()) {
+        // "http" is also a protocol and a crate: only as a vendor's name is it one.
+        let words: Vec<String> = if folder == "http" {
+            vec!["vendors::http".to_owned(), "vendor = \\\"http\\\"".to_owned()]
+        } else {
+            vec![folder.clone(), kind.to_owned(), folder.split('_').next().unwrap().to_owned()]
+        };
+        for file in elsewhere.clone() {
+            let code = file.code.to_lowercase();
+            let found = words.iter().find(|word| code.contains(word.as_str()));
+            assert!(found.is_none(), "src/{} names the vendor {folder} ({found:?})", file.path);
+        }
+    }
+    let http_as_a_vendor = |file: &&Source| file.code.contains("== \"http\"") || file.code.contains("find(\"http\")");
+    assert!(elsewhere.clone().find(http_as_a_vendor).is_none());
+}
+
+#[test]
+fn no_file_is_longer_than_a_person_reads() {
+    let long: Vec<String> = sources()
+        .iter()
+        .filter(|file| file.lines > MOST_LINES)
+        .map(|file| format!("src/{}: {} lines", file.path, file.lines))
+        .collect();
+    assert!(long.is_empty(), "{long:?}");
+}
+
+#[test]
+fn every_module_opens_with_what_it_is_for() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    for file in sources() {
+        let text = fs::read_to_string(root.join(&file.path)).unwrap();
+        assert!(text.starts_with("//! "), "src/{} opens without a //! line", file.path);
+    }
+}
+
+/// The names of the folders in `src/vendors`, sorted.
+fn vendor_folders() -> Vec<String> {
+    let vendors = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/vendors");
+    let entries = fs::read_dir(vendors).unwrap().map(Result::unwrap).filter(|entry| entry.path().is_dir());
+    let mut folders: Vec<String> = entries.map(|entry| entry.file_name().into_string().unwrap()).collect();
+    folders.sort();
+    folders
+}
+
+/// The vendors' names in the order of their folders: `-` is `_` there.
+fn sorted_by_folder() -> Vec<&'static str> {
+    let mut names: Vec<&str> = REGISTRY.iter().map(|kind| kind.name).collect();
+    names.sort_by_key(|name| name.replace('-', "_"));
+    names
+}

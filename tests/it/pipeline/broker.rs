@@ -1,0 +1,386 @@
+//! A broker in memory, the other end of `broker::port`: one destination's queues, with prefetch, requeues, waiting
+//! with a TTL, confirms that fail as told, and channels that are lost with what was unsettled on them.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use sluice::broker::Names;
+use sluice::broker::port::{Appetite, Delivery, Disposition, Inbox, Publication, PublishError, Publisher, Ticket};
+use sluice::message::{Field, Message};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::event_number;
+
+/// The destination that all tests drive.
+pub const DESTINATION: &str = "hook";
+/// How often a message is given back before the broker moves it to the dead letters.
+pub const DELIVERY_LIMIT: u32 = 20;
+
+/// From an order at one end to its effect at the other.
+const WIRE: Duration = Duration::from_millis(1);
+/// From a lost channel to the next.
+const RECONNECT: Duration = Duration::from_millis(50);
+
+/// What becomes of a publication.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    Confirmed,
+    Refused,
+    /// The connection was lost before it arrived.
+    Lost,
+    /// The connection was lost after it arrived and before the confirm.
+    StoredButLost,
+}
+
+/// A publication as the broker saw it.
+#[derive(Clone, Debug)]
+pub struct Published {
+    pub queue: String,
+    pub message: Message,
+    pub fate: Fate,
+}
+
+#[derive(Clone, Debug)]
+struct Stored {
+    message: Message,
+    routing_key: String,
+    redelivered: bool,
+    returns: u32,
+}
+
+struct Consumer {
+    deliveries: mpsc::Sender<Delivery>,
+    consuming: watch::Sender<bool>,
+    prefetch: usize,
+    channel: Option<(CancellationToken, mpsc::UnboundedSender<(u64, Disposition)>)>,
+}
+
+struct State {
+    ready: VecDeque<Stored>,
+    unsettled: BTreeMap<u64, Stored>,
+    retrying: usize,
+    dead: Vec<Message>,
+    published: Vec<Published>,
+    fate: Box<dyn FnMut() -> Fate + Send>,
+    consumer: Option<Consumer>,
+    next_tag: u64,
+    most_unsettled: usize,
+    requeued: usize,
+    doubts: BTreeMap<u64, usize>,
+}
+
+/// The broker. Cheap to clone.
+#[derive(Clone)]
+pub struct MemoryBroker(Arc<Mutex<State>>);
+
+impl MemoryBroker {
+    pub fn new() -> Self {
+        Self(Arc::new(Mutex::new(State {
+            ready: VecDeque::new(),
+            unsettled: BTreeMap::new(),
+            retrying: 0,
+            dead: Vec::new(),
+            published: Vec::new(),
+            fate: Box::new(|| Fate::Confirmed),
+            consumer: None,
+            next_tag: 1,
+            most_unsettled: 0,
+            requeued: 0,
+            doubts: BTreeMap::new(),
+        })))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A producer's message comes in.
+    pub fn put(&self, routing_key: &str, message: Message) {
+        self.put_returned(routing_key, message, 0);
+    }
+
+    /// A message that had been given back `returns` times.
+    pub fn put_returned(&self, routing_key: &str, message: Message, returns: u32) {
+        let routing_key = routing_key.to_owned();
+        let mut state = self.state();
+        state.ready.push_back(Stored { message, routing_key, redelivered: returns > 0, returns });
+        state.pump();
+    }
+
+    /// What becomes of publications from now on.
+    pub fn decide(&self, fate: impl FnMut() -> Fate + Send + 'static) {
+        self.state().fate = Box::new(fate);
+    }
+
+    /// Messages in the destination's queue that no worker holds.
+    pub fn ready(&self) -> usize {
+        self.state().ready.len()
+    }
+
+    /// Messages that a worker holds.
+    pub fn unsettled(&self) -> usize {
+        self.state().unsettled.len()
+    }
+
+    /// How often a worker gave a message back.
+    pub fn requeued(&self) -> usize {
+        self.state().requeued
+    }
+
+    /// The most that a worker held at once, since it was last asked.
+    pub fn most_unsettled(&self) -> usize {
+        let mut state = self.state();
+        let now = state.unsettled.len();
+        std::mem::replace(&mut state.most_unsettled, now)
+    }
+
+    /// Whether nothing is left but dead letters.
+    pub fn is_drained(&self) -> bool {
+        let state = self.state();
+        state.ready.is_empty() && state.unsettled.is_empty() && state.retrying == 0
+    }
+
+    pub fn dead(&self) -> Vec<Message> {
+        self.state().dead.clone()
+    }
+
+    /// The reasons of the dead letters, in order.
+    pub fn reasons(&self) -> Vec<String> {
+        self.dead()
+            .iter()
+            .map(|letter| header(letter, "x-sluice-reason").unwrap_or("the broker's limit").to_owned())
+            .collect()
+    }
+
+    pub fn published(&self) -> Vec<Published> {
+        self.state().published.clone()
+    }
+
+    /// How often an event may have been doubled: held while its channel was lost, or published without a confirm.
+    pub fn doubts(&self, event: u64) -> usize {
+        self.state().doubts.get(&event).copied().unwrap_or(0)
+    }
+
+    /// A worker opens the destination's queue.
+    pub fn open(&self) -> Inbox {
+        let (deliveries, receiver) = mpsc::channel(1024);
+        let (appetite, mut wanted) = watch::channel(Appetite::None);
+        let (consuming, is_consuming) = watch::channel(false);
+        self.state().consumer = Some(Consumer { deliveries, consuming, prefetch: 0, channel: None });
+        self.connect();
+        let broker = self.clone();
+        tokio::spawn(async move {
+            loop {
+                let appetite = *wanted.borrow_and_update();
+                tokio::time::sleep(WIRE).await;
+                if let Some(consumer) = broker.state().consumer.as_mut() {
+                    consumer.prefetch = match appetite {
+                        Appetite::None => 0,
+                        Appetite::Prefetch(prefetch) => usize::from(prefetch),
+                    };
+                    consumer.consuming.send_replace(consumer.prefetch > 0);
+                }
+                broker.state().pump();
+                if wanted.changed().await.is_err() {
+                    return;
+                }
+            }
+        });
+        Inbox { deliveries: receiver, appetite, consuming: is_consuming }
+    }
+
+    /// A worker's way to publish.
+    pub fn publisher(&self) -> Publisher {
+        let (queue, mut publications) = mpsc::channel(64);
+        let broker = self.clone();
+        tokio::spawn(async move {
+            while let Some(publication) = publications.recv().await {
+                let broker = broker.clone();
+                tokio::spawn(async move { broker.take(publication).await });
+            }
+        });
+        Publisher::new(queue)
+    }
+
+    /// The channel is lost: acks under way are lost with it, and what was unsettled is delivered again.
+    pub fn cut(&self) {
+        self.disconnect();
+        let broker = self.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(RECONNECT).await;
+            broker.connect();
+        });
+    }
+
+    /// The worker's connection is over for good. Its last acks are let through when it ended well.
+    pub async fn close(&self, well: bool) {
+        if well {
+            tokio::time::sleep(WIRE * 5).await;
+        }
+        self.disconnect();
+        self.state().consumer = None;
+    }
+
+    fn disconnect(&self) {
+        let mut state = self.state();
+        let Some((epoch, _)) = state.consumer.as_mut().and_then(|consumer| consumer.channel.take()) else { return };
+        epoch.cancel();
+        let held: Vec<Stored> = std::mem::take(&mut state.unsettled).into_values().collect();
+        for stored in held.into_iter().rev() {
+            state.doubt(&stored.message);
+            state.give_back(stored);
+        }
+    }
+
+    fn connect(&self) {
+        let (settle, mut settlements) = mpsc::unbounded_channel();
+        let epoch = CancellationToken::new();
+        {
+            let mut state = self.state();
+            let Some(consumer) = state.consumer.as_mut().filter(|consumer| consumer.channel.is_none()) else { return };
+            consumer.channel = Some((epoch.clone(), settle));
+            state.pump();
+        }
+        let broker = self.clone();
+        tokio::spawn(async move {
+            let mut batch = Vec::new();
+            while settlements.recv_many(&mut batch, 1024).await > 0 {
+                tokio::time::sleep(WIRE).await;
+                if epoch.is_cancelled() {
+                    return;
+                }
+                let mut state = broker.state();
+                for (tag, disposition) in batch.drain(..) {
+                    state.settle(tag, disposition);
+                }
+                state.pump();
+            }
+        });
+    }
+
+    async fn take(&self, publication: Publication) {
+        tokio::time::sleep(WIRE).await;
+        let Publication { exchange, routing_key, message, outcome } = publication;
+        let fate = {
+            let mut state = self.state();
+            let fate = (state.fate)();
+            state.published.push(Published { queue: routing_key.clone(), message: message.clone(), fate });
+            if fate == Fate::StoredButLost {
+                state.doubt(&message);
+            }
+            fate
+        };
+        let answer = match fate {
+            Fate::Refused => Err(PublishError::Refused),
+            Fate::Lost => Err(PublishError::Lost),
+            Fate::Confirmed | Fate::StoredButLost => match (self.store(&routing_key, message), fate) {
+                (false, _) => Err(PublishError::Unroutable { exchange, routing_key }),
+                (true, Fate::StoredButLost) => Err(PublishError::Lost),
+                (true, _) => Ok(()),
+            },
+        };
+        answer_to(outcome, answer);
+    }
+
+    fn store(&self, queue: &str, message: Message) -> bool {
+        let names = Names::new("sluice");
+        let own = names.queue(DESTINATION);
+        if queue == own {
+            self.put(queue, message);
+        } else if queue == names.dead(DESTINATION) {
+            self.state().dead.push(message);
+        } else if let Some(seconds) =
+            queue.strip_prefix(&format!("{own}.retry.")).and_then(|seconds| seconds.parse().ok())
+        {
+            self.wait(own, message, Duration::from_secs(seconds));
+        } else {
+            return false;
+        }
+        true
+    }
+
+    /// The shorter of the queue's TTL and the message's own; then it returns as a dead-lettered message does.
+    fn wait(&self, own: String, mut message: Message, ttl: Duration) {
+        let expiration = message.properties.expiration.take().and_then(|ms| ms.parse().ok()).map(Duration::from_millis);
+        let ttl = ttl.min(expiration.unwrap_or(ttl));
+        self.state().retrying += 1;
+        let broker = self.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(ttl).await;
+            age(&mut message, ttl);
+            message.properties.headers.insert("x-death".to_owned(), Field::Array(Vec::new()));
+            broker.state().retrying -= 1;
+            broker.put(&own, message);
+        });
+    }
+}
+
+impl State {
+    fn pump(&mut self) {
+        let Some(consumer) = &self.consumer else { return };
+        let Some((epoch, settle)) = &consumer.channel else { return };
+        while self.unsettled.len() < consumer.prefetch
+            && let Ok(room) = consumer.deliveries.try_reserve()
+            && let Some(stored) = self.ready.pop_front()
+        {
+            let tag = self.next_tag;
+            room.send(Delivery {
+                message: stored.message.clone(),
+                routing_key: stored.routing_key.clone(),
+                redelivered: stored.redelivered,
+                returns: stored.returns,
+                ticket: Ticket::new(tag, epoch.clone(), settle.clone()),
+            });
+            self.next_tag += 1;
+            self.unsettled.insert(tag, stored);
+            self.most_unsettled = self.most_unsettled.max(self.unsettled.len());
+        }
+    }
+
+    fn settle(&mut self, tag: u64, disposition: Disposition) {
+        let stored = self.unsettled.remove(&tag).expect("a delivery is settled once, on its own channel");
+        if disposition == Disposition::Requeue {
+            self.requeued += 1;
+            self.give_back(stored);
+        }
+    }
+
+    fn give_back(&mut self, mut stored: Stored) {
+        stored.redelivered = true;
+        stored.returns += 1;
+        if stored.returns > DELIVERY_LIMIT {
+            self.dead.push(stored.message);
+        } else {
+            self.ready.push_front(stored);
+        }
+    }
+
+    fn doubt(&mut self, message: &Message) {
+        if let Some(event) = event_number(&message.body) {
+            *self.doubts.entry(event).or_default() += 1;
+        }
+    }
+}
+
+/// A header of Sluice's own, as text.
+pub fn header<'a>(message: &'a Message, name: &str) -> Option<&'a str> {
+    message.properties.headers.get(name).and_then(Field::as_str)
+}
+
+/// The calendar clock does not follow tokio's paused time, so waiting makes a message older instead.
+fn age(message: &mut Message, by: Duration) {
+    for name in ["x-sluice-failing-since", "x-sluice-received"] {
+        let time = header(message, name).and_then(|text| text.parse::<Timestamp>().ok());
+        if let Some(time) = time {
+            message.properties.headers.insert(name.to_owned(), Field::text((time - by).to_string()));
+        }
+    }
+}
+
+fn answer_to(outcome: oneshot::Sender<Result<(), PublishError>>, answer: Result<(), PublishError>) {
+    // A worker that was killed waits for no answer.
+    drop(outcome.send(answer));
+}

@@ -1,0 +1,160 @@
+//! A destination at work from end to end, driven by `destination::drive` itself under tokio's paused time: a broker in
+//! memory on one side, a scripted vendor on the other.
+
+mod broker;
+mod broker_trouble;
+mod gate;
+mod intake;
+mod operator;
+mod outcomes;
+mod simulation;
+mod stopping;
+mod vendor;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use sluice::broker::Names;
+use sluice::config::{self, Destination};
+use sluice::destination::{self, Command, Handle, Parts, View};
+use sluice::gate::Ledger;
+use sluice::message::{Message, Properties};
+use sluice::metrics::Metrics;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use broker::{DELIVERY_LIMIT, DESTINATION, MemoryBroker};
+use vendor::ScriptedVendor;
+
+/// A destination, its broker and its vendor.
+struct Stage {
+    broker: MemoryBroker,
+    vendor: ScriptedVendor,
+    settings: Destination,
+    metrics: Metrics,
+    worker: Option<Worker>,
+}
+
+struct Worker {
+    handle: Handle,
+    stop: CancellationToken,
+    task: JoinHandle<Ledger>,
+}
+
+impl Stage {
+    /// A stage with a worker at work on it; `lines` are added to the destination's section of the configuration.
+    fn new(lines: &str) -> Self {
+        let mut stage = Self::idle(lines);
+        stage.start(&Ledger::default());
+        stage
+    }
+
+    /// A stage whose worker has yet to start.
+    fn idle(lines: &str) -> Self {
+        Self {
+            broker: MemoryBroker::new(),
+            vendor: ScriptedVendor::new(),
+            settings: settings(lines),
+            metrics: Metrics::new().unwrap(),
+            worker: None,
+        }
+    }
+
+    fn start(&mut self, ledger: &Ledger) {
+        let (handle, commands) = Handle::new();
+        let stop = CancellationToken::new();
+        let parts = Parts {
+            settings: self.settings.clone(),
+            names: Names::new("sluice"),
+            max_event_bytes: 256 * 1024,
+            delivery_limit: DELIVERY_LIMIT,
+            inbox: self.broker.open(),
+            publisher: self.broker.publisher(),
+            transport: Arc::new(self.vendor.clone()),
+            metrics: self.metrics.destination(DESTINATION),
+            commands,
+            stop: stop.clone(),
+        };
+        let task = tokio::spawn(destination::drive(parts, ledger.clone()));
+        self.worker = Some(Worker { handle, stop, task });
+    }
+
+    /// Stops the worker as SIGTERM does; returns what its successor has to know.
+    async fn stop(&mut self) -> Ledger {
+        let worker = self.worker.take().unwrap();
+        worker.stop.cancel();
+        let ledger = worker.task.await.unwrap();
+        self.broker.close(true).await;
+        ledger
+    }
+
+    /// Kills the worker: nothing is finished, no ack under way arrives.
+    async fn kill(&mut self) {
+        self.broker.close(false).await;
+        let worker = self.worker.take().unwrap();
+        worker.task.abort();
+        assert!(worker.task.await.unwrap_err().is_cancelled(), "the worker had failed before it was killed");
+    }
+
+    async fn ask(&self, command: Command) {
+        self.worker.as_ref().unwrap().handle.ask(command).await.unwrap();
+    }
+
+    async fn view(&self) -> View {
+        self.worker.as_ref().unwrap().handle.view().await.unwrap()
+    }
+
+    /// Publishes the events of these numbers, each with its number as the id.
+    fn publish(&self, events: impl IntoIterator<Item = u64>) {
+        events.into_iter().for_each(|event| self.broker.put("shop.order", message(event, true)));
+    }
+
+    /// Lets time pass until nothing is left but dead letters, for an hour at most.
+    #[track_caller]
+    fn drained(&self) -> impl Future<Output = ()> + use<'_> {
+        let caller = std::panic::Location::caller();
+        async move {
+            for _ in 0..36_000 {
+                if self.broker.is_drained() {
+                    return;
+                }
+                pass(Duration::from_millis(100)).await;
+            }
+            panic!("{caller}: after an hour events are still not settled: {:?}", self.view().await);
+        }
+    }
+}
+
+/// A destination of any JSON API.
+fn settings(lines: &str) -> Destination {
+    let text = format!(
+        "[broker]\nurl = \"amqp://localhost\"\n[destinations.{DESTINATION}]\nvendor = \"http\"\n\
+         url = \"http://vendor.test/track\"\nsubscribe = [\"#\"]\n{lines}\n"
+    );
+    let config = config::parse("test.toml", &text, &|_| None, &|_| Err(std::io::ErrorKind::NotFound.into()));
+    config.unwrap_or_else(|problems| panic!("{problems}")).destinations.remove(DESTINATION).unwrap()
+}
+
+/// An event that carries its number, and has it as its id where the producer gives one.
+fn message(event: u64, with_id: bool) -> Message {
+    let properties = Properties {
+        content_type: Some("application/json".to_owned()),
+        message_id: with_id.then(|| event.to_string()),
+        ..Properties::default()
+    };
+    Message { body: Bytes::from(format!("{{\"event\":{event}}}")), properties }
+}
+
+/// The number in an event's body.
+fn event_number(body: &[u8]) -> Option<u64> {
+    serde_json::from_slice::<serde_json::Value>(body).ok()?.get("event")?.as_u64()
+}
+
+async fn pass(duration: Duration) {
+    tokio::time::sleep(duration).await;
+}
+
+fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}

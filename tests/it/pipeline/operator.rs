@@ -1,0 +1,54 @@
+//! What an operator can ask of a destination at work.
+
+use sluice::destination::Command;
+
+use super::{Stage, pass, seconds};
+
+#[tokio::test(start_paused = true)]
+async fn a_paused_destination_sends_and_holds_nothing_until_it_is_resumed() {
+    let stage = Stage::new("limits = [\"50/s\"]");
+    stage.publish(0..500);
+    pass(seconds(2)).await;
+    stage.ask(Command::Pause).await;
+    pass(seconds(1)).await;
+    let calls = stage.vendor.count();
+    assert_eq!(stage.view().await.state, "paused");
+    pass(seconds(24 * 3600)).await;
+    assert_eq!(stage.vendor.count(), calls);
+    assert_eq!((stage.broker.unsettled(), stage.broker.ready()), (0, 500 - calls));
+    stage.ask(Command::Resume).await;
+    stage.drained().await;
+    assert!((0..500).all(|event| stage.vendor.taken(event) == 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_changed_limit_holds_from_then_on() {
+    let stage = Stage::new("limits = [\"50/s\"]");
+    stage.publish(0..5000);
+    pass(seconds(10)).await;
+    stage.ask(Command::Limits(vec!["5/s".parse().unwrap()])).await;
+    let changed = stage.vendor.now();
+    pass(seconds(20)).await;
+    let slow = stage.vendor.calls_between(changed, changed + seconds(20));
+    assert!((95..=100).contains(&slow), "{slow} in 20 s");
+    assert_eq!(stage.view().await.limits, ["5/s"]);
+    stage.ask(Command::Limits(vec!["100/s".parse().unwrap()])).await;
+    let changed = stage.vendor.now();
+    pass(seconds(10)).await;
+    let fast = stage.vendor.calls_between(changed, changed + seconds(10));
+    assert!((970..=1000).contains(&fast), "{fast} in 10 s");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_outlives_the_worker_through_the_ledger() {
+    let mut stage = Stage::new("limits = [\"50/s\"]");
+    stage.ask(Command::Pause).await;
+    assert_eq!(stage.view().await.state, "paused");
+    let ledger = stage.stop().await;
+    stage.publish(0..3);
+    stage.start(&ledger);
+    pass(seconds(60)).await;
+    assert_eq!((stage.vendor.count(), stage.broker.ready()), (0, 3));
+    stage.ask(Command::Resume).await;
+    stage.drained().await;
+}

@@ -1,0 +1,165 @@
+//! A vendor that answers as told, over a transport without a network.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode};
+use sluice::delivery::{Transport, Trouble};
+use sluice::vendors::Reply;
+use tokio::time::Instant;
+
+use super::event_number;
+
+/// Longest time for one request, as the destinations have it configured by default.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A request as the vendor saw it.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// Since the vendor was set up.
+    pub at: Duration,
+    /// The number of the event in it.
+    pub event: u64,
+    /// How many calls came before it.
+    pub before: usize,
+    /// How many of those were for the same event.
+    pub seen: usize,
+    pub headers: HeaderMap,
+}
+
+/// What the vendor does with a call.
+#[derive(Clone, Debug)]
+pub enum Answer {
+    Status(u16),
+    /// A status with one header.
+    With(u16, &'static str, String),
+    /// A status after so long.
+    Slow(u16, Duration),
+    /// No answer at all.
+    Hang,
+    /// The connection breaks before an answer.
+    Reset,
+    /// No connection.
+    Refuse,
+}
+
+type Behaviour = Box<dyn FnMut(&Call) -> Answer + Send>;
+
+struct Scene {
+    calls: Vec<(Call, Answer)>,
+    behave: Behaviour,
+}
+
+/// The vendor. Cheap to clone.
+#[derive(Clone)]
+pub struct ScriptedVendor {
+    since: Instant,
+    scene: Arc<Mutex<Scene>>,
+}
+
+impl ScriptedVendor {
+    /// How long it takes to answer.
+    pub const LATENCY: Duration = Duration::from_millis(10);
+
+    /// One that takes everything.
+    pub fn new() -> Self {
+        let scene = Scene { calls: Vec::new(), behave: Box::new(|_| Answer::Status(201)) };
+        Self { since: Instant::now(), scene: Arc::new(Mutex::new(scene)) }
+    }
+
+    fn scene(&self) -> MutexGuard<'_, Scene> {
+        self.scene.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What it does from now on.
+    pub fn behave(&self, behave: impl FnMut(&Call) -> Answer + Send + 'static) {
+        self.scene().behave = Box::new(behave);
+    }
+
+    /// How long it has been there.
+    pub fn now(&self) -> Duration {
+        self.since.elapsed()
+    }
+
+    /// Every call so far, with its answer.
+    pub fn calls(&self) -> Vec<(Call, Answer)> {
+        self.scene().calls.clone()
+    }
+
+    /// How many calls came so far.
+    pub fn count(&self) -> usize {
+        self.scene().calls.len()
+    }
+
+    /// The calls for one event.
+    pub fn calls_for(&self, event: u64) -> Vec<Call> {
+        self.calls().into_iter().map(|(call, _)| call).filter(|call| call.event == event).collect()
+    }
+
+    /// How often it answered that it took an event.
+    pub fn taken(&self, event: u64) -> usize {
+        self.calls()
+            .iter()
+            .filter(|(call, answer)| call.event == event && answer.status().is_some_and(|s| s < 300))
+            .count()
+    }
+
+    /// How many calls came from `from` to `to`.
+    pub fn calls_between(&self, from: Duration, to: Duration) -> usize {
+        self.calls().iter().filter(|(call, _)| call.at >= from && call.at < to).count()
+    }
+
+    fn take(&self, request: &Request<Bytes>) -> Answer {
+        let (at, event) = (self.now(), event_number(request.body()).unwrap_or(u64::MAX));
+        let mut scene = self.scene();
+        let (before, seen) = (scene.calls.len(), scene.calls.iter().filter(|(call, _)| call.event == event).count());
+        let call = Call { at, event, before, seen, headers: request.headers().clone() };
+        let answer = (scene.behave)(&call);
+        scene.calls.push((call, answer.clone()));
+        answer
+    }
+}
+
+impl Answer {
+    /// The status, where there is one.
+    pub fn status(&self) -> Option<u16> {
+        match self {
+            Self::Status(status) | Self::With(status, ..) | Self::Slow(status, _) => Some(*status),
+            Self::Hang | Self::Reset | Self::Refuse => None,
+        }
+    }
+}
+
+impl Transport for ScriptedVendor {
+    fn send<'a>(
+        &'a self,
+        request: &'a Request<Bytes>,
+    ) -> Pin<Box<dyn Future<Output = Result<Reply, Trouble>> + Send + 'a>> {
+        Box::pin(async move {
+            let answer = self.take(request);
+            let (after, host) = match &answer {
+                Answer::Slow(_, after) => (*after, String::new()),
+                Answer::Hang => (TIMEOUT, "vendor.test".to_owned()),
+                _ => (Self::LATENCY, "vendor.test".to_owned()),
+            };
+            tokio::time::sleep(after).await;
+            match answer {
+                Answer::Status(status) | Answer::Slow(status, _) => Ok(reply(status, HeaderMap::new())),
+                Answer::With(status, name, value) => {
+                    let value = HeaderValue::from_str(&value).unwrap();
+                    Ok(reply(status, HeaderMap::from_iter([(HeaderName::from_static(name), value)])))
+                }
+                Answer::Hang => Err(Trouble::Timeout { host, timeout: TIMEOUT }),
+                Answer::Reset => Err(Trouble::Broken { host, cause: "connection reset by peer".to_owned() }),
+                Answer::Refuse => Err(Trouble::Connect { host, cause: "connection refused".to_owned() }),
+            }
+        })
+    }
+}
+
+fn reply(status: u16, headers: HeaderMap) -> Reply {
+    Reply { status: StatusCode::from_u16(status).unwrap(), headers, body: Bytes::from_static(b"said the vendor") }
+}
