@@ -82,6 +82,7 @@ fn what_remains_is_spread_until_a_reset_far_away() {
 #[test]
 fn a_small_remainder_that_resets_at_once_slows_nothing() {
     let mut bench = Bench::new(&["200/s"]);
+    bench.send(Answer::Success, &quota(3, 1));
     let start = bench.now;
     for _ in 0..200 {
         bench.send(Answer::Success, &quota(3, 1));
