@@ -47,11 +47,8 @@ pub struct Planned {
 /// Those that are published all at once: the troubled destination's, in a mixed order, and those nobody wants.
 #[must_use]
 pub fn burst() -> Vec<Planned> {
-    let wrong: [(usize, fn(usize) -> Recipe, usize); 3] = [
-        (MALFORMED, Recipe::Malformed, 17),
-        (INVALID, Recipe::Invalid, 41),
-        (REJECTED, |_| Recipe::Rejected, 73),
-    ];
+    let malformed: fn(usize) -> Recipe = Recipe::Malformed;
+    let wrong = [(MALFORMED, malformed, 17), (INVALID, Recipe::Invalid, 41), (REJECTED, |_| Recipe::Rejected, 73)];
     let mut recipes = vec![Recipe::Good; FOR_TROUBLED];
     for (many, recipe, first) in wrong {
         // Evenly over the stream: many in a row would park the destination, as they should.

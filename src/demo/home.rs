@@ -69,6 +69,11 @@ impl Home {
     pub async fn clear(mut self) -> io::Result<()> {
         let mut removed = Ok(());
         for _ in 0..TRIES {
+            if is_in_use(self.dir.path()) {
+                clock::sleep(PAUSE).await;
+            }
+        }
+        for _ in 0..TRIES {
             removed = match std::fs::remove_dir_all(self.dir.path()) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
                 Ok(()) | Err(_) => break,
@@ -81,6 +86,14 @@ impl Home {
         drop(self.dir.keep());
         removed
     }
+}
+
+/// Whether a process still works in `dir`: a broker stopped halfway through its start leaves one for a moment.
+/// The guard itself stands in `dir`, all others but the worker, which has been stopped, in folders below.
+fn is_in_use(dir: &Path) -> bool {
+    let Ok(processes) = std::fs::read_dir("/proc") else { return false };
+    let works_in = |folder: PathBuf| folder.starts_with(dir) && folder != dir;
+    processes.flatten().any(|process| std::fs::read_link(process.path().join("cwd")).is_ok_and(works_in))
 }
 
 /// The last lines of a log, for an error about what wrote it: the file itself will be gone.
