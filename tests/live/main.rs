@@ -1,5 +1,13 @@
-//! Broker facts and the worker as a black box, against real RabbitMQ nodes that these tests start and kill themselves. With
-//! `SLUICE_TEST_AMQP_URL` set, those that kill nothing use that broker (give it a throw-away virtual host).
+//! Broker facts and the worker as a black box, against real RabbitMQ nodes that these tests start and kill themselves.
+//! With `SLUICE_TEST_AMQP_URL` set, those that kill nothing use that broker (give it a throw-away virtual host).
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a test fails by panicking, and real processes live by the real clock and environment"
+)]
 
 mod consuming;
 mod control;

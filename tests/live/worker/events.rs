@@ -9,8 +9,7 @@ use super::stage::{PX, Stage};
 use crate::support::shared_url;
 
 async fn at_work() -> Stage {
-    let stage = Stage::at_work(&shared_url().await, "limits = [\"500/s\"]").await;
-    stage
+    Stage::at_work(&shared_url().await, "limits = [\"500/s\"]").await
 }
 
 fn table(fields: &[(&str, &str)]) -> FieldTable {
