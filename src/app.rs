@@ -16,6 +16,8 @@ use crate::metrics::Metrics;
 /// How often depths are read from the broker.
 const DEPTHS_EVERY: Duration = Duration::from_secs(5);
 
+/// How often ended destinations are looked for.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// Time for the last acks and publications to reach the broker at the stop.
 const FLUSH_WITHIN: Duration = Duration::from_secs(1);
 
@@ -49,8 +51,7 @@ pub async fn run(config: Config, file: ConfigFile, stop: CancellationToken) -> R
     let metrics = Metrics::new()?;
     let mut hangups = signal(SignalKind::hangup()).map_err(RunError::Signals)?;
     let address = config.admin.listen;
-    let listener =
-        tokio::net::TcpListener::bind(address).await.map_err(|cause| RunError::Listen { address, cause })?;
+    let listener = tokio::net::TcpListener::bind(address).await.map_err(|cause| RunError::Listen { address, cause })?;
     let ending = CancellationToken::new();
     let broker = Broker::start(broker_settings(&config), ending.clone());
     let mut fleet = Fleet::new(broker.clone(), metrics.clone(), config);
@@ -60,7 +61,7 @@ pub async fn run(config: Config, file: ConfigFile, stop: CancellationToken) -> R
     let watching = tokio::spawn(watch_depths(admin.clone(), ending.clone()));
     let orders = tokio::spawn(control::listen(broker.clone(), fleet.roster(), ending.clone()));
     tracing::info!(admin = %address, destinations = fleet.config().destinations.len(), version = env!("CARGO_PKG_VERSION"), "sluice is running");
-    tend(&mut fleet, &file, &mut hangups, &metrics, &stop).await;
+    tend(&mut fleet, &file, &mut hangups, &admin, &stop).await;
     tracing::info!("stopping: finishing what is in flight");
     fleet.stop_all().await;
     if !broker.close(FLUSH_WITHIN).await {
@@ -87,14 +88,18 @@ pub fn broker_settings(config: &Config) -> broker::Settings {
     }
 }
 
-/// Reloads on SIGHUP until stopped.
-async fn tend(fleet: &mut Fleet, file: &ConfigFile, hangups: &mut Signal, metrics: &Metrics, stop: &CancellationToken) {
+/// Reloads on SIGHUP, and sees to it that every destination is at work, until stopped.
+async fn tend(fleet: &mut Fleet, file: &ConfigFile, hangups: &mut Signal, admin: &Admin, stop: &CancellationToken) {
+    let mut looks = tokio::time::interval(LOOK_EVERY);
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
+            _ = looks.tick() => if let Err(error) = fleet.revive().await {
+                tracing::error!(%error, "a destination could not be started again");
+            },
             Some(()) = hangups.recv() => {
                 let outcome = reload(fleet, file).await;
-                metrics.config_reloads_total.with_label_values(&[outcome]).inc();
+                admin.reloaded(fleet.config().admin.token.clone(), outcome);
             }
         }
     }

@@ -6,12 +6,14 @@ use jiff::Timestamp;
 
 /// The steady clock, for pacing and waiting. Follows tokio's paused time in tests.
 #[must_use]
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the steady clock")]
 pub fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
 
 /// The calendar clock, for ages, `Retry-After` dates and day budgets.
 #[must_use]
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the calendar clock")]
 pub fn wall() -> Timestamp {
     Timestamp::now()
 }

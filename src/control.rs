@@ -60,7 +60,9 @@ impl Order {
     #[must_use]
     pub fn destination(&self) -> &str {
         match self {
-            Self::Pause { destination } | Self::Resume { destination } | Self::Limits { destination, .. } => destination,
+            Self::Pause { destination } | Self::Resume { destination } | Self::Limits { destination, .. } => {
+                destination
+            }
         }
     }
 

@@ -135,9 +135,30 @@ impl Fleet {
         result
     }
 
+    /// Starts destinations that should be at work and are not: their task ended although nobody stopped it, or they could
+    /// not be set up before. A bug must not silence an account.
+    ///
+    /// # Errors
+    /// [`StartError`] for one that cannot be set up; it is tried again at the next call.
+    pub async fn revive(&mut self) -> Result<(), StartError> {
+        let at_work = |name: &String| self.running.get(name).is_some_and(|running| !running.task.is_finished());
+        let missing: Vec<String> = self.config.destinations.keys().filter(|name| !at_work(name)).cloned().collect();
+        let ledgers = self.stop(&missing).await;
+        let mut result = Ok(());
+        for name in missing {
+            tracing::error!(destination = name, "was not at work and starts again");
+            if let Some(destination) = self.config.destinations.get(&name).cloned() {
+                let ledger = ledgers.get(&name).cloned().unwrap_or_default();
+                result = result.and(self.start(destination, &ledger));
+            }
+        }
+        result
+    }
+
     async fn unbind_dropped(&self, name: &str, new: &Config) {
         let (Some(old), Some(new)) = (self.config.destinations.get(name), new.destinations.get(name)) else { return };
-        let dropped: Vec<String> = old.subscribe.iter().filter(|pattern| !new.subscribe.contains(pattern)).cloned().collect();
+        let dropped: Vec<String> =
+            old.subscribe.iter().filter(|pattern| !new.subscribe.contains(pattern)).cloned().collect();
         if !dropped.is_empty()
             && let Err(error) = self.broker.unbind(name, &dropped).await
         {
@@ -184,7 +205,9 @@ impl Fleet {
         for (name, running) in stopping {
             match running.task.await {
                 Ok(ledger) => drop(ledgers.insert(name.clone(), ledger)),
-                Err(error) => tracing::error!(destination = name, %error, "the destination's task failed; this is a bug in Sluice"),
+                Err(error) => {
+                    tracing::error!(destination = name, %error, "the destination's task failed; this is a bug in Sluice")
+                }
             }
         }
         ledgers

@@ -8,14 +8,15 @@ use tracing_subscriber::EnvFilter;
 use crate::config::{Format, Log};
 
 /// Starts logging as `[log]` says. Keep the guard until the end: it writes out what is still buffered.
-#[must_use]
 pub fn start(log: &Log) -> WorkerGuard {
     let (writer, guard) = tracing_appender::non_blocking::NonBlockingBuilder::default()
         // A line that cannot be written at once waits: an outcome that nobody can look up is worse than a slow disk.
         .lossy(false)
         .finish(std::io::stderr());
     // Checked when the configuration was read.
-    let filter = EnvFilter::builder().parse(&log.level).unwrap_or_else(|_| EnvFilter::new("info"));
+    // The AMQP client logs returned messages whole, with what producers put into them. What is asked for later wins.
+    let directives = format!("lapin=off,{}", log.level);
+    let filter = EnvFilter::builder().parse(&directives).unwrap_or_else(|_| EnvFilter::new("info,lapin=off"));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
     let started = match log.format {
         Format::Text => builder.with_target(false).with_ansi(std::io::stderr().is_terminal()).try_init(),

@@ -195,7 +195,14 @@ impl Metrics {
 
     /// Drops the gauges of a destination that was removed; counters stay, as Prometheus expects.
     pub fn forget(&self, name: &str) {
-        for gauges in [&self.in_flight, &self.waiting, &self.day_budget_used, &self.day_budget_limit, &self.queue_ready, &self.dead_letters_ready] {
+        for gauges in [
+            &self.in_flight,
+            &self.waiting,
+            &self.day_budget_used,
+            &self.day_budget_limit,
+            &self.queue_ready,
+            &self.dead_letters_ready,
+        ] {
             drop(gauges.remove_label_values(&[name]));
         }
         for gauges in [&self.gate_rate, &self.gate_learned_ratio] {

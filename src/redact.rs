@@ -41,10 +41,7 @@ mod tests {
     #[test]
     fn addresses_and_secrets_are_masked() {
         let text = "user anna.svensson+x@example.co.uk with key sk-123456 (Bearer tok-abcdef) and b%40example.com";
-        assert_eq!(
-            masked(text, &["sk-123456", "Bearer tok-abcdef"]),
-            "user ***@*** with key *** (***) and ***@***"
-        );
+        assert_eq!(masked(text, &["sk-123456", "Bearer tok-abcdef"]), "user ***@*** with key *** (***) and ***@***");
     }
 
     #[test]

@@ -18,7 +18,8 @@ pub(super) async fn require_token(State(admin): State<Arc<Admin>>, request: Requ
     let given = given.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
     match expected {
         Some(token) if !equal(token.expose_secret().as_bytes(), given.as_bytes()) => {
-            let problem = Problem::new(StatusCode::UNAUTHORIZED, "send the token of [admin] as \"Authorization: Bearer …\"");
+            let problem =
+                Problem::new(StatusCode::UNAUTHORIZED, "send the token of [admin] as \"Authorization: Bearer …\"");
             ([(header::WWW_AUTHENTICATE, "Bearer")], problem).into_response()
         }
         Some(_) | None => next.run(request).await,

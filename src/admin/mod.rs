@@ -49,8 +49,9 @@ impl Admin {
         Arc::new(Self { metrics, broker, roster, token: RwLock::new(token), depths: RwLock::default() })
     }
 
-    /// Takes another token, from a reloaded configuration.
-    pub fn set_token(&self, token: Option<SecretString>) {
+    /// Takes note of a reload: its outcome, and the token that counts from now on.
+    pub fn reloaded(&self, token: Option<SecretString>, outcome: &str) {
+        self.metrics.config_reloads_total.with_label_values(&[outcome]).inc();
         *self.token.write().unwrap_or_else(PoisonError::into_inner) = token;
     }
 
@@ -74,7 +75,9 @@ impl Admin {
         for name in destinations {
             let of = |queue: &str| ready.get(queue).copied();
             let read = Depths { ready: of(&names.queue(&name)), dead: of(&names.dead(&name)) };
-            for (gauges, count) in [(&self.metrics.queue_ready, read.ready), (&self.metrics.dead_letters_ready, read.dead)] {
+            for (gauges, count) in
+                [(&self.metrics.queue_ready, read.ready), (&self.metrics.dead_letters_ready, read.dead)]
+            {
                 match count {
                     Some(count) => gauges.with_label_values(&[&name]).set(i64::from(count)),
                     None => drop(gauges.remove_label_values(&[&name])),

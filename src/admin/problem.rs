@@ -20,13 +20,17 @@ impl Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let title = self.status.canonical_reason().unwrap_or_default();
-        let body = json!({ "type": "about:blank", "title": title, "status": self.status.as_u16(), "detail": self.detail });
+        let body =
+            json!({ "type": "about:blank", "title": title, "status": self.status.as_u16(), "detail": self.detail });
         (self.status, [(header::CONTENT_TYPE, "application/problem+json")], body.to_string()).into_response()
     }
 }
 
 pub(super) async fn not_found() -> Problem {
-    Problem::new(StatusCode::NOT_FOUND, "there is nothing here; see /metrics, /healthz, /readyz and /api/v1/destinations")
+    Problem::new(
+        StatusCode::NOT_FOUND,
+        "there is nothing here; see /metrics, /healthz, /readyz and /api/v1/destinations",
+    )
 }
 
 pub(super) async fn wrong_method() -> Problem {

@@ -2,11 +2,14 @@
 //! outcome within ten seconds, and none is reported safe that the broker has not confirmed and routed.
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use futures_util::{FutureExt, StreamExt};
 use lapin::message::BasicReturnMessage;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::types::ShortString;
@@ -194,9 +197,7 @@ impl PublisherTask {
             // A return comes out with the first confirm that completes after it, maybe another message's, and no
             // later than its own: nothing is known to be routed until every ready confirm has been looked at.
             let mut batch = vec![finished];
-            while let Some(Some(finished)) = in_flight.next().now_or_never() {
-                batch.push(finished);
-            }
+            drain_ready(&mut in_flight, &mut batch);
             if self.settle(batch).is_err() {
                 return self.lose_all();
             }
@@ -257,6 +258,31 @@ impl PublisherTask {
         for (_, sent) in std::mem::take(&mut self.outstanding) {
             report(sent.publication, Err(PublishError::Lost));
         }
+    }
+}
+
+/// Takes every future that is ready. The set says "pending" early when it has polled for long, to let other tasks run:
+/// it then wakes its waker, which is how a set with nothing ready is told from one that only pauses.
+fn drain_ready<F: Future<Output = Finished>>(in_flight: &mut FuturesUnordered<F>, batch: &mut Vec<Finished>) {
+    let paused = Arc::new(Paused::default());
+    let waker = Waker::from(Arc::clone(&paused));
+    loop {
+        match in_flight.poll_next_unpin(&mut Context::from_waker(&waker)) {
+            Poll::Ready(Some(finished)) => batch.push(finished),
+            Poll::Ready(None) => return,
+            Poll::Pending if paused.0.swap(false, Ordering::AcqRel) => {}
+            Poll::Pending => return,
+        }
+    }
+}
+
+/// Whether it was woken.
+#[derive(Default)]
+struct Paused(AtomicBool);
+
+impl Wake for Paused {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Release);
     }
 }
 

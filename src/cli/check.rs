@@ -98,7 +98,13 @@ async fn try_broker(config: &Config) -> Tried {
 
 async fn try_destination(destination: &Destination) -> (Option<bool>, String) {
     let Some(request) = destination.vendor.credentials_check() else {
-        return (None, format!("vendor {} has no request that tries credentials without effect; nothing was sent", destination.vendor_name));
+        return (
+            None,
+            format!(
+                "vendor {} has no request that tries credentials without effect; nothing was sent",
+                destination.vendor_name
+            ),
+        );
     };
     let transport = match HttpTransport::new(destination.timeout, destination.proxy.as_ref(), destination.http1_only) {
         Ok(transport) => transport,
@@ -108,8 +114,12 @@ async fn try_destination(destination: &Destination) -> (Option<bool>, String) {
         Ok(reply) => reply,
         Err(trouble) => return (Some(false), trouble.to_string()),
     };
-    let secrets: Vec<&str> =
-        request.headers().values().filter(|value| value.is_sensitive()).filter_map(|value| value.to_str().ok()).collect();
+    let secrets: Vec<&str> = request
+        .headers()
+        .values()
+        .filter(|value| value.is_sensitive())
+        .filter_map(|value| value.to_str().ok())
+        .collect();
     match destination.vendor.judge(&reply) {
         Verdict::Unauthorized(said) | Verdict::Unavailable(said) => (Some(false), redact::masked(&said, &secrets)),
         Verdict::Throttled => (None, "the vendor answered 429 (too many requests); try again later".into()),

@@ -51,13 +51,18 @@ pub(super) fn run(args: &Args, file: &ConfigFile) -> Result<(), Error> {
         .map(|destination| explain(destination, &event))
         .collect();
     if args.json {
-        print_json(&json!({ "event": { "id": event.id, "source": event.source, "type": event.kind, "time": event.time }, "destinations": explained }))?;
+        print_json(
+            &json!({ "event": { "id": event.id, "source": event.source, "type": event.kind, "time": event.time }, "destinations": explained }),
+        )?;
     } else {
         print(&format!("event {} of type {}", event.id, event.kind))?;
         explained.iter().try_for_each(|destination| print(&shown(destination)))?;
     }
     if explained.is_empty() {
-        return Err(Error::Refused(format!("no destination subscribes to {:?}: it would go to the unrouted queue", event.kind)));
+        return Err(Error::Refused(format!(
+            "no destination subscribes to {:?}: it would go to the unrouted queue",
+            event.kind
+        )));
     }
     if explained.iter().any(|destination| destination.get("problem").is_some()) {
         return Err(Error::Refused("it would be a dead letter where a problem is shown".into()));
@@ -103,6 +108,7 @@ fn shown(explained: &Value) -> String {
     for (name, value) in explained.get("headers").and_then(Value::as_object).into_iter().flatten() {
         shown += &format!("  {name}: {}\n", value.as_str().unwrap_or_default());
     }
-    let body = explained.get("body").map(|body| serde_json::to_string_pretty(body).unwrap_or_default()).unwrap_or_default();
+    let body =
+        explained.get("body").map(|body| serde_json::to_string_pretty(body).unwrap_or_default()).unwrap_or_default();
     shown + "\n  " + &body.replace('\n', "\n  ")
 }

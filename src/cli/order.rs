@@ -12,7 +12,9 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
 /// Send nothing to a destination until it is resumed; its events wait
 #[derive(Debug, clap::Args)]
-#[command(after_long_help = "A pause lasts until `sluice resume` or a restart of the worker.\n\nExample:\n  sluice pause px-prod")]
+#[command(
+    after_long_help = "A pause lasts until `sluice resume` or a restart of the worker.\n\nExample:\n  sluice pause px-prod"
+)]
 pub struct PauseArgs {
     /// The destination's name
     destination: String,
@@ -63,14 +65,21 @@ async fn give(order: Order, json: bool, file: &ConfigFile) -> Result<(), Error> 
     let destination = order.destination().to_owned();
     if !config.destinations.contains_key(&destination) {
         let known: Vec<&str> = config.destinations.keys().map(String::as_str).collect();
-        return Err(Error::Refused(format!("no destination {destination:?} in {}; there are: {}", file.path().display(), known.join(", "))));
+        return Err(Error::Refused(format!(
+            "no destination {destination:?} in {}; there are: {}",
+            file.path().display(),
+            known.join(", ")
+        )));
     }
     let body = serde_json::to_vec(&order).map_err(|error| Error::Failed(error.to_string()))?;
-    let answers = broker::control_call(&config.broker.url, &Names::new(&config.broker.prefix), body.into(), ANSWER_WITHIN).await;
+    let answers =
+        broker::control_call(&config.broker.url, &Names::new(&config.broker.prefix), body.into(), ANSWER_WITHIN).await;
     let answers = answers.map_err(|error| Error::Failed(error.to_string()))?;
     let answer: Option<Answer> = answers.iter().find_map(|body| serde_json::from_slice(body).ok());
     let Some(answer) = answer else {
-        return Err(Error::Refused(format!("no worker drives {destination:?}: none answered within {ANSWER_WITHIN:?}")));
+        return Err(Error::Refused(format!(
+            "no worker drives {destination:?}: none answered within {ANSWER_WITHIN:?}"
+        )));
     };
     if let Some(error) = &answer.error {
         return Err(Error::Refused(error.clone()));

@@ -22,7 +22,7 @@ Examples:
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Args {
-    /// The worker's admin address, instead of [admin] listen
+    /// The worker's admin address, instead of `[admin] listen`
     #[arg(long, value_name = "URL")]
     url: Option<Url>,
     /// Print JSON
@@ -48,7 +48,7 @@ fn reachable(listen: SocketAddr) -> SocketAddr {
     let ip = match listen.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
         IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
-        ip => ip,
+        IpAddr::V4(_) | IpAddr::V6(_) => listen.ip(),
     };
     SocketAddr::new(ip, listen.port())
 }
@@ -74,11 +74,25 @@ async fn ask(base: &str, admin: &Admin) -> Result<Value, Error> {
 fn table(shown: &Value) -> Table {
     let mut table = Table::new();
     table.load_style(NOTHING);
-    table.set_header(["destination", "vendor", "state", "rate/s", "waiting", "dead", "delivered", "429s", "retried", "today", "why"]);
+    table.set_header([
+        "destination",
+        "vendor",
+        "state",
+        "rate/s",
+        "waiting",
+        "dead",
+        "delivered",
+        "429s",
+        "retried",
+        "today",
+        "why",
+    ]);
     for destination in shown.get("destinations").and_then(Value::as_array).into_iter().flatten() {
         let text = |key: &str| match destination.get(key) {
             Some(Value::String(text)) => text.clone(),
-            Some(Value::Number(number)) => number.as_f64().filter(|n| n.fract() != 0.0).map_or(number.to_string(), |n| format!("{n:.1}")),
+            Some(Value::Number(number)) => {
+                number.as_f64().filter(|n| n.fract() != 0.0).map_or(number.to_string(), |n| format!("{n:.1}"))
+            }
             Some(Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_)) | None => "-".to_owned(),
         };
         let today = match destination.get("day_limit").and_then(Value::as_u64) {
@@ -87,8 +101,17 @@ fn table(shown: &Value) -> Table {
         };
         let why = if text("state") == "open" && text("why") == "open" { String::new() } else { text("why") };
         table.add_row([
-            text("name"), text("vendor"), text("state"), text("rate"), text("ready"), text("dead"), text("delivered"),
-            text("throttled"), text("retried"), today, why,
+            text("name"),
+            text("vendor"),
+            text("state"),
+            text("rate"),
+            text("ready"),
+            text("dead"),
+            text("delivered"),
+            text("throttled"),
+            text("retried"),
+            today,
+            why,
         ]);
     }
     table

@@ -71,7 +71,8 @@ fn cut(sentence: &str) -> &str {
 /// Equal for equal causes, whatever ids, numbers and addresses stand in the sentence: 16 hex digits.
 #[must_use]
 pub fn fingerprint(reason: Reason, sentence: &str) -> String {
-    static VARYING: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"[\p{L}\p{N}@._%+*-]*\p{N}[\p{L}\p{N}@._%+*-]*|\S+@\S+").ok());
+    static VARYING: LazyLock<Option<Regex>> =
+        LazyLock::new(|| Regex::new(r"[\p{L}\p{N}@._%+*-]*\p{N}[\p{L}\p{N}@._%+*-]*|\S+@\S+").ok());
     // A word with a digit in it is an id, a number or an address; a short plain number (a status) is kept.
     let cause = match &*VARYING {
         Some(varying) => varying.replace_all(sentence, |found: &Captures<'_>| {
@@ -104,7 +105,14 @@ mod tests {
         let properties = Properties { message_id: Some("m".into()), priority: Some(3), ..Properties::default() };
         let original = Message { body: "x".into(), properties };
         let at = Timestamp::constant(1_700_000_000, 0);
-        let record = Record { reason: Reason::Malformed, sentence: "the body is not JSON", destination: "px", event_id: None, event_type: "a.b", at };
+        let record = Record {
+            reason: Reason::Malformed,
+            sentence: "the body is not JSON",
+            destination: "px",
+            event_id: None,
+            event_type: "a.b",
+            at,
+        };
         let letter = record.write(&original, &History::new("a.b", at));
         assert_eq!(letter.body, original.body);
         assert_eq!((letter.properties.message_id.as_deref(), letter.properties.priority), (Some("m"), Some(3)));

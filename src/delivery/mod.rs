@@ -12,7 +12,10 @@ pub mod http;
 /// Sends requests. `delivery/http.rs` does so over the network; tests script it.
 pub trait Transport: Send + Sync {
     /// Sends one request, once: no redirects followed, nothing retried.
-    fn send<'a>(&'a self, request: &'a ::http::Request<Bytes>) -> Pin<Box<dyn Future<Output = Result<Reply, Trouble>> + Send + 'a>>;
+    fn send<'a>(
+        &'a self,
+        request: &'a ::http::Request<Bytes>,
+    ) -> Pin<Box<dyn Future<Output = Result<Reply, Trouble>> + Send + 'a>>;
 }
 
 /// Why there is no answer: a sentence without the address's query and without secrets.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use http::StatusCode;
 use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
 
 use super::history;
 use super::intake::Pending;
@@ -17,30 +18,45 @@ use crate::redact;
 use crate::vendors::Reply;
 use crate::verdict::Verdict;
 
-/// A finished attempt, not yet judged.
+/// A finished or given-up attempt, not yet judged.
 pub(super) struct Attempted {
     pub pending: Box<Pending>,
     pub permit: Permit,
-    pub result: Result<Reply, Trouble>,
+    /// None when it was given up because the worker stops: the vendor may have taken it.
+    pub result: Option<Result<Reply, Trouble>>,
     pub at: Timestamp,
     pub took: Duration,
 }
 
-/// Sends the request of `pending`, once.
-pub(super) async fn make(transport: Arc<dyn Transport>, pending: Box<Pending>, permit: Permit) -> Attempted {
+/// Sends the request of `pending`, once; gives up when `hurry` is cancelled.
+pub(super) async fn make(
+    transport: Arc<dyn Transport>,
+    pending: Box<Pending>,
+    permit: Permit,
+    hurry: CancellationToken,
+) -> Attempted {
     let (at, sent) = (clock::wall(), clock::now());
-    let result = AssertUnwindSafe(transport.send(&pending.request)).catch_unwind().await;
-    let result = result.unwrap_or_else(|_| {
-        let host = pending.request.uri().host().unwrap_or_default().to_owned();
-        Err(Trouble::Broken { host, cause: "Sluice failed while sending; this is a bug in Sluice".into() })
-    });
+    let sending = AssertUnwindSafe(transport.send(&pending.request)).catch_unwind();
+    let result = tokio::select! {
+        biased;
+        result = sending => Some(result.unwrap_or_else(|_| {
+            let host = pending.request.uri().host().unwrap_or_default().to_owned();
+            Err(Trouble::Broken { host, cause: "Sluice failed while sending; this is a bug in Sluice".into() })
+        })),
+        () = hurry.cancelled() => None,
+    };
     Attempted { pending, permit, result, at, took: clock::now().saturating_duration_since(sent) }
 }
 
 impl Attempted {
     /// The answer's status, where there was an answer.
     pub fn status(&self) -> Option<StatusCode> {
-        self.result.as_ref().ok().map(|reply| reply.status)
+        self.reply().map(|reply| reply.status)
+    }
+
+    /// The answer, where there was one.
+    pub fn reply(&self) -> Option<&Reply> {
+        self.result.as_ref().and_then(|result| result.as_ref().ok())
     }
 
     /// Milliseconds that it took.
@@ -51,7 +67,8 @@ impl Attempted {
     /// `text` with e-mail addresses and this request's secrets masked.
     pub fn masked(&self, text: &str) -> String {
         let headers = self.pending.request.headers().values();
-        let secrets: Vec<&str> = headers.filter(|value| value.is_sensitive()).filter_map(|value| value.to_str().ok()).collect();
+        let secrets: Vec<&str> =
+            headers.filter(|value| value.is_sensitive()).filter_map(|value| value.to_str().ok()).collect();
         redact::masked(text, &secrets)
     }
 

@@ -121,7 +121,7 @@ impl Driver {
             // Nobody waiting for the answer is no failure.
             Command::View(answer) => drop(answer.send(self.view())),
         }
-        self.next_place = None;
+        (self.next_place, self.resting_until) = (None, None);
     }
 
     fn view(&self) -> View {

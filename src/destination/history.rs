@@ -141,8 +141,8 @@ impl History {
 
 fn set_aside(headers: &mut Headers) {
     headers.retain(|name, _| {
-        !(name.starts_with("x-death") || name.starts_with("x-first-death-") || name.starts_with("x-last-death-"))
-            && !matches!(name.as_str(), "x-delivery-count" | "x-acquired-count" | "x-sluice-publish")
+        let death = ["x-death", "x-first-death-", "x-last-death-"].iter().any(|start| name.starts_with(start));
+        !death && !matches!(name.as_str(), "x-delivery-count" | "x-acquired-count" | "x-sluice-publish")
     });
     for (name, aside) in SET_ASIDE {
         if let Some(field) = headers.remove(name) {
@@ -188,13 +188,24 @@ mod tests {
         for name in ["x-death", "x-first-death-queue", "x-last-death-reason", "x-delivery-count", "CC", "own"] {
             headers.insert(name.to_owned(), Field::text("v"));
         }
-        let properties =
-            Properties { headers, expiration: Some("60000".into()), user_id: Some("u".into()), ..Properties::default() };
+        let properties = Properties {
+            headers,
+            expiration: Some("60000".into()),
+            user_id: Some("u".into()),
+            ..Properties::default()
+        };
         let copy = History::new("a", NOW).write(&Message { body: "b".into(), properties });
         let names: Vec<&str> = copy.properties.headers.keys().map(String::as_str).collect();
         assert_eq!(
             names,
-            ["own", "x-sluice-header-cc", "x-sluice-property-expiration", "x-sluice-property-user-id", "x-sluice-received", "x-sluice-routing-key"]
+            [
+                "own",
+                "x-sluice-header-cc",
+                "x-sluice-property-expiration",
+                "x-sluice-property-user-id",
+                "x-sluice-received",
+                "x-sluice-routing-key"
+            ]
         );
         assert_eq!((copy.properties.expiration, copy.properties.user_id), (None, None));
     }

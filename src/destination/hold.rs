@@ -12,6 +12,8 @@ const AHEAD: Duration = Duration::from_millis(500);
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// While the gate is closed for long: enough to probe with, and to probe with another one when one fails.
 const PROBES: u16 = 2;
+/// Before a place that was far away, deliveries are taken up this much earlier.
+const EARLY: Duration = Duration::from_secs(30);
 /// A delivery held this long goes back, well before the broker's consumer time-out (30 minutes by default).
 pub(super) const LONGEST_HOLD: Duration = Duration::from_secs(600);
 
@@ -26,14 +28,34 @@ pub(super) enum Mood {
     Idle,
 }
 
+/// What the gate says, as far as holding goes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Outlook {
+    /// It is open.
+    pub open: bool,
+    /// An operator paused it.
+    pub paused: bool,
+    /// It is closed for long.
+    pub closed_for_long: bool,
+    /// Nothing can be sent before then.
+    pub resting_until: Option<Instant>,
+}
+
+/// When to take up deliveries again for a place at `next`, where that is too far away to hold them until then.
+pub(super) fn rest(next: Instant, now: Instant) -> Option<Instant> {
+    (next.saturating_duration_since(now) > LONGEST_WAIT).then(|| next - EARLY)
+}
+
 impl Mood {
-    /// `shut`: an operator paused it; `closed`: closed for long; `next_place`: when the gate said to come back.
-    pub fn of(shut: bool, closed: bool, next_place: Option<Instant>, now: Instant) -> Self {
-        let far = next_place.is_some_and(|next| next.saturating_duration_since(now) > LONGEST_WAIT);
-        match (shut || far, closed) {
-            (true, _) => Self::Idle,
-            (false, true) => Self::Closed,
-            (false, false) => Self::Open,
+    /// The mood after this one. Once closed for long it stays so until the gate opens: giving everything back before each
+    /// probe would count against the broker's delivery limit.
+    pub fn next(self, outlook: Outlook, now: Instant) -> Self {
+        if outlook.paused || outlook.resting_until.is_some_and(|until| until > now) {
+            Self::Idle
+        } else if outlook.closed_for_long || (!outlook.open && self != Self::Open) {
+            Self::Closed
+        } else {
+            Self::Open
         }
     }
 
@@ -46,7 +68,7 @@ impl Mood {
         }
     }
 
-    /// How many waiting deliveries may be kept.
+    /// How many waiting deliveries may be kept, the ones taken last: they alone count for the present consumer.
     pub fn keeps(self) -> usize {
         match self {
             Self::Open => usize::MAX,
@@ -88,9 +110,29 @@ mod tests {
     #[test]
     fn a_gate_closed_for_long_holds_only_probes_and_a_paused_one_nothing() {
         let now = crate::clock::now();
-        assert_eq!(Mood::of(false, true, None, now).keeps(), 2);
-        assert_eq!(Mood::of(true, true, None, now).appetite(Some(200.0), 32), Appetite::None);
-        assert_eq!(Mood::of(false, false, Some(now + Duration::from_secs(61)), now), Mood::Idle);
-        assert_eq!(Mood::of(false, false, Some(now + Duration::from_secs(5)), now), Mood::Open);
+        let parked = Outlook { open: false, paused: false, closed_for_long: true, resting_until: None };
+        assert_eq!(Mood::Open.next(parked, now).keeps(), 2);
+        assert_eq!(Mood::Open.next(Outlook { paused: true, ..parked }, now).appetite(Some(200.0), 32), Appetite::None);
+    }
+
+    #[test]
+    fn a_gate_that_was_closed_for_long_stays_so_until_it_opens() {
+        let now = crate::clock::now();
+        let soon = Outlook { open: false, paused: false, closed_for_long: false, resting_until: None };
+        assert_eq!(Mood::Open.next(soon, now), Mood::Open);
+        assert_eq!(Mood::Closed.next(soon, now), Mood::Closed);
+        assert_eq!(Mood::Idle.next(soon, now), Mood::Closed);
+        assert_eq!(Mood::Closed.next(Outlook { open: true, ..soon }, now), Mood::Open);
+    }
+
+    #[test]
+    fn nothing_is_held_for_a_place_that_is_over_a_minute_away() {
+        let now = crate::clock::now();
+        assert_eq!(rest(now + Duration::from_secs(60), now), None);
+        let until = rest(now + Duration::from_secs(100), now);
+        assert_eq!(until, Some(now + Duration::from_secs(70)));
+        let outlook = Outlook { open: true, paused: false, closed_for_long: false, resting_until: until };
+        assert_eq!(Mood::Open.next(outlook, now), Mood::Idle);
+        assert_eq!(Mood::Idle.next(outlook, now + Duration::from_secs(71)), Mood::Open);
     }
 }

@@ -40,7 +40,8 @@ pub(super) fn take(delivery: Delivery, vendor: &dyn Vendor, max_bytes: usize, no
     let context = event::Context { routing_key: &history.routing_key, received: history.received, max_bytes };
     // A panic here is our bug, but one event must not take the worker down with everyone else's.
     let read = catch_unwind(AssertUnwindSafe(|| {
-        let event = event::decode(&delivery.message, context).map_err(|error| (None, Reason::Malformed, error.to_string()))?;
+        let event =
+            event::decode(&delivery.message, context).map_err(|error| (None, Reason::Malformed, error.to_string()))?;
         let request = vendor.request(&event);
         let tag = Tag::of(&event);
         match request {
@@ -48,7 +49,9 @@ pub(super) fn take(delivery: Delivery, vendor: &dyn Vendor, max_bytes: usize, no
             Err(error) => Err((Some(tag), Reason::Invalid, error.to_string())),
         }
     }));
-    let read = read.unwrap_or_else(|_| Err((None, Reason::Invalid, "Sluice failed on this event; this is a bug in Sluice".into())));
+    let read = read.unwrap_or_else(|_| {
+        Err((None, Reason::Invalid, "Sluice failed on this event; this is a bug in Sluice".into()))
+    });
     match read {
         Ok((request, tag)) => Taken::Ready(Box::new(Pending { delivery, history, tag, request, taken: now })),
         Err((tag, reason, sentence)) => {

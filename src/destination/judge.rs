@@ -28,21 +28,15 @@ impl Driver {
     pub(super) fn judge(&mut self, attempted: Attempted) {
         let (now, wall) = (clock::now(), clock::wall());
         let verdict = match &attempted.result {
-            Ok(reply) => read(self.settings.vendor.as_ref(), reply),
-            Err(trouble) => Verdict::Unavailable(trouble.to_string()),
+            Some(Ok(reply)) => read(self.settings.vendor.as_ref(), reply),
+            Some(Err(trouble)) => Verdict::Unavailable(trouble.to_string()),
+            None => return self.take_back(attempted),
         };
-        let hints = match &attempted.result {
-            Ok(reply) => hints(&reply.headers, wall),
-            Err(_) => Hints::default(),
-        };
+        let hints = attempted.reply().map(|reply| hints(&reply.headers, wall)).unwrap_or_default();
+        self.next_place = None;
         self.metrics.attempt(attempted.status());
         self.metrics.request_duration.observe(attempted.took.as_secs_f64());
-        let sentence = match &verdict {
-            Verdict::Unavailable(said) | Verdict::Unauthorized(said) | Verdict::TooLarge(said) | Verdict::Rejected(said) => {
-                attempted.masked(said)
-            }
-            Verdict::Delivered | Verdict::Accepted | Verdict::Throttled => String::new(),
-        };
+        let sentence = said(&verdict).map(|said| attempted.masked(said)).unwrap_or_default();
         let (record, ms) = (attempted.record(&verdict, &sentence), attempted.ms());
         let Attempted { mut pending, permit, at, .. } = attempted;
         let (probe, before) = (permit.probe, self.gate.state(now));
@@ -54,7 +48,16 @@ impl Driver {
         let vendors_trouble = troubled || probe || self.gate.state(now) == State::Broken;
         let parked = before == State::Parked;
         let history = &mut pending.history;
-        let next = next(&verdict, &sentence, vendors_trouble, parked, history.retries, history.failing_since, &self.settings.retry, wall);
+        let next = next(
+            &verdict,
+            &sentence,
+            vendors_trouble,
+            parked,
+            history.retries,
+            history.failing_since,
+            &self.settings.retry,
+            wall,
+        );
         if next == Next::Settle(Settlement::Ack) {
             self.metrics.delivered.inc();
             let latency = wall.duration_since(pending.tag.time).as_secs_f64();
@@ -78,6 +81,13 @@ impl Driver {
                 self.settle(*pending, settlement);
             }
         }
+    }
+
+    /// An attempt that was given up says nothing of the vendor, and its event has not had its turn.
+    fn take_back(&mut self, attempted: Attempted) {
+        let Attempted { pending, permit, .. } = attempted;
+        self.gate.finished(permit, Answer::Neutral, &Hints::default(), clock::now(), clock::wall());
+        self.waiting.push_front(pending);
     }
 
     /// Whether this very event was delivered a moment ago: the broker lost its ack.
@@ -116,6 +126,17 @@ fn read(vendor: &dyn Vendor, reply: &Reply) -> Verdict {
     })
 }
 
+/// The sentence in a verdict.
+fn said(verdict: &Verdict) -> Option<&str> {
+    match verdict {
+        Verdict::Unavailable(said)
+        | Verdict::Unauthorized(said)
+        | Verdict::TooLarge(said)
+        | Verdict::Rejected(said) => Some(said),
+        Verdict::Delivered | Verdict::Accepted | Verdict::Throttled => None,
+    }
+}
+
 /// What the gate learns from a verdict.
 fn answer(verdict: &Verdict) -> Answer {
     match verdict {
@@ -146,7 +167,7 @@ pub(super) fn next(
         Verdict::Unavailable(_) if vendors_trouble => Next::Wait { first: false },
         Verdict::Unavailable(_) => match failing_since {
             Some(since) if wall.duration_since(since) >= age(retry.max_age) => {
-                let sentence = format!("not delivered within {:?}; at last: {sentence}", retry.max_age);
+                let sentence = format!("not delivered within {:#}; at last: {sentence}", age(retry.max_age));
                 Next::Settle(Settlement::DeadLetter(Reason::Expired, sentence))
             }
             Some(_) | None => Next::Settle(Settlement::RetryLater(delay(&retry.delays, retries))),
@@ -192,14 +213,17 @@ mod tests {
     #[test]
     fn trouble_of_the_events_own_takes_the_next_delay_and_the_last_repeats() {
         for (retries, seconds) in [(0, 5), (1, 30), (2, 30), (99, 30)] {
-            assert_eq!(unavailable(false, retries, Some(1)), Next::Settle(Settlement::RetryLater(Duration::from_secs(seconds))));
+            assert_eq!(
+                unavailable(false, retries, Some(1)),
+                Next::Settle(Settlement::RetryLater(Duration::from_secs(seconds)))
+            );
         }
     }
 
     #[test]
     fn an_event_that_fails_until_max_age_expires() {
         let Next::Settle(Settlement::DeadLetter(reason, sentence)) = unavailable(false, 9, Some(24)) else { panic!() };
-        assert_eq!((reason, sentence.as_str()), (Reason::Expired, "not delivered within 86400s; at last: x"));
+        assert_eq!((reason, sentence.as_str()), (Reason::Expired, "not delivered within 24h; at last: x"));
     }
 
     #[test]

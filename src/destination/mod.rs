@@ -35,12 +35,14 @@ mod settle;
 pub use command::{Command, Handle, View};
 
 use attempt::Attempted;
-use hold::Mood;
+use hold::{Mood, Outlook};
 use intake::{Pending, Taken};
 use settle::{Case, Desk};
 
 /// Time for requests in flight to finish when the worker stops.
 pub const STOP_WITHIN: Duration = Duration::from_secs(9);
+/// Time for what is then given up to be given back.
+const HURRIED: Duration = Duration::from_millis(500);
 /// How often gauges are set and old deliveries looked for.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
 /// How many events just delivered are remembered, in case the broker lost their acks and sends them again.
@@ -96,6 +98,11 @@ struct Driver {
     troubled: bool,
     /// When the gate said to ask again.
     next_place: Option<Instant>,
+    /// Nothing is held before then: the next place is far away.
+    resting_until: Option<Instant>,
+    mood: Mood,
+    /// Cancelled when requests in flight must not be waited for any longer.
+    hurry: CancellationToken,
     /// What the appetite was last worked out for.
     held_for: Option<(Mood, Option<f64>)>,
     swept: Instant,
@@ -133,6 +140,9 @@ impl Driver {
             delivered: LruCache::new(REMEMBERED),
             troubled: false,
             next_place: None,
+            resting_until: None,
+            mood: Mood::Open,
+            hurry: CancellationToken::new(),
             held_for: None,
             swept: now,
         }
@@ -151,6 +161,7 @@ impl Driver {
                 Some(attempted) = self.attempts.next(), if !self.attempts.is_empty() => self.judge(attempted),
                 Some(()) = self.settling.next(), if !self.settling.is_empty() => {}
                 () = wait_until(next_place), if next_place.is_some() => self.next_place = None,
+                _ = housekeeping.tick() => self.sweep(),
                 command = self.commands.recv() => match command {
                     Some(command) => self.obey(command),
                     None => return,
@@ -159,7 +170,6 @@ impl Driver {
                     Some(delivery) => self.take(delivery),
                     None => return,
                 },
-                _ = housekeeping.tick() => self.sweep(),
             }
         }
     }
@@ -177,16 +187,21 @@ impl Driver {
             Taken::Dead { delivery, history, tag, reason, sentence } => {
                 outcome::undeliverable(&self.settings.name, &tag, reason, &sentence);
                 let settlement = Settlement::DeadLetter(reason, sentence);
-                self.settling.push(Box::pin(Arc::clone(&self.desk).settle(Case { delivery: *delivery, history, tag, settlement })));
+                self.settling.push(Box::pin(Arc::clone(&self.desk).settle(Case {
+                    delivery: *delivery,
+                    history,
+                    tag,
+                    settlement,
+                })));
             }
         }
     }
 
     /// Sends what the gate lets through, in the order of arrival.
-    ///
-    /// With nothing left to send, what the gate said last stays true until then: asking for deliveries meanwhile would
-    /// only bring some to give back, again and again.
     fn admit(&mut self) {
+        if self.next_place.is_some_and(|next| next > clock::now()) {
+            return;
+        }
         while let Some(front) = self.waiting.front() {
             if !front.delivery.ticket.is_live() {
                 self.waiting.pop_front();
@@ -199,21 +214,23 @@ impl Driver {
             }
             match self.gate.pass(clock::now(), clock::wall()) {
                 Pass::Go(permit) => {
-                    self.next_place = None;
                     if let Some(pending) = self.waiting.pop_front() {
-                        self.attempts.push(Box::pin(attempt::make(Arc::clone(&self.transport), pending, permit)));
+                        self.attempts.push(Box::pin(attempt::make(
+                            Arc::clone(&self.transport),
+                            pending,
+                            permit,
+                            self.hurry.clone(),
+                        )));
                     }
                 }
                 Pass::Wait(until) => {
                     self.next_place = Some(until);
                     return;
                 }
-                Pass::Full | Pass::Shut => {
-                    self.next_place = None;
-                    return;
-                }
+                Pass::Full | Pass::Shut => break,
             }
         }
+        self.next_place = None;
     }
 
     /// Acks what the broker sent again although it had been delivered.
@@ -225,12 +242,20 @@ impl Driver {
     /// Holds as many deliveries as the gate can use, and gives the others back.
     fn hold(&mut self) {
         let now = clock::now();
-        let shut = self.gate.is_paused();
-        let mood = Mood::of(shut, self.gate.closed_for_long(now), self.next_place, now);
+        let far =
+            [self.next_place, self.gate.opens_at(now)].into_iter().flatten().filter_map(|at| hold::rest(at, now)).max();
+        self.resting_until = far.or(self.resting_until.filter(|until| *until > now));
+        let outlook = Outlook {
+            open: self.gate.state(now) == State::Open,
+            paused: self.gate.is_paused(),
+            closed_for_long: self.gate.closed_for_long(now),
+            resting_until: self.resting_until,
+        };
+        self.mood = self.mood.next(outlook, now);
+        let (mood, pace) = (self.mood, self.gate.pace());
         while self.waiting.len() > mood.keeps() {
-            self.release_last();
+            self.release_first();
         }
-        let pace = self.gate.pace();
         if self.held_for == Some((mood, pace)) {
             return;
         }
@@ -239,8 +264,8 @@ impl Driver {
         self.inbox.appetite.send_if_modified(|current| std::mem::replace(current, appetite) != appetite);
     }
 
-    fn release_last(&mut self) {
-        if let Some(pending) = self.waiting.pop_back() {
+    fn release_first(&mut self) {
+        if let Some(pending) = self.waiting.pop_front() {
             self.settle(*pending, Settlement::Release);
         }
     }
@@ -254,7 +279,7 @@ impl Driver {
         match settlement {
             // The common case needs no future: the ack task takes it from here.
             Settlement::Ack => self.desk.dispose(delivery.ticket, Disposition::Ack),
-            settlement => {
+            Settlement::RetryLater(_) | Settlement::DeadLetter(..) | Settlement::Release => {
                 let case = Case { delivery, history, tag, settlement };
                 self.settling.push(Box::pin(Arc::clone(&self.desk).settle(case)));
             }
@@ -270,36 +295,39 @@ impl Driver {
         }
         self.swept = now;
         self.metrics.show(&status, self.attempts.len(), self.waiting.len());
-        while self.waiting.front().is_some_and(|pending| now.saturating_duration_since(pending.taken) > hold::LONGEST_HOLD) {
-            if let Some(pending) = self.waiting.pop_front() {
-                self.settle(*pending, Settlement::Release);
-            }
+        while self
+            .waiting
+            .front()
+            .is_some_and(|pending| now.saturating_duration_since(pending.taken) > hold::LONGEST_HOLD)
+        {
+            self.release_first();
         }
     }
 
     /// Takes nothing more; what is in flight gets [`STOP_WITHIN`] to finish and be settled, the rest goes back.
     async fn finish(&mut self) {
         self.inbox.appetite.send_replace(Appetite::None);
-        let deadline = clock::now() + STOP_WITHIN;
-        loop {
+        let mut deadline = clock::now() + STOP_WITHIN;
+        while !self.attempts.is_empty() || !self.settling.is_empty() || !self.waiting.is_empty() {
             while !self.waiting.is_empty() {
-                self.release_last();
+                self.release_first();
             }
             tokio::select! {
                 biased;
                 Some(attempted) = self.attempts.next(), if !self.attempts.is_empty() => self.judge(attempted),
                 Some(()) = self.settling.next(), if !self.settling.is_empty() => {}
-                Some(delivery) = self.inbox.deliveries.recv(), if !self.attempts.is_empty() || !self.settling.is_empty() => {
-                    self.give_back(delivery);
-                }
-                () = clock::sleep_until(deadline), if !self.attempts.is_empty() || !self.settling.is_empty() => {
+                Some(delivery) = self.inbox.deliveries.recv() => self.give_back(delivery),
+                () = clock::sleep_until(deadline) => {
+                    if self.hurry.is_cancelled() {
+                        return;
+                    }
                     tracing::warn!(
-                        destination = self.settings.name, unfinished = self.attempts.len() + self.settling.len(),
-                        "stopped before every request was answered; the broker sends these events again"
+                        destination = self.settings.name, unanswered = self.attempts.len(), unpublished = self.settling.len(),
+                        "stopping before everything was finished; the broker sends these events again"
                     );
-                    return;
+                    self.hurry.cancel();
+                    deadline = clock::now() + HURRIED;
                 }
-                else => break,
             }
         }
         self.inbox.deliveries.close();

@@ -13,22 +13,56 @@ pub(super) fn attempted(destination: &str, tag: &Tag, attempt: &Attempt, retries
     let (kind, status, verdict) = (tag.kind.as_str(), attempt.status, attempt.verdict.as_str());
     match next {
         Next::Settle(Settlement::Ack) => {
-            tracing::info!(destination, event.id = id, event.r#type = kind, outcome = "delivered", status, ms, retries, "delivered");
+            tracing::info!(
+                destination,
+                event.id = id,
+                event.r#type = kind,
+                outcome = "delivered",
+                status,
+                ms,
+                retries,
+                "delivered"
+            );
         }
         Next::Settle(Settlement::RetryLater(delay)) => {
             tracing::info!(
-                destination, event.id = id, event.r#type = kind, outcome = "retry", verdict, status, ms, retries,
-                delay_seconds = delay.as_secs(), said = attempt.excerpt, "will be retried"
+                destination,
+                event.id = id,
+                event.r#type = kind,
+                outcome = "retry",
+                verdict,
+                status,
+                ms,
+                retries,
+                delay_seconds = delay.as_secs(),
+                said = attempt.excerpt,
+                "will be retried"
             );
         }
         Next::Settle(Settlement::DeadLetter(reason, sentence)) => {
             tracing::warn!(
-                destination, event.id = id, event.r#type = kind, outcome = "dead_lettered", reason = reason.name(), status, ms,
-                retries, said = sentence, "became a dead letter"
+                destination,
+                event.id = id,
+                event.r#type = kind,
+                outcome = "dead_lettered",
+                reason = reason.name(),
+                status,
+                ms,
+                retries,
+                said = sentence,
+                "became a dead letter"
             );
         }
         Next::Settle(Settlement::Release) | Next::Wait { .. } => {
-            tracing::debug!(destination, event.id = id, verdict, status, ms, said = attempt.excerpt, "waits for the gate");
+            tracing::debug!(
+                destination,
+                event.id = id,
+                verdict,
+                status,
+                ms,
+                said = attempt.excerpt,
+                "waits for the gate"
+            );
         }
     }
 }
@@ -38,7 +72,12 @@ pub(super) fn undeliverable(destination: &str, tag: &Tag, reason: Reason, senten
     let id = shown(tag);
     let said = redact::masked(sentence, &[]);
     tracing::warn!(
-        destination, event.id = id, event.r#type = tag.kind, outcome = "dead_lettered", reason = reason.name(), said,
+        destination,
+        event.id = id,
+        event.r#type = tag.kind,
+        outcome = "dead_lettered",
+        reason = reason.name(),
+        said,
         "became a dead letter"
     );
 }
@@ -46,7 +85,13 @@ pub(super) fn undeliverable(destination: &str, tag: &Tag, reason: Reason, senten
 /// A message that the broker sent again although its event was delivered a moment ago.
 pub(super) fn known(destination: &str, tag: &Tag) {
     let id = shown(tag);
-    tracing::info!(destination, event.id = id, event.r#type = tag.kind, outcome = "already_delivered", "sent again by the broker; acked");
+    tracing::info!(
+        destination,
+        event.id = id,
+        event.r#type = tag.kind,
+        outcome = "already_delivered",
+        "sent again by the broker; acked"
+    );
 }
 
 /// A change of the gate's state, said once.
@@ -54,8 +99,16 @@ pub(super) fn gate_changed(destination: &str, before: State, status: &Status) {
     let (from, to, why) = (before.name(), status.state.name(), status.why.as_str());
     match status.state {
         State::Open => tracing::info!(destination, from, to, "the gate is open again"),
-        State::Parked => tracing::error!(destination, from, to, why, "the destination is parked: a person is needed; its events wait"),
-        State::Throttled | State::Paused | State::Broken => tracing::warn!(destination, from, to, why, "the gate is closed"),
+        State::Parked => tracing::error!(
+            destination,
+            from,
+            to,
+            why,
+            "the destination is parked: a person is needed; its events wait"
+        ),
+        State::Throttled | State::Paused | State::Broken => {
+            tracing::warn!(destination, from, to, why, "the gate is closed")
+        }
     }
 }
 

@@ -85,7 +85,8 @@ impl Desk {
                 if returns.saturating_mul(2) < self.delivery_limit {
                     self.dispose(ticket, Disposition::Requeue);
                 } else {
-                    let _moved = self.move_to(&self.names.queue(&self.destination), history.write(&message), ticket).await;
+                    let _moved =
+                        self.move_to(&self.names.queue(&self.destination), history.write(&message), ticket).await;
                 }
             }
         }
@@ -127,7 +128,10 @@ impl Desk {
     /// Acks or gives back at once.
     pub fn dispose(&self, ticket: Ticket, disposition: Disposition) {
         if !ticket.settle(disposition) {
-            tracing::debug!(destination = self.destination, "the channel was gone before a delivery was settled; the broker sends it again");
+            tracing::debug!(
+                destination = self.destination,
+                "the channel was gone before a delivery was settled; the broker sends it again"
+            );
         }
     }
 }

@@ -10,6 +10,7 @@ mod quota;
 mod status;
 #[cfg(test)]
 mod tests;
+mod window;
 
 use std::time::{Duration, Instant};
 
@@ -24,6 +25,7 @@ pub use status::{State, Status, Until};
 use ledger::{DayCount, later, span};
 use pause::{Cause, Pauses};
 use quota::Pacer;
+use window::Places;
 
 /// A destination lets go of its deliveries when the gate stays closed for longer than this.
 const LONG: Duration = Duration::from_secs(30);
@@ -74,6 +76,8 @@ pub struct Permit {
     /// This request alone decides whether the gate reopens.
     pub probe: bool,
     epoch: u64,
+    /// Its number among the places.
+    place: u64,
 }
 
 /// What became of a request, as far as the gate is concerned.
@@ -104,6 +108,9 @@ pub struct Gate {
     pauses: Pauses,
     /// None where all limits are by the day.
     pacer: Option<Pacer>,
+    /// A place of the pacer's that was taken and not used yet.
+    in_hand: bool,
+    places: Places,
     /// When the last permit was given, or the gate made.
     last: Instant,
     days: DayCount,
@@ -134,12 +141,15 @@ impl Gate {
             paused: ledger.paused,
             pauses: Pauses::new(&policy, ledger.learned, closed_for, now),
             pacer: None,
+            in_hand: false,
+            places: Places::default(),
             last: now,
             days: DayCount::restored(ledger, wall),
             budget_back: None,
             empty_until: None,
             spread: None,
         };
+        gate.places.keep_to(limits);
         gate.pace_from(now);
         gate.check_budget(now, wall);
         gate
@@ -165,22 +175,24 @@ impl Gate {
         if let Some(until) = self.no_quota_before(now) {
             return Pass::Wait(until);
         }
-        // The pacer comes last, because it takes its place as it looks.
-        if let Some(Err(until)) = self.pacer.as_ref().map(|pacer| pacer.take(now)) {
+        if let Some(until) = self.no_place_before(now) {
             return Pass::Wait(until);
         }
+        self.in_hand = false;
+        let place = self.places.take(now);
         self.in_flight += 1;
         self.probe_out |= probe;
         self.last = now;
         self.days.used += 1;
         self.check_budget(now, wall);
-        Pass::Go(Permit { probe, epoch: self.pauses.epoch() })
+        Pass::Go(Permit { probe, epoch: self.pauses.epoch(), place })
     }
 
     /// Takes a permit back, with what became of its request.
     pub fn finished(&mut self, permit: Permit, answer: Answer, hints: &Hints, now: Instant, wall: Timestamp) {
         self.in_flight = self.in_flight.saturating_sub(1);
         self.probe_out &= !permit.probe;
+        self.places.answered(permit.place, now);
         if self.pauses.answered(permit.epoch, answer, hints, now) {
             self.pace_from(self.last);
         }
@@ -209,6 +221,7 @@ impl Gate {
     pub fn set_limits(&mut self, limits: &[Limit], now: Instant, wall: Timestamp) {
         if self.limits != limits {
             self.limits = limits.to_vec();
+            self.places.keep_to(limits);
             self.pace_from(now);
             self.check_budget(now, wall);
         }
@@ -261,6 +274,19 @@ impl Gate {
         self.empty_until.max(self.budget_back).max(spread).filter(|until| *until > now)
     }
 
+    /// When there is a place, where there is none now: by the pace, and by the places taken in the last second. The pacer takes
+    /// its place as it looks, so one that cannot be used at once stays in hand.
+    fn no_place_before(&mut self, now: Instant) -> Option<Instant> {
+        let full = self.places.none_before(now);
+        if !self.in_hand
+            && let Some(Err(until)) = self.pacer.as_ref().map(|pacer| pacer.take(now))
+        {
+            return Some(full.map_or(until, |full| full.max(until)));
+        }
+        self.in_hand = true;
+        full
+    }
+
     fn spreading(&self, now: Instant) -> Option<Spread> {
         self.spread.filter(|spread| spread.until > now)
     }
@@ -287,6 +313,7 @@ impl Gate {
     fn pace_from(&mut self, from: Instant) {
         let period = quota::period(&self.limits).map(|period| period.mul_f64(1.0 / self.pauses.learned()));
         self.pacer = period.map(|period| Pacer::drained(period, from));
+        self.in_hand = false;
     }
 
     fn check_budget(&mut self, now: Instant, wall: Timestamp) {

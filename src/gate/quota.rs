@@ -13,13 +13,16 @@ use governor::middleware::NoOpMiddleware;
 use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
 
-/// How far behind its schedule a late caller may be and still catch up. Timers wake up to 1 ms late and a busy
-/// machine a little more: without this, lateness would add up to a lower rate. It costs 0.3 % of `N/s`.
-pub const CATCH_UP: Duration = Duration::from_millis(3);
+use super::window;
 
-/// By how much the time from our sending to the vendor's counting may vary from one request to the next
-/// without a window ever holding one too many. It costs 1 % of `N/s`, and next to nothing of longer windows.
-pub const JITTER: Duration = Duration::from_millis(10);
+/// How far behind its schedule a late caller may be and still catch up. Timers wake up to 1 ms late and a busy
+/// machine much more: without this, lateness would add up to a lower rate.
+pub const CATCH_UP: Duration = Duration::from_millis(15);
+
+/// By how much the time from our sending to the vendor's counting may vary from one request to the next without a window
+/// ever holding one too many. Where a vendor answers faster than that, its answers tell exactly, and it costs next to
+/// nothing; else it costs 1.5 % of `N/s`, and next to nothing of longer windows.
+pub const JITTER: Duration = Duration::from_millis(15);
 
 /// The cells of the limiter are about this long, so that rounding them to whole nanoseconds costs under 0.02 %.
 const CELL_NANOS: u64 = 5_000;
@@ -106,15 +109,16 @@ impl FromStr for Limit {
 /// The time between two requests that keeps every short window, or none where all limits are by the day.
 ///
 /// An evenly paced stream with period T, whose requests may be up to [`CATCH_UP`] early against their schedule and
-/// be counted up to [`JITTER`] late, puts at most n in a window W when n·T ≥ W + `CATCH_UP` + `JITTER`. The longest of
-/// these periods therefore keeps all windows at once, so one pacer is enough for any number of them.
+/// be counted up to [`JITTER`] late, puts at most n in a window W when n·T ≥ W plus that room. The longest of these
+/// periods therefore keeps all windows at once, so one pacer is enough for any number of them. One-second windows need
+/// hardly any, since their places are remembered one by one.
 #[must_use]
 pub fn period(limits: &[Limit]) -> Option<Duration> {
     limits
         .iter()
         .filter(|limit| limit.window != Window::Day)
         .map(|limit| {
-            let nanos = (limit.window.length() + CATCH_UP + JITTER).as_nanos();
+            let nanos = (limit.window.length() + window::room(limit, CATCH_UP)).as_nanos();
             Duration::from_nanos(u64::try_from(nanos.div_ceil(u128::from(limit.count.max(1)))).unwrap_or(u64::MAX))
         })
         .max()

@@ -31,7 +31,7 @@ pub(super) fn sentence(name: &str, status: StatusCode, text: &str) -> String {
 /// A short text of a body: one line, cut; of an HTML page only its title.
 pub(super) fn excerpt(body: &[u8]) -> String {
     let text = String::from_utf8_lossy(body);
-    let start: String = text.trim_start().chars().take(15).collect::<String>().to_ascii_lowercase();
+    let start = text.trim_start().chars().take(15).collect::<String>().to_ascii_lowercase();
     if start.starts_with("<!doctype html") || start.starts_with("<html") {
         return title(&text).map_or_else(|| "an HTML page".to_owned(), |title| format!("an HTML page, {}", cut(title)));
     }

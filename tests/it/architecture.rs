@@ -93,7 +93,7 @@ fn each_outside_crate_has_one_home() {
         ("lapin", &["broker/"]),
         ("axum", &["admin/"]),
         ("hyper", &["sandbox/"]),
-        ("reqwest", &["delivery/http.rs", "cli/"]),
+        ("reqwest", &["delivery/http.rs", "cli/", "demo/"]),
         ("backoff", &["gate/growing.rs"]),
     ];
     let sources = sources();

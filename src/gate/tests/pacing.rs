@@ -1,20 +1,27 @@
 //! No window ever holds more than its limit, and a backlog uses nearly all of it.
 
+use std::collections::VecDeque;
+
 use proptest::prelude::*;
 
 use super::super::{JITTER, Window};
 use super::*;
 
-/// Asks as fast as it is allowed for `span`, waking `late` after each wait, then to the next whole `tick`.
-fn greedy(limits: &[&str], span: Duration, late: Duration, tick: Option<Duration>) -> Vec<Duration> {
+/// Asks as fast as it is allowed for `span`, waking `late` after each wait, then to the next whole `tick`; answers take `rtt`.
+fn greedy(limits: &[&str], span: Duration, late: Duration, tick: Option<Duration>, rtt: Duration) -> Vec<Sent> {
     let mut bench = Bench::with(limits, Policy { concurrency: usize::MAX, ..Policy::default() }, &Ledger::default());
     let start = bench.now;
-    let mut sent = Vec::new();
+    let (mut sent, mut answers) = (Vec::new(), VecDeque::new());
     loop {
+        while answers.front().is_some_and(|(due, _)| *due <= bench.now) {
+            let (due, permit) = answers.pop_front().unwrap();
+            bench.gate.finished(permit, Answer::Success, &Hints::default(), due, bench.wall);
+        }
         let wake = match bench.pass() {
             Pass::Go(permit) => {
-                bench.give_back(permit, Answer::Success);
-                sent.push(bench.now - start);
+                answers.push_back((bench.now + rtt, permit));
+                let at = bench.now - start;
+                sent.push(Sent { at, counted: at + rtt.min(JITTER) });
                 continue;
             }
             Pass::Wait(until) => until + late,
@@ -30,6 +37,13 @@ fn greedy(limits: &[&str], span: Duration, late: Duration, tick: Option<Duration
         let by = wake - bench.now;
         bench.advance(by);
     }
+}
+
+/// A send, and the latest that the vendor may have counted it: before its answer, and at most [`JITTER`] late.
+#[derive(Clone, Copy, Debug)]
+struct Sent {
+    at: Duration,
+    counted: Duration,
 }
 
 #[test]
@@ -48,10 +62,26 @@ fn a_backlog_uses_nearly_all_of_the_quota_though_timers_wake_late() {
         (&["200/s", "6000/min"], millis(1), None, 6_000.0, 0.985),
         (&["6000/min", "200/s", "1000000/day"], millis(1), None, 6_000.0, 0.985),
     ] {
-        let sent = greedy(limits, secs(60), lateness, tick);
+        let sent = greedy(limits, secs(60), lateness, tick, millis(1));
         keeps_to(&parsed(limits), &sent);
         let used = f64::from(u32::try_from(sent.len()).unwrap()) / quota;
         assert!(used >= least && used <= 1.0, "{limits:?}, {lateness:?} late: {used:.4} of the quota");
+    }
+}
+
+#[test]
+fn a_slow_vendor_costs_the_jitter_and_stalls_cost_nothing() {
+    for (rtt, stall, least) in [
+        (millis(300), millis(1), 0.984),
+        (millis(300), millis(14), 0.97),
+        (millis(2), millis(14), 0.98),
+        (millis(2), millis(4), 0.99),
+        (millis(2), millis(1), 0.996),
+    ] {
+        let sent = greedy(&["200/s"], secs(60), stall, None, rtt);
+        keeps_to(&parsed(&["200/s"]), &sent);
+        let used = f64::from(u32::try_from(sent.len()).unwrap()) / 12_000.0;
+        assert!(used >= least, "answers after {rtt:?}, {stall:?} late: {used:.4} of the quota");
     }
 }
 
@@ -92,7 +122,7 @@ fn without_limits_only_concurrency_holds_back() {
 /// What may happen between two calls.
 #[derive(Clone, Debug)]
 enum Step {
-    Ask { lateness: Duration },
+    Ask { lateness: Duration, rtt: Duration },
     Idle(Duration),
     Swap,
     Pause,
@@ -105,8 +135,10 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (0_u64..5_000).prop_map(Duration::from_micros),
         1 => (0_u64..3_000).prop_map(Duration::from_millis),
     ];
+    let rtt =
+        prop_oneof![(0_u64..30_000).prop_map(Duration::from_micros), (0_u64..2_000).prop_map(Duration::from_millis)];
     prop_oneof![
-        60 => lateness.prop_map(|lateness| Step::Ask { lateness }),
+        60 => (lateness, rtt).prop_map(|(lateness, rtt)| Step::Ask { lateness, rtt }),
         2 => (0_u64..5_000).prop_map(|ms| Step::Idle(Duration::from_millis(ms))),
         1 => Just(Step::Swap),
         1 => Just(Step::Pause),
@@ -120,54 +152,64 @@ fn limit() -> impl Strategy<Value = Limit> {
     (count, window).prop_map(|(count, window)| Limit { count, window })
 }
 
-/// Sends until the steps are used up; the moments of all sends since the gate began.
-fn sends(limits: &[Limit], steps: &[Step]) -> Vec<Duration> {
+/// Sends until the steps are used up: all sends since the gate began.
+fn sends(limits: &[Limit], steps: &[Step]) -> Vec<Sent> {
     let mut bench = Bench::new(&[]);
     bench.gate.set_concurrency(usize::MAX);
     bench.gate.set_limits(limits, bench.now, bench.wall);
     let start = bench.now;
-    let mut sent = Vec::new();
+    let mut sent: Vec<Sent> = Vec::new();
+    let mut answers: Vec<(Duration, Permit, usize, Answer)> = Vec::new();
     for step in steps {
-        match step {
-            Step::Ask { lateness } => match bench.pass() {
-                Pass::Go(permit) => {
-                    sent.push(bench.now - start);
-                    bench.give_back(permit, Answer::Success);
-                }
-                Pass::Wait(until) => {
-                    let by = until + *lateness - bench.now;
-                    bench.advance(by);
-                }
-                other @ (Pass::Full | Pass::Shut) => panic!("{other:?}"),
-            },
-            Step::Idle(by) => bench.advance(*by),
+        let now = bench.now - start;
+        while let Some(index) = answers.iter().position(|(due, ..)| *due <= now) {
+            let (_, permit, send, answer) = answers.swap_remove(index);
+            sent[send].counted = now.min(sent[send].counted);
+            bench.give_back(permit, answer);
+        }
+        let (lateness, rtt, answer) = match step {
+            Step::Ask { lateness, rtt } => (*lateness, *rtt, Answer::Success),
+            Step::Refusal => (Duration::ZERO, Duration::ZERO, Answer::Throttled),
+            Step::Idle(by) => {
+                bench.advance(*by);
+                continue;
+            }
             Step::Swap => {
                 bench.gate.set_limits(&[], bench.now, bench.wall);
                 bench.gate.set_limits(limits, bench.now, bench.wall);
+                continue;
             }
             Step::Pause => {
                 bench.gate.pause();
                 bench.gate.resume(bench.now);
+                continue;
             }
-            Step::Refusal => {
-                if let Pass::Go(permit) = bench.pass() {
-                    sent.push(bench.now - start);
-                    bench.give_back(permit, Answer::Throttled);
-                }
+        };
+        match bench.pass() {
+            Pass::Go(permit) => {
+                answers.push((now + rtt, permit, sent.len(), answer));
+                sent.push(Sent { at: now, counted: now + JITTER });
             }
+            Pass::Wait(until) => {
+                let by = until + lateness - bench.now;
+                bench.advance(by);
+            }
+            // The probe is out.
+            Pass::Full => bench.advance(millis(1)),
+            Pass::Shut => panic!("nobody paused it"),
         }
     }
     sent
 }
 
-/// Counted anywhere between when it was sent and [`JITTER`] later, no window holds more than its limit. The worst case:
-/// the first of one request too many is counted late, the last at once.
-fn keeps_to(limits: &[Limit], sent: &[Duration]) {
+/// Counted anywhere between when it was sent and its answer, at most [`JITTER`] later, no window holds more than its limit.
+/// The worst case: the first of one request too many is counted late, the last at once.
+fn keeps_to(limits: &[Limit], sent: &[Sent]) {
     for limit in limits.iter().filter(|limit| limit.window != Window::Day) {
         let count = usize::try_from(limit.count).unwrap();
         for pair in sent.windows(count + 1) {
-            let apart = pair[count] - pair[0];
-            assert!(apart >= limit.window.length() + JITTER, "{limit}: one too many within {apart:?}");
+            let apart = pair[count].at.saturating_sub(pair[0].counted);
+            assert!(apart >= limit.window.length(), "{limit}: one too many within {apart:?}");
         }
     }
 }

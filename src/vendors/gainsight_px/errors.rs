@@ -31,7 +31,10 @@ struct SubError {
 pub(super) fn message(body: &[u8]) -> String {
     let Ok(error) = serde_json::from_slice::<ErrorBody>(body) else { return answer::excerpt(body) };
     let sub_errors = error.externalapierror.sub_errors.unwrap_or_default().into_iter().filter_map(|sub| sub.message);
-    let messages: Vec<String> =
-        [error.externalapierror.message, error.error_message, error.message].into_iter().flatten().chain(sub_errors).collect();
+    let messages: Vec<String> = [error.externalapierror.message, error.error_message, error.message]
+        .into_iter()
+        .flatten()
+        .chain(sub_errors)
+        .collect();
     if messages.is_empty() { answer::excerpt(body) } else { answer::cut(&messages.join("; ")) }
 }

@@ -17,15 +17,30 @@ const MAX_KEY_CHARS: usize = 1024;
 
 /// The documented fields, in the reference's order.
 const FIELDS: [&str; 14] = [
-    "eventId", "identifyId", "propertyKey", "date", "eventType", "sessionId", "userType", "accountId", "globalContext",
-    "eventName", "attributes", "url", "referrer", "remoteHost",
+    "eventId",
+    "identifyId",
+    "propertyKey",
+    "date",
+    "eventType",
+    "sessionId",
+    "userType",
+    "accountId",
+    "globalContext",
+    "eventName",
+    "attributes",
+    "url",
+    "referrer",
+    "remoteHost",
 ];
 
 /// The request body. `eventId` defaults to the event's id, `date` to its time, `propertyKey` and `userType` to the destination's.
 /// A null counts as left out: PX cannot take nulls.
 pub(super) fn body(event: &Event, settings: &Settings) -> Result<Vec<u8>, Invalid> {
     if let Some(unknown) = event.data.keys().find(|key| !FIELDS.contains(&key.as_str())) {
-        return Err(invalid(format!("{unknown:?} is not a field of a Gainsight PX custom event; known: {}", FIELDS.join(", "))));
+        return Err(invalid(format!(
+            "{unknown:?} is not a field of a Gainsight PX custom event; known: {}",
+            FIELDS.join(", ")
+        )));
     }
     let mut body = Map::new();
     for field in FIELDS {
@@ -49,7 +64,11 @@ pub(super) fn body(event: &Event, settings: &Settings) -> Result<Vec<u8>, Invali
     }
     for field in ["identifyId", "propertyKey", "eventName"] {
         if body.get(field).and_then(Value::as_str).is_none_or(|text| text.trim().is_empty()) {
-            let mend = if field == "propertyKey" { "; set property_key on the destination or propertyKey in the data" } else { "" };
+            let mend = if field == "propertyKey" {
+                "; set property_key on the destination or propertyKey in the data"
+            } else {
+                ""
+            };
             return Err(invalid(format!("the required field {field:?} is missing or empty{mend}")));
         }
     }
@@ -94,11 +113,15 @@ fn attributes(value: &Value) -> Result<Value, Invalid> {
     for (key, value) in given.iter().filter(|(_, value)| !value.is_null()) {
         let length = key.chars().count();
         if key.is_empty() || length > MAX_KEY_CHARS {
-            return Err(invalid(format!("an attribute's name has {length} characters; 1 to {MAX_KEY_CHARS} are allowed")));
+            return Err(invalid(format!(
+                "an attribute's name has {length} characters; 1 to {MAX_KEY_CHARS} are allowed"
+            )));
         }
         // The vendor's pages disagree on whether keys are case sensitive: two that differ by case alone would be one.
         if let Some(other) = seen.insert(key.to_lowercase(), key) {
-            return Err(invalid(format!("the attributes {other:?} and {key:?} differ by case alone; PX may take them for one")));
+            return Err(invalid(format!(
+                "the attributes {other:?} and {key:?} differ by case alone; PX may take them for one"
+            )));
         }
         let value = match value {
             Value::Object(_) | Value::Array(_) => Value::from(value.to_string()),
@@ -107,7 +130,10 @@ fn attributes(value: &Value) -> Result<Value, Invalid> {
         attributes.insert(key.clone(), value);
     }
     if attributes.len() > MAX_ATTRIBUTES {
-        return Err(invalid(format!("\"attributes\" has {} entries; at most {MAX_ATTRIBUTES} are allowed", attributes.len())));
+        return Err(invalid(format!(
+            "\"attributes\" has {} entries; at most {MAX_ATTRIBUTES} are allowed",
+            attributes.len()
+        )));
     }
     Ok(Value::Object(attributes))
 }

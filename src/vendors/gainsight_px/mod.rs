@@ -5,6 +5,7 @@ use ::http::{HeaderValue, Method, Request, StatusCode, Uri, header};
 use bytes::Bytes;
 
 use super::{Invalid, Kind, Reply, Vendor, answer};
+use crate::config::Section;
 use crate::event::Event;
 use crate::verdict::Verdict;
 
@@ -19,8 +20,13 @@ pub const KIND: Kind = Kind {
     name: "gainsight-px",
     // "around 200 requests per second and 1 Million requests per day"
     limits: &["200/s", "1000000/day"],
-    configure: |section| Settings::read(section).map(|settings| Box::new(GainsightPx { settings }) as Box<dyn Vendor>),
+    configure,
 };
+
+fn configure(section: &mut Section<'_>) -> Option<Box<dyn Vendor>> {
+    let settings = Settings::read(section)?;
+    Some(Box::new(GainsightPx { settings }))
+}
 
 /// The header that carries the API key.
 const KEY_HEADER: &str = "x-aptrinsic-api-key";

@@ -34,7 +34,10 @@ impl Settings {
         let endpoint = match endpoint(base) {
             Ok(endpoint) => Some(endpoint),
             Err(error) => {
-                section.problem("base_url", format!("{error}; write the API's address, such as \"https://api.aptrinsic.com\""));
+                section.problem(
+                    "base_url",
+                    format!("{error}; write the API's address, such as \"https://api.aptrinsic.com\""),
+                );
                 None
             }
         };

@@ -10,11 +10,12 @@ use crate::event::Event;
 use crate::verdict::Verdict;
 
 /// The vendor's entry in the registry. It documents no limits, so a destination has to set its own.
-pub const KIND: Kind = Kind {
-    name: "http",
-    limits: &[],
-    configure: |section| HttpApi::read(section).map(|api| Box::new(api) as Box<dyn Vendor>),
-};
+pub const KIND: Kind = Kind { name: "http", limits: &[], configure };
+
+fn configure(section: &mut Section<'_>) -> Option<Box<dyn Vendor>> {
+    let api = HttpApi::read(section)?;
+    Some(Box::new(api))
+}
 
 #[derive(Debug)]
 struct HttpApi {
@@ -34,7 +35,8 @@ impl HttpApi {
         let method = section.choice("method", &choices).cloned().unwrap_or(Method::POST);
         let url = section.url("url");
         if url.is_none() && !section.failed() {
-            section.problem("url", "is missing; write the address to send to: url = \"https://api.example.com/v1/track\"");
+            section
+                .problem("url", "is missing; write the address to send to: url = \"https://api.example.com/v1/track\"");
         }
         let uri = url.and_then(|url| match url.as_str().parse::<Uri>() {
             Ok(uri) => Some(uri),
@@ -61,7 +63,9 @@ fn headers(section: &mut Section<'_>) -> HeaderMap {
     for (name, value) in section.table_of_texts("headers").unwrap_or_default() {
         match (name.parse::<HeaderName>(), HeaderValue::from_str(value.expose_secret())) {
             (Ok(name), Ok(mut value)) => {
-                value.set_sensitive(name != header::CONTENT_TYPE && name != header::ACCEPT && name != header::USER_AGENT);
+                value.set_sensitive(
+                    name != header::CONTENT_TYPE && name != header::ACCEPT && name != header::USER_AGENT,
+                );
                 headers.insert(name, value);
             }
             (Err(_), _) => section.problem("headers", format!("{name:?} is not a header name")),

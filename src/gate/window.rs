@@ -1,0 +1,82 @@
+//! The places taken in the tightest one-second window: sends and answers come in; when the next place is free goes out.
+//!
+//! Pacing alone has to leave room for requests that take longer on their way than others. An answer tells more: whatever
+//! the vendor counted, it counted before it answered. So a place is free again one window after the answer, or, where the
+//! answer is slower than [`JITTER`], one window and `JITTER` after the send.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use super::quota::{JITTER, Limit, Window};
+
+/// Larger windows than this are left to the pacer, to bound memory (16 bytes a place).
+const MOST_PLACES: u32 = 20_000;
+
+/// Whether a limit is kept by the places rather than by pacing with room to spare.
+fn keeps(limit: &Limit) -> bool {
+    limit.window == Window::Second && limit.count <= MOST_PLACES
+}
+
+/// The last places taken, as many as the window allows.
+#[derive(Debug, Default)]
+pub(super) struct Places {
+    /// By when the vendor must have counted each.
+    counted: VecDeque<Instant>,
+    /// The number of the first of them, counted from the beginning.
+    first: u64,
+    limit: Option<usize>,
+}
+
+impl Places {
+    /// Keeps to the tightest of `limits` from now on; what was taken is remembered.
+    pub fn keep_to(&mut self, limits: &[Limit]) {
+        let tightest = limits.iter().filter(|limit| keeps(limit)).map(|limit| limit.count.max(1)).min();
+        let Some(tightest) = tightest else {
+            self.limit = None;
+            return;
+        };
+        let limit = usize::try_from(tightest).unwrap_or(usize::MAX);
+        self.limit = Some(limit);
+        while self.counted.len() > limit {
+            self.forget_first();
+        }
+    }
+
+    /// Before when there is no place, where there is none at `now`.
+    pub fn none_before(&self, now: Instant) -> Option<Instant> {
+        let full = self.limit.is_some_and(|limit| self.counted.len() >= limit);
+        let free = *self.counted.front().filter(|_| full)? + Window::Second.length();
+        (free > now).then_some(free)
+    }
+
+    /// Takes a place; its number is for [`Places::answered`].
+    pub fn take(&mut self, now: Instant) -> u64 {
+        self.counted.push_back(now + JITTER);
+        // Without a limit the last ones are kept for the one that may come.
+        if self.counted.len() > self.limit.unwrap_or(1_000) {
+            self.forget_first();
+        }
+        self.first + u64::try_from(self.counted.len()).unwrap_or(u64::MAX) - 1
+    }
+
+    /// The request of that place was answered: the vendor has counted it by now.
+    pub fn answered(&mut self, number: u64, now: Instant) {
+        let index = number.checked_sub(self.first).and_then(|index| usize::try_from(index).ok());
+        if let Some(counted) = index.and_then(|index| self.counted.get_mut(index)) {
+            *counted = now.min(*counted);
+        }
+    }
+
+    fn forget_first(&mut self) {
+        if self.counted.pop_front().is_some() {
+            self.first += 1;
+        }
+    }
+}
+
+/// The room that pacing leaves in a window. Where the places keep it: a little, so that a place which was taken late does not
+/// make every later one late as well. Else: for a late timer that catches up, for a place that was taken and could not be
+/// used at once, and for requests that take longer on their way than others.
+pub(super) fn room(limit: &Limit, catch_up: Duration) -> Duration {
+    if keeps(limit) { Duration::from_millis(3) } else { catch_up + JITTER + JITTER }
+}
