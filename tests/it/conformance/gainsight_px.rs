@@ -119,8 +119,17 @@ fn refused() -> Vec<Refused> {
         of("a context as text", with("globalContext", json!("x")), &["globalContext", "a string", "an object"]),
     ];
     for field in [
-        "eventId", "identifyId", "propertyKey", "eventType", "sessionId", "userType", "accountId", "eventName", "url",
-        "referrer", "remoteHost",
+        "eventId",
+        "identifyId",
+        "propertyKey",
+        "eventType",
+        "sessionId",
+        "userType",
+        "accountId",
+        "eventName",
+        "url",
+        "referrer",
+        "remoteHost",
     ] {
         for wrong in [json!(17), json!(true), json!({}), json!([])] {
             refused.push(of("a field that is no string", with(field, wrong), &["a string"]));
@@ -139,11 +148,26 @@ fn answers() -> Vec<Answered> {
         answered(200, "", "unavailable", "Gainsight PX answered 200; expected 201"),
         answered(204, "", "unavailable", "Gainsight PX answered 204; expected 201"),
         answered(301, "", "unavailable", "Gainsight PX answered 301"),
-        answered(400, refused, "rejected", "Gainsight PX answered 400: Validation error; must not be null; no such product"),
+        answered(
+            400,
+            refused,
+            "rejected",
+            "Gainsight PX answered 400: Validation error; must not be null; no such product",
+        ),
         answered(400, r#"{"errorMessage":"no such user"}"#, "rejected", "Gainsight PX answered 400: no such user"),
-        answered(400, r#"{"externalapierror":{"message":"no","subErrors":null}}"#, "rejected", "Gainsight PX answered 400: no"),
+        answered(
+            400,
+            r#"{"externalapierror":{"message":"no","subErrors":null}}"#,
+            "rejected",
+            "Gainsight PX answered 400: no",
+        ),
         answered(400, "{}", "rejected", "Gainsight PX answered 400: {}"),
-        answered(400, r#"{"externalapierror":null}"#, "rejected", r#"Gainsight PX answered 400: {"externalapierror":null}"#),
+        answered(
+            400,
+            r#"{"externalapierror":null}"#,
+            "rejected",
+            r#"Gainsight PX answered 400: {"externalapierror":null}"#,
+        ),
         answered(401, r#"{"errorMessage":"bad key"}"#, "unauthorized", "Gainsight PX answered 401: bad key"),
         answered(403, forbidden, "unauthorized", "Gainsight PX answered 403: an HTML page, 403 Forbidden"),
         answered(404, "", "rejected", "Gainsight PX answered 404"),

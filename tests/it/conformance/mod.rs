@@ -114,9 +114,7 @@ fn reply(status: u16, body: &str) -> Reply {
 }
 
 fn sentence(verdict: &sluice::verdict::Verdict) -> &str {
-    use sluice::verdict::Verdict::{
-        Accepted, Delivered, Rejected, Throttled, TooLarge, Unauthorized, Unavailable,
-    };
+    use sluice::verdict::Verdict::{Accepted, Delivered, Rejected, Throttled, TooLarge, Unauthorized, Unavailable};
     match verdict {
         Unavailable(said) | Unauthorized(said) | TooLarge(said) | Rejected(said) => said,
         Delivered | Accepted | Throttled => "",
@@ -141,7 +139,11 @@ fn each_event_becomes_exactly_its_request() {
         for sent in &fixtures.requests {
             let what = format!("{}: {}", fixtures.vendor, sent.what);
             let request = vendor.request(&event(&sent.event)).unwrap_or_else(|error| panic!("{what}: {error}"));
-            assert_eq!((request.method().as_str(), request.uri().to_string().as_str()), (sent.method, sent.url), "{what}");
+            assert_eq!(
+                (request.method().as_str(), request.uri().to_string().as_str()),
+                (sent.method, sent.url),
+                "{what}"
+            );
             let headers: BTreeSet<(&str, &str)> =
                 request.headers().iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
             assert_eq!(headers, sent.headers.iter().copied().collect(), "{what}");
@@ -198,7 +200,11 @@ fn secrets_are_marked_and_shown_nowhere() {
             fixtures.shows_no_secret(&request.uri().to_string());
             for secret in fixtures.secrets {
                 let carried = request.headers().values().find(|value| value.to_str().is_ok_and(|v| v.contains(secret)));
-                assert!(carried.is_some_and(|value| value.is_sensitive()), "{}: {secret} is not marked", fixtures.vendor);
+                assert!(
+                    carried.is_some_and(|value| value.is_sensitive()),
+                    "{}: {secret} is not marked",
+                    fixtures.vendor
+                );
             }
         }
     }
@@ -235,9 +241,14 @@ fn any_json() -> impl Strategy<Value = Value> {
 
 /// Data near what the vendors want: a fixture's, with some fields replaced.
 fn any_data() -> impl Strategy<Value = Value> {
-    let fixtures: Vec<Value> =
-        all().into_iter().flat_map(|fixtures| fixtures.requests).map(|sent| sent.event).filter(Value::is_object).collect();
-    let near = (prop::sample::select(fixtures), prop::collection::vec((any::<prop::sample::Index>(), any_json()), 0..4));
+    let fixtures: Vec<Value> = all()
+        .into_iter()
+        .flat_map(|fixtures| fixtures.requests)
+        .map(|sent| sent.event)
+        .filter(Value::is_object)
+        .collect();
+    let near =
+        (prop::sample::select(fixtures), prop::collection::vec((any::<prop::sample::Index>(), any_json()), 0..4));
     let near = near.prop_map(|(mut data, changes)| {
         let keys: Vec<String> = data.as_object().map(|object| object.keys().cloned().collect()).unwrap_or_default();
         for (index, value) in changes.into_iter().filter(|_| !keys.is_empty()) {
@@ -245,7 +256,10 @@ fn any_data() -> impl Strategy<Value = Value> {
         }
         data
     });
-    prop_oneof![near, any_json().prop_map(|value| if value.is_object() { value } else { json!({ "attributes": value }) })]
+    prop_oneof![
+        near,
+        any_json().prop_map(|value| if value.is_object() { value } else { json!({ "attributes": value }) })
+    ]
 }
 
 proptest! {
