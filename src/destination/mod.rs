@@ -198,9 +198,6 @@ impl Driver {
     }
 
     /// Sends what the gate lets through, in the order of arrival.
-    ///
-    /// With nothing left to send, what the gate said last stays true until then: asking for deliveries meanwhile would
-    /// only bring some to give back, again and again.
     fn admit(&mut self) {
         if self.next_place.is_some_and(|next| next > clock::now()) {
             return;
@@ -217,7 +214,6 @@ impl Driver {
             }
             match self.gate.pass(clock::now(), clock::wall()) {
                 Pass::Go(permit) => {
-                    self.next_place = None;
                     if let Some(pending) = self.waiting.pop_front() {
                         self.attempts.push(Box::pin(attempt::make(
                             Arc::clone(&self.transport),
@@ -231,12 +227,10 @@ impl Driver {
                     self.next_place = Some(until);
                     return;
                 }
-                Pass::Full | Pass::Shut => {
-                    self.next_place = None;
-                    return;
-                }
+                Pass::Full | Pass::Shut => break,
             }
         }
+        self.next_place = None;
     }
 
     /// Acks what the broker sent again although it had been delivered.
