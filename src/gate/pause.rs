@@ -61,6 +61,12 @@ pub struct Closed {
     pub until: Instant,
 }
 
+/// A vendor that took this many events since the gate opened refuses anew: the pauses begin again at the first. Without
+/// this, a refusal now and then would end in the longest pause.
+const TAKEN_AGAIN: u32 = 50;
+/// The learned factor is lowered at most so often: one spell of refusals is one lesson.
+const LOWER_EVERY: Duration = Duration::from_secs(2);
+
 /// The gate's memory of answers.
 #[derive(Debug)]
 pub struct Pauses {
@@ -74,8 +80,12 @@ pub struct Pauses {
     recent: VecDeque<bool>,
     rejections: u32,
     park_after: u32,
+    /// How many events the vendor took since it last opened.
+    taken: u32,
     learned: f64,
     learned_at: Instant,
+    /// When the learned factor was last lowered.
+    lowered: Option<Instant>,
 }
 
 impl Pauses {
@@ -97,8 +107,10 @@ impl Pauses {
             recent: VecDeque::with_capacity(RECENT),
             rejections: 0,
             park_after: policy.park_after_rejections,
+            taken: 0,
             learned,
             learned_at: now,
+            lowered: None,
         }
     }
 
@@ -158,6 +170,7 @@ impl Pauses {
                     self.open(now);
                 }
                 self.note(false);
+                self.taken = self.taken.saturating_add(1);
                 if answer == Answer::Rejected {
                     self.rejected(now);
                 }
@@ -204,7 +217,7 @@ impl Pauses {
 
     fn refused(&mut self, was_open: bool, hints: &Hints, now: Instant) -> bool {
         let repeated = self.reopened.is_some_and(|at| now.saturating_duration_since(at) < CALM);
-        if was_open && !repeated {
+        if was_open && (!repeated || self.taken >= TAKEN_AGAIN) {
             self.refusals.reset();
         }
         // A reset of a quota that is not used up says nothing about this refusal.
@@ -218,7 +231,9 @@ impl Pauses {
         };
         self.close(Cause::Throttled, why, wait, now);
         self.learned_at = now;
-        if was_open && repeated && self.learned > LEARNED_MIN {
+        let lowered = self.lowered.is_some_and(|at| now.saturating_duration_since(at) < LOWER_EVERY);
+        if was_open && repeated && !lowered && self.learned > LEARNED_MIN {
+            self.lowered = Some(now);
             self.learned = (self.learned * LEARN).max(LEARNED_MIN);
             return true;
         }
@@ -285,6 +300,7 @@ impl Pauses {
             self.reopened = Some(now);
         }
         self.recent.clear();
+        self.taken = 0;
         self.outages.reset();
         self.learned_at = now;
     }

@@ -284,3 +284,23 @@ fn zero_never_parks_on_rejections() {
     bench.answered(500, Answer::Rejected);
     assert_eq!(bench.state(), State::Open);
 }
+
+#[test]
+fn a_refusal_now_and_then_never_ends_in_long_pauses() {
+    let mut bench = bench();
+    for _ in 0..30 {
+        bench.answered(100, Answer::Success);
+        bench.answered(1, Answer::Throttled);
+        assert!(bench.closed_for() <= millis(250), "{:?}", bench.closed_for());
+    }
+}
+
+#[test]
+fn one_spell_of_refusals_lowers_the_learned_rate_once() {
+    let mut bench = bench();
+    for _ in 0..4 {
+        bench.answered(1, Answer::Throttled);
+        bench.answered(60, Answer::Success);
+    }
+    assert!((bench.gate.status(bench.now, bench.wall).learned - 0.7).abs() < 1e-9);
+}
