@@ -217,7 +217,9 @@ impl Stage {
 async fn confirmed(confirm: PublisherConfirm) -> Result<(), Error> {
     match confirm.await? {
         Confirmation::Ack(None) => Ok(()),
-        other => Err(format!("the broker did not take an event: {other:?}").into()),
+        other @ (Confirmation::Ack(Some(_)) | Confirmation::Nack(_) | Confirmation::NotRequested) => {
+            Err(format!("the broker did not take an event: {other:?}").into())
+        }
     }
 }
 
