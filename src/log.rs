@@ -12,7 +12,8 @@ pub fn start(log: &Log) -> WorkerGuard {
     let (writer, guard) = tracing_appender::non_blocking::NonBlockingBuilder::default()
         // A line that cannot be written at once waits: an outcome that nobody can look up is worse than a slow disk.
         .lossy(false)
-        .finish(std::io::stderr());
+        // Written out whenever no line waits: at once, and in few writes when there are many.
+        .finish(std::io::BufWriter::new(std::io::stderr()));
     // Checked when the configuration was read.
     // The AMQP client logs returned messages whole, with what producers put into them. What is asked for later wins.
     let directives = format!("lapin=off,{}", log.level);

@@ -151,13 +151,15 @@ impl Driver {
     async fn run(&mut self) {
         let mut housekeeping = tokio::time::interval(HOUSEKEEPING);
         housekeeping.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let stop = self.stop.clone();
+        let mut stopped = std::pin::pin!(stop.cancelled());
         loop {
             self.admit();
             self.hold();
             let next_place = self.next_place;
             tokio::select! {
                 biased;
-                () = self.stop.cancelled() => return,
+                () = &mut stopped => return,
                 Some(attempted) = self.attempts.next(), if !self.attempts.is_empty() => self.judge(attempted),
                 Some(()) = self.settling.next(), if !self.settling.is_empty() => {}
                 () = wait_until(next_place), if next_place.is_some() => self.next_place = None,
