@@ -163,7 +163,7 @@ impl Schedule {
             let taken = self.stage.vendor.taken(event);
             let body = message(event, false).body;
             let letters = dead.iter().filter(|letter| letter.body == body).count();
-            let doubts = self.stage.broker.doubts(event);
+            let doubts = self.stage.broker.doubts(event, self.stage.vendor.first_sent(event));
             assert!(taken + letters >= 1, "event {event} is lost");
             assert!(
                 taken + letters <= 1 + doubts,

@@ -107,6 +107,11 @@ impl ScriptedVendor {
             .count()
     }
 
+    /// When an event was first sent; now, where it never was.
+    pub fn first_sent(&self, event: u64) -> Instant {
+        self.calls_for(event).first().map_or_else(clock::now, |call| self.since + call.at)
+    }
+
     /// How many calls came from `from` to `to`.
     pub fn calls_between(&self, from: Duration, to: Duration) -> usize {
         self.calls().iter().filter(|(call, _)| call.at >= from && call.at < to).count()
