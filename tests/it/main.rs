@@ -1,6 +1,8 @@
 //! What users and developers rely on, without any service: the borders between the parts, the vendors' contracts,
 //! the whole pipeline over a broker in memory and a scripted vendor, and the metrics.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
 mod architecture;
 mod conformance;
 mod metrics;

@@ -3,11 +3,12 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use sluice::broker::Names;
 use sluice::broker::port::{Appetite, Delivery, Disposition, Inbox, Publication, PublishError, Publisher, Ticket};
+use sluice::clock;
 use sluice::message::{Field, Message};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
@@ -69,7 +70,8 @@ struct State {
     next_tag: u64,
     most_unsettled: usize,
     requeued: usize,
-    doubts: BTreeMap<u64, usize>,
+    cuts: BTreeMap<u64, Vec<Instant>>,
+    unconfirmed: BTreeMap<u64, usize>,
 }
 
 /// The broker. Cheap to clone.
@@ -89,7 +91,8 @@ impl MemoryBroker {
             next_tag: 1,
             most_unsettled: 0,
             requeued: 0,
-            doubts: BTreeMap::new(),
+            cuts: BTreeMap::new(),
+            unconfirmed: BTreeMap::new(),
         })))
     }
 
@@ -159,9 +162,12 @@ impl MemoryBroker {
         self.state().published.clone()
     }
 
-    /// How often an event may have been doubled: held while its channel was lost, or published without a confirm.
-    pub fn doubts(&self, event: u64) -> usize {
-        self.state().doubts.get(&event).copied().unwrap_or(0)
+    /// How often an event that was first sent at `sent` may have been doubled since: held while its channel was lost, or
+    /// published without a confirm.
+    pub fn doubts(&self, event: u64, sent: Instant) -> usize {
+        let state = self.state();
+        let cuts = state.cuts.get(&event).map_or(0, |cuts| cuts.iter().filter(|cut| **cut >= sent).count());
+        cuts + state.unconfirmed.get(&event).copied().unwrap_or(0)
     }
 
     /// A worker opens the destination's queue.
@@ -230,7 +236,9 @@ impl MemoryBroker {
         epoch.cancel();
         let held: Vec<Stored> = std::mem::take(&mut state.unsettled).into_values().collect();
         for stored in held.into_iter().rev() {
-            state.doubt(&stored.message);
+            if let Some(event) = event_number(&stored.message.body) {
+                state.cuts.entry(event).or_default().push(clock::now());
+            }
             state.give_back(stored);
         }
     }
@@ -268,8 +276,8 @@ impl MemoryBroker {
             let mut state = self.state();
             let fate = (state.fate)();
             state.published.push(Published { queue: routing_key.clone(), message: message.clone(), fate });
-            if fate == Fate::StoredButLost {
-                state.doubt(&message);
+            if let (Fate::StoredButLost, Some(event)) = (fate, event_number(&message.body)) {
+                *state.unconfirmed.entry(event).or_default() += 1;
             }
             fate
         };
@@ -355,12 +363,6 @@ impl State {
             self.dead.push(stored.message);
         } else {
             self.ready.push_front(stored);
-        }
-    }
-
-    fn doubt(&mut self, message: &Message) {
-        if let Some(event) = event_number(&message.body) {
-            *self.doubts.entry(event).or_default() += 1;
         }
     }
 }

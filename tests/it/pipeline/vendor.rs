@@ -3,13 +3,13 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode};
+use sluice::clock;
 use sluice::delivery::{Transport, Trouble};
 use sluice::vendors::Reply;
-use tokio::time::Instant;
 
 use super::event_number;
 
@@ -67,7 +67,7 @@ impl ScriptedVendor {
     /// One that takes everything.
     pub fn new() -> Self {
         let scene = Scene { calls: Vec::new(), behave: Box::new(|_| Answer::Status(201)) };
-        Self { since: Instant::now(), scene: Arc::new(Mutex::new(scene)) }
+        Self { since: clock::now(), scene: Arc::new(Mutex::new(scene)) }
     }
 
     fn scene(&self) -> MutexGuard<'_, Scene> {
@@ -81,7 +81,7 @@ impl ScriptedVendor {
 
     /// How long it has been there.
     pub fn now(&self) -> Duration {
-        self.since.elapsed()
+        clock::now() - self.since
     }
 
     /// Every call so far, with its answer.
@@ -105,6 +105,11 @@ impl ScriptedVendor {
             .iter()
             .filter(|(call, answer)| call.event == event && answer.status().is_some_and(|s| s < 300))
             .count()
+    }
+
+    /// When an event was first sent; now, where it never was.
+    pub fn first_sent(&self, event: u64) -> Instant {
+        self.calls_for(event).first().map_or_else(clock::now, |call| self.since + call.at)
     }
 
     /// How many calls came from `from` to `to`.
@@ -143,7 +148,9 @@ impl Transport for ScriptedVendor {
             let (after, host) = match &answer {
                 Answer::Slow(_, after) => (*after, String::new()),
                 Answer::Hang => (TIMEOUT, "vendor.test".to_owned()),
-                _ => (Self::LATENCY, "vendor.test".to_owned()),
+                Answer::Status(_) | Answer::With(..) | Answer::Reset | Answer::Refuse => {
+                    (Self::LATENCY, "vendor.test".to_owned())
+                }
             };
             tokio::time::sleep(after).await;
             match answer {
