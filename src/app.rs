@@ -54,7 +54,7 @@ pub async fn run(config: Config, file: ConfigFile, stop: CancellationToken) -> R
     let listener = tokio::net::TcpListener::bind(address).await.map_err(|cause| RunError::Listen { address, cause })?;
     let ending = CancellationToken::new();
     let broker = Broker::start(broker_settings(&config), ending.clone());
-    let mut fleet = Fleet::new(broker.clone(), metrics.clone(), config);
+    let mut fleet = Fleet::new(broker.clone(), metrics.clone(), config, stop.clone());
     fleet.start_all()?;
     let admin = Admin::new(metrics.clone(), broker.clone(), fleet.roster(), fleet.config().admin.token.clone());
     let serving = tokio::spawn(admin::serve(listener, admin.clone(), ending.clone()));

@@ -3,15 +3,22 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::{Broker, DestinationQueues};
-use crate::config::{self, Config};
+use crate::config::{self, Config, Declare};
 use crate::delivery::http::{HttpTransport, SetupError};
 use crate::destination::{self, Handle, Parts};
 use crate::gate::Ledger;
 use crate::metrics::Metrics;
+
+/// Time for a changed destination to bind its new patterns before the old ones are unbound.
+const BIND_WITHIN_SECONDS: u32 = 30;
 
 /// A destination cannot be started.
 #[derive(Debug, thiserror::Error)]
@@ -62,15 +69,17 @@ pub struct Fleet {
     broker: Broker,
     metrics: Metrics,
     config: Config,
+    /// Cancelled when the whole worker stops.
+    ending: CancellationToken,
     running: BTreeMap<String, Running>,
     roster: Roster,
 }
 
 impl Fleet {
-    /// A fleet that will follow `config`; nothing runs yet.
+    /// A fleet that will follow `config`; nothing runs yet. `ending` is cancelled when the whole worker stops.
     #[must_use]
-    pub fn new(broker: Broker, metrics: Metrics, config: Config) -> Self {
-        Self { broker, metrics, config, running: BTreeMap::new(), roster: Roster::default() }
+    pub fn new(broker: Broker, metrics: Metrics, config: Config, ending: CancellationToken) -> Self {
+        Self { broker, metrics, config, ending, running: BTreeMap::new(), roster: Roster::default() }
     }
 
     /// The configuration in force.
@@ -110,29 +119,41 @@ impl Fleet {
         for section in &changes.restart_needed {
             tracing::warn!(section, "a change of this section takes effect at the next start only");
         }
-        let stopping: Vec<String> = changes.removed.iter().chain(&changes.changed).cloned().collect();
-        let ledgers = self.stop(&stopping).await;
         for name in &changes.removed {
-            self.metrics.forget(name);
             tracing::warn!(
                 destination = name,
                 "removed: its queue and bindings stay at the broker and go on filling; delete them there when no one needs them"
             );
         }
-        for name in &changes.changed {
-            self.unbind_dropped(name, &new).await;
-        }
-        let broker = std::mem::replace(&mut self.config, new);
-        self.config.broker = broker.broker;
+        let old = std::mem::replace(&mut self.config, new);
+        self.config.broker = old.broker;
         let mut result = Ok(());
-        for name in changes.added.iter().chain(&changes.changed) {
-            if let Some(destination) = self.config.destinations.get(name).cloned() {
-                let ledger = ledgers.get(name).cloned().unwrap_or_default();
-                result = result.and(self.start(destination, &ledger));
+        for name in &changes.added {
+            result = result.and(self.restart(name, &Ledger::default()));
+        }
+        // Each goes on as soon as it has stopped: one that waits for a slow vendor must not hold up the others.
+        let mut stopped = self.stopping(&[&changes.removed[..], &changes.changed].concat());
+        while let Some((name, ledger)) = stopped.next().await {
+            if changes.removed.contains(&name) {
+                self.metrics.forget(&name);
+                continue;
+            }
+            result = result.and(self.restart(&name, &ledger));
+            if let (Some(old), Some(new)) = (old.destinations.get(&name), self.config.destinations.get(&name)) {
+                let dropped = old.subscribe.iter().filter(|pattern| !new.subscribe.contains(pattern));
+                self.unbind_later(&name, dropped.cloned().collect());
             }
         }
         tracing::info!(added = ?changes.added, removed = ?changes.removed, changed = ?changes.changed, "the new configuration is in force");
         result
+    }
+
+    /// Starts a destination as the present configuration has it.
+    fn restart(&mut self, name: &str, ledger: &Ledger) -> Result<(), StartError> {
+        match self.config.destinations.get(name).cloned() {
+            Some(destination) => self.start(destination, ledger),
+            None => Ok(()),
+        }
     }
 
     /// Starts destinations that should be at work and are not: their task ended although nobody stopped it, or they could
@@ -147,23 +168,32 @@ impl Fleet {
         let mut result = Ok(());
         for name in missing {
             tracing::error!(destination = name, "was not at work and starts again");
-            if let Some(destination) = self.config.destinations.get(&name).cloned() {
-                let ledger = ledgers.get(&name).cloned().unwrap_or_default();
-                result = result.and(self.start(destination, &ledger));
-            }
+            result = result.and(self.restart(&name, &ledgers.get(&name).cloned().unwrap_or_default()));
         }
         result
     }
 
-    async fn unbind_dropped(&self, name: &str, new: &Config) {
-        let (Some(old), Some(new)) = (self.config.destinations.get(name), new.destinations.get(name)) else { return };
-        let dropped: Vec<String> =
-            old.subscribe.iter().filter(|pattern| !new.subscribe.contains(pattern)).cloned().collect();
-        if !dropped.is_empty()
-            && let Err(error) = self.broker.unbind(name, &dropped).await
-        {
-            tracing::warn!(destination = name, patterns = ?dropped, %error, "could not be unbound; unbind them at the broker by hand");
+    /// Unbinds patterns once the new ones are bound, so that no event finds neither.
+    fn unbind_later(&self, name: &str, dropped: Vec<String>) {
+        let Some(handle) = self.roster.get(name).filter(|_| !dropped.is_empty()) else { return };
+        if self.config.broker.declare != Declare::Create {
+            tracing::warn!(destination = name, patterns = ?dropped, "declare is not \"create\": change its bindings at the broker by hand");
+            return;
         }
+        let (broker, name, ending) = (self.broker.clone(), name.to_owned(), self.ending.clone());
+        tokio::spawn(async move {
+            // Bound before it consumes; a paused one, which never consumes, was given time enough.
+            for _ in 0..BIND_WITHIN_SECONDS {
+                let consuming = handle.view().await.is_ok_and(|view| view.consuming);
+                if consuming || ending.is_cancelled() {
+                    break;
+                }
+                crate::clock::sleep(Duration::from_secs(1)).await;
+            }
+            if let Err(error) = broker.unbind(&name, &dropped).await {
+                tracing::warn!(destination = name, patterns = ?dropped, %error, "could not be unbound; unbind them at the broker by hand");
+            }
+        });
     }
 
     fn start(&mut self, settings: config::Destination, ledger: &Ledger) -> Result<(), StartError> {
@@ -186,6 +216,7 @@ impl Fleet {
             metrics: self.metrics.destination(&name),
             commands,
             stop: stop.clone(),
+            ending: self.ending.clone(),
             settings,
         };
         let task = tokio::spawn(destination::drive(parts, ledger.clone()));
@@ -195,21 +226,23 @@ impl Fleet {
     }
 
     async fn stop(&mut self, names: &[String]) -> BTreeMap<String, Ledger> {
-        let stopping: Vec<(&String, Running)> =
-            names.iter().filter_map(|name| self.running.remove(name).map(|running| (name, running))).collect();
-        for (name, running) in &stopping {
-            self.roster.set(name, None);
+        self.stopping(names).collect().await
+    }
+
+    /// Stops destinations: each comes out with what its successor has to know, once it has stopped.
+    fn stopping(&mut self, names: &[String]) -> FuturesUnordered<impl Future<Output = (String, Ledger)> + use<>> {
+        let stopping = FuturesUnordered::new();
+        for (name, running) in names.iter().filter_map(|name| Some((name.clone(), self.running.remove(name)?))) {
+            self.roster.set(&name, None);
             running.stop.cancel();
+            stopping.push(async move {
+                let ledger = running.task.await.unwrap_or_else(|error| {
+                    tracing::error!(destination = name, %error, "the destination's task failed; this is a bug in Sluice");
+                    Ledger::default()
+                });
+                (name, ledger)
+            });
         }
-        let mut ledgers = BTreeMap::new();
-        for (name, running) in stopping {
-            match running.task.await {
-                Ok(ledger) => drop(ledgers.insert(name.clone(), ledger)),
-                Err(error) => {
-                    tracing::error!(destination = name, %error, "the destination's task failed; this is a bug in Sluice")
-                }
-            }
-        }
-        ledgers
+        stopping
     }
 }

@@ -1,4 +1,4 @@
-//! Logging: set up once, to standard error, by a writer that never holds up a delivery.
+//! Logging: set up once, to standard error, by a thread of its own.
 
 use std::io::IsTerminal as _;
 

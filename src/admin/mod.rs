@@ -37,8 +37,10 @@ pub struct Admin {
 #[derive(Clone, Copy, Debug, Default, serde::Serialize)]
 pub struct Depths {
     /// In its queue.
+    #[serde(rename = "queue_ready")]
     pub ready: Option<u32>,
     /// In its dead-letter queue.
+    #[serde(rename = "dead_letters_ready")]
     pub dead: Option<u32>,
 }
 
@@ -49,9 +51,13 @@ impl Admin {
         Arc::new(Self { metrics, broker, roster, token: RwLock::new(token), depths: RwLock::default() })
     }
 
-    /// Takes note of a reload: its outcome, and the token that counts from now on.
+    /// Takes note of a reload: its outcome, and the token that counts from now on. A token is never dropped, only replaced:
+    /// the address that is listened on does not change at a reload, and may be off loopback.
     pub fn reloaded(&self, token: Option<SecretString>, outcome: &str) {
         self.metrics.config_reloads_total.with_label_values(&[outcome]).inc();
+        if token.is_none() {
+            return;
+        }
         *self.token.write().unwrap_or_else(PoisonError::into_inner) = token;
     }
 

@@ -12,6 +12,7 @@ use crate::config::{Config, ConfigFile, Destination};
 use crate::delivery::Transport as _;
 use crate::delivery::http::HttpTransport;
 use crate::redact;
+use crate::vendors::Reply;
 use crate::verdict::Verdict;
 
 const BROKER_WITHIN: Duration = Duration::from_secs(10);
@@ -120,8 +121,9 @@ async fn try_destination(destination: &Destination) -> (Option<bool>, String) {
         .filter(|value| value.is_sensitive())
         .filter_map(|value| value.to_str().ok())
         .collect();
-    match destination.vendor.judge(&reply) {
-        Verdict::Unauthorized(said) | Verdict::Unavailable(said) => (Some(false), redact::masked(&said, &secrets)),
+    let body = redact::masked(&String::from_utf8_lossy(&reply.body), &secrets).into();
+    match destination.vendor.judge(&Reply { body, ..reply }) {
+        Verdict::Unauthorized(said) | Verdict::Unavailable(said) => (Some(false), said),
         Verdict::Throttled => (None, "the vendor answered 429 (too many requests); try again later".into()),
         Verdict::Delivered | Verdict::Accepted | Verdict::TooLarge(_) | Verdict::Rejected(_) => {
             (Some(true), format!("{} takes the credentials", request.uri().host().unwrap_or("the vendor")))

@@ -13,6 +13,7 @@ use crate::config::{ConfigFile, Destination};
 use crate::event::{self, Context, Event};
 use crate::lint;
 use crate::routing;
+use crate::vendors::SecretAddress;
 
 const EXAMPLES: &str = "\
 The file holds one event: a CloudEvents envelope, or with --type just its data.
@@ -92,10 +93,19 @@ fn requested(request: &Request<Bytes>) -> Value {
     let body = String::from_utf8_lossy(request.body());
     json!({
         "method": request.method().as_str(),
-        "url": request.uri().to_string(),
+        "url": address(request),
         "headers": headers,
         "body": serde_json::from_str::<Value>(&body).unwrap_or_else(|_| json!(body)),
     })
+}
+
+/// The address, of a secret one only where it leads.
+fn address(request: &Request<Bytes>) -> String {
+    let uri = request.uri();
+    if request.extensions().get::<SecretAddress>().is_none() {
+        return uri.to_string();
+    }
+    format!("{}://{}/***", uri.scheme_str().unwrap_or("http"), uri.host().unwrap_or("***"))
 }
 
 fn shown(explained: &Value) -> String {

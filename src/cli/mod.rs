@@ -29,6 +29,7 @@ Exit codes:
   2  the command line is wrong
   3  the configuration has problems
   4  some of the input was refused, or something asked for is not there
+  130  ended by a second Ctrl-C
 
 Examples:
   sluice check                        is sluice.toml right?
@@ -77,19 +78,18 @@ impl Cli {
     /// # Errors
     /// What went wrong, with an exit code.
     pub async fn run(self) -> Result<(), Error> {
-        let stop = stop_on_signal()?;
         let file = ConfigFile::new(self.config);
         match self.command {
-            Command::Run(args) => run::run(&args, file, stop).await,
+            Command::Run(args) => run::run(&args, file, stop_on_signal()?).await,
             Command::Check(args) => check::run(&args, &file).await,
             Command::Explain(args) => explain::run(&args, &file),
-            Command::Publish(args) => publish::run(args, &file, stop).await,
+            Command::Publish(args) => publish::run(args, &file, stop_on_signal()?).await,
             Command::Status(args) => status::run(&args, &file).await,
             Command::Pause(args) => order::pause(args, &file).await,
             Command::Resume(args) => order::resume(args, &file).await,
             Command::Limits(args) => order::limits(args, &file).await,
-            Command::Sandbox(args) => Ok(sandbox::run(args, stop).await?),
-            Command::Demo(args) => demo::run(args, stop).await,
+            Command::Sandbox(args) => Ok(sandbox::run(args, stop_on_signal()?).await?),
+            Command::Demo(args) => demo::run(args, stop_on_signal()?).await,
             Command::Completions { shell } => {
                 clap_complete::generate(shell, &mut Self::command(), "sluice", &mut io::stdout());
                 Ok(())

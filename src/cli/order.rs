@@ -34,7 +34,7 @@ pub struct ResumeArgs {
     json: bool,
 }
 
-/// Hold a destination to other limits, until the next reload or restart
+/// Hold a destination to other limits, until a reload that changes the destination or a restart
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Example:\n  sluice limits px-prod 100/s 500000/day")]
 pub struct LimitsArgs {

@@ -10,6 +10,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::{Error, load, print, print_json};
@@ -113,8 +114,22 @@ async fn publish_all(
 ) -> Result<Outcome, Error> {
     let (mut outcome, mut window) = (Outcome::default(), FuturesUnordered::new());
     let exchange = names.events();
-    for (index, line) in (1u64..).zip(open(&args.file)?.split(b'\n')) {
-        let line = line?;
+    let mut lines = lines(open(&args.file)?);
+    let mut index = 0;
+    loop {
+        // A line may be long in coming: what was read before is published meanwhile.
+        let line = tokio::select! {
+            () = stop.cancelled() => break,
+            done = window.next(), if !window.is_empty() => {
+                note(&mut outcome, done);
+                continue;
+            }
+            line = lines.recv(), if window.len() < WINDOW => match line {
+                Some(line) => line?,
+                None => break,
+            },
+        };
+        index += 1;
         bar.inc(u64::try_from(line.len()).unwrap_or(0) + 1);
         if line.trim_ascii().is_empty() {
             continue;
@@ -133,12 +148,6 @@ async fn publish_all(
                 }
             }
             Err(problem) => outcome.refuse(index, problem),
-        }
-        while window.len() >= WINDOW {
-            note(&mut outcome, window.next().await);
-        }
-        if stop.is_cancelled() {
-            break;
         }
     }
     while !window.is_empty() {
@@ -165,6 +174,13 @@ fn read_line(args: &Args, config: &Config, line: Vec<u8>) -> Result<(String, Mes
         return Err("the type is over 255 bytes, AMQP's limit for a routing key".to_owned());
     }
     Ok((event.kind, message))
+}
+
+/// The lines, read on a thread of its own: standard input may keep it waiting for ever.
+fn lines(input: Box<dyn BufRead + Send>) -> mpsc::Receiver<std::io::Result<Vec<u8>>> {
+    let (sender, receiver) = mpsc::channel(WINDOW);
+    std::thread::spawn(move || input.split(b'\n').try_for_each(|line| sender.blocking_send(line)));
+    receiver
 }
 
 fn open(path: &Path) -> Result<Box<dyn BufRead + Send>, Error> {

@@ -23,7 +23,7 @@ pub struct Args {
     #[arg(long, value_name = "FORM")]
     log_format: Option<LogFormat>,
     /// How much to log, instead of what [log] says: a level or tracing's filter directives
-    #[arg(long, value_name = "LEVEL")]
+    #[arg(long, value_name = "LEVEL", value_parser = read_level)]
     log_level: Option<String>,
 }
 
@@ -31,6 +31,15 @@ pub struct Args {
 enum LogFormat {
     Text,
     Json,
+}
+
+fn read_level(text: &str) -> Result<String, String> {
+    match tracing_subscriber::EnvFilter::builder().parse(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(error) => {
+            Err(format!("{error}; write a level such as \"debug\", or directives such as \"info,sluice=debug\""))
+        }
+    }
 }
 
 pub(super) async fn run(args: &Args, file: ConfigFile, stop: CancellationToken) -> Result<(), Error> {

@@ -29,8 +29,16 @@ impl Broker {
         }
         let prefix = section.text("prefix").unwrap_or_else(|| "sluice".to_owned());
         let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-        if prefix.is_empty() || prefix.len() > 64 || !prefix.chars().all(allowed) {
-            section.problem("prefix", "write 1 to 64 letters, digits, '-', '_' or '.', as in \"sluice\"");
+        if prefix.is_empty()
+            || prefix == "amq"
+            || prefix.starts_with("amq.")
+            || prefix.len() > 64
+            || !prefix.chars().all(allowed)
+        {
+            section.problem(
+                "prefix",
+                "write 1 to 64 letters, digits, '-', '_' or '.', as in \"sluice\"; \"amq\" is the broker's own",
+            );
         }
         let choices = [("create", Declare::Create), ("check", Declare::Check), ("never", Declare::Never)];
         let declare = section.choice("declare", &choices).unwrap_or(Declare::Create);

@@ -140,11 +140,15 @@ fn limits(section: &mut Section<'_>, kind: Option<&Kind>) -> Vec<Limit> {
     }
     let mut limits = Vec::new();
     for text in texts {
-        match text.parse() {
+        match text.parse::<Limit>() {
             Ok(limit) => limits.push(limit),
             Err(error) => {
-                let shown = section.shown("limits", &text);
-                section.problem("limits", format!("{shown} is not a limit: {error}"));
+                let said = if section.is_referred("limits") {
+                    "what it refers to is not a limit, such as \"200/s\"".to_owned()
+                } else {
+                    error.to_string()
+                };
+                section.problem("limits", said);
             }
         }
     }

@@ -1,5 +1,6 @@
 //! One attempt: a request sent, with what came of it and how long it took.
 
+use std::borrow::Cow;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -70,6 +71,16 @@ impl Attempted {
         let secrets: Vec<&str> =
             headers.filter(|value| value.is_sensitive()).filter_map(|value| value.to_str().ok()).collect();
         redact::masked(text, &secrets)
+    }
+
+    /// An answer that is not a success with its body masked: a vendor's reading cuts it, and a secret cut in two could not
+    /// be told any more.
+    pub fn without_secrets<'a>(&self, reply: &'a Reply) -> Cow<'a, Reply> {
+        if reply.status.is_success() {
+            return Cow::Borrowed(reply);
+        }
+        let body = self.masked(&String::from_utf8_lossy(&reply.body)).into();
+        Cow::Owned(Reply { body, ..reply.clone() })
     }
 
     /// This attempt as the event's history keeps it.

@@ -89,6 +89,8 @@ pub struct View {
     pub day_limit: Option<u64>,
     /// Deliveries held that wait for the gate.
     pub waiting: usize,
+    /// Whether a consumer is registered at the broker.
+    pub consuming: bool,
     /// Whether it consumes, or has no need to.
     pub ready: bool,
     /// Events delivered since this worker started.
@@ -141,6 +143,7 @@ impl Driver {
             day_used: gate.day_used,
             day_limit: gate.day_limit,
             waiting: self.waiting.len(),
+            consuming: *self.inbox.consuming.borrow(),
             ready: idle || *self.inbox.consuming.borrow(),
             delivered: self.metrics.delivered.get(),
             throttled: self.metrics.throttled.get(),

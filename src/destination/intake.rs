@@ -11,6 +11,7 @@ use super::history::History;
 use super::settle::Tag;
 use crate::broker::port::Delivery;
 use crate::event::{self, Event};
+use crate::redact;
 use crate::vendors::Vendor;
 use crate::verdict::Reason;
 
@@ -31,7 +32,7 @@ pub(super) enum Taken {
     /// A request, ready to be sent.
     Ready(Box<Pending>),
     /// Not deliverable; a sentence says why.
-    Dead { delivery: Box<Delivery>, history: History, tag: Tag, reason: Reason, sentence: String },
+    Dead { delivery: Box<Delivery>, history: Box<History>, tag: Tag, reason: Reason, sentence: String },
 }
 
 /// Reads a delivery: its history, the event in it, and the vendor's request for that event.
@@ -55,8 +56,9 @@ pub(super) fn take(delivery: Delivery, vendor: &dyn Vendor, max_bytes: usize, no
     match read {
         Ok((request, tag)) => Taken::Ready(Box::new(Pending { delivery, history, tag, request, taken: now })),
         Err((tag, reason, sentence)) => {
+            let sentence = redact::masked(&sentence, &[]);
             let tag = tag.unwrap_or_else(|| Tag::unknown(&history, delivery.message.properties.message_id.as_deref()));
-            Taken::Dead { delivery: Box::new(delivery), history, tag, reason, sentence }
+            Taken::Dead { delivery: Box::new(delivery), history: Box::new(history), tag, reason, sentence }
         }
     }
 }

@@ -28,7 +28,7 @@ impl Driver {
     pub(super) fn judge(&mut self, attempted: Attempted) {
         let (now, wall) = (clock::now(), clock::wall());
         let verdict = match &attempted.result {
-            Some(Ok(reply)) => read(self.settings.vendor.as_ref(), reply),
+            Some(Ok(reply)) => read(self.settings.vendor.as_ref(), &attempted.without_secrets(reply)),
             Some(Err(trouble)) => Verdict::Unavailable(trouble.to_string()),
             None => return self.take_back(attempted),
         };
@@ -40,13 +40,14 @@ impl Driver {
         let (record, ms) = (attempted.record(&verdict, &sentence), attempted.ms());
         let Attempted { mut pending, permit, at, .. } = attempted;
         let (probe, before) = (permit.probe, self.gate.state(now));
+        let parked = self.gate.state_beneath() == State::Parked;
         self.gate.finished(permit, answer(&verdict), &hints, now, wall);
         if self.gate.state(now) != before {
             outcome::gate_changed(&self.settings.name, before, &self.gate.status(now, wall));
         }
         let troubled = std::mem::replace(&mut self.troubled, matches!(verdict, Verdict::Unavailable(_)));
-        let vendors_trouble = troubled || probe || self.gate.state(now) == State::Broken;
-        let parked = before == State::Parked;
+        let vendors_trouble = troubled || probe || self.gate.state_beneath() == State::Broken;
+
         let history = &mut pending.history;
         let next = next(
             &verdict,
@@ -108,11 +109,11 @@ fn key(pending: &Pending) -> Option<u64> {
     let message = &pending.delivery.message;
     let structured = message.properties.content_type.as_deref().is_some_and(|kind| kind.contains("cloudevents"));
     let named = structured
-        || message.properties.message_id.is_some()
+        || message.properties.message_id.as_deref().is_some_and(|id| !id.is_empty())
         || message.properties.headers.keys().any(|name| name.to_ascii_lowercase().starts_with("cloudevents"));
     named.then(|| {
         let mut hasher = DefaultHasher::new();
-        (&pending.tag.id, &pending.tag.kind, &message.properties.app_id, &message.body).hash(&mut hasher);
+        (&pending.tag.id, &pending.tag.source, &pending.tag.kind, &message.body).hash(&mut hasher);
         hasher.finish()
     })
 }

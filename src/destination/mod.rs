@@ -70,6 +70,8 @@ pub struct Parts {
     pub commands: mpsc::Receiver<Command>,
     /// Cancelled to stop.
     pub stop: CancellationToken,
+    /// Cancelled when the whole worker stops: then what is in flight gets [`STOP_WITHIN`], else as long as a request may take.
+    pub ending: CancellationToken,
 }
 
 /// Drives a destination until it is stopped; returns what its successor has to know.
@@ -88,6 +90,7 @@ struct Driver {
     metrics: DestinationMetrics,
     commands: mpsc::Receiver<Command>,
     stop: CancellationToken,
+    ending: CancellationToken,
     desk: Arc<Desk>,
     gate: Gate,
     waiting: VecDeque<Box<Pending>>,
@@ -133,6 +136,7 @@ impl Driver {
             metrics: parts.metrics,
             commands: parts.commands,
             stop: parts.stop,
+            ending: parts.ending,
             desk: Arc::new(desk),
             waiting: VecDeque::new(),
             attempts: FuturesUnordered::new(),
@@ -191,7 +195,7 @@ impl Driver {
                 let settlement = Settlement::DeadLetter(reason, sentence);
                 self.settling.push(Box::pin(Arc::clone(&self.desk).settle(Case {
                     delivery: *delivery,
-                    history,
+                    history: *history,
                     tag,
                     settlement,
                 })));
@@ -306,10 +310,12 @@ impl Driver {
         }
     }
 
-    /// Takes nothing more; what is in flight gets [`STOP_WITHIN`] to finish and be settled, the rest goes back.
+    /// Takes nothing more; what is in flight may finish and be settled, the rest goes back. With the worker ending, that takes
+    /// [`STOP_WITHIN`] at most; at a reload, as long as a request may take.
     async fn finish(&mut self) {
         self.inbox.appetite.send_replace(Appetite::None);
-        let mut deadline = clock::now() + STOP_WITHIN;
+        let mut deadline = clock::now() + STOP_WITHIN.max(self.settings.timeout + HURRIED);
+        let (ending, mut patient) = (self.ending.clone(), true);
         while !self.attempts.is_empty() || !self.settling.is_empty() || !self.waiting.is_empty() {
             while !self.waiting.is_empty() {
                 self.release_first();
@@ -319,6 +325,10 @@ impl Driver {
                 Some(attempted) = self.attempts.next(), if !self.attempts.is_empty() => self.judge(attempted),
                 Some(()) = self.settling.next(), if !self.settling.is_empty() => {}
                 Some(delivery) = self.inbox.deliveries.recv() => self.give_back(delivery),
+                () = ending.cancelled(), if patient => {
+                    patient = false;
+                    deadline = deadline.min(clock::now() + STOP_WITHIN);
+                }
                 () = clock::sleep_until(deadline) => {
                     if self.hurry.is_cancelled() {
                         return;

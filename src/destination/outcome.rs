@@ -70,14 +70,13 @@ pub(super) fn attempted(destination: &str, tag: &Tag, attempt: &Attempt, retries
 /// A message that became a dead letter before any request.
 pub(super) fn undeliverable(destination: &str, tag: &Tag, reason: Reason, sentence: &str) {
     let id = shown(tag);
-    let said = redact::masked(sentence, &[]);
     tracing::warn!(
         destination,
         event.id = id,
         event.r#type = tag.kind,
         outcome = "dead_lettered",
         reason = reason.name(),
-        said,
+        said = sentence,
         "became a dead letter"
     );
 }

@@ -22,18 +22,24 @@ const PUBLISH_PAUSES: (Duration, Duration) = (Duration::from_millis(100), Durati
 #[derive(Clone, Debug)]
 pub(super) struct Tag {
     pub id: Option<String>,
+    pub source: String,
     pub kind: String,
     pub time: Timestamp,
 }
 
 impl Tag {
     pub fn of(event: &Event) -> Self {
-        Self { id: Some(event.id.clone()), kind: event.kind.clone(), time: event.time }
+        Self { id: Some(event.id.clone()), source: event.source.clone(), kind: event.kind.clone(), time: event.time }
     }
 
     /// Of a message that is not an event: what the properties say.
     pub fn unknown(history: &History, message_id: Option<&str>) -> Self {
-        Self { id: message_id.map(str::to_owned), kind: history.routing_key.clone(), time: history.received }
+        Self {
+            id: message_id.map(str::to_owned),
+            source: String::new(),
+            kind: history.routing_key.clone(),
+            time: history.received,
+        }
     }
 }
 

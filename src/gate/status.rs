@@ -93,6 +93,12 @@ impl Gate {
         }
     }
 
+    /// The state beneath an operator's pause.
+    #[must_use]
+    pub fn state_beneath(&self) -> State {
+        self.pauses.closed().map_or(State::Open, |closed| State::from(closed.cause))
+    }
+
     /// Whether an operator paused it.
     #[must_use]
     pub fn is_paused(&self) -> bool {

@@ -1,7 +1,7 @@
 //! The vendors: each turns an event into a request, and an answer into a verdict. Pure: no I/O, no clock.
 //!
 //! Adding a vendor is one folder here and one line in [`REGISTRY`]; the conformance suite in
-//! `tests/it/conformance.rs` then runs over it.
+//! `tests/it/conformance/` then runs over it.
 
 use ::http::{HeaderMap, Request, StatusCode};
 use bytes::Bytes;
@@ -43,6 +43,10 @@ pub trait Vendor: Send + Sync + std::fmt::Debug {
     /// Its answer means good credentials unless it is judged unauthorized or unavailable.
     fn credentials_check(&self) -> Option<Request<Bytes>>;
 }
+
+/// Marks a request whose address is a secret, as a webhook's may be: put it among the request's extensions.
+#[derive(Clone, Copy, Debug)]
+pub struct SecretAddress;
 
 /// A vendor's answer.
 #[derive(Clone, Debug)]

@@ -122,6 +122,12 @@ impl<'a> Section<'a> {
         &self.resolved
     }
 
+    /// Whether a key's text came from the environment or a file: it may then be a secret.
+    #[must_use]
+    pub fn is_referred(&self, key: &str) -> bool {
+        self.resolved.contains_key(key)
+    }
+
     /// A key's text as a problem may show it: in quotes, unless it came from the environment or a file.
     #[must_use]
     pub fn shown(&self, key: &str, text: &str) -> String {

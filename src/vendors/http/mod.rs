@@ -4,7 +4,7 @@ use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header};
 use bytes::Bytes;
 use secrecy::ExposeSecret;
 
-use super::{Invalid, Kind, Reply, Vendor, answer};
+use super::{Invalid, Kind, Reply, SecretAddress, Vendor, answer};
 use crate::config::Section;
 use crate::event::Event;
 use crate::verdict::Verdict;
@@ -21,6 +21,8 @@ fn configure(section: &mut Section<'_>) -> Option<Box<dyn Vendor>> {
 struct HttpApi {
     method: Method,
     uri: Uri,
+    /// The address came from the environment or a file.
+    secret_address: bool,
     headers: HeaderMap,
     /// Statuses whose meaning the destination sets; the others mean what RFC 9110 says.
     success: Vec<i64>,
@@ -53,7 +55,8 @@ impl HttpApi {
         } else if let Some(status) = retry.iter().find(|s| reject.contains(s)) {
             section.problem("retry_statuses", format!("{status} is in reject too; a status means one thing"));
         }
-        Some(Self { method, uri: uri?, headers, success, retry, reject })
+        let secret_address = section.is_referred("url");
+        Some(Self { method, uri: uri?, secret_address, headers, success, retry, reject })
     }
 }
 
@@ -83,6 +86,9 @@ impl Vendor for HttpApi {
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = self.uri.clone();
         *request.headers_mut() = self.headers.clone();
+        if self.secret_address {
+            request.extensions_mut().insert(SecretAddress);
+        }
         Ok(request)
     }
 

@@ -74,6 +74,7 @@ impl Stage {
             transport: Arc::new(self.vendor.clone()),
             metrics: self.metrics.destination(DESTINATION),
             commands,
+            ending: stop.clone(),
             stop: stop.clone(),
         };
         let task = tokio::spawn(destination::drive(parts, ledger.clone()));

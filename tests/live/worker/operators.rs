@@ -101,10 +101,13 @@ async fn status_shows_each_destination() {
     let (stage, client) = at_work().await;
     client.publish_all("product.x", 0..3).await;
     stage.arrived(PX, 3).await;
-    until("depths are read", async || stage.shown("px").await["dead"] == json!(0)).await;
+    until("depths are read", async || stage.shown("px").await["dead_letters_ready"] == json!(0)).await;
     let shown = stage.run(&["status"]).await;
     assert!(shown.code == 0 && shown.out.contains("px") && shown.out.contains("open"), "{shown:?}");
     let shown = stage.run(&["status", "--json"]).await;
     let json: serde_json::Value = serde_json::from_str(&shown.out).unwrap();
-    assert_eq!((&json["destinations"][0]["delivered"], &json["destinations"][0]["dead"]), (&json!(3), &json!(0)));
+    assert_eq!(
+        (&json["destinations"][0]["delivered"], &json["destinations"][0]["dead_letters_ready"]),
+        (&json!(3), &json!(0))
+    );
 }
