@@ -91,7 +91,35 @@ pub enum Field {
     Void,
 }
 
+/// About how many bytes a header table takes on the wire.
+#[must_use]
+pub fn wire_bytes(headers: &Headers) -> usize {
+    headers.iter().map(|(name, field)| name.len() + 2 + field.wire_bytes()).sum()
+}
+
 impl Field {
+    fn wire_bytes(&self) -> usize {
+        match self {
+            Self::Text(bytes) | Self::Binary(bytes) => bytes.len() + 4,
+            Self::ShortText(text) => text.len() + 4,
+            Self::Array(fields) => fields.iter().map(|field| field.wire_bytes() + 1).sum::<usize>() + 4,
+            Self::Table(headers) => wire_bytes(headers) + 4,
+            Self::Bool(_)
+            | Self::I8(_)
+            | Self::U8(_)
+            | Self::I16(_)
+            | Self::U16(_)
+            | Self::I32(_)
+            | Self::U32(_)
+            | Self::I64(_)
+            | Self::F32(_)
+            | Self::F64(_)
+            | Self::Decimal(..)
+            | Self::Timestamp(_)
+            | Self::Void => 8,
+        }
+    }
+
     /// A long string, the usual type for text.
     #[must_use]
     pub fn text(value: impl Into<String>) -> Self {

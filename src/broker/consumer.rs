@@ -30,6 +30,11 @@ pub(super) const HANDOVER: usize = 1024;
 /// and keeps later ones back until the queue has taken those; what it still holds when the channel closes is lost, and
 /// those deliveries come again (seen on 3.10.8). Nothing in the protocol tells when it is through.
 const SETTLING: Duration = Duration::from_millis(500);
+/// An epoch that ends sooner was cut short, perhaps by a message that cannot even be read.
+const SHORT_LIFE: Duration = Duration::from_secs(5);
+/// After so many short lives in a row, deliveries are taken one at a time: then the message that costs the connection is the
+/// only one that the broker counts a return for, and the others do not follow it to the dead letters.
+const SHORT_LIVES: u32 = 2;
 const RETURNS_HEADER: &str = "x-delivery-count";
 
 /// The consumer task's belongings.
@@ -44,6 +49,8 @@ pub(super) struct ConsumerTask {
     pub(super) stop: CancellationToken,
     /// Ack what has been handed over, and end.
     pub(super) closing: CancellationToken,
+    /// How many epochs in a row were cut short.
+    pub(super) short_lives: u32,
 }
 
 /// Why a consumer or its channel ended.
@@ -89,10 +96,13 @@ impl ConsumerTask {
                 live = link.up() => live,
             };
             let Some(live) = live else { return };
+            let began = clock::now();
             let ended = self.live_through(&live).await;
             let was_consuming = self.consuming.send_replace(false);
             let Err(broken) = ended else { return };
             if was_consuming {
+                let cut_short = clock::now().saturating_duration_since(began) < SHORT_LIFE;
+                self.short_lives = if cut_short { self.short_lives.saturating_add(1) } else { 0 };
                 (pause, last_error) = (Pause::new(), String::new());
             }
             let error = broken.to_string();
@@ -174,6 +184,8 @@ impl ConsumerTask {
     /// One consumer from its registration to its cancellation.
     async fn feed(&mut self, epoch: &Epoch<'_>, prefetch: u16) -> Result<Next, Broken> {
         let channel = epoch.channel;
+        let careful = self.short_lives >= SHORT_LIVES;
+        let prefetch = if careful { 1 } else { prefetch };
         within(channel.basic_qos(prefetch, BasicQosOptions::default())).await?;
         let queue = short("the queue's name", &self.topology.names.queue(&self.queues.name))?;
         // A tag that was used before on a channel may be refused, which would cost the connection.
@@ -184,6 +196,7 @@ impl ConsumerTask {
         tracing::debug!(destination = self.queues.name, prefetch, "consuming");
         let next = {
             let mut finish = pin!(self.finish());
+            let mut calm = pin!(clock::sleep(SHORT_LIFE));
             loop {
                 tokio::select! {
                     biased;
@@ -191,6 +204,10 @@ impl ConsumerTask {
                     () = &mut finish => break Next::Finish,
                     changed = self.appetite.changed() => {
                         break if changed.is_ok() { Next::Again } else { Next::Finish };
+                    }
+                    () = &mut calm, if careful => {
+                        self.short_lives = 0;
+                        break Next::Again;
                     }
                     forwarded = forward_one(&mut consumer, &self.deliveries, epoch) => forwarded?,
                 }

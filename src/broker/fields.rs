@@ -9,17 +9,22 @@ use lapin::types::{AMQPValue, ByteArray, DecimalValue, FieldArray, FieldTable, L
 
 use crate::message::{Field, Headers, Properties};
 
-/// A name or short property over the 255 bytes that AMQP allows.
+/// The most that all properties and headers may take: they travel in one frame, of 128 KiB unless the broker is set otherwise,
+/// and a larger one costs the connection.
+pub(super) const MOST_HEADER_BYTES: usize = 120_000;
+
+/// A name or short property over the 255 bytes that AMQP allows, or headers over what a frame carries.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{what} is {bytes} bytes long; AMQP allows 255")]
+#[error("{what} is {bytes} bytes long; at most {most} are allowed")]
 pub(super) struct TooLong {
-    what: String,
-    bytes: usize,
+    pub(super) what: String,
+    pub(super) bytes: usize,
+    pub(super) most: usize,
 }
 
 /// A short string, or which one is too long. The crate's own `From` would panic.
 pub(super) fn short(what: &str, text: &str) -> Result<ShortString, TooLong> {
-    ShortString::try_new(text).map_err(|_| TooLong { what: what.to_owned(), bytes: text.len() })
+    ShortString::try_new(text).map_err(|_| TooLong { what: what.to_owned(), bytes: text.len(), most: 255 })
 }
 
 /// Our properties as the client crate's.

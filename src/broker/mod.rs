@@ -160,6 +160,7 @@ impl Broker {
             consuming,
             stop: self.stop.clone(),
             closing: self.closing.clone(),
+            short_lives: 0,
         };
         self.work.spawn(task.run());
         Inbox { deliveries: delivery_receiver, appetite, consuming: consuming_receiver }

@@ -18,13 +18,13 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::connection::{Link, Live, close_channel, within};
-use super::fields::{TooLong, short, to_amqp};
+use super::fields::{MOST_HEADER_BYTES, TooLong, short, to_amqp};
 use super::pause::Pause;
 use super::port::{Publication, PublishError};
 use super::status::Status;
 use super::topology::{Topology, TopologyError};
 use crate::clock;
-use crate::message::Field;
+use crate::message::{Field, wire_bytes};
 
 /// Set by the publisher, stripped at consumption: tells which publication a returned message was.
 pub(super) const ID_HEADER: &str = "x-sluice-publish";
@@ -305,6 +305,10 @@ fn envelope(id: i64, publication: &mut Publication) -> Result<Envelope, TooLong>
     let mut properties = message.properties;
     properties.delivery_mode = Some(PERSISTENT);
     properties.headers.insert(ID_HEADER.to_owned(), Field::I64(id));
+    let bytes = wire_bytes(&properties.headers);
+    if bytes > MOST_HEADER_BYTES {
+        return Err(TooLong { what: "the header table".to_owned(), bytes, most: MOST_HEADER_BYTES });
+    }
     Ok(Envelope {
         exchange: short("the exchange", &publication.exchange)?,
         routing_key: short("the routing key", &publication.routing_key)?,

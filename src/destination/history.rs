@@ -139,6 +139,15 @@ impl History {
     }
 }
 
+/// Leaves the producer's headers and the list of attempts out of a copy that is too large to publish: what is left says so.
+pub fn shrink(copy: &mut Message) {
+    let headers = &mut copy.properties.headers;
+    let before = headers.len();
+    headers.retain(|name, _| name.starts_with(PREFIX) && !name.ends_with("attempts") && !name.contains("-header-"));
+    let dropped = i64::try_from(before - headers.len()).unwrap_or(i64::MAX);
+    headers.insert(format!("{PREFIX}headers-dropped"), Field::I64(dropped));
+}
+
 fn set_aside(headers: &mut Headers) {
     headers.retain(|name, _| {
         let death = ["x-death", "x-first-death-", "x-last-death-"].iter().any(|start| name.starts_with(start));
@@ -208,6 +217,20 @@ mod tests {
             ]
         );
         assert_eq!((copy.properties.expiration, copy.properties.user_id), (None, None));
+    }
+
+    #[test]
+    fn a_copy_too_large_to_publish_keeps_its_reason_and_says_what_it_lost() {
+        let mut copy = Message::default();
+        for (name, bytes) in
+            [("big", 200_000), ("x-sluice-reason", 9), ("x-sluice-attempts", 9_000), ("x-sluice-header-cc", 9)]
+        {
+            copy.properties.headers.insert(name.to_owned(), Field::text("x".repeat(bytes)));
+        }
+        shrink(&mut copy);
+        let names: Vec<&str> = copy.properties.headers.keys().map(String::as_str).collect();
+        assert_eq!(names, ["x-sluice-headers-dropped", "x-sluice-reason"]);
+        assert_eq!(copy.properties.headers["x-sluice-headers-dropped"], Field::I64(3));
     }
 
     #[test]

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::history::History;
+use super::history::{self, History};
 use crate::broker::Names;
-use crate::broker::port::{Delivery, Disposition, Publisher, Ticket};
+use crate::broker::port::{Delivery, Disposition, PublishError, Publisher, Ticket};
 use crate::clock;
 use crate::dead_letters::record::Record;
 use crate::event::Event;
@@ -111,7 +111,7 @@ impl Desk {
     }
 
     /// Publishes a copy until it is confirmed, then acks the original. False when the original's channel went first.
-    async fn move_to(&self, queue: &str, copy: Message, ticket: Ticket) -> bool {
+    async fn move_to(&self, queue: &str, mut copy: Message, ticket: Ticket) -> bool {
         let mut pause = PUBLISH_PAUSES.0;
         loop {
             let result = tokio::select! {
@@ -120,6 +120,9 @@ impl Desk {
                 () = ticket.epoch().cancelled() => return false,
             };
             let Err(error) = result else { break };
+            if let PublishError::Unsendable(_) = error {
+                history::shrink(&mut copy);
+            }
             self.metrics.publish_failures.inc();
             tracing::warn!(destination = self.destination, queue, %error, "a copy could not be published; trying again in {pause:?}");
             tokio::select! {

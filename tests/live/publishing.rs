@@ -99,3 +99,17 @@ async fn an_event_nobody_subscribes_to_lies_in_unrouted() {
     depth(&broker, broker.names().unrouted(), 1).await;
     assert!(broker.close(LONG).await);
 }
+
+#[tokio::test]
+async fn headers_that_fill_a_frame_are_refused_and_cost_nobody_the_connection() {
+    let broker = shared().await;
+    let _inbox = open(&broker).await;
+    let queue = broker.names().queue("px");
+    let mut huge = message("x");
+    huge.properties.headers.insert("huge".to_owned(), Field::text("x".repeat(130_900)));
+    let outcome = broker.publisher().publish("", &queue, huge).await;
+    assert!(matches!(outcome, Err(PublishError::Unsendable(_))), "{outcome:?}");
+    assert_eq!(broker.publisher().publish("", &queue, message("x")).await, Ok(()));
+    assert_eq!(broker.status().borrow().publishing.epochs, 1);
+    assert!(broker.close(LONG).await);
+}

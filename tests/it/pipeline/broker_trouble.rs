@@ -92,3 +92,18 @@ async fn two_events_with_one_id_and_other_contents_are_both_sent() {
     stage.drained().await;
     assert_eq!((stage.vendor.taken(1), stage.vendor.taken(2)), (1, 1));
 }
+
+#[tokio::test(start_paused = true)]
+async fn two_events_of_two_sources_with_one_id_and_content_are_both_sent() {
+    let stage = Stage::new("limits = [\"100/s\"]");
+    let from = |source: &str| {
+        let mut event = message(1, true);
+        event.properties.app_id = Some(source.to_owned());
+        event
+    };
+    stage.broker.put("shop.order", from("/shop/a"));
+    stage.drained().await;
+    stage.broker.put_returned("shop.order", from("/shop/b"), 1);
+    stage.drained().await;
+    assert_eq!(stage.vendor.taken(1), 2);
+}
