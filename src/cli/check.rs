@@ -12,7 +12,7 @@ use crate::config::{Config, ConfigFile, Destination};
 use crate::delivery::Transport as _;
 use crate::delivery::http::HttpTransport;
 use crate::redact;
-use crate::vendors::Reply;
+use crate::vendors::{Reply, secrets_of};
 use crate::verdict::Verdict;
 
 const BROKER_WITHIN: Duration = Duration::from_secs(10);
@@ -115,13 +115,7 @@ async fn try_destination(destination: &Destination) -> (Option<bool>, String) {
         Ok(reply) => reply,
         Err(trouble) => return (Some(false), trouble.to_string()),
     };
-    let secrets: Vec<&str> = request
-        .headers()
-        .values()
-        .filter(|value| value.is_sensitive())
-        .filter_map(|value| value.to_str().ok())
-        .collect();
-    let body = redact::masked(&String::from_utf8_lossy(&reply.body), &secrets).into();
+    let body = redact::masked(&String::from_utf8_lossy(&reply.body), &secrets_of(&request)).into();
     match destination.vendor.judge(&Reply { body, ..reply }) {
         Verdict::Unauthorized(said) | Verdict::Unavailable(said) => (Some(false), said),
         Verdict::Throttled => (None, "the vendor answered 429 (too many requests); try again later".into()),

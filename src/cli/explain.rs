@@ -13,7 +13,7 @@ use crate::config::{ConfigFile, Destination};
 use crate::event::{self, Context, Event};
 use crate::lint;
 use crate::routing;
-use crate::vendors::SecretAddress;
+use crate::vendors::{Facts, SecretAddress};
 
 const EXAMPLES: &str = "\
 The file holds one event: a CloudEvents envelope, or with --type just its data.
@@ -72,7 +72,7 @@ pub(super) fn run(args: &Args, file: &ConfigFile) -> Result<(), Error> {
 }
 
 fn explain(destination: &Destination, event: &Event) -> Value {
-    let mut explained = match destination.vendor.request(event) {
+    let mut explained = match destination.vendor.request_for(event, &Facts::blind()) {
         Ok(request) => requested(&request),
         Err(problem) => json!({ "problem": problem.to_string() }),
     };

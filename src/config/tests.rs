@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::event::Event;
 use crate::gate::{Limit, Window};
-use crate::vendors::{Invalid, Reply, Vendor};
+use crate::vendors::{Facts, Invalid, Item, Refusal, Reply, Vendor};
 use crate::verdict::Verdict;
 
 const SAMPLE: &str = include_str!("../../deploy/sluice.sample.toml");
@@ -19,7 +19,11 @@ const SECRET: &str = "s3cr3t-value";
 struct Silent;
 
 impl Vendor for Silent {
-    fn request(&self, _: &Event) -> Result<Request<Bytes>, Invalid> {
+    fn prepare(&self, _: &Event, _: &Facts) -> Result<Item, Refusal> {
+        Err(Refusal::Invalid("silent".to_owned()))
+    }
+
+    fn request(&self, _: &[&Item]) -> Result<Request<Bytes>, Invalid> {
         Err(Invalid("silent".to_owned()))
     }
 
@@ -33,8 +37,8 @@ impl Vendor for Silent {
 }
 
 const KINDS: &[Kind] = &[
-    Kind { name: "gainsight-px", limits: &["200/s", "1000000/day"], configure: keyed },
-    Kind { name: "http", limits: &[], configure: json_api },
+    Kind { name: "gainsight-px", limits: &["200/s", "1000000/day"], fields: &[], configure: keyed },
+    Kind { name: "http", limits: &[], fields: &["body"], configure: json_api },
 ];
 
 fn keyed(section: &mut Section<'_>) -> Option<Box<dyn Vendor>> {

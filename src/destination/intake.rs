@@ -12,7 +12,7 @@ use super::settle::Tag;
 use crate::broker::port::Delivery;
 use crate::event::{self, Event};
 use crate::redact;
-use crate::vendors::Vendor;
+use crate::vendors::{Facts, Vendor};
 use crate::verdict::Reason;
 
 /// A delivery that has passed every cheap check and waits for a place at the gate.
@@ -43,7 +43,7 @@ pub(super) fn take(delivery: Delivery, vendor: &dyn Vendor, max_bytes: usize, no
     let read = catch_unwind(AssertUnwindSafe(|| {
         let event =
             event::decode(&delivery.message, context).map_err(|error| (None, Reason::Malformed, error.to_string()))?;
-        let request = vendor.request(&event);
+        let request = vendor.request_for(&event, &Facts::default());
         let tag = Tag::of(&event);
         match request {
             Ok(request) => Ok((with_trace(request, &event), tag)),

@@ -1,18 +1,29 @@
-//! The vendors: each turns an event into a request, and an answer into a verdict. Pure: no I/O, no clock.
+//! The vendors: each checks an event, turns one or several into a request, and an answer into a verdict. Pure: no I/O,
+//! no clock.
 //!
 //! Adding a vendor is one folder here and one line in [`REGISTRY`]; the conformance suite in
 //! `tests/it/conformance/` then runs over it.
 
 use ::http::{HeaderMap, Request, StatusCode};
 use bytes::Bytes;
+use secrecy::{ExposeSecret as _, SecretString};
+use serde_json::Value;
 
 use crate::config::Section;
 use crate::event::Event;
+use crate::gate::Limit;
 use crate::verdict::Verdict;
 
 mod answer;
 pub mod gainsight_px;
+mod grant;
 pub mod http;
+mod item;
+mod job;
+
+pub use grant::{Calls, Grant, Token};
+pub use item::{Batching, Fact, Facts, Item, Refusal, When};
+pub use job::Job;
 
 /// Every vendor that a destination's `vendor` may name.
 pub const REGISTRY: &[Kind] = &[gainsight_px::KIND, http::KIND];
@@ -24,17 +35,28 @@ pub struct Kind {
     pub name: &'static str,
     /// The limits that the vendor documents, used when the destination sets none.
     pub limits: &'static [&'static str],
+    /// The fields that `map` may set, by the names that the vendor gives them.
+    pub fields: &'static [&'static str],
     /// Reads the vendor's own keys of a destination. Problems go to the section; `None` when there is one.
     pub configure: fn(&mut Section<'_>) -> Option<Box<dyn Vendor>>,
 }
 
-/// One configured vendor account.
+/// One configured vendor account. A vendor that sends one event a request, with a key that does not change, needs only the
+/// methods without a body here.
 pub trait Vendor: Send + Sync + std::fmt::Debug {
-    /// The exact request for an event. Secrets in it are marked sensitive ([`::http::HeaderValue::set_sensitive`]).
+    /// Checks an event, and makes of it what travels. Every check that can be made without the vendor is made here, before
+    /// a request is spent.
     ///
     /// # Errors
-    /// [`Invalid`] when the event lacks what the vendor documents as required, or breaks one of its rules.
-    fn request(&self, event: &Event) -> Result<Request<Bytes>, Invalid>;
+    /// [`Refusal`] when the event breaks one of the vendor's rules, or when the vendor has to be asked something first.
+    fn prepare(&self, event: &Event, facts: &Facts) -> Result<Item, Refusal>;
+
+    /// The exact request for `items`: a single one, or several of one group within [`Vendor::batching`]. Secrets in it are marked
+    /// sensitive ([`::http::HeaderValue::set_sensitive`]). `Authorization` is added to it where there is a [`Vendor::grant`].
+    ///
+    /// # Errors
+    /// [`Invalid`] when they cannot become a request after all.
+    fn request(&self, items: &[&Item]) -> Result<Request<Bytes>, Invalid>;
 
     /// What an answer means.
     fn judge(&self, reply: &Reply) -> Verdict;
@@ -42,11 +64,82 @@ pub trait Vendor: Send + Sync + std::fmt::Debug {
     /// A request that tells good credentials from bad and changes nothing at the vendor, where the vendor has one.
     /// Its answer means good credentials unless it is judged unauthorized or unavailable.
     fn credentials_check(&self) -> Option<Request<Bytes>>;
+
+    /// How many events may travel in one request.
+    fn batching(&self) -> Batching {
+        Batching::ALONE
+    }
+
+    /// The limit that each lane is held to, beside the account's.
+    fn lane_limit(&self) -> Option<Limit> {
+        None
+    }
+
+    /// What a success means for each of `items`, where the answer tells them apart (as 207 does).
+    fn judge_each(&self, _reply: &Reply, _items: &[&Item]) -> Option<Vec<Verdict>> {
+        None
+    }
+
+    /// How access tokens are had, where the vendor wants them.
+    fn grant(&self) -> Option<&dyn Grant> {
+        None
+    }
+
+    /// The request that looks up what [`Refusal::Needs`] named.
+    fn lookup(&self, _name: &str) -> Option<Request<Bytes>> {
+        None
+    }
+
+    /// What an answer to a lookup that [`Vendor::judge`] calls a success teaches, for [`Facts`].
+    ///
+    /// # Errors
+    /// A sentence when it cannot be read: the events that need it are then invalid.
+    fn learn(&self, _name: &str, reply: &Reply) -> Result<Value, String> {
+        Err(format!("the answer {} was not asked for", reply.status.as_u16()))
+    }
+
+    /// The job whose end decides what becomes of `items`, where an accepted answer names one that has to be watched.
+    fn job(&self, _reply: &Reply, _items: &[&Item]) -> Option<String> {
+        None
+    }
+
+    /// The request that asks how a job is.
+    fn job_status(&self, _job: &str) -> Option<Request<Bytes>> {
+        None
+    }
+
+    /// What the answer to it says, where [`Vendor::judge`] calls it a success or rejected.
+    fn judge_job(&self, job: &str, _reply: &Reply) -> Job {
+        Job::Unknown(format!("job {job} cannot be asked about"))
+    }
+}
+
+impl dyn Vendor + '_ {
+    /// The request for one event alone.
+    ///
+    /// # Errors
+    /// As [`Vendor::prepare`] and [`Vendor::request`].
+    pub fn request_for(&self, event: &Event, facts: &Facts) -> Result<Request<Bytes>, Refusal> {
+        let item = self.prepare(event, facts)?;
+        Ok(self.request(&[&item])?)
+    }
 }
 
 /// Marks a request whose address is a secret, as a webhook's may be: put it among the request's extensions.
 #[derive(Clone, Copy, Debug)]
 pub struct SecretAddress;
+
+/// Secrets that stand in a request's body: put them among the request's extensions.
+#[derive(Clone, Debug)]
+pub struct Secrets(pub Vec<SecretString>);
+
+/// Every secret in a request, to be masked in whatever is said of it: sensitive headers, and [`Secrets`].
+#[must_use]
+pub fn secrets_of(request: &Request<Bytes>) -> Vec<&str> {
+    let headers = request.headers().values().filter(|value| value.is_sensitive());
+    let in_body = request.extensions().get::<Secrets>().into_iter().flat_map(|secrets| &secrets.0);
+    headers.filter_map(|value| value.to_str().ok()).chain(in_body.map(|secret| secret.expose_secret())).collect()
+}
 
 /// A vendor's answer.
 #[derive(Clone, Debug)]

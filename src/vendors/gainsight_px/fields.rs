@@ -16,7 +16,7 @@ const MAX_ATTRIBUTES: usize = 50;
 const MAX_KEY_CHARS: usize = 1024;
 
 /// The documented fields, in the reference's order.
-const FIELDS: [&str; 14] = [
+pub(super) const FIELDS: [&str; 14] = [
     "eventId",
     "identifyId",
     "propertyKey",

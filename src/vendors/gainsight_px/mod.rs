@@ -4,7 +4,7 @@
 use ::http::{HeaderValue, Method, Request, StatusCode, Uri, header};
 use bytes::Bytes;
 
-use super::{Invalid, Kind, Reply, Vendor, answer};
+use super::{Facts, Invalid, Item, Kind, Refusal, Reply, Vendor, answer};
 use crate::config::Section;
 use crate::event::Event;
 use crate::verdict::Verdict;
@@ -20,6 +20,7 @@ pub const KIND: Kind = Kind {
     name: "gainsight-px",
     // "around 200 requests per second and 1 Million requests per day"
     limits: &["200/s", "1000000/day"],
+    fields: &fields::FIELDS,
     configure,
 };
 
@@ -50,9 +51,15 @@ impl GainsightPx {
 }
 
 impl Vendor for GainsightPx {
-    fn request(&self, event: &Event) -> Result<Request<Bytes>, Invalid> {
+    /// The item is the body.
+    fn prepare(&self, event: &Event, _facts: &Facts) -> Result<Item, Refusal> {
         let body = fields::body(event, &self.settings)?;
-        Ok(self.post(Bytes::from(body)))
+        Ok(Item { content: Bytes::from(body), ..Item::default() })
+    }
+
+    fn request(&self, items: &[&Item]) -> Result<Request<Bytes>, Invalid> {
+        let body = items.first().map(|item| item.content.clone()).unwrap_or_default();
+        Ok(self.post(body))
     }
 
     /// 201 alone is success, as in the vendor's own loader: another 2xx did not come from this API.

@@ -5,7 +5,7 @@ use bytes::Bytes;
 
 use crate::config;
 use crate::event::Event;
-use crate::vendors::Vendor;
+use crate::vendors::{Facts, Vendor};
 
 const KEY: &str = "api_key = \"px-key-0123456789\"";
 
@@ -27,8 +27,12 @@ fn request(lines: &str, data: &str) -> Result<Request<Bytes>, String> {
         data: serde_json::from_str(data).unwrap(),
         raw: Bytes::new(),
         traceparent: None,
+        mapped: false,
     };
-    configured(&format!("{KEY}\n{lines}")).unwrap().request(&event).map_err(|error| error.to_string())
+    configured(&format!("{KEY}\n{lines}"))
+        .unwrap()
+        .request_for(&event, &Facts::default())
+        .map_err(|error| error.to_string())
 }
 
 const EVENT: &str = r#"{"identifyId":"u","eventName":"n","propertyKey":"AP-1"}"#;

@@ -4,13 +4,13 @@ use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header};
 use bytes::Bytes;
 use secrecy::ExposeSecret;
 
-use super::{Invalid, Kind, Reply, SecretAddress, Vendor, answer};
+use super::{Facts, Invalid, Item, Kind, Refusal, Reply, SecretAddress, Vendor, answer};
 use crate::config::Section;
 use crate::event::Event;
 use crate::verdict::Verdict;
 
 /// The vendor's entry in the registry. It documents no limits, so a destination has to set its own.
-pub const KIND: Kind = Kind { name: "http", limits: &[], configure };
+pub const KIND: Kind = Kind { name: "http", limits: &[], fields: &["body"], configure };
 
 fn configure(section: &mut Section<'_>) -> Option<Box<dyn Vendor>> {
     let api = HttpApi::read(section)?;
@@ -81,8 +81,13 @@ fn headers(section: &mut Section<'_>) -> HeaderMap {
 }
 
 impl Vendor for HttpApi {
-    fn request(&self, event: &Event) -> Result<Request<Bytes>, Invalid> {
-        let mut request = Request::new(event.raw.clone());
+    fn prepare(&self, event: &Event, _facts: &Facts) -> Result<Item, Refusal> {
+        Ok(Item { content: event.raw.clone(), ..Item::default() })
+    }
+
+    fn request(&self, items: &[&Item]) -> Result<Request<Bytes>, Invalid> {
+        let body = items.first().map(|item| item.content.clone()).unwrap_or_default();
+        let mut request = Request::new(body);
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = self.uri.clone();
         *request.headers_mut() = self.headers.clone();

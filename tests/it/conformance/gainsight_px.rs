@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Answered, Fixtures, Refused, Sent, answered};
+use super::{Answered, Body, Fixtures, Refused, Sent, answered};
 
 const HEADERS: &[(&str, &str)] = &[
     ("x-aptrinsic-api-key", "px-key-0123456789"),
@@ -16,6 +16,8 @@ pub fn fixtures() -> Fixtures {
         vendor: "gainsight-px",
         settings: "api_key = \"px-key-0123456789\"\nproperty_key = \"AP-DEFAULT-2\"\nregion = \"us\"\nuser_type = \"LEAD\"",
         secrets: &["px-key-0123456789"],
+        lookups: Vec::new(),
+        grants: Vec::new(),
         requests: requests(),
         refused: refused(),
         answers: answers(),
@@ -35,7 +37,7 @@ fn with(field: &str, value: Value) -> Value {
 }
 
 fn sent(what: &'static str, event: Value, body: Value) -> Sent {
-    Sent { what, event, method: "POST", url: URL, headers: HEADERS, body }
+    Sent { what, events: vec![event], method: "POST", url: URL, headers: HEADERS, body: Body::Json(body) }
 }
 
 /// What the least becomes, with some fields set or, by null, taken away.

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Fixtures, Sent, answered};
+use super::{Body, Fixtures, Sent, answered};
 
 pub fn fixtures() -> Fixtures {
     let data = json!({"order": 17, "lines": [{"sku": "a", "count": 2}], "note": null});
@@ -12,9 +12,11 @@ pub fn fixtures() -> Fixtures {
                    headers = { authorization = \"Bearer tok-123456789\", x-team = \"key-987654321\", accept = \"application/json\" }\n\
                    success = [200, 202, 409]\nretry_statuses = [404]\nreject = [500]",
         secrets: &["tok-123456789", "key-987654321"],
+        lookups: Vec::new(),
+        grants: Vec::new(),
         requests: vec![Sent {
             what: "any data goes as it is",
-            event: data.clone(),
+            events: vec![data.clone()],
             method: "PUT",
             url: "https://api.example.com/v1/track?src=q",
             headers: &[
@@ -23,7 +25,7 @@ pub fn fixtures() -> Fixtures {
                 ("authorization", "Bearer tok-123456789"),
                 ("x-team", "key-987654321"),
             ],
-            body: data,
+            body: Body::Json(data),
         }],
         refused: Vec::new(),
         answers: vec![

@@ -11,11 +11,12 @@ use ::http::{HeaderMap, Request, StatusCode};
 use bytes::Bytes;
 use jiff::Timestamp;
 use proptest::prelude::*;
+use secrecy::SecretString;
 use serde_json::{Map, Value, json};
 use sluice::config::{self, Problems};
 use sluice::event::Event;
 use sluice::gate::Limit;
-use sluice::vendors::{REGISTRY, Reply, Vendor};
+use sluice::vendors::{Facts, Item, REGISTRY, Refusal, Reply, Vendor, secrets_of};
 
 /// One vendor's fixtures.
 struct Fixtures {
@@ -25,19 +26,33 @@ struct Fixtures {
     settings: &'static str,
     /// Secrets in those.
     secrets: &'static [&'static str],
+    /// What the vendor answers to lookups, by their names.
+    lookups: Vec<(&'static str, Value)>,
+    /// The requests for a token, where the vendor wants one: the refresh token, and the request.
+    grants: Vec<(Option<&'static str>, Sent)>,
     requests: Vec<Sent>,
     refused: Vec<Refused>,
     answers: Vec<Answered>,
 }
 
-/// An event and the request that it becomes.
+/// Events that travel together, mostly one, and the request that they become.
 struct Sent {
     what: &'static str,
-    event: Value,
+    events: Vec<Value>,
     method: &'static str,
     url: &'static str,
+    /// All of them, `Authorization: Bearer` with a token aside. Of a multipart content type without its boundary.
     headers: &'static [(&'static str, &'static str)],
-    body: Value,
+    body: Body,
+}
+
+/// A request's body.
+#[derive(Debug, PartialEq)]
+enum Body {
+    None,
+    Json(Value),
+    /// The form's fields in their order; a file's value is its text, its name is `field;filename`.
+    Form(Vec<(String, String)>),
 }
 
 /// An event that breaks a rule of the vendor's, and the words that its sentence has to have.
@@ -76,6 +91,7 @@ fn event(data: &Value) -> Event {
         data: data.as_object().cloned().unwrap_or_default(),
         raw: Bytes::from(data.to_string()),
         traceparent: None,
+        mapped: false,
     }
 }
 
@@ -94,6 +110,31 @@ impl Fixtures {
         configured(self.vendor, self.settings).unwrap_or_else(|problems| panic!("{}: {problems}", self.vendor))
     }
 
+    /// What the lookups teach.
+    fn facts(&self) -> Facts {
+        let (vendor, mut facts) = (self.configured(), Facts::default());
+        for (name, answer) in &self.lookups {
+            assert!(vendor.lookup(name).is_some(), "{}: {name} cannot be looked up", self.vendor);
+            facts.put(name, vendor.learn(name, &reply(200, &answer.to_string())).unwrap());
+        }
+        facts
+    }
+
+    /// Every request in the fixtures.
+    fn all_requests(&self) -> Vec<Request<Bytes>> {
+        let (vendor, facts) = (self.configured(), self.facts());
+        let mut requests: Vec<Request<Bytes>> =
+            self.requests.iter().map(|sent| request_for(vendor.as_ref(), &sent.events, &facts).unwrap()).collect();
+        requests.extend(vendor.credentials_check());
+        requests.extend(self.lookups.iter().filter_map(|(name, _)| vendor.lookup(name)));
+        requests.extend(vendor.job_status("17"));
+        if let Some(grant) = vendor.grant() {
+            let refresh = self.grants.iter().map(|(refresh, _)| refresh.map(SecretString::from));
+            requests.extend(refresh.filter_map(|refresh| grant.request(refresh.as_ref())));
+        }
+        requests
+    }
+
     #[track_caller]
     fn shows_no_secret(&self, text: &str) {
         let shown = self.secrets.iter().find(|secret| text.contains(**secret));
@@ -101,8 +142,59 @@ impl Fixtures {
     }
 }
 
-fn body_of(request: &Request<Bytes>) -> Value {
-    serde_json::from_slice(request.body()).unwrap()
+fn body_of(request: &Request<Bytes>) -> Body {
+    let body = String::from_utf8(request.body().to_vec()).unwrap();
+    let kind = request.headers().get("content-type").map_or("", |kind| kind.to_str().unwrap());
+    if let Some(boundary) = kind.strip_prefix("multipart/form-data; boundary=") {
+        return Body::Form(parts(&body, boundary));
+    }
+    match kind {
+        "" => Body::None,
+        "application/x-www-form-urlencoded" => {
+            Body::Form(url::form_urlencoded::parse(body.as_bytes()).into_owned().collect())
+        }
+        _ => Body::Json(serde_json::from_str(&body).unwrap()),
+    }
+}
+
+/// The parts of a multipart body (RFC 7578), read strictly.
+fn parts(body: &str, boundary: &str) -> Vec<(String, String)> {
+    let inner = body.strip_prefix(&format!("--{boundary}\r\n")).unwrap();
+    let inner = inner.strip_suffix(&format!("\r\n--{boundary}--\r\n")).unwrap();
+    let part = |part: &str| {
+        let (head, value) = part.split_once("\r\n\r\n").unwrap();
+        let disposition = head.lines().next().unwrap();
+        let named = disposition.strip_prefix("Content-Disposition: form-data; name=\"").unwrap();
+        let name = named.strip_suffix('"').unwrap().replace("\"; filename=\"", ";");
+        (name, value.to_owned())
+    };
+    inner.split(&format!("\r\n--{boundary}\r\n")).map(part).collect()
+}
+
+/// The request's headers as fixtures write them.
+fn headers_of(request: &Request<Bytes>) -> BTreeSet<(String, String)> {
+    let headers = request.headers().iter();
+    let shown = |value: &str| {
+        if value.starts_with("multipart/") { value.split(';').next().unwrap().to_owned() } else { value.to_owned() }
+    };
+    headers.map(|(name, value)| (name.to_string(), shown(value.to_str().unwrap()))).collect()
+}
+
+#[track_caller]
+fn assert_is(request: &Request<Bytes>, sent: &Sent, what: &str) {
+    assert_eq!((request.method().as_str(), request.uri().to_string().as_str()), (sent.method, sent.url), "{what}");
+    let headers = sent.headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    assert_eq!(headers_of(request), headers, "{what}");
+    assert_eq!(body_of(request), sent.body, "{what}");
+}
+
+/// The request for events that travel together.
+fn request_for(vendor: &dyn Vendor, events: &[Value], facts: &Facts) -> Result<Request<Bytes>, Refusal> {
+    let items: Vec<Item> =
+        events.iter().map(|data| vendor.prepare(&event(data), facts)).collect::<Result<_, Refusal>>()?;
+    let together = items.iter().all(|item| item.group == items[0].group) && items.len() <= vendor.batching().items;
+    assert!(together || items.len() == 1, "these may not travel together");
+    Ok(vendor.request(&items.iter().collect::<Vec<_>>())?)
 }
 
 fn reply(status: u16, body: &str) -> Reply {
@@ -135,19 +227,36 @@ fn every_registered_vendor_has_fixtures_of_every_kind() {
 #[test]
 fn each_event_becomes_exactly_its_request() {
     for fixtures in all() {
-        let vendor = fixtures.configured();
+        let (vendor, facts) = (fixtures.configured(), fixtures.facts());
         for sent in &fixtures.requests {
             let what = format!("{}: {}", fixtures.vendor, sent.what);
-            let request = vendor.request(&event(&sent.event)).unwrap_or_else(|error| panic!("{what}: {error}"));
-            assert_eq!(
-                (request.method().as_str(), request.uri().to_string().as_str()),
-                (sent.method, sent.url),
-                "{what}"
-            );
-            let headers: BTreeSet<(&str, &str)> =
-                request.headers().iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
-            assert_eq!(headers, sent.headers.iter().copied().collect(), "{what}");
-            assert_eq!(body_of(&request), sent.body, "{what}");
+            let request =
+                request_for(vendor.as_ref(), &sent.events, &facts).unwrap_or_else(|error| panic!("{what}: {error}"));
+            assert_is(&request, sent, &what);
+        }
+    }
+}
+
+#[test]
+fn each_token_is_asked_for_as_documented() {
+    for fixtures in all() {
+        let vendor = fixtures.configured();
+        assert_eq!(vendor.grant().is_some(), !fixtures.grants.is_empty(), "{}", fixtures.vendor);
+        for (refresh, sent) in &fixtures.grants {
+            let what = format!("{}: {}", fixtures.vendor, sent.what);
+            let refresh = refresh.map(SecretString::from);
+            let request = vendor.grant().unwrap().request(refresh.as_ref()).unwrap_or_else(|| panic!("{what}: no way"));
+            assert_is(&request, sent, &what);
+        }
+    }
+}
+
+#[test]
+fn looking_at_a_request_asks_the_vendor_nothing() {
+    for fixtures in all() {
+        let vendor = fixtures.configured();
+        for event_data in fixtures.requests.iter().flat_map(|sent| &sent.events) {
+            assert!(vendor.request_for(&event(event_data), &Facts::blind()).is_ok(), "{}", fixtures.vendor);
         }
     }
 }
@@ -155,10 +264,12 @@ fn each_event_becomes_exactly_its_request() {
 #[test]
 fn each_broken_rule_is_told_in_a_sentence_that_names_the_field() {
     for fixtures in all() {
-        let vendor = fixtures.configured();
+        let (vendor, facts) = (fixtures.configured(), fixtures.facts());
         for refused in &fixtures.refused {
             let what = format!("{}: {}", fixtures.vendor, refused.what);
-            let Err(error) = vendor.request(&event(&refused.event)) else { panic!("{what} was not refused") };
+            let Err(error) = vendor.request_for(&event(&refused.event), &facts) else {
+                panic!("{what} was not refused")
+            };
             let said = error.to_string();
             for word in refused.says {
                 assert!(said.contains(word), "{what}: {said:?} does not say {word:?}");
@@ -192,20 +303,19 @@ fn secrets_are_marked_and_shown_nowhere() {
     for fixtures in all() {
         let vendor = fixtures.configured();
         fixtures.shows_no_secret(&format!("{vendor:?}"));
-        let mut requests: Vec<Request<Bytes>> =
-            fixtures.requests.iter().map(|sent| vendor.request(&event(&sent.event)).unwrap()).collect();
-        requests.extend(vendor.credentials_check());
-        for request in requests {
-            fixtures.shows_no_secret(&format!("{request:?}"));
+        let requests = fixtures.all_requests();
+        for request in &requests {
+            fixtures.shows_no_secret(
+                &format!("{request:?}").replace(&String::from_utf8_lossy(request.body()).into_owned(), ""),
+            );
             fixtures.shows_no_secret(&request.uri().to_string());
-            for secret in fixtures.secrets {
-                let carried = request.headers().values().find(|value| value.to_str().is_ok_and(|v| v.contains(secret)));
-                assert!(
-                    carried.is_some_and(|value| value.is_sensitive()),
-                    "{}: {secret} is not marked",
-                    fixtures.vendor
-                );
-            }
+            let unmarked = request.headers().values().filter(|value| !value.is_sensitive());
+            unmarked.for_each(|value| fixtures.shows_no_secret(value.to_str().unwrap()));
+        }
+        for secret in fixtures.secrets {
+            let marked =
+                requests.iter().any(|request| secrets_of(request).iter().any(|marked| marked.contains(secret)));
+            assert!(marked, "{}: {secret} is not marked", fixtures.vendor);
         }
     }
 }
@@ -244,7 +354,7 @@ fn any_data() -> impl Strategy<Value = Value> {
     let fixtures: Vec<Value> = all()
         .into_iter()
         .flat_map(|fixtures| fixtures.requests)
-        .map(|sent| sent.event)
+        .flat_map(|sent| sent.events)
         .filter(Value::is_object)
         .collect();
     let near =
@@ -286,7 +396,7 @@ proptest! {
     #[test]
     fn no_event_makes_a_request_panic(data in any_data()) {
         for fixtures in all() {
-            if let Err(error) = fixtures.configured().request(&event(&data)) {
+            if let Err(error) = fixtures.configured().request_for(&event(&data), &fixtures.facts()) {
                 prop_assert!(!error.to_string().is_empty());
             }
         }

@@ -8,7 +8,7 @@ use http::Request;
 use sluice::destination::history::History;
 use sluice::event::Event;
 use sluice::message::Field;
-use sluice::vendors::{Invalid, Reply, Vendor};
+use sluice::vendors::{Facts, Invalid, Item, Refusal, Reply, Vendor};
 use sluice::verdict::Verdict;
 
 use super::broker::header;
@@ -130,9 +130,13 @@ async fn what_the_broker_would_act_on_is_set_aside_in_a_retry_copy() {
 struct Faulty;
 
 impl Vendor for Faulty {
-    fn request(&self, event: &Event) -> Result<Request<Bytes>, Invalid> {
+    fn prepare(&self, event: &Event, _: &Facts) -> Result<Item, Refusal> {
         assert!(event.data["event"] != 1, "a bug in the vendor's code");
-        let mut request = Request::new(event.raw.clone());
+        Ok(Item { content: event.raw.clone(), ..Item::default() })
+    }
+
+    fn request(&self, items: &[&Item]) -> Result<Request<Bytes>, Invalid> {
+        let mut request = Request::new(items[0].content.clone());
         *request.uri_mut() = "http://vendor.test/".parse().unwrap();
         Ok(request)
     }
