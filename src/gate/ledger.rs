@@ -67,7 +67,8 @@ impl DayCount {
 
     /// How many more may be spent now where the budget of `limit` is to last the day: a share by the time of day, and a tenth ahead.
     pub fn ahead(&self, limit: u64, wall: Timestamp) -> usize {
-        let allowed = u128::from(limit) * self.since_midnight(wall).as_millis() / DAY.as_millis() + u128::from(limit / AHEAD);
+        let allowed =
+            u128::from(limit) * self.since_midnight(wall).as_millis() / DAY.as_millis() + u128::from(limit / AHEAD);
         usize::try_from(allowed.saturating_sub(u128::from(self.used))).unwrap_or(usize::MAX)
     }
 
