@@ -82,8 +82,8 @@ impl Driver {
     /// No token may be asked for before then: the vendor allows only so many calls.
     fn without_token_until(&mut self, at: Instant, now: Instant) -> Option<Next> {
         if self.gate.state_beneath() == State::Open {
-            let why = "no access token, and the vendor allows no more calls for one now; `resume` tries once more";
-            self.gate.park(why, at.saturating_duration_since(now), now);
+            let why = self.tokens.as_ref().map(|tokens| tokens.why(now)).unwrap_or_default();
+            self.gate.park(&why, at.saturating_duration_since(now), now);
             self.gate_changed(State::Open);
         }
         self.wait_for([Some(at), None])
@@ -109,7 +109,7 @@ impl Driver {
             },
             Next::Token => {
                 let tokens = self.tokens.as_mut().zip(vendor.grant());
-                (Errand::Token, tokens.and_then(|(tokens, grant)| tokens.request(grant, now, wall)))
+                (Errand::Token, tokens.and_then(|(tokens, grant)| tokens.request(grant, now)))
             }
             Next::Lookup(name) => {
                 self.lookups.sent(&name);
@@ -134,8 +134,7 @@ impl Driver {
     /// The events that travel next, without those that need not be sent any more.
     fn load(&mut self, place: Place, permit: &Permit, now: Instant, wall: Timestamp) -> Option<Load> {
         // A probe risks one event, not many.
-        let together = !permit.probe
-            && batch::together(&self.batching, self.line.len(), || self.gate.spare(now, wall));
+        let together = !permit.probe && batch::together(&self.batching, self.line.len(), || self.gate.spare(now, wall));
         let mut load = self.line.take(place, &self.batching, together)?;
         for pending in load.events.extract_if(.., |pending| self.was_delivered(pending)).collect::<Vec<_>>() {
             self.acknowledge(*pending);

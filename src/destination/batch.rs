@@ -83,7 +83,8 @@ mod tests {
 
     #[test]
     fn nothing_overtakes_in_its_own_lane() {
-        let items = [item(1, Some(1), 1), item(2, Some(2), 1), item(1, Some(1), 1), item(3, Some(1), 1), item(1, Some(1), 1)];
+        let items =
+            [item(1, Some(1), 1), item(2, Some(2), 1), item(1, Some(1), 1), item(3, Some(1), 1), item(1, Some(1), 1)];
         assert_eq!(choose(items.iter(), &RULE), [0, 2]);
     }
 

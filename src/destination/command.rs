@@ -115,7 +115,7 @@ impl Driver {
             Command::Resume => {
                 self.gate.resume(now);
                 if let Some(tokens) = &mut self.tokens {
-                    tokens.retry_now(now);
+                    tokens.retry_now();
                 }
                 tracing::warn!(destination, "resumed by an operator");
             }

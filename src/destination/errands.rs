@@ -6,25 +6,33 @@ use jiff::Timestamp;
 
 use super::attempt::{Errand, Exchange};
 use super::history::Watched;
-use super::intake::Pending;
+use super::intake::{Held, Pending};
 use super::judge::{Next, age, delay};
 use super::{Driver, hold, outcome};
 use crate::clock;
-use crate::delivery::token::{Outcome, Stored, Tokens};
+use crate::delivery::token::{Need, Outcome, Stored, Tokens};
 use crate::delivery::token_file;
 use crate::gate::{Answer, Hints, Permit, State, hints};
 use crate::vendors::{Grant, Job};
 use crate::verdict::{Reason, Settlement, Verdict};
 
-/// The tokens of a destination, with what its token file keeps.
-pub(super) fn tokens(grant: &dyn Grant, destination: &str, now: Instant, wall: Timestamp) -> Tokens {
+/// The tokens of a destination, with what its token file keeps. `calls`: when a token was asked for lately.
+pub(super) fn tokens(
+    grant: &dyn Grant,
+    destination: &str,
+    calls: &[Timestamp],
+    now: Instant,
+    wall: Timestamp,
+) -> Tokens {
     let stored = grant.token_file().and_then(|path| {
         token_file::load(path).unwrap_or_else(|problem| {
             tracing::error!(destination, "{problem}; a new token is asked for");
             None
         })
     });
-    Tokens::new(grant, stored, now, wall)
+    let mut stored = stored.unwrap_or_default();
+    stored.calls.extend_from_slice(calls);
+    Tokens::new(grant, Some(stored), now, wall)
 }
 
 impl Driver {
@@ -33,8 +41,10 @@ impl Driver {
         let vendor = self.settings.vendor.clone();
         let (Some(tokens), Some(grant)) = (self.tokens.as_mut(), vendor.grant()) else { return };
         let Some(result) = &exchange.result else { return };
-        let masked = result.as_ref().map(|reply| exchange.without_secrets(reply));
-        let outcome = tokens.answered(grant, masked.as_deref(), now, wall);
+        let outcome = match result {
+            Ok(reply) => tokens.answered(grant, Ok(&exchange.without_secrets(reply)), now, wall),
+            Err(trouble) => tokens.answered(grant, Err(trouble), now, wall),
+        };
         let hints = exchange.reply().map(|reply| hints(&reply.headers, wall)).unwrap_or_default();
         let told = match &outcome {
             Outcome::Token | Outcome::Again | Outcome::Refused(_) => Answer::Neutral,
@@ -47,7 +57,7 @@ impl Driver {
         match outcome {
             Outcome::Token => {
                 tracing::info!(destination, ms = exchange.ms(), "a new access token");
-                let stored = tokens.stored(wall);
+                let stored = tokens.stored(now, wall);
                 self.keep_token(grant, stored);
             }
             Outcome::Again => tracing::warn!(destination, "the refresh token was refused; signing in anew"),
@@ -58,7 +68,10 @@ impl Driver {
             }
             Outcome::Refused(said) => {
                 let said = exchange.masked(&said);
-                let wait = tokens.pause(now);
+                let wait = match tokens.need(now, wall) {
+                    Need::NotBefore(until) => until.saturating_duration_since(now),
+                    Need::Ready(_) | Need::Fetch | Need::Busy => hold::LONGEST_HOLD,
+                };
                 self.gate.park(&said, wait, now);
             }
         }
@@ -124,7 +137,7 @@ impl Driver {
     }
 
     /// The events' end is decided by a job: they stay unsettled until it is known.
-    pub(super) fn watch(&mut self, job: &Watched, events: Vec<Box<Pending>>, accepted: bool) {
+    pub(super) fn watch(&mut self, job: &Watched, events: Vec<Held>, accepted: bool) {
         if let Some((end, events)) = self.jobs.watch(job, events, accepted, clock::now()) {
             self.settle_job(&end, events);
         }
@@ -152,21 +165,23 @@ impl Driver {
     }
 
     /// What a job's end means for its events.
-    fn settle_job(&mut self, end: &Job, events: Vec<Box<Pending>>) {
+    fn settle_job(&mut self, end: &Job, events: Vec<Held>) {
         let wall = clock::wall();
         for mut pending in events {
             let Some(job) = pending.history.job.take() else { continue };
             let settlement = match end {
                 Job::Done { applied, rejected: 0, .. } if *applied >= job.rows => Settlement::Ack,
                 Job::Done { applied: 0, sentence, .. } => Settlement::DeadLetter(Reason::Rejected, sentence.clone()),
-                Job::Done { sentence, .. } => Settlement::DeadLetter(Reason::PartlyRejected, in_part(sentence, job.rows)),
+                Job::Done { sentence, .. } => {
+                    Settlement::DeadLetter(Reason::PartlyRejected, in_part(sentence, job.rows))
+                }
                 Job::Failed(sentence) => match self.retry(&pending, sentence, wall) {
                     Settlement::RetryLater(delay) => {
                         pending.history.retries += 1;
                         pending.history.failing_since.get_or_insert(wall);
                         Settlement::RetryLater(delay)
                     }
-                    other => other,
+                    settlement @ (Settlement::Ack | Settlement::DeadLetter(..) | Settlement::Release) => settlement,
                 },
                 Job::Unknown(sentence) => Settlement::DeadLetter(Reason::Unconfirmed, unknown(sentence)),
                 // Not an end.
@@ -184,14 +199,15 @@ impl Driver {
         let verdict = Verdict::Unavailable(sentence.to_owned());
         let history = &pending.history;
         let retry = &self.settings.retry;
-        match super::judge::next(&verdict, sentence, false, false, history.retries, history.failing_since, retry, wall) {
+        match super::judge::next(&verdict, sentence, false, false, history.retries, history.failing_since, retry, wall)
+        {
             Next::Settle(settlement) => settlement,
             Next::Wait { .. } => Settlement::RetryLater(delay(&retry.delays, history.retries)),
         }
     }
 
     /// Events whose job has to be asked about later wait at the broker, with the job's number. They are not sent again.
-    pub(super) fn ask_later(&mut self, events: Vec<Box<Pending>>) {
+    pub(super) fn ask_later(&mut self, events: Vec<Held>) {
         let (wall, retry) = (clock::wall(), self.settings.retry.clone());
         for pending in events {
             let Some(job) = pending.history.job.clone() else { continue };
@@ -224,7 +240,9 @@ impl Driver {
 }
 
 fn in_part(sentence: &str, rows: u64) -> String {
-    format!("{sentence}; the vendor does not say which of the {rows} rows it rejected, so this one may have been applied: look before you replay it")
+    format!(
+        "{sentence}; the vendor does not say which of the {rows} rows it rejected, so this one may have been applied: look before you replay it"
+    )
 }
 
 fn unknown(sentence: &str) -> String {

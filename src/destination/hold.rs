@@ -105,7 +105,8 @@ impl Room {
     /// A delivery came with so many bytes.
     pub fn note(&mut self, bytes: usize) {
         let bytes = u32::try_from(bytes).map_or(f64::from(u32::MAX), f64::from) + OVERHEAD_BYTES;
-        self.mean_bytes = if self.mean_bytes > 0.0 { self.mean_bytes + (bytes - self.mean_bytes) / 64.0 } else { bytes };
+        self.mean_bytes =
+            if self.mean_bytes > 0.0 { self.mean_bytes + (bytes - self.mean_bytes) / 64.0 } else { bytes };
     }
 
     /// With so many held of `prefetch` that may be: what there is room for now. Changes in large steps, since each change costs a new
@@ -172,7 +173,10 @@ mod tests {
         let now = crate::clock::now();
         let parked = Outlook { open: false, paused: false, closed_for_long: true, resting_until: None };
         assert_eq!(Mood::Open.next(parked, now).keeps(), 2);
-        assert_eq!(Mood::Open.next(Outlook { paused: true, ..parked }, now).appetite(Some(200.0), 32, &Room::new(1)), Appetite::None);
+        assert_eq!(
+            Mood::Open.next(Outlook { paused: true, ..parked }, now).appetite(Some(200.0), 32, &Room::new(1)),
+            Appetite::None
+        );
     }
 
     #[test]

@@ -27,13 +27,16 @@ pub(super) struct Pending {
     pub taken: Instant,
 }
 
+/// Boxed, since lines are shuffled.
+pub(super) type Held = Box<Pending>;
+
 /// What a delivery turned out to be.
 #[derive(Debug)]
 pub(super) enum Taken {
     /// Ready to be sent.
-    Ready(Box<Pending>),
+    Ready(Held),
     /// It was sent before; the vendor's job decides what becomes of it.
-    Sent(Watched, Box<Pending>),
+    Sent(Watched, Held),
     /// The vendor has to be asked something before it can be checked.
     Needs(String, Box<Delivery>),
     /// Not deliverable; a sentence says why.
@@ -78,7 +81,10 @@ pub(super) fn take(
         Ok((item, traceparent, tag)) => {
             let job = history.job.clone();
             let pending = Box::new(Pending { delivery, history, tag, item, traceparent, taken: now });
-            job.map_or_else(|| Taken::Ready(pending), |job| Taken::Sent(job, pending))
+            match job {
+                Some(job) => Taken::Sent(job, pending),
+                None => Taken::Ready(pending),
+            }
         }
         Err(Stop::Needs(name)) => Taken::Needs(name, Box::new(delivery)),
         Err(Stop::Dead(tag, reason, sentence)) => {

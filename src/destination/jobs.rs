@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use lru::LruCache;
 
 use super::history::Watched;
-use super::intake::Pending;
+use super::intake::{Held, Pending};
 use crate::vendors::Job;
 
 /// The first pause before a job is asked about, where nothing is known of how long they take.
@@ -31,7 +31,7 @@ pub(super) struct Jobs {
 
 #[derive(Debug)]
 struct Watch {
-    events: Vec<Box<Pending>>,
+    events: Vec<Held>,
     began: Instant,
     next: Instant,
     pause: Duration,
@@ -49,7 +49,13 @@ impl Default for Jobs {
 impl Jobs {
     /// Watches `job` for `events`, which it was just accepted with, or which come back to ask about it. When its end is known already,
     /// that is returned with them.
-    pub fn watch(&mut self, job: &Watched, events: Vec<Box<Pending>>, accepted: bool, now: Instant) -> Option<(Job, Vec<Box<Pending>>)> {
+    pub fn watch(
+        &mut self,
+        job: &Watched,
+        events: Vec<Held>,
+        accepted: bool,
+        now: Instant,
+    ) -> Option<(Job, Vec<Held>)> {
         if let Some(end) = self.ended.get(&job.id) {
             return Some((end.clone(), events));
         }
@@ -100,7 +106,7 @@ impl Jobs {
     }
 
     /// It is done: its events.
-    pub fn ended(&mut self, job: &str, end: Job, now: Instant) -> Vec<Box<Pending>> {
+    pub fn ended(&mut self, job: &str, end: Job, now: Instant) -> Vec<Held> {
         self.ended.put(job.to_owned(), end);
         let Some(watch) = self.watched.remove(job) else { return Vec::new() };
         if watch.whole {
@@ -117,7 +123,7 @@ impl Jobs {
     }
 
     /// Takes out the events that are held too long, or whose channel has gone.
-    pub fn overdue(&mut self, overdue: impl Fn(&Pending) -> bool) -> Vec<Box<Pending>> {
+    pub fn overdue(&mut self, overdue: impl Fn(&Pending) -> bool) -> Vec<Held> {
         let mut taken = Vec::new();
         for watch in self.watched.values_mut().filter(|watch| watch.events.iter().any(|event| overdue(event))) {
             let (over, kept) = watch.events.drain(..).partition(|event| overdue(event));
@@ -129,7 +135,7 @@ impl Jobs {
     }
 
     /// Takes out all of them.
-    pub fn drain(&mut self) -> Vec<Box<Pending>> {
+    pub fn drain(&mut self) -> Vec<Held> {
         self.watched.drain().flat_map(|(_, watch)| watch.events).collect()
     }
 }

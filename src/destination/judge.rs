@@ -14,7 +14,7 @@ use super::line::Load;
 use super::{Driver, batch, outcome};
 use crate::clock;
 use crate::config::Retry;
-use crate::gate::{Answer, Hints, State};
+use crate::gate::{Answer, Hints, Permit, State};
 use crate::vendors::{Item, Reply, Vendor};
 use crate::verdict::{Reason, Settlement, Verdict};
 
@@ -61,10 +61,10 @@ impl Driver {
         let sentence = said(&verdict).map(|said| exchange.masked(said)).unwrap_or_default();
         let mut told = answer(&verdict);
         if let (Some(tokens), Some(generation)) = (self.tokens.as_mut(), exchange.generation) {
-            match told {
-                Answer::Unauthorized if tokens.refused(generation, clock::now()) => told = Answer::Neutral,
-                Answer::Success => tokens.accepted(generation),
-                _ => {}
+            if told == Answer::Success {
+                tokens.accepted(generation);
+            } else if told == Answer::Unauthorized && tokens.refused(generation, clock::now()) {
+                told = Answer::Neutral;
             }
         }
         if told == Answer::Throttled {
@@ -143,8 +143,7 @@ impl Driver {
         for mut pending in load.events {
             let history = &pending.history;
             let (retries, since) = (history.retries, history.failing_since);
-            let mut next =
-                next(verdict, sentence, vendors_trouble, parked, retries, since, &self.settings.retry, wall);
+            let mut next = next(verdict, sentence, vendors_trouble, parked, retries, since, &self.settings.retry, wall);
             // What follows in its lane must not overtake it for a trouble of a moment.
             if let (Next::Settle(Settlement::RetryLater(_)), Some(lane)) = (&next, &lane)
                 && self.lanes.rest(lane, clock::now())
@@ -188,7 +187,12 @@ impl Driver {
         let left = calls_left.load(Ordering::Relaxed);
         if left >= 2 {
             calls_left.store(left - 2, Ordering::Relaxed);
-            tracing::debug!(destination = self.settings.name, events = count, said = sentence, "refused together; halved");
+            tracing::debug!(
+                destination = self.settings.name,
+                events = count,
+                said = sentence,
+                "refused together; halved"
+            );
             return self.line.split(load, calls_left);
         }
         let reason = if matches!(verdict, Verdict::TooLarge(_)) { Reason::TooLarge } else { Reason::Rejected };

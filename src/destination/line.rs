@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicU32;
 use std::time::Instant;
 
 use super::batch;
-use super::intake::Pending;
+use super::intake::{Held, Pending};
 use crate::gate::Free;
 use crate::vendors::Batching;
 
@@ -14,7 +14,7 @@ use crate::vendors::Batching;
 #[derive(Debug)]
 pub(super) struct Load {
     /// At least one.
-    pub events: Vec<Box<Pending>>,
+    pub events: Vec<Held>,
     /// Of a load that was refused as a whole and split: how many calls may still be spent on the whole of it.
     pub calls_left: Option<Arc<AtomicU32>>,
 }
@@ -50,7 +50,7 @@ pub(super) enum Ready {
 #[derive(Debug, Default)]
 pub(super) struct Line {
     parts: VecDeque<Load>,
-    events: VecDeque<Box<Pending>>,
+    events: VecDeque<Held>,
 }
 
 impl Line {
@@ -65,7 +65,7 @@ impl Line {
     }
 
     /// Joins the end.
-    pub fn push(&mut self, event: Box<Pending>) {
+    pub fn push(&mut self, event: Held) {
         self.events.push_back(event);
     }
 
@@ -75,7 +75,7 @@ impl Line {
     }
 
     /// Takes the one that is given back first.
-    pub fn pop(&mut self) -> Option<Box<Pending>> {
+    pub fn pop(&mut self) -> Option<Held> {
         if let Some(event) = self.events.pop_front() {
             return Some(event);
         }
@@ -99,7 +99,7 @@ impl Line {
     /// Goes behind the others, and with it what follows in its lane.
     pub fn send_behind(&mut self, load: Load) {
         let lane = load.lane().map(str::to_owned);
-        let followers: VecDeque<Box<Pending>> = match &lane {
+        let followers: VecDeque<Held> = match &lane {
             Some(_) => {
                 let (followers, others) = self.events.drain(..).partition(|event| event.item.lane == lane);
                 self.events = others;
@@ -147,9 +147,7 @@ impl Line {
     pub fn take(&mut self, place: Place, batching: &Batching, together: bool) -> Option<Load> {
         match place {
             Place::Part(at) => self.parts.remove(at),
-            Place::Event(at) if !together => {
-                Some(Load { events: vec![self.events.remove(at)?], calls_left: None })
-            }
+            Place::Event(at) if !together => Some(Load { events: vec![self.events.remove(at)?], calls_left: None }),
             Place::Event(at) => {
                 let chosen = batch::choose(self.events.iter().skip(at).map(|event| &event.item), batching);
                 if let [_] = chosen[..] {
@@ -171,7 +169,7 @@ impl Line {
     }
 
     /// Takes out what need not be sent any more.
-    pub fn remove_first_if(&mut self, gone: impl Fn(&Pending) -> bool) -> Option<Box<Pending>> {
+    pub fn remove_first_if(&mut self, gone: impl Fn(&Pending) -> bool) -> Option<Held> {
         self.events.pop_front_if(|event| gone(event))
     }
 

@@ -34,7 +34,9 @@ impl Lookups {
     /// `delivery` waits until `name` has been looked up.
     pub fn need(&mut self, name: String, delivery: Delivery, now: Instant) {
         let open = self.open.entry(name);
-        open.or_insert_with(|| Open { deliveries: VecDeque::new(), out: false, since: now }).deliveries.push_back(delivery);
+        open.or_insert_with(|| Open { deliveries: VecDeque::new(), out: false, since: now })
+            .deliveries
+            .push_back(delivery);
     }
 
     /// What should be asked next.

@@ -90,7 +90,9 @@ pub async fn drive(parts: Parts, ledger: Ledger) -> Ledger {
     let mut driver = Driver::new(parts, &ledger);
     driver.run().await;
     driver.finish().await;
-    driver.gate.ledger(clock::now(), clock::wall())
+    let (now, wall) = (clock::now(), clock::wall());
+    let token_calls = driver.tokens.as_ref().map(|tokens| tokens.calls(now, wall)).unwrap_or_default();
+    Ledger { token_calls, ..driver.gate.ledger(now, wall) }
 }
 
 struct Driver {
@@ -157,7 +159,10 @@ impl Driver {
             gate: Gate::new(&settings.limits, policy, ledger, now, wall),
             batching,
             lanes: Lanes::new(settings.vendor.lane_limit(), now),
-            tokens: settings.vendor.grant().map(|grant| errands::tokens(grant, &settings.name, now, wall)),
+            tokens: settings
+                .vendor
+                .grant()
+                .map(|grant| errands::tokens(grant, &settings.name, &ledger.token_calls, now, wall)),
             keeping: FuturesUnordered::new(),
             lookups: Lookups::default(),
             jobs: Jobs::default(),

@@ -90,12 +90,27 @@ pub(super) fn job(destination: &str, tag: &Tag, job: &str, settlement: &Settleme
         }
         Settlement::RetryLater(delay) => {
             let delay_seconds = delay.as_secs();
-            tracing::info!(destination, event.id = id, event.r#type = kind, outcome = "retry", job, delay_seconds, "the job failed");
+            tracing::info!(
+                destination,
+                event.id = id,
+                event.r#type = kind,
+                outcome = "retry",
+                job,
+                delay_seconds,
+                "the job failed"
+            );
         }
         Settlement::DeadLetter(reason, said) => {
             let reason = reason.name();
             tracing::warn!(
-                destination, event.id = id, event.r#type = kind, outcome = "dead_lettered", reason, job, said, "became a dead letter"
+                destination,
+                event.id = id,
+                event.r#type = kind,
+                outcome = "dead_lettered",
+                reason,
+                job,
+                said,
+                "became a dead letter"
             );
         }
         Settlement::Release => {}
