@@ -15,6 +15,7 @@ use crate::gate::Limit;
 use crate::verdict::Verdict;
 
 mod answer;
+pub mod apsis_one;
 pub mod gainsight_px;
 mod grant;
 pub mod http;
@@ -26,7 +27,7 @@ pub use item::{Batching, Fact, Facts, Item, Refusal, When};
 pub use job::Job;
 
 /// Every vendor that a destination's `vendor` may name.
-pub const REGISTRY: &[Kind] = &[gainsight_px::KIND, http::KIND];
+pub const REGISTRY: &[Kind] = &[apsis_one::KIND, gainsight_px::KIND, http::KIND];
 
 /// A vendor as it stands in the registry.
 #[derive(Clone, Copy, Debug)]
