@@ -10,14 +10,12 @@ use crate::verdict::Verdict;
 /// The vendor's name in sentences.
 const NAME: &str = "APSIS One";
 
-/// `{"title": …, "status": …, "detail": …}`, and the words of a refused token (RFC 6749, 5.2).
+/// `{"title": …, "status": …, "detail": …}`.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Problem {
     title: Option<String>,
-    error: Option<String>,
     detail: Option<String>,
-    error_description: Option<String>,
 }
 
 /// What an answer means for all of a request.
@@ -26,7 +24,7 @@ pub(super) fn whole(reply: &Reply) -> Verdict {
 }
 
 /// "APSIS One answered 400: TITLE: DETAIL".
-pub(super) fn sentence(reply: &Reply) -> String {
+fn sentence(reply: &Reply) -> String {
     answer::sentence(NAME, reply.status, &message(&reply.body))
 }
 
@@ -38,11 +36,8 @@ fn message(body: &[u8]) -> String {
 }
 
 fn said(problem: Problem) -> Option<String> {
-    let said: Vec<String> = [problem.title, problem.error, problem.detail, problem.error_description]
-        .into_iter()
-        .flatten()
-        .filter(|text| !text.trim().is_empty())
-        .collect();
+    let said: Vec<String> =
+        [problem.title, problem.detail].into_iter().flatten().filter(|text| !text.trim().is_empty()).collect();
     (!said.is_empty()).then(|| answer::cut(&said.join(": ")))
 }
 
@@ -79,9 +74,9 @@ fn part(found: &Value) -> Option<Verdict> {
     let status = StatusCode::from_u16(u16::try_from(found.get("status")?.as_u64()?).ok()?).ok()?;
     let text = Problem::deserialize(found).ok().and_then(said).unwrap_or_default();
     let sentence = || answer::sentence(&format!("{NAME} took the request, and for this event"), status, &text);
-    Some(match answer::by_status(status, sentence) {
-        // The token was good enough for the request: what is forbidden is this event.
-        Verdict::Unauthorized(said) => Verdict::Rejected(said),
-        verdict => verdict,
-    })
+    // The token was good enough for the request: what is forbidden is this event.
+    if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+        return Some(Verdict::Rejected(sentence()));
+    }
+    Some(answer::by_status(status, sentence))
 }

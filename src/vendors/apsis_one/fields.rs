@@ -92,10 +92,8 @@ fn version_id(value: &Value) -> Result<&Value, Invalid> {
     if value.is_u64() || digits {
         return Ok(value);
     }
-    Err(invalid(match value {
-        Value::String(text) => format!("\"version_id\" is {text:?}, it must be a whole number"),
-        other => format!("\"version_id\" is {}, it must be a whole number, not negative", name_of(other)),
-    }))
+    let found = value.as_str().map_or_else(|| name_of(value).to_owned(), |text| format!("{text:?}"));
+    Err(invalid(format!("\"version_id\" is {found}, it must be a whole number that is not negative")))
 }
 
 /// The same instant in UTC, with as many decimals as it was given.

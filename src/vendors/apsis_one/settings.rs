@@ -33,7 +33,8 @@ impl Settings {
         let profile_limit = profile_limit(section);
         let batch_max = section.integer("batch_max", 1..=10_000).and_then(|count| usize::try_from(count).ok());
         let base = base?;
-        let credentials = ClientCredentials::new(address::token(&base).parse().ok()?, client_id?, client_secret?);
+        let endpoint = address::token(&base).parse().ok()?;
+        let credentials = ClientCredentials { endpoint, client_id: client_id?, client_secret: client_secret? };
         let settings =
             Self { base, keyspace, section: section_name, profile_limit, batch_max: batch_max.unwrap_or(100) };
         Some((settings, credentials))

@@ -2,6 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ::http::{HeaderMap, HeaderValue, StatusCode};
+use base64::Engine as _;
 use bytes::Bytes;
 use jiff::Timestamp;
 use proptest::prelude::*;
@@ -237,6 +238,15 @@ fn the_fullest_request_is_under_100_kb() {
     assert_eq!(vendor.request(&[&half, &half]).unwrap().body().len(), 99_999);
 }
 
+/// Why such keys are refused: the address would be another one.
+#[test]
+fn an_http_client_takes_dot_segments_out_however_they_are_encoded() {
+    for dots in ["..", "%2E%2E", "%2e.", ".%2e"] {
+        let url = url::Url::parse(&format!("https://api.apsis.one/profiles/{dots}/sections")).unwrap();
+        assert_eq!(url.path(), "/sections");
+    }
+}
+
 fn each(body: &str, count: usize) -> Vec<Verdict> {
     let (vendor, item) = (vendor(), Item::default());
     let answer =
@@ -290,8 +300,44 @@ fn no_other_answer_tells_its_items_apart() {
     assert_eq!(vendor().judge_each(&reply(200, &json!([{"status": 400}])), &[&Item::default()]), None);
 }
 
+/// When the token ends, in seconds from the answer.
+fn life(token: &str, expires_in: &Value) -> i64 {
+    let answer = reply(200, &json!({"access_token": token, "expires_in": expires_in, "token_type": "Bearer"}));
+    let vendor = vendor();
+    let token = vendor.grant().unwrap().read(&answer, Timestamp::UNIX_EPOCH).unwrap();
+    token.expires.as_second()
+}
+
 #[test]
-fn a_grant_is_ten_calls_a_minute() {
+fn a_token_ends_when_its_own_claim_says_and_else_after_expires_in_or_an_hour() {
+    let jwt = |claims: &str| format!("e30.{}.c2ln", base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(claims));
+    assert_eq!(life(&jwt(r#"{"exp":7200}"#), &json!(86_400)), 7_200);
+    assert_eq!(life(&jwt(r#"{"exp":-5}"#), &json!(86_400)), 86_400);
+    assert_eq!(life(&jwt("{}"), &json!(86_400)), 86_400);
+    assert_eq!(life("opaque", &json!(86_400)), 86_400);
+    assert_eq!(life("opaque", &Value::Null), 3_600);
+}
+
+#[test]
+fn a_refused_grant_parks_with_what_to_check_and_a_throttled_one_waits() {
+    let read = |status| {
+        let answer = reply(status, &json!({"title": "Unauthorized", "status": status, "detail": "Unknown client"}));
+        vendor().grant().unwrap().read(&answer, Timestamp::UNIX_EPOCH).unwrap_err()
+    };
+    for status in [400, 401, 403, 404] {
+        let Verdict::Unauthorized(said) = read(status) else { panic!("{status}") };
+        assert!(
+            said.contains("APSIS One") && said.contains("Unknown client") && said.contains("client_secret"),
+            "{said}"
+        );
+    }
+    for (status, name) in [(408, "unavailable"), (429, "throttled"), (500, "unavailable"), (503, "unavailable")] {
+        assert_eq!(read(status).name(), name);
+    }
+}
+
+#[test]
+fn tokens_are_asked_for_ten_times_a_minute_at_most() {
     let calls = vendor().grant().unwrap().calls();
     assert_eq!((calls.count, calls.window), (10, Duration::from_mins(1)));
 }

@@ -1,8 +1,14 @@
 //! APSIS One: the guide's example field by field, profile keys of every kind, each type right and wrong, and problem bodies.
 
-use serde_json::{Value, json};
+use std::time::Duration;
 
-use super::{Answered, Body, Fixtures, Refused, Sent, answered};
+use serde_json::{Value, json};
+use sluice::delivery::Transport as _;
+use sluice::delivery::http::HttpTransport;
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::TcpListener;
+
+use super::{Answered, Body, Fixtures, Refused, Sent, answered, configured, request_for};
 
 const HEADERS: &[(&str, &str)] = &[("content-type", "application/json"), ("accept", "application/json")];
 const SECTION: &str = "usercreated.sections.my_section-h4h3dpu3qi";
@@ -130,7 +136,14 @@ fn requests() -> Vec<Sent> {
             json!([item(json!({"source": "x"}))]),
         ),
     ];
-    for (key, url) in [
+    requests.extend(keys());
+    requests.extend(times_and_versions());
+    requests
+}
+
+/// Profile keys of every kind, and the segment that each becomes.
+fn keys() -> Vec<Sent> {
+    [
         ("a/b?c%d+e f..", "a%2Fb%3Fc%25d%2Be%20f.."),
         ("..x", "..x"),
         ("...", "..."),
@@ -141,11 +154,17 @@ fn requests() -> Vec<Sent> {
         ("🎉", "%F0%9F%8E%89"),
         ("a#b;c=d&e\\f\t\u{7f}", "a%23b%3Bc%3Dd%26e%5Cf%09%7F"),
         ("A-b_c.d~1", "A-b_c.d~1"),
-    ] {
+    ]
+    .map(|(key, url)| {
         let url = STEVE.replace("steve%40apsis.com", url).leak();
         let events = vec![with("profile", json!(key))];
-        requests.push(sent("a profile's key is one segment", url, events, json!([item(json!({"source": "x"}))])));
-    }
+        sent("a profile's key is one segment", url, events, json!([item(json!({"source": "x"}))]))
+    })
+    .into()
+}
+
+fn times_and_versions() -> Vec<Sent> {
+    let mut requests = Vec::new();
     for (given, posted) in [
         ("2020-10-14T09:43:34Z", "2020-10-14T09:43:34Z"),
         ("2020-10-14T11:43:34.4719+02:00", "2020-10-14T09:43:34.4719Z"),
@@ -209,13 +228,7 @@ fn refused() -> Vec<Refused> {
         ("myTrueFalseField", "a boolean", [json!("true"), json!(1), json!([true]), json!({})]),
     ] {
         for value in wrong {
-            let found = match &value {
-                Value::String(_) => "is a string",
-                Value::Bool(_) => "is a boolean",
-                Value::Number(_) => "is a number",
-                Value::Array(_) => "is an array",
-                _ => "is an object",
-            };
+            let found = sluice::event::name_of(&value);
             let says = vec![field, "2565266", found, kind].leak();
             refused.push(case("a field of the wrong type", of(json!({field: value})), says));
         }
@@ -262,4 +275,34 @@ fn answers() -> Vec<Answered> {
         ),
         answered(400, "[]", "rejected", "APSIS One answered 400: []"),
     ]
+}
+
+/// The address of each request that comes to `listener`, as it stood on the wire.
+async fn address_on_the_wire(listener: &TcpListener) -> String {
+    let mut stream = BufReader::new(listener.accept().await.unwrap().0);
+    let mut line = String::new();
+    stream.read_line(&mut line).await.unwrap();
+    let mut header = String::new();
+    while stream.read_line(&mut header).await.unwrap() > 2 {
+        header.clear();
+    }
+    stream.write_all(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n").await.unwrap();
+    line.split(' ').nth(1).unwrap().to_owned()
+}
+
+/// Proxies and clients like to tidy addresses: a profile's key must not be tidied.
+#[tokio::test]
+async fn every_profile_key_goes_over_the_wire_as_it_was_encoded() {
+    drop(rustls::crypto::ring::default_provider().install_default());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let fixtures = fixtures();
+    let base = format!("http://{}/prefix", listener.local_addr().unwrap());
+    let vendor = configured(fixtures.vendor, &format!("{}\nbase_url = \"{base}\"", fixtures.settings)).unwrap();
+    let transport = HttpTransport::new(Duration::from_secs(10), None, false).unwrap();
+    for sent in &fixtures.requests {
+        let request = request_for(vendor.as_ref(), &sent.events, &fixtures.facts()).unwrap();
+        let (address, answer) = tokio::join!(address_on_the_wire(&listener), transport.send(&request));
+        assert_eq!(address, sent.url.replace("https://api.apsis.one", "/prefix"), "{}", sent.what);
+        assert_eq!(answer.unwrap().status, 204);
+    }
 }
