@@ -8,6 +8,7 @@
 mod act_on;
 mod announce;
 mod api;
+mod apsis_one;
 mod control;
 mod fault;
 mod gainsight_px;
@@ -33,6 +34,7 @@ use tokio_util::task::TaskTracker;
 pub use act_on::ActOnSettings;
 pub use announce::{QuotaHeaders, RetryAfterForm};
 pub use api::Revoked;
+pub use apsis_one::{ApsisEventType, ApsisSettings, ApsisVersion, EventTypeError, FieldType};
 pub use fault::{Fault, RetryAfter, Rule, RuleError};
 pub use gainsight_px::{PxKey, PxSettings};
 pub use hook::{HookClient, HookSettings};
@@ -41,6 +43,7 @@ pub use limit::{Enforcement, Limit, LimitError};
 
 use act_on::ActOn;
 use api::Api;
+use apsis_one::ApsisOne;
 use gainsight_px::GainsightPx;
 use hook::Hook;
 use ledger::Ledger;
@@ -55,6 +58,8 @@ pub struct Settings {
     pub px: PxSettings,
     /// Act-On.
     pub act_on: ActOnSettings,
+    /// APSIS One.
+    pub apsis_one: ApsisSettings,
     /// The JSON API of no vendor in particular.
     pub hook: HookSettings,
     /// How long every answer takes.
@@ -74,6 +79,7 @@ impl Default for Settings {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             px: PxSettings::default(),
             act_on: ActOnSettings::default(),
+            apsis_one: ApsisSettings::default(),
             hook: HookSettings::default(),
             latency: Duration::ZERO,
             faults: Vec::new(),
@@ -119,9 +125,11 @@ impl Sandbox {
         let address = listener.local_addr().map_err(cannot)?;
 
         let ledger = Arc::new(Mutex::new(Ledger::keeping(settings.keep)));
+        let apsis_one = Arc::new(ApsisOne::new(settings.apsis_one));
         let apis: Vec<Arc<dyn Api>> = vec![
             Arc::new(GainsightPx::new(settings.px, Arc::clone(&ledger))),
             Arc::new(ActOn::new(settings.act_on)),
+            Arc::<ApsisOne>::clone(&apsis_one),
             Arc::new(Hook::new(settings.hook)),
         ];
         let world = Arc::new(World::new(apis, ledger, settings.latency, settings.seed));
@@ -131,7 +139,7 @@ impl Sandbox {
         let stop = CancellationToken::new();
         tasks.spawn(server::serve(listener, Arc::clone(&world), tasks.clone(), stop.clone()));
         tasks.close();
-        Ok(Self { address, handle: Handle { world }, tasks, stop: stop.drop_guard() })
+        Ok(Self { address, handle: Handle { world, apsis_one }, tasks, stop: stop.drop_guard() })
     }
 
     /// Where it listens.
@@ -157,6 +165,7 @@ impl Sandbox {
 #[derive(Clone)]
 pub struct Handle {
     world: Arc<World>,
+    apsis_one: Arc<ApsisOne>,
 }
 
 impl std::fmt::Debug for Handle {
@@ -166,7 +175,8 @@ impl std::fmt::Debug for Handle {
 }
 
 impl Handle {
-    /// Figures by endpoint: `gainsight-px`, `act-on`, `act-on/auth` (token calls), or a hook's path.
+    /// Figures by endpoint: `gainsight-px`, `act-on`, `apsis-one`, `act-on/auth` and
+    /// `apsis-one/auth` (token calls), or a hook's path.
     #[must_use]
     pub fn stats(&self) -> BTreeMap<String, EndpointStats> {
         self.world.stats()
@@ -183,10 +193,15 @@ impl Handle {
         self.world.forget();
     }
 
-    /// Ends the tokens that the vendor of this name (`act-on`, `hook`) handed out; none: every vendor's.
+    /// Ends the tokens that the vendor of this name (`act-on`, `apsis-one`, `hook`) handed out; none: every vendor's.
     /// False: no such vendor.
     pub fn revoke(&self, vendor: Option<&str>, tokens: Revoked) -> bool {
         self.world.revoke(vendor, tokens)
+    }
+
+    /// Gives APSIS One other event types, as when someone edits one: a new version, the old one deprecated.
+    pub fn set_event_types(&self, types: Vec<ApsisEventType>) {
+        self.apsis_one.set_event_types(types);
     }
 
     /// Adds a fault, whose `after` and `seconds` count from now.

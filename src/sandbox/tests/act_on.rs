@@ -109,15 +109,6 @@ impl Caller {
         let answer = self.request(Method::GET, &path).bearer_auth(token).send().await.unwrap();
         (answer.status().as_u16(), json_of(answer).await)
     }
-
-    fn of(&self, endpoint: &str) -> EndpointStats {
-        self.sandbox.handle().stats().remove(endpoint).unwrap()
-    }
-
-    fn kept(&self, endpoint: &str) -> Vec<Value> {
-        let bodies = self.sandbox.handle().events(Some(endpoint), usize::MAX);
-        bodies.iter().map(|body| serde_json::from_slice(body).unwrap()).collect()
-    }
 }
 
 #[tokio::test]

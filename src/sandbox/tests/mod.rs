@@ -1,6 +1,7 @@
 //! The sandbox over real HTTP, as a client sees it.
 
 mod act_on;
+mod apsis_one;
 mod faults;
 mod gainsight_px;
 mod hook;
@@ -60,7 +61,16 @@ impl Caller {
     }
 
     fn stats(&self) -> EndpointStats {
-        self.sandbox.handle().stats().remove("gainsight-px").unwrap()
+        self.of("gainsight-px")
+    }
+
+    fn of(&self, endpoint: &str) -> EndpointStats {
+        self.sandbox.handle().stats().remove(endpoint).unwrap()
+    }
+
+    fn kept(&self, endpoint: &str) -> Vec<Value> {
+        let bodies = self.sandbox.handle().events(Some(endpoint), usize::MAX);
+        bodies.iter().map(|body| serde_json::from_slice(body).unwrap()).collect()
     }
 
     async fn fault(&self, rules: Value) -> u16 {
