@@ -20,6 +20,7 @@ mod grant;
 pub mod http;
 mod item;
 mod job;
+pub mod oauth;
 
 pub use grant::{Calls, Grant, Token};
 pub use item::{Batching, Fact, Facts, Item, Refusal, When};
