@@ -121,6 +121,10 @@ pub struct ActOnArgs {
     #[arg(long, value_name = "N", default_value_t = 0)]
     act_on_failing_jobs: u64,
 
+    /// Address whose rows are accepted and then rejected; may be repeated
+    #[arg(long, value_name = "ADDRESS")]
+    act_on_reject_email: Vec<String>,
+
     /// Custom event that exists from the start; may be repeated [default: TestCustomEvent]
     #[arg(long, value_name = "NAME")]
     act_on_destination: Vec<String>,
@@ -147,6 +151,7 @@ impl ActOnArgs {
             retry_after: policing.retry_after,
             job_time: self.act_on_job_time,
             failing_jobs: self.act_on_failing_jobs,
+            reject_emails: self.act_on_reject_email,
             destinations: if asked.is_empty() { default.destinations } else { asked },
             note_marker: self.act_on_note_marker,
         }

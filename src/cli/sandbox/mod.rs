@@ -222,6 +222,7 @@ fn summary(stats: &BTreeMap<String, EndpointStats>) -> String {
         "endpoint",
         "received",
         "accepted",
+        "events",
         "refused",
         "invalid",
         "unauthorized",
@@ -234,6 +235,7 @@ fn summary(stats: &BTreeMap<String, EndpointStats>) -> String {
         let counts = [
             stats.received,
             stats.accepted,
+            stats.events,
             stats.refused,
             stats.invalid,
             stats.unauthorized,
