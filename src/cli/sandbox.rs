@@ -134,10 +134,16 @@ fn settings(args: Args) -> Settings {
             quota_headers: args.quota_headers,
             reject_names: args.reject_name,
         },
-        hook: HookSettings { limits: args.hook_limit, enforcement: args.enforce, retry_after: args.retry_after },
+        hook: HookSettings {
+            limits: args.hook_limit,
+            enforcement: args.enforce,
+            retry_after: args.retry_after,
+            oauth: None,
+        },
         latency: args.latency,
         faults: args.fault,
         seed: args.seed,
+        ..Settings::default()
     }
 }
 

@@ -21,13 +21,19 @@ pub struct Ledger {
     pub learned: f64,
     /// An operator paused it.
     pub paused: bool,
+    /// When access tokens were asked for lately, which vendors count too. The gate itself takes no note of it.
+    pub token_calls: Vec<Timestamp>,
 }
 
 impl Default for Ledger {
     fn default() -> Self {
-        Self { day: Date::default(), used: 0, closed_until: None, learned: 1.0, paused: false }
+        Self { day: Date::default(), used: 0, closed_until: None, learned: 1.0, paused: false, token_calls: Vec::new() }
     }
 }
+
+const DAY: Duration = Duration::from_secs(86_400);
+/// One so-manieth of an evenly spent budget may be spent ahead of the time of day.
+const AHEAD: u64 = 10;
 
 /// Counts requests by the day in UTC.
 #[derive(Debug)]
@@ -59,6 +65,24 @@ impl DayCount {
     /// What stands on the count at `wall`.
     pub fn used_at(&self, wall: Timestamp) -> u64 {
         if wall >= self.midnight { 0 } else { self.used }
+    }
+
+    /// How many more may be spent now where the budget of `limit` is to last the day: a share by the time of day, and a tenth ahead.
+    pub fn ahead(&self, limit: u64, wall: Timestamp) -> usize {
+        let allowed =
+            u128::from(limit) * self.since_midnight(wall).as_millis() / DAY.as_millis() + u128::from(limit / AHEAD);
+        usize::try_from(allowed.saturating_sub(u128::from(self.used))).unwrap_or(usize::MAX)
+    }
+
+    /// How long until one more may be spent, on the same terms.
+    pub fn wait(&self, limit: u64, wall: Timestamp) -> Duration {
+        let needed = u128::from(self.used + 1).saturating_sub(u128::from(limit / AHEAD));
+        let at = (needed * DAY.as_millis()).div_ceil(u128::from(limit.max(1)));
+        Duration::from_millis(u64::try_from(at).unwrap_or(u64::MAX)).saturating_sub(self.since_midnight(wall)).min(DAY)
+    }
+
+    fn since_midnight(&self, wall: Timestamp) -> Duration {
+        DAY.saturating_sub(span(wall, self.midnight))
     }
 
     /// How long until the count begins anew.

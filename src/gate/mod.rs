@@ -4,6 +4,7 @@
 
 mod growing;
 mod headers;
+mod lanes;
 mod ledger;
 mod pause;
 mod quota;
@@ -18,6 +19,7 @@ use jiff::Timestamp;
 
 pub use growing::Bounds;
 pub use headers::{Hints, QuotaHint, hints};
+pub use lanes::{Free, Lanes};
 pub use ledger::Ledger;
 pub use quota::{CATCH_UP, JITTER, Limit, LimitError, Window};
 pub use status::{State, Status, Until};
@@ -26,6 +28,9 @@ use ledger::{DayCount, later, span};
 use pause::{Cause, Pauses};
 use quota::Pacer;
 use window::Places;
+
+/// Calls of so long ahead count as there to be spared.
+const SPARE: Duration = Duration::from_secs(2);
 
 /// A destination lets go of its deliveries when the gate stays closed for longer than this.
 const LONG: Duration = Duration::from_secs(30);
@@ -41,6 +46,8 @@ pub struct Policy {
     pub refusals: Bounds,
     /// The pauses after trouble.
     pub outages: Bounds,
+    /// A day budget is spent evenly, a tenth of it ahead, so that it lasts: for vendors where a call can carry many events.
+    pub even_days: bool,
 }
 
 impl Default for Policy {
@@ -51,6 +58,7 @@ impl Default for Policy {
             park_after_rejections: 20,
             refusals: Bounds { first: Duration::from_millis(200), max },
             outages: Bounds { first: Duration::from_secs(1), max },
+            even_days: false,
         }
     }
 }
@@ -93,6 +101,8 @@ pub enum Answer {
     Unauthorized,
     /// The vendor answered that it will never take this event.
     Rejected,
+    /// The vendor is there and answered; the answer decides about no event.
+    Undecided,
     /// Nothing was sent, or the answer says nothing about the vendor.
     Neutral,
 }
@@ -114,6 +124,7 @@ pub struct Gate {
     /// When the last permit was given, or the gate made.
     last: Instant,
     days: DayCount,
+    even_days: bool,
     /// When the spent day budget is there again.
     budget_back: Option<Instant>,
     /// The vendor says that nothing is left until then.
@@ -145,6 +156,7 @@ impl Gate {
             places: Places::default(),
             last: now,
             days: DayCount::restored(ledger, wall),
+            even_days: policy.even_days,
             budget_back: None,
             empty_until: None,
             spread: None,
@@ -173,7 +185,7 @@ impl Gate {
         if self.in_flight >= self.concurrency {
             return Pass::Full;
         }
-        if let Some(until) = self.no_quota_before(now) {
+        if let Some(until) = self.no_quota_before(now).max(self.ahead_until(now, wall)) {
             return Pass::Wait(until);
         }
         if let Some(until) = self.no_place_before(now) {
@@ -199,6 +211,20 @@ impl Gate {
         }
         self.heed_quota(answer, hints, now);
         self.check_budget(now, wall);
+    }
+
+    /// Parks it for a reason of the destination's own, as when no token can be had; a probe is due after `wait`.
+    pub fn park(&mut self, why: &str, wait: Duration, now: Instant) {
+        self.pauses.park(why, wait, now);
+    }
+
+    /// How many single calls can be spared for what waits now: those of the next two seconds, and no more than the day's
+    /// budget has to spare where it is spent evenly.
+    #[must_use]
+    pub fn spare(&self, now: Instant, wall: Timestamp) -> usize {
+        let soon = self.pace().map_or(usize::MAX, |pace| whole(pace * SPARE.as_secs_f64()));
+        let today = self.day_limit_if_even().map_or(usize::MAX, |limit| self.days.ahead(limit, wall));
+        if self.spreading(now).is_some() { 1 } else { soon.min(today) }
     }
 
     /// Lets nothing through until [`Gate::resume`].
@@ -233,11 +259,6 @@ impl Gate {
         self.concurrency = concurrency.max(1);
     }
 
-    /// Changes after how many rejected events in a row the destination is parked; 0: never.
-    pub fn set_park_after_rejections(&mut self, rejections: u32) {
-        self.pauses.set_park_after(rejections);
-    }
-
     /// What has to outlive this gate.
     #[must_use]
     pub fn ledger(&self, now: Instant, wall: Timestamp) -> Ledger {
@@ -249,6 +270,7 @@ impl Gate {
             closed_until: until.map(|until| later(wall, until - now)),
             learned: self.pauses.learned(),
             paused: self.paused,
+            token_calls: Vec::new(),
         }
     }
 
@@ -273,6 +295,16 @@ impl Gate {
     fn no_quota_before(&self, now: Instant) -> Option<Instant> {
         let spread = self.spreading(now).map(|spread| spread.until.min(self.last + spread.spacing));
         self.empty_until.max(self.budget_back).max(spread).filter(|until| *until > now)
+    }
+
+    fn day_limit_if_even(&self) -> Option<u64> {
+        quota::day_limit(&self.limits).filter(|_| self.even_days)
+    }
+
+    /// Until when the day's budget is spent ahead of time.
+    fn ahead_until(&self, now: Instant, wall: Timestamp) -> Option<Instant> {
+        let wait = self.days.wait(self.day_limit_if_even()?, wall);
+        (!wait.is_zero()).then(|| now + wait)
     }
 
     /// When there is a place, where there is none now: by the pace, and by the places taken in the last second. The pacer takes
@@ -322,4 +354,9 @@ impl Gate {
         let spent = quota::day_limit(&self.limits).is_some_and(|limit| self.days.used >= limit);
         self.budget_back = spent.then(|| now + self.days.left(wall));
     }
+}
+
+/// A number of calls, rounded down and bounded.
+fn whole(number: f64) -> usize {
+    (0..=1_000_usize).rev().find(|candidate| f64::from(u16::try_from(*candidate).unwrap_or(0)) <= number).unwrap_or(0)
 }

@@ -132,11 +132,6 @@ impl Pauses {
         self.learned
     }
 
-    /// Changes how many rejections in a row park; 0: never.
-    pub fn set_park_after(&mut self, rejections: u32) {
-        self.park_after = rejections;
-    }
-
     /// Lets the learned factor creep back while the gate is open. True when it changed.
     pub fn unlearn(&mut self, now: Instant) -> bool {
         if self.learned >= 1.0 || self.closed.is_some() {
@@ -165,7 +160,7 @@ impl Pauses {
                 self.parked_probe(cause, answer, hints, now);
                 false
             }
-            (closed, Answer::Success | Answer::Rejected) => {
+            (closed, Answer::Success | Answer::Rejected | Answer::Undecided) => {
                 if closed.is_some() {
                     self.open(now);
                 }
@@ -187,6 +182,11 @@ impl Pauses {
                 false
             }
         }
+    }
+
+    /// Parks for a reason of the destination's own.
+    pub fn park(&mut self, why: &str, wait: Duration, now: Instant) {
+        self.close(Cause::Unauthorized, why.to_owned(), wait, now);
     }
 
     /// An operator wants it to go on: a rejecting gate opens, and one that waits for a person or an outage probes now.

@@ -145,7 +145,9 @@ impl Gate {
         if self.empty_until.is_some_and(|until| until > now) {
             return "the vendor's headers say that its quota is used up".to_owned();
         }
-        let why = if self.spreading(now).is_some() {
+        let why = if self.ahead_until(now, wall).is_some() {
+            "open, slowed to make the day budget last until midnight UTC"
+        } else if self.spreading(now).is_some() {
             "open, slowed to make the vendor's remaining quota last until it resets"
         } else if self.pauses.learned() < 1.0 {
             "open, slowed because the vendor refused repeatedly: someone else may be using the account"

@@ -24,28 +24,39 @@ pub(super) struct Places {
     counted: VecDeque<Instant>,
     /// The number of the first of them, counted from the beginning.
     first: u64,
-    limit: Option<usize>,
+    /// So many in a window of that length.
+    limit: Option<(usize, Duration)>,
 }
 
 impl Places {
     /// Keeps to the tightest of `limits` from now on; what was taken is remembered.
     pub fn keep_to(&mut self, limits: &[Limit]) {
-        let tightest = limits.iter().filter(|limit| keeps(limit)).map(|limit| limit.count.max(1)).min();
-        let Some(tightest) = tightest else {
-            self.limit = None;
-            return;
-        };
-        let limit = usize::try_from(tightest).unwrap_or(usize::MAX);
-        self.limit = Some(limit);
-        while self.counted.len() > limit {
+        let tightest = limits.iter().filter(|limit| keeps(limit)).min_by_key(|limit| limit.count);
+        self.limit = None;
+        if let Some(tightest) = tightest {
+            self.keep(*tightest);
+        }
+    }
+
+    /// Keeps to this limit alone, whatever its window.
+    pub fn keep(&mut self, limit: Limit) {
+        let count = usize::try_from(limit.count.max(1)).unwrap_or(usize::MAX);
+        self.limit = Some((count, limit.window.length()));
+        while self.counted.len() > count {
             self.forget_first();
         }
     }
 
+    /// Whether no place taken until now matters any more.
+    pub fn forgotten(&self, now: Instant) -> bool {
+        let window = self.limit.map_or(Duration::ZERO, |(_, window)| window);
+        self.counted.back().is_none_or(|last| *last + window <= now)
+    }
+
     /// Before when there is no place, where there is none at `now`.
     pub fn none_before(&self, now: Instant) -> Option<Instant> {
-        let full = self.limit.is_some_and(|limit| self.counted.len() >= limit);
-        let free = *self.counted.front().filter(|_| full)? + Window::Second.length();
+        let (count, window) = self.limit?;
+        let free = *self.counted.front().filter(|_| self.counted.len() >= count)? + window;
         (free > now).then_some(free)
     }
 
@@ -53,7 +64,7 @@ impl Places {
     pub fn take(&mut self, now: Instant) -> u64 {
         self.counted.push_back(now + JITTER);
         // Without a limit the last ones are kept for the one that may come.
-        if self.counted.len() > self.limit.unwrap_or(1_000) {
+        if self.counted.len() > self.limit.map_or(1_000, |(count, _)| count) {
             self.forget_first();
         }
         self.first + u64::try_from(self.counted.len()).unwrap_or(u64::MAX) - 1
