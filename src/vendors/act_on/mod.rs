@@ -179,3 +179,6 @@ impl Vendor for ActOn {
         jobs::judge(job, reply)
     }
 }
+
+#[cfg(test)]
+mod tests;
