@@ -27,7 +27,7 @@ pub use file::ConfigFile;
 pub use log::{Format, Log};
 pub use problem::{Problem, Problems};
 pub use retry::Retry;
-pub use section::{SecretTemplate, Section};
+pub use section::{SecretTemplate, Section, web_address};
 
 use crate::vendors::{self, Kind};
 use section::Source;

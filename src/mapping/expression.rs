@@ -43,7 +43,7 @@ pub struct Expression {
 #[derive(Debug)]
 pub struct Input<'a> {
     event: &'a Event,
-    data: Val,
+    data: OnceCell<Val>,
     whole: OnceCell<Val>,
 }
 
@@ -70,7 +70,11 @@ impl<'a> Input<'a> {
     /// Of that event.
     #[must_use]
     pub fn of(event: &'a Event) -> Self {
-        Self { event, data: Val::of_fields(&event.data), whole: OnceCell::new() }
+        Self { event, data: OnceCell::new(), whole: OnceCell::new() }
+    }
+
+    fn data(&self) -> Val {
+        self.data.get_or_init(|| Val::of_fields(&self.event.data)).share()
     }
 
     fn whole(&self) -> Val {
@@ -80,7 +84,7 @@ impl<'a> Input<'a> {
             let texts = [("id", &event.id), ("source", &event.source), ("type", &event.kind), ("time", &time)];
             let mut fields: BTreeMap<Rc<str>, Val> =
                 texts.into_iter().map(|(key, text)| (Rc::from(key), Val::text(text.as_str()))).collect();
-            fields.insert(Rc::from("data"), self.data.share());
+            fields.insert(Rc::from("data"), self.data());
             Val::object(fields)
         });
         whole.share()
@@ -116,16 +120,18 @@ impl Expression {
     /// A sentence: what the expression cannot do with this event, that it gives more than one value, or that it was stopped
     /// because it ran too long, too deep, or made something too large.
     pub fn evaluate(&self, input: &Input<'_>) -> Result<Option<Value>, String> {
+        // Made before anything is counted: it grows with the event alone.
+        let given = self.given(input);
         let added = input.event.raw.len().min(MOST_ADDED);
         let heaviest = HARD.heaviest + input.event.raw.len();
-        match fuel::within(Budget { heaviest, ..EASY }, || self.run(input)) {
+        match fuel::within(Budget { heaviest, ..EASY }, || self.run(given)) {
             Ok(done) => done,
             Err(Stop::Work | Stop::Depth) => {
                 let fuel = HARD.fuel + u64::try_from(added).unwrap_or(0);
                 let event = input.event;
                 on_large_stack(|| {
-                    let input = Input::of(event);
-                    fuel::within(Budget { fuel, heaviest, ..HARD }, || self.run(&input))
+                    let given = self.given(&Input::of(event));
+                    fuel::within(Budget { fuel, heaviest, ..HARD }, || self.run(given))
                         .unwrap_or_else(|stop| Err(told(stop)))
                 })?
             }
@@ -133,10 +139,14 @@ impl Expression {
         }
     }
 
-    fn run(&self, input: &Input<'_>) -> Result<Option<Value>, String> {
-        let event = if self.whole_event { input.whole() } else { Val::Null };
+    /// `.` and `$event`.
+    fn given(&self, input: &Input<'_>) -> (Val, Val) {
+        (input.data(), if self.whole_event { input.whole() } else { Val::Null })
+    }
+
+    fn run(&self, (data, event): (Val, Val)) -> Result<Option<Value>, String> {
         let context = Ctx::<Jq>::new(Program(&self.filter.lut), Vars::new([event]));
-        let mut outputs = self.filter.id.run((context, input.data.share()));
+        let mut outputs = self.filter.id.run((context, data));
         let value = match outputs.next() {
             None => return Ok(None),
             Some(Ok(value)) => value,

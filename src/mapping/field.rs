@@ -1,8 +1,6 @@
 //! What is written for one field: a literal, an expression, or a table or array of those. An event goes in, the field's value
 //! comes out. Pure.
 
-use std::borrow::Cow;
-
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 
@@ -65,19 +63,15 @@ pub enum Template {
 }
 
 impl Template {
-    /// The text for an event. `None`: the expression gives nothing or null.
+    /// What an expression gives as text. `None`: nothing or null.
     ///
     /// # Errors
     /// As [`Expression::evaluate`], and when it gives an array or object.
-    pub fn render(&self, input: &Input<'_>) -> Result<Option<Cow<'_, str>>, String> {
-        let expression = match self {
-            Self::Text(text) => return Ok(Some(Cow::Borrowed(text))),
-            Self::Jq(expression) => expression,
-        };
+    pub fn text_of(expression: &Expression, input: &Input<'_>) -> Result<Option<String>, String> {
         match expression.evaluate(input)? {
             None | Some(Value::Null) => Ok(None),
-            Some(Value::String(text)) => Ok(Some(Cow::Owned(text))),
-            Some(value @ (Value::Number(_) | Value::Bool(_))) => Ok(Some(Cow::Owned(value.to_string()))),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(value @ (Value::Number(_) | Value::Bool(_))) => Ok(Some(value.to_string())),
             Some(other @ (Value::Array(_) | Value::Object(_))) => {
                 Err(format!("it gives {}, not a string", crate::event::name_of(&other)))
             }

@@ -6,6 +6,7 @@ mod strings;
 mod templates;
 
 pub(super) use numbers::show_duration;
+pub use strings::web_address;
 pub use templates::SecretTemplate;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -98,6 +99,15 @@ impl<'a> Section<'a> {
             }
         };
         self.inside(key, line, table, read)
+    }
+
+    /// Reads a table inside this one with `read`, where it is there.
+    pub fn optional<T>(&mut self, key: &str, read: impl FnOnce(&mut Section<'a>) -> Option<T>) -> Option<T> {
+        if self.has(key) {
+            return self.within(key, read);
+        }
+        self.expect(&[key]);
+        None
     }
 
     /// Reads each table of an array of tables with `read`.
