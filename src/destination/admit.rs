@@ -17,6 +17,9 @@ use crate::redact;
 use crate::vendors::Item;
 use crate::verdict::Reason;
 
+/// A body that takes a while to be built, sent and read.
+const LARGE_BYTES: usize = 16 * 1024;
+
 /// What is next, not yet taken from where it waits.
 #[derive(Debug)]
 enum Next {
@@ -151,6 +154,9 @@ impl Driver {
                     && let Some(trace) = &pending.traceparent
                 {
                     request.headers_mut().insert(HeaderName::from_static("traceparent"), trace.clone());
+                }
+                if request.body().len() > LARGE_BYTES {
+                    self.gate.is_large(&permit, now);
                 }
                 if let Some(lane) = load.lane() {
                     self.lanes.take(lane, now);
