@@ -309,7 +309,8 @@ impl Tokens {
         header.set_sensitive(true);
         self.generation += 1;
         let life = span(access.since, access.expires);
-        let end = now + span(wall, access.expires);
+        // A clock that was set back does not make a stored token live longer.
+        let end = now + span(wall, access.expires).min(life);
         // Of a very short life something must be left to use.
         let ahead = (life / 10).clamp(AHEAD_LEAST, AHEAD_MOST).min(life / 4);
         self.held = Some(Held {

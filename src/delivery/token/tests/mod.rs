@@ -357,6 +357,14 @@ fn an_operator_gets_the_call_that_is_kept_back() {
 }
 
 #[test]
+fn a_resume_is_good_for_one_call() {
+    let mut bench = Bench::new(Example::with_password());
+    bench.tokens.retry_now();
+    bench.fetch(&no_answer());
+    assert_eq!(bench.wait(), 15);
+}
+
+#[test]
 fn a_wait_that_the_vendor_asks_for_is_kept_even_for_an_operator() {
     let mut bench = Bench::new(Example::with_password());
     assert_eq!(bench.fetch(&asking_to_wait(429, 120)), Outcome::Throttled);
