@@ -1,5 +1,5 @@
-//! A destination's token file: what outlives a worker goes in and comes out. Never leaves half a file, never overwrites
-//! one that it did not write, never lets others read it.
+//! A destination's token file: what outlives a worker goes in and comes out. Never leaves half a file, never lets others
+//! read it.
 
 use std::fs::{self, File, Permissions};
 use std::io::{Read as _, Write as _};
@@ -87,10 +87,11 @@ pub fn load(path: &Path) -> Result<Option<Stored>, String> {
     }))
 }
 
-/// Replaces the file in one step: it is written beside it, flushed to the disk and renamed, mode 0600. Blocks on the disk, shortly.
+/// Replaces the file in one step: it is written beside it, flushed to the disk and renamed, mode 0600. Only for a
+/// path that [`load`] had no error with, so that nothing foreign is overwritten. Blocks on the disk, shortly.
 ///
 /// # Errors
-/// A sentence with the path; the file is then as it was.
+/// A sentence with the path; the file is then whole, as before or as it should be.
 pub fn save(path: &Path, stored: &Stored) -> Result<(), String> {
     // A link stays a link: the file that it leads to is replaced.
     let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
@@ -134,7 +135,7 @@ fn folder_of(path: &Path) -> Result<PathBuf, String> {
     if folder.is_dir() {
         return Ok(folder.to_owned());
     }
-    Err(format!("the folder of the token file {} does not exist: create it, mode 700", path.display()))
+    Err(format!("the folder of the token file {} does not exist: create it", path.display()))
 }
 
 fn foreign(path: &Path, why: &str) -> String {
@@ -142,4 +143,95 @@ fn foreign(path: &Path, why: &str) -> String {
         "{} is not a token file that Sluice wrote ({why}): move it away, or set token_file to another path",
         path.display()
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stored() -> Stored {
+        let at = Timestamp::constant(1_700_000_000, 5);
+        Stored {
+            account: "one".to_owned(),
+            access: Some(Access { token: SecretString::from("acc\"ess"), since: at, expires: Timestamp::MAX }),
+            refresh: Some(SecretString::from("refresh")),
+            calls: vec![at],
+        }
+    }
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn what_is_saved_is_loaded_again_and_nobody_else_may_read_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("token.json");
+        assert!(load(&path).unwrap().is_none());
+        save(&path, &stored()).unwrap();
+        assert_eq!(mode(&path), 0o600);
+        let loaded = load(&path).unwrap().unwrap();
+        assert_eq!((loaded.account.as_str(), &loaded.calls), ("one", &stored().calls));
+        let access = loaded.access.unwrap();
+        assert_eq!(access.token.expose_secret(), "acc\"ess");
+        assert_eq!((access.since, access.expires), (stored().calls[0], Timestamp::MAX));
+        assert_eq!(loaded.refresh.unwrap().expose_secret(), "refresh");
+        save(&path, &Stored::default()).unwrap();
+        assert!(load(&path).unwrap().unwrap().refresh.is_none());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left lying about");
+    }
+
+    #[test]
+    fn a_file_that_others_may_read_is_read_and_closed_at_the_next_save() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("token.json");
+        save(&path, &stored()).unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+        assert!(load(&path).unwrap().is_some());
+        save(&path, &stored()).unwrap();
+        assert_eq!(mode(&path), 0o600);
+    }
+
+    #[test]
+    fn an_empty_file_is_a_place_for_the_first_token() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        assert!(load(file.path()).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_file_of_something_else_is_an_error_without_its_content_and_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("other.json");
+        let newer = r#"{"sluice_token_file":2,"account":"a","access":null,"refresh_token":null,"calls":[]}"#;
+        for text in ["not json s3cret", r#"{"s3cret":1}"#, r#"{"sluice_token_file":"s3cret"}"#, "[]", "\u{0}", newer] {
+            fs::write(&path, text).unwrap();
+            let sentence = load(&path).unwrap_err();
+            assert!(sentence.contains("other.json") && sentence.contains("token_file"), "{sentence}");
+            assert!(!sentence.contains("s3cret"), "{sentence}");
+            assert_eq!(fs::read_to_string(&path).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn a_folder_that_is_missing_or_a_path_to_a_folder_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("missing/token.json");
+        for sentence in [load(&path).unwrap_err(), save(&path, &stored()).unwrap_err()] {
+            assert!(sentence.contains("missing/token.json does not exist: create it"), "{sentence}");
+        }
+        assert!(load(folder.path()).unwrap_err().contains("is not a file"));
+        assert!(save(folder.path(), &stored()).unwrap_err().contains("cannot write"));
+        assert!(save(Path::new("/"), &stored()).is_err());
+    }
+
+    #[test]
+    fn a_link_stays_a_link() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, link) = (folder.path().join("real.json"), folder.path().join("link.json"));
+        save(&path, &Stored::default()).unwrap();
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        save(&link, &stored()).unwrap();
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert!(load(&path).unwrap().unwrap().refresh.is_some());
+    }
 }

@@ -1,4 +1,4 @@
-//! From a delivery to an item that waits for the gate: decode and check, before anything is spent.
+//! From a delivery to an item that waits for the gate: decode, map and check, before anything is spent.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
@@ -10,6 +10,7 @@ use super::history::{History, Watched};
 use super::settle::Tag;
 use crate::broker::port::Delivery;
 use crate::event::{self, Event};
+use crate::mapping::Mapping;
 use crate::redact;
 use crate::vendors::{Facts, Item, Refusal, Vendor};
 use crate::verdict::Reason;
@@ -53,6 +54,7 @@ enum Stop {
 pub(super) fn take(
     delivery: Delivery,
     vendor: &dyn Vendor,
+    map: &Mapping,
     facts: &Facts,
     max_bytes: usize,
     now: Instant,
@@ -68,7 +70,9 @@ pub(super) fn take(
         if history.job.is_some() {
             return Ok((Item::default(), None, tag));
         }
-        match vendor.prepare(&event, facts) {
+        let mapped = map.apply(&event);
+        let mapped = mapped.map_err(|invalid| Stop::Dead(Some(tag.clone()), Reason::Invalid, invalid.to_string()))?;
+        match vendor.prepare(mapped.as_ref().unwrap_or(&event), facts) {
             Ok(item) => Ok((item, traceparent(&event), tag)),
             Err(Refusal::Needs(name)) => Err(Stop::Needs(name)),
             Err(Refusal::Invalid(sentence)) => Err(Stop::Dead(Some(tag), Reason::Invalid, sentence)),

@@ -237,7 +237,8 @@ impl Driver {
     fn check(&mut self, delivery: Delivery) {
         let (now, wall) = (clock::now(), clock::wall());
         let vendor = self.settings.vendor.as_ref();
-        match intake::take(delivery, vendor, &self.lookups.facts, self.max_event_bytes, now, wall) {
+        let (map, facts) = (&self.settings.map, &self.lookups.facts);
+        match intake::take(delivery, vendor, map, facts, self.max_event_bytes, now, wall) {
             Taken::Ready(pending) if self.was_delivered(&pending) => self.acknowledge(*pending),
             Taken::Ready(pending) => self.line.push(pending),
             Taken::Sent(job, pending) => self.watch(&job, vec![pending], false),

@@ -95,8 +95,12 @@ impl Hook {
         if form.get("grant_type").map(String::as_str) != Some("client_credentials") {
             return wrong(StatusCode::BAD_REQUEST, Outcome::Invalid, "unsupported_grant_type");
         }
+        let by_basic = oauth::basic(call);
+        if by_basic.is_some() && form.contains_key("client_secret") {
+            return wrong(StatusCode::BAD_REQUEST, Outcome::Invalid, "invalid_request");
+        }
         let in_form = || Some((form.get("client_id")?.clone(), form.get("client_secret")?.clone()));
-        let credentials = oauth::basic(call).or_else(in_form);
+        let credentials = by_basic.or_else(in_form);
         let known = |client: &&HookClient| credentials == Some((client.id.clone(), client.secret.clone()));
         let Some(client) = self.settings.oauth.as_ref().filter(known) else {
             return wrong(StatusCode::UNAUTHORIZED, Outcome::Unauthorized, "invalid_client");

@@ -125,7 +125,7 @@ pub struct EndpointStats {
     pub busiest_second_accepted: usize,
     /// The limit with the shortest window.
     pub limit: Option<Limit>,
-    /// Requests taken as a share of what that limit allowed from the first request to the last.
+    /// Requests taken or read from as a share of what that limit allowed from the first request to the last.
     pub quota_use: Option<f64>,
     /// What only this vendor counts, by name.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -276,7 +276,7 @@ impl Book {
         let span = self.last?.saturating_sub(self.first?).as_secs_f64();
         let allowed = f64::from(limit.count) * span / limit.window.as_secs_f64() + 1.0;
         // The request that opens the span is one more than its length allows.
-        u32::try_from(self.accepted).ok().map(|accepted| f64::from(accepted) / allowed)
+        u32::try_from(self.accepted + self.reads).ok().map(|used| f64::from(used) / allowed)
     }
 
     fn stats(&self) -> EndpointStats {

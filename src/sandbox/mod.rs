@@ -3,7 +3,8 @@
 //! It is the other side: it must never share code with the vendors or the gate that it is there to try.
 //!
 //! A request is read whole by `server`, meets the `fault`s, is answered by its vendor's folder, which asks its
-//! `limit`s, and is written to the `ledger`. `control` serves the sandbox's own paths under `/sandbox`.
+//! `limit`s and the tokens it gave (`oauth`), and is written to the `ledger`. `control` serves the sandbox's own paths
+//! under `/sandbox`.
 
 mod act_on;
 mod announce;

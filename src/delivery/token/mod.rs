@@ -121,6 +121,14 @@ pub struct Tokens {
     refused: bool,
 }
 
+impl Stored {
+    /// Whether it is of the account that `grant` asks tokens for; of another one only the calls are heeded.
+    #[must_use]
+    pub fn is_of(&self, grant: &dyn Grant) -> bool {
+        self.account == account(grant)
+    }
+}
+
 impl Tokens {
     /// Goes on with what is stored, if it is of the account that `grant` asks tokens for.
     #[must_use]
@@ -386,3 +394,6 @@ fn span(from: Timestamp, to: Timestamp) -> Duration {
 fn later(from: Timestamp, after: Duration) -> Timestamp {
     from.checked_add(after).unwrap_or(Timestamp::MAX)
 }
+
+#[cfg(test)]
+mod tests;

@@ -59,6 +59,8 @@ pub struct ActOnSettings {
     pub job_time: Duration,
     /// How many uploads of CSV are accepted and then fail, from the first on. Nothing of them is applied.
     pub failing_jobs: u64,
+    /// Addresses whose rows are accepted and then rejected, as those of people who opted out: by CSV and as facts.
+    pub reject_emails: Vec<String>,
     /// The custom events that exist from the start; a CSV creates others, a fact only if it says so.
     pub destinations: Vec<String>,
     /// A note that begins with this is the identity of its event; else the whole row is.
@@ -81,6 +83,7 @@ impl Default for ActOnSettings {
             retry_after: RetryAfterForm::default(),
             job_time: Duration::from_secs(2),
             failing_jobs: 0,
+            reject_emails: Vec::new(),
             destinations: vec!["TestCustomEvent".to_owned()],
             note_marker: None,
         }
@@ -137,6 +140,10 @@ impl ActOn {
         let is_fact = matches!(asked, Asked::Fact);
         let read = if is_fact { upload::fact(call) } else { upload::csv(call) };
         let mut account = lock(&self.account);
+        let read = read.map(|mut upload| {
+            upload.reject(&self.settings.reject_emails);
+            upload
+        });
         let uploaded = read.and_then(|upload| account.enter(&upload).map(|()| upload));
         let upload = match uploaded {
             Ok(upload) => upload,

@@ -95,6 +95,15 @@ pub(super) struct Upload {
     pub titlecount: Option<usize>,
 }
 
+impl Upload {
+    /// Rejects the rows to these addresses.
+    pub fn reject(&mut self, emails: &[String]) {
+        let before = self.events.len();
+        self.events.retain(|event| !emails.contains(&event.email));
+        self.rejected += u64::try_from(before - self.events.len()).unwrap_or(u64::MAX);
+    }
+}
+
 /// Reads a single fact.
 ///
 /// # Errors

@@ -178,6 +178,22 @@ async fn a_job_that_fails_applies_nothing() {
 }
 
 #[tokio::test]
+async fn an_address_can_be_rejected_after_its_upload_was_accepted() {
+    let reject_emails = vec!["tester@test.com".to_owned(), "x@y.se".to_owned()];
+    let caller = start_act_on(ActOnSettings { reject_emails, job_time: Duration::ZERO, ..roomy() }).await;
+    let token = caller.token().await;
+    for (answer, counts) in [
+        (caller.post_form(FACT, &token, fact(), "").await, [0, 1]),
+        (caller.post_form(CSV, &token, csv(), FILE).await, [1, 2]),
+    ] {
+        assert_eq!(answer.0, 200);
+        let details = caller.job(&token, &answer.1["jobId"]).await.1["details"].take();
+        assert_eq!([&details["appendCount"], &details["rejectedCount"]], counts.map(|count| json!(count)).each_ref());
+    }
+    assert_eq!(caller.of(CALLS).events, 1);
+}
+
+#[tokio::test]
 async fn each_broken_fact_is_refused_with_code_and_message() {
     let caller = start_act_on(roomy()).await;
     let token = caller.token().await;

@@ -40,6 +40,8 @@ async fn a_hook_can_ask_for_a_token_of_its_own_endpoint() {
     let body = "grant_type=client_credentials&client_id=id&client_secret=";
     assert_eq!(ask().body(format!("{body}secret")).send().await.unwrap().status(), 200);
     assert_eq!(ask().body(format!("{body}wrong")).send().await.unwrap().status(), 401);
+    let twice = ask().basic_auth("id", Some("secret")).body(format!("{body}secret"));
+    assert_eq!(twice.send().await.unwrap().status(), 400);
     assert_eq!(ask().body("grant_type=password").send().await.unwrap().status(), 400);
 
     let post = async |token: &str| {
