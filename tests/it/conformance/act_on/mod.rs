@@ -4,6 +4,8 @@ use serde_json::{Value, json};
 
 use super::{Answered, Body, Fixtures, Refused, Sent, answered};
 
+mod sandbox;
+
 const HEADERS: &[(&str, &str)] =
     &[("content-type", "multipart/form-data"), ("accept", "application/json"), ("cache-control", "no-cache")];
 const FACT: &str = "https://api.actonsoftware.com/api/1/customevents/fact";
