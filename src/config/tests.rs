@@ -75,7 +75,7 @@ fn json_api(section: &mut Section<'_>) -> Option<Box<dyn Vendor>> {
 fn env(name: &str) -> Option<String> {
     match name {
         "SLUICE_AMQP_URL" => Some(format!("amqp://sluice:{SECRET}@localhost:5672/%2f")),
-        "PX_API_KEY" | "HOOK_AUTH" | "ADMIN" | "ACTON_SECRET" | "ACTON_PASSWORD" | "ACTON_REFRESH" => {
+        "PX_API_KEY" | "HOOK_AUTH" | "HOOK_SECRET" | "ADMIN" | "ACTON_SECRET" | "ACTON_PASSWORD" | "ACTON_REFRESH" => {
             Some(SECRET.to_owned())
         }
         "ACTON_CLIENT" | "ACTON_USER" => Some("name".to_owned()),
@@ -370,7 +370,7 @@ fn an_empty_secret_is_a_problem_and_a_files_last_newline_is_not_part_of_it() {
 
 #[test]
 fn no_secret_is_shown_by_debug() {
-    let config = read_sample(&SAMPLE.replace("# token", "token").replace("SLUICE_ADMIN_TOKEN", "ADMIN")).unwrap();
+    let config = read_sample(&SAMPLE.replace("# token =", "token =").replace("SLUICE_ADMIN_TOKEN", "ADMIN")).unwrap();
     assert!(config.admin.token.is_some());
     assert!(!format!("{config:?}").contains(SECRET));
 }

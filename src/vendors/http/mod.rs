@@ -1,7 +1,7 @@
 //! Any other JSON API, without code: method, URL, headers and body by config or by jq, one event a request or an array of
 //! several. Without an expression the event's data is the body, as it was written.
 
-use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
+use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header};
 use bytes::{BufMut as _, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -110,7 +110,9 @@ impl HttpApi {
         for (name, text) in made {
             let broken = |error: &dyn std::fmt::Display| Invalid(format!("headers.{name}: {error}"));
             let name_of = HeaderName::from_bytes(name.as_bytes()).map_err(|error| broken(&error))?;
-            headers.insert(name_of, HeaderValue::from_str(text).map_err(|error| broken(&error))?);
+            let mut value = HeaderValue::from_str(text).map_err(|error| broken(&error))?;
+            value.set_sensitive(name_of == header::AUTHORIZATION);
+            headers.insert(name_of, value);
         }
         Ok(())
     }

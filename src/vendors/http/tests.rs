@@ -1,10 +1,13 @@
 use std::sync::Arc;
 
-use ::http::{HeaderMap, StatusCode};
+use ::http::{HeaderMap, Request, StatusCode};
 use bytes::Bytes;
+use secrecy::ExposeSecret as _;
+use serde_json::{Value, json};
 
 use crate::config;
-use crate::vendors::{Reply, Vendor};
+use crate::event::Event;
+use crate::vendors::{Facts, Item, Refusal, Reply, Vendor, secrets_of};
 
 fn configured(lines: &str) -> Result<Arc<dyn Vendor>, String> {
     let text = format!(
@@ -79,4 +82,184 @@ fn a_header_that_cannot_be_sent_is_told_without_its_value() {
 #[test]
 fn there_is_no_credentials_check_that_any_api_would_take() {
     assert!(configured(URL).unwrap().credentials_check().is_none());
+}
+
+fn event(id: &str, data: &Value) -> Event {
+    Event {
+        id: id.to_owned(),
+        source: "shop".to_owned(),
+        kind: "shop.order".to_owned(),
+        time: jiff::Timestamp::UNIX_EPOCH,
+        data: data.as_object().unwrap().clone(),
+        raw: Bytes::from(format!(" {data}")),
+        traceparent: None,
+        mapped: false,
+    }
+}
+
+fn prepared(vendor: &dyn Vendor, id: &str, data: &Value) -> Item {
+    vendor.prepare(&event(id, data), &Facts::default()).unwrap()
+}
+
+fn request(lines: &str, data: &Value) -> Result<Request<Bytes>, String> {
+    let vendor = configured(lines).unwrap();
+    vendor.request_for(&event("e-1", data), &Facts::default()).map_err(|refusal| refusal.to_string())
+}
+
+const BY_JQ: &str = r#"
+method = { jq = ".how // \"POST\"" }
+url = { jq = "\"https://api.example.com/users/\\(.user | @uri)\"" }
+headers = { x-tenant = { jq = ".tenant" }, authorization = "Bearer tok-123456", x-type = { jq = "$event.type" } }
+body = { jq = "{id: $event.id, order}" }"#;
+
+#[test]
+fn every_part_of_a_request_may_be_made_of_the_event() {
+    let data = json!({"how": "PUT", "user": "a/b c", "tenant": 7, "order": {"n": 18446744073709551615_u64, "x": 1.0}});
+    let made = request(BY_JQ, &data).unwrap();
+    assert_eq!(made.method(), "PUT");
+    assert_eq!(made.uri(), "https://api.example.com/users/a%2Fb%20c");
+    assert_eq!(made.headers()["x-tenant"], "7");
+    assert_eq!(made.headers()["x-type"], "shop.order");
+    assert_eq!(made.headers()["content-type"], "application/json");
+    assert_eq!(made.headers()["idempotency-key"], "\"e-1\"");
+    assert!(made.headers()["authorization"].is_sensitive() && !made.headers()["x-tenant"].is_sensitive());
+    assert_eq!(made.body(), r#"{"id":"e-1","order":{"n":18446744073709551615,"x":1.0}}"#);
+    let without = request(BY_JQ, &json!({"user": "u", "tenant": null})).unwrap();
+    assert_eq!((without.method().as_str(), without.headers().get("x-tenant")), ("POST", None));
+}
+
+#[test]
+fn what_cannot_become_a_request_is_refused_before_one_is_spent() {
+    let with = |key: &str, value: Value| {
+        let mut data = json!({"user": "u", "url": "https://example.com"});
+        data[key] = value;
+        data
+    };
+    let from = "url = { jq = \".url\" }";
+    for (lines, data, says) in [
+        (BY_JQ, with("how", json!("GET")), "method is \"GET\"; it must be POST, PUT or PATCH"),
+        (BY_JQ, with("tenant", json!("a\nb")), "headers.x-tenant has a character that a header cannot carry"),
+        (BY_JQ, with("tenant", json!([1])), "headers.x-tenant cannot be made: it gives an array, not a string"),
+        (from, with("url", json!("ftp://example.com")), "must begin with http:// or https://"),
+        (from, with("url", json!("/v1/track")), "not a URL"),
+        (from, with("url", json!("https://")), "not a URL"),
+        (from, with("url", json!("https://a:b@example.com")), "must not carry credentials"),
+        (from, with("url", json!(null)), "url is missing: its expression gives nothing"),
+        (from, with("url", json!({})), "url cannot be made: it gives an object"),
+        ("url = \"https://example.com\"\nbody = { jq = \".no\" }", with("x", json!(1)), "body is missing"),
+        (
+            "url = \"https://example.com\"\nbody = { jq = \".user.x\" }",
+            with("x", json!(1)),
+            "body cannot be made: cannot index",
+        ),
+    ] {
+        let said = request(lines, &data).unwrap_err();
+        assert!(said.contains(says), "{said}");
+    }
+}
+
+#[test]
+fn a_body_of_map_is_the_body() {
+    let vendor = configured(URL).unwrap();
+    let mapped = Event { mapped: true, ..event("e-1", &json!({"body": [1, {"a": 2}]})) };
+    assert_eq!(vendor.request_for(&mapped, &Facts::default()).unwrap().body(), "[1,{\"a\":2}]");
+    let empty = Event { mapped: true, ..event("e-1", &json!({})) };
+    assert!(
+        matches!(vendor.prepare(&empty, &Facts::default()), Err(Refusal::Invalid(said)) if said.contains("body is missing"))
+    );
+}
+
+#[test]
+fn the_key_of_an_event_is_its_id_and_the_same_at_every_attempt() {
+    let key = |id: &str| {
+        let vendor = configured(URL).unwrap();
+        let item = prepared(vendor.as_ref(), id, &json!({}));
+        vendor.request(&[&item]).unwrap().headers()["idempotency-key"].to_str().unwrap().to_owned()
+    };
+    assert_eq!(key("order-17"), "\"order-17\"");
+    assert_eq!(key("say \"a\\b\""), r#""say \"a\\b\"""#);
+    assert_eq!(key("zoë").len(), 38);
+    assert_eq!(key("zoë"), key("zoë"));
+    assert_ne!(key("zoë"), key("zoé"));
+    let off = request(&format!("{URL}\nidempotency_key = false"), &json!({})).unwrap();
+    assert!(!off.headers().contains_key("idempotency-key"));
+    let own = request(&format!("{URL}\nheaders = {{ idempotency-key = {{ jq = \".order\" }} }}"), &json!({"order": 5}))
+        .unwrap();
+    assert_eq!(own.headers()["idempotency-key"], "5");
+}
+
+#[test]
+fn several_events_travel_as_an_array_and_one_does_too() {
+    let vendor = configured(&format!("{URL}\nbatch_max = 3")).unwrap();
+    assert_eq!(vendor.batching().items, 3);
+    let items: Vec<Item> = ["a", "b"].iter().map(|id| prepared(vendor.as_ref(), id, &json!({"id": id}))).collect();
+    let both = vendor.request(&[&items[0], &items[1]]).unwrap();
+    assert_eq!(both.body(), "[ {\"id\":\"a\"}, {\"id\":\"b\"}]");
+    assert_eq!(vendor.request(&[&items[0]]).unwrap().body(), "[ {\"id\":\"a\"}]");
+    let key = |items: &[&Item]| vendor.request(items).unwrap().headers()["idempotency-key"].clone();
+    assert_eq!(key(&[&items[0], &items[1]]), key(&[&items[0], &items[1]]));
+    assert_ne!(key(&[&items[0], &items[1]]), key(&[&items[1], &items[0]]));
+    assert_eq!(key(&[&items[0]]), "\"a\"");
+    assert_eq!(configured(URL).unwrap().batching().items, 1);
+}
+
+#[test]
+fn only_events_with_equal_method_url_and_headers_travel_together() {
+    let vendor = configured(&format!("{BY_JQ}\nbatch_max = 9")).unwrap();
+    let group = |user: &str, tenant: i64, order: i64| {
+        prepared(vendor.as_ref(), "e", &json!({"user": user, "tenant": tenant, "order": order})).group
+    };
+    assert_eq!(group("u", 1, 1), group("u", 1, 2));
+    assert_ne!(group("u", 1, 1), group("v", 1, 1));
+    assert_ne!(group("u", 1, 1), group("u", 2, 1));
+}
+
+const OAUTH: &str = "url = \"https://api.example.com/v1/track\"\n[destinations.hook.oauth]\n\
+    token_url = \"https://login.example.com/token\"\nclient_id = \"id\"\nclient_secret = \"s3cret-123\"\n";
+
+#[test]
+fn client_credentials_go_in_the_header_or_in_the_body() {
+    let token = |lines: &str| {
+        let vendor = configured(&format!("{OAUTH}{lines}")).unwrap();
+        assert!(!format!("{vendor:?}").contains("s3cret-123"));
+        vendor.grant().unwrap().request(None).unwrap()
+    };
+    let basic = token("scope = \"a b\"");
+    assert_eq!(basic.uri(), "https://login.example.com/token");
+    assert_eq!(basic.headers()["authorization"], "Basic aWQ6czNjcmV0LTEyMw==");
+    assert_eq!(basic.body(), "grant_type=client_credentials&scope=a+b");
+    let body = token("auth = \"body\"\naudience = \"https://api.example.com\"");
+    assert_eq!(
+        body.body(),
+        "grant_type=client_credentials&client_id=id&client_secret=s3cret-123&audience=https%3A%2F%2Fapi.example.com"
+    );
+    assert!(secrets_of(&body).contains(&"s3cret-123") && !body.headers().contains_key("authorization"));
+}
+
+#[test]
+fn a_token_is_read_and_a_refusal_says_what_to_check() {
+    let vendor = configured(OAUTH).unwrap();
+    let reply = |status: u16, body: &'static str| Reply {
+        status: StatusCode::from_u16(status).unwrap(),
+        headers: HeaderMap::new(),
+        body: Bytes::from_static(body.as_bytes()),
+    };
+    let read = |status, body| vendor.grant().unwrap().read(&reply(status, body), jiff::Timestamp::UNIX_EPOCH);
+    let token = read(200, r#"{"access_token":"abc","expires_in":60,"refresh_token":"r"}"#).unwrap();
+    assert_eq!((token.access.expose_secret(), token.expires.as_second()), ("abc", 60));
+    let refused = format!("{:?}", read(401, r#"{"error":"invalid_client"}"#).unwrap_err());
+    assert!(refused.contains("login.example.com") && refused.contains("client_secret"), "{refused}");
+}
+
+#[test]
+fn an_oauth_table_is_checked() {
+    for (lines, says) in [
+        (OAUTH.replace("token_url = \"https://login.example.com/token\"\n", ""), "oauth.token_url: missing"),
+        (OAUTH.replace("client_secret = \"s3cret-123\"\n", ""), "oauth.client_secret: missing"),
+        (format!("headers = {{ authorization = \"x-123456\" }}\n{OAUTH}"), "oauth sets it too"),
+        (format!("{OAUTH}auth = \"none\""), "oauth.auth: \"none\" is not known; write one of \"basic\", \"body\""),
+    ] {
+        let shown = configured(&lines).unwrap_err();
+        assert!(shown.contains(says) && shown.lines().count() == 1 && !shown.contains("s3cret-123"), "{shown}");
+    }
 }
