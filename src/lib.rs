@@ -19,6 +19,7 @@ pub mod fleet;
 pub mod gate;
 pub mod lint;
 pub mod log;
+pub mod mapping;
 pub mod message;
 pub mod metrics;
 pub mod redact;

@@ -12,8 +12,9 @@ use crate::clock;
 use crate::config::{ConfigFile, Destination};
 use crate::event::{self, Context, Event};
 use crate::lint;
+use crate::redact;
 use crate::routing;
-use crate::vendors::{Facts, SecretAddress};
+use crate::vendors::{Facts, SecretAddress, secrets_of};
 
 const EXAMPLES: &str = "\
 The file holds one event: a CloudEvents envelope, or with --type just its data.
@@ -72,17 +73,26 @@ pub(super) fn run(args: &Args, file: &ConfigFile) -> Result<(), Error> {
 }
 
 fn explain(destination: &Destination, event: &Event) -> Value {
-    let mut explained = match destination.vendor.request_for(event, &Facts::blind()) {
-        Ok(request) => requested(&request),
-        Err(problem) => json!({ "problem": problem.to_string() }),
+    let mut explained = match request(destination, event) {
+        Ok(request) => requested(&request, destination),
+        Err(problem) => json!({ "problem": redact::masked(&problem, &destination.map.secrets()) }),
     };
     explained["destination"] = json!(destination.name);
     explained["vendor"] = json!(destination.vendor_name);
+    if let Some(rule) = destination.map.rule_for(&event.kind) {
+        explained["map"] = json!({ "type": rule.pattern, "line": rule.line });
+    }
     explained
 }
 
-fn requested(request: &Request<Bytes>) -> Value {
-    let headers: serde_json::Map<String, Value> = request
+fn request(destination: &Destination, event: &Event) -> Result<Request<Bytes>, String> {
+    let mapped = destination.map.apply(event).map_err(|error| error.to_string())?;
+    let event = mapped.as_ref().unwrap_or(event);
+    destination.vendor.request_for(event, &Facts::blind()).map_err(|refusal| refusal.to_string())
+}
+
+fn requested(request: &Request<Bytes>, destination: &Destination) -> Value {
+    let mut headers: serde_json::Map<String, Value> = request
         .headers()
         .iter()
         .map(|(name, value)| {
@@ -90,13 +100,36 @@ fn requested(request: &Request<Bytes>) -> Value {
             (name.as_str().to_owned(), json!(shown))
         })
         .collect();
+    if destination.vendor.grant().is_some() {
+        headers.insert("authorization".to_owned(), json!("Bearer ***"));
+    }
+    let secrets: Vec<&str> = secrets_of(request).into_iter().chain(destination.map.secrets()).collect();
     let body = String::from_utf8_lossy(request.body());
+    let body = serde_json::from_str::<Value>(&body).unwrap_or_else(|_| json!(body));
     json!({
         "method": request.method().as_str(),
         "url": address(request),
         "headers": headers,
-        "body": serde_json::from_str::<Value>(&body).unwrap_or_else(|_| json!(body)),
+        "body": without(body, &secrets),
     })
+}
+
+/// A value with each of `secrets` masked in its texts.
+fn without(value: Value, secrets: &[&str]) -> Value {
+    match value {
+        Value::String(text) => {
+            let masked = secrets
+                .iter()
+                .filter(|secret| !secret.is_empty())
+                .fold(text, |text, secret| text.replace(secret, "***"));
+            Value::from(masked)
+        }
+        Value::Array(items) => items.into_iter().map(|item| without(item, secrets)).collect(),
+        Value::Object(fields) => {
+            Value::Object(fields.into_iter().map(|(name, value)| (name, without(value, secrets))).collect())
+        }
+        other @ (Value::Null | Value::Bool(_) | Value::Number(_)) => other,
+    }
 }
 
 /// The address, of a secret one only where it leads.
@@ -111,6 +144,10 @@ fn address(request: &Request<Bytes>) -> String {
 fn shown(explained: &Value) -> String {
     let text = |key: &str| explained.get(key).and_then(Value::as_str).unwrap_or_default();
     let mut shown = format!("\n{} ({})\n", text("destination"), text("vendor"));
+    if let Some(rule) = explained.get("map") {
+        let pattern = rule.get("type").and_then(Value::as_str).unwrap_or_default();
+        shown += &format!("  mapped by the rule for {pattern:?} (line {})\n", rule.get("line").unwrap_or(&Value::Null));
+    }
     if explained.get("problem").is_some() {
         return format!("{shown}  problem: {}", text("problem"));
     }
@@ -118,7 +155,11 @@ fn shown(explained: &Value) -> String {
     for (name, value) in explained.get("headers").and_then(Value::as_object).into_iter().flatten() {
         shown += &format!("  {name}: {}\n", value.as_str().unwrap_or_default());
     }
-    let body =
-        explained.get("body").map(|body| serde_json::to_string_pretty(body).unwrap_or_default()).unwrap_or_default();
+    let body = match explained.get("body") {
+        // As a form: its lines as they are.
+        Some(Value::String(text)) => text.clone(),
+        Some(body) => serde_json::to_string_pretty(body).unwrap_or_default(),
+        None => String::new(),
+    };
     shown + "\n  " + &body.replace('\n', "\n  ")
 }

@@ -6,8 +6,9 @@ use std::time::Duration;
 use url::Url;
 use uuid::Uuid;
 
-use super::{Retry, Section};
+use super::{Retry, Section, map};
 use crate::gate::Limit;
+use crate::mapping::Mapping;
 use crate::vendors::{Kind, Vendor};
 
 /// One configured vendor account.
@@ -21,6 +22,8 @@ pub struct Destination {
     pub vendor: Arc<dyn Vendor>,
     /// Topic patterns of the events it wants, at least one.
     pub subscribe: Vec<String>,
+    /// How its events become the vendor's fields.
+    pub map: Mapping,
     /// Its quotas, at least one.
     pub limits: Vec<Limit>,
     /// Most requests in flight at once.
@@ -57,6 +60,7 @@ impl Destination {
             section.ignore_the_rest();
             return None;
         };
+        let map = map::read(section, &kind);
         let vendor = (kind.configure)(section);
         if vendor.is_none() && !section.failed() {
             section.problem("vendor", format!("{} refused its settings without saying why", kind.name));
@@ -68,6 +72,7 @@ impl Destination {
             vendor_name: kind.name,
             vendor: Arc::from(vendor),
             subscribe,
+            map,
             limits,
             concurrency,
             timeout: timeout.unwrap_or(Duration::from_secs(10)),
@@ -107,12 +112,23 @@ fn subscriptions(section: &mut Section<'_>) -> Vec<String> {
     if patterns.is_empty() {
         section.problem("subscribe", "is empty, so no event would come; write at least one pattern, as in [\"#\"]");
     }
-    for pattern in patterns.iter().filter(|pattern| !is_topic_pattern(pattern)) {
-        let mend = "write words joined by dots, where * stands for one word and # for any number";
-        let shown = section.shown("subscribe", pattern);
-        section.problem("subscribe", format!("{shown} is not a topic pattern; {mend}"));
-    }
+    patterns.iter().for_each(|pattern| check_topic_pattern(section, "subscribe", pattern));
     patterns
+}
+
+/// One topic pattern; every type where it is absent.
+pub(super) fn topic_pattern(section: &mut Section<'_>, key: &str) -> String {
+    let pattern = section.text(key).unwrap_or_else(|| "#".to_owned());
+    check_topic_pattern(section, key, &pattern);
+    pattern
+}
+
+fn check_topic_pattern(section: &mut Section<'_>, key: &str, pattern: &str) {
+    if !is_topic_pattern(pattern) {
+        let mend = "write words joined by dots, where * stands for one word and # for any number";
+        let shown = section.shown(key, pattern);
+        section.problem(key, format!("{shown} is not a topic pattern; {mend}"));
+    }
 }
 
 /// Words of a routing key, `*` or `#`, joined by dots: at most 255 bytes, AMQP 0-9-1's short string.

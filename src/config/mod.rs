@@ -6,6 +6,7 @@ mod changes;
 mod destination;
 mod file;
 mod log;
+mod map;
 mod problem;
 mod retry;
 mod section;
@@ -26,7 +27,7 @@ pub use file::ConfigFile;
 pub use log::{Format, Log};
 pub use problem::{Problem, Problems};
 pub use retry::Retry;
-pub use section::Section;
+pub use section::{SecretTemplate, Section, web_address};
 
 use crate::vendors::{self, Kind};
 use section::Source;

@@ -38,7 +38,12 @@ impl Vendor for Silent {
 }
 
 const KINDS: &[Kind] = &[
-    Kind { name: "gainsight-px", limits: &["200/s", "1000000/day"], fields: &[], configure: keyed },
+    Kind {
+        name: "gainsight-px",
+        limits: &["200/s", "1000000/day"],
+        fields: vendors::gainsight_px::KIND.fields,
+        configure: keyed,
+    },
     Kind { name: "http", limits: &[], fields: &["body"], configure: json_api },
 ];
 
@@ -52,9 +57,16 @@ fn keyed(section: &mut Section<'_>) -> Option<Box<dyn Vendor>> {
 }
 
 fn json_api(section: &mut Section<'_>) -> Option<Box<dyn Vendor>> {
-    section.text("method");
-    section.url("url");
-    section.table_of_texts("headers");
+    section.template("method");
+    section.template("url");
+    section.table_of_templates("headers");
+    section.expression("body");
+    section.boolean("idempotency_key");
+    section.integer("batch_max", 1..=10);
+    section.optional("oauth", |oauth| {
+        let keys = ["token_url", "client_id", "client_secret", "scope", "audience", "auth"];
+        keys.map(|key| oauth.text(key)).into_iter().all(|text| text.is_some()).then_some(())
+    });
     for statuses in ["success", "retry_statuses", "reject"] {
         section.integers(statuses, 100..=599);
     }
@@ -205,10 +217,54 @@ fn an_unknown_vendor_gets_the_list_of_known_ones_and_nothing_more() {
     assert_eq!(shown, expected);
 }
 
+const MAP: &str = "[[destinations.px.map]]\n";
+
 #[test]
-fn map_is_an_unknown_key_for_now() {
-    let shown = problems(&with_destination(&format!("{GOOD}[[destinations.px.map]]\ntype = \"a.*\"\n")));
-    assert!(shown.starts_with("sluice.toml:7: destinations.px.map: unknown key; remove it"), "{shown}");
+fn map_rules_are_read_in_order_and_made_of_literals_references_and_expressions() {
+    let rules = format!(
+        "{GOOD}{MAP}type = \"shop.*\"\neventName = \"Bought\"\nidentifyId = {{ jq = \".user.id\" }}\n\
+         attributes = {{ plan = {{ jq = \".plan\" }}, seats = 3, tags = [\"a\", {{ jq = \".tag\" }}] }}\nurl = {{ env = \"ADMIN\" }}\n\
+         {MAP}eventName = \"Anything\"\n"
+    );
+    let config = read(&with_destination(&rules)).unwrap();
+    let map = &config.destinations["px"].map;
+    assert_eq!(map.rule_for("shop.order").unwrap().fields.len(), 4);
+    assert_eq!(map.rule_for("other").unwrap().pattern, "#");
+    assert_eq!(map.secrets(), [SECRET]);
+    assert!(!format!("{map:?}").contains(SECRET));
+}
+
+#[test]
+fn a_wrong_map_is_told_at_the_line_of_its_key() {
+    let shown = |rule: &str| problems(&with_destination(&format!("{GOOD}{MAP}{rule}\n")));
+    for (rule, expected) in [
+        (
+            "eventName = { jq = \".a | | .b\" }",
+            ":8: destinations.px.map.eventName: the jq expression is wrong: column 6: expected term, found \"|\"",
+        ),
+        ("eventName = { jq = \".a | nosuch(.)\" }", "column 6: the filter nosuch is not known"),
+        ("eventName = { jq = \"env.HOME\" }", "the filter env is not known"),
+        ("eventName = { jq = \"$ENV.HOME\" }", "the variable $ENV is not known"),
+        ("eventName = { jq = \".a[\" }", "column 4: expected closing bracket, found the end"),
+        ("eventName = { jq = 7 }", ":8: destinations.px.map.eventName: jq must be a string, not an integer"),
+        ("eventname = \"a\"", ":8: destinations.px.map.eventname: unknown key; did you mean \"eventName\"?"),
+        ("type = \"a..b\"", ":8: destinations.px.map.type: \"a..b\" is not a topic pattern"),
+        ("eventName = { env = \"NO_SUCH\" }", "the environment variable NO_SUCH is not set"),
+    ] {
+        let shown = shown(rule);
+        assert!(shown.contains(expected) && shown.lines().count() == 1, "{rule}: {shown}");
+    }
+    let shown = problems(&with_destination(&format!("{GOOD}map = 7\n")));
+    assert!(shown.contains("must be an array of tables, as in [[destinations.px.map]]"), "{shown}");
+}
+
+#[test]
+fn a_changed_rule_changes_the_destination() {
+    let of = |rule: &str| read(&with_destination(&format!("{GOOD}{MAP}eventName = {rule}\n"))).unwrap();
+    let old = of("{ jq = \".a\" }");
+    assert_eq!(old.changes(&of("{ jq = \".a\" }")), Changes::default());
+    assert_eq!(old.changes(&of("{ jq = \".b\" }")).changed, ["px"]);
+    assert_eq!(old.changes(&of("\".a\"")).changed, ["px"]);
 }
 
 #[test]

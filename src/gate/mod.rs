@@ -270,6 +270,7 @@ impl Gate {
             closed_until: until.map(|until| later(wall, until - now)),
             learned: self.pauses.learned(),
             paused: self.paused,
+            token_calls: Vec::new(),
         }
     }
 

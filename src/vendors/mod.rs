@@ -14,6 +14,7 @@ use crate::event::Event;
 use crate::gate::Limit;
 use crate::verdict::Verdict;
 
+pub mod act_on;
 mod answer;
 pub mod apsis_one;
 pub mod gainsight_px;
@@ -28,7 +29,7 @@ pub use item::{Batching, Fact, Facts, Item, Refusal, When};
 pub use job::Job;
 
 /// Every vendor that a destination's `vendor` may name.
-pub const REGISTRY: &[Kind] = &[apsis_one::KIND, gainsight_px::KIND, http::KIND];
+pub const REGISTRY: &[Kind] = &[act_on::KIND, apsis_one::KIND, gainsight_px::KIND, http::KIND];
 
 /// A vendor as it stands in the registry.
 #[derive(Clone, Copy, Debug)]

@@ -3,8 +3,11 @@
 
 mod numbers;
 mod strings;
+mod templates;
 
 pub(super) use numbers::show_duration;
+pub use strings::web_address;
+pub use templates::SecretTemplate;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -95,12 +98,71 @@ impl<'a> Section<'a> {
                 return None;
             }
         };
+        self.inside(key, line, table, read)
+    }
+
+    /// Reads a table inside this one with `read`, where it is there.
+    pub fn optional<T>(&mut self, key: &str, read: impl FnOnce(&mut Section<'a>) -> Option<T>) -> Option<T> {
+        if self.has(key) {
+            return self.within(key, read);
+        }
+        self.expect(&[key]);
+        None
+    }
+
+    /// Reads each table of an array of tables with `read`.
+    pub(super) fn tables<T>(
+        &mut self,
+        key: &str,
+        mut read: impl FnMut(&mut Section<'a>) -> Option<T>,
+    ) -> Option<Vec<T>> {
+        let (value, line) = self.take(key)?;
+        let ValueInner::Array(array) = value else {
+            let path = self.path_of(key);
+            self.problem_at(
+                line,
+                key,
+                format!("must be an array of tables, as in [[{path}]], not {}", article(&value)),
+            );
+            return None;
+        };
+        let count = array.len();
+        let mut values = Vec::with_capacity(count);
+        for mut element in array {
+            let line = self.source.line(element.span);
+            let ValueInner::Table(table) = element.take() else {
+                self.problem_at(line, key, "must hold tables alone");
+                continue;
+            };
+            values.extend(self.inside(key, line, table, &mut read));
+        }
+        (values.len() == count).then_some(values)
+    }
+
+    fn inside<T>(
+        &mut self,
+        key: &str,
+        line: usize,
+        table: Table<'a>,
+        read: impl FnOnce(&mut Section<'a>) -> Option<T>,
+    ) -> Option<T> {
         let mut section = Section::new(self.source, self.path_of(key), line, table);
         let value = read(&mut section);
-        let resolved = std::mem::take(&mut section.resolved);
-        self.resolved.extend(resolved.into_iter().map(|(inner, texts)| (format!("{key}.{inner}"), texts)));
+        for (inner, texts) in std::mem::take(&mut section.resolved) {
+            self.resolved.entry(format!("{key}.{inner}")).or_default().extend(texts);
+        }
         self.problems.append(&mut section.finish());
         value
+    }
+
+    /// The line that the table begins on.
+    pub(super) fn line(&self) -> usize {
+        self.line
+    }
+
+    /// Tells which keys there may be, for the problem of an unknown one.
+    pub(super) fn expect(&mut self, keys: &[&str]) {
+        self.asked.extend(keys.iter().map(|key| (*key).to_owned()));
     }
 
     /// The keys that were not read yet, in the order of the file's names.

@@ -68,17 +68,7 @@ impl<'a> Section<'a> {
     /// An http or https URL without credentials in it.
     pub fn url(&mut self, key: &str) -> Option<Url> {
         let text = self.text(key)?;
-        // The text is not repeated in a message: it may hold a password.
-        let mend = match Url::parse(&text) {
-            Err(error) => format!("not a URL ({error}); write one as \"https://api.example.com\""),
-            Ok(url) if !matches!(url.scheme(), "http" | "https") => "must begin with http:// or https://".to_owned(),
-            Ok(url) if !url.username().is_empty() || url.password().is_some() => {
-                "must not carry credentials; remove what stands before the @".to_owned()
-            }
-            Ok(url) => return Some(url),
-        };
-        self.problem(key, mend);
-        None
+        web_address(&text).map_err(|mend| self.problem(key, mend)).ok()
     }
 
     /// Notes a problem when the key is absent.
@@ -134,5 +124,20 @@ impl<'a> Section<'a> {
             },
             _ => Err("must be a string, { env = \"NAME\" } or { file = \"/path\" }".to_owned()),
         }
+    }
+}
+
+/// An http or https URL without credentials in it.
+///
+/// # Errors
+/// What to mend, without the text: it may hold a password.
+pub fn web_address(text: &str) -> Result<Url, String> {
+    match Url::parse(text) {
+        Err(error) => Err(format!("not a URL ({error}); write one as \"https://api.example.com\"")),
+        Ok(url) if !matches!(url.scheme(), "http" | "https") => Err("must begin with http:// or https://".to_owned()),
+        Ok(url) if !url.username().is_empty() || url.password().is_some() => {
+            Err("must not carry credentials; remove what stands before the @".to_owned())
+        }
+        Ok(url) => Ok(url),
     }
 }

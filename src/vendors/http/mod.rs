@@ -1,113 +1,187 @@
-//! Any other JSON API, without code: method, URL and headers by config; the event's data is the body, as it was written.
+//! Any other JSON API, without code: method, URL, headers and body by config or by jq, one event a request or an array of
+//! several. Without an expression the event's data is the body, as it was written.
 
-use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header};
-use bytes::Bytes;
-use secrecy::ExposeSecret;
+use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
+use bytes::{BufMut as _, Bytes, BytesMut};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use super::{Facts, Invalid, Item, Kind, Refusal, Reply, SecretAddress, Vendor, answer};
-use crate::config::Section;
+use super::{Batching, Facts, Grant, Invalid, Item, Kind, Refusal, Reply, SecretAddress, Vendor, When, answer};
+use crate::config::{Section, web_address};
 use crate::event::Event;
+use crate::mapping::{Expression, Input, Template};
 use crate::verdict::Verdict;
+
+mod grant;
+mod key;
+mod settings;
+
+use grant::ClientCredentials;
+use settings::Settings;
 
 /// The vendor's entry in the registry. It documents no limits, so a destination has to set its own.
 pub const KIND: Kind = Kind { name: "http", limits: &[], fields: &["body"], configure };
 
 fn configure(section: &mut Section<'_>) -> Option<Box<dyn Vendor>> {
-    let api = HttpApi::read(section)?;
-    Some(Box::new(api))
+    let settings = Settings::read(section)?;
+    Some(Box::new(HttpApi { settings }))
 }
+
+/// Most bytes of the events in one request, where several travel together.
+const BATCH_BYTES: usize = 1024 * 1024;
+/// What a method made by jq may be.
+const METHODS: [Method; 3] = [Method::POST, Method::PUT, Method::PATCH];
 
 #[derive(Debug)]
 struct HttpApi {
-    method: Method,
-    uri: Uri,
-    /// The address came from the environment or a file.
-    secret_address: bool,
-    headers: HeaderMap,
-    /// Statuses whose meaning the destination sets; the others mean what RFC 9110 says.
-    success: Vec<i64>,
-    retry: Vec<i64>,
-    reject: Vec<i64>,
+    settings: Settings,
+}
+
+/// Something of a request that is the same for every event, or made of each.
+#[derive(Debug)]
+enum Made<T> {
+    Fixed(T),
+    Jq(Expression),
+}
+
+/// What jq made of an event, of all that stands before the body. It is the items' group: events travel together where it is equal.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Head {
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    method: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    url: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    headers: Vec<(String, String)>,
 }
 
 impl HttpApi {
-    fn read(section: &mut Section<'_>) -> Option<Self> {
-        let methods = [("POST", Method::POST), ("PUT", Method::PUT), ("PATCH", Method::PATCH)];
-        let choices: Vec<(&str, &Method)> = methods.iter().map(|(name, method)| (*name, method)).collect();
-        let method = section.choice("method", &choices).cloned().unwrap_or(Method::POST);
-        let url = section.url("url");
-        if url.is_none() && !section.failed() {
-            section
-                .problem("url", "is missing; write the address to send to: url = \"https://api.example.com/v1/track\"");
-        }
-        let uri = url.and_then(|url| match url.as_str().parse::<Uri>() {
-            Ok(uri) => Some(uri),
-            Err(error) => {
-                section.problem("url", error.to_string());
-                None
+    /// The part of the request that differs from event to event, checked.
+    fn head(&self, input: &Input<'_>) -> Result<Head, Invalid> {
+        let mut head = Head::default();
+        if let Made::Jq(expression) = &self.settings.method {
+            let method = made("method", expression, input)?;
+            if !METHODS.iter().any(|known| known.as_str() == method) {
+                return Err(Invalid(format!("method is {method:?}; it must be POST, PUT or PATCH")));
             }
-        });
-        let headers = headers(section);
-        let mut statuses = |key: &str| section.integers(key, 100..=599).unwrap_or_default();
-        let (success, retry, reject) = (statuses("success"), statuses("retry_statuses"), statuses("reject"));
-        if let Some(status) = success.iter().find(|s| retry.contains(s) || reject.contains(s)) {
-            section.problem("success", format!("{status} is in another list too; a status means one thing"));
-        } else if let Some(status) = retry.iter().find(|s| reject.contains(s)) {
-            section.problem("retry_statuses", format!("{status} is in reject too; a status means one thing"));
+            head.method = Some(method);
         }
-        let secret_address = section.is_referred("url");
-        Some(Self { method, uri: uri?, secret_address, headers, success, retry, reject })
+        if let Made::Jq(expression) = &self.settings.url {
+            let url = made("url", expression, input)?;
+            let address = web_address(&url).map_err(|mend| Invalid(format!("url gives {url:?}: {mend}")))?;
+            // As `url` writes it: what a URI cannot carry is percent-encoded.
+            let address = String::from(address);
+            address.parse::<Uri>().map_err(|error| Invalid(format!("url gives {url:?}: {error}")))?;
+            head.url = Some(address);
+        }
+        for (name, header) in &self.settings.headers {
+            if let Made::Jq(expression) = header {
+                let what = format!("headers.{name}");
+                if let Some(text) = rendered(&what, expression, input)? {
+                    HeaderValue::from_str(&text)
+                        .map_err(|_| Invalid(format!("{what} has a character that a header cannot carry")))?;
+                    head.headers.push((name.as_str().to_owned(), text));
+                }
+            }
+        }
+        Ok(head)
+    }
+
+    fn body(&self, event: &Event, input: &Input<'_>) -> Result<Bytes, Invalid> {
+        let made = if event.mapped {
+            event.data.get("body").cloned()
+        } else if let Some(expression) = &self.settings.body {
+            expression.evaluate(input).map_err(|said| Invalid(format!("body cannot be made: {said}")))?
+        } else {
+            return Ok(event.raw.clone());
+        };
+        let value = made.filter(|value| !value.is_null());
+        let value =
+            value.ok_or_else(|| Invalid("body is missing: its expression gives nothing for this event".to_owned()))?;
+        written(&value)
+    }
+
+    fn fill(&self, headers: &mut HeaderMap, made: &[(String, String)]) -> Result<(), Invalid> {
+        for (name, header) in &self.settings.headers {
+            if let Made::Fixed(value) = header {
+                headers.insert(name, value.clone());
+            }
+        }
+        for (name, text) in made {
+            let broken = |error: &dyn std::fmt::Display| Invalid(format!("headers.{name}: {error}"));
+            let name_of = HeaderName::from_bytes(name.as_bytes()).map_err(|error| broken(&error))?;
+            headers.insert(name_of, HeaderValue::from_str(text).map_err(|error| broken(&error))?);
+        }
+        Ok(())
     }
 }
 
-fn headers(section: &mut Section<'_>) -> HeaderMap {
-    let mut headers = HeaderMap::new();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    for (name, value) in section.table_of_texts("headers").unwrap_or_default() {
-        match (name.parse::<HeaderName>(), HeaderValue::from_str(value.expose_secret())) {
-            (Ok(name), Ok(mut value)) => {
-                value.set_sensitive(
-                    name != header::CONTENT_TYPE && name != header::ACCEPT && name != header::USER_AGENT,
-                );
-                headers.insert(name, value);
-            }
-            (Err(_), _) => section.problem("headers", format!("{name:?} is not a header name")),
-            (_, Err(_)) => {
-                section.problem("headers", format!("the value of {name:?} has a character that a header cannot carry"));
-            }
-        }
-    }
-    headers
+fn made(what: &str, expression: &Expression, input: &Input<'_>) -> Result<String, Invalid> {
+    rendered(what, expression, input)?
+        .ok_or_else(|| Invalid(format!("{what} is missing: its expression gives nothing for this event")))
+}
+
+fn rendered(what: &str, expression: &Expression, input: &Input<'_>) -> Result<Option<String>, Invalid> {
+    Template::text_of(expression, input).map_err(|said| Invalid(format!("{what} cannot be made: {said}")))
+}
+
+fn written(value: &Value) -> Result<Bytes, Invalid> {
+    let written =
+        serde_json::to_vec(value).map_err(|error| Invalid(format!("body cannot be written as JSON: {error}")))?;
+    Ok(Bytes::from(written))
 }
 
 impl Vendor for HttpApi {
     fn prepare(&self, event: &Event, _facts: &Facts) -> Result<Item, Refusal> {
-        Ok(Item { content: event.raw.clone(), ..Item::default() })
+        let input = Input::of(event);
+        let group = if self.settings.is_fixed() {
+            String::new()
+        } else {
+            serde_json::to_string(&self.head(&input)?).map_err(|error| Refusal::Invalid(error.to_string()))?
+        };
+        let body = self.body(event, &input)?;
+        Ok(Item { group, lane: None, content: key::with_id(&event.id, &body) })
     }
 
     fn request(&self, items: &[&Item]) -> Result<Request<Bytes>, Invalid> {
-        let body = items.first().map(|item| item.content.clone()).unwrap_or_default();
-        let mut request = Request::new(body);
-        *request.method_mut() = self.method.clone();
-        *request.uri_mut() = self.uri.clone();
-        *request.headers_mut() = self.headers.clone();
-        if self.secret_address {
+        let group = items.first().map_or("", |item| item.group.as_str());
+        let head: Head = match group {
+            "" => Head::default(),
+            group => serde_json::from_str(group).map_err(|error| Invalid(error.to_string()))?,
+        };
+        let (ids, bodies): (Vec<&[u8]>, Vec<Bytes>) = items.iter().map(|item| key::and_body(&item.content)).unzip();
+        let mut request = Request::new(self.content(&bodies));
+        *request.method_mut() = match &head.method {
+            Some(method) => method.parse().map_err(|_| Invalid(format!("{method:?} is not a method")))?,
+            None => self.settings.fixed_method(),
+        };
+        *request.uri_mut() = match &head.url {
+            Some(url) => url.parse().map_err(|error| Invalid(format!("url: {error}")))?,
+            None => self.settings.fixed_url(),
+        };
+        if self.settings.idempotency_key
+            && let Some(value) = key::of(&ids)
+        {
+            request.headers_mut().insert(HeaderName::from_static("idempotency-key"), value);
+        }
+        self.fill(request.headers_mut(), &head.headers)?;
+        if self.settings.secret_address {
             request.extensions_mut().insert(SecretAddress);
         }
         Ok(request)
     }
 
     fn judge(&self, reply: &Reply) -> Verdict {
-        let name = self.uri.host().unwrap_or("the API");
-        let sentence = || answer::sentence(name, reply.status, &answer::excerpt(&reply.body));
+        let settings = &self.settings;
+        let sentence = || answer::sentence(&settings.name, reply.status, &answer::excerpt(&reply.body));
         let listed = |statuses: &[i64]| statuses.contains(&i64::from(reply.status.as_u16()));
-        if listed(&self.success) {
+        if listed(&settings.success) {
             Verdict::Delivered
-        } else if listed(&self.retry) {
+        } else if listed(&settings.retry) {
             Verdict::Unavailable(sentence())
-        } else if listed(&self.reject) {
+        } else if listed(&settings.reject) {
             Verdict::Rejected(sentence())
-        } else if reply.status.is_success() && !self.success.is_empty() {
+        } else if reply.status.is_success() && !settings.success.is_empty() {
             Verdict::Rejected(format!("{}; not in this destination's success statuses", sentence()))
         } else {
             answer::by_status(reply.status, sentence)
@@ -117,6 +191,33 @@ impl Vendor for HttpApi {
     /// There is no request that any API would take without effect.
     fn credentials_check(&self) -> Option<Request<Bytes>> {
         None
+    }
+
+    fn batching(&self) -> Batching {
+        match self.settings.batch_max {
+            0 | 1 => Batching::ALONE,
+            items => Batching { items, bytes: BATCH_BYTES, when: When::Always },
+        }
+    }
+
+    fn grant(&self) -> Option<&dyn Grant> {
+        self.settings.oauth.as_ref().map(|grant: &ClientCredentials| -> &dyn Grant { grant })
+    }
+}
+
+impl HttpApi {
+    /// One event's body as it is; with batching always an array, so that the API sees one shape.
+    fn content(&self, bodies: &[Bytes]) -> Bytes {
+        if self.settings.batch_max <= 1 {
+            return bodies.first().cloned().unwrap_or_default();
+        }
+        let mut array = BytesMut::with_capacity(bodies.iter().map(|body| body.len() + 1).sum::<usize>() + 1);
+        for (at, body) in bodies.iter().enumerate() {
+            array.put_u8(if at == 0 { b'[' } else { b',' });
+            array.put_slice(body);
+        }
+        array.put_u8(b']');
+        array.freeze()
     }
 }
 

@@ -1,6 +1,7 @@
 //! What every vendor has to keep to, run over the registry: each has fixtures that say which event becomes exactly
 //! which request, which answer means what, and which event is refused without a request.
 
+mod act_on;
 mod apsis_one;
 mod gainsight_px;
 mod http;
@@ -77,7 +78,7 @@ fn answered(status: u16, body: impl Into<String>, verdict: &'static str, sentenc
 
 /// Every vendor's fixtures: a new vendor adds its own here.
 fn all() -> Vec<Fixtures> {
-    vec![apsis_one::fixtures(), gainsight_px::fixtures(), http::fixtures()]
+    vec![act_on::fixtures(), apsis_one::fixtures(), gainsight_px::fixtures(), http::fixtures()]
 }
 
 /// When and as what every fixture's event happened.

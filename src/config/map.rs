@@ -1,0 +1,20 @@
+//! `[[destinations.<name>.map]]`: which of the vendor's fields are made of what, for which types of events.
+
+use super::Section;
+use super::destination::topic_pattern;
+use crate::mapping::{Mapping, Rule};
+use crate::vendors::Kind;
+
+/// The rules, with each field one of the vendor's.
+pub(super) fn read(section: &mut Section<'_>, kind: &Kind) -> Mapping {
+    Mapping::new(section.tables("map", |rule| self::rule(rule, kind)).unwrap_or_default())
+}
+
+fn rule(section: &mut Section<'_>, kind: &Kind) -> Option<Rule> {
+    let pattern = topic_pattern(section, "type");
+    let line = section.line();
+    section.expect(kind.fields);
+    let names = section.keys().into_iter().filter(|name| kind.fields.contains(&name.as_str()));
+    let fields: Vec<_> = names.filter_map(|name| Some((name.clone(), section.field(&name)?))).collect();
+    (!section.failed()).then(|| Rule { pattern, line, fields })
+}

@@ -1,0 +1,88 @@
+//! Mapping: an event as its producer wrote it goes in; the fields that a vendor wants come out. Pure; compiled once at load.
+
+mod access;
+mod expression;
+mod field;
+mod fuel;
+mod natives;
+mod number;
+mod operations;
+mod pattern;
+mod prelude;
+mod value;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde_json::{Map, Value};
+
+pub use expression::{Expression, Input};
+pub use field::{Field, Template};
+
+use crate::event::Event;
+use crate::routing;
+use crate::vendors::Invalid;
+
+/// A destination's `map`: its rules, of which the first that matches an event's type makes its fields.
+#[derive(Clone, Debug, Default)]
+pub struct Mapping {
+    rules: Arc<[Rule]>,
+}
+
+/// One `[[destinations.<name>.map]]`.
+#[derive(Debug)]
+pub struct Rule {
+    /// Topic pattern of the types that it is for.
+    pub pattern: String,
+    /// The line that it begins on in the file.
+    pub line: usize,
+    /// The vendor's fields by name.
+    pub fields: Vec<(String, Field)>,
+}
+
+impl Mapping {
+    /// Of these rules, in order.
+    #[must_use]
+    pub fn new(rules: Vec<Rule>) -> Self {
+        Self { rules: rules.into() }
+    }
+
+    /// The rule for an event of that type.
+    #[must_use]
+    pub fn rule_for(&self, kind: &str) -> Option<&Rule> {
+        self.rules.iter().find(|rule| routing::subscribes(std::slice::from_ref(&rule.pattern), kind))
+    }
+
+    /// The event with its data made of the vendor's fields. `None` where no rule matches: its data is in the vendor's own shape.
+    ///
+    /// # Errors
+    /// [`Invalid`] with the field and what its expression could not do.
+    pub fn apply(&self, event: &Event) -> Result<Option<Event>, Invalid> {
+        let Some(rule) = self.rule_for(&event.kind) else { return Ok(None) };
+        let data = rule.fields_of(&Input::of(event))?;
+        let raw = serde_json::to_vec(&data).map_err(|error| Invalid(format!("cannot be written as JSON: {error}")))?;
+        Ok(Some(Event { data, raw: Bytes::from(raw), mapped: true, ..event.clone() }))
+    }
+
+    /// What its rules refer to in the environment and in files.
+    #[must_use]
+    pub fn secrets(&self) -> Vec<&str> {
+        self.rules.iter().flat_map(|rule| &rule.fields).flat_map(|(_, field)| field.secrets()).collect()
+    }
+}
+
+impl Rule {
+    fn fields_of(&self, input: &Input<'_>) -> Result<Map<String, Value>, Invalid> {
+        let mut data = Map::new();
+        for (name, field) in &self.fields {
+            let value = field.of(input).map_err(|said| {
+                Invalid(format!("{name:?} cannot be made by the rule of map for {:?}: {said}", self.pattern))
+            })?;
+            data.extend(value.map(|value| (name.clone(), value)));
+        }
+        Ok(data)
+    }
+}
+
+#[cfg(test)]
+mod tests;

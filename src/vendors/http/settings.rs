@@ -1,0 +1,154 @@
+//! An `http` destination's own keys.
+
+use ::http::{HeaderName, HeaderValue, Method, Uri, header};
+use secrecy::ExposeSecret as _;
+
+use super::grant::ClientCredentials;
+use super::{METHODS, Made};
+use crate::config::{SecretTemplate, Section, web_address};
+use crate::mapping::{Expression, Template};
+
+/// Most events in one request.
+const MOST_BATCHED: i64 = 10_000;
+
+/// One API: where it is, what a request to it looks like, and what its statuses mean.
+#[derive(Debug)]
+pub(super) struct Settings {
+    /// For sentences: the host, where it is known.
+    pub name: String,
+    pub method: Made<Method>,
+    pub url: Made<Uri>,
+    /// The address came from the environment or a file.
+    pub secret_address: bool,
+    pub headers: Vec<(HeaderName, Made<HeaderValue>)>,
+    pub body: Option<Expression>,
+    pub idempotency_key: bool,
+    pub batch_max: usize,
+    pub oauth: Option<ClientCredentials>,
+    /// Statuses whose meaning the destination sets; the others mean what RFC 9110 says.
+    pub success: Vec<i64>,
+    pub retry: Vec<i64>,
+    pub reject: Vec<i64>,
+}
+
+impl Settings {
+    pub fn read(section: &mut Section<'_>) -> Option<Self> {
+        let method = method(section);
+        let url = url(section);
+        let secret_address = section.is_referred("url");
+        let mut headers = headers(section);
+        let body = section.expression("body");
+        let idempotency_key = section.boolean("idempotency_key").unwrap_or(true);
+        let batch_max = section.integer("batch_max", 1..=MOST_BATCHED).and_then(|most| usize::try_from(most).ok());
+        let oauth = section.optional("oauth", ClientCredentials::read);
+        if oauth.is_some() && headers.iter().any(|(name, _)| *name == header::AUTHORIZATION) {
+            section.problem("headers", "sets authorization, and oauth sets it too; remove one of them");
+        }
+        let mut statuses = |key: &str| section.integers(key, 100..=599).unwrap_or_default();
+        let (success, retry, reject) = (statuses("success"), statuses("retry_statuses"), statuses("reject"));
+        if let Some(status) = success.iter().find(|s| retry.contains(s) || reject.contains(s)) {
+            section.problem("success", format!("{status} is in another list too; a status means one thing"));
+        } else if let Some(status) = retry.iter().find(|s| reject.contains(s)) {
+            section.problem("retry_statuses", format!("{status} is in reject too; a status means one thing"));
+        }
+        if !headers.iter().any(|(name, _)| *name == header::CONTENT_TYPE) {
+            headers.push((header::CONTENT_TYPE, Made::Fixed(HeaderValue::from_static("application/json"))));
+        }
+        let url = url?;
+        let name = match &url {
+            Made::Fixed(uri) => uri.host().unwrap_or("the API").to_owned(),
+            Made::Jq(_) => "the API".to_owned(),
+        };
+        let batch_max = batch_max.unwrap_or(1);
+        Some(Self {
+            name,
+            method,
+            url,
+            secret_address,
+            headers,
+            body,
+            idempotency_key,
+            batch_max,
+            oauth,
+            success,
+            retry,
+            reject,
+        })
+    }
+
+    /// Whether nothing before the body differs from event to event.
+    pub fn is_fixed(&self) -> bool {
+        let fixed_headers = self.headers.iter().all(|(_, header)| matches!(header, Made::Fixed(_)));
+        matches!((&self.method, &self.url), (Made::Fixed(_), Made::Fixed(_))) && fixed_headers
+    }
+
+    pub fn fixed_method(&self) -> Method {
+        match &self.method {
+            Made::Fixed(method) => method.clone(),
+            Made::Jq(_) => Method::POST,
+        }
+    }
+
+    pub fn fixed_url(&self) -> Uri {
+        match &self.url {
+            Made::Fixed(uri) => uri.clone(),
+            Made::Jq(_) => Uri::default(),
+        }
+    }
+}
+
+fn method(section: &mut Section<'_>) -> Made<Method> {
+    match section.template("method") {
+        None => Made::Fixed(Method::POST),
+        Some(Template::Jq(expression)) => Made::Jq(expression),
+        Some(Template::Text(text)) => match METHODS.into_iter().find(|method| method.as_str() == text) {
+            Some(method) => Made::Fixed(method),
+            None => {
+                let shown = section.shown("method", &text);
+                section.problem("method", format!("{shown} is not known; write one of \"POST\", \"PUT\", \"PATCH\""));
+                Made::Fixed(Method::POST)
+            }
+        },
+    }
+}
+
+fn url(section: &mut Section<'_>) -> Option<Made<Uri>> {
+    if !section.has("url") {
+        section.problem("url", "is missing; write the address to send to: url = \"https://api.example.com/v1/track\"");
+    }
+    let text = match section.template("url")? {
+        Template::Jq(expression) => return Some(Made::Jq(expression)),
+        Template::Text(text) => text,
+    };
+    let uri = web_address(&text).and_then(|url| url.as_str().parse::<Uri>().map_err(|error| error.to_string()));
+    uri.map(Made::Fixed).map_err(|mend| section.problem("url", mend)).ok()
+}
+
+fn headers(section: &mut Section<'_>) -> Vec<(HeaderName, Made<HeaderValue>)> {
+    let mut headers: Vec<(HeaderName, Made<HeaderValue>)> = Vec::new();
+    for (text, template) in section.table_of_templates("headers").unwrap_or_default() {
+        let Ok(name) = text.parse::<HeaderName>() else {
+            section.problem("headers", format!("{text:?} is not a header name"));
+            continue;
+        };
+        let value = match template {
+            SecretTemplate::Jq(expression) => Made::Jq(expression),
+            SecretTemplate::Text(value) => match HeaderValue::from_str(value.expose_secret()) {
+                Ok(mut value) => {
+                    let open = [header::CONTENT_TYPE, header::ACCEPT, header::USER_AGENT];
+                    value.set_sensitive(!open.contains(&name));
+                    Made::Fixed(value)
+                }
+                Err(_) => {
+                    section.problem(
+                        "headers",
+                        format!("the value of {text:?} has a character that a header cannot carry"),
+                    );
+                    continue;
+                }
+            },
+        };
+        headers.push((name, value));
+    }
+    headers
+}
