@@ -76,7 +76,10 @@ fn json_api(section: &mut Section<'_>) -> Option<Box<dyn Vendor>> {
 fn env(name: &str) -> Option<String> {
     match name {
         "SLUICE_AMQP_URL" => Some(format!("amqp://sluice:{SECRET}@localhost:5672/%2f")),
-        "PX_API_KEY" | "HOOK_AUTH" | "ADMIN" => Some(SECRET.to_owned()),
+        "PX_API_KEY" | "HOOK_AUTH" | "ADMIN" | "ACTON_SECRET" | "ACTON_PASSWORD" | "ACTON_REFRESH" => {
+            Some(SECRET.to_owned())
+        }
+        "ACTON_CLIENT" | "ACTON_USER" => Some("name".to_owned()),
         "EMPTY" => Some(String::new()),
         _ => None,
     }
@@ -87,6 +90,11 @@ fn files(path: &Path) -> io::Result<String> {
         Some("/run/secrets/px") => Ok("from-a-file\n".to_owned()),
         _ => Err(io::Error::from(io::ErrorKind::NotFound)),
     }
+}
+
+/// The sample is read with the vendors that there are.
+fn read_sample(text: &str) -> Result<Config, Problems> {
+    parse_with(REGISTRY, "sluice.toml", text, &|name| env(name).or_else(|| Some(SECRET.to_owned())), &files)
 }
 
 fn read(text: &str) -> Result<Config, Problems> {
@@ -121,11 +129,6 @@ fn problem_of(line: &str) -> String {
 
 fn destination(lines: &str) -> Destination {
     read(&with_destination(&format!("{GOOD}{lines}"))).unwrap().destinations.remove("px").unwrap()
-}
-
-/// The sample, read with the real vendors.
-fn read_sample(text: &str) -> Result<Config, Problems> {
-    parse_with(REGISTRY, "sluice.toml", text, &|name| env(name).or_else(|| Some(SECRET.to_owned())), &files)
 }
 
 #[test]

@@ -44,22 +44,19 @@ pub(super) fn judge(job: &str, reply: &Reply) -> Job {
     if is_running(&status) || is_running(&state) {
         return Job::Running;
     }
-    let (applied, rejected) = (count(&details, "appendCount"), count(&details, "rejectedCount"));
-    let counts = match (applied, rejected) {
-        (None, None) => "done, without counts".to_owned(),
-        _ => format!("{} rows applied, {} rejected", applied.unwrap_or_default(), rejected.unwrap_or_default()),
-    };
-    let (applied, rejected) = (applied.unwrap_or_default(), rejected.unwrap_or_default());
-    if matches!(status.as_str(), "" | "success") && matches!(state.as_str(), "ok" | "success") {
-        return Job::Done { applied, rejected, sentence: format!("job {job}: {counts}") };
+    let (applied, rejected) = (count(&details, "appendCount"), count(&details, "rejectedCount").unwrap_or_default());
+    let counts = format!("{} rows applied, {rejected} rejected", applied.unwrap_or_default());
+    let is_done = matches!(status.as_str(), "" | "success") && matches!(state.as_str(), "ok" | "success");
+    match applied {
+        Some(applied) if is_done => Job::Done { applied, rejected, sentence: format!("job {job}: {counts}") },
+        None if is_done => Job::Unknown(format!("job {job} is done, and Act-On does not say how many rows it applied")),
+        None | Some(0) => Job::Failed(format!("job {job} failed: {}", message(&reply.body))),
+        // Sending everything again would repeat what was applied: the rest is for a person.
+        Some(applied) => {
+            let sentence = format!("job {job} failed on its way: {counts}");
+            Job::Done { applied, rejected: rejected.max(1), sentence }
+        }
     }
-    let failure = format!("job {job} failed with status {:?}", if state.is_empty() { &status } else { &state });
-    if applied == 0 {
-        return Job::Failed(format!("{}: {}", answer::cut(&failure), message(&reply.body)));
-    }
-    // Sending everything again would repeat what was applied: the rest is for a person.
-    let sentence = format!("{}: {counts}", answer::cut(&failure));
-    Job::Done { applied, rejected: rejected.max(1), sentence }
 }
 
 /// The job's details: `details`, else `jobDetails`, which is JSON within a string.

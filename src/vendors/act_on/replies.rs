@@ -37,7 +37,7 @@ pub(super) fn judge(reply: &Reply) -> Verdict {
 }
 
 /// What a refusal means, of whichever endpoint.
-pub(super) fn refusal(reply: &Reply, said: &str) -> Verdict {
+fn refusal(reply: &Reply, said: &str) -> Verdict {
     let sentence = || sentence(reply, said);
     if said.contains(API_OFF) {
         return Verdict::Unauthorized(format!(
