@@ -37,7 +37,10 @@ pub(super) fn tokens(
         }
     }
     if stored.as_ref().is_some_and(|stored| !stored.is_of(grant)) {
-        tracing::warn!(destination = settings.name, "the token that was kept is another account's; asking for a new one");
+        tracing::warn!(
+            destination = settings.name,
+            "the token that was kept is another account's; asking for a new one"
+        );
     }
     (Some(Tokens::new(grant, stored, now, wall)), file)
 }

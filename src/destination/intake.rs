@@ -86,7 +86,8 @@ pub(super) fn take(
     match read {
         Ok((item, traceparent, tag)) => {
             let job = history.job.clone();
-            let pending = Box::new(Pending { delivery, history, tag, item, traceparent, taken: now, token_refused: false });
+            let pending =
+                Box::new(Pending { delivery, history, tag, item, traceparent, taken: now, token_refused: false });
             match job {
                 Some(job) => Taken::Sent(job, pending),
                 None => Taken::Ready(pending),
