@@ -227,7 +227,7 @@ pub struct DestinationMetrics {
     pub throttled: IntCounter,
     pub retried: IntCounter,
     pub released: IntCounter,
-    dead_lettered: [IntCounter; 6],
+    dead_lettered: [IntCounter; Reason::ALL.len()],
     pub publish_failures: IntCounter,
     pub in_flight: IntGauge,
     pub waiting: IntGauge,

@@ -48,6 +48,10 @@ pub enum Reason {
     Rejected,
     /// The body is over the vendor's limit.
     TooLarge,
+    /// The vendor took it together with others and then rejected some of them, without saying which.
+    PartlyRejected,
+    /// The vendor took it, and does not tell whether it came through.
+    Unconfirmed,
     /// Retried until `max_age`.
     Expired,
     /// Taken and never settled too often: it crashes workers. Set by the broker's delivery limit.
@@ -56,8 +60,16 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, for metrics and filters.
-    pub const ALL: [Self; 6] =
-        [Self::Malformed, Self::Invalid, Self::Rejected, Self::TooLarge, Self::Expired, Self::DeliveryLimit];
+    pub const ALL: [Self; 8] = [
+        Self::Malformed,
+        Self::Invalid,
+        Self::Rejected,
+        Self::TooLarge,
+        Self::PartlyRejected,
+        Self::Unconfirmed,
+        Self::Expired,
+        Self::DeliveryLimit,
+    ];
 
     /// The name in logs, metrics and headers.
     #[must_use]
@@ -67,6 +79,8 @@ impl Reason {
             Self::Invalid => "invalid",
             Self::Rejected => "rejected",
             Self::TooLarge => "too_large",
+            Self::PartlyRejected => "partly_rejected",
+            Self::Unconfirmed => "unconfirmed",
             Self::Expired => "expired",
             Self::DeliveryLimit => "delivery_limit",
         }

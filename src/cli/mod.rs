@@ -62,7 +62,7 @@ enum Command {
     Pause(order::PauseArgs),
     Resume(order::ResumeArgs),
     Limits(order::LimitsArgs),
-    Sandbox(sandbox::Args),
+    Sandbox(Box<sandbox::Args>),
     Demo(demo::Args),
     /// Print a completion script for a shell
     #[command(after_long_help = "Example:\n  sluice completions bash > /etc/bash_completion.d/sluice")]
@@ -88,7 +88,7 @@ impl Cli {
             Command::Pause(args) => order::pause(args, &file).await,
             Command::Resume(args) => order::resume(args, &file).await,
             Command::Limits(args) => order::limits(args, &file).await,
-            Command::Sandbox(args) => Ok(sandbox::run(args, stop_on_signal()?).await?),
+            Command::Sandbox(args) => Ok(sandbox::run(*args, stop_on_signal()?).await?),
             Command::Demo(args) => demo::run(args, stop_on_signal()?).await,
             Command::Completions { shell } => {
                 clap_complete::generate(shell, &mut Self::command(), "sluice", &mut io::stdout());

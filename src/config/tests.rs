@@ -75,7 +75,10 @@ fn json_api(section: &mut Section<'_>) -> Option<Box<dyn Vendor>> {
 fn env(name: &str) -> Option<String> {
     match name {
         "SLUICE_AMQP_URL" => Some(format!("amqp://sluice:{SECRET}@localhost:5672/%2f")),
-        "PX_API_KEY" | "HOOK_AUTH" | "HOOK_SECRET" | "ADMIN" => Some(SECRET.to_owned()),
+        "PX_API_KEY" | "HOOK_AUTH" | "HOOK_SECRET" | "ADMIN" | "ACTON_SECRET" | "ACTON_PASSWORD" | "ACTON_REFRESH" => {
+            Some(SECRET.to_owned())
+        }
+        "ACTON_CLIENT" | "ACTON_USER" => Some("name".to_owned()),
         "EMPTY" => Some(String::new()),
         _ => None,
     }
@@ -86,6 +89,11 @@ fn files(path: &Path) -> io::Result<String> {
         Some("/run/secrets/px") => Ok("from-a-file\n".to_owned()),
         _ => Err(io::Error::from(io::ErrorKind::NotFound)),
     }
+}
+
+/// The sample is read with the vendors that there are.
+fn read_sample(text: &str) -> Result<Config, Problems> {
+    parse("sluice.toml", text, &env, &files)
 }
 
 fn read(text: &str) -> Result<Config, Problems> {
@@ -124,8 +132,8 @@ fn destination(lines: &str) -> Destination {
 
 #[test]
 fn the_sample_is_good_and_shows_the_defaults() {
-    let config = read(SAMPLE).unwrap();
-    assert_eq!(config.destinations.keys().collect::<Vec<_>>(), ["hook", "px-prod"]);
+    let config = read_sample(SAMPLE).unwrap();
+    assert_eq!(config.destinations.keys().collect::<Vec<_>>(), ["acton-eu", "hook", "px-prod"]);
     assert_eq!(config.broker.prefix, "sluice");
     assert_eq!(config.broker.declare, Declare::Create);
     assert_eq!(config.broker.max_event_bytes, 262_144);
@@ -147,7 +155,7 @@ fn the_sample_is_good_and_shows_the_defaults() {
 fn the_sample_is_good_with_every_key_written_out() {
     let key = regex::Regex::new(r"(?m)^# (\w+ = |\[)").unwrap();
     let written = key.replace_all(SAMPLE, "$1").replace("SLUICE_ADMIN_TOKEN", "ADMIN");
-    let config = read(&written).unwrap_or_else(|problems| panic!("{problems}"));
+    let config = read_sample(&written).unwrap_or_else(|problems| panic!("{problems}"));
     assert_eq!(config.destinations["px-prod"].retry.delays, [10, 300].map(Duration::from_secs));
 }
 
@@ -362,7 +370,7 @@ fn an_empty_secret_is_a_problem_and_a_files_last_newline_is_not_part_of_it() {
 
 #[test]
 fn no_secret_is_shown_by_debug() {
-    let config = read(&SAMPLE.replace("# token =", "token =").replace("SLUICE_ADMIN_TOKEN", "ADMIN")).unwrap();
+    let config = read_sample(&SAMPLE.replace("# token =", "token =").replace("SLUICE_ADMIN_TOKEN", "ADMIN")).unwrap();
     assert!(config.admin.token.is_some());
     assert!(!format!("{config:?}").contains(SECRET));
 }
@@ -431,7 +439,7 @@ fn a_destinations_own_retry_stands_over_the_common_one() {
 #[test]
 fn a_file_without_destinations_or_with_windows_line_ends_is_good() {
     assert!(read(BROKER).unwrap().destinations.is_empty());
-    read(&SAMPLE.replace('\n', "\r\n")).unwrap();
+    read_sample(&SAMPLE.replace('\n', "\r\n")).unwrap();
 }
 
 proptest! {

@@ -8,6 +8,8 @@ use bytes::Bytes;
 use crate::vendors::Reply;
 
 pub mod http;
+pub mod token;
+pub mod token_file;
 
 /// Sends requests. `delivery/http.rs` does so over the network; tests script it.
 pub trait Transport: Send + Sync {

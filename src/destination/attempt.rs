@@ -5,51 +5,76 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::FutureExt as _;
-use http::StatusCode;
+use http::{Request, StatusCode};
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use super::history;
-use super::intake::Pending;
+use super::line::Load;
 use crate::clock;
 use crate::delivery::{Transport, Trouble};
 use crate::gate::Permit;
 use crate::redact;
-use crate::vendors::Reply;
+use crate::vendors::{Reply, secrets_of};
 use crate::verdict::Verdict;
+
+/// What a request is for.
+#[derive(Debug)]
+pub(super) enum Errand {
+    /// Events on their way to the vendor.
+    Events(Load),
+    /// A new access token.
+    Token,
+    /// What has to be known before events can be checked, by its name.
+    Lookup(String),
+    /// How a job is, by its number.
+    Job(String),
+}
 
 /// A finished or given-up attempt, not yet judged.
 pub(super) struct Attempted {
-    pub pending: Box<Pending>,
+    pub errand: Errand,
     pub permit: Permit,
+    pub exchange: Exchange,
+}
+
+/// A request and what came of it.
+pub(super) struct Exchange {
+    pub request: Request<Bytes>,
+    /// Of the access token that it carried, where it carried one.
+    pub generation: Option<u64>,
     /// None when it was given up because the worker stops: the vendor may have taken it.
     pub result: Option<Result<Reply, Trouble>>,
     pub at: Timestamp,
     pub took: Duration,
 }
 
-/// Sends the request of `pending`, once; gives up when `hurry` is cancelled.
+/// Sends a request, once; gives up when `hurry` is cancelled.
 pub(super) async fn make(
     transport: Arc<dyn Transport>,
-    pending: Box<Pending>,
+    errand: Errand,
+    request: Request<Bytes>,
+    generation: Option<u64>,
     permit: Permit,
     hurry: CancellationToken,
 ) -> Attempted {
     let (at, sent) = (clock::wall(), clock::now());
-    let sending = AssertUnwindSafe(transport.send(&pending.request)).catch_unwind();
+    let sending = AssertUnwindSafe(transport.send(&request)).catch_unwind();
     let result = tokio::select! {
         biased;
         result = sending => Some(result.unwrap_or_else(|_| {
-            let host = pending.request.uri().host().unwrap_or_default().to_owned();
+            let host = request.uri().host().unwrap_or_default().to_owned();
             Err(Trouble::Broken { host, cause: "Sluice failed while sending; this is a bug in Sluice".into() })
         })),
         () = hurry.cancelled() => None,
     };
-    Attempted { pending, permit, result, at, took: clock::now().saturating_duration_since(sent) }
+    let took = clock::now().saturating_duration_since(sent);
+    Attempted { errand, permit, exchange: Exchange { request, generation, result, at, took } }
 }
 
-impl Attempted {
+impl Exchange {
     /// The answer's status, where there was an answer.
     pub fn status(&self) -> Option<StatusCode> {
         self.reply().map(|reply| reply.status)
@@ -67,10 +92,7 @@ impl Attempted {
 
     /// `text` with e-mail addresses and this request's secrets masked.
     pub fn masked(&self, text: &str) -> String {
-        let headers = self.pending.request.headers().values();
-        let secrets: Vec<&str> =
-            headers.filter(|value| value.is_sensitive()).filter_map(|value| value.to_str().ok()).collect();
-        redact::masked(text, &secrets)
+        redact::masked(text, &secrets_of(&self.request))
     }
 
     /// An answer that is not a success with its body masked: a vendor's reading cuts it, and a secret cut in two could not

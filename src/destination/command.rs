@@ -89,6 +89,8 @@ pub struct View {
     pub day_limit: Option<u64>,
     /// Deliveries held that wait for the gate.
     pub waiting: usize,
+    /// Deliveries whose vendor has accepted them and not yet told what became of them.
+    pub unconfirmed: usize,
     /// Whether a consumer is registered at the broker.
     pub consuming: bool,
     /// Whether it consumes, or has no need to.
@@ -112,6 +114,9 @@ impl Driver {
             }
             Command::Resume => {
                 self.gate.resume(now);
+                if let Some(tokens) = &mut self.tokens {
+                    tokens.retry_now();
+                }
                 tracing::warn!(destination, "resumed by an operator");
             }
             Command::Limits(limits) => {
@@ -123,7 +128,7 @@ impl Driver {
             // Nobody waiting for the answer is no failure.
             Command::View(answer) => drop(answer.send(self.view())),
         }
-        (self.next_place, self.resting_until) = (None, None);
+        (self.next_place, self.next_turn, self.resting_until) = (None, None, None);
     }
 
     fn view(&self) -> View {
@@ -142,7 +147,8 @@ impl Driver {
             in_flight: gate.in_flight,
             day_used: gate.day_used,
             day_limit: gate.day_limit,
-            waiting: self.waiting.len(),
+            waiting: self.line.len() + self.lookups.held(),
+            unconfirmed: self.jobs.held(),
             consuming: *self.inbox.consuming.borrow(),
             ready: idle || *self.inbox.consuming.borrow(),
             delivered: self.metrics.delivered.get(),

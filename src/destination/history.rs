@@ -56,6 +56,19 @@ pub struct History {
     pub failing_since: Option<Timestamp>,
     /// How often it was replayed.
     pub replays: u32,
+    /// The vendor's job that decides what becomes of it: it has been sent, and must not be sent again.
+    pub job: Option<Watched>,
+}
+
+/// A job at the vendor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Watched {
+    /// The vendor's number for it.
+    pub id: String,
+    /// How many events it holds.
+    pub rows: u64,
+    /// When the vendor accepted it.
+    pub since: Timestamp,
 }
 
 impl History {
@@ -70,6 +83,7 @@ impl History {
             retries: 0,
             failing_since: None,
             replays: 0,
+            job: None,
         }
     }
 
@@ -91,6 +105,11 @@ impl History {
             retries: u32::try_from(number("retries")).unwrap_or(0),
             failing_since: time("failing-since"),
             replays: u32::try_from(number("replays")).unwrap_or(0),
+            job: text("job").map(|id| Watched {
+                id: id.to_owned(),
+                rows: u64::try_from(number("job-rows")).unwrap_or(0),
+                since: time("job-since").unwrap_or(now),
+            }),
         }
     }
 
@@ -117,6 +136,8 @@ impl History {
             properties.headers.insert(USER_ID.to_owned(), Field::text(user_id));
         }
         let headers = &mut properties.headers;
+        // A job that is over must not be asked about again.
+        headers.retain(|name, _| !name.starts_with("x-sluice-job"));
         let mut put = |name: &str, value: Field| headers.insert(format!("{PREFIX}{name}"), value);
         put("routing-key", Field::text(self.routing_key.as_str()));
         put("received", Field::text(self.received.to_string()));
@@ -134,6 +155,11 @@ impl History {
         }
         if self.replays > 0 {
             put("replays", Field::I64(i64::from(self.replays)));
+        }
+        if let Some(job) = &self.job {
+            put("job", Field::text(job.id.as_str()));
+            put("job-rows", Field::I64(i64::try_from(job.rows).unwrap_or(i64::MAX)));
+            put("job-since", Field::text(job.since.to_string()));
         }
         copy
     }
@@ -178,6 +204,7 @@ mod tests {
         history.retries = 2;
         history.replays = 1;
         history.failing_since = Some(NOW);
+        history.job = Some(Watched { id: "17".into(), rows: 3, since: NOW });
         let copy = history.write(&Message::default());
         assert_eq!(History::read(&copy, "sluice.px", Timestamp::UNIX_EPOCH), history);
     }

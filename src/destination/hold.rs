@@ -14,8 +14,16 @@ const LONGEST_WAIT: Duration = Duration::from_secs(60);
 const PROBES: u16 = 2;
 /// Before a place that was far away, deliveries are taken up this much earlier.
 const EARLY: Duration = Duration::from_secs(30);
-/// A delivery held this long goes back, well before the broker's consumer time-out (30 minutes by default).
-pub(super) const LONGEST_HOLD: Duration = Duration::from_secs(600);
+/// A delivery that waits this long goes back, well before the broker's consumer time-out (30 minutes by default).
+pub(super) const LONGEST_HOLD: Duration = Duration::from_secs(500);
+/// No delivery stays unsettled for longer: one whose job is not done by then waits at the broker.
+pub(super) const LONGEST_UNSETTLED: Duration = Duration::from_secs(570);
+/// Where requests carry many events: bytes held for them at most, about.
+const HELD_BYTES: f64 = 32.0 * 1024.0 * 1024.0;
+/// What a delivery takes in memory beside its body, about.
+const OVERHEAD_BYTES: f64 = 1_500.0;
+/// The room for deliveries grows by this factor when it is used up.
+const GROWTH: u16 = 4;
 
 /// What the destination is up to, as far as holding goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,10 +67,10 @@ impl Mood {
         }
     }
 
-    /// What to consume, for a gate that lets `pace` requests a second through, `concurrency` at once.
-    pub fn appetite(self, pace: Option<f64>, concurrency: usize) -> Appetite {
+    /// What to consume, for a gate that lets `pace` requests a second through, `concurrency` at once, and `room` for batches.
+    pub fn appetite(self, pace: Option<f64>, concurrency: usize, room: &Room) -> Appetite {
         match self {
-            Self::Open => Appetite::Prefetch(prefetch(pace.unwrap_or(f64::INFINITY), concurrency)),
+            Self::Open => Appetite::Prefetch(room.with(prefetch(pace.unwrap_or(f64::INFINITY), concurrency))),
             Self::Closed => Appetite::Prefetch(PROBES),
             Self::Idle => Appetite::None,
         }
@@ -76,6 +84,59 @@ impl Mood {
             Self::Idle => 0,
         }
     }
+}
+
+/// How many deliveries are held so that batches can be large: more when what there is proves too little, within a bound in bytes.
+#[derive(Clone, Debug)]
+pub(super) struct Room {
+    /// Most that batches can use.
+    most: u16,
+    now: u16,
+    mean_bytes: f64,
+}
+
+impl Room {
+    /// For requests that carry up to `items` events: one such batch under way and one that gathers.
+    pub fn new(items: usize) -> Self {
+        let most = if items > 1 { u16::try_from(items.saturating_mul(2)).unwrap_or(u16::MAX) } else { 0 };
+        Self { most, now: 0, mean_bytes: 0.0 }
+    }
+
+    /// A delivery came with so many bytes.
+    pub fn note(&mut self, bytes: usize) {
+        let bytes = u32::try_from(bytes).map_or(f64::from(u32::MAX), f64::from) + OVERHEAD_BYTES;
+        self.mean_bytes =
+            if self.mean_bytes > 0.0 { self.mean_bytes + (bytes - self.mean_bytes) / 64.0 } else { bytes };
+    }
+
+    /// With so many held of `prefetch` that may be: what there is room for now. Changes in large steps, since each change costs a new
+    /// consumer.
+    pub fn adapt(&mut self, held: usize, prefetch: u16) -> u16 {
+        let bound = f64::from(self.most).min(HELD_BYTES / self.mean_bytes.max(1.0));
+        let used_up = held.saturating_mul(10) >= usize::from(prefetch) * 9;
+        let wanted = f64::from(prefetch.saturating_mul(GROWTH)).min(bound);
+        if used_up && wanted > f64::from(prefetch) * 1.5 {
+            self.now = rounded(wanted);
+        } else if f64::from(self.now) > bound * 2.0 {
+            self.now = rounded(bound);
+        }
+        self.now
+    }
+
+    fn with(&self, prefetch: u16) -> u16 {
+        self.now.max(prefetch)
+    }
+}
+
+/// A positive number as a whole one, rounded down to a few leading bits.
+fn rounded(number: f64) -> u16 {
+    let mut whole = 1_u16;
+    for bit in (0..16).rev().map(|bit| 1_u16 << bit) {
+        if f64::from(whole | bit) <= number {
+            whole |= bit;
+        }
+    }
+    whole
 }
 
 fn prefetch(rate: f64, concurrency: usize) -> u16 {
@@ -96,15 +157,15 @@ mod tests {
 
     #[test]
     fn a_fast_gate_holds_what_it_can_use_in_a_moment() {
-        assert_eq!(Mood::Open.appetite(Some(200.0), 32), Appetite::Prefetch(164));
-        assert_eq!(Mood::Open.appetite(Some(4000.0), 64), Appetite::Prefetch(500));
-        assert_eq!(Mood::Open.appetite(None, 1000), Appetite::Prefetch(500));
+        assert_eq!(Mood::Open.appetite(Some(200.0), 32, &Room::new(1)), Appetite::Prefetch(164));
+        assert_eq!(Mood::Open.appetite(Some(4000.0), 64, &Room::new(1)), Appetite::Prefetch(500));
+        assert_eq!(Mood::Open.appetite(None, 1000, &Room::new(1)), Appetite::Prefetch(500));
     }
 
     #[test]
     fn a_slow_gate_holds_no_more_than_a_minutes_worth() {
-        assert_eq!(Mood::Open.appetite(Some(0.1), 32), Appetite::Prefetch(6));
-        assert_eq!(Mood::Open.appetite(Some(0.001), 32), Appetite::Prefetch(1));
+        assert_eq!(Mood::Open.appetite(Some(0.1), 32, &Room::new(1)), Appetite::Prefetch(6));
+        assert_eq!(Mood::Open.appetite(Some(0.001), 32, &Room::new(1)), Appetite::Prefetch(1));
     }
 
     #[test]
@@ -112,7 +173,10 @@ mod tests {
         let now = crate::clock::now();
         let parked = Outlook { open: false, paused: false, closed_for_long: true, resting_until: None };
         assert_eq!(Mood::Open.next(parked, now).keeps(), 2);
-        assert_eq!(Mood::Open.next(Outlook { paused: true, ..parked }, now).appetite(Some(200.0), 32), Appetite::None);
+        assert_eq!(
+            Mood::Open.next(Outlook { paused: true, ..parked }, now).appetite(Some(200.0), 32, &Room::new(1)),
+            Appetite::None
+        );
     }
 
     #[test]
@@ -123,6 +187,26 @@ mod tests {
         assert_eq!(Mood::Closed.next(soon, now), Mood::Closed);
         assert_eq!(Mood::Idle.next(soon, now), Mood::Closed);
         assert_eq!(Mood::Closed.next(Outlook { open: true, ..soon }, now), Mood::Open);
+    }
+
+    #[test]
+    fn the_room_for_batches_grows_while_it_is_used_up_and_keeps_to_the_bytes() {
+        let mut room = Room::new(10_000);
+        let mut prefetch = 66;
+        let grow = |room: &mut Room, prefetch: &mut u16, bytes: usize| {
+            for _ in 0..20 {
+                (0..100).for_each(|_| room.note(bytes));
+                *prefetch = room.adapt(usize::from(*prefetch), *prefetch).max(*prefetch);
+            }
+        };
+        assert_eq!(room.adapt(10, prefetch), 0);
+        grow(&mut room, &mut prefetch, 300);
+        assert!((15_000..=20_000).contains(&prefetch), "{prefetch}");
+        let mut large = Room::new(10_000);
+        let mut few = 66;
+        grow(&mut large, &mut few, 250_000);
+        assert!((66..=134).contains(&few), "{few}");
+        assert_eq!(Room::new(1).adapt(500, 500), 0);
     }
 
     #[test]

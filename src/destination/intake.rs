@@ -1,18 +1,18 @@
-//! From a delivery to a request that waits for the gate: decode and check, before anything is spent.
+//! From a delivery to an item that waits for the gate: decode, map and check, before anything is spent.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
-use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Request};
+use http::HeaderValue;
 use jiff::Timestamp;
 
-use super::history::History;
+use super::history::{History, Watched};
 use super::settle::Tag;
 use crate::broker::port::Delivery;
 use crate::event::{self, Event};
+use crate::mapping::Mapping;
 use crate::redact;
-use crate::vendors::{Facts, Vendor};
+use crate::vendors::{Facts, Item, Refusal, Vendor};
 use crate::verdict::Reason;
 
 /// A delivery that has passed every cheap check and waits for a place at the gate.
@@ -21,41 +21,77 @@ pub(super) struct Pending {
     pub delivery: Delivery,
     pub history: History,
     pub tag: Tag,
-    pub request: Request<Bytes>,
+    pub item: Item,
+    /// The event's W3C trace context, which goes on to the vendor.
+    pub traceparent: Option<HeaderValue>,
     /// When it was taken from the queue.
     pub taken: Instant,
 }
 
+/// Boxed, since lines are shuffled.
+pub(super) type Held = Box<Pending>;
+
 /// What a delivery turned out to be.
 #[derive(Debug)]
 pub(super) enum Taken {
-    /// A request, ready to be sent.
-    Ready(Box<Pending>),
+    /// Ready to be sent.
+    Ready(Held),
+    /// It was sent before; the vendor's job decides what becomes of it.
+    Sent(Watched, Held),
+    /// The vendor has to be asked something before it can be checked.
+    Needs(String, Box<Delivery>),
     /// Not deliverable; a sentence says why.
     Dead { delivery: Box<Delivery>, history: Box<History>, tag: Tag, reason: Reason, sentence: String },
 }
 
-/// Reads a delivery: its history, the event in it, and the vendor's request for that event.
-pub(super) fn take(delivery: Delivery, vendor: &dyn Vendor, max_bytes: usize, now: Instant, wall: Timestamp) -> Taken {
+/// Why there is nothing to send.
+enum Stop {
+    Dead(Option<Tag>, Reason, String),
+    Needs(String),
+}
+
+/// Reads a delivery: its history, the event in it, and what the vendor makes of that event.
+pub(super) fn take(
+    delivery: Delivery,
+    vendor: &dyn Vendor,
+    map: &Mapping,
+    facts: &Facts,
+    max_bytes: usize,
+    now: Instant,
+    wall: Timestamp,
+) -> Taken {
     let history = History::read(&delivery.message, &delivery.routing_key, wall);
     let context = event::Context { routing_key: &history.routing_key, received: history.received, max_bytes };
     // A panic here is our bug, but one event must not take the worker down with everyone else's.
     let read = catch_unwind(AssertUnwindSafe(|| {
-        let event =
-            event::decode(&delivery.message, context).map_err(|error| (None, Reason::Malformed, error.to_string()))?;
-        let request = vendor.request_for(&event, &Facts::default());
+        let event = event::decode(&delivery.message, context)
+            .map_err(|error| Stop::Dead(None, Reason::Malformed, error.to_string()))?;
         let tag = Tag::of(&event);
-        match request {
-            Ok(request) => Ok((with_trace(request, &event), tag)),
-            Err(error) => Err((Some(tag), Reason::Invalid, error.to_string())),
+        if history.job.is_some() {
+            return Ok((Item::default(), None, tag));
+        }
+        let mapped = map.apply(&event);
+        let mapped = mapped.map_err(|invalid| Stop::Dead(Some(tag.clone()), Reason::Invalid, invalid.to_string()))?;
+        match vendor.prepare(mapped.as_ref().unwrap_or(&event), facts) {
+            Ok(item) => Ok((item, traceparent(&event), tag)),
+            Err(Refusal::Needs(name)) => Err(Stop::Needs(name)),
+            Err(Refusal::Invalid(sentence)) => Err(Stop::Dead(Some(tag), Reason::Invalid, sentence)),
         }
     }));
     let read = read.unwrap_or_else(|_| {
-        Err((None, Reason::Invalid, "Sluice failed on this event; this is a bug in Sluice".into()))
+        Err(Stop::Dead(None, Reason::Invalid, "Sluice failed on this event; this is a bug in Sluice".into()))
     });
     match read {
-        Ok((request, tag)) => Taken::Ready(Box::new(Pending { delivery, history, tag, request, taken: now })),
-        Err((tag, reason, sentence)) => {
+        Ok((item, traceparent, tag)) => {
+            let job = history.job.clone();
+            let pending = Box::new(Pending { delivery, history, tag, item, traceparent, taken: now });
+            match job {
+                Some(job) => Taken::Sent(job, pending),
+                None => Taken::Ready(pending),
+            }
+        }
+        Err(Stop::Needs(name)) => Taken::Needs(name, Box::new(delivery)),
+        Err(Stop::Dead(tag, reason, sentence)) => {
             let sentence = redact::masked(&sentence, &[]);
             let tag = tag.unwrap_or_else(|| Tag::unknown(&history, delivery.message.properties.message_id.as_deref()));
             Taken::Dead { delivery: Box::new(delivery), history: Box::new(history), tag, reason, sentence }
@@ -63,10 +99,6 @@ pub(super) fn take(delivery: Delivery, vendor: &dyn Vendor, max_bytes: usize, no
     }
 }
 
-/// The event's W3C trace context goes on to the vendor.
-fn with_trace(mut request: Request<Bytes>, event: &Event) -> Request<Bytes> {
-    if let Some(value) = event.traceparent.as_deref().and_then(|value| HeaderValue::from_str(value).ok()) {
-        request.headers_mut().insert(HeaderName::from_static("traceparent"), value);
-    }
-    request
+fn traceparent(event: &Event) -> Option<HeaderValue> {
+    event.traceparent.as_deref().and_then(|value| HeaderValue::from_str(value).ok())
 }

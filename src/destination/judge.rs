@@ -1,17 +1,21 @@
 //! From an answer to a settlement: what the vendor meant, what the gate makes of it, what becomes of the event.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::attempt::Attempted;
+use super::attempt::{Attempted, Errand, Exchange};
+use super::history::Watched;
 use super::intake::Pending;
-use super::{Driver, outcome};
+use super::line::Load;
+use super::{Driver, batch, outcome};
 use crate::clock;
 use crate::config::Retry;
-use crate::gate::{Answer, Hints, State, hints};
-use crate::vendors::{Reply, Vendor};
+use crate::gate::{Answer, Hints, Permit, State};
+use crate::vendors::{Item, Reply, Vendor};
 use crate::verdict::{Reason, Settlement, Verdict};
 
 /// What becomes of an event after an attempt.
@@ -24,71 +28,201 @@ pub(super) enum Next {
 }
 
 impl Driver {
-    /// Judges an attempt, tells the gate, and settles the event or lets it wait.
+    /// Judges an attempt, tells the gate, and does what follows from it.
     pub(super) fn judge(&mut self, attempted: Attempted) {
-        let (now, wall) = (clock::now(), clock::wall());
-        let verdict = match &attempted.result {
-            Some(Ok(reply)) => read(self.settings.vendor.as_ref(), &attempted.without_secrets(reply)),
-            Some(Err(trouble)) => Verdict::Unavailable(trouble.to_string()),
-            None => return self.take_back(attempted),
-        };
-        let hints = attempted.reply().map(|reply| hints(&reply.headers, wall)).unwrap_or_default();
+        let Attempted { errand, permit, exchange } = attempted;
+        if let Errand::Events(load) = &errand
+            && let Some(lane) = load.lane()
+        {
+            self.lanes.answered(lane, clock::now());
+        }
         self.next_place = None;
-        self.metrics.attempt(attempted.status());
-        self.metrics.request_duration.observe(attempted.took.as_secs_f64());
-        let sentence = said(&verdict).map(|said| attempted.masked(said)).unwrap_or_default();
-        let (record, ms) = (attempted.record(&verdict, &sentence), attempted.ms());
-        let Attempted { mut pending, permit, at, .. } = attempted;
-        let (probe, before) = (permit.probe, self.gate.state(now));
-        let parked = self.gate.state_beneath() == State::Parked;
-        self.gate.finished(permit, answer(&verdict), &hints, now, wall);
-        if self.gate.state(now) != before {
-            outcome::gate_changed(&self.settings.name, before, &self.gate.status(now, wall));
+        if exchange.result.is_none() {
+            return self.take_back(errand, permit);
         }
-        let troubled = std::mem::replace(&mut self.troubled, matches!(verdict, Verdict::Unavailable(_)));
-        let vendors_trouble = troubled || probe || self.gate.state_beneath() == State::Broken;
-
-        let history = &mut pending.history;
-        let next = next(
-            &verdict,
-            &sentence,
-            vendors_trouble,
-            parked,
-            history.retries,
-            history.failing_since,
-            &self.settings.retry,
-            wall,
-        );
-        if next == Next::Settle(Settlement::Ack) {
-            self.metrics.delivered.inc();
-            let latency = wall.duration_since(pending.tag.time).as_secs_f64();
-            self.metrics.delivery_latency.observe(latency.max(0.0));
-            self.remember(&pending);
-        } else {
-            history.add(record.clone());
-            if verdict == Verdict::Throttled {
-                self.metrics.throttled.inc();
-            }
-        }
-        outcome::attempted(&self.settings.name, &pending.tag, &record, pending.history.retries, ms, &next);
-        match next {
-            Next::Wait { first: true } => self.waiting.push_front(pending),
-            Next::Wait { first: false } => self.waiting.push_back(pending),
-            Next::Settle(settlement) => {
-                if let Settlement::RetryLater(_) = settlement {
-                    pending.history.retries += 1;
-                    pending.history.failing_since.get_or_insert(at);
-                }
-                self.settle(*pending, settlement);
-            }
+        self.metrics.attempt(exchange.status());
+        self.metrics.request_duration.observe(exchange.took.as_secs_f64());
+        match errand {
+            Errand::Events(load) => self.events_answered(load, permit, &exchange),
+            Errand::Token => self.token_answered(permit, &exchange),
+            Errand::Lookup(name) => self.lookup_answered(&name, permit, &exchange),
+            Errand::Job(job) => self.job_answered(&job, permit, &exchange),
         }
     }
 
-    /// An attempt that was given up says nothing of the vendor, and its event has not had its turn.
-    fn take_back(&mut self, attempted: Attempted) {
-        let Attempted { pending, permit, .. } = attempted;
+    /// What the vendor or the network said, its sentence masked, and what the gate should make of it. A token that proves to have been
+    /// revoked or to have ended is not the account's trouble: the gate hears nothing of it, and a new one is had.
+    pub(super) fn verdict(&mut self, exchange: &Exchange) -> (Verdict, String, Answer) {
+        let verdict = match &exchange.result {
+            Some(Ok(reply)) => read(self.settings.vendor.as_ref(), &exchange.without_secrets(reply)),
+            Some(Err(trouble)) => Verdict::Unavailable(trouble.to_string()),
+            None => Verdict::Unavailable("given up".to_owned()),
+        };
+        let sentence = said(&verdict).map(|said| exchange.masked(said)).unwrap_or_default();
+        let mut told = answer(&verdict);
+        if let (Some(tokens), Some(generation)) = (self.tokens.as_mut(), exchange.generation) {
+            if told == Answer::Success {
+                tokens.accepted(generation);
+            } else if told == Answer::Unauthorized && tokens.refused(generation, clock::now()) {
+                told = Answer::Neutral;
+            }
+        }
+        if told == Answer::Throttled {
+            self.metrics.throttled.inc();
+        }
+        (verdict, sentence, told)
+    }
+
+    fn events_answered(&mut self, mut load: Load, permit: Permit, exchange: &Exchange) {
+        let (verdict, sentence, told) = self.verdict(exchange);
+        let several = load.events.len() > 1;
+        let refused = told == Answer::Rejected;
+        let parked = self.gate.state_beneath() == State::Parked;
+        let told = if several && refused { Answer::Undecided } else { told };
+        let probe = permit.probe;
+        self.tell_gate(permit, told, exchange);
+        let troubled = std::mem::replace(&mut self.troubled, matches!(verdict, Verdict::Unavailable(_)));
+        let vendors_trouble = troubled || probe || self.gate.state_beneath() == State::Broken;
+        if !matches!(verdict, Verdict::Delivered | Verdict::Accepted) {
+            let record = exchange.record(&verdict, &sentence);
+            load.events.iter_mut().for_each(|pending| pending.history.add(record.clone()));
+        }
+        if several && refused && !parked {
+            return self.split(load, &verdict, &sentence);
+        }
+        if let Some(reply) = exchange.reply().filter(|_| told == Answer::Success) {
+            let items: Vec<&Item> = load.events.iter().map(|pending| &pending.item).collect();
+            if let Some(job) = self.settings.vendor.job(reply, &items) {
+                return self.accepted(job, load);
+            }
+            if let Some(each) = self.settings.vendor.judge_each(reply, &items) {
+                return self.each_answered(load, each, exchange);
+            }
+        }
+        self.follow(load, &verdict, &sentence, vendors_trouble, parked, exchange);
+    }
+
+    /// The vendor accepted events as a job, whose end has to be seen.
+    fn accepted(&mut self, id: String, mut load: Load) {
+        let job = Watched { id, rows: u64::try_from(load.events.len()).unwrap_or(u64::MAX), since: clock::wall() };
+        tracing::debug!(destination = self.settings.name, job = job.id, events = job.rows, "accepted");
+        load.events.iter_mut().for_each(|pending| pending.history.job = Some(job.clone()));
+        self.watch(&job, load.events, true);
+    }
+
+    /// Each event has an answer of its own.
+    fn each_answered(&mut self, load: Load, each: Vec<Verdict>, exchange: &Exchange) {
+        let unnamed = || Verdict::Rejected("the vendor's answer does not tell what became of this one".to_owned());
+        let verdicts = each.into_iter().map(Some).chain(std::iter::repeat(None));
+        // In turn from the end, so that those that wait go first again in their order.
+        let events: Vec<_> = load.events.into_iter().zip(verdicts).collect();
+        for (mut pending, verdict) in events.into_iter().rev() {
+            let verdict = verdict.unwrap_or_else(unnamed);
+            let sentence = said(&verdict).map(|said| exchange.masked(said)).unwrap_or_default();
+            if !matches!(verdict, Verdict::Delivered | Verdict::Accepted) {
+                pending.history.add(exchange.record(&verdict, &sentence));
+            }
+            let load = Load { events: vec![pending], calls_left: None };
+            self.follow(load, &verdict, &sentence, false, false, exchange);
+        }
+    }
+
+    /// What becomes of events that share a verdict.
+    fn follow(
+        &mut self,
+        load: Load,
+        verdict: &Verdict,
+        sentence: &str,
+        vendors_trouble: bool,
+        parked: bool,
+        exchange: &Exchange,
+    ) {
+        let wall = clock::wall();
+        let lane = load.lane().map(str::to_owned);
+        let (mut first, mut behind, calls_left) = (Vec::new(), Vec::new(), load.calls_left);
+        for mut pending in load.events {
+            let history = &pending.history;
+            let (retries, since) = (history.retries, history.failing_since);
+            let mut next = next(verdict, sentence, vendors_trouble, parked, retries, since, &self.settings.retry, wall);
+            // What follows in its lane must not overtake it for a trouble of a moment.
+            if let (Next::Settle(Settlement::RetryLater(_)), Some(lane)) = (&next, &lane)
+                && self.lanes.rest(lane, clock::now())
+            {
+                next = Next::Wait { first: true };
+            }
+            let record = exchange.record(verdict, sentence);
+            outcome::attempted(&self.settings.name, &pending.tag, &record, retries, exchange.ms(), &next);
+            match next {
+                Next::Wait { first: true } => first.push(pending),
+                Next::Wait { first: false } => behind.push(pending),
+                Next::Settle(settlement) => {
+                    match settlement {
+                        Settlement::Ack => {
+                            self.delivered(&pending, wall);
+                            lane.iter().for_each(|lane| self.lanes.went_well(lane));
+                        }
+                        Settlement::RetryLater(_) => {
+                            pending.history.retries += 1;
+                            pending.history.failing_since.get_or_insert(exchange.at);
+                        }
+                        Settlement::DeadLetter(..) | Settlement::Release => {}
+                    }
+                    self.settle(*pending, settlement);
+                }
+            }
+        }
+        if !first.is_empty() {
+            self.line.put_back(Load { events: first, calls_left: calls_left.clone() });
+        }
+        if !behind.is_empty() {
+            self.line.send_behind(Load { events: behind, calls_left });
+        }
+    }
+
+    /// Events that were refused together are sent again in two halves, to find the bad ones.
+    fn split(&mut self, load: Load, verdict: &Verdict, sentence: &str) {
+        let count = load.events.len();
+        let calls_left = load.calls_left.clone();
+        let calls_left = calls_left.unwrap_or_else(|| Arc::new(AtomicU32::new(batch::calls_to_split(count))));
+        let left = calls_left.load(Ordering::Relaxed);
+        if left >= 2 {
+            calls_left.store(left - 2, Ordering::Relaxed);
+            tracing::debug!(
+                destination = self.settings.name,
+                events = count,
+                said = sentence,
+                "refused together; halved"
+            );
+            return self.line.split(load, calls_left);
+        }
+        let reason = if matches!(verdict, Verdict::TooLarge(_)) { Reason::TooLarge } else { Reason::Rejected };
+        let sentence = format!(
+            "{sentence}; it was refused together with {} others, and no more calls are spent on finding out which are bad: it may be good",
+            count - 1
+        );
+        for pending in load.events {
+            outcome::undeliverable(&self.settings.name, &pending.tag, reason, &sentence);
+            self.settle(*pending, Settlement::DeadLetter(reason, sentence.clone()));
+        }
+    }
+
+    /// Counts an event as delivered, and remembers it.
+    pub(super) fn delivered(&mut self, pending: &Pending, wall: Timestamp) {
+        self.metrics.delivered.inc();
+        let latency = wall.duration_since(pending.tag.time).as_secs_f64();
+        self.metrics.delivery_latency.observe(latency.max(0.0));
+        self.remember(pending);
+    }
+
+    /// An attempt that was given up says nothing of the vendor, and its events have not had their turn.
+    fn take_back(&mut self, errand: Errand, permit: Permit) {
         self.gate.finished(permit, Answer::Neutral, &Hints::default(), clock::now(), clock::wall());
-        self.waiting.push_front(pending);
+        match errand {
+            Errand::Events(load) => self.line.put_back(load),
+            Errand::Lookup(name) => self.lookups.unanswered(&name),
+            Errand::Job(job) => self.jobs.goes_on(&job, clock::now()),
+            Errand::Token => {}
+        }
     }
 
     /// Whether this very event was delivered a moment ago: the broker lost its ack.
@@ -139,7 +273,7 @@ fn read(vendor: &dyn Vendor, reply: &Reply) -> Verdict {
 }
 
 /// What the gate learns from a verdict.
-fn answer(verdict: &Verdict) -> Answer {
+pub(super) fn answer(verdict: &Verdict) -> Answer {
     match verdict {
         Verdict::Delivered | Verdict::Accepted => Answer::Success,
         Verdict::Throttled => Answer::Throttled,
@@ -180,12 +314,12 @@ pub(super) fn next(
     }
 }
 
-fn age(duration: Duration) -> jiff::SignedDuration {
+pub(super) fn age(duration: Duration) -> jiff::SignedDuration {
     jiff::SignedDuration::try_from(duration).unwrap_or(jiff::SignedDuration::MAX)
 }
 
 /// The delay before the next attempt; the last repeats.
-fn delay(delays: &[Duration], retries: u32) -> Duration {
+pub(super) fn delay(delays: &[Duration], retries: u32) -> Duration {
     let index = usize::try_from(retries).unwrap_or(usize::MAX);
     delays.get(index).or_else(|| delays.last()).copied().unwrap_or(Duration::from_secs(60))
 }

@@ -1,8 +1,7 @@
-//! One destination at work: deliveries come in, are checked, pass the gate, are delivered, judged and settled.
+//! One destination at work: deliveries come in (`intake`), wait (`line`) for the gate (`admit`), travel, are judged and settled.
 //!
 //! One task drives it all, so that the gate needs no lock; requests and publications run beside each other inside it.
 
-use std::collections::VecDeque;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,25 +18,37 @@ use crate::broker::port::{Appetite, Delivery, Disposition, Inbox, Publisher};
 use crate::clock;
 use crate::config;
 use crate::delivery::Transport;
-use crate::gate::{Gate, Ledger, Pass, Policy, State};
+use crate::delivery::token::Tokens;
+use crate::gate::{Gate, Lanes, Ledger, Policy, State};
 use crate::metrics::DestinationMetrics;
-use crate::verdict::Settlement;
+use crate::vendors::Batching;
+use crate::verdict::{Reason, Settlement};
 
+mod admit;
 mod attempt;
+mod batch;
 mod command;
+mod errands;
 pub mod history;
 mod hold;
 mod intake;
+mod jobs;
 mod judge;
+mod line;
+mod lookups;
 mod outcome;
 mod settle;
 
 pub use command::{Command, Handle, View};
 
 use attempt::Attempted;
-use hold::{Mood, Outlook};
+use history::History;
+use hold::{Mood, Outlook, Room};
 use intake::{Pending, Taken};
-use settle::{Case, Desk};
+use jobs::Jobs;
+use line::Line;
+use lookups::Lookups;
+use settle::{Case, Desk, Tag};
 
 /// Time for requests in flight to finish when the worker stops.
 pub const STOP_WITHIN: Duration = Duration::from_secs(9);
@@ -79,7 +90,9 @@ pub async fn drive(parts: Parts, ledger: Ledger) -> Ledger {
     let mut driver = Driver::new(parts, &ledger);
     driver.run().await;
     driver.finish().await;
-    driver.gate.ledger(clock::now(), clock::wall())
+    let (now, wall) = (clock::now(), clock::wall());
+    let token_calls = driver.tokens.as_ref().map(|tokens| tokens.calls(now, wall)).unwrap_or_default();
+    Ledger { token_calls, ..driver.gate.ledger(now, wall) }
 }
 
 struct Driver {
@@ -93,7 +106,17 @@ struct Driver {
     ending: CancellationToken,
     desk: Arc<Desk>,
     gate: Gate,
-    waiting: VecDeque<Box<Pending>>,
+    batching: Batching,
+    lanes: Lanes,
+    /// None where the vendor wants no access tokens.
+    tokens: Option<Tokens>,
+    /// A new token on its way to its file: nothing is sent before.
+    keeping: FuturesUnordered<BoxFuture<'static, ()>>,
+    lookups: Lookups,
+    jobs: Jobs,
+    /// Whether the place before this one went to a question about a job.
+    asked_about_job: bool,
+    line: Line,
     attempts: FuturesUnordered<BoxFuture<'static, Attempted>>,
     settling: FuturesUnordered<BoxFuture<'static, ()>>,
     delivered: LruCache<u64, ()>,
@@ -101,13 +124,16 @@ struct Driver {
     troubled: bool,
     /// When the gate said to ask again.
     next_place: Option<Instant>,
+    /// When something beside the gate may let a request through.
+    next_turn: Option<Instant>,
     /// Nothing is held before then: the next place is far away.
     resting_until: Option<Instant>,
     mood: Mood,
     /// Cancelled when requests in flight must not be waited for any longer.
     hurry: CancellationToken,
+    room: Room,
     /// What the appetite was last worked out for.
-    held_for: Option<(Mood, Option<f64>)>,
+    held_for: Option<(Mood, Option<f64>, u16)>,
     swept: Instant,
 }
 
@@ -115,9 +141,11 @@ impl Driver {
     fn new(parts: Parts, ledger: &Ledger) -> Self {
         let (now, wall) = (clock::now(), clock::wall());
         let settings = parts.settings;
+        let batching = settings.vendor.batching();
         let policy = Policy {
             concurrency: settings.concurrency,
             park_after_rejections: settings.park_after_rejections,
+            even_days: batching.items > 1,
             ..Policy::default()
         };
         let desk = Desk {
@@ -129,6 +157,16 @@ impl Driver {
         };
         Self {
             gate: Gate::new(&settings.limits, policy, ledger, now, wall),
+            batching,
+            lanes: Lanes::new(settings.vendor.lane_limit(), now),
+            tokens: settings
+                .vendor
+                .grant()
+                .map(|grant| errands::tokens(grant, &settings.name, &ledger.token_calls, now, wall)),
+            keeping: FuturesUnordered::new(),
+            lookups: Lookups::default(),
+            jobs: Jobs::default(),
+            asked_about_job: false,
             settings,
             max_event_bytes: parts.max_event_bytes,
             inbox: parts.inbox,
@@ -138,15 +176,17 @@ impl Driver {
             stop: parts.stop,
             ending: parts.ending,
             desk: Arc::new(desk),
-            waiting: VecDeque::new(),
+            line: Line::default(),
             attempts: FuturesUnordered::new(),
             settling: FuturesUnordered::new(),
             delivered: LruCache::new(REMEMBERED),
             troubled: false,
             next_place: None,
+            next_turn: None,
             resting_until: None,
             mood: Mood::Open,
             hurry: CancellationToken::new(),
+            room: Room::new(batching.items),
             held_for: None,
             swept: now,
         }
@@ -160,13 +200,14 @@ impl Driver {
         loop {
             self.admit();
             self.hold();
-            let next_place = self.next_place;
+            let next = self.next_place.or(self.next_turn);
             tokio::select! {
                 biased;
                 () = &mut stopped => return,
                 Some(attempted) = self.attempts.next(), if !self.attempts.is_empty() => self.judge(attempted),
                 Some(()) = self.settling.next(), if !self.settling.is_empty() => {}
-                () = wait_until(next_place), if next_place.is_some() => self.next_place = None,
+                Some(()) = self.keeping.next(), if !self.keeping.is_empty() => {}
+                () = wait_until(next), if next.is_some() => (self.next_place, self.next_turn) = (None, None),
                 _ = housekeeping.tick() => self.sweep(),
                 command = self.commands.recv() => match command {
                     Some(command) => self.obey(command),
@@ -180,63 +221,39 @@ impl Driver {
         }
     }
 
-    /// Decodes and checks a delivery: it then waits for the gate, or is a dead letter.
+    /// A delivery from the queue.
     fn take(&mut self, delivery: Delivery) {
         self.metrics.received.inc();
         if delivery.redelivered {
             self.metrics.redelivered.inc();
         }
+        if self.batching.items > 1 {
+            self.room.note(delivery.message.body.len());
+        }
+        self.check(delivery);
+    }
+
+    /// Decodes and checks a delivery: it then waits for the gate, for an answer of the vendor's, or is a dead letter.
+    fn check(&mut self, delivery: Delivery) {
+        let (now, wall) = (clock::now(), clock::wall());
         let vendor = self.settings.vendor.as_ref();
-        match intake::take(delivery, vendor, self.max_event_bytes, clock::now(), clock::wall()) {
+        let (map, facts) = (&self.settings.map, &self.lookups.facts);
+        match intake::take(delivery, vendor, map, facts, self.max_event_bytes, now, wall) {
             Taken::Ready(pending) if self.was_delivered(&pending) => self.acknowledge(*pending),
-            Taken::Ready(pending) => self.waiting.push_back(pending),
+            Taken::Ready(pending) => self.line.push(pending),
+            Taken::Sent(job, pending) => self.watch(&job, vec![pending], false),
+            Taken::Needs(name, delivery) => self.lookups.need(name, *delivery, now),
             Taken::Dead { delivery, history, tag, reason, sentence } => {
-                outcome::undeliverable(&self.settings.name, &tag, reason, &sentence);
-                let settlement = Settlement::DeadLetter(reason, sentence);
-                self.settling.push(Box::pin(Arc::clone(&self.desk).settle(Case {
-                    delivery: *delivery,
-                    history: *history,
-                    tag,
-                    settlement,
-                })));
+                self.bury(*delivery, *history, tag, reason, sentence);
             }
         }
     }
 
-    /// Sends what the gate lets through, in the order of arrival.
-    fn admit(&mut self) {
-        if self.next_place.is_some_and(|next| next > clock::now()) {
-            return;
-        }
-        while let Some(front) = self.waiting.front() {
-            if !front.delivery.ticket.is_live() {
-                self.waiting.pop_front();
-                continue;
-            }
-            // The request for the first copy may have been answered while this one waited.
-            if self.was_delivered(front) {
-                self.waiting.pop_front().into_iter().for_each(|pending| self.acknowledge(*pending));
-                continue;
-            }
-            match self.gate.pass(clock::now(), clock::wall()) {
-                Pass::Go(permit) => {
-                    if let Some(pending) = self.waiting.pop_front() {
-                        self.attempts.push(Box::pin(attempt::make(
-                            Arc::clone(&self.transport),
-                            pending,
-                            permit,
-                            self.hurry.clone(),
-                        )));
-                    }
-                }
-                Pass::Wait(until) => {
-                    self.next_place = Some(until);
-                    return;
-                }
-                Pass::Full | Pass::Shut => break,
-            }
-        }
-        self.next_place = None;
+    /// Makes a dead letter of what cannot be sent.
+    fn bury(&mut self, delivery: Delivery, history: History, tag: Tag, reason: Reason, sentence: String) {
+        outcome::undeliverable(&self.settings.name, &tag, reason, &sentence);
+        let settlement = Settlement::DeadLetter(reason, sentence);
+        self.settling.push(Box::pin(Arc::clone(&self.desk).settle(Case { delivery, history, tag, settlement })));
     }
 
     /// Acks what the broker sent again although it had been delivered.
@@ -259,21 +276,34 @@ impl Driver {
         };
         self.mood = self.mood.next(outlook, now);
         let (mood, pace) = (self.mood, self.gate.pace());
-        while self.waiting.len() > mood.keeps() {
-            self.release_first();
-        }
-        if self.held_for == Some((mood, pace)) {
+        while self.line.len() + self.lookups.held() > mood.keeps() && self.release_first() {}
+        let room = match *self.inbox.appetite.borrow() {
+            Appetite::Prefetch(prefetch) if self.batching.items > 1 => self.room.adapt(self.held(), prefetch),
+            Appetite::Prefetch(_) | Appetite::None => 0,
+        };
+        if self.held_for == Some((mood, pace, room)) {
             return;
         }
-        self.held_for = Some((mood, pace));
-        let appetite = mood.appetite(pace, self.settings.concurrency);
+        self.held_for = Some((mood, pace, room));
+        let appetite = mood.appetite(pace, self.settings.concurrency, &self.room);
         self.inbox.appetite.send_if_modified(|current| std::mem::replace(current, appetite) != appetite);
     }
 
-    fn release_first(&mut self) {
-        if let Some(pending) = self.waiting.pop_front() {
-            self.settle(*pending, Settlement::Release);
+    /// Deliveries not yet settled, about: those on their way are counted as one a request.
+    fn held(&self) -> usize {
+        self.line.len() + self.lookups.held() + self.jobs.held() + self.attempts.len()
+    }
+
+    /// Gives one back that waits; false when none does.
+    fn release_first(&mut self) -> bool {
+        if let Some(delivery) = self.lookups.pop() {
+            self.give_back(delivery);
+            return true;
         }
+        let pending = self.line.pop();
+        let some = pending.is_some();
+        pending.into_iter().for_each(|pending| self.settle(*pending, Settlement::Release));
+        some
     }
 
     fn give_back(&self, delivery: Delivery) {
@@ -300,14 +330,19 @@ impl Driver {
             self.metrics.closed_seconds.inc_by(now.saturating_duration_since(self.swept).as_secs_f64());
         }
         self.swept = now;
-        self.metrics.show(&status, self.attempts.len(), self.waiting.len());
-        while self
-            .waiting
-            .front()
-            .is_some_and(|pending| now.saturating_duration_since(pending.taken) > hold::LONGEST_HOLD)
-        {
-            self.release_first();
+        self.metrics.show(&status, self.attempts.len(), self.line.len() + self.lookups.held());
+        let too_long = |pending: &Pending| now.saturating_duration_since(pending.taken) > hold::LONGEST_HOLD;
+        while let Some(pending) = self.line.remove_first_if(too_long) {
+            self.settle(*pending, Settlement::Release);
         }
+        let working = !self.line.is_empty();
+        for delivery in self.lookups.sweep(working, now) {
+            self.give_back(delivery);
+        }
+        let unsettled = |pending: &Pending| now.saturating_duration_since(pending.taken) > hold::LONGEST_UNSETTLED;
+        let overdue = self.jobs.overdue(|pending| unsettled(pending) || !pending.delivery.ticket.is_live());
+        self.ask_later(overdue);
+        self.lanes.sweep(now);
     }
 
     /// Takes nothing more; what is in flight may finish and be settled, the rest goes back. With the worker ending, that takes
@@ -316,14 +351,18 @@ impl Driver {
         self.inbox.appetite.send_replace(Appetite::None);
         let mut deadline = clock::now() + STOP_WITHIN.max(self.settings.timeout + HURRIED);
         let (ending, mut patient) = (self.ending.clone(), true);
-        while !self.attempts.is_empty() || !self.settling.is_empty() || !self.waiting.is_empty() {
-            while !self.waiting.is_empty() {
-                self.release_first();
+        loop {
+            while self.release_first() {}
+            let watched = self.jobs.drain();
+            self.ask_later(watched);
+            if self.attempts.is_empty() && self.settling.is_empty() && self.keeping.is_empty() {
+                break;
             }
             tokio::select! {
                 biased;
                 Some(attempted) = self.attempts.next(), if !self.attempts.is_empty() => self.judge(attempted),
                 Some(()) = self.settling.next(), if !self.settling.is_empty() => {}
+                Some(()) = self.keeping.next(), if !self.keeping.is_empty() => {}
                 Some(delivery) = self.inbox.deliveries.recv() => self.give_back(delivery),
                 () = ending.cancelled(), if patient => {
                     patient = false;

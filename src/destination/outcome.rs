@@ -81,6 +81,42 @@ pub(super) fn undeliverable(destination: &str, tag: &Tag, reason: Reason, senten
     );
 }
 
+/// The end of a job, for one of its events.
+pub(super) fn job(destination: &str, tag: &Tag, job: &str, settlement: &Settlement) {
+    let (id, kind) = (shown(tag), tag.kind.as_str());
+    match settlement {
+        Settlement::Ack => {
+            tracing::info!(destination, event.id = id, event.r#type = kind, outcome = "delivered", job, "applied");
+        }
+        Settlement::RetryLater(delay) => {
+            let delay_seconds = delay.as_secs();
+            tracing::info!(
+                destination,
+                event.id = id,
+                event.r#type = kind,
+                outcome = "retry",
+                job,
+                delay_seconds,
+                "the job failed"
+            );
+        }
+        Settlement::DeadLetter(reason, said) => {
+            let reason = reason.name();
+            tracing::warn!(
+                destination,
+                event.id = id,
+                event.r#type = kind,
+                outcome = "dead_lettered",
+                reason,
+                job,
+                said,
+                "became a dead letter"
+            );
+        }
+        Settlement::Release => {}
+    }
+}
+
 /// A message that the broker sent again although its event was delivered a moment ago.
 pub(super) fn known(destination: &str, tag: &Tag) {
     let id = shown(tag);

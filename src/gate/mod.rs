@@ -201,6 +201,11 @@ impl Gate {
         Pass::Go(Permit { probe, epoch: self.pauses.epoch(), place })
     }
 
+    /// The request of that permit is a large one: it may be counted late, so its place is taken until a window after its answer.
+    pub fn is_large(&mut self, permit: &Permit, now: Instant) {
+        self.places.late(permit.place, now);
+    }
+
     /// Takes a permit back, with what became of its request.
     pub fn finished(&mut self, permit: Permit, answer: Answer, hints: &Hints, now: Instant, wall: Timestamp) {
         self.in_flight = self.in_flight.saturating_sub(1);
@@ -270,6 +275,7 @@ impl Gate {
             closed_until: until.map(|until| later(wall, until - now)),
             learned: self.pauses.learned(),
             paused: self.paused,
+            token_calls: Vec::new(),
         }
     }
 

@@ -12,6 +12,9 @@ use super::quota::{JITTER, Limit, Window};
 /// Larger windows than this are left to the pacer, to bound memory (16 bytes a place).
 const MOST_PLACES: u32 = 20_000;
 
+/// Longer than any request takes.
+const UNANSWERED: Duration = Duration::from_secs(3_600);
+
 /// Whether a limit is kept by the places rather than by pacing with room to spare.
 fn keeps(limit: &Limit) -> bool {
     limit.window == Window::Second && limit.count <= MOST_PLACES
@@ -70,12 +73,23 @@ impl Places {
         self.first + u64::try_from(self.counted.len()).unwrap_or(u64::MAX) - 1
     }
 
+    /// The request of that place takes long to arrive: nobody knows when the vendor counts it, but before it answers.
+    pub fn late(&mut self, number: u64, now: Instant) {
+        if let Some(counted) = self.at(number) {
+            *counted = now + UNANSWERED;
+        }
+    }
+
     /// The request of that place was answered: the vendor has counted it by now.
     pub fn answered(&mut self, number: u64, now: Instant) {
-        let index = number.checked_sub(self.first).and_then(|index| usize::try_from(index).ok());
-        if let Some(counted) = index.and_then(|index| self.counted.get_mut(index)) {
+        if let Some(counted) = self.at(number) {
             *counted = now.min(*counted);
         }
+    }
+
+    fn at(&mut self, number: u64) -> Option<&mut Instant> {
+        let index = number.checked_sub(self.first).and_then(|index| usize::try_from(index).ok())?;
+        self.counted.get_mut(index)
     }
 
     fn forget_first(&mut self) {

@@ -19,20 +19,43 @@ pub(super) type Answer = Response<Full<Bytes>>;
 
 /// One played vendor API. Times are since the Unix epoch.
 pub(super) trait Api: Send + Sync {
+    /// The vendor's name.
+    fn name(&self) -> &'static str;
+
     /// Whether requests for `path` are this API's.
     fn owns(&self, path: &str) -> bool;
 
     /// The name under which the request is counted: a vendor account, or a hook.
     fn endpoint<'a>(&'a self, call: &'a Call) -> &'a str;
 
-    /// The limits that each endpoint is held to.
-    fn limits(&self) -> &[Limit];
+    /// The limits that an endpoint is held to.
+    fn limits(&self, endpoint: &str) -> &[Limit];
 
     /// The endpoints that are there before any request.
     fn endpoints(&self) -> Vec<&str>;
 
     /// Checks a request that arrived at `now`, takes it or not, and answers.
     fn answer(&self, call: &Call, now: Duration) -> (Outcome, Answer);
+
+    /// What only this vendor counts: the endpoint that it belongs to, its name and its figure.
+    fn figures(&self) -> Vec<(&'static str, &'static str, u64)> {
+        Vec::new()
+    }
+
+    /// Forgets what it counted. Limits, tokens and jobs stay.
+    fn forget(&self) {}
+
+    /// Ends the tokens handed out so far.
+    fn revoke(&self, _tokens: Revoked) {}
+}
+
+/// Which tokens are ended from outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Revoked {
+    /// Access tokens; refresh tokens hold.
+    Access,
+    /// Access and refresh tokens.
+    All,
 }
 
 /// An answer with a JSON body.

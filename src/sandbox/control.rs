@@ -1,4 +1,4 @@
-//! The sandbox's own paths under `/sandbox`: figures and bodies go out, faults come in.
+//! The sandbox's own paths under `/sandbox`: figures and events go out, faults and revocations come in.
 
 use bytes::Bytes;
 use http::{Method, StatusCode};
@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use url::form_urlencoded;
 
-use super::api::{self, Answer, Call};
+use super::api::{self, Answer, Call, Revoked};
 use super::fault::Rule;
 use super::world::World;
 
@@ -33,10 +33,11 @@ pub(super) fn answer(world: &World, call: &Call) -> Answer {
             world.clear_faults();
             ok(&json!(world.faults()))
         }
+        ("/sandbox/revoke", &Method::POST) => revoke(world, call.uri().query().unwrap_or_default()),
         _ => api::error(
             StatusCode::NOT_FOUND,
             "the sandbox knows GET /sandbox/stats, GET and DELETE /sandbox/events, \
-             GET, POST and DELETE /sandbox/faults",
+             GET, POST and DELETE /sandbox/faults, POST /sandbox/revoke",
         ),
     }
 }
@@ -65,6 +66,27 @@ fn add_faults(world: &World, body: &Bytes) -> Answer {
     match rules.and_then(|rules| rules.into_iter().try_for_each(|rule| world.add_fault(rule))) {
         Ok(()) => ok(&json!(world.faults())),
         Err(error) => refuse(error.to_string()),
+    }
+}
+
+/// Ends the tokens of one `vendor` or of all; with `tokens=access`, refresh tokens hold.
+fn revoke(world: &World, query: &str) -> Answer {
+    let mut tokens = Revoked::All;
+    let mut vendor = None;
+    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        match (&*name, &*value) {
+            ("vendor", _) => vendor = Some(value),
+            ("tokens", "access") => tokens = Revoked::Access,
+            ("tokens", "all") => tokens = Revoked::All,
+            _ => {
+                return api::error(StatusCode::BAD_REQUEST, "ask with vendor=<a name> and tokens=access or tokens=all");
+            }
+        }
+    }
+    if world.revoke(vendor.as_deref(), tokens) {
+        ok(&json!({ "revoked": true }))
+    } else {
+        api::error(StatusCode::NOT_FOUND, "the sandbox plays no vendor of this name")
     }
 }
 

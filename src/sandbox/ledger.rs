@@ -12,9 +12,8 @@ use uuid::Uuid;
 
 use super::limit::Limit;
 
-/// Bodies kept, and how many bytes of them.
-const BODIES: usize = 10_000;
-const BODY_BYTES: usize = 64 << 20;
+/// Bytes of bodies kept.
+const BODY_BYTES: usize = 256 << 20;
 /// Event ids remembered, over all endpoints: about 70 MB when full.
 const IDS: usize = 3_600_000;
 /// Endpoints told apart; what comes after is counted as one.
@@ -24,8 +23,8 @@ const SECOND: Duration = Duration::from_secs(1);
 /// What a vendor made of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// It took the events with these ids.
-    Accepted(Vec<EventId>),
+    /// It took these events; none where the request was for something else, such as a token.
+    Accepted(Vec<Taken>),
     /// Over the limit.
     Refused,
     /// It broke a rule for bodies.
@@ -49,6 +48,29 @@ impl EventId {
     pub fn of(id: &[u8]) -> Self {
         Self(Uuid::new_v5(&Uuid::NAMESPACE_OID, id).as_u128())
     }
+
+    /// Eight hexadecimal digits of it, for ids that are shown.
+    pub fn short(self) -> String {
+        let mut digits = format!("{:032x}", self.0);
+        digits.truncate(8);
+        digits
+    }
+}
+
+/// An event that was taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Taken {
+    /// What tells it from others.
+    pub id: EventId,
+    /// Its body, as JSON.
+    pub body: Bytes,
+}
+
+impl Taken {
+    /// The event with this `id`, as the vendor received it.
+    pub fn new(id: &[u8], body: impl Into<Bytes>) -> Self {
+        Self { id: EventId::of(id), body: body.into() }
+    }
 }
 
 /// A request and what came of it.
@@ -64,8 +86,6 @@ pub(super) struct Arrival<'a> {
     pub faulted: bool,
     /// What the vendor made of it.
     pub outcome: &'a Outcome,
-    /// Its body.
-    pub body: &'a Bytes,
 }
 
 /// What arrived at one endpoint: one vendor account, or one hook.
@@ -77,7 +97,7 @@ pub struct EndpointStats {
     pub accepted: u64,
     /// Requests over the limit (429).
     pub refused: u64,
-    /// Requests that broke a rule for bodies (400).
+    /// Requests that broke a rule for bodies (400, 413, 422).
     pub invalid: u64,
     /// Requests with a wrong key, or one without the right (401, 403).
     pub unauthorized: u64,
@@ -105,14 +125,19 @@ pub struct EndpointStats {
     pub busiest_second_accepted: usize,
     /// The limit with the shortest window.
     pub limit: Option<Limit>,
-    /// Requests taken as a share of what that limit allowed from the first request to the last.
+    /// Requests taken or read from as a share of what that limit allowed from the first request to the last.
     pub quota_use: Option<f64>,
+    /// What only this vendor counts, by name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub figures: BTreeMap<&'static str, u64>,
 }
 
 /// The books of all endpoints, and the last bodies. Times are since the Unix epoch.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Ledger {
     books: BTreeMap<Arc<str>, Book>,
+    /// How many bodies are kept.
+    keep: usize,
     bodies: VecDeque<(Arc<str>, Bytes)>,
     body_bytes: usize,
     /// Ids remembered over all books.
@@ -120,6 +145,11 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
+    /// An empty ledger, which keeps the last `keep` bodies.
+    pub fn keeping(keep: usize) -> Self {
+        Self { books: BTreeMap::new(), keep, bodies: VecDeque::new(), body_bytes: 0, remembered: 0 }
+    }
+
     /// Begins the book of `endpoint`, which is held to `limits`.
     pub fn open(&mut self, endpoint: &str, limits: &[Limit]) {
         self.books.entry(Arc::from(endpoint)).or_insert_with(|| Book::new(limits));
@@ -130,8 +160,8 @@ impl Ledger {
         let endpoint = self.endpoint(arrival.endpoint);
         let book = self.books.entry(Arc::clone(&endpoint)).or_insert_with(|| Book::new(arrival.limits));
         book.record(arrival, &mut self.remembered);
-        if matches!(arrival.outcome, Outcome::Accepted(_)) {
-            self.keep(endpoint, arrival.body);
+        if let Outcome::Accepted(events) = arrival.outcome {
+            events.iter().for_each(|event| self.keep(Arc::clone(&endpoint), &event.body));
         }
     }
 
@@ -171,7 +201,7 @@ impl Ledger {
         // A copy of its own: a slice would keep the connection's whole read buffer alive.
         self.bodies.push_back((endpoint, Bytes::copy_from_slice(body)));
         self.body_bytes += body.len();
-        while self.bodies.len() > BODIES || self.body_bytes > BODY_BYTES {
+        while self.bodies.len() > self.keep || self.body_bytes > BODY_BYTES {
             match self.bodies.pop_front() {
                 Some((_, oldest)) => self.body_bytes -= oldest.len(),
                 None => break,
@@ -215,12 +245,10 @@ impl Book {
         self.last = self.last.max(Some(now));
         self.arrivals.count(now);
         match arrival.outcome {
-            Outcome::Accepted(ids) => {
+            Outcome::Accepted(events) => {
                 self.accepted += 1;
                 self.acceptances.count(now);
-                for id in ids {
-                    self.take(*id, remembered);
-                }
+                events.iter().for_each(|event| self.take(event.id, remembered));
             }
             Outcome::Refused => self.refused += 1,
             Outcome::Invalid => self.invalid += 1,
@@ -248,7 +276,7 @@ impl Book {
         let span = self.last?.saturating_sub(self.first?).as_secs_f64();
         let allowed = f64::from(limit.count) * span / limit.window.as_secs_f64() + 1.0;
         // The request that opens the span is one more than its length allows.
-        u32::try_from(self.accepted).ok().map(|accepted| f64::from(accepted) / allowed)
+        u32::try_from(self.accepted + self.reads).ok().map(|used| f64::from(used) / allowed)
     }
 
     fn stats(&self) -> EndpointStats {
@@ -271,19 +299,22 @@ impl Book {
             busiest_second_accepted: self.acceptances.most,
             limit: self.limit,
             quota_use: self.quota_use(),
+            figures: BTreeMap::new(),
         }
     }
 }
 
 /// The most that was counted within one second.
 #[derive(Debug, Default)]
-struct Second {
+pub(super) struct Second {
     times: VecDeque<Duration>,
-    most: usize,
+    /// The most so far.
+    pub most: usize,
 }
 
 impl Second {
-    fn count(&mut self, now: Duration) {
+    /// Counts what came at `now`.
+    pub fn count(&mut self, now: Duration) {
         let now = self.times.back().map_or(now, |latest| now.max(*latest));
         while self.times.front().is_some_and(|time| *time + SECOND <= now) {
             self.times.pop_front();
@@ -310,14 +341,13 @@ mod tests {
             limits: &[],
             at: NOW + Duration::from_millis(ms),
             faulted: false,
-            outcome: &Outcome::Accepted(vec![EventId::of(id.as_bytes())]),
-            body: &Bytes::from(id.to_owned()),
+            outcome: &Outcome::Accepted(vec![Taken::new(id.as_bytes(), id.to_owned())]),
         });
     }
 
     #[test]
     fn the_same_event_twice_is_one_distinct_and_one_duplicate() {
-        let mut ledger = Ledger::default();
+        let mut ledger = Ledger::keeping(10_000);
         for id in ["a", "b", "a"] {
             accept(&mut ledger, 0, id);
         }
@@ -327,7 +357,7 @@ mod tests {
 
     #[test]
     fn the_busiest_second_is_found_wherever_it_begins() {
-        let mut ledger = Ledger::default();
+        let mut ledger = Ledger::keeping(10_000);
         for ms in [0, 600, 900, 1_100, 1_599, 1_600, 5_000] {
             accept(&mut ledger, ms, &ms.to_string());
         }
@@ -336,7 +366,7 @@ mod tests {
 
     #[test]
     fn an_even_stream_at_the_limit_uses_all_of_the_quota() {
-        let mut ledger = Ledger::default();
+        let mut ledger = Ledger::keeping(10_000);
         ledger.open("px", &[Limit::per_second(200), "1000000/day".parse().unwrap()]);
         for n in 0..3_000 {
             accept(&mut ledger, n * 5, &n.to_string());
@@ -347,7 +377,7 @@ mod tests {
 
     #[test]
     fn only_the_last_bodies_are_kept_and_forgetting_keeps_the_limit() {
-        let mut ledger = Ledger::default();
+        let mut ledger = Ledger::keeping(10_000);
         ledger.open("px", &[Limit::per_second(1)]);
         for n in 0..10_003 {
             accept(&mut ledger, n, &n.to_string());

@@ -122,16 +122,18 @@ impl Limiter {
     /// # Errors
     /// How long until the limits would let a request in.
     pub fn admit(&mut self, now: Duration) -> Result<(), Duration> {
-        let now = now.max(self.latest);
-        self.latest = now;
-        let wait = self.counters.iter_mut().map(|(limit, counter)| counter.wait(*limit, now)).max();
-        if let Some(wait) = wait.filter(|wait| !wait.is_zero()) {
-            return Err(wait);
-        }
+        self.wait(now).map_or(Ok(()), Err)?;
         for (limit, counter) in &mut self.counters {
-            counter.take(*limit, now);
+            counter.take(*limit, self.latest);
         }
         Ok(())
+    }
+
+    /// How long a request that arrives at `now` has to wait, without counting it; none: it would be let in.
+    pub fn wait(&mut self, now: Duration) -> Option<Duration> {
+        self.latest = now.max(self.latest);
+        let waits = self.counters.iter_mut().map(|(limit, counter)| counter.wait(*limit, self.latest));
+        waits.max().filter(|wait| !wait.is_zero())
     }
 
     /// The limit with the smallest share left, if there is a limit.

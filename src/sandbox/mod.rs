@@ -3,16 +3,20 @@
 //! It is the other side: it must never share code with the vendors or the gate that it is there to try.
 //!
 //! A request is read whole by `server`, meets the `fault`s, is answered by its vendor's folder, which asks its
-//! `limit`s, and is written to the `ledger`. `control` serves the sandbox's own paths under `/sandbox`.
+//! `limit`s and the tokens it gave (`oauth`), and is written to the `ledger`. `control` serves the sandbox's own paths
+//! under `/sandbox`.
 
+mod act_on;
 mod announce;
 mod api;
+mod apsis_one;
 mod control;
 mod fault;
 mod gainsight_px;
 mod hook;
 mod ledger;
 mod limit;
+mod oauth;
 mod server;
 #[cfg(test)]
 mod tests;
@@ -28,14 +32,19 @@ use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
+pub use act_on::ActOnSettings;
 pub use announce::{QuotaHeaders, RetryAfterForm};
+pub use api::Revoked;
+pub use apsis_one::{ApsisEventType, ApsisSettings, ApsisVersion, EventTypeError, FieldType};
 pub use fault::{Fault, RetryAfter, Rule, RuleError};
 pub use gainsight_px::{PxKey, PxSettings};
-pub use hook::HookSettings;
+pub use hook::{HookClient, HookSettings};
 pub use ledger::EndpointStats;
 pub use limit::{Enforcement, Limit, LimitError};
 
+use act_on::ActOn;
 use api::Api;
+use apsis_one::ApsisOne;
 use gainsight_px::GainsightPx;
 use hook::Hook;
 use ledger::Ledger;
@@ -48,6 +57,10 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// Gainsight PX.
     pub px: PxSettings,
+    /// Act-On.
+    pub act_on: ActOnSettings,
+    /// APSIS One.
+    pub apsis_one: ApsisSettings,
     /// The JSON API of no vendor in particular.
     pub hook: HookSettings,
     /// How long every answer takes.
@@ -56,6 +69,8 @@ pub struct Settings {
     pub faults: Vec<Rule>,
     /// Decides which requests a fault's `share` falls on.
     pub seed: u64,
+    /// How many events are kept to be shown, 256 MiB at most.
+    pub keep: usize,
 }
 
 impl Default for Settings {
@@ -64,10 +79,13 @@ impl Default for Settings {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             px: PxSettings::default(),
+            act_on: ActOnSettings::default(),
+            apsis_one: ApsisSettings::default(),
             hook: HookSettings::default(),
             latency: Duration::ZERO,
             faults: Vec::new(),
             seed: 1,
+            keep: 10_000,
         }
     }
 }
@@ -107,9 +125,14 @@ impl Sandbox {
         let listener = TcpListener::bind(settings.listen).await.map_err(cannot)?;
         let address = listener.local_addr().map_err(cannot)?;
 
-        let ledger = Arc::new(Mutex::new(Ledger::default()));
-        let apis: Vec<Box<dyn Api>> =
-            vec![Box::new(GainsightPx::new(settings.px, Arc::clone(&ledger))), Box::new(Hook::new(settings.hook))];
+        let ledger = Arc::new(Mutex::new(Ledger::keeping(settings.keep)));
+        let apsis_one = Arc::new(ApsisOne::new(settings.apsis_one));
+        let apis: Vec<Arc<dyn Api>> = vec![
+            Arc::new(GainsightPx::new(settings.px, Arc::clone(&ledger))),
+            Arc::new(ActOn::new(settings.act_on)),
+            Arc::<ApsisOne>::clone(&apsis_one),
+            Arc::new(Hook::new(settings.hook)),
+        ];
         let world = Arc::new(World::new(apis, ledger, settings.latency, settings.seed));
         settings.faults.into_iter().try_for_each(|rule| world.add_fault(rule))?;
 
@@ -117,7 +140,7 @@ impl Sandbox {
         let stop = CancellationToken::new();
         tasks.spawn(server::serve(listener, Arc::clone(&world), tasks.clone(), stop.clone()));
         tasks.close();
-        Ok(Self { address, handle: Handle { world }, tasks, stop: stop.drop_guard() })
+        Ok(Self { address, handle: Handle { world, apsis_one }, tasks, stop: stop.drop_guard() })
     }
 
     /// Where it listens.
@@ -143,6 +166,7 @@ impl Sandbox {
 #[derive(Clone)]
 pub struct Handle {
     world: Arc<World>,
+    apsis_one: Arc<ApsisOne>,
 }
 
 impl std::fmt::Debug for Handle {
@@ -152,13 +176,14 @@ impl std::fmt::Debug for Handle {
 }
 
 impl Handle {
-    /// Figures by endpoint: `gainsight-px`, or a hook's path.
+    /// Figures by endpoint: `gainsight-px`, `act-on`, `apsis-one`, `act-on/auth` and
+    /// `apsis-one/auth` (token calls), or a hook's path.
     #[must_use]
     pub fn stats(&self) -> BTreeMap<String, EndpointStats> {
         self.world.stats()
     }
 
-    /// The last `limit` bodies taken, oldest first; those of one endpoint, or all. At most 10,000 are kept.
+    /// The last `limit` events taken, oldest first; those of one endpoint, or all. At most [`Settings::keep`] are kept.
     #[must_use]
     pub fn events(&self, endpoint: Option<&str>, limit: usize) -> Vec<Bytes> {
         self.world.events(endpoint, limit)
@@ -167,6 +192,17 @@ impl Handle {
     /// Forgets all that arrived: figures, ids and bodies. Limits go on counting.
     pub fn forget(&self) {
         self.world.forget();
+    }
+
+    /// Ends the tokens that the vendor of this name (`act-on`, `apsis-one`, `hook`) handed out; none: every vendor's.
+    /// False: no such vendor.
+    pub fn revoke(&self, vendor: Option<&str>, tokens: Revoked) -> bool {
+        self.world.revoke(vendor, tokens)
+    }
+
+    /// Gives APSIS One other event types, as when someone edits one: a new version, the old one deprecated.
+    pub fn set_event_types(&self, types: Vec<ApsisEventType>) {
+        self.apsis_one.set_event_types(types);
     }
 
     /// Adds a fault, whose `after` and `seconds` count from now.

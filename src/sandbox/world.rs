@@ -11,7 +11,7 @@ use http::header::{HeaderValue, RETRY_AFTER};
 use http_body_util::Full;
 
 use super::announce;
-use super::api::{self, Answer, Api, Call};
+use super::api::{self, Answer, Api, Call, Revoked};
 use super::control;
 use super::fault::{Active, Befallen, Fault, Faults, RetryAfter, Rule, RuleError};
 use super::ledger::{Arrival, EndpointStats, Ledger, Outcome};
@@ -28,7 +28,7 @@ pub(super) struct Cut;
 
 /// Everything that the connections share.
 pub(super) struct World {
-    apis: Vec<Box<dyn Api>>,
+    apis: Vec<Arc<dyn Api>>,
     faults: Mutex<Faults>,
     ledger: Arc<Mutex<Ledger>>,
     latency: Duration,
@@ -39,10 +39,10 @@ pub(super) struct World {
 
 impl World {
     /// A world of these vendors, which write to `ledger` and answer after `latency`.
-    pub fn new(apis: Vec<Box<dyn Api>>, ledger: Arc<Mutex<Ledger>>, latency: Duration, seed: u64) -> Self {
+    pub fn new(apis: Vec<Arc<dyn Api>>, ledger: Arc<Mutex<Ledger>>, latency: Duration, seed: u64) -> Self {
         for api in &apis {
             for endpoint in api.endpoints() {
-                lock(&ledger).open(endpoint, api.limits());
+                lock(&ledger).open(endpoint, api.limits(endpoint));
             }
         }
         let epoch = Duration::try_from(clock::wall().as_duration()).unwrap_or_default();
@@ -70,13 +70,13 @@ impl World {
         let befallen = lock(&self.faults).befall(path, now);
         let works = befallen.as_ref().is_none_or(|befallen| befallen.rule.fault.works());
         let (outcome, answer) = if works { api.answer(&call, now) } else { (Outcome::Faulted, Answer::default()) };
+        let endpoint = api.endpoint(&call);
         lock(&self.ledger).record(&Arrival {
-            endpoint: api.endpoint(&call),
-            limits: api.limits(),
+            endpoint,
+            limits: api.limits(endpoint),
             at: now,
             faulted: befallen.is_some(),
             outcome: &outcome,
-            body: call.body(),
         });
         if !self.latency.is_zero() {
             clock::sleep(self.latency).await;
@@ -89,7 +89,13 @@ impl World {
 
     /// Figures by endpoint.
     pub fn stats(&self) -> BTreeMap<String, EndpointStats> {
-        lock(&self.ledger).stats()
+        let mut stats = lock(&self.ledger).stats();
+        for (endpoint, name, figure) in self.apis.iter().flat_map(|api| api.figures()) {
+            if let Some(stats) = stats.get_mut(endpoint) {
+                stats.figures.insert(name, figure);
+            }
+        }
+        stats
     }
 
     /// The last `limit` bodies taken, oldest first; those of one endpoint, or all.
@@ -100,6 +106,15 @@ impl World {
     /// Forgets all that arrived.
     pub fn forget(&self) {
         lock(&self.ledger).forget();
+        self.apis.iter().for_each(|api| api.forget());
+    }
+
+    /// Ends the tokens that the vendor of this name handed out; none: every vendor's. False: no such vendor.
+    pub fn revoke(&self, vendor: Option<&str>, tokens: Revoked) -> bool {
+        let mut named = self.apis.iter().filter(|api| vendor.is_none_or(|vendor| vendor == api.name())).peekable();
+        let found = named.peek().is_some();
+        named.for_each(|api| api.revoke(tokens));
+        found
     }
 
     /// Adds a fault, which counts from now.

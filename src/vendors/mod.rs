@@ -14,7 +14,9 @@ use crate::event::Event;
 use crate::gate::Limit;
 use crate::verdict::Verdict;
 
+pub mod act_on;
 mod answer;
+pub mod apsis_one;
 pub mod gainsight_px;
 mod grant;
 pub mod http;
@@ -27,7 +29,7 @@ pub use item::{Batching, Fact, Facts, Item, Refusal, When};
 pub use job::Job;
 
 /// Every vendor that a destination's `vendor` may name.
-pub const REGISTRY: &[Kind] = &[gainsight_px::KIND, http::KIND];
+pub const REGISTRY: &[Kind] = &[act_on::KIND, apsis_one::KIND, gainsight_px::KIND, http::KIND];
 
 /// A vendor as it stands in the registry.
 #[derive(Clone, Copy, Debug)]

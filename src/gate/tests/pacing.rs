@@ -152,8 +152,9 @@ fn limit() -> impl Strategy<Value = Limit> {
     (count, window).prop_map(|(count, window)| Limit { count, window })
 }
 
-/// Sends until the steps are used up: all sends since the gate began.
-fn sends(limits: &[Limit], steps: &[Step]) -> Vec<Sent> {
+/// Sends until the steps are used up: all sends since the gate began. One that takes `large_from` or longer is a large one, and is
+/// counted just before its answer.
+fn sends(limits: &[Limit], steps: &[Step], large_from: Duration) -> Vec<Sent> {
     let mut bench = Bench::new(&[]);
     bench.gate.set_concurrency(usize::MAX);
     bench.gate.set_limits(limits, bench.now, bench.wall);
@@ -187,8 +188,12 @@ fn sends(limits: &[Limit], steps: &[Step]) -> Vec<Sent> {
         };
         match bench.pass() {
             Pass::Go(permit) => {
+                let large = rtt >= large_from;
+                if large {
+                    bench.gate.is_large(&permit, bench.now);
+                }
                 answers.push((now + rtt, permit, sent.len(), answer));
-                sent.push(Sent { at: now, counted: now + JITTER });
+                sent.push(Sent { at: now, counted: now + if large { rtt } else { JITTER } });
             }
             Pass::Wait(until) => {
                 let by = until + lateness - bench.now;
@@ -224,7 +229,18 @@ proptest! {
         limits in proptest::collection::vec(limit(), 1..4),
         steps in proptest::collection::vec(step(), 100..1_500),
     ) {
-        let sent = sends(&limits, &steps);
+        let sent = sends(&limits, &steps, Duration::MAX);
+        keeps_to(&limits, &sent);
+    }
+
+    /// The same where large requests are counted as late as when they are answered.
+    #[test]
+    fn no_second_holds_more_than_its_limit_though_large_requests_are_counted_late(
+        count in 1_u32..50,
+        steps in proptest::collection::vec(step(), 100..1_500),
+    ) {
+        let limits = [Limit { count, window: Window::Second }];
+        let sent = sends(&limits, &steps, millis(20));
         keeps_to(&limits, &sent);
     }
 

@@ -114,13 +114,17 @@ impl GainsightPx {
             return (Outcome::Invalid, answers::bad_request(&["the content type must be application/json".into()]));
         }
         match rules::check(call.body(), &self.settings.reject_names) {
-            Ok(id) => (Outcome::Accepted(vec![id]), answers::created()),
+            Ok(event) => (Outcome::Accepted(vec![event]), answers::created()),
             Err(broken) => (Outcome::Invalid, answers::bad_request(&broken)),
         }
     }
 }
 
 impl Api for GainsightPx {
+    fn name(&self) -> &'static str {
+        "gainsight-px"
+    }
+
     fn owns(&self, path: &str) -> bool {
         path.starts_with("/v1/")
     }
@@ -129,7 +133,7 @@ impl Api for GainsightPx {
         self.account(call).map_or("gainsight-px", |account| &account.name)
     }
 
-    fn limits(&self) -> &[Limit] {
+    fn limits(&self, _endpoint: &str) -> &[Limit] {
         &self.settings.limits
     }
 

@@ -78,11 +78,11 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::sandbox::ledger::{Arrival, EventId};
+    use crate::sandbox::ledger::{Arrival, Taken};
 
     #[test]
     fn events_are_read_back_by_user_name_and_date() {
-        let mut ledger = Ledger::default();
+        let mut ledger = Ledger::keeping(10);
         for (user, name, date) in [("u-1", "A", 1), ("U-1", "B", 2), ("u-2", "A", 3)] {
             let body = json!({ "identifyId": user, "eventName": name, "date": date }).to_string();
             ledger.record(&Arrival {
@@ -90,8 +90,7 @@ mod tests {
                 limits: &[],
                 at: Duration::ZERO,
                 faulted: false,
-                outcome: &Outcome::Accepted(vec![EventId::of(body.as_bytes())]),
-                body: &Bytes::from(body),
+                outcome: &Outcome::Accepted(vec![Taken::new(body.as_bytes(), body.clone())]),
             });
         }
         let hits = |filter: &str| {

@@ -1,9 +1,10 @@
-//! The rules that Gainsight PX documents for a custom event: a body comes in, the event's id goes out.
+//! The rules that Gainsight PX documents for a custom event: a body comes in, the event goes out.
 //! Pure. Sources: the vendor's page on `POST /v1/events/custom` and its page on using the Custom Event API.
 
+use bytes::Bytes;
 use serde_json::{Map, Value};
 
-use crate::sandbox::ledger::EventId;
+use crate::sandbox::ledger::Taken;
 
 const REQUIRED: [&str; 4] = ["identifyId", "propertyKey", "eventName", "userType"];
 const STRINGS: [&str; 11] = [
@@ -24,11 +25,11 @@ const EVENT_NAME_CHARS: usize = 2_000;
 const ATTRIBUTES: usize = 50;
 const ATTRIBUTE_KEY_CHARS: usize = 1_024;
 
-/// Checks a body by every rule. The id is that of the event, or of the whole body where it has none.
+/// Checks a body by every rule. The event is known by its id, or by the whole body where it has none.
 ///
 /// # Errors
 /// A sentence for each rule that it breaks.
-pub(super) fn check(body: &[u8], reject_names: &[String]) -> Result<EventId, Vec<String>> {
+pub(super) fn check(body: &Bytes, reject_names: &[String]) -> Result<Taken, Vec<String>> {
     let event: Map<String, Value> = match serde_json::from_slice(body) {
         Ok(Value::Object(event)) => event,
         Ok(_) => return Err(vec!["the body must be a JSON object".to_owned()]),
@@ -46,7 +47,8 @@ pub(super) fn check(body: &[u8], reject_names: &[String]) -> Result<EventId, Vec
     if !broken.is_empty() {
         return Err(broken);
     }
-    Ok(EventId::of(event.get("eventId").and_then(Value::as_str).map_or(body, str::as_bytes)))
+    let id = event.get("eventId").and_then(Value::as_str).map_or(&body[..], str::as_bytes);
+    Ok(Taken::new(id, body.clone()))
 }
 
 fn check_required(event: &Map<String, Value>, broken: &mut Vec<String>) {
@@ -118,7 +120,7 @@ mod tests {
     }
 
     fn broken(event: &Value) -> Vec<String> {
-        check(event.to_string().as_bytes(), &["Rejected".to_owned()]).err().unwrap_or_default()
+        check(&event.to_string().into(), &["Rejected".to_owned()]).err().unwrap_or_default()
     }
 
     #[test]
@@ -189,14 +191,14 @@ mod tests {
     #[test]
     fn what_is_no_json_object_is_refused() {
         for body in ["", "{", "[]", "null", "\"x\"", &"[".repeat(100_000), "{\"a\":\"\u{fffd}"] {
-            assert_eq!(check(body.as_bytes(), &[]).unwrap_err().len(), 1);
+            assert_eq!(check(&body.to_owned().into(), &[]).unwrap_err().len(), 1);
         }
-        assert!(check(b"{\"identifyId\":\"\xff\"}", &[]).is_err());
+        assert!(check(&Bytes::from_static(b"{\"identifyId\":\"\xff\"}"), &[]).is_err());
     }
 
     #[test]
     fn events_are_told_apart_by_id_and_else_by_body() {
-        let id = |event: &Value| check(event.to_string().as_bytes(), &[]).unwrap();
+        let id = |event: &Value| check(&event.to_string().into(), &[]).unwrap().id;
         assert_eq!(id(&event()), id(&with("url", json!("other"))));
         let mut anonymous = event();
         anonymous.as_object_mut().unwrap().remove("eventId");

@@ -1,6 +1,8 @@
 //! What every vendor has to keep to, run over the registry: each has fixtures that say which event becomes exactly
 //! which request, which answer means what, and which event is refused without a request.
 
+mod act_on;
+mod apsis_one;
 mod gainsight_px;
 mod http;
 
@@ -76,7 +78,7 @@ fn answered(status: u16, body: impl Into<String>, verdict: &'static str, sentenc
 
 /// Every vendor's fixtures: a new vendor adds its own here.
 fn all() -> Vec<Fixtures> {
-    vec![gainsight_px::fixtures(), http::fixtures()]
+    vec![act_on::fixtures(), apsis_one::fixtures(), gainsight_px::fixtures(), http::fixtures()]
 }
 
 /// When and as what every fixture's event happened.
@@ -305,9 +307,7 @@ fn secrets_are_marked_and_shown_nowhere() {
         fixtures.shows_no_secret(&format!("{vendor:?}"));
         let requests = fixtures.all_requests();
         for request in &requests {
-            fixtures.shows_no_secret(
-                &format!("{request:?}").replace(&String::from_utf8_lossy(request.body()).into_owned(), ""),
-            );
+            fixtures.shows_no_secret(&format!("{:?}", request.clone().map(|_body| ())));
             fixtures.shows_no_secret(&request.uri().to_string());
             let unmarked = request.headers().values().filter(|value| !value.is_sensitive());
             unmarked.for_each(|value| fixtures.shows_no_secret(value.to_str().unwrap()));

@@ -1,0 +1,195 @@
+//! What goes out next, and its going out: one place of the gate's for each request, whatever it is for.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::{HeaderName, Request, header};
+use jiff::Timestamp;
+
+use super::attempt::{self, Errand};
+use super::line::{Load, Place, Ready};
+use super::{Driver, batch};
+use crate::clock;
+use crate::delivery::token::Need;
+use crate::gate::{Answer, Hints, Pass, Permit, State};
+use crate::redact;
+use crate::vendors::Item;
+use crate::verdict::Reason;
+
+/// A body that takes a while to be built, sent and read.
+const LARGE_BYTES: usize = 16 * 1024;
+
+/// What is next, not yet taken from where it waits.
+#[derive(Debug)]
+enum Next {
+    Token,
+    Lookup(String),
+    Job(String),
+    Events(Place),
+}
+
+impl Driver {
+    /// Sends what the gate lets through.
+    pub(super) fn admit(&mut self) {
+        if self.next_place.is_some_and(|next| next > clock::now()) {
+            return;
+        }
+        (self.next_place, self.next_turn) = (None, None);
+        loop {
+            let (now, wall) = (clock::now(), clock::wall());
+            let Some(next) = self.next(now, wall) else { return };
+            match self.gate.pass(now, wall) {
+                Pass::Go(permit) => self.send(next, permit, now, wall),
+                Pass::Wait(until) => {
+                    self.next_place = Some(until);
+                    return;
+                }
+                Pass::Full | Pass::Shut => return,
+            }
+        }
+    }
+
+    /// What should be sent next; where there is nothing yet, `next_turn` says when to look again.
+    fn next(&mut self, now: Instant, wall: Timestamp) -> Option<Next> {
+        self.pass_over_settled();
+        let next = if let Some(name) = self.lookups.due() {
+            Next::Lookup(name.to_owned())
+        } else {
+            let lanes = &self.lanes;
+            let ready = self.line.ready(|lane| lanes.free(lane, now));
+            match (ready, self.jobs.due(now)) {
+                (Ready::Now(place), Some(_)) if self.asked_about_job => Next::Events(place),
+                (_, Some(job)) => Next::Job(job.to_owned()),
+                (Ready::Now(place), None) => Next::Events(place),
+                (Ready::At(at), None) => return self.wait_for([Some(at), self.jobs.next()]),
+                (Ready::Nothing, None) => return self.wait_for([self.jobs.next(), None]),
+            }
+        };
+        if !self.keeping.is_empty() {
+            return None;
+        }
+        match self.tokens.as_ref().map(|tokens| (tokens.need(now, wall), tokens.due(now, wall))) {
+            None | Some((Need::Ready(_), false)) => Some(next),
+            Some((Need::Busy, _)) => None,
+            Some((Need::Ready(_), true) | (Need::Fetch, _)) => Some(Next::Token),
+            Some((Need::NotBefore(at), _)) => self.without_token_until(at, now),
+        }
+    }
+
+    fn wait_for(&mut self, times: [Option<Instant>; 2]) -> Option<Next> {
+        self.next_turn = times.into_iter().flatten().min();
+        None
+    }
+
+    /// No token may be asked for before then: the vendor allows only so many calls.
+    fn without_token_until(&mut self, at: Instant, now: Instant) -> Option<Next> {
+        if self.gate.state_beneath() == State::Open {
+            let why = self.tokens.as_ref().map(|tokens| tokens.why(now)).unwrap_or_default();
+            self.gate.park(&why, at.saturating_duration_since(now), now);
+            self.gate_changed(State::Open);
+        }
+        self.wait_for([Some(at), None])
+    }
+
+    /// Passes over what need not be sent any more: its channel has gone, or the request for its first copy was answered while
+    /// this one waited.
+    fn pass_over_settled(&mut self) {
+        self.line.forget_dead_parts();
+        while self.line.remove_first_if(|pending| !pending.delivery.ticket.is_live()).is_some() {}
+        while self.line.first().is_some_and(|pending| self.was_delivered(pending)) {
+            self.line.pop().into_iter().for_each(|pending| self.acknowledge(*pending));
+        }
+    }
+
+    fn send(&mut self, next: Next, permit: Permit, now: Instant, wall: Timestamp) {
+        self.asked_about_job = matches!(next, Next::Job(_));
+        let vendor = Arc::clone(&self.settings.vendor);
+        let (errand, request) = match next {
+            Next::Events(place) => match self.load(place, &permit, now, wall) {
+                Some(load) => return self.send_load(load, permit, now, wall),
+                None => return self.give_up(permit),
+            },
+            Next::Token => {
+                let tokens = self.tokens.as_mut().zip(vendor.grant());
+                (Errand::Token, tokens.and_then(|(tokens, grant)| tokens.request(grant, now)))
+            }
+            Next::Lookup(name) => {
+                self.lookups.sent(&name);
+                let request = vendor.lookup(&name);
+                (Errand::Lookup(name), request)
+            }
+            Next::Job(job) => {
+                self.jobs.sent(&job);
+                let request = vendor.job_status(&job);
+                (Errand::Job(job), request)
+            }
+        };
+        match request {
+            Some(request) => self.launch(errand, request, permit),
+            None => {
+                self.give_up(permit);
+                self.no_request(errand);
+            }
+        }
+    }
+
+    /// The events that travel next, without those that need not be sent any more.
+    fn load(&mut self, place: Place, permit: &Permit, now: Instant, wall: Timestamp) -> Option<Load> {
+        // A probe risks one event, not many.
+        let together = !permit.probe && batch::together(&self.batching, self.line.len(), || self.gate.spare(now, wall));
+        let mut load = self.line.take(place, &self.batching, together)?;
+        for pending in load.events.extract_if(.., |pending| self.was_delivered(pending)).collect::<Vec<_>>() {
+            self.acknowledge(*pending);
+        }
+        load.events.retain(|pending| pending.delivery.ticket.is_live());
+        (!load.events.is_empty()).then_some(load)
+    }
+
+    fn send_load(&mut self, load: Load, permit: Permit, now: Instant, wall: Timestamp) {
+        let items: Vec<&Item> = load.events.iter().map(|pending| &pending.item).collect();
+        match self.settings.vendor.request(&items) {
+            Ok(mut request) => {
+                if let [pending] = &load.events[..]
+                    && let Some(trace) = &pending.traceparent
+                {
+                    request.headers_mut().insert(HeaderName::from_static("traceparent"), trace.clone());
+                }
+                if request.body().len() > LARGE_BYTES {
+                    self.gate.is_large(&permit, now);
+                }
+                if let Some(lane) = load.lane() {
+                    self.lanes.take(lane, now);
+                }
+                self.launch(Errand::Events(load), request, permit);
+            }
+            Err(invalid) => {
+                self.gate.finished(permit, Answer::Neutral, &Hints::default(), now, wall);
+                let sentence = redact::masked(&invalid.0, &[]);
+                for pending in load.events {
+                    self.bury(pending.delivery, pending.history, pending.tag, Reason::Invalid, sentence.clone());
+                }
+            }
+        }
+    }
+
+    /// Sends a request, with the access token where there is one.
+    fn launch(&mut self, errand: Errand, mut request: Request<Bytes>, permit: Permit) {
+        let mut generation = None;
+        if !matches!(errand, Errand::Token)
+            && let Some(tokens) = &self.tokens
+            && let Need::Ready(bearer) = tokens.need(clock::now(), clock::wall())
+        {
+            generation = Some(bearer.generation);
+            request.headers_mut().insert(header::AUTHORIZATION, bearer.header);
+        }
+        let transport = Arc::clone(&self.transport);
+        let hurry = self.hurry.clone();
+        self.attempts.push(Box::pin(attempt::make(transport, errand, request, generation, permit, hurry)));
+    }
+
+    /// Gives a permit back that was not used.
+    fn give_up(&mut self, permit: Permit) {
+        self.gate.finished(permit, Answer::Neutral, &Hints::default(), clock::now(), clock::wall());
+    }
+}

@@ -1,0 +1,250 @@
+//! Requests that carry no events, and what their answers change: a new access token, what had to be looked up, how a job is.
+
+use std::time::Instant;
+
+use jiff::Timestamp;
+
+use super::attempt::{Errand, Exchange};
+use super::history::Watched;
+use super::intake::{Held, Pending};
+use super::judge::{Next, age, delay};
+use super::{Driver, hold, outcome};
+use crate::clock;
+use crate::delivery::token::{Need, Outcome, Stored, Tokens};
+use crate::delivery::token_file;
+use crate::gate::{Answer, Hints, Permit, State, hints};
+use crate::vendors::{Grant, Job};
+use crate::verdict::{Reason, Settlement, Verdict};
+
+/// The tokens of a destination, with what its token file keeps. `calls`: when a token was asked for lately.
+pub(super) fn tokens(
+    grant: &dyn Grant,
+    destination: &str,
+    calls: &[Timestamp],
+    now: Instant,
+    wall: Timestamp,
+) -> Tokens {
+    let stored = grant.token_file().and_then(|path| {
+        token_file::load(path).unwrap_or_else(|problem| {
+            tracing::error!(destination, "{problem}; a new token is asked for");
+            None
+        })
+    });
+    let mut stored = stored.unwrap_or_default();
+    stored.calls.extend_from_slice(calls);
+    Tokens::new(grant, Some(stored), now, wall)
+}
+
+impl Driver {
+    pub(super) fn token_answered(&mut self, permit: Permit, exchange: &Exchange) {
+        let (now, wall) = (clock::now(), clock::wall());
+        let vendor = self.settings.vendor.clone();
+        let (Some(tokens), Some(grant)) = (self.tokens.as_mut(), vendor.grant()) else { return };
+        let Some(result) = &exchange.result else { return };
+        let outcome = match result {
+            Ok(reply) => tokens.answered(grant, Ok(&exchange.without_secrets(reply)), now, wall),
+            Err(trouble) => tokens.answered(grant, Err(trouble), now, wall),
+        };
+        let hints = exchange.reply().map(|reply| hints(&reply.headers, wall)).unwrap_or_default();
+        let told = match &outcome {
+            Outcome::Token | Outcome::Again | Outcome::Refused(_) => Answer::Neutral,
+            Outcome::Throttled => Answer::Throttled,
+            Outcome::Unavailable(_) => Answer::Trouble,
+        };
+        let before = self.gate.state(now);
+        self.gate.finished(permit, told, &hints, now, wall);
+        let destination = self.settings.name.as_str();
+        match outcome {
+            Outcome::Token => {
+                tracing::info!(destination, ms = exchange.ms(), "a new access token");
+                let stored = tokens.stored(now, wall);
+                self.keep_token(grant, stored);
+            }
+            Outcome::Again => tracing::warn!(destination, "the refresh token was refused; signing in anew"),
+            Outcome::Throttled => tracing::warn!(destination, "the request for an access token was refused with 429"),
+            Outcome::Unavailable(said) => {
+                let said = exchange.masked(&said);
+                tracing::warn!(destination, said, "no access token yet");
+            }
+            Outcome::Refused(said) => {
+                let said = exchange.masked(&said);
+                let wait = match tokens.need(now, wall) {
+                    Need::NotBefore(until) => until.saturating_duration_since(now),
+                    Need::Ready(_) | Need::Fetch | Need::Busy => hold::LONGEST_HOLD,
+                };
+                self.gate.park(&said, wait, now);
+            }
+        }
+        self.gate_changed(before);
+    }
+
+    /// Writes the token to its file, before anything is sent with it: a refresh token that is lost cannot be had again.
+    fn keep_token(&mut self, grant: &dyn Grant, stored: Stored) {
+        let Some(path) = grant.token_file().map(std::path::Path::to_owned) else { return };
+        let destination = self.settings.name.clone();
+        self.keeping.push(Box::pin(async move {
+            let saved = tokio::task::spawn_blocking(move || token_file::save(&path, &stored)).await;
+            match saved {
+                Ok(Ok(())) => {}
+                Ok(Err(problem)) => tracing::error!(destination, "{problem}; after a restart it has to sign in anew"),
+                Err(error) => tracing::error!(destination, %error, "the token file could not be written"),
+            }
+        }));
+    }
+
+    pub(super) fn lookup_answered(&mut self, name: &str, permit: Permit, exchange: &Exchange) {
+        let now = clock::now();
+        let (verdict, sentence, told) = self.verdict(exchange);
+        // What was learned is not yet an event delivered.
+        self.tell_gate(permit, if told == Answer::Success { Answer::Neutral } else { told }, exchange);
+        match verdict {
+            Verdict::Delivered | Verdict::Accepted => {
+                let Some(reply) = exchange.reply() else { return };
+                match self.settings.vendor.learn(name, reply) {
+                    Ok(value) => {
+                        for delivery in self.lookups.learned(name, value, now) {
+                            self.check(delivery);
+                        }
+                    }
+                    Err(said) => self.lookup_refused(name, &exchange.masked(&said)),
+                }
+            }
+            Verdict::Rejected(_) | Verdict::TooLarge(_) => self.lookup_refused(name, &sentence),
+            Verdict::Throttled | Verdict::Unavailable(_) | Verdict::Unauthorized(_) => self.lookups.unanswered(name),
+        }
+    }
+
+    fn lookup_refused(&mut self, name: &str, said: &str) {
+        let Some(delivery) = self.lookups.refused(name) else { return };
+        let history = super::History::read(&delivery.message, &delivery.routing_key, clock::wall());
+        let tag = super::Tag::unknown(&history, delivery.message.properties.message_id.as_deref());
+        self.bury(delivery, history, tag, Reason::Invalid, format!("{name:?} could not be looked up: {said}"));
+    }
+
+    /// Nothing could be asked: the vendor's folder names no request for it.
+    pub(super) fn no_request(&mut self, errand: Errand) {
+        match errand {
+            Errand::Lookup(name) => self.lookup_refused(&name, "the vendor has nothing of that name"),
+            Errand::Job(id) => self.job_ended(&id, Job::Unknown(format!("job {id} cannot be asked about"))),
+            Errand::Token => {
+                let why = "no access token: without a refresh token the configured sign-in has no way to one";
+                let before = self.gate.state(clock::now());
+                self.gate.park(why, hold::LONGEST_HOLD, clock::now());
+                self.gate_changed(before);
+            }
+            Errand::Events(_) => {}
+        }
+    }
+
+    /// The events' end is decided by a job: they stay unsettled until it is known.
+    pub(super) fn watch(&mut self, job: &Watched, events: Vec<Held>, accepted: bool) {
+        if let Some((end, events)) = self.jobs.watch(job, events, accepted, clock::now()) {
+            self.settle_job(&end, events);
+        }
+    }
+
+    pub(super) fn job_answered(&mut self, id: &str, permit: Permit, exchange: &Exchange) {
+        let now = clock::now();
+        let (_, _, told) = self.verdict(exchange);
+        let decided = matches!(told, Answer::Success | Answer::Rejected);
+        self.tell_gate(permit, if decided { Answer::Undecided } else { told }, exchange);
+        let job = match (decided, exchange.reply()) {
+            (true, Some(reply)) => self.settings.vendor.judge_job(id, reply),
+            _ => Job::Running,
+        };
+        match job {
+            Job::Running => self.jobs.goes_on(id, now),
+            Job::Unknown(_) if self.jobs.is_young(id, now) => self.jobs.goes_on(id, now),
+            end @ (Job::Done { .. } | Job::Failed(_) | Job::Unknown(_)) => self.job_ended(id, end),
+        }
+    }
+
+    fn job_ended(&mut self, id: &str, end: Job) {
+        let events = self.jobs.ended(id, end.clone(), clock::now());
+        self.settle_job(&end, events);
+    }
+
+    /// What a job's end means for its events.
+    fn settle_job(&mut self, end: &Job, events: Vec<Held>) {
+        let wall = clock::wall();
+        for mut pending in events {
+            let Some(job) = pending.history.job.take() else { continue };
+            let settlement = match end {
+                Job::Done { applied, rejected: 0, .. } if *applied >= job.rows => Settlement::Ack,
+                Job::Done { applied: 0, sentence, .. } => Settlement::DeadLetter(Reason::Rejected, sentence.clone()),
+                Job::Done { sentence, .. } => {
+                    Settlement::DeadLetter(Reason::PartlyRejected, in_part(sentence, job.rows))
+                }
+                Job::Failed(sentence) => match self.retry(&pending, sentence, wall) {
+                    Settlement::RetryLater(delay) => {
+                        pending.history.retries += 1;
+                        pending.history.failing_since.get_or_insert(wall);
+                        Settlement::RetryLater(delay)
+                    }
+                    settlement @ (Settlement::Ack | Settlement::DeadLetter(..) | Settlement::Release) => settlement,
+                },
+                Job::Unknown(sentence) => Settlement::DeadLetter(Reason::Unconfirmed, unknown(sentence)),
+                // Not an end.
+                Job::Running => Settlement::Release,
+            };
+            outcome::job(&self.settings.name, &pending.tag, &job.id, &settlement);
+            if settlement == Settlement::Ack {
+                self.delivered(&pending, wall);
+            }
+            self.settle(*pending, settlement);
+        }
+    }
+
+    fn retry(&self, pending: &Pending, sentence: &str, wall: Timestamp) -> Settlement {
+        let verdict = Verdict::Unavailable(sentence.to_owned());
+        let history = &pending.history;
+        let retry = &self.settings.retry;
+        match super::judge::next(&verdict, sentence, false, false, history.retries, history.failing_since, retry, wall)
+        {
+            Next::Settle(settlement) => settlement,
+            Next::Wait { .. } => Settlement::RetryLater(delay(&retry.delays, history.retries)),
+        }
+    }
+
+    /// Events whose job has to be asked about later wait at the broker, with the job's number. They are not sent again.
+    pub(super) fn ask_later(&mut self, events: Vec<Held>) {
+        let (wall, retry) = (clock::wall(), self.settings.retry.clone());
+        for pending in events {
+            let Some(job) = pending.history.job.clone() else { continue };
+            let settlement = if wall.duration_since(job.since) >= age(retry.max_age) {
+                let sentence = format!("job {} did not end within {:#}", job.id, age(retry.max_age));
+                Settlement::DeadLetter(Reason::Unconfirmed, unknown(&sentence))
+            } else {
+                Settlement::RetryLater(delay(&retry.delays, 0))
+            };
+            self.settle(*pending, settlement);
+        }
+    }
+
+    /// Tells the gate what became of a request, and the log where that changed the gate.
+    pub(super) fn tell_gate(&mut self, permit: Permit, told: Answer, exchange: &Exchange) {
+        let (now, wall) = (clock::now(), clock::wall());
+        let hints: Hints = exchange.reply().map(|reply| hints(&reply.headers, wall)).unwrap_or_default();
+        let before = self.gate.state(now);
+        self.gate.finished(permit, told, &hints, now, wall);
+        self.gate_changed(before);
+    }
+
+    /// Says a change of the gate's, once.
+    pub(super) fn gate_changed(&self, before: State) {
+        let (now, wall) = (clock::now(), clock::wall());
+        if self.gate.state(now) != before {
+            outcome::gate_changed(&self.settings.name, before, &self.gate.status(now, wall));
+        }
+    }
+}
+
+fn in_part(sentence: &str, rows: u64) -> String {
+    format!(
+        "{sentence}; the vendor does not say which of the {rows} rows it rejected, so this one may have been applied: look before you replay it"
+    )
+}
+
+fn unknown(sentence: &str) -> String {
+    format!("{sentence}; the vendor had accepted it, so it may have been applied: look before you replay it")
+}

@@ -1,0 +1,183 @@
+//! The line of deliveries that wait for the gate: in the order of their arrival, those of one lane never out of it.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+use std::time::Instant;
+
+use super::batch;
+use super::intake::{Held, Pending};
+use crate::gate::Free;
+use crate::vendors::Batching;
+
+/// Events that travel in one request.
+#[derive(Debug)]
+pub(super) struct Load {
+    /// At least one.
+    pub events: Vec<Held>,
+    /// Of a load that was refused as a whole and split: how many calls may still be spent on the whole of it.
+    pub calls_left: Option<Arc<AtomicU32>>,
+}
+
+impl Load {
+    /// The lane that it travels in.
+    pub fn lane(&self) -> Option<&str> {
+        self.events.first().and_then(|event| event.item.lane.as_deref())
+    }
+}
+
+/// Where in the line the next request comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// A part of a load that was split.
+    Part(usize),
+    /// The line itself.
+    Event(usize),
+}
+
+/// What the line has to offer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ready {
+    /// Something to send now.
+    Now(Place),
+    /// Something from then on.
+    At(Instant),
+    /// Nothing: it is empty, or every lane waits for an answer.
+    Nothing,
+}
+
+/// Deliveries that have passed every check, in the order in which they are to be sent.
+#[derive(Debug, Default)]
+pub(super) struct Line {
+    parts: VecDeque<Load>,
+    events: VecDeque<Held>,
+}
+
+impl Line {
+    /// How many deliveries wait.
+    pub fn len(&self) -> usize {
+        self.parts.iter().map(|load| load.events.len()).sum::<usize>() + self.events.len()
+    }
+
+    /// Whether none does.
+    pub fn is_empty(&self) -> bool {
+        self.parts.is_empty() && self.events.is_empty()
+    }
+
+    /// Joins the end.
+    pub fn push(&mut self, event: Held) {
+        self.events.push_back(event);
+    }
+
+    /// The first of the line, parts of loads aside.
+    pub fn first(&self) -> Option<&Pending> {
+        self.events.front().map(AsRef::as_ref)
+    }
+
+    /// Takes the one that is given back first.
+    pub fn pop(&mut self) -> Option<Held> {
+        if let Some(event) = self.events.pop_front() {
+            return Some(event);
+        }
+        let mut load = self.parts.pop_front()?;
+        let event = load.events.pop();
+        if !load.events.is_empty() {
+            self.parts.push_front(load);
+        }
+        event
+    }
+
+    /// Goes first again, in its order.
+    pub fn put_back(&mut self, load: Load) {
+        if load.calls_left.is_some() {
+            self.parts.push_front(load);
+        } else {
+            load.events.into_iter().rev().for_each(|event| self.events.push_front(event));
+        }
+    }
+
+    /// Goes behind the others, and with it what follows in its lane.
+    pub fn send_behind(&mut self, load: Load) {
+        let lane = load.lane().map(str::to_owned);
+        let followers: VecDeque<Held> = match &lane {
+            Some(_) => {
+                let (followers, others) = self.events.drain(..).partition(|event| event.item.lane == lane);
+                self.events = others;
+                followers
+            }
+            None => VecDeque::new(),
+        };
+        if load.calls_left.is_some() {
+            self.parts.push_back(load);
+        } else {
+            self.events.extend(load.events);
+        }
+        self.events.extend(followers);
+    }
+
+    /// Two halves of a load that was refused as a whole go first.
+    pub fn split(&mut self, mut load: Load, calls_left: Arc<AtomicU32>) {
+        let second = load.events.split_off(load.events.len() / 2);
+        self.parts.push_front(Load { events: second, calls_left: Some(Arc::clone(&calls_left)) });
+        self.parts.push_front(Load { events: load.events, calls_left: Some(calls_left) });
+    }
+
+    /// The first that may be sent, where `free` tells of each lane whether it lets one through.
+    pub fn ready(&self, mut free: impl FnMut(&str) -> Free) -> Ready {
+        let (mut at, mut asked) = (None, HashSet::new());
+        let parts = self.parts.iter().enumerate();
+        let parts = parts.filter_map(|(place, load)| Some((Place::Part(place), load.events.first()?)));
+        let events = self.events.iter().enumerate().map(|(place, event)| (Place::Event(place), event));
+        for (place, event) in parts.chain(events) {
+            let Some(lane) = event.item.lane.as_deref() else { return Ready::Now(place) };
+            // The first of each lane alone has a turn.
+            if !asked.insert(lane) {
+                continue;
+            }
+            match free(lane) {
+                Free::Now => return Ready::Now(place),
+                Free::At(until) => at = Some(at.map_or(until, |at: Instant| at.min(until))),
+                Free::Busy => {}
+            }
+        }
+        at.map_or(Ready::Nothing, Ready::At)
+    }
+
+    /// Takes what is sent from there: alone, or with what may travel with it.
+    pub fn take(&mut self, place: Place, batching: &Batching, together: bool) -> Option<Load> {
+        match place {
+            Place::Part(at) => self.parts.remove(at),
+            Place::Event(at) if !together => Some(Load { events: vec![self.events.remove(at)?], calls_left: None }),
+            Place::Event(at) => {
+                let chosen = batch::choose(self.events.iter().skip(at).map(|event| &event.item), batching);
+                if let [_] = chosen[..] {
+                    return Some(Load { events: vec![self.events.remove(at)?], calls_left: None });
+                }
+                let mut chosen = chosen.into_iter().map(|position| at + position).peekable();
+                let (mut events, mut others) = (Vec::new(), VecDeque::with_capacity(self.events.len()));
+                for (position, event) in self.events.drain(..).enumerate() {
+                    if chosen.next_if_eq(&position).is_some() {
+                        events.push(event);
+                    } else {
+                        others.push_back(event);
+                    }
+                }
+                self.events = others;
+                Some(Load { events, calls_left: None })
+            }
+        }
+    }
+
+    /// Takes out what need not be sent any more.
+    pub fn remove_first_if(&mut self, gone: impl Fn(&Pending) -> bool) -> Option<Held> {
+        self.events.pop_front_if(|event| gone(event))
+    }
+
+    /// Takes out the parts of which nothing is left to be sent.
+    pub fn forget_dead_parts(&mut self) {
+        for load in &mut self.parts {
+            load.events.retain(|event| event.delivery.ticket.is_live());
+        }
+        self.parts.retain(|load| !load.events.is_empty());
+    }
+}

@@ -1,0 +1,108 @@
+//! What has to be asked of the vendor before events can be checked: the deliveries that wait for it, and what was learned.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::hold::LONGEST_HOLD;
+use crate::broker::port::Delivery;
+use crate::vendors::Facts;
+
+/// What was learned so long ago is asked again when it lacks something.
+const FRESH: Duration = Duration::from_secs(30);
+/// What was learned so long ago is asked again.
+const RENEW: Duration = Duration::from_secs(600);
+
+/// A destination's open questions and what it knows.
+#[derive(Debug, Default)]
+pub(super) struct Lookups {
+    /// What was learned.
+    pub facts: Facts,
+    open: BTreeMap<String, Open>,
+    learned: BTreeMap<String, Instant>,
+}
+
+#[derive(Debug)]
+struct Open {
+    deliveries: VecDeque<Delivery>,
+    out: bool,
+    since: Instant,
+}
+
+impl Lookups {
+    /// `delivery` waits until `name` has been looked up.
+    pub fn need(&mut self, name: String, delivery: Delivery, now: Instant) {
+        let open = self.open.entry(name);
+        open.or_insert_with(|| Open { deliveries: VecDeque::new(), out: false, since: now })
+            .deliveries
+            .push_back(delivery);
+    }
+
+    /// What should be asked next.
+    pub fn due(&self) -> Option<&str> {
+        self.open.iter().find(|(_, open)| !open.out).map(|(name, _)| name.as_str())
+    }
+
+    /// The question is on its way.
+    pub fn sent(&mut self, name: &str) {
+        if let Some(open) = self.open.get_mut(name) {
+            open.out = true;
+        }
+    }
+
+    /// It came back without an answer: it is asked again.
+    pub fn unanswered(&mut self, name: &str) {
+        if let Some(open) = self.open.get_mut(name) {
+            open.out = false;
+        }
+    }
+
+    /// It was answered: the deliveries that waited can be checked.
+    pub fn learned(&mut self, name: &str, value: Value, now: Instant) -> VecDeque<Delivery> {
+        self.facts.put(name, value);
+        self.learned.insert(name.to_owned(), now);
+        self.open.remove(name).map(|open| open.deliveries).unwrap_or_default()
+    }
+
+    /// The vendor refused to answer: the first that waited will not get further. The others ask again, so that as many refusals are
+    /// seen as events are lost.
+    pub fn refused(&mut self, name: &str) -> Option<Delivery> {
+        let open = self.open.get_mut(name)?;
+        open.out = false;
+        let first = open.deliveries.pop_front();
+        if open.deliveries.is_empty() {
+            self.open.remove(name);
+        }
+        first
+    }
+
+    /// How many deliveries wait.
+    pub fn held(&self) -> usize {
+        self.open.values().map(|open| open.deliveries.len()).sum()
+    }
+
+    /// One that waits, to be given back.
+    pub fn pop(&mut self) -> Option<Delivery> {
+        self.open.values_mut().find_map(|open| open.deliveries.pop_front())
+    }
+
+    /// Lets what is known grow old, and asks again for what is too old while there is work. Returns deliveries that have waited too long.
+    pub fn sweep(&mut self, working: bool, now: Instant) -> Vec<Delivery> {
+        for (name, at) in &self.learned {
+            let age = now.saturating_duration_since(*at);
+            if age > FRESH {
+                self.facts.settle(name);
+            }
+            if age > RENEW && working && !self.open.contains_key(name) {
+                self.open.insert(name.clone(), Open { deliveries: VecDeque::new(), out: false, since: now });
+            }
+        }
+        let mut old = Vec::new();
+        for open in self.open.values_mut().filter(|open| now.saturating_duration_since(open.since) > LONGEST_HOLD) {
+            old.extend(open.deliveries.drain(..));
+            open.since = now;
+        }
+        old
+    }
+}

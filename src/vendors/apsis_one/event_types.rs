@@ -1,0 +1,198 @@
+//! The event types of a section: the vendor's list in, kept as facts; an event's data checked against its version's types.
+//! Never asks anything itself.
+
+use ::http::header;
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::fields::Fields;
+use crate::event::name_of;
+use crate::vendors::{Facts, Refusal, Reply, answer};
+
+/// Stands for the version where nothing may be looked up.
+const UNKNOWN_VERSION: &str = "<current version>";
+
+/// One event type, as the vendor lists it.
+#[derive(Deserialize)]
+struct EventType {
+    discriminator: String,
+    #[serde(default)]
+    versions: Vec<Listed>,
+}
+
+/// One version of an event type.
+#[derive(Deserialize)]
+struct Listed {
+    id: Value,
+    /// The type of each field.
+    #[serde(rename = "type", default)]
+    types: Value,
+    deprecated_at: Option<Value>,
+    valid_from: Option<Timestamp>,
+}
+
+/// Reads the list, `{"items": […]}` or a bare one: `{discriminator: {"current": id or null, "versions": {id: types}}}`.
+pub(super) fn learn(section: &str, reply: &Reply) -> Result<Value, String> {
+    let unreadable =
+        |why: &str| format!("APSIS One's list of the event types of section {section:?} is unreadable: {why}");
+    let answer: Value = serde_json::from_slice(&reply.body).map_err(|error| unreadable(&error.to_string()))?;
+    let list = answer.get("items").unwrap_or(&answer).as_array();
+    let list = list.ok_or_else(|| unreadable("it is neither a list nor an object with \"items\""))?;
+    let mut known = Map::new();
+    for entry in list {
+        let entry = EventType::deserialize(entry).map_err(|error| unreadable(&error.to_string()))?;
+        let current = current(&entry.versions, vendors_time(reply)).map(id);
+        let versions: Map<String, Value> =
+            entry.versions.into_iter().map(|version| (id(&version), version.types)).collect();
+        known.insert(entry.discriminator, json!({ "current": current, "versions": versions }));
+    }
+    Ok(Value::Object(known))
+}
+
+/// The version that is not deprecated; of several the one that began last, by the vendor's clock.
+fn current(versions: &[Listed], now: Option<Timestamp>) -> Option<&Listed> {
+    let valid = || versions.iter().filter(|version| version.deprecated_at.is_none());
+    let begun = valid().filter(|version| now.is_none_or(|now| version.valid_from.is_none_or(|from| from <= now)));
+    begun.max_by_key(|version| version.valid_from).or_else(|| valid().max_by_key(|version| version.valid_from))
+}
+
+fn vendors_time(reply: &Reply) -> Option<Timestamp> {
+    let date = reply.headers.get(header::DATE)?.to_str().ok()?;
+    Timestamp::try_from(httpdate::parse_http_date(date).ok()?).ok()
+}
+
+fn id(version: &Listed) -> String {
+    version.id.as_str().map_or_else(|| version.id.to_string(), str::to_owned)
+}
+
+/// The version to post, and the data as its types want it: nulls left out, a whole number without decimals where the type is
+/// integer. What was learned earlier and does not know the event, or a field of it, is asked for again first.
+pub(super) fn checked(fields: &Fields<'_>, facts: &Facts) -> Result<(Value, Map<String, Value>), Refusal> {
+    let given = fields.version_id;
+    if facts.is_blind() {
+        return Ok((given.cloned().unwrap_or_else(|| Value::from(UNKNOWN_VERSION)), without_nulls(fields.data)));
+    }
+    let needs = || Refusal::Needs(fields.section.to_owned());
+    let fact = facts.get(fields.section).ok_or_else(needs)?;
+    let unless_stale = |said: String| if fact.fresh { Refusal::Invalid(said) } else { needs() };
+    let Some(known) = fact.value.as_object() else { return Err(needs()) };
+    let (event, version) = match given {
+        Some(version) => match given_version(known, fields, version)? {
+            Some(found) => found,
+            None => return Ok((version.clone(), without_nulls(fields.data))),
+        },
+        None => current_version(known, fields).map_err(unless_stale)?,
+    };
+    let types = known[event]["versions"][version].as_object();
+    let data = typed(fields.data, types, &format!("version {version} of {event:?}"), unless_stale)?;
+    Ok((given.cloned().unwrap_or_else(|| as_number(version)), data))
+}
+
+/// The guide posts a number where the list has a string of digits.
+fn as_number(version: &str) -> Value {
+    version
+        .parse::<u64>()
+        .ok()
+        .filter(|number| number.to_string() == version)
+        .map_or_else(|| version.into(), Value::from)
+}
+
+fn current_version<'a>(known: &'a Map<String, Value>, fields: &Fields<'_>) -> Result<(&'a str, &'a str), String> {
+    let event = fields.event.unwrap_or_default();
+    let Some((event, entry)) = known.get_key_value(event) else {
+        let section = fields.section;
+        return Err(format!("\"event\" is {event:?}, which section {section:?} does not have{}", near(event, known)));
+    };
+    match entry["current"].as_str() {
+        Some(version) => Ok((event, version)),
+        None => Err(format!("every version of {event:?} is deprecated: {}", listed(entry["versions"].as_object()))),
+    }
+}
+
+/// The version that the event itself names, with its event type; none where the list does not have it.
+fn given_version<'a>(
+    known: &'a Map<String, Value>,
+    fields: &Fields<'_>,
+    version: &Value,
+) -> Result<Option<(&'a str, &'a str)>, Refusal> {
+    let version = version.as_str().map_or_else(|| version.to_string(), str::to_owned);
+    let found = known.iter().find_map(|(event, entry)| {
+        let (version, _) = entry["versions"].as_object()?.get_key_value(&version)?;
+        Some((event.as_str(), version.as_str()))
+    });
+    match (found, fields.event) {
+        (Some((owner, version)), Some(event)) if event != owner => {
+            Err(Refusal::Invalid(format!("\"version_id\" {version} is a version of {owner:?}, not of {event:?}")))
+        }
+        _ => Ok(found),
+    }
+}
+
+fn without_nulls(data: &Map<String, Value>) -> Map<String, Value> {
+    data.iter().filter(|(_, value)| !value.is_null()).map(|(field, value)| (field.clone(), value.clone())).collect()
+}
+
+fn typed(
+    data: &Map<String, Value>,
+    types: Option<&Map<String, Value>>,
+    version: &str,
+    unless_stale: impl Fn(String) -> Refusal,
+) -> Result<Map<String, Value>, Refusal> {
+    let Some(types) = types else { return Ok(without_nulls(data)) };
+    let mut typed = Map::new();
+    for (field, value) in data.iter().filter(|(_, value)| !value.is_null()) {
+        let Some(wanted) = types.get(field) else {
+            let near = near(field, types);
+            return Err(unless_stale(format!("\"data\" has the field {field:?}, which {version} does not have{near}")));
+        };
+        let wanted = wanted.as_str().unwrap_or_default();
+        let Some(value) = fitting(value, wanted) else {
+            let found = if value.is_f64() { "a number with a fraction" } else { name_of(value) };
+            let said = format!("the field {field:?} of \"data\" is {found}; {version} wants {}", article(wanted));
+            return Err(Refusal::Invalid(said));
+        };
+        typed.insert(field.clone(), value);
+    }
+    Ok(typed)
+}
+
+/// The value as the type wants it. A type that the guide does not name is not checked.
+fn fitting(value: &Value, wanted: &str) -> Option<Value> {
+    match wanted {
+        "integer" => whole(value),
+        "double" => value.is_number().then(|| value.clone()),
+        "string" => value.is_string().then(|| value.clone()),
+        "boolean" => value.is_boolean().then(|| value.clone()),
+        _ => Some(value.clone()),
+    }
+}
+
+/// A whole number: arithmetic in a mapping may have written 5 as 5.0.
+fn whole(value: &Value) -> Option<Value> {
+    if value.is_i64() || value.is_u64() {
+        return Some(value.clone());
+    }
+    let number = value.as_f64().filter(|number| number.fract() == 0.0)?;
+    format!("{number:.0}").parse::<i64>().ok().map(Value::from)
+}
+
+fn article(kind: &str) -> String {
+    format!("{} {kind}", if kind.starts_with('i') { "an" } else { "a" })
+}
+
+/// What was probably meant, as the end of a sentence; else what there is.
+fn near(name: &str, known: &Map<String, Value>) -> String {
+    let far = name.len() / 3;
+    let nearest =
+        known.keys().map(|key| (strsim::osa_distance(name, key), key)).filter(|(steps, _)| *steps <= far).min();
+    match nearest {
+        Some((_, key)) => format!("; did you mean {key:?}?"),
+        None => format!("; it has {}", listed(Some(known))),
+    }
+}
+
+fn listed(known: Option<&Map<String, Value>>) -> String {
+    let names: Vec<&str> = known.into_iter().flat_map(Map::keys).map(String::as_str).collect();
+    if names.is_empty() { "none".to_owned() } else { answer::cut(&names.join(", ")) }
+}
