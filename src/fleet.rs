@@ -13,8 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::broker::{Broker, DestinationQueues};
 use crate::config::{self, Config, Declare};
 use crate::delivery::http::{HttpTransport, SetupError};
-use crate::destination::{self, Handle, Parts};
-use crate::gate::Ledger;
+use crate::destination::{self, Handle, Handover, Parts};
 use crate::metrics::Metrics;
 
 /// Time for a changed destination to bind its new patterns before the old ones are unbound.
@@ -60,7 +59,7 @@ impl Roster {
 #[derive(Debug)]
 struct Running {
     stop: CancellationToken,
-    task: JoinHandle<Ledger>,
+    task: JoinHandle<Handover>,
 }
 
 /// The destinations at work and the configuration that they follow.
@@ -100,7 +99,7 @@ impl Fleet {
     /// [`StartError`] for the first that cannot be set up.
     pub fn start_all(&mut self) -> Result<(), StartError> {
         let destinations: Vec<config::Destination> = self.config.destinations.values().cloned().collect();
-        destinations.into_iter().try_for_each(|destination| self.start(destination, &Ledger::default()))
+        destinations.into_iter().try_for_each(|destination| self.start(destination, Handover::default()))
     }
 
     /// Stops every destination: what is in flight is finished, within [`destination::STOP_WITHIN`].
@@ -129,16 +128,16 @@ impl Fleet {
         self.config.broker = old.broker;
         let mut result = Ok(());
         for name in &changes.added {
-            result = result.and(self.restart(name, &Ledger::default()));
+            result = result.and(self.restart(name, Handover::default()));
         }
         // Each goes on as soon as it has stopped: one that waits for a slow vendor must not hold up the others.
         let mut stopped = self.stopping(&[&changes.removed[..], &changes.changed].concat());
-        while let Some((name, ledger)) = stopped.next().await {
+        while let Some((name, before)) = stopped.next().await {
             if changes.removed.contains(&name) {
                 self.metrics.forget(&name);
                 continue;
             }
-            result = result.and(self.restart(&name, &ledger));
+            result = result.and(self.restart(&name, before));
             if let (Some(old), Some(new)) = (old.destinations.get(&name), self.config.destinations.get(&name)) {
                 let dropped = old.subscribe.iter().filter(|pattern| !new.subscribe.contains(pattern));
                 self.unbind_later(&name, dropped.cloned().collect());
@@ -149,9 +148,9 @@ impl Fleet {
     }
 
     /// Starts a destination as the present configuration has it.
-    fn restart(&mut self, name: &str, ledger: &Ledger) -> Result<(), StartError> {
+    fn restart(&mut self, name: &str, before: Handover) -> Result<(), StartError> {
         match self.config.destinations.get(name).cloned() {
-            Some(destination) => self.start(destination, ledger),
+            Some(destination) => self.start(destination, before),
             None => Ok(()),
         }
     }
@@ -164,11 +163,11 @@ impl Fleet {
     pub async fn revive(&mut self) -> Result<(), StartError> {
         let at_work = |name: &String| self.running.get(name).is_some_and(|running| !running.task.is_finished());
         let missing: Vec<String> = self.config.destinations.keys().filter(|name| !at_work(name)).cloned().collect();
-        let ledgers = self.stop(&missing).await;
+        let handovers = self.stop(&missing).await;
         let mut result = Ok(());
         for name in missing {
             tracing::error!(destination = name, "was not at work and starts again");
-            result = result.and(self.restart(&name, &ledgers.get(&name).cloned().unwrap_or_default()));
+            result = result.and(self.restart(&name, handovers.get(&name).cloned().unwrap_or_default()));
         }
         result
     }
@@ -196,7 +195,7 @@ impl Fleet {
         });
     }
 
-    fn start(&mut self, settings: config::Destination, ledger: &Ledger) -> Result<(), StartError> {
+    fn start(&mut self, settings: config::Destination, before: Handover) -> Result<(), StartError> {
         let name = settings.name.clone();
         let transport = HttpTransport::new(settings.timeout, settings.proxy.as_ref(), settings.http1_only)
             .map_err(|cause| StartError { destination: name.clone(), cause })?;
@@ -219,28 +218,28 @@ impl Fleet {
             ending: self.ending.clone(),
             settings,
         };
-        let task = tokio::spawn(destination::drive(parts, ledger.clone()));
+        let task = tokio::spawn(destination::drive(parts, before));
         self.roster.set(&name, Some(handle));
         self.running.insert(name, Running { stop, task });
         Ok(())
     }
 
-    async fn stop(&mut self, names: &[String]) -> BTreeMap<String, Ledger> {
+    async fn stop(&mut self, names: &[String]) -> BTreeMap<String, Handover> {
         self.stopping(names).collect().await
     }
 
     /// Stops destinations: each comes out with what its successor has to know, once it has stopped.
-    fn stopping(&mut self, names: &[String]) -> FuturesUnordered<impl Future<Output = (String, Ledger)> + use<>> {
+    fn stopping(&mut self, names: &[String]) -> FuturesUnordered<impl Future<Output = (String, Handover)> + use<>> {
         let stopping = FuturesUnordered::new();
         for (name, running) in names.iter().filter_map(|name| Some((name.clone(), self.running.remove(name)?))) {
             self.roster.set(&name, None);
             running.stop.cancel();
             stopping.push(async move {
-                let ledger = running.task.await.unwrap_or_else(|error| {
+                let handover = running.task.await.unwrap_or_else(|error| {
                     tracing::error!(destination = name, %error, "the destination's task failed; this is a bug in Sluice");
-                    Ledger::default()
+                    Handover::default()
                 });
-                (name, ledger)
+                (name, handover)
             });
         }
         stopping

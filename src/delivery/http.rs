@@ -11,8 +11,10 @@ use reqwest::{Client, redirect};
 use super::{Transport, Trouble};
 use crate::vendors::Reply;
 
-/// Most of an answer's body that is read; the rest is left and the connection closed.
-const MAX_BODY_BYTES: usize = 64 * 1024;
+/// Most of an answer's body that is read; the rest is left and the connection closed. A success may be a long list that was looked
+/// up; of anything else a sentence is made.
+const MAX_BODY_BYTES: usize = 8 * 1024 * 1024;
+const MAX_ERROR_BYTES: usize = 64 * 1024;
 /// Shorter than the keep-alive of common servers and balancers (5 s upwards), so that a request is seldom sent into
 /// a connection that the other side is closing.
 const POOL_IDLE: Duration = Duration::from_secs(4);
@@ -62,12 +64,13 @@ impl HttpTransport {
         builder = builder.headers(request.headers().clone()).body(request.body().clone());
         let mut response = builder.send().await?;
         let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
+        let most = if status.is_success() { MAX_BODY_BYTES } else { MAX_ERROR_BYTES };
         let mut body = BytesMut::new();
         // The status has the verdict: a body that breaks off must not make a taken event be sent again.
         while let Ok(Some(chunk)) = response.chunk().await {
-            let room = MAX_BODY_BYTES - body.len();
+            let room = most - body.len();
             body.extend_from_slice(&chunk[..chunk.len().min(room)]);
-            if body.len() == MAX_BODY_BYTES {
+            if body.len() == most {
                 break;
             }
         }

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use super::attempt::{self, Errand};
 use super::line::{Load, Place, Ready};
-use super::{Driver, batch};
+use super::{Driver, batch, errands};
 use crate::clock;
 use crate::delivery::token::Need;
 use crate::gate::{Answer, Hints, Pass, Permit, State};
@@ -84,9 +84,13 @@ impl Driver {
 
     /// No token may be asked for before then: the vendor allows only so many calls.
     fn without_token_until(&mut self, at: Instant, now: Instant) -> Option<Next> {
-        if self.gate.state_beneath() == State::Open {
-            let why = self.tokens.as_ref().map(|tokens| tokens.why(now)).unwrap_or_default();
-            self.gate.park(&why, at.saturating_duration_since(now), now);
+        if let (State::Open, Some(tokens)) = (self.gate.state_beneath(), &self.tokens) {
+            let (why, wait) = (tokens.why(now), at.saturating_duration_since(now));
+            if tokens.is_refused() {
+                self.gate.park(&why, wait, now);
+            } else {
+                self.gate.suspend(&why, wait, now);
+            }
             self.gate_changed(State::Open);
         }
         self.wait_for([Some(at), None])
@@ -185,7 +189,16 @@ impl Driver {
         }
         let transport = Arc::clone(&self.transport);
         let hurry = self.hurry.clone();
-        self.attempts.push(Box::pin(attempt::make(transport, errand, request, generation, permit, hurry)));
+        let (token_file, tokens) = (self.token_file.clone(), self.tokens.as_ref());
+        let kept = token_file.zip(tokens).filter(|_| matches!(errand, Errand::Token));
+        let attempt = attempt::make(transport, errand, request, generation, permit, hurry);
+        let Some((path, tokens)) = kept else { return self.attempts.push(Box::pin(attempt)) };
+        // The call counts though this worker may be killed before it is answered.
+        let keeping = errands::keep(self.settings.name.clone(), path, tokens.stored(clock::now(), clock::wall()));
+        self.attempts.push(Box::pin(async move {
+            keeping.await;
+            attempt.await
+        }));
     }
 
     /// Gives a permit back that was not used.

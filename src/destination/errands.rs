@@ -1,5 +1,6 @@
 //! Requests that carry no events, and what their answers change: a new access token, what had to be looked up, how a job is.
 
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use jiff::Timestamp;
@@ -10,29 +11,47 @@ use super::intake::{Held, Pending};
 use super::judge::{Next, age, delay};
 use super::{Driver, hold, outcome};
 use crate::clock;
+use crate::config;
 use crate::delivery::token::{Need, Outcome, Stored, Tokens};
 use crate::delivery::token_file;
 use crate::gate::{Answer, Hints, Permit, State, hints};
-use crate::vendors::{Grant, Job};
+use crate::vendors::Job;
 use crate::verdict::{Reason, Settlement, Verdict};
 
-/// The tokens of a destination, with what its token file keeps. `calls`: when a token was asked for lately.
+/// The tokens of a destination, with what its token file or the driver before this one kept, and the file to keep them in from now on.
 pub(super) fn tokens(
-    grant: &dyn Grant,
-    destination: &str,
-    calls: &[Timestamp],
+    settings: &config::Destination,
+    before: Option<Stored>,
     now: Instant,
     wall: Timestamp,
-) -> Tokens {
-    let stored = grant.token_file().and_then(|path| {
-        token_file::load(path).unwrap_or_else(|problem| {
-            tracing::error!(destination, "{problem}; a new token is asked for");
-            None
-        })
-    });
-    let mut stored = stored.unwrap_or_default();
-    stored.calls.extend_from_slice(calls);
-    Tokens::new(grant, Some(stored), now, wall)
+) -> (Option<Tokens>, Option<PathBuf>) {
+    let Some(grant) = settings.vendor.grant() else { return (None, None) };
+    let (mut file, mut stored) = (grant.token_file().map(Path::to_owned), before);
+    if let (None, Some(path)) = (&stored, &file) {
+        match token_file::load(path) {
+            Ok(kept) => stored = kept,
+            Err(problem) => {
+                tracing::error!(destination = settings.name, "{problem}; tokens are kept in memory alone");
+                file = None;
+            }
+        }
+    }
+    if stored.as_ref().is_some_and(|stored| !stored.is_of(grant)) {
+        tracing::warn!(
+            destination = settings.name,
+            "the token that was kept is another account's; asking for a new one"
+        );
+    }
+    (Some(Tokens::new(grant, stored, now, wall)), file)
+}
+
+/// Writes tokens to their file. A refresh token that is lost cannot be had again.
+pub(super) async fn keep(destination: String, path: PathBuf, stored: Stored) {
+    match tokio::task::spawn_blocking(move || token_file::save(&path, &stored)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(problem)) => tracing::error!(destination, "{problem}; after a restart it has to sign in anew"),
+        Err(error) => tracing::error!(destination, %error, "the token file could not be written"),
+    }
 }
 
 impl Driver {
@@ -51,14 +70,16 @@ impl Driver {
             Outcome::Throttled => Answer::Throttled,
             Outcome::Unavailable(_) => Answer::Trouble,
         };
+        // What came is kept before anything is sent with it.
+        if let Some(path) = self.token_file.clone() {
+            self.keeping.push(Box::pin(keep(self.settings.name.clone(), path, tokens.stored(now, wall))));
+        }
         let before = self.gate.state(now);
         self.gate.finished(permit, told, &hints, now, wall);
         let destination = self.settings.name.as_str();
         match outcome {
             Outcome::Token => {
                 tracing::info!(destination, ms = exchange.ms(), "a new access token");
-                let stored = tokens.stored(now, wall);
-                self.keep_token(grant, stored);
             }
             Outcome::Again => tracing::warn!(destination, "the refresh token was refused; signing in anew"),
             Outcome::Throttled => tracing::warn!(destination, "the request for an access token was refused with 429"),
@@ -78,23 +99,9 @@ impl Driver {
         self.gate_changed(before);
     }
 
-    /// Writes the token to its file, before anything is sent with it: a refresh token that is lost cannot be had again.
-    fn keep_token(&mut self, grant: &dyn Grant, stored: Stored) {
-        let Some(path) = grant.token_file().map(std::path::Path::to_owned) else { return };
-        let destination = self.settings.name.clone();
-        self.keeping.push(Box::pin(async move {
-            let saved = tokio::task::spawn_blocking(move || token_file::save(&path, &stored)).await;
-            match saved {
-                Ok(Ok(())) => {}
-                Ok(Err(problem)) => tracing::error!(destination, "{problem}; after a restart it has to sign in anew"),
-                Err(error) => tracing::error!(destination, %error, "the token file could not be written"),
-            }
-        }));
-    }
-
     pub(super) fn lookup_answered(&mut self, name: &str, permit: Permit, exchange: &Exchange) {
         let now = clock::now();
-        let (verdict, sentence, told) = self.verdict(exchange);
+        let (verdict, sentence, told) = self.verdict(exchange, false);
         // What was learned is not yet an event delivered.
         self.tell_gate(permit, if told == Answer::Success { Answer::Neutral } else { told }, exchange);
         match verdict {
@@ -145,7 +152,7 @@ impl Driver {
 
     pub(super) fn job_answered(&mut self, id: &str, permit: Permit, exchange: &Exchange) {
         let now = clock::now();
-        let (_, _, told) = self.verdict(exchange);
+        let (_, _, told) = self.verdict(exchange, false);
         let decided = matches!(told, Answer::Success | Answer::Rejected);
         self.tell_gate(permit, if decided { Answer::Undecided } else { told }, exchange);
         let job = match (decided, exchange.reply()) {

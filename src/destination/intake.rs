@@ -26,6 +26,8 @@ pub(super) struct Pending {
     pub traceparent: Option<HeaderValue>,
     /// When it was taken from the queue.
     pub taken: Instant,
+    /// Whether it waits for a new access token, the one before having been refused for it.
+    pub token_refused: bool,
 }
 
 /// Boxed, since lines are shuffled.
@@ -84,7 +86,8 @@ pub(super) fn take(
     match read {
         Ok((item, traceparent, tag)) => {
             let job = history.job.clone();
-            let pending = Box::new(Pending { delivery, history, tag, item, traceparent, taken: now });
+            let pending =
+                Box::new(Pending { delivery, history, tag, item, traceparent, taken: now, token_refused: false });
             match job {
                 Some(job) => Taken::Sent(job, pending),
                 None => Taken::Ready(pending),

@@ -51,8 +51,9 @@ impl Driver {
     }
 
     /// What the vendor or the network said, its sentence masked, and what the gate should make of it. A token that proves to have been
-    /// revoked or to have ended is not the account's trouble: the gate hears nothing of it, and a new one is had.
-    pub(super) fn verdict(&mut self, exchange: &Exchange) -> (Verdict, String, Answer) {
+    /// revoked or to have ended is not the account's trouble: the gate hears nothing of it, and a new one is had, unless that was
+    /// done `again` for the same request.
+    pub(super) fn verdict(&mut self, exchange: &Exchange, again: bool) -> (Verdict, String, Answer) {
         let verdict = match &exchange.result {
             Some(Ok(reply)) => read(self.settings.vendor.as_ref(), &exchange.without_secrets(reply)),
             Some(Err(trouble)) => Verdict::Unavailable(trouble.to_string()),
@@ -63,7 +64,7 @@ impl Driver {
         if let (Some(tokens), Some(generation)) = (self.tokens.as_mut(), exchange.generation) {
             if told == Answer::Success {
                 tokens.accepted(generation);
-            } else if told == Answer::Unauthorized && tokens.refused(generation, clock::now()) {
+            } else if told == Answer::Unauthorized && tokens.refused(generation, clock::now()) && !again {
                 told = Answer::Neutral;
             }
         }
@@ -74,7 +75,10 @@ impl Driver {
     }
 
     fn events_answered(&mut self, mut load: Load, permit: Permit, exchange: &Exchange) {
-        let (verdict, sentence, told) = self.verdict(exchange);
+        let again = load.events.iter().any(|pending| pending.token_refused);
+        let (verdict, sentence, told) = self.verdict(exchange, again);
+        let renewing = told == Answer::Neutral;
+        load.events.iter_mut().for_each(|pending| pending.token_refused = renewing);
         let several = load.events.len() > 1;
         let refused = told == Answer::Rejected;
         let parked = self.gate.state_beneath() == State::Parked;

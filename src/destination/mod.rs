@@ -3,6 +3,7 @@
 //! One task drives it all, so that the gate needs no lock; requests and publications run beside each other inside it.
 
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,7 +19,7 @@ use crate::broker::port::{Appetite, Delivery, Disposition, Inbox, Publisher};
 use crate::clock;
 use crate::config;
 use crate::delivery::Transport;
-use crate::delivery::token::Tokens;
+use crate::delivery::token::{Stored, Tokens};
 use crate::gate::{Gate, Lanes, Ledger, Policy, State};
 use crate::metrics::DestinationMetrics;
 use crate::vendors::Batching;
@@ -85,14 +86,31 @@ pub struct Parts {
     pub ending: CancellationToken,
 }
 
+/// What a destination leaves to its successor in the same worker.
+#[derive(Clone, Debug, Default)]
+pub struct Handover {
+    /// What the gate remembers.
+    pub ledger: Ledger,
+    /// The access token with what the next one can be had with, where there is no file that keeps it.
+    pub tokens: Option<Stored>,
+}
+
+impl From<Ledger> for Handover {
+    fn from(ledger: Ledger) -> Self {
+        Self { ledger, tokens: None }
+    }
+}
+
 /// Drives a destination until it is stopped; returns what its successor has to know.
-pub async fn drive(parts: Parts, ledger: Ledger) -> Ledger {
-    let mut driver = Driver::new(parts, &ledger);
+pub async fn drive(parts: Parts, before: Handover) -> Handover {
+    let mut driver = Driver::new(parts, before);
     driver.run().await;
     driver.finish().await;
     let (now, wall) = (clock::now(), clock::wall());
-    let token_calls = driver.tokens.as_ref().map(|tokens| tokens.calls(now, wall)).unwrap_or_default();
-    Ledger { token_calls, ..driver.gate.ledger(now, wall) }
+    Handover {
+        ledger: driver.gate.ledger(now, wall),
+        tokens: driver.tokens.as_ref().map(|tokens| tokens.stored(now, wall)),
+    }
 }
 
 struct Driver {
@@ -110,6 +128,8 @@ struct Driver {
     lanes: Lanes,
     /// None where the vendor wants no access tokens.
     tokens: Option<Tokens>,
+    /// Where they are kept. None where there is no such file, or where what lies there could not be read.
+    token_file: Option<PathBuf>,
     /// A new token on its way to its file: nothing is sent before.
     keeping: FuturesUnordered<BoxFuture<'static, ()>>,
     lookups: Lookups,
@@ -138,10 +158,11 @@ struct Driver {
 }
 
 impl Driver {
-    fn new(parts: Parts, ledger: &Ledger) -> Self {
+    fn new(parts: Parts, before: Handover) -> Self {
         let (now, wall) = (clock::now(), clock::wall());
         let settings = parts.settings;
         let batching = settings.vendor.batching();
+        let (tokens, token_file) = errands::tokens(&settings, before.tokens, now, wall);
         let policy = Policy {
             concurrency: settings.concurrency,
             park_after_rejections: settings.park_after_rejections,
@@ -156,13 +177,11 @@ impl Driver {
             delivery_limit: parts.delivery_limit,
         };
         Self {
-            gate: Gate::new(&settings.limits, policy, ledger, now, wall),
+            gate: Gate::new(&settings.limits, policy, &before.ledger, now, wall),
             batching,
             lanes: Lanes::new(settings.vendor.lane_limit(), now),
-            tokens: settings
-                .vendor
-                .grant()
-                .map(|grant| errands::tokens(grant, &settings.name, &ledger.token_calls, now, wall)),
+            tokens,
+            token_file,
             keeping: FuturesUnordered::new(),
             lookups: Lookups::default(),
             jobs: Jobs::default(),

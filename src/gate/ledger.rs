@@ -21,13 +21,11 @@ pub struct Ledger {
     pub learned: f64,
     /// An operator paused it.
     pub paused: bool,
-    /// When access tokens were asked for lately, which vendors count too. The gate itself takes no note of it.
-    pub token_calls: Vec<Timestamp>,
 }
 
 impl Default for Ledger {
     fn default() -> Self {
-        Self { day: Date::default(), used: 0, closed_until: None, learned: 1.0, paused: false, token_calls: Vec::new() }
+        Self { day: Date::default(), used: 0, closed_until: None, learned: 1.0, paused: false }
     }
 }
 

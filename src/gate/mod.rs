@@ -223,6 +223,11 @@ impl Gate {
         self.pauses.park(why, wait, now);
     }
 
+    /// Takes the vendor for being in trouble, for a reason of the destination's own; a probe is due after `wait`.
+    pub fn suspend(&mut self, why: &str, wait: Duration, now: Instant) {
+        self.pauses.suspend(why, wait, now);
+    }
+
     /// How many single calls can be spared for what waits now: those of the next two seconds, and no more than the day's
     /// budget has to spare where it is spent evenly.
     #[must_use]
@@ -275,7 +280,6 @@ impl Gate {
             closed_until: until.map(|until| later(wall, until - now)),
             learned: self.pauses.learned(),
             paused: self.paused,
-            token_calls: Vec::new(),
         }
     }
 

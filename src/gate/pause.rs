@@ -189,6 +189,11 @@ impl Pauses {
         self.close(Cause::Unauthorized, why.to_owned(), wait, now);
     }
 
+    /// Breaks off for a reason of the destination's own.
+    pub fn suspend(&mut self, why: &str, wait: Duration, now: Instant) {
+        self.close(Cause::Broken, why.to_owned(), wait, now);
+    }
+
     /// An operator wants it to go on: a rejecting gate opens, and one that waits for a person or an outage probes now.
     /// The wait after a 429 is kept.
     pub fn resume(&mut self, now: Instant) {

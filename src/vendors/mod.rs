@@ -151,7 +151,7 @@ pub struct Reply {
     pub status: StatusCode,
     /// The headers.
     pub headers: HeaderMap,
-    /// The body, cut at 64 KiB.
+    /// The body, cut at 8 MiB, of anything but a success at 64 KiB.
     pub body: Bytes,
 }
 

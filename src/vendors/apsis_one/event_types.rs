@@ -76,7 +76,8 @@ pub(super) fn checked(fields: &Fields<'_>, facts: &Facts) -> Result<(Value, Map<
     let needs = || Refusal::Needs(fields.section.to_owned());
     let fact = facts.get(fields.section).ok_or_else(needs)?;
     let unless_stale = |said: String| if fact.fresh { Refusal::Invalid(said) } else { needs() };
-    let Some(known) = fact.value.as_object() else { return Err(needs()) };
+    let unknown = || unless_stale(format!("the event types of section {:?} are not known", fields.section));
+    let known = fact.value.as_object().ok_or_else(unknown)?;
     let (event, version) = match given {
         Some(version) => match given_version(known, fields, version)? {
             Some(found) => found,

@@ -2,13 +2,18 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 use sluice::delivery::Transport as _;
 use sluice::delivery::http::HttpTransport;
+use sluice::sandbox::{Sandbox, Settings};
+use sluice::vendors::{Facts, Item};
+use sluice::verdict::Verdict;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpListener;
 
-use super::{Answered, Body, Fixtures, Refused, Sent, answered, configured, request_for};
+use super::{Answered, Body, Fixtures, Refused, Sent, answered, configured, event, request_for};
 
 const HEADERS: &[(&str, &str)] = &[("content-type", "application/json"), ("accept", "application/json")];
 const SECTION: &str = "usercreated.sections.my_section-h4h3dpu3qi";
@@ -305,4 +310,48 @@ async fn every_profile_key_goes_over_the_wire_as_it_was_encoded() {
         assert_eq!(address, sent.url.replace("https://api.apsis.one", "/prefix"), "{}", sent.what);
         assert_eq!(answer.unwrap().status, 204);
     }
+}
+
+/// Token, event types and events, from the first request to what the vendor has kept.
+#[tokio::test]
+async fn the_sandbox_takes_what_is_sent_and_tells_good_from_bad_in_a_207() {
+    drop(rustls::crypto::ring::default_provider().install_default());
+    let mut settings = Settings::default();
+    settings.apsis_one.multi_status = true;
+    settings.apsis_one.require_all_fields = false;
+    let sandbox = Sandbox::start(settings).await.unwrap();
+    let vendor = format!(
+        "client_id = \"sandbox\"\nclient_secret = \"sandbox\"\nsection = \"{SECTION}\"\nkeyspace = \"com.apsis1.keyspaces.email\""
+    );
+    let vendor = configured("apsis-one", &format!("{vendor}\nbase_url = \"http://{}\"", sandbox.address())).unwrap();
+    let transport = HttpTransport::new(Duration::from_secs(10), None, false).unwrap();
+
+    let grant = vendor.grant().unwrap();
+    let answer = transport.send(&grant.request(None).unwrap()).await.unwrap();
+    let token = grant.read(&answer, Timestamp::UNIX_EPOCH).unwrap();
+    let bearer = format!("Bearer {}", token.access.expose_secret());
+    let send = async |mut request: ::http::Request<bytes::Bytes>| {
+        request.headers_mut().insert("authorization", bearer.parse().unwrap());
+        transport.send(&request).await.unwrap()
+    };
+
+    let mut facts = Facts::default();
+    facts.put(SECTION, vendor.learn(SECTION, &send(vendor.lookup(SECTION).unwrap()).await).unwrap());
+    let keys = ["steve@apsis.com", "a/b?c%d+e f..", "..x", "žluťoučký@kůň.cz", "🎉"];
+    for key in keys {
+        let mut data = of(documented());
+        data["profile"] = json!(key);
+        let good = vendor.prepare(&event(&data), &facts).unwrap();
+        let bad = Item { content: r#"{"event_time":"soon","version_id":1,"data":{}}"#.into(), ..good.clone() };
+        let items = [&good, &bad];
+        let answer = send(vendor.request(&items).unwrap()).await;
+        assert_eq!(vendor.judge(&answer), Verdict::Delivered);
+        let verdicts = vendor.judge_each(&answer, &items).unwrap();
+        assert!(matches!(verdicts.as_slice(), [Verdict::Delivered, Verdict::Rejected(_)]), "{verdicts:?}");
+    }
+    let kept = sandbox.handle().events(Some("apsis-one"), usize::MAX);
+    let kept: Vec<Value> = kept.iter().map(|body| serde_json::from_slice(body).unwrap()).collect();
+    assert_eq!(kept.iter().map(|event| event["profile"].as_str().unwrap()).collect::<Vec<_>>(), keys);
+    assert!(kept.iter().all(|event| event["data"] == documented() && event["discriminator"] == EVENT));
+    sandbox.stop().await;
 }

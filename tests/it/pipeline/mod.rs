@@ -17,7 +17,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use sluice::broker::Names;
 use sluice::config::{self, Destination};
-use sluice::destination::{self, Command, Handle, Parts, View};
+use sluice::destination::{self, Command, Handle, Handover, Parts, View};
 use sluice::gate::Ledger;
 use sluice::message::{Message, Properties};
 use sluice::metrics::Metrics;
@@ -39,7 +39,7 @@ struct Stage {
 struct Worker {
     handle: Handle,
     stop: CancellationToken,
-    task: JoinHandle<Ledger>,
+    task: JoinHandle<Handover>,
 }
 
 impl Stage {
@@ -77,7 +77,7 @@ impl Stage {
             ending: stop.clone(),
             stop: stop.clone(),
         };
-        let task = tokio::spawn(destination::drive(parts, ledger.clone()));
+        let task = tokio::spawn(destination::drive(parts, ledger.clone().into()));
         self.worker = Some(Worker { handle, stop, task });
     }
 
@@ -85,7 +85,7 @@ impl Stage {
     async fn stop(&mut self) -> Ledger {
         let worker = self.worker.take().unwrap();
         worker.stop.cancel();
-        let ledger = worker.task.await.unwrap();
+        let ledger = worker.task.await.unwrap().ledger;
         self.broker.close(true).await;
         ledger
     }
