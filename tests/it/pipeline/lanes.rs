@@ -74,17 +74,18 @@ async fn the_limits_of_each_lane_and_of_the_account_are_kept_together_and_used()
 #[tokio::test(start_paused = true)]
 async fn order_is_kept_through_refusals_outages_timeouts_resets_and_splits() {
     type Behaviour = fn(&Call) -> Answer;
-    let behaviours: [(&str, Behaviour); 7] = [
-        ("well", well),
-        ("429 now and then", |call| if call.before % 9 == 5 { Answer::Status(429) } else { well(call) }),
-        ("503 now and then", |call| if call.before % 7 == 5 { Answer::Status(503) } else { well(call) }),
-        ("resets now and then", |call| if call.before % 11 == 5 { Answer::Reset } else { well(call) }),
-        ("time-outs now and then", |call| if call.before % 13 == 5 { Answer::Hang } else { well(call) }),
-        ("an outage", |call| if (10..40).contains(&call.before) { Answer::Status(503) } else { well(call) }),
-        ("bad events", |call| {
-            if call.events.iter().any(|event| event % 17 == 3) { Answer::Status(400) } else { well(call) }
-        }),
-    ];
+    let behaviours: [(&str, Behaviour); 7] =
+        [
+            ("well", well),
+            ("429 now and then", |call| if call.before % 9 == 5 { Answer::Status(429) } else { well(call) }),
+            ("503 now and then", |call| if call.before % 7 == 5 { Answer::Status(503) } else { well(call) }),
+            ("resets now and then", |call| if call.before % 11 == 5 { Answer::Reset } else { well(call) }),
+            ("time-outs now and then", |call| if call.before % 13 == 5 { Answer::Hang } else { well(call) }),
+            ("an outage", |call| if (10..40).contains(&call.before) { Answer::Status(503) } else { well(call) }),
+            ("bad events", |call| {
+                if call.events.iter().any(|event| event % 17 == 3) { Answer::Status(400) } else { well(call) }
+            }),
+        ];
     for (name, behave) in behaviours {
         let stage = account().stage("limits = [\"40/s\"]");
         stage.vendor.behave(behave);
