@@ -76,7 +76,12 @@ impl Mood {
         }
     }
 
-    /// How many waiting deliveries may be kept, the ones taken last: they alone count for the present consumer.
+    /// Whether so many are enough while the gate is closed: what came after them would only go back.
+    pub fn is_enough(self, held: usize) -> bool {
+        self == Self::Closed && held >= usize::from(PROBES)
+    }
+
+    /// How many waiting deliveries may be kept, the first ones.
     pub fn keeps(self) -> usize {
         match self {
             Self::Open => usize::MAX,

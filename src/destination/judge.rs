@@ -78,7 +78,11 @@ impl Driver {
         let several = load.events.len() > 1;
         let refused = told == Answer::Rejected;
         let parked = self.gate.state_beneath() == State::Parked;
-        let told = if several && refused { Answer::Undecided } else { told };
+        let reply = exchange.reply().filter(|_| told == Answer::Success);
+        let items: Vec<&Item> = load.events.iter().map(|pending| &pending.item).collect();
+        let job = reply.and_then(|reply| self.settings.vendor.job(reply, &items));
+        // What was accepted may yet be rejected.
+        let told = if (several && refused) || job.is_some() { Answer::Undecided } else { told };
         let probe = permit.probe;
         self.tell_gate(permit, told, exchange);
         let troubled = std::mem::replace(&mut self.troubled, matches!(verdict, Verdict::Unavailable(_)));
@@ -90,14 +94,19 @@ impl Driver {
         if several && refused && !parked {
             return self.split(load, &verdict, &sentence);
         }
+        if let Some(job) = job {
+            return self.accepted(job, load);
+        }
         if let Some(reply) = exchange.reply().filter(|_| told == Answer::Success) {
             let items: Vec<&Item> = load.events.iter().map(|pending| &pending.item).collect();
-            if let Some(job) = self.settings.vendor.job(reply, &items) {
-                return self.accepted(job, load);
-            }
             if let Some(each) = self.settings.vendor.judge_each(reply, &items) {
                 return self.each_answered(load, each, exchange);
             }
+        }
+        // One that the vendor chokes on must not take those that travel with it along.
+        let chokes = several && !vendors_trouble && matches!(verdict, Verdict::Unavailable(_));
+        if chokes && load.may_be_split() && (load.calls_left.is_some() || !self.rests(&load)) {
+            return self.split(load, &verdict, &sentence);
         }
         self.follow(load, &verdict, &sentence, vendors_trouble, parked, exchange);
     }
@@ -114,6 +123,7 @@ impl Driver {
     fn each_answered(&mut self, load: Load, each: Vec<Verdict>, exchange: &Exchange) {
         let unnamed = || Verdict::Rejected("the vendor's answer does not tell what became of this one".to_owned());
         let verdicts = each.into_iter().map(Some).chain(std::iter::repeat(None));
+        let calls_left = load.calls_left;
         // In turn from the end, so that those that wait go first again in their order.
         let events: Vec<_> = load.events.into_iter().zip(verdicts).collect();
         for (mut pending, verdict) in events.into_iter().rev() {
@@ -122,7 +132,7 @@ impl Driver {
             if !matches!(verdict, Verdict::Delivered | Verdict::Accepted) {
                 pending.history.add(exchange.record(&verdict, &sentence));
             }
-            let load = Load { events: vec![pending], calls_left: None };
+            let load = Load { events: vec![pending], calls_left: calls_left.clone() };
             self.follow(load, &verdict, &sentence, false, false, exchange);
         }
     }
@@ -177,6 +187,11 @@ impl Driver {
         if !behind.is_empty() {
             self.line.send_behind(Load { events: behind, calls_left });
         }
+    }
+
+    /// Whether the load's lane rests now, so that the load can go first again.
+    fn rests(&mut self, load: &Load) -> bool {
+        load.lane().is_some_and(|lane| self.lanes.rest(lane, clock::now()))
     }
 
     /// Events that were refused together are sent again in two halves, to find the bad ones.

@@ -132,9 +132,9 @@ struct Driver {
     /// Cancelled when requests in flight must not be waited for any longer.
     hurry: CancellationToken,
     room: Room,
-    /// What the appetite was last worked out for.
-    held_for: Option<(Mood, Option<f64>, u16)>,
     swept: Instant,
+    /// What the appetite was last worked out for.
+    held_for: Option<(Mood, Option<f64>, u16, bool)>,
 }
 
 impl Driver {
@@ -187,8 +187,8 @@ impl Driver {
             mood: Mood::Open,
             hurry: CancellationToken::new(),
             room: Room::new(batching.items),
-            held_for: None,
             swept: now,
+            held_for: None,
         }
     }
 
@@ -237,7 +237,7 @@ impl Driver {
     fn check(&mut self, delivery: Delivery) {
         let (now, wall) = (clock::now(), clock::wall());
         let vendor = self.settings.vendor.as_ref();
-        let (map, facts) = (&self.settings.map, &self.lookups.facts);
+        let (map, facts) = (&self.settings.map, self.lookups.consult());
         match intake::take(delivery, vendor, map, facts, self.max_event_bytes, now, wall) {
             Taken::Ready(pending) if self.was_delivered(&pending) => self.acknowledge(*pending),
             Taken::Ready(pending) => self.line.push(pending),
@@ -276,22 +276,35 @@ impl Driver {
         };
         self.mood = self.mood.next(outlook, now);
         let (mood, pace) = (self.mood, self.gate.pace());
-        while self.line.len() + self.lookups.held() > mood.keeps() && self.release_first() {}
+        self.release_beyond(mood.keeps());
         let room = match *self.inbox.appetite.borrow() {
             Appetite::Prefetch(prefetch) if self.batching.items > 1 => self.room.adapt(self.held(), prefetch),
             Appetite::Prefetch(_) | Appetite::None => 0,
         };
-        if self.held_for == Some((mood, pace, room)) {
+        let enough = mood.is_enough(self.line.len() + self.lookups.held() + self.attempts.len());
+        if self.held_for == Some((mood, pace, room, enough)) {
             return;
         }
-        self.held_for = Some((mood, pace, room));
-        let appetite = mood.appetite(pace, self.settings.concurrency, &self.room);
+        self.held_for = Some((mood, pace, room, enough));
+        let appetite = if enough { Appetite::None } else { mood.appetite(pace, self.settings.concurrency, &self.room) };
         self.inbox.appetite.send_if_modified(|current| std::mem::replace(current, appetite) != appetite);
     }
 
     /// Deliveries not yet settled, about: those on their way are counted as one a request.
     fn held(&self) -> usize {
         self.line.len() + self.lookups.held() + self.jobs.held() + self.attempts.len()
+    }
+
+    /// Gives back all but the first so many that wait. The first are kept, so that none of a lane is overtaken.
+    fn release_beyond(&mut self, keeps: usize) {
+        while self.line.len() + self.lookups.held() > keeps
+            && let Some(delivery) = self.lookups.pop()
+        {
+            self.give_back(delivery);
+        }
+        if self.line.len() > keeps {
+            self.line.beyond(keeps).into_iter().for_each(|pending| self.settle(*pending, Settlement::Release));
+        }
     }
 
     /// Gives one back that waits; false when none does.
@@ -332,11 +345,10 @@ impl Driver {
         self.swept = now;
         self.metrics.show(&status, self.attempts.len(), self.line.len() + self.lookups.held());
         let too_long = |pending: &Pending| now.saturating_duration_since(pending.taken) > hold::LONGEST_HOLD;
-        while let Some(pending) = self.line.remove_first_if(too_long) {
+        for pending in self.line.remove_if(too_long) {
             self.settle(*pending, Settlement::Release);
         }
-        let working = !self.line.is_empty();
-        for delivery in self.lookups.sweep(working, now) {
+        for delivery in self.lookups.sweep(now) {
             self.give_back(delivery);
         }
         let unsettled = |pending: &Pending| now.saturating_duration_since(pending.taken) > hold::LONGEST_UNSETTLED;

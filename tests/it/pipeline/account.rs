@@ -124,7 +124,8 @@ impl Vendor for Account {
 
     fn judge_each(&self, reply: &Reply, _: &[&Item]) -> Option<Vec<Verdict>> {
         let statuses: Vec<u16> = (reply.status == StatusCode::MULTI_STATUS).then(|| read(reply))?;
-        let each = |status: &u16| self.judge(&Reply { status: StatusCode::from_u16(*status).unwrap(), ..reply.clone() });
+        let each =
+            |status: &u16| self.judge(&Reply { status: StatusCode::from_u16(*status).unwrap(), ..reply.clone() });
         Some(statuses.iter().map(each).collect())
     }
 

@@ -224,7 +224,9 @@ async fn an_answer_that_leaves_some_out_is_not_taken_for_a_delivery_of_those() {
     stage.vendor.behave(|_| Answer::Body(207, "[200]".to_owned()));
     stage.publish(0..4);
     stage.drained().await;
-    assert!(stage.broker.dead().iter().all(|letter| header(letter, "x-sluice-sentence").unwrap().contains("does not tell")));
+    assert!(
+        stage.broker.dead().iter().all(|letter| header(letter, "x-sluice-sentence").unwrap().contains("does not tell"))
+    );
 }
 
 #[tokio::test(start_paused = true)]

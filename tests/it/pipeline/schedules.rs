@@ -91,9 +91,7 @@ impl Weather {
         match self {
             Self::Flaky if rng.f64() < 0.3 => rng.choice(trouble),
             Self::Down => rng.choice(trouble),
-            Self::Throttling if rng.f64() < 0.3 => {
-                Some(Answer::With(429, "retry-after", rng.u8(0..6).to_string()))
-            }
+            Self::Throttling if rng.f64() < 0.3 => Some(Answer::With(429, "retry-after", rng.u8(0..6).to_string())),
             Self::Hanging => Some(Answer::Hang),
             _ => None,
         }

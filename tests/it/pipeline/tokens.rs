@@ -75,7 +75,7 @@ async fn a_token_revoked_in_the_middle_costs_one_new_one_and_nothing_else() {
     for batching in [Account::PLAIN, Account::PLAIN.batches(10, usize::MAX, When::Always)] {
         let stage = batching.signs_in().stage("limits = [\"100/s\"]");
         stage.publish(0..1_000);
-        pass(seconds(2)).await;
+        pass(Duration::from_millis(500)).await;
         stage.vendor.behave(wants(1));
         while !stage.broker.is_drained() {
             assert_ne!(stage.view().await.state, "parked");

@@ -168,7 +168,9 @@ impl Answer {
     /// The status, where there is one.
     pub fn status(&self) -> Option<u16> {
         match self {
-            Self::Status(status) | Self::With(status, ..) | Self::Body(status, _) | Self::Slow(status, _) => Some(*status),
+            Self::Status(status) | Self::With(status, ..) | Self::Body(status, _) | Self::Slow(status, _) => {
+                Some(*status)
+            }
             Self::Hang | Self::Reset | Self::Refuse => None,
         }
     }
@@ -192,9 +194,7 @@ impl Transport for ScriptedVendor {
             self.answered(call);
             match answer {
                 Answer::Status(status) | Answer::Slow(status, _) => Ok(reply(status, HeaderMap::new())),
-                Answer::Body(status, body) => {
-                    Ok(Reply { body: body.into(), ..reply(status, HeaderMap::new()) })
-                }
+                Answer::Body(status, body) => Ok(Reply { body: body.into(), ..reply(status, HeaderMap::new()) }),
                 Answer::With(status, name, value) => {
                     let value = HeaderValue::from_str(&value).unwrap();
                     Ok(reply(status, HeaderMap::from_iter([(HeaderName::from_static(name), value)])))
