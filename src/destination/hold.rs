@@ -81,7 +81,7 @@ impl Mood {
         self == Self::Closed && held >= usize::from(PROBES)
     }
 
-    /// How many waiting deliveries may be kept, the first ones.
+    /// How many waiting deliveries may be kept, the first of their lanes.
     pub fn keeps(self) -> usize {
         match self {
             Self::Open => usize::MAX,

@@ -164,7 +164,13 @@ impl Driver {
             outcome::attempted(&self.settings.name, &pending.tag, &record, retries, exchange.ms(), &next);
             match next {
                 Next::Wait { first: true } => first.push(pending),
-                Next::Wait { first: false } => behind.push(pending),
+                Next::Wait { first: false } => {
+                    // The same again at once would look like many in trouble.
+                    if let Some(lane) = &lane {
+                        self.lanes.rest(lane, clock::now());
+                    }
+                    behind.push(pending);
+                }
                 Next::Settle(settlement) => {
                     match settlement {
                         Settlement::Ack => {

@@ -183,17 +183,42 @@ impl Line {
         self.events.pop_front_if(|event| gone(event))
     }
 
-    /// Takes out all but the first so many, in their order.
+    /// Takes out all but so many, in their order. The first of each lane are kept before others: where one lane's fails, the next
+    /// lane's can be tried.
     pub fn beyond(&mut self, keeps: usize) -> Vec<Held> {
-        let (mut left, mut removed) = (keeps, Vec::new());
+        let kept = self.first_of_lanes(keeps);
+        let (mut place, mut removed) = (0, Vec::new());
+        let mut goes = || {
+            place += 1;
+            !kept.contains(&(place - 1))
+        };
         for load in &mut self.parts {
-            let keep = load.events.len().min(left);
-            removed.extend(load.events.drain(keep..));
-            left -= keep;
+            removed.extend(load.events.extract_if(.., |_| goes()));
         }
         self.parts.retain(|load| !load.events.is_empty());
-        removed.extend(self.events.drain(self.events.len().min(left)..));
+        let (out, kept): (VecDeque<_>, VecDeque<_>) = self.events.drain(..).partition(|_| goes());
+        self.events = kept;
+        removed.extend(out);
         removed
+    }
+
+    /// The places of so many, the first of each lane before others.
+    fn first_of_lanes(&self, count: usize) -> HashSet<usize> {
+        let events = self.parts.iter().flat_map(|load| &load.events).chain(&self.events);
+        let (mut lanes, mut others, mut places) = (HashSet::new(), Vec::new(), HashSet::new());
+        for (place, event) in events.enumerate() {
+            if places.len() >= count {
+                return places;
+            }
+            if event.item.lane.as_deref().is_none_or(|lane| lanes.insert(lane)) {
+                places.insert(place);
+            } else if others.len() < count {
+                others.push(place);
+            }
+        }
+        let missing = count - places.len();
+        places.extend(others.into_iter().take(missing));
+        places
     }
 
     /// Takes out all of which that is true, in their order.

@@ -295,7 +295,7 @@ impl Driver {
         self.line.len() + self.lookups.held() + self.jobs.held() + self.attempts.len()
     }
 
-    /// Gives back all but the first so many that wait. The first are kept, so that none of a lane is overtaken.
+    /// Gives back all but so many that wait: the first of their lanes are kept, so that none is overtaken.
     fn release_beyond(&mut self, keeps: usize) {
         while self.line.len() + self.lookups.held() > keeps
             && let Some(delivery) = self.lookups.pop()

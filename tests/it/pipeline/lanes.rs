@@ -81,7 +81,7 @@ async fn order_is_kept_through_refusals_outages_timeouts_resets_and_splits() {
             ("503 now and then", |call| if call.before % 7 == 5 { Answer::Status(503) } else { well(call) }),
             ("resets now and then", |call| if call.before % 11 == 5 { Answer::Reset } else { well(call) }),
             ("time-outs now and then", |call| if call.before % 13 == 5 { Answer::Hang } else { well(call) }),
-            ("an outage", |call| if (10..40).contains(&call.before) { Answer::Status(503) } else { well(call) }),
+            ("an outage", |call| if (10..18).contains(&call.before) { Answer::Status(503) } else { well(call) }),
             ("bad events", |call| {
                 if call.events.iter().any(|event| event % 17 == 3) { Answer::Status(400) } else { well(call) }
             }),
