@@ -10,8 +10,9 @@ use fastrand::Rng;
 use futures_util::FutureExt as _;
 use serde_json::json;
 use sluice::clock;
+use sluice::delivery::token::Stored;
 use sluice::destination::Command;
-use sluice::gate::Ledger;
+use sluice::destination::Handover;
 use sluice::vendors::When;
 use tokio::runtime::Builder;
 
@@ -204,10 +205,11 @@ impl Schedule {
     }
 
     /// What the worker that was killed had written down: the calls for a token outlive it.
-    fn last_ledger(&self) -> Ledger {
+    fn last_ledger(&self) -> Handover {
         let (now, wall) = (self.stage.vendor.now(), clock::wall());
         let calls = self.stage.vendor.calls_to("/token");
-        Ledger { token_calls: calls.iter().map(|call| wall - (now - call.at)).collect(), ..Ledger::default() }
+        let calls = calls.iter().map(|call| wall - (now - call.at)).collect();
+        Handover { tokens: Some(Stored { calls, ..Stored::default() }), ..Handover::default() }
     }
 
     fn check(&self) {
