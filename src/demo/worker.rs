@@ -9,7 +9,8 @@ use std::time::Duration;
 use serde::Deserialize;
 use tokio::process::{Child, Command};
 
-use super::events::{BYSTANDER, TROUBLED};
+use super::events::purchases::{EVENT_TYPE, WRONG_FIELD};
+use super::events::{BACKLOGGED, BYSTANDER, ORDERED, TROUBLED};
 use super::home::{Home, last_lines};
 use super::{Error, doing};
 use crate::clock;
@@ -22,8 +23,11 @@ const LOG_LINES: usize = 8;
 
 /// What the troubled destination's vendor allows, requests a second.
 pub const LIMIT: u32 = 200;
-/// The path of the sandbox's hook that the other destination sends to.
+/// Calls a second that the vendor of the backlogged destination allows.
+pub const CALLS: u32 = 5;
+/// The path of the sandbox's hook that the destination beside the others sends to, and where its tokens come from.
 pub const HOOK: &str = "/hook/orders";
+pub const HOOK_TOKENS: &str = "/hook-oauth/token";
 
 /// A running worker. It is killed when dropped.
 #[derive(Debug)]
@@ -55,6 +59,10 @@ pub struct Shown {
     pub in_flight: u64,
     /// Deliveries that wait for the gate.
     pub waiting: u64,
+    /// Deliveries that the vendor has accepted and whose end it has not told yet.
+    pub unconfirmed: u64,
+    /// Events delivered.
+    pub delivered: u64,
     /// Requests refused with 429.
     pub throttled: u64,
     /// Events put into a retry queue.
@@ -190,11 +198,62 @@ property_key = "AP-XXXXXXXXXX-2"
 subscribe = ["product.#"]
 limits = ["{LIMIT}/s"]
 
+[destinations.{BACKLOGGED}]
+vendor = "act-on"
+base_url = "{sandbox}"
+client_id = "sandbox"
+client_secret = "sandbox"
+username = "sandbox"
+password = "sandbox"
+mode = "auto"                                  # a fact at once while calls are plentiful, a CSV under a backlog
+batch_max = 1000
+createlistingentry = true
+subscribe = ["webinar.#"]
+limits = ["{CALLS}/s", "30000/day"]
+
+[[destinations.{BACKLOGGED}.map]]
+type = "webinar.attended"
+destination = "Webinars"
+customeventaction = "CUSTOM_ATTENDED"
+email = {{ jq = ".person.email" }}
+title = {{ jq = ".webinar" }}
+note = {{ jq = "$event.id" }}
+
+[[destinations.{BACKLOGGED}.map]]
+type = "webinar.registered"
+destination = "Webinars"
+customeventaction = "CUSTOM_REGISTERED"
+email = {{ jq = ".person.email" }}
+title = {{ jq = ".webinar" }}
+note = {{ jq = "$event.id" }}
+
+[destinations.{ORDERED}]
+vendor = "apsis-one"
+base_url = "{sandbox}"
+client_id = "sandbox"
+client_secret = "sandbox"
+keyspace = "com.apsis1.keyspaces.email"
+section = "com.apsis1.sections.default"
+batch_max = 5                                  # so that both limits are felt: 100/s, and 10/s a profile
+subscribe = ["shop.#"]
+
+[[destinations.{ORDERED}.map]]
+profile = {{ jq = ".customer" }}
+event = "{EVENT_TYPE}"
+data = {{ order = {{ jq = "$event.id" }}, amount = {{ jq = ".amount" }}, {WRONG_FIELD} = {{ jq = ".{WRONG_FIELD}" }} }}
+
 [destinations.{BYSTANDER}]
 vendor = "http"
 url = "{sandbox}{HOOK}"
+body = {{ jq = "{{id: $event.id, at: $event.time}} + .order" }}
+batch_max = 20                                 # a JSON array of what is there: of one, while nothing waits
 subscribe = ["order.#"]
 limits = ["100/s"]
+
+[destinations.{BYSTANDER}.oauth]
+token_url = "{sandbox}{HOOK_TOKENS}"
+client_id = "sandbox"
+client_secret = "sandbox"
 "##
     )
 }
@@ -208,6 +267,6 @@ mod tests {
         let text = settings("amqp://guest:guest@127.0.0.1:1/%2f", "http://127.0.0.1:2", "127.0.0.1:3");
         let none = std::io::ErrorKind::NotFound;
         let config = crate::config::parse("sluice.toml", &text, &|_| None, &|_| Err(none.into())).unwrap();
-        assert_eq!(config.destinations.keys().collect::<Vec<_>>(), [BYSTANDER, TROUBLED]);
+        assert_eq!(config.destinations.keys().collect::<Vec<_>>(), [BACKLOGGED, ORDERED, BYSTANDER, TROUBLED]);
     }
 }
