@@ -12,6 +12,8 @@ use super::quota::{JITTER, Limit, Window};
 /// Larger windows than this are left to the pacer, to bound memory (16 bytes a place).
 const MOST_PLACES: u32 = 20_000;
 
+/// No quota allows for more than this on the way.
+const MOST_JITTER: Duration = Duration::from_millis(150);
 /// Longer than any request takes.
 const UNANSWERED: Duration = Duration::from_secs(3_600);
 
@@ -65,7 +67,7 @@ impl Places {
 
     /// Takes a place; its number is for [`Places::answered`].
     pub fn take(&mut self, now: Instant) -> u64 {
-        self.counted.push_back(now + JITTER);
+        self.counted.push_back(now + self.jitter());
         // Without a limit the last ones are kept for the one that may come.
         if self.counted.len() > self.limit.map_or(1_000, |(count, _)| count) {
             self.forget_first();
@@ -85,6 +87,12 @@ impl Places {
         if let Some(counted) = self.at(number) {
             *counted = now.min(*counted);
         }
+    }
+
+    /// How long a request may be on its way.
+    fn jitter(&self) -> Duration {
+        let spacing = self.limit.and_then(|(count, window)| Some(window / u32::try_from(count).ok()?));
+        spacing.map_or(JITTER, |spacing| (spacing / 2).clamp(JITTER, MOST_JITTER))
     }
 
     fn at(&mut self, number: u64) -> Option<&mut Instant> {

@@ -142,7 +142,7 @@ impl Vendor for HttpApi {
             serde_json::to_string(&self.head(&input)?).map_err(|error| Refusal::Invalid(error.to_string()))?
         };
         let body = self.body(event, &input)?;
-        Ok(Item { group, lane: None, content: key::with_id(&event.id, &body) })
+        Ok(Item { group, content: key::with_id(&event.id, &body), ..Item::default() })
     }
 
     fn request(&self, items: &[&Item]) -> Result<Request<Bytes>, Invalid> {
