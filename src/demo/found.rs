@@ -43,7 +43,7 @@ pub fn deliveries(sandbox: &Handle, accounts: &mut Accounts) -> Seen {
     for (destination, endpoint) in ENDPOINTS {
         let bodies = sandbox.events(Some(endpoint), KEPT);
         let bodies: Vec<Value> = bodies.iter().map(|body| serde_json::from_slice(body).unwrap_or_default()).collect();
-        let ids: Vec<&str> = bodies.iter().map(|body| id_in(body)).collect();
+        let ids: Vec<&str> = bodies.iter().map(id_in).collect();
         for id in &ids {
             accounts.see(*id, Ending::Delivered(destination.to_owned()));
         }

@@ -12,6 +12,7 @@ pub mod node;
 mod produce;
 mod report;
 mod stage;
+mod stalls;
 mod story;
 mod watch;
 mod worker;

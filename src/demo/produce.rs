@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::future::try_join_all;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::sync::Notify;
 
@@ -41,11 +42,11 @@ pub(super) async fn produce(broker: &Broker, due: &Notify) -> Result<(), Error> 
         to.at_once(webinars::backlog()).await
     };
     // Who wants an order waits for each confirm.
-    let profiles = stream::iter(purchases::by_profile()).map(|events| to.one_by_one(events));
-    let purchases = profiles.buffer_unordered(purchases::PROFILES.len()).try_collect::<()>();
+    let profiles = 0..purchases::PROFILES.len();
+    let purchases = profiles.map(|profile| to.one_by_one(purchases::of_profile(profile)));
     let reports = to.at_once(reports::all());
     let orders = to.evenly(orders::all(), ORDER_EVERY);
-    tokio::try_join!(reports, webinars, purchases, orders).map(|_| ())
+    tokio::try_join!(reports, webinars, try_join_all(purchases), orders).map(|_| ())
 }
 
 /// Where events are published.
@@ -55,15 +56,15 @@ struct Exchange<'a> {
 }
 
 impl Exchange<'_> {
-    async fn at_once(&self, events: Vec<Planned>) -> Result<(), Error> {
+    async fn at_once(&self, events: impl Iterator<Item = Planned>) -> Result<(), Error> {
         stream::iter(events).map(|planned| self.publish(planned)).buffer_unordered(WINDOW).try_collect().await
     }
 
-    async fn one_by_one(&self, events: Vec<Planned>) -> Result<(), Error> {
+    async fn one_by_one(&self, events: impl Iterator<Item = Planned>) -> Result<(), Error> {
         stream::iter(events).then(|planned| self.publish(planned)).try_collect().await
     }
 
-    async fn evenly(&self, events: Vec<Planned>, every: Duration) -> Result<(), Error> {
+    async fn evenly(&self, events: impl Iterator<Item = Planned>, every: Duration) -> Result<(), Error> {
         let mut ticks = tokio::time::interval(every);
         for planned in events {
             ticks.tick().await;

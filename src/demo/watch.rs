@@ -6,12 +6,14 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio::time::MissedTickBehavior;
 
-use super::events::{self, BACKLOGGED, BYSTANDER, DESTINATIONS, ORDERED, TROUBLED};
+use super::accounts::Ending;
+use super::events::{BACKLOGGED, BYSTANDER, DESTINATIONS, ORDERED, TROUBLED};
 use super::figures::{self, Buckets, Latencies, QuotaUse, Sample};
 use super::found::{ENDPOINTS, SIGN_INS, Seen};
 use super::produce::{plan, produce};
 use super::report::{Backlog, Bystander, Figures, Gate, Ordered};
 use super::stage::Cast;
+use super::stalls::Stalls;
 use super::story::{Act, Scene, hiccups, scenes};
 use super::worker::{LIMIT, Shown, Worker};
 use super::{Audience, Error, Report, found};
@@ -71,6 +73,7 @@ struct Gathered {
     throttled: BTreeMap<String, u64>,
     retried: BTreeMap<String, u64>,
     elapsed: Duration,
+    worst_stall: Duration,
     /// When the backlog was published, and when it was delivered.
     backlog_from: Option<Duration>,
     backlog_until: Option<Duration>,
@@ -104,7 +107,7 @@ pub(super) async fn play(cast: Cast<'_>, audience: &mut dyn Audience) -> Result<
         sandbox: &sandbox,
         backlog_due: &backlog_due,
         scenes: scenes(),
-        expected: DESTINATIONS.map(|name| (name, events::deliverable(name))).into(),
+        expected: DESTINATIONS.map(|name| (name, accounts.expected(&Ending::Delivered(name.to_owned())))).into(),
         published,
         began: clock::now(),
         gathered: Gathered::default(),
@@ -113,7 +116,9 @@ pub(super) async fn play(cast: Cast<'_>, audience: &mut dyn Audience) -> Result<
     audience.tell(&format!(
         "{published} events are published for four vendors; that of {TROUBLED} allows {LIMIT} a second"
     ));
+    let stalls = Stalls::watch();
     tokio::try_join!(produce(broker, &backlog_due), watch.watch(worker, audience))?;
+    watch.gathered.worst_stall = stalls.worst();
     let mut seen = found::deliveries(&sandbox, &mut accounts);
     found::leftovers(broker, &mut accounts, &mut seen).await?;
     let figures = watch.figures(seen);
@@ -202,6 +207,7 @@ impl Watch<'_> {
         };
         let took = gathered.backlog_from.zip(gathered.backlog_until).map(|(from, until)| until.saturating_sub(from));
         Figures {
+            worst_stall_seconds: (gathered.worst_stall.as_secs_f64() * 1_000.0).round() / 1_000.0,
             gate,
             backlog: Backlog::new(of(BACKLOGGED), stats.get(SIGN_INS), took, seen),
             ordered: Ordered::new(of(ORDERED), seen),
@@ -249,7 +255,8 @@ impl Gathered {
         audience: &mut dyn Audience,
     ) {
         self.elapsed = clock::now().duration_since(began);
-        let by_name = |figure: fn(&Shown) -> u64| shown.iter().map(|shown| (shown.name.clone(), figure(shown))).collect();
+        let by_name =
+            |figure: fn(&Shown) -> u64| shown.iter().map(|shown| (shown.name.clone(), figure(shown))).collect();
         self.throttled = by_name(|shown| shown.throttled);
         self.retried = by_name(|shown| shown.retried);
         let Some(troubled) = shown.iter().find(|shown| shown.name == TROUBLED) else { return };

@@ -9,8 +9,6 @@ use std::time::Duration;
 use serde::Deserialize;
 use tokio::process::{Child, Command};
 
-use super::events::purchases::{EVENT_TYPE, WRONG_FIELD};
-use super::events::{BACKLOGGED, BYSTANDER, ORDERED, TROUBLED};
 use super::home::{Home, last_lines};
 use super::{Error, doing};
 use crate::clock;
@@ -21,13 +19,12 @@ const STOP_WITHIN: Duration = Duration::from_secs(12);
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 const LOG_LINES: usize = 8;
 
-/// What the troubled destination's vendor allows, requests a second.
+/// What the troubled destination's vendor allows, requests a second, as the configuration says too.
 pub const LIMIT: u32 = 200;
 /// Calls a second that the vendor of the backlogged destination allows.
 pub const CALLS: u32 = 5;
-/// The path of the sandbox's hook that the destination beside the others sends to, and where its tokens come from.
+/// The path of the sandbox's hook that the destination beside the others sends to.
 pub const HOOK: &str = "/hook/orders";
-pub const HOOK_TOKENS: &str = "/hook-oauth/token";
 
 /// A running worker. It is killed when dropped.
 #[derive(Debug)]
@@ -182,91 +179,27 @@ fn free_address() -> std::io::Result<String> {
     Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.to_string())
 }
 
+/// The configuration, with where everything is.
 fn settings(broker_url: &str, sandbox: &str, admin: &str) -> String {
-    format!(
-        r##"[broker]
-url = "{broker_url}"
-
-[admin]
-listen = "{admin}"
-
-[destinations.{TROUBLED}]
-vendor = "gainsight-px"
-base_url = "{sandbox}"
-api_key = "sandbox"
-property_key = "AP-XXXXXXXXXX-2"
-subscribe = ["product.#"]
-limits = ["{LIMIT}/s"]
-
-[destinations.{BACKLOGGED}]
-vendor = "act-on"
-base_url = "{sandbox}"
-client_id = "sandbox"
-client_secret = "sandbox"
-username = "sandbox"
-password = "sandbox"
-mode = "auto"                                  # a fact at once while calls are plentiful, a CSV under a backlog
-batch_max = 1000
-createlistingentry = true
-subscribe = ["webinar.#"]
-limits = ["{CALLS}/s", "30000/day"]
-
-[[destinations.{BACKLOGGED}.map]]
-type = "webinar.attended"
-destination = "Webinars"
-customeventaction = "CUSTOM_ATTENDED"
-email = {{ jq = ".person.email" }}
-title = {{ jq = ".webinar" }}
-note = {{ jq = "$event.id" }}
-
-[[destinations.{BACKLOGGED}.map]]
-type = "webinar.registered"
-destination = "Webinars"
-customeventaction = "CUSTOM_REGISTERED"
-email = {{ jq = ".person.email" }}
-title = {{ jq = ".webinar" }}
-note = {{ jq = "$event.id" }}
-
-[destinations.{ORDERED}]
-vendor = "apsis-one"
-base_url = "{sandbox}"
-client_id = "sandbox"
-client_secret = "sandbox"
-keyspace = "com.apsis1.keyspaces.email"
-section = "com.apsis1.sections.default"
-batch_max = 5                                  # so that both limits are felt: 100/s, and 10/s a profile
-subscribe = ["shop.#"]
-
-[[destinations.{ORDERED}.map]]
-profile = {{ jq = ".customer" }}
-event = "{EVENT_TYPE}"
-data = {{ order = {{ jq = "$event.id" }}, amount = {{ jq = ".amount" }}, {WRONG_FIELD} = {{ jq = ".{WRONG_FIELD}" }} }}
-
-[destinations.{BYSTANDER}]
-vendor = "http"
-url = "{sandbox}{HOOK}"
-body = {{ jq = "{{id: $event.id, at: $event.time}} + .order" }}
-batch_max = 20                                 # a JSON array of what is there: of one, while nothing waits
-subscribe = ["order.#"]
-limits = ["100/s"]
-
-[destinations.{BYSTANDER}.oauth]
-token_url = "{sandbox}{HOOK_TOKENS}"
-client_id = "sandbox"
-client_secret = "sandbox"
-"##
-    )
+    include_str!("sluice.toml").replace("BROKER", broker_url).replace("SANDBOX", sandbox).replace("ADMIN", admin)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::demo::events::DESTINATIONS;
+    use crate::demo::events::purchases::{EVENT_TYPE, WRONG_FIELD};
 
     #[test]
-    fn the_configuration_written_for_it_has_no_problems() {
+    fn the_configuration_written_for_it_has_no_problems_and_is_the_storys() {
         let text = settings("amqp://guest:guest@127.0.0.1:1/%2f", "http://127.0.0.1:2", "127.0.0.1:3");
         let none = std::io::ErrorKind::NotFound;
         let config = crate::config::parse("sluice.toml", &text, &|_| None, &|_| Err(none.into())).unwrap();
-        assert_eq!(config.destinations.keys().collect::<Vec<_>>(), [BACKLOGGED, ORDERED, BYSTANDER, TROUBLED]);
+        let mut names = DESTINATIONS;
+        names.sort_unstable();
+        assert_eq!(config.destinations.keys().collect::<Vec<_>>(), names);
+        for said in [EVENT_TYPE, WRONG_FIELD, HOOK, &format!("\"{LIMIT}/s\""), &format!("\"{CALLS}/s\"")] {
+            assert!(text.contains(said), "{said} is not in it");
+        }
     }
 }

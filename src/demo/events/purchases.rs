@@ -23,23 +23,22 @@ pub const PROFILES: [&str; 8] = [
     "日本語のお客様",
     "shopper 🛒",
 ];
+const TYPE: &str = "shop.purchase";
 /// Good events of each profile.
-pub const EACH: usize = 100;
-/// Each profile's so-many-th event is followed by a wrong one.
+const EACH: usize = 100;
+/// After so many of them comes a wrong one.
 const WRONG_AFTER: usize = 50;
 
-/// The events of each profile, in their order.
-#[must_use]
-pub fn by_profile() -> Vec<Vec<Planned>> {
-    let events = |(p, profile): (usize, &&str)| {
-        let mut events: Vec<Planned> = (1..=EACH)
-            .map(|n| Planned::good(id(p, n), "shop.purchase", ORDERED, purchase(profile, n, json!(n % 7 + 1))))
-            .collect();
-        let wrong = Content::Data(purchase(profile, 0, json!("three")));
-        events.insert(WRONG_AFTER, Planned::wrong(format!("basket-{p}-odd"), "shop.purchase", "invalid", wrong));
-        events
-    };
-    PROFILES.iter().enumerate().map(events).collect()
+/// The events of a profile, by its place among [`PROFILES`], in their order.
+pub fn of_profile(profile: usize) -> impl Iterator<Item = Planned> {
+    (1..=EACH).flat_map(move |n| {
+        let good = Planned::good(id(profile, n), TYPE, ORDERED, purchase(profile, json!(n % 7 + 1)));
+        let wrong = (n == WRONG_AFTER).then(|| {
+            let content = Content::Data(purchase(profile, json!("three")));
+            Planned::wrong(format!("basket-{profile}-odd"), TYPE, "invalid", content)
+        });
+        std::iter::once(good).chain(wrong)
+    })
 }
 
 /// Whether what arrived, as the sandbox keeps it, is for the profile that it was published for.
@@ -89,8 +88,8 @@ fn id(profile: usize, n: usize) -> String {
     format!("basket-{profile}-{n:03}")
 }
 
-fn purchase(profile: &str, n: usize, pieces: Value) -> Value {
-    json!({ "customer": profile, "amount": 19.5, "sold": n, "pieces": pieces })
+fn purchase(profile: usize, pieces: Value) -> Value {
+    json!({ "customer": PROFILES.get(profile), "amount": 19.5, "pieces": pieces })
 }
 
 #[cfg(test)]

@@ -12,33 +12,37 @@ pub const REFUSED_NAME: &str = "Legacy export";
 const TYPE: &str = "product.report.exported";
 /// Events for the destination.
 const EVENTS: usize = 1_600;
-/// Of those, each so-many-th is wrong: 12 malformed, 16 invalid, 12 rejected.
+/// Of those, wrong ones.
 const MALFORMED: usize = 12;
 const INVALID: usize = 16;
 const REJECTED: usize = 12;
 /// Events that nobody subscribes to.
 const UNWANTED: usize = 10;
 
-/// All of them, in a mixed order.
-#[must_use]
-pub fn all() -> Vec<Planned> {
-    let good = |n| Planned::good(id(n), TYPE, TROUBLED, report());
-    let mut reports: Vec<Planned> = (0..EVENTS).map(good).collect();
-    let wrong: [(usize, fn(usize) -> (&'static str, Content), usize); 3] =
-        [(MALFORMED, malformed, 17), (INVALID, invalid, 41), (REJECTED, rejected, 73)];
-    for (many, make, first) in wrong {
-        // Evenly over the stream: many in a row would park the destination, as they should.
-        for (n, place) in (first..EVENTS).step_by(EVENTS / many).enumerate() {
-            let (reason, content) = make(n);
-            reports[place] = Planned::wrong(id(place), TYPE, reason, content);
+/// Makes the n-th wrong one of a kind: the reason of its dead letter, and what it holds.
+type Make = fn(usize) -> (&'static str, Content);
+
+/// All of them, the wrong ones evenly among the good ones: many in a row would park the destination, as they should.
+pub fn all() -> impl Iterator<Item = Planned> {
+    (0..EVENTS).map(event).chain((EVENTS..EVENTS + UNWANTED).map(unwanted))
+}
+
+fn event(n: usize) -> Planned {
+    let wrong: [(usize, usize, Make); 3] =
+        [(17, MALFORMED, malformed), (41, INVALID, invalid), (73, REJECTED, rejected)];
+    for (first, many, make) in wrong {
+        let apart = EVENTS / many;
+        if let Some(past) = n.checked_sub(first).filter(|past| past % apart == 0) {
+            let (reason, content) = make(past / apart);
+            return Planned::wrong(id(n), TYPE, reason, content);
         }
     }
-    let unwanted = |n| {
-        let content = Content::Data(json!({ "sky": "clear" }));
-        Planned { id: id(n), kind: "weather.changed", expected: Ending::Unrouted, content }
-    };
-    reports.extend((EVENTS..EVENTS + UNWANTED).map(unwanted));
-    reports
+    Planned::good(id(n), TYPE, TROUBLED, report())
+}
+
+fn unwanted(n: usize) -> Planned {
+    let content = Content::Data(json!({ "sky": "clear" }));
+    Planned { id: id(n), kind: "weather.changed", expected: Ending::Unrouted, content }
 }
 
 fn id(n: usize) -> String {

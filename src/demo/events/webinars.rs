@@ -14,15 +14,13 @@ const ATTENDED: &str = "webinar.attended";
 const REGISTERED: &str = "webinar.registered";
 
 /// Those that come one by one.
-#[must_use]
-pub fn first() -> Vec<Planned> {
-    (1..=FIRST).map(event).collect()
+pub fn first() -> impl Iterator<Item = Planned> {
+    (1..=FIRST).map(event)
 }
 
 /// Those that come at once.
-#[must_use]
-pub fn backlog() -> Vec<Planned> {
-    (FIRST + 1..=FIRST + BACKLOG).map(event).collect()
+pub fn backlog() -> impl Iterator<Item = Planned> {
+    (FIRST + 1..=FIRST + BACKLOG).map(event)
 }
 
 /// Whether what arrived, as the sandbox keeps it, is the event that was published, each character of it.

@@ -16,8 +16,11 @@ impl fmt::Display for Report {
         let mut text = String::new();
         writeln!(text, "What became of {} events, in {:.1} s:", thousands(self.published), self.seconds)?;
         write_endings(&mut text, self)?;
-        let Figures { gate, backlog, ordered, bystander } = &self.figures;
-        writeln!(text, "\n{TROUBLED} (Gainsight PX), whose vendor refused everything for a while and was down for another:")?;
+        let Figures { gate, backlog, ordered, bystander, .. } = &self.figures;
+        writeln!(
+            text,
+            "\n{TROUBLED} (Gainsight PX), whose vendor refused everything for a while and was down for another:"
+        )?;
         write_gate(&mut text, gate)?;
         let backlogged = thousands(u64::try_from(BACKLOG).unwrap_or(u64::MAX));
         writeln!(text, "\n{BACKLOGGED} (Act-On, 5 calls a second), a few events and then {backlogged} at once:")?;
@@ -26,6 +29,7 @@ impl fmt::Display for Report {
         write_ordered(&mut text, ordered)?;
         writeln!(text, "\n{BYSTANDER} (any HTTP API, with OAuth), which should notice nothing:")?;
         write_bystander(&mut text, bystander)?;
+        write_stalls(&mut text, &self.figures)?;
         if self.kept {
             write!(text, "\nEvery promise was kept: each event ended in exactly one place, the right one.")?;
         } else {
@@ -97,8 +101,20 @@ fn write_bystander(text: &mut String, bystander: &Bystander) -> fmt::Result {
         None => "-".to_owned(),
     };
     count(text, "calls", calls, "each a JSON array of what waited: of one event while nothing did")?;
-    let said = format!("99 % delivered within this while {TROUBLED} was shut; {} while it was open", within(while_open));
+    let said =
+        format!("99 % delivered within this while {TROUBLED} was shut; {} while it was open", within(while_open));
     line(text, "latency", &within(while_closed), &said)
+}
+
+fn write_stalls(text: &mut String, figures: &Figures) -> fmt::Result {
+    if !figures.refused_by_stalls() {
+        return Ok(());
+    }
+    let ms = figures.worst_stall_seconds * 1_000.0;
+    writeln!(
+        text,
+        "\nThis machine was busy: it kept tasks waiting for up to {ms:.0} ms, so that some calls came too close to others."
+    )
 }
 
 fn count(text: &mut String, what: &str, count: u64, said: &str) -> fmt::Result {
