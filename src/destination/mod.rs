@@ -166,7 +166,7 @@ impl Driver {
         let policy = Policy {
             concurrency: settings.concurrency,
             park_after_rejections: settings.park_after_rejections,
-            even_days: batching.items > 1,
+            carry_much: batching.items > 1,
             ..Policy::default()
         };
         let desk = Desk {

@@ -12,8 +12,8 @@ use super::quota::{JITTER, Limit, Window};
 /// Larger windows than this are left to the pacer, to bound memory (16 bytes a place).
 const MOST_PLACES: u32 = 20_000;
 
-/// No quota allows for more than this on the way.
-const MOST_JITTER: Duration = Duration::from_millis(150);
+/// Quotas whose places are further apart than this are of few calls.
+const FEW: Duration = Duration::from_millis(50);
 /// Longer than any request takes.
 const UNANSWERED: Duration = Duration::from_secs(3_600);
 
@@ -31,9 +31,16 @@ pub(super) struct Places {
     first: u64,
     /// So many in a window of that length.
     limit: Option<(usize, Duration)>,
+    /// A call can carry many events.
+    carry_much: bool,
 }
 
 impl Places {
+    /// No places taken; `carry_much` where a call can carry many events.
+    pub fn new(carry_much: bool) -> Self {
+        Self { carry_much, ..Self::default() }
+    }
+
     /// Keeps to the tightest of `limits` from now on; what was taken is remembered.
     pub fn keep_to(&mut self, limits: &[Limit]) {
         let tightest = limits.iter().filter(|limit| keeps(limit)).min_by_key(|limit| limit.count);
@@ -89,10 +96,10 @@ impl Places {
         }
     }
 
-    /// How long a request may be on its way.
+    /// How late a request may be counted.
     fn jitter(&self) -> Duration {
         let spacing = self.limit.and_then(|(count, window)| Some(window / u32::try_from(count).ok()?));
-        spacing.map_or(JITTER, |spacing| (spacing / 2).clamp(JITTER, MOST_JITTER))
+        if self.carry_much && spacing.is_some_and(|spacing| spacing > FEW) { UNANSWERED } else { JITTER }
     }
 
     fn at(&mut self, number: u64) -> Option<&mut Instant> {

@@ -67,14 +67,14 @@ impl<'a> HasLut<'a, Jq> for Program<'a> {
 }
 
 impl<'a> Input<'a> {
-    /// Of that event.
+    /// Of that event, as its producer wrote it.
     #[must_use]
     pub fn of(event: &'a Event) -> Self {
         Self { event, data: OnceCell::new(), whole: OnceCell::new() }
     }
 
     fn data(&self) -> Val {
-        self.data.get_or_init(|| Val::of_fields(&self.event.data)).share()
+        self.data.get_or_init(|| Val::of_fields(self.event.original.as_ref().unwrap_or(&self.event.data))).share()
     }
 
     fn whole(&self) -> Val {

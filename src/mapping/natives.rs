@@ -187,8 +187,9 @@ impl ValT for Val {
     }
 
     fn as_isize(&self) -> Option<isize> {
+        // The crate counts times in millionths of a second without looking whether they fit: larger numbers are dealt with as floats.
         let Self::Number(Number::Whole(whole)) = self else { return None };
-        isize::try_from(*whole).ok()
+        isize::try_from(*whole).ok().filter(|whole| whole.checked_mul(1_000_000).is_some())
     }
 
     fn as_f64(&self) -> Option<f64> {

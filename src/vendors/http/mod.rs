@@ -88,7 +88,7 @@ impl HttpApi {
     }
 
     fn body(&self, event: &Event, input: &Input<'_>) -> Result<Bytes, Invalid> {
-        let made = if event.mapped {
+        let made = if event.original.is_some() {
             event.data.get("body").cloned()
         } else if let Some(expression) = &self.settings.body {
             expression.evaluate(input).map_err(|said| Invalid(format!("body cannot be made: {said}")))?
