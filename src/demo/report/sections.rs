@@ -110,15 +110,19 @@ impl Figures {
     /// Every promise that was broken, a sentence each.
     #[must_use]
     pub fn broken(&self) -> Vec<String> {
-        let Self { backlog, ordered, .. } = self;
-        let mut broken = self.refusals();
+        let Self { gate, backlog, ordered, .. } = self;
+        let over = if self.refused_by_stalls() { 0 } else { gate.refused_over_the_limit };
         let none = [
+            (over, "calls to px were refused for being over the limit"),
+            (backlog.refused, "calls to acton were refused for being over a limit"),
+            (ordered.refused, "calls to apsis were refused for being over a limit"),
             (backlog.changed, "events of acton arrived otherwise than they were published"),
             (ordered.invalid, "calls to apsis were spent on events of a wrong type"),
             (ordered.out_of_order, "events of apsis arrived after a later one of their profile"),
             (ordered.misaddressed, "events of apsis arrived for another profile"),
         ];
-        broken.extend(counted(none));
+        let none = none.into_iter().filter(|(count, _)| *count > 0);
+        let mut broken: Vec<String> = none.map(|(count, said)| format!("{count} {said}")).collect();
         let mut unless = |kept: bool, said: String| broken.extend((!kept).then_some(said));
         let Backlog { sign_ins, revoked, .. } = backlog;
         unless(*sign_ins <= SIGN_INS_AN_HOUR, format!("{sign_ins} sign-ins to acton; {SIGN_INS_AN_HOUR} are allowed"));
@@ -130,31 +134,12 @@ impl Figures {
         broken
     }
 
-    /// Whether calls were refused on a machine that was too slow for them to arrive as evenly as they were sent.
+    /// Whether calls to px were refused on a machine that was too slow for them to arrive as evenly as they were sent. The other
+    /// limits hold on any machine: there a place is taken until its answer.
     #[must_use]
     pub fn refused_by_stalls(&self) -> bool {
-        let refused = self.gate.refused_over_the_limit + self.backlog.refused + self.ordered.refused;
-        refused > 0 && self.stalled()
+        self.gate.refused_over_the_limit > 0 && self.worst_stall_seconds > JITTER.as_secs_f64()
     }
-
-    fn stalled(&self) -> bool {
-        self.worst_stall_seconds > JITTER.as_secs_f64()
-    }
-
-    /// Calls that were over a limit, where the machine does not explain them.
-    fn refusals(&self) -> Vec<String> {
-        let refused = [
-            (self.gate.refused_over_the_limit, "calls to px were refused for being over the limit"),
-            (self.backlog.refused, "calls to acton were refused for being over a limit"),
-            (self.ordered.refused, "calls to apsis were refused for being over a limit"),
-        ];
-        if self.stalled() { Vec::new() } else { counted(refused).collect() }
-    }
-}
-
-/// A sentence for each count that is not 0.
-fn counted<const N: usize>(counts: [(u64, &str); N]) -> impl Iterator<Item = String> {
-    counts.into_iter().filter(|(count, _)| *count > 0).map(|(count, said)| format!("{count} {said}"))
 }
 
 impl Backlog {
@@ -247,11 +232,13 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_refusal_on_a_machine_that_stalled_is_the_machines() {
+    fn a_refusal_by_px_on_a_machine_that_stalled_is_the_machines() {
         let mut figures = good();
-        figures.ordered.refused = 1;
+        figures.gate.refused_over_the_limit = 1;
         figures.worst_stall_seconds = 0.2;
         assert!(figures.broken().is_empty());
+        figures.backlog.refused = 1;
+        assert_eq!(figures.broken(), ["1 calls to acton were refused for being over a limit"]);
     }
 
     type Spoil = fn(&mut Figures);

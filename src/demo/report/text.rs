@@ -113,7 +113,7 @@ fn write_stalls(text: &mut String, figures: &Figures) -> fmt::Result {
     let ms = figures.worst_stall_seconds * 1_000.0;
     writeln!(
         text,
-        "\nThis machine was busy: it kept tasks waiting for up to {ms:.0} ms, so that some calls came too close to others."
+        "\nThis machine was busy: it kept tasks waiting for up to {ms:.0} ms, so that some calls to {TROUBLED} came too close to others."
     )
 }
 
