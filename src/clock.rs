@@ -11,11 +11,15 @@ pub fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
 
-/// The calendar clock, for ages, `Retry-After` dates and day budgets.
+/// The calendar clock, for ages, `Retry-After` dates and day budgets. Follows tokio's paused time in tests.
 #[must_use]
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the calendar clock")]
 pub fn wall() -> Timestamp {
-    Timestamp::now()
+    // Nothing but where time is paused: there the steady clock stands still, or has been moved on.
+    let (shown, real) = (now(), Instant::now());
+    let (ahead, behind) = (shown.saturating_duration_since(real), real.saturating_duration_since(shown));
+    let wall = Timestamp::now();
+    wall.checked_add(ahead).and_then(|wall| wall.checked_sub(behind)).unwrap_or(wall)
 }
 
 /// Waits until the steady clock shows `until`.

@@ -88,6 +88,12 @@ impl Ticket {
         !self.epoch.is_cancelled()
     }
 
+    /// The broker's number for the delivery: higher for one that came later on the same channel.
+    #[must_use]
+    pub fn tag(&self) -> u64 {
+        self.tag
+    }
+
     /// The end of the channel that this delivery came on.
     #[must_use]
     pub fn epoch(&self) -> &CancellationToken {
@@ -167,10 +173,23 @@ impl Publisher {
     /// # Errors
     /// Any [`PublishError`]: the message must then be taken as not published.
     pub async fn publish(&self, exchange: &str, routing_key: &str, message: Message) -> Result<(), PublishError> {
+        self.submit(exchange, routing_key, message).await?.await
+    }
+
+    /// Hands a message over to be published after those that were handed over before; what comes out waits for its confirm.
+    ///
+    /// # Errors
+    /// Any [`PublishError`]: the message must then be taken as not published.
+    pub async fn submit(
+        &self,
+        exchange: &str,
+        routing_key: &str,
+        message: Message,
+    ) -> Result<impl Future<Output = Result<(), PublishError>> + use<>, PublishError> {
         let (outcome, answer) = oneshot::channel();
         let publication =
             Publication { exchange: exchange.to_owned(), routing_key: routing_key.to_owned(), message, outcome };
         self.queue.send(publication).await.map_err(|_| PublishError::Lost)?;
-        answer.await.unwrap_or(Err(PublishError::Lost))
+        Ok(async move { answer.await.unwrap_or(Err(PublishError::Lost)) })
     }
 }

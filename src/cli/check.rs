@@ -5,15 +5,10 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
-use super::{Error, print, print_json};
+use super::{Error, credentials, print, print_json};
 use crate::app;
 use crate::broker::Broker;
-use crate::config::{Config, ConfigFile, Destination};
-use crate::delivery::Transport as _;
-use crate::delivery::http::HttpTransport;
-use crate::redact;
-use crate::vendors::{Reply, secrets_of};
-use crate::verdict::Verdict;
+use crate::config::{Config, ConfigFile};
 
 const BROKER_WITHIN: Duration = Duration::from_secs(10);
 
@@ -78,7 +73,7 @@ async fn try_all(config: &Config) -> Vec<Tried> {
     let mut tried = vec![try_broker(config).await];
     for destination in config.destinations.values() {
         let what = format!("destination {}", destination.name);
-        let (good, said) = try_destination(destination).await;
+        let (good, said) = credentials::try_out(destination).await;
         tried.push(Tried { what, good, said });
     }
     tried
@@ -94,33 +89,5 @@ async fn try_broker(config: &Config) -> Tried {
     match ready {
         Ok(()) => Tried { what, good: Some(true), said: "connected".into() },
         Err(error) => Tried { what, good: Some(false), said: error.to_string() },
-    }
-}
-
-async fn try_destination(destination: &Destination) -> (Option<bool>, String) {
-    let Some(request) = destination.vendor.credentials_check() else {
-        return (
-            None,
-            format!(
-                "vendor {} has no request that tries credentials without effect; nothing was sent",
-                destination.vendor_name
-            ),
-        );
-    };
-    let transport = match HttpTransport::new(destination.timeout, destination.proxy.as_ref(), destination.http1_only) {
-        Ok(transport) => transport,
-        Err(error) => return (Some(false), error.to_string()),
-    };
-    let reply = match transport.send(&request).await {
-        Ok(reply) => reply,
-        Err(trouble) => return (Some(false), trouble.to_string()),
-    };
-    let body = redact::masked(&String::from_utf8_lossy(&reply.body), &secrets_of(&request)).into();
-    match destination.vendor.judge(&Reply { body, ..reply }) {
-        Verdict::Unauthorized(said) | Verdict::Unavailable(said) => (Some(false), said),
-        Verdict::Throttled => (None, "the vendor answered 429 (too many requests); try again later".into()),
-        Verdict::Delivered | Verdict::Accepted | Verdict::TooLarge(_) | Verdict::Rejected(_) => {
-            (Some(true), format!("{} takes the credentials", request.uri().host().unwrap_or("the vendor")))
-        }
     }
 }

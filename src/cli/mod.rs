@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{Config, ConfigFile};
 
 pub mod check;
+mod credentials;
 pub mod demo;
 mod error;
 pub mod explain;

@@ -141,8 +141,14 @@ async fn publish_all(
                 }
                 match &publisher {
                     Some(publisher) => {
-                        let (publisher, exchange) = (publisher.clone(), exchange.clone());
-                        window.push(async move { (index, publisher.publish(&exchange, &kind, message).await) });
+                        // One after the other, so that they arrive in the file's order; only the confirms are waited for together.
+                        let submitted = publisher.submit(&exchange, &kind, message).await;
+                        window.push(async move {
+                            match submitted {
+                                Ok(confirmed) => (index, confirmed.await),
+                                Err(error) => (index, Err(error)),
+                            }
+                        });
                     }
                     None => outcome.published += 1,
                 }

@@ -15,7 +15,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use toml_span::value::{Table, ValueInner};
 
@@ -98,9 +98,23 @@ fn read(root: &mut Section<'_>, registry: &[Kind]) -> Option<Config> {
                 destinations.insert(name, read);
             }
         }
+        each_token_file_has_one_destination(all, &destinations);
         Some(destinations)
     });
     Some(Config { broker: broker?, admin: admin?, retry: retry?, log: log?, destinations: destinations? })
+}
+
+/// Two accounts in one file would take each other's refresh token.
+fn each_token_file_has_one_destination(all: &mut Section<'_>, destinations: &BTreeMap<String, Destination>) {
+    let mut owners: BTreeMap<PathBuf, &str> = BTreeMap::new();
+    for (name, destination) in destinations {
+        let Some(path) = destination.vendor.grant().and_then(|grant| grant.token_file().map(Path::to_owned)) else {
+            continue;
+        };
+        if let Some(other) = owners.insert(path, name) {
+            all.problem(name, format!("has the same token_file as destination {other:?}; give each its own"));
+        }
+    }
 }
 
 fn read_toml(text: &str) -> Result<Table<'_>, Problem> {

@@ -14,7 +14,7 @@ use crate::clock;
 use crate::delivery::token::Need;
 use crate::gate::{Answer, Hints, Pass, Permit, State};
 use crate::redact;
-use crate::vendors::Item;
+use crate::vendors::{Item, Secrets};
 use crate::verdict::Reason;
 
 /// A body that takes a while to be built, sent and read.
@@ -159,6 +159,7 @@ impl Driver {
                 {
                     request.headers_mut().insert(HeaderName::from_static("traceparent"), trace.clone());
                 }
+                Secrets::add(&mut request, &self.settings.map.secrets());
                 if request.body().len() > LARGE_BYTES {
                     self.gate.is_large(&permit, now);
                 }
@@ -169,7 +170,7 @@ impl Driver {
             }
             Err(invalid) => {
                 self.gate.finished(permit, Answer::Neutral, &Hints::default(), now, wall);
-                let sentence = redact::masked(&invalid.0, &[]);
+                let sentence = redact::masked(&invalid.0, &self.settings.map.secrets());
                 for pending in load.events {
                     self.bury(pending.delivery, pending.history, pending.tag, Reason::Invalid, sentence.clone());
                 }

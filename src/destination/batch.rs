@@ -58,7 +58,7 @@ mod tests {
 
     fn item(group: u8, lane: Option<u8>, bytes: usize) -> Item {
         let content = Bytes::from(vec![b'x'; bytes]);
-        Item { group: group.to_string(), lane: lane.map(|lane| lane.to_string()), content }
+        Item { group: group.to_string(), lane: lane.map(|lane| lane.to_string()), content, lookup: None }
     }
 
     const RULE: Batching = Batching { items: 4, bytes: 100, when: When::Scarce };

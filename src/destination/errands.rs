@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use jiff::Timestamp;
+use serde_json::Value;
 
 use super::attempt::{Errand, Exchange};
 use super::history::Watched;
 use super::intake::{Held, Pending};
-use super::judge::{Next, age, delay};
+use super::judge::{Next, age, carrying_history, delay};
 use super::{Driver, hold, outcome};
 use crate::clock;
 use crate::config;
@@ -100,7 +101,6 @@ impl Driver {
     }
 
     pub(super) fn lookup_answered(&mut self, name: &str, permit: Permit, exchange: &Exchange) {
-        let now = clock::now();
         let (verdict, sentence, told) = self.verdict(exchange, false);
         // What was learned is not yet an event delivered.
         self.tell_gate(permit, if told == Answer::Success { Answer::Neutral } else { told }, exchange);
@@ -109,9 +109,7 @@ impl Driver {
                 let Some(reply) = exchange.reply() else { return };
                 match self.settings.vendor.learn(name, reply) {
                     Ok(value) => {
-                        for delivery in self.lookups.learned(name, value, now) {
-                            self.check(delivery);
-                        }
+                        self.learned(name, value);
                     }
                     Err(said) => self.lookup_refused(name, &exchange.masked(&said)),
                 }
@@ -119,6 +117,18 @@ impl Driver {
             Verdict::Rejected(_) | Verdict::TooLarge(_) => self.lookup_refused(name, &sentence),
             Verdict::Throttled | Verdict::Unavailable(_) | Verdict::Unauthorized(_) => self.lookups.unanswered(name),
         }
+    }
+
+    /// What waited can be checked, and what was checked against something else is checked anew, in the order of arrival.
+    fn learned(&mut self, name: &str, value: Value) {
+        let changed = self.lookups.facts.get(name).is_some_and(|before| before.value != value);
+        let mut deliveries = Vec::from(self.lookups.learned(name, value, clock::now()));
+        if changed {
+            let checked = self.line.take_out(|pending| pending.item.lookup.as_deref() == Some(name));
+            deliveries.extend(checked.into_iter().map(|pending| carrying_history(*pending)));
+        }
+        deliveries.sort_by_key(|delivery| delivery.ticket.tag());
+        deliveries.into_iter().for_each(|delivery| self.check(delivery));
     }
 
     fn lookup_refused(&mut self, name: &str, said: &str) {

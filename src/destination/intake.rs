@@ -95,7 +95,7 @@ pub(super) fn take(
         }
         Err(Stop::Needs(name)) => Taken::Needs(name, Box::new(delivery)),
         Err(Stop::Dead(tag, reason, sentence)) => {
-            let sentence = redact::masked(&sentence, &[]);
+            let sentence = redact::masked(&sentence, &map.secrets());
             let tag = tag.unwrap_or_else(|| Tag::unknown(&history, delivery.message.properties.message_id.as_deref()));
             Taken::Dead { delivery: Box::new(delivery), history: Box::new(history), tag, reason, sentence }
         }

@@ -12,6 +12,7 @@ use super::history::Watched;
 use super::intake::Pending;
 use super::line::Load;
 use super::{Driver, batch, outcome};
+use crate::broker::port::Delivery;
 use crate::clock;
 use crate::config::Retry;
 use crate::gate::{Answer, Hints, Permit, State};
@@ -82,7 +83,8 @@ impl Driver {
         let several = load.events.len() > 1;
         let refused = told == Answer::Rejected;
         let parked = self.gate.state_beneath() == State::Parked;
-        let told = if several && refused { Answer::Undecided } else { told };
+        let stale = if refused { self.stale(&load) } else { None };
+        let told = if refused && (several || stale.is_some()) { Answer::Undecided } else { told };
         let probe = permit.probe;
         self.tell_gate(permit, told, exchange);
         let troubled = std::mem::replace(&mut self.troubled, matches!(verdict, Verdict::Unavailable(_)));
@@ -90,6 +92,9 @@ impl Driver {
         if !matches!(verdict, Verdict::Delivered | Verdict::Accepted) {
             let record = exchange.record(&verdict, &sentence);
             load.events.iter_mut().for_each(|pending| pending.history.add(record.clone()));
+        }
+        if let Some(name) = stale {
+            return self.check_again(&name, load);
         }
         if several && refused && !parked {
             return self.split(load, &verdict, &sentence);
@@ -104,6 +109,20 @@ impl Driver {
             }
         }
         self.follow(load, &verdict, &sentence, vendors_trouble, parked, exchange);
+    }
+
+    /// What was looked up for these events and may have changed since.
+    fn stale(&self, load: &Load) -> Option<String> {
+        let first = load.events.first()?;
+        let name = first.item.lookup.as_ref()?;
+        self.lookups.may_have_changed(name, first.taken).then(|| name.clone())
+    }
+
+    /// What was looked up for these events may have changed: it is looked up anew, and they are checked against it.
+    fn check_again(&mut self, name: &str, load: Load) {
+        for pending in load.events {
+            self.lookups.need(name.to_owned(), carrying_history(*pending), clock::now());
+        }
     }
 
     /// The vendor accepted events as a job, whose end has to be seen.
@@ -254,6 +273,13 @@ fn key(pending: &Pending) -> Option<u64> {
         (&pending.tag.id, &pending.tag.source, &pending.tag.kind, &message.body).hash(&mut hasher);
         hasher.finish()
     })
+}
+
+/// The delivery with what happened to it so far, to be checked anew.
+pub(super) fn carrying_history(pending: Pending) -> Delivery {
+    let Pending { mut delivery, history, .. } = pending;
+    delivery.message = history.write(&delivery.message);
+    delivery
 }
 
 /// The sentence in a verdict.

@@ -168,7 +168,19 @@ impl Line {
         }
     }
 
-    /// Takes out what need not be sent any more.
+    /// Takes out all that `chosen` tells, in no order.
+    pub fn take_out(&mut self, chosen: impl Fn(&Pending) -> bool) -> Vec<Held> {
+        let (taken, others): (VecDeque<_>, _) = self.events.drain(..).partition(|event| chosen(event));
+        self.events = others;
+        let mut taken = Vec::from(taken);
+        for load in &mut self.parts {
+            taken.extend(load.events.extract_if(.., |event| chosen(event)));
+        }
+        self.parts.retain(|load| !load.events.is_empty());
+        taken
+    }
+
+    /// Takes out the first if it need not be sent any more.
     pub fn remove_first_if(&mut self, gone: impl Fn(&Pending) -> bool) -> Option<Held> {
         self.events.pop_front_if(|event| gone(event))
     }

@@ -58,6 +58,12 @@ impl Lookups {
         }
     }
 
+    /// Whether what was looked up under that name may have changed since `then`.
+    pub fn may_have_changed(&self, name: &str, then: Instant) -> bool {
+        let fresh = self.facts.get(name).is_some_and(|fact| fact.fresh);
+        !fresh || self.learned.get(name).is_some_and(|at| *at > then)
+    }
+
     /// It was answered: the deliveries that waited can be checked.
     pub fn learned(&mut self, name: &str, value: Value, now: Instant) -> VecDeque<Delivery> {
         self.facts.put(name, value);
@@ -82,9 +88,16 @@ impl Lookups {
         self.open.values().map(|open| open.deliveries.len()).sum()
     }
 
-    /// One that waits, to be given back.
+    /// The one that came first of those that wait.
+    pub fn first(&self) -> Option<&Delivery> {
+        self.open.values().filter_map(|open| open.deliveries.front()).min_by_key(|delivery| delivery.ticket.tag())
+    }
+
+    /// Takes that one out, to be given back.
     pub fn pop(&mut self) -> Option<Delivery> {
-        self.open.values_mut().find_map(|open| open.deliveries.pop_front())
+        let firsts = self.open.values_mut().filter(|open| !open.deliveries.is_empty());
+        let open = firsts.min_by_key(|open| open.deliveries.front().map(|delivery| delivery.ticket.tag()))?;
+        open.deliveries.pop_front()
     }
 
     /// Lets what is known grow old, and asks again for what is too old while there is work. Returns deliveries that have waited too long.

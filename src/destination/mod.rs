@@ -166,7 +166,7 @@ impl Driver {
         let policy = Policy {
             concurrency: settings.concurrency,
             park_after_rejections: settings.park_after_rejections,
-            even_days: batching.items > 1,
+            carry_much: batching.items > 1,
             ..Policy::default()
         };
         let desk = Desk {
@@ -313,10 +313,13 @@ impl Driver {
         self.line.len() + self.lookups.held() + self.jobs.held() + self.attempts.len()
     }
 
-    /// Gives one back that waits; false when none does.
+    /// Gives the one back that came first of those that wait; false when none does. Those that came last count for the present
+    /// consumer: were they given back, the broker would send them again at once, for ever.
     fn release_first(&mut self) -> bool {
-        if let Some(delivery) = self.lookups.pop() {
-            self.give_back(delivery);
+        let waiting = self.line.first().map(|pending| pending.delivery.ticket.tag());
+        let asking = self.lookups.first().map(|delivery| delivery.ticket.tag());
+        if asking.is_some_and(|asking| waiting.is_none_or(|waiting| asking < waiting)) {
+            self.lookups.pop().into_iter().for_each(|delivery| self.give_back(delivery));
             return true;
         }
         let pending = self.line.pop();

@@ -34,8 +34,8 @@ pub struct Event {
     pub raw: Bytes,
     /// W3C `traceparent`, carried to the vendor's request.
     pub traceparent: Option<String>,
-    /// Whether `data` was made by the destination's `map`: it then holds the vendor's fields by their names.
-    pub mapped: bool,
+    /// What `data` was before the destination's `map` made the vendor's fields of it; none where no rule did.
+    pub original: Option<Map<String, Value>>,
 }
 
 /// Why a message is not an event: a sentence that says what is wrong and where.
@@ -117,7 +117,7 @@ fn structured(message: &Message, body: &str, context: Context<'_>) -> Result<Eve
         data: object("\"data\"", raw)?,
         raw: bytes,
         traceparent: traceparent(message, attribute("traceparent").ok().flatten()),
-        mapped: false,
+        original: None,
     })
 }
 
@@ -154,7 +154,7 @@ fn binary(
         data,
         raw: message.body.clone(),
         traceparent: traceparent(message, attribute("traceparent").ok().flatten()),
-        mapped: false,
+        original: None,
     })
 }
 
@@ -170,7 +170,7 @@ fn plain(message: &Message, data: Map<String, Value>, context: Context<'_>) -> R
         data,
         raw: message.body.clone(),
         traceparent: traceparent(message, None),
-        mapped: false,
+        original: None,
     })
 }
 

@@ -74,6 +74,8 @@ impl Lanes {
         });
         state.busy = true;
         state.place = state.places.take(now);
+        // One at a time costs nothing more by being counted as late as its answer.
+        state.places.late(state.place, now);
     }
 
     /// It was answered, or given up.

@@ -46,8 +46,9 @@ pub struct Policy {
     pub refusals: Bounds,
     /// The pauses after trouble.
     pub outages: Bounds,
-    /// A day budget is spent evenly, a tenth of it ahead, so that it lasts: for vendors where a call can carry many events.
-    pub even_days: bool,
+    /// A call can carry many events, so calls are spared: a day budget is spent evenly, a tenth of it ahead, so that it lasts, and
+    /// the places of a small quota are taken until their answers.
+    pub carry_much: bool,
 }
 
 impl Default for Policy {
@@ -58,7 +59,7 @@ impl Default for Policy {
             park_after_rejections: 20,
             refusals: Bounds { first: Duration::from_millis(200), max },
             outages: Bounds { first: Duration::from_secs(1), max },
-            even_days: false,
+            carry_much: false,
         }
     }
 }
@@ -124,7 +125,7 @@ pub struct Gate {
     /// When the last permit was given, or the gate made.
     last: Instant,
     days: DayCount,
-    even_days: bool,
+    carry_much: bool,
     /// When the spent day budget is there again.
     budget_back: Option<Instant>,
     /// The vendor says that nothing is left until then.
@@ -153,10 +154,10 @@ impl Gate {
             pauses: Pauses::new(&policy, ledger.learned, closed_for, now),
             pacer: None,
             in_hand: false,
-            places: Places::default(),
+            places: Places::new(policy.carry_much),
             last: now,
             days: DayCount::restored(ledger, wall),
-            even_days: policy.even_days,
+            carry_much: policy.carry_much,
             budget_back: None,
             empty_until: None,
             spread: None,
@@ -307,7 +308,7 @@ impl Gate {
     }
 
     fn day_limit_if_even(&self) -> Option<u64> {
-        quota::day_limit(&self.limits).filter(|_| self.even_days)
+        quota::day_limit(&self.limits).filter(|_| self.carry_much)
     }
 
     /// Until when the day's budget is spent ahead of time.

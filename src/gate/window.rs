@@ -12,6 +12,8 @@ use super::quota::{JITTER, Limit, Window};
 /// Larger windows than this are left to the pacer, to bound memory (16 bytes a place).
 const MOST_PLACES: u32 = 20_000;
 
+/// Quotas whose places are further apart than this are of few calls.
+const FEW: Duration = Duration::from_millis(50);
 /// Longer than any request takes.
 const UNANSWERED: Duration = Duration::from_secs(3_600);
 
@@ -29,9 +31,16 @@ pub(super) struct Places {
     first: u64,
     /// So many in a window of that length.
     limit: Option<(usize, Duration)>,
+    /// A call can carry many events.
+    carry_much: bool,
 }
 
 impl Places {
+    /// No places taken; `carry_much` where a call can carry many events.
+    pub fn new(carry_much: bool) -> Self {
+        Self { carry_much, ..Self::default() }
+    }
+
     /// Keeps to the tightest of `limits` from now on; what was taken is remembered.
     pub fn keep_to(&mut self, limits: &[Limit]) {
         let tightest = limits.iter().filter(|limit| keeps(limit)).min_by_key(|limit| limit.count);
@@ -65,7 +74,7 @@ impl Places {
 
     /// Takes a place; its number is for [`Places::answered`].
     pub fn take(&mut self, now: Instant) -> u64 {
-        self.counted.push_back(now + JITTER);
+        self.counted.push_back(now + self.jitter());
         // Without a limit the last ones are kept for the one that may come.
         if self.counted.len() > self.limit.map_or(1_000, |(count, _)| count) {
             self.forget_first();
@@ -85,6 +94,12 @@ impl Places {
         if let Some(counted) = self.at(number) {
             *counted = now.min(*counted);
         }
+    }
+
+    /// How late a request may be counted.
+    fn jitter(&self) -> Duration {
+        let spacing = self.limit.and_then(|(count, window)| Some(window / u32::try_from(count).ok()?));
+        if self.carry_much && spacing.is_some_and(|spacing| spacing > FEW) { UNANSWERED } else { JITTER }
     }
 
     fn at(&mut self, number: u64) -> Option<&mut Instant> {

@@ -33,7 +33,9 @@ impl ValT for Val {
             Self::Object(object) => Box::new(
                 own_fields(object).fields.into_iter().map(|(key, value)| Ok((Self::Text(key), value))).inspect(paid),
             ),
-            other => box_once(Err(not_iterable(other))),
+            other @ (Self::Null | Self::Bool(_) | Self::Number(_) | Self::Text(_)) => {
+                box_once(Err(not_iterable(other)))
+            }
         }
     }
 
@@ -41,7 +43,9 @@ impl ValT for Val {
         match self {
             Self::Array(array) => Box::new(own_items(array).items.into_iter().map(Ok).inspect(paid)),
             Self::Object(object) => Box::new(own_fields(object).fields.into_values().map(Ok).inspect(paid)),
-            other => box_once(Err(not_iterable(other))),
+            other @ (Self::Null | Self::Bool(_) | Self::Number(_) | Self::Text(_)) => {
+                box_once(Err(not_iterable(other)))
+            }
         }
     }
 
@@ -83,7 +87,9 @@ impl ValT for Val {
                 let kept = fields.filter_map(|(key, value)| f(value).next().map(|value| Ok((key, value?))));
                 Ok(Self::object(kept.collect::<Result<_, Exn<'a, Self>>>()?))
             }
-            other => opt.fail(other, |other| Exn::from(not_iterable(other))),
+            other @ (Self::Null | Self::Bool(_) | Self::Number(_) | Self::Text(_)) => {
+                opt.fail(other, |other| Exn::from(not_iterable(other)))
+            }
         }
     }
 
@@ -155,10 +161,7 @@ impl ValT for Val {
     }
 
     fn into_string(self) -> Self {
-        match self {
-            Self::Text(_) => self,
-            other => Self::text(other.to_string()),
-        }
+        if let Self::Text(_) = self { self } else { Self::text(self.to_string()) }
     }
 }
 
@@ -184,10 +187,7 @@ impl Val {
     }
 
     fn into_key(self) -> Result<Rc<str>, Failure> {
-        match self {
-            Self::Text(key) => Ok(key),
-            other => Err(Error::typ(other, "object key")),
-        }
+        if let Self::Text(key) = self { Ok(key) } else { Err(Error::typ(self, "object key")) }
     }
 }
 

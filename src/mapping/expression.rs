@@ -21,16 +21,16 @@ use crate::event::Event;
 /// What most expressions need, on the caller's own stack.
 const EASY: Budget = Budget { fuel: 4096, heaviest: 0, stack: 256 * 1024 };
 /// What an expression may need at most, for a small event: some ten milliseconds.
-const HARD: Budget = Budget { fuel: 1_000_000, heaviest: 65_536, stack: 64 * 1024 * 1024 };
+const HARD: Budget = Budget { fuel: 1_000_000, heaviest: 65_536, stack: 8 * 1024 * 1024 };
 /// What a large event adds at most.
 const MOST_ADDED: usize = 1_000_000;
-/// The stack that a hard evaluation gets: its budget's, and as much again for freeing what it leaves behind. Only what is
-/// used of it becomes memory.
+/// The stack that a hard evaluation gets: its budget's, and room for freeing recursively what its steps leave behind. Only what
+/// is used of it becomes memory.
 const STACK_BYTES: usize = 512 * 1024 * 1024;
 /// Most bytes of an expression.
 const LONGEST: usize = 16 * 1024;
 /// Most characters of a sentence about an error.
-const MOST_SAID: usize = 300;
+const MOST_SAID: usize = 160;
 
 /// A compiled jq expression.
 pub struct Expression {
@@ -67,14 +67,14 @@ impl<'a> HasLut<'a, Jq> for Program<'a> {
 }
 
 impl<'a> Input<'a> {
-    /// Of that event.
+    /// Of that event, as its producer wrote it.
     #[must_use]
     pub fn of(event: &'a Event) -> Self {
         Self { event, data: OnceCell::new(), whole: OnceCell::new() }
     }
 
     fn data(&self) -> Val {
-        self.data.get_or_init(|| Val::of_fields(&self.event.data)).share()
+        self.data.get_or_init(|| Val::of_fields(self.event.original.as_ref().unwrap_or(&self.event.data))).share()
     }
 
     fn whole(&self) -> Val {
@@ -189,10 +189,7 @@ fn told(stop: Stop) -> String {
 
 /// What an expression's error says; one made by `error(…)` says what it was given.
 fn short(said: Val) -> String {
-    let said = match said {
-        Val::Text(text) => text.to_string(),
-        other => format!("it fails with {other}"),
-    };
+    let said = if let Val::Text(text) = said { text.to_string() } else { format!("it fails with {said}") };
     match said.char_indices().nth(MOST_SAID) {
         Some((end, _)) => format!("{}…", &said[..end]),
         None => said,

@@ -61,7 +61,10 @@ impl Mapping {
         let Some(rule) = self.rule_for(&event.kind) else { return Ok(None) };
         let data = rule.fields_of(&Input::of(event))?;
         let raw = serde_json::to_vec(&data).map_err(|error| Invalid(format!("cannot be written as JSON: {error}")))?;
-        Ok(Some(Event { data, raw: Bytes::from(raw), mapped: true, ..event.clone() }))
+        let mut mapped = event.clone();
+        mapped.original = Some(std::mem::replace(&mut mapped.data, data));
+        mapped.raw = Bytes::from(raw);
+        Ok(Some(mapped))
     }
 
     /// What its rules refer to in the environment and in files.

@@ -178,10 +178,8 @@ pub(super) fn positions(array: &Array, part: &Array) -> Val {
 
 impl ValT for Val {
     fn into_seq<S: FromIterator<Self>>(self) -> Result<S, Self> {
-        match self {
-            Self::Array(array) => Ok(own_items(array).items.into_iter().inspect(|_| fuel::charge(1)).collect()),
-            other => Err(other),
-        }
+        let Self::Array(array) = self else { return Err(self) };
+        Ok(own_items(array).items.into_iter().inspect(|_| fuel::charge(1)).collect())
     }
 
     fn is_int(&self) -> bool {
@@ -189,17 +187,13 @@ impl ValT for Val {
     }
 
     fn as_isize(&self) -> Option<isize> {
-        match self {
-            Self::Number(Number::Whole(whole)) => isize::try_from(*whole).ok(),
-            _ => None,
-        }
+        // The crate counts times in millionths of a second without looking whether they fit: larger numbers are dealt with as floats.
+        let Self::Number(Number::Whole(whole)) = self else { return None };
+        isize::try_from(*whole).ok().filter(|whole| whole.checked_mul(1_000_000).is_some())
     }
 
     fn as_f64(&self) -> Option<f64> {
-        match self {
-            Self::Number(number) => Some(number.as_f64()),
-            _ => None,
-        }
+        if let Self::Number(number) = self { Some(number.as_f64()) } else { None }
     }
 
     fn is_utf8_str(&self) -> bool {
@@ -207,13 +201,9 @@ impl ValT for Val {
     }
 
     fn as_bytes(&self) -> Option<&[u8]> {
-        match self {
-            Self::Text(text) => {
-                self.charge_all();
-                Some(text.as_bytes())
-            }
-            _ => None,
-        }
+        let Self::Text(text) = self else { return None };
+        self.charge_all();
+        Some(text.as_bytes())
     }
 
     fn as_sub_str(&self, part: &[u8]) -> Self {

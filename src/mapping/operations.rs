@@ -11,7 +11,7 @@ use jaq_core::{Error, ValR};
 
 use super::fuel;
 use super::number::Number;
-use super::value::{Array, Object, PIECE, Size, Val};
+use super::value::{Array, Object, Size, Val, weight_of};
 
 impl From<bool> for Val {
     fn from(flag: bool) -> Self {
@@ -67,6 +67,7 @@ impl PartialEq for Val {
 impl Eq for Val {}
 
 /// As `<` and its like see it: NaN is less than everything, itself included.
+#[expect(clippy::non_canonical_partial_ord_impl, reason = "in jq NaN is less than itself, which no sound order allows")]
 impl PartialOrd for Val {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         match (self, other) {
@@ -107,7 +108,7 @@ impl Add for Val {
             (Self::Null, value) | (value, Self::Null) => value,
             (Self::Number(x), Self::Number(y)) => Self::Number(x.plus(y)),
             (Self::Text(x), Self::Text(y)) => {
-                fuel::weigh((x.len() + y.len()) / PIECE);
+                fuel::weigh(weight_of(x.len() + y.len()));
                 Self::text([&*x, &*y].concat())
             }
             (Self::Array(x), Self::Array(y)) => {
@@ -133,7 +134,7 @@ impl Add for Val {
 /// Sets a field; returns the object's new size.
 fn put(fields: &mut BTreeMap<Rc<str>, Val>, size: Size, key: Rc<str>, value: Val) -> Size {
     let added = Size { depth: value.size().depth + 1, ..value.size() };
-    let named = Size { weight: 1 + key.len() / PIECE, depth: 0 };
+    let named = Size { weight: weight_of(key.len()), depth: 0 };
     match fields.insert(key, value) {
         Some(old) => Size { weight: size.weight.saturating_sub(old.size().weight), ..size }.and(added),
         None => size.and(added).and(named),
@@ -168,7 +169,7 @@ impl Mul for Val {
                 else {
                     return Ok(Self::Null);
                 };
-                fuel::weigh(text.len().saturating_mul(times) / PIECE);
+                fuel::weigh(weight_of(text.len().saturating_mul(times)));
                 Self::text(text.repeat(times))
             }
             (Self::Object(x), Self::Object(y)) => {
@@ -230,9 +231,7 @@ impl Neg for Val {
     type Output = ValR<Self>;
 
     fn neg(self) -> Self::Output {
-        match self {
-            Self::Number(number) => Ok(Self::Number(Number::Whole(0).minus(number))),
-            other => Err(Error::typ(other, "number")),
-        }
+        let Self::Number(number) = self else { return Err(Error::typ(self, "number")) };
+        Ok(Self::Number(Number::Whole(0).minus(number)))
     }
 }

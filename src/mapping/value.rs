@@ -78,7 +78,12 @@ impl Size {
 }
 
 fn key_size(key: &str) -> Size {
-    Size { weight: 1 + key.len() / PIECE, depth: 0 }
+    Size { weight: weight_of(key.len()), depth: 0 }
+}
+
+/// What a text of so many bytes weighs.
+pub(super) fn weight_of(bytes: usize) -> usize {
+    1 + bytes / PIECE
 }
 
 impl Val {

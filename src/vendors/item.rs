@@ -14,6 +14,8 @@ pub struct Item {
     pub lane: Option<String>,
     /// What the vendor makes the request of, in its own words.
     pub content: Bytes,
+    /// What was looked up for it: when the vendor rejects it and that is not fresh, it is looked up anew and the event checked again.
+    pub lookup: Option<String>,
 }
 
 /// How many events may travel in one request.

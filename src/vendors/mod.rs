@@ -136,6 +136,17 @@ pub struct SecretAddress;
 #[derive(Clone, Debug)]
 pub struct Secrets(pub Vec<SecretString>);
 
+impl Secrets {
+    /// Adds to the secrets that stand in a request's body.
+    pub fn add(request: &mut Request<Bytes>, secrets: &[&str]) {
+        if secrets.is_empty() {
+            return;
+        }
+        let known = request.extensions_mut().get_or_insert_with(|| Self(Vec::new()));
+        known.0.extend(secrets.iter().map(|secret| SecretString::from(*secret)));
+    }
+}
+
 /// Every secret in a request, to be masked in whatever is said of it: sensitive headers, and [`Secrets`].
 #[must_use]
 pub fn secrets_of(request: &Request<Bytes>) -> Vec<&str> {

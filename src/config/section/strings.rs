@@ -40,19 +40,6 @@ impl<'a> Section<'a> {
         self.elements(key, "[\"…\"]", |section, line, value| section.resolve(line, key, value))
     }
 
-    /// A table of strings that are never shown, as of headers, in the order of their names.
-    pub fn table_of_texts(&mut self, key: &str) -> Option<Vec<(String, SecretString)>> {
-        if !self.has(key) {
-            self.asked.insert(key.to_owned());
-            return None;
-        }
-        self.within(key, |table| {
-            let keys = table.keys();
-            let texts: Vec<_> = keys.into_iter().filter_map(|key| table.secret(&key).map(|text| (key, text))).collect();
-            (!table.failed()).then_some(texts)
-        })
-    }
-
     /// One of a few words.
     pub fn choice<T: Copy>(&mut self, key: &str, choices: &[(&str, T)]) -> Option<T> {
         let text = self.text(key)?;

@@ -24,7 +24,8 @@ fn greedy(limits: &[&str], span: Duration, late: Duration, tick: Option<Duration
                 sent.push(Sent { at, counted: at + rtt.min(JITTER) });
                 continue;
             }
-            Pass::Wait(until) => until + late,
+            // An answer is a reason to ask again, since it tells when a place is free.
+            Pass::Wait(until) => answers.front().map_or(until + late, |(due, _)| (until + late).min(*due)),
             other @ (Pass::Full | Pass::Shut) => panic!("{other:?}"),
         };
         let wake = tick.map_or(wake, |tick| {

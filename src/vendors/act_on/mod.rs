@@ -125,7 +125,7 @@ impl Vendor for ActOn {
         let unwritable = |error| Refusal::Invalid(format!("the event cannot be written: {error}"));
         let group = serde_json::to_string(&heading).map_err(unwritable)?;
         let content = serde_json::to_vec(&row).map_err(unwritable)?.into();
-        Ok(Item { group, lane: None, content })
+        Ok(Item { group, content, ..Item::default() })
     }
 
     fn request(&self, items: &[&Item]) -> Result<Request<Bytes>, Invalid> {

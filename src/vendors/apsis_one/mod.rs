@@ -64,7 +64,8 @@ impl Vendor for ApsisOne {
             );
             return Err(Refusal::Invalid(said));
         }
-        Ok(Item { group, lane: Some(fields.profile.to_owned()), content })
+        let lookup = Some(fields.section.to_owned());
+        Ok(Item { group, lane: Some(fields.profile.to_owned()), content, lookup })
     }
 
     fn request(&self, items: &[&Item]) -> Result<Request<Bytes>, Invalid> {

@@ -38,7 +38,7 @@ fn event(data: Value) -> Event {
         data: data.as_object().unwrap().clone(),
         raw: Bytes::new(),
         traceparent: None,
-        mapped: false,
+        original: None,
     }
 }
 

@@ -88,7 +88,7 @@ impl HttpApi {
     }
 
     fn body(&self, event: &Event, input: &Input<'_>) -> Result<Bytes, Invalid> {
-        let made = if event.mapped {
+        let made = if event.original.is_some() {
             event.data.get("body").cloned()
         } else if let Some(expression) = &self.settings.body {
             expression.evaluate(input).map_err(|said| Invalid(format!("body cannot be made: {said}")))?
@@ -142,7 +142,7 @@ impl Vendor for HttpApi {
             serde_json::to_string(&self.head(&input)?).map_err(|error| Refusal::Invalid(error.to_string()))?
         };
         let body = self.body(event, &input)?;
-        Ok(Item { group, lane: None, content: key::with_id(&event.id, &body) })
+        Ok(Item { group, content: key::with_id(&event.id, &body), ..Item::default() })
     }
 
     fn request(&self, items: &[&Item]) -> Result<Request<Bytes>, Invalid> {

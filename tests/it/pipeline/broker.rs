@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
 use sluice::broker::Names;
 use sluice::broker::port::{Appetite, Delivery, Disposition, Inbox, Publication, PublishError, Publisher, Ticket};
 use sluice::clock;
@@ -50,6 +49,8 @@ struct Stored {
     routing_key: String,
     redelivered: bool,
     returns: u32,
+    /// When a worker was given it last.
+    given: Option<Instant>,
 }
 
 struct Consumer {
@@ -60,6 +61,8 @@ struct Consumer {
 }
 
 struct State {
+    /// What was given back, in the order in which it came: it goes before the rest, as in a quorum queue.
+    returned: VecDeque<Stored>,
     ready: VecDeque<Stored>,
     unsettled: BTreeMap<u64, Stored>,
     retrying: usize,
@@ -81,6 +84,7 @@ pub struct MemoryBroker(Arc<Mutex<State>>);
 impl MemoryBroker {
     pub fn new() -> Self {
         Self(Arc::new(Mutex::new(State {
+            returned: VecDeque::new(),
             ready: VecDeque::new(),
             unsettled: BTreeMap::new(),
             retrying: 0,
@@ -109,7 +113,7 @@ impl MemoryBroker {
     pub fn put_returned(&self, routing_key: &str, message: Message, returns: u32) {
         let routing_key = routing_key.to_owned();
         let mut state = self.state();
-        state.ready.push_back(Stored { message, routing_key, redelivered: returns > 0, returns });
+        state.ready.push_back(Stored { message, routing_key, redelivered: returns > 0, returns, given: None });
         state.pump();
     }
 
@@ -120,12 +124,24 @@ impl MemoryBroker {
 
     /// Messages in the destination's queue that no worker holds.
     pub fn ready(&self) -> usize {
-        self.state().ready.len()
+        let state = self.state();
+        state.returned.len() + state.ready.len()
     }
 
     /// Messages that a worker holds.
     pub fn unsettled(&self) -> usize {
         self.state().unsettled.len()
+    }
+
+    /// How long the one that a worker has held longest has been held.
+    pub fn longest_held(&self) -> Duration {
+        let first = self.state().unsettled.values().filter_map(|stored| stored.given).min();
+        first.map_or(Duration::ZERO, |given| clock::now() - given)
+    }
+
+    /// Messages that wait in retry queues.
+    pub fn retrying(&self) -> usize {
+        self.state().retrying
     }
 
     /// How often a worker gave a message back.
@@ -143,7 +159,7 @@ impl MemoryBroker {
     /// Whether nothing is left but dead letters.
     pub fn is_drained(&self) -> bool {
         let state = self.state();
-        state.ready.is_empty() && state.unsettled.is_empty() && state.retrying == 0
+        state.returned.is_empty() && state.ready.is_empty() && state.unsettled.is_empty() && state.retrying == 0
     }
 
     pub fn dead(&self) -> Vec<Message> {
@@ -172,7 +188,7 @@ impl MemoryBroker {
 
     /// A worker opens the destination's queue.
     pub fn open(&self) -> Inbox {
-        let (deliveries, receiver) = mpsc::channel(1024);
+        let (deliveries, receiver) = mpsc::channel(usize::from(u16::MAX));
         let (appetite, mut wanted) = watch::channel(Appetite::None);
         let (consuming, is_consuming) = watch::channel(false);
         self.state().consumer = Some(Consumer { deliveries, consuming, prefetch: 0, channel: None });
@@ -235,7 +251,7 @@ impl MemoryBroker {
         let Some((epoch, _)) = state.consumer.as_mut().and_then(|consumer| consumer.channel.take()) else { return };
         epoch.cancel();
         let held: Vec<Stored> = std::mem::take(&mut state.unsettled).into_values().collect();
-        for stored in held.into_iter().rev() {
+        for stored in held {
             if let Some(event) = event_number(&stored.message.body) {
                 state.cuts.entry(event).or_default().push(clock::now());
             }
@@ -318,7 +334,6 @@ impl MemoryBroker {
         let broker = self.clone();
         tokio::spawn(async move {
             tokio::time::sleep(ttl).await;
-            age(&mut message, ttl);
             message.properties.headers.insert("x-death".to_owned(), Field::Array(Vec::new()));
             broker.state().retrying -= 1;
             broker.put(&own, message);
@@ -332,7 +347,7 @@ impl State {
         let Some((epoch, settle)) = &consumer.channel else { return };
         while self.unsettled.len() < consumer.prefetch
             && let Ok(room) = consumer.deliveries.try_reserve()
-            && let Some(stored) = self.ready.pop_front()
+            && let Some(mut stored) = self.returned.pop_front().or_else(|| self.ready.pop_front())
         {
             let tag = self.next_tag;
             room.send(Delivery {
@@ -343,6 +358,7 @@ impl State {
                 ticket: Ticket::new(tag, epoch.clone(), settle.clone()),
             });
             self.next_tag += 1;
+            stored.given = Some(clock::now());
             self.unsettled.insert(tag, stored);
             self.most_unsettled = self.most_unsettled.max(self.unsettled.len());
         }
@@ -362,7 +378,7 @@ impl State {
         if stored.returns > DELIVERY_LIMIT {
             self.dead.push(stored.message);
         } else {
-            self.ready.push_front(stored);
+            self.returned.push_back(stored);
         }
     }
 }
@@ -370,16 +386,6 @@ impl State {
 /// A header of Sluice's own, as text.
 pub fn header<'a>(message: &'a Message, name: &str) -> Option<&'a str> {
     message.properties.headers.get(name).and_then(Field::as_str)
-}
-
-/// The calendar clock does not follow tokio's paused time, so waiting makes a message older instead.
-fn age(message: &mut Message, by: Duration) {
-    for name in ["x-sluice-failing-since", "x-sluice-received"] {
-        let time = header(message, name).and_then(|text| text.parse::<Timestamp>().ok());
-        if let Some(time) = time {
-            message.properties.headers.insert(name.to_owned(), Field::text((time - by).to_string()));
-        }
-    }
 }
 
 fn answer_to(outcome: oneshot::Sender<Result<(), PublishError>>, answer: Result<(), PublishError>) {

@@ -1,14 +1,22 @@
 //! A destination at work from end to end, driven by `destination::drive` itself under tokio's paused time: a broker in
 //! memory on one side, a scripted vendor on the other.
 
+mod account;
+mod batches;
 mod broker;
 mod broker_trouble;
 mod gate;
+mod holding;
 mod intake;
+mod jobs;
+mod lanes;
+mod lookups;
 mod operator;
 mod outcomes;
+mod schedules;
 mod simulation;
 mod stopping;
+mod tokens;
 mod vendor;
 
 use std::sync::Arc;
@@ -149,7 +157,16 @@ fn message(event: u64, with_id: bool) -> Message {
 
 /// The number in an event's body.
 fn event_number(body: &[u8]) -> Option<u64> {
-    serde_json::from_slice::<serde_json::Value>(body).ok()?.get("event")?.as_u64()
+    event_numbers(body).first().copied()
+}
+
+/// The numbers of one event or of several.
+fn event_numbers(body: &[u8]) -> Vec<u64> {
+    match serde_json::from_slice(body) {
+        Ok(serde_json::Value::Array(events)) => events.iter().filter_map(|event| event["event"].as_u64()).collect(),
+        Ok(event) => event["event"].as_u64().into_iter().collect(),
+        Err(_) => Vec::new(),
+    }
 }
 
 async fn pass(duration: Duration) {

@@ -1,5 +1,6 @@
 //! A vendor that answers as told, over a transport without a network.
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,7 +12,7 @@ use sluice::clock;
 use sluice::delivery::{Transport, Trouble};
 use sluice::vendors::Reply;
 
-use super::event_number;
+use super::event_numbers;
 
 /// Longest time for one request, as the destinations have it configured by default.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -21,11 +22,17 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Call {
     /// Since the vendor was set up.
     pub at: Duration,
-    /// The number of the event in it.
+    /// When its answer was there, on the same clock.
+    pub answered: Option<Duration>,
+    /// What it was sent to.
+    pub path: String,
+    /// The numbers of the events in it.
+    pub events: Vec<u64>,
+    /// The first of them.
     pub event: u64,
     /// How many calls came before it.
     pub before: usize,
-    /// How many of those were for the same event.
+    /// How many of those were for the same event, or without one to the same path.
     pub seen: usize,
     pub headers: HeaderMap,
 }
@@ -36,6 +43,8 @@ pub enum Answer {
     Status(u16),
     /// A status with one header.
     With(u16, &'static str, String),
+    /// A status with a body.
+    Body(u16, String),
     /// A status after so long.
     Slow(u16, Duration),
     /// No answer at all.
@@ -50,6 +59,7 @@ type Behaviour = Box<dyn FnMut(&Call) -> Answer + Send>;
 
 struct Scene {
     calls: Vec<(Call, Answer)>,
+    seen: HashMap<(String, u64), usize>,
     behave: Behaviour,
 }
 
@@ -66,7 +76,7 @@ impl ScriptedVendor {
 
     /// One that takes everything.
     pub fn new() -> Self {
-        let scene = Scene { calls: Vec::new(), behave: Box::new(|_| Answer::Status(201)) };
+        let scene = Scene { calls: Vec::new(), seen: HashMap::new(), behave: Box::new(|_| Answer::Status(201)) };
         Self { since: clock::now(), scene: Arc::new(Mutex::new(scene)) }
     }
 
@@ -96,15 +106,32 @@ impl ScriptedVendor {
 
     /// The calls for one event.
     pub fn calls_for(&self, event: u64) -> Vec<Call> {
-        self.calls().into_iter().map(|(call, _)| call).filter(|call| call.event == event).collect()
+        self.calls().into_iter().map(|(call, _)| call).filter(|call| call.events.contains(&event)).collect()
+    }
+
+    /// The calls to one path, or to what lies beneath it.
+    pub fn calls_to(&self, path: &str) -> Vec<Call> {
+        self.calls().into_iter().map(|(call, _)| call).filter(|call| call.path.starts_with(path)).collect()
     }
 
     /// How often it answered that it took an event.
     pub fn taken(&self, event: u64) -> usize {
-        self.calls()
-            .iter()
-            .filter(|(call, answer)| call.event == event && answer.status().is_some_and(|s| s < 300))
-            .count()
+        self.deliveries().into_iter().filter(|taken| *taken == event).count()
+    }
+
+    /// Every event that it took, in the order of its answers.
+    pub fn deliveries(&self) -> Vec<u64> {
+        let mut calls = self.calls();
+        calls.retain(|(_, answer)| answer.status().is_some_and(|status| status < 300));
+        calls.sort_by_key(|(call, _)| call.answered.unwrap_or(Duration::MAX));
+        calls.into_iter().flat_map(|(call, _)| call.events).collect()
+    }
+
+    /// Whether it took each of `events` once.
+    pub fn took_each_once(&self, events: impl IntoIterator<Item = u64>) -> bool {
+        let mut counts = HashMap::<u64, usize>::new();
+        self.deliveries().into_iter().for_each(|event| *counts.entry(event).or_default() += 1);
+        events.into_iter().all(|event| counts.get(&event) == Some(&1))
     }
 
     /// When an event was first sent; now, where it never was.
@@ -117,14 +144,23 @@ impl ScriptedVendor {
         self.calls().iter().filter(|(call, _)| call.at >= from && call.at < to).count()
     }
 
-    fn take(&self, request: &Request<Bytes>) -> Answer {
-        let (at, event) = (self.now(), event_number(request.body()).unwrap_or(u64::MAX));
+    /// The call's number and what becomes of it.
+    fn take(&self, request: &Request<Bytes>) -> (usize, Answer) {
+        let (at, path, events) = (self.now(), request.uri().path().to_owned(), event_numbers(request.body()));
+        let event = events.first().copied().unwrap_or(u64::MAX);
         let mut scene = self.scene();
-        let (before, seen) = (scene.calls.len(), scene.calls.iter().filter(|(call, _)| call.event == event).count());
-        let call = Call { at, event, before, seen, headers: request.headers().clone() };
+        let before = scene.calls.len();
+        let times = scene.seen.entry((path.clone(), event)).or_default();
+        let seen = std::mem::replace(times, *times + 1);
+        let call = Call { at, answered: None, path, events, event, before, seen, headers: request.headers().clone() };
         let answer = (scene.behave)(&call);
         scene.calls.push((call, answer.clone()));
-        answer
+        (before, answer)
+    }
+
+    fn answered(&self, call: usize) {
+        let now = self.now();
+        self.scene().calls[call].0.answered = Some(now);
     }
 }
 
@@ -132,7 +168,9 @@ impl Answer {
     /// The status, where there is one.
     pub fn status(&self) -> Option<u16> {
         match self {
-            Self::Status(status) | Self::With(status, ..) | Self::Slow(status, _) => Some(*status),
+            Self::Status(status) | Self::With(status, ..) | Self::Body(status, _) | Self::Slow(status, _) => {
+                Some(*status)
+            }
             Self::Hang | Self::Reset | Self::Refuse => None,
         }
     }
@@ -144,17 +182,19 @@ impl Transport for ScriptedVendor {
         request: &'a Request<Bytes>,
     ) -> Pin<Box<dyn Future<Output = Result<Reply, Trouble>> + Send + 'a>> {
         Box::pin(async move {
-            let answer = self.take(request);
+            let (call, answer) = self.take(request);
             let (after, host) = match &answer {
                 Answer::Slow(_, after) => (*after, String::new()),
                 Answer::Hang => (TIMEOUT, "vendor.test".to_owned()),
-                Answer::Status(_) | Answer::With(..) | Answer::Reset | Answer::Refuse => {
+                Answer::Status(_) | Answer::With(..) | Answer::Body(..) | Answer::Reset | Answer::Refuse => {
                     (Self::LATENCY, "vendor.test".to_owned())
                 }
             };
             tokio::time::sleep(after).await;
+            self.answered(call);
             match answer {
                 Answer::Status(status) | Answer::Slow(status, _) => Ok(reply(status, HeaderMap::new())),
+                Answer::Body(status, body) => Ok(Reply { body: body.into(), ..reply(status, HeaderMap::new()) }),
                 Answer::With(status, name, value) => {
                     let value = HeaderValue::from_str(&value).unwrap();
                     Ok(reply(status, HeaderMap::from_iter([(HeaderName::from_static(name), value)])))

@@ -42,7 +42,7 @@ fn event(id: &str, data: &Value) -> Event {
         data: data.as_object().cloned().unwrap(),
         raw: Bytes::new(),
         traceparent: None,
-        mapped: false,
+        original: None,
     }
 }
 

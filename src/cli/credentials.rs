@@ -1,0 +1,91 @@
+//! One destination's credentials, tried: an access token where the vendor wants one, then a request that changes nothing.
+
+use bytes::Bytes;
+use http::{HeaderValue, Request, header};
+
+use crate::clock;
+use crate::config::Destination;
+use crate::delivery::http::HttpTransport;
+use crate::delivery::token::{Need, Outcome, Tokens};
+use crate::delivery::{Transport as _, token_file};
+use crate::redact;
+use crate::vendors::{Grant, Reply, secrets_of};
+use crate::verdict::Verdict;
+
+const TOO_MANY: &str = "the vendor answered 429 (too many requests); try again later";
+
+/// Whether the credentials are good, as far as that can be told, and what was said.
+pub(super) async fn try_out(destination: &Destination) -> (Option<bool>, String) {
+    let vendor = &destination.vendor;
+    let transport = match HttpTransport::new(destination.timeout, destination.proxy.as_ref(), destination.http1_only) {
+        Ok(transport) => transport,
+        Err(error) => return (Some(false), error.to_string()),
+    };
+    let token = match vendor.grant() {
+        Some(grant) => match token(grant, &transport).await {
+            Ok(token) => Some(token),
+            Err(failed) => return failed,
+        },
+        None => None,
+    };
+    let Some(mut request) = vendor.credentials_check() else {
+        let none = format!("vendor {} has no request that tries credentials without effect", destination.vendor_name);
+        return match token {
+            Some(_) => (Some(true), format!("a token was given; {none}")),
+            None => (None, format!("{none}; nothing was sent")),
+        };
+    };
+    if let Some(token) = token {
+        request.headers_mut().insert(header::AUTHORIZATION, token);
+    }
+    let reply = match transport.send(&request).await {
+        Ok(reply) => masked(reply, &request),
+        Err(trouble) => return (Some(false), trouble.to_string()),
+    };
+    match vendor.judge(&reply) {
+        Verdict::Unauthorized(said) | Verdict::Unavailable(said) => (Some(false), said),
+        Verdict::Throttled => (None, TOO_MANY.into()),
+        Verdict::Delivered | Verdict::Accepted | Verdict::TooLarge(_) | Verdict::Rejected(_) => {
+            (Some(true), format!("{} takes the credentials", request.uri().host().unwrap_or("the vendor")))
+        }
+    }
+}
+
+/// An access token: the one in the token file while it is good, else a new one, which is kept there as a worker would.
+async fn token(grant: &dyn Grant, transport: &HttpTransport) -> Result<HeaderValue, (Option<bool>, String)> {
+    let bad = |said: String| (Some(false), said);
+    let path = grant.token_file();
+    let stored = path.map(token_file::load).transpose().map_err(bad)?.flatten();
+    let mut tokens = Tokens::new(grant, stored, clock::now(), clock::wall());
+    loop {
+        let (now, wall) = (clock::now(), clock::wall());
+        match tokens.need(now, wall) {
+            Need::Ready(bearer) => return Ok(bearer.header),
+            Need::Busy | Need::NotBefore(_) => return Err((None, tokens.why(now))),
+            Need::Fetch => {}
+        }
+        let Some(request) = tokens.request(grant, now) else { return Err(bad(tokens.why(now))) };
+        keep(&tokens, path).map_err(bad)?;
+        let result = transport.send(&request).await.map(|reply| masked(reply, &request));
+        let outcome = tokens.answered(grant, result.as_ref(), clock::now(), clock::wall());
+        keep(&tokens, path).map_err(bad)?;
+        match outcome {
+            Outcome::Token | Outcome::Again => {}
+            Outcome::Throttled => return Err((None, TOO_MANY.into())),
+            Outcome::Unavailable(said) | Outcome::Refused(said) => return Err(bad(said)),
+        }
+    }
+}
+
+fn keep(tokens: &Tokens, path: Option<&std::path::Path>) -> Result<(), String> {
+    path.map_or(Ok(()), |path| token_file::save(path, &tokens.stored(clock::now(), clock::wall())))
+}
+
+/// The answer without the request's secrets, unless it is a success, which may be a token.
+fn masked(reply: Reply, request: &Request<Bytes>) -> Reply {
+    if reply.status.is_success() {
+        return reply;
+    }
+    let body = redact::masked(&String::from_utf8_lossy(&reply.body), &secrets_of(request)).into();
+    Reply { body, ..reply }
+}

@@ -1,0 +1,155 @@
+//! What has to be asked of the vendor before events can be checked.
+
+use serde_json::json;
+use sluice::destination::Command;
+use sluice::message::Message;
+
+use super::account::{Account, well, with};
+use super::broker::header;
+use super::vendor::{Answer, Call};
+use super::{Stage, pass, seconds};
+
+const FAST: &str = "limits = [\"100/s\"]";
+
+fn needing(event: u64, name: &str) -> Message {
+    with(event, &json!({ "needs": name }))
+}
+
+fn publish(stage: &Stage, events: std::ops::Range<u64>, name: &str) {
+    events.for_each(|event| stage.broker.put("shop.order", needing(event, name)));
+}
+
+fn lookups(answer: impl Fn(&Call) -> Answer + Send + 'static) -> impl FnMut(&Call) -> Answer + Send {
+    move |call| if call.path.starts_with("/lookups/") { answer(call) } else { well(call) }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_lookup_serves_all_events_that_need_it() {
+    let stage = Account::PLAIN.stage(FAST);
+    publish(&stage, 0..200, "order");
+    publish(&stage, 200..300, "cart");
+    stage.drained().await;
+    assert_eq!(stage.vendor.calls_to("/lookups/").len(), 2);
+    assert!(stage.vendor.took_each_once(0..300));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_lookup_costs_one_event_each_and_twenty_in_a_row_park() {
+    let stage = Account::PLAIN.stage(FAST);
+    stage.vendor.behave(lookups(|_| Answer::Status(404)));
+    publish(&stage, 0..3, "order");
+    stage.drained().await;
+    assert_eq!(stage.broker.reasons(), ["invalid"; 3]);
+    assert!(header(&stage.broker.dead()[0], "x-sluice-sentence").unwrap().contains("\"order\" could not be looked up"));
+    publish(&stage, 3..200, "order");
+    pass(seconds(3_600)).await;
+    assert_eq!(stage.view().await.state, "parked");
+    assert_eq!(stage.broker.dead().len(), 20, "a parked destination loses no more");
+    stage.vendor.behave(well);
+    stage.ask(Command::Resume).await;
+    stage.drained().await;
+    assert_eq!(stage.broker.dead().len(), 20);
+    assert_eq!(stage.vendor.deliveries().len(), 180);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_cannot_be_read_parks_as_well() {
+    let stage = Account::PLAIN.stage(FAST);
+    stage.vendor.behave(lookups(|_| Answer::Body(200, "<html>".to_owned())));
+    publish(&stage, 0..200, "order");
+    pass(seconds(3_600)).await;
+    assert_eq!(stage.view().await.state, "parked");
+    assert_eq!(stage.broker.dead().len(), 20);
+    stage.vendor.behave(well);
+    stage.ask(Command::Resume).await;
+    stage.drained().await;
+    assert_eq!(stage.vendor.deliveries().len(), 180);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_vendor_has_no_request_for_is_a_dead_letter_without_one() {
+    let stage = Account::PLAIN.stage(FAST);
+    publish(&stage, 0..2, "unheard-of");
+    stage.publish([5]);
+    stage.drained().await;
+    assert_eq!(stage.broker.reasons(), ["invalid", "invalid"]);
+    assert_eq!(stage.vendor.count(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn trouble_with_a_lookup_makes_events_wait() {
+    for trouble in [Answer::Status(503), Answer::Reset, Answer::Hang, Answer::Status(429)] {
+        let stage = Account::PLAIN.stage(FAST);
+        let down = trouble.clone();
+        stage.vendor.behave(lookups(move |_| down.clone()));
+        publish(&stage, 0..50, "order");
+        pass(seconds(7_200)).await;
+        assert!(stage.broker.dead().is_empty(), "{trouble:?}");
+        let calls = stage.vendor.count();
+        assert!(calls < 800, "{trouble:?}: {calls} calls in two hours");
+        stage.vendor.behave(well);
+        stage.drained().await;
+        assert!(stage.vendor.took_each_once(0..50));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_learned_is_renewed_while_there_is_work_and_what_it_lacks_is_asked_again() {
+    let stage = Account::PLAIN.stage(FAST);
+    publish(&stage, 0..1, "order");
+    for event in 1..1_300 {
+        pass(seconds(1)).await;
+        publish(&stage, event..event + 1, "order");
+    }
+    let renewed = stage.vendor.calls_to("/lookups/order").len();
+    assert!((2..=3).contains(&renewed), "{renewed} lookups in 1,300 s");
+    pass(seconds(86_400)).await;
+    assert_eq!(stage.vendor.calls_to("/lookups/order").len(), renewed, "nothing is asked without work");
+    stage.vendor.behave(lookups(|_| Answer::Body(200, "{}".to_owned())));
+    publish(&stage, 2_000..2_010, "new");
+    stage.drained().await;
+    assert_eq!(stage.broker.dead().len(), 10, "just learned, and it lacks this");
+    stage.vendor.behave(well);
+    pass(seconds(60)).await;
+    publish(&stage, 2_010..2_020, "new");
+    stage.drained().await;
+    assert_eq!(stage.broker.dead().len(), 10, "asked again, and now it is there");
+    assert!(stage.vendor.took_each_once(2_010..2_020));
+}
+
+#[tokio::test(start_paused = true)]
+async fn deliveries_that_wait_for_a_lookup_are_given_back_on_a_pause_and_a_stop() {
+    let mut stage = Account::PLAIN.stage(FAST);
+    stage.vendor.behave(lookups(|_| Answer::Hang));
+    publish(&stage, 0..30, "order");
+    pass(seconds(3)).await;
+    stage.ask(Command::Pause).await;
+    pass(seconds(1)).await;
+    assert_eq!((stage.broker.unsettled(), stage.broker.ready()), (0, 30));
+    stage.ask(Command::Resume).await;
+    pass(seconds(3)).await;
+    let ledger = stage.stop().await;
+    assert_eq!((stage.broker.unsettled(), stage.broker.ready()), (0, 30));
+    stage.vendor.behave(well);
+    stage.start(&ledger);
+    stage.drained().await;
+    assert!(stage.vendor.took_each_once(0..30));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_channel_lost_during_a_lookup_doubles_nothing() {
+    let stage = Account::PLAIN.stage(FAST);
+    stage.vendor.behave(lookups(|call| if call.seen < 2 { Answer::Slow(503, seconds(2)) } else { well(call) }));
+    publish(&stage, 0..30, "order");
+    pass(seconds(1)).await;
+    stage.broker.cut();
+    stage.drained().await;
+    assert!(stage.vendor.took_each_once(0..30));
+    let stage = Account::PLAIN.stage(FAST);
+    stage.vendor.behave(lookups(|_| Answer::Slow(404, seconds(2))));
+    publish(&stage, 0..5, "order");
+    pass(seconds(1)).await;
+    stage.broker.cut();
+    stage.drained().await;
+    assert_eq!(stage.broker.dead().len(), 5, "one dead letter each");
+}
