@@ -15,15 +15,15 @@ use crate::stage::{Destination, Stage};
 /// When the broker does not take the events or the worker does not start.
 pub async fn measure(stage: &Stage, size: Size, report: &mut Report) -> Result<(), Error> {
     let open = Destination::open("gainsight-px", &stage.sink);
-    let destination = Destination { name: "backlog".to_owned(), limit: "200/s".to_owned(), ..open };
+    let destination = Destination { name: "backlog".to_owned(), limit: Some("200/s".to_owned()), ..open };
     stage.declare(std::slice::from_ref(&destination)).await?;
     report.say(&format!("memory: publishing {} events", size.waiting))?;
     stage.publish(&destination, size.waiting).await?;
     report.say(&format!("memory: {} s at 200/s", size.waiting_seconds))?;
-    let child = stage.sluice(std::slice::from_ref(&destination)).await?;
+    let worker = stage.sluice(std::slice::from_ref(&destination)).await?;
     clock::sleep(Duration::from_secs(size.waiting_seconds)).await;
-    let memory = child.resident()?;
-    child.stop().await?;
+    let memory = worker.process.resident()?;
+    worker.process.stop().await?;
     let name = |what: &str| format!("{what}, {} events waiting", size.waiting);
     report.add(Figure::alone(name("resident memory"), Unit::Mebibytes, memory.now));
     let peak = Figure::alone(name("resident memory at most"), Unit::Mebibytes, memory.peak);

@@ -2,7 +2,7 @@
 
 use crate::report::Report;
 use crate::stage::Stage;
-use crate::{Args, Error, backlog, cost, latency, quota};
+use crate::{Args, Error, act_on, apsis_one, backlog, cost, latency, quota};
 
 /// A part of the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -15,6 +15,10 @@ pub enum Part {
     Quota,
     /// Memory while many events wait
     Backlog,
+    /// A backlog under Act-On's five calls a second
+    ActOn,
+    /// A backlog under APSIS One's limits of account and profile
+    ApsisOne,
 }
 
 /// How much is measured.
@@ -34,6 +38,10 @@ pub struct Size {
     pub waiting: u32,
     /// Seconds for which memory is looked at.
     pub waiting_seconds: u64,
+    /// Events for Act-On that are all alike; half as many are mixed.
+    pub act_on_events: u32,
+    /// Events for APSIS One, of an account.
+    pub apsis_one_events: u32,
 }
 
 const FULL: Size = Size {
@@ -44,6 +52,8 @@ const FULL: Size = Size {
     slow_quota_seconds: 60,
     waiting: 100_000,
     waiting_seconds: 20,
+    act_on_events: 100_000,
+    apsis_one_events: 4_000,
 };
 
 const QUICK: Size = Size {
@@ -54,6 +64,8 @@ const QUICK: Size = Size {
     slow_quota_seconds: 20,
     waiting: 20_000,
     waiting_seconds: 5,
+    act_on_events: 20_000,
+    apsis_one_events: 800,
 };
 
 /// Measures, prints and writes the file.
@@ -80,6 +92,12 @@ pub async fn run(args: &Args) -> Result<(), Error> {
     }
     if wanted(Part::Backlog) {
         backlog::measure(&stage, size, &mut report).await?;
+    }
+    if wanted(Part::ActOn) {
+        act_on::measure(&stage, size, &mut report).await?;
+    }
+    if wanted(Part::ApsisOne) {
+        apsis_one::measure(&stage, size, &mut report).await?;
     }
     stage.clear().await?;
     report.end()

@@ -1,6 +1,8 @@
 //! Sluice against a bare loop of the same crates, in one run on one broker and one sink: a table and a JSON file come out.
 //! Reports figures and marks those that miss their target; a figure never fails the run.
 
+mod act_on;
+mod apsis_one;
 mod backlog;
 mod bare_loop;
 mod bench;
@@ -11,6 +13,7 @@ mod quota;
 mod report;
 mod sink;
 mod stage;
+mod worker;
 
 use std::process::ExitCode;
 

@@ -8,7 +8,7 @@ use sluice::sandbox::{EndpointStats, Enforcement, Limit, PxSettings, Sandbox, Se
 
 use crate::Error;
 use crate::bench::Size;
-use crate::report::{Figure, Report, Target, Unit};
+use crate::report::{Figure, Report, Target, Unit, number};
 use crate::stage::{Destination, Stage};
 
 const FAST: u32 = 200;
@@ -32,7 +32,7 @@ struct Account {
 pub async fn measure(stage: &Stage, size: Size, report: &mut Report) -> Result<(), Error> {
     let (fast, slow) = (accounts(FAST).await?, accounts(SLOW).await?);
     let destinations: Vec<_> = fast.iter().chain(&slow).map(|account| account.destination.clone()).collect();
-    let child = stage.sluice(&destinations).await?;
+    let worker = stage.sluice(&destinations).await?;
     report.say("use of the quota: three ways of counting, at 200/s one after another and at 5/s together")?;
     let at_once = try_join_all(slow.iter().map(|account| account.fill(stage, size.slow_quota_seconds)));
     let in_turn = async {
@@ -42,7 +42,7 @@ pub async fn measure(stage: &Stage, size: Size, report: &mut Report) -> Result<(
         Ok(())
     };
     tokio::try_join!(at_once, in_turn)?;
-    child.stop().await?;
+    worker.process.stop().await?;
     for account in fast {
         account.tell(98.0, 0.1, report).await;
     }
@@ -66,7 +66,7 @@ async fn accounts(per_second: u32) -> Result<Vec<Account>, Error> {
             name: format!("{}-{per_second}", counts.replace(' ', "-")),
             vendor: "gainsight-px",
             base: format!("http://{}", sandbox.address()),
-            limit: format!("{per_second}/s"),
+            limit: Some(format!("{per_second}/s")),
         };
         accounts.push(Account { counts, per_second, sandbox, destination });
     }
@@ -97,7 +97,7 @@ impl Account {
             report.add(
                 Figure::alone(format!("quota used, {name}"), Unit::Percent, used).with(Target::AtLeast(used_at_least)),
             );
-            let refused = 100.0 * share(stats.refused, stats.received);
+            let refused = 100.0 * number(stats.refused) / number(stats.received).max(1.0);
             let figure = Figure::alone(format!("refused, {name}"), Unit::Percent, refused);
             report.add(figure.with(Target::AtMost(refused_at_most)));
         }
@@ -107,9 +107,4 @@ impl Account {
     fn stats(&self) -> Option<EndpointStats> {
         self.sandbox.handle().stats().remove("gainsight-px")
     }
-}
-
-fn share(part: u64, whole: u64) -> f64 {
-    let number = |count: u64| f64::from(u32::try_from(count).unwrap_or(u32::MAX));
-    number(part) / number(whole).max(1.0)
 }

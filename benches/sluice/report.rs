@@ -20,8 +20,12 @@ pub enum Unit {
     Microseconds,
     /// Of latency.
     Milliseconds,
+    /// Of time.
+    Seconds,
     /// Events.
     PerSecond,
+    /// Of events or requests, whole.
+    Count,
     /// Of memory; the figure itself is in bytes.
     Mebibytes,
     /// Of a quota, or of requests.
@@ -63,7 +67,9 @@ impl Unit {
         match self {
             Self::Microseconds => format!("{figure:.1} µs"),
             Self::Milliseconds => format!("{figure:.2} ms"),
+            Self::Seconds => format!("{figure:.1} s"),
             Self::PerSecond => format!("{figure:.0} /s"),
+            Self::Count => format!("{figure:.0}"),
             Self::Mebibytes => format!("{:.1} MiB", figure / MEBIBYTE),
             Self::Percent => format!("{figure:.2} %"),
         }
@@ -73,7 +79,9 @@ impl Unit {
         match self {
             Self::Microseconds => "microseconds",
             Self::Milliseconds => "milliseconds",
+            Self::Seconds => "seconds",
             Self::PerSecond => "events_per_second",
+            Self::Count => "count",
             Self::Mebibytes => "bytes",
             Self::Percent => "percent",
         }
@@ -212,6 +220,11 @@ pub fn median(figures: &[f64]) -> f64 {
         (_, _, Some(middle)) => *middle,
         (_, _, None) => f64::NAN,
     }
+}
+
+/// A count as a figure.
+pub fn number(count: u64) -> f64 {
+    f64::from(u32::try_from(count).unwrap_or(u32::MAX))
 }
 
 /// Says why there is no report.

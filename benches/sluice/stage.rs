@@ -1,4 +1,5 @@
-//! What every figure is measured on: a private broker, the sink, the two processes that are compared, and 1 KiB events.
+//! What every figure is measured on: a private broker, the sink, the two processes that are compared, and 1 KiB events
+//! where a part does not bring its own.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -16,16 +17,16 @@ use tokio::net::TcpListener;
 use crate::Error;
 use crate::child::Child;
 use crate::sink::{SENT, Sink};
+use crate::worker::Worker;
 
 /// Requests in flight at once, on both sides.
 pub const CONCURRENCY: usize = 32;
-/// What stands for a vendor's key.
+/// What stands for a vendor's key, and for every other credential.
 pub const API_KEY: &str = "sandbox";
 /// Publications that wait for their confirm at once.
 const UNCONFIRMED: usize = 256;
 /// The length of an event's body.
 const BODY_BYTES: usize = 1024;
-const START: Duration = Duration::from_secs(30);
 
 /// Who handles the events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,8 +46,8 @@ pub struct Destination {
     pub vendor: &'static str,
     /// Where the vendor is, without a path.
     pub base: String,
-    /// Its one limit.
-    pub limit: String,
+    /// Its one limit; none: those that the vendor documents.
+    pub limit: Option<String>,
 }
 
 /// The broker and the sink.
@@ -63,7 +64,7 @@ pub struct Stage {
 impl Destination {
     /// One that sends to the sink with its gate wide open.
     pub fn open(vendor: &'static str, sink: &Sink) -> Self {
-        Self { name: format!("open-{vendor}"), vendor, base: sink.url(), limit: "100000/s".to_owned() }
+        Self { name: format!("open-{vendor}"), vendor, base: sink.url(), limit: Some("100000/s".to_owned()) }
     }
 
     /// The queue that its events wait in.
@@ -77,12 +78,16 @@ impl Destination {
 
     fn section(&self) -> String {
         let Self { name, vendor, base, limit } = self;
+        let client = format!("base_url = {base:?}\nclient_id = {API_KEY:?}\nclient_secret = {API_KEY:?}");
         let own = match *vendor {
             "http" => format!("url = {:?}", self.url()),
+            "act-on" => format!("{client}\nusername = {API_KEY:?}\npassword = {API_KEY:?}\ntimeout = \"30s\""),
+            "apsis-one" => client,
             _ => format!("base_url = {base:?}\napi_key = {API_KEY:?}\nproperty_key = \"AP-BENCH-2\""),
         };
+        let limits = limit.as_ref().map_or(String::new(), |limit| format!("limits = [{limit:?}]\n"));
         format!(
-            "[destinations.{name}]\nvendor = {vendor:?}\nsubscribe = [{name:?}]\nlimits = [{limit:?}]\n\
+            "[destinations.{name}]\nvendor = {vendor:?}\nsubscribe = [{name:?}]\n{limits}\
              concurrency = {CONCURRENCY}\n{own}\n\n"
         )
     }
@@ -116,7 +121,7 @@ impl Stage {
     /// # Errors
     /// When it does not get ready.
     pub async fn declare(&self, destinations: &[Destination]) -> Result<(), Error> {
-        self.sluice(destinations).await?.stop().await
+        self.sluice(destinations).await?.process.stop().await
     }
 
     /// Starts a side on a destination.
@@ -125,7 +130,7 @@ impl Stage {
     /// When it does not get ready.
     pub async fn start(&self, side: Side, destination: &Destination) -> Result<Child, Error> {
         match side {
-            Side::Sluice => self.sluice(std::slice::from_ref(destination)).await,
+            Side::Sluice => Ok(self.sluice(std::slice::from_ref(destination)).await?.process),
             Side::Bare => {
                 let arguments = ["bare-loop", &self.node.url(), &destination.queue(), &destination.url()];
                 Child::start(&std::env::current_exe()?, &arguments, &self.log("bare-loop"))
@@ -137,7 +142,7 @@ impl Stage {
     ///
     /// # Errors
     /// When it does not get ready.
-    pub async fn sluice(&self, destinations: &[Destination]) -> Result<Child, Error> {
+    pub async fn sluice(&self, destinations: &[Destination]) -> Result<Worker, Error> {
         let admin = TcpListener::bind("127.0.0.1:0").await?.local_addr()?;
         let sections: String = destinations.iter().map(Destination::section).collect();
         let config = self.folder.path().join("sluice.toml");
@@ -148,22 +153,7 @@ impl Stage {
             self.log_level
         );
         std::fs::write(&config, text)?;
-        let config = config.display().to_string();
-        let log = self.log("sluice");
-        let child = Child::start(env!("CARGO_BIN_EXE_sluice").as_ref(), &["run", "--config", &config], &log)?;
-        let deadline = clock::now() + START;
-        let client = reqwest::Client::builder().no_proxy().build()?;
-        loop {
-            let answer = client.get(format!("http://{admin}/readyz")).send().await;
-            if answer.is_ok_and(|answer| answer.status().is_success()) {
-                return Ok(child);
-            }
-            if clock::now() > deadline {
-                let said = std::fs::read_to_string(&log).unwrap_or_default();
-                return Err(format!("sluice run was not ready within {START:?}; it said:\n{said}").into());
-            }
-            clock::sleep(Duration::from_millis(20)).await;
-        }
+        Worker::start(&config, admin, &self.log("sluice")).await
     }
 
     /// Publishes that many events for a destination and waits until the broker has them.
@@ -171,7 +161,22 @@ impl Stage {
     /// # Errors
     /// When the broker does not take one.
     pub async fn publish(&self, destination: &Destination, events: u32) -> Result<(), Error> {
-        let confirms = stream::iter(0..events).map(async |n| confirmed(self.send(destination, n).await?).await);
+        self.publish_each(destination, events, |_| body(clock::wall())).await
+    }
+
+    /// Publishes that many events for a destination, in order, each with a body of its own, and waits until the broker has
+    /// them.
+    ///
+    /// # Errors
+    /// When the broker does not take one.
+    pub async fn publish_each(
+        &self,
+        destination: &Destination,
+        events: u32,
+        body: impl Fn(u32) -> String,
+    ) -> Result<(), Error> {
+        let sent = stream::iter(0..events).then(async |n| self.send(destination, n, &body(n)).await);
+        let confirms = sent.map(async |confirm| confirmed(confirm?).await);
         confirms.buffer_unordered(UNCONFIRMED).try_collect().await
     }
 
@@ -184,7 +189,7 @@ impl Stage {
         let mut confirms = Vec::new();
         for n in 0..events {
             ticks.tick().await;
-            confirms.push(confirmed(self.send(destination, n).await?));
+            confirms.push(confirmed(self.send(destination, n, &body(clock::wall())).await?));
         }
         try_join_all(confirms).await.map(drop)
     }
@@ -198,14 +203,12 @@ impl Stage {
         Ok(())
     }
 
-    async fn send(&self, destination: &Destination, n: u32) -> Result<PublisherConfirm, Error> {
-        let now = clock::wall();
+    async fn send(&self, destination: &Destination, n: u32, body: &str) -> Result<PublisherConfirm, Error> {
         let properties = BasicProperties::default()
             .with_content_type("application/json".into())
             .with_delivery_mode(2)
-            .with_message_id(format!("{}-{n}", now.as_nanosecond()).into());
+            .with_message_id(format!("{}-{n}", clock::wall().as_nanosecond()).into());
         let (name, options) = (destination.name.as_str(), BasicPublishOptions::default());
-        let body = body(now);
         Ok(self.channel.basic_publish("bench.events".into(), name.into(), options, body.as_bytes(), properties).await?)
     }
 

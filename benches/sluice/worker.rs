@@ -1,0 +1,78 @@
+//! `sluice run` under measure: a process that answers on its admin address.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use sluice::clock;
+
+use crate::Error;
+use crate::child::Child;
+use crate::report::number;
+use crate::stage::Destination;
+
+const START: Duration = Duration::from_secs(30);
+/// How often it is asked.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// A worker that is ready.
+#[derive(Debug)]
+pub struct Worker {
+    /// Its process.
+    pub process: Child,
+    admin: SocketAddr,
+    client: reqwest::Client,
+}
+
+impl Worker {
+    /// Starts one with this configuration, which must name `admin`, and waits until it is ready.
+    ///
+    /// # Errors
+    /// When it does not get ready.
+    pub async fn start(config: &Path, admin: SocketAddr, log: &Path) -> Result<Self, Error> {
+        let config = config.display().to_string();
+        let process = Child::start(env!("CARGO_BIN_EXE_sluice").as_ref(), &["run", "--config", &config], log)?;
+        let worker = Self { process, admin, client: reqwest::Client::builder().no_proxy().build()? };
+        let deadline = clock::now() + START;
+        while worker.ask("readyz").await.is_err() {
+            if clock::now() > deadline {
+                let said = std::fs::read_to_string(log).unwrap_or_default();
+                return Err(format!("sluice run was not ready within {START:?}; it said:\n{said}").into());
+            }
+            clock::sleep(LOOK).await;
+        }
+        Ok(worker)
+    }
+
+    /// Waits until that many events of a destination are delivered and acked, with no one else's word for it.
+    ///
+    /// # Errors
+    /// When they are not within `patience`.
+    pub async fn has_delivered(&self, destination: &Destination, events: u32, patience: Duration) -> Result<(), Error> {
+        let deadline = clock::now() + patience;
+        loop {
+            let delivered = self.count("delivered_total", destination).await?;
+            if delivered >= f64::from(events) {
+                return Ok(());
+            }
+            if clock::now() > deadline {
+                let name = &destination.name;
+                return Err(format!("{name}: {delivered} of {events} events delivered within {patience:?}").into());
+            }
+            clock::sleep(LOOK).await;
+        }
+    }
+
+    /// What it counts of a destination under this name.
+    async fn count(&self, name: &str, destination: &Destination) -> Result<f64, Error> {
+        let metric = format!("sluice_{name}{{destination=\"{}\"}} ", destination.name);
+        let metrics = self.ask("metrics").await?;
+        let count = metrics.lines().find_map(|line| line.strip_prefix(&metric));
+        Ok(count.map_or(Ok(number(0)), str::parse)?)
+    }
+
+    async fn ask(&self, path: &str) -> Result<String, Error> {
+        let answer = self.client.get(format!("http://{}/{path}", self.admin)).send().await?;
+        Ok(answer.error_for_status()?.text().await?)
+    }
+}
