@@ -157,8 +157,8 @@ impl Driver {
         };
         let told = match &job {
             Job::Done { applied: 1.., .. } => Answer::Success,
-            _ if decided => Answer::Undecided,
-            _ => told,
+            Job::Running | Job::Done { .. } | Job::Failed(_) | Job::Unknown(_) if decided => Answer::Undecided,
+            Job::Running | Job::Done { .. } | Job::Failed(_) | Job::Unknown(_) => told,
         };
         let parked = self.gate.state_beneath() == State::Parked;
         self.tell_gate(permit, told, exchange);

@@ -276,7 +276,10 @@ impl Driver {
         };
         self.mood = self.mood.next(outlook, now);
         let (mood, pace) = (self.mood, self.gate.pace());
-        self.release_beyond(mood.keeps());
+        // What is out may come back, and then it is before the rest of its lane.
+        if mood != Mood::Open && !self.lanes.is_busy() {
+            self.release_beyond(mood.keeps());
+        }
         let room = match *self.inbox.appetite.borrow() {
             Appetite::Prefetch(prefetch) if self.batching.items > 1 => self.room.adapt(self.held(), prefetch),
             Appetite::Prefetch(_) | Appetite::None => 0,
@@ -364,7 +367,8 @@ impl Driver {
         let mut deadline = clock::now() + STOP_WITHIN.max(self.settings.timeout + HURRIED);
         let (ending, mut patient) = (self.ending.clone(), true);
         loop {
-            while self.release_first() {}
+            // What is out may come back, and then it is before the rest of its lane.
+            while !self.lanes.is_busy() && self.release_first() {}
             let watched = self.jobs.drain();
             self.ask_later(watched);
             if self.attempts.is_empty() && self.settling.is_empty() && self.keeping.is_empty() {
@@ -375,7 +379,10 @@ impl Driver {
                 Some(attempted) = self.attempts.next(), if !self.attempts.is_empty() => self.judge(attempted),
                 Some(()) = self.settling.next(), if !self.settling.is_empty() => {}
                 Some(()) = self.keeping.next(), if !self.keeping.is_empty() => {}
-                Some(delivery) = self.inbox.deliveries.recv() => self.give_back(delivery),
+                Some(delivery) = self.inbox.deliveries.recv() => match self.lanes.is_busy() {
+                    true => self.check(delivery),
+                    false => self.give_back(delivery),
+                },
                 () = ending.cancelled(), if patient => {
                     patient = false;
                     deadline = deadline.min(clock::now() + STOP_WITHIN);
