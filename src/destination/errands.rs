@@ -175,8 +175,8 @@ impl Driver {
         };
         let told = match &job {
             Job::Done { applied: 1.., .. } => Answer::Success,
-            Job::Done { .. } | Job::Failed(_) | Job::Unknown(_) | Job::Running if decided => Answer::Undecided,
-            Job::Done { .. } | Job::Failed(_) | Job::Unknown(_) | Job::Running => told,
+            Job::Running | Job::Done { .. } | Job::Failed(_) | Job::Unknown(_) if decided => Answer::Undecided,
+            Job::Running | Job::Done { .. } | Job::Failed(_) | Job::Unknown(_) => told,
         };
         let parked = self.gate.state_beneath() == State::Parked;
         self.tell_gate(permit, told, exchange);

@@ -296,8 +296,10 @@ impl Driver {
         };
         self.mood = self.mood.next(outlook, now);
         let (mood, pace) = (self.mood, self.gate.pace());
-        // While the consumer is there, the broker would send at once what is given back.
-        if !*self.inbox.consuming.borrow() {
+        // While the consumer is there, the broker would send at once what is given back. And what is out may come back, and then it is
+        // before the rest of its lane.
+        let consuming = *self.inbox.consuming.borrow();
+        if mood != Mood::Open && !consuming && !self.lanes.is_busy() {
             self.release_beyond(mood.keeps());
         }
         let room = match *self.inbox.appetite.borrow() {
@@ -387,7 +389,8 @@ impl Driver {
         let mut deadline = clock::now() + STOP_WITHIN.max(self.settings.timeout + HURRIED);
         let (ending, mut patient) = (self.ending.clone(), true);
         loop {
-            while self.release_first() {}
+            // What is out may come back, and then it is before the rest of its lane.
+            while !self.lanes.is_busy() && self.release_first() {}
             let watched = self.jobs.drain();
             self.ask_later(watched);
             if self.attempts.is_empty() && self.settling.is_empty() && self.keeping.is_empty() {
@@ -398,7 +401,10 @@ impl Driver {
                 Some(attempted) = self.attempts.next(), if !self.attempts.is_empty() => self.judge(attempted),
                 Some(()) = self.settling.next(), if !self.settling.is_empty() => {}
                 Some(()) = self.keeping.next(), if !self.keeping.is_empty() => {}
-                Some(delivery) = self.inbox.deliveries.recv() => self.give_back(delivery),
+                Some(delivery) = self.inbox.deliveries.recv() => match self.lanes.is_busy() {
+                    true => self.check(delivery),
+                    false => self.give_back(delivery),
+                },
                 () = ending.cancelled(), if patient => {
                     patient = false;
                     deadline = deadline.min(clock::now() + STOP_WITHIN);

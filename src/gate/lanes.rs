@@ -110,6 +110,12 @@ impl Lanes {
         }
     }
 
+    /// Whether a request of any lane is out.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        self.lanes.values().any(|lane| lane.busy)
+    }
+
     /// Forgets the lanes of which nothing matters any more.
     pub fn sweep(&mut self, now: Instant) {
         self.lanes.retain(|_, lane| {

@@ -189,6 +189,9 @@ impl Gate {
         if let Some(until) = self.no_quota_before(now).max(self.ahead_until(now, wall)) {
             return Pass::Wait(until);
         }
+        if self.places.awaits_answer(now) {
+            return Pass::Full;
+        }
         if let Some(until) = self.no_place_before(now) {
             return Pass::Wait(until);
         }

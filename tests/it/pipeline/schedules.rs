@@ -230,7 +230,8 @@ impl Schedule {
         let moved = self.stage.broker.published().iter().any(|copy| !copy.queue.ends_with(".dead"));
         if !self.broken {
             assert_one_at_a_time(vendor, lane);
-            if !moved {
+            // What is given back while a gate is closed for long comes again behind what was given back before it.
+            if !moved && self.stage.broker.requeued() == 0 {
                 assert_order(vendor, lane);
             }
         }
