@@ -235,7 +235,7 @@ impl ConsumerTask {
         Ok(next)
     }
 
-    /// What had been sent before the cancellation: still valid, so it is forwarded, or left to go back with the channel when that is over.
+    /// What had been sent before the cancellation: still valid, so it is forwarded, or given back when that is over.
     async fn empty(&mut self, consumer: &mut Consumer, epoch: &Epoch<'_>, next: Next) -> Result<(), Broken> {
         while let Some(delivery) = consumer.next().await {
             let delivery = epoch.delivery(delivery.map_err(Trouble::from)?);
@@ -247,7 +247,7 @@ impl ConsumerTask {
                 Next::Finish => Err(delivery),
             };
             if let Err(delivery) = forwarded {
-                delivery.ticket.leave();
+                delivery.ticket.settle(Disposition::Requeue);
             }
         }
         Ok(())
@@ -267,7 +267,7 @@ async fn forward_one(
     let delivery = consumer.next().await.ok_or(Broken::Cancelled)?.map_err(Trouble::from)?;
     let delivery = epoch.delivery(delivery);
     if deliveries.is_closed() {
-        delivery.ticket.leave();
+        delivery.ticket.settle(Disposition::Requeue);
     } else {
         room.send(delivery);
     }

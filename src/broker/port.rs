@@ -36,7 +36,7 @@ impl Inbox {
     pub fn close(mut self) {
         self.deliveries.close();
         while let Ok(delivery) = self.deliveries.try_recv() {
-            delivery.ticket.leave();
+            delivery.ticket.settle(Disposition::Requeue);
         }
     }
 }
