@@ -9,7 +9,7 @@ INSTALL := deploy/install-dependencies.sh
 help:
 	@sed -n 's/^## \([a-z]*\): /\1\t/p' Makefile | expand -t 10
 
-## demo: broker, vendor sandbox and worker together, with 2,000 events (KEEP=1 leaves them up)
+## demo: broker, sandbox of four vendors and worker together, with 7,828 events (KEEP=1 leaves them up)
 demo:
 	@$(INSTALL) rust cc rabbitmq
 	cargo run --release --locked --bin sluice -- demo $(if $(KEEP),--keep)

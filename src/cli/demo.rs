@@ -15,24 +15,28 @@ const LINE_EVERY: Duration = Duration::from_secs(3);
 
 const EXAMPLES: &str = "\
 What it does:
-  It starts a private RabbitMQ in a temporary folder, the vendors' sandbox, and a worker (sluice run) with two
-  destinations: px, whose vendor allows 200 requests a second, and hook beside it. A producer publishes 2,000 events;
-  some are malformed, some lack what the vendor requires, some the vendor refuses, some nobody wants. On the way the
-  vendor of px answers 429 for a while, and later it is down. At the end every event is looked up where it ended.
+  It starts a private RabbitMQ in a temporary folder, the vendors' sandbox, and a worker (sluice run) with a destination
+  for each vendor. Producers publish 7,828 events; some are malformed, some lack what the vendor requires, some the vendor
+  refuses, some nobody wants. Meanwhile
+    px     (Gainsight PX, 200 requests a second) answers 429 to everything for a while, and later it is down;
+    acton  (Act-On, 5 calls a second) gets 5,000 events at once, fails a job and revokes a token;
+    apsis  (APSIS One) gets the events of eight profiles with awkward keys, which have to arrive in order;
+    hook   (any HTTP API, with OAuth and JSON arrays) should notice nothing of all that.
+  At the end every event is looked up where it ended, and every promise is checked.
   Everything listens on free ports of this machine alone, and is gone when the command ends.
 
 Exit codes:
-  0  every event ended in exactly one place, the right one
-  1  one did not, or the demo could not run: the message says what
+  0  every event ended in exactly one place, the right one, and every other promise was kept
+  1  one was not, or the demo could not run: the message says what
 
-Needs RabbitMQ installed (package rabbitmq-server). Takes about 30 s.
+Needs RabbitMQ installed (package rabbitmq-server). Takes about 40 s.
 
 Examples:
   sluice demo
   sluice demo --keep                  stay up afterwards, to look around
-  sluice demo --json | jq .gate";
+  sluice demo --json | jq .backlog";
 
-/// See it all at work on this machine: broker, worker, vendors' sandbox and 2,000 events
+/// See it all at work on this machine: broker, worker, four vendors' sandbox and 7,828 events
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Args {
@@ -106,7 +110,7 @@ impl Audience for Screen {
         } else if now >= self.printed + LINE_EVERY {
             self.printed = now;
             let destinations: Vec<_> = moment.destinations.iter().map(progress).collect();
-            self.tell(&format!("{} {}", destinations.join(" "), rest(moment)));
+            self.tell(&format!("  {} · {}", destinations.join(" · "), rest(moment)));
         }
     }
 
@@ -145,8 +149,9 @@ impl Bars {
 }
 
 fn progress(standing: &Standing) -> String {
-    let Standing { name, delivered, expected, .. } = standing;
-    format!("{name} {delivered:>4}/{expected} {:<20}", gate(standing))
+    let Standing { name, delivered, expected, state, .. } = standing;
+    let gate = if state == "open" { String::new() } else { format!(" {}", gate(standing)) };
+    format!("{name} {delivered}/{expected}{gate}")
 }
 
 /// The gate in a few words.
@@ -179,6 +184,9 @@ To try:
   {sluice} pause px
   echo '{{"identifyId":"u-1","eventName":"Hello"}}' | {sluice} publish --type product.hello -
   {sluice} resume px
+  echo '{{"person":{{"email":"ann@example.com"}},"webinar":"Growth"}}' | {sluice} publish --type webinar.attended -
+  echo '{{"customer":"ann@example.com","amount":9.5,"pieces":"two"}}' | {sluice} publish --type shop.purchase -
+  curl -X POST '{sandbox}/sandbox/revoke?vendor=act-on&tokens=access'
   curl {sandbox}/sandbox/faults -d '{{"fault":"status","status":429,"retry_after":7,"seconds":3}}'"#,
         log.display()
     )

@@ -54,6 +54,12 @@ impl Accounts {
         self.expected.insert(id.into(), expected);
     }
 
+    /// How many events should end so.
+    #[must_use]
+    pub fn expected(&self, ending: &Ending) -> u64 {
+        count(self.expected.values().filter(|expected| *expected == ending).count())
+    }
+
     /// An event was found there.
     pub fn see(&mut self, id: impl Into<String>, ending: Ending) {
         self.seen.entry(id.into()).or_default().push(ending);

@@ -1,5 +1,6 @@
-//! Everything at once on one machine, for trying Sluice out: a private broker, the vendors' sandbox, a worker and a
-//! producer come up, 2,000 events go through, and a report comes out. Leaves nothing behind, however it ends.
+//! Everything at once on one machine, for trying Sluice out: a private broker, the vendors' sandbox, a worker with a
+//! destination for each vendor, and producers come up, thousands of events go through, and a report comes out. Leaves nothing
+//! behind, however it ends.
 //! Never used by a worker in production.
 
 pub mod accounts;
@@ -11,6 +12,8 @@ pub mod node;
 mod produce;
 mod report;
 mod stage;
+mod stalls;
+mod story;
 mod watch;
 mod worker;
 
@@ -79,9 +82,9 @@ pub enum Error {
     /// The worker's admin API does not answer.
     #[error("the worker's admin API does not answer: {0}")]
     Admin(reqwest::Error),
-    /// The accounts are off.
-    #[error("the accounts do not balance, see the list above; this is a bug in Sluice")]
-    Unbalanced,
+    /// The report lists broken promises.
+    #[error("promises were not kept, see the list above; this is a bug in Sluice")]
+    NotKept,
     /// A file or process could not be made.
     #[error("cannot {doing}: {source}")]
     Io {
@@ -110,7 +113,7 @@ pub async fn run(keep: bool, audience: &mut dyn Audience, stop: CancellationToke
         played = play(&mut home, &mut stage, audience) => played,
     };
     let played = match played {
-        Ok(()) | Err(Error::Unbalanced) if keep => {
+        Ok(()) | Err(Error::NotKept) if keep => {
             audience.stay(&stage.addresses());
             tokio::select! {
                 () = stop.cancelled() => played,
@@ -128,5 +131,5 @@ async fn play(home: &mut Home, stage: &mut Stage, audience: &mut dyn Audience) -
     let cast = stage.set(home, audience).await?;
     let report = watch::play(cast, audience).await?;
     audience.report(&report);
-    if report.balanced { Ok(()) } else { Err(Error::Unbalanced) }
+    if report.kept { Ok(()) } else { Err(Error::NotKept) }
 }

@@ -6,14 +6,17 @@ use std::time::Duration;
 use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
 
-use super::events::REFUSED_NAME;
+use super::events::{purchases, reports};
+use super::found::KEPT;
 use super::home::{Home, last_lines};
 use super::node::{Node, NodeError, Options};
 use super::worker::Worker;
 use super::{Audience, Error};
 use crate::broker::{Broker, Declare, Settings};
 use crate::clock;
-use crate::sandbox::{self, PxSettings, RetryAfterForm, Sandbox};
+use crate::sandbox::{
+    self, ActOnSettings, ApsisSettings, HookClient, HookSettings, PxSettings, RetryAfterForm, Sandbox,
+};
 
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 const CLOSE_WITHIN: Duration = Duration::from_secs(2);
@@ -123,14 +126,22 @@ impl Stage {
     }
 }
 
-/// The vendors as documented, but for the name that the story has them refuse.
+/// The vendors as documented, with what the story needs of them: a name to refuse, a job that fails, the event type.
 fn vendors() -> sandbox::Settings {
     let px = PxSettings {
         retry_after: RetryAfterForm::Seconds,
-        reject_names: vec![REFUSED_NAME.to_owned()],
+        reject_names: vec![reports::REFUSED_NAME.to_owned()],
         ..PxSettings::default()
     };
-    sandbox::Settings { px, ..sandbox::Settings::default() }
+    let act_on = ActOnSettings { failing_jobs: 1, note_marker: Some("seat-".to_owned()), ..ActOnSettings::default() };
+    let apsis_one = ApsisSettings {
+        event_types: vec![purchases::event_type()],
+        refuse_deprecated: true,
+        id_field: Some("order".to_owned()),
+        ..ApsisSettings::default()
+    };
+    let hook = HookSettings { oauth: Some(HookClient::new("sandbox", "sandbox")), ..HookSettings::default() };
+    sandbox::Settings { px, act_on, apsis_one, hook, keep: KEPT, ..sandbox::Settings::default() }
 }
 
 /// With the last lines of the log, which will be gone.

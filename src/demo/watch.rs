@@ -1,35 +1,30 @@
-//! The story: events are published, the vendor gets into trouble twice, and all of it is watched to its end.
-//! Moments go to the audience while it lasts, and a report at the end.
+//! The story is played and watched to its end: moments go to the audience while it lasts, and a report at the end.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use tokio::sync::Notify;
 use tokio::time::MissedTickBehavior;
 
-use super::accounts::Balance;
-use super::events::{BYSTANDER, TROUBLED};
+use super::accounts::Ending;
+use super::events::{BACKLOGGED, BYSTANDER, DESTINATIONS, ORDERED, TROUBLED};
 use super::figures::{self, Buckets, Latencies, QuotaUse, Sample};
+use super::found::{ENDPOINTS, SIGN_INS, Seen};
 use super::produce::{plan, produce};
-use super::report::{Bystander, Gate};
+use super::report::{Backlog, Bystander, Figures, Gate, Ordered};
 use super::stage::Cast;
-use super::worker::{HOOK, Shown, Worker};
+use super::stalls::Stalls;
+use super::story::{Act, Scene, hiccups, scenes};
+use super::worker::{LIMIT, Shown, Worker};
 use super::{Audience, Error, Report, found};
 use crate::broker::Broker;
 use crate::clock;
-use crate::sandbox::{EndpointStats, Fault, Handle, RetryAfter, Rule};
+use crate::sandbox::{EndpointStats, Handle, Revoked};
 
 /// Between two looks at everything.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// What has not ended by then is reported as lost.
-const ALLOWED: Duration = Duration::from_secs(70);
-/// The troubled vendor's API.
-const API: &str = "/v1/";
-
-/// Trouble that comes once the vendor took so many events.
-struct Scene {
-    after: u64,
-    told: &'static str,
-    rules: Vec<Rule>,
-}
+const ALLOWED: Duration = Duration::from_secs(90);
 
 /// One look at everything.
 #[derive(Clone, Debug)]
@@ -74,100 +69,179 @@ struct Gathered {
     buckets: Buckets,
     open: bool,
     state: String,
-    throttled: u64,
-    retried: u64,
+    /// By destination, as the worker shows them.
+    throttled: BTreeMap<String, u64>,
+    retried: BTreeMap<String, u64>,
     elapsed: Duration,
+    worst_stall: Duration,
+    /// When the backlog was published, and when it was delivered.
+    backlog_from: Option<Duration>,
+    backlog_until: Option<Duration>,
+}
+
+/// Who watches, and what has been seen so far.
+struct Watch<'a> {
+    broker: &'a Broker,
+    sandbox: &'a Handle,
+    backlog_due: &'a Notify,
+    /// What is still to happen.
+    scenes: Vec<Scene>,
+    /// Events that each destination should deliver.
+    expected: BTreeMap<&'static str, u64>,
+    published: u64,
+    began: Instant,
+    gathered: Gathered,
 }
 
 /// Plays the story and reports.
 ///
 /// # Errors
-/// Anything that keeps it from being played; a report whose accounts do not balance is none.
+/// Anything that keeps it from being played; a promise that was broken stands in the report.
 pub(super) async fn play(cast: Cast<'_>, audience: &mut dyn Audience) -> Result<Report, Error> {
     let Cast { broker, worker, sandbox } = cast;
     let mut accounts = plan();
     let published = accounts.balance().published;
-    let mut gathered = Gathered::default();
-    // Now and then one request fails for no reason: that event is retried.
-    sandbox.add_fault(Rule { share: Some(0.03), count: Some(6), path: path(), ..Rule::status(500) })?;
+    let backlog_due = Notify::new();
+    let mut watch = Watch {
+        broker,
+        sandbox: &sandbox,
+        backlog_due: &backlog_due,
+        scenes: scenes(),
+        expected: DESTINATIONS.map(|name| (name, accounts.expected(&Ending::Delivered(name.to_owned())))).into(),
+        published,
+        began: clock::now(),
+        gathered: Gathered::default(),
+    };
+    sandbox.add_fault(hiccups())?;
     audience.tell(&format!(
-        "{published} events are published; the vendor of {TROUBLED} allows {} a second",
-        super::worker::LIMIT
+        "{published} events are published for four vendors; that of {TROUBLED} allows {LIMIT} a second"
     ));
-    let watching = watch(broker, worker, &sandbox, audience, &mut gathered, published);
-    tokio::try_join!(produce(broker), watching)?;
-    found::deliveries(&sandbox, &mut accounts);
-    found::leftovers(broker, &mut accounts).await?;
-    Ok(report(accounts.balance(), &gathered, &sandbox))
+    let stalls = Stalls::watch();
+    tokio::try_join!(produce(broker, &backlog_due), watch.watch(worker, audience))?;
+    watch.gathered.worst_stall = stalls.worst();
+    let mut seen = found::deliveries(&sandbox, &mut accounts);
+    found::leftovers(broker, &mut accounts, &mut seen).await?;
+    let figures = watch.figures(seen);
+    Ok(Report::new(&accounts.balance(), watch.gathered.elapsed, figures))
 }
 
-fn path() -> Option<String> {
-    Some(API.to_owned())
-}
-
-fn scenes() -> Vec<Scene> {
-    let refusing =
-        Rule { retry_after: Some(RetryAfter::Seconds(5)), seconds: Some(4.0), path: path(), ..Rule::status(429) };
-    let down = Rule { seconds: Some(2.5), path: path(), ..Rule::status(503) };
-    let cut = Rule { after: Some(2.5), seconds: Some(2.5), path: path(), ..Rule::new(Fault::Reset) };
-    vec![
-        Scene { after: 400, told: "the vendor answers 429 to everything, with Retry-After: 5", rules: vec![refusing] },
-        Scene {
-            after: 1_000,
-            told: "the vendor is down for 5 s: first 503s, then cut connections",
-            rules: vec![down, cut],
-        },
-    ]
-}
-
-async fn watch(
-    broker: &Broker,
-    worker: &mut Worker,
-    sandbox: &Handle,
-    audience: &mut dyn Audience,
-    gathered: &mut Gathered,
-    published: u64,
-) -> Result<(), Error> {
-    let (began, mut scenes) = (clock::now(), scenes().into_iter().peekable());
-    let mut ticks = tokio::time::interval(LOOK_EVERY);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    while gathered.elapsed < ALLOWED {
-        ticks.tick().await;
-        worker.check()?;
-        let shown = worker.destinations().await?;
-        let (px, hook) = (stats(sandbox, found::PX), stats(sandbox, HOOK));
-        gathered.look(&shown, px.as_ref(), &worker.metrics().await?, began, audience);
-        let [dead, unrouted, waiting] = depths(broker).await?;
-        let taken = |stats: &Option<EndpointStats>| stats.as_ref().map_or(0, |stats| stats.distinct);
-        let standings = [(TROUBLED, taken(&px)), (BYSTANDER, taken(&hook))];
-        audience.show(&gathered.moment(&shown, standings, dead, unrouted));
-        if let Some(scene) = scenes.next_if(|scene| taken(&px) >= scene.after) {
-            audience.tell(scene.told);
-            scene.rules.into_iter().try_for_each(|rule| sandbox.add_fault(rule))?;
+impl Watch<'_> {
+    /// Looks until everything has ended, and lets happen what is due.
+    async fn watch(&mut self, worker: &mut Worker, audience: &mut dyn Audience) -> Result<(), Error> {
+        let mut ticks = tokio::time::interval(LOOK_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        while self.gathered.elapsed < ALLOWED {
+            ticks.tick().await;
+            worker.check()?;
+            let shown = worker.destinations().await?;
+            let stats = self.sandbox.stats();
+            let metrics = worker.metrics().await?;
+            self.gathered.look(&shown, stats.get(endpoint(TROUBLED)), &metrics, self.began, audience);
+            let delivered = |name| shown.iter().find(|shown| shown.name == name).map_or(0, |shown| shown.delivered);
+            let backlogged = self.expected.get(BACKLOGGED).copied();
+            if self.gathered.backlog_until.is_none() && Some(delivered(BACKLOGGED)) >= backlogged {
+                self.gathered.backlog_until = Some(self.gathered.elapsed);
+            }
+            let taken = taken(&stats);
+            let [dead, unrouted, waiting] = depths(self.broker).await?;
+            audience.show(&self.moment(&shown, &taken, dead, unrouted));
+            self.play_scenes(&taken, audience)?;
+            let busy = shown.iter().any(|shown| shown.in_flight + shown.waiting + shown.unconfirmed > 0);
+            let ended = taken.values().sum::<u64>() + dead + unrouted;
+            if ended >= self.published && waiting == 0 && !busy {
+                break;
+            }
         }
-        let busy = shown.iter().any(|shown| shown.in_flight + shown.waiting > 0);
-        if taken(&px) + taken(&hook) + dead + unrouted >= published && waiting == 0 && !busy {
-            break;
+        Ok(())
+    }
+
+    fn play_scenes(&mut self, taken: &BTreeMap<&str, u64>, audience: &mut dyn Audience) -> Result<(), Error> {
+        let is_due = |scene: &mut Scene| taken.get(scene.destination).is_some_and(|taken| *taken >= scene.after);
+        for scene in self.scenes.extract_if(.., is_due) {
+            audience.tell(&scene.told);
+            match scene.act {
+                Act::Trouble(rules) => rules.into_iter().try_for_each(|rule| self.sandbox.add_fault(rule))?,
+                Act::Revoke => drop(self.sandbox.revoke(Some(endpoint(BACKLOGGED)), Revoked::Access)),
+                Act::Backlog => {
+                    self.gathered.backlog_from = Some(self.gathered.elapsed);
+                    self.backlog_due.notify_one();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn moment(&self, shown: &[Shown], taken: &BTreeMap<&str, u64>, dead: u64, unrouted: u64) -> Moment {
+        let now = clock::wall();
+        let standing = |name: &str| {
+            let shown = shown.iter().find(|shown| shown.name == name)?;
+            Some(Standing {
+                name: name.to_owned(),
+                delivered: taken.get(name).copied().unwrap_or(0),
+                expected: self.expected.get(name).copied().unwrap_or(0),
+                state: shown.state.clone(),
+                why: shown.why.clone(),
+                seconds_left: shown.until.map(|until| until.duration_since(now).as_secs_f64().max(0.0)),
+                rate: shown.rate,
+            })
+        };
+        let destinations = DESTINATIONS.into_iter().filter_map(standing).collect();
+        let retried = self.gathered.retried.values().sum();
+        Moment { elapsed: self.gathered.elapsed, destinations, dead, unrouted, retried }
+    }
+
+    /// The figures of what was seen.
+    fn figures(&self, seen: Seen) -> Figures {
+        let stats = self.sandbox.stats();
+        let of = |destination| stats.get(endpoint(destination));
+        let gathered = &self.gathered;
+        let limit = f64::from(LIMIT);
+        let counted = |counts: &BTreeMap<String, u64>| counts.get(TROUBLED).copied().unwrap_or(0);
+        let gate = Gate {
+            refused: counted(&gathered.throttled),
+            refused_over_the_limit: of(TROUBLED).map_or(0, |px| px.refused),
+            retried: counted(&gathered.retried),
+            limit_per_second: limit,
+            quota_used_while_open: gathered.quota.rate().map(|rate| rate / limit),
+            quota_used_in_all: of(TROUBLED).and_then(|px| px.quota_use),
+        };
+        let took = gathered.backlog_from.zip(gathered.backlog_until).map(|(from, until)| until.saturating_sub(from));
+        Figures {
+            worst_stall_seconds: (gathered.worst_stall.as_secs_f64() * 1_000.0).round() / 1_000.0,
+            gate,
+            backlog: Backlog::new(of(BACKLOGGED), stats.get(SIGN_INS), took, seen),
+            ordered: Ordered::new(of(ORDERED), seen),
+            bystander: Bystander {
+                calls: of(BYSTANDER).map_or(0, |hook| hook.accepted),
+                while_open: gathered.while_open.summary(),
+                while_closed: gathered.while_closed.summary(),
+            },
         }
     }
-    Ok(())
+}
+
+/// The sandbox's name for a destination's account.
+fn endpoint(destination: &str) -> &'static str {
+    ENDPOINTS.into_iter().find(|(name, _)| *name == destination).map_or("", |(_, endpoint)| endpoint)
+}
+
+/// Different events that the vendors took, by destination.
+fn taken(stats: &BTreeMap<String, EndpointStats>) -> BTreeMap<&'static str, u64> {
+    let taken = |(name, endpoint): (&'static str, &str)| (name, stats.get(endpoint).map_or(0, |stats| stats.distinct));
+    ENDPOINTS.into_iter().map(taken).collect()
 }
 
 /// How many dead letters there are, unrouted events, and events that wait in a queue.
 async fn depths(broker: &Broker) -> Result<[u64; 3], Error> {
     let names = broker.names();
-    let both = [TROUBLED, BYSTANDER];
-    let mut queues = vec![names.unrouted()];
-    queues.extend(both.map(|destination| names.dead(destination)));
-    queues.extend(both.map(|destination| names.queue(destination)));
+    let mut queues: Vec<String> = DESTINATIONS.iter().map(|destination| names.dead(destination)).collect();
+    queues.push(names.unrouted());
+    queues.extend(DESTINATIONS.map(|destination| names.queue(destination)));
     let depths = broker.depths(&queues).await.map_err(|error| Error::Queue(queues.join(", "), error))?;
     let depths: Vec<u64> = depths.into_iter().map(|depth| u64::from(depth.unwrap_or(0))).collect();
-    let sum = |from: usize, to: usize| depths.iter().skip(from).take(to - from).sum();
-    Ok([sum(1, 3), sum(0, 1), sum(3, 5)])
-}
-
-fn stats(sandbox: &Handle, endpoint: &str) -> Option<EndpointStats> {
-    sandbox.stats().remove(endpoint)
+    let all = DESTINATIONS.len();
+    let sum = |from: usize, many: usize| depths.iter().skip(from).take(many).sum();
+    Ok([sum(0, all), sum(all, 1), sum(all + 1, all)])
 }
 
 impl Gathered {
@@ -181,8 +255,10 @@ impl Gathered {
         audience: &mut dyn Audience,
     ) {
         self.elapsed = clock::now().duration_since(began);
-        self.throttled = shown.iter().map(|shown| shown.throttled).sum();
-        self.retried = shown.iter().map(|shown| shown.retried).sum();
+        let by_name =
+            |figure: fn(&Shown) -> u64| shown.iter().map(|shown| (shown.name.clone(), figure(shown))).collect();
+        self.throttled = by_name(|shown| shown.throttled);
+        self.retried = by_name(|shown| shown.retried);
         let Some(troubled) = shown.iter().find(|shown| shown.name == TROUBLED) else { return };
         let (open, was_open) = (troubled.state == "open", self.open);
         let requests = px.map_or(0, |px| px.accepted + px.refused + px.invalid);
@@ -201,39 +277,4 @@ impl Gathered {
             audience.tell(&format!("{TROUBLED}: {said}"));
         }
     }
-
-    fn moment(&self, shown: &[Shown], taken: [(&str, u64); 2], dead: u64, unrouted: u64) -> Moment {
-        let now = clock::wall();
-        let standing = |(name, delivered): (&str, u64)| {
-            let shown = shown.iter().find(|shown| shown.name == name)?;
-            Some(Standing {
-                name: name.to_owned(),
-                delivered,
-                expected: super::events::deliverable(name),
-                state: shown.state.clone(),
-                why: shown.why.clone(),
-                seconds_left: shown.until.map(|until| until.duration_since(now).as_secs_f64().max(0.0)),
-                rate: shown.rate,
-            })
-        };
-        let destinations = taken.into_iter().filter_map(standing).collect();
-        Moment { elapsed: self.elapsed, destinations, dead, unrouted, retried: self.retried }
-    }
-}
-
-fn report(balance: Balance, gathered: &Gathered, sandbox: &Handle) -> Report {
-    let px = stats(sandbox, found::PX);
-    let limit = f64::from(super::worker::LIMIT);
-    let over_the_limit = px.as_ref().map_or(0, |px| px.refused);
-    let gate = Gate {
-        refused: gathered.throttled,
-        refused_over_the_limit: over_the_limit,
-        retried: gathered.retried,
-        limit_per_second: limit,
-        quota_used_while_open: gathered.quota.rate().map(|rate| rate / limit),
-        quota_used_in_all: px.and_then(|px| px.quota_use),
-    };
-    let bystander =
-        Bystander { while_open: gathered.while_open.summary(), while_closed: gathered.while_closed.summary() };
-    Report::new(&balance, gathered.elapsed, gate, bystander)
 }

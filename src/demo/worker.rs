@@ -9,7 +9,6 @@ use std::time::Duration;
 use serde::Deserialize;
 use tokio::process::{Child, Command};
 
-use super::events::{BYSTANDER, TROUBLED};
 use super::home::{Home, last_lines};
 use super::{Error, doing};
 use crate::clock;
@@ -20,9 +19,11 @@ const STOP_WITHIN: Duration = Duration::from_secs(12);
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 const LOG_LINES: usize = 8;
 
-/// What the troubled destination's vendor allows, requests a second.
+/// What the troubled destination's vendor allows, requests a second, as the configuration says too.
 pub const LIMIT: u32 = 200;
-/// The path of the sandbox's hook that the other destination sends to.
+/// Calls a second that the vendor of the backlogged destination allows.
+pub const CALLS: u32 = 5;
+/// The path of the sandbox's hook that the destination beside the others sends to.
 pub const HOOK: &str = "/hook/orders";
 
 /// A running worker. It is killed when dropped.
@@ -55,6 +56,10 @@ pub struct Shown {
     pub in_flight: u64,
     /// Deliveries that wait for the gate.
     pub waiting: u64,
+    /// Deliveries that the vendor has accepted and whose end it has not told yet.
+    pub unconfirmed: u64,
+    /// Events delivered.
+    pub delivered: u64,
     /// Requests refused with 429.
     pub throttled: u64,
     /// Events put into a retry queue.
@@ -174,40 +179,27 @@ fn free_address() -> std::io::Result<String> {
     Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.to_string())
 }
 
+/// The configuration, with where everything is.
 fn settings(broker_url: &str, sandbox: &str, admin: &str) -> String {
-    format!(
-        r##"[broker]
-url = "{broker_url}"
-
-[admin]
-listen = "{admin}"
-
-[destinations.{TROUBLED}]
-vendor = "gainsight-px"
-base_url = "{sandbox}"
-api_key = "sandbox"
-property_key = "AP-XXXXXXXXXX-2"
-subscribe = ["product.#"]
-limits = ["{LIMIT}/s"]
-
-[destinations.{BYSTANDER}]
-vendor = "http"
-url = "{sandbox}{HOOK}"
-subscribe = ["order.#"]
-limits = ["100/s"]
-"##
-    )
+    include_str!("sluice.toml").replace("BROKER", broker_url).replace("SANDBOX", sandbox).replace("ADMIN", admin)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::demo::events::DESTINATIONS;
+    use crate::demo::events::purchases::{EVENT_TYPE, WRONG_FIELD};
 
     #[test]
-    fn the_configuration_written_for_it_has_no_problems() {
+    fn the_configuration_written_for_it_has_no_problems_and_is_the_storys() {
         let text = settings("amqp://guest:guest@127.0.0.1:1/%2f", "http://127.0.0.1:2", "127.0.0.1:3");
         let none = std::io::ErrorKind::NotFound;
         let config = crate::config::parse("sluice.toml", &text, &|_| None, &|_| Err(none.into())).unwrap();
-        assert_eq!(config.destinations.keys().collect::<Vec<_>>(), [BYSTANDER, TROUBLED]);
+        let mut names = DESTINATIONS;
+        names.sort_unstable();
+        assert_eq!(config.destinations.keys().collect::<Vec<_>>(), names);
+        for said in [EVENT_TYPE, WRONG_FIELD, HOOK, &format!("\"{LIMIT}/s\""), &format!("\"{CALLS}/s\"")] {
+            assert!(text.contains(said), "{said} is not in it");
+        }
     }
 }

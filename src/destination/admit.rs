@@ -84,12 +84,14 @@ impl Driver {
 
     /// No token may be asked for before then: the vendor allows only so many calls.
     fn without_token_until(&mut self, at: Instant, now: Instant) -> Option<Next> {
-        if let (State::Open, Some(tokens)) = (self.gate.state_beneath(), &self.tokens) {
+        if self.gate.state_beneath() == State::Open
+            && let Some(tokens) = &self.tokens
+        {
             let (why, wait) = (tokens.why(now), at.saturating_duration_since(now));
             if tokens.is_refused() {
                 self.gate.park(&why, wait, now);
             } else {
-                self.gate.suspend(&why, wait, now);
+                self.gate.break_off(&why, wait, now);
             }
             self.gate_changed(State::Open);
         }
@@ -102,7 +104,7 @@ impl Driver {
         self.line.forget_dead_parts();
         while self.line.remove_first_if(|pending| !pending.delivery.ticket.is_live()).is_some() {}
         while self.line.first().is_some_and(|pending| self.was_delivered(pending)) {
-            self.line.pop().into_iter().for_each(|pending| self.acknowledge(*pending));
+            self.line.pop_first().into_iter().for_each(|pending| self.acknowledge(*pending));
         }
     }
 
@@ -141,8 +143,12 @@ impl Driver {
     /// The events that travel next, without those that need not be sent any more.
     fn load(&mut self, place: Place, permit: &Permit, now: Instant, wall: Timestamp) -> Option<Load> {
         // A probe risks one event, not many.
-        let together = !permit.probe && batch::together(&self.batching, self.line.len(), || self.gate.spare(now, wall));
-        let mut load = self.line.take(place, &self.batching, together)?;
+        let mut load = if permit.probe {
+            self.line.take_one(place)?
+        } else {
+            let together = batch::together(&self.batching, self.line.len(), || self.gate.spare(now, wall));
+            self.line.take(place, &self.batching, together)?
+        };
         for pending in load.events.extract_if(.., |pending| self.was_delivered(pending)).collect::<Vec<_>>() {
             self.acknowledge(*pending);
         }

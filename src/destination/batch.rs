@@ -18,7 +18,7 @@ pub(super) fn together(batching: &Batching, waiting: usize, spare: impl FnOnce()
     }
 }
 
-/// The positions of the items that travel with the first one, itself included, in their order.
+/// The positions of the items that travel with the first one, itself included, in their order: those of its group and its lane.
 pub(super) fn choose<'a>(items: impl Iterator<Item = &'a Item>, batching: &Batching) -> Vec<usize> {
     let mut items = items.enumerate();
     let Some((_, first)) = items.next() else { return Vec::new() };
@@ -27,7 +27,7 @@ pub(super) fn choose<'a>(items: impl Iterator<Item = &'a Item>, batching: &Batch
         if chosen.len() >= batching.items {
             break;
         }
-        if item.group != first.group {
+        if item.group != first.group || item.lane != first.lane {
             // Nothing overtakes in its own lane.
             if item.lane.is_some() && item.lane == first.lane {
                 break;
@@ -104,7 +104,7 @@ mod tests {
             let chosen = choose(items.iter(), &rule);
             prop_assert_eq!(chosen[0], 0);
             prop_assert!(chosen.len() <= most && chosen.windows(2).all(|pair| pair[0] < pair[1]));
-            prop_assert!(chosen.iter().all(|at| items[*at].group == items[0].group));
+            prop_assert!(chosen.iter().all(|at| items[*at].group == items[0].group && items[*at].lane == items[0].lane));
             let size: usize = chosen.iter().map(|at| items[*at].content.len() + 1).sum();
             prop_assert!(chosen.len() == 1 || size <= bytes + 1);
         }

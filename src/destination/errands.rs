@@ -67,9 +67,8 @@ impl Driver {
         };
         let hints = exchange.reply().map(|reply| hints(&reply.headers, wall)).unwrap_or_default();
         let told = match &outcome {
-            Outcome::Token | Outcome::Again | Outcome::Refused(_) => Answer::Neutral,
+            Outcome::Token | Outcome::Again | Outcome::Refused(_) | Outcome::Unavailable(_) => Answer::Neutral,
             Outcome::Throttled => Answer::Throttled,
-            Outcome::Unavailable(_) => Answer::Trouble,
         };
         // What came is kept before anything is sent with it.
         if let Some(path) = self.token_file.clone() {
@@ -87,6 +86,9 @@ impl Driver {
             Outcome::Unavailable(said) => {
                 let said = exchange.masked(&said);
                 tracing::warn!(destination, said, "no access token yet");
+                if let Need::NotBefore(until) = tokens.need(now, wall) {
+                    self.gate.break_off(&said, until.saturating_duration_since(now), now);
+                }
             }
             Outcome::Refused(said) => {
                 let said = exchange.masked(&said);
@@ -101,27 +103,30 @@ impl Driver {
     }
 
     pub(super) fn lookup_answered(&mut self, name: &str, permit: Permit, exchange: &Exchange) {
-        let (verdict, sentence, told) = self.verdict(exchange, false);
-        // What was learned is not yet an event delivered.
-        self.tell_gate(permit, if told == Answer::Success { Answer::Neutral } else { told }, exchange);
-        match verdict {
-            Verdict::Delivered | Verdict::Accepted => {
-                let Some(reply) = exchange.reply() else { return };
-                match self.settings.vendor.learn(name, reply) {
-                    Ok(value) => {
-                        self.learned(name, value);
-                    }
-                    Err(said) => self.lookup_refused(name, &exchange.masked(&said)),
-                }
+        let (_, sentence, told) = self.verdict(exchange, false);
+        let (learned, told) = match (told, exchange.reply()) {
+            (Answer::Success, Some(reply)) => match self.settings.vendor.learn(name, reply) {
+                // What was learned is not yet an event delivered.
+                Ok(value) => (Some(Ok(value)), Answer::Neutral),
+                Err(said) => (Some(Err(exchange.masked(&said))), Answer::Rejected),
+            },
+            (Answer::Rejected, _) => (Some(Err(sentence)), told),
+            _ => (None, told),
+        };
+        let parked = self.gate.state_beneath() == State::Parked;
+        self.tell_gate(permit, told, exchange);
+        match learned {
+            Some(Ok(value)) => {
+                self.learned(name, value);
             }
-            Verdict::Rejected(_) | Verdict::TooLarge(_) => self.lookup_refused(name, &sentence),
-            Verdict::Throttled | Verdict::Unavailable(_) | Verdict::Unauthorized(_) => self.lookups.unanswered(name),
+            Some(Err(said)) if !parked => self.lookup_refused(name, &said),
+            Some(Err(_)) | None => self.lookups.unanswered(name),
         }
     }
 
     /// What waited can be checked, and what was checked against something else is checked anew, in the order of arrival.
     fn learned(&mut self, name: &str, value: Value) {
-        let changed = self.lookups.facts.get(name).is_some_and(|before| before.value != value);
+        let changed = self.lookups.known(name).is_some_and(|before| *before != value);
         let mut deliveries = Vec::from(self.lookups.learned(name, value, clock::now()));
         if changed {
             let checked = self.line.take_out(|pending| pending.item.lookup.as_deref() == Some(name));
@@ -132,7 +137,7 @@ impl Driver {
     }
 
     fn lookup_refused(&mut self, name: &str, said: &str) {
-        let Some(delivery) = self.lookups.refused(name) else { return };
+        let Some(delivery) = self.lookups.refused(name, clock::now()) else { return };
         let history = super::History::read(&delivery.message, &delivery.routing_key, clock::wall());
         let tag = super::Tag::unknown(&history, delivery.message.properties.message_id.as_deref());
         self.bury(delivery, history, tag, Reason::Invalid, format!("{name:?} could not be looked up: {said}"));
@@ -164,20 +169,36 @@ impl Driver {
         let now = clock::now();
         let (_, _, told) = self.verdict(exchange, false);
         let decided = matches!(told, Answer::Success | Answer::Rejected);
-        self.tell_gate(permit, if decided { Answer::Undecided } else { told }, exchange);
         let job = match (decided, exchange.reply()) {
             (true, Some(reply)) => self.settings.vendor.judge_job(id, reply),
             _ => Job::Running,
         };
+        let told = match &job {
+            Job::Done { applied: 1.., .. } => Answer::Success,
+            Job::Running | Job::Done { .. } | Job::Failed(_) | Job::Unknown(_) if decided => Answer::Undecided,
+            Job::Running | Job::Done { .. } | Job::Failed(_) | Job::Unknown(_) => told,
+        };
+        let parked = self.gate.state_beneath() == State::Parked;
+        self.tell_gate(permit, told, exchange);
         match job {
             Job::Running => self.jobs.goes_on(id, now),
             Job::Unknown(_) if self.jobs.is_young(id, now) => self.jobs.goes_on(id, now),
+            Job::Done { applied: 0, rejected, ref sentence } if parked && rejected > 0 => {
+                // As with events that are refused one by one: a parked destination loses no more.
+                self.job_ended(id, Job::Failed(sentence.clone()));
+            }
             end @ (Job::Done { .. } | Job::Failed(_) | Job::Unknown(_)) => self.job_ended(id, end),
         }
     }
 
     fn job_ended(&mut self, id: &str, end: Job) {
-        let events = self.jobs.ended(id, end.clone(), clock::now());
+        let now = clock::now();
+        if let Job::Done { applied: 0, rejected, .. } = end {
+            let before = self.gate.state(now);
+            self.gate.rejected(rejected, now);
+            self.gate_changed(before);
+        }
+        let events = self.jobs.ended(id, end.clone(), now);
         self.settle_job(&end, events);
     }
 

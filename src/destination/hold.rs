@@ -76,11 +76,17 @@ impl Mood {
         }
     }
 
-    /// How many waiting deliveries may be kept, the ones taken last: they alone count for the present consumer.
+    /// Whether so many are enough while the gate is closed: what came after them would only go back.
+    pub fn is_enough(self, held: usize) -> bool {
+        self == Self::Closed && held >= usize::from(PROBES)
+    }
+
+    /// How many waiting deliveries may be kept, the first of their lanes.
     pub fn keeps(self) -> usize {
         match self {
             Self::Open => usize::MAX,
-            Self::Closed => usize::from(PROBES),
+            // Those that there were, and those that a consumer brought to make them enough again.
+            Self::Closed => usize::from(PROBES) * 2,
             Self::Idle => 0,
         }
     }
@@ -172,7 +178,7 @@ mod tests {
     fn a_gate_closed_for_long_holds_only_probes_and_a_paused_one_nothing() {
         let now = crate::clock::now();
         let parked = Outlook { open: false, paused: false, closed_for_long: true, resting_until: None };
-        assert_eq!(Mood::Open.next(parked, now).keeps(), 2);
+        assert_eq!(Mood::Open.next(parked, now).keeps(), 4);
         assert_eq!(
             Mood::Open.next(Outlook { paused: true, ..parked }, now).appetite(Some(200.0), 32, &Room::new(1)),
             Appetite::None

@@ -59,13 +59,14 @@ impl Jobs {
         if let Some(end) = self.ended.get(&job.id) {
             return Some((end.clone(), events));
         }
-        let pause = self.usual.unwrap_or(FIRST).clamp(FIRST, LONGEST);
-        let next = if accepted { now + pause } else { now };
+        // Asking a little early once costs less than asking late each time.
+        let first = self.usual.map_or(FIRST, |usual| usual.mul_f64(0.9)).clamp(FIRST, LONGEST);
+        let next = if accepted { now + first } else { now };
         let watch = self.watched.entry(job.id.clone()).or_insert_with(|| Watch {
             events: Vec::new(),
             began: now,
             next,
-            pause,
+            pause: FIRST,
             out: false,
             whole: accepted,
         });
@@ -111,8 +112,7 @@ impl Jobs {
         let Some(watch) = self.watched.remove(job) else { return Vec::new() };
         if watch.whole {
             let took = now.saturating_duration_since(watch.began);
-            // Asking a little early once costs less than asking late each time.
-            self.usual = Some(self.usual.map_or(took, |usual| (usual * 3 + took) / 4).mul_f64(0.9));
+            self.usual = Some(self.usual.map_or(took, |usual| (usual * 3 + took) / 4));
         }
         watch.events
     }

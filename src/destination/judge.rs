@@ -84,7 +84,12 @@ impl Driver {
         let refused = told == Answer::Rejected;
         let parked = self.gate.state_beneath() == State::Parked;
         let stale = if refused { self.stale(&load) } else { None };
-        let told = if refused && (several || stale.is_some()) { Answer::Undecided } else { told };
+        let reply = exchange.reply().filter(|_| told == Answer::Success);
+        let items: Vec<&Item> = load.events.iter().map(|pending| &pending.item).collect();
+        let job = reply.and_then(|reply| self.settings.vendor.job(reply, &items));
+        // What was accepted may yet be rejected.
+        let undecided = (several && refused) || stale.is_some() || job.is_some();
+        let told = if undecided { Answer::Undecided } else { told };
         let probe = permit.probe;
         self.tell_gate(permit, told, exchange);
         let troubled = std::mem::replace(&mut self.troubled, matches!(verdict, Verdict::Unavailable(_)));
@@ -99,14 +104,19 @@ impl Driver {
         if several && refused && !parked {
             return self.split(load, &verdict, &sentence);
         }
+        if let Some(job) = job {
+            return self.accepted(job, load);
+        }
         if let Some(reply) = exchange.reply().filter(|_| told == Answer::Success) {
             let items: Vec<&Item> = load.events.iter().map(|pending| &pending.item).collect();
-            if let Some(job) = self.settings.vendor.job(reply, &items) {
-                return self.accepted(job, load);
-            }
             if let Some(each) = self.settings.vendor.judge_each(reply, &items) {
                 return self.each_answered(load, each, exchange);
             }
+        }
+        // One that the vendor chokes on must not take those that travel with it along.
+        let chokes = several && !vendors_trouble && matches!(verdict, Verdict::Unavailable(_));
+        if chokes && load.may_be_split() && (load.calls_left.is_some() || !self.rests(&load)) {
+            return self.split(load, &verdict, &sentence);
         }
         self.follow(load, &verdict, &sentence, vendors_trouble, parked, exchange);
     }
@@ -137,6 +147,7 @@ impl Driver {
     fn each_answered(&mut self, load: Load, each: Vec<Verdict>, exchange: &Exchange) {
         let unnamed = || Verdict::Rejected("the vendor's answer does not tell what became of this one".to_owned());
         let verdicts = each.into_iter().map(Some).chain(std::iter::repeat(None));
+        let calls_left = load.calls_left;
         // In turn from the end, so that those that wait go first again in their order.
         let events: Vec<_> = load.events.into_iter().zip(verdicts).collect();
         for (mut pending, verdict) in events.into_iter().rev() {
@@ -145,7 +156,7 @@ impl Driver {
             if !matches!(verdict, Verdict::Delivered | Verdict::Accepted) {
                 pending.history.add(exchange.record(&verdict, &sentence));
             }
-            let load = Load { events: vec![pending], calls_left: None };
+            let load = Load { events: vec![pending], calls_left: calls_left.clone() };
             self.follow(load, &verdict, &sentence, false, false, exchange);
         }
     }
@@ -177,7 +188,13 @@ impl Driver {
             outcome::attempted(&self.settings.name, &pending.tag, &record, retries, exchange.ms(), &next);
             match next {
                 Next::Wait { first: true } => first.push(pending),
-                Next::Wait { first: false } => behind.push(pending),
+                Next::Wait { first: false } => {
+                    // The same again at once would look like many in trouble.
+                    if let Some(lane) = &lane {
+                        self.lanes.rest(lane, clock::now());
+                    }
+                    behind.push(pending);
+                }
                 Next::Settle(settlement) => {
                     match settlement {
                         Settlement::Ack => {
@@ -200,6 +217,11 @@ impl Driver {
         if !behind.is_empty() {
             self.line.send_behind(Load { events: behind, calls_left });
         }
+    }
+
+    /// Whether the load's lane rests now, so that the load can go first again.
+    fn rests(&mut self, load: &Load) -> bool {
+        load.lane().is_some_and(|lane| self.lanes.rest(lane, clock::now()))
     }
 
     /// Events that were refused together are sent again in two halves, to find the bad ones.

@@ -2,7 +2,7 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
 use super::batch;
@@ -23,6 +23,11 @@ impl Load {
     /// The lane that it travels in.
     pub fn lane(&self) -> Option<&str> {
         self.events.first().and_then(|event| event.item.lane.as_deref())
+    }
+
+    /// Whether there are calls left for its halves.
+    pub fn may_be_split(&self) -> bool {
+        self.calls_left.as_ref().is_none_or(|left| left.load(Ordering::Relaxed) >= 2)
     }
 }
 
@@ -59,11 +64,6 @@ impl Line {
         self.parts.iter().map(|load| load.events.len()).sum::<usize>() + self.events.len()
     }
 
-    /// Whether none does.
-    pub fn is_empty(&self) -> bool {
-        self.parts.is_empty() && self.events.is_empty()
-    }
-
     /// Joins the end.
     pub fn push(&mut self, event: Held) {
         self.events.push_back(event);
@@ -74,17 +74,18 @@ impl Line {
         self.events.front().map(AsRef::as_ref)
     }
 
-    /// Takes the one that is given back first.
+    /// Takes the first of the line, parts of loads aside.
+    pub fn pop_first(&mut self) -> Option<Held> {
+        self.events.pop_front()
+    }
+
+    /// Takes the one that is given back first: the first in order, so that the order is the same when they come again.
     pub fn pop(&mut self) -> Option<Held> {
-        if let Some(event) = self.events.pop_front() {
-            return Some(event);
+        if self.parts.is_empty() {
+            return self.events.pop_front();
         }
-        let mut load = self.parts.pop_front()?;
-        let event = load.events.pop();
-        if !load.events.is_empty() {
-            self.parts.push_front(load);
-        }
-        event
+        let load = self.take_one(Place::Part(0))?;
+        load.events.into_iter().next()
     }
 
     /// Goes first again, in its order.
@@ -99,20 +100,19 @@ impl Line {
     /// Goes behind the others, and with it what follows in its lane.
     pub fn send_behind(&mut self, load: Load) {
         let lane = load.lane().map(str::to_owned);
-        let followers: VecDeque<Held> = match &lane {
-            Some(_) => {
-                let (followers, others) = self.events.drain(..).partition(|event| event.item.lane == lane);
-                self.events = others;
-                followers
-            }
-            None => VecDeque::new(),
-        };
+        let (mut parts, mut events) = (VecDeque::new(), VecDeque::new());
+        if lane.is_some() {
+            let of_lane = |load: &Load| load.lane() == lane.as_deref();
+            (parts, self.parts) = self.parts.drain(..).partition(of_lane);
+            (events, self.events) = self.events.drain(..).partition(|event| event.item.lane == lane);
+        }
         if load.calls_left.is_some() {
             self.parts.push_back(load);
         } else {
             self.events.extend(load.events);
         }
-        self.events.extend(followers);
+        self.parts.append(&mut parts);
+        self.events.append(&mut events);
     }
 
     /// Two halves of a load that was refused as a whole go first.
@@ -141,6 +141,16 @@ impl Line {
             }
         }
         at.map_or(Ready::Nothing, Ready::At)
+    }
+
+    /// Takes one event from there, which may be the first of a part.
+    pub fn take_one(&mut self, place: Place) -> Option<Load> {
+        let Place::Part(at) = place else { return self.take(place, &Batching::ALONE, false) };
+        let part = self.parts.get_mut(at)?;
+        if part.events.len() <= 1 {
+            return self.parts.remove(at);
+        }
+        Some(Load { events: vec![part.events.remove(0)], calls_left: part.calls_left.clone() })
     }
 
     /// Takes what is sent from there: alone, or with what may travel with it.
@@ -183,6 +193,59 @@ impl Line {
     /// Takes out the first if it need not be sent any more.
     pub fn remove_first_if(&mut self, gone: impl Fn(&Pending) -> bool) -> Option<Held> {
         self.events.pop_front_if(|event| gone(event))
+    }
+
+    /// Takes out all but so many, in their order. The first of each lane are kept before others: where one lane's fails, the next
+    /// lane's can be tried.
+    pub fn beyond(&mut self, keeps: usize) -> Vec<Held> {
+        let kept = self.first_of_lanes(keeps);
+        let (mut place, mut removed) = (0, Vec::new());
+        let mut goes = || {
+            place += 1;
+            !kept.contains(&(place - 1))
+        };
+        for load in &mut self.parts {
+            removed.extend(load.events.extract_if(.., |_| goes()));
+        }
+        self.parts.retain(|load| !load.events.is_empty());
+        let (out, kept): (VecDeque<_>, VecDeque<_>) = self.events.drain(..).partition(|_| goes());
+        self.events = kept;
+        removed.extend(out);
+        removed
+    }
+
+    /// The places of so many, the first of each lane before others.
+    fn first_of_lanes(&self, count: usize) -> HashSet<usize> {
+        let events = self.parts.iter().flat_map(|load| &load.events).chain(&self.events);
+        let (mut lanes, mut others, mut places) = (HashSet::new(), Vec::new(), HashSet::new());
+        for (place, event) in events.enumerate() {
+            if places.len() >= count {
+                return places;
+            }
+            if event.item.lane.as_deref().is_none_or(|lane| lanes.insert(lane)) {
+                places.insert(place);
+            } else if others.len() < count {
+                others.push(place);
+            }
+        }
+        let missing = count - places.len();
+        places.extend(others.into_iter().take(missing));
+        places
+    }
+
+    /// Takes out all of which that is true, in their order.
+    pub fn remove_if(&mut self, gone: impl Fn(&Pending) -> bool) -> Vec<Held> {
+        let mut removed = Vec::new();
+        for load in &mut self.parts {
+            removed.extend(load.events.extract_if(.., |event| gone(event)));
+        }
+        self.parts.retain(|load| !load.events.is_empty());
+        if self.events.iter().any(|event| gone(event)) {
+            let (out, kept): (VecDeque<_>, VecDeque<_>) = self.events.drain(..).partition(|event| gone(event));
+            self.events = kept;
+            removed.extend(out);
+        }
+        removed
     }
 
     /// Takes out the parts of which nothing is left to be sent.

@@ -17,8 +17,9 @@ const RENEW: Duration = Duration::from_secs(600);
 /// A destination's open questions and what it knows.
 #[derive(Debug, Default)]
 pub(super) struct Lookups {
-    /// What was learned.
-    pub facts: Facts,
+    facts: Facts,
+    /// Whether there was an event to check since the last sweep.
+    consulted: bool,
     open: BTreeMap<String, Open>,
     learned: BTreeMap<String, Instant>,
 }
@@ -31,6 +32,12 @@ struct Open {
 }
 
 impl Lookups {
+    /// What was learned, to check an event against.
+    pub fn consult(&mut self) -> &Facts {
+        self.consulted = true;
+        &self.facts
+    }
+
     /// `delivery` waits until `name` has been looked up.
     pub fn need(&mut self, name: String, delivery: Delivery, now: Instant) {
         let open = self.open.entry(name);
@@ -58,6 +65,11 @@ impl Lookups {
         }
     }
 
+    /// What was learned under that name.
+    pub fn known(&self, name: &str) -> Option<&Value> {
+        self.facts.get(name).map(|fact| &fact.value)
+    }
+
     /// Whether what was looked up under that name may have changed since `then`.
     pub fn may_have_changed(&self, name: &str, then: Instant) -> bool {
         let fresh = self.facts.get(name).is_some_and(|fact| fact.fresh);
@@ -73,7 +85,11 @@ impl Lookups {
 
     /// The vendor refused to answer: the first that waited will not get further. The others ask again, so that as many refusals are
     /// seen as events are lost.
-    pub fn refused(&mut self, name: &str) -> Option<Delivery> {
+    pub fn refused(&mut self, name: &str, now: Instant) -> Option<Delivery> {
+        // What is known stays known, and is asked again as if it had been learned now.
+        if let Some(at) = self.learned.get_mut(name) {
+            *at = now;
+        }
         let open = self.open.get_mut(name)?;
         open.out = false;
         let first = open.deliveries.pop_front();
@@ -86,6 +102,18 @@ impl Lookups {
     /// How many deliveries wait.
     pub fn held(&self) -> usize {
         self.open.values().map(|open| open.deliveries.len()).sum()
+    }
+
+    /// Takes out all but so many, those that came last.
+    pub fn beyond(&mut self, keeps: usize) -> Vec<Delivery> {
+        let mut left = keeps;
+        let mut taken = Vec::new();
+        for open in self.open.values_mut() {
+            let kept = left.min(open.deliveries.len());
+            left -= kept;
+            taken.extend(open.deliveries.drain(kept..));
+        }
+        taken
     }
 
     /// The one that came first of those that wait.
@@ -101,7 +129,8 @@ impl Lookups {
     }
 
     /// Lets what is known grow old, and asks again for what is too old while there is work. Returns deliveries that have waited too long.
-    pub fn sweep(&mut self, working: bool, now: Instant) -> Vec<Delivery> {
+    pub fn sweep(&mut self, now: Instant) -> Vec<Delivery> {
+        let working = std::mem::take(&mut self.consulted);
         for (name, at) in &self.learned {
             let age = now.saturating_duration_since(*at);
             if age > FRESH {

@@ -152,9 +152,9 @@ struct Driver {
     /// Cancelled when requests in flight must not be waited for any longer.
     hurry: CancellationToken,
     room: Room,
-    /// What the appetite was last worked out for.
-    held_for: Option<(Mood, Option<f64>, u16)>,
     swept: Instant,
+    /// What the appetite was last worked out for.
+    held_for: Option<(Mood, Option<f64>, u16, bool)>,
 }
 
 impl Driver {
@@ -206,8 +206,8 @@ impl Driver {
             mood: Mood::Open,
             hurry: CancellationToken::new(),
             room: Room::new(batching.items),
-            held_for: None,
             swept: now,
+            held_for: None,
         }
     }
 
@@ -228,6 +228,7 @@ impl Driver {
                 Some(()) = self.keeping.next(), if !self.keeping.is_empty() => {}
                 () = wait_until(next), if next.is_some() => (self.next_place, self.next_turn) = (None, None),
                 _ = housekeeping.tick() => self.sweep(),
+                Ok(()) = self.inbox.consuming.changed() => {}
                 command = self.commands.recv() => match command {
                     Some(command) => self.obey(command),
                     None => return,
@@ -256,7 +257,7 @@ impl Driver {
     fn check(&mut self, delivery: Delivery) {
         let (now, wall) = (clock::now(), clock::wall());
         let vendor = self.settings.vendor.as_ref();
-        let (map, facts) = (&self.settings.map, &self.lookups.facts);
+        let (map, facts) = (&self.settings.map, self.lookups.consult());
         match intake::take(delivery, vendor, map, facts, self.max_event_bytes, now, wall) {
             Taken::Ready(pending) if self.was_delivered(&pending) => self.acknowledge(*pending),
             Taken::Ready(pending) => self.line.push(pending),
@@ -295,16 +296,22 @@ impl Driver {
         };
         self.mood = self.mood.next(outlook, now);
         let (mood, pace) = (self.mood, self.gate.pace());
-        while self.line.len() + self.lookups.held() > mood.keeps() && self.release_first() {}
+        // While the consumer is there, the broker would send at once what is given back. And what is out may come back, and then it is
+        // before the rest of its lane.
+        let consuming = *self.inbox.consuming.borrow();
+        if mood != Mood::Open && !consuming && !self.lanes.is_busy() {
+            self.release_beyond(mood.keeps());
+        }
         let room = match *self.inbox.appetite.borrow() {
             Appetite::Prefetch(prefetch) if self.batching.items > 1 => self.room.adapt(self.held(), prefetch),
             Appetite::Prefetch(_) | Appetite::None => 0,
         };
-        if self.held_for == Some((mood, pace, room)) {
+        let enough = mood.is_enough(self.line.len() + self.lookups.held() + self.attempts.len());
+        if self.held_for == Some((mood, pace, room, enough)) {
             return;
         }
-        self.held_for = Some((mood, pace, room));
-        let appetite = mood.appetite(pace, self.settings.concurrency, &self.room);
+        self.held_for = Some((mood, pace, room, enough));
+        let appetite = if enough { Appetite::None } else { mood.appetite(pace, self.settings.concurrency, &self.room) };
         self.inbox.appetite.send_if_modified(|current| std::mem::replace(current, appetite) != appetite);
     }
 
@@ -313,8 +320,17 @@ impl Driver {
         self.line.len() + self.lookups.held() + self.jobs.held() + self.attempts.len()
     }
 
-    /// Gives the one back that came first of those that wait; false when none does. Those that came last count for the present
-    /// consumer: were they given back, the broker would send them again at once, for ever.
+    /// Gives back all but so many that wait. The first are kept, so that none is overtaken in its lane.
+    fn release_beyond(&mut self, keeps: usize) {
+        for delivery in self.lookups.beyond(keeps) {
+            self.give_back(delivery);
+        }
+        if self.line.len() > keeps {
+            self.line.beyond(keeps).into_iter().for_each(|pending| self.settle(*pending, Settlement::Release));
+        }
+    }
+
+    /// Gives one back that waits; false when none does.
     fn release_first(&mut self) -> bool {
         let waiting = self.line.first().map(|pending| pending.delivery.ticket.tag());
         let asking = self.lookups.first().map(|delivery| delivery.ticket.tag());
@@ -354,11 +370,10 @@ impl Driver {
         self.swept = now;
         self.metrics.show(&status, self.attempts.len(), self.line.len() + self.lookups.held());
         let too_long = |pending: &Pending| now.saturating_duration_since(pending.taken) > hold::LONGEST_HOLD;
-        while let Some(pending) = self.line.remove_first_if(too_long) {
+        for pending in self.line.remove_if(too_long) {
             self.settle(*pending, Settlement::Release);
         }
-        let working = !self.line.is_empty();
-        for delivery in self.lookups.sweep(working, now) {
+        for delivery in self.lookups.sweep(now) {
             self.give_back(delivery);
         }
         let unsettled = |pending: &Pending| now.saturating_duration_since(pending.taken) > hold::LONGEST_UNSETTLED;
@@ -374,7 +389,8 @@ impl Driver {
         let mut deadline = clock::now() + STOP_WITHIN.max(self.settings.timeout + HURRIED);
         let (ending, mut patient) = (self.ending.clone(), true);
         loop {
-            while self.release_first() {}
+            // What is out may come back, and then it is before the rest of its lane.
+            while !self.lanes.is_busy() && self.release_first() {}
             let watched = self.jobs.drain();
             self.ask_later(watched);
             if self.attempts.is_empty() && self.settling.is_empty() && self.keeping.is_empty() {
@@ -385,7 +401,10 @@ impl Driver {
                 Some(attempted) = self.attempts.next(), if !self.attempts.is_empty() => self.judge(attempted),
                 Some(()) = self.settling.next(), if !self.settling.is_empty() => {}
                 Some(()) = self.keeping.next(), if !self.keeping.is_empty() => {}
-                Some(delivery) = self.inbox.deliveries.recv() => self.give_back(delivery),
+                Some(delivery) = self.inbox.deliveries.recv() => match self.lanes.is_busy() {
+                    true => self.check(delivery),
+                    false => self.give_back(delivery),
+                },
                 () = ending.cancelled(), if patient => {
                     patient = false;
                     deadline = deadline.min(clock::now() + STOP_WITHIN);

@@ -113,6 +113,10 @@ impl Desk {
     /// Publishes a copy until it is confirmed, then acks the original. False when the original's channel went first.
     async fn move_to(&self, queue: &str, mut copy: Message, ticket: Ticket) -> bool {
         let mut pause = PUBLISH_PAUSES.0;
+        // The broker sends the original again: a copy beside it would be a second event.
+        if !ticket.is_live() {
+            return false;
+        }
         loop {
             let result = tokio::select! {
                 biased;

@@ -90,6 +90,10 @@ impl Lanes {
     /// it has failed too often for that.
     pub fn rest(&mut self, lane: &str, now: Instant) -> bool {
         let Some(state) = self.lanes.get_mut(lane) else { return false };
+        // Events that travelled together failed once.
+        if state.resting_until.is_some_and(|until| until > now) {
+            return true;
+        }
         if state.failures >= MOST_RESTS {
             state.failures = 0;
             return false;
@@ -104,6 +108,12 @@ impl Lanes {
         if let Some(state) = self.lanes.get_mut(lane) {
             state.failures = 0;
         }
+    }
+
+    /// Whether a request of any lane is out.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        self.lanes.values().any(|lane| lane.busy)
     }
 
     /// Forgets the lanes of which nothing matters any more.
@@ -169,9 +179,14 @@ mod tests {
         let (mut lanes, now) = lanes("10/s");
         lanes.take("a", now);
         lanes.answered("a", now);
-        assert!((0..5).all(|_| lanes.rest("a", now)));
-        assert_eq!(lanes.free("a", now), Free::At(now + Duration::from_secs(8)));
-        assert!(!lanes.rest("a", now));
+        let mut at = now;
+        for rest in [500, 1_000, 2_000, 4_000, 8_000] {
+            assert!(lanes.rest("a", at) && lanes.rest("a", at), "two that failed together count once");
+            let until = at + Duration::from_millis(rest);
+            assert_eq!(lanes.free("a", at), Free::At(until));
+            at = until;
+        }
+        assert!(!lanes.rest("a", at));
     }
 
     #[test]

@@ -65,17 +65,20 @@ impl DayCount {
         if wall >= self.midnight { 0 } else { self.used }
     }
 
-    /// How many more may be spent now where the budget of `limit` is to last the day: a share by the time of day, and a tenth ahead.
+    /// How many more may be spent now where the budget of `limit` is to last the day: a tenth at once, the rest
+    /// by the time of day.
     pub fn ahead(&self, limit: u64, wall: Timestamp) -> usize {
+        let ahead = limit / AHEAD;
         let allowed =
-            u128::from(limit) * self.since_midnight(wall).as_millis() / DAY.as_millis() + u128::from(limit / AHEAD);
+            u128::from(limit - ahead) * self.since_midnight(wall).as_millis() / DAY.as_millis() + u128::from(ahead);
         usize::try_from(allowed.saturating_sub(u128::from(self.used))).unwrap_or(usize::MAX)
     }
 
     /// How long until one more may be spent, on the same terms.
     pub fn wait(&self, limit: u64, wall: Timestamp) -> Duration {
-        let needed = u128::from(self.used + 1).saturating_sub(u128::from(limit / AHEAD));
-        let at = (needed * DAY.as_millis()).div_ceil(u128::from(limit.max(1)));
+        let ahead = limit / AHEAD;
+        let needed = u128::from(self.used + 1).saturating_sub(u128::from(ahead));
+        let at = (needed * DAY.as_millis()).div_ceil(u128::from((limit - ahead).max(1)));
         Duration::from_millis(u64::try_from(at).unwrap_or(u64::MAX)).saturating_sub(self.since_midnight(wall)).min(DAY)
     }
 

@@ -189,6 +189,9 @@ impl Gate {
         if let Some(until) = self.no_quota_before(now).max(self.ahead_until(now, wall)) {
             return Pass::Wait(until);
         }
+        if self.places.awaits_answer(now) {
+            return Pass::Full;
+        }
         if let Some(until) = self.no_place_before(now) {
             return Pass::Wait(until);
         }
@@ -224,9 +227,14 @@ impl Gate {
         self.pauses.park(why, wait, now);
     }
 
-    /// Takes the vendor for being in trouble, for a reason of the destination's own; a probe is due after `wait`.
-    pub fn suspend(&mut self, why: &str, wait: Duration, now: Instant) {
-        self.pauses.suspend(why, wait, now);
+    /// Closes it for trouble that is not an answer to a request for events, as when no token can be had; a probe is due after `wait`.
+    pub fn break_off(&mut self, why: &str, wait: Duration, now: Instant) {
+        self.pauses.break_off(why, wait, now);
+    }
+
+    /// So many events proved to be rejected, after the vendor had accepted them.
+    pub fn rejected(&mut self, events: u64, now: Instant) {
+        self.pauses.rejected(u32::try_from(events).unwrap_or(u32::MAX), now);
     }
 
     /// How many single calls can be spared for what waits now: those of the next two seconds, and no more than the day's

@@ -167,7 +167,7 @@ impl Pauses {
                 self.note(false);
                 self.taken = self.taken.saturating_add(1);
                 if answer == Answer::Rejected {
-                    self.rejected(now);
+                    self.rejected(1, now);
                 }
                 false
             }
@@ -189,8 +189,8 @@ impl Pauses {
         self.close(Cause::Unauthorized, why.to_owned(), wait, now);
     }
 
-    /// Breaks off for a reason of the destination's own.
-    pub fn suspend(&mut self, why: &str, wait: Duration, now: Instant) {
+    /// Closes it for trouble.
+    pub fn break_off(&mut self, why: &str, wait: Duration, now: Instant) {
         self.close(Cause::Broken, why.to_owned(), wait, now);
     }
 
@@ -267,9 +267,11 @@ impl Pauses {
         }
     }
 
-    fn rejected(&mut self, now: Instant) {
-        self.rejections = self.rejections.saturating_add(1);
-        if self.park_after > 0 && self.rejections >= self.park_after {
+    /// So many more events were rejected in a row. Parked, it stays so for the reason that it has.
+    pub fn rejected(&mut self, events: u32, now: Instant) {
+        self.rejections = self.rejections.saturating_add(events);
+        let parked = self.closed.as_ref().is_some_and(|closed| closed.cause.parks());
+        if self.park_after > 0 && self.rejections >= self.park_after && !parked {
             let why = format!(
                 "the vendor rejected {} events in a row: check the mapping and the dead letters, then resume",
                 self.rejections
@@ -279,7 +281,8 @@ impl Pauses {
     }
 
     fn parked_probe(&mut self, cause: Cause, answer: Answer, hints: &Hints, now: Instant) {
-        if answer == Answer::Success {
+        // Whoever answers of the events themselves has taken the credentials.
+        if answer == Answer::Success || (answer == Answer::Undecided && cause == Cause::Unauthorized) {
             self.open(now);
             return;
         }

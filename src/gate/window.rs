@@ -72,6 +72,11 @@ impl Places {
         (free > now).then_some(free)
     }
 
+    /// Whether the next place comes with an answer, nobody knows when.
+    pub fn awaits_answer(&self, now: Instant) -> bool {
+        self.none_before(now).is_some_and(|free| free > now + UNANSWERED / 2)
+    }
+
     /// Takes a place; its number is for [`Places::answered`].
     pub fn take(&mut self, now: Instant) -> u64 {
         self.counted.push_back(now + self.jitter());

@@ -8,7 +8,7 @@ use serde_json::Value;
 /// An event that has passed every check and can travel.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Item {
-    /// What all items of one request share, in the vendor's own words: items of equal groups may travel together.
+    /// What all items of one request share, in the vendor's own words: items of equal groups and lanes may travel together.
     pub group: String,
     /// Items of one lane arrive in the order of their events, and each lane has a limit of its own ([`super::Vendor::lane_limit`]).
     pub lane: Option<String>,

@@ -9,8 +9,9 @@ use http::{Request, StatusCode};
 use jiff::Timestamp;
 use secrecy::SecretString;
 use serde_json::{Value, json};
+use sluice::destination::Handover;
 use sluice::event::Event;
-use sluice::gate::{Ledger, Limit};
+use sluice::gate::Limit;
 use sluice::message::Message;
 use sluice::vendors::{Batching, Calls, Facts, Grant, Invalid, Item, Job, Refusal, Reply, Token, Vendor, When};
 use sluice::verdict::Verdict;
@@ -51,7 +52,7 @@ impl Account {
     /// A stage with this account, its server well, and a worker at work.
     pub fn stage(self, lines: &str) -> Stage {
         let mut stage = self.idle(lines);
-        stage.start(&Ledger::default());
+        stage.start(&Handover::default());
         stage
     }
 
@@ -89,7 +90,7 @@ impl Vendor for Account {
         }
         let lane = text("lane");
         let group = text("group").or_else(|| lane.clone()).unwrap_or_default();
-        Ok(Item { group, lane, content: event.raw.clone() })
+        Ok(Item { group, lane, content: event.raw.clone(), lookup: None })
     }
 
     fn request(&self, items: &[&Item]) -> Result<Request<Bytes>, Invalid> {

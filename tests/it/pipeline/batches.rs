@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use sluice::destination::Command;
-use sluice::gate::Ledger;
+use sluice::destination::{Command, Handover};
 use sluice::vendors::When;
 
 use super::account::{Account, well, with};
@@ -111,7 +110,7 @@ async fn of_a_batch_that_is_refused_exactly_the_bad_events_are_dead_letters_and_
             let among = bad.clone();
             stage.vendor.behave(refusing(status, move |event| among.contains(&event)));
             stage.publish(0..64);
-            stage.start(&Ledger::default());
+            stage.start(&Handover::default());
             stage.drained().await;
             assert_eq!(dead_events(&stage), bad);
             assert!(stage.broker.reasons().iter().all(|found| found == reason));
@@ -127,7 +126,7 @@ async fn finding_the_bad_events_of_thousands_is_bounded_and_what_stays_in_doubt_
     let mut stage = Account::PLAIN.batches(5_000, MANY, When::Always).idle(lines);
     stage.vendor.behave(refusing(400, |event| event % 3 == 0));
     stage.publish(0..5_000);
-    stage.start(&Ledger::default());
+    stage.start(&Handover::default());
     stage.drained().await;
     assert!(stage.vendor.count() <= 3_000, "{} calls", stage.vendor.count());
     let dead = stage.broker.dead();

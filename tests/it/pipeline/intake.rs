@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use sluice::config;
-use sluice::gate::Ledger;
+use sluice::destination::Handover;
 use sluice::message::{Field, Message};
 
 use super::broker::header;
@@ -35,7 +35,7 @@ async fn an_event_that_breaks_the_vendors_rules_is_a_dead_letter_without_a_reque
                 api_key = \"key-123456\"\nproperty_key = \"AP-1\"\n";
     let config = config::parse("test.toml", text, &|_| None, &|_| Err(std::io::ErrorKind::NotFound.into())).unwrap();
     stage.settings = config.destinations["hook"].clone();
-    stage.start(&Ledger::default());
+    stage.start(&Handover::default());
     let good = br#"{"identifyId":"u","eventName":"n"}"#;
     for body in [&br#"{"eventName":"n"}"#[..], br#"{"identifyId":17,"eventName":"n"}"#, good] {
         stage.broker.put("shop.order", Message { body: Bytes::from_static(body), ..message(0, true) });

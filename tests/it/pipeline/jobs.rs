@@ -182,7 +182,7 @@ async fn a_channel_lost_while_a_job_is_watched_doubles_each_event_at_most_once()
 
 #[tokio::test(start_paused = true)]
 async fn questions_and_events_share_the_quota_and_neither_starves() {
-    let stage = Account::PLAIN.stage("limits = [\"2/s\"]\nconcurrency = 8");
+    let stage = Account::PLAIN.stage("limits = [\"2/s\"]");
     stage.vendor.behave(jobs(|call, rows| if call.seen < 3 { job("running") } else { done(rows, 0) }));
     stage.publish(0..200);
     pass(seconds(120)).await;

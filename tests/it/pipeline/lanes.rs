@@ -81,7 +81,7 @@ async fn order_is_kept_through_refusals_outages_timeouts_resets_and_splits() {
             ("503 now and then", |call| if call.before % 7 == 5 { Answer::Status(503) } else { well(call) }),
             ("resets now and then", |call| if call.before % 11 == 5 { Answer::Reset } else { well(call) }),
             ("time-outs now and then", |call| if call.before % 13 == 5 { Answer::Hang } else { well(call) }),
-            ("an outage", |call| if (10..40).contains(&call.before) { Answer::Status(503) } else { well(call) }),
+            ("an outage", |call| if (10..18).contains(&call.before) { Answer::Status(503) } else { well(call) }),
             ("bad events", |call| {
                 if call.events.iter().any(|event| event % 17 == 3) { Answer::Status(400) } else { well(call) }
             }),
@@ -138,12 +138,14 @@ async fn an_event_that_fails_again_and_again_gives_way_to_those_after_it() {
     let stage = account().stage("limits = [\"40/s\"]");
     stage.vendor.behave(|call| if call.events.contains(&0) { Answer::Status(500) } else { well(call) });
     stage.broker.put("shop.order", in_lane(0, 0));
-    for event in 1..120 {
+    // The other lane has events all the time: it is not the vendor that is in trouble.
+    for event in 1..400 {
         pass(Duration::from_millis(500)).await;
-        stage.broker.put("shop.order", in_lane(event, event % 2));
+        let lane = if event < 120 { event % 2 } else { 1 };
+        stage.broker.put("shop.order", in_lane(event, lane));
     }
-    pass(seconds(120)).await;
-    assert!((1..120).all(|event| stage.vendor.taken(event) >= 1), "the lane goes on");
+    pass(seconds(1)).await;
+    assert!((1..400).all(|event| stage.vendor.taken(event) >= 1), "the lane goes on");
     assert!(stage.broker.published().iter().any(|copy| copy.queue.contains(".retry.")));
 }
 

@@ -26,7 +26,6 @@ use bytes::Bytes;
 use sluice::broker::Names;
 use sluice::config::{self, Destination};
 use sluice::destination::{self, Command, Handle, Handover, Parts, View};
-use sluice::gate::Ledger;
 use sluice::message::{Message, Properties};
 use sluice::metrics::Metrics;
 use tokio::task::JoinHandle;
@@ -54,7 +53,7 @@ impl Stage {
     /// A stage with a worker at work on it; `lines` are added to the destination's section of the configuration.
     fn new(lines: &str) -> Self {
         let mut stage = Self::idle(lines);
-        stage.start(&Ledger::default());
+        stage.start(&Handover::default());
         stage
     }
 
@@ -69,7 +68,7 @@ impl Stage {
         }
     }
 
-    fn start(&mut self, ledger: &Ledger) {
+    fn start(&mut self, before: &Handover) {
         let (handle, commands) = Handle::new();
         let stop = CancellationToken::new();
         let parts = Parts {
@@ -85,17 +84,17 @@ impl Stage {
             ending: stop.clone(),
             stop: stop.clone(),
         };
-        let task = tokio::spawn(destination::drive(parts, ledger.clone().into()));
+        let task = tokio::spawn(destination::drive(parts, before.clone()));
         self.worker = Some(Worker { handle, stop, task });
     }
 
     /// Stops the worker as SIGTERM does; returns what its successor has to know.
-    async fn stop(&mut self) -> Ledger {
+    async fn stop(&mut self) -> Handover {
         let worker = self.worker.take().unwrap();
         worker.stop.cancel();
-        let ledger = worker.task.await.unwrap().ledger;
+        let handover = worker.task.await.unwrap();
         self.broker.close(true).await;
-        ledger
+        handover
     }
 
     /// Kills the worker: nothing is finished, no ack under way arrives.

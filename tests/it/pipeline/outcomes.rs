@@ -155,7 +155,7 @@ impl Vendor for Faulty {
 async fn a_panic_in_a_vendors_code_is_a_dead_letter_and_stops_nothing() {
     let mut stage = Stage::idle(FAST);
     stage.settings.vendor = Arc::new(Faulty);
-    stage.start(&sluice::gate::Ledger::default());
+    stage.start(&sluice::destination::Handover::default());
     stage.publish(0..3);
     stage.drained().await;
     assert_eq!(stage.broker.reasons(), ["invalid"]);
@@ -166,7 +166,7 @@ async fn a_panic_in_a_vendors_code_is_a_dead_letter_and_stops_nothing() {
 async fn a_panic_in_reading_an_answer_is_a_dead_letter_and_stops_nothing() {
     let mut stage = Stage::idle(FAST);
     stage.settings.vendor = Arc::new(Faulty);
-    stage.start(&sluice::gate::Ledger::default());
+    stage.start(&sluice::destination::Handover::default());
     stage.vendor.behave(|call| Answer::Status(if call.event == 5 { 202 } else { 201 }));
     stage.publish(3..9);
     stage.drained().await;

@@ -10,8 +10,9 @@ use fastrand::Rng;
 use futures_util::FutureExt as _;
 use serde_json::json;
 use sluice::clock;
+use sluice::delivery::token::Stored;
 use sluice::destination::Command;
-use sluice::gate::Ledger;
+use sluice::destination::Handover;
 use sluice::vendors::When;
 use tokio::runtime::Builder;
 
@@ -204,10 +205,11 @@ impl Schedule {
     }
 
     /// What the worker that was killed had written down: the calls for a token outlive it.
-    fn last_ledger(&self) -> Ledger {
+    fn last_ledger(&self) -> Handover {
         let (now, wall) = (self.stage.vendor.now(), clock::wall());
         let calls = self.stage.vendor.calls_to("/token");
-        Ledger { token_calls: calls.iter().map(|call| wall - (now - call.at)).collect(), ..Ledger::default() }
+        let calls = calls.iter().map(|call| wall - (now - call.at)).collect();
+        Handover { tokens: Some(Stored { calls, ..Stored::default() }), ..Handover::default() }
     }
 
     fn check(&self) {
@@ -228,7 +230,8 @@ impl Schedule {
         let moved = self.stage.broker.published().iter().any(|copy| !copy.queue.ends_with(".dead"));
         if !self.broken {
             assert_one_at_a_time(vendor, lane);
-            if !moved {
+            // What is given back while a gate is closed for long comes again behind what was given back before it.
+            if !moved && self.stage.broker.requeued() == 0 {
                 assert_order(vendor, lane);
             }
         }

@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use futures_util::FutureExt as _;
-use sluice::destination::Command;
-use sluice::gate::Ledger;
+use sluice::destination::{Command, Handover};
 use tokio::runtime::Builder;
 
 use super::broker::Fate;
@@ -134,7 +133,7 @@ impl Schedule {
             2 => {
                 self.tell("killed");
                 self.stage.kill().await;
-                self.stage.start(&Ledger::default());
+                self.stage.start(&Handover::default());
             }
             3 | 4 => {
                 self.tell("stopped and started");

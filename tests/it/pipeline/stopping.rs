@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use sluice::destination::Handover;
 use sluice::destination::STOP_WITHIN;
-use sluice::gate::Ledger;
 
 use super::vendor::Answer;
 use super::{Stage, pass, seconds};
@@ -56,7 +56,7 @@ async fn a_killed_workers_events_are_delivered_by_the_next() {
     stage.publish(0..500);
     pass(seconds(1)).await;
     stage.kill().await;
-    stage.start(&Ledger::default());
+    stage.start(&Handover::default());
     stage.drained().await;
     for event in 0..500 {
         assert!(

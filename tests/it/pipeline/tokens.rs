@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use sluice::destination::Command;
-use sluice::gate::Ledger;
+use sluice::destination::{Command, Handover};
 use sluice::vendors::When;
 
 use super::account::{Account, bearer, token, well};
@@ -75,7 +74,7 @@ async fn a_token_revoked_in_the_middle_costs_one_new_one_and_nothing_else() {
     for batching in [Account::PLAIN, Account::PLAIN.batches(10, usize::MAX, When::Always)] {
         let stage = batching.signs_in().stage("limits = [\"100/s\"]");
         stage.publish(0..1_000);
-        pass(seconds(2)).await;
+        pass(Duration::from_millis(500)).await;
         stage.vendor.behave(wants(1));
         while !stage.broker.is_drained() {
             assert_ne!(stage.view().await.state, "parked");
@@ -209,7 +208,7 @@ async fn a_killed_worker_between_sign_in_and_delivery_loses_nothing() {
     pass(seconds(1)).await;
     stage.kill().await;
     stage.vendor.behave(well);
-    stage.start(&Ledger::default());
+    stage.start(&Handover::default());
     stage.drained().await;
     assert!(stage.vendor.took_each_once(0..10));
 }
