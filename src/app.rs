@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, Admin};
 use crate::broker::{self, Broker};
+use crate::clock;
 use crate::config::{Config, ConfigFile};
 use crate::control;
 use crate::fleet::Fleet;
@@ -18,7 +19,9 @@ const DEPTHS_EVERY: Duration = Duration::from_secs(5);
 
 /// How often ended destinations are looked for.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
-/// Time for the last acks and publications to reach the broker at the stop.
+/// Time for a whole stop, but for what closing connections takes.
+const STOP_WITHIN: Duration = Duration::from_millis(9_500);
+/// Time at least for the last acks and publications to reach the broker at the stop.
 const FLUSH_WITHIN: Duration = Duration::from_secs(1);
 
 /// Why a worker cannot run.
@@ -63,8 +66,10 @@ pub async fn run(config: Config, file: ConfigFile, stop: CancellationToken) -> R
     tracing::info!(admin = %address, destinations = fleet.config().destinations.len(), version = env!("CARGO_PKG_VERSION"), "sluice is running");
     tend(&mut fleet, &file, &mut hangups, &admin, &stop).await;
     tracing::info!("stopping: finishing what is in flight");
+    let all_done = clock::now() + STOP_WITHIN;
     fleet.stop_all().await;
-    if !broker.close(FLUSH_WITHIN).await {
+    let left = all_done.saturating_duration_since(clock::now());
+    if !broker.close(left.max(FLUSH_WITHIN)).await {
         tracing::warn!("the broker did not take every ack in time; it sends those events again");
     }
     ending.cancel();

@@ -2,6 +2,7 @@
 //! Never acks a delivery that was not settled.
 
 use std::collections::BTreeSet;
+use std::time::Instant;
 
 use futures_util::future::join_all;
 use lapin::Channel;
@@ -11,23 +12,30 @@ use tokio_util::sync::CancellationToken;
 
 use super::connection::{Trouble, within};
 use super::port::Disposition;
+use crate::clock;
 
 const BATCH: usize = 512;
 
 /// Acks what comes out of `settled` until every ticket is gone, the channel is (`epoch`), or the broker closes;
-/// then what was handed over before is still acked. Ends the epoch when the broker cannot be told.
+/// then what was handed over before is still acked. Ends the epoch when the broker cannot be told. Returns how many of the last
+/// settlements the broker may not have carried out yet, were it to do so many `a_second`.
 pub(super) async fn run(
     channel: Channel,
     mut settled: mpsc::UnboundedReceiver<(u64, Disposition)>,
     epoch: CancellationToken,
     closing: CancellationToken,
-) {
+    a_second: f64,
+) -> f64 {
     let mut window = Window::default();
+    let (mut unsure, mut since) = (0.0, clock::now());
+    let left = |unsure: f64, since: Instant| {
+        (unsure - clock::now().saturating_duration_since(since).as_secs_f64() * a_second).max(0.0)
+    };
     let mut batch = Vec::with_capacity(BATCH);
     loop {
         let received = tokio::select! {
             biased;
-            () = epoch.cancelled() => return,
+            () = epoch.cancelled() => return 0.0,
             received = settled.recv_many(&mut batch, BATCH) => received,
             () = closing.cancelled(), if !settled.is_closed() => {
                 settled.close();
@@ -35,14 +43,17 @@ pub(super) async fn run(
             }
         };
         if received == 0 {
-            return;
+            return left(unsure, since);
         }
-        if let Err(trouble) = tell(&channel, window.plan(batch.drain(..))).await {
+        let plan = window.plan(batch.drain(..));
+        let settlements = u32::try_from(plan.requeues.len() + plan.singles.len() + 1).map_or(0.0, f64::from);
+        (unsure, since) = (left(unsure, since) + settlements, clock::now());
+        if let Err(trouble) = tell(&channel, plan).await {
             if !epoch.is_cancelled() {
                 tracing::warn!(%trouble, "settled deliveries could not be acked; the broker will deliver them again");
             }
             epoch.cancel();
-            return;
+            return 0.0;
         }
     }
 }

@@ -113,12 +113,19 @@ impl Side {
 pub(super) struct Live {
     connection: Arc<Connection>,
     pub(super) gone: CancellationToken,
+    /// Cancelled by whoever finds that the broker does not answer on it any more.
+    given_up: CancellationToken,
 }
 
 impl Live {
     /// Opens a channel.
     pub(super) async fn channel(&self) -> Result<Channel, Trouble> {
         within(self.connection.create_channel()).await
+    }
+
+    /// The broker has not answered on it time and again, though it is up: it is closed, and another is opened.
+    pub(super) fn give_up(&self) {
+        self.given_up.cancel();
     }
 }
 
@@ -181,10 +188,16 @@ impl Supervisor {
             link.last_error = None;
         });
         tracing::info!(side = self.side.name(), at = describe(&self.url), "connected to the broker");
-        live.send_replace(Some(Live { connection: Arc::clone(&connection), gone: gone.clone() }));
+        let given_up = CancellationToken::new();
+        live.send_replace(Some(Live {
+            connection: Arc::clone(&connection),
+            gone: gone.clone(),
+            given_up: given_up.clone(),
+        }));
         let lost = tokio::select! {
             () = self.end.cancelled() => None,
             why = self.watch(&connection) => Some(why),
+            () = given_up.cancelled() => Some("the broker did not answer on it".to_owned()),
         };
         live.send_replace(None);
         gone.cancel();
@@ -201,12 +214,12 @@ impl Supervisor {
                 );
                 let at = describe(&self.url);
                 self.change(|link| link.last_error = Some(ConnectError::Unreachable { at, words: why }));
-            }
-            None => {
-                if let Err(trouble) = within(connection.close(200, "OK".into())).await {
-                    tracing::debug!(%trouble, "the connection did not close cleanly");
+                // A broker that does not answer would hold up the next connection: nobody waits for this one.
+                if connection.status().connected() {
+                    tokio::spawn(async move { close(&connection).await });
                 }
             }
+            None => close(&connection).await,
         }
     }
 
@@ -253,6 +266,12 @@ impl Status {
             Side::Consuming => &self.consuming,
             Side::Publishing => &self.publishing,
         }
+    }
+}
+
+async fn close(connection: &Connection) {
+    if let Err(trouble) = within(connection.close(200, "OK".into())).await {
+        tracing::debug!(%trouble, "the connection did not close cleanly");
     }
 }
 

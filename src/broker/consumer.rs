@@ -28,13 +28,16 @@ use crate::message::{Field, Message};
 pub(super) const HANDOVER: usize = 1024;
 /// From the last ack to the channel's end. A quorum queue's channel process sends on at most 32 settlements at a time
 /// and keeps later ones back until the queue has taken those; what it still holds when the channel closes is lost, and
-/// those deliveries come again (seen on 3.10.8). Nothing in the protocol tells when it is through.
+/// those deliveries come again (seen on 3.10.8). Nothing in the protocol tells when it is through; it is taken to do so many a second.
 const SETTLING: Duration = Duration::from_millis(500);
+const SETTLED_A_SECOND: f64 = 2_000.0;
 /// An epoch that ends sooner was cut short, perhaps by a message that cannot even be read.
 const SHORT_LIFE: Duration = Duration::from_secs(5);
 /// After so many short lives in a row, deliveries are taken one at a time: then the message that costs the connection is the
 /// only one that the broker counts a return for, and the others do not follow it to the dead letters.
 const SHORT_LIVES: u32 = 2;
+/// Epochs in a row that end for want of an answer, after which the connection itself is given up.
+const SILENCES: u32 = 2;
 const RETURNS_HEADER: &str = "x-delivery-count";
 
 /// The consumer task's belongings.
@@ -68,6 +71,13 @@ enum Broken {
     Gone,
 }
 
+impl Broken {
+    /// Whether the broker did not answer in time.
+    fn is_silence(&self) -> bool {
+        matches!(self, Self::Trouble(Trouble::TimedOut) | Self::Topology(TopologyError::Trouble(Trouble::TimedOut)))
+    }
+}
+
 /// Why forwarding paused with the channel still good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Next {
@@ -89,6 +99,7 @@ impl ConsumerTask {
     pub(super) async fn run(mut self) {
         let mut pause = Pause::new();
         let mut last_error = String::new();
+        let mut silences = 0_u32;
         loop {
             let mut link = self.link.clone();
             let live = tokio::select! {
@@ -104,6 +115,11 @@ impl ConsumerTask {
                 let cut_short = clock::now().saturating_duration_since(began) < SHORT_LIFE;
                 self.short_lives = if cut_short { self.short_lives.saturating_add(1) } else { 0 };
                 (pause, last_error) = (Pause::new(), String::new());
+            }
+            silences = if broken.is_silence() { silences + 1 } else { 0 };
+            if silences >= SILENCES && !live.gone.is_cancelled() {
+                silences = 0;
+                live.give_up();
             }
             let error = broken.to_string();
             if error != last_error && !live.gone.is_cancelled() {
@@ -138,7 +154,7 @@ impl ConsumerTask {
         let channel = live.channel().await?;
         let token = live.gone.child_token();
         let (settle, settled) = mpsc::unbounded_channel();
-        let acks = acks::run(channel.clone(), settled, token.clone(), self.closing.clone());
+        let acks = acks::run(channel.clone(), settled, token.clone(), self.closing.clone(), SETTLED_A_SECOND);
         let consuming = async {
             let epoch = Epoch { channel: &channel, token: token.clone(), settle };
             let ended = self.consume(&epoch).await;
@@ -148,10 +164,10 @@ impl ConsumerTask {
             ended
         };
         // Once consuming has ended well, the acks go on until every ticket of this channel has been used.
-        let (ended, ()) = tokio::join!(consuming, acks);
+        let (ended, unsure) = tokio::join!(consuming, acks);
         tokio::select! {
             () = token.cancelled() => {}
-            () = clock::sleep(SETTLING) => {}
+            () = clock::sleep(SETTLING + Duration::from_secs_f64(unsure / SETTLED_A_SECOND)) => {}
         }
         let broken = token.is_cancelled();
         token.cancel();
@@ -219,7 +235,7 @@ impl ConsumerTask {
         Ok(next)
     }
 
-    /// What had been sent before the cancellation: still valid, so it is forwarded, or given back when that is over.
+    /// What had been sent before the cancellation: still valid, so it is forwarded, or left to go back with the channel when that is over.
     async fn empty(&mut self, consumer: &mut Consumer, epoch: &Epoch<'_>, next: Next) -> Result<(), Broken> {
         while let Some(delivery) = consumer.next().await {
             let delivery = epoch.delivery(delivery.map_err(Trouble::from)?);
@@ -231,7 +247,7 @@ impl ConsumerTask {
                 Next::Finish => Err(delivery),
             };
             if let Err(delivery) = forwarded {
-                delivery.ticket.settle(Disposition::Requeue);
+                delivery.ticket.leave();
             }
         }
         Ok(())
@@ -251,7 +267,7 @@ async fn forward_one(
     let delivery = consumer.next().await.ok_or(Broken::Cancelled)?.map_err(Trouble::from)?;
     let delivery = epoch.delivery(delivery);
     if deliveries.is_closed() {
-        delivery.ticket.settle(Disposition::Requeue);
+        delivery.ticket.leave();
     } else {
         room.send(delivery);
     }

@@ -36,7 +36,7 @@ impl Inbox {
     pub fn close(mut self) {
         self.deliveries.close();
         while let Ok(delivery) = self.deliveries.try_recv() {
-            delivery.ticket.settle(Disposition::Requeue);
+            delivery.ticket.leave();
         }
     }
 }
@@ -98,6 +98,11 @@ impl Ticket {
     #[must_use]
     pub fn epoch(&self) -> &CancellationToken {
         &self.epoch
+    }
+
+    /// Leaves the delivery unsettled: the broker gives it back with the others of its channel, in their order, when the channel ends.
+    pub fn leave(mut self) {
+        self.settle = None;
     }
 
     /// Settles the delivery. False when the channel had already gone: the broker will deliver it again.

@@ -105,7 +105,9 @@ impl Room {
     /// For requests that carry up to `items` events: one such batch under way and one that gathers.
     pub fn new(items: usize) -> Self {
         let most = if items > 1 { u16::try_from(items.saturating_mul(2)).unwrap_or(u16::MAX) } else { 0 };
-        Self { most, now: 0, mean_bytes: 0.0 }
+        // Where that is little it is there from the start: each change costs a new consumer.
+        let now = if f64::from(most) <= MAX_PREFETCH { most } else { 0 };
+        Self { most, now, mean_bytes: 0.0 }
     }
 
     /// A delivery came with so many bytes.

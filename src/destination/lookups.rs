@@ -116,12 +116,7 @@ impl Lookups {
         taken
     }
 
-    /// The one that came first of those that wait.
-    pub fn first(&self) -> Option<&Delivery> {
-        self.open.values().filter_map(|open| open.deliveries.front()).min_by_key(|delivery| delivery.ticket.tag())
-    }
-
-    /// Takes that one out, to be given back.
+    /// Takes out the one that came first of those that wait.
     pub fn pop(&mut self) -> Option<Delivery> {
         let firsts = self.open.values_mut().filter(|open| !open.deliveries.is_empty());
         let open = firsts.min_by_key(|open| open.deliveries.front().map(|delivery| delivery.ticket.tag()))?;

@@ -330,20 +330,6 @@ impl Driver {
         }
     }
 
-    /// Gives one back that waits; false when none does.
-    fn release_first(&mut self) -> bool {
-        let waiting = self.line.first().map(|pending| pending.delivery.ticket.tag());
-        let asking = self.lookups.first().map(|delivery| delivery.ticket.tag());
-        if asking.is_some_and(|asking| waiting.is_none_or(|waiting| asking < waiting)) {
-            self.lookups.pop().into_iter().for_each(|delivery| self.give_back(delivery));
-            return true;
-        }
-        let pending = self.line.pop();
-        let some = pending.is_some();
-        pending.into_iter().for_each(|pending| self.settle(*pending, Settlement::Release));
-        some
-    }
-
     fn give_back(&self, delivery: Delivery) {
         self.desk.dispose(delivery.ticket, Disposition::Requeue);
     }
@@ -388,9 +374,8 @@ impl Driver {
         self.inbox.appetite.send_replace(Appetite::None);
         let mut deadline = clock::now() + STOP_WITHIN.max(self.settings.timeout + HURRIED);
         let (ending, mut patient) = (self.ending.clone(), true);
+        self.refresh_returned();
         loop {
-            // What is out may come back, and then it is before the rest of its lane.
-            while !self.lanes.is_busy() && self.release_first() {}
             let watched = self.jobs.drain();
             self.ask_later(watched);
             if self.attempts.is_empty() && self.settling.is_empty() && self.keeping.is_empty() {
@@ -401,17 +386,14 @@ impl Driver {
                 Some(attempted) = self.attempts.next(), if !self.attempts.is_empty() => self.judge(attempted),
                 Some(()) = self.settling.next(), if !self.settling.is_empty() => {}
                 Some(()) = self.keeping.next(), if !self.keeping.is_empty() => {}
-                Some(delivery) = self.inbox.deliveries.recv() => match self.lanes.is_busy() {
-                    true => self.check(delivery),
-                    false => self.give_back(delivery),
-                },
+                Some(delivery) = self.inbox.deliveries.recv() => delivery.ticket.leave(),
                 () = ending.cancelled(), if patient => {
                     patient = false;
                     deadline = deadline.min(clock::now() + STOP_WITHIN);
                 }
                 () = clock::sleep_until(deadline) => {
                     if self.hurry.is_cancelled() {
-                        return;
+                        break;
                     }
                     tracing::warn!(
                         destination = self.settings.name, unanswered = self.attempts.len(), unpublished = self.settling.len(),
@@ -422,9 +404,28 @@ impl Driver {
                 }
             }
         }
+        self.leave_all().await;
+    }
+
+    /// What has been given back often through no fault of its own starts afresh as a copy: the channel's end will count once more.
+    fn refresh_returned(&mut self) {
+        let limit = self.desk.delivery_limit;
+        for pending in self.line.take_out(|pending| pending.delivery.returns.saturating_mul(2) >= limit) {
+            self.settle(*pending, Settlement::Release);
+        }
+    }
+
+    /// What waits goes back when the channel ends, all of it in the order in which it came.
+    async fn leave_all(&mut self) {
         self.inbox.deliveries.close();
         while let Some(delivery) = self.inbox.deliveries.recv().await {
-            self.give_back(delivery);
+            delivery.ticket.leave();
+        }
+        while let Some(delivery) = self.lookups.pop() {
+            delivery.ticket.leave();
+        }
+        while let Some(pending) = self.line.pop() {
+            pending.delivery.ticket.leave();
         }
     }
 }

@@ -25,10 +25,9 @@ fn keeps(limit: &Limit) -> bool {
 /// The last places taken, as many as the window allows.
 #[derive(Debug, Default)]
 pub(super) struct Places {
-    /// By when the vendor must have counted each.
-    counted: VecDeque<Instant>,
-    /// The number of the first of them, counted from the beginning.
-    first: u64,
+    /// Each with its number, in the order of sending, and by when the vendor must have counted it.
+    counted: VecDeque<(u64, Instant)>,
+    taken: u64,
     /// So many in a window of that length.
     limit: Option<(usize, Duration)>,
     /// A call can carry many events.
@@ -55,21 +54,28 @@ impl Places {
         let count = usize::try_from(limit.count.max(1)).unwrap_or(usize::MAX);
         self.limit = Some((count, limit.window.length()));
         while self.counted.len() > count {
-            self.forget_first();
+            self.counted.pop_front();
         }
     }
 
     /// Whether no place taken until now matters any more.
     pub fn forgotten(&self, now: Instant) -> bool {
         let window = self.limit.map_or(Duration::ZERO, |(_, window)| window);
-        self.counted.back().is_none_or(|last| *last + window <= now)
+        self.counted.back().is_none_or(|(_, last)| *last + window <= now)
     }
 
     /// Before when there is no place, where there is none at `now`.
     pub fn none_before(&self, now: Instant) -> Option<Instant> {
         let (count, window) = self.limit?;
-        let free = *self.counted.front().filter(|_| self.counted.len() >= count)? + window;
+        let (_, (_, counted)) = self.next_free().filter(|_| self.counted.len() >= count)?;
+        let free = counted + window;
         (free > now).then_some(free)
+    }
+
+    /// The place that is free first. Where one may be taken for long, it is not the one that was taken first.
+    fn next_free(&self) -> Option<(usize, (u64, Instant))> {
+        let mut places = self.counted.iter().copied().enumerate();
+        if self.carry_much { places.min_by_key(|(_, (_, counted))| *counted) } else { places.next() }
     }
 
     /// Whether the next place comes with an answer, nobody knows when.
@@ -79,12 +85,14 @@ impl Places {
 
     /// Takes a place; its number is for [`Places::answered`].
     pub fn take(&mut self, now: Instant) -> u64 {
-        self.counted.push_back(now + self.jitter());
         // Without a limit the last ones are kept for the one that may come.
-        if self.counted.len() > self.limit.map_or(1_000, |(count, _)| count) {
-            self.forget_first();
+        let most = self.limit.map_or(1_000, |(count, _)| count);
+        if let Some((index, _)) = self.next_free().filter(|_| self.counted.len() >= most) {
+            self.counted.remove(index);
         }
-        self.first + u64::try_from(self.counted.len()).unwrap_or(u64::MAX) - 1
+        self.taken += 1;
+        self.counted.push_back((self.taken, now + self.jitter()));
+        self.taken
     }
 
     /// The request of that place takes long to arrive: nobody knows when the vendor counts it, but before it answers.
@@ -108,14 +116,8 @@ impl Places {
     }
 
     fn at(&mut self, number: u64) -> Option<&mut Instant> {
-        let index = number.checked_sub(self.first).and_then(|index| usize::try_from(index).ok())?;
-        self.counted.get_mut(index)
-    }
-
-    fn forget_first(&mut self) {
-        if self.counted.pop_front().is_some() {
-            self.first += 1;
-        }
+        let index = self.counted.binary_search_by_key(&number, |(number, _)| *number).ok()?;
+        self.counted.get_mut(index).map(|(_, counted)| counted)
     }
 }
 

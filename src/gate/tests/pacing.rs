@@ -259,6 +259,23 @@ proptest! {
 }
 
 #[test]
+fn a_call_that_hangs_takes_one_place_and_not_all() {
+    let policy = Policy { carry_much: true, ..Policy::default() };
+    let mut bench = Bench::with(&["5/s"], policy, &Ledger::default());
+    bench.advance(secs(2));
+    let _hanging = bench.permit();
+    let mut sent = 0;
+    for _ in 0..2_000 {
+        if let Pass::Go(permit) = bench.pass() {
+            sent += 1;
+            bench.give_back(permit, Answer::Success);
+        }
+        bench.advance(millis(5));
+    }
+    assert!((38..=41).contains(&sent), "{sent} in 10 s with one of five places taken");
+}
+
+#[test]
 fn limits_are_read_and_a_wrong_one_says_what_to_write() {
     for (text, count, window) in [
         ("200/s", 200, Window::Second),

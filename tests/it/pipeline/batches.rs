@@ -132,7 +132,7 @@ async fn finding_the_bad_events_of_thousands_is_bounded_and_what_stays_in_doubt_
     let dead = stage.broker.dead();
     let (bad, doubtful): (Vec<_>, Vec<_>) =
         dead.iter().partition(|letter| !header(letter, "x-sluice-sentence").unwrap().contains("it may be good"));
-    assert!(bad.iter().all(|letter| super::event_number(&letter.body).unwrap() % 3 == 0));
+    assert!(bad.iter().all(|letter| super::event_number(&letter.body).unwrap().is_multiple_of(3)));
     assert!(!doubtful.is_empty() && !bad.is_empty());
     let delivered = stage.vendor.deliveries();
     assert_eq!(delivered.len() + dead.len(), 5_000, "each has one end");

@@ -38,7 +38,8 @@ async fn what_is_held_is_bounded_in_bytes() {
 
 #[tokio::test(start_paused = true)]
 async fn nothing_stays_unsettled_for_more_than_ten_minutes_whatever_the_gate_does() {
-    let troubles: [(&str, fn(&super::vendor::Call) -> Answer); 5] = [
+    type Trouble = fn(&super::vendor::Call) -> Answer;
+    let troubles: [(&str, Trouble); 5] = [
         ("an outage", |_| Answer::Status(503)),
         ("refused credentials", |_| Answer::Status(401)),
         ("a long Retry-After", |_| Answer::With(429, "retry-after", "7200".to_owned())),

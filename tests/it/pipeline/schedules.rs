@@ -68,11 +68,9 @@ impl Weather {
             return answer;
         }
         match call.path.as_str() {
-            "/token" => match self {
-                Self::SignInRefused => Answer::Status(400),
-                Self::TokensDown => Answer::Status(503),
-                _ => well(call),
-            },
+            "/token" if self == Self::SignInRefused => Answer::Status(400),
+            "/token" if self == Self::TokensDown => Answer::Status(503),
+            "/token" => well(call),
             _ if bearer(call).is_none_or(|token| token < tokens_from) => Answer::Status(401),
             "/events" if self == Self::Rejecting => Answer::Status(if rng.bool() { 400 } else { 413 }),
             "/events" if call.events.iter().any(|event| is_bad(*event)) => Answer::Status(400),
@@ -89,12 +87,15 @@ impl Weather {
 
     fn of_the_network(self, rng: &mut Rng) -> Option<Answer> {
         let trouble = [Answer::Status(500), Answer::Status(503), Answer::Reset, Answer::Refuse];
-        match self {
-            Self::Flaky if rng.f64() < 0.3 => rng.choice(trouble),
-            Self::Down => rng.choice(trouble),
-            Self::Throttling if rng.f64() < 0.3 => Some(Answer::With(429, "retry-after", rng.u8(0..6).to_string())),
-            Self::Hanging => Some(Answer::Hang),
-            _ => None,
+        let now_and_then = rng.f64() < 0.3;
+        if self == Self::Hanging {
+            Some(Answer::Hang)
+        } else if self == Self::Down || (self == Self::Flaky && now_and_then) {
+            rng.choice(trouble)
+        } else if self == Self::Throttling && now_and_then {
+            Some(Answer::With(429, "retry-after", rng.u8(0..6).to_string()))
+        } else {
+            None
         }
     }
 }
