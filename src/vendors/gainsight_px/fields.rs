@@ -1,7 +1,9 @@
 //! An event's data to the documented JSON body, every field checked before a request is spent.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
+use serde::Serializer as _;
 use serde_json::{Map, Value};
 
 use super::settings::{Settings, USER_TYPES};
@@ -42,28 +44,27 @@ pub(super) fn body(event: &Event, settings: &Settings) -> Result<Vec<u8>, Invali
             FIELDS.join(", ")
         )));
     }
-    let mut body = Map::new();
+    // Borrowed from the event, for most of it goes out as it came in.
+    let mut body: Vec<(&str, Cow<'_, Value>)> = Vec::with_capacity(FIELDS.len());
     for field in FIELDS {
         let given = event.data.get(field).filter(|value| !value.is_null());
         let value = match (field, given) {
-            ("date", Some(value)) => Some(milliseconds(value)?),
-            ("date", None) => Some(Value::from(event.time.as_millisecond())),
-            ("attributes", Some(value)) => Some(attributes(value)?),
-            ("globalContext", Some(value)) => Some(Value::Object(object(field, value)?.clone())),
-            ("userType", Some(value)) => Some(Value::from(user_type(text(field, value)?)?)),
-            ("userType", None) => Some(Value::from(settings.user_type)),
-            ("eventName", Some(value)) => Some(Value::from(event_name(text(field, value)?)?)),
-            ("eventId", None) => Some(Value::from(event.id.as_str())),
-            ("propertyKey", None) => settings.property_key.as_deref().map(Value::from),
-            (_, Some(value)) => Some(Value::from(text(field, value)?)),
-            (_, None) => None,
+            ("attributes", Some(value)) => attributes(value)?,
+            (_, Some(value)) => Cow::Borrowed(checked(field, value)?),
+            ("date", None) => Cow::Owned(Value::from(event.time.as_millisecond())),
+            ("userType", None) => Cow::Owned(Value::from(settings.user_type)),
+            ("eventId", None) => Cow::Owned(Value::from(event.id.as_str())),
+            ("propertyKey", None) => match settings.property_key.as_deref() {
+                Some(key) => Cow::Owned(Value::from(key)),
+                None => continue,
+            },
+            (_, None) => continue,
         };
-        if let Some(value) = value {
-            body.insert(field.to_owned(), value);
-        }
+        body.push((field, value));
     }
     for field in ["identifyId", "propertyKey", "eventName"] {
-        if body.get(field).and_then(Value::as_str).is_none_or(|text| text.trim().is_empty()) {
+        let value = body.iter().find(|(name, _)| *name == field).and_then(|(_, value)| value.as_str());
+        if value.is_none_or(|text| text.trim().is_empty()) {
             let mend = if field == "propertyKey" {
                 "; set property_key on the destination or propertyKey in the data"
             } else {
@@ -72,7 +73,23 @@ pub(super) fn body(event: &Event, settings: &Settings) -> Result<Vec<u8>, Invali
             return Err(invalid(format!("the required field {field:?} is missing or empty{mend}")));
         }
     }
-    serde_json::to_vec(&body).map_err(|error| invalid(format!("the body cannot be written as JSON: {error}")))
+    let mut written = Vec::with_capacity(event.raw.len() + 128);
+    match serde_json::Serializer::new(&mut written).collect_map(body) {
+        Ok(()) => Ok(written),
+        Err(error) => Err(invalid(format!("the body cannot be written as JSON: {error}"))),
+    }
+}
+
+/// A field that goes out as it came in, if it may.
+fn checked<'a>(field: &str, value: &'a Value) -> Result<&'a Value, Invalid> {
+    match field {
+        "date" => milliseconds(value),
+        "globalContext" => object(field, value).map(|_| ()),
+        "userType" => text(field, value).and_then(user_type),
+        "eventName" => text(field, value).and_then(event_name),
+        _ => text(field, value).map(|_| ()),
+    }
+    .map(|()| value)
 }
 
 fn text<'a>(field: &str, value: &'a Value) -> Result<&'a str, Invalid> {
@@ -83,59 +100,71 @@ fn object<'a>(field: &str, value: &'a Value) -> Result<&'a Map<String, Value>, I
     value.as_object().ok_or_else(|| wrong_type(field, "an object", value))
 }
 
-fn milliseconds(value: &Value) -> Result<Value, Invalid> {
+fn milliseconds(value: &Value) -> Result<(), Invalid> {
     match value.as_i64() {
-        Some(_) => Ok(value.clone()),
+        Some(_) => Ok(()),
         None => Err(wrong_type("date", "a whole number of milliseconds since 1970", value)),
     }
 }
 
-fn user_type(given: &str) -> Result<&str, Invalid> {
+fn user_type(given: &str) -> Result<(), Invalid> {
     if USER_TYPES.contains(&given) {
-        return Ok(given);
+        return Ok(());
     }
     Err(invalid(format!("\"userType\" is {given:?}; it must be one of {}", USER_TYPES.join(", "))))
 }
 
-fn event_name(name: &str) -> Result<&str, Invalid> {
+fn event_name(name: &str) -> Result<(), Invalid> {
     let length = name.chars().count();
     if length > MAX_NAME_CHARS {
         return Err(invalid(format!("\"eventName\" has {length} characters; at most {MAX_NAME_CHARS} are allowed")));
     }
-    Ok(name)
+    Ok(())
 }
 
 /// String, number and boolean values pass; objects and arrays are saved by PX as a string, so they are sent as one.
-fn attributes(value: &Value) -> Result<Value, Invalid> {
+fn attributes(value: &Value) -> Result<Cow<'_, Value>, Invalid> {
     let given = object("attributes", value)?;
-    let mut seen: HashMap<String, &str> = HashMap::with_capacity(given.len());
-    let mut attributes = Map::new();
-    for (key, value) in given.iter().filter(|(_, value)| !value.is_null()) {
+    check_keys(given)?;
+    let count = given.values().filter(|value| !value.is_null()).count();
+    if count > MAX_ATTRIBUTES {
+        return Err(invalid(format!("\"attributes\" has {count} entries; at most {MAX_ATTRIBUTES} are allowed")));
+    }
+    if !given.values().any(|value| value.is_null() || value.is_object() || value.is_array()) {
+        return Ok(Cow::Borrowed(value));
+    }
+    let scalar = |value: &Value| match value {
+        Value::Object(_) | Value::Array(_) => Value::from(value.to_string()),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value.clone(),
+    };
+    let there = given.iter().filter(|(_, value)| !value.is_null());
+    Ok(Cow::Owned(Value::Object(there.map(|(key, value)| (key.clone(), scalar(value))).collect())))
+}
+
+fn check_keys(attributes: &Map<String, Value>) -> Result<(), Invalid> {
+    let keys = || attributes.iter().filter(|(_, value)| !value.is_null()).map(|(key, _)| key);
+    for key in keys() {
         let length = key.chars().count();
         if key.is_empty() || length > MAX_KEY_CHARS {
             return Err(invalid(format!(
                 "an attribute's name has {length} characters; 1 to {MAX_KEY_CHARS} are allowed"
             )));
         }
+    }
+    // Keys in small letters cannot differ by case alone, and most are.
+    if keys().all(|key| key.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase())) {
+        return Ok(());
+    }
+    let mut seen: HashMap<String, &str> = HashMap::with_capacity(attributes.len());
+    for key in keys() {
         // The vendor's pages disagree on whether keys are case sensitive: two that differ by case alone would be one.
         if let Some(other) = seen.insert(key.to_lowercase(), key) {
             return Err(invalid(format!(
                 "the attributes {other:?} and {key:?} differ by case alone; PX may take them for one"
             )));
         }
-        let value = match value {
-            Value::Object(_) | Value::Array(_) => Value::from(value.to_string()),
-            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value.clone(),
-        };
-        attributes.insert(key.clone(), value);
     }
-    if attributes.len() > MAX_ATTRIBUTES {
-        return Err(invalid(format!(
-            "\"attributes\" has {} entries; at most {MAX_ATTRIBUTES} are allowed",
-            attributes.len()
-        )));
-    }
-    Ok(Value::Object(attributes))
+    Ok(())
 }
 
 fn wrong_type(field: &str, expected: &str, found: &Value) -> Invalid {
