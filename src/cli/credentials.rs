@@ -55,6 +55,11 @@ pub(super) async fn try_out(destination: &Destination) -> (Option<bool>, String)
 async fn token(grant: &dyn Grant, transport: &HttpTransport) -> Result<HeaderValue, (Option<bool>, String)> {
     let bad = |said: String| (Some(false), said);
     let path = grant.token_file();
+    if path.is_none() && grant.request(None).is_none() {
+        let said =
+            "there is only a refresh token, which works once, and no token_file to keep the next one; nothing was sent";
+        return Err((None, said.to_owned()));
+    }
     let stored = path.map(token_file::load).transpose().map_err(bad)?.flatten();
     let mut tokens = Tokens::new(grant, stored, clock::now(), clock::wall());
     loop {

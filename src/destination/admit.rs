@@ -53,7 +53,7 @@ impl Driver {
     /// What should be sent next; where there is nothing yet, `next_turn` says when to look again.
     fn next(&mut self, now: Instant, wall: Timestamp) -> Option<Next> {
         self.pass_over_settled();
-        let next = if let Some(name) = self.lookups.due() {
+        let next = if let Some(name) = self.lookups.due(now) {
             Next::Lookup(name.to_owned())
         } else {
             let lanes = &self.lanes;
@@ -62,8 +62,8 @@ impl Driver {
                 (Ready::Now(place), Some(_)) if self.asked_about_job => Next::Events(place),
                 (_, Some(job)) => Next::Job(job.to_owned()),
                 (Ready::Now(place), None) => Next::Events(place),
-                (Ready::At(at), None) => return self.wait_for([Some(at), self.jobs.next()]),
-                (Ready::Nothing, None) => return self.wait_for([self.jobs.next(), None]),
+                (Ready::At(at), None) => return self.wait_for([Some(at), self.jobs.next(), self.lookups.next()]),
+                (Ready::Nothing, None) => return self.wait_for([None, self.jobs.next(), self.lookups.next()]),
             }
         };
         if !self.keeping.is_empty() {
@@ -77,7 +77,7 @@ impl Driver {
         }
     }
 
-    fn wait_for(&mut self, times: [Option<Instant>; 2]) -> Option<Next> {
+    fn wait_for(&mut self, times: [Option<Instant>; 3]) -> Option<Next> {
         self.next_turn = times.into_iter().flatten().min();
         None
     }
@@ -95,7 +95,7 @@ impl Driver {
             }
             self.gate_changed(State::Open);
         }
-        self.wait_for([Some(at), None])
+        self.wait_for([Some(at), None, None])
     }
 
     /// Passes over what need not be sent any more: its channel has gone, or the request for its first copy was answered while

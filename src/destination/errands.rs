@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::attempt::{Errand, Exchange};
 use super::history::Watched;
-use super::intake::{Held, Pending};
+use super::intake::Held;
 use super::judge::{Next, age, carrying_history, delay};
 use super::{Driver, hold, outcome};
 use crate::clock;
@@ -27,16 +27,17 @@ pub(super) fn tokens(
     wall: Timestamp,
 ) -> (Option<Tokens>, Option<PathBuf>) {
     let Some(grant) = settings.vendor.grant() else { return (None, None) };
-    let (mut file, mut stored) = (grant.token_file().map(Path::to_owned), before);
-    if let (None, Some(path)) = (&stored, &file) {
+    let (mut file, mut kept) = (grant.token_file().map(Path::to_owned), None);
+    if let Some(path) = &file {
         match token_file::load(path) {
-            Ok(kept) => stored = kept,
+            Ok(stored) => kept = stored,
             Err(problem) => {
                 tracing::error!(destination = settings.name, "{problem}; tokens are kept in memory alone");
                 file = None;
             }
         }
     }
+    let stored = before.filter(|before| before.is_of(grant)).or(kept);
     if stored.as_ref().is_some_and(|stored| !stored.is_of(grant)) {
         tracing::warn!(
             destination = settings.name,
@@ -110,17 +111,33 @@ impl Driver {
                 Ok(value) => (Some(Ok(value)), Answer::Neutral),
                 Err(said) => (Some(Err(exchange.masked(&said))), Answer::Rejected),
             },
-            (Answer::Rejected, _) => (Some(Err(sentence)), told),
+            (Answer::Rejected, _) => (Some(Err(sentence.clone())), told),
             _ => (None, told),
         };
         let parked = self.gate.state_beneath() == State::Parked;
-        self.tell_gate(permit, told, exchange);
+        let vendors_trouble = self.tell_of_trouble(permit, told, exchange);
         match learned {
-            Some(Ok(value)) => {
-                self.learned(name, value);
-            }
+            Some(Ok(value)) => self.learned(name, value),
             Some(Err(said)) if !parked => self.lookup_refused(name, &said),
-            Some(Err(_)) | None => self.lookups.unanswered(name),
+            // Other requests go well: what waits for this one must not be in their way.
+            None if told == Answer::Trouble && !vendors_trouble => self.put_off(name, exchange, &sentence),
+            Some(Err(_)) | None => self.lookups.unanswered(name, clock::now()),
+        }
+    }
+
+    /// The deliveries that wait for a lookup are tried again later, an attempt spent.
+    fn put_off(&mut self, name: &str, exchange: &Exchange, sentence: &str) {
+        let (verdict, wall) = (Verdict::Unavailable(sentence.to_owned()), clock::wall());
+        for delivery in self.lookups.give_up(name) {
+            let mut history = super::History::read(&delivery.message, &delivery.routing_key, wall);
+            let tag = super::Tag::unknown(&history, delivery.message.properties.message_id.as_deref());
+            history.add(exchange.record(&verdict, sentence));
+            let settlement = self.retry(&history, sentence, wall);
+            if let Settlement::RetryLater(_) = settlement {
+                history.retries += 1;
+                history.failing_since.get_or_insert(exchange.at);
+            }
+            self.settle_later(delivery, history, tag, settlement);
         }
     }
 
@@ -213,7 +230,7 @@ impl Driver {
                 Job::Done { sentence, .. } => {
                     Settlement::DeadLetter(Reason::PartlyRejected, in_part(sentence, job.rows))
                 }
-                Job::Failed(sentence) => match self.retry(&pending, sentence, wall) {
+                Job::Failed(sentence) => match self.retry(&pending.history, sentence, wall) {
                     Settlement::RetryLater(delay) => {
                         pending.history.retries += 1;
                         pending.history.failing_since.get_or_insert(wall);
@@ -233,9 +250,8 @@ impl Driver {
         }
     }
 
-    fn retry(&self, pending: &Pending, sentence: &str, wall: Timestamp) -> Settlement {
+    fn retry(&self, history: &super::History, sentence: &str, wall: Timestamp) -> Settlement {
         let verdict = Verdict::Unavailable(sentence.to_owned());
-        let history = &pending.history;
         let retry = &self.settings.retry;
         match super::judge::next(&verdict, sentence, false, false, history.retries, history.failing_since, retry, wall)
         {
@@ -257,6 +273,14 @@ impl Driver {
             };
             self.settle(*pending, settlement);
         }
+    }
+
+    /// Tells the gate what became of a request; whether its trouble, if it is trouble, is the vendor's and not its own.
+    pub(super) fn tell_of_trouble(&mut self, permit: Permit, told: Answer, exchange: &Exchange) -> bool {
+        let probe = permit.probe;
+        self.tell_gate(permit, told, exchange);
+        let troubled = std::mem::replace(&mut self.troubled, told == Answer::Trouble);
+        troubled || probe || self.gate.state_beneath() == State::Broken
     }
 
     /// Tells the gate what became of a request, and the log where that changed the gate.

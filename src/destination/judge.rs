@@ -87,13 +87,11 @@ impl Driver {
         let reply = exchange.reply().filter(|_| told == Answer::Success);
         let items: Vec<&Item> = load.events.iter().map(|pending| &pending.item).collect();
         let job = reply.and_then(|reply| self.settings.vendor.job(reply, &items));
+        let each = reply.and_then(|reply| self.settings.vendor.judge_each(reply, &items));
         // What was accepted may yet be rejected.
         let undecided = (several && refused) || stale.is_some() || job.is_some();
-        let told = if undecided { Answer::Undecided } else { told };
-        let probe = permit.probe;
-        self.tell_gate(permit, told, exchange);
-        let troubled = std::mem::replace(&mut self.troubled, matches!(verdict, Verdict::Unavailable(_)));
-        let vendors_trouble = troubled || probe || self.gate.state_beneath() == State::Broken;
+        let told = if undecided { Answer::Undecided } else { each.as_deref().map_or(told, answer_of) };
+        let vendors_trouble = self.tell_of_trouble(permit, told, exchange);
         if !matches!(verdict, Verdict::Delivered | Verdict::Accepted) {
             let record = exchange.record(&verdict, &sentence);
             load.events.iter_mut().for_each(|pending| pending.history.add(record.clone()));
@@ -107,11 +105,12 @@ impl Driver {
         if let Some(job) = job {
             return self.accepted(job, load);
         }
-        if let Some(reply) = exchange.reply().filter(|_| told == Answer::Success) {
-            let items: Vec<&Item> = load.events.iter().map(|pending| &pending.item).collect();
-            if let Some(each) = self.settings.vendor.judge_each(reply, &items) {
-                return self.each_answered(load, each, exchange);
+        if let Some(each) = each {
+            if told == Answer::Rejected {
+                // The gate has heard of one.
+                self.gate.rejected(u64::try_from(each.len()).unwrap_or(u64::MAX).saturating_sub(1), clock::now());
             }
+            return self.each_answered(load, each, exchange);
         }
         // One that the vendor chokes on must not take those that travel with it along.
         let chokes = several && !vendors_trouble && matches!(verdict, Verdict::Unavailable(_));
@@ -125,12 +124,15 @@ impl Driver {
     fn stale(&self, load: &Load) -> Option<String> {
         let first = load.events.first()?;
         let name = first.item.lookup.as_ref()?;
-        self.lookups.may_have_changed(name, first.taken).then(|| name.clone())
+        // Once is enough for an event: else it would go in circles.
+        let checked = self.checked_again.contains(&first.delivery.ticket.tag());
+        (!checked && self.lookups.may_have_changed(name, first.taken)).then(|| name.clone())
     }
 
     /// What was looked up for these events may have changed: it is looked up anew, and they are checked against it.
     fn check_again(&mut self, name: &str, load: Load) {
         for pending in load.events {
+            self.checked_again.put(pending.delivery.ticket.tag(), ());
             self.lookups.need(name.to_owned(), carrying_history(*pending), clock::now());
         }
     }
@@ -264,7 +266,7 @@ impl Driver {
         self.gate.finished(permit, Answer::Neutral, &Hints::default(), clock::now(), clock::wall());
         match errand {
             Errand::Events(load) => self.line.put_back(load),
-            Errand::Lookup(name) => self.lookups.unanswered(&name),
+            Errand::Lookup(name) => self.lookups.unanswered(&name, clock::now()),
             Errand::Job(job) => self.jobs.goes_on(&job, clock::now()),
             Errand::Token => {}
         }
@@ -322,6 +324,13 @@ fn read(vendor: &dyn Vendor, reply: &Reply) -> Verdict {
         let status = reply.status.as_u16();
         Verdict::Rejected(format!("Sluice failed on the vendor's answer {status}; this is a bug in Sluice"))
     })
+}
+
+/// What the gate learns from verdicts on each of several events.
+fn answer_of(each: &[Verdict]) -> Answer {
+    let any = |wanted: Answer| each.iter().any(|verdict| answer(verdict) == wanted);
+    let of_weight = [Answer::Throttled, Answer::Success, Answer::Trouble, Answer::Unauthorized];
+    of_weight.into_iter().find(|wanted| any(*wanted)).unwrap_or(Answer::Rejected)
 }
 
 /// What the gate learns from a verdict.

@@ -13,6 +13,8 @@ use crate::vendors::Facts;
 const FRESH: Duration = Duration::from_secs(30);
 /// What was learned so long ago is asked again.
 const RENEW: Duration = Duration::from_secs(600);
+/// The pauses between questions that are not answered: each twice as long as the one before.
+const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
 /// A destination's open questions and what it knows.
 #[derive(Debug, Default)]
@@ -29,6 +31,15 @@ struct Open {
     deliveries: VecDeque<Delivery>,
     out: bool,
     since: Instant,
+    /// When it is asked.
+    next: Instant,
+    pause: Duration,
+}
+
+impl Open {
+    fn new(now: Instant) -> Self {
+        Self { deliveries: VecDeque::new(), out: false, since: now, next: now, pause: PAUSES.0 }
+    }
 }
 
 impl Lookups {
@@ -41,14 +52,17 @@ impl Lookups {
     /// `delivery` waits until `name` has been looked up.
     pub fn need(&mut self, name: String, delivery: Delivery, now: Instant) {
         let open = self.open.entry(name);
-        open.or_insert_with(|| Open { deliveries: VecDeque::new(), out: false, since: now })
-            .deliveries
-            .push_back(delivery);
+        open.or_insert_with(|| Open::new(now)).deliveries.push_back(delivery);
     }
 
-    /// What should be asked next.
-    pub fn due(&self) -> Option<&str> {
-        self.open.iter().find(|(_, open)| !open.out).map(|(name, _)| name.as_str())
+    /// What should be asked now.
+    pub fn due(&self, now: Instant) -> Option<&str> {
+        self.open.iter().find(|(_, open)| !open.out && open.next <= now).map(|(name, _)| name.as_str())
+    }
+
+    /// When something should be asked.
+    pub fn next(&self) -> Option<Instant> {
+        self.open.values().filter(|open| !open.out).map(|open| open.next).min()
     }
 
     /// The question is on its way.
@@ -58,11 +72,18 @@ impl Lookups {
         }
     }
 
-    /// It came back without an answer: it is asked again.
-    pub fn unanswered(&mut self, name: &str) {
+    /// It came back without an answer: it is asked again, after a pause.
+    pub fn unanswered(&mut self, name: &str, now: Instant) {
         if let Some(open) = self.open.get_mut(name) {
             open.out = false;
+            open.next = now + open.pause;
+            open.pause = (open.pause * 2).min(PAUSES.1);
         }
+    }
+
+    /// It is not asked any more: the deliveries that waited.
+    pub fn give_up(&mut self, name: &str) -> VecDeque<Delivery> {
+        self.open.remove(name).map(|open| open.deliveries).unwrap_or_default()
     }
 
     /// What was learned under that name.
@@ -132,7 +153,7 @@ impl Lookups {
                 self.facts.settle(name);
             }
             if age > RENEW && working && !self.open.contains_key(name) {
-                self.open.insert(name.clone(), Open { deliveries: VecDeque::new(), out: false, since: now });
+                self.open.insert(name.clone(), Open::new(now));
             }
         }
         let mut old = Vec::new();

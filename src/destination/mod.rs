@@ -55,6 +55,8 @@ use settle::{Case, Desk, Tag};
 pub const STOP_WITHIN: Duration = Duration::from_secs(9);
 /// Time for what is then given up to be given back.
 const HURRIED: Duration = Duration::from_millis(500);
+/// Deliveries that are taken before anything else is looked at.
+const TAKEN_AT_ONCE: usize = 32;
 /// How often gauges are set and old deliveries looked for.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
 /// How many events just delivered are remembered, in case the broker lost their acks and sends them again.
@@ -140,6 +142,8 @@ struct Driver {
     attempts: FuturesUnordered<BoxFuture<'static, Attempted>>,
     settling: FuturesUnordered<BoxFuture<'static, ()>>,
     delivered: LruCache<u64, ()>,
+    /// Deliveries, by their tags, that were rejected and checked against a new lookup.
+    checked_again: LruCache<u64, ()>,
     /// Whether the answer before said that the vendor is in trouble.
     troubled: bool,
     /// When the gate said to ask again.
@@ -199,6 +203,7 @@ impl Driver {
             attempts: FuturesUnordered::new(),
             settling: FuturesUnordered::new(),
             delivered: LruCache::new(REMEMBERED),
+            checked_again: LruCache::new(REMEMBERED),
             troubled: false,
             next_place: None,
             next_turn: None,
@@ -234,9 +239,20 @@ impl Driver {
                     None => return,
                 },
                 delivery = self.inbox.deliveries.recv() => match delivery {
-                    Some(delivery) => self.take(delivery),
+                    Some(delivery) => self.take_with_others(delivery),
                     None => return,
                 },
+            }
+        }
+    }
+
+    /// A delivery, and those that came with it: what follows them all is done once.
+    fn take_with_others(&mut self, delivery: Delivery) {
+        self.take(delivery);
+        for _ in 1..TAKEN_AT_ONCE {
+            match self.inbox.deliveries.try_recv() {
+                Ok(delivery) => self.take(delivery),
+                Err(_) => return,
             }
         }
     }
@@ -272,7 +288,10 @@ impl Driver {
     /// Makes a dead letter of what cannot be sent.
     fn bury(&mut self, delivery: Delivery, history: History, tag: Tag, reason: Reason, sentence: String) {
         outcome::undeliverable(&self.settings.name, &tag, reason, &sentence);
-        let settlement = Settlement::DeadLetter(reason, sentence);
+        self.settle_later(delivery, history, tag, Settlement::DeadLetter(reason, sentence));
+    }
+
+    fn settle_later(&mut self, delivery: Delivery, history: History, tag: Tag, settlement: Settlement) {
         self.settling.push(Box::pin(Arc::clone(&self.desk).settle(Case { delivery, history, tag, settlement })));
     }
 
@@ -330,8 +349,10 @@ impl Driver {
         }
     }
 
-    fn give_back(&self, delivery: Delivery) {
-        self.desk.dispose(delivery.ticket, Disposition::Requeue);
+    fn give_back(&mut self, delivery: Delivery) {
+        let history = History::read(&delivery.message, &delivery.routing_key, clock::wall());
+        let tag = Tag::unknown(&history, delivery.message.properties.message_id.as_deref());
+        self.settle_later(delivery, history, tag, Settlement::Release);
     }
 
     fn settle(&mut self, pending: Pending, settlement: Settlement) {
