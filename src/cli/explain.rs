@@ -96,7 +96,7 @@ fn requested(request: &Request<Bytes>, destination: &Destination) -> Value {
         .headers()
         .iter()
         .map(|(name, value)| {
-            let shown = if value.is_sensitive() { "***" } else { value.to_str().unwrap_or("(not text)") };
+            let shown = if value.is_sensitive() { "***".into() } else { String::from_utf8_lossy(value.as_bytes()) };
             (name.as_str().to_owned(), json!(shown))
         })
         .collect();
@@ -104,14 +104,23 @@ fn requested(request: &Request<Bytes>, destination: &Destination) -> Value {
         headers.insert("authorization".to_owned(), json!("Bearer ***"));
     }
     let secrets: Vec<&str> = secrets_of(request).into_iter().chain(destination.map.secrets()).collect();
+    let encoded: Vec<String> = destination.map.secrets().into_iter().flat_map(encoded).collect();
+    let in_address: Vec<&str> =
+        destination.map.secrets().into_iter().chain(encoded.iter().map(String::as_str)).collect();
     let body = String::from_utf8_lossy(request.body());
     let body = serde_json::from_str::<Value>(&body).unwrap_or_else(|_| json!(body));
     json!({
         "method": request.method().as_str(),
-        "url": address(request),
-        "headers": headers,
+        "url": without(json!(address(request)), &in_address),
+        "headers": without(Value::Object(headers), &in_address),
         "body": without(body, &secrets),
     })
+}
+
+/// A secret as it may stand in an address.
+fn encoded(secret: &str) -> [String; 2] {
+    let form = url::form_urlencoded::byte_serialize(secret.as_bytes()).collect::<String>();
+    [form.replace('+', "%20"), form]
 }
 
 /// A value with each of `secrets` masked in its texts.

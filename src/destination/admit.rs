@@ -187,10 +187,11 @@ impl Driver {
     /// Sends a request, with the access token where there is one.
     fn launch(&mut self, errand: Errand, mut request: Request<Bytes>, permit: Permit) {
         let mut generation = None;
-        if !matches!(errand, Errand::Token)
-            && let Some(tokens) = &self.tokens
-            && let Need::Ready(bearer) = tokens.need(clock::now(), clock::wall())
-        {
+        if let Some(tokens) = self.tokens.as_ref().filter(|_| !matches!(errand, Errand::Token)) {
+            let Need::Ready(bearer) = tokens.need(clock::now(), clock::wall()) else {
+                // It ended while the request was made.
+                return self.take_back(errand, permit);
+            };
             generation = Some(bearer.generation);
             request.headers_mut().insert(header::AUTHORIZATION, bearer.header);
         }

@@ -198,8 +198,11 @@ impl Driver {
         let parked = self.gate.state_beneath() == State::Parked;
         self.tell_gate(permit, told, exchange);
         match job {
-            Job::Running => self.jobs.goes_on(id, now),
-            Job::Unknown(_) if self.jobs.is_young(id, now) => self.jobs.goes_on(id, now),
+            Job::Running => {
+                self.jobs.is_known(id);
+                self.jobs.goes_on(id, now);
+            }
+            Job::Unknown(_) if !self.jobs.is_unknown(id, now) => self.jobs.goes_on(id, now),
             Job::Done { applied: 0, rejected, ref sentence } if parked && rejected > 0 => {
                 // As with events that are refused one by one: a parked destination loses no more.
                 self.job_ended(id, Job::Failed(sentence.clone()));

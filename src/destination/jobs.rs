@@ -17,6 +17,8 @@ const GROWTH: f64 = 1.6;
 const LONGEST: Duration = Duration::from_secs(60);
 /// A vendor that does not know a job so soon after accepting it may only be slow.
 const BELIEVED_AFTER: Duration = Duration::from_secs(60);
+/// And one such answer among others may be a proxy's.
+const BELIEVED_AT: u32 = 3;
 /// Ended jobs that are remembered, for events that come back later than others of their job.
 const REMEMBERED: NonZeroUsize = NonZeroUsize::MIN.saturating_add(255);
 
@@ -36,6 +38,8 @@ struct Watch {
     next: Instant,
     pause: Duration,
     out: bool,
+    /// How often in a row the vendor said that it does not know it.
+    denials: u32,
     /// Whether this worker saw it from its beginning.
     whole: bool,
 }
@@ -68,6 +72,7 @@ impl Jobs {
             next,
             pause: FIRST,
             out: false,
+            denials: 0,
             whole: accepted,
         });
         watch.events.extend(events);
@@ -101,9 +106,18 @@ impl Jobs {
         }
     }
 
-    /// Whether it is too early to believe that the vendor does not know it.
-    pub fn is_young(&self, job: &str, now: Instant) -> bool {
-        self.watched.get(job).is_some_and(|watch| now.saturating_duration_since(watch.began) < BELIEVED_AFTER)
+    /// The vendor does not know it: whether that is to be believed, some time after it accepted it and said so several times in a row.
+    pub fn is_unknown(&mut self, job: &str, now: Instant) -> bool {
+        let Some(watch) = self.watched.get_mut(job) else { return true };
+        watch.denials += 1;
+        watch.denials >= BELIEVED_AT && now.saturating_duration_since(watch.began) >= BELIEVED_AFTER
+    }
+
+    /// The vendor knows it.
+    pub fn is_known(&mut self, job: &str) {
+        if let Some(watch) = self.watched.get_mut(job) {
+            watch.denials = 0;
+        }
     }
 
     /// It is done: its events.

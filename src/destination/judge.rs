@@ -262,7 +262,12 @@ impl Driver {
     }
 
     /// An attempt that was given up says nothing of the vendor, and its events have not had their turn.
-    fn take_back(&mut self, errand: Errand, permit: Permit) {
+    pub(super) fn take_back(&mut self, errand: Errand, permit: Permit) {
+        if let Errand::Events(load) = &errand
+            && let Some(lane) = load.lane()
+        {
+            self.lanes.answered(lane, clock::now());
+        }
         self.gate.finished(permit, Answer::Neutral, &Hints::default(), clock::now(), clock::wall());
         match errand {
             Errand::Events(load) => self.line.put_back(load),

@@ -202,7 +202,9 @@ impl Driver {
             line: Line::default(),
             attempts: FuturesUnordered::new(),
             settling: FuturesUnordered::new(),
-            delivered: LruCache::new(REMEMBERED),
+            delivered: LruCache::new(
+                REMEMBERED.max(NonZeroUsize::MIN.saturating_add(batching.items.saturating_mul(2))),
+            ),
             checked_again: LruCache::new(REMEMBERED),
             troubled: false,
             next_place: None,

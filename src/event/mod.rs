@@ -34,6 +34,8 @@ pub struct Event {
     pub raw: Bytes,
     /// W3C `traceparent`, carried to the vendor's request.
     pub traceparent: Option<String>,
+    /// Whether `id` was derived from the content, since the producer gave none: equal content then has equal ids.
+    pub id_derived: bool,
     /// What `data` was before the destination's `map` made the vendor's fields of it; none where no rule did.
     pub original: Option<Map<String, Value>>,
 }
@@ -117,6 +119,7 @@ fn structured(message: &Message, body: &str, context: Context<'_>) -> Result<Eve
         data: object("\"data\"", raw)?,
         raw: bytes,
         traceparent: traceparent(message, attribute("traceparent").ok().flatten()),
+        id_derived: false,
         original: None,
     })
 }
@@ -154,6 +157,7 @@ fn binary(
         data,
         raw: message.body.clone(),
         traceparent: traceparent(message, attribute("traceparent").ok().flatten()),
+        id_derived: false,
         original: None,
     })
 }
@@ -162,6 +166,7 @@ fn plain(message: &Message, data: Map<String, Value>, context: Context<'_>) -> R
     let properties = &message.properties;
     let kind = properties.kind.clone().filter(|kind| !kind.is_empty());
     let id = properties.message_id.clone().filter(|id| !id.is_empty());
+    let id_derived = id.is_none();
     Ok(Event {
         id: id.unwrap_or_else(|| derived_id(message, context.routing_key)),
         source: properties.app_id.clone().unwrap_or_default(),
@@ -170,6 +175,7 @@ fn plain(message: &Message, data: Map<String, Value>, context: Context<'_>) -> R
         data,
         raw: message.body.clone(),
         traceparent: traceparent(message, None),
+        id_derived,
         original: None,
     })
 }

@@ -71,13 +71,13 @@ impl DayCount {
         let ahead = limit / AHEAD;
         let allowed =
             u128::from(limit - ahead) * self.since_midnight(wall).as_millis() / DAY.as_millis() + u128::from(ahead);
-        usize::try_from(allowed.saturating_sub(u128::from(self.used))).unwrap_or(usize::MAX)
+        usize::try_from((allowed + 1).saturating_sub(u128::from(self.used))).unwrap_or(usize::MAX)
     }
 
     /// How long until one more may be spent, on the same terms.
     pub fn wait(&self, limit: u64, wall: Timestamp) -> Duration {
         let ahead = limit / AHEAD;
-        let needed = u128::from(self.used + 1).saturating_sub(u128::from(ahead));
+        let needed = u128::from(self.used).saturating_sub(u128::from(ahead));
         let at = (needed * DAY.as_millis()).div_ceil(u128::from((limit - ahead).max(1)));
         Duration::from_millis(u64::try_from(at).unwrap_or(u64::MAX)).saturating_sub(self.since_midnight(wall)).min(DAY)
     }

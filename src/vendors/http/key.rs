@@ -27,8 +27,12 @@ pub(super) fn and_body(content: &Bytes) -> (&[u8], Bytes) {
     parts.unwrap_or_else(|| (&[], content.clone()))
 }
 
-/// The header for these events: a structured field's string with the id of a single one, else a UUID derived from the ids.
+/// The header for these events: a structured field's string with the id of a single one, else a UUID derived from the ids. None where
+/// one has no id.
 pub(super) fn of(ids: &[&[u8]]) -> Option<HeaderValue> {
+    if ids.iter().any(|id| id.is_empty()) {
+        return None;
+    }
     let text = match ids {
         [id] => std::str::from_utf8(id).ok().and_then(quoted),
         _ => None,

