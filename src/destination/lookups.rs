@@ -24,6 +24,8 @@ pub(super) struct Lookups {
     consulted: bool,
     open: BTreeMap<String, Open>,
     learned: BTreeMap<String, Instant>,
+    /// When what was learned was last different from before.
+    changed: BTreeMap<String, Instant>,
 }
 
 #[derive(Debug)]
@@ -94,11 +96,14 @@ impl Lookups {
     /// Whether what was looked up under that name may have changed since `then`.
     pub fn may_have_changed(&self, name: &str, then: Instant) -> bool {
         let fresh = self.facts.get(name).is_some_and(|fact| fact.fresh);
-        !fresh || self.learned.get(name).is_some_and(|at| *at > then)
+        !fresh || self.changed.get(name).is_some_and(|at| *at > then)
     }
 
     /// It was answered: the deliveries that waited can be checked.
     pub fn learned(&mut self, name: &str, value: Value, now: Instant) -> VecDeque<Delivery> {
+        if self.known(name) != Some(&value) {
+            self.changed.insert(name.to_owned(), now);
+        }
         self.facts.put(name, value);
         self.learned.insert(name.to_owned(), now);
         self.open.remove(name).map(|open| open.deliveries).unwrap_or_default()

@@ -90,7 +90,8 @@ impl Vendor for Account {
         }
         let lane = text("lane");
         let group = text("group").or_else(|| lane.clone()).unwrap_or_default();
-        Ok(Item { group, lane, content: event.raw.clone(), lookup: None })
+        let lookup = event.data.get("needs").and_then(Value::as_str).map(str::to_owned);
+        Ok(Item { group, lane, content: event.raw.clone(), lookup })
     }
 
     fn request(&self, items: &[&Item]) -> Result<Request<Bytes>, Invalid> {

@@ -53,6 +53,37 @@ async fn a_refused_lookup_costs_one_event_each_and_twenty_in_a_row_park() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_lookup_that_fails_holds_nobody_else_up() {
+    let stage = Account::PLAIN.stage(FAST);
+    stage.vendor.behave(lookups(|call| if call.path.ends_with("/broken") { Answer::Status(500) } else { well(call) }));
+    publish(&stage, 0..50, "order");
+    pass(seconds(5)).await;
+    publish(&stage, 1_000..1_003, "broken");
+    publish(&stage, 50..500, "order");
+    pass(seconds(60)).await;
+    assert!(stage.vendor.took_each_once(0..500), "{:?}", stage.view().await);
+    assert!(stage.broker.dead().is_empty());
+    stage.vendor.behave(well);
+    stage.drained().await;
+    assert!(stage.vendor.took_each_once(1_000..1_003));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_rejected_long_after_the_lookup_is_checked_against_a_new_one_once() {
+    let stage = Account::PLAIN.stage(FAST);
+    publish(&stage, 0..10, "order");
+    pass(seconds(60)).await;
+    stage.vendor.behave(|call| if call.path == "/events" { Answer::Status(400) } else { well(call) });
+    publish(&stage, 10..500, "order");
+    pass(seconds(120)).await;
+    assert_eq!(stage.view().await.state, "parked");
+    let dead = stage.broker.dead().len();
+    assert!((20..60).contains(&dead), "{dead} dead letters");
+    let asked = stage.vendor.calls_to("/lookups/").len();
+    assert!(asked < 20, "{asked} lookups");
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_answer_that_cannot_be_read_parks_as_well() {
     let stage = Account::PLAIN.stage(FAST);
     stage.vendor.behave(lookups(|_| Answer::Body(200, "<html>".to_owned())));
