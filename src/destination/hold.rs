@@ -19,9 +19,9 @@ pub(super) const LONGEST_HOLD: Duration = Duration::from_secs(500);
 /// No delivery stays unsettled for longer: one whose job is not done by then waits at the broker.
 pub(super) const LONGEST_UNSETTLED: Duration = Duration::from_secs(570);
 /// Where requests carry many events: bytes held for them at most, about.
-const HELD_BYTES: f64 = 32.0 * 1024.0 * 1024.0;
+const HELD_BYTES: f64 = 24.0 * 1024.0 * 1024.0;
 /// What a delivery takes in memory beside its body, about.
-const OVERHEAD_BYTES: f64 = 1_500.0;
+const OVERHEAD_BYTES: f64 = 2_500.0;
 /// The room for deliveries grows by this factor when it is used up.
 const GROWTH: u16 = 4;
 
@@ -209,7 +209,7 @@ mod tests {
         };
         assert_eq!(room.adapt(10, prefetch), 0);
         grow(&mut room, &mut prefetch, 300);
-        assert!((15_000..=20_000).contains(&prefetch), "{prefetch}");
+        assert!((8_000..=9_000).contains(&prefetch), "{prefetch}");
         let mut large = Room::new(10_000);
         let mut few = 66;
         grow(&mut large, &mut few, 250_000);
