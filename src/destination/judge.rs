@@ -129,10 +129,14 @@ impl Driver {
         (!checked && self.lookups.may_have_changed(name, first.taken)).then(|| name.clone())
     }
 
-    /// What was looked up for these events may have changed: it is looked up anew, and they are checked against it.
+    /// What was looked up for these events may have changed: it is looked up anew, and they are checked against it. What was checked
+    /// against the same waits with them, so that nothing overtakes.
     fn check_again(&mut self, name: &str, load: Load) {
-        for pending in load.events {
+        let waiting = self.line.take_out(|pending| pending.item.lookup.as_deref() == Some(name));
+        for pending in &load.events {
             self.checked_again.put(pending.delivery.ticket.tag(), ());
+        }
+        for pending in load.events.into_iter().chain(waiting) {
             self.lookups.need(name.to_owned(), carrying_history(*pending), clock::now());
         }
     }

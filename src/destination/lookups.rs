@@ -57,6 +57,11 @@ impl Lookups {
         open.or_insert_with(|| Open::new(now)).deliveries.push_back(delivery);
     }
 
+    /// Whether something waits for what `name` names.
+    pub fn awaits(&self, name: &str) -> bool {
+        self.open.get(name).is_some_and(|open| !open.deliveries.is_empty())
+    }
+
     /// What should be asked now.
     pub fn due(&self, now: Instant) -> Option<&str> {
         self.open.iter().find(|(_, open)| !open.out && open.next <= now).map(|(name, _)| name.as_str())

@@ -7,9 +7,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt as _, StreamExt as _};
 use lru::LruCache;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -55,7 +55,7 @@ use settle::{Case, Desk, Tag};
 pub const STOP_WITHIN: Duration = Duration::from_secs(9);
 /// Time for what is then given up to be given back.
 const HURRIED: Duration = Duration::from_millis(500);
-/// Deliveries that are taken before anything else is looked at.
+/// Deliveries that are taken, and answers that are judged, before anything else is looked at.
 const TAKEN_AT_ONCE: usize = 32;
 /// How often gauges are set and old deliveries looked for.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
@@ -230,7 +230,7 @@ impl Driver {
             tokio::select! {
                 biased;
                 () = &mut stopped => return,
-                Some(attempted) = self.attempts.next(), if !self.attempts.is_empty() => self.judge(attempted),
+                Some(attempted) = self.attempts.next(), if !self.attempts.is_empty() => self.judge_with_others(attempted),
                 Some(()) = self.settling.next(), if !self.settling.is_empty() => {}
                 Some(()) = self.keeping.next(), if !self.keeping.is_empty() => {}
                 () = wait_until(next), if next.is_some() => (self.next_place, self.next_turn) = (None, None),
@@ -244,6 +244,17 @@ impl Driver {
                     Some(delivery) => self.take_with_others(delivery),
                     None => return,
                 },
+            }
+        }
+    }
+
+    /// An answer, and those that came with it.
+    fn judge_with_others(&mut self, attempted: Attempted) {
+        self.judge(attempted);
+        for _ in 1..TAKEN_AT_ONCE {
+            match self.attempts.next().now_or_never() {
+                Some(Some(attempted)) => self.judge(attempted),
+                Some(None) | None => return,
             }
         }
     }
@@ -278,7 +289,13 @@ impl Driver {
         let (map, facts) = (&self.settings.map, self.lookups.consult());
         match intake::take(delivery, vendor, map, facts, self.max_event_bytes, now, wall) {
             Taken::Ready(pending) if self.was_delivered(&pending) => self.acknowledge(*pending),
-            Taken::Ready(pending) => self.line.push(pending),
+            Taken::Ready(pending) => match &pending.item.lookup {
+                // What waits for a new lookup is before it.
+                Some(name) if self.lookups.awaits(name) => {
+                    self.lookups.need(name.clone(), judge::carrying_history(*pending), now);
+                }
+                Some(_) | None => self.line.push(pending),
+            },
             Taken::Sent(job, pending) => self.watch(&job, vec![pending], false),
             Taken::Needs(name, delivery) => self.lookups.need(name, *delivery, now),
             Taken::Dead { delivery, history, tag, reason, sentence } => {
