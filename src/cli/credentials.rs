@@ -1,15 +1,13 @@
 //! One destination's credentials, tried: an access token where the vendor wants one, then a request that changes nothing.
 
-use bytes::Bytes;
-use http::{HeaderValue, Request, header};
+use http::{HeaderValue, header};
 
 use crate::clock;
 use crate::config::Destination;
 use crate::delivery::http::HttpTransport;
 use crate::delivery::token::{Need, Outcome, Tokens};
 use crate::delivery::{Transport as _, token_file};
-use crate::redact;
-use crate::vendors::{Grant, Reply, secrets_of};
+use crate::vendors::Grant;
 use crate::verdict::Verdict;
 
 const TOO_MANY: &str = "the vendor answered 429 (too many requests); try again later";
@@ -39,7 +37,7 @@ pub(super) async fn try_out(destination: &Destination) -> (Option<bool>, String)
         request.headers_mut().insert(header::AUTHORIZATION, token);
     }
     let reply = match transport.send(&request).await {
-        Ok(reply) => masked(reply, &request),
+        Ok(reply) => reply.without_secrets(&request).into_owned(),
         Err(trouble) => return (Some(false), trouble.to_string()),
     };
     match vendor.judge(&reply) {
@@ -71,7 +69,7 @@ async fn token(grant: &dyn Grant, transport: &HttpTransport) -> Result<HeaderVal
         }
         let Some(request) = tokens.request(grant, now) else { return Err(bad(tokens.why(now))) };
         keep(&tokens, path).map_err(bad)?;
-        let result = transport.send(&request).await.map(|reply| masked(reply, &request));
+        let result = transport.send(&request).await.map(|reply| reply.without_secrets(&request).into_owned());
         let outcome = tokens.answered(grant, result.as_ref(), clock::now(), clock::wall());
         keep(&tokens, path).map_err(bad)?;
         match outcome {
@@ -84,13 +82,4 @@ async fn token(grant: &dyn Grant, transport: &HttpTransport) -> Result<HeaderVal
 
 fn keep(tokens: &Tokens, path: Option<&std::path::Path>) -> Result<(), String> {
     path.map_or(Ok(()), |path| token_file::save(path, &tokens.stored(clock::now(), clock::wall())))
-}
-
-/// The answer without the request's secrets, unless it is a success, which may be a token.
-fn masked(reply: Reply, request: &Request<Bytes>) -> Reply {
-    if reply.status.is_success() {
-        return reply;
-    }
-    let body = redact::masked(&String::from_utf8_lossy(&reply.body), &secrets_of(request)).into();
-    Reply { body, ..reply }
 }

@@ -113,7 +113,7 @@ impl Driver {
         let vendor = Arc::clone(&self.settings.vendor);
         let (errand, request) = match next {
             Next::Events(place) => match self.load(place, &permit, now, wall) {
-                Some(load) => return self.send_load(load, permit, now, wall),
+                Some(load) => return self.send_load(load, permit, now),
                 None => return self.give_up(permit),
             },
             Next::Token => {
@@ -156,7 +156,7 @@ impl Driver {
         (!load.events.is_empty()).then_some(load)
     }
 
-    fn send_load(&mut self, load: Load, permit: Permit, now: Instant, wall: Timestamp) {
+    fn send_load(&mut self, load: Load, permit: Permit, now: Instant) {
         let items: Vec<&Item> = load.events.iter().map(|pending| &pending.item).collect();
         match self.settings.vendor.request(&items) {
             Ok(mut request) => {
@@ -175,7 +175,7 @@ impl Driver {
                 self.launch(Errand::Events(load), request, permit);
             }
             Err(invalid) => {
-                self.gate.finished(permit, Answer::Neutral, &Hints::default(), now, wall);
+                self.give_up(permit);
                 let sentence = redact::masked(&invalid.0, &self.settings.map.secrets());
                 for pending in load.events {
                     self.bury(pending.delivery, pending.history, pending.tag, Reason::Invalid, sentence.clone());
@@ -210,7 +210,7 @@ impl Driver {
     }
 
     /// Gives a permit back that was not used.
-    fn give_up(&mut self, permit: Permit) {
+    pub(super) fn give_up(&mut self, permit: Permit) {
         self.gate.finished(permit, Answer::Neutral, &Hints::default(), clock::now(), clock::wall());
     }
 }

@@ -1,6 +1,5 @@
 //! One attempt: a request sent, with what came of it and how long it took.
 
-use std::borrow::Cow;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -93,16 +92,6 @@ impl Exchange {
     /// `text` with e-mail addresses and this request's secrets masked.
     pub fn masked(&self, text: &str) -> String {
         redact::masked(text, &secrets_of(&self.request))
-    }
-
-    /// An answer that is not a success with its body masked: a vendor's reading cuts it, and a secret cut in two could not
-    /// be told any more.
-    pub fn without_secrets<'a>(&self, reply: &'a Reply) -> Cow<'a, Reply> {
-        if reply.status.is_success() {
-            return Cow::Borrowed(reply);
-        }
-        let body = self.masked(&String::from_utf8_lossy(&reply.body)).into();
-        Cow::Owned(Reply { body, ..reply.clone() })
     }
 
     /// This attempt as the event's history keeps it.

@@ -10,6 +10,7 @@ use super::attempt::{Errand, Exchange};
 use super::history::Watched;
 use super::intake::Held;
 use super::judge::{Next, age, carrying_history, delay};
+use super::settle::unchecked;
 use super::{Driver, hold, outcome};
 use crate::clock;
 use crate::config;
@@ -63,7 +64,7 @@ impl Driver {
         let (Some(tokens), Some(grant)) = (self.tokens.as_mut(), vendor.grant()) else { return };
         let Some(result) = &exchange.result else { return };
         let outcome = match result {
-            Ok(reply) => tokens.answered(grant, Ok(&exchange.without_secrets(reply)), now, wall),
+            Ok(reply) => tokens.answered(grant, Ok(&reply.without_secrets(&exchange.request)), now, wall),
             Err(trouble) => tokens.answered(grant, Err(trouble), now, wall),
         };
         let hints = exchange.reply().map(|reply| hints(&reply.headers, wall)).unwrap_or_default();
@@ -129,13 +130,11 @@ impl Driver {
     fn put_off(&mut self, name: &str, exchange: &Exchange, sentence: &str) {
         let (verdict, wall) = (Verdict::Unavailable(sentence.to_owned()), clock::wall());
         for delivery in self.lookups.give_up(name) {
-            let mut history = super::History::read(&delivery.message, &delivery.routing_key, wall);
-            let tag = super::Tag::unknown(&history, delivery.message.properties.message_id.as_deref());
+            let (mut history, tag) = unchecked(&delivery, wall);
             history.add(exchange.record(&verdict, sentence));
             let settlement = self.retry(&history, sentence, wall);
             if let Settlement::RetryLater(_) = settlement {
-                history.retries += 1;
-                history.failing_since.get_or_insert(exchange.at);
+                history.spend(exchange.at);
             }
             self.settle_later(delivery, history, tag, settlement);
         }
@@ -155,8 +154,7 @@ impl Driver {
 
     fn lookup_refused(&mut self, name: &str, said: &str) {
         let Some(delivery) = self.lookups.refused(name, clock::now()) else { return };
-        let history = super::History::read(&delivery.message, &delivery.routing_key, clock::wall());
-        let tag = super::Tag::unknown(&history, delivery.message.properties.message_id.as_deref());
+        let (history, tag) = unchecked(&delivery, clock::wall());
         self.bury(delivery, history, tag, Reason::Invalid, format!("{name:?} could not be looked up: {said}"));
     }
 
@@ -235,8 +233,7 @@ impl Driver {
                 }
                 Job::Failed(sentence) => match self.retry(&pending.history, sentence, wall) {
                     Settlement::RetryLater(delay) => {
-                        pending.history.retries += 1;
-                        pending.history.failing_since.get_or_insert(wall);
+                        pending.history.spend(wall);
                         Settlement::RetryLater(delay)
                     }
                     settlement @ (Settlement::Ack | Settlement::DeadLetter(..) | Settlement::Release) => settlement,

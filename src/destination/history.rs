@@ -122,6 +122,12 @@ impl History {
         self.attempts.push(attempt);
     }
 
+    /// An attempt, made at `at`, is spent: the next delay is a longer one.
+    pub fn spend(&mut self, at: Timestamp) {
+        self.retries += 1;
+        self.failing_since.get_or_insert(at);
+    }
+
     /// A copy of `original` that carries this history, safe to publish: without what the broker put there, and with
     /// what it would act on set aside.
     #[must_use]

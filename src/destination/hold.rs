@@ -136,27 +136,22 @@ impl Room {
     }
 }
 
-/// A positive number as a whole one, rounded down to a few leading bits.
+/// A number as a whole one from 1 to 65,535, rounded down.
 fn rounded(number: f64) -> u16 {
-    let mut whole = 1_u16;
+    let mut whole = 0_u16;
     for bit in (0..16).rev().map(|bit| 1_u16 << bit) {
         if f64::from(whole | bit) <= number {
             whole |= bit;
         }
     }
-    whole
+    whole.max(1)
 }
 
 fn prefetch(rate: f64, concurrency: usize) -> u16 {
     let concurrency = u16::try_from(concurrency).unwrap_or(u16::MAX);
     let wanted = f64::from(concurrency) * 2.0 + rate * AHEAD.as_secs_f64();
     let bound = (rate * LONGEST_WAIT.as_secs_f64()).clamp(1.0, MAX_PREFETCH);
-    whole(wanted.min(bound))
-}
-
-/// A number between 1 and [`MAX_PREFETCH`] as a whole one.
-fn whole(number: f64) -> u16 {
-    (1..=500u16).rev().find(|candidate| f64::from(*candidate) <= number).unwrap_or(1)
+    rounded(wanted.min(bound))
 }
 
 #[cfg(test)]

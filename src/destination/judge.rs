@@ -15,7 +15,7 @@ use super::{Driver, batch, outcome};
 use crate::broker::port::Delivery;
 use crate::clock;
 use crate::config::Retry;
-use crate::gate::{Answer, Hints, Permit, State};
+use crate::gate::{Answer, Permit, State};
 use crate::vendors::{Item, Reply, Vendor};
 use crate::verdict::{Reason, Settlement, Verdict};
 
@@ -56,7 +56,7 @@ impl Driver {
     /// done `again` for the same request.
     pub(super) fn verdict(&mut self, exchange: &Exchange, again: bool) -> (Verdict, String, Answer) {
         let verdict = match &exchange.result {
-            Some(Ok(reply)) => read(self.settings.vendor.as_ref(), &exchange.without_secrets(reply)),
+            Some(Ok(reply)) => read(self.settings.vendor.as_ref(), &reply.without_secrets(&exchange.request)),
             Some(Err(trouble)) => Verdict::Unavailable(trouble.to_string()),
             None => Verdict::Unavailable("given up".to_owned()),
         };
@@ -180,6 +180,7 @@ impl Driver {
         let wall = clock::wall();
         let lane = load.lane().map(str::to_owned);
         let (mut first, mut behind, calls_left) = (Vec::new(), Vec::new(), load.calls_left);
+        let record = exchange.record(verdict, sentence);
         for mut pending in load.events {
             let history = &pending.history;
             let (retries, since) = (history.retries, history.failing_since);
@@ -190,7 +191,6 @@ impl Driver {
             {
                 next = Next::Wait { first: true };
             }
-            let record = exchange.record(verdict, sentence);
             outcome::attempted(&self.settings.name, &pending.tag, &record, retries, exchange.ms(), &next);
             match next {
                 Next::Wait { first: true } => first.push(pending),
@@ -208,8 +208,7 @@ impl Driver {
                             lane.iter().for_each(|lane| self.lanes.went_well(lane));
                         }
                         Settlement::RetryLater(_) => {
-                            pending.history.retries += 1;
-                            pending.history.failing_since.get_or_insert(exchange.at);
+                            pending.history.spend(exchange.at);
                         }
                         Settlement::DeadLetter(..) | Settlement::Release => {}
                     }
@@ -272,7 +271,7 @@ impl Driver {
         {
             self.lanes.answered(lane, clock::now());
         }
-        self.gate.finished(permit, Answer::Neutral, &Hints::default(), clock::now(), clock::wall());
+        self.give_up(permit);
         match errand {
             Errand::Events(load) => self.line.put_back(load),
             Errand::Lookup(name) => self.lookups.unanswered(&name, clock::now()),

@@ -369,8 +369,7 @@ impl Driver {
     }
 
     fn give_back(&mut self, delivery: Delivery) {
-        let history = History::read(&delivery.message, &delivery.routing_key, clock::wall());
-        let tag = Tag::unknown(&history, delivery.message.properties.message_id.as_deref());
+        let (history, tag) = settle::unchecked(&delivery, clock::wall());
         self.settle_later(delivery, history, tag, Settlement::Release);
     }
 

@@ -43,6 +43,13 @@ impl Tag {
     }
 }
 
+/// What is known of a delivery before its event has been checked.
+pub(super) fn unchecked(delivery: &Delivery, wall: Timestamp) -> (History, Tag) {
+    let history = History::read(&delivery.message, &delivery.routing_key, wall);
+    let tag = Tag::unknown(&history, delivery.message.properties.message_id.as_deref());
+    (history, tag)
+}
+
 /// What settling needs; one for each destination.
 #[derive(Debug)]
 pub(super) struct Desk {

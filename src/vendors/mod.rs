@@ -4,6 +4,8 @@
 //! Adding a vendor is one folder here and one line in [`REGISTRY`]; the conformance suite in
 //! `tests/it/conformance/` then runs over it.
 
+use std::borrow::Cow;
+
 use ::http::{HeaderMap, Request, StatusCode};
 use bytes::Bytes;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -12,6 +14,7 @@ use serde_json::Value;
 use crate::config::Section;
 use crate::event::Event;
 use crate::gate::Limit;
+use crate::redact;
 use crate::verdict::Verdict;
 
 pub mod act_on;
@@ -164,6 +167,19 @@ pub struct Reply {
     pub headers: HeaderMap,
     /// The body, cut at 8 MiB, of anything but a success at 64 KiB.
     pub body: Bytes,
+}
+
+impl Reply {
+    /// An answer that is not a success with the secrets of its request masked in its body: a vendor's reading cuts it, and a secret
+    /// cut in two could not be told any more. A success is as it came, since it may be a token.
+    #[must_use]
+    pub fn without_secrets(&self, request: &Request<Bytes>) -> Cow<'_, Self> {
+        if self.status.is_success() {
+            return Cow::Borrowed(self);
+        }
+        let body = redact::masked(&String::from_utf8_lossy(&self.body), &secrets_of(request)).into();
+        Cow::Owned(Self { body, ..self.clone() })
+    }
 }
 
 /// Why an event cannot become a request: a sentence that names the field.
