@@ -269,7 +269,8 @@ impl Status {
     }
 }
 
-async fn close(connection: &Connection) {
+/// Closes a connection, politely but not for long.
+pub(super) async fn close(connection: &Connection) {
     if let Err(trouble) = within(connection.close(200, "OK".into())).await {
         tracing::debug!(%trouble, "the connection did not close cleanly");
     }

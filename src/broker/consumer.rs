@@ -29,8 +29,8 @@ pub(super) const HANDOVER: usize = 1024;
 /// From the last ack to the channel's end. A quorum queue's channel process sends on at most 32 settlements at a time
 /// and keeps later ones back until the queue has taken those; what it still holds when the channel closes is lost, and
 /// those deliveries come again (seen on 3.10.8). Nothing in the protocol tells when it is through; it is taken to do so many a second.
-const SETTLING: Duration = Duration::from_millis(500);
-const SETTLED_A_SECOND: f64 = 2_000.0;
+pub(super) const SETTLING: Duration = Duration::from_millis(500);
+pub(super) const SETTLED_A_SECOND: f64 = 2_000.0;
 /// An epoch that ends sooner was cut short, perhaps by a message that cannot even be read.
 const SHORT_LIFE: Duration = Duration::from_secs(5);
 /// After so many short lives in a row, deliveries are taken one at a time: then the message that costs the connection is the
@@ -276,15 +276,24 @@ async fn forward_one(
 
 impl Epoch<'_> {
     fn delivery(&self, amqp: AmqpDelivery) -> Delivery {
-        let mut properties = from_amqp(&amqp.properties);
-        properties.headers.remove(ID_HEADER);
-        let returns = properties.headers.get(RETURNS_HEADER).and_then(Field::as_i64);
-        Delivery {
-            message: Message { body: Bytes::from(amqp.data), properties },
-            routing_key: amqp.routing_key.into(),
-            redelivered: amqp.redelivered,
-            returns: returns.and_then(|returns| u32::try_from(returns).ok()).unwrap_or(0),
-            ticket: Ticket::new(amqp.delivery_tag, self.token.clone(), self.settle.clone()),
-        }
+        delivery(amqp, &self.token, &self.settle)
+    }
+}
+
+/// A delivery as the rest of Sluice sees it, of the channel whose life `token` is.
+pub(super) fn delivery(
+    amqp: AmqpDelivery,
+    token: &CancellationToken,
+    settle: &mpsc::UnboundedSender<(u64, Disposition)>,
+) -> Delivery {
+    let mut properties = from_amqp(&amqp.properties);
+    properties.headers.remove(ID_HEADER);
+    let returns = properties.headers.get(RETURNS_HEADER).and_then(Field::as_i64);
+    Delivery {
+        message: Message { body: Bytes::from(amqp.data), properties },
+        routing_key: amqp.routing_key.into(),
+        redelivered: amqp.redelivered,
+        returns: returns.and_then(|returns| u32::try_from(returns).ok()).unwrap_or(0),
+        ticket: Ticket::new(amqp.delivery_tag, token.clone(), settle.clone()),
     }
 }

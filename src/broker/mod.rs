@@ -8,15 +8,21 @@ mod control;
 mod depths;
 mod fields;
 mod names;
+mod order;
 mod pause;
 pub mod port;
 mod publisher;
+mod reading;
+mod replies;
 mod status;
 mod topology;
+mod turn;
+mod turn_lock;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use lapin::types::FieldTable;
 use secrecy::SecretString;
 use tokio::sync::{mpsc, watch};
@@ -28,6 +34,7 @@ pub use control::{ControlError, ControlMessage, ControlSender, control_call};
 pub use names::Names;
 pub use status::{LinkStatus, Status};
 pub use topology::{Declare, DestinationQueues};
+pub use turn::{Order, Purpose, Reader, Turn, TurnError};
 
 use connection::{Link, Side, Supervisor, within};
 use port::{Appetite, Inbox, Publisher};
@@ -54,6 +61,8 @@ pub struct Settings {
 /// A handle to the broker. Cheap to clone.
 #[derive(Clone)]
 pub struct Broker {
+    url: SecretString,
+    name: String,
     topology: Topology,
     consuming: Link,
     publisher: Publisher,
@@ -103,7 +112,8 @@ impl Broker {
         );
         work.spawn(task.run());
         let (publisher, status) = (Publisher::new(queue), status_receiver);
-        Self { topology, consuming, publisher, status, stop, closing, end, work, links }
+        let Settings { url, name, .. } = settings;
+        Self { url, name, topology, consuming, publisher, status, stop, closing, end, work, links }
     }
 
     /// The names of the objects at this broker.
@@ -191,6 +201,30 @@ impl Broker {
     /// What the broker said, or that there is no connection.
     pub async fn depths(&self, queues: &[String]) -> Result<Vec<Option<u32>>, BrokerError> {
         depths::depths(&self.live().await?, queues).await.map_err(BrokerError::from_trouble)
+    }
+
+    /// What is sent to the queue of that name, which exists as long as somebody takes it; and whether it exists now.
+    #[must_use]
+    pub fn replies(&self, queue: &str) -> (mpsc::Receiver<Bytes>, watch::Receiver<bool>) {
+        let (replies, receiver) = mpsc::channel(replies::ROOM);
+        let (listening, is_listening) = watch::channel(false);
+        let task = replies::RepliesTask { link: self.consuming.clone(), queue: queue.to_owned(), replies, listening };
+        let closing = self.closing.clone();
+        self.work.spawn(async move {
+            tokio::select! {
+                () = closing.cancelled() => {}
+                () = task.run() => {}
+            }
+        });
+        (receiver, is_listening)
+    }
+
+    /// How to call every worker with one command.
+    ///
+    /// # Errors
+    /// As [`control_call`].
+    pub async fn call(&self, body: Bytes, timeout: Duration) -> Result<Vec<Bytes>, ControlError> {
+        control_call(&self.url, self.names(), body, timeout).await
     }
 
     /// Commands to and from every worker: a way to send them, and those that arrive here.

@@ -62,6 +62,18 @@ impl Names {
         format!("{}.{destination}.trash", self.prefix)
     }
 
+    /// Who did what with dead letters.
+    #[must_use]
+    pub fn audit(&self) -> String {
+        format!("{}.audit", self.prefix)
+    }
+
+    /// Where the outcomes of the letters go that one operation replays.
+    #[must_use]
+    pub fn outcomes(&self, operation: &str) -> String {
+        format!("{}.replay.{operation}", self.prefix)
+    }
+
     /// The one message that whoever drives the destination holds.
     #[must_use]
     pub fn lease(&self, destination: &str) -> String {

@@ -21,6 +21,8 @@ const TURNS: usize = 16;
 const NO_DELIVERY_LIMIT: i64 = 1_000_000_000;
 /// How long discarded dead letters can be restored.
 const TRASH_MILLISECONDS: i64 = 7 * 24 * 60 * 60 * 1000;
+/// Entries that the audit keeps; older ones go first.
+const AUDIT_ENTRIES: i64 = 100_000;
 /// A refusal's code when an object does not exist.
 pub(super) const NOT_FOUND: u16 = 404;
 
@@ -111,6 +113,10 @@ impl Topology {
             exchange(&unrouted, ExchangeKind::Fanout, FieldTable::default()),
             queue(&unrouted, &[("x-delivery-limit", whole(NO_DELIVERY_LIMIT))]),
             Object::Binding { queue: unrouted.clone(), exchange: unrouted.clone(), pattern: String::new() },
+            queue(
+                &self.names.audit(),
+                &[("x-delivery-limit", whole(NO_DELIVERY_LIMIT)), ("x-max-length", whole(AUDIT_ENTRIES))],
+            ),
             exchange(&events, ExchangeKind::Topic, arguments(&[("alternate-exchange", text(&unrouted))])),
         ]
     }

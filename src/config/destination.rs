@@ -87,7 +87,7 @@ impl Destination {
 
 /// What is wrong with a destination's name. It becomes part of queue names, beside Sluice's own objects.
 pub(super) fn name_mend(name: &str) -> Option<String> {
-    let own = ["events", "unrouted", "control", "receipts"];
+    let own = ["audit", "control", "events", "receipts", "replay", "unrouted"];
     if own.contains(&name) {
         return Some(format!("{name:?} is the name of one of Sluice's own objects; choose another"));
     }

@@ -15,4 +15,5 @@ mod kills;
 mod publishing;
 mod support;
 mod topology;
+mod turns;
 mod worker;

@@ -1,0 +1,209 @@
+//! A turn's reading: a queue's messages in order, each held until it is acked or the turn ends. Never takes more than is there.
+//!
+//! The broker sends a consumer no more than its prefetch before something is acked, and that ends at 65,535: what holds more reads
+//! through one consumer after the other. A quorum queue puts what comes back behind what came back before, and both before what has
+//! never been out (seen on 3.10.8). So whoever takes a part of the first two must take all of it before giving it back, or the order is
+//! another; `order.rs` mends what a killed reader could not.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
+use lapin::types::{FieldTable, ShortString};
+use lapin::{Channel, Consumer};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::connection::{Trouble, within, words};
+use super::consumer::delivery;
+use super::order::Laps;
+use super::port::{Delivery, Disposition};
+use super::turn::{Purpose, TurnError, broken};
+use super::turn_lock::ready;
+
+/// Bytes of messages that may be on their way to the reader, about.
+const WINDOW_BYTES: usize = 16 * 1024 * 1024;
+/// Messages on their way before their size is known.
+const FIRST_WINDOW: u32 = 64;
+/// Consumers of one turn, where their windows can be large enough: 3.10 gives back in order what up to 32 consumers of a killed
+/// reader held (seen: it keeps them in an Erlang map, which is in order up to that size).
+const CONSUMERS: u32 = 31;
+/// Nothing for so long: is there nothing left, or has the consumer used up its prefetch?
+const QUIET: Duration = Duration::from_secs(1);
+
+/// The reading task's belongings.
+pub(super) struct Reading {
+    channel: Channel,
+    queue: ShortString,
+    purpose: Purpose,
+    count: u32,
+    settle: mpsc::UnboundedSender<(u64, Disposition)>,
+    token: CancellationToken,
+    /// Messages kept since the present consumer began.
+    held: Arc<AtomicU32>,
+    seen: u32,
+    bytes: usize,
+    consumers: u32,
+    laps: Laps,
+}
+
+/// Why reading stops.
+enum Stop {
+    /// All that has to be read has been.
+    Done,
+    Failed(TurnError),
+}
+
+impl Reading {
+    pub(super) fn new(
+        channel: Channel,
+        queue: ShortString,
+        purpose: Purpose,
+        count: u32,
+        settle: mpsc::UnboundedSender<(u64, Disposition)>,
+        token: CancellationToken,
+        held: Arc<AtomicU32>,
+    ) -> Self {
+        Self {
+            channel,
+            queue,
+            purpose,
+            count,
+            settle,
+            token,
+            held,
+            seen: 0,
+            bytes: 0,
+            consumers: 0,
+            laps: Laps::default(),
+        }
+    }
+
+    /// Hands messages over until all that were there have been. When nobody takes them any more it reads on, as far as the order
+    /// needs it. Returns how often each had been out, or nothing when the reading failed.
+    pub(super) async fn run(mut self, hand: mpsc::Sender<Result<Delivery, TurnError>>) -> Option<Laps> {
+        while self.seen < self.count {
+            match self.through_one_consumer(&hand).await {
+                Ok(()) => {}
+                Err(Stop::Done) => break,
+                Err(Stop::Failed(error)) => {
+                    self.token.cancel();
+                    // With nobody left to tell, the turn's end finds the channel broken.
+                    drop(hand.send(Err(error)).await);
+                    return None;
+                }
+            }
+        }
+        Some(self.laps)
+    }
+
+    async fn through_one_consumer(&mut self, hand: &mpsc::Sender<Result<Delivery, TurnError>>) -> Result<(), Stop> {
+        let window = self.window();
+        self.consumers += 1;
+        // The broker gives back in the order of the tags.
+        let tag = ShortString::from(format!("turn-{:09}", self.consumers));
+        let mut consumer =
+            consume(&self.channel, &self.queue, tag.clone(), window).await.map_err(|trouble| self.failed(&trouble))?;
+        self.held.store(0, Ordering::Relaxed);
+        let (first, window) = (self.seen, u32::from(window));
+        while !self.used_up(self.seen - first, window) && !self.is_done(hand) {
+            let next = tokio::select! {
+                biased;
+                () = self.token.cancelled() => return Err(self.failed(&"the channel ended")),
+                () = hand.closed(), if !hand.is_closed() => continue,
+                next = tokio::time::timeout(QUIET, consumer.next()) => next,
+            };
+            match next {
+                Ok(Some(amqp)) => self.hand_over(amqp, hand).await?,
+                Ok(None) => return Err(self.failed(&"the broker cancelled the consumer")),
+                Err(_) if ready(&self.channel, &self.queue).await.map_err(|trouble| self.failed(&trouble))? == 0 => {
+                    // Others took some away, or some expired.
+                    return Err(Stop::Done);
+                }
+                Err(_) => break,
+            }
+        }
+        if self.is_done(hand) {
+            return Err(Stop::Done);
+        }
+        let cancelled = within(self.channel.basic_cancel(tag, BasicCancelOptions::default())).await;
+        cancelled.map_err(|trouble| self.failed(&trouble))?;
+        // What was on its way.
+        while let Some(amqp) = consumer.next().await {
+            self.hand_over(amqp, hand).await?;
+        }
+        Ok(())
+    }
+
+    /// Everything has been read; or nobody takes messages any more, and all that had been out before has been read.
+    fn is_done(&self, hand: &mpsc::Sender<Result<Delivery, TurnError>>) -> bool {
+        self.seen >= self.count || (hand.is_closed() && self.laps.last() == Some(0))
+    }
+
+    async fn hand_over(
+        &mut self,
+        amqp: lapin::Result<lapin::message::Delivery>,
+        hand: &mpsc::Sender<Result<Delivery, TurnError>>,
+    ) -> Result<(), Stop> {
+        let amqp = amqp.map_err(|error| self.failed(&words(&error)))?;
+        self.seen += 1;
+        self.bytes += amqp.data.len();
+        self.laps.note(laps_of(&amqp));
+        if let Err(unsent) = hand.send(Ok(delivery(amqp, &self.token, &self.settle))).await {
+            drop(unsent.0.map(|delivery| delivery.ticket.leave()));
+        }
+        Ok(())
+    }
+
+    /// Whether the present consumer gets little or nothing more. What is acked makes room for more, what is kept does not.
+    fn used_up(&self, read: u32, window: u32) -> bool {
+        match self.purpose {
+            Purpose::Look => read >= window,
+            Purpose::Act => self.held.load(Ordering::Relaxed) > window / 2,
+        }
+    }
+
+    /// The next consumer's prefetch: enough that few consumers are needed, and else what its bytes allow.
+    fn window(&self) -> u16 {
+        let left = self.count - self.seen;
+        let mean = self.bytes.checked_div(usize::try_from(self.seen).unwrap_or(usize::MAX)).map(|mean| mean.max(256));
+        let by_bytes = mean.map_or(FIRST_WINDOW, |mean| u32::try_from(WINDOW_BYTES / mean).unwrap_or(u32::MAX));
+        let few = left.div_ceil(CONSUMERS.saturating_sub(self.consumers).max(1));
+        let few = match self.purpose {
+            Purpose::Look => few,
+            Purpose::Act => few.saturating_mul(2),
+        };
+        u16::try_from(by_bytes.max(few).min(left).max(1)).unwrap_or(u16::MAX)
+    }
+
+    fn failed(&self, why: &impl std::fmt::Display) -> Stop {
+        Stop::Failed(broken(&self.queue.to_string(), why))
+    }
+}
+
+/// One more consumer, which holds `window` messages at most.
+pub(super) async fn consume(
+    channel: &Channel,
+    queue: &ShortString,
+    tag: ShortString,
+    window: u16,
+) -> Result<Consumer, Trouble> {
+    within(channel.basic_qos(window, BasicQosOptions::default())).await?;
+    within(channel.basic_consume(queue.clone(), tag, BasicConsumeOptions::default(), FieldTable::default())).await
+}
+
+/// How often a message has been out: 4.3 counts that apart from failed deliveries, brokers before it have one count for both.
+fn laps_of(amqp: &lapin::message::Delivery) -> u32 {
+    let headers = amqp.properties.headers().as_ref();
+    let count = |name: &str| {
+        let value = headers?.inner().get(name)?;
+        value
+            .as_long_long_int()
+            .or_else(|| value.as_long_int().map(i64::from))
+            .or_else(|| value.as_long_uint().map(i64::from))
+    };
+    let count = count("x-acquired-count").or_else(|| count("x-delivery-count")).unwrap_or(0);
+    u32::try_from(count).unwrap_or(0)
+}

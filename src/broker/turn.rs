@@ -1,0 +1,368 @@
+//! Turns: one reader of a queue at a time, whoever and wherever it is. Messages come out in order; what is not acked goes back in
+//! order at the end, also when the reader is killed. Looking changes nothing.
+//!
+//! Two readers at once would each see a part, and give their parts back in the wrong order.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use lapin::Channel;
+use lapin::options::BasicGetOptions;
+use lapin::types::ShortString;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::connection::{ConnectError, PATIENCE, Trouble, close_channel, within};
+use super::consumer::{SETTLED_A_SECOND, SETTLING};
+use super::order::Laps;
+use super::port::{Delivery, Disposition};
+use super::reading::Reading;
+use super::topology::{NOT_FOUND, code};
+use super::turn_lock::{Beside, TRY_EVERY, declare_exclusive, delete, is_there, ready};
+use super::{Broker, BrokerError, acks, connection};
+use crate::clock;
+
+/// Between two looks at what another reader's end gives back.
+const SETTLED_FOR: Duration = Duration::from_millis(50);
+/// Messages between the reading task and whoever takes them.
+const HANDOVER: usize = 64;
+
+/// Why a turn could not be had, or ended early. What was not acked is back in the queue.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum TurnError {
+    /// The broker cannot be reached.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// There is no such queue.
+    #[error("the broker has no queue {0:?}; it is created when a worker first runs with that destination")]
+    Missing(String),
+    /// Somebody else has had the turn all the time.
+    #[error("somebody else has been reading {queue:?} for {waited:?}; try again when they are done")]
+    Busy {
+        /// The queue.
+        queue: String,
+        /// How long it was waited for.
+        waited: Duration,
+    },
+    /// The connection or the channel broke, or the broker said no.
+    #[error("reading {queue:?} broke off: {why}")]
+    Broken {
+        /// The queue.
+        queue: String,
+        /// What the broker or the client said.
+        why: String,
+    },
+}
+
+/// What a turn is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// To look: everything that is read is held until the end.
+    Look,
+    /// To act on some of the messages.
+    Act,
+}
+
+/// What became of a queue's order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// It is as it was.
+    Kept,
+    /// A reader that had been killed before had changed it: what this turn showed was in another order than the old one, which is
+    /// there again now.
+    Mended,
+}
+
+/// A connection of its own for turns, one at a time.
+pub struct Reader {
+    connection: Arc<lapin::Connection>,
+}
+
+impl std::fmt::Debug for Reader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reader").finish_non_exhaustive()
+    }
+}
+
+impl Broker {
+    /// Opens a connection for turns.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub async fn reader(&self) -> Result<Reader, ConnectError> {
+        let connection = connection::connect(&self.url, &format!("{} (reading)", self.name)).await?;
+        Ok(Reader { connection: Arc::new(connection) })
+    }
+
+    /// Whether somebody looks at a queue and so holds its messages for a moment.
+    ///
+    /// # Errors
+    /// What the broker said.
+    pub async fn is_looked_at(&self, queue: &str) -> Result<bool, BrokerError> {
+        let Ok(beside) = Beside::of(queue) else { return Ok(false) };
+        let channel = self.live().await?.channel().await.map_err(BrokerError::from_trouble)?;
+        let looked_at = is_there(&channel, beside.look).await.map_err(BrokerError::from_trouble)?;
+        close_channel(&channel).await;
+        Ok(looked_at)
+    }
+}
+
+impl Reader {
+    /// Waits for the turn to read `queue`, for at most `patience`.
+    ///
+    /// # Errors
+    /// [`TurnError`]; nothing has changed then.
+    pub async fn turn(&self, queue: &str, purpose: Purpose, patience: Duration) -> Result<Turn, TurnError> {
+        let beside = Beside::of(queue).map_err(|too_long| broken(queue, &too_long))?;
+        let lock = self.lock(queue, &beside, patience).await?;
+        let begun = self.begin(queue, &beside, &lock, purpose).await;
+        if begun.is_err() {
+            // A refusal ended the channel on which it happened; the lock must not outlive the failure.
+            if let Ok(channel) = self.channel(queue).await {
+                delete(&channel, beside.look).await;
+                delete(&channel, beside.turn).await;
+                close_channel(&channel).await;
+            }
+        }
+        begun
+    }
+
+    async fn lock(&self, queue: &str, beside: &Beside, patience: Duration) -> Result<Channel, TurnError> {
+        let (began, mut asked) = (clock::now(), false);
+        let lock = loop {
+            let channel = self.channel(queue).await?;
+            if declare_exclusive(&channel, beside.turn.clone()).await.map_err(|trouble| broken(queue, &trouble))? {
+                break Ok(channel);
+            }
+            if clock::now().saturating_duration_since(began) >= patience {
+                break Err(TurnError::Busy { queue: queue.to_owned(), waited: patience });
+            }
+            // Lets whoever has the turn know that somebody waits. Of several who wait, one says so for all.
+            let channel = self.channel(queue).await?;
+            asked |=
+                declare_exclusive(&channel, beside.wanted.clone()).await.map_err(|trouble| broken(queue, &trouble))?;
+            close_channel(&channel).await;
+            clock::sleep(TRY_EVERY).await;
+        };
+        if asked {
+            let channel = self.channel(queue).await?;
+            delete(&channel, beside.wanted.clone()).await;
+            close_channel(&channel).await;
+        }
+        lock
+    }
+
+    async fn begin(&self, queue: &str, beside: &Beside, lock: &Channel, purpose: Purpose) -> Result<Turn, TurnError> {
+        let in_queue = |trouble: Trouble| match &trouble {
+            Trouble::Amqp(error) if code(error) == Some(NOT_FOUND) => TurnError::Missing(queue.to_owned()),
+            Trouble::Amqp(_) | Trouble::TimedOut => broken(queue, &trouble),
+        };
+        if purpose == Purpose::Look {
+            declare_exclusive(lock, beside.look.clone()).await.map_err(in_queue)?;
+        }
+        let channel = self.channel(queue).await?;
+        let mut count = settled_count(&channel, &beside.queue).await.map_err(in_queue)?;
+        if count == 0 {
+            count = self.truly_none(queue, beside).await?;
+        }
+        let (settle, settled) = mpsc::unbounded_channel();
+        let (token, held) = (CancellationToken::new(), Arc::new(AtomicU32::new(0)));
+        let acks = acks::run(channel.clone(), settled, token.clone(), CancellationToken::new(), SETTLED_A_SECOND);
+        let (hand, messages) = mpsc::channel(HANDOVER);
+        let reading = Reading::new(
+            channel.clone(),
+            beside.queue.clone(),
+            purpose,
+            count,
+            settle,
+            token.clone(),
+            Arc::clone(&held),
+        );
+        Ok(Turn {
+            queue: queue.to_owned(),
+            beside: beside.clone(),
+            count,
+            acked: 0,
+            purpose,
+            connection: Arc::clone(&self.connection),
+            lock: lock.clone(),
+            probe: None,
+            channel,
+            token,
+            held,
+            messages,
+            reading: tokio::spawn(reading.run(hand)),
+            acks: tokio::spawn(acks),
+        })
+    }
+
+    /// A queue that has no leader yet after a broker's start is told to be empty: whether it is, a `get` tells.
+    async fn truly_none(&self, queue: &str, beside: &Beside) -> Result<u32, TurnError> {
+        let until = clock::now() + PATIENCE;
+        loop {
+            let channel = self.channel(queue).await?;
+            let got = within(channel.basic_get(beside.queue.clone(), BasicGetOptions::default())).await;
+            let is_empty = matches!(got, Ok(None));
+            close_channel(&channel).await;
+            if is_empty {
+                return Ok(0);
+            }
+            let channel = self.channel(queue).await?;
+            let count = settled_count(&channel, &beside.queue).await.map_err(|trouble| broken(queue, &trouble))?;
+            close_channel(&channel).await;
+            if count > 0 {
+                return Ok(count);
+            }
+            if clock::now() > until {
+                return Err(broken(queue, &"the broker cannot tell what is in it"));
+            }
+        }
+    }
+
+    async fn channel(&self, queue: &str) -> Result<Channel, TurnError> {
+        within(self.connection.create_channel()).await.map_err(|trouble| broken(queue, &trouble))
+    }
+
+    /// Closes the connection; a turn that it still has ends.
+    pub async fn close(self) {
+        connection::close(&self.connection).await;
+    }
+}
+
+/// Ready messages, once what an earlier reader held is back.
+async fn settled_count(channel: &Channel, queue: &ShortString) -> Result<u32, Trouble> {
+    let mut count = ready(channel, queue).await?;
+    loop {
+        clock::sleep(SETTLED_FOR).await;
+        let now = ready(channel, queue).await?;
+        if now <= count {
+            return Ok(now);
+        }
+        count = now;
+    }
+}
+
+pub(super) fn broken(queue: &str, why: &impl std::fmt::Display) -> TurnError {
+    TurnError::Broken { queue: queue.to_owned(), why: why.to_string() }
+}
+
+/// The right to read one queue alone, for as long as it lasts.
+pub struct Turn {
+    queue: String,
+    beside: Beside,
+    count: u32,
+    acked: u32,
+    purpose: Purpose,
+    connection: Arc<lapin::Connection>,
+    lock: Channel,
+    /// For asking whether others wait; a "no" ends it.
+    probe: Option<Channel>,
+    channel: Channel,
+    token: CancellationToken,
+    held: Arc<AtomicU32>,
+    messages: mpsc::Receiver<Result<Delivery, TurnError>>,
+    reading: JoinHandle<Option<Laps>>,
+    acks: JoinHandle<f64>,
+}
+
+impl std::fmt::Debug for Turn {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Turn").field("queue", &self.queue).field("count", &self.count).finish_non_exhaustive()
+    }
+}
+
+impl Turn {
+    /// How many messages there were when the turn began. Those that come later are not read.
+    #[must_use]
+    pub fn count(&self) -> u32 {
+        self.count
+    }
+
+    /// The next message, or `None` when all that were there have been read. Each has to be [`Turn::keep`]t or [`Turn::remove`]d. May be
+    /// dropped while it waits.
+    ///
+    /// # Errors
+    /// [`TurnError::Broken`]: the turn is over.
+    pub async fn next(&mut self) -> Result<Option<Delivery>, TurnError> {
+        self.messages.recv().await.transpose()
+    }
+
+    /// It goes back at the end of the turn.
+    pub fn keep(&self, delivery: Delivery) {
+        self.held.fetch_add(1, Ordering::Relaxed);
+        delivery.ticket.leave();
+    }
+
+    /// It is done with: the broker has a copy of it elsewhere, or it is to be gone. False where the channel went first: it is still there.
+    pub fn remove(&mut self, delivery: Delivery) -> bool {
+        let removed = delivery.ticket.settle(Disposition::Ack);
+        self.acked += u32::from(removed);
+        removed
+    }
+
+    /// Whether somebody else waits for the turn.
+    ///
+    /// # Errors
+    /// [`TurnError::Broken`] when the broker cannot be asked.
+    pub async fn is_wanted(&mut self, reader: &Reader) -> Result<bool, TurnError> {
+        let channel = match self.probe.take().filter(|channel| channel.status().connected()) {
+            Some(channel) => channel,
+            None => reader.channel(&self.queue).await?,
+        };
+        let wanted = is_there(&channel, self.beside.wanted.clone()).await;
+        self.probe = Some(channel);
+        wanted.map_err(|trouble| broken(&self.queue, &trouble))
+    }
+
+    /// Ends the turn: acks reach the broker, the rest goes back in order, and the next reader has its turn. Every message that came
+    /// out must have been kept or removed. Tells whether the order was not the old one, since an earlier reader had been killed; after a
+    /// look it has then been mended.
+    ///
+    /// # Errors
+    /// [`TurnError::Broken`] when the connection broke meanwhile: the broker gives back what it had not seen acked.
+    pub async fn end(mut self) -> Result<Order, TurnError> {
+        self.messages.close();
+        while let Some(message) = self.messages.recv().await {
+            drop(message.map(|delivery| delivery.ticket.leave()));
+        }
+        let laps = (&mut self.reading).await.unwrap_or(None);
+        let unsure = (&mut self.acks).await.unwrap_or(0.0);
+        let Some(laps) = laps.filter(|_| !self.token.is_cancelled()) else {
+            return Err(broken(&self.queue, &"the channel ended"));
+        };
+        if self.acked > 0 {
+            // What the broker has not carried out when the channel closes comes back.
+            clock::sleep(SETTLING + Duration::from_secs_f64(unsure / SETTLED_A_SECOND)).await;
+        }
+        self.token.cancel();
+        close_channel(&self.channel).await;
+        let order = self.give_back(&laps).await.map_err(|trouble| broken(&self.queue, &trouble))?;
+        if self.purpose == Purpose::Look {
+            delete(&self.lock, self.beside.look.clone()).await;
+        }
+        delete(&self.lock, self.beside.turn.clone()).await;
+        for channel in self.probe.iter().chain([&self.lock]) {
+            close_channel(channel).await;
+        }
+        Ok(order)
+    }
+
+    async fn give_back(&self, laps: &Laps) -> Result<Order, Trouble> {
+        self.returned().await?;
+        // What was taken out of an act's runs is not known.
+        let mended = self.purpose == Purpose::Look && laps.mend(&self.connection, &self.beside.queue).await?;
+        Ok(if mended { Order::Mended } else { Order::Kept })
+    }
+
+    /// The channel's end is carried out a moment after it is answered: the next reader must find everything.
+    async fn returned(&self) -> Result<(), Trouble> {
+        let expected = self.count.saturating_sub(self.acked);
+        let until = clock::now() + PATIENCE;
+        while clock::now() < until && ready(&self.lock, &self.beside.queue).await? < expected {
+            clock::sleep(SETTLED_FOR / 5).await;
+        }
+        Ok(())
+    }
+}

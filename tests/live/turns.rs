@@ -1,0 +1,219 @@
+//! One reader of a queue at a time, which changes nothing but what it takes out.
+
+use std::time::Duration;
+
+use sluice::broker::{Broker, Order, Purpose, Reader, Turn, TurnError};
+
+use crate::support::{LONG, bodies, depth, message, own_node, settings, shared, start};
+
+/// More than the first consumers of a turn take.
+const MANY: usize = 3_000;
+
+/// A broker with a destination's queues, and `count` letters in the dead ones.
+async fn with_letters(broker: &Broker, count: usize) -> String {
+    drop(crate::support::open(broker).await);
+    let (dead, publisher) = (broker.names().dead("px"), broker.publisher());
+    let mut confirms = Vec::new();
+    for n in 0..count {
+        confirms.push(publisher.submit("", &dead, message(format!("{n:05}"))).await.unwrap());
+    }
+    futures_util::future::try_join_all(confirms).await.unwrap();
+    dead
+}
+
+async fn turn(reader: &Reader, queue: &str, purpose: Purpose) -> Turn {
+    reader.turn(queue, purpose, LONG).await.unwrap()
+}
+
+/// Reads all that is there and keeps it.
+async fn look(broker: &Broker, queue: &str) -> Vec<String> {
+    let reader = broker.reader().await.unwrap();
+    let mut turn = turn(&reader, queue, Purpose::Look).await;
+    let mut seen = Vec::new();
+    while let Some(letter) = turn.next().await.unwrap() {
+        seen.push(String::from_utf8_lossy(&letter.message.body).into_owned());
+        turn.keep(letter);
+    }
+    turn.end().await.unwrap();
+    seen
+}
+
+/// Fails with the first difference only.
+#[track_caller]
+fn same(seen: &[String], expected: &[String]) {
+    let differs = seen.iter().zip(expected).position(|(seen, expected)| seen != expected);
+    assert_eq!(differs.map(|at| (at, &seen[at])), None, "out of order");
+    assert_eq!(seen.len(), expected.len());
+}
+
+fn expected(numbers: impl Iterator<Item = usize>) -> Vec<String> {
+    numbers.map(|n| format!("{n:05}")).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn looking_shows_everything_in_order_and_changes_nothing() {
+    let broker = shared().await;
+    let dead = with_letters(&broker, MANY).await;
+    for _ in 0..3 {
+        same(&look(&broker, &dead).await, &expected(0..MANY));
+    }
+    depth(&broker, dead, u32::try_from(MANY).unwrap()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_who_look_at_once_both_see_everything_in_order() {
+    let broker = shared().await;
+    let dead = with_letters(&broker, MANY).await;
+    let (one, other) = tokio::join!(look(&broker, &dead), look(&broker, &dead));
+    same(&one, &expected(0..MANY));
+    same(&other, &one);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_who_looks_and_is_gone_leaves_everything_in_order() {
+    let broker = shared().await;
+    let dead = with_letters(&broker, MANY).await;
+    for read in [10, MANY] {
+        let reader = broker.reader().await.unwrap();
+        let mut turn = turn(&reader, &dead, Purpose::Look).await;
+        for _ in 0..read {
+            let letter = turn.next().await.unwrap().unwrap();
+            turn.keep(letter);
+        }
+        // As when its process is killed: the connection ends, nothing is given back.
+        reader.close().await;
+        drop(turn);
+        same(&look(&broker, &dead).await, &expected(0..MANY));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_that_a_killed_reader_left_is_mended_by_the_next_look() {
+    let broker = shared().await;
+    let dead = with_letters(&broker, MANY).await;
+    same(&look(&broker, &dead).await, &expected(0..MANY));
+    for _ in 0..2 {
+        // Killed after the first letter: those that had been sent to it go behind the others, which had been out before.
+        let reader = broker.reader().await.unwrap();
+        let mut turn = turn(&reader, &dead, Purpose::Look).await;
+        let letter = turn.next().await.unwrap().unwrap();
+        turn.keep(letter);
+        reader.close().await;
+        drop(turn);
+    }
+    broker.publisher().publish("", &dead, message(format!("{MANY:05}"))).await.unwrap();
+    let first = look(&broker, &dead).await;
+    assert_ne!(first[0], "00000", "the broker keeps the order by itself: nothing has to be mended");
+    same(&look(&broker, &dead).await, &expected(0..=MANY));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_stops_looking_half_way_leaves_the_order_as_it_was() {
+    let broker = shared().await;
+    let dead = with_letters(&broker, MANY).await;
+    same(&look(&broker, &dead).await, &expected(0..MANY));
+    for purpose in [Purpose::Look, Purpose::Act] {
+        let reader = broker.reader().await.unwrap();
+        let mut turn = turn(&reader, &dead, purpose).await;
+        let letter = turn.next().await.unwrap().unwrap();
+        turn.keep(letter);
+        assert_eq!(turn.end().await.unwrap(), Order::Kept);
+        same(&look(&broker, &dead).await, &expected(0..MANY));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_removed_is_gone_and_the_rest_keeps_its_order() {
+    let broker = shared().await;
+    let dead = with_letters(&broker, MANY).await;
+    let reader = broker.reader().await.unwrap();
+    let mut turn = turn(&reader, &dead, Purpose::Act).await;
+    let mut number = 0;
+    while let Some(letter) = turn.next().await.unwrap() {
+        if number % 3 == 0 {
+            assert!(turn.remove(letter));
+        } else {
+            turn.keep(letter);
+        }
+        number += 1;
+    }
+    assert_eq!(number, MANY);
+    turn.end().await.unwrap();
+    same(&look(&broker, &dead).await, &expected((0..MANY).filter(|n| n % 3 != 0)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn letters_that_come_during_a_turn_are_not_part_of_it() {
+    let broker = shared().await;
+    let dead = with_letters(&broker, 5).await;
+    let reader = broker.reader().await.unwrap();
+    let mut turn = turn(&reader, &dead, Purpose::Act).await;
+    broker.publisher().publish("", &dead, message("later")).await.unwrap();
+    let mut taken = Vec::new();
+    while let Some(letter) = turn.next().await.unwrap() {
+        taken.push(letter);
+    }
+    assert_eq!(bodies(&taken), expected(0..5));
+    taken.into_iter().for_each(|letter| turn.keep(letter));
+    turn.end().await.unwrap();
+    assert_eq!(look(&broker, &dead).await.last().map(String::as_str), Some("later"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_the_turn_learns_that_somebody_waits_and_who_waits_too_long_is_told() {
+    let broker = shared().await;
+    let dead = with_letters(&broker, 5).await;
+    let reader = broker.reader().await.unwrap();
+    let mut held = turn(&reader, &dead, Purpose::Act).await;
+    assert!(!held.is_wanted(&reader).await.unwrap());
+    let other = broker.reader().await.unwrap();
+    let (waited, wanted) = tokio::join!(other.turn(&dead, Purpose::Look, Duration::from_secs(2)), async {
+        for _ in 0..100 {
+            if held.is_wanted(&reader).await.unwrap() {
+                return true;
+            }
+            tokio::time::sleep(Duration::from_millis(15)).await;
+        }
+        false
+    });
+    assert!(wanted);
+    assert!(matches!(waited.unwrap_err(), TurnError::Busy { .. }));
+    assert!(!held.is_wanted(&reader).await.unwrap(), "nobody waits any more");
+    held.end().await.unwrap();
+    turn(&other, &dead, Purpose::Look).await.end().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_that_is_not_there_is_told_by_its_name_and_leaves_no_lock() {
+    let broker = shared().await;
+    let reader = broker.reader().await.unwrap();
+    for _ in 0..2 {
+        let error = reader.turn("nowhere.dead", Purpose::Look, LONG).await.unwrap_err();
+        assert!(matches!(&error, TurnError::Missing(queue) if queue == "nowhere.dead"), "{error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_is_killed_ends_the_turn_and_loses_nothing() {
+    let mut node = own_node().await;
+    let broker = start(&settings(&node.url()));
+    let dead = with_letters(&broker, MANY).await;
+    let reader = broker.reader().await.unwrap();
+    let mut turn = turn(&reader, &dead, Purpose::Look).await;
+    let letter = turn.next().await.unwrap().unwrap();
+    turn.keep(letter);
+    node.kill_hard().await.unwrap();
+    let ended = async {
+        loop {
+            match turn.next().await {
+                Ok(Some(letter)) => turn.keep(letter),
+                Ok(None) => panic!("not everything can have been read"),
+                Err(error) => return error,
+            }
+        }
+    };
+    let read_on = tokio::time::timeout(LONG, ended).await;
+    drop(read_on.expect("the turn ends"));
+    node.restart().await.unwrap();
+    same(&look(&broker, &dead).await, &expected(0..MANY));
+}
