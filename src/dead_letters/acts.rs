@@ -1,0 +1,121 @@
+//! What a letter becomes when it is acted on: the message that goes elsewhere. Pure.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::letter::{self, keep_death};
+use crate::destination::history::{History, PREFIX};
+use crate::message::{Field, Message};
+
+/// What a letter says of its death, which a replay leaves behind. Its attempts and its links stay.
+const OF_ITS_DEATH: [&str; 13] = [
+    "reason",
+    "sentence",
+    "cause",
+    "fingerprint",
+    "destination",
+    "event-id",
+    "event-type",
+    "dead-lettered-at",
+    "worker",
+    "first-attempt",
+    "last-attempt",
+    "replayed-by",
+    "headers-dropped",
+];
+/// What made the event older than it is now: attempts and age start afresh.
+const OF_ITS_AGE: [&str; 2] = ["retries", "failing-since"];
+/// What a letter in the trash carries beside what it carried before.
+const OF_THE_TRASH: [&str; 3] = ["discarded-at", "discarded-by", "edited-to"];
+
+/// What may be done with many letters at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Act {
+    /// Back on the destination's queue.
+    Replay,
+    /// To the trash.
+    Discard,
+    /// From the trash back to the dead letters.
+    Restore,
+    /// Out of the trash for good.
+    Purge,
+}
+
+impl Act {
+    /// Its name in the audit, the API and the command line.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Replay => "replay",
+            Self::Discard => "discard",
+            Self::Restore => "restore",
+            Self::Purge => "purge",
+        }
+    }
+
+    /// What has been done with its letters, for sentences.
+    #[must_use]
+    pub fn done(self) -> &'static str {
+        match self {
+            Self::Replay => "replayed",
+            Self::Discard => "discarded",
+            Self::Restore => "restored",
+            Self::Purge => "purged",
+        }
+    }
+}
+
+/// A letter on its way back to its destination, for operation `operation`, whose outcomes go to the queue `outcomes`.
+#[must_use]
+pub fn replayed(letter: &Message, id: &str, operation: &str, outcomes: &str, now: Timestamp) -> Message {
+    let mut letter = letter.clone();
+    keep_death(&mut letter);
+    let routing_key = letter::routing_key(&letter).unwrap_or_default();
+    let history = History::read(&letter, &routing_key, now).afresh();
+    remove(&mut letter, &[&OF_ITS_DEATH[..], &OF_ITS_AGE, &OF_THE_TRASH].concat());
+    let mut copy = history.write(&letter);
+    put(&mut copy, "replay", operation);
+    put(&mut copy, "replay-of", id);
+    put(&mut copy, "replay-to", outcomes);
+    copy
+}
+
+/// A letter on its way to the trash.
+#[must_use]
+pub fn discarded(letter: &Message, who: &str, now: Timestamp) -> Message {
+    let mut copy = moved(letter);
+    put(&mut copy, "discarded-at", &now.to_string());
+    put(&mut copy, "discarded-by", who);
+    copy
+}
+
+/// A letter on its way back from the trash: as it was before.
+#[must_use]
+pub fn restored(letter: &Message) -> Message {
+    let mut copy = moved(letter);
+    remove(&mut copy, &OF_THE_TRASH);
+    copy
+}
+
+/// The same letter, safe to publish: without what the broker put there for its own use.
+fn moved(letter: &Message) -> Message {
+    let mut copy = letter.clone();
+    keep_death(&mut copy);
+    let headers = &mut copy.properties.headers;
+    headers.retain(|name, _| {
+        let death = ["x-death", "x-first-death-", "x-last-death-"].iter().any(|start| name.starts_with(start));
+        !death && !matches!(name.as_str(), "x-delivery-count" | "x-acquired-count")
+    });
+    copy
+}
+
+pub(super) fn put(message: &mut Message, name: &str, value: &str) {
+    message.properties.headers.insert(format!("{PREFIX}{name}"), Field::text(value));
+}
+
+fn remove(message: &mut Message, names: &[&str]) {
+    for name in names {
+        message.properties.headers.remove(&format!("{PREFIX}{name}"));
+    }
+}

@@ -1,0 +1,90 @@
+//! The audit: who did what with dead letters, when, with which filter, how many, and how it ended. In a queue of its own at the
+//! broker, and in every worker's log.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::broker::port::PublishError;
+use crate::broker::{Broker, Purpose, TurnError};
+use crate::message::{Message, Properties};
+
+/// One line of the audit. An operation has two: when it began and when it ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// When.
+    pub at: Timestamp,
+    /// The operation's id.
+    pub operation: String,
+    /// A token's name, or user@host of a command line.
+    pub by: String,
+    /// Whose letters.
+    pub destination: String,
+    /// What: replay, discard, restore, purge, edit, export.
+    pub act: String,
+    /// Which letters.
+    pub filter: String,
+    /// How many were meant.
+    pub count: u64,
+    /// How it ended; none where it began.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub outcome: Option<String>,
+}
+
+/// Writes an entry. Returns once the broker has it.
+///
+/// # Errors
+/// Why it may not be there.
+pub async fn write(broker: &Broker, entry: &Entry) -> Result<(), PublishError> {
+    let body = serde_json::to_vec(entry).map_err(|error| PublishError::Unsendable(error.to_string()))?;
+    let properties = Properties {
+        content_type: Some("application/json".to_owned()),
+        kind: Some("audit".to_owned()),
+        timestamp: u64::try_from(entry.at.as_second()).ok(),
+        ..Properties::default()
+    };
+    let message = Message { body: Bytes::from(body), properties };
+    broker.publisher().publish("", &broker.names().audit(), message).await
+}
+
+/// Writes an entry into this process's log.
+pub fn log(entry: &Entry) {
+    let Entry { operation, by, destination, act, filter, count, outcome, .. } = entry;
+    let stage = if outcome.is_some() { "ended" } else { "began" };
+    tracing::info!(audit = stage, operation, by, destination, act, filter, count, outcome, "dead letters: {act} {stage}");
+}
+
+/// The last `limit` entries, of one destination or of all, oldest first.
+///
+/// # Errors
+/// [`TurnError`] when the audit cannot be read.
+pub async fn read(
+    broker: &Broker,
+    destination: Option<&str>,
+    limit: usize,
+    patience: Duration,
+) -> Result<Vec<Entry>, TurnError> {
+    let reader = broker.reader().await?;
+    let mut entries = std::collections::VecDeque::new();
+    let read = async {
+        let mut turn = reader.turn(&broker.names().audit(), Purpose::Look, patience).await?;
+        while let Some(delivery) = turn.next().await? {
+            let entry = serde_json::from_slice::<Entry>(&delivery.message.body);
+            turn.keep(delivery);
+            // What is no entry was put there by something else.
+            let Ok(entry) = entry else { continue };
+            if destination.is_none_or(|name| name == entry.destination) {
+                entries.push_back(entry);
+                if entries.len() > limit {
+                    entries.pop_front();
+                }
+            }
+        }
+        turn.end().await.map(|_| ())
+    };
+    let ended = read.await;
+    reader.close().await;
+    ended.map(|()| entries.into())
+}

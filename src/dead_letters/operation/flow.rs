@@ -1,0 +1,112 @@
+//! How many replayed letters may be under way at once: few enough that live events always find room. Pure.
+//!
+//! A worker holds so many events ahead of its gate, and lets the live ones among them go first. If replayed letters took up all of
+//! that, live events would wait behind them at the broker. So no more are sent than a second's worth until their outcomes come.
+
+use std::time::{Duration, Instant};
+
+/// Whatever the pace: a worker holds 500 at most.
+const MOST: f64 = 400.0;
+/// However slow the pace: a canary must get through.
+const LEAST: f64 = 10.0;
+/// No outcome for so long while none may be sent: what keeps them?
+const SILENCE: Duration = Duration::from_secs(2);
+/// How long what was found out holds.
+const HOLDS: Duration = Duration::from_secs(10);
+
+/// What the destination's gate is like, as far as replays go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Gate {
+    /// No worker drives the destination.
+    Nobody,
+    /// A person paused it.
+    Paused,
+    /// In another state, by name.
+    Other(String),
+}
+
+/// Whether letters may be sent.
+#[derive(Clone, Debug)]
+pub(super) struct Flow {
+    most: f64,
+    /// Nobody delivers, so nothing is held up: letters go on into the queue.
+    unbounded_until: Option<Instant>,
+    asked: Option<Instant>,
+}
+
+impl Flow {
+    /// For a pace of so many letters a second.
+    pub fn new(per_second: Option<f64>) -> Self {
+        Self { most: per_second.unwrap_or(MOST).clamp(LEAST, MOST), unbounded_until: None, asked: None }
+    }
+
+    /// Whether one more may go while so many are under way.
+    pub fn is_open(&self, under_way: usize, now: Instant) -> bool {
+        let under_way = u32::try_from(under_way).map_or(f64::INFINITY, f64::from);
+        under_way < self.most || self.unbounded_until.is_some_and(|until| now < until)
+    }
+
+    /// Whether to ask how the gate is: nothing may be sent, and nothing has been heard for a while.
+    pub fn should_ask(&mut self, under_way: usize, oldest: Option<Instant>, heard: Option<Instant>, now: Instant) -> bool {
+        let silent = oldest.max(heard).is_some_and(|last| now.saturating_duration_since(last) >= SILENCE);
+        let asked = self.asked.is_some_and(|asked| now.saturating_duration_since(asked) < SILENCE);
+        let ask = silent && !asked && !self.is_open(under_way, now);
+        if ask {
+            self.asked = Some(now);
+        }
+        ask
+    }
+
+    /// What was found out; says what the replay waits for, or why it does not.
+    pub fn learn(&mut self, gate: &Gate, destination: &str, now: Instant) -> String {
+        match gate {
+            Gate::Nobody | Gate::Paused => {
+                self.unbounded_until = Some(now + HOLDS);
+                let why = if *gate == Gate::Paused { "is paused" } else { "is driven by no worker now" };
+                format!("{destination} {why}: the letters wait in its queue")
+            }
+            Gate::Other(state) => {
+                self.unbounded_until = None;
+                format!("waits for what becomes of the letters under way; the gate of {destination} is {state}")
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_than_a_seconds_worth_is_under_way_while_a_worker_delivers() {
+        let now = crate::clock::now();
+        let mut flow = Flow::new(Some(40.0));
+        assert!(flow.is_open(39, now) && !flow.is_open(40, now));
+        flow.learn(&Gate::Other("broken".into()), "px", now);
+        assert!(!flow.is_open(40, now));
+        assert!(Flow::new(Some(0.1)).is_open(9, now) && !Flow::new(Some(5000.0)).is_open(400, now));
+    }
+
+    #[test]
+    fn where_nobody_delivers_the_letters_go_on_for_a_while() {
+        let now = crate::clock::now();
+        for gate in [Gate::Nobody, Gate::Paused] {
+            let mut flow = Flow::new(Some(40.0));
+            flow.learn(&gate, "px", now);
+            assert!(flow.is_open(10_000, now));
+            assert!(!flow.is_open(10_000, now + Duration::from_secs(11)));
+        }
+    }
+
+    #[test]
+    fn the_gate_is_asked_after_a_silence_and_not_all_the_time() {
+        let now = crate::clock::now();
+        let later = |seconds| now + Duration::from_secs(seconds);
+        let mut flow = Flow::new(Some(40.0));
+        assert!(!flow.should_ask(40, Some(now), None, later(1)));
+        assert!(!flow.should_ask(39, Some(now), None, later(5)));
+        assert!(!flow.should_ask(40, Some(now), Some(later(4)), later(5)));
+        assert!(flow.should_ask(40, Some(now), Some(later(4)), later(6)));
+        assert!(!flow.should_ask(40, Some(now), Some(later(4)), later(7)));
+    }
+}

@@ -1,0 +1,148 @@
+//! Operations: many letters acted on at once, pinned, paced, with progress, pause, resume and cancel.
+//!
+//! First one pass counts and pins: the letters that are there and that the filter means, by their ids. Then they are acted on in
+//! turns, copy first, and whoever waits to look gets a turn between. Nothing is kept but in the broker: when the process dies, each letter
+//! has either gone or is still there, and the same command does the rest.
+
+mod flow;
+mod outcomes;
+mod pace;
+mod registry;
+mod selection;
+mod state;
+mod turns;
+mod work;
+
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+pub use registry::Registry;
+pub use selection::Selection;
+pub use state::{Phase, State};
+
+use super::acts::Act;
+use super::filter::{Filter, FilterError};
+use super::look::{Progress, Shown};
+use super::{DeadLetters, Pile};
+use crate::broker::TurnError;
+use crate::clock;
+use work::Work;
+
+/// What is to be done.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// What.
+    pub act: Act,
+    /// To which letters.
+    pub filter: Filter,
+    /// Letters a second; none: as fast as the broker takes them.
+    pub rate: Option<f64>,
+    /// So many go first; the others only when the vendor has taken these.
+    pub canary: Option<u32>,
+    /// How long the canary's outcomes are waited for.
+    pub canary_wait: Duration,
+    /// A token's name, or user@host.
+    pub by: String,
+}
+
+/// Why nothing can be selected.
+#[derive(Debug, thiserror::Error)]
+pub enum SelectError {
+    /// The filter is wrong.
+    #[error(transparent)]
+    Filter(#[from] FilterError),
+    /// The letters cannot be read.
+    #[error(transparent)]
+    Turn(#[from] TurnError),
+}
+
+/// What a person wants of an operation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Wish {
+    /// Go on.
+    #[default]
+    Run,
+    /// Act on nothing more for now.
+    Pause,
+    /// End; what has been acted on stays so.
+    Cancel,
+}
+
+/// An operation at work, or one that has ended.
+#[derive(Debug)]
+pub struct Operation {
+    state: watch::Receiver<State>,
+    wish: watch::Sender<Wish>,
+    task: Option<JoinHandle<()>>,
+}
+
+impl DeadLetters {
+    /// Pins the letters that an act on them would mean.
+    ///
+    /// # Errors
+    /// [`SelectError`] when the filter is wrong or the letters cannot be read.
+    pub async fn select(
+        &self,
+        act: Act,
+        filter: &Filter,
+        patience: Duration,
+        progress: Progress<'_>,
+    ) -> Result<Selection, SelectError> {
+        let matcher = filter.compile(clock::wall())?;
+        let mut selection = Selection::default();
+        let seen = self.look(Pile::of(act), &matcher, patience, progress, |shown| {
+            match shown {
+                Shown::Anew => selection = Selection::default(),
+                Shown::Letter(letter, _) => selection.extend(u64::from_str_radix(&letter.id, 16)),
+            }
+            ControlFlow::Continue(())
+        });
+        let seen = seen.await?;
+        selection.seen = seen;
+        Ok(selection)
+    }
+
+    /// Begins an operation. Without a `selection` it makes its own first.
+    #[must_use]
+    pub fn begin(&self, plan: Plan, selection: Option<Selection>) -> Operation {
+        let id = uuid::Uuid::new_v4().simple().to_string()[..12].to_owned();
+        let (wish, wishes) = watch::channel(Wish::Run);
+        let (work, state) = Work::new(self.clone(), plan, id, wishes);
+        let task = tokio::spawn(work.run(selection));
+        Operation { state, wish, task: Some(task) }
+    }
+}
+
+impl Operation {
+    /// How it is now.
+    #[must_use]
+    pub fn state(&self) -> State {
+        self.state.borrow().clone()
+    }
+
+    /// To follow how it is.
+    #[must_use]
+    pub fn watch(&self) -> watch::Receiver<State> {
+        self.state.clone()
+    }
+
+    /// What a person wants of it. False when it is over.
+    pub fn wish(&self, wish: Wish) -> bool {
+        let is_over = self.state.borrow().phase.is_over();
+        // Its task may end at this moment.
+        !is_over && self.wish.send(wish).is_ok()
+    }
+
+    /// Waits until it is over.
+    pub async fn over(&mut self) -> State {
+        if let Some(task) = self.task.take()
+            && let Err(error) = task.await
+        {
+            tracing::error!(%error, "an operation failed; this is a bug in Sluice");
+        }
+        self.state()
+    }
+}

@@ -1,0 +1,109 @@
+//! What became of the letters that were replayed, as the worker that delivers them tells it. Pure.
+
+use std::collections::HashMap;
+use std::time::Instant;
+
+use crate::dead_letters::notice::{Notice, Outcome};
+
+/// What is known of the replayed letters.
+#[derive(Debug, Default)]
+pub(super) struct Outcomes {
+    /// Those on their way: when they were sent.
+    under_way: HashMap<u64, Instant>,
+    /// Those that wait for another try.
+    retrying: HashMap<u64, ()>,
+    pub delivered: u64,
+    pub dead_again: u64,
+    /// What the first that died again says.
+    pub first_death: Option<String>,
+    /// When the last outcome came.
+    pub last_heard: Option<Instant>,
+}
+
+impl Outcomes {
+    /// A letter is on its way.
+    pub fn sent(&mut self, id: u64, now: Instant) {
+        self.under_way.insert(id, now);
+    }
+
+    /// A letter was not sent after all.
+    pub fn not_sent(&mut self, id: u64) {
+        self.under_way.remove(&id);
+    }
+
+    /// What a worker tells.
+    pub fn hear(&mut self, notice: Notice, now: Instant) {
+        let Ok(id) = u64::from_str_radix(&notice.letter, 16) else { return };
+        let known = self.under_way.remove(&id).is_some() | self.retrying.remove(&id).is_some();
+        self.last_heard = Some(now);
+        // Told twice, where the broker sent the letter twice.
+        if !known {
+            return;
+        }
+        match notice.outcome {
+            Outcome::Delivered => self.delivered += 1,
+            Outcome::Dead => {
+                self.dead_again += 1;
+                let said = notice.sentence.or(notice.reason).unwrap_or_default();
+                self.first_death.get_or_insert(said);
+            }
+            Outcome::Retrying => drop(self.retrying.insert(id, ())),
+        }
+    }
+
+    /// How many are on their way to the vendor.
+    pub fn under_way(&self) -> usize {
+        self.under_way.len()
+    }
+
+    /// How many wait for another try.
+    pub fn retrying(&self) -> usize {
+        self.retrying.len()
+    }
+
+    /// When the one that is under way for longest was sent.
+    pub fn oldest(&self) -> Option<Instant> {
+        self.under_way.values().min().copied()
+    }
+
+    /// What is under way is not waited for any more: its outcomes have been lost.
+    pub fn give_up(&mut self) {
+        self.under_way.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn notice(letter: u64, outcome: Outcome) -> Notice {
+        Notice {
+            replay: "r".into(),
+            letter: format!("{letter:016x}"),
+            outcome,
+            reason: None,
+            sentence: Some("no such user".into()),
+        }
+    }
+
+    #[test]
+    fn each_letters_end_is_counted_once() {
+        let now = crate::clock::now();
+        let mut outcomes = Outcomes::default();
+        (1..=3).for_each(|id| outcomes.sent(id, now));
+        for (id, outcome) in [
+            (1, Outcome::Delivered),
+            (1, Outcome::Delivered),
+            (2, Outcome::Retrying),
+            (9, Outcome::Dead),
+            (3, Outcome::Dead),
+        ] {
+            outcomes.hear(notice(id, outcome), now);
+        }
+        assert_eq!((outcomes.delivered, outcomes.dead_again), (1, 1));
+        assert_eq!((outcomes.under_way(), outcomes.retrying()), (0, 1));
+        outcomes.hear(notice(2, Outcome::Delivered), now);
+        assert_eq!((outcomes.delivered, outcomes.retrying()), (2, 0));
+        assert_eq!(outcomes.first_death.as_deref(), Some("no such user"));
+    }
+}

@@ -1,0 +1,77 @@
+//! An even pace: when the next letter may go. Pure; the time is an argument.
+
+use std::time::{Duration, Instant};
+
+/// What was missed is caught up for so long at most, so that a wait is not followed by a flood.
+const CATCH_UP: Duration = Duration::from_secs(2);
+
+/// An even stream of so many a second, or none at all.
+#[derive(Clone, Debug)]
+pub(super) struct Pace {
+    period: Duration,
+    due: Instant,
+}
+
+impl Pace {
+    /// `per_second` letters, the first of them now.
+    pub fn new(per_second: Option<f64>, now: Instant) -> Self {
+        let period = per_second.filter(|rate| *rate > 0.0).map_or(Duration::ZERO, |rate| Duration::from_secs_f64(1.0 / rate));
+        Self { period, due: now }
+    }
+
+    /// When the next letter may go.
+    pub fn due(&self) -> Instant {
+        self.due
+    }
+
+    /// A letter goes now.
+    pub fn went(&mut self, now: Instant) {
+        self.due = (self.due + self.period).max(now.checked_sub(CATCH_UP).unwrap_or(now));
+    }
+
+    /// After a wait that was meant: nothing has to be caught up.
+    pub fn from_now(&mut self, now: Instant) {
+        self.due = self.due.max(now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sent(pace: &mut Pace, mut now: Instant, until: Instant, step: Duration) -> u32 {
+        let mut sent = 0;
+        while now < until {
+            while pace.due() <= now {
+                pace.went(now);
+                sent += 1;
+            }
+            now += step;
+        }
+        sent
+    }
+
+    #[test]
+    fn a_late_timer_costs_nothing_of_the_pace() {
+        let now = crate::clock::now();
+        let mut pace = Pace::new(Some(1000.0), now);
+        assert_eq!(sent(&mut pace, now, now + Duration::from_secs(10), Duration::from_millis(7)), 9_997);
+    }
+
+    #[test]
+    fn a_long_wait_is_not_followed_by_a_flood() {
+        let now = crate::clock::now();
+        let mut pace = Pace::new(Some(100.0), now);
+        pace.went(now);
+        let later = now + Duration::from_secs(3600);
+        assert_eq!(sent(&mut pace, later, later + Duration::from_secs(1), Duration::from_millis(10)), 100 + 201);
+    }
+
+    #[test]
+    fn without_a_pace_every_letter_may_go_at_once() {
+        let now = crate::clock::now();
+        let mut pace = Pace::new(None, now);
+        (0..9).for_each(|_| pace.went(now));
+        assert!(pace.due() <= now);
+    }
+}

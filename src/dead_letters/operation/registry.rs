@@ -1,0 +1,75 @@
+//! The operations of this process, by id: those at work, and the last that ended.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::{Operation, State, Wish};
+
+/// Ended ones that are remembered.
+const REMEMBERED: usize = 100;
+
+/// The operations of this process. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Registry {
+    operations: Arc<Mutex<BTreeMap<String, Operation>>>,
+}
+
+impl Registry {
+    fn all(&self) -> MutexGuard<'_, BTreeMap<String, Operation>> {
+        self.operations.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps an operation, and forgets those that ended longest ago. Returns how it is.
+    pub fn add(&self, operation: Operation) -> State {
+        let state = operation.state();
+        let mut all = self.all();
+        all.insert(state.id.clone(), operation);
+        let mut over: Vec<_> = all
+            .iter()
+            .map(|(id, operation)| (operation.state().ended, id.clone()))
+            .filter(|(ended, _)| ended.is_some())
+            .collect();
+        over.sort();
+        for (_, id) in over.iter().take(over.len().saturating_sub(REMEMBERED)) {
+            all.remove(id);
+        }
+        state
+    }
+
+    /// How each is, the latest first.
+    #[must_use]
+    pub fn states(&self) -> Vec<State> {
+        let mut states: Vec<State> = self.all().values().map(Operation::state).collect();
+        states.sort_by(|a, b| b.started.cmp(&a.started));
+        states
+    }
+
+    /// How one is.
+    #[must_use]
+    pub fn state(&self, id: &str) -> Option<State> {
+        self.all().get(id).map(Operation::state)
+    }
+
+    /// What a person wants of one. None where it is not here; false where it is over.
+    #[must_use]
+    pub fn wish(&self, id: &str, wish: Wish) -> Option<bool> {
+        self.all().get(id).map(|operation| operation.wish(wish))
+    }
+
+    /// How many are at work.
+    #[must_use]
+    pub fn at_work(&self) -> usize {
+        self.all().values().filter(|operation| !operation.state().phase.is_over()).count()
+    }
+
+    /// Ends all that are at work, and waits until they have ended.
+    pub async fn cancel_all(&self) {
+        let mut operations = std::mem::take(&mut *self.all());
+        for operation in operations.values() {
+            operation.wish(Wish::Cancel);
+        }
+        for operation in operations.values_mut() {
+            operation.over().await;
+        }
+    }
+}

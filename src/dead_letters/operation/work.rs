@@ -1,0 +1,351 @@
+//! One operation from its beginning to its end.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::{mpsc, watch};
+
+use super::flow::{Flow, Gate};
+use super::outcomes::Outcomes;
+use super::pace::Pace;
+use super::selection::Selection;
+use super::state::{Phase, State};
+use super::{Plan, Wish};
+use crate::broker::TurnError;
+use crate::clock;
+use crate::dead_letters::acts::Act;
+use crate::dead_letters::{DeadLetters, audit};
+
+/// How long a turn is waited for while others look.
+pub(super) const PATIENCE: Duration = Duration::from_mins(10);
+/// How long the last outcomes are waited for when all has been sent, since the last one came.
+const LAST_OUTCOMES: Duration = Duration::from_secs(3);
+/// How long the queue for outcomes may take to come into being.
+const LISTENING_WITHIN: Duration = Duration::from_secs(10);
+/// What is under way for so long at an open gate with an empty queue: its outcomes have been lost.
+const LOST: Duration = Duration::from_secs(10);
+/// How long a broker that is away is waited for.
+const AWAY: Duration = Duration::from_mins(5);
+/// How often an operation looks around.
+pub(super) const TICK: Duration = Duration::from_secs(1);
+
+/// How an operation ended.
+#[derive(Debug)]
+pub(super) enum End {
+    Done,
+    Stopped(String),
+    Cancelled,
+    Failed(String),
+}
+
+/// An operation's belongings.
+pub(super) struct Work {
+    pub letters: DeadLetters,
+    pub plan: Plan,
+    pub id: String,
+    pub wishes: watch::Receiver<Wish>,
+    pub state: watch::Sender<State>,
+    pub selection: Selection,
+    /// Letters whose copies are confirmed, and which may still be there since their turn broke off.
+    pub copied: HashSet<u64>,
+    pub pace: Pace,
+    pub flow: Flow,
+    pub outcomes: Outcomes,
+    pub notices: Option<mpsc::Receiver<Bytes>>,
+}
+
+impl Work {
+    /// An operation that has yet to run, and how it is from then on.
+    pub fn new(letters: DeadLetters, plan: Plan, id: String, wishes: watch::Receiver<Wish>) -> (Self, watch::Receiver<State>) {
+        let state = State {
+            id: id.clone(),
+            act: plan.act,
+            destination: letters.destination.clone(),
+            filter: plan.filter.to_string(),
+            by: plan.by.clone(),
+            started: clock::wall(),
+            ended: None,
+            phase: Phase::Counting,
+            there: 0,
+            selected: 0,
+            moved: 0,
+            delivered: 0,
+            dead_again: 0,
+            retrying: 0,
+            missing: 0,
+            refused: 0,
+            rate: plan.rate,
+            canary: plan.canary,
+            note: None,
+            outcome: None,
+        };
+        let (state, watching) = watch::channel(state);
+        let (pace, flow) = (Pace::new(plan.rate, clock::now()), Flow::new(plan.rate));
+        let work = Self {
+            letters,
+            plan,
+            id,
+            wishes,
+            state,
+            selection: Selection::default(),
+            copied: HashSet::new(),
+            pace,
+            flow,
+            outcomes: Outcomes::default(),
+            notices: None,
+        };
+        (work, watching)
+    }
+
+    /// Does it, and tells the audit.
+    pub async fn run(mut self, selection: Option<Selection>) {
+        let end = self.work(selection).await.err().unwrap_or(End::Done);
+        self.show();
+        let state = self.state.borrow().clone();
+        let (phase, outcome) = told(&end, &state);
+        let entry = self.entry(Some(outcome.clone()));
+        // Where not even the beginning could be written there is nothing to end.
+        if state.selected > 0
+            && let Err(error) = self.letters.record(&entry).await
+        {
+            tracing::warn!(operation = self.id, %error, outcome, "the end of an operation is not in the audit");
+        }
+        self.state.send_modify(|state| {
+            (state.phase, state.outcome, state.ended) = (phase, Some(outcome), Some(clock::wall()));
+            state.note = None;
+        });
+    }
+
+    async fn work(&mut self, selection: Option<Selection>) -> Result<(), End> {
+        self.selection = match selection {
+            Some(selection) => selection,
+            None => self.count().await?,
+        };
+        let (there, selected) = (self.selection.seen.there, self.selection.len());
+        let trouble = self.selection.seen.trouble.clone();
+        self.state.send_modify(|state| (state.there, state.selected, state.note) = (there, selected, trouble));
+        if selected == 0 {
+            return Ok(());
+        }
+        let entry = self.entry(None);
+        self.letters.record(&entry).await.map_err(|error| {
+            End::Failed(format!("the audit cannot be written ({error}), and nothing is done that it does not tell"))
+        })?;
+        if self.plan.act == Act::Replay {
+            self.listen().await?;
+        }
+        self.pace.from_now(clock::now());
+        if let Some(canary) = self.plan.canary.filter(|canary| *canary > 0) {
+            self.phase(Phase::Canary);
+            self.turns(u64::from(canary)).await?;
+            self.canary().await?;
+        }
+        self.phase(Phase::Working);
+        self.turns(u64::MAX).await?;
+        self.last_outcomes().await
+    }
+
+    async fn count(&mut self) -> Result<Selection, End> {
+        let state = &self.state;
+        let progress = |_: u32, there: u32| {
+            state.send_if_modified(|state| std::mem::replace(&mut state.there, there) != there);
+        };
+        let counting = self.letters.select(self.plan.act, &self.plan.filter, PATIENCE, &progress);
+        tokio::select! {
+            counted = counting => counted.map_err(|error| End::Failed(error.to_string())),
+            () = cancelled(&mut self.wishes) => Err(End::Cancelled),
+        }
+    }
+
+    /// From now on outcomes are heard of.
+    async fn listen(&mut self) -> Result<(), End> {
+        let (notices, mut listening) = self.letters.broker.replies(&self.letters.broker.names().outcomes(&self.id));
+        self.notices = Some(notices);
+        let listening = tokio::time::timeout(LISTENING_WITHIN, listening.wait_for(|listening| *listening)).await;
+        match listening {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(End::Failed("no queue for the outcomes could be made at the broker".to_owned())),
+        }
+    }
+
+    /// Waits for what becomes of the letters that went first.
+    async fn canary(&mut self) -> Result<(), End> {
+        let until = clock::now() + self.plan.canary_wait;
+        let mut ticks = tokio::time::interval(TICK);
+        loop {
+            self.show();
+            let sent = self.state.borrow().moved;
+            if self.outcomes.dead_again > 0 {
+                let (dead, said) = (self.outcomes.dead_again, self.outcomes.first_death.clone().unwrap_or_default());
+                return Err(End::Stopped(format!("{dead} of the {sent} that went first died again: {said}")));
+            }
+            if self.outcomes.under_way() + self.outcomes.retrying() == 0 {
+                return Ok(());
+            }
+            tokio::select! {
+                () = cancelled(&mut self.wishes) => return Err(End::Cancelled),
+                notice = next_notice(&mut self.notices) => self.hear(notice),
+                _ = ticks.tick() => {
+                    let note = self.ask().await;
+                    self.note(note);
+                }
+                () = clock::sleep_until(until) => {
+                    let unknown = self.outcomes.under_way() + self.outcomes.retrying();
+                    let note = self.state.borrow().note.clone().map(|note| format!(" ({note})")).unwrap_or_default();
+                    return Err(End::Stopped(format!(
+                        "{unknown} of the {sent} that went first have not come through within {:?}{note}", self.plan.canary_wait
+                    )));
+                }
+            }
+        }
+    }
+
+    /// What the gate is like, as a note.
+    async fn ask(&mut self) -> Option<String> {
+        let gate = self.letters.ask_gate().await;
+        Some(self.flow.learn(&gate, &self.letters.destination, clock::now()))
+    }
+
+    /// Looks what keeps the letters under way, when nothing has been heard of them.
+    pub(super) async fn look_after_flow(&mut self) {
+        let now = clock::now();
+        let (under_way, oldest) = (self.outcomes.under_way(), self.outcomes.oldest());
+        if !self.flow.should_ask(under_way, oldest, self.outcomes.last_heard, now) {
+            return;
+        }
+        let gate = self.letters.ask_gate().await;
+        let overdue = oldest.is_some_and(|oldest| now.saturating_duration_since(oldest) > LOST);
+        if overdue && gate == Gate::Other("open".to_owned()) && self.letters.is_drained().await {
+            self.outcomes.give_up();
+        }
+        let note = self.flow.learn(&gate, &self.letters.destination, now);
+        self.note(Some(note));
+    }
+
+    /// All has been sent: the last outcomes are waited for, but not for long.
+    async fn last_outcomes(&mut self) -> Result<(), End> {
+        self.phase(Phase::Finishing);
+        while self.outcomes.under_way() > 0 {
+            tokio::select! {
+                () = cancelled(&mut self.wishes) => return Ok(()),
+                notice = next_notice(&mut self.notices) => self.hear(notice),
+                () = clock::sleep(LAST_OUTCOMES) => return Ok(()),
+            }
+            self.show();
+        }
+        Ok(())
+    }
+
+    /// Until a person wants it to go on.
+    pub(super) async fn wait_while_paused(&mut self) -> Result<(), End> {
+        let before = self.state.borrow().phase;
+        loop {
+            let wish = *self.wishes.borrow_and_update();
+            match wish {
+                Wish::Run => break,
+                Wish::Cancel => return Err(End::Cancelled),
+                Wish::Pause => self.phase(Phase::Paused),
+            }
+            tokio::select! {
+                changed = self.wishes.changed() => if changed.is_err() { return Err(End::Cancelled) },
+                notice = next_notice(&mut self.notices) => self.hear(notice),
+            }
+            self.show();
+        }
+        if self.state.borrow().phase == Phase::Paused {
+            self.pace.from_now(clock::now());
+            self.phase(before);
+        }
+        Ok(())
+    }
+
+    /// Whether trouble at the broker has lasted too long.
+    pub(super) fn away_too_long(&self, since: std::time::Instant, error: &TurnError) -> Result<(), End> {
+        if clock::now().saturating_duration_since(since) < AWAY {
+            return Ok(());
+        }
+        Err(End::Failed(format!("{error}; given up after {AWAY:?}")))
+    }
+
+    pub(super) fn hear(&mut self, notice: Option<Bytes>) {
+        match notice {
+            Some(notice) => match serde_json::from_slice(&notice) {
+                Ok(notice) => self.outcomes.hear(notice, clock::now()),
+                Err(error) => tracing::debug!(%error, "an outcome cannot be read"),
+            },
+            None => self.notices = None,
+        }
+    }
+
+    pub(super) fn phase(&self, phase: Phase) {
+        self.state.send_modify(|state| state.phase = phase);
+    }
+
+    pub(super) fn note(&self, note: Option<String>) {
+        self.state.send_if_modified(|state| std::mem::replace(&mut state.note, note.clone()) != note);
+    }
+
+    /// Shows what is known of outcomes.
+    pub(super) fn show(&self) {
+        let retrying = u64::try_from(self.outcomes.retrying()).unwrap_or(u64::MAX);
+        let now = (self.outcomes.delivered, self.outcomes.dead_again, retrying);
+        self.state.send_if_modified(|state| {
+            let before = (state.delivered, state.dead_again, state.retrying);
+            (state.delivered, state.dead_again, state.retrying) = now;
+            before != now
+        });
+    }
+
+    fn entry(&self, outcome: Option<String>) -> audit::Entry {
+        audit::Entry {
+            at: clock::wall(),
+            operation: self.id.clone(),
+            by: self.plan.by.clone(),
+            destination: self.letters.destination.clone(),
+            act: self.plan.act.name().to_owned(),
+            filter: self.plan.filter.to_string(),
+            count: self.state.borrow().selected,
+            outcome,
+        }
+    }
+}
+
+/// The next outcome; never where none are listened for.
+pub(super) async fn next_notice(notices: &mut Option<mpsc::Receiver<Bytes>>) -> Option<Bytes> {
+    match notices {
+        Some(notices) => notices.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// When a person wants it to end.
+pub(super) async fn cancelled(wishes: &mut watch::Receiver<Wish>) {
+    // Whoever could want something has gone: so has the wish to go on.
+    drop(wishes.wait_for(|wish| *wish == Wish::Cancel).await);
+}
+
+/// How it ended, for people.
+fn told(end: &End, state: &State) -> (Phase, String) {
+    let done = state.act.done();
+    let mut parts = vec![format!("{} of {} letters {done}", state.moved, state.selected)];
+    for (count, what) in [
+        (state.delivered, "delivered"),
+        (state.dead_again, "died again"),
+        (state.retrying, "waiting for another try"),
+        (state.missing, "not there any more"),
+        (state.refused, "could not be copied and are still there"),
+    ] {
+        if count > 0 {
+            parts.push(format!("{count} {what}"));
+        }
+    }
+    let counts = parts.join(", ");
+    let still = if state.left() > 0 { format!("; {} are still there", state.left()) } else { String::new() };
+    match end {
+        End::Done => (Phase::Done, counts),
+        End::Stopped(why) => (Phase::Stopped, format!("stopped: {why}; {counts}{still}")),
+        End::Cancelled => (Phase::Cancelled, format!("cancelled: {counts}{still}")),
+        End::Failed(why) => (Phase::Failed, format!("failed: {why}; {counts}{still}")),
+    }
+}
