@@ -1,6 +1,9 @@
 //! The closed vocabulary of outcomes: one name each for log, metric and header alike.
 
+use std::str::FromStr;
 use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
 
 /// What a vendor's answer means.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,7 +41,8 @@ impl Verdict {
 }
 
 /// Why an event became a dead letter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Reason {
     /// The message is not an event.
     Malformed,
@@ -56,11 +60,13 @@ pub enum Reason {
     Expired,
     /// Taken and never settled too often: it crashes workers. Set by the broker's delivery limit.
     DeliveryLimit,
+    /// Put there by something other than Sluice.
+    Unknown,
 }
 
 impl Reason {
     /// Every reason, for metrics and filters.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Malformed,
         Self::Invalid,
         Self::Rejected,
@@ -69,6 +75,7 @@ impl Reason {
         Self::Unconfirmed,
         Self::Expired,
         Self::DeliveryLimit,
+        Self::Unknown,
     ];
 
     /// The name in logs, metrics and headers.
@@ -83,7 +90,25 @@ impl Reason {
             Self::Unconfirmed => "unconfirmed",
             Self::Expired => "expired",
             Self::DeliveryLimit => "delivery_limit",
+            Self::Unknown => "unknown",
         }
+    }
+
+    /// The reason of that name.
+    #[must_use]
+    pub fn by_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.name() == name)
+    }
+}
+
+impl FromStr for Reason {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        Self::by_name(name).ok_or_else(|| {
+            let known = Self::ALL.map(Self::name).join(", ");
+            format!("{name:?} is no reason; write one of {known}")
+        })
     }
 }
 
@@ -98,4 +123,20 @@ pub enum Settlement {
     DeadLetter(Reason, String),
     /// Back to the broker, no attempt spent.
     Release,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_has_one_name_everywhere() {
+        for reason in Reason::ALL {
+            assert_eq!(reason.name().parse(), Ok(reason));
+            assert_eq!(serde_json::to_value(reason).unwrap(), reason.name());
+            assert_eq!(serde_json::from_value::<Reason>(reason.name().into()).unwrap(), reason);
+        }
+        let said = "reject".parse::<Reason>().unwrap_err();
+        assert!(said.contains("\"reject\"") && said.contains("rejected, too_large"), "{said}");
+    }
 }

@@ -2,17 +2,12 @@
 //!
 //! The body and the properties stay byte for byte as the producer sent them.
 
-use std::sync::LazyLock;
-
 use jiff::Timestamp;
-use regex::{Captures, Regex};
-use uuid::Uuid;
 
+use super::cause::{cause, fingerprint};
 use crate::destination::history::{History, PREFIX};
 use crate::message::{Field, Message};
 use crate::verdict::Reason;
-
-const FINGERPRINTS: Uuid = Uuid::from_u128(0x1b7e_55aa_93c4_5d0e_a2f4_77c1_90e8_4d2b);
 
 /// Longest sentence kept, in bytes: headers travel in one AMQP frame.
 const MAX_SENTENCE_BYTES: usize = 2000;
@@ -48,7 +43,9 @@ impl Record<'_> {
         put("event-type", self.event_type);
         put("dead-lettered-at", &self.at.to_string());
         put("worker", concat!("sluice/", env!("CARGO_PKG_VERSION")));
-        put("fingerprint", &fingerprint(self.reason, self.sentence));
+        let cause = cause(self.sentence, original);
+        put("fingerprint", &fingerprint(self.reason, &cause));
+        put("cause", &cause);
         if let Some(id) = self.event_id {
             put("event-id", id);
         }
@@ -68,37 +65,10 @@ fn cut(sentence: &str) -> &str {
     &sentence[..end]
 }
 
-/// Equal for equal causes, whatever ids, numbers and addresses stand in the sentence: 16 hex digits.
-#[must_use]
-pub fn fingerprint(reason: Reason, sentence: &str) -> String {
-    static VARYING: LazyLock<Option<Regex>> =
-        LazyLock::new(|| Regex::new(r"[\p{L}\p{N}@._%+*-]*\p{N}[\p{L}\p{N}@._%+*-]*|\S+@\S+").ok());
-    // A word with a digit in it is an id, a number or an address; a short plain number (a status) is kept.
-    let cause = match &*VARYING {
-        Some(varying) => varying.replace_all(sentence, |found: &Captures<'_>| {
-            let word = &found[0];
-            if word.len() <= 3 && word.bytes().all(|b| b.is_ascii_digit()) { word.to_owned() } else { "#".to_owned() }
-        }),
-        None => sentence.into(),
-    };
-    let digest = Uuid::new_v5(&FINGERPRINTS, format!("{} {cause}", reason.name()).as_bytes());
-    digest.simple().to_string()[..16].to_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::message::Properties;
-
-    #[test]
-    fn a_fingerprint_groups_equal_causes_and_keeps_others_apart() {
-        let of = |sentence| fingerprint(Reason::Rejected, sentence);
-        assert_eq!(of("user u-17 is unknown"), of("user u-99831 is unknown"));
-        assert_eq!(of("no user ***@***"), of("no user ***@***"));
-        assert_ne!(of("PX answered 400: no user"), of("PX answered 422: no user"));
-        assert_ne!(of("\"userType\" is missing"), of("\"eventName\" is missing"));
-        assert_ne!(fingerprint(Reason::Invalid, "x"), fingerprint(Reason::Rejected, "x"));
-    }
 
     #[test]
     fn a_letter_keeps_body_and_properties_and_tells_its_story() {

@@ -1,0 +1,228 @@
+//! Which letters are meant: a filter as people write it is compiled once; letters go in; yes or no comes out. Pure.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use jiff::fmt::friendly::SpanParser;
+use jiff::{SignedDuration, SpanRelativeTo, Timestamp};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::letter::{Letter, is_id, routing_key};
+use crate::event::{self, Context};
+use crate::mapping::{Expression, Input};
+use crate::message::{Field, Message};
+use crate::verdict::Reason;
+use crate::{redact, routing};
+
+/// Which letters: values of one kind are alternatives, and every kind that is there has to hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Filter {
+    /// Reasons by name.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub reason: Vec<String>,
+    /// Groups by name.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub group: Vec<String>,
+    /// Topic patterns of event types.
+    #[serde(rename = "type", skip_serializing_if = "Vec::is_empty")]
+    pub kind: Vec<String>,
+    /// Ids of events.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub id: Vec<String>,
+    /// Ids of letters.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub letter: Vec<String>,
+    /// Died before that time, or longer ago than that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub older_than: Option<String>,
+    /// Died at that time or later, or no longer ago than that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub newer_than: Option<String>,
+    /// A jq expression over the event: `.` is its data, `$event` the whole of it. Anything but false, null and nothing is a yes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jq: Option<String>,
+}
+
+/// What is wrong with a filter, and what to write.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {said}")]
+pub struct FilterError {
+    /// The field of [`Filter`].
+    pub field: &'static str,
+    /// A sentence that names the value.
+    pub said: String,
+}
+
+/// A compiled [`Filter`].
+#[derive(Debug)]
+pub struct Matcher {
+    reasons: Vec<Reason>,
+    groups: HashSet<String>,
+    types: Vec<String>,
+    events: HashSet<String>,
+    letters: HashSet<String>,
+    before: Option<Timestamp>,
+    from: Option<Timestamp>,
+    jq: Option<Expression>,
+    failed: AtomicU64,
+    first_failure: OnceLock<String>,
+}
+
+impl Filter {
+    /// Whether every letter is meant.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Checks it and makes it ready; lengths of time are counted back from `now`.
+    ///
+    /// # Errors
+    /// [`FilterError`] with the first value that is wrong.
+    pub fn compile(&self, now: Timestamp) -> Result<Matcher, FilterError> {
+        let reasons: Result<_, String> = self.reason.iter().map(|name| name.parse()).collect();
+        let before = self.older_than.as_deref().map(|text| moment("older_than", text, now)).transpose()?;
+        let from = self.newer_than.as_deref().map(|text| moment("newer_than", text, now)).transpose()?;
+        if let (Some(before), Some(from)) = (before, from)
+            && before <= from
+        {
+            return Err(wrong(
+                "older_than",
+                "leaves nothing together with newer_than: the two exclude each other".into(),
+            ));
+        }
+        let jq = self.jq.as_deref().map(|text| {
+            Expression::compile(text).map_err(|said| wrong("jq", format!("{text:?} is no jq expression: {said}")))
+        });
+        Ok(Matcher {
+            reasons: reasons.map_err(|said| wrong("reason", said))?,
+            groups: ids("group", &self.group)?,
+            types: filled("type", &self.kind, "a type, or a pattern as order.*")?,
+            events: filled("id", &self.id, "the id of an event")?.into_iter().collect(),
+            letters: ids("letter", &self.letter)?,
+            before,
+            from,
+            jq: jq.transpose()?,
+            failed: AtomicU64::new(0),
+            first_failure: OnceLock::new(),
+        })
+    }
+}
+
+/// One line, e-mail addresses masked; "all" where every letter is meant.
+impl fmt::Display for Filter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lists = [
+            ("reason", &self.reason),
+            ("group", &self.group),
+            ("type", &self.kind),
+            ("id", &self.id),
+            ("letter", &self.letter),
+        ];
+        let listed = lists.into_iter().filter(|(_, values)| !values.is_empty());
+        let listed = listed.map(|(name, values)| {
+            let values: Vec<String> = values.iter().map(|value| shown(value)).collect();
+            format!("{name}={}", values.join(","))
+        });
+        let single = [("older_than", &self.older_than), ("newer_than", &self.newer_than), ("jq", &self.jq)];
+        let single =
+            single.into_iter().filter_map(|(name, value)| Some(format!("{name}={}", shown(value.as_deref()?))));
+        let parts: Vec<String> = listed.chain(single).collect();
+        f.write_str(if parts.is_empty() { "all".to_owned() } else { parts.join(" ") }.as_str())
+    }
+}
+
+/// Quoted where it would run into its neighbours.
+fn shown(value: &str) -> String {
+    let masked = redact::masked(value, &[]);
+    let plain =
+        !masked.is_empty() && !masked.contains(|c: char| c.is_whitespace() || c.is_control() || "\",".contains(c));
+    if plain { masked } else { format!("{masked:?}") }
+}
+
+impl Matcher {
+    /// Whether a letter is meant: `letter` is `message`, read.
+    #[must_use]
+    pub fn matches(&self, letter: &Letter, message: &Message) -> bool {
+        let listed = |set: &HashSet<String>, value: Option<&String>| {
+            set.is_empty() || value.is_some_and(|value| set.contains(value))
+        };
+        let in_time = |holds: &dyn Fn(Timestamp) -> bool| letter.dead_lettered_at.is_some_and(holds);
+        (self.reasons.is_empty() || self.reasons.contains(&letter.reason))
+            && listed(&self.groups, Some(&letter.group))
+            && listed(&self.letters, Some(&letter.id))
+            && listed(&self.events, letter.event_id.as_ref())
+            && self.before.is_none_or(|before| in_time(&|at| at < before))
+            && self.from.is_none_or(|from| in_time(&|at| at >= from))
+            && (self.types.is_empty() || routing::subscribes(&self.types, &letter.event_type))
+            && self.jq.as_ref().is_none_or(|jq| self.says_yes(jq, letter, message))
+    }
+
+    /// What the jq expression could not do, where it failed on letters; these did not match.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        let first = self.first_failure.get()?;
+        let failed = self.failed.load(Ordering::Relaxed);
+        let letters = if failed == 1 { "letter" } else { "letters" };
+        Some(format!("the jq expression failed on {failed} {letters}, which were left out: {first}"))
+    }
+
+    fn says_yes(&self, jq: &Expression, letter: &Letter, message: &Message) -> bool {
+        let routing_key = routing_key(message);
+        let received = message.properties.headers.get("x-sluice-received").and_then(Field::as_str);
+        let received = received.and_then(|at| at.parse().ok()).or(letter.dead_lettered_at);
+        let context = Context {
+            routing_key: routing_key.as_deref().unwrap_or(&letter.event_type),
+            received: received.unwrap_or(Timestamp::UNIX_EPOCH),
+            max_bytes: usize::MAX,
+        };
+        let Ok(event) = event::decode(message, context) else { return false };
+        match jq.evaluate(&Input::of(&event)) {
+            Ok(value) => !matches!(value, None | Some(Value::Null | Value::Bool(false))),
+            Err(said) => {
+                self.failed.fetch_add(1, Ordering::Relaxed);
+                self.first_failure.get_or_init(|| redact::masked(&said, &[]));
+                false
+            }
+        }
+    }
+}
+
+fn wrong(field: &'static str, said: String) -> FilterError {
+    FilterError { field, said }
+}
+
+fn ids(field: &'static str, values: &[String]) -> Result<HashSet<String>, FilterError> {
+    values
+        .iter()
+        .map(|value| {
+            let id = value.to_ascii_lowercase();
+            let said = || format!("{value:?} is no {field}; write the 16 hex digits that name it in the list");
+            if is_id(&id) { Ok(id) } else { Err(wrong(field, said())) }
+        })
+        .collect()
+}
+
+fn filled(field: &'static str, values: &[String], what: &str) -> Result<Vec<String>, FilterError> {
+    match values.iter().find(|value| value.trim().is_empty()) {
+        Some(empty) => Err(wrong(field, format!("{empty:?} is empty; write {what}"))),
+        None => Ok(values.to_vec()),
+    }
+}
+
+/// A time, or a length of time before `now`.
+fn moment(field: &'static str, text: &str, now: Timestamp) -> Result<Timestamp, FilterError> {
+    if let Ok(at) = text.parse() {
+        return Ok(at);
+    }
+    let ago = SpanParser::new().parse_span(text).and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()));
+    let ago = ago.ok().filter(|ago| *ago >= SignedDuration::ZERO);
+    ago.and_then(|ago| now.checked_sub(ago).ok()).ok_or_else(|| {
+        let said = "neither a length of time nor a time; write 90m, 2h, 3d or a time as 2026-01-31T12:00:00Z";
+        wrong(field, format!("{text:?} is {said}"))
+    })
+}

@@ -1,0 +1,356 @@
+//! A dead letter as it lies in its queue: a message in; what people want to know of it out. Pure.
+//!
+//! Most letters are written by Sluice. Some the broker makes by itself, and anybody can put anything into the queue: such
+//! letters are read as well as they can be.
+
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use super::cause::{cause, fingerprint};
+use super::death::Death;
+use super::fields;
+use crate::destination::history::{Attempt, PREFIX};
+use crate::event::{self, Context};
+use crate::message::{Field, Headers, Message};
+use crate::verdict::Reason;
+
+const LETTERS: Uuid = Uuid::from_u128(0x5d0f_3c6e_7a41_5b92_9c18_e6a4_20bd_71f3);
+
+/// Headers that make a letter this very one, beside when it died and its routing key.
+const MARKS: [&str; 4] = ["x-sluice-event-id", "x-sluice-received", "x-sluice-replays", "x-sluice-edited-from"];
+
+/// A dead letter, read.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Letter {
+    /// This very letter: 16 hex digits, the same at every look and in the trash.
+    pub id: String,
+    /// Why it is here.
+    pub reason: Reason,
+    /// The same for a person.
+    pub sentence: String,
+    /// Whose it is.
+    pub destination: String,
+    /// The event's id, where it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub event_id: Option<String>,
+    /// The event's type, else its routing key, else "unknown".
+    #[serde(rename = "type")]
+    pub event_type: String,
+    /// Equal for equal causes: 16 hex digits.
+    pub group: String,
+    /// The sentence without ids, numbers and addresses.
+    pub cause: String,
+    /// When it became a dead letter.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dead_lettered_at: Option<Timestamp>,
+    /// When its first request was sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_attempt: Option<Timestamp>,
+    /// When its last request was sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_attempt: Option<Timestamp>,
+    /// Name and version of the worker that wrote it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub worker: Option<String>,
+    /// How often it was replayed.
+    pub replays: u32,
+    /// The operation that replayed it, before it died again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replayed_by: Option<String>,
+    /// The letter that it was made from by hand.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub edited_from: Option<String>,
+    /// The letter that was made from it by hand.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub edited_to: Option<String>,
+    /// When it went to the trash.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub discarded_at: Option<Timestamp>,
+    /// Who put it there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub discarded_by: Option<String>,
+}
+
+/// Everything about a letter, for a person who looks at this one.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Details {
+    /// What it says of itself.
+    #[serde(flatten)]
+    pub letter: Letter,
+    /// The first and the last requests that were made for it.
+    pub attempts: Vec<Attempt>,
+    /// How many between them were left out.
+    pub attempts_omitted: u64,
+    /// When Sluice first received the event.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub received: Option<Timestamp>,
+    /// The routing key that the producer used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub routing_key: Option<String>,
+    /// The producer's properties under AMQP's names.
+    pub properties: Map<String, Value>,
+    /// The producer's headers, each with its AMQP type where JSON has none like it.
+    pub headers: Map<String, Value>,
+    /// The body, where it is UTF-8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub body: Option<String>,
+    /// The body, where it is not UTF-8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub body_base64: Option<String>,
+}
+
+/// Sluice's own headers of a message.
+#[derive(Clone, Copy)]
+struct Own<'a>(&'a Headers);
+
+impl<'a> Own<'a> {
+    fn text(self, name: &str) -> Option<&'a str> {
+        self.0.get(name).and_then(Field::as_str)
+    }
+
+    fn owned(self, name: &str) -> Option<String> {
+        self.text(name).map(str::to_owned)
+    }
+
+    fn time(self, name: &str) -> Option<Timestamp> {
+        self.text(name)?.parse().ok()
+    }
+
+    fn number(self, name: &str) -> Option<i64> {
+        self.0.get(name)?.as_i64()
+    }
+
+    fn attempts(self) -> Vec<Attempt> {
+        self.text("x-sluice-attempts").and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default()
+    }
+
+    /// A message that the broker moved still carries it under the name that deliveries have.
+    fn replayed_by(self) -> Option<&'a str> {
+        self.text("x-sluice-replayed-by").or_else(|| self.text("x-sluice-replay"))
+    }
+}
+
+/// When it died, and how the broker tells it where Sluice did not.
+struct End<'a> {
+    at: Option<Timestamp>,
+    death: Option<Death<'a>>,
+}
+
+impl<'a> End<'a> {
+    fn of(headers: &'a Headers) -> Self {
+        match Own(headers).time("x-sluice-dead-lettered-at") {
+            Some(at) => Self { at: Some(at), death: None },
+            None => {
+                let death = Death::read(headers);
+                Self { at: death.as_ref().and_then(|death| death.at), death }
+            }
+        }
+    }
+}
+
+impl Letter {
+    /// The letter that `message` is; `destination` is the owner of the queue that it lies in.
+    #[must_use]
+    pub fn read(message: &Message, destination: &str) -> Self {
+        let headers = &message.properties.headers;
+        let own = Own(headers);
+        let end = End::of(headers);
+        let (reason, sentence) = reason(own, &end);
+        let (event_id, event_type) = event(message, own, &end);
+        let cause = own.owned("x-sluice-cause").unwrap_or_else(|| cause(&sentence, message));
+        let (first_attempt, last_attempt) = attempted(own);
+        Self {
+            id: format!("{:016x}", identified(message, &end)),
+            reason,
+            destination: own.text("x-sluice-destination").unwrap_or(destination).to_owned(),
+            event_id,
+            event_type,
+            group: own
+                .owned("x-sluice-fingerprint")
+                .filter(|group| is_id(group))
+                .unwrap_or_else(|| fingerprint(reason, &cause)),
+            cause,
+            sentence,
+            dead_lettered_at: end.at,
+            first_attempt,
+            last_attempt,
+            worker: own.owned("x-sluice-worker"),
+            replays: own.number("x-sluice-replays").and_then(|replays| u32::try_from(replays).ok()).unwrap_or(0),
+            replayed_by: own.replayed_by().map(str::to_owned),
+            edited_from: own.owned("x-sluice-edited-from"),
+            edited_to: own.owned("x-sluice-edited-to"),
+            discarded_at: own.time("x-sluice-discarded-at"),
+            discarded_by: own.owned("x-sluice-discarded-by"),
+        }
+    }
+}
+
+impl Details {
+    /// Everything about the letter that `message` is; `destination` is the owner of the queue that it lies in.
+    #[must_use]
+    pub fn read(message: &Message, destination: &str) -> Self {
+        let own = Own(&message.properties.headers);
+        let original = original(message);
+        let (body, body_base64) = fields::body(&original.body);
+        Self {
+            letter: Letter::read(message, destination),
+            attempts: own.attempts(),
+            attempts_omitted: own.number("x-sluice-attempts-omitted").and_then(|n| u64::try_from(n).ok()).unwrap_or(0),
+            received: own.time("x-sluice-received"),
+            routing_key: routing_key(message),
+            properties: fields::properties(&original.properties),
+            headers: fields::headers(&original.properties.headers),
+            body,
+            body_base64,
+        }
+    }
+}
+
+/// Whether a text is the id of a letter or of a group.
+pub(super) fn is_id(text: &str) -> bool {
+    text.len() == 16 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+}
+
+/// This very letter: the same at every look, in the trash, and in every build of Sluice; another one once its event has died
+/// again. What the broker adds when it gives a message again does not count. Copies that are alike in all that counts
+/// are one letter: only the broker can make such, of equal messages that reach its delivery limit within a second.
+#[must_use]
+pub fn identity(message: &Message) -> u64 {
+    identified(message, &End::of(&message.properties.headers))
+}
+
+// Not std's hasher: what it gives may change with the compiler, and ids stand in headers and in the audit log.
+fn identified(message: &Message, end: &End<'_>) -> u64 {
+    let headers = &message.properties.headers;
+    let own = Own(headers);
+    let mut content = Vec::with_capacity(message.body.len() + 320);
+    let mut add = |part: Option<&[u8]>| {
+        // Each with its length, so that no two lists of parts run together to the same.
+        content.extend_from_slice(&part.map_or(u64::MAX, |part| u64::try_from(part.len()).unwrap_or(0)).to_be_bytes());
+        content.extend_from_slice(part.unwrap_or_default());
+    };
+    add(Some(message.body.as_ref()));
+    add(message.properties.message_id.as_deref().map(str::as_bytes));
+    add(end.at.map(|at| at.as_nanosecond().to_be_bytes()).as_ref().map(<[u8; 16]>::as_slice));
+    add(key(own, end.death.as_ref()).map(str::as_bytes));
+    add(own.replayed_by().map(str::as_bytes));
+    for mark in MARKS {
+        let number = own.number(mark).map(i64::to_be_bytes);
+        add(own.text(mark).map(str::as_bytes).or(number.as_ref().map(<[u8; 8]>::as_slice)));
+    }
+    if own.text("x-sluice-event-id").is_none() {
+        // An event's id may stand in a header.
+        for (name, field) in headers.iter().filter(|(name, _)| is_cloudevents(name)) {
+            add(Some(name.as_bytes()));
+            add(field.as_str().map(str::as_bytes));
+        }
+    }
+    let (high, low) = Uuid::new_v5(&LETTERS, &content).as_u64_pair();
+    high ^ low
+}
+
+fn is_cloudevents(name: &str) -> bool {
+    name.get(.."cloudevents".len()).is_some_and(|start| start.eq_ignore_ascii_case("cloudevents"))
+}
+
+/// The routing key that the producer used, where it is known.
+#[must_use]
+pub fn routing_key(message: &Message) -> Option<String> {
+    let headers = &message.properties.headers;
+    key(Own(headers), Death::read(headers).as_ref()).map(str::to_owned)
+}
+
+fn key<'a>(own: Own<'a>, death: Option<&Death<'a>>) -> Option<&'a str> {
+    own.text("x-sluice-routing-key").or_else(|| death?.routing_key)
+}
+
+fn reason(own: Own<'_>, end: &End<'_>) -> (Reason, String) {
+    let sentence = own.owned("x-sluice-sentence");
+    if let Some(name) = own.text("x-sluice-reason") {
+        // A later version may know more of them.
+        let reason = Reason::by_name(name).unwrap_or(Reason::Unknown);
+        return (reason, sentence.unwrap_or_else(|| format!("its reason is {name:?}; nothing more is known")));
+    }
+    let Some(death) = &end.death else {
+        let unknown = || "it was put here by something other than Sluice, without a reason".to_owned();
+        return (Reason::Unknown, sentence.unwrap_or_else(unknown));
+    };
+    let from = death.queue.map(|queue| format!(" from the queue {queue:?}")).unwrap_or_default();
+    if death.is_by_delivery_limit() {
+        let said = format!(
+            "it was taken{from} and never settled more often than the broker's delivery limit allows: it may crash workers"
+        );
+        return (Reason::DeliveryLimit, said);
+    }
+    let why = death.reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
+    (Reason::Unknown, format!("the broker moved it here{from}{why}, which Sluice did not ask for"))
+}
+
+/// Id and type: from the headers, else from the message itself, else from its properties.
+fn event(message: &Message, own: Own<'_>, end: &End<'_>) -> (Option<String>, String) {
+    if let Some(kind) = own.owned("x-sluice-event-type") {
+        return (own.owned("x-sluice-event-id"), kind);
+    }
+    let routing_key = key(own, end.death.as_ref());
+    let kind = routing_key.unwrap_or("unknown");
+    let received = own.time("x-sluice-received").or(end.at).unwrap_or(Timestamp::UNIX_EPOCH);
+    match event::decode(message, Context { routing_key: kind, received, max_bytes: usize::MAX }) {
+        // A derived id depends on the routing key.
+        Ok(event) if event.id_derived && routing_key.is_none() => (None, event.kind),
+        Ok(event) => (Some(event.id), event.kind),
+        Err(_) => (message.properties.message_id.clone(), kind.to_owned()),
+    }
+}
+
+fn attempted(own: Own<'_>) -> (Option<Timestamp>, Option<Timestamp>) {
+    let (first, last) = (own.time("x-sluice-first-attempt"), own.time("x-sluice-last-attempt"));
+    if first.is_some() && last.is_some() {
+        return (first, last);
+    }
+    let attempts = own.attempts();
+    (first.or(attempts.first().map(|attempt| attempt.at)), last.or(attempts.last().map(|attempt| attempt.at)))
+}
+
+/// Puts into headers of our own what the broker wrote of a letter that it made: its own ones may not survive another
+/// publication. Whoever moves a letter does this first; nothing else of it changes, nor its id.
+pub fn keep_death(message: &mut Message) {
+    let headers = &message.properties.headers;
+    let own = Own(headers);
+    let end = End::of(headers);
+    if end.death.is_none() || own.text("x-sluice-reason").is_some() {
+        return;
+    }
+    let (reason, sentence) = reason(own, &end);
+    let kept = [
+        ("x-sluice-reason", Some(reason.name().to_owned())),
+        ("x-sluice-sentence", Some(sentence)),
+        ("x-sluice-dead-lettered-at", end.at.map(|at| at.to_string())),
+        ("x-sluice-routing-key", key(own, end.death.as_ref()).map(str::to_owned)),
+    ];
+    for (name, value) in kept {
+        message.properties.headers.extend(value.map(|value| (name.to_owned(), Field::text(value))));
+    }
+}
+
+/// The message as its producer published it.
+pub(super) fn original(letter: &Message) -> Message {
+    let mut original = letter.clone();
+    let properties = &mut original.properties;
+    let text = |name: &str| letter.properties.headers.get(name)?.as_str().map(str::to_owned);
+    properties.headers.retain(|name, _| {
+        let death = ["x-death", "x-first-death-", "x-last-death-"].iter().any(|start| name.starts_with(start));
+        !death && !name.starts_with(PREFIX) && !matches!(name.as_str(), "x-delivery-count" | "x-acquired-count")
+    });
+    for (name, aside) in [("CC", "x-sluice-header-cc"), ("BCC", "x-sluice-header-bcc")] {
+        let kept = letter.properties.headers.get(aside);
+        properties.headers.extend(kept.map(|field| (name.to_owned(), field.clone())));
+    }
+    properties.expiration = text("x-sluice-property-expiration").or(properties.expiration.take());
+    properties.user_id = text("x-sluice-property-user-id").or(properties.user_id.take());
+    if let Some(mode) = letter.properties.headers.get("x-sluice-property-delivery-mode").and_then(Field::as_i64) {
+        properties.delivery_mode = u8::try_from(mode).ok();
+    }
+    original
+}
