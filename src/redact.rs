@@ -4,8 +4,17 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-static EMAIL: LazyLock<Option<Regex>> =
-    LazyLock::new(|| Regex::new(r"[\p{L}\p{N}._%+'&/=?^{|}~-]+(?:@|%40)[\p{L}\p{N}-]+(?:\.[\p{L}\p{N}-]+)+").ok());
+/// An address in plain text, in a URL, in HTML or in JSON. A backslash counts as a part of it: what is JSON stays JSON without it.
+static EMAIL: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    Regex::new(concat!(
+        r"[\p{L}\p{N}._%+'&/=?^{|}~\\-]+",
+        r"(?:@|%40|&#0*64;|&#[xX]0*40;|&commat;|\\u0040)",
+        r"[\p{L}\p{N}-]+(?:\.[\p{L}\p{N}-]+)+",
+    ))
+    .ok()
+});
+/// Of which one stands in every address: they are quicker to look for.
+const AT_SIGNS: [&str; 5] = ["@", "%40", "&#", "&commat;", "\\u0040"];
 
 /// Shortest secret worth masking: anything shorter would mask ordinary text.
 const MIN_SECRET_BYTES: usize = 6;
@@ -23,7 +32,7 @@ pub fn masked(text: &str, secrets: &[&str]) -> String {
         }
     }
     match &*EMAIL {
-        Some(email) if masked.contains('@') || masked.contains("%40") => {
+        Some(email) if AT_SIGNS.iter().any(|at| masked.contains(at)) => {
             email.replace_all(&masked, "***@***").into_owned()
         }
         _ => masked,
@@ -42,6 +51,27 @@ mod tests {
     fn addresses_and_secrets_are_masked() {
         let text = "user anna.svensson+x@example.co.uk with key sk-123456 (Bearer tok-abcdef) and b%40example.com";
         assert_eq!(masked(text, &["sk-123456", "Bearer tok-abcdef"]), "user ***@*** with key *** (***) and ***@***");
+    }
+
+    #[test]
+    fn an_address_is_masked_however_its_at_sign_is_written() {
+        for at in ["@", "%40", "&#64;", "&#x40;", "&#064;", "\\u0040", "\\\\u0040", "&commat;"] {
+            assert_eq!(masked(&format!("no user anna.b{at}example.com."), &[]), "no user ***@***.", "{at}");
+        }
+    }
+
+    #[test]
+    fn what_was_json_is_json_after_masking() {
+        for said in ["to\nanna@example.com", "\"åsa.öberg@example.se\"", "C:\\anna@example.com\n", "a\tb@c.de\\"] {
+            let json = serde_json::to_string(&serde_json::json!({ "message": said })).unwrap();
+            let escaped = json.replace('å', "\\u00e5").replace('ö', "\\u00f6").replace('@', "\\u0040");
+            for json in [json, escaped] {
+                let masked = masked(&json, &[]);
+                let read: serde_json::Value = serde_json::from_str(&masked).expect(&masked);
+                assert!(!masked.contains("0040") && !masked.contains("anna"), "{masked}");
+                assert!(read["message"].as_str().unwrap().contains("***@***"), "{masked}");
+            }
+        }
     }
 
     #[test]

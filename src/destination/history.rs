@@ -21,6 +21,27 @@ const KEEP_LAST: usize = 15;
 const SET_ASIDE: [(&str, &str); 2] = [("CC", "x-sluice-header-cc"), ("BCC", "x-sluice-header-bcc")];
 const EXPIRATION: &str = "x-sluice-property-expiration";
 const USER_ID: &str = "x-sluice-property-user-id";
+/// The producer's delivery mode, where it was not [`PERSISTENT`]; [`NO_MODE`] where there was none. Copies are always persistent.
+const DELIVERY_MODE: &str = "x-sluice-property-delivery-mode";
+const PERSISTENT: u8 = 2;
+const NO_MODE: i64 = -1;
+
+/// On a replayed message: the operation that replayed it.
+pub const REPLAY: &str = "x-sluice-replay";
+/// Beside it: the letter that it was.
+pub const REPLAY_OF: &str = "x-sluice-replay-of";
+/// Beside it: the queue where whoever replayed it waits for outcomes.
+pub const REPLAY_TO: &str = "x-sluice-replay-to";
+/// On a letter that died again: the operation that had replayed it.
+pub const REPLAYED_BY: &str = "x-sluice-replayed-by";
+
+/// What a history is written to, without [`PREFIX`]; each is there only where it says something. What begins with `job` is one more.
+const WRITTEN: [&str; 5] = ["attempts", "attempts-omitted", "retries", "failing-since", "replays"];
+
+/// Longest excerpt that is kept of an answer, in bytes: twenty of them travel with everything else in one AMQP frame.
+const MAX_EXCERPT_BYTES: usize = 1_200;
+/// Longest text that is kept where a copy is too large to publish.
+const MAX_KEPT_BYTES: usize = 4_000;
 
 /// One HTTP request made for an event.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -114,7 +135,8 @@ impl History {
     }
 
     /// Adds an attempt; of a long history the middle is left out.
-    pub fn add(&mut self, attempt: Attempt) {
+    pub fn add(&mut self, mut attempt: Attempt) {
+        bound(&mut attempt.excerpt);
         if self.attempts.len() >= KEEP_FIRST + KEEP_LAST {
             self.attempts.remove(KEEP_FIRST);
             self.omitted += 1;
@@ -128,22 +150,36 @@ impl History {
         self.failing_since.get_or_insert(at);
     }
 
+    /// The history of an event that is replayed: attempts and age start afresh, what was tried before stays.
+    #[must_use]
+    pub fn afresh(self) -> Self {
+        Self { retries: 0, failing_since: None, job: None, replays: self.replays.saturating_add(1), ..self }
+    }
+
     /// A copy of `original` that carries this history, safe to publish: without what the broker put there, and with
     /// what it would act on set aside.
     #[must_use]
     pub fn write(&self, original: &Message) -> Message {
         let mut copy = original.clone();
         let properties = &mut copy.properties;
+        // A copy's expiration is the delay that it waited for.
+        let is_copy = properties.headers.contains_key("x-sluice-routing-key");
         set_aside(&mut properties.headers);
-        if let Some(expiration) = properties.expiration.take() {
+        if let Some(expiration) = properties.expiration.take().filter(|_| !is_copy) {
             properties.headers.insert(EXPIRATION.to_owned(), Field::text(expiration));
         }
         if let Some(user_id) = properties.user_id.take() {
             properties.headers.insert(USER_ID.to_owned(), Field::text(user_id));
         }
+        if let Some(mode) = other_mode(properties.delivery_mode.replace(PERSISTENT)) {
+            // The mode of a copy is Sluice's own: what a first copy says stands.
+            properties.headers.entry(DELIVERY_MODE.to_owned()).or_insert(Field::I64(mode));
+        }
         let headers = &mut properties.headers;
-        // A job that is over must not be asked about again.
-        headers.retain(|name, _| !name.starts_with("x-sluice-job"));
+        // What this history does not have any more must not stay: a job that is over would be asked about again.
+        headers.retain(|name, _| {
+            name.strip_prefix(PREFIX).is_none_or(|name| !name.starts_with("job") && !WRITTEN.contains(&name))
+        });
         let mut put = |name: &str, value: Field| headers.insert(format!("{PREFIX}{name}"), value);
         put("routing-key", Field::text(self.routing_key.as_str()));
         put("received", Field::text(self.received.to_string()));
@@ -171,20 +207,55 @@ impl History {
     }
 }
 
-/// Leaves the producer's headers and the list of attempts out of a copy that is too large to publish: what is left says so.
+/// The message as its producer published it, out of what Sluice or the broker made of it: without the headers of either, and with
+/// what was set aside put back.
+#[must_use]
+pub fn original(message: &Message) -> Message {
+    let mut original = message.clone();
+    let properties = &mut original.properties;
+    let headers = &mut properties.headers;
+    // What never was a copy, as what the broker itself moved to the dead letters, has its properties still.
+    if headers.contains_key("x-sluice-routing-key") {
+        let text = |name: &str| headers.get(name).and_then(Field::as_str).map(str::to_owned);
+        (properties.expiration, properties.user_id) = (text(EXPIRATION), text(USER_ID));
+    }
+    if let Some(mode) = headers.get(DELIVERY_MODE).and_then(Field::as_i64) {
+        properties.delivery_mode = u8::try_from(mode).ok();
+    }
+    for (name, aside) in SET_ASIDE {
+        if let Some(field) = headers.remove(aside) {
+            headers.insert(name.to_owned(), field);
+        }
+    }
+    headers.retain(|name, _| !name.starts_with(PREFIX) && !is_the_brokers(name));
+    original
+}
+
+/// A letter's event that died again is a replay no more; which operation had replayed it stays told.
+pub fn end_replay(letter: &mut Message) {
+    let headers = &mut letter.properties.headers;
+    if let Some(replay) = headers.remove(REPLAY) {
+        headers.insert(REPLAYED_BY.to_owned(), replay);
+    }
+    headers.remove(REPLAY_OF);
+    headers.remove(REPLAY_TO);
+}
+
+/// Leaves the producer's headers, the list of attempts and whatever is very long out of a copy that is too large to publish: what is
+/// left says so.
 pub fn shrink(copy: &mut Message) {
     let headers = &mut copy.properties.headers;
     let before = headers.len();
-    headers.retain(|name, _| name.starts_with(PREFIX) && !name.ends_with("attempts") && !name.contains("-header-"));
+    headers.retain(|name, field| {
+        let short = field.as_i64().is_some() || field.as_str().is_some_and(|text| text.len() <= MAX_KEPT_BYTES);
+        name.starts_with(PREFIX) && !name.ends_with("attempts") && !name.contains("-header-") && short
+    });
     let dropped = i64::try_from(before - headers.len()).unwrap_or(i64::MAX);
     headers.insert(format!("{PREFIX}headers-dropped"), Field::I64(dropped));
 }
 
 fn set_aside(headers: &mut Headers) {
-    headers.retain(|name, _| {
-        let death = ["x-death", "x-first-death-", "x-last-death-"].iter().any(|start| name.starts_with(start));
-        !death && !matches!(name.as_str(), "x-delivery-count" | "x-acquired-count" | "x-sluice-publish")
-    });
+    headers.retain(|name, _| !is_the_brokers(name) && name != "x-sluice-publish");
     for (name, aside) in SET_ASIDE {
         if let Some(field) = headers.remove(name) {
             headers.insert(aside.to_owned(), field);
@@ -192,10 +263,32 @@ fn set_aside(headers: &mut Headers) {
     }
 }
 
+/// Whether the broker put that header there.
+fn is_the_brokers(name: &str) -> bool {
+    name == "x-death"
+        || ["x-first-death-", "x-last-death-"].iter().any(|start| name.starts_with(start))
+        || matches!(name, "x-delivery-count" | "x-acquired-count")
+}
+
+/// A delivery mode as it is set aside, where it has to be.
+fn other_mode(mode: Option<u8>) -> Option<i64> {
+    (mode != Some(PERSISTENT)).then(|| mode.map_or(NO_MODE, i64::from))
+}
+
+/// Cuts an excerpt, and takes out what would be six bytes of JSON each.
+fn bound(excerpt: &mut String) {
+    excerpt.truncate(excerpt.floor_char_boundary(MAX_EXCERPT_BYTES));
+    if excerpt.contains(char::is_control) {
+        *excerpt = excerpt.replace(char::is_control, " ");
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
-    use crate::message::Properties;
+    use crate::message::{Properties, wire_bytes};
 
     const NOW: Timestamp = Timestamp::constant(1_700_000_000, 0);
 
@@ -243,6 +336,7 @@ mod tests {
             [
                 "own",
                 "x-sluice-header-cc",
+                "x-sluice-property-delivery-mode",
                 "x-sluice-property-expiration",
                 "x-sluice-property-user-id",
                 "x-sluice-received",
@@ -253,17 +347,134 @@ mod tests {
     }
 
     #[test]
+    fn a_delivery_mode_is_set_aside_once_and_put_back() {
+        for (mode, aside) in [(None, Some(-1)), (Some(1), Some(1)), (Some(2), None)] {
+            let message = Message {
+                properties: Properties { delivery_mode: mode, ..Properties::default() },
+                ..Message::default()
+            };
+            let copy = History::new("a", NOW).write(&message);
+            let again = History::new("a", NOW).write(&copy);
+            for copy in [copy, again] {
+                assert_eq!(copy.properties.headers.get(DELIVERY_MODE).and_then(Field::as_i64), aside);
+                assert_eq!(copy.properties.delivery_mode, Some(2));
+                assert_eq!(original(&copy), message);
+            }
+        }
+    }
+
+    #[test]
+    fn what_the_broker_moved_to_the_dead_letters_itself_keeps_its_properties() {
+        let properties = Properties {
+            expiration: Some("60000".into()),
+            user_id: Some("u".into()),
+            delivery_mode: Some(1),
+            ..Properties::default()
+        };
+        let message = Message { body: "b".into(), properties };
+        let mut letter = message.clone();
+        letter.properties.headers.insert("x-death".into(), Field::Array(Vec::new()));
+        letter.properties.headers.insert("x-delivery-count".into(), Field::I64(21));
+        assert_eq!(original(&letter), message);
+    }
+
+    #[test]
+    fn a_replayed_history_starts_afresh_and_keeps_what_was_tried() {
+        let mut history = History::new("a.b", NOW);
+        history.add(attempt(3));
+        history.spend(NOW);
+        history.job = Some(Watched { id: "17".into(), rows: 3, since: NOW });
+        let copy = history.write(&Message::default());
+        let afresh = history.clone().afresh();
+        let read = History::read(&afresh.write(&copy), "q", Timestamp::UNIX_EPOCH);
+        assert_eq!(read, afresh);
+        assert_eq!((read.attempts, read.retries, read.failing_since, read.job), (history.attempts, 0, None, None));
+        assert_eq!((read.replays, afresh.afresh().replays), (1, 2));
+    }
+
+    #[test]
+    fn a_letter_that_died_again_tells_who_replayed_it_and_is_a_replay_no_more() {
+        let mut letter = Message::default();
+        for name in [REPLAY, REPLAY_OF, REPLAY_TO] {
+            letter.properties.headers.insert(name.to_owned(), Field::text(name));
+        }
+        end_replay(&mut letter);
+        let expected = Headers::from([(REPLAYED_BY.to_owned(), Field::text(REPLAY))]);
+        assert_eq!(letter.properties.headers, expected);
+    }
+
+    #[test]
+    fn a_long_history_of_long_excerpts_leaves_room_in_the_frame() {
+        for said in ["é".repeat(5_000), "\"".repeat(5_000), "\u{1b}".repeat(5_000), "x".repeat(1_000_000)] {
+            let mut history = History::new("a.b", NOW);
+            (0..100).for_each(|ms| history.add(Attempt { excerpt: said.clone(), ..attempt(ms) }));
+            let bytes = wire_bytes(&history.write(&Message::default()).properties.headers);
+            assert!(bytes < 60_000, "{bytes}");
+        }
+    }
+
+    fn fields() -> impl Strategy<Value = Field> {
+        prop_oneof![
+            any::<bool>().prop_map(Field::Bool),
+            any::<i64>().prop_map(Field::I64),
+            ".{0,9}".prop_map(Field::text),
+            prop::collection::vec("[a-z]{0,3}".prop_map(Field::text), 0..3).prop_map(Field::Array),
+            Just(Field::Void),
+        ]
+    }
+
+    fn text() -> impl Strategy<Value = Option<String>> {
+        prop::option::of(".{0,9}")
+    }
+
+    prop_compose! {
+        fn messages()(
+            body in prop::collection::vec(any::<u8>(), 0..9),
+            headers in prop::collection::btree_map("CC|BCC|cc|x-retries|x-deaths|[a-z]{1,5}", fields(), 0..6),
+            (content_type, content_encoding, correlation_id, reply_to) in (text(), text(), text(), text()),
+            (expiration, message_id, kind, user_id, app_id) in (text(), text(), text(), text(), text()),
+            (delivery_mode, priority, timestamp) in any::<(Option<u8>, Option<u8>, Option<u64>)>(),
+        ) -> Message {
+            let properties = Properties {
+                content_type, content_encoding, headers, delivery_mode, priority, correlation_id, reply_to, expiration,
+                message_id, timestamp, kind, user_id, app_id,
+            };
+            Message { body: body.into(), properties }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_a_producer_published_can_be_had_back_from_a_copy(message in messages(), tries in 0u32..3) {
+            let mut history = History::new("a.b", NOW);
+            let mut copy = history.write(&message);
+            for _ in 0..tries {
+                history.add(attempt(1));
+                history.spend(NOW);
+                copy = history.write(&copy);
+                copy.properties.expiration = Some("5000".to_owned());
+                copy.properties.headers.insert("x-first-death-queue".to_owned(), Field::text("q"));
+            }
+            prop_assert_eq!(original(&copy), message);
+        }
+    }
+
+    #[test]
     fn a_copy_too_large_to_publish_keeps_its_reason_and_says_what_it_lost() {
         let mut copy = Message::default();
-        for (name, bytes) in
-            [("big", 200_000), ("x-sluice-reason", 9), ("x-sluice-attempts", 9_000), ("x-sluice-header-cc", 9)]
-        {
+        for (name, bytes) in [
+            ("big", 200_000),
+            ("x-sluice-reason", 9),
+            ("x-sluice-attempts", 900),
+            ("x-sluice-header-cc", 9),
+            ("x-sluice-event-id", 90_000),
+        ] {
             copy.properties.headers.insert(name.to_owned(), Field::text("x".repeat(bytes)));
         }
         shrink(&mut copy);
         let names: Vec<&str> = copy.properties.headers.keys().map(String::as_str).collect();
         assert_eq!(names, ["x-sluice-headers-dropped", "x-sluice-reason"]);
-        assert_eq!(copy.properties.headers["x-sluice-headers-dropped"], Field::I64(3));
+        assert_eq!(copy.properties.headers["x-sluice-headers-dropped"], Field::I64(4));
     }
 
     #[test]

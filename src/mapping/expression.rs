@@ -17,6 +17,7 @@ use super::natives;
 use super::prelude;
 use super::value::Val;
 use crate::event::Event;
+use crate::redact;
 
 /// What most expressions need, on the caller's own stack.
 const EASY: Budget = Budget { fuel: 4096, heaviest: 0, stack: 256 * 1024 };
@@ -190,6 +191,8 @@ fn told(stop: Stop) -> String {
 /// What an expression's error says; one made by `error(…)` says what it was given.
 fn short(said: Val) -> String {
     let said = if let Val::Text(text) = said { text.to_string() } else { format!("it fails with {said}") };
+    // Half an address could not be told from other text.
+    let said = redact::masked(&said, &[]);
     match said.char_indices().nth(MOST_SAID) {
         Some((end, _)) => format!("{}…", &said[..end]),
         None => said,

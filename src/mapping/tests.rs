@@ -28,6 +28,13 @@ fn given(text: &str, data: &Value) -> Value {
     evaluated(text, data).unwrap_or_else(|said| panic!("{text}: {said}")).unwrap_or(Value::Null)
 }
 
+#[test]
+fn an_address_in_an_error_is_masked_before_it_is_cut() {
+    let said = evaluated("error(.said)", &json!({ "said": format!("{}anna@mail.example.com", "no ".repeat(50)) }));
+    let said = said.unwrap_err();
+    assert!(!said.contains("anna"), "{said}");
+}
+
 /// Whether steps, depth or size stops it may depend on the build.
 #[test]
 fn a_runaway_is_stopped_and_told() {

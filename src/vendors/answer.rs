@@ -2,6 +2,7 @@
 
 use ::http::StatusCode;
 
+use crate::redact;
 use crate::verdict::Verdict;
 
 /// Longest text of a body that goes into a sentence, in characters.
@@ -44,8 +45,10 @@ fn title(html: &str) -> Option<&str> {
     html.get(start..start + end)
 }
 
+/// One line of at most [`EXCERPT_CHARS`]. Masked before it is cut: half an address could not be told from other text.
 pub(super) fn cut(text: &str) -> String {
-    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let words = text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
+    let line = redact::masked(&words.collect::<Vec<_>>().join(" "), &[]);
     match line.char_indices().nth(EXCERPT_CHARS) {
         Some((end, _)) => format!("{}…", &line[..end]),
         None => line,
@@ -86,5 +89,21 @@ mod tests {
         assert_eq!(excerpt(b"<html>"), "an HTML page");
         assert_eq!(excerpt(b" a\n  b "), "a b");
         assert_eq!(excerpt("é".repeat(400).as_bytes()).chars().count(), 301);
+    }
+
+    #[test]
+    fn an_address_that_is_cut_in_two_is_masked_all_the_same() {
+        let body = |at: &str| format!("{}anna.svensson{at}mail.example.com is not known", " no".repeat(95));
+        for at in ["@", "%40", "&#64;"] {
+            let said = excerpt(body(at).as_bytes());
+            assert!(!said.contains("anna") && said.contains("***@*"), "{said}");
+        }
+        let page = format!("<html><title>{}</title>", body("@"));
+        assert!(!excerpt(page.as_bytes()).contains("anna"));
+    }
+
+    #[test]
+    fn control_characters_do_not_get_into_a_sentence() {
+        assert_eq!(excerpt(b"a\x1b[31m\x00b"), "a [31m b");
     }
 }

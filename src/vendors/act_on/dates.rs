@@ -3,6 +3,8 @@
 
 use jiff::civil::Date;
 
+use crate::redact;
+
 /// Each documented format, and how `strftime` writes it. All of them name a day: none has a time or a zone.
 const FORMATS: [(&str, &str); 15] = [
     ("MM/dd/yyyy", "%m/%d/%Y"),
@@ -71,7 +73,7 @@ impl DateFormat {
             Some(exact) => format!("that day is written {exact:?}"),
             None => format!("a day is written as {:?}", self.write(EXAMPLE).unwrap_or_default()),
         };
-        let shown: String = text.chars().take(60).collect();
+        let shown: String = redact::masked(text, &[]).chars().take(60).collect();
         Err(format!("{shown:?}, no day as the date format {name:?} writes it; {mend}"))
     }
 }
