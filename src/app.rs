@@ -11,6 +11,7 @@ use crate::broker::{self, Broker};
 use crate::clock;
 use crate::config::{Config, ConfigFile};
 use crate::control;
+use crate::dead_letters::operation::Registry;
 use crate::fleet::Fleet;
 use crate::metrics::Metrics;
 
@@ -59,14 +60,16 @@ pub async fn run(config: Config, file: ConfigFile, stop: CancellationToken) -> R
     let broker = Broker::start(broker_settings(&config), ending.clone());
     let mut fleet = Fleet::new(broker.clone(), metrics.clone(), config, stop.clone());
     fleet.start_all()?;
+    let operations = Registry::default();
     let admin = Admin::new(metrics.clone(), broker.clone(), fleet.roster(), fleet.config().admin.token.clone());
     let serving = tokio::spawn(admin::serve(listener, admin.clone(), ending.clone()));
     let watching = tokio::spawn(watch_depths(admin.clone(), ending.clone()));
-    let orders = tokio::spawn(control::listen(broker.clone(), fleet.roster(), ending.clone()));
+    let orders = tokio::spawn(control::listen(broker.clone(), fleet.roster(), operations.clone(), ending.clone()));
     tracing::info!(admin = %address, destinations = fleet.config().destinations.len(), version = env!("CARGO_PKG_VERSION"), "sluice is running");
     tend(&mut fleet, &file, &mut hangups, &admin, &stop).await;
     tracing::info!("stopping: finishing what is in flight");
     let all_done = clock::now() + STOP_WITHIN;
+    operations.cancel_all().await;
     fleet.stop_all().await;
     let left = all_done.saturating_duration_since(clock::now());
     if !broker.close(left.max(FLUSH_WITHIN)).await {

@@ -1,12 +1,18 @@
-//! Orders that reach every worker through the fanout exchange `sluice.control`: pause, resume, limits.
+//! Orders that reach every process through the fanout exchange `sluice.control`: to destinations, to operations on dead letters, and
+//! what every worker should log.
+
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
-use crate::broker::Broker;
+use crate::broker::{Broker, ControlError};
+use crate::dead_letters::audit::{self, Entry};
+use crate::dead_letters::operation::{Registry, Wish};
 use crate::destination::Command;
 use crate::fleet::Roster;
 use crate::gate::Limit;
+use crate::message::{Message, Properties};
 
 /// What to do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,16 +35,42 @@ pub enum Order {
         /// Such as `100/s`.
         limits: Vec<String>,
     },
+    /// Tell how the gate is.
+    Tell {
+        /// Which destination.
+        destination: String,
+    },
+    /// Tell how the operations on dead letters are: of this destination, or of all.
+    Operations {
+        /// Which destination.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        destination: Option<String>,
+    },
+    /// What an operation should do.
+    Operation {
+        /// Its id.
+        id: String,
+        /// What.
+        wish: Wish,
+    },
+    /// Log what was done with dead letters.
+    Audit {
+        /// What was done.
+        entry: Entry,
+    },
 }
 
 /// What the worker that drives the destination says to an order.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Answer {
     /// Which destination.
     pub destination: String,
     /// The gate's state after the order, where it was carried out.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub state: Option<String>,
+    /// Requests a second that the gate lets through.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub rate: Option<f64>,
     /// Why it was not.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub error: Option<String>,
@@ -56,46 +88,45 @@ pub enum OrderError {
 }
 
 impl Order {
-    /// The destination that it is for.
-    #[must_use]
-    pub fn destination(&self) -> &str {
-        match self {
-            Self::Pause { destination } | Self::Resume { destination } | Self::Limits { destination, .. } => {
-                destination
-            }
-        }
-    }
-
-    fn command(&self) -> Result<Command, OrderError> {
-        match self {
-            Self::Pause { .. } => Ok(Command::Pause),
-            Self::Resume { .. } => Ok(Command::Resume),
+    /// The command to a destination that it is, and to which; none where it is something else.
+    fn command(&self) -> Result<Option<(&str, Option<Command>)>, OrderError> {
+        Ok(Some(match self {
+            Self::Pause { destination } => (destination, Some(Command::Pause)),
+            Self::Resume { destination } => (destination, Some(Command::Resume)),
+            Self::Tell { destination } => (destination, None),
             Self::Limits { limits, .. } if limits.is_empty() => {
-                Err(OrderError::Invalid("limits is empty; write at least one, such as \"100/s\"".into()))
+                return Err(OrderError::Invalid("limits is empty; write at least one, such as \"100/s\"".into()));
             }
-            Self::Limits { limits, .. } => {
+            Self::Limits { destination, limits } => {
                 let limits: Result<Vec<Limit>, _> = limits.iter().map(|limit| limit.parse()).collect();
-                limits.map(Command::Limits).map_err(|error| OrderError::Invalid(error.to_string()))
+                let limits = limits.map_err(|error| OrderError::Invalid(error.to_string()))?;
+                (destination, Some(Command::Limits(limits)))
             }
-        }
+            Self::Operations { .. } | Self::Operation { .. } | Self::Audit { .. } => return Ok(None),
+        }))
     }
 }
 
-/// Carries out an order in this worker; says the gate's state after it.
+/// Carries out an order to a destination in this worker; says how its gate is after it.
 ///
 /// # Errors
 /// [`OrderError`] when the destination is not here or the order makes no sense.
-pub async fn obey(roster: &Roster, order: &Order) -> Result<String, OrderError> {
-    let command = order.command()?;
-    let unknown = || OrderError::Unknown(order.destination().to_owned());
-    let handle = roster.get(order.destination()).ok_or_else(unknown)?;
-    handle.ask(command).await.map_err(|_| unknown())?;
+pub async fn obey(roster: &Roster, order: &Order) -> Result<Answer, OrderError> {
+    let Some((destination, command)) = order.command()? else {
+        return Err(OrderError::Invalid("this is no order to a destination".into()));
+    };
+    let unknown = || OrderError::Unknown(destination.to_owned());
+    let handle = roster.get(destination).ok_or_else(unknown)?;
+    if let Some(command) = command {
+        handle.ask(command).await.map_err(|_| unknown())?;
+    }
     let view = handle.view().await.map_err(|_| unknown())?;
-    Ok(view.state.to_owned())
+    let (state, rate) = (Some(view.state.to_owned()), view.rate.filter(|rate| rate.is_finite()));
+    Ok(Answer { destination: destination.to_owned(), state, rate, error: None })
 }
 
 /// Carries out the orders that come through the broker, until `ending`.
-pub async fn listen(broker: Broker, roster: Roster, ending: CancellationToken) {
+pub async fn listen(broker: Broker, roster: Roster, operations: Registry, ending: CancellationToken) {
     let (_sender, mut orders) = broker.control();
     loop {
         let message = tokio::select! {
@@ -109,16 +140,62 @@ pub async fn listen(broker: Broker, roster: Roster, ending: CancellationToken) {
                 continue;
             }
         };
-        let destination = order.destination().to_owned();
-        let answer = match obey(&roster, &order).await {
-            Ok(state) => Answer { destination, state: Some(state), error: None },
-            // Another worker may drive it: only the one that does answers.
-            Err(OrderError::Unknown(_)) => continue,
-            Err(error @ OrderError::Invalid(_)) => Answer { destination, state: None, error: Some(error.to_string()) },
+        let answer = match &order {
+            Order::Audit { entry } => {
+                audit::log(entry);
+                None
+            }
+            Order::Operations { destination } => {
+                let mut states = operations.states();
+                states.retain(|state| destination.as_ref().is_none_or(|name| *name == state.destination));
+                serde_json::to_vec(&states).ok()
+            }
+            // Only the process that has it answers.
+            Order::Operation { id, wish } => {
+                operations.wish(id, *wish).and_then(|_| serde_json::to_vec(&operations.state(id)).ok())
+            }
+            Order::Pause { .. } | Order::Resume { .. } | Order::Limits { .. } | Order::Tell { .. } => {
+                answer(&roster, &order).await
+            }
         };
-        if let Ok(body) = serde_json::to_vec(&answer) {
+        if let Some(body) = answer {
             // Who asked has gone: nobody is left to tell.
             drop(message.reply(body.into()).await);
         }
+    }
+}
+
+async fn answer(roster: &Roster, order: &Order) -> Option<Vec<u8>> {
+    let answer = match obey(roster, order).await {
+        Ok(answer) => answer,
+        // Another worker may drive it: only the one that does answers.
+        Err(OrderError::Unknown(_)) => return None,
+        Err(error @ OrderError::Invalid(_)) => {
+            Answer { destination: String::new(), state: None, rate: None, error: Some(error.to_string()) }
+        }
+    };
+    serde_json::to_vec(&answer).ok()
+}
+
+/// Sends an order to every process and returns what they answer within `timeout`, as far as it can be read.
+///
+/// # Errors
+/// Why it could not be sent.
+pub async fn ask<T: serde::de::DeserializeOwned>(
+    broker: &Broker,
+    order: &Order,
+    timeout: Duration,
+) -> Result<Vec<T>, ControlError> {
+    let body = serde_json::to_vec(order).map_err(|error| ControlError::Broken(error.to_string()))?;
+    let answers = broker.call(body.into(), timeout).await?;
+    Ok(answers.iter().filter_map(|body| serde_json::from_slice(body).ok()).collect())
+}
+
+/// Lets every process know. Nobody listening is no failure.
+pub async fn announce(broker: &Broker, order: &Order) {
+    let Ok(body) = serde_json::to_vec(order) else { return };
+    let message = Message { body: body.into(), properties: Properties::default() };
+    if let Err(error) = broker.publisher().publish(&broker.names().control(), "", message).await {
+        tracing::debug!(%error, "nobody heard an announcement");
     }
 }

@@ -72,8 +72,8 @@ pub(super) async fn limits(
 }
 
 async fn order(state: State<Arc<Admin>>, order: Order) -> Result<Json<Shown>, Problem> {
-    control::obey(&state.roster, &order).await?;
-    show(state, Path(order.destination().to_owned())).await
+    let answer = control::obey(&state.roster, &order).await?;
+    show(state, Path(answer.destination)).await
 }
 
 fn shown(admin: &Admin, view: View) -> Shown {

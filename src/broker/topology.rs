@@ -117,6 +117,7 @@ impl Topology {
                 &self.names.audit(),
                 &[("x-delivery-limit", whole(NO_DELIVERY_LIMIT)), ("x-max-length", whole(AUDIT_ENTRIES))],
             ),
+            exchange(&self.names.control(), ExchangeKind::Fanout, FieldTable::default()),
             exchange(&events, ExchangeKind::Topic, arguments(&[("alternate-exchange", text(&unrouted))])),
         ]
     }

@@ -8,7 +8,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Config, ConfigFile};
+use crate::config::{Config, ConfigFile, Destination};
 
 pub mod check;
 mod credentials;
@@ -136,6 +136,15 @@ fn print(text: &str) -> io::Result<()> {
 fn print_json(value: &impl serde::Serialize) -> Result<(), Error> {
     let text = serde_json::to_string_pretty(value).map_err(|error| Error::Failed(error.to_string()))?;
     Ok(print(&text)?)
+}
+
+/// The section of a destination that the command line names.
+fn find<'a>(config: &'a Config, destination: &str, file: &ConfigFile) -> Result<&'a Destination, Error> {
+    config.destinations.get(destination).ok_or_else(|| {
+        let known: Vec<&str> = config.destinations.keys().map(String::as_str).collect();
+        let known = known.join(", ");
+        Error::Refused(format!("no destination {destination:?} in {}; there are: {known}", file.path().display()))
+    })
 }
 
 fn load(file: &ConfigFile) -> Result<Config, Error> {

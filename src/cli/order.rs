@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Error, load, print, print_json};
+use super::{Error, find, load, print, print_json};
 use crate::broker::{self, Names};
 use crate::config::ConfigFile;
 use crate::control::{Answer, Order};
@@ -49,28 +49,20 @@ pub struct LimitsArgs {
 }
 
 pub(super) async fn pause(args: PauseArgs, file: &ConfigFile) -> Result<(), Error> {
-    give(Order::Pause { destination: args.destination }, args.json, file).await
+    give(&args.destination.clone(), Order::Pause { destination: args.destination }, args.json, file).await
 }
 
 pub(super) async fn resume(args: ResumeArgs, file: &ConfigFile) -> Result<(), Error> {
-    give(Order::Resume { destination: args.destination }, args.json, file).await
+    give(&args.destination.clone(), Order::Resume { destination: args.destination }, args.json, file).await
 }
 
 pub(super) async fn limits(args: LimitsArgs, file: &ConfigFile) -> Result<(), Error> {
-    give(Order::Limits { destination: args.destination, limits: args.limits }, args.json, file).await
+    give(&args.destination.clone(), Order::Limits { destination: args.destination, limits: args.limits }, args.json, file).await
 }
 
-async fn give(order: Order, json: bool, file: &ConfigFile) -> Result<(), Error> {
+async fn give(destination: &str, order: Order, json: bool, file: &ConfigFile) -> Result<(), Error> {
     let config = load(file)?;
-    let destination = order.destination().to_owned();
-    if !config.destinations.contains_key(&destination) {
-        let known: Vec<&str> = config.destinations.keys().map(String::as_str).collect();
-        return Err(Error::Refused(format!(
-            "no destination {destination:?} in {}; there are: {}",
-            file.path().display(),
-            known.join(", ")
-        )));
-    }
+    find(&config, destination, file)?;
     let body = serde_json::to_vec(&order).map_err(|error| Error::Failed(error.to_string()))?;
     let answers =
         broker::control_call(&config.broker.url, &Names::new(&config.broker.prefix), body.into(), ANSWER_WITHIN).await;

@@ -1,5 +1,8 @@
-//! Dead letters: events that will not be delivered without a person.
+//! Dead letters: events that will not be delivered without a person. One implementation for the command line, the admin API and the
+//! console: [`look`] shows them, [`operation`] acts on many, [`audit`] tells who did what.
 
+pub mod acts;
+pub mod audit;
 pub mod cause;
 pub mod death;
 pub mod export;
@@ -7,7 +10,108 @@ mod fields;
 pub mod filter;
 pub mod groups;
 pub mod letter;
+pub mod look;
+pub mod notice;
+pub mod operation;
 pub mod record;
 
 #[cfg(test)]
 mod tests;
+
+use std::time::Duration;
+
+use crate::broker::Broker;
+use crate::control::{self, Answer, Order};
+use crate::gate::{Limit, Window};
+
+use acts::Act;
+use operation::Gate;
+
+/// How long a worker has to tell how a gate is.
+const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+/// What a replay takes of the gate's pace, unless told otherwise.
+const SHARE: f64 = 0.2;
+
+/// Which of a destination's two queues of letters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pile {
+    /// Those that wait for a person.
+    Dead,
+    /// Those that were discarded and can be restored for a week.
+    Trash,
+}
+
+impl Pile {
+    /// Where an act finds its letters.
+    #[must_use]
+    pub fn of(act: Act) -> Self {
+        match act {
+            Act::Replay | Act::Discard => Self::Dead,
+            Act::Restore | Act::Purge => Self::Trash,
+        }
+    }
+}
+
+/// One destination's dead letters. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct DeadLetters {
+    /// Where they are.
+    pub broker: Broker,
+    /// Whose they are.
+    pub destination: String,
+}
+
+impl DeadLetters {
+    /// The queue that a pile is.
+    #[must_use]
+    pub fn queue(&self, pile: Pile) -> String {
+        match pile {
+            Pile::Dead => self.broker.names().dead(&self.destination),
+            Pile::Trash => self.broker.names().trash(&self.destination),
+        }
+    }
+
+    /// A replay's pace unless told otherwise, in letters a second: a fifth of the gate's, as a worker tells it or else as `limits` have it.
+    pub async fn default_rate(&self, limits: &[Limit]) -> f64 {
+        let told = self.ask_worker().await.and_then(|answer| answer.rate);
+        told.filter(|rate| *rate > 0.0).unwrap_or_else(|| slowest(limits)) * SHARE
+    }
+
+    /// How the gate is, as the worker says that drives it.
+    async fn ask_gate(&self) -> Gate {
+        match self.ask_worker().await.and_then(|answer| answer.state) {
+            None => Gate::Nobody,
+            Some(state) if state == crate::gate::State::Paused.name() => Gate::Paused,
+            Some(state) => Gate::Other(state),
+        }
+    }
+
+    async fn ask_worker(&self) -> Option<Answer> {
+        let order = Order::Tell { destination: self.destination.clone() };
+        // A broker that is away has no worker to ask either.
+        let answers: Vec<Answer> = control::ask(&self.broker, &order, ANSWER_WITHIN).await.ok()?;
+        answers.into_iter().find(|answer| answer.error.is_none())
+    }
+
+    /// Whether nothing is ready in the destination's own queue.
+    async fn is_drained(&self) -> bool {
+        self.broker.depths(&[self.broker.names().queue(&self.destination)]).await.is_ok_and(|depths| depths == [Some(0)])
+    }
+
+    /// Writes to the audit, and to the log of every worker.
+    ///
+    /// # Errors
+    /// Why the audit may not have it.
+    pub async fn record(&self, entry: &audit::Entry) -> Result<(), crate::broker::port::PublishError> {
+        audit::write(&self.broker, entry).await?;
+        control::announce(&self.broker, &Order::Audit { entry: entry.clone() }).await;
+        Ok(())
+    }
+}
+
+/// The pace of the slowest of some limits, a second. A day's is a budget: it counts only where there is no other.
+fn slowest(limits: &[Limit]) -> f64 {
+    let pace = |limit: &Limit| f64::from(limit.count) / limit.window.length().as_secs_f64();
+    let of = |days: bool| limits.iter().filter(|limit| (limit.window == Window::Day) == days).map(pace).reduce(f64::min);
+    of(false).or_else(|| of(true)).unwrap_or(1.0)
+}

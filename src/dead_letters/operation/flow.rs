@@ -16,7 +16,7 @@ const HOLDS: Duration = Duration::from_secs(10);
 
 /// What the destination's gate is like, as far as replays go.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Gate {
+pub(in crate::dead_letters) enum Gate {
     /// No worker drives the destination.
     Nobody,
     /// A person paused it.

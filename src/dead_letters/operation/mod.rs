@@ -16,9 +16,11 @@ mod work;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+pub(super) use flow::Gate;
 pub use registry::Registry;
 pub use selection::Selection;
 pub use state::{Phase, State};
@@ -60,7 +62,8 @@ pub enum SelectError {
 }
 
 /// What a person wants of an operation.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Wish {
     /// Go on.
     #[default]

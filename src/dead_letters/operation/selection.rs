@@ -12,6 +12,8 @@ pub struct Selection {
     ids: HashSet<u64>,
     /// Letters alike to the last byte: how many there are of each.
     several: HashMap<u64, u64>,
+    /// Letters of which there were several.
+    alike: HashSet<u64>,
 }
 
 impl Extend<u64> for Selection {
@@ -38,7 +40,14 @@ impl Selection {
     pub fn put(&mut self, id: u64) {
         if !self.ids.insert(id) {
             *self.several.entry(id).or_insert(1) += 1;
+            self.alike.insert(id);
         }
+    }
+
+    /// Whether there were others that cannot be told from it.
+    #[must_use]
+    pub fn was_alike(&self, id: u64) -> bool {
+        self.alike.contains(&id)
     }
 
     /// Takes a letter out. False where it is not, or no longer, meant.

@@ -18,6 +18,8 @@ use crate::dead_letters::{Pile, letter};
 const WINDOW: usize = 256;
 /// A turn ends after this: no letter may stay out near the broker's consumer time-out of 30 minutes.
 const LONGEST: Duration = Duration::from_mins(10);
+/// The moment of its death, which makes a letter unlike all others.
+const DIED_AT: &str = "x-sluice-dead-lettered-at";
 /// Left between two turns for whoever waits for one.
 const BETWEEN: Duration = Duration::from_millis(300);
 /// Between tries while the broker is in trouble.
@@ -243,8 +245,10 @@ impl Work {
         let Moved { id, letter, result } = moved;
         match result {
             Ok(()) => {
-                // One that is alike to another cannot be told from it: should the turn break off it goes once more rather than never.
-                self.copied.insert(id);
+                // One that may be alike to another cannot be told from it: should the turn break off it goes once more rather than never.
+                if !self.selection.was_alike(id) && letter.message.properties.headers.contains_key(DIED_AT) {
+                    self.copied.insert(id);
+                }
                 turn.remove(letter);
                 self.state.send_modify(|state| state.moved += 1);
             }

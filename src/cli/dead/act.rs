@@ -1,0 +1,302 @@
+//! `sluice dead replay`, `discard`, `restore`, `purge`: many letters acted on at once.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::time::Duration;
+
+use indicatif::ProgressBar;
+use jiff::SpanRelativeTo;
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use super::which::Which;
+use super::{PATIENCE, Session, bar, progress, who};
+use crate::cli::{Error, find, print, print_json};
+use crate::config::ConfigFile;
+use crate::control;
+use crate::dead_letters::acts::Act;
+use crate::dead_letters::filter::Filter;
+use crate::dead_letters::operation::{Operation, Phase, Plan, Registry, Selection, State, Wish};
+use crate::fleet::Roster;
+
+/// What every act asks for.
+#[derive(Debug, clap::Args)]
+struct Common {
+    /// The destination's name
+    destination: String,
+    #[command(flatten)]
+    which: Which,
+    /// All that are there
+    #[arg(long)]
+    all: bool,
+    /// Only tell how many there are
+    #[arg(long)]
+    dry_run: bool,
+    /// Do not ask
+    #[arg(long, short)]
+    yes: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+const REPLAY_HELP: &str = "\
+Each letter goes back on the destination's queue with its history; attempts and age start afresh. One that dies again comes
+back with one replay more. Live events go first. What becomes of the letters is told as the worker tells it.
+
+A replay ends with Ctrl-C, or by `sluice dead cancel` from elsewhere; when its process is killed, run it again for the rest.
+
+Examples:
+  sluice dead replay px-prod --all --dry-run
+  sluice dead replay px-prod --group 8c1f0a2b3c4d5e6f --canary 5
+  sluice dead replay px-prod --reason expired --rate 40/s --yes";
+
+/// Put dead letters back on the destination's queue
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = REPLAY_HELP)]
+pub(super) struct ReplayArgs {
+    #[command(flatten)]
+    common: Common,
+    /// Letters a second, as 40/s or 600/min; a fifth of the gate's pace unless given
+    #[arg(long, value_name = "RATE", value_parser = read_rate)]
+    rate: Option<f64>,
+    /// Send so many first, and the others only when the vendor has taken those
+    #[arg(long, value_name = "N")]
+    canary: Option<u32>,
+    /// How long to wait for what becomes of the canary
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = read_duration, requires = "canary")]
+    canary_wait: Duration,
+}
+
+/// Move dead letters to the trash, from where they can be restored for a week
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Example:\n  sluice dead discard px-prod --type 'test.#' --yes")]
+pub(super) struct DiscardArgs {
+    #[command(flatten)]
+    common: Common,
+}
+
+/// Move letters from the trash back to the dead letters, as they were
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Example:\n  sluice dead restore px-prod --newer-than 1h")]
+pub(super) struct RestoreArgs {
+    #[command(flatten)]
+    common: Common,
+}
+
+/// Delete letters from the trash for good
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Example:\n  sluice dead purge px-prod --older-than 3d")]
+pub(super) struct PurgeArgs {
+    #[command(flatten)]
+    common: Common,
+}
+
+/// How an act differs from the others.
+struct How {
+    act: Act,
+    rate: Option<f64>,
+    canary: Option<u32>,
+    canary_wait: Duration,
+}
+
+impl How {
+    fn plainly(act: Act) -> Self {
+        Self { act, rate: None, canary: None, canary_wait: Duration::ZERO }
+    }
+}
+
+pub(super) async fn replay(args: ReplayArgs, file: &ConfigFile, stop: CancellationToken) -> Result<(), Error> {
+    let how = How { act: Act::Replay, rate: args.rate, canary: args.canary, canary_wait: args.canary_wait };
+    run(args.common, how, file, stop).await
+}
+
+pub(super) async fn discard(args: DiscardArgs, file: &ConfigFile, stop: CancellationToken) -> Result<(), Error> {
+    run(args.common, How::plainly(Act::Discard), file, stop).await
+}
+
+pub(super) async fn restore(args: RestoreArgs, file: &ConfigFile, stop: CancellationToken) -> Result<(), Error> {
+    run(args.common, How::plainly(Act::Restore), file, stop).await
+}
+
+pub(super) async fn purge(args: PurgeArgs, file: &ConfigFile, stop: CancellationToken) -> Result<(), Error> {
+    run(args.common, How::plainly(Act::Purge), file, stop).await
+}
+
+async fn run(args: Common, how: How, file: &ConfigFile, stop: CancellationToken) -> Result<(), Error> {
+    let filter = args.which.for_act(args.all)?;
+    let session = Session::open(file).await?;
+    let registry = Registry::default();
+    // From elsewhere it can be seen, paused and ended too.
+    let listening =
+        tokio::spawn(control::listen(session.broker.clone(), Roster::default(), registry.clone(), session.end.clone()));
+    let done = act(&session, &args, how, filter, &registry, file, &stop).await;
+    session.close().await;
+    listening.abort();
+    done
+}
+
+async fn act(
+    session: &Session,
+    args: &Common,
+    how: How,
+    filter: Filter,
+    registry: &Registry,
+    file: &ConfigFile,
+    stop: &CancellationToken,
+) -> Result<(), Error> {
+    let letters = session.letters(&args.destination, file)?;
+    let rate = match (how.act, how.rate) {
+        (Act::Replay, None) => {
+            Some(letters.default_rate(&find(&session.config, &args.destination, file)?.limits).await)
+        }
+        (_, rate) => rate,
+    };
+    let bar = bar(args.json);
+    bar.set_message("counting");
+    let shown = progress(&bar);
+    let selection = tokio::select! {
+        selection = letters.select(how.act, &filter, PATIENCE, &shown) => selection,
+        () = stop.cancelled() => return Err(Error::Failed("stopped; nothing was changed".to_owned())),
+    };
+    let selection = selection.map_err(|error| Error::Failed(error.to_string()))?;
+    bar.reset();
+    bar.set_message(how.act.name());
+    if args.dry_run || selection.is_empty() {
+        bar.finish_and_clear();
+        return foretell(args, &how, &filter, rate, &selection);
+    }
+    if !args.yes {
+        bar.suspend(|| ask(args, &how, rate, &selection))?;
+    }
+    let plan = Plan { act: how.act, filter, rate, canary: how.canary, canary_wait: how.canary_wait, by: who() };
+    let operation = letters.begin(plan, Some(selection));
+    let state = follow(operation, registry, &bar, stop).await;
+    bar.finish_and_clear();
+    conclude(args, &state)
+}
+
+/// What would be done.
+fn foretell(args: &Common, how: &How, filter: &Filter, rate: Option<f64>, selection: &Selection) -> Result<(), Error> {
+    let seconds = rate.map(|rate| seconds(selection.len(), rate));
+    if args.json {
+        return print_json(&json!({
+            "act": how.act, "destination": args.destination, "filter": filter.to_string(), "dry_run": args.dry_run,
+            "there": selection.seen.there, "selected": selection.len(), "rate": rate, "seconds": seconds,
+            "trouble": selection.seen.trouble,
+        }));
+    }
+    print(&sentence(args, how, rate, selection))?;
+    selection.seen.trouble.as_ref().map_or(Ok(()), |trouble| Ok(print(trouble)?))
+}
+
+fn sentence(args: &Common, how: &How, rate: Option<f64>, selection: &Selection) -> String {
+    let (count, there) = (selection.len(), selection.seen.there);
+    let pace = rate.map(|rate| {
+        format!(", at {} a second: {}", shown_rate(rate), shown_seconds(seconds(count, rate)))
+    });
+    let pile = if matches!(how.act, Act::Replay | Act::Discard) { "" } else { " in the trash" };
+    format!(
+        "{}: {} {count} of the {there} letters{pile} that are there now{}",
+        args.destination,
+        how.act.name(),
+        pace.unwrap_or_default()
+    )
+}
+
+fn ask(args: &Common, how: &How, rate: Option<f64>, selection: &Selection) -> Result<(), Error> {
+    if !std::io::stdin().is_terminal() {
+        return Err(Error::Refused(format!(
+            "{}. Nobody can be asked here: add --yes to do it, or --dry-run to only count",
+            sentence(args, how, rate, selection)
+        )));
+    }
+    let mut out = std::io::stderr();
+    write!(out, "{}. Go on? [y/N] ", sentence(args, how, rate, selection))?;
+    out.flush()?;
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer)?;
+    match answer.trim().to_ascii_lowercase().as_str() {
+        "y" | "yes" => Ok(()),
+        _ => Err(Error::Refused("nothing was changed".to_owned())),
+    }
+}
+
+/// Shows how an operation goes on, until it is over.
+async fn follow(operation: Operation, registry: &Registry, bar: &ProgressBar, stop: &CancellationToken) -> State {
+    let mut watch = operation.watch();
+    let id = registry.add(operation).id;
+    let mut note = None;
+    loop {
+        let state = watch.borrow_and_update().clone();
+        bar.set_length(state.selected);
+        bar.set_position(state.moved);
+        bar.set_message(format!("{} {id} ({})", state.act.name(), state.phase.name()));
+        if state.note != note {
+            note.clone_from(&state.note);
+            note.iter().for_each(|note| bar.println(note));
+        }
+        if state.phase.is_over() {
+            return state;
+        }
+        tokio::select! {
+            // Its sender lives as long as it is not over.
+            changed = watch.changed() => if changed.is_err() { return watch.borrow().clone() },
+            () = stop.cancelled(), if registry.wish(&id, Wish::Run).is_some() && !state.phase.is_over() => {
+                registry.wish(&id, Wish::Cancel);
+                let over = watch.wait_for(|state| state.phase.is_over()).await;
+                return over.map_or(state, |state| state.clone());
+            }
+        }
+    }
+}
+
+fn conclude(args: &Common, state: &State) -> Result<(), Error> {
+    let outcome = state.outcome.clone().unwrap_or_else(|| "it ended without saying how".to_owned());
+    if args.json {
+        print_json(state)?;
+    }
+    match state.phase {
+        Phase::Done if state.refused > 0 => Err(Error::Refused(outcome)),
+        Phase::Done if args.json => Ok(()),
+        Phase::Done => Ok(print(&format!("{}: {outcome}", args.destination))?),
+        Phase::Stopped => Err(Error::Refused(outcome)),
+        Phase::Cancelled | Phase::Failed => Err(Error::Failed(outcome)),
+        Phase::Counting | Phase::Canary | Phase::Working | Phase::Paused | Phase::Finishing => {
+            Err(Error::Failed("the operation broke off; this is a bug in Sluice. What was not done is still there".to_owned()))
+        }
+    }
+}
+
+fn seconds(letters: u64, rate: f64) -> f64 {
+    u32::try_from(letters).map_or(f64::INFINITY, f64::from) / rate
+}
+
+fn shown_seconds(seconds: f64) -> String {
+    let rounded = Duration::try_from_secs_f64(seconds.max(1.0).round()).ok();
+    let span = rounded.and_then(|rounded| jiff::SignedDuration::try_from(rounded).ok());
+    span.map_or_else(|| "for ever".to_owned(), |span| format!("about {span:#}"))
+}
+
+fn shown_rate(rate: f64) -> String {
+    if rate.fract() == 0.0 { format!("{rate:.0}") } else { format!("{rate:.2}") }
+}
+
+/// `N/s`, `N/min`, `N/h` or just a number a second.
+fn read_rate(text: &str) -> Result<f64, String> {
+    let mend = "write letters a second as 40/s or 0.5/s, or 600/min, 1000/h";
+    let (count, unit) = text.split_once('/').unwrap_or((text, "s"));
+    let per = match unit.trim() {
+        "s" => 1.0,
+        "min" => 60.0,
+        "h" => 3600.0,
+        _ => return Err(mend.to_owned()),
+    };
+    let rate = count.trim().parse::<f64>().map_err(|_| mend.to_owned())? / per;
+    if rate.is_finite() && rate > 0.0 && rate <= 100_000.0 { Ok(rate) } else { Err(mend.to_owned()) }
+}
+
+fn read_duration(text: &str) -> Result<Duration, String> {
+    let span: jiff::Span = text.parse().map_err(|_| "write a time as 30s, 5m or 1h".to_owned())?;
+    let duration = span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|error| error.to_string())?;
+    Duration::try_from(duration).map_err(|_| "write a time as 30s, 5m or 1h".to_owned())
+}

@@ -1,0 +1,68 @@
+//! `sluice dead audit`: who did what.
+
+use std::collections::BTreeMap;
+
+use comfy_table::presets::NOTHING;
+use comfy_table::{ContentArrangement, Table};
+use serde_json::json;
+
+use super::list::second;
+use super::{PATIENCE, Session};
+use crate::cli::{Error, print, print_json};
+use crate::config::ConfigFile;
+use crate::dead_letters::audit::{self, Entry};
+
+/// Show who did what with dead letters, when, and how it ended
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Examples:\n  sluice dead audit\n  sluice dead audit px-prod --limit 20 --json")]
+pub(super) struct Args {
+    /// One destination's only
+    destination: Option<String>,
+    /// Entries shown at most: the last
+    #[arg(long, value_name = "N", default_value_t = 200)]
+    limit: usize,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) async fn run(args: Args, file: &ConfigFile) -> Result<(), Error> {
+    let session = Session::open(file).await?;
+    let entries = audit::read(&session.broker, args.destination.as_deref(), args.limit, PATIENCE).await;
+    session.close().await;
+    let entries = entries.map_err(|error| Error::Failed(error.to_string()))?;
+    if args.json {
+        return print_json(&json!({ "entries": entries }));
+    }
+    Ok(print(&table(&entries).to_string())?)
+}
+
+/// One row an operation: when it began, and how it ended.
+fn table(entries: &[Entry]) -> Table {
+    let ended: BTreeMap<&str, &Entry> =
+        entries.iter().filter(|entry| entry.outcome.is_some()).map(|entry| (entry.operation.as_str(), entry)).collect();
+    let began: BTreeMap<&str, &Entry> =
+        entries.iter().filter(|entry| entry.outcome.is_none()).map(|entry| (entry.operation.as_str(), entry)).collect();
+    let mut table = Table::new();
+    table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_header(["when", "who", "what", "destination", "which", "letters", "operation", "outcome"]);
+    for entry in entries {
+        let operation = entry.operation.as_str();
+        // Its beginning stands for it; its end alone, where that came together with it or is too long ago.
+        if entry.outcome.is_some() && began.contains_key(operation) {
+            continue;
+        }
+        let outcome = ended.get(operation).and_then(|entry| entry.outcome.clone());
+        table.add_row([
+            second(entry.at).to_string(),
+            entry.by.clone(),
+            entry.act.clone(),
+            entry.destination.clone(),
+            entry.filter.clone(),
+            entry.count.to_string(),
+            operation.to_owned(),
+            outcome.unwrap_or_else(|| "at work, or killed".to_owned()),
+        ]);
+    }
+    table
+}

@@ -1,0 +1,87 @@
+//! `sluice dead groups`: what went wrong, and how often.
+
+use std::ops::ControlFlow;
+
+use comfy_table::presets::NOTHING;
+use comfy_table::{ContentArrangement, Table};
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use super::list::{one_line, second};
+use super::which::Which;
+use super::{PATIENCE, Session, bar, progress, within_session};
+use crate::cli::{Error, print, print_json};
+use crate::clock;
+use crate::config::ConfigFile;
+use crate::dead_letters::Pile;
+use crate::dead_letters::groups::{Group, Groups};
+use crate::dead_letters::look::Shown;
+
+/// Show the causes of dead letters with counts, the most frequent first
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Letters of one cause are one group, whatever ids and addresses stand in them.\n\n\
+    Examples:\n  sluice dead groups px-prod\n  sluice dead groups px-prod --newer-than 1d --json")]
+pub(super) struct Args {
+    /// The destination's name
+    destination: String,
+    #[command(flatten)]
+    which: Which,
+    /// Of those in the trash instead
+    #[arg(long)]
+    trash: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) async fn run(args: Args, file: &ConfigFile, stop: CancellationToken) -> Result<(), Error> {
+    let matcher = args.which.filter().compile(clock::wall()).map_err(|error| Error::Refused(error.to_string()))?;
+    let session = Session::open(file).await?;
+    within_session(session, &stop, async |session| {
+        let letters = session.letters(&args.destination, file)?;
+        let pile = if args.trash { Pile::Trash } else { Pile::Dead };
+        let bar = bar(args.json);
+        let progress = progress(&bar);
+        let mut groups = Groups::default();
+        let seen = letters.look(pile, &matcher, PATIENCE, &progress, |step| {
+            match step {
+                Shown::Anew => groups = Groups::default(),
+                Shown::Letter(letter, _) => groups.add(letter),
+            }
+            ControlFlow::Continue(())
+        });
+        let seen = seen.await.map_err(|error| Error::Failed(error.to_string()))?;
+        bar.finish_and_clear();
+        let groups = groups.finish();
+        if args.json {
+            return print_json(&json!({
+                "destination": args.destination, "there": seen.there, "matched": seen.matched, "trouble": seen.trouble, "groups": groups,
+            }));
+        }
+        if !groups.is_empty() {
+            print(&table(&groups).to_string())?;
+        }
+        print(&format!("{} letters in {} groups, of the {} that were there", seen.matched, groups.len(), seen.there))?;
+        seen.trouble.as_ref().map_or(Ok(()), |trouble| Ok(print(trouble)?))
+    })
+    .await
+}
+
+fn table(groups: &[Group]) -> Table {
+    let mut table = Table::new();
+    table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_header(["letters", "group", "reason", "first", "last", "types", "cause"]);
+    for group in groups {
+        let time = |at: Option<jiff::Timestamp>| at.map_or_else(|| "-".to_owned(), |at| second(at).to_string());
+        table.add_row([
+            group.count.to_string(),
+            group.group.clone(),
+            group.reason.name().to_owned(),
+            time(group.first_seen),
+            time(group.last_seen),
+            group.types.join(", "),
+            one_line(&group.cause),
+        ]);
+    }
+    table
+}

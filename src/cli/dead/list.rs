@@ -1,0 +1,111 @@
+//! `sluice dead list`: letters one by one.
+
+use std::io::{BufRead as _, BufReader, Seek as _, Write as _};
+use std::ops::ControlFlow;
+
+use jiff::Timestamp;
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use super::which::Which;
+use super::{PATIENCE, Session, bar, progress, within_session};
+use crate::cli::{Error, print};
+use crate::clock;
+use crate::config::ConfigFile;
+use crate::dead_letters::Pile;
+use crate::dead_letters::letter::Letter;
+use crate::dead_letters::look::{Seen, Shown};
+
+/// List dead letters, the oldest first
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Examples:\n  sluice dead list px-prod\n  \
+    sluice dead list px-prod --reason rejected --newer-than 2h --limit 500\n  \
+    sluice dead list px-prod --jq '.user.plan == \"pro\"' --json\n  sluice dead list px-prod --trash")]
+pub(super) struct Args {
+    /// The destination's name
+    destination: String,
+    #[command(flatten)]
+    which: Which,
+    /// Letters shown at most; 0 for all
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    limit: u64,
+    /// Those in the trash instead
+    #[arg(long)]
+    trash: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) async fn run(args: Args, file: &ConfigFile, stop: CancellationToken) -> Result<(), Error> {
+    let matcher = args.which.filter().compile(clock::wall()).map_err(|error| Error::Refused(error.to_string()))?;
+    let session = Session::open(file).await?;
+    within_session(session, &stop, async |session| {
+        let letters = session.letters(&args.destination, file)?;
+        let pile = if args.trash { Pile::Trash } else { Pile::Dead };
+        let bar = bar(args.json);
+        let progress = progress(&bar);
+        // Kept in a file until the letters have been let go: whoever reads the output may take hours.
+        let mut spool = tempfile::tempfile()?;
+        let (mut shown, mut failed) = (0_u64, None);
+        let seen = letters.look(pile, &matcher, PATIENCE, &progress, |step| {
+            let written = match step {
+                Shown::Anew => {
+                    shown = 0;
+                    spool.rewind().and_then(|()| spool.set_len(0))
+                }
+                Shown::Letter(letter, _) => {
+                    shown += 1;
+                    let line = if args.json { json!(letter).to_string() } else { line(letter) };
+                    writeln!(spool, "{line}")
+                }
+            };
+            failed = written.err();
+            let enough = args.limit > 0 && shown >= args.limit;
+            if enough || failed.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        let seen = seen.await.map_err(|error| Error::Failed(error.to_string()))?;
+        bar.finish_and_clear();
+        failed.map_or(Ok(()), Err)?;
+        spool.rewind()?;
+        tell(&args, &seen, shown, spool)
+    })
+    .await
+}
+
+fn tell(args: &Args, seen: &Seen, shown: u64, spool: std::fs::File) -> Result<(), Error> {
+    let mut lines = BufReader::new(spool).lines();
+    if args.json {
+        let head = json!({ "destination": args.destination, "there": seen.there, "shown": shown, "trouble": seen.trouble });
+        let mut head = head.to_string();
+        head.pop();
+        print(&format!("{head},\"letters\":["))?;
+        if let Some(first) = lines.next() {
+            print(&first?)?;
+        }
+        lines.try_for_each(|line| print(&format!(",{}", line?)))?;
+        return Ok(print("]}")?);
+    }
+    lines.try_for_each(|line| print(&line?))?;
+    let more = if args.limit > 0 && shown >= args.limit { "; there may be more, see --limit" } else { "" };
+    print(&format!("{shown} letters shown of the {} that were there{more}", seen.there))?;
+    seen.trouble.as_ref().map_or(Ok(()), |trouble| Ok(print(trouble)?))
+}
+
+fn line(letter: &Letter) -> String {
+    let at = letter.dead_lettered_at.map_or_else(|| "-".to_owned(), |at| second(at).to_string());
+    let id = letter.event_id.as_deref().unwrap_or("-");
+    let replays = if letter.replays > 0 { format!(" (replayed {} ×)", letter.replays) } else { String::new() };
+    let (own, reason, kind, sentence) = (&letter.id, letter.reason.name(), &letter.event_type, &letter.sentence);
+    format!("{at}  {own}  {reason:<15} {kind}  {id}{replays}: {}", one_line(sentence))
+}
+
+/// To the second, for people.
+pub(super) fn second(at: Timestamp) -> Timestamp {
+    at.round(jiff::Unit::Second).unwrap_or(at)
+}
+
+/// Control characters would move the cursor.
+pub(super) fn one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}

@@ -1,0 +1,164 @@
+//! `sluice dead …`: a destination's dead letters, looked at and acted on.
+
+mod act;
+mod audit;
+mod edit;
+mod export;
+mod groups;
+mod list;
+mod operations;
+mod show;
+mod which;
+
+use std::time::Duration;
+
+use clap::Subcommand;
+use indicatif::{ProgressBar, ProgressStyle};
+use std::io::IsTerminal as _;
+use tokio_util::sync::CancellationToken;
+
+use super::{Error, find, load};
+use crate::broker::Broker;
+use crate::config::{Config, ConfigFile};
+use crate::dead_letters::DeadLetters;
+use crate::{app, broker};
+
+/// How long a look waits for others who read the same letters.
+const PATIENCE: Duration = Duration::from_mins(2);
+const BROKER_WITHIN: Duration = Duration::from_secs(10);
+
+const AFTER_HELP: &str = "\
+Looking changes nothing: order, count and headers stay, whoever else looks and whoever is killed. Acts mean the letters
+that are there when they begin, and count them before they ask. What they do is in the audit.
+
+Examples:
+  sluice dead groups px-prod                             what went wrong, and how often?
+  sluice dead list px-prod --reason rejected --newer-than 2h
+  sluice dead show px-prod 0123456789abcdef              one letter with every attempt
+  sluice dead replay px-prod --group 8c1f… --canary 5    five first; the others once those came through
+  sluice dead discard px-prod --type 'test.#'            to the trash, for a week
+  sluice dead restore px-prod --all                      and back
+  sluice dead export px-prod --all > letters.ndjson      everything; sluice publish puts it back";
+
+/// Look at dead letters, replay, edit, discard, restore and export them
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = AFTER_HELP)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    List(list::Args),
+    Groups(groups::Args),
+    Show(show::Args),
+    Replay(act::ReplayArgs),
+    Edit(edit::Args),
+    Discard(act::DiscardArgs),
+    Restore(act::RestoreArgs),
+    Purge(act::PurgeArgs),
+    Export(export::Args),
+    Audit(audit::Args),
+    Operations(operations::ListArgs),
+    /// Pause an operation: nothing more is acted on until it is resumed
+    #[command(after_long_help = "Example:\n  sluice dead pause 5f0c9b6e21aa")]
+    Pause(operations::WishArgs),
+    /// Resume an operation after a pause
+    #[command(after_long_help = "Example:\n  sluice dead resume 5f0c9b6e21aa")]
+    Resume(operations::WishArgs),
+    /// End an operation; what has been acted on stays so
+    #[command(after_long_help = "Example:\n  sluice dead cancel 5f0c9b6e21aa")]
+    Cancel(operations::WishArgs),
+}
+
+pub(super) async fn run(args: Args, file: &ConfigFile, stop: CancellationToken) -> Result<(), Error> {
+    use crate::dead_letters::operation::Wish;
+    match args.command {
+        Command::List(args) => list::run(args, file, stop).await,
+        Command::Groups(args) => groups::run(args, file, stop).await,
+        Command::Show(args) => show::run(args, file, stop).await,
+        Command::Replay(args) => act::replay(args, file, stop).await,
+        Command::Edit(args) => edit::run(args, file, stop).await,
+        Command::Discard(args) => act::discard(args, file, stop).await,
+        Command::Restore(args) => act::restore(args, file, stop).await,
+        Command::Purge(args) => act::purge(args, file, stop).await,
+        Command::Export(args) => export::run(args, file, stop).await,
+        Command::Audit(args) => audit::run(args, file).await,
+        Command::Operations(args) => operations::list(args, file).await,
+        Command::Pause(args) => operations::wish(args, Wish::Pause, file).await,
+        Command::Resume(args) => operations::wish(args, Wish::Run, file).await,
+        Command::Cancel(args) => operations::wish(args, Wish::Cancel, file).await,
+    }
+}
+
+/// A connection for one command.
+struct Session {
+    config: Config,
+    broker: Broker,
+    end: CancellationToken,
+}
+
+impl Session {
+    async fn open(file: &ConfigFile) -> Result<Self, Error> {
+        let config = load(file)?;
+        let end = CancellationToken::new();
+        let settings = broker::Settings { name: "sluice command".to_owned(), ..app::broker_settings(&config) };
+        let broker = Broker::start(settings, end.clone());
+        broker.wait_ready(BROKER_WITHIN).await.map_err(|error| Error::Failed(error.to_string()))?;
+        Ok(Self { config, broker, end })
+    }
+
+    /// The letters of a destination that the configuration has.
+    fn letters(&self, destination: &str, file: &ConfigFile) -> Result<DeadLetters, Error> {
+        find(&self.config, destination, file)?;
+        Ok(DeadLetters { broker: self.broker.clone(), destination: destination.to_owned() })
+    }
+
+    async fn close(self) {
+        self.broker.close(BROKER_WITHIN).await;
+        self.end.cancel();
+    }
+}
+
+/// Runs what a command does, ends it when the user wants it, and closes the connection.
+async fn within_session<T>(
+    session: Session,
+    stop: &CancellationToken,
+    work: impl AsyncFnOnce(&Session) -> Result<T, Error>,
+) -> Result<T, Error> {
+    let done = tokio::select! {
+        done = work(&session) => done,
+        () = stop.cancelled() => Err(Error::Failed("stopped; nothing was changed".to_owned())),
+    };
+    session.close().await;
+    done
+}
+
+/// A bar over letters; hidden where standard error is no terminal, or where a program reads the output.
+fn bar(hidden: bool) -> ProgressBar {
+    if hidden || !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("{msg} {bar:30} {human_pos}/{human_len} {per_sec} {eta} left");
+    ProgressBar::new(0).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
+
+/// Shows a pass's progress on a bar.
+fn progress(bar: &ProgressBar) -> impl Fn(u32, u32) + Send + Sync {
+    let bar = bar.clone();
+    move |read, there| {
+        if read % 256 == 0 || read == there {
+            bar.set_length(u64::from(there));
+            bar.set_position(u64::from(read));
+        }
+    }
+}
+
+/// Who runs this command: user@host, for the audit.
+#[expect(clippy::disallowed_methods, reason = "the command line belongs to whoever runs it")]
+fn who() -> String {
+    let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).unwrap_or_else(|_| "unknown".to_owned());
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").or_else(|_| std::env::var("HOSTNAME"));
+    format!("{user}@{}", host.as_deref().map_or("unknown", str::trim))
+}

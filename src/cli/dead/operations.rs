@@ -1,0 +1,95 @@
+//! `sluice dead operations`, `pause`, `resume`, `cancel`: operations in whichever process they run.
+
+use std::time::Duration;
+
+use comfy_table::presets::NOTHING;
+use comfy_table::{ContentArrangement, Table};
+use serde_json::json;
+
+use super::Session;
+use super::list::second;
+use crate::cli::{Error, print, print_json};
+use crate::config::ConfigFile;
+use crate::control::{self, Order};
+use crate::dead_letters::operation::{State, Wish};
+
+/// How long processes have to answer.
+const ANSWER_WITHIN: Duration = Duration::from_secs(3);
+
+/// Show the operations at work, and those that ended a while ago in a worker
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Examples:\n  sluice dead operations\n  sluice dead operations px-prod --json")]
+pub(super) struct ListArgs {
+    /// One destination's only
+    destination: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct WishArgs {
+    /// The operation's id
+    operation: String,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) async fn list(args: ListArgs, file: &ConfigFile) -> Result<(), Error> {
+    let order = Order::Operations { destination: args.destination };
+    let mut states: Vec<State> = ask::<Vec<State>>(&order, file).await?.into_iter().flatten().collect();
+    states.sort_by(|a, b| b.started.cmp(&a.started));
+    if args.json {
+        return print_json(&json!({ "operations": states }));
+    }
+    let mut table = Table::new();
+    table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_header(["operation", "began", "who", "what", "destination", "which", "phase", "done", "left", "note"]);
+    for state in &states {
+        table.add_row([
+            state.id.clone(),
+            second(state.started).to_string(),
+            state.by.clone(),
+            state.act.name().to_owned(),
+            state.destination.clone(),
+            state.filter.clone(),
+            state.phase.name().to_owned(),
+            state.moved.to_string(),
+            state.left().to_string(),
+            state.outcome.clone().or_else(|| state.note.clone()).unwrap_or_default(),
+        ]);
+    }
+    if states.is_empty() {
+        return Ok(print("no operation is at work, and no worker remembers one")?);
+    }
+    Ok(print(&table.to_string())?)
+}
+
+pub(super) async fn wish(args: WishArgs, wish: Wish, file: &ConfigFile) -> Result<(), Error> {
+    let order = Order::Operation { id: args.operation.clone(), wish };
+    let state = ask::<State>(&order, file).await?.into_iter().next();
+    let Some(state) = state else {
+        return Err(Error::Refused(format!("no process has an operation {:?}: see sluice dead operations", args.operation)));
+    };
+    if state.phase.is_over() {
+        let outcome = state.outcome.unwrap_or_default();
+        return Err(Error::Refused(format!("the operation {} is over: {outcome}", state.id)));
+    }
+    if args.json {
+        return print_json(&state);
+    }
+    let will = match wish {
+        Wish::Run => "goes on",
+        Wish::Pause => "pauses",
+        Wish::Cancel => "ends",
+    };
+    Ok(print(&format!("{} of {} {will}: {} done, {} left", state.act.name(), state.destination, state.moved, state.left()))?)
+}
+
+async fn ask<T: serde::de::DeserializeOwned>(order: &Order, file: &ConfigFile) -> Result<Vec<T>, Error> {
+    let session = Session::open(file).await?;
+    let answers = control::ask(&session.broker, order, ANSWER_WITHIN).await;
+    session.close().await;
+    answers.map_err(|error| Error::Failed(error.to_string()))
+}
