@@ -10,7 +10,7 @@ use fastrand::Rng;
 use futures_util::FutureExt as _;
 use serde_json::json;
 use sluice::clock;
-use sluice::delivery::token::Stored;
+use sluice::delivery::token::{Stored, Tokens};
 use sluice::destination::Command;
 use sluice::destination::Handover;
 use sluice::vendors::When;
@@ -111,7 +111,7 @@ struct Schedule {
     jobs: bool,
     published: u64,
     tokens_from: usize,
-    /// A worker was killed or a channel lost.
+    /// A worker was killed, a channel lost, or a request given up.
     broken: bool,
     story: String,
 }
@@ -187,6 +187,8 @@ impl Schedule {
             2 | 3 => {
                 self.tell("stopped and started");
                 let ledger = self.stage.stop().await;
+                // What was given up may still be at the vendor.
+                self.broken |= self.stage.vendor.calls().iter().any(|(call, _)| call.answered.is_none());
                 self.stage.start(&ledger);
             }
             4 => {
@@ -210,7 +212,9 @@ impl Schedule {
         let (now, wall) = (self.stage.vendor.now(), clock::wall());
         let calls = self.stage.vendor.calls_to("/token");
         let calls = calls.iter().map(|call| wall - (now - call.at)).collect();
-        Handover { tokens: Some(Stored { calls, ..Stored::default() }), ..Handover::default() }
+        let (stored, grant) = (Stored { calls, ..Stored::default() }, self.stage.settings.vendor.grant().unwrap());
+        let tokens = Tokens::new(grant, Some(stored), clock::now(), wall);
+        Handover { tokens: Some(tokens.stored(clock::now(), wall)), ..Handover::default() }
     }
 
     fn check(&self) {
