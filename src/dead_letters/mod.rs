@@ -1,3 +1,4 @@
 //! Dead letters: events that will not be delivered without a person.
 
+pub mod notice;
 pub mod record;
