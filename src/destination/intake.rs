@@ -6,7 +6,7 @@ use std::time::Instant;
 use http::HeaderValue;
 use jiff::Timestamp;
 
-use super::history::{History, Watched};
+use super::history::{History, REPLAY, Watched};
 use super::settle::Tag;
 use crate::broker::port::Delivery;
 use crate::event::{self, Event};
@@ -26,6 +26,8 @@ pub(super) struct Pending {
     pub traceparent: Option<HeaderValue>,
     /// When it was taken from the queue.
     pub taken: Instant,
+    /// Whether it was replayed: others go before it, and someone waits to hear what becomes of it.
+    pub replay: bool,
     /// Whether it waits for a new access token, the one before having been refused for it.
     pub token_refused: bool,
 }
@@ -86,8 +88,10 @@ pub(super) fn take(
     match read {
         Ok((item, traceparent, tag)) => {
             let job = history.job.clone();
+            let replay = delivery.message.properties.headers.contains_key(REPLAY);
+            let taken = now;
             let pending =
-                Box::new(Pending { delivery, history, tag, item, traceparent, taken: now, token_refused: false });
+                Box::new(Pending { delivery, history, tag, item, traceparent, taken, replay, token_refused: false });
             match job {
                 Some(job) => Taken::Sent(job, pending),
                 None => Taken::Ready(pending),

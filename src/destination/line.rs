@@ -51,68 +51,83 @@ pub(super) enum Ready {
     Nothing,
 }
 
-/// Deliveries that have passed every check, in the order in which they are to be sent.
+/// Deliveries that have passed every check, in the order in which they are to be sent: parts, then `events`, then `replayed`. Within
+/// a lane that is the order of their arrival.
 #[derive(Debug, Default)]
 pub(super) struct Line {
     parts: VecDeque<Load>,
     events: VecDeque<Held>,
+    /// Those that are replays, and those that follow one in their lane.
+    replayed: VecDeque<Held>,
 }
 
 impl Line {
     /// How many deliveries wait.
     pub fn len(&self) -> usize {
-        self.parts.iter().map(|load| load.events.len()).sum::<usize>() + self.events.len()
+        self.parts.iter().map(|load| load.events.len()).sum::<usize>() + self.events.len() + self.replayed.len()
     }
 
-    /// Joins the end.
+    /// Joins the end, or goes before the replayed ones where it is none and follows none of them.
     pub fn push(&mut self, event: Held) {
-        self.events.push_back(event);
+        let last = event.replay || is_in(&self.replayed, event.item.lane.as_deref());
+        if last { self.replayed.push_back(event) } else { self.events.push_back(event) }
+    }
+
+    /// All but the parts, in their order.
+    fn singles(&self) -> impl Iterator<Item = &Held> {
+        self.events.iter().chain(&self.replayed)
     }
 
     /// The first of the line, parts of loads aside.
     pub fn first(&self) -> Option<&Pending> {
-        self.events.front().map(AsRef::as_ref)
+        self.events.front().or_else(|| self.replayed.front()).map(AsRef::as_ref)
     }
 
     /// Takes the first of the line, parts of loads aside.
     pub fn pop_first(&mut self) -> Option<Held> {
-        self.events.pop_front()
+        self.events.pop_front().or_else(|| self.replayed.pop_front())
     }
 
     /// Takes the one that is given back first: the first in order, so that the order is the same when they come again.
     pub fn pop(&mut self) -> Option<Held> {
         if self.parts.is_empty() {
-            return self.events.pop_front();
+            return self.pop_first();
         }
         let load = self.take_one(Place::Part(0))?;
         load.events.into_iter().next()
     }
 
-    /// Goes first again, in its order.
+    /// Goes first again, in its order. What is replayed goes first of that alone, unless others of its lane came meanwhile, which it
+    /// must not fall behind.
     pub fn put_back(&mut self, load: Load) {
         if load.calls_left.is_some() {
-            self.parts.push_front(load);
-        } else {
-            load.events.into_iter().rev().for_each(|event| self.events.push_front(event));
+            return self.parts.push_front(load);
         }
+        let lane = load.lane();
+        let all_first = load.events.iter().any(|event| event.replay) && is_in(&self.events, lane);
+        let (first, last) = if all_first { (load.events, Vec::new()) } else { divide(load.events) };
+        last.into_iter().rev().for_each(|event| self.replayed.push_front(event));
+        first.into_iter().rev().for_each(|event| self.events.push_front(event));
     }
 
     /// Goes behind the others, and with it what follows in its lane.
     pub fn send_behind(&mut self, load: Load) {
-        let lane = load.lane().map(str::to_owned);
-        let (mut parts, mut events) = (VecDeque::new(), VecDeque::new());
-        if lane.is_some() {
-            let of_lane = |load: &Load| load.lane() == lane.as_deref();
-            (parts, self.parts) = self.parts.drain(..).partition(of_lane);
-            (events, self.events) = self.events.drain(..).partition(|event| event.item.lane == lane);
+        let (mut parts, mut events, mut replayed) = (VecDeque::new(), VecDeque::new(), VecDeque::new());
+        if let Some(lane) = load.lane() {
+            (parts, self.parts) = self.parts.drain(..).partition(|load| load.lane() == Some(lane));
+            events = extract(&mut self.events, |event| event.item.lane.as_deref() == Some(lane));
+            replayed = extract(&mut self.replayed, |event| event.item.lane.as_deref() == Some(lane));
         }
         if load.calls_left.is_some() {
             self.parts.push_back(load);
+            self.events.append(&mut events);
         } else {
-            self.events.extend(load.events);
+            let (first, last) = divide(load.events.into_iter().chain(events));
+            self.events.extend(first);
+            self.replayed.extend(last);
         }
         self.parts.append(&mut parts);
-        self.events.append(&mut events);
+        self.replayed.append(&mut replayed);
     }
 
     /// Two halves of a load that was refused as a whole go first.
@@ -127,7 +142,7 @@ impl Line {
         let (mut at, mut asked) = (None, HashSet::new());
         let parts = self.parts.iter().enumerate();
         let parts = parts.filter_map(|(place, load)| Some((Place::Part(place), load.events.first()?)));
-        let events = self.events.iter().enumerate().map(|(place, event)| (Place::Event(place), event));
+        let events = self.singles().enumerate().map(|(place, event)| (Place::Event(place), event));
         for (place, event) in parts.chain(events) {
             let Some(lane) = event.item.lane.as_deref() else { return Ready::Now(place) };
             // The first of each lane alone has a turn.
@@ -157,66 +172,67 @@ impl Line {
     pub fn take(&mut self, place: Place, batching: &Batching, together: bool) -> Option<Load> {
         match place {
             Place::Part(at) => self.parts.remove(at),
-            Place::Event(at) if !together => Some(Load { events: vec![self.events.remove(at)?], calls_left: None }),
+            Place::Event(at) if !together => self.take_single(at),
             Place::Event(at) => {
-                let chosen = batch::choose(self.events.iter().skip(at).map(|event| &event.item), batching);
+                let chosen = batch::choose(self.singles().skip(at).map(|event| &event.item), batching);
                 if let [_] = chosen[..] {
-                    return Some(Load { events: vec![self.events.remove(at)?], calls_left: None });
+                    return self.take_single(at);
                 }
                 let mut chosen = chosen.into_iter().map(|position| at + position).peekable();
-                let (mut events, mut others) = (Vec::new(), VecDeque::with_capacity(self.events.len()));
-                for (position, event) in self.events.drain(..).enumerate() {
-                    if chosen.next_if_eq(&position).is_some() {
-                        events.push(event);
-                    } else {
-                        others.push_back(event);
+                let (mut events, mut position) = (Vec::new(), 0);
+                for queue in [&mut self.events, &mut self.replayed] {
+                    let mut others = VecDeque::with_capacity(queue.len());
+                    for event in queue.drain(..) {
+                        if chosen.next_if_eq(&position).is_some() {
+                            events.push(event);
+                        } else {
+                            others.push_back(event);
+                        }
+                        position += 1;
                     }
+                    *queue = others;
                 }
-                self.events = others;
                 Some(Load { events, calls_left: None })
             }
         }
     }
 
-    /// Takes out all that `chosen` tells, in no order.
-    pub fn take_out(&mut self, chosen: impl Fn(&Pending) -> bool) -> Vec<Held> {
-        let (taken, others): (VecDeque<_>, _) = self.events.drain(..).partition(|event| chosen(event));
-        self.events = others;
-        let mut taken = Vec::from(taken);
+    fn take_single(&mut self, at: usize) -> Option<Load> {
+        let event = match at.checked_sub(self.events.len()) {
+            None => self.events.remove(at)?,
+            Some(at) => self.replayed.remove(at)?,
+        };
+        Some(Load { events: vec![event], calls_left: None })
+    }
+
+    /// Takes out all that `chosen` tells, in their order.
+    pub fn take_out(&mut self, mut chosen: impl FnMut(&Pending) -> bool) -> Vec<Held> {
+        let mut taken = Vec::new();
         for load in &mut self.parts {
             taken.extend(load.events.extract_if(.., |event| chosen(event)));
         }
         self.parts.retain(|load| !load.events.is_empty());
+        taken.extend(extract(&mut self.events, &mut chosen));
+        taken.extend(extract(&mut self.replayed, &mut chosen));
         taken
     }
 
-    /// Takes out the first if it need not be sent any more.
+    /// Takes out the first if it need not be sent any more, or the first of those that are replayed.
     pub fn remove_first_if(&mut self, gone: impl Fn(&Pending) -> bool) -> Option<Held> {
-        self.events.pop_front_if(|event| gone(event))
+        self.events.pop_front_if(|event| gone(event)).or_else(|| self.replayed.pop_front_if(|event| gone(event)))
     }
 
     /// Takes out all but so many, in their order. The first of each lane are kept before others: where one lane's fails, the next
     /// lane's can be tried.
     pub fn beyond(&mut self, keeps: usize) -> Vec<Held> {
         let kept = self.first_of_lanes(keeps);
-        let (mut place, mut removed) = (0, Vec::new());
-        let mut goes = || {
-            place += 1;
-            !kept.contains(&(place - 1))
-        };
-        for load in &mut self.parts {
-            removed.extend(load.events.extract_if(.., |_| goes()));
-        }
-        self.parts.retain(|load| !load.events.is_empty());
-        let (out, kept): (VecDeque<_>, VecDeque<_>) = self.events.drain(..).partition(|_| goes());
-        self.events = kept;
-        removed.extend(out);
-        removed
+        let mut places = 0..;
+        self.take_out(|_| places.next().is_some_and(|place| !kept.contains(&place)))
     }
 
     /// The places of so many, the first of each lane before others.
     fn first_of_lanes(&self, count: usize) -> HashSet<usize> {
-        let events = self.parts.iter().flat_map(|load| &load.events).chain(&self.events);
+        let events = self.parts.iter().flat_map(|load| &load.events).chain(self.singles());
         let (mut lanes, mut others, mut places) = (HashSet::new(), Vec::new(), HashSet::new());
         for (place, event) in events.enumerate() {
             if places.len() >= count {
@@ -233,19 +249,17 @@ impl Line {
         places
     }
 
-    /// Takes out all of which that is true, in their order.
+    /// Takes out all of which that is true, in their order, and what follows them in their lanes: it would overtake them.
     pub fn remove_if(&mut self, gone: impl Fn(&Pending) -> bool) -> Vec<Held> {
-        let mut removed = Vec::new();
-        for load in &mut self.parts {
-            removed.extend(load.events.extract_if(.., |event| gone(event)));
+        let parts = self.parts.iter().flat_map(|load| &load.events);
+        if !parts.chain(self.singles()).any(|event| gone(event)) {
+            return Vec::new();
         }
-        self.parts.retain(|load| !load.events.is_empty());
-        if self.events.iter().any(|event| gone(event)) {
-            let (out, kept): (VecDeque<_>, VecDeque<_>) = self.events.drain(..).partition(|event| gone(event));
-            self.events = kept;
-            removed.extend(out);
-        }
-        removed
+        let mut lanes = HashSet::new();
+        self.take_out(|event| match &event.item.lane {
+            Some(lane) => lanes.contains(lane) || (gone(event) && lanes.insert(lane.clone())),
+            None => gone(event),
+        })
     }
 
     /// Takes out the parts of which nothing is left to be sent.
@@ -254,5 +268,183 @@ impl Line {
             load.events.retain(|event| event.delivery.ticket.is_live());
         }
         self.parts.retain(|load| !load.events.is_empty());
+    }
+}
+
+/// Whether something of that lane is among them.
+fn is_in(events: &VecDeque<Held>, lane: Option<&str>) -> bool {
+    lane.is_some() && events.iter().any(|event| event.item.lane.as_deref() == lane)
+}
+
+/// Those that go before what is replayed, and those that do not: of a lane, all from its first that is replayed.
+fn divide(events: impl IntoIterator<Item = Held>) -> (Vec<Held>, Vec<Held>) {
+    let mut behind = false;
+    events.into_iter().partition(|event| {
+        let first = !(event.replay || (behind && event.item.lane.is_some()));
+        behind = !first;
+        first
+    })
+}
+
+/// Takes out all that `chosen` tells, in their order.
+fn extract(queue: &mut VecDeque<Held>, mut chosen: impl FnMut(&Pending) -> bool) -> VecDeque<Held> {
+    let (taken, others) = queue.drain(..).partition(|event| chosen(event));
+    *queue = others;
+    taken
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use tokio::sync::mpsc;
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::broker::port::{Delivery, Ticket};
+    use crate::destination::history::History;
+    use crate::destination::settle::Tag;
+    use crate::message::Message;
+    use crate::vendors::{Item, When};
+
+    const NOW: jiff::Timestamp = jiff::Timestamp::UNIX_EPOCH;
+
+    fn event(tag: u64, lane: Option<u8>, replay: bool) -> Held {
+        let epoch = CancellationToken::new();
+        // Nothing is settled here, and nothing says so.
+        epoch.cancel();
+        let ticket = Ticket::new(tag, epoch, mpsc::unbounded_channel().0);
+        let routing_key = String::new();
+        let history = History::new("a", NOW);
+        Box::new(Pending {
+            delivery: Delivery { message: Message::default(), routing_key, redelivered: false, returns: 0, ticket },
+            tag: Tag::unknown(&history, None),
+            history,
+            item: Item { lane: lane.map(|lane| lane.to_string()), ..Item::default() },
+            traceparent: None,
+            taken: crate::clock::now(),
+            replay,
+            token_refused: false,
+        })
+    }
+
+    fn tags<'a>(events: impl IntoIterator<Item = &'a Held>) -> Vec<u64> {
+        events.into_iter().map(|event| event.delivery.ticket.tag()).collect()
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Push(Option<u8>, bool),
+        Take { together: bool },
+        PutBack,
+        SendBehind,
+        Split,
+        Done,
+        Beyond(usize),
+        RemoveEvery(u64),
+    }
+
+    fn steps() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            6 => (prop::option::of(0u8..2), any::<bool>()).prop_map(|(lane, replay)| Step::Push(lane, replay)),
+            4 => any::<bool>().prop_map(|together| Step::Take { together }),
+            2 => Just(Step::PutBack),
+            1 => Just(Step::SendBehind),
+            1 => Just(Step::Split),
+            1 => Just(Step::Done),
+            1 => (0usize..9).prop_map(Step::Beyond),
+            1 => (2u64..7).prop_map(Step::RemoveEvery),
+        ]
+    }
+
+    /// A line and the loads that were taken out of it.
+    #[derive(Default)]
+    struct Model {
+        line: Line,
+        out: Vec<Load>,
+        pushed: u64,
+        gone: Vec<u64>,
+    }
+
+    impl Model {
+        fn take(&mut self, together: bool) {
+            let busy: Vec<String> = self.out.iter().filter_map(|load| load.lane().map(str::to_owned)).collect();
+            let free = |lane: &str| if busy.iter().any(|busy| busy == lane) { Free::Busy } else { Free::Now };
+            if let Ready::Now(place) = self.line.ready(free) {
+                let batching = Batching { items: 3, bytes: usize::MAX, when: When::Always };
+                self.out.extend(self.line.take(place, &batching, together));
+            }
+        }
+
+        fn step(&mut self, step: &Step) {
+            match step {
+                Step::Push(lane, replay) => {
+                    self.line.push(event(self.pushed, *lane, *replay));
+                    self.pushed += 1;
+                }
+                Step::Take { together } => self.take(*together),
+                Step::Beyond(_) | Step::RemoveEvery(_) if self.out.iter().any(|load| load.lane().is_some()) => {}
+                Step::Beyond(keeps) => self.gone.extend(tags(&self.line.beyond(*keeps))),
+                Step::RemoveEvery(nth) => {
+                    let removed = self.line.remove_if(|event| event.delivery.ticket.tag() % nth == 0);
+                    self.gone.extend(tags(&removed));
+                }
+                Step::PutBack | Step::SendBehind | Step::Split | Step::Done if self.out.is_empty() => {}
+                Step::PutBack => self.line.put_back(self.out.remove(0)),
+                Step::SendBehind => self.line.send_behind(self.out.remove(0)),
+                Step::Split => {
+                    let load = self.out.remove(0);
+                    if load.events.len() > 1 {
+                        self.line.split(load, Arc::new(AtomicU32::new(9)));
+                    } else {
+                        self.line.put_back(load);
+                    }
+                }
+                Step::Done => self.gone.extend(tags(&self.out.remove(0).events)),
+            }
+        }
+
+        fn waiting(&self) -> impl Iterator<Item = &Held> {
+            self.line.parts.iter().flat_map(|load| &load.events).chain(self.line.singles())
+        }
+
+        fn check(&self) {
+            let mut all = tags(self.out.iter().flat_map(|load| &load.events).chain(self.waiting()));
+            assert_eq!(self.waiting().count(), self.line.len());
+            all.extend(&self.gone);
+            all.sort_unstable();
+            assert_eq!(all, (0..self.pushed).collect::<Vec<_>>(), "one was lost or doubled");
+            for lane in ["0", "1"] {
+                let of_lane = |event: &&Held| event.item.lane.as_deref() == Some(lane);
+                let out = self.out.iter().flat_map(|load| &load.events);
+                let order = tags(out.chain(self.waiting()).filter(of_lane));
+                assert!(order.is_sorted(), "lane {lane}: {order:?}");
+            }
+            assert!(self.line.events.iter().all(|event| !event.replay || event.item.lane.is_some()));
+            assert!(self.line.replayed.iter().all(|event| event.replay || event.item.lane.is_some()));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_happens_lanes_keep_their_order_and_live_events_go_first(
+            steps in prop::collection::vec(steps(), 1..60),
+        ) {
+            let mut model = Model::default();
+            for step in &steps {
+                model.step(step);
+                model.check();
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_given_back_takes_those_behind_it_in_its_lane_along() {
+        let mut line = Line::default();
+        for (tag, lane) in [(0, Some(1)), (1, Some(2)), (2, None), (3, Some(1)), (4, Some(2))] {
+            line.push(event(tag, lane, tag == 0));
+        }
+        assert_eq!(tags(&line.remove_if(|event| event.delivery.ticket.tag() == 0)), [0, 3]);
+        assert_eq!(line.len(), 3);
+        assert!(line.remove_if(|_| false).is_empty());
     }
 }

@@ -18,6 +18,7 @@ use crate::broker::Names;
 use crate::broker::port::{Appetite, Delivery, Disposition, Inbox, Publisher};
 use crate::clock;
 use crate::config;
+use crate::dead_letters::notice::Outcome;
 use crate::delivery::Transport;
 use crate::delivery::token::{Stored, Tokens};
 use crate::gate::{Gate, Lanes, Ledger, Policy, State};
@@ -37,8 +38,10 @@ mod jobs;
 mod judge;
 mod line;
 mod lookups;
+mod notice;
 mod outcome;
 mod settle;
+mod stop;
 
 pub use command::{Command, Handle, View};
 
@@ -49,12 +52,11 @@ use intake::{Pending, Taken};
 use jobs::Jobs;
 use line::Line;
 use lookups::Lookups;
+use notice::{Notices, Word};
 use settle::{Case, Desk, Tag};
 
 /// Time for requests in flight to finish when the worker stops.
 pub const STOP_WITHIN: Duration = Duration::from_secs(9);
-/// Time for what is then given up to be given back.
-const HURRIED: Duration = Duration::from_millis(500);
 /// Deliveries that are taken, and answers that are judged, before anything else is looked at.
 const TAKEN_AT_ONCE: usize = 32;
 /// How often gauges are set and old deliveries looked for.
@@ -140,7 +142,9 @@ struct Driver {
     asked_about_job: bool,
     line: Line,
     attempts: FuturesUnordered<BoxFuture<'static, Attempted>>,
-    settling: FuturesUnordered<BoxFuture<'static, ()>>,
+    settling: FuturesUnordered<BoxFuture<'static, Option<Word>>>,
+    /// Word on its way to whoever replayed an event.
+    notices: Notices,
     delivered: LruCache<u64, ()>,
     /// Deliveries, by their tags, that were rejected and checked against a new lookup.
     checked_again: LruCache<u64, ()>,
@@ -173,6 +177,7 @@ impl Driver {
             carry_much: batching.items > 1,
             ..Policy::default()
         };
+        let notices = Notices::new(parts.publisher.clone());
         let desk = Desk {
             destination: settings.name.clone(),
             names: parts.names,
@@ -202,6 +207,7 @@ impl Driver {
             line: Line::default(),
             attempts: FuturesUnordered::new(),
             settling: FuturesUnordered::new(),
+            notices,
             delivered: LruCache::new(
                 REMEMBERED.max(NonZeroUsize::MIN.saturating_add(batching.items.saturating_mul(2))),
             ),
@@ -231,9 +237,10 @@ impl Driver {
                 biased;
                 () = &mut stopped => return,
                 Some(attempted) = self.attempts.next(), if !self.attempts.is_empty() => self.judge_with_others(attempted),
-                Some(()) = self.settling.next(), if !self.settling.is_empty() => {}
+                Some(word) = self.settling.next(), if !self.settling.is_empty() => self.tell(word),
                 Some(()) = self.keeping.next(), if !self.keeping.is_empty() => {}
                 () = wait_until(next), if next.is_some() => (self.next_place, self.next_turn) = (None, None),
+                () = self.notices.sent(), if !self.notices.is_empty() => {}
                 _ = housekeeping.tick() => self.sweep(),
                 Ok(()) = self.inbox.consuming.changed() => {}
                 command = self.commands.recv() => match command {
@@ -374,14 +381,25 @@ impl Driver {
     }
 
     fn settle(&mut self, pending: Pending, settlement: Settlement) {
-        let Pending { delivery, history, tag, .. } = pending;
+        let Pending { delivery, history, tag, replay, .. } = pending;
         match settlement {
             // The common case needs no future: the ack task takes it from here.
-            Settlement::Ack => self.desk.dispose(delivery.ticket, Disposition::Ack),
+            Settlement::Ack => {
+                if self.desk.dispose(delivery.ticket, Disposition::Ack) && replay {
+                    self.tell(Word::on(&delivery.message, Outcome::Delivered));
+                }
+            }
             Settlement::RetryLater(_) | Settlement::DeadLetter(..) | Settlement::Release => {
                 let case = Case { delivery, history, tag, settlement };
                 self.settling.push(Box::pin(Arc::clone(&self.desk).settle(case)));
             }
+        }
+    }
+
+    /// Tells whoever replayed an event, where there is something to tell.
+    fn tell(&mut self, word: Option<Word>) {
+        if let Some(word) = word {
+            self.notices.tell(word);
         }
     }
 
@@ -405,67 +423,6 @@ impl Driver {
         let overdue = self.jobs.overdue(|pending| unsettled(pending) || !pending.delivery.ticket.is_live());
         self.ask_later(overdue);
         self.lanes.sweep(now);
-    }
-
-    /// Takes nothing more; what is in flight may finish and be settled, the rest goes back. With the worker ending, that takes
-    /// [`STOP_WITHIN`] at most; at a reload, as long as a request may take.
-    async fn finish(&mut self) {
-        self.inbox.appetite.send_replace(Appetite::None);
-        let mut deadline = clock::now() + STOP_WITHIN.max(self.settings.timeout + HURRIED);
-        let (ending, mut patient) = (self.ending.clone(), true);
-        self.refresh_returned();
-        loop {
-            let watched = self.jobs.drain();
-            self.ask_later(watched);
-            if self.attempts.is_empty() && self.settling.is_empty() && self.keeping.is_empty() {
-                break;
-            }
-            tokio::select! {
-                biased;
-                Some(attempted) = self.attempts.next(), if !self.attempts.is_empty() => self.judge(attempted),
-                Some(()) = self.settling.next(), if !self.settling.is_empty() => {}
-                Some(()) = self.keeping.next(), if !self.keeping.is_empty() => {}
-                Some(delivery) = self.inbox.deliveries.recv() => delivery.ticket.leave(),
-                () = ending.cancelled(), if patient => {
-                    patient = false;
-                    deadline = deadline.min(clock::now() + STOP_WITHIN);
-                }
-                () = clock::sleep_until(deadline) => {
-                    if self.hurry.is_cancelled() {
-                        break;
-                    }
-                    tracing::warn!(
-                        destination = self.settings.name, unanswered = self.attempts.len(), unpublished = self.settling.len(),
-                        "stopping before everything was finished; the broker sends these events again"
-                    );
-                    self.hurry.cancel();
-                    deadline = clock::now() + HURRIED;
-                }
-            }
-        }
-        self.leave_all().await;
-    }
-
-    /// What has been given back often through no fault of its own starts afresh as a copy: the channel's end will count once more.
-    fn refresh_returned(&mut self) {
-        let limit = self.desk.delivery_limit;
-        for pending in self.line.take_out(|pending| pending.delivery.returns.saturating_mul(2) >= limit) {
-            self.settle(*pending, Settlement::Release);
-        }
-    }
-
-    /// What waits goes back when the channel ends, all of it in the order in which it came.
-    async fn leave_all(&mut self) {
-        self.inbox.deliveries.close();
-        while let Some(delivery) = self.inbox.deliveries.recv().await {
-            delivery.ticket.leave();
-        }
-        while let Some(delivery) = self.lookups.pop() {
-            delivery.ticket.leave();
-        }
-        while let Some(pending) = self.line.pop() {
-            pending.delivery.ticket.leave();
-        }
     }
 }
 

@@ -6,9 +6,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::history::{self, History};
+use super::notice::Word;
 use crate::broker::Names;
 use crate::broker::port::{Delivery, Disposition, PublishError, Publisher, Ticket};
 use crate::clock;
+use crate::dead_letters::notice::Outcome;
 use crate::dead_letters::record::Record;
 use crate::event::Event;
 use crate::message::Message;
@@ -71,24 +73,29 @@ pub(super) struct Case {
 
 impl Desk {
     /// Carries out a settlement. Returns once the broker has what it needs, or the delivery's channel is gone and the
-    /// broker gives the message to someone again.
-    pub async fn settle(self: Arc<Self>, case: Case) {
+    /// broker gives the message to someone again. What comes out is to be told to whoever replayed the event.
+    pub async fn settle(self: Arc<Self>, case: Case) -> Option<Word> {
         let Case { delivery, history, tag, settlement } = case;
         let Delivery { message, ticket, returns, .. } = delivery;
         match settlement {
-            Settlement::Ack => self.dispose(ticket, Disposition::Ack),
+            Settlement::Ack => {
+                return self.dispose(ticket, Disposition::Ack).then(|| Word::on(&message, Outcome::Delivered))?;
+            }
             Settlement::RetryLater(delay) => {
                 let mut copy = history.write(&message);
                 copy.properties.expiration = Some(jittered(delay).as_millis().to_string());
                 let queue = self.names.retry(&self.destination, delay);
                 if self.move_to(&queue, copy, ticket).await {
                     self.metrics.retried.inc();
+                    return Word::on(&message, Outcome::Retrying);
                 }
             }
             Settlement::DeadLetter(reason, sentence) => {
                 let letter = self.letter(&message, &history, &tag, reason, &sentence);
+                let word = Word::on(&message, Outcome::Dead).map(|word| word.why(&letter));
                 if self.move_to(&self.names.dead(&self.destination), letter, ticket).await {
                     self.metrics.dead_letter(reason);
+                    return word;
                 }
             }
             Settlement::Release => {
@@ -103,6 +110,7 @@ impl Desk {
                 }
             }
         }
+        None
     }
 
     fn letter(&self, message: &Message, history: &History, tag: &Tag, reason: Reason, sentence: &str) -> Message {
@@ -114,7 +122,9 @@ impl Desk {
             event_type: &tag.kind,
             at: clock::wall(),
         };
-        record.write(message, history)
+        let mut letter = record.write(message, history);
+        history::end_replay(&mut letter);
+        letter
     }
 
     /// Publishes a copy until it is confirmed, then acks the original. False when the original's channel went first.
@@ -145,14 +155,16 @@ impl Desk {
         true
     }
 
-    /// Acks or gives back at once.
-    pub fn dispose(&self, ticket: Ticket, disposition: Disposition) {
-        if !ticket.settle(disposition) {
+    /// Acks or gives back at once. False when the channel had already gone.
+    pub fn dispose(&self, ticket: Ticket, disposition: Disposition) -> bool {
+        let settled = ticket.settle(disposition);
+        if !settled {
             tracing::debug!(
                 destination = self.destination,
                 "the channel was gone before a delivery was settled; the broker sends it again"
             );
         }
+        settled
     }
 }
 

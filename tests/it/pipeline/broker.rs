@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 use sluice::broker::Names;
 use sluice::broker::port::{Appetite, Delivery, Disposition, Inbox, Publication, PublishError, Publisher, Ticket};
 use sluice::clock;
+use sluice::dead_letters::notice::Notice;
+use sluice::destination::history::{REPLAY, REPLAY_OF, REPLAY_TO};
 use sluice::message::{Field, Message};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
@@ -16,6 +18,8 @@ use super::event_number;
 
 /// The destination that all tests drive.
 pub const DESTINATION: &str = "hook";
+/// Where whoever replayed an event waits.
+pub const REPLAYS: &str = "sluice.replays.test";
 /// How often a message is given back before the broker moves it to the dead letters.
 pub const DELIVERY_LIMIT: u32 = 20;
 
@@ -33,6 +37,8 @@ pub enum Fate {
     Lost,
     /// The connection was lost after it arrived and before the confirm.
     StoredButLost,
+    /// Neither a confirm nor an error comes.
+    Unanswered,
 }
 
 /// A publication as the broker saw it.
@@ -75,6 +81,9 @@ struct State {
     requeued: usize,
     cuts: BTreeMap<u64, Vec<Instant>>,
     unconfirmed: BTreeMap<u64, usize>,
+    /// Whether someone waits for what becomes of replayed events, and what they were told.
+    listening: bool,
+    told: Vec<Notice>,
 }
 
 /// The broker. Cheap to clone.
@@ -97,6 +106,8 @@ impl MemoryBroker {
             requeued: 0,
             cuts: BTreeMap::new(),
             unconfirmed: BTreeMap::new(),
+            listening: false,
+            told: Vec::new(),
         })))
     }
 
@@ -176,6 +187,16 @@ impl MemoryBroker {
 
     pub fn published(&self) -> Vec<Published> {
         self.state().published.clone()
+    }
+
+    /// Someone waits for what becomes of replayed events.
+    pub fn listen(&self) {
+        self.state().listening = true;
+    }
+
+    /// What they were told.
+    pub fn told(&self) -> Vec<Notice> {
+        self.state().told.clone()
     }
 
     /// How often an event that was first sent at `sent` may have been doubled since: held while its channel was lost, or
@@ -298,6 +319,7 @@ impl MemoryBroker {
             fate
         };
         let answer = match fate {
+            Fate::Unanswered => std::future::pending().await,
             Fate::Refused => Err(PublishError::Refused),
             Fate::Lost => Err(PublishError::Lost),
             Fate::Confirmed | Fate::StoredButLost => match (self.store(&routing_key, message), fate) {
@@ -312,7 +334,12 @@ impl MemoryBroker {
     fn store(&self, queue: &str, message: Message) -> bool {
         let names = Names::new("sluice");
         let own = names.queue(DESTINATION);
-        if queue == own {
+        if queue == REPLAYS {
+            let notice = serde_json::from_slice(&message.body).expect("what is told is a notice");
+            let mut state = self.state();
+            state.told.push(notice);
+            return state.listening;
+        } else if queue == own {
             self.put(queue, message);
         } else if queue == names.dead(DESTINATION) {
             self.state().dead.push(message);
@@ -381,6 +408,14 @@ impl State {
             self.returned.push_back(stored);
         }
     }
+}
+
+/// The event as a replay of the letter of that number.
+pub fn replay(letter: u64, mut message: Message) -> Message {
+    for (name, value) in [(REPLAY, "op"), (REPLAY_OF, &*format!("{letter:016x}")), (REPLAY_TO, REPLAYS)] {
+        message.properties.headers.insert(name.to_owned(), Field::text(value));
+    }
+    message
 }
 
 /// A header of Sluice's own, as text.

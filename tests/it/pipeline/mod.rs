@@ -13,6 +13,7 @@ mod lanes;
 mod lookups;
 mod operator;
 mod outcomes;
+mod replays;
 mod schedules;
 mod simulation;
 mod stopping;

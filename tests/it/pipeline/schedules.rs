@@ -10,17 +10,18 @@ use fastrand::Rng;
 use futures_util::FutureExt as _;
 use serde_json::json;
 use sluice::clock;
-use sluice::delivery::token::Stored;
+use sluice::delivery::token::{Stored, Tokens};
 use sluice::destination::Command;
 use sluice::destination::Handover;
+use sluice::message::Message;
 use sluice::vendors::When;
 use tokio::runtime::Builder;
 
 use super::account::{Account, accepted, bearer, done, job, rows, well, with};
-use super::broker::Fate;
+use super::broker::{Fate, replay};
 use super::lanes::{assert_one_at_a_time, assert_order};
 use super::vendor::{Answer, Call};
-use super::{Stage, event_number, pass, seconds};
+use super::{Stage, event_number, pass, replays, seconds};
 
 /// How many schedules are tried; each is replayed by its number alone, but for the jitter of the gate's growing pauses.
 const SCHEDULES: u64 = 400;
@@ -110,9 +111,13 @@ struct Schedule {
     stage: Stage,
     jobs: bool,
     published: u64,
+    /// The numbers of the events that were replayed.
+    replayed: Vec<u64>,
     tokens_from: usize,
-    /// A worker was killed or a channel lost.
+    /// A worker was killed, a channel lost, or a request given up.
     broken: bool,
+    /// A publication failed.
+    deaf: bool,
     story: String,
 }
 
@@ -126,7 +131,17 @@ impl Schedule {
         let jobs = rng.u8(0..3) == 0;
         let account = if jobs { account } else { account.lanes(&format!("{LANE_LIMIT}/s")) };
         let stage = account.stage(SETTINGS);
-        Self { rng, stage, jobs, published: 0, tokens_from: 0, broken: false, story: String::new() }
+        Self {
+            rng,
+            stage,
+            jobs,
+            published: 0,
+            replayed: Vec::new(),
+            tokens_from: 0,
+            broken: false,
+            deaf: false,
+            story: String::new(),
+        }
     }
 
     async fn run(&mut self) {
@@ -141,6 +156,8 @@ impl Schedule {
         self.stage.broker.decide(|| Fate::Confirmed);
         for _ in 0..900 {
             if self.stage.broker.is_drained() {
+                // The last notices are on their way.
+                pass(seconds(1)).await;
                 return self.check();
             }
             self.stage.ask(Command::Resume).await;
@@ -165,9 +182,19 @@ impl Schedule {
             if !self.jobs {
                 more["lane"] = (event % LANES).into();
             }
-            self.stage.broker.put("shop.order", with(event, &more));
+            let message = self.perhaps_replayed(event, with(event, &more));
+            self.stage.broker.put("shop.order", message);
         }
         self.published = end;
+    }
+
+    /// One in four is a replay.
+    fn perhaps_replayed(&mut self, event: u64, message: Message) -> Message {
+        if self.rng.u8(0..4) > 0 {
+            return message;
+        }
+        self.replayed.push(event);
+        replay(event, message)
     }
 
     async fn befall(&mut self) {
@@ -187,10 +214,13 @@ impl Schedule {
             2 | 3 => {
                 self.tell("stopped and started");
                 let ledger = self.stage.stop().await;
+                // What was given up may still be at the vendor.
+                self.broken |= self.stage.vendor.calls().iter().any(|(call, _)| call.answered.is_none());
                 self.stage.start(&ledger);
             }
             4 => {
                 self.tell("publishing fails");
+                self.deaf = true;
                 let mut rng = self.rng.fork();
                 let fates = [Fate::Confirmed, Fate::Refused, Fate::Lost, Fate::StoredButLost];
                 self.stage.broker.decide(move || rng.choice(fates).unwrap());
@@ -210,11 +240,14 @@ impl Schedule {
         let (now, wall) = (self.stage.vendor.now(), clock::wall());
         let calls = self.stage.vendor.calls_to("/token");
         let calls = calls.iter().map(|call| wall - (now - call.at)).collect();
-        Handover { tokens: Some(Stored { calls, ..Stored::default() }), ..Handover::default() }
+        let (stored, grant) = (Stored { calls, ..Stored::default() }, self.stage.settings.vendor.grant().unwrap());
+        let tokens = Tokens::new(grant, Some(stored), clock::now(), wall);
+        Handover { tokens: Some(tokens.stored(clock::now(), wall)), ..Handover::default() }
     }
 
     fn check(&self) {
         self.check_ends();
+        replays::check_told(&self.stage, &self.replayed, self.broken || self.deaf);
         let vendor = &self.stage.vendor;
         let at: Vec<Duration> = vendor.calls().iter().map(|(call, _)| call.at).collect();
         check_window(&at, LIMIT, seconds(1));
@@ -228,7 +261,7 @@ impl Schedule {
             let calls = vendor.calls_to("/events").into_iter().filter(|call| lane(call.event) == one);
             check_window(&calls.map(|call| call.at).collect::<Vec<_>>(), LANE_LIMIT, seconds(1));
         }
-        let moved = self.stage.broker.published().iter().any(|copy| !copy.queue.ends_with(".dead"));
+        let moved = self.stage.broker.published().into_iter().any(|copy| copy.queue.contains(".retry."));
         if !self.broken {
             assert_one_at_a_time(vendor, lane);
             // What is given back while a gate is closed for long comes again behind what was given back before it.

@@ -8,11 +8,12 @@ use std::time::Duration;
 use fastrand::Rng;
 use futures_util::FutureExt as _;
 use sluice::destination::{Command, Handover};
+use sluice::message::Message;
 use tokio::runtime::Builder;
 
-use super::broker::Fate;
+use super::broker::{Fate, replay};
 use super::vendor::{Answer, Call};
-use super::{Stage, message, pass, seconds};
+use super::{Stage, message, pass, replays, seconds};
 
 /// How many schedules are tried; each is replayed by its number alone, but for the jitter of the gate's growing pauses.
 const SCHEDULES: u64 = 1_200;
@@ -75,6 +76,10 @@ struct Schedule {
     rng: Rng,
     stage: Stage,
     published: u64,
+    /// The numbers of the events that were replayed.
+    replayed: Vec<u64>,
+    /// A worker was killed, a channel lost, or a publication failed.
+    lossy: bool,
     story: String,
 }
 
@@ -82,7 +87,14 @@ impl Schedule {
     fn new(seed: u64) -> Self {
         // Delays are drawn from this thread's generator.
         fastrand::seed(seed);
-        Self { rng: Rng::with_seed(seed), stage: Stage::new(SETTINGS), published: 0, story: String::new() }
+        Self {
+            rng: Rng::with_seed(seed),
+            stage: Stage::new(SETTINGS),
+            published: 0,
+            replayed: Vec::new(),
+            lossy: false,
+            story: String::new(),
+        }
     }
 
     async fn run(&mut self) {
@@ -100,6 +112,8 @@ impl Schedule {
         self.stage.broker.decide(|| Fate::Confirmed);
         for _ in 0..120 {
             if self.stage.broker.is_drained() {
+                // The last notices are on their way.
+                pass(seconds(1)).await;
                 return self.check();
             }
             self.stage.ask(Command::Resume).await;
@@ -119,19 +133,31 @@ impl Schedule {
         let end = self.published + self.rng.u64(0..30);
         for event in self.published..end {
             let with_id = self.rng.bool();
-            self.stage.broker.put("shop.order", message(event, with_id));
+            let message = self.perhaps_replayed(event, message(event, with_id));
+            self.stage.broker.put("shop.order", message);
         }
         self.published = end;
+    }
+
+    /// One in four is a replay.
+    fn perhaps_replayed(&mut self, event: u64, message: Message) -> Message {
+        if self.rng.u8(0..4) > 0 {
+            return message;
+        }
+        self.replayed.push(event);
+        replay(event, message)
     }
 
     async fn befall(&mut self) {
         match self.rng.u8(0..9) {
             0 | 1 => {
                 self.tell("channel lost");
+                self.lossy = true;
                 self.stage.broker.cut();
             }
             2 => {
                 self.tell("killed");
+                self.lossy = true;
                 self.stage.kill().await;
                 self.stage.start(&Handover::default());
             }
@@ -142,6 +168,7 @@ impl Schedule {
             }
             5 => {
                 self.tell("publishing fails");
+                self.lossy = true;
                 let mut rng = self.rng.fork();
                 let fates = [Fate::Confirmed, Fate::Refused, Fate::Lost, Fate::StoredButLost];
                 self.stage.broker.decide(move || rng.choice(fates).unwrap());
@@ -173,6 +200,7 @@ impl Schedule {
             });
             assert!(letters == 0 || rejected, "event {event} is a dead letter although the vendor never rejected it");
         }
+        replays::check_told(&self.stage, &self.replayed, self.lossy);
         let at: Vec<Duration> = self.stage.vendor.calls().iter().map(|(call, _)| call.at).collect();
         let over = at.windows(LIMIT + 1).find(|window| window[LIMIT] - window[0] < seconds(1));
         assert!(over.is_none(), "over the limit: {over:?}");
