@@ -59,7 +59,7 @@ pub async fn run(config: Config, file: ConfigFile, stop: CancellationToken) -> R
     let broker = Broker::start(broker_settings(&config), ending.clone());
     let mut fleet = Fleet::new(broker.clone(), metrics.clone(), config, stop.clone());
     fleet.start_all()?;
-    let admin = Admin::new(metrics.clone(), broker.clone(), fleet.roster(), fleet.config().admin.token.clone());
+    let admin = Admin::new(metrics.clone(), broker.clone(), fleet.roster(), fleet.config().admin.tokens.clone());
     let serving = tokio::spawn(admin::serve(listener, admin.clone(), ending.clone()));
     let watching = tokio::spawn(watch_depths(admin.clone(), ending.clone()));
     let orders = tokio::spawn(control::listen(broker.clone(), fleet.roster(), ending.clone()));
@@ -104,7 +104,7 @@ async fn tend(fleet: &mut Fleet, file: &ConfigFile, hangups: &mut Signal, admin:
             },
             Some(()) = hangups.recv() => {
                 let outcome = reload(fleet, file).await;
-                admin.reloaded(fleet.config().admin.token.clone(), outcome);
+                admin.reloaded(fleet.config().admin.tokens.clone(), outcome);
             }
         }
     }

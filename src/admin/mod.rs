@@ -6,19 +6,23 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::routing::{get, post, put};
-use secrecy::SecretString;
+use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::Broker;
+use crate::config::Token;
 use crate::fleet::Roster;
 use crate::metrics::Metrics;
 
 mod api;
 mod auth;
+mod destinations;
+mod extract;
 mod health;
 mod problem;
+#[cfg(test)]
+mod tests;
 
 /// Time for open admin connections to finish when the worker stops.
 const CLOSE_WITHIN: Duration = Duration::from_secs(2);
@@ -29,36 +33,38 @@ pub struct Admin {
     metrics: Metrics,
     broker: Broker,
     roster: Roster,
-    token: RwLock<Option<SecretString>>,
+    tokens: RwLock<Arc<[Token]>>,
     depths: RwLock<BTreeMap<String, Depths>>,
 }
 
 /// Messages ready at the broker for one destination; none where the queue is missing or the broker away.
-#[derive(Clone, Copy, Debug, Default, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Depths {
     /// In its queue.
-    #[serde(rename = "queue_ready")]
     pub ready: Option<u32>,
     /// In its dead-letter queue.
-    #[serde(rename = "dead_letters_ready")]
     pub dead: Option<u32>,
 }
 
 impl Admin {
-    /// An admin over what is at work. With a `token`, the API needs it.
+    /// An admin over what is at work. With `tokens`, the API needs one of them.
     #[must_use]
-    pub fn new(metrics: Metrics, broker: Broker, roster: Roster, token: Option<SecretString>) -> Arc<Self> {
-        Arc::new(Self { metrics, broker, roster, token: RwLock::new(token), depths: RwLock::default() })
+    pub fn new(metrics: Metrics, broker: Broker, roster: Roster, tokens: Vec<Token>) -> Arc<Self> {
+        Arc::new(Self { metrics, broker, roster, tokens: RwLock::new(tokens.into()), depths: RwLock::default() })
     }
 
-    /// Takes note of a reload: its outcome, and the token that counts from now on. A token is never dropped, only replaced:
-    /// the address that is listened on does not change at a reload, and may be off loopback.
-    pub fn reloaded(&self, token: Option<SecretString>, outcome: &str) {
+    /// Takes note of a reload: its outcome, and the tokens that count from now on. The last is never dropped, only
+    /// replaced: the address that is listened on does not change at a reload, and may be off loopback.
+    pub fn reloaded(&self, tokens: Vec<Token>, outcome: &str) {
         self.metrics.config_reloads_total.with_label_values(&[outcome]).inc();
-        if token.is_none() {
+        if tokens.is_empty() {
             return;
         }
-        *self.token.write().unwrap_or_else(PoisonError::into_inner) = token;
+        *self.tokens.write().unwrap_or_else(PoisonError::into_inner) = tokens.into();
+    }
+
+    fn tokens(&self) -> Arc<[Token]> {
+        Arc::clone(&self.tokens.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Reads every depth from the broker, for the metrics and the API.
@@ -116,21 +122,13 @@ pub async fn serve(listener: TcpListener, admin: Arc<Admin>, ending: Cancellatio
 }
 
 fn router(admin: Arc<Admin>) -> Router {
-    let api = Router::new()
-        .route("/destinations", get(api::list))
-        .route("/destinations/{name}", get(api::show))
-        .route("/destinations/{name}/pause", post(api::pause))
-        .route("/destinations/{name}/resume", post(api::resume))
-        .route("/destinations/{name}/limits", put(api::limits))
-        .fallback(problem::not_found)
-        .layer(axum::middleware::from_fn_with_state(Arc::clone(&admin), auth::require_token));
     Router::new()
         .route("/metrics", get(health::metrics))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
-        .nest("/api/v1", api)
-        .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::wrong_method)
+        .merge(api::router(&admin))
+        .fallback(problem::not_found)
         .layer(DefaultBodyLimit::max(64 * 1024))
         .with_state(admin)
 }
