@@ -109,7 +109,8 @@ struct OneLimit(String);
 
 /// Every destination at work
 #[utoipa::path(
-    get, path = "/destinations", tag = "destinations",
+    get, path = "/destinations",
+    operation_id = "list_destinations", tag = "destinations",
     responses((status = 200, description = "In the order of their names", body = List), Refusals)
 )]
 pub(super) async fn list(State(admin): State<Arc<Admin>>, Params(NoParams {}): Params<NoParams>) -> Json<List> {
@@ -125,7 +126,8 @@ pub(super) async fn list(State(admin): State<Arc<Admin>>, Params(NoParams {}): P
 
 /// One destination
 #[utoipa::path(
-    get, path = "/destinations/{name}", tag = "destinations", params(Named),
+    get, path = "/destinations/{name}",
+    operation_id = "show_destination", tag = "destinations", params(Named),
     responses((status = 200, description = "As it is now", body = Shown), Refusals, Unknown)
 )]
 pub(super) async fn show(
@@ -138,7 +140,8 @@ pub(super) async fn show(
 
 /// Send nothing until resumed
 #[utoipa::path(
-    post, path = "/destinations/{name}/pause", tag = "destinations", params(Named),
+    post, path = "/destinations/{name}/pause",
+    operation_id = "pause_destination", tag = "destinations", params(Named),
     responses((status = 200, description = "As it is after that", body = Shown), Refusals, Unknown)
 )]
 pub(super) async fn pause(
@@ -152,7 +155,8 @@ pub(super) async fn pause(
 
 /// Go on; a parked destination probes at once
 #[utoipa::path(
-    post, path = "/destinations/{name}/resume", tag = "destinations", params(Named),
+    post, path = "/destinations/{name}/resume",
+    operation_id = "resume_destination", tag = "destinations", params(Named),
     responses((status = 200, description = "As it is after that", body = Shown), Refusals, Unknown)
 )]
 pub(super) async fn resume(
@@ -166,7 +170,8 @@ pub(super) async fn resume(
 
 /// Hold to other limits
 #[utoipa::path(
-    put, path = "/destinations/{name}/limits", tag = "destinations", params(Named),
+    put, path = "/destinations/{name}/limits",
+    operation_id = "set_limits", tag = "destinations", params(Named),
     request_body = Limits,
     responses((status = 200, description = "As it is after that", body = Shown), Refusals, Unknown, BadBody)
 )]

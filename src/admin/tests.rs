@@ -189,7 +189,8 @@ async fn the_document_has_every_endpoint_with_all_that_it_may_answer() {
     assert_eq!((status, headers[header::CONTENT_TYPE].to_str().unwrap()), (200, "application/json"));
     assert_eq!(document["security"], serde_json::json!([{ "bearer": [] }]));
     let operations = operations(&document);
-    assert!(operations.len() >= 6, "{document}");
+    let ids: std::collections::BTreeSet<_> = operations.iter().map(|(_, _, one)| one["operationId"].as_str()).collect();
+    assert!(operations.len() >= 6 && ids.len() == operations.len(), "an operationId must be the only one: {ids:?}");
     for (method, path, operation) in operations {
         let which = format!("{method} {path}");
         let (status, _, said) =
