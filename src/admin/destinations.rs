@@ -22,7 +22,7 @@ use crate::destination::View;
 pub(super) struct Named {
     /// The destination's name.
     #[param(pattern = "^[a-z0-9][a-z0-9_-]{0,62}$", example = "px-prod")]
-    name: String,
+    pub name: String,
 }
 
 /// A destination at work, with its depths at the broker.
