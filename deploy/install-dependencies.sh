@@ -2,13 +2,17 @@
 # Installs what Sluice's make targets need, if it is missing, and says so first. Debian and Ubuntu only; elsewhere it
 # names what to install. It must never leave a service running: the project starts its own private brokers.
 #
-# Usage: deploy/install-dependencies.sh [rust] [cc] [rabbitmq] [promtool] [cargo-deny]
+# Usage: deploy/install-dependencies.sh [rust] [cc] [rabbitmq] [promtool] [cargo-deny] [schemathesis]
 set -euo pipefail
 
 # The project runs the broker by this path, in private nodes.
 readonly RABBITMQ_SERVER=/usr/lib/rabbitmq/bin/rabbitmq-server
 # The newest release that Rust 1.95 builds; pinned so that a check says the same thing everywhere.
 readonly CARGO_DENY_VERSION=0.20.2
+# Pinned for the same reason; it lives in a Python environment of its own, where the tests look for it.
+readonly SCHEMATHESIS_VERSION=4.32.5
+SCHEMATHESIS=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)/target/tools/schemathesis
+readonly SCHEMATHESIS
 
 # Debian's maintainer scripts ask this program before they start a service: see invoke-rc.d(8).
 readonly POLICY=/usr/sbin/policy-rc.d
@@ -25,8 +29,15 @@ missing() {
         rabbitmq) ! test -x "$RABBITMQ_SERVER" ;;
         promtool) ! command -v promtool >/dev/null ;;
         cargo-deny) ! cargo deny --version >/dev/null 2>&1 ;;
-        *) fail "unknown name '$1': write rust, cc, rabbitmq, promtool or cargo-deny." ;;
+        schemathesis) ! has_schemathesis ;;
+        *) fail "unknown name '$1': write rust, cc, rabbitmq, promtool, cargo-deny or schemathesis." ;;
     esac
+}
+
+# Looks at files alone: starting Python takes longer than most tests. The interpreter may have gone since.
+has_schemathesis() {
+    test -x "$SCHEMATHESIS/bin/python" && test -x "$SCHEMATHESIS/bin/schemathesis" &&
+        compgen -G "$SCHEMATHESIS/lib/python*/site-packages/schemathesis-$SCHEMATHESIS_VERSION.dist-info" >/dev/null
 }
 
 # The Debian packages that hold it.
@@ -35,6 +46,7 @@ packages_of() {
         cc) echo gcc libc6-dev ;;
         rabbitmq) echo rabbitmq-server ;;
         promtool) echo prometheus ;;
+        schemathesis) python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3 python3-venv ;;
     esac
 }
 
@@ -103,7 +115,8 @@ end_our_epmd() {
 
 install_packages() {
     is_debian || fail "this system is neither Debian nor Ubuntu. Install by its own means, then repeat: ${wanted[*]}" \
-        "(rabbitmq: RabbitMQ 3.10 or newer with $RABBITMQ_SERVER; promtool: comes with Prometheus; cc: any C compiler)."
+        "(rabbitmq: RabbitMQ 3.10 or newer with $RABBITMQ_SERVER; promtool: comes with Prometheus; cc: any C compiler;" \
+        "schemathesis: Python 3.11 or newer with its venv module)."
     ((EUID == 0)) || command -v sudo >/dev/null ||
         fail "installing needs root and there is no sudo. As root, run: $0 ${wanted[*]}"
 
@@ -129,6 +142,14 @@ install_cargo_deny() {
     cargo install --locked cargo-deny --version "=$CARGO_DENY_VERSION"
 }
 
+install_schemathesis() {
+    say "installing schemathesis $SCHEMATHESIS_VERSION from PyPI into $SCHEMATHESIS, once."
+    if ! { python3 -m venv --clear "$SCHEMATHESIS" && "$SCHEMATHESIS/bin/python" -m pip install --quiet \
+        --disable-pip-version-check --no-input "schemathesis==$SCHEMATHESIS_VERSION"; }; then
+        fail "schemathesis could not be installed: the lines above say why. It needs Python 3.11 or newer, and PyPI."
+    fi
+}
+
 wanted=()
 packages=()
 for name in "$@"; do
@@ -144,6 +165,7 @@ say "missing: ${wanted[*]}."
 [[ " ${wanted[*]} " != *" rust "* ]] || fail "install Rust 1.95 or newer from https://rustup.rs, then repeat."
 ((${#packages[@]} == 0)) || install_packages
 [[ " ${wanted[*]} " != *" cargo-deny "* ]] || install_cargo_deny
+[[ " ${wanted[*]} " != *" schemathesis "* ]] || install_schemathesis
 for name in "${wanted[@]}"; do
     ! missing "$name" || fail "$name is still missing after the installation: install it by hand."
 done

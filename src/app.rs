@@ -61,7 +61,7 @@ pub async fn run(config: Config, file: ConfigFile, stop: CancellationToken) -> R
     let mut fleet = Fleet::new(broker.clone(), metrics.clone(), config, stop.clone());
     fleet.start_all()?;
     let operations = Registry::default();
-    let admin = Admin::new(metrics.clone(), broker.clone(), fleet.roster(), fleet.config().admin.token.clone());
+    let admin = Admin::new(metrics.clone(), broker.clone(), fleet.roster(), operations.clone(), fleet.config());
     let serving = tokio::spawn(admin::serve(listener, admin.clone(), ending.clone()));
     let watching = tokio::spawn(watch_depths(admin.clone(), ending.clone()));
     let orders = tokio::spawn(control::listen(broker.clone(), fleet.roster(), operations.clone(), ending.clone()));
@@ -69,8 +69,8 @@ pub async fn run(config: Config, file: ConfigFile, stop: CancellationToken) -> R
     tend(&mut fleet, &file, &mut hangups, &admin, &stop).await;
     tracing::info!("stopping: finishing what is in flight");
     let all_done = clock::now() + STOP_WITHIN;
-    operations.cancel_all().await;
-    fleet.stop_all().await;
+    // What an operation has not acted on stays where it is.
+    let (_, ()) = tokio::join!(tokio::time::timeout(STOP_WITHIN, operations.cancel_all()), fleet.stop_all());
     let left = all_done.saturating_duration_since(clock::now());
     if !broker.close(left.max(FLUSH_WITHIN)).await {
         tracing::warn!("the broker did not take every ack in time; it sends those events again");
@@ -107,7 +107,7 @@ async fn tend(fleet: &mut Fleet, file: &ConfigFile, hangups: &mut Signal, admin:
             },
             Some(()) = hangups.recv() => {
                 let outcome = reload(fleet, file).await;
-                admin.reloaded(fleet.config().admin.token.clone(), outcome);
+                admin.reloaded(fleet.config(), outcome);
             }
         }
     }

@@ -15,6 +15,7 @@ pub mod delivery;
 pub mod demo;
 pub mod destination;
 pub mod event;
+pub mod explain;
 pub mod fleet;
 pub mod gate;
 pub mod lint;

@@ -1,94 +1,79 @@
-//! `/api/v1/destinations`: how each is, and pause, resume and limits.
+//! `/api/v1`: the list of its endpoints, and the OpenAPI document that is made of the same list.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
-use axum::Json;
-use axum::extract::rejection::JsonRejection;
-use axum::extract::{Path, State};
-use axum::http::StatusCode;
-use serde::{Deserialize, Serialize};
+use axum::Router;
+use axum::http::header;
+use axum::middleware::from_fn_with_state;
+use axum::response::IntoResponse;
+use utoipa::openapi::OpenApi as Document;
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
+use utoipa::{Modify, OpenApi};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
-use super::problem::Problem;
-use super::{Admin, Depths};
-use crate::control::{self, Order, OrderError};
-use crate::destination::View;
+use super::extract::{NoParams, Params};
+use super::problem::{self, Problem, Refusals};
+use super::{Admin, auth, destinations};
 
-/// One destination, with its depths at the broker.
-#[derive(Serialize)]
-pub(super) struct Shown {
-    #[serde(flatten)]
-    view: View,
-    #[serde(flatten)]
-    depths: Depths,
-    /// Seconds until the queue is empty at the present rate; none where it is not known or never.
-    drained_in_seconds: Option<f64>,
+const PREFIX: &str = "/api/v1";
+
+/// Every endpoint. Another one is another line.
+fn endpoints() -> OpenApiRouter<Arc<Admin>> {
+    OpenApiRouter::default()
+        .routes(routes!(document))
+        .routes(routes!(destinations::list))
+        .routes(routes!(destinations::show))
+        .routes(routes!(destinations::pause))
+        .routes(routes!(destinations::resume))
+        .routes(routes!(destinations::limits))
 }
 
-/// All of them.
-#[derive(Serialize)]
-pub(super) struct List {
-    destinations: Vec<Shown>,
+/// The API, behind its guard.
+pub(super) fn router(admin: &Arc<Admin>) -> Router<Arc<Admin>> {
+    let api = Router::from(endpoints()).fallback(problem::not_found).method_not_allowed_fallback(problem::wrong_method);
+    Router::new().nest(PREFIX, api.layer(from_fn_with_state(Arc::clone(admin), auth::guard)))
 }
 
-/// New limits, such as `["100/s"]`.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Limits {
-    limits: Vec<String>,
-}
+/// What stands in the document besides the endpoints.
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Sluice",
+        description = "How each destination is, and what operators do. Errors are `application/problem+json` (RFC 9457).\n\n\
+                       Where tokens are set under `[admin]`, every request needs one; one with `role = \"read\"` may only GET.",
+    ),
+    components(schemas(Problem)),
+    modifiers(&Bearer)
+)]
+struct Frame;
 
-pub(super) async fn list(State(admin): State<Arc<Admin>>) -> Json<List> {
-    let mut destinations = Vec::new();
-    for (_, handle) in admin.roster.all() {
-        // One that stops just now is not listed.
-        if let Ok(view) = handle.view().await {
-            destinations.push(shown(&admin, view));
-        }
+struct Bearer;
+
+impl Modify for Bearer {
+    fn modify(&self, document: &mut Document) {
+        let scheme = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
+        document.components.get_or_insert_default().add_security_scheme("bearer", scheme);
+        document.security = Some(vec![SecurityRequirement::new("bearer", [""; 0])]);
     }
-    Json(List { destinations })
 }
 
-pub(super) async fn show(State(admin): State<Arc<Admin>>, Path(name): Path<String>) -> Result<Json<Shown>, Problem> {
-    let unknown = || Problem::from(OrderError::Unknown(name.clone()));
-    let view = admin.roster.get(&name).ok_or_else(unknown)?.view().await.map_err(|_| unknown())?;
-    Ok(Json(shown(&admin, view)))
+/// The whole document.
+pub(super) fn described() -> Document {
+    OpenApiRouter::with_openapi(Frame::openapi()).nest(PREFIX, endpoints()).into_openapi()
 }
 
-pub(super) async fn pause(state: State<Arc<Admin>>, Path(destination): Path<String>) -> Result<Json<Shown>, Problem> {
-    order(state, Order::Pause { destination }).await
-}
-
-pub(super) async fn resume(state: State<Arc<Admin>>, Path(destination): Path<String>) -> Result<Json<Shown>, Problem> {
-    order(state, Order::Resume { destination }).await
-}
-
-pub(super) async fn limits(
-    state: State<Arc<Admin>>,
-    Path(destination): Path<String>,
-    body: Result<Json<Limits>, JsonRejection>,
-) -> Result<Json<Shown>, Problem> {
-    let Json(Limits { limits }) = body.map_err(|error| Problem::new(error.status(), error.body_text()))?;
-    order(state, Order::Limits { destination, limits }).await
-}
-
-async fn order(state: State<Arc<Admin>>, order: Order) -> Result<Json<Shown>, Problem> {
-    let answer = control::obey(&state.roster, &order).await?;
-    show(state, Path(answer.destination)).await
-}
-
-fn shown(admin: &Admin, view: View) -> Shown {
-    let depths = admin.depths_of(&view.name);
-    let rate = view.rate.filter(|rate| *rate > 0.0);
-    let seconds = |ready: u32| rate.map(|rate| f64::from(ready) / rate);
-    Shown { drained_in_seconds: depths.ready.and_then(seconds), view, depths }
-}
-
-impl From<OrderError> for Problem {
-    fn from(error: OrderError) -> Self {
-        let status = match &error {
-            OrderError::Unknown(_) => StatusCode::NOT_FOUND,
-            OrderError::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
-        };
-        Self::new(status, error.to_string())
-    }
+/// This document
+#[utoipa::path(
+    get,
+    path = "/openapi.json",
+    tag = "document",
+    responses((status = 200, description = "OpenAPI 3.1", content_type = "application/json", body = serde_json::Value), Refusals)
+)]
+async fn document(Params(NoParams {}): Params<NoParams>) -> Result<impl IntoResponse, Problem> {
+    static TEXT: LazyLock<Result<String, String>> =
+        LazyLock::new(|| described().to_json().map_err(|error| error.to_string()));
+    let failed = |error: &String| Problem::new(axum::http::StatusCode::INTERNAL_SERVER_ERROR, error.clone());
+    let text = TEXT.as_ref().map_err(failed)?;
+    Ok(([(header::CONTENT_TYPE, "application/json")], text.as_str()))
 }

@@ -1,29 +1,98 @@
-//! The API's bearer token, where one is set.
+//! Who may come in: tokens with names and roles, and no page of another site.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
-use axum::extract::{Request, State};
-use axum::http::{StatusCode, header};
+use axum::extract::{FromRequestParts, Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use secrecy::ExposeSecret as _;
 
 use super::Admin;
 use super::problem::Problem;
+use crate::config::{Role, Token};
 
-/// Lets a request through that carries the token, or any where none is set.
-pub(super) async fn require_token(State(admin): State<Arc<Admin>>, request: Request, next: Next) -> Response {
-    let expected = admin.token.read().unwrap_or_else(PoisonError::into_inner).clone();
-    let given = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let given = given.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
-    match expected {
-        Some(token) if !equal(token.expose_secret().as_bytes(), given.as_bytes()) => {
-            let problem =
-                Problem::new(StatusCode::UNAUTHORIZED, "send the token of [admin] as \"Authorization: Bearer …\"");
-            ([(header::WWW_AUTHENTICATE, "Bearer")], problem).into_response()
-        }
-        Some(_) | None => next.run(request).await,
+/// Whoever a request is from. Handlers that act take it as an argument.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Who {
+    /// The token's name; `admin` for that of `[admin]` itself, `local` where none is set.
+    pub name: String,
+    pub role: Role,
+}
+
+impl<S: Sync> FromRequestParts<S> for Who {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let missing = || Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "nobody asked who this is");
+        parts.extensions.get().cloned().ok_or_else(missing)
     }
+}
+
+/// Lets a request through that may do what it is about, and notes who it is from.
+pub(super) async fn guard(State(admin): State<Arc<Admin>>, mut request: Request, next: Next) -> Response {
+    let tokens = admin.tokens();
+    if let Err(problem) = same_site(request.headers(), tokens.is_empty()) {
+        return problem.into_response();
+    }
+    let Some(who) = identify(request.headers(), &tokens) else {
+        let problem = Problem::new(StatusCode::UNAUTHORIZED, "send a token of [admin] as \"Authorization: Bearer …\"");
+        return ([(header::WWW_AUTHENTICATE, "Bearer")], problem).into_response();
+    };
+    if who.role == Role::Read && !matches!(*request.method(), Method::GET | Method::HEAD) {
+        let detail = format!("the token {:?} may only read; acting needs one with role = \"act\"", who.name);
+        return Problem::new(StatusCode::FORBIDDEN, detail).into_response();
+    }
+    request.extensions_mut().insert(who);
+    next.run(request).await
+}
+
+/// A web page elsewhere can make an operator's browser send requests here: to an address that the page's own machine does
+/// not reach, and with nothing asked on loopback. The browser then says in `Origin` where the page is from, which only this
+/// server's own pages may be. A page whose name was made to lead here (DNS rebinding) has the same name in both headers:
+/// without tokens, only what cannot be made to lead elsewhere is taken, an address or `localhost`.
+fn same_site(headers: &HeaderMap, open: bool) -> Result<(), Problem> {
+    let host = text(headers, header::HOST);
+    if let Some(origin) = text(headers, header::ORIGIN) {
+        let from = origin.split_once("://").map(|(_, host)| host);
+        if from.is_none() || !from.zip(host).is_some_and(|(from, host)| from.eq_ignore_ascii_case(host)) {
+            let detail = "this request is from a web page of another site (its Origin is not the Host), which may not use the API";
+            return Err(Problem::new(StatusCode::FORBIDDEN, detail));
+        }
+    }
+    if open && host.is_some_and(|host| !is_address(host)) {
+        let detail = "without tokens, only \"localhost\" and plain addresses are taken as Host; ask for such a one, or set a token under [admin]";
+        return Err(Problem::new(StatusCode::FORBIDDEN, detail));
+    }
+    Ok(())
+}
+
+/// An IP address or `localhost`, with or without a port.
+fn is_address(host: &str) -> bool {
+    let name = host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()));
+    let name = name.map_or(host, |(name, _)| name);
+    let in_brackets = name.strip_prefix('[').and_then(|name| name.strip_suffix(']'));
+    name.eq_ignore_ascii_case("localhost")
+        || name.parse::<std::net::Ipv4Addr>().is_ok()
+        || in_brackets.is_some_and(|name| name.parse::<std::net::Ipv6Addr>().is_ok())
+}
+
+/// Whose token it is. Every token is looked at, whichever it is.
+fn identify(headers: &HeaderMap, tokens: &[Token]) -> Option<Who> {
+    if tokens.is_empty() {
+        return Some(Who { name: "local".to_owned(), role: Role::Act });
+    }
+    let given = text(headers, header::AUTHORIZATION).and_then(|value| value.split_once(' '));
+    let (_, given) = given.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))?;
+    let matches = |token: &Token| equal(token.secret.expose_secret().as_bytes(), given.as_bytes());
+    let found = tokens.iter().fold(None, |found, token| if matches(token) { Some(token) } else { found });
+    found.map(|token| Who { name: token.name.clone(), role: token.role })
+}
+
+fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
+    // What is no text is never right: as it is compared, an empty one stands for it.
+    headers.get(name).map(|value| value.to_str().unwrap_or_default())
 }
 
 /// Takes the same time wherever the first difference is.

@@ -6,19 +6,24 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::routing::{get, post, put};
-use secrecy::SecretString;
+use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::Broker;
+use crate::config::{Config, Destination, Token};
+use crate::dead_letters::operation::Registry;
 use crate::fleet::Roster;
 use crate::metrics::Metrics;
 
 mod api;
 mod auth;
+mod destinations;
+mod extract;
 mod health;
 mod problem;
+#[cfg(test)]
+mod tests;
 
 /// Time for open admin connections to finish when the worker stops.
 const CLOSE_WITHIN: Duration = Duration::from_secs(2);
@@ -29,36 +34,56 @@ pub struct Admin {
     metrics: Metrics,
     broker: Broker,
     roster: Roster,
-    token: RwLock<Option<SecretString>>,
+    operations: Registry,
+    tokens: RwLock<Arc<[Token]>>,
+    /// As the configuration in force has them.
+    destinations: RwLock<BTreeMap<String, Destination>>,
+    max_event_bytes: usize,
     depths: RwLock<BTreeMap<String, Depths>>,
 }
 
 /// Messages ready at the broker for one destination; none where the queue is missing or the broker away.
-#[derive(Clone, Copy, Debug, Default, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Depths {
     /// In its queue.
-    #[serde(rename = "queue_ready")]
     pub ready: Option<u32>,
     /// In its dead-letter queue.
-    #[serde(rename = "dead_letters_ready")]
     pub dead: Option<u32>,
 }
 
 impl Admin {
-    /// An admin over what is at work. With a `token`, the API needs it.
+    /// An admin over what is at work. Where `config` has tokens, the API needs one of them.
     #[must_use]
-    pub fn new(metrics: Metrics, broker: Broker, roster: Roster, token: Option<SecretString>) -> Arc<Self> {
-        Arc::new(Self { metrics, broker, roster, token: RwLock::new(token), depths: RwLock::default() })
+    pub fn new(metrics: Metrics, broker: Broker, roster: Roster, operations: Registry, config: &Config) -> Arc<Self> {
+        Arc::new(Self {
+            metrics,
+            broker,
+            roster,
+            operations,
+            tokens: RwLock::new(config.admin.tokens.clone().into()),
+            destinations: RwLock::new(config.destinations.clone()),
+            max_event_bytes: config.broker.max_event_bytes,
+            depths: RwLock::default(),
+        })
     }
 
-    /// Takes note of a reload: its outcome, and the token that counts from now on. A token is never dropped, only replaced:
-    /// the address that is listened on does not change at a reload, and may be off loopback.
-    pub fn reloaded(&self, token: Option<SecretString>, outcome: &str) {
+    /// Takes note of a reload: its outcome, and the tokens that count from now on. The last is never dropped, only
+    /// replaced: the address that is listened on does not change at a reload, and may be off loopback.
+    pub fn reloaded(&self, config: &Config, outcome: &str) {
         self.metrics.config_reloads_total.with_label_values(&[outcome]).inc();
-        if token.is_none() {
-            return;
+        *self.destinations.write().unwrap_or_else(PoisonError::into_inner) = config.destinations.clone();
+        if !config.admin.tokens.is_empty() {
+            *self.tokens.write().unwrap_or_else(PoisonError::into_inner) = config.admin.tokens.clone().into();
         }
-        *self.token.write().unwrap_or_else(PoisonError::into_inner) = token;
+    }
+
+    /// A destination of the configuration in force.
+    fn destination(&self, name: &str) -> Option<Destination> {
+        self.destinations.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    fn tokens(&self) -> Arc<[Token]> {
+        Arc::clone(&self.tokens.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Reads every depth from the broker, for the metrics and the API.
@@ -80,7 +105,12 @@ impl Admin {
         let mut depths = BTreeMap::new();
         for name in destinations {
             let of = |queue: &str| ready.get(queue).copied();
-            let read = Depths { ready: of(&names.queue(&name)), dead: of(&names.dead(&name)) };
+            let before = self.depths_of(&name).dead;
+            let mut read = Depths { ready: of(&names.queue(&name)), dead: of(&names.dead(&name)) };
+            // Whoever looks at them holds them for a moment: they are not gone.
+            if read.dead < before && self.broker.is_looked_at(&names.dead(&name)).await.unwrap_or(false) {
+                read.dead = before;
+            }
             for (gauges, count) in
                 [(&self.metrics.queue_ready, read.ready), (&self.metrics.dead_letters_ready, read.dead)]
             {
@@ -116,21 +146,13 @@ pub async fn serve(listener: TcpListener, admin: Arc<Admin>, ending: Cancellatio
 }
 
 fn router(admin: Arc<Admin>) -> Router {
-    let api = Router::new()
-        .route("/destinations", get(api::list))
-        .route("/destinations/{name}", get(api::show))
-        .route("/destinations/{name}/pause", post(api::pause))
-        .route("/destinations/{name}/resume", post(api::resume))
-        .route("/destinations/{name}/limits", put(api::limits))
-        .fallback(problem::not_found)
-        .layer(axum::middleware::from_fn_with_state(Arc::clone(&admin), auth::require_token));
     Router::new()
         .route("/metrics", get(health::metrics))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
-        .nest("/api/v1", api)
-        .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::wrong_method)
+        .merge(api::router(&admin))
+        .fallback(problem::not_found)
         .layer(DefaultBodyLimit::max(64 * 1024))
         .with_state(admin)
 }

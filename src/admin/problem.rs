@@ -1,38 +1,101 @@
-//! Errors of the API as `application/problem+json` (RFC 9457).
+//! Errors of the API as `application/problem+json` (RFC 9457), as they are sent and as the document describes them.
+
+use std::collections::BTreeMap;
 
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde_json::json;
+use serde::Serialize;
+use utoipa::openapi::response::Response as Described;
+use utoipa::openapi::{Content, Ref, RefOr, ResponseBuilder};
+use utoipa::{IntoResponses, ToSchema};
 
-/// An error for the API's caller.
-#[derive(Debug)]
+const CONTENT_TYPE: &str = "application/problem+json";
+
+/// Why a request was not carried out (RFC 9457).
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Problem {
-    status: StatusCode,
+    /// Always `about:blank`: the status says what kind of problem it is.
+    r#type: &'static str,
+    /// The status in words.
+    title: &'static str,
+    /// The HTTP status.
+    #[schema(minimum = 400, maximum = 599)]
+    status: u16,
+    /// What is wrong and what to do, for people.
     detail: String,
 }
 
 impl Problem {
     pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
-        Self { status, detail: detail.into() }
+        let title = status.canonical_reason().unwrap_or_default();
+        Self { r#type: "about:blank", title, status: status.as_u16(), detail: detail.into() }
     }
 }
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let title = self.status.canonical_reason().unwrap_or_default();
-        let body =
-            json!({ "type": "about:blank", "title": title, "status": self.status.as_u16(), "detail": self.detail });
-        (self.status, [(header::CONTENT_TYPE, "application/problem+json")], body.to_string()).into_response()
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        // Strings and a number can always be written.
+        let body = serde_json::to_string(&self).unwrap_or_default();
+        (status, [(header::CONTENT_TYPE, CONTENT_TYPE)], body).into_response()
     }
 }
 
 pub(super) async fn not_found() -> Problem {
     Problem::new(
         StatusCode::NOT_FOUND,
-        "there is nothing here; see /metrics, /healthz, /readyz and /api/v1/destinations",
+        "there is nothing here; see /metrics, /healthz, /readyz and /api/v1/openapi.json",
     )
 }
 
 pub(super) async fn wrong_method() -> Problem {
-    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this address does not take that method")
+    Problem::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "this address does not take that method; the header Allow has those it takes",
+    )
+}
+
+/// What every endpoint may answer instead, for `responses(…)`.
+pub(super) struct Refusals;
+
+/// What an endpoint answers besides whose path has a name in it.
+pub(super) struct Unknown;
+
+/// What an endpoint answers besides that takes a body.
+pub(super) struct BadBody;
+
+impl IntoResponses for Refusals {
+    fn responses() -> BTreeMap<String, RefOr<Described>> {
+        described(&[
+            ("400", "The request cannot be read: a parameter that is unknown or wrong, or JSON that is none"),
+            ("401", "No token, or a wrong one"),
+            ("403", "The token may only read, or the request is from another site's web page"),
+            ("405", "The address does not take that method; `Allow` has those it takes"),
+        ])
+    }
+}
+
+impl IntoResponses for Unknown {
+    fn responses() -> BTreeMap<String, RefOr<Described>> {
+        described(&[("404", "Nothing here has that name")])
+    }
+}
+
+impl IntoResponses for BadBody {
+    fn responses() -> BTreeMap<String, RefOr<Described>> {
+        described(&[
+            ("413", "The body is too large"),
+            ("415", "The body is not declared as application/json"),
+            ("422", "The body is JSON, and says something that is not possible"),
+        ])
+    }
+}
+
+fn described(answers: &[(&str, &str)]) -> BTreeMap<String, RefOr<Described>> {
+    let describe = |(status, description): &(&str, &str)| {
+        let content = Content::new(Some(Ref::from_schema_name("Problem")));
+        let response = ResponseBuilder::new().description(*description).content(CONTENT_TYPE, content).build();
+        ((*status).to_owned(), RefOr::T(response))
+    };
+    answers.iter().map(describe).collect()
 }

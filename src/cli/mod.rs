@@ -12,6 +12,7 @@ use crate::config::{Config, ConfigFile, Destination};
 
 pub mod check;
 mod credentials;
+mod dead;
 pub mod demo;
 mod error;
 pub mod explain;
@@ -38,6 +39,7 @@ Examples:
   sluice explain event.json           which request would this event make?
   sluice publish events.ndjson        publish events, confirmed by the broker
   sluice status                       how is each destination?
+  sluice dead groups px-prod          what could not be delivered, and why?
   sluice pause px-prod                send nothing to px-prod until resumed
   sluice demo                         see it all at work on this machine";
 
@@ -60,6 +62,7 @@ enum Command {
     Explain(explain::Args),
     Publish(publish::Args),
     Status(status::Args),
+    Dead(Box<dead::Args>),
     Pause(order::PauseArgs),
     Resume(order::ResumeArgs),
     Limits(order::LimitsArgs),
@@ -86,6 +89,7 @@ impl Cli {
             Command::Explain(args) => explain::run(&args, &file),
             Command::Publish(args) => publish::run(args, &file, stop_on_signal()?).await,
             Command::Status(args) => status::run(&args, &file).await,
+            Command::Dead(args) => dead::run(*args, &file, stop_on_signal()?).await,
             Command::Pause(args) => order::pause(args, &file).await,
             Command::Resume(args) => order::resume(args, &file).await,
             Command::Limits(args) => order::limits(args, &file).await,

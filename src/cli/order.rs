@@ -57,7 +57,13 @@ pub(super) async fn resume(args: ResumeArgs, file: &ConfigFile) -> Result<(), Er
 }
 
 pub(super) async fn limits(args: LimitsArgs, file: &ConfigFile) -> Result<(), Error> {
-    give(&args.destination.clone(), Order::Limits { destination: args.destination, limits: args.limits }, args.json, file).await
+    give(
+        &args.destination.clone(),
+        Order::Limits { destination: args.destination, limits: args.limits },
+        args.json,
+        file,
+    )
+    .await
 }
 
 async fn give(destination: &str, order: Order, json: bool, file: &ConfigFile) -> Result<(), Error> {

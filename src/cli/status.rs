@@ -60,8 +60,9 @@ async fn ask(base: &str, admin: &Admin) -> Result<Value, Error> {
     };
     let client = reqwest::Client::builder().timeout(Duration::from_secs(5)).no_proxy().build().map_err(failed)?;
     let mut request = client.get(format!("{base}/api/v1/destinations"));
-    if let Some(token) = &admin.token {
-        request = request.bearer_auth(token.expose_secret());
+    // Any may read.
+    if let Some(token) = admin.tokens.first() {
+        request = request.bearer_auth(token.secret.expose_secret());
     }
     let reply = request.send().await.map_err(failed)?;
     if !reply.status().is_success() {

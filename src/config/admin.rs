@@ -2,17 +2,45 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 
 use super::Section;
+use super::destination::is_name;
+
+/// Whoever holds the token of `[admin]` itself.
+const ADMIN: &str = "admin";
+/// Whoever comes in where there is no token.
+const LOCAL: &str = "local";
+const SHORTEST_BYTES: usize = 16;
 
 /// `[admin]`.
 #[derive(Clone, Debug)]
 pub struct Admin {
     /// Address and port to listen on.
     pub listen: SocketAddr,
-    /// Asked of whoever acts through the API. Always there when `listen` is off loopback.
-    pub token: Option<SecretString>,
+    /// One of them is asked of whoever uses the API; none: anyone may. At least one when `listen` is off loopback.
+    /// That of `[admin]` comes first, then those of `[admin.tokens.<name>]` by name.
+    pub tokens: Vec<Token>,
+}
+
+/// A token, and who holds it.
+#[derive(Clone, Debug)]
+pub struct Token {
+    /// Who acts with it, for logs.
+    pub name: String,
+    /// What it is good for.
+    pub role: Role,
+    /// What is sent.
+    pub secret: SecretString,
+}
+
+/// What whoever comes in may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Look at everything.
+    Read,
+    /// Look, and act.
+    Act,
 }
 
 impl Admin {
@@ -27,12 +55,50 @@ impl Admin {
                 default
             }
         };
-        let given = section.has("token");
-        let token = section.secret("token");
+        let mut given = section.has("token");
+        let own = section.secret("token").map(|secret| Token { name: ADMIN.to_owned(), role: Role::Act, secret });
+        let mut tokens = Vec::from_iter(own);
+        section.optional("tokens", |all| {
+            for name in all.keys() {
+                given = true;
+                if let Some(mend) = name_mend(&name) {
+                    all.problem(&name, mend);
+                }
+                tokens.extend(all.within(&name, |section| Token::read(section, &tokens)));
+            }
+            Some(())
+        });
         if !listen.ip().is_loopback() && !given {
             let mend = "missing: a token is required off loopback; add token = { env = \"SLUICE_ADMIN_TOKEN\" }";
             section.problem("token", format!("{mend} under [admin], or listen on \"{default}\""));
         }
-        Some(Self { listen, token })
+        Some(Self { listen, tokens })
     }
+}
+
+impl Token {
+    fn read(section: &mut Section<'_>, others: &[Self]) -> Option<Self> {
+        let name = section.name().to_owned();
+        section.must_have("role", "\"read\" or \"act\"");
+        let role = section.choice("role", &[("read", Role::Read), ("act", Role::Act)]);
+        let secret = section.required_secret("token")?;
+        let text = secret.expose_secret();
+        if text.len() < SHORTEST_BYTES {
+            section.problem("token", format!("is shorter than {SHORTEST_BYTES} bytes; choose a longer one"));
+        } else if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            section.problem("token", "cannot be sent in a header; choose one of visible ASCII characters");
+        }
+        if let Some(other) = others.iter().find(|other| other.secret.expose_secret() == text) {
+            section.problem("token", format!("is the same as that of {:?}; give each its own", other.name));
+        }
+        Some(Self { name, role: role?, secret })
+    }
+}
+
+fn name_mend(name: &str) -> Option<String> {
+    if [ADMIN, LOCAL].contains(&name) {
+        return Some(format!("{name:?} is what Sluice itself calls someone; choose another name"));
+    }
+    let mend = "a token's name is 1 to 63 of a-z, 0-9, '-' and '_', and begins with a letter or digit";
+    (!is_name(name)).then(|| mend.to_owned())
 }

@@ -91,10 +91,15 @@ pub(super) fn name_mend(name: &str) -> Option<String> {
     if own.contains(&name) {
         return Some(format!("{name:?} is the name of one of Sluice's own objects; choose another"));
     }
+    let mend = "a destination's name is 1 to 63 of a-z, 0-9, '-' and '_', and begins with a letter or digit";
+    (!is_name(name)).then(|| mend.to_owned())
+}
+
+/// 1 to 63 of a-z, 0-9, '-' and '_', the first a letter or digit.
+pub(super) fn is_name(name: &str) -> bool {
     let first = name.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit());
     let rest = name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_'));
-    let mend = "a destination's name is 1 to 63 of a-z, 0-9, '-' and '_', and begins with a letter or digit";
-    (!first || !rest || name.len() > 63).then(|| mend.to_owned())
+    first && rest && name.len() <= 63
 }
 
 fn vendor_kind(section: &mut Section<'_>, registry: &[Kind]) -> Option<Kind> {

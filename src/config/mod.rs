@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 
 use toml_span::value::{Table, ValueInner};
 
-pub use admin::Admin;
+pub use admin::{Admin, Role, Token};
 pub use broker::{Broker, Declare};
 pub use changes::Changes;
 pub use destination::Destination;

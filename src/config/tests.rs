@@ -94,7 +94,11 @@ fn files(path: &Path) -> io::Result<String> {
 
 /// The sample is read with the vendors that there are.
 fn read_sample(text: &str) -> Result<Config, Problems> {
-    parse_with(REGISTRY, "sluice.toml", text, &|name| env(name).or_else(|| Some(SECRET.to_owned())), &files)
+    let env = |name: &str| match name {
+        "SLUICE_DASHBOARD_TOKEN" => Some(format!("{SECRET} of the dashboard").replace(' ', "-")),
+        _ => env(name).or_else(|| Some(SECRET.to_owned())),
+    };
+    parse_with(REGISTRY, "sluice.toml", text, &env, &files)
 }
 
 fn read(text: &str) -> Result<Config, Problems> {
@@ -153,11 +157,17 @@ fn the_sample_is_good_and_shows_the_defaults() {
 }
 
 /// Every line of the sample that is commented out is a key: written out, it has to be right as well.
+#[track_caller]
+fn sample_with_every_key_written_out() -> Config {
+    let key = regex::Regex::new(r"(?m)^# (\w+ = |\[)").unwrap();
+    read_sample(&key.replace_all(SAMPLE, "$1")).unwrap_or_else(|problems| panic!("{problems}"))
+}
+
 #[test]
 fn the_sample_is_good_with_every_key_written_out() {
-    let key = regex::Regex::new(r"(?m)^# (\w+ = |\[)").unwrap();
-    let written = key.replace_all(SAMPLE, "$1").replace("SLUICE_ADMIN_TOKEN", "ADMIN");
-    let config = read_sample(&written).unwrap_or_else(|problems| panic!("{problems}"));
+    let config = sample_with_every_key_written_out();
+    let tokens: Vec<_> = config.admin.tokens.iter().map(|token| (token.name.as_str(), token.role)).collect();
+    assert_eq!(tokens, [("admin", Role::Act), ("dashboard", Role::Read)]);
     assert_eq!(config.destinations["px-prod"].retry.delays, [10, 300].map(Duration::from_secs));
 }
 
@@ -372,8 +382,8 @@ fn an_empty_secret_is_a_problem_and_a_files_last_newline_is_not_part_of_it() {
 
 #[test]
 fn no_secret_is_shown_by_debug() {
-    let config = read_sample(&SAMPLE.replace("# token =", "token =").replace("SLUICE_ADMIN_TOKEN", "ADMIN")).unwrap();
-    assert!(config.admin.token.is_some());
+    let config = sample_with_every_key_written_out();
+    assert!(!config.admin.tokens.is_empty());
     assert!(!format!("{config:?}").contains(SECRET));
 }
 
@@ -382,8 +392,71 @@ fn admin_may_be_open_on_any_loopback_address_or_with_a_token() {
     for good in ["listen = \"[::1]:80\"", "listen = \"127.9.9.9:1\"", "listen = \"0.0.0.0:1\"\ntoken = \"x\""] {
         read(&format!("{BROKER}[admin]\n{good}\n")).unwrap();
     }
+    let named =
+        "[admin]\nlisten = \"0.0.0.0:1\"\n[admin.tokens.ops]\ntoken = \"sixteen-bytes-or-more\"\nrole = \"read\"\n";
+    assert_eq!(read(&format!("{BROKER}{named}")).unwrap().admin.tokens.len(), 1);
+    assert!(
+        problems(&format!("{BROKER}[admin]\nlisten = \"0.0.0.0:1\"\n[admin.tokens]\n")).contains("a token is required")
+    );
     let shown = problems(&format!("{BROKER}[admin]\nlisten = \"localhost\"\n"));
     assert!(shown.contains("\"localhost\" is not an address and port; write one as \"127.0.0.1:9464\""), "{shown}");
+}
+
+#[test]
+fn each_token_has_a_name_a_role_and_a_secret_of_its_own() {
+    let with = |name: &str, lines: &str| {
+        format!("{BROKER}[admin]\ntoken = {{ env = \"ADMIN\" }}\n[admin.tokens.{name}]\n{lines}\n")
+    };
+    let good = "token = \"a-token-of-its-own\"\nrole = \"act\"";
+    let text = with("b", good) + "[admin.tokens.a]\nrole = \"read\"\ntoken = { file = \"/run/secrets/token\" }\n";
+    let files = |path: &Path| match path.to_str() {
+        Some("/run/secrets/token") => Ok("another-of-its-own\n".to_owned()),
+        _ => files(path),
+    };
+    let config = parse_with(KINDS, "sluice.toml", &text, &env, &files).unwrap();
+    let tokens: Vec<_> = config.admin.tokens.iter().map(|token| (token.name.as_str(), token.role)).collect();
+    assert_eq!(tokens, [("admin", Role::Act), ("a", Role::Read), ("b", Role::Act)]);
+    for (name, lines, expected) in [
+        (
+            "b",
+            "token = \"fifteen-bytes-x\"\nrole = \"act\"",
+            "6: admin.tokens.b.token: is shorter than 16 bytes; choose a longer one",
+        ),
+        ("b", "token = \"with a space in it\"\nrole = \"act\"", "6: admin.tokens.b.token: cannot be sent in a header"),
+        (
+            "b",
+            "role = \"act\"",
+            "5: admin.tokens.b.token: missing; add token = { env = \"SLUICE_B_TOKEN\" } under [admin.tokens.b]",
+        ),
+        (
+            "b",
+            "token = \"a-token-of-its-own\"",
+            "5: admin.tokens.b.role: missing; add role = \"read\" or \"act\" under [admin.tokens.b]",
+        ),
+        (
+            "b",
+            "token = \"a-token-of-its-own\"\nrole = \"write\"",
+            "7: admin.tokens.b.role: \"write\" is not known; write one of \"read\", \"act\"",
+        ),
+        (
+            "b",
+            "token = \"a-token-of-its-own\"\nrole = \"act\"\nroles = 1",
+            "8: admin.tokens.b.roles: unknown key; did you mean \"role\"?",
+        ),
+        ("local", good, "5: admin.tokens.local: \"local\" is what Sluice itself calls someone"),
+        ("admin", good, "5: admin.tokens.admin: \"admin\" is what Sluice itself calls someone"),
+        ("Ops", good, "5: admin.tokens.Ops: a token's name is 1 to 63 of"),
+    ] {
+        let shown = problems(&with(name, lines));
+        assert!(shown.starts_with(&format!("sluice.toml:{expected}")) && shown.lines().count() == 1, "{shown}");
+    }
+    let twice = with("b", good) + "[admin.tokens.c]\n" + good;
+    assert_eq!(
+        problems(&twice),
+        "sluice.toml:9: admin.tokens.c.token: is the same as that of \"b\"; give each its own"
+    );
+    let alike = with("b", "role = \"act\"\ntoken = { env = \"ADMIN\" }");
+    assert!(problems(&alike).contains("is the same as that of \"admin\""));
 }
 
 #[test]

@@ -53,7 +53,17 @@ pub async fn write(broker: &Broker, entry: &Entry) -> Result<(), PublishError> {
 pub fn log(entry: &Entry) {
     let Entry { operation, by, destination, act, filter, count, outcome, .. } = entry;
     let stage = if outcome.is_some() { "ended" } else { "began" };
-    tracing::info!(audit = stage, operation, by, destination, act, filter, count, outcome, "dead letters: {act} {stage}");
+    tracing::info!(
+        audit = stage,
+        operation,
+        by,
+        destination,
+        act,
+        filter,
+        count,
+        outcome,
+        "dead letters: {act} {stage}"
+    );
 }
 
 /// The last `limit` entries, of one destination or of all, oldest first.

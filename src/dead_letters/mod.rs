@@ -1,10 +1,11 @@
 //! Dead letters: events that will not be delivered without a person. One implementation for the command line, the admin API and the
-//! console: [`look`] shows them, [`operation`] acts on many, [`audit`] tells who did what.
+//! console: [`look`] shows them, [`operation`] acts on many, [`edit`] changes one, [`audit`] tells who did what.
 
 pub mod acts;
 pub mod audit;
 pub mod cause;
 pub mod death;
+pub mod edit;
 pub mod export;
 mod fields;
 pub mod filter;
@@ -95,7 +96,10 @@ impl DeadLetters {
 
     /// Whether nothing is ready in the destination's own queue.
     async fn is_drained(&self) -> bool {
-        self.broker.depths(&[self.broker.names().queue(&self.destination)]).await.is_ok_and(|depths| depths == [Some(0)])
+        self.broker
+            .depths(&[self.broker.names().queue(&self.destination)])
+            .await
+            .is_ok_and(|depths| depths == [Some(0)])
     }
 
     /// Writes to the audit, and to the log of every worker.
@@ -112,6 +116,7 @@ impl DeadLetters {
 /// The pace of the slowest of some limits, a second. A day's is a budget: it counts only where there is no other.
 fn slowest(limits: &[Limit]) -> f64 {
     let pace = |limit: &Limit| f64::from(limit.count) / limit.window.length().as_secs_f64();
-    let of = |days: bool| limits.iter().filter(|limit| (limit.window == Window::Day) == days).map(pace).reduce(f64::min);
+    let of =
+        |days: bool| limits.iter().filter(|limit| (limit.window == Window::Day) == days).map(pace).reduce(f64::min);
     of(false).or_else(|| of(true)).unwrap_or(1.0)
 }

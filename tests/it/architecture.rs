@@ -104,9 +104,10 @@ fn what_decides_touches_nothing_outside() {
 
 #[test]
 fn each_outside_crate_has_one_home() {
-    let homes: [(&str, &[&str]); 6] = [
+    let homes: [(&str, &[&str]); 7] = [
         ("lapin", &["broker/"]),
         ("axum", &["admin/"]),
+        ("utoipa", &["admin/"]),
         ("hyper", &["sandbox/"]),
         ("jaq_core", &["mapping/"]),
         ("reqwest", &["delivery/http.rs", "cli/", "demo/"]),

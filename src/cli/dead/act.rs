@@ -191,9 +191,7 @@ fn foretell(args: &Common, how: &How, filter: &Filter, rate: Option<f64>, select
 
 fn sentence(args: &Common, how: &How, rate: Option<f64>, selection: &Selection) -> String {
     let (count, there) = (selection.len(), selection.seen.there);
-    let pace = rate.map(|rate| {
-        format!(", at {} a second: {}", shown_rate(rate), shown_seconds(seconds(count, rate)))
-    });
+    let pace = rate.map(|rate| format!(", at {} a second: {}", shown_rate(rate), shown_seconds(seconds(count, rate))));
     let pile = if matches!(how.act, Act::Replay | Act::Discard) { "" } else { " in the trash" };
     format!(
         "{}: {} {count} of the {there} letters{pile} that are there now{}",
@@ -241,8 +239,9 @@ async fn follow(operation: Operation, registry: &Registry, bar: &ProgressBar, st
         tokio::select! {
             // Its sender lives as long as it is not over.
             changed = watch.changed() => if changed.is_err() { return watch.borrow().clone() },
-            () = stop.cancelled(), if registry.wish(&id, Wish::Run).is_some() && !state.phase.is_over() => {
-                registry.wish(&id, Wish::Cancel);
+            () = stop.cancelled() => {
+                // Over already: then the state says so.
+                drop(registry.wish(&id, Wish::Cancel));
                 let over = watch.wait_for(|state| state.phase.is_over()).await;
                 return over.map_or(state, |state| state.clone());
             }
@@ -261,9 +260,9 @@ fn conclude(args: &Common, state: &State) -> Result<(), Error> {
         Phase::Done => Ok(print(&format!("{}: {outcome}", args.destination))?),
         Phase::Stopped => Err(Error::Refused(outcome)),
         Phase::Cancelled | Phase::Failed => Err(Error::Failed(outcome)),
-        Phase::Counting | Phase::Canary | Phase::Working | Phase::Paused | Phase::Finishing => {
-            Err(Error::Failed("the operation broke off; this is a bug in Sluice. What was not done is still there".to_owned()))
-        }
+        Phase::Counting | Phase::Canary | Phase::Working | Phase::Paused | Phase::Finishing => Err(Error::Failed(
+            "the operation broke off; this is a bug in Sluice. What was not done is still there".to_owned(),
+        )),
     }
 }
 

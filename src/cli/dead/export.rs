@@ -8,7 +8,7 @@ use clap::ValueHint;
 use tokio_util::sync::CancellationToken;
 
 use super::which::Which;
-use super::{PATIENCE, Session, bar, progress, within_session, who};
+use super::{PATIENCE, Session, bar, progress, who, within_session};
 use crate::cli::Error;
 use crate::clock;
 use crate::config::ConfigFile;

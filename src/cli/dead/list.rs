@@ -76,7 +76,8 @@ pub(super) async fn run(args: Args, file: &ConfigFile, stop: CancellationToken) 
 fn tell(args: &Args, seen: &Seen, shown: u64, spool: std::fs::File) -> Result<(), Error> {
     let mut lines = BufReader::new(spool).lines();
     if args.json {
-        let head = json!({ "destination": args.destination, "there": seen.there, "shown": shown, "trouble": seen.trouble });
+        let head =
+            json!({ "destination": args.destination, "there": seen.there, "shown": shown, "trouble": seen.trouble });
         let mut head = head.to_string();
         head.pop();
         print(&format!("{head},\"letters\":["))?;

@@ -70,7 +70,10 @@ pub(super) async fn wish(args: WishArgs, wish: Wish, file: &ConfigFile) -> Resul
     let order = Order::Operation { id: args.operation.clone(), wish };
     let state = ask::<State>(&order, file).await?.into_iter().next();
     let Some(state) = state else {
-        return Err(Error::Refused(format!("no process has an operation {:?}: see sluice dead operations", args.operation)));
+        return Err(Error::Refused(format!(
+            "no process has an operation {:?}: see sluice dead operations",
+            args.operation
+        )));
     };
     if state.phase.is_over() {
         let outcome = state.outcome.unwrap_or_default();
@@ -84,7 +87,13 @@ pub(super) async fn wish(args: WishArgs, wish: Wish, file: &ConfigFile) -> Resul
         Wish::Pause => "pauses",
         Wish::Cancel => "ends",
     };
-    Ok(print(&format!("{} of {} {will}: {} done, {} left", state.act.name(), state.destination, state.moved, state.left()))?)
+    Ok(print(&format!(
+        "{} of {} {will}: {} done, {} left",
+        state.act.name(),
+        state.destination,
+        state.moved,
+        state.left()
+    ))?)
 }
 
 async fn ask<T: serde::de::DeserializeOwned>(order: &Order, file: &ConfigFile) -> Result<Vec<T>, Error> {

@@ -12,7 +12,9 @@ use crate::message::Message;
 
 /// Show one letter: why it died, every attempt, and the event as it was published
 #[derive(Debug, clap::Args)]
-#[command(after_long_help = "Examples:\n  sluice dead show px-prod 0123456789abcdef\n  sluice dead show px-prod order-4711 --json")]
+#[command(
+    after_long_help = "Examples:\n  sluice dead show px-prod 0123456789abcdef\n  sluice dead show px-prod order-4711 --json"
+)]
 pub(super) struct Args {
     /// The destination's name
     destination: String,
@@ -86,7 +88,13 @@ fn tell(details: &Details) -> Result<(), Error> {
     for (number, attempt) in details.attempts.iter().enumerate() {
         let status = attempt.status.map_or_else(|| "no answer".to_owned(), |status| status.to_string());
         let said = one_line(&attempt.excerpt);
-        print(&format!("attempt {:<6} {} {status} {} ms {}: {said}", number + 1, attempt.at, attempt.ms, attempt.verdict))?;
+        print(&format!(
+            "attempt {:<6} {} {status} {} ms {}: {said}",
+            number + 1,
+            attempt.at,
+            attempt.ms,
+            attempt.verdict
+        ))?;
     }
     if details.attempts_omitted > 0 {
         print(&format!("               and {} between them that were left out", details.attempts_omitted))?;

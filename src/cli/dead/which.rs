@@ -51,7 +51,9 @@ impl Which {
     pub fn for_act(&self, all: bool) -> Result<Filter, Error> {
         let filter = self.filter();
         match (filter.is_empty(), all) {
-            (true, false) => Err(Error::Refused("say which letters: give a filter, or --all for all of them".to_owned())),
+            (true, false) => {
+                Err(Error::Refused("say which letters: give a filter, or --all for all of them".to_owned()))
+            }
             (false, true) => Err(Error::Refused("--all and a filter exclude each other: leave one out".to_owned())),
             (true, true) | (false, false) => Ok(filter),
         }

@@ -47,7 +47,13 @@ impl Flow {
     }
 
     /// Whether to ask how the gate is: nothing may be sent, and nothing has been heard for a while.
-    pub fn should_ask(&mut self, under_way: usize, oldest: Option<Instant>, heard: Option<Instant>, now: Instant) -> bool {
+    pub fn should_ask(
+        &mut self,
+        under_way: usize,
+        oldest: Option<Instant>,
+        heard: Option<Instant>,
+        now: Instant,
+    ) -> bool {
         let silent = oldest.max(heard).is_some_and(|last| now.saturating_duration_since(last) >= SILENCE);
         let asked = self.asked.is_some_and(|asked| now.saturating_duration_since(asked) < SILENCE);
         let ask = silent && !asked && !self.is_open(under_way, now);

@@ -15,7 +15,8 @@ pub(super) struct Pace {
 impl Pace {
     /// `per_second` letters, the first of them now.
     pub fn new(per_second: Option<f64>, now: Instant) -> Self {
-        let period = per_second.filter(|rate| *rate > 0.0).map_or(Duration::ZERO, |rate| Duration::from_secs_f64(1.0 / rate));
+        let period =
+            per_second.filter(|rate| *rate > 0.0).map_or(Duration::ZERO, |rate| Duration::from_secs_f64(1.0 / rate));
         Self { period, due: now }
     }
 

@@ -111,8 +111,7 @@ impl Work {
             () = cancelled(&mut self.wishes) => return Ok(Ended::Wish),
         };
         self.note(None);
-        let mut desk =
-            Desk { moving: FuturesUnordered::new(), hand: None, sent: 0, all_read: false, trouble: None };
+        let mut desk = Desk { moving: FuturesUnordered::new(), hand: None, sent: 0, all_read: false, trouble: None };
         let ended = self.go_through(&mut turn, reader, &mut desk, limit).await;
         if let Some((id, letter)) = desk.hand.take() {
             self.selection.put(id);
@@ -260,7 +259,12 @@ impl Work {
                 });
                 turn.keep(letter);
             }
-            Err(error @ (PublishError::Lost | PublishError::Refused | PublishError::TimedOut(_) | PublishError::Unroutable { .. })) => {
+            Err(
+                error @ (PublishError::Lost
+                | PublishError::Refused
+                | PublishError::TimedOut(_)
+                | PublishError::Unroutable { .. }),
+            ) => {
                 self.outcomes.not_sent(id);
                 self.selection.put(id);
                 turn.keep(letter);

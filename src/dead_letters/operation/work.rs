@@ -57,7 +57,12 @@ pub(super) struct Work {
 
 impl Work {
     /// An operation that has yet to run, and how it is from then on.
-    pub fn new(letters: DeadLetters, plan: Plan, id: String, wishes: watch::Receiver<Wish>) -> (Self, watch::Receiver<State>) {
+    pub fn new(
+        letters: DeadLetters,
+        plan: Plan,
+        id: String,
+        wishes: watch::Receiver<Wish>,
+    ) -> (Self, watch::Receiver<State>) {
         let state = State {
             id: id.clone(),
             act: plan.act,

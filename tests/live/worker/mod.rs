@@ -2,6 +2,7 @@
 
 mod client;
 mod commands;
+mod contract;
 mod events;
 mod gate;
 mod health;

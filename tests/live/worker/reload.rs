@@ -82,3 +82,23 @@ async fn a_new_admin_token_holds_after_a_reload() {
     assert_eq!(stage.ask("GET", list, Some("another"), "").await.0, 200);
     assert_eq!(stage.get(list).await.0, 401, "the old one holds no more");
 }
+
+#[tokio::test]
+async fn named_tokens_read_or_act_and_are_named_in_the_log() {
+    let stage = Stage::at_work(&shared_url().await, "").await;
+    let file = stage.file("sluice.toml");
+    let tokens = "[admin.tokens.ops]\ntoken = \"a-token-that-acts\"\nrole = \"act\"\n\
+                  [admin.tokens.dashboard]\ntoken = \"a-token-that-reads\"\nrole = \"read\"\n";
+    let text = std::fs::read_to_string(&file).unwrap().replace("token = { env = \"STAGE_TOKEN\" }\n", tokens);
+    std::fs::write(&file, text).unwrap();
+    stage.signal("HUP").await;
+    reloads(&stage, "applied", 1.0).await;
+    let (list, pause) = ("/api/v1/destinations", "/api/v1/destinations/px/pause");
+    assert_eq!(stage.get(list).await.0, 401, "the old one holds no more");
+    assert_eq!(stage.ask("GET", list, Some("a-token-that-reads"), "").await.0, 200);
+    assert_eq!(stage.ask("POST", pause, Some("a-token-that-reads"), "").await.0, 403);
+    assert_eq!(stage.ask("POST", pause, Some("a-token-that-acts"), "").await.0, 200);
+    assert!(stage.log().contains("\"who\":\"ops\""), "{}", stage.log());
+    let shown = stage.run(&["status"]).await;
+    assert!(shown.code == 0 && shown.out.contains("paused"), "{shown:?}");
+}

@@ -147,9 +147,14 @@ impl Stage {
         command
     }
 
+    /// Where the admin server is.
+    pub fn admin(&self) -> String {
+        format!("http://127.0.0.1:{}", self.admin)
+    }
+
     /// Asks the admin server; status 0 when nobody answers.
     pub async fn ask(&self, method: &str, path: &str, token: Option<&str>, body: &str) -> (u16, String) {
-        let url = format!("http://127.0.0.1:{}{path}", self.admin);
+        let url = self.admin() + path;
         let mut request = self.http.request(method.parse().unwrap(), url).timeout(Duration::from_secs(5));
         if let Some(token) = token {
             request = request.bearer_auth(token);

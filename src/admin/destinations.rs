@@ -1,0 +1,238 @@
+//! `/api/v1/destinations`: how each is, and pause, resume and limits.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::Admin;
+use super::auth::Who;
+use super::extract::{Body, NoParams, Params, Segment};
+use super::problem::{BadBody, Problem, Refusals, Unknown};
+use crate::control::{self, Order, OrderError};
+use crate::destination::View;
+
+/// A destination's name, in the path.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(super) struct Named {
+    /// The destination's name.
+    #[param(pattern = "^[a-z0-9][a-z0-9_-]{0,62}$", example = "px-prod")]
+    pub name: String,
+}
+
+/// A destination at work, with its depths at the broker.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Destination)]
+pub(super) struct Shown {
+    /// Its name.
+    #[schema(example = "px-prod")]
+    name: String,
+    /// Its vendor.
+    vendor: String,
+    /// The routing keys that it subscribes to.
+    subscribe: Vec<String>,
+    /// The limits in force.
+    #[schema(example = json!(["200/s", "1000000/day"]))]
+    limits: Vec<String>,
+    /// The gate's state: `open`, `throttled`, `paused`, `broken` or `parked`.
+    #[schema(example = "open")]
+    state: &'static str,
+    /// Why, as a sentence.
+    why: String,
+    /// When that may end by itself.
+    #[schema(required, value_type = Option<String>, format = DateTime)]
+    until: Option<Timestamp>,
+    /// Requests a second that it lets through now; null where nothing paces it.
+    #[schema(required)]
+    rate: Option<f64>,
+    /// The share of the quota that is used after repeated refusals, 0.05 to 1.
+    learned: f64,
+    /// Requests on their way.
+    in_flight: usize,
+    /// Requests counted against today's budget (UTC).
+    day_used: u64,
+    /// The day budget, where there is one.
+    #[schema(required)]
+    day_limit: Option<u64>,
+    /// Deliveries held that wait for the gate.
+    waiting: usize,
+    /// Deliveries whose vendor has accepted them and not yet told what became of them.
+    unconfirmed: usize,
+    /// Whether a consumer is registered at the broker.
+    consuming: bool,
+    /// Whether it consumes, or has no need to.
+    ready: bool,
+    /// Events delivered since this worker started.
+    delivered: u64,
+    /// Requests refused with 429 since this worker started.
+    throttled: u64,
+    /// Events put into a retry queue since this worker started.
+    retried: u64,
+    /// Messages ready in its queue; null where the queue is missing or the broker away.
+    #[schema(required)]
+    queue_ready: Option<u32>,
+    /// Messages ready in its dead-letter queue; null as with `queue_ready`.
+    #[schema(required)]
+    dead_letters_ready: Option<u32>,
+    /// Seconds until its queue is empty at the present rate; null where it is not known or never.
+    #[schema(required)]
+    drained_in_seconds: Option<f64>,
+}
+
+/// All destinations at work.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Destinations)]
+pub(super) struct List {
+    /// By name.
+    destinations: Vec<Shown>,
+}
+
+/// New limits, until a reload that changes the destination, or a restart.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Limits {
+    /// All that hold at once: requests in a second, minute, hour or day.
+    #[schema(min_items = 1, value_type = Vec<OneLimit>)]
+    limits: Vec<String>,
+}
+
+/// So many requests in a window of time.
+#[derive(ToSchema)]
+#[schema(as = Limit, pattern = "^[1-9][0-9]{0,8}/(s|min|h|day)$", example = "100/s")]
+#[expect(dead_code, reason = "only described: the text is read where all limits are")]
+struct OneLimit(String);
+
+/// Every destination at work
+#[utoipa::path(
+    get, path = "/destinations",
+    operation_id = "list_destinations", tag = "destinations",
+    responses((status = 200, description = "In the order of their names", body = List), Refusals)
+)]
+pub(super) async fn list(State(admin): State<Arc<Admin>>, Params(NoParams {}): Params<NoParams>) -> Json<List> {
+    let mut destinations = Vec::new();
+    for (_, handle) in admin.roster.all() {
+        // One that stops just now is not listed.
+        if let Ok(view) = handle.view().await {
+            destinations.push(shown(&admin, view));
+        }
+    }
+    Json(List { destinations })
+}
+
+/// One destination
+#[utoipa::path(
+    get, path = "/destinations/{name}",
+    operation_id = "show_destination", tag = "destinations", params(Named),
+    responses((status = 200, description = "As it is now", body = Shown), Refusals, Unknown)
+)]
+pub(super) async fn show(
+    State(admin): State<Arc<Admin>>,
+    Segment(Named { name }): Segment<Named>,
+    Params(NoParams {}): Params<NoParams>,
+) -> Result<Json<Shown>, Problem> {
+    look(&admin, &name).await
+}
+
+/// Send nothing until resumed
+#[utoipa::path(
+    post, path = "/destinations/{name}/pause",
+    operation_id = "pause_destination", tag = "destinations", params(Named),
+    responses((status = 200, description = "As it is after that", body = Shown), Refusals, Unknown)
+)]
+pub(super) async fn pause(
+    State(admin): State<Arc<Admin>>,
+    who: Who,
+    Segment(Named { name }): Segment<Named>,
+    Params(NoParams {}): Params<NoParams>,
+) -> Result<Json<Shown>, Problem> {
+    order(&admin, &who, Order::Pause { destination: name }).await
+}
+
+/// Go on; a parked destination probes at once
+#[utoipa::path(
+    post, path = "/destinations/{name}/resume",
+    operation_id = "resume_destination", tag = "destinations", params(Named),
+    responses((status = 200, description = "As it is after that", body = Shown), Refusals, Unknown)
+)]
+pub(super) async fn resume(
+    State(admin): State<Arc<Admin>>,
+    who: Who,
+    Segment(Named { name }): Segment<Named>,
+    Params(NoParams {}): Params<NoParams>,
+) -> Result<Json<Shown>, Problem> {
+    order(&admin, &who, Order::Resume { destination: name }).await
+}
+
+/// Hold to other limits
+#[utoipa::path(
+    put, path = "/destinations/{name}/limits",
+    operation_id = "set_limits", tag = "destinations", params(Named),
+    request_body = Limits,
+    responses((status = 200, description = "As it is after that", body = Shown), Refusals, Unknown, BadBody)
+)]
+pub(super) async fn limits(
+    State(admin): State<Arc<Admin>>,
+    who: Who,
+    Segment(Named { name }): Segment<Named>,
+    Params(NoParams {}): Params<NoParams>,
+    Body(Limits { limits }): Body<Limits>,
+) -> Result<Json<Shown>, Problem> {
+    order(&admin, &who, Order::Limits { destination: name, limits }).await
+}
+
+async fn order(admin: &Admin, who: &Who, order: Order) -> Result<Json<Shown>, Problem> {
+    let answer = control::obey(&admin.roster, &order).await?;
+    tracing::info!(who = who.name, ?order, "carried out for the admin API");
+    look(admin, &answer.destination).await
+}
+
+async fn look(admin: &Admin, name: &str) -> Result<Json<Shown>, Problem> {
+    let unknown = || Problem::from(OrderError::Unknown(name.to_owned()));
+    let view = admin.roster.get(name).ok_or_else(unknown)?.view().await.map_err(|_| unknown())?;
+    Ok(Json(shown(admin, view)))
+}
+
+fn shown(admin: &Admin, view: View) -> Shown {
+    let depths = admin.depths_of(&view.name);
+    let rate = view.rate.filter(|rate| *rate > 0.0);
+    let seconds = |ready: u32| rate.map(|rate| f64::from(ready) / rate);
+    Shown {
+        name: view.name,
+        vendor: view.vendor,
+        subscribe: view.subscribe,
+        limits: view.limits,
+        state: view.state,
+        why: view.why,
+        until: view.until,
+        rate: view.rate,
+        learned: view.learned,
+        in_flight: view.in_flight,
+        day_used: view.day_used,
+        day_limit: view.day_limit,
+        waiting: view.waiting,
+        unconfirmed: view.unconfirmed,
+        consuming: view.consuming,
+        ready: view.ready,
+        delivered: view.delivered,
+        throttled: view.throttled,
+        retried: view.retried,
+        queue_ready: depths.ready,
+        dead_letters_ready: depths.dead,
+        drained_in_seconds: depths.ready.and_then(seconds),
+    }
+}
+
+impl From<OrderError> for Problem {
+    fn from(error: OrderError) -> Self {
+        let status = match &error {
+            OrderError::Unknown(_) => StatusCode::NOT_FOUND,
+            OrderError::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
+        };
+        Self::new(status, error.to_string())
+    }
+}

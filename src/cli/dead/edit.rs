@@ -1,0 +1,143 @@
+//! `sluice dead edit`: one letter changed by hand.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use clap::ValueHint;
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use super::show::one;
+use super::{PATIENCE, Session, who, within_session};
+use crate::cli::{Error, find, print, print_json};
+use crate::clock;
+use crate::config::ConfigFile;
+use crate::dead_letters::Pile;
+use crate::dead_letters::edit::Edit;
+use crate::{explain, lint};
+
+const HELP: &str = "\
+Opens the event's body in $VISUAL or $EDITOR, or takes it from a file. Shows what changes and the request that it would
+make, and asks. The edited letter stays among the dead ones with a link to the original, which goes to the trash.
+
+Examples:
+  sluice dead edit px-prod 0123456789abcdef
+  sluice dead edit px-prod order-4711 --file mended.json --yes";
+
+/// Change a letter's event
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = HELP)]
+pub(super) struct Args {
+    /// The destination's name
+    destination: String,
+    /// The letter's id (16 hex digits) or the event's
+    #[arg(value_name = "LETTER|ID")]
+    id: String,
+    /// The new body, from a file or - for standard input
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    file: Option<PathBuf>,
+    /// Only show what would change
+    #[arg(long)]
+    dry_run: bool,
+    /// Also where it would be a dead letter again
+    #[arg(long)]
+    force: bool,
+    /// Do not ask
+    #[arg(long, short)]
+    yes: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) async fn run(args: Args, file: &ConfigFile, stop: CancellationToken) -> Result<(), Error> {
+    let session = Session::open(file).await?;
+    within_session(session, &stop, async |session| {
+        let letters = session.letters(&args.destination, file)?;
+        let destination = find(&session.config, &args.destination, file)?;
+        let letter = one(&letters, Pile::Dead, &args.id).await?;
+        let body = match &args.file {
+            Some(path) => lint::read(path)?,
+            None => in_editor(&letter.body).await?,
+        };
+        let max_bytes = session.config.broker.max_event_bytes;
+        let edit = Edit::new(&letter, Bytes::from(body), destination, max_bytes, clock::wall());
+        if edit.is_empty() {
+            return Err(Error::Refused("nothing is changed: the body is the same".to_owned()));
+        }
+        if !args.json {
+            print(&edit.diff)?;
+            print(&explain::shown(&edit.explained))?;
+        }
+        if args.dry_run {
+            return tell(&args, &edit, false);
+        }
+        if let Some(problem) = edit.problem().filter(|_| !args.force) {
+            return Err(Error::Refused(format!(
+                "it would be a dead letter again: {problem}. --force edits it all the same"
+            )));
+        }
+        if !args.yes {
+            ask()?;
+        }
+        let replaced = letters.replace(&edit, &who(), PATIENCE, clock::wall()).await;
+        replaced.map_err(|error| Error::Failed(error.to_string()))?;
+        tell(&args, &edit, true)
+    })
+    .await
+}
+
+fn tell(args: &Args, edit: &Edit, done: bool) -> Result<(), Error> {
+    if args.json {
+        return print_json(&json!({
+            "from": edit.from.id, "to": edit.to.id, "edited": done, "diff": edit.diff, "explained": edit.explained,
+        }));
+    }
+    if done {
+        let (to, name) = (&edit.to.id, &args.destination);
+        print(&format!("edited to {to}; send it with: sluice dead replay {name} --letter {to}"))?;
+    }
+    Ok(())
+}
+
+fn ask() -> Result<(), Error> {
+    if !std::io::stdin().is_terminal() {
+        return Err(Error::Refused(
+            "nobody can be asked here: add --yes to do it, or --dry-run to only look".to_owned(),
+        ));
+    }
+    let mut out = std::io::stderr();
+    write!(out, "Put it in the letter's place? [y/N] ")?;
+    out.flush()?;
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer)?;
+    match answer.trim().to_ascii_lowercase().as_str() {
+        "y" | "yes" => Ok(()),
+        _ => Err(Error::Refused("nothing was changed".to_owned())),
+    }
+}
+
+/// The body as the user's editor leaves it.
+#[expect(clippy::disallowed_methods, reason = "which editor is the user's to say")]
+async fn in_editor(body: &[u8]) -> Result<Vec<u8>, Error> {
+    let editor = std::env::var("VISUAL").or_else(|_| std::env::var("EDITOR")).unwrap_or_else(|_| "vi".to_owned());
+    let mut file = tempfile::Builder::new().prefix("sluice-edit-").suffix(".json").tempfile()?;
+    file.write_all(body)?;
+    file.flush()?;
+    let path: &Path = file.path();
+    // As git does: the setting may hold arguments.
+    let mut command = tokio::process::Command::new("sh");
+    command.arg("-c").arg(format!("{editor} \"$1\"")).arg(&editor).arg(path);
+    let ended = command
+        .status()
+        .await
+        .map_err(|error| Error::Failed(format!("cannot start the editor {editor:?}: {error}")))?;
+    if !ended.success() {
+        return Err(Error::Refused(format!("the editor {editor:?} ended with {ended}; nothing was changed")));
+    }
+    let edited = std::fs::read(path)?;
+    // Editors end a file with a line break that was not there.
+    let added = edited.ends_with(b"\n") && !body.ends_with(b"\n");
+    Ok(if added { edited[..edited.len() - 1].to_vec() } else { edited })
+}

@@ -1,0 +1,208 @@
+//! One letter changed by hand: found, checked as `explain` does, and replaced by one that tells where it comes from.
+
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use serde_json::Value;
+use similar::TextDiff;
+
+use super::acts::{discarded, put, restored};
+use super::audit::Entry;
+use super::filter::Filter;
+use super::letter::{self, Letter};
+use super::look::{Shown, no_progress};
+use super::{DeadLetters, Pile};
+use crate::broker::{Purpose, Reader, TurnError};
+use crate::config::Destination;
+use crate::destination::history;
+use crate::event::{self, Context};
+use crate::explain;
+use crate::message::Message;
+
+/// Lines shown around a change.
+const AROUND: usize = 3;
+
+/// Why a letter could not be replaced. It is still there as it was.
+#[derive(Debug, thiserror::Error)]
+pub enum EditError {
+    /// The letters cannot be read.
+    #[error(transparent)]
+    Turn(#[from] TurnError),
+    /// It is not there any more.
+    #[error("the letter {0} is not there any more: somebody replayed, discarded or edited it meanwhile")]
+    Gone(String),
+    /// The broker did not take a copy.
+    #[error("the broker did not take the {what}: {why}; the letter is as it was")]
+    Publish {
+        /// Which copy.
+        what: &'static str,
+        /// What the broker said.
+        why: String,
+    },
+}
+
+/// A letter with another body, not yet put in its place.
+#[derive(Debug)]
+pub struct Edit {
+    /// The letter that it is made from.
+    pub from: Letter,
+    /// The letter that it makes.
+    pub to: Letter,
+    /// What changes, as a unified diff.
+    pub diff: String,
+    /// What the destination makes of it: its exact request, or a `problem`.
+    pub explained: Value,
+    original: Message,
+    edited: Message,
+}
+
+impl Edit {
+    /// What the letter is with `body` instead of its own.
+    #[must_use]
+    pub fn new(
+        letter: &Message,
+        body: Bytes,
+        destination: &Destination,
+        max_event_bytes: usize,
+        now: Timestamp,
+    ) -> Self {
+        let name = &destination.name;
+        let from = Letter::read(letter, name);
+        let mut edited = restored(letter);
+        edited.body = body;
+        put(&mut edited, "edited-from", &from.id);
+        let to = Letter::read(&edited, name);
+        let (before, after) = (String::from_utf8_lossy(&letter.body), String::from_utf8_lossy(&edited.body));
+        let diff = TextDiff::from_lines(before.as_ref(), after.as_ref());
+        let diff = diff.unified_diff().context_radius(AROUND).header(&from.id, &to.id).to_string();
+        let explained = explained(&edited, destination, max_event_bytes, now);
+        Self { from, to, diff, explained, original: letter.clone(), edited }
+    }
+
+    /// Whether nothing changes.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.original.body == self.edited.body
+    }
+
+    /// Why it would be a dead letter again before any request, where it would.
+    #[must_use]
+    pub fn problem(&self) -> Option<&str> {
+        self.explained.get("problem").and_then(Value::as_str)
+    }
+}
+
+/// What the destination would send, or a `problem`.
+fn explained(letter: &Message, destination: &Destination, max_bytes: usize, now: Timestamp) -> Value {
+    let routing_key = letter::routing_key(letter).unwrap_or_default();
+    let context = Context { routing_key: &routing_key, received: now, max_bytes };
+    match event::decode(&history::original(letter), context) {
+        Ok(event) => explain::explain(destination, &event),
+        Err(malformed) => serde_json::json!({ "problem": format!("not an event: {malformed}") }),
+    }
+}
+
+impl DeadLetters {
+    /// The letters of that id: the one whose own it is, or up to two whose event's it is.
+    ///
+    /// # Errors
+    /// [`TurnError`] when the letters cannot be read.
+    pub async fn find(&self, pile: Pile, id: &str, patience: Duration) -> Result<Vec<Message>, TurnError> {
+        let everything = Filter::default().compile(Timestamp::UNIX_EPOCH);
+        // A filter of nothing has nothing wrong in it.
+        let Ok(everything) = everything else { return Ok(Vec::new()) };
+        let mut found: Vec<Message> = Vec::new();
+        let look = self.look(pile, &everything, patience, &no_progress, |shown| {
+            match shown {
+                Shown::Anew => found.clear(),
+                Shown::Letter(letter, message) if letter.id == id => {
+                    found = vec![message.clone()];
+                    return ControlFlow::Break(());
+                }
+                Shown::Letter(letter, message) if letter.event_id.as_deref() == Some(id) && found.len() < 2 => {
+                    found.push(message.clone());
+                }
+                Shown::Letter(..) => {}
+            }
+            ControlFlow::Continue(())
+        });
+        look.await?;
+        Ok(found)
+    }
+
+    /// Puts the edited letter among the dead ones and the original in the trash, each with a link to the other.
+    ///
+    /// # Errors
+    /// [`EditError`]; the letter is then still there.
+    pub async fn replace(&self, edit: &Edit, by: &str, patience: Duration, now: Timestamp) -> Result<(), EditError> {
+        let reader = self.broker.reader().await.map_err(TurnError::from)?;
+        let replaced = self.replace_with(&reader, edit, by, patience, now).await;
+        reader.close().await;
+        let entry = Entry {
+            at: now,
+            operation: uuid::Uuid::new_v4().simple().to_string()[..12].to_owned(),
+            by: by.to_owned(),
+            destination: self.destination.clone(),
+            act: "edit".to_owned(),
+            filter: format!("letter={}", edit.from.id),
+            count: 1,
+            outcome: Some(match &replaced {
+                Ok(()) => format!("edited to {}", edit.to.id),
+                Err(error) => format!("failed: {error}"),
+            }),
+        };
+        if let Err(error) = self.record(&entry).await {
+            tracing::warn!(%error, letter = edit.from.id, "an edit is not in the audit");
+        }
+        replaced
+    }
+
+    async fn replace_with(
+        &self,
+        reader: &Reader,
+        edit: &Edit,
+        by: &str,
+        patience: Duration,
+        now: Timestamp,
+    ) -> Result<(), EditError> {
+        let wanted = letter::identity(&edit.original);
+        let mut turn = reader.turn(&self.queue(Pile::Dead), Purpose::Act, patience).await?;
+        let mut found = None;
+        while let Some(delivery) = turn.next().await? {
+            if letter::identity(&delivery.message) == wanted {
+                found = Some(delivery);
+                break;
+            }
+            turn.keep(delivery);
+        }
+        let replaced = match found {
+            None => Err(EditError::Gone(edit.from.id.clone())),
+            Some(letter) => match self.copies(edit, by, now).await {
+                Ok(()) => {
+                    turn.remove(letter);
+                    Ok(())
+                }
+                Err(error) => {
+                    turn.keep(letter);
+                    Err(error)
+                }
+            },
+        };
+        turn.end().await?;
+        replaced
+    }
+
+    async fn copies(&self, edit: &Edit, by: &str, now: Timestamp) -> Result<(), EditError> {
+        let mut original = discarded(&edit.original, by, now);
+        put(&mut original, "edited-to", &edit.to.id);
+        let copies =
+            [("edited letter", Pile::Dead, edit.edited.clone()), ("original for the trash", Pile::Trash, original)];
+        for (what, pile, copy) in copies {
+            let published = self.broker.publisher().publish("", &self.queue(pile), copy).await;
+            published.map_err(|error| EditError::Publish { what, why: error.to_string() })?;
+        }
+        Ok(())
+    }
+}
