@@ -6,6 +6,7 @@ pub mod export;
 mod fields;
 pub mod filter;
 pub mod groups;
+mod known;
 pub mod letter;
 pub mod record;
 
