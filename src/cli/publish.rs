@@ -1,5 +1,6 @@
 //! `sluice publish`: events from a file or standard input, linted line by line, confirmed by the broker.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, IsTerminal as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -16,7 +17,9 @@ use tokio_util::sync::CancellationToken;
 use super::{Error, load, print, print_json};
 use crate::broker::port::{PublishError, Publisher};
 use crate::broker::{Broker, Names};
-use crate::config::{Config, ConfigFile};
+use crate::config::{self, Config, ConfigFile};
+use crate::dead_letters::export::{self, Exported};
+use crate::dead_letters::{DeadLetters, acts, audit};
 use crate::event::{self, Context};
 use crate::message::Message;
 use crate::{app, clock, lint, routing};
@@ -34,7 +37,9 @@ and told by its number; the others are published. Empty lines are skipped.
 Examples:
   sluice publish events.ndjson
   sluice publish --lint events.ndjson                       publish nothing, only tell what is wrong
-  jq -c '.[]' export.json | sluice publish --type product.report.exported -";
+  jq -c '.[]' export.json | sluice publish --type product.report.exported -
+  sluice publish letters.ndjson                             what sluice dead export wrote goes back among the dead letters
+  sluice publish --as-events letters.ndjson                 … or goes to every destination anew, as the events they were";
 
 /// Publish events (NDJSON), linted and confirmed
 #[derive(Debug, clap::Args)]
@@ -49,6 +54,9 @@ pub struct Args {
     /// The source of every event, with --type
     #[arg(long, value_name = "SOURCE", requires = "kind")]
     source: Option<String>,
+    /// Exported dead letters become events anew, instead of going back among the dead letters
+    #[arg(long)]
+    as_events: bool,
     /// Only tell what is wrong, publish nothing
     #[arg(long)]
     lint: bool,
@@ -63,6 +71,9 @@ struct Outcome {
     published: u64,
     /// Published, but no destination subscribes to their type: they are in the unrouted queue.
     unrouted: u64,
+    /// Of the published, exported letters that are among the dead ones again: how many of each destination.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    put_back: BTreeMap<String, u64>,
     refused: u64,
     problems: Vec<Problem>,
 }
@@ -74,6 +85,17 @@ struct Problem {
 }
 
 impl Outcome {
+    /// Counts where a line goes.
+    fn goes(&mut self, to: &To, config: &Config) {
+        match to {
+            To::DeadLetters(destination) => *self.put_back.entry(destination.clone()).or_default() += 1,
+            To::Destinations(kind) => {
+                let wanted = |one: &config::Destination| routing::subscribes(&one.subscribe, kind);
+                self.unrouted += u64::from(!config.destinations.values().any(wanted));
+            }
+        }
+    }
+
     fn refuse(&mut self, line: u64, problem: impl Into<String>) {
         self.refused += 1;
         if self.problems.len() < SHOWN {
@@ -92,10 +114,33 @@ pub(super) async fn run(args: Args, file: &ConfigFile, stop: CancellationToken) 
     let outcome = publish_all(&args, &config, &names, publisher, &bar, &stop).await;
     bar.finish_and_clear();
     if let Some(broker) = broker {
+        if let Ok(outcome) = &outcome {
+            record(&broker, &args, outcome).await;
+        }
         broker.close(BROKER_WITHIN).await;
     }
     end.cancel();
     tell(&args, &outcome?, stop.is_cancelled())
+}
+
+/// Tells the audit of letters that were put back.
+async fn record(broker: &Broker, args: &Args, outcome: &Outcome) {
+    for (destination, count) in &outcome.put_back {
+        let letters = DeadLetters { broker: broker.clone(), destination: destination.clone() };
+        let entry = audit::Entry {
+            at: clock::wall(),
+            operation: uuid::Uuid::new_v4().simple().to_string()[..12].to_owned(),
+            by: super::dead::who(),
+            destination: destination.clone(),
+            act: "publish".to_owned(),
+            filter: args.file.display().to_string(),
+            count: *count,
+            outcome: Some(format!("{count} exported letters put back, {} lines refused", outcome.refused)),
+        };
+        if let Err(error) = letters.record(&entry).await {
+            tracing::warn!(%error, "what was put back is not in the audit");
+        }
+    }
 }
 
 async fn connect(config: &Config, end: CancellationToken) -> Result<Broker, Error> {
@@ -135,14 +180,16 @@ async fn publish_all(
             continue;
         }
         match read_line(args, config, line) {
-            Ok((kind, message)) => {
-                if !config.destinations.values().any(|destination| routing::subscribes(&destination.subscribe, &kind)) {
-                    outcome.unrouted += 1;
-                }
+            Ok(Read { message, to }) => {
+                let (exchange, key) = match &to {
+                    To::Destinations(kind) => (exchange.as_str(), kind.clone()),
+                    To::DeadLetters(destination) => ("", names.dead(destination)),
+                };
+                outcome.goes(&to, config);
                 match &publisher {
                     Some(publisher) => {
                         // One after the other, so that they arrive in the file's order; only the confirms are waited for together.
-                        let submitted = publisher.submit(&exchange, &kind, message).await;
+                        let submitted = publisher.submit(exchange, &key, message).await;
                         window.push(async move {
                             match submitted {
                                 Ok(confirmed) => (index, confirmed.await),
@@ -170,8 +217,37 @@ fn note(outcome: &mut Outcome, done: Option<(u64, Result<(), PublishError>)>) {
     }
 }
 
-/// The event on a line: its type and the message.
-fn read_line(args: &Args, config: &Config, line: Vec<u8>) -> Result<(String, Message), String> {
+/// What a line holds, and where it goes.
+struct Read {
+    message: Message,
+    to: To,
+}
+
+enum To {
+    /// Every destination that wants an event of this type.
+    Destinations(String),
+    /// This destination's dead letters.
+    DeadLetters(String),
+}
+
+/// A letter that `sluice dead export` wrote.
+fn read_letter(args: &Args, config: &Config, exported: Exported) -> Result<Read, String> {
+    let Exported { destination, letter, original, routing_key } = exported;
+    if args.as_events {
+        let kind = routing_key.ok_or("the letter does not tell the routing key of its event")?;
+        return Ok(Read { message: original, to: To::Destinations(kind) });
+    }
+    if !config.destinations.contains_key(&destination) {
+        return Err(format!("it is a dead letter of {destination:?}, and there is no such destination here"));
+    }
+    Ok(Read { message: acts::restored(&letter), to: To::DeadLetters(destination) })
+}
+
+/// The event on a line, or the exported letter.
+fn read_line(args: &Args, config: &Config, line: Vec<u8>) -> Result<Read, String> {
+    if let Some(exported) = export::read_line(&line).filter(|_| args.kind.is_none()) {
+        return read_letter(args, config, exported?);
+    }
     let message = lint::message(Bytes::from(line), args.kind.as_deref(), args.source.as_deref());
     let routing_key = args.kind.as_deref().unwrap_or_default();
     let context = Context { routing_key, received: clock::wall(), max_bytes: config.broker.max_event_bytes };
@@ -179,7 +255,7 @@ fn read_line(args: &Args, config: &Config, line: Vec<u8>) -> Result<(String, Mes
     if event.kind.len() > 255 {
         return Err("the type is over 255 bytes, AMQP's limit for a routing key".to_owned());
     }
-    Ok((event.kind, message))
+    Ok(Read { message, to: To::Destinations(event.kind) })
 }
 
 /// The lines, read on a thread of its own: standard input may keep it waiting for ever.
@@ -225,6 +301,9 @@ fn tell(args: &Args, outcome: &Outcome, stopped: bool) -> Result<(), Error> {
         }
         let done = if args.lint { "good" } else { "published and confirmed" };
         print(&format!("{} {done}, {} refused", outcome.published, outcome.refused))?;
+        for (destination, count) in &outcome.put_back {
+            print(&format!("{count} of them are among the dead letters of {destination} again"))?;
+        }
         if outcome.unrouted > 0 {
             print(&format!("{} of them are of a type that no destination subscribes to", outcome.unrouted))?;
         }

@@ -7,7 +7,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::fields;
-use super::letter::{Letter, original, routing_key};
+use super::letter::{Letter, routing_key};
+use crate::destination::history::original;
 use crate::message::Message;
 
 /// The first field of a line, which tells it from an event; its value is the version.
@@ -17,6 +18,8 @@ const VERSION: u64 = 1;
 /// What a line holds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Exported {
+    /// Whose it was.
+    pub destination: String,
     /// The letter as it lay in its queue.
     pub letter: Message,
     /// The message as its producer published it.
@@ -27,7 +30,13 @@ pub struct Exported {
 
 #[derive(Deserialize)]
 struct Line {
+    letter: Option<Named>,
     message: Option<Written>,
+}
+
+#[derive(Deserialize)]
+struct Named {
+    destination: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -80,6 +89,9 @@ pub fn read_line(line: &[u8]) -> Option<Result<Exported, String>> {
 
 fn exported(read: Value) -> Result<Exported, String> {
     let line: Line = serde_json::from_value(read).map_err(|error| format!("the exported letter: {error}"))?;
+    let destination = line.letter.and_then(|letter| letter.destination);
+    let destination =
+        destination.ok_or("the exported letter does not say whose it was (\"letter\".\"destination\")")?;
     let written = line.message.ok_or("the exported letter has no \"message\"")?;
     let body = match (written.body, written.body_base64) {
         (Some(text), None) => Bytes::from(text),
@@ -90,5 +102,5 @@ fn exported(read: Value) -> Result<Exported, String> {
     };
     let properties = fields::read_properties(written.properties, fields::read_headers(written.headers)?)?;
     let letter = Message { body, properties };
-    Ok(Exported { original: original(&letter), routing_key: routing_key(&letter), letter })
+    Ok(Exported { destination, original: original(&letter), routing_key: routing_key(&letter), letter })
 }

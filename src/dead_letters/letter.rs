@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::cause::{cause, fingerprint};
 use super::death::Death;
 use super::fields;
-use crate::destination::history::{Attempt, PREFIX};
+use crate::destination::history::{Attempt, original};
 use crate::event::{self, Context};
 use crate::message::{Field, Headers, Message};
 use crate::verdict::Reason;
@@ -332,25 +332,4 @@ pub fn keep_death(message: &mut Message) {
     for (name, value) in kept {
         message.properties.headers.extend(value.map(|value| (name.to_owned(), Field::text(value))));
     }
-}
-
-/// The message as its producer published it.
-pub(super) fn original(letter: &Message) -> Message {
-    let mut original = letter.clone();
-    let properties = &mut original.properties;
-    let text = |name: &str| letter.properties.headers.get(name)?.as_str().map(str::to_owned);
-    properties.headers.retain(|name, _| {
-        let death = ["x-death", "x-first-death-", "x-last-death-"].iter().any(|start| name.starts_with(start));
-        !death && !name.starts_with(PREFIX) && !matches!(name.as_str(), "x-delivery-count" | "x-acquired-count")
-    });
-    for (name, aside) in [("CC", "x-sluice-header-cc"), ("BCC", "x-sluice-header-bcc")] {
-        let kept = letter.properties.headers.get(aside);
-        properties.headers.extend(kept.map(|field| (name.to_owned(), field.clone())));
-    }
-    properties.expiration = text("x-sluice-property-expiration").or(properties.expiration.take());
-    properties.user_id = text("x-sluice-property-user-id").or(properties.user_id.take());
-    if let Some(mode) = letter.properties.headers.get("x-sluice-property-delivery-mode").and_then(Field::as_i64) {
-        properties.delivery_mode = u8::try_from(mode).ok();
-    }
-    original
 }

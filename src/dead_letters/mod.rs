@@ -10,6 +10,7 @@ pub mod export;
 mod fields;
 pub mod filter;
 pub mod groups;
+mod known;
 pub mod letter;
 pub mod look;
 pub mod notice;

@@ -81,6 +81,7 @@ const VALUES: &[&str] = &[
     "dead_letters/fields.rs",
     "dead_letters/filter.rs",
     "dead_letters/groups.rs",
+    "dead_letters/known.rs",
     "dead_letters/letter.rs",
     "dead_letters/notice.rs",
     "dead_letters/operation/flow.rs",

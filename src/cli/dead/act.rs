@@ -241,7 +241,7 @@ async fn follow(operation: Operation, registry: &Registry, bar: &ProgressBar, st
             changed = watch.changed() => if changed.is_err() { return watch.borrow().clone() },
             () = stop.cancelled() => {
                 // Over already: then the state says so.
-                drop(registry.wish(&id, Wish::Cancel));
+                let _is_over = registry.wish(&id, Wish::Cancel);
                 let over = watch.wait_for(|state| state.phase.is_over()).await;
                 return over.map_or(state, |state| state.clone());
             }

@@ -157,7 +157,7 @@ fn progress(bar: &ProgressBar) -> impl Fn(u32, u32) + Send + Sync {
 
 /// Who runs this command: user@host, for the audit.
 #[expect(clippy::disallowed_methods, reason = "the command line belongs to whoever runs it")]
-fn who() -> String {
+pub(super) fn who() -> String {
     let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).unwrap_or_else(|_| "unknown".to_owned());
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").or_else(|_| std::env::var("HOSTNAME"));
     format!("{user}@{}", host.as_deref().map_or("unknown", str::trim))

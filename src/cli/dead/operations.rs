@@ -39,7 +39,7 @@ pub(super) struct WishArgs {
 pub(super) async fn list(args: ListArgs, file: &ConfigFile) -> Result<(), Error> {
     let order = Order::Operations { destination: args.destination };
     let mut states: Vec<State> = ask::<Vec<State>>(&order, file).await?.into_iter().flatten().collect();
-    states.sort_by(|a, b| b.started.cmp(&a.started));
+    states.sort_by_key(|state| std::cmp::Reverse(state.started));
     if args.json {
         return print_json(&json!({ "operations": states }));
     }

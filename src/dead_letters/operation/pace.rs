@@ -31,7 +31,7 @@ impl Pace {
     }
 
     /// After a wait that was meant: nothing has to be caught up.
-    pub fn from_now(&mut self, now: Instant) {
+    pub fn anew(&mut self, now: Instant) {
         self.due = self.due.max(now);
     }
 }

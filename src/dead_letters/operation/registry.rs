@@ -40,7 +40,7 @@ impl Registry {
     #[must_use]
     pub fn states(&self) -> Vec<State> {
         let mut states: Vec<State> = self.all().values().map(Operation::state).collect();
-        states.sort_by(|a, b| b.started.cmp(&a.started));
+        states.sort_by_key(|state| std::cmp::Reverse(state.started));
         states
     }
 

@@ -140,7 +140,7 @@ impl Work {
         if self.plan.act == Act::Replay {
             self.listen().await?;
         }
-        self.pace.from_now(clock::now());
+        self.pace.anew(clock::now());
         if let Some(canary) = self.plan.canary.filter(|canary| *canary > 0) {
             self.phase(Phase::Canary);
             self.turns(u64::from(canary)).await?;
@@ -259,7 +259,7 @@ impl Work {
             self.show();
         }
         if self.state.borrow().phase == Phase::Paused {
-            self.pace.from_now(clock::now());
+            self.pace.anew(clock::now());
             self.phase(before);
         }
         Ok(())

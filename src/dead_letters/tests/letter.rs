@@ -1,5 +1,6 @@
 use super::*;
-use crate::dead_letters::letter::{Details, identity, keep_death, original, routing_key};
+use crate::dead_letters::letter::{Details, identity, keep_death, routing_key};
+use crate::destination::history::original;
 
 #[test]
 fn a_letter_says_what_sluice_wrote_of_it() {

@@ -1,3 +1,4 @@
+mod cause;
 mod export;
 mod filter;
 mod letter;
