@@ -27,9 +27,13 @@ use super::turn_lock::ready;
 const WINDOW_BYTES: usize = 16 * 1024 * 1024;
 /// Messages on their way before their size is known.
 const FIRST_WINDOW: u32 = 64;
+/// The same where messages are acted on.
+const FIRST_TO_ACT: u32 = 256;
 /// Consumers of one turn, where their windows can be large enough: 3.10 gives back in order what up to 32 consumers of a killed
 /// reader held (seen: it keeps them in an Erlang map, which is in order up to that size).
 const CONSUMERS: u32 = 31;
+/// How often a message has been out. 4.3 counts that apart from failed deliveries, brokers before it have one count for both.
+const COUNTS: [&str; 2] = ["x-acquired-count", "x-delivery-count"];
 /// Nothing for so long: is there nothing left, or has the consumer used up its prefetch?
 const QUIET: Duration = Duration::from_secs(1);
 
@@ -151,7 +155,10 @@ impl Reading {
         self.seen += 1;
         self.bytes += amqp.data.len();
         self.laps.note(laps_of(&amqp));
-        if let Err(unsent) = hand.send(Ok(delivery(amqp, &self.token, &self.settle))).await {
+        let mut message = delivery(amqp, &self.token, &self.settle);
+        // The broker's own, and another at each look.
+        COUNTS.iter().for_each(|count| drop(message.message.properties.headers.remove(*count)));
+        if let Err(unsent) = hand.send(Ok(message)).await {
             drop(unsent.0.map(|delivery| delivery.ticket.leave()));
         }
         Ok(())
@@ -165,17 +172,19 @@ impl Reading {
         }
     }
 
-    /// The next consumer's prefetch: enough that few consumers are needed, and else what its bytes allow.
+    /// The next consumer's prefetch: enough that few consumers are needed, and else what its bytes allow. Where messages are acted on
+    /// the first is small, and lasts as long as most are removed.
     fn window(&self) -> u16 {
         let left = self.count - self.seen;
         let mean = self.bytes.checked_div(usize::try_from(self.seen).unwrap_or(usize::MAX)).map(|mean| mean.max(256));
         let by_bytes = mean.map_or(FIRST_WINDOW, |mean| u32::try_from(WINDOW_BYTES / mean).unwrap_or(u32::MAX));
         let few = left.div_ceil(CONSUMERS.saturating_sub(self.consumers).max(1));
-        let few = match self.purpose {
-            Purpose::Look => few,
-            Purpose::Act => few.saturating_mul(2),
+        let window = match self.purpose {
+            Purpose::Look => by_bytes.max(few),
+            Purpose::Act if self.consumers == 0 => FIRST_TO_ACT,
+            Purpose::Act => by_bytes.max(few.saturating_mul(2)),
         };
-        u16::try_from(by_bytes.max(few).min(left).max(1)).unwrap_or(u16::MAX)
+        u16::try_from(window.min(left).max(1)).unwrap_or(u16::MAX)
     }
 
     fn failed(&self, why: &impl std::fmt::Display) -> Stop {
@@ -194,7 +203,7 @@ pub(super) async fn consume(
     within(channel.basic_consume(queue.clone(), tag, BasicConsumeOptions::default(), FieldTable::default())).await
 }
 
-/// How often a message has been out: 4.3 counts that apart from failed deliveries, brokers before it have one count for both.
+/// How often a message has been out.
 fn laps_of(amqp: &lapin::message::Delivery) -> u32 {
     let headers = amqp.properties.headers().as_ref();
     let count = |name: &str| {
@@ -204,6 +213,5 @@ fn laps_of(amqp: &lapin::message::Delivery) -> u32 {
             .or_else(|| value.as_long_int().map(i64::from))
             .or_else(|| value.as_long_uint().map(i64::from))
     };
-    let count = count("x-acquired-count").or_else(|| count("x-delivery-count")).unwrap_or(0);
-    u32::try_from(count).unwrap_or(0)
+    u32::try_from(COUNTS.into_iter().find_map(count).unwrap_or(0)).unwrap_or(0)
 }

@@ -15,7 +15,7 @@ use crate::config::ConfigFile;
 use crate::control;
 use crate::dead_letters::acts::Act;
 use crate::dead_letters::filter::Filter;
-use crate::dead_letters::operation::{Operation, Phase, Plan, Registry, Selection, State, Wish};
+use crate::dead_letters::operation::{Operation, Phase, Plan, Registry, SelectError, Selection, State, Wish};
 use crate::fleet::Roster;
 
 /// What every act asks for.
@@ -158,7 +158,10 @@ async fn act(
         selection = letters.select(how.act, &filter, PATIENCE, &shown) => selection,
         () = stop.cancelled() => return Err(Error::Failed("stopped; nothing was changed".to_owned())),
     };
-    let selection = selection.map_err(|error| Error::Failed(error.to_string()))?;
+    let selection = selection.map_err(|error| match error {
+        SelectError::Filter(error) => Error::Refused(error.to_string()),
+        SelectError::Turn(error) => Error::Failed(error.to_string()),
+    })?;
     bar.reset();
     bar.set_message(how.act.name());
     if args.dry_run || selection.is_empty() {

@@ -158,7 +158,21 @@ fn progress(bar: &ProgressBar) -> impl Fn(u32, u32) + Send + Sync {
 /// Who runs this command: user@host, for the audit.
 #[expect(clippy::disallowed_methods, reason = "the command line belongs to whoever runs it")]
 pub(super) fn who() -> String {
-    let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).unwrap_or_else(|_| "unknown".to_owned());
+    let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).ok().filter(|user| !user.is_empty());
+    let user = user.or_else(user_of_process).unwrap_or_else(|| "unknown".to_owned());
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").or_else(|_| std::env::var("HOSTNAME"));
     format!("{user}@{}", host.as_deref().map_or("unknown", str::trim))
+}
+
+/// Where no environment says it, as in a container: the account's name, else its number.
+fn user_of_process() -> Option<String> {
+    use std::os::unix::fs::MetadataExt as _;
+    let uid = std::fs::metadata("/proc/self").ok()?.uid().to_string();
+    let accounts = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let name = accounts.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)? == uid).then(|| name.to_owned())
+    });
+    Some(name.unwrap_or(uid))
 }

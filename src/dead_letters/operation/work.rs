@@ -182,6 +182,7 @@ impl Work {
             self.show();
             let sent = self.state.borrow().moved;
             if self.outcomes.dead_again > 0 {
+                self.others_of_canary().await;
                 let (dead, said) = (self.outcomes.dead_again, self.outcomes.first_death.clone().unwrap_or_default());
                 return Err(End::Stopped(format!("{dead} of the {sent} that went first died again: {said}")));
             }
@@ -204,6 +205,18 @@ impl Work {
                 }
             }
         }
+    }
+
+    /// One died again: what becomes of the others under way is told a moment later.
+    async fn others_of_canary(&mut self) {
+        let until = clock::now() + LAST_OUTCOMES;
+        while self.outcomes.under_way() > 0 {
+            tokio::select! {
+                notice = next_notice(&mut self.notices) => self.hear(notice),
+                () = clock::sleep_until(until) => break,
+            }
+        }
+        self.show();
     }
 
     /// What the gate is like, as a note.

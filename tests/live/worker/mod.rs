@@ -3,6 +3,7 @@
 mod client;
 mod commands;
 mod contract;
+mod dead;
 mod events;
 mod gate;
 mod health;

@@ -1,0 +1,226 @@
+//! Dead letters from the command line: looked at, replayed, changed, thrown away and brought back.
+
+use serde_json::Value;
+
+use super::client::{Client, event, plain};
+use super::stage::{PX, Stage, until};
+use crate::support::{own_node, shared_url};
+
+const MANY: u32 = 120;
+
+/// A worker, and so many letters of which each was rejected for a reason that names its own user.
+async fn with_letters(url: &str, count: u32, more: &str) -> (Stage, Client) {
+    let stage = Stage::at_work(url, &format!("limits = [\"1000/s\"]\npark_after_rejections = 0\n{more}")).await;
+    let client = stage.client().await;
+    for number in 0..count {
+        let said = format!(r#"{{"error":"user jane.doe{number}@example.com is unknown"}}"#);
+        let rule = serde_json::json!({ "fault": "status", "status": 400, "count": 1, "body": said });
+        stage.fault(&rule.to_string());
+    }
+    for number in 0..u64::from(count) {
+        let properties = plain().with_message_id(format!("m-{number}").as_str().into()).with_priority(3);
+        client.publish("product.report", event(number).to_string(), properties).await;
+    }
+    client.holds("px.dead", count).await;
+    (stage, client)
+}
+
+/// The vendor rejects whatever comes.
+fn reject_all(stage: &Stage) {
+    stage.fault(r#"{"fault":"status","status":400,"body":"{\"error\":\"still unknown\"}"}"#);
+}
+
+async fn json(stage: &Stage, arguments: &[&str]) -> Value {
+    let ran = stage.run(&[arguments, &["--json"]].concat()).await;
+    serde_json::from_str(&ran.out).unwrap_or_else(|error| panic!("{error}: {ran:?}"))
+}
+
+/// Every letter with everything, a line each.
+async fn exported(stage: &Stage) -> Vec<String> {
+    let ran = stage.run(&["dead", "export", "px", "--all"]).await;
+    assert_eq!(ran.code, 0, "{ran:?}");
+    ran.out.lines().map(str::to_owned).collect()
+}
+
+fn mended(stage: &Stage) {
+    stage.sandbox.handle().clear_faults();
+}
+
+#[tokio::test]
+async fn a_rejected_batch_is_one_group_without_an_address_and_a_canary_stops_its_replay() {
+    let (stage, client) = with_letters(&shared_url().await, MANY, "").await;
+    let groups = json(&stage, &["dead", "groups", "px"]).await;
+    assert_eq!(groups["groups"].as_array().unwrap().len(), 1, "{groups}");
+    assert_eq!(groups["groups"][0]["count"], MANY);
+    assert!(!groups.to_string().contains("jane"), "{groups}");
+    reject_all(&stage);
+    let before = stage.seen(PX).received;
+    let ran = stage.run(&["dead", "replay", "px", "--all", "--canary", "5", "--yes"]).await;
+    assert_eq!(ran.code, 4, "{ran:?}");
+    assert!(ran.err.contains("died again"), "{ran:?}");
+    client.holds("px.dead", MANY).await;
+    assert_eq!(stage.seen(PX).received - before, 5, "the canary and no others were sent");
+    let died_again = json(&stage, &["dead", "list", "px", "--limit", "0"]).await;
+    let replays = died_again["letters"].as_array().unwrap().iter().filter(|letter| letter["replays"] == 1).count();
+    assert_eq!(replays, 5);
+    mended(&stage);
+    let ran = stage.run(&["dead", "replay", "px", "--all", "--canary", "5", "--rate", "500/s", "--yes"]).await;
+    assert_eq!(ran.code, 0, "{ran:?}");
+    stage.arrived(PX, u64::from(MANY)).await;
+    assert_eq!(stage.seen(PX).duplicates, 0);
+    client.holds("px.dead", 0).await;
+}
+
+#[tokio::test]
+async fn a_letter_that_dies_again_keeps_its_history_and_starts_afresh() {
+    let (stage, client) = with_letters(&shared_url().await, 1, "").await;
+    let before = json(&stage, &["dead", "show", "px", "m-0"]).await;
+    reject_all(&stage);
+    assert_eq!(stage.run(&["dead", "replay", "px", "--id", "m-0", "--yes"]).await.code, 0);
+    until("it is back", async || client.depth("px.dead").await == Some(1)).await;
+    let after = json(&stage, &["dead", "show", "px", "m-0"]).await;
+    assert_eq!((after["replays"].as_u64(), after["attempts"].as_array().unwrap().len()), (Some(1), 2));
+    assert_eq!(after["attempts"][0], before["attempts"][0]);
+    assert_eq!((&after["body"], &after["properties"]), (&before["body"], &before["properties"]));
+    assert!(after["replayed_by"].is_string(), "{after}");
+    assert_ne!(after["id"], before["id"]);
+}
+
+#[tokio::test]
+async fn looking_changes_nothing_and_shows_no_address_in_the_list() {
+    let (stage, client) = with_letters(&shared_url().await, 30, "").await;
+    let before = exported(&stage).await;
+    let (list, groups) =
+        tokio::join!(stage.run(&["dead", "list", "px"]), stage.run(&["dead", "groups", "px", "--reason", "rejected"]));
+    assert_eq!((list.code, groups.code), (0, 0), "{list:?} {groups:?}");
+    assert!(!list.out.contains("jane") && list.out.contains("m-7"), "{}", list.out);
+    let some = json(&stage, &["dead", "list", "px", "--jq", ".eventId == \"e-7\""]).await;
+    assert_eq!((some["shown"].as_u64(), &some["letters"][0]["event_id"]), (Some(1), &Value::from("m-7")));
+    let none = json(&stage, &["dead", "list", "px", "--older-than", "1h"]).await;
+    assert_eq!((none["there"].as_u64(), none["shown"].as_u64()), (Some(30), Some(0)));
+    assert_eq!(exported(&stage).await, before);
+    client.holds("px.dead", 30).await;
+}
+
+#[tokio::test]
+async fn discarded_letters_come_back_as_they_were() {
+    let (stage, client) = with_letters(&shared_url().await, 10, "").await;
+    let before = exported(&stage).await;
+    let ran = stage.run(&["dead", "discard", "px", "--reason", "rejected", "--yes"]).await;
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert_eq!((client.depth("px.dead").await, client.depth("px.trash").await), (Some(0), Some(10)));
+    let trash = json(&stage, &["dead", "list", "px", "--trash"]).await;
+    assert!(trash["letters"][0]["discarded_by"].as_str().unwrap().contains('@'), "{trash}");
+    let ran = stage.run(&["dead", "restore", "px", "--all", "--yes"]).await;
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert_eq!(exported(&stage).await, before);
+    assert_eq!(client.depth("px.trash").await, Some(0));
+    stage.run(&["dead", "discard", "px", "--all", "--yes"]).await;
+    assert_eq!(stage.run(&["dead", "purge", "px", "--all", "--yes"]).await.code, 0);
+    assert_eq!(client.depth("px.trash").await, Some(0));
+}
+
+#[tokio::test]
+async fn exported_letters_are_put_back_as_they_were_or_published_anew() {
+    let (stage, client) = with_letters(&shared_url().await, 10, "").await;
+    let file = stage.file("letters.ndjson");
+    assert_eq!(stage.run(&["dead", "export", "px", "--all", "--to", &file]).await.code, 0);
+    let before = exported(&stage).await;
+    client.drain("px.dead").await;
+    let ran = stage.run(&["publish", &file]).await;
+    assert!(ran.code == 0 && ran.out.contains("among the dead letters of px again"), "{ran:?}");
+    assert_eq!(exported(&stage).await, before);
+    mended(&stage);
+    let ran = stage.run(&["publish", "--as-events", &file]).await;
+    assert_eq!(ran.code, 0, "{ran:?}");
+    stage.arrived(PX, 10).await;
+    client.holds("px.dead", 10).await;
+}
+
+#[tokio::test]
+async fn an_edited_letter_is_checked_linked_and_delivered() {
+    let (stage, client) = with_letters(&shared_url().await, 3, "").await;
+    mended(&stage);
+    let bad = stage.run_with(&["dead", "edit", "px", "m-1", "--file", "-", "--yes"], "{\"eventName\":7}").await;
+    assert_eq!(bad.code, 4, "{bad:?}");
+    assert!(bad.err.contains("dead letter again"), "{bad:?}");
+    let mut mended = event(1);
+    mended["identifyId"] = "u-2".into();
+    let good = stage.run_with(&["dead", "edit", "px", "m-1", "--file", "-", "--yes"], &mended.to_string()).await;
+    assert_eq!(good.code, 0, "{good:?}");
+    assert!(good.out.contains("-{") && good.out.contains("+{") && good.out.contains("/v1/events/custom"), "{good:?}");
+    assert_eq!((client.depth("px.dead").await, client.depth("px.trash").await), (Some(3), Some(1)));
+    let edited = json(&stage, &["dead", "show", "px", "m-1"]).await;
+    let original = json(&stage, &["dead", "show", "px", "m-1", "--trash"]).await;
+    assert_eq!((&edited["edited_from"], &original["edited_to"]), (&original["id"], &edited["id"]));
+    let id = edited["id"].as_str().unwrap().to_owned();
+    assert_eq!(stage.run(&["dead", "replay", "px", "--letter", &id, "--yes"]).await.code, 0);
+    stage.arrived(PX, 1).await;
+    client.holds("px.dead", 2).await;
+}
+
+#[tokio::test]
+async fn a_replay_is_paused_resumed_and_ended_from_elsewhere_and_the_audit_tells() {
+    let (stage, client) = with_letters(&shared_url().await, MANY, "").await;
+    mended(&stage);
+    let replay = stage.run(&["dead", "replay", "px", "--all", "--rate", "10/s", "--yes"]);
+    let elsewhere = async {
+        let operation = async || json(&stage, &["dead", "operations", "px"]).await["operations"][0].clone();
+        until("it is at work", async || operation().await["moved"].as_u64() > Some(2)).await;
+        let id = operation().await["id"].as_str().unwrap().to_owned();
+        assert_eq!(stage.run(&["dead", "pause", &id]).await.code, 0);
+        until("it is paused", async || operation().await["phase"] == "paused").await;
+        assert_eq!(stage.run(&["dead", "resume", &id]).await.code, 0);
+        until("it goes on", async || operation().await["phase"] == "working").await;
+        assert_eq!(stage.run(&["dead", "cancel", &id]).await.code, 0);
+        id
+    };
+    let (ran, id) = tokio::join!(replay, elsewhere);
+    assert!(ran.code == 1 && ran.err.contains("cancelled"), "{ran:?}");
+    let audit = json(&stage, &["dead", "audit", "px"]).await;
+    let entries: Vec<&Value> =
+        audit["entries"].as_array().unwrap().iter().filter(|entry| entry["operation"] == id.as_str()).collect();
+    assert_eq!(entries.len(), 2, "{audit}");
+    assert_eq!((&entries[0]["act"], &entries[0]["count"]), (&Value::from("replay"), &Value::from(MANY)));
+    assert!(entries[1]["outcome"].as_str().unwrap().starts_with("cancelled"), "{audit}");
+    assert!(stage.log().contains("replay began"), "the worker logs what others do");
+    assert_eq!(stage.run(&["dead", "replay", "px", "--all", "--rate", "500/s", "--yes"]).await.code, 0);
+    stage.arrived(PX, u64::from(MANY)).await;
+    assert_eq!(stage.seen(PX).duplicates, 0);
+    client.holds("px.dead", 0).await;
+}
+
+#[tokio::test]
+async fn nothing_is_done_to_all_letters_by_omission_or_without_being_asked() {
+    let (stage, client) = with_letters(&shared_url().await, 2, "").await;
+    for arguments in [
+        &["dead", "replay", "px"][..],
+        &["dead", "replay", "px", "--all"],
+        &["dead", "replay", "px", "--all", "--reason", "rejected", "--yes"],
+        &["dead", "discard", "px", "--reason", "nonsense", "--yes"],
+        &["dead", "list", "nowhere"],
+    ] {
+        let ran = stage.run(arguments).await;
+        assert_eq!(ran.code, 4, "{arguments:?}: {ran:?}");
+    }
+    let told = json(&stage, &["dead", "replay", "px", "--all", "--rate", "1/s", "--dry-run"]).await;
+    assert_eq!((told["selected"].as_u64(), told["seconds"].as_f64()), (Some(2), Some(2.0)));
+    assert_eq!(client.depth("px.dead").await, Some(2));
+}
+
+#[tokio::test]
+async fn a_replay_outlives_a_broker_that_is_killed_and_loses_nothing() {
+    let mut node = own_node().await;
+    let (stage, _client) = with_letters(&node.url(), MANY, "").await;
+    mended(&stage);
+    let replay = stage.run(&["dead", "replay", "px", "--all", "--rate", "30/s", "--yes"]);
+    let kill = async {
+        until("some have arrived", async || stage.seen(PX).distinct > 20).await;
+        node.kill_hard().await.unwrap();
+        node.restart().await.unwrap();
+    };
+    let (ran, ()) = tokio::join!(replay, kill);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    stage.arrived(PX, u64::from(MANY)).await;
+    stage.client().await.holds("px.dead", 0).await;
+}
