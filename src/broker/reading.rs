@@ -32,6 +32,10 @@ const FIRST_TO_ACT: u32 = 256;
 /// Consumers of one turn, where their windows can be large enough: 3.10 gives back in order what up to 32 consumers of a killed
 /// reader held (seen: it keeps them in an Erlang map, which is in order up to that size).
 const CONSUMERS: u32 = 31;
+/// Over this a window grows only with what its bytes allow: memory stays bounded, and of a queue of more than a quarter of a million
+/// that is read when its reader is killed, parts may come back in another order. (A tag that is used again while its messages are
+/// held crashes 3.10's channel: seen.)
+const LARGEST_FOR_ORDER: u32 = 8192;
 /// How often a message has been out. 4.3 counts that apart from failed deliveries, brokers before it have one count for both.
 const COUNTS: [&str; 2] = ["x-acquired-count", "x-delivery-count"];
 /// Nothing for so long: is there nothing left, or has the consumer used up its prefetch?
@@ -178,7 +182,7 @@ impl Reading {
         let left = self.count - self.seen;
         let mean = self.bytes.checked_div(usize::try_from(self.seen).unwrap_or(usize::MAX)).map(|mean| mean.max(256));
         let by_bytes = mean.map_or(FIRST_WINDOW, |mean| u32::try_from(WINDOW_BYTES / mean).unwrap_or(u32::MAX));
-        let few = left.div_ceil(CONSUMERS.saturating_sub(self.consumers).max(1));
+        let few = left.div_ceil(CONSUMERS.saturating_sub(self.consumers).max(1)).min(LARGEST_FOR_ORDER);
         let window = match self.purpose {
             Purpose::Look => by_bytes.max(few),
             Purpose::Act if self.consumers == 0 => FIRST_TO_ACT,
