@@ -2,7 +2,7 @@
 
 use crate::report::Report;
 use crate::stage::Stage;
-use crate::{Args, Error, act_on, apsis_one, backlog, cost, latency, quota};
+use crate::{Args, Error, act_on, apsis_one, backlog, cost, dead, latency, quota};
 
 /// A part of the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -19,6 +19,8 @@ pub enum Part {
     ActOn,
     /// A backlog under APSIS One's limits of account and profile
     ApsisOne,
+    /// A pass over many dead letters, and their replay
+    Dead,
 }
 
 /// How much is measured.
@@ -42,6 +44,8 @@ pub struct Size {
     pub act_on_events: u32,
     /// Events for APSIS One, of an account.
     pub apsis_one_events: u32,
+    /// Dead letters.
+    pub letters: u32,
 }
 
 const FULL: Size = Size {
@@ -54,6 +58,7 @@ const FULL: Size = Size {
     waiting_seconds: 20,
     act_on_events: 100_000,
     apsis_one_events: 4_000,
+    letters: 200_000,
 };
 
 const QUICK: Size = Size {
@@ -66,6 +71,7 @@ const QUICK: Size = Size {
     waiting_seconds: 5,
     act_on_events: 20_000,
     apsis_one_events: 800,
+    letters: 20_000,
 };
 
 /// Measures, prints and writes the file.
@@ -98,6 +104,9 @@ pub async fn run(args: &Args) -> Result<(), Error> {
     }
     if wanted(Part::ApsisOne) {
         apsis_one::measure(&stage, size, &mut report).await?;
+    }
+    if wanted(Part::Dead) {
+        dead::measure(&stage, size, &mut report).await?;
     }
     stage.clear().await?;
     report.end()

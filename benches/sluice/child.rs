@@ -72,6 +72,18 @@ impl Child {
         Ok(Resident { now: bytes("VmRSS")?, peak: bytes("VmHWM")? })
     }
 
+    /// Whether it has ended by itself.
+    ///
+    /// # Errors
+    /// When it ended badly.
+    pub fn has_ended(&mut self) -> Result<bool, Error> {
+        match self.child.try_wait()? {
+            None => Ok(false),
+            Some(status) if status.success() => Ok(true),
+            Some(status) => Err(format!("a command ended with {status}").into()),
+        }
+    }
+
     /// Asks it to end and waits until it has.
     ///
     /// # Errors

@@ -8,6 +8,7 @@ mod bare_loop;
 mod bench;
 mod child;
 mod cost;
+mod dead;
 mod latency;
 mod quota;
 mod report;

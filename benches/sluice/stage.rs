@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use futures_util::future::try_join_all;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use lapin::options::{BasicPublishOptions, ConfirmSelectOptions, QueuePurgeOptions};
+use lapin::options::{BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions, QueuePurgeOptions};
+use lapin::types::FieldTable;
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
 use lapin::{Confirmation, PublisherConfirm};
 use sluice::clock;
@@ -145,7 +146,7 @@ impl Stage {
     pub async fn sluice(&self, destinations: &[Destination]) -> Result<Worker, Error> {
         let admin = TcpListener::bind("127.0.0.1:0").await?.local_addr()?;
         let sections: String = destinations.iter().map(Destination::section).collect();
-        let config = self.folder.path().join("sluice.toml");
+        let config = self.config();
         let broker = self.node.url();
         let text = format!(
             "[broker]\nurl = {broker:?}\nprefix = \"bench\"\n\n[admin]\nlisten = \"{admin}\"\n\n\
@@ -212,7 +213,28 @@ impl Stage {
         Ok(self.channel.basic_publish("bench.events".into(), name.into(), options, body.as_bytes(), properties).await?)
     }
 
-    fn log(&self, name: &str) -> PathBuf {
+    /// Dead letters of a destination that are ready.
+    ///
+    /// # Errors
+    /// When there is no such queue.
+    pub async fn dead(&self, destination: &Destination) -> Result<u32, Error> {
+        let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+        let queue = format!("{}.dead", destination.queue());
+        Ok(self.channel.queue_declare(queue.into(), options, FieldTable::default()).await?.message_count())
+    }
+
+    /// Where the broker is.
+    pub fn url(&self) -> String {
+        self.node.url()
+    }
+
+    /// The configuration of the worker that was started last.
+    pub fn config(&self) -> PathBuf {
+        self.folder.path().join("sluice.toml")
+    }
+
+    /// Where a process of that name writes what it has to say.
+    pub fn log(&self, name: &str) -> PathBuf {
         self.folder.path().join(format!("{name}.log"))
     }
 }

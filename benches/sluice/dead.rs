@@ -1,0 +1,146 @@
+//! Dead letters in large numbers: how long a pass takes, whether a replay holds its pace, and what both need of memory.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use jiff::Timestamp;
+use secrecy::SecretString;
+use sluice::broker::{Broker, Declare, Settings};
+use sluice::clock;
+use sluice::dead_letters::record::Record;
+use sluice::destination::history::{Attempt, History};
+use sluice::message::{Message, Properties};
+use sluice::verdict::Reason;
+use tokio_util::sync::CancellationToken;
+
+use crate::Error;
+use crate::bench::Size;
+use crate::child::Child;
+use crate::report::{Figure, MEBIBYTE, Report, Target, Unit};
+use crate::stage::{Destination, Stage};
+
+/// Letters a second that are replayed.
+const PACE: u32 = 1_000;
+/// Letters on their way to the broker at once.
+const WINDOW: usize = 256;
+/// How often a process's memory is looked at.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// Measures a pass over the letters, then their replay.
+///
+/// # Errors
+/// When the broker does not take the letters or a process does not start.
+pub async fn measure(stage: &Stage, size: Size, report: &mut Report) -> Result<(), Error> {
+    let open = Destination::open("gainsight-px", &stage.sink);
+    let destination = Destination { name: "dead".to_owned(), ..open };
+    let letters = size.letters;
+    let worker = stage.sluice(std::slice::from_ref(&destination)).await?;
+    report.say(&format!("dead letters: publishing {letters}"))?;
+    publish(stage, &destination, letters).await?;
+    let name = |what: &str| format!("{what}, {letters} dead letters");
+    let (took, peak) = command(stage, &["dead", "groups", &destination.name]).await?;
+    report.add(Figure::alone(name("groups in one pass"), Unit::Seconds, took).with(Target::AtMost(60.0)));
+    report.add(
+        Figure::alone(name("memory at most, groups"), Unit::Mebibytes, peak).with(Target::AtMost(80.0 * MEBIBYTE)),
+    );
+    report.say(&format!("dead letters: replaying at {PACE}/s"))?;
+    let before = stage.dead(&destination).await?;
+    let pace = format!("{PACE}/s");
+    let arguments = ["dead", "replay", &destination.name, "--all", "--yes", "--rate", &pace];
+    let replay = command(stage, &arguments);
+    let watch = off_pace(stage, &destination, before);
+    let (replayed, off) = tokio::join!(replay, watch);
+    let (_, peak) = replayed?;
+    report.add(Figure::alone(name("off its pace, replay"), Unit::Percent, off?).with(Target::AtMost(3.0)));
+    report.add(
+        Figure::alone(name("memory at most, replay"), Unit::Mebibytes, peak).with(Target::AtMost(80.0 * MEBIBYTE)),
+    );
+    worker.process.stop().await
+}
+
+/// By how many per cent the queue of dead letters shrinks faster or slower than it should, between the first tenth and the last.
+async fn off_pace(stage: &Stage, destination: &Destination, letters: u32) -> Result<f64, Error> {
+    let (late, soon) = (letters / 10, letters - letters / 10);
+    let reaches = async |depth: u32| -> Result<(std::time::Instant, u32), Error> {
+        loop {
+            let now = stage.dead(destination).await?;
+            // While a pass holds them none is ready.
+            if now <= depth && now > 0 {
+                return Ok((clock::now(), now));
+            }
+            clock::sleep(LOOK).await;
+        }
+    };
+    let (begun, first) = reaches(soon).await?;
+    let (ended, last) = reaches(late).await?;
+    let rate = f64::from(first - last) / ended.saturating_duration_since(begun).as_secs_f64();
+    Ok((rate / f64::from(PACE) - 1.0).abs() * 100.0)
+}
+
+/// Runs a command to its end: the seconds that it took and its memory at most.
+async fn command(stage: &Stage, arguments: &[&str]) -> Result<(f64, f64), Error> {
+    let config = stage.config().display().to_string();
+    let arguments = [arguments, &["--config", &config]].concat();
+    let program: PathBuf = env!("CARGO_BIN_EXE_sluice").into();
+    let (began, mut peak) = (clock::now(), 0.0_f64);
+    let mut child = Child::start(&program, &arguments, &stage.log("command"))?;
+    while !child.has_ended()? {
+        if let Ok(resident) = child.resident() {
+            peak = peak.max(resident.peak);
+        }
+        clock::sleep(LOOK).await;
+    }
+    Ok((clock::now().saturating_duration_since(began).as_secs_f64(), peak))
+}
+
+/// Puts letters of one cause, each naming its own user, among the dead ones, as a worker writes them.
+async fn publish(stage: &Stage, destination: &Destination, letters: u32) -> Result<(), Error> {
+    let settings = Settings {
+        url: SecretString::from(stage.url()),
+        prefix: "bench".to_owned(),
+        declare: Declare::Never,
+        delivery_limit: 20,
+        name: "bench".to_owned(),
+    };
+    let broker = Broker::start(settings, CancellationToken::new());
+    let (publisher, queue) = (broker.publisher(), broker.names().dead(&destination.name));
+    let mut confirms = FuturesUnordered::new();
+    for n in 0..letters {
+        confirms.push(publisher.submit("", &queue, letter(destination, n, clock::wall())).await?);
+        while confirms.len() >= WINDOW {
+            confirms.next().await.transpose()?;
+        }
+    }
+    while let Some(confirmed) = confirms.next().await {
+        confirmed?;
+    }
+    broker.close(Duration::from_secs(10)).await;
+    Ok(())
+}
+
+fn letter(destination: &Destination, n: u32, now: Timestamp) -> Message {
+    let id = format!("order-{n}");
+    let body = format!(
+        r#"{{"identifyId":"u-{n}","eventName":"Report exported","propertyKey":"AP-BENCH-2","userType":"USER","attributes":{{"note":"{}"}}}}"#,
+        "x".repeat(700)
+    );
+    let properties = Properties {
+        content_type: Some("application/json".to_owned()),
+        delivery_mode: Some(2),
+        message_id: Some(id.clone()),
+        ..Properties::default()
+    };
+    let sentence = format!("Gainsight PX answered 400: user u-{n} is unknown");
+    let mut history = History::new(&destination.name, now);
+    history.add(Attempt { at: now, status: Some(400), ms: 12, verdict: "rejected".into(), excerpt: sentence.clone() });
+    let record = Record {
+        reason: Reason::Rejected,
+        sentence: &sentence,
+        destination: &destination.name,
+        event_id: Some(&id),
+        event_type: &destination.name,
+        at: now,
+    };
+    record.write(&Message { body: body.into(), properties }, &history)
+}
