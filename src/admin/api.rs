@@ -3,20 +3,23 @@
 use std::sync::{Arc, LazyLock};
 
 use axum::Router;
+use axum::extract::DefaultBodyLimit;
 use axum::http::header;
 use axum::middleware::from_fn_with_state;
 use axum::response::IntoResponse;
 use utoipa::openapi::OpenApi as Document;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
 use utoipa::{Modify, OpenApi};
-use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt as _};
 use utoipa_axum::routes;
 
 use super::extract::{NoParams, Params};
 use super::problem::{self, Problem, Refusals};
-use super::{Admin, auth, destinations};
+use super::{Admin, auth, dead, destinations, operations};
 
 const PREFIX: &str = "/api/v1";
+/// The largest event that may be configured, written as JSON text.
+const LARGEST_BODY: usize = 40 * 1024 * 1024;
 
 /// Every endpoint. Another one is another line.
 fn endpoints() -> OpenApiRouter<Arc<Admin>> {
@@ -27,6 +30,17 @@ fn endpoints() -> OpenApiRouter<Arc<Admin>> {
         .routes(routes!(destinations::pause))
         .routes(routes!(destinations::resume))
         .routes(routes!(destinations::limits))
+        .routes(routes!(dead::list))
+        .routes(routes!(dead::groups))
+        .routes(routes!(dead::show))
+        .routes(routes!(dead::edit).layer(DefaultBodyLimit::max(LARGEST_BODY)))
+        .routes(routes!(dead::audit))
+        .routes(routes!(operations::list))
+        .routes(routes!(operations::begin))
+        .routes(routes!(operations::show))
+        .routes(routes!(operations::pause))
+        .routes(routes!(operations::resume))
+        .routes(routes!(operations::cancel))
 }
 
 /// The API, behind its guard.

@@ -18,10 +18,14 @@ use crate::metrics::Metrics;
 
 mod api;
 mod auth;
+mod dead;
 mod destinations;
 mod extract;
 mod health;
+mod operations;
 mod problem;
+mod which;
+
 #[cfg(test)]
 mod tests;
 

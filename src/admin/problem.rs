@@ -64,6 +64,24 @@ pub(super) struct Unknown;
 /// What an endpoint answers besides that takes a body.
 pub(super) struct BadBody;
 
+/// What an endpoint answers besides that depends on what is there.
+pub(super) struct Conflict;
+
+/// What an endpoint answers besides that needs the broker.
+pub(super) struct Away;
+
+impl IntoResponses for Conflict {
+    fn responses() -> BTreeMap<String, RefOr<Described>> {
+        described(&[("409", "Not possible as things are: `detail` says why; somebody else may be reading the letters")])
+    }
+}
+
+impl IntoResponses for Away {
+    fn responses() -> BTreeMap<String, RefOr<Described>> {
+        described(&[("503", "The broker cannot be reached, or broke off")])
+    }
+}
+
 impl IntoResponses for Refusals {
     fn responses() -> BTreeMap<String, RefOr<Described>> {
         described(&[

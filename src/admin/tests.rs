@@ -21,6 +21,15 @@ fn tokens() -> Vec<Token> {
     vec![token("act", Role::Act), token("read", Role::Read)]
 }
 
+/// A configuration with these tokens and no destination.
+fn config(tokens: Vec<Token>) -> Config {
+    let text = "[broker]\nurl = \"amqp://localhost\"\n";
+    let config = crate::config::parse("test.toml", text, &|_| None, &|_| Err(std::io::ErrorKind::NotFound.into()));
+    let mut config = config.unwrap_or_else(|problems| panic!("{problems}"));
+    config.admin.tokens = tokens;
+    config
+}
+
 /// An admin over nothing, whose broker is away.
 fn admin(tokens: Vec<Token>) -> Arc<Admin> {
     let settings = Settings {
@@ -30,7 +39,8 @@ fn admin(tokens: Vec<Token>) -> Arc<Admin> {
         delivery_limit: 20,
         name: "test".to_owned(),
     };
-    Admin::new(Metrics::new().unwrap(), Broker::start(settings, CancellationToken::new()), Roster::default(), tokens)
+    let broker = Broker::start(settings, CancellationToken::new());
+    Admin::new(Metrics::new().unwrap(), broker, Roster::default(), Registry::default(), &config(tokens))
 }
 
 fn site(tokens: Vec<Token>) -> Router {
@@ -133,9 +143,9 @@ async fn no_web_page_of_another_site_may_use_the_api() {
 #[tokio::test]
 async fn the_last_token_is_never_dropped() {
     let admin = admin(tokens());
-    admin.reloaded(Vec::new(), "applied");
+    admin.reloaded(&config(Vec::new()), "applied");
     assert_eq!(admin.tokens().len(), 2);
-    admin.reloaded(tokens().split_off(1), "applied");
+    admin.reloaded(&config(tokens().split_off(1)), "applied");
     let site = router(admin);
     assert_eq!(ask(&site, "GET", LIST, &[("authorization", READ)], "").await.0, 200);
     assert_eq!(ask(&site, "GET", LIST, &[("authorization", ACT)], "").await.0, 401, "it is gone");

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::letter::{self, keep_death};
 use crate::destination::history::{History, PREFIX};
@@ -29,7 +30,7 @@ const OF_ITS_AGE: [&str; 2] = ["retries", "failing-since"];
 const OF_THE_TRASH: [&str; 3] = ["discarded-at", "discarded-by", "edited-to"];
 
 /// What may be done with many letters at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Act {
     /// Back on the destination's queue.

@@ -6,15 +6,17 @@ use std::time::Duration;
 use bytes::Bytes;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::broker::port::PublishError;
 use crate::broker::{Broker, Purpose, TurnError};
 use crate::message::{Message, Properties};
 
 /// One line of the audit. An operation has two: when it began and when it ended.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Entry {
     /// When.
+    #[schema(value_type = String, format = DateTime)]
     pub at: Timestamp,
     /// The operation's id.
     pub operation: String,

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use jiff::Timestamp;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::letter::Letter;
 use crate::verdict::Reason;
@@ -16,11 +17,12 @@ const MOST_TYPES: usize = 5;
 const OTHERS: &str = "others";
 
 /// Letters of one cause.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct Group {
     /// Its name, for filters; "others" where it stands for all groups that were too many to be told apart.
     pub group: String,
     /// Why its letters died.
+    #[schema(value_type = String)]
     pub reason: Reason,
     /// The same for a person, without what differs between its letters.
     pub cause: String,
@@ -28,9 +30,11 @@ pub struct Group {
     pub count: u64,
     /// When the first of them died.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub first_seen: Option<Timestamp>,
     /// When the last of them died.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub last_seen: Option<Timestamp>,
     /// Some of their event types.
     pub types: Vec<String>,

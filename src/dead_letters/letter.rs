@@ -6,6 +6,7 @@
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::cause::{cause, fingerprint};
@@ -22,11 +23,12 @@ const LETTERS: Uuid = Uuid::from_u128(0x5d0f_3c6e_7a41_5b92_9c18_e6a4_20bd_71f3)
 const MARKS: [&str; 4] = ["x-sluice-event-id", "x-sluice-received", "x-sluice-replays", "x-sluice-edited-from"];
 
 /// A dead letter, read.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct Letter {
     /// This very letter: 16 hex digits, the same at every look and in the trash.
     pub id: String,
     /// Why it is here.
+    #[schema(value_type = String)]
     pub reason: Reason,
     /// The same for a person.
     pub sentence: String,
@@ -44,12 +46,15 @@ pub struct Letter {
     pub cause: String,
     /// When it became a dead letter.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub dead_lettered_at: Option<Timestamp>,
     /// When its first request was sent.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub first_attempt: Option<Timestamp>,
     /// When its last request was sent.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub last_attempt: Option<Timestamp>,
     /// Name and version of the worker that wrote it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -67,6 +72,7 @@ pub struct Letter {
     pub edited_to: Option<String>,
     /// When it went to the trash.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub discarded_at: Option<Timestamp>,
     /// Who put it there.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -74,7 +80,7 @@ pub struct Letter {
 }
 
 /// Everything about a letter, for a person who looks at this one.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct Details {
     /// What it says of itself.
     #[serde(flatten)]
@@ -85,13 +91,16 @@ pub struct Details {
     pub attempts_omitted: u64,
     /// When Sluice first received the event.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub received: Option<Timestamp>,
     /// The routing key that the producer used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub routing_key: Option<String>,
     /// The producer's properties under AMQP's names.
+    #[schema(value_type = Object)]
     pub properties: Map<String, Value>,
     /// The producer's headers, each with its AMQP type where JSON has none like it.
+    #[schema(value_type = Object)]
     pub headers: Map<String, Value>,
     /// The body, where it is UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -5,6 +5,7 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::message::{Field, Headers, Message};
 
@@ -44,9 +45,10 @@ const MAX_EXCERPT_BYTES: usize = 1_200;
 const MAX_KEPT_BYTES: usize = 4_000;
 
 /// One HTTP request made for an event.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Attempt {
     /// When it was sent.
+    #[schema(value_type = String, format = DateTime)]
     pub at: Timestamp,
     /// The status, where there was an answer.
     #[serde(skip_serializing_if = "Option::is_none", default)]

@@ -1,0 +1,370 @@
+//! `/api/v1/destinations/{name}/dead`: the letters looked at, and one of them changed.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::Admin;
+use super::auth::Who;
+use super::destinations::Named;
+use super::extract::{Body, NoParams, Params, Segment};
+use super::problem::{Away, BadBody, Conflict, Problem, Refusals, Unknown};
+use super::which::{Listed, Page};
+use crate::broker::TurnError;
+use crate::clock;
+use crate::config::Destination;
+use crate::control::OrderError;
+use crate::dead_letters::edit::{Edit, EditError};
+use crate::dead_letters::filter::Matcher;
+use crate::dead_letters::groups::{Group, Groups};
+use crate::dead_letters::letter::{Details, Letter};
+use crate::dead_letters::look::{Seen, Shown, no_progress};
+use crate::dead_letters::{DeadLetters, Pile, audit};
+use crate::message::Message;
+
+/// How long a request waits while others read the same letters.
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A destination's name and a letter, in the path.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(super) struct One {
+    /// The destination's name.
+    #[param(pattern = "^[a-z0-9][a-z0-9_-]{0,62}$", example = "px-prod")]
+    name: String,
+    /// The letter's id, or its event's.
+    #[param(example = "0123456789abcdef")]
+    letter: String,
+}
+
+/// Which of the two queues.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(super) struct WhichPile {
+    /// The dead letters, or the trash.
+    #[serde(default)]
+    pile: PileName,
+}
+
+/// The dead letters, or the trash.
+#[derive(Clone, Copy, Debug, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = Pile)]
+pub(super) enum PileName {
+    /// Those that wait for a person.
+    #[default]
+    Dead,
+    /// Those that were discarded and can be restored.
+    Trash,
+}
+
+/// Letters one by one.
+#[derive(Serialize, ToSchema)]
+#[schema(as = DeadLetters)]
+pub(super) struct List {
+    /// How many there were when the pass began: these and no others were looked at.
+    there: u32,
+    /// How many are shown.
+    shown: u64,
+    /// What the filter could not do, where it failed.
+    #[schema(required)]
+    trouble: Option<String>,
+    /// The oldest first.
+    letters: Vec<Letter>,
+}
+
+/// Letters of one cause together.
+#[derive(Serialize, ToSchema)]
+#[schema(as = DeadLetterGroups)]
+pub(super) struct Grouped {
+    /// How many letters there were when the pass began.
+    there: u32,
+    /// How many of them the filter meant.
+    matched: u64,
+    /// What the filter could not do, where it failed.
+    #[schema(required)]
+    trouble: Option<String>,
+    /// The largest first.
+    groups: Vec<Group>,
+}
+
+/// A letter's new body.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = Edit)]
+pub(super) struct NewBody {
+    /// The event's body.
+    body: String,
+    /// Only tell what would change.
+    #[serde(default)]
+    dry_run: bool,
+    /// Also where it would be a dead letter again.
+    #[serde(default)]
+    force: bool,
+}
+
+/// What an edit changes.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Edited {
+    /// The letter's id before.
+    from: String,
+    /// The edited letter's.
+    to: String,
+    /// Whether it was put in its place.
+    edited: bool,
+    /// A unified diff of the bodies.
+    diff: String,
+    /// The request that it would make, secrets masked, or a `problem`.
+    #[schema(value_type = Object)]
+    explained: serde_json::Value,
+}
+
+/// Of whom, and how many.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(super) struct OfWhom {
+    /// One destination's only.
+    destination: Option<String>,
+    /// Entries at most: the last.
+    #[param(minimum = 1, maximum = 10_000)]
+    #[serde(default = "some")]
+    limit: u16,
+}
+
+fn some() -> u16 {
+    200
+}
+
+/// The audit.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Audit {
+    /// The oldest first. An operation has two: when it began and when it ended.
+    entries: Vec<audit::Entry>,
+}
+
+impl From<PileName> for Pile {
+    fn from(name: PileName) -> Self {
+        match name {
+            PileName::Dead => Self::Dead,
+            PileName::Trash => Self::Trash,
+        }
+    }
+}
+
+/// Dead letters, one by one
+#[utoipa::path(
+    get, path = "/destinations/{name}/dead", operation_id = "list_dead_letters", tag = "dead letters", params(Named, Listed, Page),
+    responses((status = 200, description = "Looking changes nothing", body = List), Refusals, Unknown, Conflict, Away)
+)]
+pub(super) async fn list(
+    State(admin): State<Arc<Admin>>,
+    Segment(Named { name }): Segment<Named>,
+    Params(query): Params<super::which::ListedPage>,
+) -> Result<Json<List>, Problem> {
+    let (listed, limit) = query.split()?;
+    let (letters, _) = admin.letters(&name)?;
+    let matcher = match listed.matcher()? {
+        Ok(matcher) => matcher,
+        Err(trouble) => return Ok(Json(List { there: 0, shown: 0, trouble: Some(trouble), letters: Vec::new() })),
+    };
+    let pile = listed.pile.into();
+    let (seen, letters) = to_its_end(async move {
+        let mut found: Vec<Letter> = Vec::new();
+        let seen = look(&letters, pile, &matcher, |shown| match shown {
+            Shown::Anew => {
+                found.clear();
+                ControlFlow::Continue(())
+            }
+            Shown::Letter(letter, _) => {
+                found.push(letter.clone());
+                if found.len() >= limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            }
+        });
+        let seen = seen.await?;
+        Ok((seen, found))
+    })
+    .await?;
+    Ok(Json(List { there: seen.there, shown: seen.matched, trouble: seen.trouble, letters }))
+}
+
+/// Dead letters by cause
+#[utoipa::path(
+    get, path = "/destinations/{name}/dead/groups", operation_id = "group_dead_letters", tag = "dead letters", params(Named, Listed),
+    responses((status = 200, description = "In one pass", body = Grouped), Refusals, Unknown, Conflict, Away)
+)]
+pub(super) async fn groups(
+    State(admin): State<Arc<Admin>>,
+    Segment(Named { name }): Segment<Named>,
+    Params(listed): Params<Listed>,
+) -> Result<Json<Grouped>, Problem> {
+    let (letters, _) = admin.letters(&name)?;
+    let matcher = match listed.matcher()? {
+        Ok(matcher) => matcher,
+        Err(trouble) => {
+            return Ok(Json(Grouped { there: 0, matched: 0, trouble: Some(trouble), groups: Vec::new() }));
+        }
+    };
+    let pile = listed.pile.into();
+    let (seen, groups) = to_its_end(async move {
+        let mut groups = Groups::default();
+        let seen = look(&letters, pile, &matcher, |shown| {
+            match shown {
+                Shown::Anew => groups = Groups::default(),
+                Shown::Letter(letter, _) => groups.add(letter),
+            }
+            ControlFlow::Continue(())
+        });
+        let seen = seen.await?;
+        Ok((seen, groups.finish()))
+    })
+    .await?;
+    Ok(Json(Grouped { there: seen.there, matched: seen.matched, trouble: seen.trouble, groups }))
+}
+
+/// One letter with everything
+#[utoipa::path(
+    get, path = "/destinations/{name}/dead/letters/{letter}", operation_id = "show_dead_letter", tag = "dead letters",
+    params(One, WhichPile),
+    responses((status = 200, description = "With every attempt, and the event as it was published", body = Details), Refusals, Unknown, Conflict, Away)
+)]
+pub(super) async fn show(
+    State(admin): State<Arc<Admin>>,
+    Segment(One { name, letter }): Segment<One>,
+    Params(WhichPile { pile }): Params<WhichPile>,
+) -> Result<Json<Details>, Problem> {
+    let (letters, _) = admin.letters(&name)?;
+    let message = one(letters, pile.into(), letter).await?;
+    Ok(Json(Details::read(&message, &name)))
+}
+
+/// Change a letter's event
+#[utoipa::path(
+    post, path = "/destinations/{name}/dead/letters/{letter}/edit", operation_id = "edit_dead_letter", tag = "dead letters",
+    params(One), request_body = NewBody,
+    responses((status = 200, description = "The edited letter is among the dead ones, the original in the trash", body = Edited),
+        Refusals, Unknown, BadBody, Conflict, Away)
+)]
+pub(super) async fn edit(
+    State(admin): State<Arc<Admin>>,
+    who: Who,
+    Segment(One { name, letter }): Segment<One>,
+    Params(NoParams {}): Params<NoParams>,
+    Body(new): Body<NewBody>,
+) -> Result<Json<Edited>, Problem> {
+    let (letters, destination) = admin.letters(&name)?;
+    let message = one(letters.clone(), Pile::Dead, letter).await?;
+    let edit = Edit::new(&message, Bytes::from(new.body), &destination, admin.max_event_bytes, clock::wall());
+    if edit.is_empty() {
+        return Err(Problem::new(StatusCode::CONFLICT, "nothing is changed: the body is the same"));
+    }
+    if let Some(problem) = edit.problem().filter(|_| !new.force && !new.dry_run) {
+        let detail = format!("it would be a dead letter again: {problem}; \"force\": true edits it all the same");
+        return Err(Problem::new(StatusCode::CONFLICT, detail));
+    }
+    let edited = !new.dry_run;
+    let shown = Edited {
+        from: edit.from.id.clone(),
+        to: edit.to.id.clone(),
+        edited,
+        diff: edit.diff.clone(),
+        explained: edit.explained.clone(),
+    };
+    if edited {
+        to_its_end(async move { Ok(letters.replace(&edit, &who.name, PATIENCE, clock::wall()).await?) }).await?;
+    }
+    Ok(Json(shown))
+}
+
+/// Who did what with dead letters
+#[utoipa::path(
+    get, path = "/dead/audit", operation_id = "audit_dead_letters", tag = "dead letters", params(OfWhom),
+    responses((status = 200, description = "Every act, and how it ended", body = Audit), Refusals, Unknown, Conflict, Away)
+)]
+pub(super) async fn audit(
+    State(admin): State<Arc<Admin>>,
+    Params(OfWhom { destination, limit }): Params<OfWhom>,
+) -> Result<Json<Audit>, Problem> {
+    if !(1..=10_000).contains(&limit) {
+        return Err(Problem::new(StatusCode::BAD_REQUEST, "limit is from 1 to 10000"));
+    }
+    let broker = admin.broker.clone();
+    let entries =
+        to_its_end(
+            async move { Ok(audit::read(&broker, destination.as_deref(), usize::from(limit), PATIENCE).await?) },
+        );
+    Ok(Json(Audit { entries: entries.await? }))
+}
+
+async fn look(
+    letters: &DeadLetters,
+    pile: Pile,
+    matcher: &Matcher,
+    visit: impl FnMut(Shown<'_>) -> ControlFlow<()> + Send,
+) -> Result<Seen, TurnError> {
+    letters.look(pile, matcher, PATIENCE, &no_progress, visit).await
+}
+
+async fn one(letters: DeadLetters, pile: Pile, id: String) -> Result<Message, Problem> {
+    let wanted = id.clone();
+    let found = to_its_end(async move { Ok(letters.find(pile, &wanted, PATIENCE).await?) }).await?;
+    let mut found = found.into_iter();
+    match (found.next(), found.next()) {
+        (Some(letter), None) => Ok(letter),
+        (Some(_), Some(_)) => {
+            let detail = format!("several letters are of the event {id:?}; name one by its own id");
+            Err(Problem::new(StatusCode::CONFLICT, detail))
+        }
+        (None, _) => {
+            let detail = format!("no letter {id:?} is there, and none of an event of that id");
+            Err(Problem::new(StatusCode::NOT_FOUND, detail))
+        }
+    }
+}
+
+/// Goes on though the client goes away: a pass that is dropped half way would leave its letters out of order.
+pub(super) async fn to_its_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T, Problem>> + Send + 'static,
+) -> Result<T, Problem> {
+    tokio::spawn(work).await.unwrap_or_else(|error| {
+        tracing::error!(%error, "a request failed; this is a bug in Sluice");
+        Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "this is a bug in Sluice; its log says more"))
+    })
+}
+
+impl Admin {
+    /// The letters of a destination of the configuration.
+    pub(super) fn letters(&self, name: &str) -> Result<(DeadLetters, Destination), Problem> {
+        let destination = self.destination(name).ok_or_else(|| Problem::from(OrderError::Unknown(name.to_owned())))?;
+        Ok((DeadLetters { broker: self.broker.clone(), destination: name.to_owned() }, destination))
+    }
+}
+
+impl From<TurnError> for Problem {
+    fn from(error: TurnError) -> Self {
+        let status = match &error {
+            TurnError::Missing(_) => StatusCode::NOT_FOUND,
+            TurnError::Busy { .. } => StatusCode::CONFLICT,
+            TurnError::Connect(_) | TurnError::Broken { .. } => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        Self::new(status, error.to_string())
+    }
+}
+
+impl From<EditError> for Problem {
+    fn from(error: EditError) -> Self {
+        match error {
+            EditError::Turn(error) => error.into(),
+            EditError::Gone(_) => Self::new(StatusCode::CONFLICT, error.to_string()),
+            EditError::Publish { .. } => Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
+        }
+    }
+}

@@ -1,0 +1,262 @@
+//! `/api/v1/destinations/{name}/dead/operations`: many letters acted on at once, as a resource with progress.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::Admin;
+use super::auth::Who;
+use super::dead::{PATIENCE, to_its_end};
+use super::destinations::Named;
+use super::extract::{Body, NoParams, Params, Segment};
+use super::problem::{Away, BadBody, Conflict, Problem, Refusals, Unknown};
+use super::which::InBody;
+use crate::control::{self, Order};
+use crate::dead_letters::acts::Act;
+use crate::dead_letters::look::no_progress;
+use crate::dead_letters::operation::{self, Plan, SelectError, Wish};
+
+/// How long other processes have to tell of their operations.
+const OTHERS: Duration = Duration::from_secs(1);
+const CANARY_WAIT_SECONDS: u32 = 300;
+
+/// A destination's name and an operation, in the path.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(super) struct Of {
+    /// The destination's name.
+    #[param(pattern = "^[a-z0-9][a-z0-9_-]{0,62}$", example = "px-prod")]
+    name: String,
+    /// The operation's id.
+    #[param(example = "5f0c9b6e21aa")]
+    operation: String,
+}
+
+/// What to do, and to which letters: a filter, or all.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = NewOperation)]
+pub(super) struct Start {
+    /// What to do.
+    act: Act,
+    /// Which letters.
+    #[serde(default)]
+    filter: InBody,
+    /// All that are there.
+    #[serde(default)]
+    all: bool,
+    /// Letters a second; of a replay a fifth of the gate's pace unless given.
+    #[schema(exclusive_minimum = 0, maximum = 100_000)]
+    rate: Option<f64>,
+    /// Of a replay: so many go first, the others only when the vendor has taken those.
+    #[schema(minimum = 1, maximum = 100_000)]
+    canary: Option<u32>,
+    /// How long the canary's outcomes are waited for; 300 unless given.
+    #[schema(minimum = 1, maximum = 86_400)]
+    canary_wait_seconds: Option<u32>,
+    /// Only count.
+    #[serde(default)]
+    dry_run: bool,
+}
+
+/// What an operation would mean.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Foretold {
+    /// How many letters there are.
+    there: u32,
+    /// How many of them are meant.
+    selected: u64,
+    /// Letters a second.
+    #[schema(required)]
+    rate: Option<f64>,
+    /// Seconds that it would take.
+    #[schema(required)]
+    seconds: Option<f64>,
+    /// What the filter could not do, where it failed.
+    #[schema(required)]
+    trouble: Option<String>,
+}
+
+/// Operations.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Operations {
+    /// The latest first.
+    operations: Vec<operation::State>,
+}
+
+/// Act on many letters
+#[utoipa::path(
+    post, path = "/destinations/{name}/dead/operations", operation_id = "begin_operation", tag = "operations",
+    params(Named), request_body = Start,
+    responses((status = 200, description = "With `dry_run`: how many there are", body = Foretold),
+        (status = 202, description = "It has begun; Location is where it is", body = operation::State),
+        Refusals, Unknown, BadBody, Conflict, Away)
+)]
+pub(super) async fn begin(
+    State(admin): State<Arc<Admin>>,
+    who: Who,
+    Segment(Named { name }): Segment<Named>,
+    Params(NoParams {}): Params<NoParams>,
+    Body(start): Body<Start>,
+) -> Result<Response, Problem> {
+    let (letters, destination) = admin.letters(&name)?;
+    let in_range = start.rate.is_none_or(|rate| rate > 0.0 && rate <= 100_000.0)
+        && start.canary.is_none_or(|canary| (1..=100_000).contains(&canary))
+        && start.canary_wait_seconds.is_none_or(|seconds| (1..=86_400).contains(&seconds));
+    if !in_range {
+        let detail = "rate is over 0 and at most 100000, canary from 1 to 100000, canary_wait_seconds from 1 to 86400";
+        return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail));
+    }
+    let filter = start.filter.filter()?;
+    if filter.is_empty() != start.all {
+        let detail = "say which letters: give a filter, or \"all\": true without one";
+        return Err(Problem::new(StatusCode::CONFLICT, detail));
+    }
+    let rate = match (start.act, start.rate) {
+        (Act::Replay, None) => Some(letters.default_rate(&destination.limits).await),
+        (_, rate) => rate,
+    };
+    if start.dry_run {
+        let (act, filter) = (start.act, filter.clone());
+        let selected = async move { Ok(letters.select(act, &filter, PATIENCE, &no_progress).await?) };
+        let selection = to_its_end(selected).await?;
+        let count = u32::try_from(selection.len()).map_or(f64::INFINITY, f64::from);
+        let foretold = Foretold {
+            there: selection.seen.there,
+            selected: selection.len(),
+            rate,
+            seconds: rate.map(|rate| count / rate),
+            trouble: selection.seen.trouble,
+        };
+        return Ok(Json(foretold).into_response());
+    }
+    let canary_wait = Duration::from_secs(u64::from(start.canary_wait_seconds.unwrap_or(CANARY_WAIT_SECONDS)));
+    let canary = start.canary.filter(|_| start.act == Act::Replay);
+    let plan = Plan { act: start.act, filter, rate, canary, canary_wait, by: who.name };
+    let state = admin.operations.add(letters.begin(plan, None));
+    let place = format!("/api/v1/destinations/{name}/dead/operations/{}", state.id);
+    Ok((StatusCode::ACCEPTED, [(header::LOCATION, place)], Json(state)).into_response())
+}
+
+/// Operations at work, and the last that ended
+#[utoipa::path(
+    get, path = "/destinations/{name}/dead/operations", operation_id = "list_operations", tag = "operations", params(Named),
+    responses((status = 200, description = "In whichever process they run", body = Operations), Refusals, Unknown)
+)]
+pub(super) async fn list(
+    State(admin): State<Arc<Admin>>,
+    Segment(Named { name }): Segment<Named>,
+    Params(NoParams {}): Params<NoParams>,
+) -> Result<Json<Operations>, Problem> {
+    admin.letters(&name)?;
+    let order = Order::Operations { destination: Some(name.clone()) };
+    // With the broker away there are those of this process.
+    let others: Vec<Vec<operation::State>> = control::ask(&admin.broker, &order, OTHERS).await.unwrap_or_default();
+    let own = admin.operations.states().into_iter().filter(|state| state.destination == name);
+    let all: BTreeMap<String, operation::State> =
+        others.into_iter().flatten().chain(own).map(|state| (state.id.clone(), state)).collect();
+    let mut operations: Vec<operation::State> = all.into_values().collect();
+    operations.sort_by_key(|state| std::cmp::Reverse(state.started));
+    Ok(Json(Operations { operations }))
+}
+
+/// One operation
+#[utoipa::path(
+    get, path = "/destinations/{name}/dead/operations/{operation}", operation_id = "show_operation", tag = "operations", params(Of),
+    responses((status = 200, description = "As it is now", body = operation::State), Refusals, Unknown)
+)]
+pub(super) async fn show(
+    State(admin): State<Arc<Admin>>,
+    Segment(of): Segment<Of>,
+    Params(NoParams {}): Params<NoParams>,
+) -> Result<Json<operation::State>, Problem> {
+    find(&admin, &of).await.map(Json)
+}
+
+/// Act on nothing more for now
+#[utoipa::path(
+    post, path = "/destinations/{name}/dead/operations/{operation}/pause", operation_id = "pause_operation", tag = "operations", params(Of),
+    responses((status = 200, description = "It pauses within a moment", body = operation::State), Refusals, Unknown, Conflict)
+)]
+pub(super) async fn pause(
+    State(admin): State<Arc<Admin>>,
+    Segment(of): Segment<Of>,
+    Params(NoParams {}): Params<NoParams>,
+) -> Result<Json<operation::State>, Problem> {
+    wish(&admin, &of, Wish::Pause).await
+}
+
+/// Go on after a pause
+#[utoipa::path(
+    post, path = "/destinations/{name}/dead/operations/{operation}/resume", operation_id = "resume_operation", tag = "operations", params(Of),
+    responses((status = 200, description = "It goes on within a moment", body = operation::State), Refusals, Unknown, Conflict)
+)]
+pub(super) async fn resume(
+    State(admin): State<Arc<Admin>>,
+    Segment(of): Segment<Of>,
+    Params(NoParams {}): Params<NoParams>,
+) -> Result<Json<operation::State>, Problem> {
+    wish(&admin, &of, Wish::Run).await
+}
+
+/// End it; what has been acted on stays so
+#[utoipa::path(
+    post, path = "/destinations/{name}/dead/operations/{operation}/cancel", operation_id = "cancel_operation", tag = "operations", params(Of),
+    responses((status = 200, description = "It ends within a moment", body = operation::State), Refusals, Unknown, Conflict)
+)]
+pub(super) async fn cancel(
+    State(admin): State<Arc<Admin>>,
+    Segment(of): Segment<Of>,
+    Params(NoParams {}): Params<NoParams>,
+) -> Result<Json<operation::State>, Problem> {
+    wish(&admin, &of, Wish::Cancel).await
+}
+
+/// It, in this process or in another.
+async fn find(admin: &Admin, of: &Of) -> Result<operation::State, Problem> {
+    admin.letters(&of.name)?;
+    let is_it = |state: &operation::State| state.id == of.operation && state.destination == of.name;
+    if let Some(state) = admin.operations.state(&of.operation).filter(is_it) {
+        return Ok(state);
+    }
+    let order = Order::Operations { destination: Some(of.name.clone()) };
+    let others: Vec<Vec<operation::State>> = control::ask(&admin.broker, &order, OTHERS).await.unwrap_or_default();
+    others.into_iter().flatten().find(is_it).ok_or_else(|| {
+        let detail = format!("no process has an operation {:?} of {}", of.operation, of.name);
+        Problem::new(StatusCode::NOT_FOUND, detail)
+    })
+}
+
+async fn wish(admin: &Admin, of: &Of, wish: Wish) -> Result<Json<operation::State>, Problem> {
+    let state = find(admin, of).await?;
+    let over = |state: &operation::State| {
+        let outcome = state.outcome.as_deref().unwrap_or_default();
+        Problem::new(StatusCode::CONFLICT, format!("the operation is over: {outcome}"))
+    };
+    if state.phase.is_over() {
+        return Err(over(&state));
+    }
+    if admin.operations.wish(&state.id, wish).is_none() {
+        let order = Order::Operation { id: state.id.clone(), wish };
+        // Whether it reached its process the state tells.
+        let answers: Result<Vec<operation::State>, _> = control::ask(&admin.broker, &order, OTHERS).await;
+        return answers.ok().and_then(|answers| answers.into_iter().next()).map(Json).ok_or_else(|| over(&state));
+    }
+    Ok(Json(admin.operations.state(&state.id).unwrap_or(state)))
+}
+
+impl From<SelectError> for Problem {
+    fn from(error: SelectError) -> Self {
+        match error {
+            SelectError::Filter(error) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string()),
+            SelectError::Turn(error) => error.into(),
+        }
+    }
+}
