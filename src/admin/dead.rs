@@ -30,7 +30,7 @@ use crate::dead_letters::{DeadLetters, Pile, audit};
 use crate::message::Message;
 
 /// How long a request waits while others read the same letters.
-pub(super) const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A destination's name and a letter, in the path.
 #[derive(Deserialize, IntoParams)]
@@ -50,6 +50,7 @@ pub(super) struct One {
 #[serde(deny_unknown_fields)]
 pub(super) struct WhichPile {
     /// The dead letters, or the trash.
+    #[param(inline)]
     #[serde(default)]
     pile: PileName,
 }

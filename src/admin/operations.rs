@@ -25,6 +25,8 @@ use crate::dead_letters::operation::{self, Plan, SelectError, Wish};
 
 /// How long other processes have to tell of their operations.
 const OTHERS: Duration = Duration::from_secs(1);
+/// Operations on one destination at a time: they take turns with each other and with whoever looks.
+const AT_ONCE: usize = 2;
 const CANARY_WAIT_SECONDS: u32 = 300;
 
 /// A destination's name and an operation, in the path.
@@ -57,13 +59,24 @@ pub(super) struct Start {
     rate: Option<f64>,
     /// Of a replay: so many go first, the others only when the vendor has taken those.
     #[schema(minimum = 1, maximum = 100_000)]
+    #[serde(default, deserialize_with = "whole")]
     canary: Option<u32>,
     /// How long the canary's outcomes are waited for; 300 unless given.
     #[schema(minimum = 1, maximum = 86_400)]
+    #[serde(default, deserialize_with = "whole")]
     canary_wait_seconds: Option<u32>,
     /// Only count.
     #[serde(default)]
     dry_run: bool,
+}
+
+/// A whole number: to JSON, 5.0 is one.
+fn whole<'de, D: serde::Deserializer<'de>>(number: D) -> Result<Option<u32>, D::Error> {
+    let number = Option::<serde_json::Number>::deserialize(number)?;
+    let Some(number) = number else { return Ok(None) };
+    let text = number.to_string();
+    let whole = text.strip_suffix(".0").unwrap_or(&text).parse().map(Some);
+    whole.map_err(|_| serde::de::Error::custom(format!("{number} is not a whole number from 0 to {}", u32::MAX)))
 }
 
 /// What an operation would mean.
@@ -136,6 +149,11 @@ pub(super) async fn begin(
             trouble: selection.seen.trouble,
         };
         return Ok(Json(foretold).into_response());
+    }
+    if admin.operations.at_work(&name) >= AT_ONCE {
+        let detail =
+            format!("{AT_ONCE} operations of {name} are at work here already: wait until one has ended, or cancel one");
+        return Err(Problem::new(StatusCode::CONFLICT, detail));
     }
     let canary_wait = Duration::from_secs(u64::from(start.canary_wait_seconds.unwrap_or(CANARY_WAIT_SECONDS)));
     let canary = start.canary.filter(|_| start.act == Act::Replay);

@@ -125,7 +125,8 @@ mod tests {
         fn whatever_readers_are_killed_the_old_order_can_be_told(
             looks in prop::collection::vec((0..60usize, 0..3usize), 0..12),
         ) {
-            let (mut returned, mut fresh): (Vec<(usize, u32)>, Vec<(usize, u32)>) = (vec![], (0..40).map(|n| (n, 0)).collect());
+            let mut returned: Vec<(usize, u32)> = vec![];
+            let mut fresh: Vec<(usize, u32)> = (0..40).map(|n| (n, 0)).collect();
             let mut next = 40;
             for (taken, arrive) in looks {
                 let all = returned.len() + fresh.len();

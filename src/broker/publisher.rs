@@ -2,6 +2,7 @@
 //! outcome within ten seconds, and none is reported safe that the broker has not confirmed and routed.
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
@@ -24,9 +25,10 @@ use super::port::{Publication, PublishError};
 use super::status::Status;
 use super::topology::{Topology, TopologyError};
 use crate::clock;
-use crate::message::{Field, wire_bytes};
+use crate::message::{Field, Message, wire_bytes};
 
-/// Set by the publisher, stripped at consumption: tells which publication a returned message was.
+/// Set by the publisher, stripped at consumption: tells which publication a returned message was. The same for the same message, so that
+/// one that is put back lies there as it lay before.
 pub(super) const ID_HEADER: &str = "x-sluice-publish";
 /// Unconfirmed publications at a time; the client crate walks all of them at every multiple confirm.
 const WINDOW: usize = 256;
@@ -53,6 +55,7 @@ pub(super) struct PublisherTask {
 /// Sent and not yet confirmed.
 struct Outstanding {
     due: Instant,
+    mark: i64,
     publication: Publication,
 }
 
@@ -214,9 +217,10 @@ impl PublisherTask {
             return None;
         }
         self.last_id += 1;
-        match envelope(self.last_id, &mut publication) {
+        let mark = mark(&publication.message);
+        match envelope(mark, &mut publication) {
             Ok(envelope) => {
-                self.outstanding.insert(self.last_id, Outstanding { due, publication });
+                self.outstanding.insert(self.last_id, Outstanding { due, mark, publication });
                 Some((self.last_id, envelope))
             }
             Err(error) => {
@@ -242,12 +246,12 @@ impl PublisherTask {
                     (Err(PublishError::Lost), None)
                 }
             };
-            returned.extend(message.as_ref().and_then(publication_id));
+            returned.extend(message.as_ref().and_then(returned_mark));
             ended.push((id, outcome));
         }
         for (id, outcome) in ended {
-            if let Some(Outstanding { publication, .. }) = self.outstanding.remove(&id) {
-                let outcome = if returned.contains(&id) { Err(unroutable(&publication)) } else { outcome };
+            if let Some(Outstanding { publication, mark, .. }) = self.outstanding.remove(&id) {
+                let outcome = if returned.contains(&mark) { Err(unroutable(&publication)) } else { outcome };
                 report(publication, outcome);
             }
         }
@@ -300,11 +304,21 @@ async fn open(live: Live, topology: Topology) -> Result<Channel, TopologyError> 
     Ok(channel)
 }
 
-fn envelope(id: i64, publication: &mut Publication) -> Result<Envelope, TooLong> {
+/// What tells a message from others; two that are alike in it may stand for each other, as they go the same way.
+fn mark(message: &Message) -> i64 {
+    let mut hasher = DefaultHasher::new();
+    (&message.body, &message.properties.message_id).hash(&mut hasher);
+    for (name, field) in &message.properties.headers {
+        (name, field.as_str(), field.as_i64()).hash(&mut hasher);
+    }
+    i64::from_ne_bytes(hasher.finish().to_ne_bytes())
+}
+
+fn envelope(mark: i64, publication: &mut Publication) -> Result<Envelope, TooLong> {
     let message = std::mem::take(&mut publication.message);
     let mut properties = message.properties;
     properties.delivery_mode = Some(PERSISTENT);
-    properties.headers.insert(ID_HEADER.to_owned(), Field::I64(id));
+    properties.headers.insert(ID_HEADER.to_owned(), Field::I64(mark));
     let bytes = wire_bytes(&properties.headers);
     if bytes > MOST_HEADER_BYTES {
         return Err(TooLong { what: "the header table".to_owned(), bytes, most: MOST_HEADER_BYTES });
@@ -327,7 +341,7 @@ async fn send(channel: &Channel, id: i64, envelope: Envelope) -> Finished {
     Finished { id, confirmation }
 }
 
-fn publication_id(message: &BasicReturnMessage) -> Option<i64> {
+fn returned_mark(message: &BasicReturnMessage) -> Option<i64> {
     message.properties.headers().as_ref()?.inner().get(ID_HEADER)?.as_long_long_int()
 }
 

@@ -25,8 +25,11 @@ use super::turn_lock::ready;
 
 /// Bytes of messages that may be on their way to the reader, about.
 const WINDOW_BYTES: usize = 16 * 1024 * 1024;
-/// Messages on their way before their size is known.
-const FIRST_WINDOW: u32 = 64;
+/// Beside its body a message takes so many, about.
+const OVERHEAD_BYTES: usize = 2_000;
+/// Messages on their way before their size is known: few, so that the rest is taken a moment later. A reader that is killed when it has
+/// taken everything leaves the order as it was.
+const FIRST_WINDOW: u32 = 8;
 /// The same where messages are acted on.
 const FIRST_TO_ACT: u32 = 256;
 /// Consumers of one turn, where their windows can be large enough: 3.10 gives back in order what up to 32 consumers of a killed
@@ -180,10 +183,11 @@ impl Reading {
     /// the first is small, and lasts as long as most are removed.
     fn window(&self) -> u16 {
         let left = self.count - self.seen;
-        let mean = self.bytes.checked_div(usize::try_from(self.seen).unwrap_or(usize::MAX)).map(|mean| mean.max(256));
-        let by_bytes = mean.map_or(FIRST_WINDOW, |mean| u32::try_from(WINDOW_BYTES / mean).unwrap_or(u32::MAX));
+        let mean = self.bytes / usize::try_from(self.seen.max(1)).unwrap_or(usize::MAX) + OVERHEAD_BYTES;
+        let by_bytes = u32::try_from(WINDOW_BYTES / mean).unwrap_or(u32::MAX);
         let few = left.div_ceil(CONSUMERS.saturating_sub(self.consumers).max(1)).min(LARGEST_FOR_ORDER);
         let window = match self.purpose {
+            Purpose::Look if self.consumers == 0 => FIRST_WINDOW,
             Purpose::Look => by_bytes.max(few),
             Purpose::Act if self.consumers == 0 => FIRST_TO_ACT,
             Purpose::Act => by_bytes.max(few.saturating_mul(2)),

@@ -56,10 +56,11 @@ impl Registry {
         self.all().get(id).map(|operation| operation.wish(wish))
     }
 
-    /// How many are at work.
+    /// How many are at work on a destination.
     #[must_use]
-    pub fn at_work(&self) -> usize {
-        self.all().values().filter(|operation| !operation.state().phase.is_over()).count()
+    pub fn at_work(&self, destination: &str) -> usize {
+        let states = self.all().values().map(Operation::state).collect::<Vec<_>>();
+        states.iter().filter(|state| state.destination == destination && !state.phase.is_over()).count()
     }
 
     /// Ends all that are at work, and waits until they have ended.

@@ -24,7 +24,7 @@ async fn the_api_keeps_to_its_document() {
     let mut command = Command::new(program);
     command.arg("run").arg(stage.admin() + "/api/v1/openapi.json");
     command.args(["--header", &format!("Authorization: Bearer {TOKEN}"), "--no-color", "--continue-on-failure"]);
-    command.args(["--seed", "1", "--max-examples", "50", "--generation-database", "none", "--request-timeout", "10"]);
+    command.args(["--seed", "1", "--max-examples", "15", "--generation-database", "none", "--request-timeout", "10"]);
     // It leaves a folder of its own where it runs.
     command.current_dir(stage.file("")).stdin(Stdio::null()).kill_on_drop(true);
     let output = tokio::time::timeout(Duration::from_mins(5), command.output()).await.expect("it ends").unwrap();
