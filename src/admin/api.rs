@@ -3,7 +3,7 @@
 use std::sync::{Arc, LazyLock};
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
+use axum::extract::{DefaultBodyLimit, State};
 use axum::http::header;
 use axum::middleware::from_fn_with_state;
 use axum::response::IntoResponse;
@@ -84,10 +84,20 @@ pub(super) fn described() -> Document {
     tag = "document",
     responses((status = 200, description = "OpenAPI 3.1", content_type = "application/json", body = serde_json::Value), Refusals)
 )]
-async fn document(Params(NoParams {}): Params<NoParams>) -> Result<impl IntoResponse, Problem> {
-    static TEXT: LazyLock<Result<String, String>> =
+async fn document(
+    State(admin): State<Arc<Admin>>,
+    Params(NoParams {}): Params<NoParams>,
+) -> Result<impl IntoResponse, Problem> {
+    static CLOSED: LazyLock<Result<String, String>> =
         LazyLock::new(|| described().to_json().map_err(|error| error.to_string()));
+    // Where no token is set none is asked for.
+    static OPEN: LazyLock<Result<String, String>> = LazyLock::new(|| {
+        let mut open = described();
+        open.security = None;
+        open.to_json().map_err(|error| error.to_string())
+    });
+    let text = if admin.tokens().is_empty() { &OPEN } else { &CLOSED };
     let failed = |error: &String| Problem::new(axum::http::StatusCode::INTERNAL_SERVER_ERROR, error.clone());
-    let text = TEXT.as_ref().map_err(failed)?;
+    let text = text.as_ref().map_err(failed)?;
     Ok(([(header::CONTENT_TYPE, "application/json")], text.as_str()))
 }

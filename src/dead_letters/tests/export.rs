@@ -117,10 +117,12 @@ fn a_line_that_was_sorted_by_another_program_is_read_all_the_same() {
 
 #[test]
 fn a_line_that_cannot_be_read_says_why() {
-    let with = |message: &str| format!("{{\"sluice_dead_letter\":1,\"message\":{message}}}");
+    let letter = "\"sluice_dead_letter\":1,\"letter\":{\"destination\":\"px\"}";
+    let with = |message: &str| format!("{{{letter},\"message\":{message}}}");
     for (line, part) in [
         ("{\"sluice_dead_letter\":2}".to_owned(), "is 2; this version of Sluice reads 1"),
-        ("{\"sluice_dead_letter\":1}".to_owned(), "has no \"message\""),
+        ("{\"sluice_dead_letter\":1}".to_owned(), "does not say whose it was"),
+        (format!("{{{letter}}}"), "has no \"message\""),
         ("{\"sluice_dead_letter\":1,".to_owned(), "not JSON"),
         (with("{\"properties\":{},\"headers\":{}}"), "one of \"body\" and \"body_base64\""),
         (with("{\"properties\":{},\"headers\":{},\"body_base64\":\"?\"}"), "\"body_base64\" is not base64"),
