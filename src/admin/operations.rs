@@ -37,7 +37,7 @@ pub(super) struct Of {
     #[param(pattern = "^[a-z0-9][a-z0-9_-]{0,62}$", example = "px-prod")]
     name: String,
     /// The operation's id.
-    #[param(example = "5f0c9b6e21aa")]
+    #[param(pattern = "^[0-9a-f]{12}$", example = "5f0c9b6e21aa")]
     operation: String,
 }
 
@@ -55,7 +55,7 @@ pub(super) struct Start {
     #[serde(default)]
     all: bool,
     /// Letters a second; of a replay a fifth of the gate's pace unless given.
-    #[schema(exclusive_minimum = 0, maximum = 100_000)]
+    #[schema(minimum = 0.0001, maximum = 100_000)]
     rate: Option<f64>,
     /// Of a replay: so many go first, the others only when the vendor has taken those.
     #[schema(minimum = 1, maximum = 100_000)]
@@ -120,11 +120,11 @@ pub(super) async fn begin(
     Body(start): Body<Start>,
 ) -> Result<Response, Problem> {
     let (letters, destination) = admin.letters(&name)?;
-    let in_range = start.rate.is_none_or(|rate| rate > 0.0 && rate <= 100_000.0)
+    let in_range = start.rate.is_none_or(|rate| (0.0001..=100_000.0).contains(&rate))
         && start.canary.is_none_or(|canary| (1..=100_000).contains(&canary))
         && start.canary_wait_seconds.is_none_or(|seconds| (1..=86_400).contains(&seconds));
     if !in_range {
-        let detail = "rate is over 0 and at most 100000, canary from 1 to 100000, canary_wait_seconds from 1 to 86400";
+        let detail = "rate is from 0.0001 to 100000, canary from 1 to 100000, canary_wait_seconds from 1 to 86400";
         return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail));
     }
     let filter = start.filter.filter()?;

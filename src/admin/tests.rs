@@ -197,7 +197,7 @@ async fn the_document_has_every_endpoint_with_all_that_it_may_answer() {
     let site = site(Vec::new());
     let (status, headers, document) = ask(&site, "GET", "/api/v1/openapi.json", &[], "").await;
     assert_eq!((status, headers[header::CONTENT_TYPE].to_str().unwrap()), (200, "application/json"));
-    assert_eq!(document["security"], serde_json::json!([{ "bearer": [] }]));
+    assert_eq!(document["security"], Value::Null, "no token is asked for");
     let operations = operations(&document);
     let ids: std::collections::BTreeSet<_> = operations.iter().map(|(_, _, one)| one["operationId"].as_str()).collect();
     assert!(operations.len() >= 6 && ids.len() == operations.len(), "an operationId must be the only one: {ids:?}");
@@ -217,6 +217,13 @@ async fn the_document_has_every_endpoint_with_all_that_it_may_answer() {
             assert!(text.as_str().is_some_and(|text| !text.is_empty()), "{which} is not described");
         }
     }
+}
+
+#[tokio::test]
+async fn the_document_asks_for_a_token_where_one_is_needed() {
+    let site = site(tokens());
+    let (status, _, document) = ask(&site, "GET", "/api/v1/openapi.json", &[("authorization", READ)], "").await;
+    assert_eq!((status, &document["security"]), (200, &serde_json::json!([{ "bearer": [] }])));
 }
 
 #[test]

@@ -208,7 +208,7 @@ fn ids(field: &'static str, values: &[String]) -> Result<HashSet<String>, Filter
 }
 
 fn filled(field: &'static str, values: &[String], what: &str) -> Result<Vec<String>, FilterError> {
-    match values.iter().find(|value| value.trim().is_empty()) {
+    match values.iter().find(|value| value.is_empty()) {
         Some(empty) => Err(wrong(field, format!("{empty:?} is empty; write {what}"))),
         None => Ok(values.to_vec()),
     }

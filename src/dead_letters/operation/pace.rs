@@ -4,6 +4,8 @@ use std::time::{Duration, Instant};
 
 /// What was missed is caught up for so long at most, so that a wait is not followed by a flood.
 const CATCH_UP: Duration = Duration::from_secs(2);
+/// However low the pace, a letter goes each day.
+const LONGEST: Duration = Duration::from_hours(24);
 
 /// An even stream of so many a second, or none at all.
 #[derive(Clone, Debug)]
@@ -15,8 +17,8 @@ pub(super) struct Pace {
 impl Pace {
     /// `per_second` letters, the first of them now.
     pub fn new(per_second: Option<f64>, now: Instant) -> Self {
-        let period =
-            per_second.filter(|rate| *rate > 0.0).map_or(Duration::ZERO, |rate| Duration::from_secs_f64(1.0 / rate));
+        let period = |rate: f64| Duration::try_from_secs_f64(1.0 / rate).unwrap_or(LONGEST).min(LONGEST);
+        let period = per_second.filter(|rate| *rate > 0.0).map_or(Duration::ZERO, period);
         Self { period, due: now }
     }
 
@@ -66,6 +68,16 @@ mod tests {
         pace.went(now);
         let later = now + Duration::from_secs(3600);
         assert_eq!(sent(&mut pace, later, later + Duration::from_secs(1), Duration::from_millis(10)), 100 + 201);
+    }
+
+    #[test]
+    fn a_pace_near_nothing_is_one_a_day() {
+        let now = crate::clock::now();
+        for rate in [f64::MIN_POSITIVE, 5e-324, 1e-9] {
+            let mut pace = Pace::new(Some(rate), now);
+            pace.went(now);
+            assert_eq!(pace.due(), now + Duration::from_hours(24));
+        }
     }
 
     #[test]
