@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::letter::{self, keep_death};
-use crate::destination::history::{History, PREFIX};
+use crate::destination::history::{History, PREFIX, set_aside};
 use crate::message::{Field, Message};
 
 /// What a letter says of its death, which a replay leaves behind. Its attempts and its links stay.
@@ -70,8 +70,7 @@ impl Act {
 /// A letter on its way back to its destination, for operation `operation`, whose outcomes go to the queue `outcomes`.
 #[must_use]
 pub fn replayed(letter: &Message, id: &str, operation: &str, outcomes: &str, now: Timestamp) -> Message {
-    let mut letter = letter.clone();
-    keep_death(&mut letter);
+    let mut letter = moved(letter);
     let routing_key = letter::routing_key(&letter).unwrap_or_default();
     let history = History::read(&letter, &routing_key, now).afresh();
     remove(&mut letter, &[&OF_ITS_DEATH[..], &OF_ITS_AGE, &OF_THE_TRASH].concat());
@@ -99,15 +98,11 @@ pub fn restored(letter: &Message) -> Message {
     copy
 }
 
-/// The same letter, safe to publish: without what the broker put there for its own use.
+/// The same letter, safe to publish, and without what the broker put there for its own use.
 fn moved(letter: &Message) -> Message {
     let mut copy = letter.clone();
     keep_death(&mut copy);
-    let headers = &mut copy.properties.headers;
-    headers.retain(|name, _| {
-        let death = ["x-death", "x-first-death-", "x-last-death-"].iter().any(|start| name.starts_with(start));
-        !death && !matches!(name.as_str(), "x-delivery-count" | "x-acquired-count")
-    });
+    set_aside(&mut copy);
     copy
 }
 

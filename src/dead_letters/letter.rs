@@ -19,7 +19,7 @@ use crate::verdict::Reason;
 
 const LETTERS: Uuid = Uuid::from_u128(0x5d0f_3c6e_7a41_5b92_9c18_e6a4_20bd_71f3);
 
-/// Headers that make a letter this very one, beside when it died and its routing key.
+/// Headers that make a letter this very one, beside what its producer published, when it died and its routing key.
 const MARKS: [&str; 4] = ["x-sluice-event-id", "x-sluice-received", "x-sluice-replays", "x-sluice-edited-from"];
 
 /// A dead letter, read.
@@ -232,16 +232,18 @@ pub fn identity(message: &Message) -> u64 {
 
 // Not std's hasher: what it gives may change with the compiler, and ids stand in headers and in the audit log.
 fn identified(message: &Message, end: &End<'_>) -> u64 {
-    let headers = &message.properties.headers;
-    let own = Own(headers);
+    let own = Own(&message.properties.headers);
     let mut content = Vec::with_capacity(message.body.len() + 320);
     let mut add = |part: Option<&[u8]>| {
         // Each with its length, so that no two lists of parts run together to the same.
         content.extend_from_slice(&part.map_or(u64::MAX, |part| u64::try_from(part.len()).unwrap_or(0)).to_be_bytes());
         content.extend_from_slice(part.unwrap_or_default());
     };
-    add(Some(message.body.as_ref()));
-    add(message.properties.message_id.as_deref().map(str::as_bytes));
+    let produced = original(message);
+    add(Some(produced.body.as_ref()));
+    for part in [fields::properties(&produced.properties), fields::headers(&produced.properties.headers)] {
+        add(Some(Value::Object(part).to_string().as_bytes()));
+    }
     add(end.at.map(|at| at.as_nanosecond().to_be_bytes()).as_ref().map(<[u8; 16]>::as_slice));
     add(key(own, end.death.as_ref()).map(str::as_bytes));
     add(own.replayed_by().map(str::as_bytes));
@@ -249,19 +251,8 @@ fn identified(message: &Message, end: &End<'_>) -> u64 {
         let number = own.number(mark).map(i64::to_be_bytes);
         add(own.text(mark).map(str::as_bytes).or(number.as_ref().map(<[u8; 8]>::as_slice)));
     }
-    if own.text("x-sluice-event-id").is_none() {
-        // An event's id may stand in a header.
-        for (name, field) in headers.iter().filter(|(name, _)| is_cloudevents(name)) {
-            add(Some(name.as_bytes()));
-            add(field.as_str().map(str::as_bytes));
-        }
-    }
     let (high, low) = Uuid::new_v5(&LETTERS, &content).as_u64_pair();
     high ^ low
-}
-
-fn is_cloudevents(name: &str) -> bool {
-    name.get(.."cloudevents".len()).is_some_and(|start| start.eq_ignore_ascii_case("cloudevents"))
 }
 
 /// The routing key that the producer used, where it is known.

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::message::{Field, Headers, Message};
+use crate::message::{Field, Message};
 
 /// All of Sluice's headers begin so.
 pub const PREFIX: &str = "x-sluice-";
@@ -163,21 +163,8 @@ impl History {
     #[must_use]
     pub fn write(&self, original: &Message) -> Message {
         let mut copy = original.clone();
-        let properties = &mut copy.properties;
-        // A copy's expiration is the delay that it waited for.
-        let is_copy = properties.headers.contains_key("x-sluice-routing-key");
-        set_aside(&mut properties.headers);
-        if let Some(expiration) = properties.expiration.take().filter(|_| !is_copy) {
-            properties.headers.insert(EXPIRATION.to_owned(), Field::text(expiration));
-        }
-        if let Some(user_id) = properties.user_id.take() {
-            properties.headers.insert(USER_ID.to_owned(), Field::text(user_id));
-        }
-        if let Some(mode) = other_mode(properties.delivery_mode.replace(PERSISTENT)) {
-            // The mode of a copy is Sluice's own: what a first copy says stands.
-            properties.headers.entry(DELIVERY_MODE.to_owned()).or_insert(Field::I64(mode));
-        }
-        let headers = &mut properties.headers;
+        set_aside(&mut copy);
+        let headers = &mut copy.properties.headers;
         // What this history does not have any more must not stay: a job that is over would be asked about again.
         headers.retain(|name, _| {
             name.strip_prefix(PREFIX).is_none_or(|name| !name.starts_with("job") && !WRITTEN.contains(&name))
@@ -209,6 +196,31 @@ impl History {
     }
 }
 
+/// Makes a message safe to publish: without what the broker put there, and with what it would act on set aside, which [`original`]
+/// puts back. An expiration would end the copy, `CC` would send it elsewhere too, and a user's id other than the connection's is refused.
+pub fn set_aside(message: &mut Message) {
+    let properties = &mut message.properties;
+    let headers = &mut properties.headers;
+    // A copy's expiration is the delay that it waited for.
+    let is_copy = headers.contains_key("x-sluice-routing-key");
+    headers.retain(|name, _| !is_the_brokers(name) && name != "x-sluice-publish");
+    for (name, aside) in SET_ASIDE {
+        if let Some(field) = headers.remove(name) {
+            headers.insert(aside.to_owned(), field);
+        }
+    }
+    if let Some(expiration) = properties.expiration.take().filter(|_| !is_copy) {
+        headers.insert(EXPIRATION.to_owned(), Field::text(expiration));
+    }
+    if let Some(user_id) = properties.user_id.take() {
+        headers.insert(USER_ID.to_owned(), Field::text(user_id));
+    }
+    if let Some(mode) = other_mode(properties.delivery_mode.replace(PERSISTENT)) {
+        // The mode of a copy is Sluice's own: what a first copy says stands.
+        headers.entry(DELIVERY_MODE.to_owned()).or_insert(Field::I64(mode));
+    }
+}
+
 /// The message as its producer published it, out of what Sluice or the broker made of it: without the headers of either, and with
 /// what was set aside put back.
 #[must_use]
@@ -216,10 +228,14 @@ pub fn original(message: &Message) -> Message {
     let mut original = message.clone();
     let properties = &mut original.properties;
     let headers = &mut properties.headers;
+    let text = |name: &str| headers.get(name).and_then(Field::as_str).map(str::to_owned);
+    let (expiration, user_id) = (text(EXPIRATION), text(USER_ID));
     // What never was a copy, as what the broker itself moved to the dead letters, has its properties still.
     if headers.contains_key("x-sluice-routing-key") {
-        let text = |name: &str| headers.get(name).and_then(Field::as_str).map(str::to_owned);
-        (properties.expiration, properties.user_id) = (text(EXPIRATION), text(USER_ID));
+        (properties.expiration, properties.user_id) = (expiration, user_id);
+    } else {
+        properties.expiration = expiration.or(properties.expiration.take());
+        properties.user_id = user_id.or(properties.user_id.take());
     }
     if let Some(mode) = headers.get(DELIVERY_MODE).and_then(Field::as_i64) {
         properties.delivery_mode = u8::try_from(mode).ok();
@@ -256,15 +272,6 @@ pub fn shrink(copy: &mut Message) {
     headers.insert(format!("{PREFIX}headers-dropped"), Field::I64(dropped));
 }
 
-fn set_aside(headers: &mut Headers) {
-    headers.retain(|name, _| !is_the_brokers(name) && name != "x-sluice-publish");
-    for (name, aside) in SET_ASIDE {
-        if let Some(field) = headers.remove(name) {
-            headers.insert(aside.to_owned(), field);
-        }
-    }
-}
-
 /// Whether the broker put that header there.
 fn is_the_brokers(name: &str) -> bool {
     name == "x-death"
@@ -290,7 +297,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::message::{Properties, wire_bytes};
+    use crate::message::{Headers, Properties, wire_bytes};
 
     const NOW: Timestamp = Timestamp::constant(1_700_000_000, 0);
 
