@@ -26,6 +26,8 @@ use crate::clock;
 
 /// Between two looks at what another reader's end gives back.
 const SETTLED_FOR: Duration = Duration::from_millis(50);
+/// After a loss of the broker: how long it may take until all that was there is there again.
+const RECOVERED_WITHIN: Duration = Duration::from_secs(30);
 /// Messages between the reading task and whoever takes them.
 const HANDOVER: usize = 64;
 
@@ -78,6 +80,7 @@ pub enum Order {
 /// A connection of its own for turns, one at a time.
 pub struct Reader {
     connection: Arc<lapin::Connection>,
+    at_least: u32,
 }
 
 impl std::fmt::Debug for Reader {
@@ -93,7 +96,7 @@ impl Broker {
     /// Why there is none.
     pub async fn reader(&self) -> Result<Reader, ConnectError> {
         let connection = connection::connect(&self.url, &format!("{} (reading)", self.name)).await?;
-        Ok(Reader { connection: Arc::new(connection) })
+        Ok(Reader { connection: Arc::new(connection), at_least: 0 })
     }
 
     /// Whether somebody looks at a queue and so holds its messages for a moment.
@@ -110,6 +113,13 @@ impl Broker {
 }
 
 impl Reader {
+    /// A turn that comes after one that broke off: so many messages must be there unless others took some. A broker that has just started
+    /// tells of fewer for a while; they are waited for, but not for ever.
+    #[must_use]
+    pub fn expecting(self, at_least: u32) -> Self {
+        Self { at_least, ..self }
+    }
+
     /// Waits for the turn to read `queue`, for at most `patience`.
     ///
     /// # Errors
@@ -163,7 +173,12 @@ impl Reader {
             declare_exclusive(lock, beside.look.clone()).await.map_err(in_queue)?;
         }
         let channel = self.channel(queue).await?;
+        let until = clock::now() + RECOVERED_WITHIN;
         let mut count = settled_count(&channel, &beside.queue).await.map_err(in_queue)?;
+        while count < self.at_least && clock::now() < until {
+            clock::sleep(SETTLED_FOR).await;
+            count = settled_count(&channel, &beside.queue).await.map_err(in_queue)?;
+        }
         if count == 0 {
             count = self.truly_none(queue, beside).await?;
         }
@@ -280,6 +295,12 @@ impl Turn {
         self.count
     }
 
+    /// How many of them are not [`Turn::remove`]d.
+    #[must_use]
+    pub fn left(&self) -> u32 {
+        self.count.saturating_sub(self.acked)
+    }
+
     /// The next message, or `None` when all that were there have been read. Each has to be [`Turn::keep`]t or [`Turn::remove`]d. May be
     /// dropped while it waits.
     ///
@@ -358,7 +379,7 @@ impl Turn {
 
     /// The channel's end is carried out a moment after it is answered: the next reader must find everything.
     async fn returned(&self) -> Result<(), Trouble> {
-        let expected = self.count.saturating_sub(self.acked);
+        let expected = self.left();
         let until = clock::now() + PATIENCE;
         while clock::now() < until && ready(&self.lock, &self.beside.queue).await? < expected {
             clock::sleep(SETTLED_FOR / 5).await;

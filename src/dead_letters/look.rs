@@ -1,7 +1,7 @@
 //! Looking at a destination's dead letters: one pass over those that are there when it begins. Changes nothing.
 
 use std::ops::ControlFlow;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
@@ -13,7 +13,7 @@ use crate::clock;
 use crate::message::Message;
 
 /// How long a broker that is away is waited for, from when it was lost.
-const AWAY: Duration = Duration::from_secs(30);
+const AWAY: Duration = Duration::from_mins(1);
 /// Between tries to reach it.
 const TRY_EVERY: Duration = Duration::from_millis(500);
 
@@ -24,9 +24,24 @@ pub struct Seen {
     pub there: u32,
     /// How many of them the filter meant, as far as the pass went.
     pub matched: u64,
-    /// What the filter could not do, where it failed on letters.
+    /// What the filter could not do, where it failed on letters, and what the broker lost.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trouble: Option<String>,
+}
+
+impl Seen {
+    /// After passes that broke off, when so many were there.
+    fn after(mut self, before: u32) -> Self {
+        let there = self.there;
+        if before > there {
+            let fewer = format!(
+                "the broker was lost on the way: {before} letters were there before, and {there} are now; unless others acted on \
+                 them, look again when the broker has recovered"
+            );
+            self.trouble = Some(self.trouble.map_or(fewer.clone(), |trouble| format!("{trouble}; {fewer}")));
+        }
+        self
+    }
 }
 
 /// Told from time to time: letters read, and how many there are.
@@ -44,6 +59,24 @@ pub enum Shown<'a> {
     Letter(&'a Letter, &'a Message),
 }
 
+/// A look, over as many passes as it takes.
+struct Looking<'a> {
+    pile: Pile,
+    matcher: &'a Matcher,
+    patience: Duration,
+    progress: Progress<'a>,
+    /// How many letters there were when a pass began, the most of all.
+    there: u32,
+    lost_since: Option<Instant>,
+}
+
+impl Looking<'_> {
+    /// How many there must be after the broker was lost, unless others acted on some.
+    fn expected(&self) -> u32 {
+        if self.lost_since.is_some() { self.there } else { 0 }
+    }
+}
+
 impl DeadLetters {
     /// Shows each letter that `matcher` means to `visit`, in order, until that breaks off. Where the broker is lost on the way, or the order
     /// had to be mended after a reader that was killed, the pass is made anew.
@@ -58,18 +91,18 @@ impl DeadLetters {
         progress: Progress<'_>,
         mut visit: impl FnMut(Shown<'_>) -> ControlFlow<()> + Send,
     ) -> Result<Seen, TurnError> {
-        let mut lost_since = None;
+        let mut looking = Looking { pile, matcher, patience, progress, there: 0, lost_since: None };
         let mut mended = false;
         loop {
             if visit(Shown::Anew).is_break() {
                 return Ok(Seen::default());
             }
-            match self.pass(pile, matcher, patience, progress, &mut visit).await {
+            match self.pass(&mut looking, &mut visit).await {
                 Ok((_, Order::Mended)) if !mended => mended = true,
-                Ok((seen, _)) => return Ok(seen),
+                Ok((seen, _)) => return Ok(seen.after(looking.expected())),
                 Err(error @ (TurnError::Missing(_) | TurnError::Busy { .. })) => return Err(error),
                 Err(error @ (TurnError::Broken { .. } | TurnError::Connect(_))) => {
-                    let since = *lost_since.get_or_insert_with(clock::now);
+                    let since = *looking.lost_since.get_or_insert_with(clock::now);
                     if clock::now().saturating_duration_since(since) > AWAY {
                         return Err(error);
                     }
@@ -81,14 +114,11 @@ impl DeadLetters {
 
     async fn pass(
         &self,
-        pile: Pile,
-        matcher: &Matcher,
-        patience: Duration,
-        progress: Progress<'_>,
+        looking: &mut Looking<'_>,
         visit: &mut (impl FnMut(Shown<'_>) -> ControlFlow<()> + Send),
     ) -> Result<(Seen, Order), TurnError> {
-        let reader = self.broker.reader().await?;
-        let passed = self.pass_with(&reader, pile, matcher, patience, progress, visit).await;
+        let reader = self.broker.reader().await?.expecting(looking.expected());
+        let passed = self.pass_with(&reader, looking, visit).await;
         reader.close().await;
         passed
     }
@@ -96,13 +126,12 @@ impl DeadLetters {
     async fn pass_with(
         &self,
         reader: &Reader,
-        pile: Pile,
-        matcher: &Matcher,
-        patience: Duration,
-        progress: Progress<'_>,
+        looking: &mut Looking<'_>,
         visit: &mut (impl FnMut(Shown<'_>) -> ControlFlow<()> + Send),
     ) -> Result<(Seen, Order), TurnError> {
-        let mut turn = reader.turn(&self.queue(pile), Purpose::Look, patience).await?;
+        let mut turn = reader.turn(&self.queue(looking.pile), Purpose::Look, looking.patience).await?;
+        looking.there = looking.expected().max(turn.count());
+        let (matcher, progress) = (looking.matcher, looking.progress);
         let mut seen = Seen { there: turn.count(), ..Seen::default() };
         let mut read = 0;
         progress(read, seen.there);

@@ -22,6 +22,8 @@ const LONGEST: Duration = Duration::from_mins(10);
 const DIED_AT: &str = "x-sluice-dead-lettered-at";
 /// Left between two turns for whoever waits for one.
 const BETWEEN: Duration = Duration::from_millis(300);
+/// Before what a broker that was lost does not have is taken to be gone.
+const RECOVERING: Duration = Duration::from_secs(5);
 /// Between tries while the broker is in trouble.
 const AGAIN: Duration = Duration::from_secs(1);
 
@@ -63,6 +65,7 @@ impl Work {
         while !self.selection.is_empty() && left > 0 {
             self.wait_while_paused().await?;
             let before = self.state.borrow().moved;
+            let broke = self.broke;
             let turned = self.one_turn(left).await;
             let moved = self.state.borrow().moved - before;
             left = left.saturating_sub(moved);
@@ -71,6 +74,13 @@ impl Work {
             }
             let error = match turned {
                 Ok(Ended::Enough | Ended::Wish) => continue,
+                // A broker that has just started may not have told of all that is there.
+                Ok(Ended::AllRead) if broke => {
+                    self.broke = false;
+                    self.note(Some("the broker was lost on the way: looks once more for what is left".to_owned()));
+                    self.wait(RECOVERING).await?;
+                    continue;
+                }
                 Ok(Ended::AllRead) => {
                     let missing = self.selection.clear();
                     self.state.send_modify(|state| state.missing += missing);
@@ -89,16 +99,21 @@ impl Work {
             };
             self.note(Some(format!("{error}; trying again")));
             self.away_too_long(*trouble_since.get_or_insert_with(clock::now), &error)?;
-            tokio::select! {
-                () = cancelled(&mut self.wishes) => return Err(End::Cancelled),
-                () = clock::sleep(AGAIN) => {}
-            }
+            (self.broke, self.has_broken) = (true, true);
+            self.wait(AGAIN).await?;
         }
         Ok(())
     }
 
+    async fn wait(&mut self, time: Duration) -> Result<(), End> {
+        tokio::select! {
+            () = cancelled(&mut self.wishes) => Err(End::Cancelled),
+            () = clock::sleep(time) => Ok(()),
+        }
+    }
+
     async fn one_turn(&mut self, limit: u64) -> Result<Ended, TurnError> {
-        let reader = self.letters.broker.reader().await?;
+        let reader = self.letters.broker.reader().await?.expecting(self.expected);
         let turned = self.turn_with(&reader, limit).await;
         reader.close().await;
         turned
@@ -111,6 +126,7 @@ impl Work {
             () = cancelled(&mut self.wishes) => return Ok(Ended::Wish),
         };
         self.note(None);
+        self.expected = turn.count();
         let mut desk = Desk { moving: FuturesUnordered::new(), hand: None, sent: 0, all_read: false, trouble: None };
         let ended = self.go_through(&mut turn, reader, &mut desk, limit).await;
         if let Some((id, letter)) = desk.hand.take() {
@@ -121,15 +137,14 @@ impl Work {
         while let Some(moved) = desk.moving.next().await {
             self.moved(moved, &mut turn, &mut desk.trouble);
         }
-        let given_up = turn.end().await;
-        match (ended, desk.trouble) {
-            (Ok(_), Some(trouble)) => given_up.map(|_| Ended::Trouble(trouble)),
-            (ended, _) => {
-                given_up?;
-                // Every ack has arrived.
-                self.copied.clear();
-                ended
-            }
+        self.expected = turn.left();
+        turn.end().await?;
+        // Every ack has arrived, and all that is left is there again.
+        self.copied.clear();
+        self.expected = 0;
+        match desk.trouble {
+            Some(trouble) => ended.map(|_| Ended::Trouble(trouble)),
+            None => ended,
         }
     }
 

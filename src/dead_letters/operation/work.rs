@@ -49,6 +49,12 @@ pub(super) struct Work {
     pub selection: Selection,
     /// Letters whose copies are confirmed, and which may still be there since their turn broke off.
     pub copied: HashSet<u64>,
+    /// The last turn broke off, and left so many letters.
+    pub expected: u32,
+    /// A turn has broken off since all that was there was last read.
+    pub broke: bool,
+    /// A turn has broken off.
+    pub has_broken: bool,
     pub pace: Pace,
     pub flow: Flow,
     pub outcomes: Outcomes,
@@ -95,6 +101,9 @@ impl Work {
             state,
             selection: Selection::default(),
             copied: HashSet::new(),
+            expected: 0,
+            broke: false,
+            has_broken: false,
             pace,
             flow,
             outcomes: Outcomes::default(),
@@ -148,7 +157,13 @@ impl Work {
         }
         self.phase(Phase::Working);
         self.turns(u64::MAX).await?;
-        self.last_outcomes().await
+        self.last_outcomes().await?;
+        match self.state.borrow().missing {
+            missing if missing > 0 && self.has_broken => Err(End::Failed(format!(
+                "the broker was lost on the way, and {missing} letters were not there when it was back: run the same once more"
+            ))),
+            _ => Ok(()),
+        }
     }
 
     async fn count(&mut self) -> Result<Selection, End> {
@@ -347,10 +362,13 @@ pub(super) async fn cancelled(wishes: &mut watch::Receiver<Wish>) {
 fn told(end: &End, state: &State) -> (Phase, String) {
     let done = state.act.done();
     let mut parts = vec![format!("{} of {} letters {done}", state.moved, state.selected)];
+    let known = state.delivered + state.dead_again + state.retrying;
+    let unknown = if state.act == Act::Replay { state.moved.saturating_sub(known) } else { 0 };
     for (count, what) in [
         (state.delivered, "delivered"),
         (state.dead_again, "died again"),
         (state.retrying, "waiting for another try"),
+        (unknown, "on their way or without news"),
         (state.missing, "not there any more"),
         (state.refused, "could not be copied and are still there"),
     ] {
