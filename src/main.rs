@@ -18,6 +18,7 @@ fn main() -> ExitCode {
     };
     match runtime.block_on(cli.run()) {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.is_of_closed_output() => ExitCode::SUCCESS,
         Err(error) => sluice::cli::report(&error.to_string(), error.exit_code()),
     }
 }

@@ -28,6 +28,12 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether nobody reads the output any more, as after `sluice dead list … | head`. Then there is nothing to tell, and nothing is wrong.
+    #[must_use]
+    pub fn is_of_closed_output(&self) -> bool {
+        matches!(self, Self::Io(error) if error.kind() == io::ErrorKind::BrokenPipe)
+    }
+
     /// The exit code, as `--help` documents it.
     #[must_use]
     pub fn exit_code(&self) -> u8 {

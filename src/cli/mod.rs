@@ -131,7 +131,7 @@ pub fn report(message: &str, code: u8) -> ExitCode {
     ExitCode::from(code)
 }
 
-/// Prints a line, or ends quietly when nobody reads on.
+/// Prints a line.
 fn print(text: &str) -> io::Result<()> {
     writeln!(io::stdout(), "{text}")
 }

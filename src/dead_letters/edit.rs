@@ -34,10 +34,12 @@ pub enum EditError {
     #[error("the letter {0} is not there any more: somebody replayed, discarded or edited it meanwhile")]
     Gone(String),
     /// The broker did not take a copy.
-    #[error("the broker did not take the {what}: {why}; the letter is as it was")]
+    #[error("the broker did not take {what}: {why}; {now}")]
     Publish {
         /// Which copy.
         what: &'static str,
+        /// How things are.
+        now: &'static str,
         /// What the broker said.
         why: String,
     },
@@ -197,11 +199,13 @@ impl DeadLetters {
     async fn copies(&self, edit: &Edit, by: &str, now: Timestamp) -> Result<(), EditError> {
         let mut original = discarded(&edit.original, by, now);
         put(&mut original, "edited-to", &edit.to.id);
-        let copies =
-            [("edited letter", Pile::Dead, edit.edited.clone()), ("original for the trash", Pile::Trash, original)];
-        for (what, pile, copy) in copies {
+        let copies = [
+            ("the original for the trash", "the letter is as it was", Pile::Trash, original),
+            ("the edited letter", "the letter is as it was, and a copy of it is in the trash", Pile::Dead, edit.edited.clone()),
+        ];
+        for (what, now, pile, copy) in copies {
             let published = self.broker.publisher().publish("", &self.queue(pile), copy).await;
-            published.map_err(|error| EditError::Publish { what, why: error.to_string() })?;
+            published.map_err(|error| EditError::Publish { what, now, why: error.to_string() })?;
         }
         Ok(())
     }

@@ -17,6 +17,9 @@ use crate::message::{Field, Message};
 use crate::verdict::Reason;
 use crate::{redact, routing};
 
+/// So many bytes of a jq expression stand in a sentence about it.
+const MOST_OF_JQ: usize = 200;
+
 /// Which letters: values of one kind are alternatives, and every kind that is there has to hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -96,7 +99,7 @@ impl Filter {
             ));
         }
         let jq = self.jq.as_deref().map(|text| {
-            Expression::compile(text).map_err(|said| wrong("jq", format!("{text:?} is no jq expression: {said}")))
+            Expression::compile(text).map_err(|said| wrong("jq", format!("{:?} is no jq expression: {said}", cut(text))))
         });
         Ok(Matcher {
             reasons: reasons.map_err(|said| wrong("reason", said))?,
@@ -190,6 +193,11 @@ impl Matcher {
             }
         }
     }
+}
+
+/// For sentences: they should stay readable.
+fn cut(text: &str) -> &str {
+    &text[..text.floor_char_boundary(MOST_OF_JQ)]
 }
 
 fn wrong(field: &'static str, said: String) -> FilterError {

@@ -51,6 +51,24 @@ fn expected(numbers: impl Iterator<Item = usize>) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn after_a_loss_what_must_be_there_is_waited_for() {
+    let broker = shared().await;
+    let dead = with_letters(&broker, 3).await;
+    let reader = broker.reader().await.unwrap().expecting(5);
+    let (turn, _) = tokio::join!(turn(&reader, &dead, Purpose::Look), async {
+        // What a broker finds again comes after the turn has been asked for.
+        while !broker.is_looked_at(&dead).await.unwrap() {
+            tokio::task::yield_now().await;
+        }
+        for body in ["x", "y"] {
+            broker.publisher().publish("", &dead, message(body)).await.unwrap();
+        }
+    });
+    assert_eq!(turn.count(), 5);
+    turn.end().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn looking_shows_everything_in_order_and_changes_nothing() {
     let broker = shared().await;
     let dead = with_letters(&broker, MANY).await;

@@ -1,6 +1,5 @@
 //! `sluice dead replay`, `discard`, `restore`, `purge`: many letters acted on at once.
 
-use std::io::{IsTerminal as _, Write as _};
 use std::time::Duration;
 
 use indicatif::ProgressBar;
@@ -9,7 +8,7 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::which::Which;
-use super::{PATIENCE, Session, bar, progress, who};
+use super::{PATIENCE, Session, bar, confirm, progress, unless_stopped, who};
 use crate::cli::{Error, find, print, print_json};
 use crate::config::ConfigFile;
 use crate::control;
@@ -154,23 +153,23 @@ async fn act(
     let bar = bar(args.json);
     bar.set_message("counting");
     let shown = progress(&bar);
-    let selection = tokio::select! {
-        selection = letters.select(how.act, &filter, PATIENCE, &shown) => selection,
-        () = stop.cancelled() => return Err(Error::Failed("stopped; nothing was changed".to_owned())),
+    let selected = async {
+        letters.select(how.act, &filter, PATIENCE, &shown).await.map_err(|error| match error {
+            SelectError::Filter(error) => Error::Refused(error.to_string()),
+            SelectError::Turn(error) => Error::Failed(error.to_string()),
+        })
     };
-    let selection = selection.map_err(|error| match error {
-        SelectError::Filter(error) => Error::Refused(error.to_string()),
-        SelectError::Turn(error) => Error::Failed(error.to_string()),
-    })?;
-    bar.reset();
-    bar.set_message(how.act.name());
+    let selection = unless_stopped(stop, selected).await?;
+    bar.finish_and_clear();
     if args.dry_run || selection.is_empty() {
-        bar.finish_and_clear();
         return foretell(args, &how, &filter, rate, &selection);
     }
     if !args.yes {
-        bar.suspend(|| ask(args, &how, rate, &selection))?;
+        let sentence = sentence(args, &how, rate, &selection);
+        let unasked = format!("{sentence}. Nobody can be asked here: add --yes to do it, or --dry-run to only count");
+        confirm(&format!("{sentence}. Go on?"), &unasked, stop).await?;
     }
+    bar.reset();
     let plan = Plan { act: how.act, filter, rate, canary: how.canary, canary_wait: how.canary_wait, by: who() };
     let operation = letters.begin(plan, Some(selection));
     let state = follow(operation, registry, &bar, stop).await;
@@ -202,24 +201,6 @@ fn sentence(args: &Common, how: &How, rate: Option<f64>, selection: &Selection) 
         how.act.name(),
         pace.unwrap_or_default()
     )
-}
-
-fn ask(args: &Common, how: &How, rate: Option<f64>, selection: &Selection) -> Result<(), Error> {
-    if !std::io::stdin().is_terminal() {
-        return Err(Error::Refused(format!(
-            "{}. Nobody can be asked here: add --yes to do it, or --dry-run to only count",
-            sentence(args, how, rate, selection)
-        )));
-    }
-    let mut out = std::io::stderr();
-    write!(out, "{}. Go on? [y/N] ", sentence(args, how, rate, selection))?;
-    out.flush()?;
-    let mut answer = String::new();
-    std::io::stdin().read_line(&mut answer)?;
-    match answer.trim().to_ascii_lowercase().as_str() {
-        "y" | "yes" => Ok(()),
-        _ => Err(Error::Refused("nothing was changed".to_owned())),
-    }
 }
 
 /// Shows how an operation goes on, until it is over.

@@ -1,6 +1,6 @@
 //! `sluice dead edit`: one letter changed by hand.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -9,12 +9,12 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::show::one;
-use super::{PATIENCE, Session, who, within_session};
+use super::{PATIENCE, Session, confirm, unless_stopped, who};
 use crate::cli::{Error, find, print, print_json};
 use crate::clock;
 use crate::config::ConfigFile;
-use crate::dead_letters::Pile;
 use crate::dead_letters::edit::Edit;
+use crate::dead_letters::{DeadLetters, Pile};
 use crate::{explain, lint};
 
 const HELP: &str = "\
@@ -53,39 +53,49 @@ pub(super) struct Args {
 
 pub(super) async fn run(args: Args, file: &ConfigFile, stop: CancellationToken) -> Result<(), Error> {
     let session = Session::open(file).await?;
-    within_session(session, &stop, async |session| {
-        let letters = session.letters(&args.destination, file)?;
-        let destination = find(&session.config, &args.destination, file)?;
-        let letter = one(&letters, Pile::Dead, &args.id).await?;
-        let body = match &args.file {
-            Some(path) => lint::read(path)?,
-            None => in_editor(&letter.body).await?,
-        };
-        let max_bytes = session.config.broker.max_event_bytes;
-        let edit = Edit::new(&letter, Bytes::from(body), destination, max_bytes, clock::wall());
-        if edit.is_empty() {
-            return Err(Error::Refused("nothing is changed: the body is the same".to_owned()));
-        }
-        if !args.json {
-            print(&edit.diff)?;
-            print(&explain::shown(&edit.explained))?;
-        }
-        if args.dry_run {
-            return tell(&args, &edit, false);
-        }
-        if let Some(problem) = edit.problem().filter(|_| !args.force) {
-            return Err(Error::Refused(format!(
-                "it would be a dead letter again: {problem}. --force edits it all the same"
-            )));
-        }
-        if !args.yes {
-            ask()?;
-        }
-        let replaced = letters.replace(&edit, &who(), PATIENCE, clock::wall()).await;
-        replaced.map_err(|error| Error::Failed(error.to_string()))?;
-        tell(&args, &edit, true)
-    })
-    .await
+    let done = edit(&session, &args, file, &stop).await;
+    session.close().await;
+    done
+}
+
+async fn edit(session: &Session, args: &Args, file: &ConfigFile, stop: &CancellationToken) -> Result<(), Error> {
+    let letters = session.letters(&args.destination, file)?;
+    let edit = unless_stopped(stop, edited(session, &letters, args, file)).await?;
+    if edit.is_empty() {
+        return Err(Error::Refused("nothing is changed: the body is the same".to_owned()));
+    }
+    if !args.json {
+        print(&edit.diff)?;
+        print(&explain::shown(&edit.explained))?;
+    }
+    if args.dry_run {
+        return tell(args, &edit, false);
+    }
+    if let Some(problem) = edit.problem().filter(|_| !args.force) {
+        return Err(Error::Refused(format!(
+            "it would be a dead letter again: {problem}. --force edits it all the same"
+        )));
+    }
+    if !args.yes {
+        let unasked = "nobody can be asked here: add --yes to do it, or --dry-run to only look";
+        confirm("Put it in the letter's place?", unasked, stop).await?;
+    }
+    // Once begun it is not stopped: half of it would leave two letters.
+    let replaced = letters.replace(&edit, &who(), PATIENCE, clock::wall()).await;
+    replaced.map_err(|error| Error::Failed(error.to_string()))?;
+    tell(args, &edit, true)
+}
+
+/// The letter with its new body, not yet put in its place.
+async fn edited(session: &Session, letters: &DeadLetters, args: &Args, file: &ConfigFile) -> Result<Edit, Error> {
+    let destination = find(&session.config, &args.destination, file)?;
+    let letter = one(letters, Pile::Dead, &args.id).await?;
+    let body = match &args.file {
+        Some(path) => lint::read(path)?,
+        None => in_editor(&letter.body).await?,
+    };
+    let max_bytes = session.config.broker.max_event_bytes;
+    Ok(Edit::new(&letter, Bytes::from(body), destination, max_bytes, clock::wall()))
 }
 
 fn tell(args: &Args, edit: &Edit, done: bool) -> Result<(), Error> {
@@ -99,23 +109,6 @@ fn tell(args: &Args, edit: &Edit, done: bool) -> Result<(), Error> {
         print(&format!("edited to {to}; send it with: sluice dead replay {name} --letter {to}"))?;
     }
     Ok(())
-}
-
-fn ask() -> Result<(), Error> {
-    if !std::io::stdin().is_terminal() {
-        return Err(Error::Refused(
-            "nobody can be asked here: add --yes to do it, or --dry-run to only look".to_owned(),
-        ));
-    }
-    let mut out = std::io::stderr();
-    write!(out, "Put it in the letter's place? [y/N] ")?;
-    out.flush()?;
-    let mut answer = String::new();
-    std::io::stdin().read_line(&mut answer)?;
-    match answer.trim().to_ascii_lowercase().as_str() {
-        "y" | "yes" => Ok(()),
-        _ => Err(Error::Refused("nothing was changed".to_owned())),
-    }
 }
 
 /// The body as the user's editor leaves it.

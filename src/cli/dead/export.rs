@@ -57,7 +57,6 @@ pub(super) async fn run(args: Args, file: &ConfigFile, stop: CancellationToken) 
         let seen = seen.await.map_err(|error| Error::Failed(error.to_string()))?;
         bar.finish_and_clear();
         failed.map_or(Ok(()), Err)?;
-        out.end()?;
         let entry = audit::Entry {
             at: clock::wall(),
             operation: uuid::Uuid::new_v4().simple().to_string()[..12].to_owned(),
@@ -69,6 +68,7 @@ pub(super) async fn run(args: Args, file: &ConfigFile, stop: CancellationToken) 
             outcome: Some(format!("{} letters exported", seen.matched)),
         };
         letters.record(&entry).await.map_err(|error| Error::Failed(format!("the audit cannot be written: {error}")))?;
+        out.end()?;
         writeln!(std::io::stderr(), "{} letters exported of the {} that were there", seen.matched, seen.there)?;
         if let Some(trouble) = seen.trouble {
             writeln!(std::io::stderr(), "{trouble}")?;
