@@ -201,7 +201,12 @@ impl DeadLetters {
         put(&mut original, "edited-to", &edit.to.id);
         let copies = [
             ("the original for the trash", "the letter is as it was", Pile::Trash, original),
-            ("the edited letter", "the letter is as it was, and a copy of it is in the trash", Pile::Dead, edit.edited.clone()),
+            (
+                "the edited letter",
+                "the letter is as it was, and a copy of it is in the trash",
+                Pile::Dead,
+                edit.edited.clone(),
+            ),
         ];
         for (what, now, pile, copy) in copies {
             let published = self.broker.publisher().publish("", &self.queue(pile), copy).await;

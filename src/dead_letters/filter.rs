@@ -99,7 +99,8 @@ impl Filter {
             ));
         }
         let jq = self.jq.as_deref().map(|text| {
-            Expression::compile(text).map_err(|said| wrong("jq", format!("{:?} is no jq expression: {said}", cut(text))))
+            Expression::compile(text)
+                .map_err(|said| wrong("jq", format!("{:?} is no jq expression: {said}", cut(text))))
         });
         Ok(Matcher {
             reasons: reasons.map_err(|said| wrong("reason", said))?,

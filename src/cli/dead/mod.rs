@@ -134,10 +134,7 @@ async fn within_session<T>(
 }
 
 /// What `work` gives, unless the user stops it first.
-async fn unless_stopped<T>(
-    stop: &CancellationToken,
-    work: impl Future<Output = Result<T, Error>>,
-) -> Result<T, Error> {
+async fn unless_stopped<T>(stop: &CancellationToken, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
     tokio::select! {
         done = work => done,
         () = stop.cancelled() => Err(Error::Failed("stopped; nothing was changed".to_owned())),
