@@ -4,6 +4,7 @@ mod client;
 mod commands;
 mod contract;
 mod dead;
+mod dead_api;
 mod events;
 mod gate;
 mod health;

@@ -1,0 +1,123 @@
+//! Dead letters over the admin API: looked at, replayed as an operation that can be followed and ended, and told in the audit.
+
+use serde_json::{Value, json};
+
+use super::dead::with_letters;
+use super::stage::{PX, Stage, TOKEN, until};
+use crate::support::shared_url;
+
+const READER: &str = "a-token-that-may-only-read";
+
+async fn ask(stage: &Stage, method: &str, path: &str, token: &str, body: &Value) -> (u16, Value) {
+    let body = if body.is_null() { String::new() } else { body.to_string() };
+    let (status, text) = stage.ask(method, &format!("/api/v1/destinations/px/dead{path}"), Some(token), &body).await;
+    (status, serde_json::from_str(&text).unwrap_or_else(|error| panic!("{method} {path}: {error}: {text}")))
+}
+
+async fn get(stage: &Stage, path: &str) -> Value {
+    let (status, said) = ask(stage, "GET", path, READER, &Value::Null).await;
+    assert_eq!(status, 200, "{path}: {said}");
+    said
+}
+
+async fn act(stage: &Stage, path: &str, body: Value) -> (u16, Value) {
+    ask(stage, "POST", path, TOKEN, &body).await
+}
+
+/// Waits until an operation is over; tells how it is then.
+async fn over(stage: &Stage, operation: &Value) -> Value {
+    let path = format!("/operations/{}", operation["id"].as_str().unwrap());
+    until("the operation is over", async || get(stage, &path).await["ended"].is_string()).await;
+    get(stage, &path).await
+}
+
+async fn with_a_reader(count: u32) -> (Stage, super::client::Client) {
+    let reader = format!("[admin.tokens.watcher]\ntoken = \"{READER}\"\nrole = \"read\"\n");
+    with_letters(&shared_url().await, count, &reader).await
+}
+
+#[tokio::test]
+async fn a_canary_that_dies_again_ends_an_operation_and_the_next_one_delivers() {
+    let (stage, client) = with_a_reader(40).await;
+    let groups = get(&stage, "/groups").await;
+    assert_eq!((groups["there"].as_u64(), groups["groups"][0]["count"].as_u64()), (Some(40), Some(40)), "{groups}");
+    assert!(!groups.to_string().contains("jane"), "{groups}");
+    let group = groups["groups"][0]["group"].as_str().unwrap();
+    let plan = json!({"act": "replay", "filter": {"group": [group]}, "canary": 3, "rate": 500});
+    let mut dry = plan.clone();
+    dry["dry_run"] = true.into();
+    let (status, foretold) = act(&stage, "/operations", dry).await;
+    assert_eq!((status, foretold["selected"].as_u64()), (200, Some(40)), "{foretold}");
+
+    stage.fault(r#"{"fault":"status","status":400,"body":"{\"error\":\"still unknown\"}"}"#);
+    let before = stage.seen(PX).received;
+    let (status, begun) = act(&stage, "/operations", plan.clone()).await;
+    assert_eq!(status, 202, "{begun}");
+    let ended = over(&stage, &begun).await;
+    assert_eq!((ended["phase"].as_str(), ended["moved"].as_u64()), (Some("stopped"), Some(3)), "{ended}");
+    assert_eq!(stage.seen(PX).received - before, 3);
+    client.holds("px.dead", 40).await;
+
+    stage.sandbox.handle().clear_faults();
+    let (_, begun) = act(&stage, "/operations", json!({"act": "replay", "all": true, "rate": 500})).await;
+    let ended = over(&stage, &begun).await;
+    assert_eq!((ended["phase"].as_str(), ended["moved"].as_u64()), (Some("done"), Some(40)), "{ended}");
+    stage.arrived(PX, 40).await;
+    client.holds("px.dead", 0).await;
+    let (_, audit) = stage.ask("GET", "/api/v1/dead/audit?destination=px", Some(READER), "").await;
+    let audit: Value = serde_json::from_str(&audit).unwrap();
+    let entries = audit["entries"].as_array().unwrap();
+    assert_eq!(entries.len(), 4, "a beginning and an end of each: {audit}");
+    assert!(entries.iter().all(|entry| entry["by"] == "admin" && entry["act"] == "replay"), "{audit}");
+}
+
+#[tokio::test]
+async fn an_operation_is_paused_resumed_and_cancelled_where_it_is() {
+    let (stage, client) = with_a_reader(30).await;
+    let (_, begun) = act(&stage, "/operations", json!({"act": "replay", "all": true, "rate": 1})).await;
+    let path = format!("/operations/{}", begun["id"].as_str().unwrap());
+    for (wish, phase) in [("pause", "paused"), ("resume", "working"), ("cancel", "cancelled")] {
+        let (status, said) = act(&stage, &format!("{path}/{wish}"), Value::Null).await;
+        assert_eq!(status, 200, "{wish}: {said}");
+        until(&format!("it is {phase}"), async || get(&stage, &path).await["phase"] == phase).await;
+    }
+    let ended = over(&stage, &begun).await;
+    let moved = u32::try_from(ended["moved"].as_u64().unwrap()).unwrap();
+    assert!(moved < 30, "{ended}");
+    client.holds("px.dead", 30 - moved).await;
+    let (status, said) = act(&stage, &format!("{path}/resume"), Value::Null).await;
+    assert!(status == 409 && said["detail"].as_str().unwrap().contains("over"), "{said}");
+}
+
+#[tokio::test]
+async fn one_letter_is_shown_edited_and_its_original_is_in_the_trash() {
+    let (stage, client) = with_a_reader(3).await;
+    let letter = get(&stage, "/letters/m-1").await;
+    assert_eq!(letter["attempts"].as_array().unwrap().len(), 1, "{letter}");
+    let path = format!("/letters/{}/edit", letter["id"].as_str().unwrap());
+    let body = letter["body"].as_str().unwrap().replace("e-1", "e-one");
+    let (status, edited) = act(&stage, &path, json!({"body": body})).await;
+    assert_eq!((status, edited["edited"].as_bool()), (200, Some(true)), "{edited}");
+    assert!(edited["diff"].as_str().unwrap().contains("e-one"), "{edited}");
+    let after = get(&stage, &format!("/letters/{}", edited["to"].as_str().unwrap())).await;
+    assert_eq!(after["edited_from"], letter["id"]);
+    let trash = get(&stage, "?pile=trash").await;
+    assert_eq!(trash["letters"][0]["edited_to"], edited["to"], "{trash}");
+    client.holds("px.dead", 3).await;
+}
+
+#[tokio::test]
+async fn who_may_only_read_changes_nothing_and_is_told_why() {
+    let (stage, client) = with_a_reader(2).await;
+    assert_eq!(get(&stage, "").await["shown"], 2);
+    for (path, body) in [
+        ("/operations", json!({"act": "discard", "all": true})),
+        ("/letters/m-1/edit", json!({"body": "{}", "force": true})),
+    ] {
+        let (status, said) = ask(&stage, "POST", path, READER, &body).await;
+        assert!(status == 403 && said["detail"].as_str().unwrap().contains("watcher"), "{path}: {said}");
+    }
+    let (status, said) = act(&stage, "/operations", json!({"act": "discard"})).await;
+    assert!(status == 409 && said["detail"].as_str().unwrap().contains("\"all\""), "{said}");
+    client.holds("px.dead", 2).await;
+}
