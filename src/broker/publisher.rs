@@ -25,10 +25,10 @@ use super::port::{Publication, PublishError};
 use super::status::Status;
 use super::topology::{Topology, TopologyError};
 use crate::clock;
-use crate::message::{Field, Message, wire_bytes};
+use crate::message::{Field, wire_bytes};
 
-/// Set by the publisher, stripped at consumption: tells which publication a returned message was. The same for the same message, so that
-/// one that is put back lies there as it lay before.
+/// Set by the publisher, stripped at consumption: tells which publication a returned message was. The same for the same message to the
+/// same place, so that one that is put back lies there as it lay before.
 pub(super) const ID_HEADER: &str = "x-sluice-publish";
 /// Unconfirmed publications at a time; the client crate walks all of them at every multiple confirm.
 const WINDOW: usize = 256;
@@ -217,7 +217,7 @@ impl PublisherTask {
             return None;
         }
         self.last_id += 1;
-        let mark = mark(&publication.message);
+        let mark = mark(&publication);
         match envelope(mark, &mut publication) {
             Ok(envelope) => {
                 self.outstanding.insert(self.last_id, Outstanding { due, mark, publication });
@@ -304,10 +304,11 @@ async fn open(live: Live, topology: Topology) -> Result<Channel, TopologyError> 
     Ok(channel)
 }
 
-/// What tells a message from others; two that are alike in it may stand for each other, as they go the same way.
-fn mark(message: &Message) -> i64 {
+/// What tells a publication from others; two that are alike in it may stand for each other, as they go the same way.
+fn mark(publication: &Publication) -> i64 {
+    let Publication { exchange, routing_key, message, .. } = publication;
     let mut hasher = DefaultHasher::new();
-    (&message.body, &message.properties.message_id).hash(&mut hasher);
+    (exchange, routing_key, &message.body, &message.properties.message_id).hash(&mut hasher);
     for (name, field) in &message.properties.headers {
         (name, field.as_str(), field.as_i64()).hash(&mut hasher);
     }
