@@ -183,7 +183,7 @@ async fn a_replay_is_paused_resumed_and_ended_from_elsewhere_and_the_audit_tells
     assert_eq!(entries.len(), 2, "{audit}");
     assert_eq!((&entries[0]["act"], &entries[0]["count"]), (&Value::from("replay"), &Value::from(MANY)));
     assert!(entries[1]["outcome"].as_str().unwrap().starts_with("cancelled"), "{audit}");
-    assert!(stage.log().contains("replay began"), "the worker logs what others do");
+    until("the worker logs what others do", async || stage.log().contains("replay began")).await;
     assert_eq!(stage.run(&["dead", "replay", "px", "--all", "--rate", "500/s", "--yes"]).await.code, 0);
     stage.arrived(PX, u64::from(MANY)).await;
     assert_eq!(stage.seen(PX).duplicates, 0);
