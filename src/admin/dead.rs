@@ -75,7 +75,7 @@ pub(super) struct List {
     there: u32,
     /// How many are shown.
     shown: u64,
-    /// What the filter could not do, where it failed.
+    /// What the filter could not do, where it failed on letters, and what the broker lost.
     #[schema(required)]
     trouble: Option<String>,
     /// The oldest first.
@@ -90,7 +90,7 @@ pub(super) struct Grouped {
     there: u32,
     /// How many of them the filter meant.
     matched: u64,
-    /// What the filter could not do, where it failed.
+    /// What the filter could not do, where it failed on letters, and what the broker lost.
     #[schema(required)]
     trouble: Option<String>,
     /// The largest first.
@@ -173,10 +173,7 @@ pub(super) async fn list(
 ) -> Result<Json<List>, Problem> {
     let (listed, limit) = query.split()?;
     let (letters, _) = admin.letters(&name)?;
-    let matcher = match listed.matcher()? {
-        Ok(matcher) => matcher,
-        Err(trouble) => return Ok(Json(List { there: 0, shown: 0, trouble: Some(trouble), letters: Vec::new() })),
-    };
+    let matcher = listed.matcher()?;
     let pile = listed.pile.into();
     let (seen, letters) = to_its_end(async move {
         let mut found: Vec<Letter> = Vec::new();
@@ -208,12 +205,7 @@ pub(super) async fn groups(
     Params(listed): Params<Listed>,
 ) -> Result<Json<Grouped>, Problem> {
     let (letters, _) = admin.letters(&name)?;
-    let matcher = match listed.matcher()? {
-        Ok(matcher) => matcher,
-        Err(trouble) => {
-            return Ok(Json(Grouped { there: 0, matched: 0, trouble: Some(trouble), groups: Vec::new() }));
-        }
-    };
+    let matcher = listed.matcher()?;
     let pile = listed.pile.into();
     let (seen, groups) = to_its_end(async move {
         let mut groups = Groups::default();

@@ -41,7 +41,7 @@ pub(super) struct Listed {
         pattern = "^([1-9][0-9]{0,3}[smhd]|20[0-9]{2}-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z)$"
     )]
     pub newer_than: Option<String>,
-    /// A jq expression over the event. One that cannot be read means no letter, and `trouble` says why.
+    /// A jq expression over the event. One that cannot be read is a 409 that says why.
     pub jq: Option<String>,
     /// The dead letters, or the trash.
     #[param(inline)]
@@ -146,8 +146,11 @@ impl ListedPage {
 }
 
 impl Listed {
-    /// What it means. A jq expression that cannot be read, or times that exclude each other, mean nothing: the sentence says why.
-    pub fn matcher(&self) -> Result<Result<Matcher, String>, Problem> {
+    /// What it means.
+    ///
+    /// # Errors
+    /// A problem that says what is wrong with it.
+    pub fn matcher(&self) -> Result<Matcher, Problem> {
         let list = |text: &Option<String>| -> Vec<String> {
             text.iter().flat_map(|text| text.split(',')).map(str::to_owned).collect()
         };
@@ -161,11 +164,7 @@ impl Listed {
             newer_than: self.newer_than.clone(),
             jq: self.jq.clone(),
         };
-        match filter.compile(clock::wall()) {
-            Ok(matcher) => Ok(Ok(matcher)),
-            Err(error) if is_of_its_meaning(&filter, &error) => Ok(Err(error.to_string())),
-            Err(error) => Err(Problem::new(StatusCode::BAD_REQUEST, error.to_string())),
-        }
+        filter.compile(clock::wall()).map_err(|error| problem(&filter, &error, StatusCode::BAD_REQUEST))
     }
 }
 
@@ -179,13 +178,15 @@ impl InBody {
         let filter = Filter { reason, group, kind, id, letter, older_than, newer_than, jq };
         match filter.compile(clock::wall()) {
             Ok(_) => Ok(filter),
-            Err(error) => {
-                let of_meaning = is_of_its_meaning(&filter, &error);
-                let status = if of_meaning { StatusCode::CONFLICT } else { StatusCode::UNPROCESSABLE_ENTITY };
-                Err(Problem::new(status, error.to_string()))
-            }
+            Err(error) => Err(problem(&filter, &error, StatusCode::UNPROCESSABLE_ENTITY)),
         }
     }
+}
+
+/// What is wrong with a filter: `malformed` where a schema can say so, else 409.
+fn problem(filter: &Filter, error: &FilterError, malformed: StatusCode) -> Problem {
+    let status = if is_of_its_meaning(filter, error) { StatusCode::CONFLICT } else { malformed };
+    Problem::new(status, error.to_string())
 }
 
 /// Whether each value is well formed, as far as a schema can say, and the trouble lies in what they mean.

@@ -191,9 +191,13 @@ impl Work {
 
     /// Waits for what becomes of the letters that went first.
     async fn canary(&mut self) -> Result<(), End> {
-        let until = clock::now() + self.plan.canary_wait;
+        let mut until = clock::now() + self.plan.canary_wait;
         let mut ticks = tokio::time::interval(TICK);
         loop {
+            let before = clock::now();
+            self.wait_while_paused().await?;
+            // A pause costs nothing of the time.
+            until += clock::now().saturating_duration_since(before);
             self.show();
             let sent = self.state.borrow().moved;
             if self.outcomes.dead_again > 0 {
@@ -205,7 +209,7 @@ impl Work {
                 return Ok(());
             }
             tokio::select! {
-                () = cancelled(&mut self.wishes) => return Err(End::Cancelled),
+                changed = self.wishes.changed() => if changed.is_err() { return Err(End::Cancelled) },
                 notice = next_notice(&mut self.notices) => self.hear(notice),
                 _ = ticks.tick() => {
                     let note = self.ask().await;

@@ -90,6 +90,24 @@ async fn an_operation_is_paused_resumed_and_cancelled_where_it_is() {
 }
 
 #[tokio::test]
+async fn a_canary_that_waits_can_be_paused_too() {
+    let (stage, client) = with_a_reader(6).await;
+    let pause = |wish: &str| format!("/api/v1/destinations/px/{wish}");
+    assert_eq!(stage.ask("POST", &pause("pause"), Some(TOKEN), "").await.0, 200);
+    let (_, begun) = act(&stage, "/operations", json!({"act": "replay", "all": true, "rate": 500, "canary": 2})).await;
+    let path = format!("/operations/{}", begun["id"].as_str().unwrap());
+    until("the canary was sent", async || get(&stage, &path).await["moved"] == 2).await;
+    for (wish, phase) in [("pause", "paused"), ("resume", "canary")] {
+        assert_eq!(act(&stage, &format!("{path}/{wish}"), Value::Null).await.0, 200);
+        until(&format!("it is {phase}"), async || get(&stage, &path).await["phase"] == phase).await;
+    }
+    assert_eq!(stage.ask("POST", &pause("resume"), Some(TOKEN), "").await.0, 200);
+    let ended = over(&stage, &begun).await;
+    assert_eq!((ended["phase"].as_str(), ended["moved"].as_u64()), (Some("done"), Some(6)), "{ended}");
+    client.holds("px.dead", 0).await;
+}
+
+#[tokio::test]
 async fn one_letter_is_shown_edited_and_its_original_is_in_the_trash() {
     let (stage, client) = with_a_reader(3).await;
     let letter = get(&stage, "/letters/m-1").await;
@@ -119,5 +137,7 @@ async fn who_may_only_read_changes_nothing_and_is_told_why() {
     }
     let (status, said) = act(&stage, "/operations", json!({"act": "discard"})).await;
     assert!(status == 409 && said["detail"].as_str().unwrap().contains("\"all\""), "{said}");
+    let (status, said) = ask(&stage, "GET", "/groups?jq=.%5B", READER, &Value::Null).await;
+    assert!(status == 409 && said["detail"].as_str().unwrap().contains("no jq expression"), "{said}");
     client.holds("px.dead", 2).await;
 }
