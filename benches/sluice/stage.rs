@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use futures_util::future::try_join_all;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use lapin::options::{BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions, QueuePurgeOptions};
-use lapin::types::FieldTable;
+use lapin::options::{BasicPublishOptions, ConfirmSelectOptions, QueuePurgeOptions};
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
 use lapin::{Confirmation, PublisherConfirm};
 use sluice::clock;
@@ -211,16 +210,6 @@ impl Stage {
             .with_message_id(format!("{}-{n}", clock::wall().as_nanosecond()).into());
         let (name, options) = (destination.name.as_str(), BasicPublishOptions::default());
         Ok(self.channel.basic_publish("bench.events".into(), name.into(), options, body.as_bytes(), properties).await?)
-    }
-
-    /// Dead letters of a destination that are ready.
-    ///
-    /// # Errors
-    /// When there is no such queue.
-    pub async fn dead(&self, destination: &Destination) -> Result<u32, Error> {
-        let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-        let queue = format!("{}.dead", destination.queue());
-        Ok(self.channel.queue_declare(queue.into(), options, FieldTable::default()).await?.message_count())
     }
 
     /// Where the broker is.
