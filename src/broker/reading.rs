@@ -171,11 +171,12 @@ impl Reading {
         Ok(())
     }
 
-    /// Whether the present consumer gets little or nothing more. What is acked makes room for more, what is kept does not.
+    /// Whether the present consumer gets nothing more. What is acked makes room for more, what is kept does not. One that is cancelled
+    /// while more is on its way to it leaves those out of order.
     fn used_up(&self, read: u32, window: u32) -> bool {
         match self.purpose {
             Purpose::Look => read >= window,
-            Purpose::Act => self.held.load(Ordering::Relaxed) > window / 2,
+            Purpose::Act => self.held.load(Ordering::Relaxed) >= window,
         }
     }
 
