@@ -70,7 +70,8 @@ impl Act {
 /// A letter on its way back to its destination, for operation `operation`, whose outcomes go to the queue `outcomes`.
 #[must_use]
 pub fn replayed(letter: &Message, id: &str, operation: &str, outcomes: &str, now: Timestamp) -> Message {
-    let mut letter = moved(letter);
+    let mut letter = letter.clone();
+    keep_death(&mut letter);
     let routing_key = letter::routing_key(&letter).unwrap_or_default();
     let history = History::read(&letter, &routing_key, now).afresh();
     remove(&mut letter, &[&OF_ITS_DEATH[..], &OF_ITS_AGE, &OF_THE_TRASH].concat());
