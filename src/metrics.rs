@@ -1,5 +1,8 @@
 //! Every metric in one struct; its doc comment is its help text. Labels come from closed lists and configured names only.
 
+use std::time::Duration;
+
+use jiff::Timestamp;
 use prometheus::core::Collector;
 use prometheus::{
     Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
@@ -9,6 +12,8 @@ use prometheus::{
 use crate::gate::{State, Status};
 use crate::verdict::Reason;
 
+/// Events in one request: one, or as many as an Act-On CSV holds.
+const BATCH_BUCKETS: [f64; 12] = [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0, 5000.0];
 /// Seconds of vendor latency.
 const REQUEST_BUCKETS: [f64; 14] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 2.0, 5.0, 10.0, 30.0];
 /// Seconds from an event's time to its delivery: a moment, or days.
@@ -44,8 +49,49 @@ make!(IntCounterVec, labelled);
 
 impl Make for HistogramVec {
     fn make(name: &str, help: &str, labels: &[&str]) -> prometheus::Result<Self> {
-        let buckets: &[f64] = if name.contains("request") { &REQUEST_BUCKETS } else { &END_TO_END_BUCKETS };
+        let buckets: &[f64] = match name {
+            "sluice_batch_events" => &BATCH_BUCKETS,
+            "sluice_request_duration_seconds" => &REQUEST_BUCKETS,
+            _ => &END_TO_END_BUCKETS,
+        };
         Self::new(HistogramOpts::new(name, help).buckets(buckets.to_vec()), labels)
+    }
+}
+
+/// What is known of a metric without running: for the page in `docs/`.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry {
+    /// Its full name.
+    pub name: &'static str,
+    /// The type in the source, as `IntCounterVec`.
+    kind: &'static str,
+    /// Its labels.
+    pub labels: &'static [&'static str],
+    /// Its help text.
+    pub help: &'static str,
+}
+
+impl Entry {
+    /// Prometheus's word for its kind: `counter`, `gauge` or `histogram`.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        ["Counter", "Gauge", "Histogram"]
+            .into_iter()
+            .zip(["counter", "gauge", "histogram"])
+            .find_map(|(part, kind)| self.kind.contains(part).then_some(kind))
+            .unwrap_or("untyped")
+    }
+}
+
+/// The values that a label can have, as far as they are not names from the configuration.
+#[must_use]
+pub fn label_values(label: &str) -> Option<Vec<&'static str>> {
+    match label {
+        "class" => Some(CLASSES.to_vec()),
+        "state" => Some(State::ALL.map(State::name).to_vec()),
+        "reason" => Some(Reason::ALL.map(Reason::name).to_vec()),
+        "connection" => Some(vec!["consuming", "publishing"]),
+        _ => None,
     }
 }
 
@@ -57,6 +103,14 @@ macro_rules! metrics {
             registry: Registry,
             $($(#[doc = $help])+ pub $name: $kind,)+
         }
+
+        /// Every metric, in the order of its life.
+        pub const ENTRIES: &[Entry] = &[$(Entry {
+            name: concat!("sluice_", stringify!($name)),
+            kind: stringify!($kind),
+            labels: &[$($label),*],
+            help: concat!($($help),+),
+        },)+];
 
         impl Metrics {
             /// All metrics, registered with the process's own.
@@ -81,7 +135,9 @@ macro_rules! metrics {
 metrics! {
     /// Always 1; the labels say which build runs.
     build_info: IntGaugeVec ["version"],
-    /// Messages taken from a destination's queue.
+    /// Events of producers, counted when they are first taken from a destination's queue: what waits there is in queue_ready.
+    published_total: IntCounterVec ["destination"],
+    /// Messages taken from a destination's queue, those that come again too.
     received_total: IntCounterVec ["destination"],
     /// Messages that the broker had sent before: each may be a duplicate at the vendor.
     redelivered_total: IntCounterVec ["destination"],
@@ -89,6 +145,10 @@ metrics! {
     delivered_total: IntCounterVec ["destination"],
     /// HTTP requests by what came of them: a status class, or none for no answer.
     attempts_total: IntCounterVec ["destination", "class"],
+    /// Events in one request.
+    batch_events: HistogramVec ["destination"],
+    /// Requests that took a place at the gate: this counts towards the vendor's quota.
+    gate_places_total: IntCounterVec ["destination"],
     /// Requests that the vendor refused with 429.
     throttled_total: IntCounterVec ["destination"],
     /// Events put into a retry queue after an attempt was spent.
@@ -97,6 +157,8 @@ metrics! {
     released_total: IntCounterVec ["destination"],
     /// Events that became dead letters.
     dead_lettered_total: IntCounterVec ["destination", "reason"],
+    /// Dead letters that were replayed and came back to a destination.
+    replayed_total: IntCounterVec ["destination"],
     /// Retries and dead letters that the broker did not confirm at once and that were published again.
     publish_failures_total: IntCounterVec ["destination"],
     /// Requests on their way.
@@ -111,7 +173,11 @@ metrics! {
     gate_state: IntGaugeVec ["destination", "state"],
     /// Time that the gate was not open.
     gate_closed_seconds_total: prometheus::CounterVec ["destination"],
-    /// Requests a second that the gate lets through now.
+    /// When the gate may open by itself, in Unix time; 0 while it is open or where that takes a person.
+    gate_until_timestamp_seconds: GaugeVec ["destination"],
+    /// Requests a second that the configured limits allow; +Inf where only a day budget limits.
+    quota_requests_per_second: GaugeVec ["destination"],
+    /// Requests a second that the gate lets through now; 0 while it is not open, +Inf where nothing paces it.
     gate_rate: GaugeVec ["destination"],
     /// What was learned of the account's true rate, as a share of the configured one.
     gate_learned_ratio: GaugeVec ["destination"],
@@ -119,10 +185,22 @@ metrics! {
     day_budget_used: IntGaugeVec ["destination"],
     /// Requests that a day allows; 0 for no budget.
     day_budget_limit: IntGaugeVec ["destination"],
+    /// When the day budget will be used up at the pace of the last minutes, in Unix time; 0 where it lasts until midnight UTC.
+    day_budget_runs_out_timestamp_seconds: GaugeVec ["destination"],
+    /// Age of the access token; absent where a vendor has none.
+    token_age_seconds: GaugeVec ["destination"],
     /// Messages ready in a destination's queue at the broker.
     queue_ready: IntGaugeVec ["destination"],
+    /// Messages in a destination's retry queues.
+    retry_waiting: IntGaugeVec ["destination"],
     /// Dead letters at the broker.
     dead_letters_ready: IntGaugeVec ["destination"],
+    /// Discarded dead letters that can be restored.
+    trash_ready: IntGaugeVec ["destination"],
+    /// Age of the oldest event, by its own time, that waits in a destination's queue; 0 where none waits. Retry queues aside.
+    oldest_event_seconds: GaugeVec ["destination"],
+    /// Time until a destination's queue is empty, were nothing more to come; +Inf while nothing of it gets through.
+    drain_seconds: GaugeVec ["destination"],
     /// Events that no destination subscribes to.
     unrouted_ready: IntGauge [],
     /// 1 while the connection to the broker is up.
@@ -131,6 +209,8 @@ metrics! {
     broker_reconnects_total: IntCounterVec ["connection"],
     /// 1 while the broker takes no publications because of an alarm.
     broker_blocked: IntGauge [],
+    /// Receipts by what became of them; dropped where the broker took none.
+    receipts_total: IntCounterVec ["outcome"],
     /// Reloads of the configuration, by outcome.
     config_reloads_total: IntCounterVec ["outcome"],
 }
@@ -171,14 +251,19 @@ impl Metrics {
         let class = |class: &str| self.attempts_total.with_label_values(&[name, class]);
         let state = |state: State| self.gate_state.with_label_values(&[name, state.name()]);
         DestinationMetrics {
+            name: name.to_owned(),
+            published: self.published_total.with_label_values(&[name]),
             received: self.received_total.with_label_values(&[name]),
             redelivered: self.redelivered_total.with_label_values(&[name]),
             delivered: self.delivered_total.with_label_values(&[name]),
             classes: CLASSES.map(class),
+            batch_events: self.batch_events.with_label_values(&[name]),
+            places: self.gate_places_total.with_label_values(&[name]),
             throttled: self.throttled_total.with_label_values(&[name]),
             retried: self.retried_total.with_label_values(&[name]),
             released: self.released_total.with_label_values(&[name]),
             dead_lettered: Reason::ALL.map(reason),
+            replayed: self.replayed_total.with_label_values(&[name]),
             publish_failures: self.publish_failures_total.with_label_values(&[name]),
             in_flight: self.in_flight.with_label_values(&[name]),
             waiting: self.waiting.with_label_values(&[name]),
@@ -186,10 +271,13 @@ impl Metrics {
             delivery_latency: self.delivery_latency_seconds.with_label_values(&[name]),
             states: State::ALL.map(state),
             closed_seconds: self.gate_closed_seconds_total.with_label_values(&[name]),
+            until: self.gate_until_timestamp_seconds.with_label_values(&[name]),
+            quota: self.quota_requests_per_second.with_label_values(&[name]),
             rate: self.gate_rate.with_label_values(&[name]),
             learned: self.gate_learned_ratio.with_label_values(&[name]),
             day_used: self.day_budget_used.with_label_values(&[name]),
             day_limit: self.day_budget_limit.with_label_values(&[name]),
+            token_age: self.token_age_seconds.clone(),
         }
     }
 
@@ -201,11 +289,22 @@ impl Metrics {
             &self.day_budget_used,
             &self.day_budget_limit,
             &self.queue_ready,
+            &self.retry_waiting,
             &self.dead_letters_ready,
+            &self.trash_ready,
         ] {
             drop(gauges.remove_label_values(&[name]));
         }
-        for gauges in [&self.gate_rate, &self.gate_learned_ratio] {
+        for gauges in [
+            &self.gate_until_timestamp_seconds,
+            &self.quota_requests_per_second,
+            &self.gate_rate,
+            &self.gate_learned_ratio,
+            &self.day_budget_runs_out_timestamp_seconds,
+            &self.token_age_seconds,
+            &self.oldest_event_seconds,
+            &self.drain_seconds,
+        ] {
             drop(gauges.remove_label_values(&[name]));
         }
         for state in State::ALL {
@@ -220,14 +319,19 @@ const CLASSES: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "none"];
 #[derive(Clone, Debug)]
 #[expect(missing_docs, reason = "each is the field of the same meaning in Metrics")]
 pub struct DestinationMetrics {
+    name: String,
+    pub published: IntCounter,
     pub received: IntCounter,
     pub redelivered: IntCounter,
     pub delivered: IntCounter,
     classes: [IntCounter; 6],
+    pub batch_events: Histogram,
+    pub places: IntCounter,
     pub throttled: IntCounter,
     pub retried: IntCounter,
     pub released: IntCounter,
     dead_lettered: [IntCounter; Reason::ALL.len()],
+    pub replayed: IntCounter,
     pub publish_failures: IntCounter,
     pub in_flight: IntGauge,
     pub waiting: IntGauge,
@@ -235,10 +339,13 @@ pub struct DestinationMetrics {
     pub delivery_latency: Histogram,
     states: [IntGauge; 5],
     pub closed_seconds: prometheus::Counter,
+    pub until: Gauge,
+    pub quota: Gauge,
     pub rate: Gauge,
     pub learned: Gauge,
     pub day_used: IntGauge,
     pub day_limit: IntGauge,
+    token_age: GaugeVec,
 }
 
 impl DestinationMetrics {
@@ -264,9 +371,25 @@ impl DestinationMetrics {
         }
         self.in_flight.set(count(in_flight));
         self.waiting.set(count(waiting));
+        self.until.set(gate.until.map_or(0.0, |until| seconds(until.wall)));
+        self.quota.set(gate.quota.unwrap_or(f64::INFINITY));
         self.rate.set(gate.rate.unwrap_or(f64::INFINITY));
         self.learned.set(gate.learned);
         self.day_used.set(whole(gate.day_used));
         self.day_limit.set(whole(gate.day_limit.unwrap_or(0)));
     }
+
+    /// Shows the age of the access token; none while there is none.
+    pub fn show_token(&self, age: Option<Duration>) {
+        match age {
+            Some(age) => self.token_age.with_label_values(&[&self.name]).set(age.as_secs_f64()),
+            None => drop(self.token_age.remove_label_values(&[&self.name])),
+        }
+    }
+}
+
+/// A moment in Unix time, in seconds.
+#[must_use]
+pub fn seconds(at: Timestamp) -> f64 {
+    at.as_duration().as_secs_f64()
 }

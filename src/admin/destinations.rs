@@ -47,6 +47,9 @@ pub(super) struct Shown {
     /// When that may end by itself.
     #[schema(required, value_type = Option<String>, format = DateTime)]
     until: Option<Timestamp>,
+    /// Requests a second that the limits allow; null where nothing paces it.
+    #[schema(required)]
+    quota: Option<f64>,
     /// Requests a second that it lets through now; null where nothing paces it.
     #[schema(required)]
     rate: Option<f64>,
@@ -79,7 +82,19 @@ pub(super) struct Shown {
     /// Messages ready in its dead-letter queue; null as with `queue_ready`.
     #[schema(required)]
     dead_letters_ready: Option<u32>,
-    /// Seconds until its queue is empty at the present rate; null where it is not known or never.
+    /// Messages in its retry queues; null as with `queue_ready`.
+    #[schema(required)]
+    retry_waiting: Option<u32>,
+    /// Messages ready in its trash; null as with `queue_ready`.
+    #[schema(required)]
+    trash_ready: Option<u32>,
+    /// The time of the oldest event that waits in its queue; null where none waits or none was seen yet.
+    #[schema(required, value_type = Option<String>, format = DateTime)]
+    oldest_event: Option<Timestamp>,
+    /// When its day budget is used up at the pace of the last minutes, if that is before midnight UTC.
+    #[schema(required, value_type = Option<String>, format = DateTime)]
+    day_budget_runs_out: Option<Timestamp>,
+    /// Seconds until its queue is empty, were nothing more to come; null where that is not known, or nothing gets through.
     #[schema(required)]
     drained_in_seconds: Option<f64>,
 }
@@ -199,8 +214,6 @@ async fn look(admin: &Admin, name: &str) -> Result<Json<Shown>, Problem> {
 
 fn shown(admin: &Admin, view: View) -> Shown {
     let depths = admin.depths_of(&view.name);
-    let rate = view.rate.filter(|rate| *rate > 0.0);
-    let seconds = |ready: u32| rate.map(|rate| f64::from(ready) / rate);
     Shown {
         name: view.name,
         vendor: view.vendor,
@@ -209,6 +222,7 @@ fn shown(admin: &Admin, view: View) -> Shown {
         state: view.state,
         why: view.why,
         until: view.until,
+        quota: view.quota,
         rate: view.rate,
         learned: view.learned,
         in_flight: view.in_flight,
@@ -223,7 +237,11 @@ fn shown(admin: &Admin, view: View) -> Shown {
         retried: view.retried,
         queue_ready: depths.ready,
         dead_letters_ready: depths.dead,
-        drained_in_seconds: depths.ready.and_then(seconds),
+        retry_waiting: depths.retry,
+        trash_ready: depths.trash,
+        oldest_event: depths.oldest,
+        day_budget_runs_out: depths.budget_runs_out,
+        drained_in_seconds: depths.drained_in.filter(|seconds| seconds.is_finite()),
     }
 }
 

@@ -19,10 +19,12 @@ use crate::metrics::Metrics;
 mod api;
 mod auth;
 mod dead;
+mod depths;
 mod destinations;
 mod extract;
 mod health;
 mod operations;
+mod outlook;
 mod problem;
 mod which;
 
@@ -43,16 +45,7 @@ pub struct Admin {
     /// As the configuration in force has them.
     destinations: RwLock<BTreeMap<String, Destination>>,
     max_event_bytes: usize,
-    depths: RwLock<BTreeMap<String, Depths>>,
-}
-
-/// Messages ready at the broker for one destination; none where the queue is missing or the broker away.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Depths {
-    /// In its queue.
-    pub ready: Option<u32>,
-    /// In its dead-letter queue.
-    pub dead: Option<u32>,
+    depths: RwLock<depths::Known>,
 }
 
 impl Admin {
@@ -88,48 +81,6 @@ impl Admin {
 
     fn tokens(&self) -> Arc<[Token]> {
         Arc::clone(&self.tokens.read().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// Reads every depth from the broker, for the metrics and the API.
-    pub async fn refresh_depths(&self) {
-        let names = self.broker.names();
-        let destinations: Vec<String> = self.roster.all().into_iter().map(|(name, _)| name).collect();
-        let mut queues = vec![names.unrouted()];
-        queues.extend(destinations.iter().flat_map(|name| [names.queue(name), names.dead(name)]));
-        let counts = match self.broker.depths(&queues).await {
-            Ok(counts) => counts,
-            // The broker's absence is logged and shown elsewhere; an old depth would mislead.
-            Err(_) => vec![None; queues.len()],
-        };
-        let ready: BTreeMap<&str, u32> =
-            queues.iter().zip(counts).filter_map(|(queue, count)| Some((queue.as_str(), count?))).collect();
-        if let Some(count) = ready.get(names.unrouted().as_str()) {
-            self.metrics.unrouted_ready.set(i64::from(*count));
-        }
-        let mut depths = BTreeMap::new();
-        for name in destinations {
-            let of = |queue: &str| ready.get(queue).copied();
-            let before = self.depths_of(&name).dead;
-            let mut read = Depths { ready: of(&names.queue(&name)), dead: of(&names.dead(&name)) };
-            // Whoever looks at them holds them for a moment: they are not gone.
-            if read.dead < before && self.broker.is_looked_at(&names.dead(&name)).await.unwrap_or(false) {
-                read.dead = before;
-            }
-            for (gauges, count) in
-                [(&self.metrics.queue_ready, read.ready), (&self.metrics.dead_letters_ready, read.dead)]
-            {
-                match count {
-                    Some(count) => gauges.with_label_values(&[&name]).set(i64::from(count)),
-                    None => drop(gauges.remove_label_values(&[&name])),
-                }
-            }
-            depths.insert(name, read);
-        }
-        *self.depths.write().unwrap_or_else(PoisonError::into_inner) = depths;
-    }
-
-    fn depths_of(&self, name: &str) -> Depths {
-        self.depths.read().unwrap_or_else(PoisonError::into_inner).get(name).copied().unwrap_or_default()
     }
 }
 

@@ -195,6 +195,10 @@ impl Driver {
             generation = Some(bearer.generation);
             request.headers_mut().insert(header::AUTHORIZATION, bearer.header);
         }
+        self.metrics.places.inc();
+        if let Errand::Events(load) = &errand {
+            self.metrics.batch_events.observe(f64::from(u32::try_from(load.events.len()).unwrap_or(u32::MAX)));
+        }
         let transport = Arc::clone(&self.transport);
         let hurry = self.hurry.clone();
         let (token_file, tokens) = (self.token_file.clone(), self.tokens.as_ref());

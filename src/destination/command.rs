@@ -77,6 +77,8 @@ pub struct View {
     pub why: String,
     /// When that may end by itself.
     pub until: Option<Timestamp>,
+    /// Requests a second that the limits allow; none where nothing paces it.
+    pub quota: Option<f64>,
     /// Requests a second that it lets through now; none where nothing paces it.
     pub rate: Option<f64>,
     /// The share of the quota that is used after repeated refusals, 0.05 to 1.
@@ -89,6 +91,8 @@ pub struct View {
     pub day_limit: Option<u64>,
     /// Deliveries held that wait for the gate.
     pub waiting: usize,
+    /// The time of the oldest event that waits, as far as it is known.
+    pub oldest: Option<Timestamp>,
     /// Deliveries whose vendor has accepted them and not yet told what became of them.
     pub unconfirmed: usize,
     /// Whether a consumer is registered at the broker.
@@ -142,12 +146,14 @@ impl Driver {
             state: gate.state.name(),
             why: gate.why,
             until: gate.until.map(|until| until.wall),
+            quota: gate.quota,
             rate: gate.rate,
             learned: gate.learned,
             in_flight: gate.in_flight,
             day_used: gate.day_used,
             day_limit: gate.day_limit,
             waiting: self.line.len() + self.lookups.held(),
+            oldest: self.oldest(),
             unconfirmed: self.jobs.held(),
             consuming: *self.inbox.consuming.borrow(),
             ready: idle || *self.inbox.consuming.borrow(),

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
+use jiff::Timestamp;
+
 use super::batch;
 use super::intake::{Held, Pending};
 use crate::gate::Free;
@@ -71,6 +73,12 @@ impl Line {
     pub fn push(&mut self, event: Held) {
         let last = event.replay || is_in(&self.replayed, event.item.lane.as_deref());
         if last { self.replayed.push_back(event) } else { self.events.push_back(event) }
+    }
+
+    /// The time of the oldest event that waits.
+    pub fn oldest(&self) -> Option<Timestamp> {
+        let parts = self.parts.iter().flat_map(|load| &load.events);
+        parts.chain(self.singles()).map(|pending| pending.tag.time).min()
     }
 
     /// All but the parts, in their order.

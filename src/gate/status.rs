@@ -68,6 +68,8 @@ pub struct Status {
     pub why: String,
     /// When that may end by itself: a probe goes out, or there is quota again. None when open, paused, or due now.
     pub until: Option<Until>,
+    /// Requests per second that the limits allow; none where nothing paces it.
+    pub quota: Option<f64>,
     /// Requests per second that it now lets through; 0 when not open, none where nothing paces it.
     pub rate: Option<f64>,
     /// The share of the quota that is used after repeated refusals, 0.05 to 1.
@@ -123,6 +125,7 @@ impl Gate {
             state,
             why,
             until: until.map(|at| Until { at, wall: later(wall, at - now) }),
+            quota: quota::rate(&self.limits),
             rate: if state == State::Open { self.rate(now) } else { Some(0.0) },
             learned: self.pauses.learned(),
             in_flight: self.in_flight,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use sluice::gate::State;
-use sluice::metrics::Metrics;
+use sluice::metrics::{ENTRIES, Metrics, label_values};
 use sluice::verdict::Reason;
 
 fn text(metrics: &Metrics) -> String {
@@ -24,8 +24,11 @@ fn a_destination_has_every_series_from_the_start() {
     let _handles = metrics.destination("px");
     let samples = samples(&text(&metrics));
     for name in [
+        "published",
         "received",
         "redelivered",
+        "gate_places",
+        "replayed",
         "delivered",
         "throttled",
         "retried",
@@ -35,7 +38,16 @@ fn a_destination_has_every_series_from_the_start() {
     ] {
         assert_eq!(samples.get(&format!("sluice_{name}_total{{destination=\"px\"}}")), Some(&0.0), "{name}");
     }
-    for name in ["in_flight", "waiting", "gate_rate", "gate_learned_ratio", "day_budget_used", "day_budget_limit"] {
+    for name in [
+        "in_flight",
+        "waiting",
+        "gate_until_timestamp_seconds",
+        "quota_requests_per_second",
+        "gate_rate",
+        "gate_learned_ratio",
+        "day_budget_used",
+        "day_budget_limit",
+    ] {
         assert!(samples.contains_key(&format!("sluice_{name}{{destination=\"px\"}}")), "{name}");
     }
     for reason in Reason::ALL {
@@ -52,7 +64,7 @@ fn a_destination_has_every_series_from_the_start() {
             "{class}"
         );
     }
-    for histogram in ["request_duration_seconds", "delivery_latency_seconds"] {
+    for histogram in ["batch_events", "request_duration_seconds", "delivery_latency_seconds"] {
         assert!(samples.contains_key(&format!("sluice_{histogram}_count{{destination=\"px\"}}")), "{histogram}");
     }
 }
@@ -98,7 +110,66 @@ fn a_removed_destination_leaves_no_gauge_behind() {
     let _handles = metrics.destination("px");
     metrics.forget("px");
     let text = text(&metrics);
+    let is_gauge = |line: &str| {
+        let name = line.split('{').next().unwrap_or_default();
+        ENTRIES.iter().any(|entry| entry.name == name && entry.kind() == "gauge")
+    };
     let left = text.lines().filter(|line| line.contains("destination=\"px\""));
-    let gauges: Vec<&str> = left.filter(|line| !line.contains("_total") && !line.contains("_seconds_")).collect();
+    let gauges: Vec<&str> = left.filter(|line| is_gauge(line)).collect();
     assert!(gauges.is_empty(), "{gauges:?}");
+}
+
+/// The page as the code has it.
+fn page() -> String {
+    let mut page = String::from(
+        "# Metrics\n\n\
+         What `/metrics` shows, made from the code (`src/metrics.rs`); a test compares them. After a change there: \
+         `SLUICE_WRITE_DOCS=1 cargo test --test it metrics`.\n\n\
+         Every name begins with `sluice_`; the process's own (`process_…`) come beside them. Every series of a destination is \
+         there from its start, but for what is told by the broker (depths, and what follows from them), which is absent while it is away.\n\n\
+         | metric | type | labels | what it says |\n|---|---|---|---|\n",
+    );
+    for entry in ENTRIES {
+        let labels: Vec<String> = entry.labels.iter().map(|label| format!("`{label}`")).collect();
+        page += &format!("| `{}` | {} | {} | {} |\n", entry.name, entry.kind(), labels.join(", "), entry.help.trim());
+    }
+    page += "\n## Labels\n\n| label | values |\n|---|---|\n";
+    let labels: BTreeSet<&str> = ENTRIES.iter().flat_map(|entry| entry.labels).copied().collect();
+    for label in labels {
+        let values = label_values(label).map_or_else(
+            || match label {
+                "destination" => "a name under `[destinations]`".to_owned(),
+                "outcome" => {
+                    "`sent`, `unrouted`, `dropped` (receipts); `applied`, `failed`, `refused` (reloads)".to_owned()
+                }
+                "version" => "the version of Sluice".to_owned(),
+                other => panic!("no word on the values of {other}"),
+            },
+            |values| values.iter().map(|value| format!("`{value}`")).collect::<Vec<_>>().join(", "),
+        );
+        page += &format!("| `{label}` | {values} |\n");
+    }
+    page
+}
+
+#[test]
+fn the_page_on_metrics_says_what_the_code_says() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/metrics.md");
+    if std::env::var_os("SLUICE_WRITE_DOCS").is_some() {
+        std::fs::write(path, page()).unwrap();
+    }
+    let written = std::fs::read_to_string(path).unwrap();
+    assert_eq!(written, page(), "docs/metrics.md: write it anew with SLUICE_WRITE_DOCS=1");
+}
+
+#[test]
+fn every_metric_that_is_shown_is_on_the_page() {
+    let metrics = Metrics::new().unwrap();
+    let _handles = metrics.destination("px");
+    let text = text(&metrics);
+    let typed = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
+    for (name, kind) in typed.filter(|(name, _)| name.starts_with("sluice_")) {
+        let entry = ENTRIES.iter().find(|entry| entry.name == name);
+        assert_eq!(entry.map(|entry| entry.kind()), Some(kind), "{name}");
+    }
 }

@@ -155,6 +155,12 @@ impl Tokens {
         tokens
     }
 
+    /// How old the token in use is; none while there is none.
+    #[must_use]
+    pub fn age(&self, wall: Timestamp) -> Option<Duration> {
+        self.held.as_ref().map(|held| span(held.access.since, wall))
+    }
+
     /// What a request needs now.
     #[must_use]
     pub fn need(&self, now: Instant, wall: Timestamp) -> Need {

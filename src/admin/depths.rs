@@ -1,0 +1,167 @@
+//! What lies in each destination's queues, read from the broker every few seconds, and what follows from it.
+
+use std::collections::BTreeMap;
+use std::sync::PoisonError;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use prometheus::IntGaugeVec;
+
+use super::Admin;
+use super::outlook::{Course, Sample};
+use crate::clock;
+use crate::destination::View;
+use crate::metrics;
+
+/// Retry queues and trash change slowly and are many: they are read this often.
+const SLOW_EVERY: Duration = Duration::from_secs(30);
+
+/// Messages ready at the broker for one destination; none where a queue is missing or the broker away.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Depths {
+    /// In its queue.
+    pub ready: Option<u32>,
+    /// In its retry queues.
+    pub retry: Option<u32>,
+    /// In its dead-letter queue.
+    pub dead: Option<u32>,
+    /// In its trash.
+    pub trash: Option<u32>,
+    /// Seconds until its queue is empty, were nothing more to come; infinite while nothing gets through.
+    pub drained_in: Option<f64>,
+    /// When its day budget runs out, if before midnight UTC.
+    pub budget_runs_out: Option<Timestamp>,
+    /// The time of the oldest event that waits, as far as it is known.
+    pub oldest: Option<Timestamp>,
+}
+
+/// What was read, and when.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    depths: BTreeMap<String, Depths>,
+    courses: BTreeMap<String, Course>,
+    slow_read: Option<Instant>,
+}
+
+/// Ready messages by queue.
+type Ready = BTreeMap<String, u32>;
+
+impl Admin {
+    /// Reads every depth from the broker, for the metrics, the API and the console.
+    pub async fn refresh_depths(&self) {
+        let (now, wall) = (clock::now(), clock::wall());
+        let slow = self.is_slow_turn(now);
+        let mut views = Vec::new();
+        for (_, handle) in self.roster.all() {
+            // One that stops just now needs no depths.
+            views.extend(handle.view().await.ok());
+        }
+        let ready = self.read(&views, slow).await;
+        if let Some(count) = ready.get(&self.broker.names().unrouted()) {
+            self.metrics.unrouted_ready.set(i64::from(*count));
+        }
+        let mut depths = BTreeMap::new();
+        for view in &views {
+            depths.insert(view.name.clone(), self.depths_now(view, &ready, slow).await);
+        }
+        let mut known = self.depths.write().unwrap_or_else(PoisonError::into_inner);
+        known.courses.retain(|name, _| depths.contains_key(name));
+        for view in &views {
+            let Some(read) = depths.get_mut(&view.name) else { continue };
+            let course = known.courses.entry(view.name.clone()).or_default();
+            look_ahead(course, read, view, now, wall);
+            self.show(view, read, wall);
+        }
+        known.depths = depths;
+    }
+
+    /// What was last read of a destination.
+    pub(super) fn depths_of(&self, name: &str) -> Depths {
+        self.depths.read().unwrap_or_else(PoisonError::into_inner).depths.get(name).copied().unwrap_or_default()
+    }
+
+    fn is_slow_turn(&self, now: Instant) -> bool {
+        let mut known = self.depths.write().unwrap_or_else(PoisonError::into_inner);
+        let due = known.slow_read.is_none_or(|last| now.saturating_duration_since(last) >= SLOW_EVERY);
+        if due {
+            known.slow_read = Some(now);
+        }
+        due
+    }
+
+    async fn read(&self, views: &[View], slow: bool) -> Ready {
+        let names = self.broker.names();
+        let mut queues = vec![names.unrouted()];
+        for view in views {
+            queues.extend([names.queue(&view.name), names.dead(&view.name)]);
+            if slow {
+                queues.push(names.trash(&view.name));
+                queues.extend(self.retry_queues(&view.name));
+            }
+        }
+        // The broker's absence is logged and shown elsewhere; an old depth would mislead.
+        let counts = self.broker.depths(&queues).await.unwrap_or_else(|_| vec![None; queues.len()]);
+        queues.into_iter().zip(counts).filter_map(|(queue, count)| Some((queue, count?))).collect()
+    }
+
+    fn retry_queues(&self, name: &str) -> Vec<String> {
+        let delays = self.destination(name).map(|destination| destination.retry.delays).unwrap_or_default();
+        delays.iter().map(|delay| self.broker.names().retry(name, *delay)).collect()
+    }
+
+    async fn depths_now(&self, view: &View, ready: &Ready, slow: bool) -> Depths {
+        let (names, name) = (self.broker.names(), view.name.as_str());
+        let before = self.depths_of(name);
+        let of = |queue: &str| ready.get(queue).copied();
+        let mut read = Depths { ready: of(&names.queue(name)), dead: of(&names.dead(name)), ..Depths::default() };
+        if slow {
+            read.trash = of(&names.trash(name));
+            let retries: Option<Vec<u32>> = self.retry_queues(name).iter().map(|queue| of(queue)).collect();
+            read.retry = retries.map(|counts| counts.iter().fold(0_u32, |sum, count| sum.saturating_add(*count)));
+        } else if read.ready.is_some() {
+            (read.trash, read.retry) = (before.trash, before.retry);
+        }
+        // Whoever looks at them holds them for a moment: they are not gone.
+        if read.dead < before.dead && self.broker.is_looked_at(&names.dead(name)).await.unwrap_or(false) {
+            read.dead = before.dead;
+        }
+        read
+    }
+
+    fn show(&self, view: &View, read: &Depths, wall: Timestamp) {
+        let metrics = &self.metrics;
+        let set = |gauges: &IntGaugeVec, count: Option<u32>| match count {
+            Some(count) => gauges.with_label_values(&[&view.name]).set(i64::from(count)),
+            None => drop(gauges.remove_label_values(&[&view.name])),
+        };
+        set(&metrics.queue_ready, read.ready);
+        set(&metrics.retry_waiting, read.retry);
+        set(&metrics.dead_letters_ready, read.dead);
+        set(&metrics.trash_ready, read.trash);
+        let set = |gauges: &prometheus::GaugeVec, value: f64| gauges.with_label_values(&[&view.name]).set(value);
+        set(&metrics.oldest_event_seconds, read.oldest.map_or(0.0, |oldest| age(oldest, wall)));
+        set(&metrics.day_budget_runs_out_timestamp_seconds, read.budget_runs_out.map_or(0.0, metrics::seconds));
+        match read.drained_in {
+            Some(seconds) => set(&metrics.drain_seconds, seconds),
+            None => drop(metrics.drain_seconds.remove_label_values(&[&view.name])),
+        }
+    }
+}
+
+/// Adds to `read` what follows from the destination's last minutes.
+fn look_ahead(course: &mut Course, read: &mut Depths, view: &View, now: Instant, wall: Timestamp) {
+    let in_hand = u64::try_from(view.waiting).unwrap_or(u64::MAX);
+    if let Some(ready) = read.ready {
+        let waiting = u64::from(ready).saturating_add(in_hand);
+        course.note(Sample { at: now, waiting, delivered: view.delivered, day_used: view.day_used });
+        read.drained_in = course.drained_in(view.rate);
+    }
+    read.budget_runs_out = course.runs_out(view.day_limit, wall);
+    // What was given back may have been taken away since.
+    read.oldest = view.oldest.filter(|_| in_hand > 0 || read.ready != Some(0));
+}
+
+/// Seconds since then; 0 for what is to come.
+fn age(then: Timestamp, wall: Timestamp) -> f64 {
+    wall.duration_since(then).as_secs_f64().max(0.0)
+}

@@ -1,0 +1,154 @@
+//! When a backlog is gone and a day budget is used up, from how both went in the last minutes. Pure.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+/// How long samples are kept: what a budget's pace is made of.
+const KEPT: Duration = Duration::from_secs(300);
+/// A pace of deliveries is made of the last so many seconds …
+const RECENT: Duration = Duration::from_secs(60);
+/// … once there are so many of them.
+const ENOUGH: Duration = Duration::from_secs(15);
+
+/// A destination at one moment.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sample {
+    pub at: Instant,
+    /// Events in its queue and in hand that wait.
+    pub waiting: u64,
+    /// Events delivered so far.
+    pub delivered: u64,
+    /// Requests counted against today's budget.
+    pub day_used: u64,
+}
+
+/// A destination's last minutes.
+#[derive(Debug, Default)]
+pub(super) struct Course {
+    samples: VecDeque<Sample>,
+    /// When the budget runs out, as it was last worked out.
+    runs_out: Option<Timestamp>,
+}
+
+impl Course {
+    /// Adds the latest, and forgets what is old.
+    pub fn note(&mut self, sample: Sample) {
+        while self.samples.front().is_some_and(|first| sample.at.saturating_duration_since(first.at) > KEPT) {
+            self.samples.pop_front();
+        }
+        self.samples.push_back(sample);
+    }
+
+    /// Seconds until nothing waits, were nothing more to come; infinite while nothing gets through. `rate` is what the gate lets
+    /// through in a second: it is believed until there has been a backlog for long enough to see how fast it shrinks. None
+    /// where there is neither.
+    pub fn drained_in(&self, rate: Option<f64>) -> Option<f64> {
+        let last = self.samples.back()?;
+        if last.waiting == 0 {
+            return Some(0.0);
+        }
+        if rate == Some(0.0) {
+            return Some(f64::INFINITY);
+        }
+        let busy = |sample: &&Sample| sample.waiting > 0 && last.at.saturating_duration_since(sample.at) <= RECENT;
+        let first = self.samples.iter().rev().take_while(busy).last()?;
+        let pace = match last.at.saturating_duration_since(first.at) {
+            span if span >= ENOUGH => number(last.delivered.saturating_sub(first.delivered)) / span.as_secs_f64(),
+            _ => rate?,
+        };
+        Some(number(last.waiting) / pace)
+    }
+
+    /// When a day budget of `limit` is used up, if that is before midnight UTC: at the pace of the last minutes, or when that was.
+    pub fn runs_out(&mut self, limit: Option<u64>, wall: Timestamp) -> Option<Timestamp> {
+        let (first, last) = (self.samples.front()?, self.samples.back()?);
+        let left = limit?.saturating_sub(last.day_used);
+        self.runs_out = if left == 0 {
+            self.runs_out.filter(|then| *then <= wall).or(Some(wall))
+        } else {
+            let span = last.at.saturating_duration_since(first.at);
+            let used = number(last.day_used.saturating_sub(first.day_used));
+            let seconds = number(left) * span.as_secs_f64() / used;
+            let then = Duration::try_from_secs_f64(seconds).ok().and_then(|left| wall.checked_add(left).ok());
+            then.filter(|then| span >= RECENT && *then < midnight_after(wall))
+        };
+        self.runs_out
+    }
+}
+
+fn midnight_after(wall: Timestamp) -> Timestamp {
+    wall.to_zoned(TimeZone::UTC).end_of_day().map_or(Timestamp::MAX, |end| end.timestamp())
+}
+
+/// Exact up to 2^53, which no count of events reaches.
+fn number(count: u64) -> f64 {
+    let (high, low) = (u32::try_from(count >> 32).unwrap_or(u32::MAX), u32::try_from(count & 0xffff_ffff).unwrap_or(0));
+    f64::from(high) * 4_294_967_296.0 + f64::from(low)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOON: Timestamp = Timestamp::constant(1_700_049_600, 0);
+
+    /// A course of one sample every five seconds.
+    fn course(samples: impl IntoIterator<Item = (u64, u64, u64)>) -> Course {
+        let start = crate::clock::now();
+        let mut course = Course::default();
+        for (index, (waiting, delivered, day_used)) in (0..).zip(samples) {
+            course.note(Sample { at: start + Duration::from_secs(5) * index, waiting, delivered, day_used });
+        }
+        course
+    }
+
+    #[test]
+    fn an_empty_queue_is_drained_and_a_closed_gate_never_drains_one() {
+        assert_eq!(course([(0, 0, 0)]).drained_in(Some(0.0)), Some(0.0));
+        assert_eq!(course([(9, 0, 0)]).drained_in(Some(0.0)), Some(f64::INFINITY));
+        assert_eq!(course([]).drained_in(Some(5.0)), None);
+    }
+
+    #[test]
+    fn a_new_backlog_is_taken_to_go_at_the_gates_rate_and_an_older_one_at_the_rate_seen() {
+        assert_eq!(course([(0, 0, 0), (600, 0, 0)]).drained_in(Some(200.0)), Some(3.0));
+        assert_eq!(course([(600, 0, 0)]).drained_in(None), None);
+        let slow = course([(9_000, 0, 0), (8_500, 500, 0), (8_000, 1_000, 0), (7_500, 1_500, 0)]);
+        assert_eq!(slow.drained_in(Some(200.0)), Some(75.0));
+        let stuck = course([(9_000, 0, 0), (9_000, 0, 0), (9_000, 0, 0), (9_000, 0, 0)]);
+        assert_eq!(stuck.drained_in(Some(200.0)), Some(f64::INFINITY));
+    }
+
+    #[test]
+    fn only_the_last_minute_of_the_present_backlog_counts() {
+        // Nothing went for five minutes, then 100 a second.
+        let stood = (0..40).map(|_| (50_000, 0, 0));
+        let goes = (1..=12).map(|step| (50_000 - step * 500, step * 500, 0));
+        let drained = course(stood.chain(goes)).drained_in(Some(200.0)).unwrap_or_default();
+        assert!((440.0..=480.0).contains(&drained), "{drained}");
+    }
+
+    #[test]
+    fn a_budget_that_does_not_last_tells_when_it_runs_out() {
+        // 10 requests a second since a minute; 36,000 are left for twelve hours.
+        let samples = || (0..=12).map(|step| (0, 0, 64_000 + step * 50 - 600));
+        let then = course(samples()).runs_out(Some(100_000), NOON);
+        assert_eq!(then, Some(NOON + Duration::from_secs(3_600)));
+        assert_eq!(course(samples()).runs_out(Some(1_000_000), NOON), None, "it lasts until midnight");
+        assert_eq!(course(samples()).runs_out(None, NOON), None, "there is none");
+        assert_eq!(course(samples().take(3)).runs_out(Some(100_000), NOON), None, "too early to tell");
+    }
+
+    #[test]
+    fn a_spent_budget_tells_since_when_until_the_day_is_over() {
+        let mut course = course([(5, 0, 100)]);
+        assert_eq!(course.runs_out(Some(100), NOON), Some(NOON));
+        let later = NOON + Duration::from_secs(60);
+        assert_eq!(course.runs_out(Some(100), later), Some(NOON));
+        course.note(Sample { at: crate::clock::now(), waiting: 0, delivered: 0, day_used: 0 });
+        assert_eq!(course.runs_out(Some(100), later), None);
+    }
+}
