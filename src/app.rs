@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, Admin};
@@ -14,6 +15,7 @@ use crate::control;
 use crate::dead_letters::operation::Registry;
 use crate::fleet::Fleet;
 use crate::metrics::Metrics;
+use crate::receipts::{self, Receipts};
 
 /// How often depths are read from the broker.
 const DEPTHS_EVERY: Duration = Duration::from_secs(5);
@@ -58,7 +60,9 @@ pub async fn run(config: Config, file: ConfigFile, stop: CancellationToken) -> R
     let listener = tokio::net::TcpListener::bind(address).await.map_err(|cause| RunError::Listen { address, cause })?;
     let ending = CancellationToken::new();
     let broker = Broker::start(broker_settings(&config), ending.clone());
-    let mut fleet = Fleet::new(broker.clone(), metrics.clone(), config, stop.clone());
+    let told = CancellationToken::new();
+    let (receipts, telling) = tell_outcomes(&config, &broker, &metrics, &told);
+    let mut fleet = Fleet::new(broker.clone(), metrics.clone(), receipts, config, stop.clone());
     fleet.start_all()?;
     let operations = Registry::default();
     let admin = Admin::new(metrics.clone(), broker.clone(), fleet.roster(), operations.clone(), fleet.config());
@@ -71,6 +75,13 @@ pub async fn run(config: Config, file: ConfigFile, stop: CancellationToken) -> R
     let all_done = clock::now() + STOP_WITHIN;
     // What an operation has not acted on stays where it is.
     let (_, ()) = tokio::join!(tokio::time::timeout(STOP_WITHIN, operations.cancel_all()), fleet.stop_all());
+    told.cancel();
+    let left = all_done.saturating_duration_since(clock::now());
+    if let Some(telling) = telling
+        && tokio::time::timeout(left.max(FLUSH_WITHIN), telling).await.is_err()
+    {
+        tracing::warn!("the broker did not take every receipt in time; they are dropped");
+    }
     let left = all_done.saturating_duration_since(clock::now());
     if !broker.close(left.max(FLUSH_WITHIN)).await {
         tracing::warn!("the broker did not take every ack in time; it sends those events again");
@@ -83,6 +94,21 @@ pub async fn run(config: Config, file: ConfigFile, stop: CancellationToken) -> R
     }
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Where destinations tell what became of events, and what publishes that; nothing where no receipts are wanted.
+fn tell_outcomes(
+    config: &Config,
+    broker: &Broker,
+    metrics: &Metrics,
+    ending: &CancellationToken,
+) -> (Option<Receipts>, Option<JoinHandle<()>>) {
+    if !config.broker.receipts {
+        return (None, None);
+    }
+    let (publisher, exchange) = (broker.receipts_publisher(), broker.names().receipts());
+    let (receipts, task) = receipts::open(publisher, exchange, metrics.receipts_total.clone(), ending.clone());
+    (Some(receipts), Some(tokio::spawn(task.run())))
 }
 
 /// What the broker needs of a configuration.

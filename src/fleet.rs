@@ -15,6 +15,7 @@ use crate::config::{self, Config, Declare};
 use crate::delivery::http::{HttpTransport, SetupError};
 use crate::destination::{self, Handle, Handover, Parts};
 use crate::metrics::Metrics;
+use crate::receipts::Receipts;
 
 /// Time for a changed destination to bind its new patterns before the old ones are unbound.
 const BIND_WITHIN_SECONDS: u32 = 30;
@@ -67,6 +68,7 @@ struct Running {
 pub struct Fleet {
     broker: Broker,
     metrics: Metrics,
+    receipts: Option<Receipts>,
     config: Config,
     /// Cancelled when the whole worker stops.
     ending: CancellationToken,
@@ -75,10 +77,16 @@ pub struct Fleet {
 }
 
 impl Fleet {
-    /// A fleet that will follow `config`; nothing runs yet. `ending` is cancelled when the whole worker stops.
+    /// A fleet that will follow `config` and tell of outcomes by `receipts`; nothing runs yet. `ending` is cancelled when the whole worker stops.
     #[must_use]
-    pub fn new(broker: Broker, metrics: Metrics, config: Config, ending: CancellationToken) -> Self {
-        Self { broker, metrics, config, ending, running: BTreeMap::new(), roster: Roster::default() }
+    pub fn new(
+        broker: Broker,
+        metrics: Metrics,
+        receipts: Option<Receipts>,
+        config: Config,
+        ending: CancellationToken,
+    ) -> Self {
+        Self { broker, metrics, receipts, config, ending, running: BTreeMap::new(), roster: Roster::default() }
     }
 
     /// The configuration in force.
@@ -213,6 +221,7 @@ impl Fleet {
             publisher: self.broker.publisher(),
             transport: Arc::new(transport),
             metrics: self.metrics.destination(&name),
+            receipts: self.receipts.clone(),
             commands,
             stop: stop.clone(),
             ending: self.ending.clone(),

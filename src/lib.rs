@@ -23,6 +23,7 @@ pub mod log;
 pub mod mapping;
 pub mod message;
 pub mod metrics;
+pub mod receipts;
 pub mod redact;
 pub mod routing;
 pub mod sandbox;

@@ -65,6 +65,7 @@ pub struct Broker {
     name: String,
     topology: Topology,
     consuming: Link,
+    publishing: Link,
     publisher: Publisher,
     status: watch::Receiver<Status>,
     stop: CancellationToken,
@@ -105,7 +106,7 @@ impl Broker {
         let (closing, work) = (CancellationToken::new(), TaskTracker::new());
         let task = publisher::PublisherTask::new(
             publications,
-            publishing,
+            publishing.clone(),
             status_receiver.clone(),
             topology.clone(),
             closing.clone(),
@@ -113,7 +114,7 @@ impl Broker {
         work.spawn(task.run());
         let (publisher, status) = (Publisher::new(queue), status_receiver);
         let Settings { url, name, .. } = settings;
-        Self { url, name, topology, consuming, publisher, status, stop, closing, end, work, links }
+        Self { url, name, topology, consuming, publishing, publisher, status, stop, closing, end, work, links }
     }
 
     /// The names of the objects at this broker.
@@ -152,6 +153,17 @@ impl Broker {
     #[must_use]
     pub fn publisher(&self) -> Publisher {
         self.publisher.clone()
+    }
+
+    /// A way to publish to the exchange of receipts, which is then declared, on a channel of its own: whatever becomes of that,
+    /// other publications do not notice.
+    #[must_use]
+    pub fn receipts_publisher(&self) -> Publisher {
+        let (queue, publications) = mpsc::channel(HANDOVER);
+        let topology = self.topology.with_receipts();
+        let (link, status, closing) = (self.publishing.clone(), self.status.clone(), self.closing.clone());
+        self.work.spawn(publisher::PublisherTask::new(publications, link, status, topology, closing).run());
+        Publisher::new(queue)
     }
 
     /// Opens a destination's queue. It is declared, consumed and rebuilt behind the inbox until that is dropped

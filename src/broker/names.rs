@@ -33,6 +33,12 @@ impl Names {
         format!("{}.control", self.prefix)
     }
 
+    /// Topic exchange where receipts are published.
+    #[must_use]
+    pub fn receipts(&self) -> String {
+        format!("{}.receipts", self.prefix)
+    }
+
     /// A destination's queue.
     #[must_use]
     pub fn queue(&self, destination: &str) -> String {

@@ -71,6 +71,8 @@ pub(super) struct Topology {
     pub(super) names: Names,
     declare: Declare,
     delivery_limit: u32,
+    /// Whether the exchange of receipts is among what is shared.
+    receipts: bool,
     turns: Arc<Semaphore>,
 }
 
@@ -83,7 +85,12 @@ enum Object {
 
 impl Topology {
     pub(super) fn new(names: Names, declare: Declare, delivery_limit: u32) -> Self {
-        Self { names, declare, delivery_limit, turns: Arc::new(Semaphore::new(TURNS)) }
+        Self { names, declare, delivery_limit, receipts: false, turns: Arc::new(Semaphore::new(TURNS)) }
+    }
+
+    /// The same with the exchange of receipts.
+    pub(super) fn with_receipts(&self) -> Self {
+        Self { receipts: true, ..self.clone() }
     }
 
     /// Makes sure of what all destinations and producers share.
@@ -109,7 +116,7 @@ impl Topology {
 
     fn shared(&self) -> Vec<Object> {
         let (events, unrouted) = (self.names.events(), self.names.unrouted());
-        vec![
+        let mut objects = vec![
             exchange(&unrouted, ExchangeKind::Fanout, FieldTable::default()),
             queue(&unrouted, &[("x-delivery-limit", whole(NO_DELIVERY_LIMIT))]),
             Object::Binding { queue: unrouted.clone(), exchange: unrouted.clone(), pattern: String::new() },
@@ -119,7 +126,11 @@ impl Topology {
             ),
             exchange(&self.names.control(), ExchangeKind::Fanout, FieldTable::default()),
             exchange(&events, ExchangeKind::Topic, arguments(&[("alternate-exchange", text(&unrouted))])),
-        ]
+        ];
+        if self.receipts {
+            objects.push(exchange(&self.names.receipts(), ExchangeKind::Topic, FieldTable::default()));
+        }
+        objects
     }
 
     fn destination(&self, of: &DestinationQueues) -> Vec<Object> {

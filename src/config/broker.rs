@@ -19,6 +19,8 @@ pub struct Broker {
     pub max_event_bytes: usize,
     /// How often the broker gives a message back before it goes to the dead letters.
     pub delivery_limit: u32,
+    /// Whether what becomes of each event is published to the exchange of receipts.
+    pub receipts: bool,
 }
 
 impl Broker {
@@ -45,7 +47,8 @@ impl Broker {
         let max_event_bytes = section.count("max_event_bytes", 1024..=16 * 1024 * 1024, 256 * 1024);
         // Fewer would dead-letter good events when a broker or a worker restarts a few times in a row.
         let delivery_limit = section.count("delivery_limit", 5..=1_000_000, 20);
-        Some(Self { url: url?, prefix, declare, max_event_bytes, delivery_limit })
+        let receipts = section.boolean("receipts").unwrap_or(false);
+        Some(Self { url: url?, prefix, declare, max_event_bytes, delivery_limit, receipts })
     }
 
     /// Whether nothing differs.
@@ -55,6 +58,7 @@ impl Broker {
             && self.declare == other.declare
             && self.max_event_bytes == other.max_event_bytes
             && self.delivery_limit == other.delivery_limit
+            && self.receipts == other.receipts
     }
 }
 

@@ -296,7 +296,11 @@ impl Driver {
     pub(super) fn gate_changed(&self, before: State) {
         let (now, wall) = (clock::now(), clock::wall());
         if self.gate.state(now) != before {
-            outcome::gate_changed(&self.settings.name, before, &self.gate.status(now, wall));
+            let status = self.gate.status(now, wall);
+            outcome::gate_changed(&self.settings.name, before, &status);
+            if status.state == State::Parked {
+                self.desk.receipt_of_parking(&status.why);
+            }
         }
     }
 }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, StreamExt as _};
+use jiff::Timestamp;
 use lru::LruCache;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -21,8 +22,10 @@ use crate::config;
 use crate::dead_letters::notice::Outcome;
 use crate::delivery::Transport;
 use crate::delivery::token::{Stored, Tokens};
+use crate::event;
 use crate::gate::{Gate, Lanes, Ledger, Policy, State};
 use crate::metrics::DestinationMetrics;
+use crate::receipts::{self, Receipts};
 use crate::vendors::Batching;
 use crate::verdict::{Reason, Settlement};
 
@@ -39,6 +42,7 @@ mod judge;
 mod line;
 mod lookups;
 mod notice;
+mod origin;
 mod outcome;
 mod settle;
 mod stop;
@@ -53,6 +57,7 @@ use jobs::Jobs;
 use line::Line;
 use lookups::Lookups;
 use notice::{Notices, Word};
+use origin::Origin;
 use settle::{Case, Desk, Tag};
 
 /// Time for requests in flight to finish when the worker stops.
@@ -82,6 +87,8 @@ pub struct Parts {
     pub transport: Arc<dyn Transport>,
     /// Where it counts.
     pub metrics: DestinationMetrics,
+    /// Where it tells what became of events, if anywhere.
+    pub receipts: Option<Receipts>,
     /// Pause, resume, limits, status.
     pub commands: mpsc::Receiver<Command>,
     /// Cancelled to stop.
@@ -154,6 +161,8 @@ struct Driver {
     next_place: Option<Instant>,
     /// When something beside the gate may let a request through.
     next_turn: Option<Instant>,
+    /// The oldest of what was given back to the queue, as long as nothing is taken from it again.
+    left_behind: Option<Timestamp>,
     /// Nothing is held before then: the next place is far away.
     resting_until: Option<Instant>,
     mood: Mood,
@@ -183,6 +192,7 @@ impl Driver {
             names: parts.names,
             publisher: parts.publisher,
             metrics: parts.metrics.clone(),
+            receipts: parts.receipts,
             delivery_limit: parts.delivery_limit,
         };
         Self {
@@ -215,6 +225,7 @@ impl Driver {
             troubled: false,
             next_place: None,
             next_turn: None,
+            left_behind: None,
             resting_until: None,
             mood: Mood::Open,
             hurry: CancellationToken::new(),
@@ -279,14 +290,38 @@ impl Driver {
 
     /// A delivery from the queue.
     fn take(&mut self, delivery: Delivery) {
-        self.metrics.received.inc();
-        if delivery.redelivered {
-            self.metrics.redelivered.inc();
+        self.count(&delivery);
+        if self.mood == Mood::Open {
+            self.left_behind = None;
         }
         if self.batching.items > 1 {
             self.room.note(delivery.message.body.len());
         }
         self.check(delivery);
+    }
+
+    fn count(&self, delivery: &Delivery) {
+        self.metrics.received.inc();
+        if delivery.redelivered {
+            self.metrics.redelivered.inc();
+            return;
+        }
+        match origin::of(&delivery.message) {
+            Origin::Producer => self.metrics.published.inc(),
+            Origin::Replay => {
+                self.metrics.replayed.inc();
+                self.tell_replayed(delivery);
+            }
+            Origin::Worker => {}
+        }
+    }
+
+    fn tell_replayed(&self, delivery: &Delivery) {
+        let (history, unknown) = settle::unchecked(delivery, clock::wall());
+        let (routing_key, received) = (history.routing_key.as_str(), history.received);
+        let context = event::Context { routing_key, received, max_bytes: self.max_event_bytes };
+        let tag = event::decode(&delivery.message, context).map_or(unknown, |event| Tag::of(&event));
+        self.desk.receipt(receipts::Outcome::Replayed, &tag, &history, None);
     }
 
     /// Decodes and checks a delivery: it then waits for the gate, for an answer of the vendor's, or is a dead letter.
@@ -367,12 +402,20 @@ impl Driver {
 
     /// Gives back all but so many that wait. The first are kept, so that none is overtaken in its lane.
     fn release_beyond(&mut self, keeps: usize) {
+        if self.line.len() > keeps {
+            self.left_behind = self.oldest();
+        }
         for delivery in self.lookups.beyond(keeps) {
             self.give_back(delivery);
         }
         if self.line.len() > keeps {
             self.line.beyond(keeps).into_iter().for_each(|pending| self.settle(*pending, Settlement::Release));
         }
+    }
+
+    /// The time of the oldest event that waits here, or in the queue as far as is known.
+    fn oldest(&self) -> Option<Timestamp> {
+        [self.line.oldest(), self.left_behind].into_iter().flatten().min()
     }
 
     fn give_back(&mut self, delivery: Delivery) {
@@ -385,8 +428,11 @@ impl Driver {
         match settlement {
             // The common case needs no future: the ack task takes it from here.
             Settlement::Ack => {
-                if self.desk.dispose(delivery.ticket, Disposition::Ack) && replay {
-                    self.tell(Word::on(&delivery.message, Outcome::Delivered));
+                if self.desk.dispose(delivery.ticket, Disposition::Ack) {
+                    self.desk.receipt(receipts::Outcome::Delivered, &tag, &history, None);
+                    if replay {
+                        self.tell(Word::on(&delivery.message, Outcome::Delivered));
+                    }
                 }
             }
             Settlement::RetryLater(_) | Settlement::DeadLetter(..) | Settlement::Release => {
@@ -412,6 +458,7 @@ impl Driver {
         }
         self.swept = now;
         self.metrics.show(&status, self.attempts.len(), self.line.len() + self.lookups.held());
+        self.metrics.show_token(self.tokens.as_ref().and_then(|tokens| tokens.age(wall)));
         let too_long = |pending: &Pending| now.saturating_duration_since(pending.taken) > hold::LONGEST_HOLD;
         for pending in self.line.remove_if(too_long) {
             self.settle(*pending, Settlement::Release);

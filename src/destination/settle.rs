@@ -15,6 +15,7 @@ use crate::dead_letters::record::Record;
 use crate::event::Event;
 use crate::message::Message;
 use crate::metrics::DestinationMetrics;
+use crate::receipts::{self, About, Receipt, Receipts};
 use crate::verdict::{Reason, Settlement};
 
 /// First and longest pause between tries to publish a copy.
@@ -59,6 +60,7 @@ pub(super) struct Desk {
     pub names: Names,
     pub publisher: Publisher,
     pub metrics: DestinationMetrics,
+    pub receipts: Option<Receipts>,
     pub delivery_limit: u32,
 }
 
@@ -79,7 +81,11 @@ impl Desk {
         let Delivery { message, ticket, returns, .. } = delivery;
         match settlement {
             Settlement::Ack => {
-                return self.dispose(ticket, Disposition::Ack).then(|| Word::on(&message, Outcome::Delivered))?;
+                let settled = self.dispose(ticket, Disposition::Ack);
+                if settled {
+                    self.receipt(receipts::Outcome::Delivered, &tag, &history, None);
+                }
+                return settled.then(|| Word::on(&message, Outcome::Delivered))?;
             }
             Settlement::RetryLater(delay) => {
                 let mut copy = history.write(&message);
@@ -95,6 +101,7 @@ impl Desk {
                 let word = Word::on(&message, Outcome::Dead).map(|word| word.why(&letter));
                 if self.move_to(&self.names.dead(&self.destination), letter, ticket).await {
                     self.metrics.dead_letter(reason);
+                    self.receipt(receipts::Outcome::DeadLettered, &tag, &history, Some((reason, &sentence)));
                     return word;
                 }
             }
@@ -111,6 +118,33 @@ impl Desk {
             }
         }
         None
+    }
+
+    /// Tells what became of an event, where receipts are wanted.
+    pub fn receipt(&self, outcome: receipts::Outcome, tag: &Tag, history: &History, why: Option<(Reason, &str)>) {
+        let Some(receipts) = &self.receipts else { return };
+        let attempts = u64::try_from(history.attempts.len()).unwrap_or(u64::MAX);
+        receipts.tell(&Receipt {
+            outcome,
+            destination: &self.destination,
+            event: Some(About { id: tag.id.as_deref(), source: &tag.source, r#type: &tag.kind, time: tag.time }),
+            failed_attempts: attempts.saturating_add(history.omitted),
+            reason: why.map(|(reason, _)| reason),
+            sentence: why.map(|(_, sentence)| sentence),
+        });
+    }
+
+    /// Tells that the destination is parked, where receipts are wanted.
+    pub fn receipt_of_parking(&self, why: &str) {
+        let Some(receipts) = &self.receipts else { return };
+        receipts.tell(&Receipt {
+            outcome: receipts::Outcome::Parked,
+            destination: &self.destination,
+            event: None,
+            failed_attempts: 0,
+            reason: None,
+            sentence: Some(why),
+        });
     }
 
     fn letter(&self, message: &Message, history: &History, tag: &Tag, reason: Reason, sentence: &str) -> Message {

@@ -94,6 +94,8 @@ const VALUES: &[&str] = &[
     "routing.rs",
     "destination/history.rs",
     "destination/hold.rs",
+    "destination/origin.rs",
+    "admin/outlook.rs",
 ];
 
 #[test]

@@ -13,6 +13,7 @@ mod lanes;
 mod lookups;
 mod operator;
 mod outcomes;
+mod receipts;
 mod replays;
 mod schedules;
 mod simulation;
@@ -29,6 +30,7 @@ use sluice::config::{self, Destination};
 use sluice::destination::{self, Command, Handle, Handover, Parts, View};
 use sluice::message::{Message, Properties};
 use sluice::metrics::Metrics;
+use sluice::receipts::Receipts;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -41,6 +43,7 @@ struct Stage {
     vendor: ScriptedVendor,
     settings: Destination,
     metrics: Metrics,
+    receipts: Option<Receipts>,
     worker: Option<Worker>,
 }
 
@@ -65,6 +68,7 @@ impl Stage {
             vendor: ScriptedVendor::new(),
             settings: settings(lines),
             metrics: Metrics::new().unwrap(),
+            receipts: None,
             worker: None,
         }
     }
@@ -81,6 +85,7 @@ impl Stage {
             publisher: self.broker.publisher(),
             transport: Arc::new(self.vendor.clone()),
             metrics: self.metrics.destination(DESTINATION),
+            receipts: self.receipts.clone(),
             commands,
             ending: stop.clone(),
             stop: stop.clone(),

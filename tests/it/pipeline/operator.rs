@@ -52,3 +52,21 @@ async fn a_pause_outlives_the_worker_through_the_ledger() {
     stage.ask(Command::Resume).await;
     stage.drained().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_oldest_event_is_known_while_a_pause_lasts_though_none_is_held() {
+    let stage = Stage::new("limits = [\"5/s\"]");
+    let first = sluice::clock::wall();
+    stage.publish(0..50);
+    pass(seconds(2)).await;
+    let oldest = stage.view().await.oldest.unwrap();
+    assert!(oldest >= first);
+    stage.ask(Command::Pause).await;
+    pass(seconds(60)).await;
+    let view = stage.view().await;
+    assert_eq!((view.waiting, view.oldest), (0, Some(oldest)));
+    stage.ask(Command::Resume).await;
+    stage.drained().await;
+    assert_eq!(stage.view().await.oldest, None);
+    assert_eq!(stage.metrics.published_total.with_label_values(&["hook"]).get(), 50, "those given back count once");
+}

@@ -1,7 +1,9 @@
 //! An ordinary AMQP client, which knows nothing of Sluice but the contract.
 
-use lapin::options::{BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions};
-
+use lapin::options::{
+    BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, ExchangeDeleteOptions, QueueBindOptions,
+    QueueDeclareOptions,
+};
 use lapin::types::{FieldTable, ShortString};
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
 
@@ -62,6 +64,24 @@ impl Client {
         for confirm in confirms {
             assert!(confirm.await.unwrap().is_ack());
         }
+    }
+
+    /// Binds a new queue of this client's own to an exchange. False where there is no such exchange.
+    pub async fn bind(&self, queue: &str, exchange: &str, pattern: &str) -> bool {
+        let channel = self.connection.create_channel().await.unwrap();
+        let (queue, exchange) = (self.name(queue), self.name(exchange));
+        let declared =
+            channel.queue_declare(queue.clone(), QueueDeclareOptions::default(), FieldTable::default()).await;
+        declared.unwrap();
+        channel
+            .queue_bind(queue, exchange, pattern.into(), QueueBindOptions::default(), FieldTable::default())
+            .await
+            .is_ok()
+    }
+
+    /// Deletes an exchange, as somebody may by mistake.
+    pub async fn delete_exchange(&self, exchange: &str) {
+        self.channel.exchange_delete(self.name(exchange), ExchangeDeleteOptions::default()).await.unwrap();
     }
 
     /// Messages ready in a queue; None where there is no such queue.

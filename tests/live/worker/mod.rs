@@ -9,6 +9,7 @@ mod events;
 mod gate;
 mod health;
 mod operators;
+mod receipts;
 mod reload;
 mod stage;
 mod survival;
