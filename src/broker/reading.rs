@@ -166,6 +166,8 @@ impl Reading {
         // The broker's own, and another at each look.
         COUNTS.iter().for_each(|count| drop(message.message.properties.headers.remove(*count)));
         if let Err(unsent) = hand.send(Ok(message)).await {
+            // Nobody will ack it, so it makes no room.
+            self.held.fetch_add(1, Ordering::Relaxed);
             drop(unsent.0.map(|delivery| delivery.ticket.leave()));
         }
         Ok(())

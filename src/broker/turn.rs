@@ -346,6 +346,7 @@ impl Turn {
     pub async fn end(mut self) -> Result<Order, TurnError> {
         self.messages.close();
         while let Some(message) = self.messages.recv().await {
+            self.held.fetch_add(1, Ordering::Relaxed);
             drop(message.map(|delivery| delivery.ticket.leave()));
         }
         let laps = (&mut self.reading).await.unwrap_or(None);
