@@ -1,10 +1,12 @@
 //! Orders that reach every process through the fanout exchange `sluice.control`: to destinations, to operations on dead letters, and
 //! what every worker should log.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use crate::broker::{Broker, ControlError};
 use crate::dead_letters::audit::{self, Entry};
@@ -13,6 +15,9 @@ use crate::destination::Command;
 use crate::fleet::Roster;
 use crate::gate::Limit;
 use crate::message::{Message, Properties};
+
+/// Tells this process from others: what it carried out it does not carry out again when it hears of it.
+static THIS_PROCESS: LazyLock<Uuid> = LazyLock::new(Uuid::new_v4);
 
 /// What to do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,6 +57,13 @@ pub enum Order {
         id: String,
         /// What.
         wish: Wish,
+    },
+    /// Carry out what was carried out already where the order was given.
+    Elsewhere {
+        /// The process where that was.
+        from: Uuid,
+        /// What.
+        order: Box<Order>,
     },
     /// Log what was done with dead letters.
     Audit {
@@ -102,7 +114,9 @@ impl Order {
                 let limits = limits.map_err(|error| OrderError::Invalid(error.to_string()))?;
                 (destination, Some(Command::Limits(limits)))
             }
-            Self::Operations { .. } | Self::Operation { .. } | Self::Audit { .. } => return Ok(None),
+            Self::Operations { .. } | Self::Operation { .. } | Self::Elsewhere { .. } | Self::Audit { .. } => {
+                return Ok(None);
+            }
         }))
     }
 }
@@ -123,6 +137,18 @@ pub async fn obey(roster: &Roster, order: &Order) -> Result<Answer, OrderError> 
     let view = handle.view().await.map_err(|_| unknown())?;
     let (state, rate) = (Some(view.state.to_owned()), view.rate.filter(|rate| rate.is_finite()));
     Ok(Answer { destination: destination.to_owned(), state, rate, error: None })
+}
+
+/// Carries out an order to a destination in this worker, and tells the other workers to do the same.
+///
+/// # Errors
+/// As [`obey`]; then no other worker hears of it.
+pub async fn obey_everywhere(broker: &Broker, roster: &Roster, order: &Order) -> Result<Answer, OrderError> {
+    let answer = obey(roster, order).await?;
+    let (broker, order) = (broker.clone(), Order::Elsewhere { from: *THIS_PROCESS, order: Box::new(order.clone()) });
+    // A broker that is away must not keep whoever gave the order waiting.
+    tokio::spawn(async move { announce(&broker, &order).await });
+    Ok(answer)
 }
 
 /// Carries out the orders that come through the broker, until `ending`.
@@ -153,6 +179,12 @@ pub async fn listen(broker: Broker, roster: Roster, operations: Registry, ending
             // Only the process that has it answers.
             Order::Operation { id, wish } => {
                 operations.wish(id, *wish).and_then(|_| serde_json::to_vec(&operations.state(id)).ok())
+            }
+            Order::Elsewhere { from, order } => {
+                if *from != *THIS_PROCESS && obey(&roster, order).await.is_ok() {
+                    tracing::warn!(?order, "carried out as another worker did");
+                }
+                None
             }
             Order::Pause { .. } | Order::Resume { .. } | Order::Limits { .. } | Order::Tell { .. } => {
                 answer(&roster, &order).await

@@ -201,7 +201,7 @@ pub(super) async fn limits(
 }
 
 async fn order(admin: &Admin, who: &Who, order: Order) -> Result<Json<Shown>, Problem> {
-    let answer = control::obey(&admin.roster, &order).await?;
+    let answer = control::obey_everywhere(&admin.broker, &admin.roster, &order).await?;
     tracing::info!(who = who.name, ?order, "carried out for the admin API");
     look(admin, &answer.destination).await
 }

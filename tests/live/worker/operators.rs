@@ -83,6 +83,26 @@ async fn the_admin_api_pauses_resumes_and_changes_limits() {
 }
 
 #[tokio::test]
+async fn what_is_asked_of_one_worker_over_the_api_reaches_the_others_too() {
+    let (stage, _client) = at_work().await;
+    let mut other = Stage::new(&shared_url().await).await;
+    other.prefix.clone_from(&stage.prefix);
+    other.configure(&other.px("px", "product.#", "limits = [\"100/s\"]"));
+    other.start();
+    other.ready().await;
+    let act = async |what: &str| {
+        let (status, text) = stage.ask("POST", &format!("/api/v1/destinations/px/{what}"), Some(TOKEN), "").await;
+        assert_eq!(status, 200, "{text}");
+    };
+    act("pause").await;
+    assert_eq!(stage.shown("px").await["state"], "paused");
+    other.state("px", "paused").await;
+    act("resume").await;
+    assert_eq!(stage.shown("px").await["state"], "open");
+    other.state("px", "open").await;
+}
+
+#[tokio::test]
 async fn the_api_wants_the_token_and_health_and_metrics_do_not() {
     let (stage, _client) = at_work().await;
     for token in [None, Some("wrong"), Some("")] {
