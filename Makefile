@@ -17,19 +17,20 @@ demo:
 ## test: all tests, those against real RabbitMQ nodes too
 test:
 	@$(INSTALL) rust cc rabbitmq promtool schemathesis
-	cargo test --locked
+	cargo test --locked --all-features
 
 ## bench: Sluice against a bare loop of the same crates, with a table of the figures (QUICK=1, MILLION=1)
 bench:
 	@$(INSTALL) rust cc rabbitmq
-	cargo bench --locked --bench '*' -- $(if $(QUICK),--quick) $(if $(MILLION),--million)
+	cargo bench --locked --all-features --bench '*' -- $(if $(QUICK),--quick) $(if $(MILLION),--million)
 
 ## check: format, lints, documentation, licences and dependencies
 check:
 	@$(INSTALL) rust cc cargo-deny
 	cargo fmt --check
-	cargo clippy --all-targets --locked -- -D warnings
-	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items --locked
+	cargo clippy --locked -- -D warnings
+	cargo clippy --all-targets --all-features --locked -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items --all-features --locked
 	cargo deny --locked check --hide-inclusion-graph licenses bans sources
 	@if command -v shellcheck >/dev/null; then shellcheck $(INSTALL) .ci/run; \
 	else echo "shellcheck is not installed: the shell scripts are not checked"; fi

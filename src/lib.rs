@@ -27,5 +27,6 @@ pub mod receipts;
 pub mod redact;
 pub mod routing;
 pub mod sandbox;
+pub mod traces;
 pub mod vendors;
 pub mod verdict;

@@ -2,13 +2,15 @@
 
 use crate::report::Report;
 use crate::stage::Stage;
-use crate::{Args, Error, act_on, apsis_one, backlog, cost, dead, latency, quota};
+use crate::{Args, Error, act_on, apsis_one, backlog, cost, dead, latency, metrics, quota};
 
 /// A part of the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Part {
     /// Processor time an event, events a second, memory
     Cost,
+    /// What counting costs
+    Metrics,
     /// Added latency
     Latency,
     /// Use of the vendor's quota
@@ -89,6 +91,9 @@ pub async fn run(args: &Args) -> Result<(), Error> {
     let stage = Stage::set(&args.log_level).await?;
     if wanted(Part::Cost) {
         cost::measure(&stage, size, &mut report).await?;
+    }
+    if wanted(Part::Metrics) {
+        metrics::measure(&mut report)?;
     }
     if wanted(Part::Latency) {
         latency::measure(&stage, size, &mut report).await?;

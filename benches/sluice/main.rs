@@ -10,6 +10,7 @@ mod child;
 mod cost;
 mod dead;
 mod latency;
+mod metrics;
 mod quota;
 mod report;
 mod sink;

@@ -4,7 +4,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Error, load};
 use crate::config::{ConfigFile, Format};
-use crate::{app, log};
+use crate::{app, log, traces};
 
 const EXAMPLES: &str = "\
 SIGHUP reads the configuration again: destinations are added, removed and changed without losing an event; a bad file
@@ -42,6 +42,17 @@ fn read_level(text: &str) -> Result<String, String> {
     }
 }
 
+/// Exports traces where OpenTelemetry's own variables say where to. Deliveries do not depend on it, so a failure is told and no more.
+#[expect(clippy::disallowed_methods, reason = "the variables are OpenTelemetry's own, and its crates read them too")]
+fn export_traces() -> Option<traces::Export> {
+    let wanted = ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"];
+    if !wanted.iter().any(|name| std::env::var(name).is_ok_and(|value| !value.is_empty())) {
+        return None;
+    }
+    let service = std::env::var("OTEL_SERVICE_NAME").ok();
+    traces::start(service.as_deref()).inspect_err(|error| tracing::error!(%error, "no traces are exported")).ok()
+}
+
 pub(super) async fn run(args: &Args, file: ConfigFile, stop: CancellationToken) -> Result<(), Error> {
     let config = load(&file)?;
     let mut settings = config.log.clone();
@@ -55,5 +66,6 @@ pub(super) async fn run(args: &Args, file: ConfigFile, stop: CancellationToken) 
         settings.level.clone_from(level);
     }
     let _flushed_at_the_end = log::start(&settings);
+    let _exported_until_the_end = export_traces();
     Ok(app::run(config, file, stop).await?)
 }

@@ -14,6 +14,7 @@ use crate::clock;
 use crate::delivery::token::Need;
 use crate::gate::{Answer, Hints, Pass, Permit, State};
 use crate::redact;
+use crate::traces::{self, Leg, Span};
 use crate::vendors::{Item, Secrets};
 use crate::verdict::Reason;
 
@@ -132,7 +133,7 @@ impl Driver {
             }
         };
         match request {
-            Some(request) => self.launch(errand, request, permit),
+            Some(request) => self.launch(errand, request, Span::none(), permit),
             None => {
                 self.give_up(permit);
                 self.no_request(errand);
@@ -160,11 +161,6 @@ impl Driver {
         let items: Vec<&Item> = load.events.iter().map(|pending| &pending.item).collect();
         match self.settings.vendor.request(&items) {
             Ok(mut request) => {
-                if let [pending] = &load.events[..]
-                    && let Some(trace) = &pending.traceparent
-                {
-                    request.headers_mut().insert(HeaderName::from_static("traceparent"), trace.clone());
-                }
                 Secrets::add(&mut request, &self.settings.map.secrets());
                 if request.body().len() > LARGE_BYTES {
                     self.gate.is_large(&permit, now);
@@ -172,7 +168,8 @@ impl Driver {
                 if let Some(lane) = load.lane() {
                     self.lanes.take(lane, now);
                 }
-                self.launch(Errand::Events(load), request, permit);
+                let span = self.trace(&load, &mut request);
+                self.launch(Errand::Events(load), request, span, permit);
             }
             Err(invalid) => {
                 self.give_up(permit);
@@ -184,8 +181,25 @@ impl Driver {
         }
     }
 
+    /// The spans of a request for events, which then carries the trace on: as the spans say, or as its event came.
+    fn trace(&self, load: &Load, request: &mut Request<Bytes>) -> Span {
+        let (now, wall) = (clock::now(), clock::wall());
+        let legs = load.events.iter().map(|pending| Leg {
+            id: pending.tag.id.as_deref(),
+            kind: &pending.tag.kind,
+            traceparent: pending.traceparent.as_ref(),
+            taken: wall.checked_sub(now.saturating_duration_since(pending.taken)).unwrap_or(wall),
+        });
+        let span = traces::request(&self.settings.name, request, legs);
+        let own = if let [pending] = &load.events[..] { pending.traceparent.clone() } else { None };
+        if let Some(traceparent) = span.traceparent().or(own) {
+            request.headers_mut().insert(HeaderName::from_static("traceparent"), traceparent);
+        }
+        span
+    }
+
     /// Sends a request, with the access token where there is one.
-    fn launch(&mut self, errand: Errand, mut request: Request<Bytes>, permit: Permit) {
+    fn launch(&mut self, errand: Errand, mut request: Request<Bytes>, span: Span, permit: Permit) {
         let mut generation = None;
         if let Some(tokens) = self.tokens.as_ref().filter(|_| !matches!(errand, Errand::Token)) {
             let Need::Ready(bearer) = tokens.need(clock::now(), clock::wall()) else {
@@ -203,7 +217,7 @@ impl Driver {
         let hurry = self.hurry.clone();
         let (token_file, tokens) = (self.token_file.clone(), self.tokens.as_ref());
         let kept = token_file.zip(tokens).filter(|_| matches!(errand, Errand::Token));
-        let attempt = attempt::make(transport, errand, request, generation, permit, hurry);
+        let attempt = attempt::make(transport, errand, request, generation, permit, span, hurry);
         let Some((path, tokens)) = kept else { return self.attempts.push(Box::pin(attempt)) };
         // The call counts though this worker may be killed before it is answered.
         let keeping = errands::keep(self.settings.name.clone(), path, tokens.stored(clock::now(), clock::wall()));

@@ -16,6 +16,7 @@ use crate::clock;
 use crate::delivery::{Transport, Trouble};
 use crate::gate::Permit;
 use crate::redact;
+use crate::traces::Span;
 use crate::vendors::{Reply, secrets_of};
 use crate::verdict::Verdict;
 
@@ -50,13 +51,14 @@ pub(super) struct Exchange {
     pub took: Duration,
 }
 
-/// Sends a request, once; gives up when `hurry` is cancelled.
+/// Sends a request, once, and ends its `span`; gives up when `hurry` is cancelled.
 pub(super) async fn make(
     transport: Arc<dyn Transport>,
     errand: Errand,
     request: Request<Bytes>,
     generation: Option<u64>,
     permit: Permit,
+    span: Span,
     hurry: CancellationToken,
 ) -> Attempted {
     let (at, sent) = (clock::wall(), clock::now());
@@ -70,6 +72,11 @@ pub(super) async fn make(
         () = hurry.cancelled() => None,
     };
     let took = clock::now().saturating_duration_since(sent);
+    match &result {
+        Some(Ok(reply)) => span.end(Some(reply.status), None),
+        Some(Err(trouble)) => span.end(None, Some(&trouble.to_string())),
+        None => span.end(None, None),
+    }
     Attempted { errand, permit, exchange: Exchange { request, generation, result, at, took } }
 }
 

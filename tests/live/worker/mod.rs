@@ -13,3 +13,4 @@ mod receipts;
 mod reload;
 mod stage;
 mod survival;
+mod traces;

@@ -24,6 +24,8 @@ pub struct Stage {
     pub prefix: String,
     /// Further lines of `[broker]`.
     pub broker: &'static str,
+    /// Variables of the worker's and the commands' environment.
+    pub environment: Vec<(&'static str, String)>,
     url: String,
     folder: tempfile::TempDir,
     admin: u16,
@@ -55,6 +57,7 @@ impl Stage {
             sandbox,
             prefix,
             broker: "",
+            environment: Vec::new(),
             url: url.to_owned(),
             folder,
             admin,
@@ -144,6 +147,7 @@ impl Stage {
         let mut command = Command::new(SLUICE);
         command.args(arguments).arg("--config").arg(self.file("sluice.toml")).env("STAGE_TOKEN", TOKEN);
         command.env_remove("SLUICE_CONFIG").env_remove("RUST_LOG").kill_on_drop(true);
+        command.env_remove("OTEL_EXPORTER_OTLP_ENDPOINT").envs(self.environment.iter().cloned());
         command
     }
 
