@@ -2,7 +2,7 @@
 # Installs what Sluice's make targets need, if it is missing, and says so first. Debian and Ubuntu only; elsewhere it
 # names what to install. It must never leave a service running: the project starts its own private brokers.
 #
-# Usage: deploy/install-dependencies.sh [rust] [cc] [rabbitmq] [promtool] [cargo-deny] [schemathesis]
+# Usage: deploy/install-dependencies.sh [rust] [cc] [rabbitmq] [promtool] [cargo-deny] [schemathesis] [chromium]
 set -euo pipefail
 
 # The project runs the broker by this path, in private nodes.
@@ -30,7 +30,8 @@ missing() {
         promtool) ! command -v promtool >/dev/null ;;
         cargo-deny) ! cargo deny --version >/dev/null 2>&1 ;;
         schemathesis) ! has_schemathesis ;;
-        *) fail "unknown name '$1': write rust, cc, rabbitmq, promtool, cargo-deny or schemathesis." ;;
+        chromium) ! command -v chromium >/dev/null || ! command -v chromedriver >/dev/null ;;
+        *) fail "unknown name '$1': write rust, cc, rabbitmq, promtool, cargo-deny, schemathesis or chromium." ;;
     esac
 }
 
@@ -46,6 +47,7 @@ packages_of() {
         cc) echo gcc libc6-dev ;;
         rabbitmq) echo rabbitmq-server ;;
         promtool) echo prometheus ;;
+        chromium) echo chromium chromium-driver ;;
         schemathesis) python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3 python3-venv ;;
     esac
 }
@@ -116,7 +118,7 @@ end_our_epmd() {
 install_packages() {
     is_debian || fail "this system is neither Debian nor Ubuntu. Install by its own means, then repeat: ${wanted[*]}" \
         "(rabbitmq: RabbitMQ 3.10 or newer with $RABBITMQ_SERVER; promtool: comes with Prometheus; cc: any C compiler;" \
-        "schemathesis: Python 3.11 or newer with its venv module)."
+        "chromium: with its chromedriver; schemathesis: Python 3.11 or newer with its venv module)."
     ((EUID == 0)) || command -v sudo >/dev/null ||
         fail "installing needs root and there is no sudo. As root, run: $0 ${wanted[*]}"
 

@@ -242,7 +242,7 @@ impl Driver {
                 // Not an end.
                 Job::Running => Settlement::Release,
             };
-            outcome::job(&self.settings.name, &pending.tag, &job.id, &settlement);
+            outcome::job(&mut self.recent, &self.settings.name, &pending.tag, &job.id, &settlement);
             if settlement == Settlement::Ack {
                 self.delivered(&pending, wall);
             }
@@ -293,10 +293,12 @@ impl Driver {
     }
 
     /// Says a change of the gate's, once.
-    pub(super) fn gate_changed(&self, before: State) {
+    pub(super) fn gate_changed(&mut self, before: State) {
         let (now, wall) = (clock::now(), clock::wall());
         if self.gate.state(now) != before {
-            outcome::gate_changed(&self.settings.name, before, &self.gate.status(now, wall));
+            let status = self.gate.status(now, wall);
+            outcome::gate_changed(&self.settings.name, before, &status);
+            self.recent.see(&status, wall);
         }
     }
 }
