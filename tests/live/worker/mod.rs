@@ -1,14 +1,14 @@
 //! The whole worker as a black box: the built program between a real RabbitMQ and the sandbox.
 
-mod client;
+pub mod client;
 mod commands;
 mod contract;
-mod dead;
+pub mod dead;
 mod dead_api;
 mod events;
 mod gate;
 mod health;
 mod operators;
 mod reload;
-mod stage;
+pub mod stage;
 mod survival;
