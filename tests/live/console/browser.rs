@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use http::Method;
-use thirtyfour::common::command::ExtensionCommand;
-use thirtyfour::extensions::cdp::ChromeDevTools;
+use thirtyfour::common::command::{Command as Driven, ExtensionCommand};
 use thirtyfour::prelude::*;
 
 use tokio::io::{AsyncBufReadExt as _, BufReader};
@@ -28,13 +27,16 @@ pub struct Browser {
     _turn: MutexGuard<'static, ()>,
 }
 
-/// Chromium's own log, of the pages' errors.
+/// What Chromium's driver offers beside the standard.
 #[derive(Debug)]
-struct Log;
+struct Special {
+    path: &'static str,
+    parameters: Value,
+}
 
-impl ExtensionCommand for Log {
+impl ExtensionCommand for Special {
     fn parameters_json(&self) -> Option<Value> {
-        Some(json!({ "type": "browser" }))
+        Some(self.parameters.clone())
     }
 
     fn method(&self) -> Method {
@@ -42,7 +44,7 @@ impl ExtensionCommand for Log {
     }
 
     fn endpoint(&self) -> Arc<str> {
-        "/se/log".into()
+        self.path.into()
     }
 }
 
@@ -185,16 +187,23 @@ impl Browser {
 
     /// As wide a window as that, in this colour scheme.
     pub async fn look(&self, width: u32, scheme: &str) {
-        let tools = ChromeDevTools::new(Arc::clone(&self.driver.handle));
         let size = json!({ "width": width, "height": 1000, "deviceScaleFactor": 1, "mobile": width < 500 });
-        tools.execute_cdp_with_params("Emulation.setDeviceMetricsOverride", size).await.unwrap();
         let media = json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] });
-        tools.execute_cdp_with_params("Emulation.setEmulatedMedia", media).await.unwrap();
+        for (command, parameters) in
+            [("Emulation.setDeviceMetricsOverride", size), ("Emulation.setEmulatedMedia", media)]
+        {
+            self.special("/goog/cdp/execute", json!({ "cmd": command, "params": parameters })).await;
+        }
+    }
+
+    async fn special(&self, path: &'static str, parameters: Value) -> Value {
+        let command = Driven::ExtensionCommand(Box::new(Special { path, parameters }));
+        self.driver.handle().cmd(command).await.unwrap().value_json().unwrap()
     }
 
     /// Errors that pages caused, as the policy being broken; answers of the worker with an error status are meant here.
     pub async fn errors(&self) -> Vec<String> {
-        let log = self.driver.handle.cmd(Log).await.unwrap().value_json().unwrap();
+        let log = self.special("/se/log", json!({ "type": "browser" })).await;
         let lines = log.as_array().unwrap().iter();
         let severe = lines.filter(|line| line["level"] == "SEVERE" && line["source"] != "network");
         severe.map(|line| line["message"].as_str().unwrap().to_owned()).collect()
