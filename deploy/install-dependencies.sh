@@ -2,7 +2,7 @@
 # Installs what Sluice's make targets need, if it is missing, and says so first. Debian and Ubuntu only; elsewhere it
 # names what to install. It must never leave a service running: the project starts its own private brokers.
 #
-# Usage: deploy/install-dependencies.sh [rust] [cc] [rabbitmq] [promtool] [cargo-deny] [schemathesis]
+# Usage: deploy/install-dependencies.sh [rust] [cc] [rabbitmq] [promtool] [cargo-deny] [schemathesis] [chromium] [axe]
 set -euo pipefail
 
 # The project runs the broker by this path, in private nodes.
@@ -13,6 +13,10 @@ readonly CARGO_DENY_VERSION=0.20.2
 readonly SCHEMATHESIS_VERSION=4.32.5
 SCHEMATHESIS=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)/target/tools/schemathesis
 readonly SCHEMATHESIS
+# axe-core, as the lock file has it; where the tests look for it.
+AXE=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)/target/tools/axe
+AXE_LOCK=$(cd "$(dirname "${BASH_SOURCE[0]}")/../tests/live/console" && pwd)
+readonly AXE AXE_LOCK
 
 # Debian's maintainer scripts ask this program before they start a service: see invoke-rc.d(8).
 readonly POLICY=/usr/sbin/policy-rc.d
@@ -30,7 +34,9 @@ missing() {
         promtool) ! command -v promtool >/dev/null ;;
         cargo-deny) ! cargo deny --version >/dev/null 2>&1 ;;
         schemathesis) ! has_schemathesis ;;
-        *) fail "unknown name '$1': write rust, cc, rabbitmq, promtool, cargo-deny or schemathesis." ;;
+        chromium) ! command -v chromium >/dev/null || ! command -v chromedriver >/dev/null ;;
+        axe) ! has_axe ;;
+        *) fail "unknown name '$1': write rust, cc, rabbitmq, promtool, cargo-deny, schemathesis, chromium or axe." ;;
     esac
 }
 
@@ -40,12 +46,18 @@ has_schemathesis() {
         compgen -G "$SCHEMATHESIS/lib/python*/site-packages/schemathesis-$SCHEMATHESIS_VERSION.dist-info" >/dev/null
 }
 
+has_axe() {
+    test -f "$AXE/node_modules/axe-core/axe.min.js" && cmp -s "$AXE_LOCK/package-lock.json" "$AXE/package-lock.json"
+}
+
 # The Debian packages that hold it.
 packages_of() {
     case $1 in
         cc) echo gcc libc6-dev ;;
         rabbitmq) echo rabbitmq-server ;;
         promtool) echo prometheus ;;
+        chromium) echo chromium chromium-driver ;;
+        axe) command -v npm >/dev/null || echo npm ;;
         schemathesis) python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3 python3-venv ;;
     esac
 }
@@ -116,7 +128,7 @@ end_our_epmd() {
 install_packages() {
     is_debian || fail "this system is neither Debian nor Ubuntu. Install by its own means, then repeat: ${wanted[*]}" \
         "(rabbitmq: RabbitMQ 3.10 or newer with $RABBITMQ_SERVER; promtool: comes with Prometheus; cc: any C compiler;" \
-        "schemathesis: Python 3.11 or newer with its venv module)."
+        "chromium: with its chromedriver; axe: npm; schemathesis: Python 3.11 or newer with its venv module)."
     ((EUID == 0)) || command -v sudo >/dev/null ||
         fail "installing needs root and there is no sudo. As root, run: $0 ${wanted[*]}"
 
@@ -150,6 +162,16 @@ install_schemathesis() {
     fi
 }
 
+install_axe() {
+    say "installing axe-core from npm into $AXE, once."
+    # Everything pinned with its digest, and no script of a package is run.
+    if ! { mkdir -p "$AXE" && cp "$AXE_LOCK/package.json" "$AXE_LOCK/package-lock.json" "$AXE/" &&
+        (cd "$AXE" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error); }; then
+        rm -rf "$AXE"
+        fail "axe-core could not be installed: the lines above say why. It needs npm, and its registry."
+    fi
+}
+
 wanted=()
 packages=()
 for name in "$@"; do
@@ -166,6 +188,7 @@ say "missing: ${wanted[*]}."
 ((${#packages[@]} == 0)) || install_packages
 [[ " ${wanted[*]} " != *" cargo-deny "* ]] || install_cargo_deny
 [[ " ${wanted[*]} " != *" schemathesis "* ]] || install_schemathesis
+[[ " ${wanted[*]} " != *" axe "* ]] || install_axe
 for name in "${wanted[@]}"; do
     ! missing "$name" || fail "$name is still missing after the installation: install it by hand."
 done

@@ -48,7 +48,7 @@ impl Roster {
         handles.iter().map(|(name, handle)| (name.clone(), handle.clone())).collect()
     }
 
-    fn set(&self, name: &str, handle: Option<Handle>) {
+    pub(crate) fn set(&self, name: &str, handle: Option<Handle>) {
         let mut handles = self.handles.write().unwrap_or_else(PoisonError::into_inner);
         match handle {
             Some(handle) => handles.insert(name.to_owned(), handle),

@@ -21,6 +21,19 @@ pub(super) struct Who {
     pub role: Role,
 }
 
+impl Who {
+    /// Whoever comes in where no token is set.
+    pub fn local() -> Self {
+        Self { name: "local".to_owned(), role: Role::Act }
+    }
+}
+
+impl From<&Token> for Who {
+    fn from(token: &Token) -> Self {
+        Self { name: token.name.clone(), role: token.role }
+    }
+}
+
 impl<S: Sync> FromRequestParts<S> for Who {
     type Rejection = Problem;
 
@@ -52,7 +65,7 @@ pub(super) async fn guard(State(admin): State<Arc<Admin>>, mut request: Request,
 /// not reach, and with nothing asked on loopback. The browser then says in `Origin` where the page is from, which only this
 /// server's own pages may be. A page whose name was made to lead here (DNS rebinding) has the same name in both headers:
 /// without tokens, only what cannot be made to lead elsewhere is taken, an address or `localhost`.
-fn same_site(headers: &HeaderMap, open: bool) -> Result<(), Problem> {
+pub(super) fn same_site(headers: &HeaderMap, open: bool) -> Result<(), Problem> {
     let host = text(headers, header::HOST);
     if let Some(origin) = text(headers, header::ORIGIN) {
         let from = origin.split_once("://").map(|(_, host)| host);
@@ -78,24 +91,28 @@ fn is_address(host: &str) -> bool {
         || in_brackets.is_some_and(|name| name.parse::<std::net::Ipv6Addr>().is_ok())
 }
 
-/// Whose token it is. Every token is looked at, whichever it is.
+/// Whose token it is.
 fn identify(headers: &HeaderMap, tokens: &[Token]) -> Option<Who> {
     if tokens.is_empty() {
-        return Some(Who { name: "local".to_owned(), role: Role::Act });
+        return Some(Who::local());
     }
     let given = text(headers, header::AUTHORIZATION).and_then(|value| value.split_once(' '));
     let (_, given) = given.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))?;
-    let matches = |token: &Token| equal(token.secret.expose_secret().as_bytes(), given.as_bytes());
-    let found = tokens.iter().fold(None, |found, token| if matches(token) { Some(token) } else { found });
-    found.map(|token| Who { name: token.name.clone(), role: token.role })
+    holder(tokens, given).map(Who::from)
 }
 
-fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
+/// The token of that text. Every token is looked at, whichever it is.
+pub(super) fn holder<'a>(tokens: &'a [Token], given: &str) -> Option<&'a Token> {
+    let matches = |token: &Token| equal(token.secret.expose_secret().as_bytes(), given.as_bytes());
+    tokens.iter().fold(None, |found, token| if matches(token) { Some(token) } else { found })
+}
+
+pub(super) fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
     // What is no text is never right: as it is compared, an empty one stands for it.
     headers.get(name).map(|value| value.to_str().unwrap_or_default())
 }
 
 /// Takes the same time wherever the first difference is.
-fn equal(a: &[u8], b: &[u8]) -> bool {
+pub(super) fn equal(a: &[u8], b: &[u8]) -> bool {
     a.len() == b.len() && a.iter().zip(b).fold(0, |difference, (a, b)| difference | (a ^ b)) == 0
 }

@@ -38,10 +38,10 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 pub(super) struct One {
     /// The destination's name.
     #[param(pattern = "^[a-z0-9][a-z0-9_-]{0,62}$", example = "px-prod")]
-    name: String,
+    pub name: String,
     /// The letter's id, or its event's.
     #[param(example = "0123456789abcdef")]
-    letter: String,
+    pub letter: String,
 }
 
 /// Which of the two queues.
@@ -52,11 +52,11 @@ pub(super) struct WhichPile {
     /// The dead letters, or the trash.
     #[param(inline)]
     #[serde(default)]
-    pile: PileName,
+    pub pile: PileName,
 }
 
 /// The dead letters, or the trash.
-#[derive(Clone, Copy, Debug, Default, Deserialize, ToSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[schema(as = Pile)]
 pub(super) enum PileName {
@@ -297,7 +297,7 @@ pub(super) async fn audit(
     Ok(Json(Audit { entries: entries.await? }))
 }
 
-async fn look(
+pub(super) async fn look(
     letters: &DeadLetters,
     pile: Pile,
     matcher: &Matcher,
@@ -306,7 +306,7 @@ async fn look(
     letters.look(pile, matcher, PATIENCE, &no_progress, visit).await
 }
 
-async fn one(letters: DeadLetters, pile: Pile, id: String) -> Result<Message, Problem> {
+pub(super) async fn one(letters: DeadLetters, pile: Pile, id: String) -> Result<Message, Problem> {
     let wanted = id.clone();
     let found = to_its_end(async move { Ok(letters.find(pile, &wanted, PATIENCE).await?) }).await?;
     let mut found = found.into_iter();

@@ -31,72 +31,72 @@ pub(super) struct Named {
 pub(super) struct Shown {
     /// Its name.
     #[schema(example = "px-prod")]
-    name: String,
+    pub name: String,
     /// Its vendor.
-    vendor: String,
+    pub vendor: String,
     /// The routing keys that it subscribes to.
-    subscribe: Vec<String>,
+    pub subscribe: Vec<String>,
     /// The limits in force.
     #[schema(example = json!(["200/s", "1000000/day"]))]
-    limits: Vec<String>,
+    pub limits: Vec<String>,
     /// The gate's state: `open`, `throttled`, `paused`, `broken` or `parked`.
     #[schema(example = "open")]
-    state: &'static str,
+    pub state: &'static str,
     /// Why, as a sentence.
-    why: String,
+    pub why: String,
     /// When that may end by itself.
     #[schema(required, value_type = Option<String>, format = DateTime)]
-    until: Option<Timestamp>,
+    pub until: Option<Timestamp>,
     /// Requests a second that the limits allow; null where nothing paces it.
     #[schema(required)]
-    quota: Option<f64>,
+    pub quota: Option<f64>,
     /// Requests a second that it lets through now; null where nothing paces it.
     #[schema(required)]
-    rate: Option<f64>,
+    pub rate: Option<f64>,
     /// The share of the quota that is used after repeated refusals, 0.05 to 1.
-    learned: f64,
+    pub learned: f64,
     /// Requests on their way.
-    in_flight: usize,
+    pub in_flight: usize,
     /// Requests counted against today's budget (UTC).
-    day_used: u64,
+    pub day_used: u64,
     /// The day budget, where there is one.
     #[schema(required)]
-    day_limit: Option<u64>,
+    pub day_limit: Option<u64>,
     /// Deliveries held that wait for the gate.
-    waiting: usize,
+    pub waiting: usize,
     /// Deliveries whose vendor has accepted them and not yet told what became of them.
-    unconfirmed: usize,
+    pub unconfirmed: usize,
     /// Whether a consumer is registered at the broker.
-    consuming: bool,
+    pub consuming: bool,
     /// Whether it consumes, or has no need to.
-    ready: bool,
+    pub ready: bool,
     /// Events delivered since this worker started.
-    delivered: u64,
+    pub delivered: u64,
     /// Requests refused with 429 since this worker started.
-    throttled: u64,
+    pub throttled: u64,
     /// Events put into a retry queue since this worker started.
-    retried: u64,
+    pub retried: u64,
     /// Messages ready in its queue; null where the queue is missing or the broker away.
     #[schema(required)]
-    queue_ready: Option<u32>,
+    pub queue_ready: Option<u32>,
     /// Messages ready in its dead-letter queue; null as with `queue_ready`.
     #[schema(required)]
-    dead_letters_ready: Option<u32>,
+    pub dead_letters_ready: Option<u32>,
     /// Messages in its retry queues; null as with `queue_ready`.
     #[schema(required)]
-    retry_waiting: Option<u32>,
+    pub retry_waiting: Option<u32>,
     /// Messages ready in its trash; null as with `queue_ready`.
     #[schema(required)]
-    trash_ready: Option<u32>,
+    pub trash_ready: Option<u32>,
     /// The time of the oldest event that waits in its queue; null where none waits or none was seen yet.
     #[schema(required, value_type = Option<String>, format = DateTime)]
-    oldest_event: Option<Timestamp>,
+    pub oldest_event: Option<Timestamp>,
     /// When its day budget is used up at the pace of the last minutes, if that is before midnight UTC.
     #[schema(required, value_type = Option<String>, format = DateTime)]
-    day_budget_runs_out: Option<Timestamp>,
+    pub day_budget_runs_out: Option<Timestamp>,
     /// Seconds until its queue is empty, were nothing more to come; null where that is not known, or nothing gets through.
     #[schema(required)]
-    drained_in_seconds: Option<f64>,
+    pub drained_in_seconds: Option<f64>,
 }
 
 /// All destinations at work.
@@ -200,19 +200,19 @@ pub(super) async fn limits(
     order(&admin, &who, Order::Limits { destination: name, limits }).await
 }
 
-async fn order(admin: &Admin, who: &Who, order: Order) -> Result<Json<Shown>, Problem> {
+pub(super) async fn order(admin: &Admin, who: &Who, order: Order) -> Result<Json<Shown>, Problem> {
     let answer = control::obey_everywhere(&admin.broker, &admin.roster, &order).await?;
-    tracing::info!(who = who.name, ?order, "carried out for the admin API");
+    tracing::info!(who = who.name, ?order, "carried out");
     look(admin, &answer.destination).await
 }
 
-async fn look(admin: &Admin, name: &str) -> Result<Json<Shown>, Problem> {
+pub(super) async fn look(admin: &Admin, name: &str) -> Result<Json<Shown>, Problem> {
     let unknown = || Problem::from(OrderError::Unknown(name.to_owned()));
     let view = admin.roster.get(name).ok_or_else(unknown)?.view().await.map_err(|_| unknown())?;
     Ok(Json(shown(admin, view)))
 }
 
-fn shown(admin: &Admin, view: View) -> Shown {
+pub(super) fn shown(admin: &Admin, view: View) -> Shown {
     let depths = admin.depths_of(&view.name);
     Shown {
         name: view.name,

@@ -1,4 +1,4 @@
-//! What is seen from outside: metrics, health, and the API over the destinations at work.
+//! What is seen from outside: metrics, health, and the API and the console over the destinations at work.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -18,6 +18,7 @@ use crate::metrics::Metrics;
 
 mod api;
 mod auth;
+mod console;
 mod dead;
 mod depths;
 mod destinations;
@@ -27,6 +28,8 @@ mod operations;
 mod outlook;
 mod problem;
 mod which;
+
+use console::Console;
 
 #[cfg(test)]
 mod tests;
@@ -46,6 +49,7 @@ pub struct Admin {
     destinations: RwLock<BTreeMap<String, Destination>>,
     max_event_bytes: usize,
     depths: RwLock<depths::Known>,
+    console: Console,
 }
 
 impl Admin {
@@ -60,6 +64,7 @@ impl Admin {
             tokens: RwLock::new(config.admin.tokens.clone().into()),
             destinations: RwLock::new(config.destinations.clone()),
             max_event_bytes: config.broker.max_event_bytes,
+            console: Console::default(),
             depths: RwLock::default(),
         })
     }
@@ -107,7 +112,8 @@ fn router(admin: Arc<Admin>) -> Router {
         .route("/readyz", get(health::ready))
         .method_not_allowed_fallback(problem::wrong_method)
         .merge(api::router(&admin))
-        .fallback(problem::not_found)
+        .merge(console::router(&admin))
+        .fallback(console::not_found)
         .layer(DefaultBodyLimit::max(64 * 1024))
         .with_state(admin)
 }

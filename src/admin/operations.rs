@@ -18,8 +18,11 @@ use super::destinations::Named;
 use super::extract::{Body, NoParams, Params, Segment};
 use super::problem::{Away, BadBody, Conflict, Problem, Refusals, Unknown};
 use super::which::InBody;
+use crate::config::Destination;
 use crate::control::{self, Order};
+use crate::dead_letters::DeadLetters;
 use crate::dead_letters::acts::Act;
+use crate::dead_letters::filter::Filter;
 use crate::dead_letters::look::no_progress;
 use crate::dead_letters::operation::{self, Plan, SelectError, Wish};
 
@@ -35,10 +38,10 @@ const CANARY_WAIT_SECONDS: u32 = 300;
 pub(super) struct Of {
     /// The destination's name.
     #[param(pattern = "^[a-z0-9][a-z0-9_-]{0,62}$", example = "px-prod")]
-    name: String,
+    pub name: String,
     /// The operation's id.
     #[param(pattern = "^[0-9a-f]{12}$", example = "5f0c9b6e21aa")]
-    operation: String,
+    pub operation: String,
 }
 
 /// What to do, and to which letters: a filter, or all.
@@ -83,18 +86,18 @@ fn whole<'de, D: serde::Deserializer<'de>>(number: D) -> Result<Option<u32>, D::
 #[derive(Serialize, ToSchema)]
 pub(super) struct Foretold {
     /// How many letters there are.
-    there: u32,
+    pub there: u32,
     /// How many of them are meant.
-    selected: u64,
+    pub selected: u64,
     /// Letters a second.
     #[schema(required)]
-    rate: Option<f64>,
+    pub rate: Option<f64>,
     /// Seconds that it would take.
     #[schema(required)]
-    seconds: Option<f64>,
+    pub seconds: Option<f64>,
     /// What the filter could not do, where it failed.
     #[schema(required)]
-    trouble: Option<String>,
+    pub trouble: Option<String>,
 }
 
 /// Operations.
@@ -119,48 +122,83 @@ pub(super) async fn begin(
     Params(NoParams {}): Params<NoParams>,
     Body(start): Body<Start>,
 ) -> Result<Response, Problem> {
-    let (letters, destination) = admin.letters(&name)?;
-    let in_range = start.rate.is_none_or(|rate| (0.0001..=100_000.0).contains(&rate))
-        && start.canary.is_none_or(|canary| (1..=100_000).contains(&canary))
-        && start.canary_wait_seconds.is_none_or(|seconds| (1..=86_400).contains(&seconds));
-    if !in_range {
-        let detail = "rate is from 0.0001 to 100000, canary from 1 to 100000, canary_wait_seconds from 1 to 86400";
-        return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail));
-    }
+    admin.letters(&name)?;
     let filter = start.filter.filter()?;
-    if filter.is_empty() != start.all {
-        let detail = "say which letters: give a filter, or \"all\": true without one";
-        return Err(Problem::new(StatusCode::CONFLICT, detail));
+    let Start { act, rate, canary, canary_wait_seconds, all, dry_run, .. } = start;
+    let wanted = Wanted { act, filter, rate, canary, canary_wait_seconds };
+    wanted.check(all)?;
+    if dry_run {
+        return Ok(Json(wanted.foretell(&admin, &name).await?).into_response());
     }
-    let rate = match (start.act, start.rate) {
-        (Act::Replay, None) => Some(letters.default_rate(&destination.limits).await),
-        (_, rate) => rate,
-    };
-    if start.dry_run {
-        let (act, filter) = (start.act, filter.clone());
-        let selected = async move { Ok(letters.select(act, &filter, PATIENCE, &no_progress).await?) };
+    let state = wanted.begin(&admin, &name, who.name).await?;
+    let place = format!("/api/v1/destinations/{name}/dead/operations/{}", state.id);
+    Ok((StatusCode::ACCEPTED, [(header::LOCATION, place)], Json(state)).into_response())
+}
+
+/// What is to be done, as the API and the console ask for it.
+pub(super) struct Wanted {
+    pub act: Act,
+    pub filter: Filter,
+    pub rate: Option<f64>,
+    pub canary: Option<u32>,
+    pub canary_wait_seconds: Option<u32>,
+}
+
+impl Wanted {
+    /// Whether it makes sense; `all` says that it means all letters.
+    pub fn check(&self, all: bool) -> Result<(), Problem> {
+        let in_range = self.rate.is_none_or(|rate| (0.0001..=100_000.0).contains(&rate))
+            && self.canary.is_none_or(|canary| (1..=100_000).contains(&canary))
+            && self.canary_wait_seconds.is_none_or(|seconds| (1..=86_400).contains(&seconds));
+        if !in_range {
+            let detail = "rate is from 0.0001 to 100000, canary from 1 to 100000, canary_wait_seconds from 1 to 86400";
+            return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail));
+        }
+        if self.filter.is_empty() != all {
+            let detail = "say which letters: give a filter, or \"all\": true without one";
+            return Err(Problem::new(StatusCode::CONFLICT, detail));
+        }
+        Ok(())
+    }
+
+    /// What it would mean now.
+    pub async fn foretell(self, admin: &Admin, name: &str) -> Result<Foretold, Problem> {
+        let (letters, destination) = admin.letters(name)?;
+        let rate = self.rate(&letters, &destination).await;
+        let selected = async move { Ok(letters.select(self.act, &self.filter, PATIENCE, &no_progress).await?) };
         let selection = to_its_end(selected).await?;
         let count = u32::try_from(selection.len()).map_or(f64::INFINITY, f64::from);
-        let foretold = Foretold {
+        Ok(Foretold {
             there: selection.seen.there,
             selected: selection.len(),
             rate,
             seconds: rate.map(|rate| count / rate),
             trouble: selection.seen.trouble,
-        };
-        return Ok(Json(foretold).into_response());
+        })
     }
-    if admin.operations.at_work(&name) >= AT_ONCE {
-        let detail =
-            format!("{AT_ONCE} operations of {name} are at work here already: wait until one has ended, or cancel one");
-        return Err(Problem::new(StatusCode::CONFLICT, detail));
+
+    /// Begins it, as an operation of this process.
+    pub async fn begin(self, admin: &Admin, name: &str, by: String) -> Result<operation::State, Problem> {
+        let (letters, destination) = admin.letters(name)?;
+        let rate = self.rate(&letters, &destination).await;
+        if admin.operations.at_work(name) >= AT_ONCE {
+            let detail = format!(
+                "{AT_ONCE} operations of {name} are at work here already: wait until one has ended, or cancel one"
+            );
+            return Err(Problem::new(StatusCode::CONFLICT, detail));
+        }
+        let canary_wait = Duration::from_secs(u64::from(self.canary_wait_seconds.unwrap_or(CANARY_WAIT_SECONDS)));
+        let canary = self.canary.filter(|_| self.act == Act::Replay);
+        let plan = Plan { act: self.act, filter: self.filter, rate, canary, canary_wait, by };
+        Ok(admin.operations.add(letters.begin(plan, None)))
     }
-    let canary_wait = Duration::from_secs(u64::from(start.canary_wait_seconds.unwrap_or(CANARY_WAIT_SECONDS)));
-    let canary = start.canary.filter(|_| start.act == Act::Replay);
-    let plan = Plan { act: start.act, filter, rate, canary, canary_wait, by: who.name };
-    let state = admin.operations.add(letters.begin(plan, None));
-    let place = format!("/api/v1/destinations/{name}/dead/operations/{}", state.id);
-    Ok((StatusCode::ACCEPTED, [(header::LOCATION, place)], Json(state)).into_response())
+
+    async fn rate(&self, letters: &DeadLetters, destination: &Destination) -> Option<f64> {
+        match (self.act, self.rate) {
+            (Act::Replay, None) => Some(letters.default_rate(&destination.limits).await),
+            (_, rate) => rate,
+        }
+    }
 }
 
 /// Operations at work, and the last that ended
@@ -173,8 +211,13 @@ pub(super) async fn list(
     Segment(Named { name }): Segment<Named>,
     Params(NoParams {}): Params<NoParams>,
 ) -> Result<Json<Operations>, Problem> {
-    admin.letters(&name)?;
-    let order = Order::Operations { destination: Some(name.clone()) };
+    Ok(Json(Operations { operations: everywhere(&admin, &name).await? }))
+}
+
+/// Those of every process, the latest first.
+pub(super) async fn everywhere(admin: &Admin, name: &str) -> Result<Vec<operation::State>, Problem> {
+    admin.letters(name)?;
+    let order = Order::Operations { destination: Some(name.to_owned()) };
     // With the broker away there are those of this process.
     let others: Vec<Vec<operation::State>> = control::ask(&admin.broker, &order, OTHERS).await.unwrap_or_default();
     let own = admin.operations.states().into_iter().filter(|state| state.destination == name);
@@ -182,7 +225,7 @@ pub(super) async fn list(
         others.into_iter().flatten().chain(own).map(|state| (state.id.clone(), state)).collect();
     let mut operations: Vec<operation::State> = all.into_values().collect();
     operations.sort_by_key(|state| std::cmp::Reverse(state.started));
-    Ok(Json(Operations { operations }))
+    Ok(operations)
 }
 
 /// One operation
@@ -238,7 +281,7 @@ pub(super) async fn cancel(
 }
 
 /// It, in this process or in another.
-async fn find(admin: &Admin, of: &Of) -> Result<operation::State, Problem> {
+pub(super) async fn find(admin: &Admin, of: &Of) -> Result<operation::State, Problem> {
     admin.letters(&of.name)?;
     let is_it = |state: &operation::State| state.id == of.operation && state.destination == of.name;
     if let Some(state) = admin.operations.state(&of.operation).filter(is_it) {
@@ -252,7 +295,7 @@ async fn find(admin: &Admin, of: &Of) -> Result<operation::State, Problem> {
     })
 }
 
-async fn wish(admin: &Admin, of: &Of, wish: Wish) -> Result<Json<operation::State>, Problem> {
+pub(super) async fn wish(admin: &Admin, of: &Of, wish: Wish) -> Result<Json<operation::State>, Problem> {
     let state = find(admin, of).await?;
     let over = |state: &operation::State| {
         let outcome = state.outcome.as_deref().unwrap_or_default();

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use axum::Extension;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -12,7 +13,7 @@ use utoipa::{IntoResponses, ToSchema};
 const CONTENT_TYPE: &str = "application/problem+json";
 
 /// Why a request was not carried out (RFC 9457).
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub(super) struct Problem {
     /// Always `about:blank`: the status says what kind of problem it is.
     r#type: &'static str,
@@ -30,21 +31,36 @@ impl Problem {
         let title = status.canonical_reason().unwrap_or_default();
         Self { r#type: "about:blank", title, status: status.as_u16(), detail: detail.into() }
     }
+
+    /// The HTTP status.
+    pub fn status(&self) -> StatusCode {
+        StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    /// The status in words.
+    pub fn title(&self) -> &'static str {
+        self.title
+    }
+
+    /// What is wrong and what to do.
+    pub fn detail(&self) -> &str {
+        &self.detail
+    }
 }
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         // Strings and a number can always be written.
         let body = serde_json::to_string(&self).unwrap_or_default();
-        (status, [(header::CONTENT_TYPE, CONTENT_TYPE)], body).into_response()
+        // The console shows it as a page instead.
+        (self.status(), [(header::CONTENT_TYPE, CONTENT_TYPE)], Extension(self), body).into_response()
     }
 }
 
 pub(super) async fn not_found() -> Problem {
     Problem::new(
         StatusCode::NOT_FOUND,
-        "there is nothing here; see /metrics, /healthz, /readyz and /api/v1/openapi.json",
+        "there is nothing here; see /, /metrics, /healthz, /readyz and /api/v1/openapi.json",
     )
 }
 

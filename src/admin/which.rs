@@ -151,10 +151,16 @@ impl Listed {
     /// # Errors
     /// A problem that says what is wrong with it.
     pub fn matcher(&self) -> Result<Matcher, Problem> {
+        let filter = self.filter();
+        filter.compile(clock::wall()).map_err(|error| problem(&filter, &error, StatusCode::BAD_REQUEST))
+    }
+
+    /// The filter that it is, not yet checked.
+    pub fn filter(&self) -> Filter {
         let list = |text: &Option<String>| -> Vec<String> {
             text.iter().flat_map(|text| text.split(',')).map(str::to_owned).collect()
         };
-        let filter = Filter {
+        Filter {
             reason: list(&self.reason),
             group: list(&self.group),
             kind: list(&self.r#type),
@@ -163,8 +169,7 @@ impl Listed {
             older_than: self.older_than.clone(),
             newer_than: self.newer_than.clone(),
             jq: self.jq.clone(),
-        };
-        filter.compile(clock::wall()).map_err(|error| problem(&filter, &error, StatusCode::BAD_REQUEST))
+        }
     }
 }
 

@@ -77,8 +77,7 @@ impl Edit {
         put(&mut edited, "edited-from", &from.id);
         let to = Letter::read(&edited, name);
         let (before, after) = (String::from_utf8_lossy(&letter.body), String::from_utf8_lossy(&edited.body));
-        let diff = TextDiff::from_lines(before.as_ref(), after.as_ref());
-        let diff = diff.unified_diff().context_radius(AROUND).header(&from.id, &to.id).to_string();
+        let diff = diff(&before, &after, &from.id, &to.id);
         let explained = explained(&edited, destination, max_event_bytes, now);
         Self { from, to, diff, explained, original: letter.clone(), edited }
     }
@@ -94,6 +93,12 @@ impl Edit {
     pub fn problem(&self) -> Option<&str> {
         self.explained.get("problem").and_then(Value::as_str)
     }
+}
+
+/// What changes between two texts of these names, as a unified diff.
+#[must_use]
+pub fn diff(before: &str, after: &str, from: &str, to: &str) -> String {
+    TextDiff::from_lines(before, after).unified_diff().context_radius(AROUND).header(from, to).to_string()
 }
 
 /// What the destination would send, or a `problem`.

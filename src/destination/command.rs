@@ -5,6 +5,7 @@ use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 
 use super::Driver;
+use super::recent::{Recent, Sample};
 use crate::broker::port::Appetite;
 use crate::clock;
 use crate::gate::Limit;
@@ -20,6 +21,10 @@ pub enum Command {
     Limits(Vec<Limit>),
     /// Tell how things are.
     View(oneshot::Sender<View>),
+    /// Tell what happened lately.
+    Recent(oneshot::Sender<Recent>),
+    /// Tell the figures of the last half hour.
+    Samples(oneshot::Sender<Vec<Sample>>),
 }
 
 /// A way to reach a destination at work. Cheap to clone.
@@ -57,6 +62,26 @@ impl Handle {
         let (answer, view) = oneshot::channel();
         self.ask(Command::View(answer)).await?;
         view.await.map_err(|_| Gone)
+    }
+
+    /// What happened lately.
+    ///
+    /// # Errors
+    /// [`Gone`] when the destination has stopped.
+    pub async fn recent(&self) -> Result<Recent, Gone> {
+        let (answer, recent) = oneshot::channel();
+        self.ask(Command::Recent(answer)).await?;
+        recent.await.map_err(|_| Gone)
+    }
+
+    /// The figures of the last half hour, the oldest first.
+    ///
+    /// # Errors
+    /// [`Gone`] when the destination has stopped.
+    pub async fn samples(&self) -> Result<Vec<Sample>, Gone> {
+        let (answer, samples) = oneshot::channel();
+        self.ask(Command::Samples(answer)).await?;
+        samples.await.map_err(|_| Gone)
     }
 }
 
@@ -131,7 +156,10 @@ impl Driver {
             }
             // Nobody waiting for the answer is no failure.
             Command::View(answer) => drop(answer.send(self.view())),
+            Command::Recent(answer) => drop(answer.send(self.recent.clone())),
+            Command::Samples(answer) => drop(answer.send(self.recent.samples())),
         }
+        self.recent.see(&self.gate.status(now, wall), wall);
         (self.next_place, self.next_turn, self.resting_until) = (None, None, None);
     }
 

@@ -242,7 +242,7 @@ impl Driver {
                 // Not an end.
                 Job::Running => Settlement::Release,
             };
-            outcome::job(&self.settings.name, &pending.tag, &job.id, &settlement);
+            outcome::job(&mut self.recent, &self.settings.name, &pending.tag, &job.id, &settlement);
             if settlement == Settlement::Ack {
                 self.delivered(&pending, wall);
             }
@@ -293,7 +293,7 @@ impl Driver {
     }
 
     /// Says a change of the gate's, once.
-    pub(super) fn gate_changed(&self, before: State) {
+    pub(super) fn gate_changed(&mut self, before: State) {
         let (now, wall) = (clock::now(), clock::wall());
         if self.gate.state(now) != before {
             let status = self.gate.status(now, wall);
@@ -301,6 +301,7 @@ impl Driver {
             if status.state == State::Parked {
                 self.desk.receipt_of_parking(&status.why);
             }
+            self.recent.see(&status, wall);
         }
     }
 }

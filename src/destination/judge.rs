@@ -43,6 +43,7 @@ impl Driver {
         }
         self.metrics.attempt(exchange.status());
         self.metrics.request_duration.observe(exchange.took.as_secs_f64());
+        self.recent.answered(exchange.status(), exchange.took);
         match errand {
             Errand::Events(load) => self.events_answered(load, permit, &exchange),
             Errand::Token => self.token_answered(permit, &exchange),
@@ -191,7 +192,7 @@ impl Driver {
             {
                 next = Next::Wait { first: true };
             }
-            outcome::attempted(&self.settings.name, &pending.tag, &record, retries, exchange.ms(), &next);
+            outcome::attempted(&mut self.recent, &self.settings.name, &pending.tag, &record, retries, &next);
             match next {
                 Next::Wait { first: true } => first.push(pending),
                 Next::Wait { first: false } => {
@@ -251,7 +252,7 @@ impl Driver {
             count - 1
         );
         for pending in load.events {
-            outcome::undeliverable(&self.settings.name, &pending.tag, reason, &sentence);
+            outcome::undeliverable(&mut self.recent, &self.settings.name, &pending.tag, reason, &sentence);
             self.settle(*pending, Settlement::DeadLetter(reason, sentence.clone()));
         }
     }

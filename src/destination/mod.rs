@@ -44,6 +44,7 @@ mod lookups;
 mod notice;
 mod origin;
 mod outcome;
+pub mod recent;
 mod settle;
 mod stop;
 
@@ -58,6 +59,7 @@ use line::Line;
 use lookups::Lookups;
 use notice::{Notices, Word};
 use origin::Origin;
+use recent::Recent;
 use settle::{Case, Desk, Tag};
 
 /// Time for requests in flight to finish when the worker stops.
@@ -104,11 +106,13 @@ pub struct Handover {
     pub ledger: Ledger,
     /// The access token with what the next one can be had with, where there is no file that keeps it.
     pub tokens: Option<Stored>,
+    /// What happened lately.
+    pub recent: Recent,
 }
 
 impl From<Ledger> for Handover {
     fn from(ledger: Ledger) -> Self {
-        Self { ledger, tokens: None }
+        Self { ledger, ..Self::default() }
     }
 }
 
@@ -121,6 +125,7 @@ pub async fn drive(parts: Parts, before: Handover) -> Handover {
     Handover {
         ledger: driver.gate.ledger(now, wall),
         tokens: driver.tokens.as_ref().map(|tokens| tokens.stored(now, wall)),
+        recent: driver.recent,
     }
 }
 
@@ -130,6 +135,7 @@ struct Driver {
     inbox: Inbox,
     transport: Arc<dyn Transport>,
     metrics: DestinationMetrics,
+    recent: Recent,
     commands: mpsc::Receiver<Command>,
     stop: CancellationToken,
     ending: CancellationToken,
@@ -210,6 +216,7 @@ impl Driver {
             inbox: parts.inbox,
             transport: parts.transport,
             metrics: parts.metrics,
+            recent: before.recent,
             commands: parts.commands,
             stop: parts.stop,
             ending: parts.ending,
@@ -348,7 +355,7 @@ impl Driver {
 
     /// Makes a dead letter of what cannot be sent.
     fn bury(&mut self, delivery: Delivery, history: History, tag: Tag, reason: Reason, sentence: String) {
-        outcome::undeliverable(&self.settings.name, &tag, reason, &sentence);
+        outcome::undeliverable(&mut self.recent, &self.settings.name, &tag, reason, &sentence);
         self.settle_later(delivery, history, tag, Settlement::DeadLetter(reason, sentence));
     }
 
@@ -358,7 +365,7 @@ impl Driver {
 
     /// Acks what the broker sent again although it had been delivered.
     fn acknowledge(&mut self, pending: Pending) {
-        outcome::known(&self.settings.name, &pending.tag);
+        outcome::known(&mut self.recent, &self.settings.name, &pending.tag);
         self.settle(pending, Settlement::Ack);
     }
 
@@ -457,6 +464,8 @@ impl Driver {
             self.metrics.closed_seconds.inc_by(now.saturating_duration_since(self.swept).as_secs_f64());
         }
         self.swept = now;
+        self.recent.see(&status, wall);
+        self.recent.sample(&status, self.metrics.delivered.get(), now, wall);
         self.metrics.show(&status, self.attempts.len(), self.line.len() + self.lookups.held());
         self.metrics.show_token(self.tokens.as_ref().and_then(|tokens| tokens.age(wall)));
         let too_long = |pending: &Pending| now.saturating_duration_since(pending.taken) > hold::LONGEST_HOLD;

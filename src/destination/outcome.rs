@@ -1,16 +1,27 @@
-//! The log of a destination: one line a finished delivery, one a change of its gate.
+//! The log of a destination: one line a finished delivery, one a change of its gate; and the last of them, kept for whoever looks.
 
 use super::history::Attempt;
 use super::judge::Next;
+use super::recent::{self, Recent};
 use super::settle::Tag;
+use crate::clock;
 use crate::gate::{State, Status};
 use crate::redact;
 use crate::verdict::{Reason, Settlement};
 
 /// An attempt and what became of the event.
-pub(super) fn attempted(destination: &str, tag: &Tag, attempt: &Attempt, retries: u32, ms: u64, next: &Next) {
+pub(super) fn attempted(
+    recent: &mut Recent,
+    destination: &str,
+    tag: &Tag,
+    attempt: &Attempt,
+    retries: u32,
+    next: &Next,
+) {
     let id = shown(tag);
-    let (kind, status, verdict) = (tag.kind.as_str(), attempt.status, attempt.verdict.as_str());
+    let (kind, status, verdict, ms) = (tag.kind.as_str(), attempt.status, attempt.verdict.as_str(), attempt.ms);
+    let ended =
+        |outcome| recent::Outcome { at: attempt.at, outcome, status, ms: Some(ms), ..recent::Outcome::default() };
     match next {
         Next::Settle(Settlement::Ack) => {
             tracing::info!(
@@ -23,6 +34,7 @@ pub(super) fn attempted(destination: &str, tag: &Tag, attempt: &Attempt, retries
                 retries,
                 "delivered"
             );
+            recent.ended(id, kind, "", ended("delivered"));
         }
         Next::Settle(Settlement::RetryLater(delay)) => {
             tracing::info!(
@@ -38,6 +50,7 @@ pub(super) fn attempted(destination: &str, tag: &Tag, attempt: &Attempt, retries
                 said = attempt.excerpt,
                 "will be retried"
             );
+            recent.ended(id, kind, &attempt.excerpt, ended("retry"));
         }
         Next::Settle(Settlement::DeadLetter(reason, sentence)) => {
             tracing::warn!(
@@ -52,6 +65,7 @@ pub(super) fn attempted(destination: &str, tag: &Tag, attempt: &Attempt, retries
                 said = sentence,
                 "became a dead letter"
             );
+            recent.ended(id, kind, sentence, ended("dead_lettered"));
         }
         Next::Settle(Settlement::Release) | Next::Wait { .. } => {
             tracing::debug!(
@@ -68,7 +82,7 @@ pub(super) fn attempted(destination: &str, tag: &Tag, attempt: &Attempt, retries
 }
 
 /// A message that became a dead letter before any request.
-pub(super) fn undeliverable(destination: &str, tag: &Tag, reason: Reason, sentence: &str) {
+pub(super) fn undeliverable(recent: &mut Recent, destination: &str, tag: &Tag, reason: Reason, sentence: &str) {
     let id = shown(tag);
     tracing::warn!(
         destination,
@@ -79,14 +93,16 @@ pub(super) fn undeliverable(destination: &str, tag: &Tag, reason: Reason, senten
         said = sentence,
         "became a dead letter"
     );
+    recent.ended(id, &tag.kind, sentence, without_request("dead_lettered"));
 }
 
 /// The end of a job, for one of its events.
-pub(super) fn job(destination: &str, tag: &Tag, job: &str, settlement: &Settlement) {
+pub(super) fn job(recent: &mut Recent, destination: &str, tag: &Tag, job: &str, settlement: &Settlement) {
     let (id, kind) = (shown(tag), tag.kind.as_str());
     match settlement {
         Settlement::Ack => {
             tracing::info!(destination, event.id = id, event.r#type = kind, outcome = "delivered", job, "applied");
+            recent.ended(id, kind, "", without_request("delivered"));
         }
         Settlement::RetryLater(delay) => {
             let delay_seconds = delay.as_secs();
@@ -99,6 +115,7 @@ pub(super) fn job(destination: &str, tag: &Tag, job: &str, settlement: &Settleme
                 delay_seconds,
                 "the job failed"
             );
+            recent.ended(id, kind, "the job failed", without_request("retry"));
         }
         Settlement::DeadLetter(reason, said) => {
             let reason = reason.name();
@@ -112,13 +129,14 @@ pub(super) fn job(destination: &str, tag: &Tag, job: &str, settlement: &Settleme
                 said,
                 "became a dead letter"
             );
+            recent.ended(id, kind, said, without_request("dead_lettered"));
         }
         Settlement::Release => {}
     }
 }
 
 /// A message that the broker sent again although its event was delivered a moment ago.
-pub(super) fn known(destination: &str, tag: &Tag) {
+pub(super) fn known(recent: &mut Recent, destination: &str, tag: &Tag) {
     let id = shown(tag);
     tracing::info!(
         destination,
@@ -127,6 +145,12 @@ pub(super) fn known(destination: &str, tag: &Tag) {
         outcome = "already_delivered",
         "sent again by the broker; acked"
     );
+    recent.ended(id, &tag.kind, "", without_request("already_delivered"));
+}
+
+/// An end that no request of its own led to.
+fn without_request(outcome: &'static str) -> recent::Outcome {
+    recent::Outcome { at: clock::wall(), outcome, ..recent::Outcome::default() }
 }
 
 /// A change of the gate's state, said once.

@@ -9,6 +9,7 @@
     reason = "a test fails by panicking, and real processes live by the real clock and environment"
 )]
 
+mod console;
 mod consuming;
 mod control;
 mod kills;

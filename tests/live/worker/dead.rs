@@ -9,7 +9,7 @@ use crate::support::{own_node, shared_url};
 const MANY: u32 = 120;
 
 /// A worker, and so many letters of which each was rejected for a reason that names its own user.
-pub(super) async fn with_letters(url: &str, count: u32, more: &str) -> (Stage, Client) {
+pub async fn with_letters(url: &str, count: u32, more: &str) -> (Stage, Client) {
     let stage = Stage::at_work(url, &format!("limits = [\"1000/s\"]\npark_after_rejections = 0\n{more}")).await;
     let client = stage.client().await;
     for number in 0..count {

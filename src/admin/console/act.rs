@@ -1,0 +1,160 @@
+//! Acting on many letters: first how many that means, then the operation.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::extract::{FromRequestParts, State};
+use axum::http::StatusCode;
+use axum::http::request::Parts;
+use axum::response::Response;
+
+use super::frame::{self, Frame};
+use super::guard::{Fields, forbidden, see_other};
+use super::query::{Asked, in_address};
+use super::show::{self, of, rate, span};
+use crate::admin::Admin;
+use crate::admin::auth::Who;
+use crate::admin::dead::PileName;
+use crate::admin::destinations::Named;
+use crate::admin::extract::{NoParams, Params, Segment};
+use crate::admin::operations::Wanted;
+use crate::admin::problem::Problem;
+use crate::config::Role;
+use crate::dead_letters::Pile;
+use crate::dead_letters::acts::Act;
+
+/// What the form has beside the filter.
+const FIELDS: [&str; 5] = ["act", "canary", "rate", "wait", "csrf"];
+
+/// What is to be done, as a form or an address has it.
+pub(super) struct Plan {
+    asked: Asked,
+    act: Act,
+    rate: Option<f64>,
+    canary: Option<u32>,
+    wait: Option<u32>,
+}
+
+impl Plan {
+    fn read(fields: impl IntoIterator<Item = (String, String)>) -> Result<Self, Problem> {
+        let asked = Asked::read(fields, &FIELDS)?;
+        let act = match asked.also("act") {
+            Some("replay") => Act::Replay,
+            Some("discard") => Act::Discard,
+            Some("restore") => Act::Restore,
+            Some("purge") => Act::Purge,
+            other => {
+                let detail = format!("act is {:?}; it is replay, discard, restore or purge", other.unwrap_or_default());
+                return Err(Problem::new(StatusCode::BAD_REQUEST, detail));
+            }
+        };
+        let (rate, canary) = (asked.also_number("rate")?, asked.also_number("canary")?);
+        let wait = asked.also_number("wait")?;
+        // No canary is what 0 says to a person.
+        Ok(Self { act, rate, canary: canary.filter(|canary| *canary > 0), wait, asked })
+    }
+
+    fn wanted(&self) -> Result<Wanted, Problem> {
+        let (filter, is_replay) = (self.asked.listed.filter(), self.act == Act::Replay);
+        let wanted = Wanted {
+            act: self.act,
+            filter,
+            rate: self.rate,
+            canary: self.canary.filter(|_| is_replay),
+            canary_wait_seconds: self.wait,
+        };
+        wanted.check(self.asked.is_all())?;
+        // Says what is wrong with the filter, before anything is read.
+        self.asked.listed.matcher()?;
+        Ok(wanted)
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Plan {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        Self::read(in_address(parts))
+    }
+}
+
+#[derive(Template)]
+#[template(path = "act.html")]
+struct Page {
+    frame: Frame,
+    name: String,
+    act: Act,
+    /// What is meant, as `12 letters`.
+    letters: String,
+    there: String,
+    selected: u64,
+    is_all: bool,
+    pairs: Vec<(&'static str, String)>,
+    rate: Option<String>,
+    takes: Option<String>,
+    canary: Option<String>,
+    /// The form's fields.
+    given: Vec<(&'static str, String)>,
+    trouble: Option<String>,
+    back: String,
+}
+
+/// How many letters are meant, and the question whether to do it. Changes nothing; only for those who could act then, since it occupies
+/// the letters for a moment.
+pub(super) async fn count(
+    State(admin): State<Arc<Admin>>,
+    frame: Frame,
+    who: Who,
+    Segment(Named { name }): Segment<Named>,
+    plan: Plan,
+) -> Result<Response, Problem> {
+    if who.role == Role::Read {
+        return Err(forbidden(&who));
+    }
+    let foretold = plan.wanted()?.foretell(&admin, &name).await?;
+    let Plan { asked, act, rate: given_rate, canary, wait } = plan;
+    let canary = canary.filter(|_| act == Act::Replay);
+    let mut given = asked.pairs();
+    given.push(("act", act.name().to_owned()));
+    given.extend(given_rate.map(|rate| ("rate", rate.to_string())));
+    given.extend(canary.map(|canary| ("canary", canary.to_string())));
+    given.extend(wait.map(|wait| ("wait", wait.to_string())));
+    let mut back = asked.clone();
+    back.listed.pile = pile_name(act);
+    let shown = Page {
+        frame,
+        act,
+        letters: of(foretold.selected, "letter", "letters"),
+        there: of(foretold.there.into(), "letter", "letters"),
+        selected: foretold.selected,
+        is_all: asked.is_all(),
+        pairs: asked.pairs(),
+        rate: foretold.rate.map(rate),
+        takes: foretold.seconds.map(span),
+        canary: canary.map(show::count),
+        given,
+        trouble: foretold.trouble,
+        back: format!("/destinations/{name}/dead{}", back.with(&[])),
+        name,
+    };
+    Ok(frame::page(&shown))
+}
+
+fn pile_name(act: Act) -> PileName {
+    match Pile::of(act) {
+        Pile::Dead => PileName::Dead,
+        Pile::Trash => PileName::Trash,
+    }
+}
+
+/// Begins the operation.
+pub(super) async fn begin(
+    State(admin): State<Arc<Admin>>,
+    who: Who,
+    Segment(Named { name }): Segment<Named>,
+    Params(NoParams {}): Params<NoParams>,
+    Fields(fields): Fields,
+) -> Result<Response, Problem> {
+    let state = Plan::read(fields)?.wanted()?.begin(&admin, &name, who.name).await?;
+    Ok(see_other(&format!("/destinations/{name}/dead/operations/{}", state.id)))
+}

@@ -1,0 +1,80 @@
+//! `/audit`: who did what with dead letters.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::extract::State;
+use axum::response::Response;
+use serde::Deserialize;
+
+use super::frame::{self, Frame};
+use super::show::{Moment, count};
+use crate::admin::Admin;
+use crate::admin::dead::{PATIENCE, to_its_end};
+use crate::admin::extract::Params;
+use crate::admin::problem::Problem;
+use crate::clock;
+use crate::dead_letters::audit;
+
+/// Entries on the page: the last.
+const SOME: usize = 200;
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct OfWhom {
+    destination: String,
+}
+
+struct Entry {
+    at: Moment,
+    by: String,
+    destination: String,
+    act: String,
+    filter: String,
+    count: String,
+    /// How it ended; none where it began.
+    outcome: Option<String>,
+    operation: String,
+    /// Whether there is a page of its operation.
+    is_operation: bool,
+}
+
+#[derive(Template)]
+#[template(path = "audit.html")]
+struct Page {
+    frame: Frame,
+    destination: String,
+    names: Vec<String>,
+    entries: Vec<Entry>,
+    is_full: bool,
+}
+
+pub(super) async fn page(
+    State(admin): State<Arc<Admin>>,
+    frame: Frame,
+    Params(OfWhom { destination }): Params<OfWhom>,
+) -> Result<Response, Problem> {
+    let (broker, of) = (admin.broker.clone(), Some(destination.clone()).filter(|name| !name.is_empty()));
+    let read = async move { Ok(audit::read(&broker, of.as_deref(), SOME, PATIENCE).await?) };
+    let now = clock::wall();
+    let entries = to_its_end(read).await?;
+    let shown = |entry: &audit::Entry| Entry {
+        at: Moment::of(entry.at, now),
+        by: entry.by.clone(),
+        destination: entry.destination.clone(),
+        act: entry.act.clone(),
+        filter: entry.filter.clone(),
+        count: count(entry.count),
+        outcome: entry.outcome.clone(),
+        operation: entry.operation.clone(),
+        is_operation: matches!(entry.act.as_str(), "replay" | "discard" | "restore" | "purge"),
+    };
+    let page = Page {
+        frame,
+        destination,
+        names: admin.roster.all().into_iter().map(|(name, _)| name).collect(),
+        is_full: entries.len() == SOME,
+        entries: entries.iter().rev().map(shown).collect(),
+    };
+    Ok(frame::page(&page))
+}

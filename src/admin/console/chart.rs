@@ -1,0 +1,297 @@
+//! Charts as SVG paths, from samples. Pure.
+//!
+//! What is drawn is steps: each sample stands for the time up to it, and where there is none nothing happened.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use askama::Template;
+use askama::filters::HtmlSafe;
+use jiff::Timestamp;
+
+use super::show;
+use crate::destination::recent::{Change, EVERY, Sample};
+use crate::gate::State;
+
+/// A chart, ready to be drawn into a box of its width and height.
+#[derive(Clone, Debug, Default, PartialEq, Template)]
+#[template(path = "chart.html")]
+pub(super) struct Chart {
+    pub width: u16,
+    pub height: u16,
+    /// What it shows, in a sentence: for who cannot see it.
+    pub says: String,
+    /// Lines and areas: their class, and their path.
+    pub paths: Vec<(&'static str, String)>,
+    /// Times at which the gate was in another state than open.
+    pub bands: Vec<Band>,
+    /// What the upper edge stands for.
+    pub top: String,
+}
+
+// What it writes is escaped already.
+impl HtmlSafe for Chart {}
+
+/// A stretch of time.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Band {
+    pub x: String,
+    pub width: String,
+    pub state: &'static str,
+}
+
+/// What part of the past a chart shows, and how large it is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Frame {
+    pub width: u16,
+    pub height: u16,
+    pub now: Timestamp,
+    pub span: Duration,
+}
+
+impl Frame {
+    fn x(&self, at: Timestamp) -> f64 {
+        let before = self.now.duration_since(at).as_secs_f64();
+        ((1.0 - before / self.span.as_secs_f64()) * f64::from(self.width)).clamp(0.0, f64::from(self.width))
+    }
+
+    /// The highest is a little below the edge, so that its line is seen whole.
+    fn y(&self, value: f64, top: f64) -> f64 {
+        let height = f64::from(self.height);
+        if top <= 0.0 { height } else { (height - value / top * (height - 1.0)).clamp(0.0, height) }
+    }
+
+    /// The samples of that time, each with its left and right edge.
+    fn steps<'a>(&self, samples: &'a [Sample]) -> impl Iterator<Item = (f64, f64, &'a Sample)> {
+        let (frame, since) = (*self, self.now.checked_sub(self.span).unwrap_or(Timestamp::MIN));
+        let mut before: Option<Timestamp> = None;
+        samples.iter().filter(move |sample| sample.at > since).map(move |sample| {
+            // A sample that was a little late still begins where the one before it ended.
+            let longest = EVERY + EVERY / 2;
+            let began = before.filter(|before| sample.at.duration_since(*before).unsigned_abs() <= longest);
+            let began = began.unwrap_or_else(|| sample.at.checked_sub(EVERY).unwrap_or(sample.at));
+            before = Some(sample.at);
+            (frame.x(began), frame.x(sample.at), sample)
+        })
+    }
+
+    /// The area under a figure.
+    fn area(&self, samples: &[Sample], top: f64, figure: impl Fn(&Sample) -> f64) -> String {
+        let mut path = String::new();
+        let mut right = f64::NEG_INFINITY;
+        for (from, to, sample) in self.steps(samples) {
+            let y = self.y(figure(sample), top);
+            if from > right + 0.5 {
+                close(&mut path, self.height);
+                write(&mut path, format_args!("M{from:.1} {}V{y:.1}", self.height));
+            } else {
+                write(&mut path, format_args!("V{y:.1}"));
+            }
+            write(&mut path, format_args!("H{to:.1}"));
+            right = to;
+        }
+        close(&mut path, self.height);
+        path
+    }
+
+    /// A line along a figure, broken where there is none.
+    fn line(&self, samples: &[Sample], top: f64, figure: impl Fn(&Sample) -> Option<f64>) -> String {
+        let mut path = String::new();
+        let mut right = f64::NEG_INFINITY;
+        for (from, to, sample) in self.steps(samples) {
+            let Some(value) = figure(sample) else { continue };
+            let y = self.y(value, top);
+            let verb = if from > right + 0.5 { format!("M{from:.1} {y:.1}") } else { format!("V{y:.1}") };
+            write(&mut path, format_args!("{verb}H{to:.1}"));
+            right = to;
+        }
+        path
+    }
+
+    fn bands(&self, changes: &[Change], state: &'static str) -> Vec<Band> {
+        let mut bands = Vec::new();
+        let (mut end, mut now_is) = (self.now, state);
+        // From the latest back.
+        for change in changes {
+            self.band(&mut bands, change.at, end, now_is);
+            (end, now_is) = (change.at, change.from.name());
+        }
+        self.band(&mut bands, self.now.checked_sub(self.span).unwrap_or(Timestamp::MIN), end, now_is);
+        bands
+    }
+
+    fn band(&self, bands: &mut Vec<Band>, from: Timestamp, to: Timestamp, state: &'static str) {
+        let (left, right) = (self.x(from), self.x(to));
+        if state != State::Open.name() && right > left {
+            bands.push(Band { x: format!("{left:.1}"), width: format!("{:.1}", right - left), state });
+        }
+    }
+}
+
+fn close(path: &mut String, height: u16) {
+    if !path.is_empty() {
+        write(path, format_args!("V{height}Z"));
+    }
+}
+
+fn write(path: &mut String, part: std::fmt::Arguments<'_>) {
+    // Writing to a String cannot fail.
+    let _written = path.write_fmt(part);
+}
+
+fn highest(samples: &[Sample], figure: impl Fn(&Sample) -> Option<f64>) -> f64 {
+    samples.iter().filter_map(figure).filter(|value| value.is_finite()).fold(0.0, f64::max)
+}
+
+fn requests(sample: &Sample) -> f64 {
+    f64::from(sample.requests)
+}
+
+fn allowed(sample: &Sample) -> Option<f64> {
+    sample.allowed.map(f64::from)
+}
+
+/// What was sent in the last ten seconds, where that is not long ago.
+pub(super) fn latest(samples: &[Sample], now: Timestamp) -> f64 {
+    let recent = |sample: &&Sample| now.duration_since(sample.at).as_secs_f64() < 2.0 * EVERY.as_secs_f64();
+    samples.last().filter(recent).map_or(0.0, requests)
+}
+
+/// Requests a second, and how many `limit` allows.
+pub(super) fn rate(
+    frame: Frame,
+    samples: &[Sample],
+    changes: &[Change],
+    state: &'static str,
+    limit: Option<f64>,
+) -> Chart {
+    let limit = limit.filter(|limit| limit.is_finite() && *limit > 0.0);
+    let most = highest(samples, |sample| Some(requests(sample)));
+    let top = most.max(limit.unwrap_or(0.0)).max(highest(samples, allowed).min(most * 4.0)) * 1.05;
+    let mut paths = vec![("chart-area", frame.area(samples, top, requests))];
+    let bad = |sample: &Sample| f64::from(sample.refused + sample.failed);
+    if highest(samples, |sample| Some(bad(sample))) > 0.0 {
+        paths.push(("chart-bad", frame.area(samples, top, bad)));
+    }
+    if let Some(limit) = limit {
+        let y = frame.y(limit, top);
+        paths.push(("chart-limit", format!("M0 {y:.1}H{}", frame.width)));
+    }
+    let allows = limit.map_or_else(String::new, |limit| format!("; the limits allow {}", show::rate(limit)));
+    let says = format!(
+        "Requests a second over the last {}: {} now, {} at most{allows}",
+        show::span(frame.span.as_secs_f64()),
+        show::rate(latest(samples, frame.now)),
+        show::rate(most),
+    );
+    chart(frame, says, paths, frame.bands(changes, state), format!("{}/s", show::rate(top / 1.05)))
+}
+
+/// How long requests took.
+pub(super) fn latency(frame: Frame, samples: &[Sample], changes: &[Change], state: &'static str) -> Chart {
+    let slow = |sample: &Sample| sample.slowest_ms.map(f64::from);
+    let half = |sample: &Sample| sample.median_ms.map(f64::from);
+    let most = highest(samples, slow);
+    let paths = vec![
+        ("chart-slow", frame.line(samples, most * 1.05, slow)),
+        ("chart-line", frame.line(samples, most * 1.05, half)),
+    ];
+    let last = samples.iter().rev().find_map(|sample| sample.median_ms.zip(sample.slowest_ms));
+    let now = last.map_or_else(
+        || "none was answered".to_owned(),
+        |(half, slow)| format!("lately half of them {} at most, and 99 of 100 {}", ms(half), ms(slow)),
+    );
+    let span = show::span(frame.span.as_secs_f64());
+    let says = format!("Time that requests took over the last {span}: {now}");
+    chart(frame, says, paths, frame.bands(changes, state), duration(most))
+}
+
+/// Events delivered a second.
+pub(super) fn delivered(frame: Frame, samples: &[Sample], changes: &[Change], state: &'static str) -> Chart {
+    let events = |sample: &Sample| f64::from(sample.delivered);
+    let most = highest(samples, |sample| Some(events(sample)));
+    let paths = vec![("chart-area", frame.area(samples, most * 1.05, events))];
+    let says = format!(
+        "Events delivered a second over the last {}: {} at most",
+        show::span(frame.span.as_secs_f64()),
+        show::rate(most)
+    );
+    chart(frame, says, paths, frame.bands(changes, state), format!("{}/s", show::rate(most)))
+}
+
+fn chart(frame: Frame, says: String, paths: Vec<(&'static str, String)>, bands: Vec<Band>, top: String) -> Chart {
+    let paths = paths.into_iter().filter(|(_, path)| !path.is_empty()).collect();
+    Chart { width: frame.width, height: frame.height, says, paths, bands, top }
+}
+
+pub(super) fn ms(ms: u32) -> String {
+    duration(f64::from(ms))
+}
+
+fn duration(ms: f64) -> String {
+    if ms < 1_000.0 { format!("{ms:.0} ms") } else { format!("{} s", show::rate(ms / 1_000.0)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn now() -> Timestamp {
+        Timestamp::from_second(1_700_000_000).unwrap()
+    }
+
+    fn sample(ago: i64, requests: f32) -> Sample {
+        Sample {
+            at: now() - Duration::from_secs(ago.unsigned_abs()),
+            requests,
+            refused: 0.0,
+            failed: 0.0,
+            delivered: requests,
+            allowed: Some(20.0),
+            median_ms: (requests > 0.0).then_some(12),
+            slowest_ms: (requests > 0.0).then_some(1_500),
+        }
+    }
+
+    fn frame() -> Frame {
+        Frame { width: 100, height: 21, now: now(), span: Duration::from_secs(100) }
+    }
+
+    #[test]
+    fn samples_are_steps_and_a_gap_is_nothing() {
+        let samples = [sample(400, 9.0), sample(80, 10.0), sample(69, 20.0), sample(20, 5.0)];
+        let path = frame().area(&samples, 20.0, requests);
+        assert_eq!(path, "M10.0 21V11.0H20.0V1.0H31.0V21ZM70.0 21V16.0H80.0V21Z");
+        let line = frame().line(&samples, 20.0, |sample| Some(requests(sample)));
+        assert_eq!(line, "M10.0 11.0H20.0V1.0H31.0M70.0 16.0H80.0");
+    }
+
+    #[test]
+    fn a_chart_says_in_words_what_it_shows() {
+        let samples = [sample(15, 12.0), sample(5, 8.0)];
+        let chart = rate(frame(), &samples, &[], "open", Some(20.0));
+        assert_eq!(chart.says, "Requests a second over the last 1 min 40 s: 8 now, 12 at most; the limits allow 20");
+        assert_eq!((chart.top.as_str(), chart.paths.len(), chart.bands.len()), ("20/s", 2, 0));
+        let chart = latency(frame(), &samples, &[], "open");
+        assert!(chart.says.ends_with("lately half of them 12 ms at most, and 99 of 100 1.5 s"), "{}", chart.says);
+        let empty = rate(frame(), &[], &[], "open", None);
+        assert!(empty.paths.is_empty() && empty.says.contains("0 now"), "{empty:?}");
+        assert!(latency(frame(), &[], &[], "open").says.ends_with("none was answered"));
+    }
+
+    #[test]
+    fn times_when_the_gate_was_not_open_are_marked() {
+        let at = |ago: u64| now() - Duration::from_secs(ago);
+        let change = |ago, from, to| Change { at: at(ago), from, to, why: String::new(), until: None };
+        let changes = [
+            change(10, State::Open, State::Parked),
+            change(50, State::Broken, State::Open),
+            change(500, State::Open, State::Broken),
+        ];
+        let bands = frame().bands(&changes, "parked");
+        let seen: Vec<(&str, &str, &str)> =
+            bands.iter().map(|band| (band.x.as_str(), band.width.as_str(), band.state)).collect();
+        assert_eq!(seen, [("90.0", "10.0", "parked"), ("0.0", "50.0", "broken")]);
+        assert_eq!(frame().bands(&[], "paused").len(), 1, "it was so all the time");
+    }
+}

@@ -1,0 +1,202 @@
+//! `/destinations/{name}/dead`: the letters of a destination, by cause and one by one, in one pass over them.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use askama::Template;
+use axum::extract::State;
+use axum::response::Response;
+use jiff::Timestamp;
+
+use super::frame::{self, Frame};
+use super::operations::ShownOperation;
+use super::query::Asked;
+use super::show::{Moment, count, of};
+use crate::admin::Admin;
+use crate::admin::dead::{PileName, look, to_its_end};
+use crate::admin::destinations::Named;
+use crate::admin::extract::Segment;
+use crate::admin::problem::Problem;
+use crate::clock;
+use crate::dead_letters::Pile;
+use crate::dead_letters::groups::{Group, Groups};
+use crate::dead_letters::letter::Letter;
+use crate::dead_letters::look::{Seen, Shown};
+use crate::verdict::Reason;
+
+/// Groups that a page shows.
+const GROUPS: usize = 50;
+
+struct ShownGroup {
+    count: String,
+    reason: &'static str,
+    cause: String,
+    types: String,
+    first: Option<Moment>,
+    last: Option<Moment>,
+    /// This page with only that group; none where it stands for several.
+    href: Option<String>,
+}
+
+pub(super) struct ShownLetter {
+    pub id: String,
+    pub reason: &'static str,
+    pub sentence: String,
+    pub event: String,
+    pub kind: String,
+    pub at: Option<Moment>,
+    pub replays: u32,
+    pub edited: bool,
+    pub discarded_by: Option<String>,
+}
+
+/// A field of the filter that says something, with the page without it.
+struct Chip {
+    name: &'static str,
+    value: String,
+    without: String,
+}
+
+#[derive(Template)]
+#[template(path = "dead.html")]
+struct Page {
+    frame: Frame,
+    name: String,
+    asked: Asked,
+    is_trash: bool,
+    reasons: Vec<(&'static str, bool)>,
+    chips: Vec<Chip>,
+    /// As `40 of 120 letters`.
+    summary: String,
+    /// As `40 letters`.
+    meant: String,
+    all_there: String,
+    matched: u64,
+    there: u32,
+    trouble: Option<String>,
+    groups: Vec<ShownGroup>,
+    more_groups: Option<String>,
+    letters: Vec<ShownLetter>,
+    range: Option<String>,
+    earlier: Option<String>,
+    later: Option<String>,
+    operations: Vec<ShownOperation>,
+    live: bool,
+}
+
+/// What a pass found.
+struct Found {
+    seen: Seen,
+    groups: Vec<Group>,
+    letters: Vec<Letter>,
+}
+
+pub(super) async fn page(
+    State(admin): State<Arc<Admin>>,
+    frame: Frame,
+    Segment(Named { name }): Segment<Named>,
+    asked: Asked,
+) -> Result<Response, Problem> {
+    let found = find(&admin, &name, &asked).await?;
+    let now = clock::wall();
+    let there = found.seen.there;
+    let first = (asked.page - 1) * asked.limit;
+    let shown = Page {
+        is_trash: asked.listed.pile == PileName::Trash,
+        reasons: reasons(&asked),
+        chips: chips(&asked),
+        summary: if asked.is_all() {
+            of(there.into(), "letter", "letters")
+        } else {
+            format!("{} of {}", count(found.seen.matched), of(there.into(), "letter", "letters"))
+        },
+        meant: of(found.seen.matched, "letter", "letters"),
+        all_there: of(there.into(), "letter", "letters"),
+        matched: found.seen.matched,
+        there,
+        trouble: found.seen.trouble,
+        more_groups: found.groups.len().checked_sub(GROUPS).filter(|more| *more > 0).map(count),
+        groups: found.groups.iter().take(GROUPS).map(|group| ShownGroup::of(group, &asked, now)).collect(),
+        range: (found.seen.matched > u64::try_from(asked.limit).unwrap_or(u64::MAX)).then(|| {
+            format!("{}–{} of {}", count(first + 1), count(first + found.letters.len()), count(found.seen.matched))
+        }),
+        earlier: (asked.page > 1).then(|| asked.on_page(asked.page - 1)),
+        later: (found.seen.matched > u64::try_from(first + asked.limit).unwrap_or(u64::MAX))
+            .then(|| asked.on_page(asked.page + 1)),
+        letters: found.letters.iter().map(|letter| ShownLetter::of(letter, now)).collect(),
+        operations: ShownOperation::of_this_process(&admin, &name, now),
+        live: true,
+        frame,
+        asked,
+        name,
+    };
+    Ok(frame::page(&shown))
+}
+
+/// One pass: groups of all that are meant, and the letters of one page.
+async fn find(admin: &Admin, name: &str, asked: &Asked) -> Result<Found, Problem> {
+    let (letters, _) = admin.letters(name)?;
+    let matcher = asked.listed.matcher()?;
+    let pile: Pile = asked.listed.pile.into();
+    let (skipped, limit) = ((asked.page - 1).saturating_mul(asked.limit), asked.limit);
+    to_its_end(async move {
+        let (mut groups, mut found, mut matched) = (Groups::default(), Vec::new(), 0);
+        let seen = look(&letters, pile, &matcher, |shown| {
+            match shown {
+                Shown::Anew => (groups, found, matched) = (Groups::default(), Vec::new(), 0),
+                Shown::Letter(letter, _) => {
+                    groups.add(letter);
+                    if matched >= skipped && found.len() < limit {
+                        found.push(letter.clone());
+                    }
+                    matched += 1;
+                }
+            }
+            ControlFlow::Continue(())
+        });
+        let seen = seen.await?;
+        Ok(Found { seen, groups: groups.finish(), letters: found })
+    })
+    .await
+}
+
+fn reasons(asked: &Asked) -> Vec<(&'static str, bool)> {
+    let chosen = asked.listed.reason.as_deref().unwrap_or_default();
+    Reason::ALL.map(|reason| (reason.name(), reason.name() == chosen)).to_vec()
+}
+
+fn chips(asked: &Asked) -> Vec<Chip> {
+    let chip = |(name, value): (&'static str, String)| Chip { name, without: asked.with(&[(name, "")]), value };
+    asked.pairs().into_iter().map(chip).collect()
+}
+
+impl ShownGroup {
+    fn of(group: &Group, asked: &Asked, now: Timestamp) -> Self {
+        let is_one = group.group.len() == 16;
+        Self {
+            count: count(group.count),
+            reason: group.reason.name(),
+            cause: group.cause.clone(),
+            types: group.types.join(", "),
+            first: Moment::maybe(group.first_seen, now),
+            last: Moment::maybe(group.last_seen, now),
+            href: is_one.then(|| asked.with(&[("group", group.group.as_str())])),
+        }
+    }
+}
+
+impl ShownLetter {
+    pub fn of(letter: &Letter, now: Timestamp) -> Self {
+        Self {
+            id: letter.id.clone(),
+            reason: letter.reason.name(),
+            sentence: letter.sentence.clone(),
+            event: letter.event_id.clone().unwrap_or_default(),
+            kind: letter.event_type.clone(),
+            at: Moment::maybe(letter.dead_lettered_at, now),
+            replays: letter.replays,
+            edited: letter.edited_from.is_some() || letter.edited_to.is_some(),
+            discarded_by: letter.discarded_by.clone(),
+        }
+    }
+}

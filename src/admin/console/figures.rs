@@ -1,0 +1,119 @@
+//! A destination's figures, as pages show them. Pure.
+
+use jiff::Timestamp;
+
+use super::show::{Moment, count, percent, rate, span};
+use crate::admin::destinations::Shown;
+use crate::gate::{Limit, State, Window};
+
+/// How a destination is, ready to be shown.
+#[derive(Clone, Debug)]
+pub(super) struct Figures {
+    pub name: String,
+    pub vendor: String,
+    pub state: &'static str,
+    /// Why, where it is not simply open.
+    pub why: Option<String>,
+    /// When that may end by itself.
+    pub until: Option<Moment>,
+    /// What the gate lets through.
+    pub rate: String,
+    /// What the limits allow in a second, where anything paces it.
+    pub quota: Option<f64>,
+    pub quota_shown: String,
+    /// The share of it that is used, where it was learned to be less.
+    pub learned: Option<u64>,
+    pub ready: Option<String>,
+    /// How long ago the oldest event that waits happened.
+    pub oldest: Option<String>,
+    /// Until the queue is empty.
+    pub drain: Option<String>,
+    pub day: Option<Day>,
+    pub dead: Option<u32>,
+    pub dead_shown: String,
+    pub in_flight: String,
+    pub waiting: String,
+    pub unconfirmed: Option<String>,
+    pub is_ready: bool,
+    pub delivered: String,
+    pub throttled: String,
+    pub retried: String,
+    pub limits: Vec<String>,
+    pub subscribe: Vec<String>,
+}
+
+/// A day's budget.
+#[derive(Clone, Debug)]
+pub(super) struct Day {
+    pub used: String,
+    pub limit: String,
+    pub percent: u64,
+    /// When it will be used up, where that is before midnight UTC.
+    pub runs_out: Option<Moment>,
+}
+
+impl Figures {
+    pub fn of(shown: Shown, now: Timestamp) -> Self {
+        let drain = shown.drained_in_seconds.filter(|_| shown.queue_ready.is_some_and(|ready| ready > 0));
+        let stands_still = shown.queue_ready.is_some_and(|ready| ready > 0) && shown.state != State::Open.name();
+        let quota = quota(&shown.limits);
+        let as_float = |count: u64| u32::try_from(count).map_or(f64::from(u32::MAX), f64::from);
+        Self {
+            state: shown.state,
+            why: (shown.why != State::Open.name()).then(|| shown.why.clone()),
+            until: Moment::maybe(shown.until, now),
+            rate: shown.rate.map_or_else(|| "unpaced".to_owned(), |a_second| format!("{}/s", rate(a_second))),
+            quota,
+            quota_shown: quota.map_or_else(|| "unpaced".to_owned(), |a_second| format!("{}/s", rate(a_second))),
+            learned: (shown.learned < 1.0).then(|| percent(shown.learned, 1.0)),
+            ready: shown.queue_ready.map(count),
+            oldest: oldest(&shown, now).map(span),
+            drain: drain.map(span).or_else(|| stands_still.then(|| "not while closed".to_owned())),
+            day: shown.day_limit.map(|limit| Day {
+                used: count(shown.day_used),
+                limit: count(limit),
+                percent: percent(as_float(shown.day_used), as_float(limit)),
+                runs_out: Moment::maybe(runs_out(&shown), now),
+            }),
+            dead: shown.dead_letters_ready,
+            dead_shown: shown.dead_letters_ready.map_or_else(|| "not known".to_owned(), count),
+            in_flight: count(shown.in_flight),
+            waiting: count(shown.waiting),
+            unconfirmed: (shown.unconfirmed > 0).then(|| count(shown.unconfirmed)),
+            is_ready: shown.ready,
+            delivered: count(shown.delivered),
+            throttled: count(shown.throttled),
+            retried: count(shown.retried),
+            name: shown.name,
+            vendor: shown.vendor,
+            limits: shown.limits,
+            subscribe: shown.subscribe,
+        }
+    }
+
+    pub fn is_paused(&self) -> bool {
+        self.state == State::Paused.name()
+    }
+
+    /// Whether resuming changes something: it is paused, or waits until it tries again.
+    pub fn can_resume(&self) -> bool {
+        self.state != State::Open.name()
+    }
+}
+
+/// Seconds since the oldest event that waits happened, as far as it is known.
+fn oldest(_shown: &Shown, _now: Timestamp) -> Option<f64> {
+    None
+}
+
+/// When the day budget will be used up, where that is before midnight UTC.
+fn runs_out(_shown: &Shown) -> Option<Timestamp> {
+    None
+}
+
+/// What limits allow in a second, by the slowest of their windows. A day's is a budget, and a pace only where there is no other.
+fn quota(limits: &[String]) -> Option<f64> {
+    let limits: Vec<Limit> = limits.iter().filter_map(|limit| limit.parse().ok()).collect();
+    let pace = |limit: &Limit| f64::from(limit.count) / limit.window.length().as_secs_f64();
+    limits.iter().filter(|limit| limit.window != Window::Day).map(pace).reduce(f64::min)
+}

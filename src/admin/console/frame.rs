@@ -1,0 +1,112 @@
+//! What every page has around it: who looks, at which worker, and what troubles the broker.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+
+use super::assets;
+use super::session::Seat;
+use super::show::Moment;
+use crate::admin::Admin;
+use crate::admin::problem::Problem;
+use crate::clock;
+use crate::config::Role;
+
+/// What stands around a page.
+#[derive(Clone, Debug)]
+pub(super) struct Frame {
+    /// Who looks; none before signing in.
+    pub who: Option<String>,
+    pub may_act: bool,
+    /// Whether there is a session to end.
+    pub signed_in: bool,
+    pub csrf: String,
+    /// The machine that the worker runs on.
+    pub worker: String,
+    pub version: &'static str,
+    /// What is wrong with the broker, a sentence each.
+    pub trouble: Vec<String>,
+    pub now: Moment,
+}
+
+impl Frame {
+    pub fn new(admin: &Admin, seat: &Seat) -> Self {
+        Self {
+            who: Some(seat.who.name.clone()),
+            may_act: seat.who.role == Role::Act,
+            signed_in: seat.signed_in,
+            csrf: seat.csrf.clone(),
+            trouble: trouble(admin),
+            ..Self::for_nobody(admin)
+        }
+    }
+
+    /// Around a page for somebody who is not known: it tells nothing.
+    pub fn for_nobody(admin: &Admin) -> Self {
+        let now = clock::wall();
+        Self {
+            who: None,
+            may_act: false,
+            signed_in: false,
+            csrf: String::new(),
+            worker: admin.console.worker.clone(),
+            version: env!("CARGO_PKG_VERSION"),
+            trouble: Vec::new(),
+            now: Moment::of(now, now),
+        }
+    }
+
+    /// The address of an asset, with what it holds as its version.
+    #[expect(clippy::unused_self, reason = "templates reach it through the frame")]
+    pub fn asset(&self, name: &str) -> String {
+        assets::address(name)
+    }
+}
+
+impl FromRequestParts<Arc<Admin>> for Frame {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, admin: &Arc<Admin>) -> Result<Self, Problem> {
+        let missing = || Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "nobody asked who this is");
+        parts.extensions.get::<Seat>().map(|seat| Self::new(admin, seat)).ok_or_else(missing)
+    }
+}
+
+fn trouble(admin: &Admin) -> Vec<String> {
+    let status = admin.broker.status().borrow().clone();
+    let mut trouble = status.lacking();
+    for (name, link) in [("consuming", &status.consuming), ("publishing", &status.publishing)] {
+        trouble.extend(link.blocked.iter().map(|why| format!("the broker takes no messages ({name}): {why}")));
+    }
+    trouble
+}
+
+#[derive(Template)]
+#[template(path = "sorry.html")]
+struct Sorry<'a> {
+    frame: Frame,
+    status: u16,
+    title: &'a str,
+    detail: &'a str,
+}
+
+/// A problem as a page.
+pub(super) fn sorry(frame: Frame, problem: &Problem) -> Response {
+    let shown = Sorry { frame, status: problem.status().as_u16(), title: problem.title(), detail: problem.detail() };
+    (problem.status(), page(&shown)).into_response()
+}
+
+/// A page as an answer.
+pub(super) fn page(template: &impl Template) -> Response {
+    match template.render() {
+        Ok(text) => ([(header::CONTENT_TYPE, "text/html; charset=utf-8")], text).into_response(),
+        Err(error) => {
+            tracing::error!(%error, "a page could not be made; this is a bug in Sluice");
+            (StatusCode::INTERNAL_SERVER_ERROR, "this is a bug in Sluice; its log says more").into_response()
+        }
+    }
+}

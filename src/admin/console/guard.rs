@@ -1,0 +1,119 @@
+//! Who may see a page, and who may act: sessions by cookie, the token of every form, and errors as pages.
+
+use std::sync::Arc;
+
+use axum::body::{Body, to_bytes};
+use axum::extract::{FromRequestParts, Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use url::form_urlencoded;
+
+use super::frame::{self, Frame};
+use super::session::Seat;
+use super::sign_in;
+use crate::admin::Admin;
+use crate::admin::auth::{self, Who};
+use crate::admin::problem::Problem;
+use crate::clock;
+use crate::config::Role;
+
+/// The largest form: a letter's body of a megabyte, as browsers encode it.
+const LARGEST_FORM: usize = 4 * 1024 * 1024;
+/// The field that carries the token of a form.
+const CSRF: &str = "csrf";
+/// Where a session ends. Whoever may only read may do that too.
+pub(super) const SIGN_OUT: &str = "/sign-out";
+
+/// What a form says.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Fields(pub Vec<(String, String)>);
+
+impl Fields {
+    /// The field of that name, where it says something.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(field, value)| field == name && !value.is_empty()).map(|(_, value)| value.as_str())
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Fields {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let missing = || Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "nobody read the form");
+        parts.extensions.remove().ok_or_else(missing)
+    }
+}
+
+/// Lets a request through that may do what it is about. Whatever goes wrong is answered with a page.
+pub(super) async fn guard(State(admin): State<Arc<Admin>>, request: Request, next: Next) -> Response {
+    let tokens = admin.tokens();
+    if let Err(problem) = auth::same_site(request.headers(), tokens.is_empty()) {
+        return frame::sorry(Frame::for_nobody(&admin), &problem);
+    }
+    let seat = if tokens.is_empty() {
+        Some(admin.console.sessions.local())
+    } else {
+        let id = sign_in::session_of(request.headers());
+        id.and_then(|id| admin.console.sessions.find(id, &tokens, clock::now()))
+    };
+    let Some(seat) = seat else { return sign_in::first(&admin, &request) };
+    let request = match checked(request, &seat).await {
+        Ok(request) => request,
+        Err(problem) => return frame::sorry(Frame::new(&admin, &seat), &problem),
+    };
+    let answer = next.run(request).await;
+    match answer.extensions().get::<Problem>() {
+        Some(problem) => frame::sorry(Frame::new(&admin, &seat), problem),
+        None => answer,
+    }
+}
+
+/// The request with who it is from and what its form says, where it may be carried out.
+async fn checked(request: Request, seat: &Seat) -> Result<Request, Problem> {
+    let (mut parts, body) = request.into_parts();
+    if !is_a_look(&parts.method) {
+        if seat.who.role == Role::Read && parts.uri.path() != SIGN_OUT {
+            return Err(forbidden(&seat.who));
+        }
+        let body = to_bytes(body, LARGEST_FORM).await;
+        let too_large =
+            |_| Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "the form is too large; use \"sluice dead edit\"");
+        let fields = read(&parts.headers, &body.map_err(too_large)?)?;
+        let given = fields.get(CSRF).unwrap_or_default();
+        if !auth::equal(given.as_bytes(), seat.csrf.as_bytes()) {
+            let detail = "the form is from an earlier session or another site: go back, reload the page, and try again";
+            return Err(Problem::new(StatusCode::FORBIDDEN, detail));
+        }
+        parts.extensions.insert(fields);
+    }
+    parts.extensions.insert(seat.clone());
+    parts.extensions.insert(seat.who.clone());
+    Ok(Request::from_parts(parts, Body::empty()))
+}
+
+/// Why somebody who may only read is refused.
+pub(super) fn forbidden(who: &Who) -> Problem {
+    let detail = format!("the token {:?} may only read; acting needs one with role = \"act\"", who.name);
+    Problem::new(StatusCode::FORBIDDEN, detail)
+}
+
+pub(super) fn is_a_look(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD)
+}
+
+/// What a form says.
+pub(super) fn read(headers: &HeaderMap, body: &[u8]) -> Result<Fields, Problem> {
+    let kind = auth::text(headers, header::CONTENT_TYPE).unwrap_or_default();
+    if !kind.starts_with("application/x-www-form-urlencoded") {
+        let detail = "a form is sent as application/x-www-form-urlencoded; programs use /api/v1";
+        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
+    }
+    Ok(Fields(form_urlencoded::parse(body).into_owned().collect()))
+}
+
+/// To another page, after something was done.
+pub(super) fn see_other(place: &str) -> Response {
+    (StatusCode::SEE_OTHER, [(header::LOCATION, place.to_owned())]).into_response()
+}

@@ -1,0 +1,119 @@
+//! The console at `/`: how each destination is, and what operators do, as pages that browsers show. The same functions stand behind it as behind
+//! the API; without scripts everything works too, and with them pages keep themselves up to date.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{get, post};
+use tokio::sync::Semaphore;
+
+use super::{Admin, problem};
+use session::Sessions;
+
+mod act;
+mod assets;
+mod audit;
+mod chart;
+mod dead;
+mod destination;
+mod edit;
+mod figures;
+mod frame;
+mod guard;
+mod letter;
+mod operations;
+mod overview;
+mod query;
+mod session;
+mod show;
+mod sign_in;
+
+#[cfg(test)]
+mod tests;
+
+/// Scripts and styles of this server alone, none inside of pages; no frame around them, no form to elsewhere.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
+                      form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
+
+const HEADERS: [(HeaderName, HeaderValue); 4] = [
+    (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY)),
+    (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    (header::REFERRER_POLICY, HeaderValue::from_static("same-origin")),
+    (HeaderName::from_static("cross-origin-opener-policy"), HeaderValue::from_static("same-origin")),
+];
+
+/// What the console keeps.
+#[derive(Debug)]
+pub(super) struct Console {
+    sessions: Sessions,
+    /// Those whose tokens are looked at.
+    signing_in: Semaphore,
+    /// The machine's name.
+    worker: String,
+}
+
+impl Default for Console {
+    fn default() -> Self {
+        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        let host = host.trim();
+        Self {
+            sessions: Sessions::default(),
+            signing_in: Semaphore::new(sign_in::AT_ONCE),
+            worker: if host.is_empty() { "this machine".to_owned() } else { host.to_owned() },
+        }
+    }
+}
+
+/// Every page. Another one is another line.
+pub(super) fn router(admin: &Arc<Admin>) -> Router<Arc<Admin>> {
+    const DEAD: &str = "/destinations/{name}/dead";
+    let dead = |rest: &str| format!("{DEAD}{rest}");
+    let pages = Router::new()
+        .route("/", get(overview::page))
+        .route("/audit", get(audit::page))
+        .route("/destinations/{name}", get(destination::page))
+        .route("/destinations/{name}/pause", post(destination::pause))
+        .route("/destinations/{name}/resume", post(destination::resume))
+        .route("/destinations/{name}/limits", post(destination::limits))
+        .route(DEAD, get(dead::page))
+        .route(&dead("/act"), get(act::count))
+        .route(&dead("/operations"), get(operations::list).post(act::begin))
+        .route(&dead("/operations/{operation}"), get(operations::page))
+        .route(&dead("/operations/{operation}/pause"), post(operations::pause))
+        .route(&dead("/operations/{operation}/resume"), post(operations::resume))
+        .route(&dead("/operations/{operation}/cancel"), post(operations::cancel))
+        .route(&dead("/letters/{letter}"), get(letter::page))
+        .route(&dead("/letters/{letter}/edit"), get(edit::form).post(edit::submit))
+        .route(guard::SIGN_OUT, post(sign_in::leave))
+        .method_not_allowed_fallback(problem::wrong_method)
+        .layer(from_fn_with_state(Arc::clone(admin), guard::guard));
+    let open = Router::new()
+        .route("/sign-in", get(sign_in::ask).post(sign_in::enter))
+        .route("/assets/{name}", get(assets::serve));
+    pages.merge(open).layer(from_fn(secured))
+}
+
+async fn secured(request: Request, next: Next) -> Response {
+    with_headers(next.run(request).await)
+}
+
+fn with_headers(mut answer: Response) -> Response {
+    let headers = answer.headers_mut();
+    headers.extend(HEADERS);
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    answer
+}
+
+/// Nothing is at that address: a page for people, a problem for programs.
+pub(super) async fn not_found(State(admin): State<Arc<Admin>>, headers: HeaderMap) -> Response {
+    let problem = problem::not_found().await;
+    let by_person = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+    if by_person.is_some_and(|accept| accept.contains("text/html")) {
+        return with_headers(frame::sorry(frame::Frame::for_nobody(&admin), &problem));
+    }
+    problem.into_response()
+}

@@ -1,0 +1,160 @@
+//! `/destinations/{name}/dead/operations`: what is done with many letters, followed, paused and ended.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::extract::State;
+use axum::response::Response;
+use jiff::Timestamp;
+
+use super::frame::{self, Frame};
+use super::guard::{Fields, see_other};
+use super::show::{Moment, count, percent, rate, span};
+use crate::admin::Admin;
+use crate::admin::destinations::Named;
+use crate::admin::extract::{NoParams, Params, Segment};
+use crate::admin::operations::{Of, everywhere, find, wish};
+use crate::admin::problem::Problem;
+use crate::clock;
+use crate::dead_letters::operation::{Phase, State as Operation, Wish};
+
+/// An operation, ready to be shown.
+pub(super) struct ShownOperation {
+    pub id: String,
+    pub act: &'static str,
+    /// What has been done with its letters.
+    pub done: &'static str,
+    pub filter: String,
+    pub by: String,
+    pub started: Moment,
+    pub ended: Option<Moment>,
+    pub phase: &'static str,
+    pub is_over: bool,
+    pub is_paused: bool,
+    pub moved: u64,
+    pub selected: u64,
+    pub percent: u64,
+    pub progress: String,
+    /// Figures that say something, with their names.
+    pub figures: Vec<(&'static str, String)>,
+    pub left: Option<String>,
+    pub note: Option<String>,
+    pub outcome: Option<String>,
+}
+
+impl ShownOperation {
+    pub fn of(state: &Operation, now: Timestamp) -> Self {
+        let left = state.left();
+        let number = |count: u64| u32::try_from(count).map_or(f64::from(u32::MAX), f64::from);
+        let gone = state.selected - left;
+        let known = [
+            ("delivered", state.delivered),
+            ("died again", state.dead_again),
+            ("wait for another try", state.retrying),
+            ("not there any more", state.missing),
+            ("could not be acted on", state.refused),
+        ];
+        let mut figures: Vec<(&'static str, String)> =
+            known.into_iter().filter(|(_, number)| *number > 0).map(|(name, number)| (name, count(number))).collect();
+        figures.extend(state.rate.map(|a_second| ("pace", format!("{}/s", rate(a_second)))));
+        figures.extend(state.canary.map(|canary| ("canary", count(canary))));
+        Self {
+            id: state.id.clone(),
+            act: state.act.name(),
+            done: state.act.done(),
+            filter: state.filter.clone(),
+            by: state.by.clone(),
+            started: Moment::of(state.started, now),
+            ended: Moment::maybe(state.ended, now),
+            phase: state.phase.name(),
+            is_over: state.phase.is_over(),
+            is_paused: state.phase == Phase::Paused,
+            moved: gone,
+            selected: state.selected,
+            percent: percent(number(gone), number(state.selected)),
+            progress: format!("{} of {}", count(state.moved), count(state.selected)),
+            figures,
+            left: state.seconds_left().filter(|_| !state.phase.is_over() && left > 0).map(span),
+            note: state.note.clone(),
+            outcome: state.outcome.clone(),
+        }
+    }
+
+    /// Those that this worker carries out, or carried out lately. Others take a second to be asked.
+    pub fn of_this_process(admin: &Admin, name: &str, now: Timestamp) -> Vec<Self> {
+        let states = admin.operations.states();
+        states.iter().filter(|state| state.destination == name).map(|state| Self::of(state, now)).collect()
+    }
+}
+
+#[derive(Template)]
+#[template(path = "operations.html")]
+struct List {
+    frame: Frame,
+    name: String,
+    operations: Vec<ShownOperation>,
+    live: bool,
+}
+
+#[derive(Template)]
+#[template(path = "operation.html")]
+struct Page {
+    frame: Frame,
+    name: String,
+    operation: ShownOperation,
+}
+
+/// All of a destination, in whichever process they run.
+pub(super) async fn list(
+    State(admin): State<Arc<Admin>>,
+    frame: Frame,
+    Segment(Named { name }): Segment<Named>,
+    Params(NoParams {}): Params<NoParams>,
+) -> Result<Response, Problem> {
+    let states = everywhere(&admin, &name).await?;
+    let now = clock::wall();
+    let operations = states.iter().map(|state| ShownOperation::of(state, now)).collect();
+    Ok(frame::page(&List { frame, name, operations, live: true }))
+}
+
+pub(super) async fn page(
+    State(admin): State<Arc<Admin>>,
+    frame: Frame,
+    Segment(of): Segment<Of>,
+    Params(NoParams {}): Params<NoParams>,
+) -> Result<Response, Problem> {
+    let operation = ShownOperation::of(&find(&admin, &of).await?, clock::wall());
+    Ok(frame::page(&Page { frame, name: of.name, operation }))
+}
+
+pub(super) async fn pause(
+    State(admin): State<Arc<Admin>>,
+    Segment(of): Segment<Of>,
+    Params(NoParams {}): Params<NoParams>,
+    _: Fields,
+) -> Result<Response, Problem> {
+    wished(&admin, &of, Wish::Pause).await
+}
+
+pub(super) async fn resume(
+    State(admin): State<Arc<Admin>>,
+    Segment(of): Segment<Of>,
+    Params(NoParams {}): Params<NoParams>,
+    _: Fields,
+) -> Result<Response, Problem> {
+    wished(&admin, &of, Wish::Run).await
+}
+
+pub(super) async fn cancel(
+    State(admin): State<Arc<Admin>>,
+    Segment(of): Segment<Of>,
+    Params(NoParams {}): Params<NoParams>,
+    _: Fields,
+) -> Result<Response, Problem> {
+    wished(&admin, &of, Wish::Cancel).await
+}
+
+async fn wished(admin: &Admin, of: &Of, wanted: Wish) -> Result<Response, Problem> {
+    drop(wish(admin, of, wanted).await?);
+    Ok(see_other(&format!("/destinations/{}/dead/operations/{}", of.name, of.operation)))
+}

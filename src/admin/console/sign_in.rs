@@ -1,0 +1,168 @@
+//! Signing in with a token, and out.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::body::to_bytes;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use url::form_urlencoded;
+
+use super::frame::{Frame, page, sorry};
+use super::guard::{self, Fields, see_other};
+use super::session::LASTS;
+use crate::admin::Admin;
+use crate::admin::auth::{self, holder};
+use crate::admin::extract::Params;
+use crate::admin::problem::Problem;
+use crate::clock;
+
+/// How long a wrong token waits for its answer.
+const WRONG_WAITS: std::time::Duration = std::time::Duration::from_secs(1);
+/// Tokens that are looked at at once; more are turned away.
+pub(super) const AT_ONCE: usize = 8;
+const LARGEST: usize = 8 * 1024;
+const COOKIE: &str = "sluice-session";
+
+#[derive(Template)]
+#[template(path = "sign_in.html")]
+struct Page {
+    frame: Frame,
+    /// Where to go afterwards.
+    to: String,
+    wrong: bool,
+}
+
+/// Comes again by itself, as from this site.
+#[derive(Template)]
+#[template(path = "again.html")]
+struct Again {
+    frame: Frame,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Wanted {
+    #[serde(default)]
+    to: String,
+}
+
+/// The session's id in a cookie.
+pub(super) fn session_of(headers: &HeaderMap) -> Option<&str> {
+    let name = cookie_name(headers);
+    let cookies = headers.get_all(header::COOKIE).into_iter().filter_map(|value| value.to_str().ok());
+    cookies.flat_map(|cookies| cookies.split(';')).find_map(|cookie| {
+        let (given, value) = cookie.trim().split_once('=')?;
+        (given == name).then_some(value)
+    })
+}
+
+/// Cookies know no ports: workers on one host, or reached through one, are told apart by the name.
+fn cookie_name(headers: &HeaderMap) -> String {
+    let port = auth::text(headers, header::HOST).and_then(|host| host.rsplit_once(':')).map(|(_, port)| port);
+    let port = port.filter(|port| port.bytes().all(|byte| byte.is_ascii_digit()));
+    port.map_or_else(|| COOKIE.to_owned(), |port| format!("{COOKIE}-{port}"))
+}
+
+fn cookie(headers: &HeaderMap, id: &str, seconds: u64) -> String {
+    let encrypted =
+        headers.get("x-forwarded-proto").is_some_and(|scheme| scheme.as_bytes().eq_ignore_ascii_case(b"https"));
+    let secure = if encrypted { "; Secure" } else { "" };
+    format!("{}={id}; Path=/; HttpOnly; SameSite=Strict; Max-Age={seconds}{secure}", cookie_name(headers))
+}
+
+/// What is answered to somebody who is not signed in.
+pub(super) fn first(admin: &Admin, request: &Request) -> Response {
+    if !guard::is_a_look(request.method()) {
+        let detail = "you are not signed in, or no longer: sign in, and try again";
+        return sorry(Frame::for_nobody(admin), &Problem::new(StatusCode::UNAUTHORIZED, detail));
+    }
+    // A link in a chat is followed without the cookie, which is for requests from this site only. This page comes again at once,
+    // and that is from this site.
+    if request.headers().get("sec-fetch-site").is_some_and(|site| site == "cross-site") {
+        return page(&Again { frame: Frame::for_nobody(admin) });
+    }
+    let to = request.uri().path_and_query().map_or("/", |to| to.as_str());
+    let to: String = form_urlencoded::byte_serialize(to.as_bytes()).collect();
+    see_other(&format!("/sign-in?to={to}"))
+}
+
+/// A place of this site, whatever is asked for.
+fn local(to: &str) -> &str {
+    let is_local =
+        to.starts_with('/') && !to.starts_with("//") && to.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
+    if is_local && !to.starts_with("/sign-in") { to } else { "/" }
+}
+
+/// The page that asks for a token.
+pub(super) async fn ask(State(admin): State<Arc<Admin>>, Params(Wanted { to }): Params<Wanted>) -> Response {
+    if admin.tokens().is_empty() {
+        return see_other("/");
+    }
+    page(&Page { frame: Frame::for_nobody(&admin), to: local(&to).to_owned(), wrong: false })
+}
+
+/// Takes a token.
+pub(super) async fn enter(State(admin): State<Arc<Admin>>, request: Request) -> Response {
+    let nobody = || Frame::for_nobody(&admin);
+    let tokens = admin.tokens();
+    if let Err(problem) = auth::same_site(request.headers(), tokens.is_empty()) {
+        return sorry(nobody(), &problem);
+    }
+    let (parts, body) = request.into_parts();
+    let body = to_bytes(body, LARGEST).await.unwrap_or_default();
+    let fields = match guard::read(&parts.headers, &body) {
+        Ok(fields) => fields,
+        Err(problem) => return sorry(nobody(), &problem),
+    };
+    let Ok(_place) = admin.console.signing_in.try_acquire() else {
+        let detail = "many are trying to sign in at this moment: try again in a minute";
+        return sorry(nobody(), &Problem::new(StatusCode::TOO_MANY_REQUESTS, detail));
+    };
+    let to = local(fields.get("to").unwrap_or("/")).to_owned();
+    let Some(token) = holder(&tokens, fields.get("token").unwrap_or_default().trim()) else {
+        clock::sleep(WRONG_WAITS).await;
+        tracing::warn!("somebody tried to sign in to the console with a wrong token");
+        return (StatusCode::UNAUTHORIZED, page(&Page { frame: nobody(), to, wrong: true })).into_response();
+    };
+    tracing::info!(who = token.name, "signed in to the console");
+    let id = admin.console.sessions.begin(token, clock::now());
+    ([(header::SET_COOKIE, cookie(&parts.headers, &id, LASTS.as_secs()))], see_other(&to)).into_response()
+}
+
+/// Ends the session.
+pub(super) async fn leave(State(admin): State<Arc<Admin>>, headers: HeaderMap, _: Fields) -> Response {
+    if let Some(id) = session_of(&headers) {
+        admin.console.sessions.end(id);
+    }
+    ([(header::SET_COOKIE, cookie(&headers, "", 0))], see_other("/sign-in")).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_is_led_to_another_site() {
+        for to in ["/", "/destinations/px/dead?reason=rejected&page=2", "/audit"] {
+            assert_eq!(local(to), to);
+        }
+        for to in
+            ["", "https://evil.example", "//evil.example", "/\\evil.example", "/a\r\nb", "javascript:1", "/sign-in"]
+        {
+            assert_eq!(local(to), "/", "{to}");
+        }
+    }
+
+    #[test]
+    fn the_session_is_found_among_other_cookies_by_its_port() {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::HOST, "localhost:9464".parse().unwrap());
+        headers.insert(header::COOKIE, "a=b; sluice-session-9465=other; sluice-session-9464=mine".parse().unwrap());
+        assert_eq!(session_of(&headers), Some("mine"));
+        headers.insert(header::HOST, "sluice.example".parse().unwrap());
+        assert_eq!(session_of(&headers), None);
+    }
+}

@@ -1,0 +1,359 @@
+//! What happened to a destination lately, for whoever looks at it: changes of its gate, what became of events, and figures of every
+//! ten seconds. Bounded, and nothing is allocated before something happens. Pure; the time is an argument.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use http::StatusCode;
+use jiff::Timestamp;
+
+use crate::gate::{State, Status};
+
+/// How far back figures go.
+pub const KEPT: Duration = Duration::from_mins(30);
+/// What one sample is about.
+pub const EVERY: Duration = Duration::from_secs(10);
+/// Changes of the gate that are kept.
+const CHANGES: usize = 60;
+/// Outcomes that are kept.
+const OUTCOMES: usize = 50;
+/// Samples that are kept: all of [`KEPT`].
+const SAMPLES: usize = 180;
+/// Longest text that is kept of an event's id or type, or of a sentence.
+const LONGEST: usize = 300;
+
+/// A change of the gate's state.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Change {
+    /// When it was seen.
+    pub at: Timestamp,
+    /// The state before.
+    pub from: State,
+    /// The state after.
+    pub to: State,
+    /// Why, as a sentence.
+    pub why: String,
+    /// When it may end by itself.
+    pub until: Option<Timestamp>,
+}
+
+/// What became of an event, or of one attempt for it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Outcome {
+    /// When its request was sent, or when it was found out without one.
+    pub at: Timestamp,
+    /// The event's id, addresses masked.
+    pub id: String,
+    /// The event's type.
+    pub kind: String,
+    /// As in the log: `delivered`, `retry`, `dead_lettered`, `already_delivered`.
+    pub outcome: &'static str,
+    /// The answer's status, where there was one.
+    pub status: Option<u16>,
+    /// Milliseconds that the request took, where there was one.
+    pub ms: Option<u64>,
+    /// What the vendor, the network or Sluice said of it; of a delivered one nothing.
+    pub said: String,
+}
+
+/// Figures of some ten seconds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Sample {
+    /// Their end.
+    pub at: Timestamp,
+    /// Requests answered, a second.
+    pub requests: f32,
+    /// Of these, answered with 429.
+    pub refused: f32,
+    /// Of these, answered with another error or not at all.
+    pub failed: f32,
+    /// Events delivered, a second.
+    pub delivered: f32,
+    /// Requests a second that the gate let through at the end; none where nothing paced it.
+    pub allowed: Option<f32>,
+    /// Milliseconds that half of the requests took at most.
+    pub median_ms: Option<u32>,
+    /// Milliseconds that 99 of 100 requests took at most.
+    pub slowest_ms: Option<u32>,
+}
+
+/// Everything that is kept.
+#[derive(Clone, Debug, Default)]
+pub struct Recent {
+    changes: VecDeque<Change>,
+    outcomes: VecDeque<Outcome>,
+    samples: VecDeque<Sample>,
+    state: Option<State>,
+    began: Option<Instant>,
+    delivered: u64,
+    requests: u32,
+    refused: u32,
+    failed: u32,
+    times: Times,
+}
+
+impl Recent {
+    /// The changes of the gate, the latest first.
+    pub fn changes(&self) -> impl Iterator<Item = &Change> {
+        self.changes.iter().rev()
+    }
+
+    /// What became of the last events, the latest first.
+    pub fn outcomes(&self) -> impl Iterator<Item = &Outcome> {
+        self.outcomes.iter().rev()
+    }
+
+    /// The samples, the oldest first. Where nothing happened there are none.
+    #[must_use]
+    pub fn samples(&self) -> Vec<Sample> {
+        self.samples.iter().copied().collect()
+    }
+
+    /// The gate as it is now: keeps it where the state is another than before.
+    pub fn see(&mut self, gate: &Status, wall: Timestamp) {
+        let from = self.state.replace(gate.state).unwrap_or(State::Open);
+        if from == gate.state {
+            return;
+        }
+        make_room(&mut self.changes, CHANGES);
+        let (why, until) = (cut(&gate.why).to_owned(), gate.until.map(|until| until.wall));
+        self.changes.push_back(Change { at: wall, from, to: gate.state, why, until });
+    }
+
+    /// A request was answered, or nobody answered it.
+    pub fn answered(&mut self, status: Option<StatusCode>, took: Duration) {
+        self.requests += 1;
+        match status {
+            Some(StatusCode::TOO_MANY_REQUESTS) => self.refused += 1,
+            Some(status) if status.as_u16() < 400 => {}
+            Some(_) | None => self.failed += 1,
+        }
+        self.times.add(took);
+    }
+
+    /// Something became of an event. Of the strings only `id` is kept as it is; the others go into the room of an outcome that is forgotten.
+    pub fn ended(&mut self, id: String, kind: &str, said: &str, outcome: Outcome) {
+        let before = make_room(&mut self.outcomes, OUTCOMES).unwrap_or_default();
+        let id = if id.len() > LONGEST { cut(&id).to_owned() } else { id };
+        let kind = refilled(before.kind, kind);
+        self.outcomes.push_back(Outcome { id, kind, said: refilled(before.said, said), ..outcome });
+    }
+
+    /// Called every second or so: closes a sample every ten. `delivered` counts from the start of the worker.
+    pub fn sample(&mut self, gate: &Status, delivered: u64, now: Instant, wall: Timestamp) {
+        let Some(began) = self.began else {
+            (self.began, self.delivered) = (Some(now), delivered);
+            return;
+        };
+        let took = now.saturating_duration_since(began);
+        if took < EVERY {
+            return;
+        }
+        let a_second = |count: u32| narrow(f64::from(count) / took.as_secs_f64());
+        let events = u32::try_from(delivered.saturating_sub(self.delivered)).unwrap_or(u32::MAX);
+        let sample = Sample {
+            at: wall,
+            requests: a_second(self.requests),
+            refused: a_second(self.refused),
+            failed: a_second(self.failed),
+            delivered: a_second(events),
+            allowed: gate.rate.map(narrow),
+            median_ms: self.times.quantile(50),
+            slowest_ms: self.times.quantile(99),
+        };
+        (self.began, self.delivered) = (Some(now), delivered);
+        (self.requests, self.refused, self.failed) = (0, 0, 0);
+        self.times.clear();
+        let since = wall.checked_sub(KEPT).unwrap_or(Timestamp::MIN);
+        while self.samples.front().is_some_and(|sample| sample.at < since) {
+            self.samples.pop_front();
+        }
+        // One quiet sample shows that it became quiet; more would say the same.
+        if !sample.is_quiet() || self.samples.back().is_some_and(|before| !before.is_quiet()) {
+            make_room(&mut self.samples, SAMPLES);
+            self.samples.push_back(sample);
+        }
+    }
+}
+
+impl Sample {
+    /// Whether nothing happened.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        self.requests <= 0.0 && self.delivered <= 0.0
+    }
+}
+
+/// How long requests took, within an eighth.
+#[derive(Clone, Debug, Default)]
+struct Times {
+    /// By [`Times::place`]; empty before the first.
+    counts: Vec<u32>,
+    total: u32,
+}
+
+impl Times {
+    /// Up to two hours.
+    const PLACES: usize = 96;
+
+    fn add(&mut self, took: Duration) {
+        if self.counts.is_empty() {
+            self.counts = vec![0; Self::PLACES];
+        }
+        let ms = u32::try_from(took.as_millis()).unwrap_or(u32::MAX);
+        self.counts[Self::place(ms)] += 1;
+        self.total += 1;
+    }
+
+    /// Single milliseconds up to 7, then four places to each doubling.
+    fn place(ms: u32) -> usize {
+        let at = if ms < 8 {
+            ms
+        } else {
+            let doublings = ms.ilog2();
+            8 + (doublings - 3) * 4 + ((ms >> (doublings - 2)) & 3)
+        };
+        usize::try_from(at).map_or(Self::PLACES - 1, |at| at.min(Self::PLACES - 1))
+    }
+
+    /// The largest number of milliseconds in a place.
+    fn most(place: usize) -> u32 {
+        let place = u32::try_from(place).unwrap_or(u32::MAX);
+        if place < 8 {
+            return place;
+        }
+        let (doublings, quarter) = ((place - 8) / 4 + 3, (place - 8) % 4);
+        ((5 + quarter) << (doublings - 2)) - 1
+    }
+
+    fn quantile(&self, percent: u32) -> Option<u32> {
+        let wanted = (u64::from(self.total) * u64::from(percent)).div_ceil(100);
+        let mut seen = 0;
+        let place = self.counts.iter().position(|count| {
+            seen += u64::from(*count);
+            seen > 0 && seen >= wanted
+        });
+        place.map(Self::most)
+    }
+
+    fn clear(&mut self) {
+        self.counts.fill(0);
+        self.total = 0;
+    }
+}
+
+/// Takes the oldest out where `all` is full.
+fn make_room<T>(all: &mut VecDeque<T>, most: usize) -> Option<T> {
+    if all.len() < most { None } else { all.pop_front() }
+}
+
+/// The text, in the room of another one.
+fn refilled(mut room: String, text: &str) -> String {
+    room.clear();
+    room.push_str(cut(text));
+    room
+}
+
+fn cut(text: &str) -> &str {
+    &text[..text.floor_char_boundary(LONGEST)]
+}
+
+#[expect(clippy::as_conversions, reason = "a figure to look at: f32 has no From<f64>")]
+fn narrow(figure: f64) -> f32 {
+    figure as f32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn gate(state: State, why: &str) -> Status {
+        Status {
+            state,
+            why: why.to_owned(),
+            until: None,
+            rate: Some(200.0),
+            learned: 1.0,
+            in_flight: 0,
+            day_used: 0,
+            day_limit: None,
+        }
+    }
+
+    fn wall(seconds: i64) -> Timestamp {
+        Timestamp::from_second(1_700_000_000 + seconds).unwrap()
+    }
+
+    #[test]
+    fn a_change_of_the_gate_is_kept_once_and_only_so_many() {
+        let mut recent = Recent::default();
+        recent.see(&gate(State::Open, "open"), wall(0));
+        for second in 0..200 {
+            recent.see(&gate(State::Broken, "no answer"), wall(second * 2));
+            recent.see(&gate(State::Broken, "no answer again"), wall(second * 2));
+            recent.see(&gate(State::Open, "open"), wall(second * 2 + 1));
+        }
+        let changes: Vec<&Change> = recent.changes().collect();
+        assert_eq!((changes.len(), changes[0].to, changes[0].at), (CHANGES, State::Open, wall(399)));
+        assert_eq!(
+            (changes[1].from, changes[1].to, changes[1].why.as_str()),
+            (State::Open, State::Broken, "no answer")
+        );
+    }
+
+    #[test]
+    fn the_last_outcomes_are_kept_however_long_their_texts_are() {
+        let mut recent = Recent::default();
+        for number in 0..=OUTCOMES {
+            let outcome = Outcome { outcome: "delivered", status: Some(201), ..Outcome::default() };
+            recent.ended(format!("e-{number}{}", "x".repeat(100_000)), &"å".repeat(100_000), "", outcome);
+        }
+        let outcomes: Vec<&Outcome> = recent.outcomes().collect();
+        assert_eq!(outcomes.len(), OUTCOMES);
+        assert!(outcomes[0].id.starts_with("e-50x") && outcomes[0].id.capacity() <= LONGEST);
+        assert_eq!(outcomes[49].kind, "å".repeat(LONGEST / 2));
+    }
+
+    #[test]
+    fn a_sample_tells_rates_and_times_of_ten_seconds() {
+        let (mut recent, start) = (Recent::default(), crate::clock::now());
+        let open = gate(State::Open, "open");
+        recent.sample(&open, 100, start, wall(0));
+        for number in 0..100_u16 {
+            let status = [200, 201, 429, 500, 0][usize::from(number % 5)];
+            recent.answered(StatusCode::from_u16(status).ok(), Duration::from_millis(u64::from(number)));
+        }
+        for second in 1..=10 {
+            recent.sample(&open, 150, start + Duration::from_secs(second), wall(second.try_into().unwrap()));
+        }
+        let [sample] = recent.samples()[..] else { panic!("one sample: {recent:?}") };
+        assert_eq!((sample.requests, sample.refused, sample.failed, sample.delivered), (10.0, 2.0, 4.0, 5.0));
+        assert_eq!((sample.at, sample.allowed), (wall(10), Some(200.0)));
+        assert!((45..=56).contains(&sample.median_ms.unwrap()) && (95..=112).contains(&sample.slowest_ms.unwrap()));
+    }
+
+    #[test]
+    fn nothing_is_kept_of_quiet_times_and_nothing_older_than_half_an_hour() {
+        let (mut recent, start) = (Recent::default(), crate::clock::now());
+        let open = gate(State::Open, "open");
+        let mut delivered = 0;
+        for tick in 0..1_000_u64 {
+            let (now, seconds) = (start + EVERY * u32::try_from(tick).unwrap(), i64::try_from(tick * 10).unwrap());
+            if (500..700).contains(&tick) {
+                delivered += 1;
+            }
+            recent.sample(&open, delivered, now, wall(seconds));
+        }
+        assert!(recent.samples().is_empty() || recent.samples().len() == 1, "{:?}", recent.samples().len());
+        assert_eq!(recent.samples.capacity().min(1_000), recent.samples.capacity());
+        assert!(Recent::default().samples.capacity() == 0);
+    }
+
+    #[test]
+    fn every_time_has_a_place_that_tells_it_within_a_quarter() {
+        for ms in (0..200_000).chain([u32::MAX]) {
+            let most = Times::most(Times::place(ms));
+            assert!(ms > 100_000_000 || (most >= ms && most - ms <= ms / 4), "{ms}: {most}");
+        }
+    }
+}

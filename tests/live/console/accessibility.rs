@@ -1,0 +1,77 @@
+//! Every page as axe-core sees it, light and dark, wide and narrow; and pictures of them for people, where `SLUICE_PICTURES` names a folder.
+
+use std::path::Path;
+
+use super::browser::Browser;
+use super::stage;
+use crate::worker::stage::TOKEN;
+
+const AXE: &str = "target/tools/axe/node_modules/axe-core/axe.min.js";
+/// What axe-core found that hinders somebody.
+const FINDINGS: &str = "const done = arguments[arguments.length - 1]; \
+    axe.run(document, { resultTypes: ['violations'] }).then((found) => done(found.violations \
+        .filter((one) => ['serious', 'critical'].includes(one.impact)) \
+        .map((one) => `${one.id}: ${one.help}: ${one.nodes.map((node) => node.html).slice(0, 3).join(' | ')}`)), \
+        (error) => done([String(error)]))";
+
+#[tokio::test]
+async fn no_page_hinders_anybody_light_or_dark_wide_or_narrow() {
+    let axe = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(AXE));
+    let axe = axe.expect("axe-core; deploy/install-dependencies.sh axe installs it");
+    let (stage, client) = stage(4).await;
+    client.publish_all("product.report", 100..120).await;
+    let browser = Browser::open(&stage.admin()).await;
+    let mut found = look(&browser, &axe, "sign-in", "/sign-in").await;
+    browser.go("/").await;
+    browser.sign_in(TOKEN).await;
+    browser.go("/destinations/px/dead/act?act=discard&id=m-0").await;
+    browser.press("Discard 1 letter").await;
+    browser.see("done").await;
+    let operation = browser.place().await;
+    stage.run(&["pause", "px"]).await;
+    stage.state("px", "paused").await;
+    for (name, path) in [
+        ("overview", "/"),
+        ("overview-empty", "/?state=parked"),
+        ("destination", "/destinations/px"),
+        ("dead", "/destinations/px/dead"),
+        ("dead-filtered", "/destinations/px/dead?reason=rejected&newer_than=1d&type=product.*"),
+        ("dead-none", "/destinations/px/dead?reason=expired"),
+        ("trash", "/destinations/px/dead?pile=trash"),
+        ("letter", "/destinations/px/dead/letters/m-1"),
+        ("edit", "/destinations/px/dead/letters/m-1/edit"),
+        ("act", "/destinations/px/dead/act?act=replay&canary=2"),
+        ("operations", "/destinations/px/dead/operations"),
+        ("operation", operation.as_str()),
+        ("audit", "/audit"),
+        ("problem", "/destinations/none"),
+    ] {
+        found.extend(look(&browser, &axe, name, path).await);
+    }
+    assert!(found.is_empty(), "{}", found.join("\n"));
+    browser.close().await;
+}
+
+/// What hinders on a page, and whether it must be scrolled sideways.
+async fn look(browser: &Browser, axe: &str, name: &str, path: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for (width, scheme) in [(1280, "light"), (1280, "dark"), (390, "light"), (390, "dark")] {
+        browser.look(width, scheme).await;
+        browser.go(path).await;
+        // What opens is looked at open.
+        browser.run("document.querySelectorAll('main details').forEach((part, at) => { part.open = at === 0; })").await;
+        let seen = format!("{name} {width} {scheme}");
+        let wider =
+            browser.run("return document.documentElement.scrollWidth - document.documentElement.clientWidth").await;
+        found.extend((wider != 0).then(|| format!("{seen}: {wider} pixels to the side")));
+        browser.run(axe).await;
+        let findings = browser.driver.execute_async(FINDINGS, Vec::new()).await.unwrap();
+        let findings = findings.json().as_array().unwrap().clone();
+        found.extend(findings.iter().map(|finding| format!("{seen}: {}", finding.as_str().unwrap_or_default())));
+        if let Some(folder) = std::env::var_os("SLUICE_PICTURES") {
+            let picture = browser.driver.screenshot_as_png().await.unwrap();
+            std::fs::write(Path::new(&folder).join(format!("{name}-{width}-{scheme}.png")), picture).unwrap();
+        }
+    }
+    found
+}

@@ -1,0 +1,60 @@
+//! Who may come in, and what they are offered.
+
+use super::browser::Browser;
+use super::{READER, stage};
+use crate::worker::stage::{KEY, TOKEN};
+
+#[tokio::test]
+async fn who_may_only_read_sees_everything_and_is_offered_nothing() {
+    let (stage, client) = stage(2).await;
+    let browser = Browser::open(&stage.admin()).await;
+    browser.go("/destinations/px").await;
+    browser.fill("#token", "a-token-of-nobody").await;
+    browser.press("Sign in").await;
+    browser.see("That is no token of this worker").await;
+    browser.sign_in_at(READER, "may only read").await;
+    assert!(!browser.has("main form, main summary").await, "nothing to act with");
+    browser.go("/destinations/px/dead").await;
+    browser.see("2 letters, by cause").await;
+    for act in ["#replay", "input[name=letter]", "button[name=act]"] {
+        assert!(!browser.has(act).await, "{act}");
+    }
+    browser.click("td.id a").await;
+    browser.see("Attempts").await;
+    assert!(!browser.text().await.contains("Edit…"));
+    browser.go("/destinations/px/dead/act?act=discard").await;
+    browser.see("may only read").await;
+    client.holds("px.dead", 2).await;
+    browser.press_anywhere("Sign out").await;
+    browser.see("Sign in").await;
+    browser.go("/destinations/px").await;
+    browser.see("Sign in").await;
+    browser.sign_in_at(TOKEN, "Pause…").await;
+    browser.close().await;
+}
+
+#[tokio::test]
+async fn no_page_holds_a_secret_and_what_events_say_is_text() {
+    let (stage, client) = stage(1).await;
+    let evil = "<img src=x onerror=\"document.title='gone'\"><script>document.title='gone'</script>";
+    let body = serde_json::json!({ "eventName": evil, "identifyId": "u", "extra": evil }).to_string();
+    stage.fault(&serde_json::json!({ "fault": "status", "status": 400, "body": format!("{evil} {KEY}") }).to_string());
+    let properties = crate::worker::client::plain().with_message_id(evil.into());
+    client.publish("product.report", body, properties).await;
+    client.holds("px.dead", 2).await;
+    let browser = Browser::open(&stage.admin()).await;
+    browser.go("/").await;
+    browser.sign_in(TOKEN).await;
+    browser.go("/destinations/px/dead?newer_than=1h").await;
+    let letter = browser.run("return [...document.querySelectorAll('td.id a')].at(-1).getAttribute('href')").await;
+    for path in ["/", "/destinations/px", "/destinations/px/dead", letter.as_str().unwrap()] {
+        browser.go(path).await;
+        let source = browser.driver.source().await.unwrap();
+        for secret in [KEY, TOKEN, READER] {
+            assert!(!source.contains(secret), "{path} holds a secret");
+        }
+        assert!(!browser.has("img[src=x]").await && !browser.driver.title().await.unwrap().contains("gone"), "{path}");
+    }
+    assert!(browser.text().await.contains("<img src=x onerror="), "it is shown as it is");
+    browser.close().await;
+}
