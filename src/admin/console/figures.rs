@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::show::{Moment, count, percent, rate, span};
 use crate::admin::destinations::Shown;
-use crate::gate::{Limit, State, Window};
+use crate::gate::State;
 
 /// How a destination is, ready to be shown.
 #[derive(Clone, Debug)]
@@ -56,7 +56,7 @@ impl Figures {
     pub fn of(shown: Shown, now: Timestamp) -> Self {
         let drain = shown.drained_in_seconds.filter(|_| shown.queue_ready.is_some_and(|ready| ready > 0));
         let stands_still = shown.queue_ready.is_some_and(|ready| ready > 0) && shown.state != State::Open.name();
-        let quota = quota(&shown.limits);
+        let quota = shown.quota;
         let as_float = |count: u64| u32::try_from(count).map_or(f64::from(u32::MAX), f64::from);
         Self {
             state: shown.state,
@@ -67,13 +67,13 @@ impl Figures {
             quota_shown: quota.map_or_else(|| "unpaced".to_owned(), |a_second| format!("{}/s", rate(a_second))),
             learned: (shown.learned < 1.0).then(|| percent(shown.learned, 1.0)),
             ready: shown.queue_ready.map(count),
-            oldest: oldest(&shown, now).map(span),
+            oldest: shown.oldest_event.map(|oldest| span(age(oldest, now))),
             drain: drain.map(span).or_else(|| stands_still.then(|| "not while closed".to_owned())),
             day: shown.day_limit.map(|limit| Day {
                 used: count(shown.day_used),
                 limit: count(limit),
                 percent: percent(as_float(shown.day_used), as_float(limit)),
-                runs_out: Moment::maybe(runs_out(&shown), now),
+                runs_out: Moment::maybe(shown.day_budget_runs_out, now),
             }),
             dead: shown.dead_letters_ready,
             dead_shown: shown.dead_letters_ready.map_or_else(|| "not known".to_owned(), count),
@@ -102,18 +102,6 @@ impl Figures {
 }
 
 /// Seconds since the oldest event that waits happened, as far as it is known.
-fn oldest(_shown: &Shown, _now: Timestamp) -> Option<f64> {
-    None
-}
-
-/// When the day budget will be used up, where that is before midnight UTC.
-fn runs_out(_shown: &Shown) -> Option<Timestamp> {
-    None
-}
-
-/// What limits allow in a second, by the slowest of their windows. A day's is a budget, and a pace only where there is no other.
-fn quota(limits: &[String]) -> Option<f64> {
-    let limits: Vec<Limit> = limits.iter().filter_map(|limit| limit.parse().ok()).collect();
-    let pace = |limit: &Limit| f64::from(limit.count) / limit.window.length().as_secs_f64();
-    limits.iter().filter(|limit| limit.window != Window::Day).map(pace).reduce(f64::min)
+fn age(oldest: Timestamp, now: Timestamp) -> f64 {
+    now.duration_since(oldest).as_secs_f64().max(0.0)
 }
