@@ -269,6 +269,7 @@ mod tests {
 
     fn gate(state: State, why: &str) -> Status {
         Status {
+            quota: Some(200.0),
             state,
             why: why.to_owned(),
             until: None,
