@@ -3,6 +3,7 @@
 # names what to install. It must never leave a service running: the project starts its own private brokers.
 #
 # Usage: deploy/install-dependencies.sh [rust] [cc] [rabbitmq] [promtool] [cargo-deny] [schemathesis]
+#            [amqp-tools] [pika] [node] [node-packages]
 set -euo pipefail
 
 # The project runs the broker by this path, in private nodes.
@@ -11,8 +12,14 @@ readonly RABBITMQ_SERVER=/usr/lib/rabbitmq/bin/rabbitmq-server
 readonly CARGO_DENY_VERSION=0.20.2
 # Pinned for the same reason; it lives in a Python environment of its own, where the tests look for it.
 readonly SCHEMATHESIS_VERSION=4.32.5
-SCHEMATHESIS=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)/target/tools/schemathesis
-readonly SCHEMATHESIS
+# As docs/producers.md tells its readers to install it.
+readonly PIKA_VERSION=1.4.4
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+readonly ROOT
+readonly SCHEMATHESIS=$ROOT/target/tools/schemathesis
+readonly PIKA=$ROOT/target/tools/pika
+# What npm installs there is pinned by tests/node/package-lock.json.
+readonly NODE_PACKAGES=$ROOT/target/tools/node
 
 # Debian's maintainer scripts ask this program before they start a service: see invoke-rc.d(8).
 readonly POLICY=/usr/sbin/policy-rc.d
@@ -29,15 +36,19 @@ missing() {
         rabbitmq) ! test -x "$RABBITMQ_SERVER" ;;
         promtool) ! command -v promtool >/dev/null ;;
         cargo-deny) ! cargo deny --version >/dev/null 2>&1 ;;
-        schemathesis) ! has_schemathesis ;;
-        *) fail "unknown name '$1': write rust, cc, rabbitmq, promtool, cargo-deny or schemathesis." ;;
+        schemathesis) ! has_in_venv "$SCHEMATHESIS" "schemathesis-$SCHEMATHESIS_VERSION" ;;
+        amqp-tools) ! command -v amqp-publish >/dev/null ;;
+        pika) ! has_in_venv "$PIKA" "pika-$PIKA_VERSION" ;;
+        node) ! { command -v node && command -v npm; } >/dev/null ;;
+        node-packages) ! cmp -s "$ROOT/tests/node/package-lock.json" "$NODE_PACKAGES/installed.json" ;;
+        *) fail "unknown name '$1': write rust, cc, rabbitmq, promtool, cargo-deny, schemathesis, amqp-tools, pika, node" \
+            "or node-packages." ;;
     esac
 }
 
 # Looks at files alone: starting Python takes longer than most tests. The interpreter may have gone since.
-has_schemathesis() {
-    test -x "$SCHEMATHESIS/bin/python" && test -x "$SCHEMATHESIS/bin/schemathesis" &&
-        compgen -G "$SCHEMATHESIS/lib/python*/site-packages/schemathesis-$SCHEMATHESIS_VERSION.dist-info" >/dev/null
+has_in_venv() {
+    test -x "$1/bin/python" && compgen -G "$1/lib/python*/site-packages/$2.dist-info" >/dev/null
 }
 
 # The Debian packages that hold it.
@@ -46,7 +57,9 @@ packages_of() {
         cc) echo gcc libc6-dev ;;
         rabbitmq) echo rabbitmq-server ;;
         promtool) echo prometheus ;;
-        schemathesis) python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3 python3-venv ;;
+        schemathesis | pika) python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3 python3-venv ;;
+        amqp-tools) echo amqp-tools ;;
+        node) command -v node >/dev/null || echo nodejs; command -v npm >/dev/null || echo npm ;;
     esac
 }
 
@@ -116,7 +129,8 @@ end_our_epmd() {
 install_packages() {
     is_debian || fail "this system is neither Debian nor Ubuntu. Install by its own means, then repeat: ${wanted[*]}" \
         "(rabbitmq: RabbitMQ 3.10 or newer with $RABBITMQ_SERVER; promtool: comes with Prometheus; cc: any C compiler;" \
-        "schemathesis: Python 3.11 or newer with its venv module)."
+        "schemathesis and pika: Python 3.11 or newer with its venv module; amqp-tools: comes with rabbitmq-c;" \
+        "node: Node.js 18 or newer with npm)."
     ((EUID == 0)) || command -v sudo >/dev/null ||
         fail "installing needs root and there is no sudo. As root, run: $0 ${wanted[*]}"
 
@@ -142,12 +156,23 @@ install_cargo_deny() {
     cargo install --locked cargo-deny --version "=$CARGO_DENY_VERSION"
 }
 
-install_schemathesis() {
-    say "installing schemathesis $SCHEMATHESIS_VERSION from PyPI into $SCHEMATHESIS, once."
-    if ! { python3 -m venv --clear "$SCHEMATHESIS" && "$SCHEMATHESIS/bin/python" -m pip install --quiet \
-        --disable-pip-version-check --no-input "schemathesis==$SCHEMATHESIS_VERSION"; }; then
-        fail "schemathesis could not be installed: the lines above say why. It needs Python 3.11 or newer, and PyPI."
+# A Python environment of its own for one package.
+install_in_venv() {
+    local name=$1 version=$2 venv=$3
+    say "installing $name $version from PyPI into $venv, once."
+    if ! { python3 -m venv --clear "$venv" && "$venv/bin/python" -m pip install --quiet \
+        --disable-pip-version-check --no-input "$name==$version"; }; then
+        fail "$name could not be installed: the lines above say why. It needs Python 3.11 or newer, and PyPI."
     fi
+}
+
+install_node_packages() {
+    say "installing the packages of tests/node/package-lock.json from npm into $NODE_PACKAGES, once."
+    mkdir -p "$NODE_PACKAGES"
+    cp "$ROOT/tests/node/package.json" "$ROOT/tests/node/package-lock.json" "$NODE_PACKAGES"
+    (cd "$NODE_PACKAGES" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error </dev/null) ||
+        fail "npm could not install them: the lines above say why. It needs Node.js 18 or newer, and the npm registry."
+    cp "$NODE_PACKAGES/package-lock.json" "$NODE_PACKAGES/installed.json"
 }
 
 wanted=()
@@ -165,7 +190,9 @@ say "missing: ${wanted[*]}."
 [[ " ${wanted[*]} " != *" rust "* ]] || fail "install Rust 1.95 or newer from https://rustup.rs, then repeat."
 ((${#packages[@]} == 0)) || install_packages
 [[ " ${wanted[*]} " != *" cargo-deny "* ]] || install_cargo_deny
-[[ " ${wanted[*]} " != *" schemathesis "* ]] || install_schemathesis
+[[ " ${wanted[*]} " != *" schemathesis "* ]] || install_in_venv schemathesis "$SCHEMATHESIS_VERSION" "$SCHEMATHESIS"
+[[ " ${wanted[*]} " != *" pika "* ]] || install_in_venv pika "$PIKA_VERSION" "$PIKA"
+[[ " ${wanted[*]} " != *" node-packages "* ]] || install_node_packages
 for name in "${wanted[@]}"; do
     ! missing "$name" || fail "$name is still missing after the installation: install it by hand."
 done

@@ -12,6 +12,7 @@
 mod consuming;
 mod control;
 mod kills;
+mod producers;
 mod publishing;
 mod support;
 mod topology;
