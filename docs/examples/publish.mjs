@@ -40,7 +40,7 @@ class Publisher {
       timestamp: Math.floor(Date.parse(event.time) / 1000), // AMQP counts whole seconds
     };
     await new Promise((resolve, reject) => {
-      const timer = setTimeout(() => reject(new Error('no confirm in time')), CONFIRM_WITHIN);
+      const timer = setTimeout(() => reject(new Error('no confirm in time')), CONFIRM_WITHIN).unref();
       // Waiting for each confirm also keeps the client's own buffer from growing.
       this.channel.publish(this.exchange, event.type, Buffer.from(JSON.stringify(event.data)), properties, (error) => {
         clearTimeout(timer);

@@ -13,12 +13,12 @@ function handle(receipt) {
   console.log(outcome, event.id ?? '-', status ?? reason ?? '-');
 }
 
-/** Ends when the connection does. */
+/** Goes on until the connection ends, and throws why it did. */
 async function consume(url) {
   const connection = await amqp.connect(url, { timeout: 10_000 });
   const closed = new Promise((resolve) => connection.on('close', resolve));
   const end = () => connection.close().catch(() => {}); // fails where it is closed already
-  connection.on('error', (error) => console.error(error.message));
+  connection.on('error', () => {}); // it closes then, and that tells why
   const channel = await connection.createChannel();
   channel.on('error', (error) => console.error(error.message));
   channel.on('close', end);
@@ -32,7 +32,7 @@ async function consume(url) {
     handle(JSON.parse(message.content));
     channel.ack(message); // only now: what was not handled comes again
   });
-  await closed;
+  throw (await closed) ?? new Error('the connection was closed');
 }
 
 while (true) {

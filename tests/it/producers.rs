@@ -68,6 +68,17 @@ fn without_our_lints(text: &str) -> String {
     }
 }
 
+#[test]
+fn the_page_names_the_versions_that_the_tests_run() {
+    let page = read("docs/producers.md");
+    let installer = read("deploy/install-dependencies.sh");
+    let pika = installer.lines().find_map(|line| line.strip_prefix("readonly PIKA_VERSION=")).unwrap();
+    assert!(page.contains(&format!("`pip install pika=={pika}`")), "{pika}");
+    let packages: Value = serde_json::from_str(&read("tests/node/package.json")).unwrap();
+    let amqplib = packages["dependencies"]["amqplib"].as_str().unwrap();
+    assert!(page.contains(&format!("`npm install amqplib@{amqplib}`")), "{amqplib}");
+}
+
 /// Mistakes that the page tells of: the message, and what Sluice says of it.
 fn mistakes() -> Vec<(Message, &'static str)> {
     let good = json!({ "specversion": "1.0", "id": "1", "source": "/s", "type": "product.x" });
