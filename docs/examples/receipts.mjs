@@ -9,8 +9,8 @@ const DESTINATION = process.env.DESTINATION ?? 'px';
 
 /** What your service does about it. A receipt may come twice, so this has to be as good the second time. */
 function handle(receipt) {
-  const { outcome, event, status, reason } = receipt.data;
-  console.log(outcome, event.id ?? '-', status ?? reason ?? '-');
+  const { outcome, event, reason } = receipt.data;
+  console.log(outcome, event?.id ?? '-', reason ?? '-'); // no event: the destination is parked
 }
 
 /** Goes on until the connection ends, and throws why it did. */

@@ -14,8 +14,8 @@ QUEUE = os.environ.get("QUEUE", "shop.receipts")  # yours: name it after your se
 
 def handle(receipt):
     """What your service does about it. A receipt may come twice, so this has to be as good the second time."""
-    event = receipt["data"]["event"]
-    print(event["id"], receipt["data"]["outcome"], receipt["data"]["reason"], receipt["data"]["sentence"], flush=True)
+    dead = receipt["data"]
+    print(dead["event"]["id"], dead["destination"], dead["reason"], dead["sentence"], flush=True)
 
 
 def on_message(channel, method, _properties, body):

@@ -7,6 +7,8 @@ use serde_json::Value;
 use sluice::broker::Names;
 use sluice::event::{Context, Event, decode};
 use sluice::message::{Field, Message, Properties};
+use sluice::receipts::Outcome;
+use sluice::verdict::Reason;
 
 use super::Program;
 
@@ -24,7 +26,7 @@ async fn the_asyncapi_document_is_valid_and_names_what_is_at_the_broker() {
     let names = Names::new("sluice");
     let exchange = |channel: &str| &document["channels"][channel]["bindings"]["amqp"]["exchange"]["name"];
     assert_eq!(exchange("events"), names.events().as_str());
-    assert_eq!(exchange("receipts"), "sluice.receipts");
+    assert_eq!(exchange("receipts"), names.receipts().as_str());
     assert_eq!(document["channels"]["unrouted"]["address"], names.unrouted().as_str());
 }
 
@@ -45,16 +47,20 @@ async fn the_examples_of_the_asyncapi_document_are_one_event_in_three_forms() {
 }
 
 #[tokio::test]
-async fn the_example_of_a_receipt_keeps_to_its_schema() {
+async fn a_receipt_is_described_as_it_is() {
     let document = document().await;
     let receipt = &document["components"]["messages"]["receipt"];
     let schema = super::receipts::schema();
     let problems: Vec<_> =
         schema.iter_errors(&receipt["examples"][0]["payload"]).map(|error| error.to_string()).collect();
     assert!(problems.is_empty(), "{problems:?}");
-    let outcomes = |values: &Value| -> BTreeSet<String> { serde_json::from_value(values.clone()).unwrap() };
-    let parameter = outcomes(&document["channels"]["receipts"]["parameters"]["outcome"]["enum"]);
-    assert_eq!(parameter, outcomes(&receipt["payload"]["properties"]["data"]["properties"]["outcome"]["enum"]));
+    let set = |values: &Value| -> BTreeSet<String> { serde_json::from_value(values.clone()).unwrap() };
+    let outcomes: BTreeSet<String> = Outcome::ALL.map(|outcome| outcome.name().to_owned()).into();
+    assert_eq!(set(&document["channels"]["receipts"]["parameters"]["outcome"]["enum"]), outcomes);
+    let data = &receipt["payload"]["properties"]["data"]["properties"];
+    assert_eq!(set(&data["outcome"]["enum"]), outcomes);
+    let reasons = data["reason"]["enum"].as_array().unwrap().iter().filter_map(Value::as_str);
+    assert!(reasons.eq(Reason::ALL.iter().map(|reason| reason.name())));
 }
 
 /// The message that a form's example describes.
