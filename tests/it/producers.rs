@@ -4,8 +4,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use proptest::prelude::*;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use sluice::event::{Context, decode};
 use sluice::message::{Field, Message, Properties};
 
@@ -174,35 +173,39 @@ fn sluice_takes_times_that_are_not_quite_what_the_schema_asks_for() {
     }
 }
 
-/// Values that an attribute may come with.
-fn any_value() -> impl Strategy<Value = Value> {
-    let texts = ["", " ", "\t\n", "x", "1.0", "0.3", "/reports", "a b", "é", "2026-01-02T03:04:05Z"];
+/// What an attribute may come with; none: it is left out.
+fn values() -> Vec<Option<Value>> {
+    let texts = ["", " ", "\t\n", "x", "1.0", "0.3", "/shop", "a b", "é", "2026-01-02T03:04:05Z"];
     let times =
         ["2026-01-02T03:04:05.678+01:00", "1969-12-31T23:59:59-11:30", "2026-02-30T00:00:00Z", "noon", "2026-01-02"];
-    prop_oneof![
-        4 => prop::sample::select([&texts[..], &times[..]].concat()).prop_map(Value::from),
-        1 => prop::sample::select(vec![json!(null), json!(true), json!(1), json!(1.5), json!([]), json!({}), json!({ "a": [1] })]),
-        1 => (2046_usize..2051).prop_map(|length| Value::from("x".repeat(length))),
-    ]
+    let others = [json!(null), json!(true), json!(1), json!(1.5), json!([]), json!({}), json!({ "a": [1] })];
+    let long = [2048, 2049].map(|length| Value::from("x".repeat(length)));
+    let texts = texts.into_iter().chain(times).map(Value::from);
+    texts.chain(others).chain(long).map(Some).chain([None]).collect()
 }
 
-proptest! {
-    #[test]
-    fn the_schema_and_sluice_agree_on_envelopes(
-        changed in prop::collection::vec(
-            (prop::sample::select(vec!["specversion", "id", "source", "type", "time", "data", "data_base64", "traceparent", "more"]),
-            prop::option::of(any_value())), 0..3),
-    ) {
-        let good = json!({ "specversion": "1.0", "id": "1", "source": "/s", "type": "t",
-            "time": "2026-01-02T03:04:05Z", "data": { "a": 1 } });
-        let mut event: Map<String, Value> = good.as_object().unwrap().clone();
-        for (name, value) in changed {
-            match value {
-                Some(value) => event.insert(name.to_owned(), value),
-                None => event.remove(name),
-            };
+#[test]
+fn the_schema_and_sluice_agree_on_every_envelope_with_one_or_two_attributes_changed() {
+    let good = json!({ "specversion": "1.0", "id": "1", "source": "/s", "type": "t",
+        "time": "2026-01-02T03:04:05Z", "data": { "a": 1 } });
+    let names = ["specversion", "id", "source", "type", "time", "data", "data_base64", "traceparent", "more"];
+    let changes: Vec<(&str, Option<Value>)> =
+        names.iter().flat_map(|name| values().into_iter().map(|value| (*name, value))).collect();
+    let (schema, mut agreed) = (schema(), [0, 0]);
+    for (n, first) in changes.iter().enumerate() {
+        for second in &changes[n..] {
+            let mut event = good.as_object().unwrap().clone();
+            for (name, value) in [first, second] {
+                match value {
+                    Some(value) => drop(event.insert((*name).to_owned(), value.clone())),
+                    None => drop(event.remove(*name)),
+                }
+            }
+            let event = Value::Object(event);
+            let said = said(&structured(&event));
+            assert_eq!(schema.is_valid(&event), said.is_ok(), "{event}: {said:?}");
+            agreed[usize::from(said.is_ok())] += 1;
         }
-        let event = Value::Object(event);
-        prop_assert_eq!(schema().is_valid(&event), said(&structured(&event)).is_ok(), "{}: {:?}", event, said(&structured(&event)));
     }
+    assert!(agreed.iter().all(|cases| *cases > 1_000), "{agreed:?}");
 }

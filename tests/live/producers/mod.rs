@@ -1,6 +1,7 @@
 //! What `docs/producers.md` shows its readers, run as they would run it: against a real broker, a worker at work and the sandbox.
 
 mod asyncapi;
+mod contract;
 mod cutter;
 mod publishing;
 mod receipts;
