@@ -2,21 +2,22 @@
 # Installs what Sluice's make targets need, if it is missing, and says so first. Debian and Ubuntu only; elsewhere it
 # names what to install. It must never leave a service running: the project starts its own private brokers.
 #
-# Usage: deploy/install-dependencies.sh [rust] [cc] [rabbitmq] [promtool] [cargo-deny] [schemathesis] [chromium] [axe]
+# Usage: deploy/install-dependencies.sh NAME…
 set -euo pipefail
 
+readonly NAMES='rust cc rabbitmq promtool cargo-deny amqp-tools node chromium schemathesis pika kubernetes-schemas node-packages'
+
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+readonly ROOT
+# What only this project needs is kept here, each in a folder of its own, where the tests look for it.
+readonly TOOLS=$ROOT/target/tools
 # The project runs the broker by this path, in private nodes.
 readonly RABBITMQ_SERVER=/usr/lib/rabbitmq/bin/rabbitmq-server
-# The newest release that Rust 1.95 builds; pinned so that a check says the same thing everywhere.
+# The newest release that Rust 1.95 builds; pinned so that a check says the same thing everywhere, as are those below.
 readonly CARGO_DENY_VERSION=0.20.2
-# Pinned for the same reason; it lives in a Python environment of its own, where the tests look for it.
 readonly SCHEMATHESIS_VERSION=4.32.5
-SCHEMATHESIS=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)/target/tools/schemathesis
-readonly SCHEMATHESIS
-# axe-core, as the lock file has it; where the tests look for it.
-AXE=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)/target/tools/axe
-AXE_LOCK=$(cd "$(dirname "${BASH_SOURCE[0]}")/../tests/live/console" && pwd)
-readonly AXE AXE_LOCK
+# As docs/producers.md tells its readers to install it.
+readonly PIKA_VERSION=1.4.4
 
 # Debian's maintainer scripts ask this program before they start a service: see invoke-rc.d(8).
 readonly POLICY=/usr/sbin/policy-rc.d
@@ -28,27 +29,32 @@ fail() { say "$@"; exit 1; }
 
 missing() {
     case $1 in
-        rust) ! command -v cargo >/dev/null ;;
-        cc) ! command -v cc >/dev/null ;;
+        rust) ! command -v cargo ;;
+        cc) ! command -v cc ;;
         rabbitmq) ! test -x "$RABBITMQ_SERVER" ;;
-        promtool) ! command -v promtool >/dev/null ;;
-        cargo-deny) ! cargo deny --version >/dev/null 2>&1 ;;
-        schemathesis) ! has_schemathesis ;;
-        chromium) ! command -v chromium >/dev/null || ! command -v chromedriver >/dev/null ;;
-        axe) ! has_axe ;;
-        *) fail "unknown name '$1': write rust, cc, rabbitmq, promtool, cargo-deny, schemathesis, chromium or axe." ;;
+        promtool) ! command -v promtool ;;
+        cargo-deny) ! cargo deny --version ;;
+        amqp-tools) ! command -v amqp-publish ;;
+        node) ! { command -v node && command -v npm; } ;;
+        chromium) ! { command -v chromium && command -v chromedriver; } ;;
+        # The interpreter may have gone since. Starting it to ask would take longer than most tests.
+        schemathesis | pika | kubernetes-schemas) ! { test -x "$TOOLS/$1/bin/python" && is_as_pinned "$1"; } ;;
+        node-packages) ! is_as_pinned "$1" ;;
+    esac >/dev/null 2>&1
+}
+
+# What is to be in a folder of $TOOLS: another list is another installation.
+pinned() {
+    case $1 in
+        schemathesis) echo "schemathesis==$SCHEMATHESIS_VERSION" ;;
+        pika) echo "pika==$PIKA_VERSION" ;;
+        kubernetes-schemas) cat "$ROOT/deploy/kubernetes/requirements.txt" ;;
+        node-packages) cat "$ROOT/tests/node/package-lock.json" ;;
     esac
 }
 
-# Looks at files alone: starting Python takes longer than most tests. The interpreter may have gone since.
-has_schemathesis() {
-    test -x "$SCHEMATHESIS/bin/python" && test -x "$SCHEMATHESIS/bin/schemathesis" &&
-        compgen -G "$SCHEMATHESIS/lib/python*/site-packages/schemathesis-$SCHEMATHESIS_VERSION.dist-info" >/dev/null
-}
-
-has_axe() {
-    test -f "$AXE/node_modules/axe-core/axe.min.js" && cmp -s "$AXE_LOCK/package-lock.json" "$AXE/package-lock.json"
-}
+# The list that was installed is kept beside what it brought.
+is_as_pinned() { pinned "$1" | cmp --silent - "$TOOLS/$1/installed"; }
 
 # The Debian packages that hold it.
 packages_of() {
@@ -56,9 +62,11 @@ packages_of() {
         cc) echo gcc libc6-dev ;;
         rabbitmq) echo rabbitmq-server ;;
         promtool) echo prometheus ;;
+        amqp-tools) echo amqp-tools ;;
+        node) command -v node >/dev/null || echo nodejs; command -v npm >/dev/null || echo npm ;;
         chromium) echo chromium chromium-driver ;;
-        axe) command -v npm >/dev/null || echo npm ;;
-        schemathesis) python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3 python3-venv ;;
+        schemathesis | pika | kubernetes-schemas)
+            python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3 python3-venv ;;
     esac
 }
 
@@ -128,7 +136,8 @@ end_our_epmd() {
 install_packages() {
     is_debian || fail "this system is neither Debian nor Ubuntu. Install by its own means, then repeat: ${wanted[*]}" \
         "(rabbitmq: RabbitMQ 3.10 or newer with $RABBITMQ_SERVER; promtool: comes with Prometheus; cc: any C compiler;" \
-        "chromium: with its chromedriver; axe: npm; schemathesis: Python 3.11 or newer with its venv module)."
+        "amqp-tools: comes with rabbitmq-c; node: Node.js 18 or newer with npm; chromium: with its chromedriver;" \
+        "schemathesis, pika and kubernetes-schemas: Python 3.11 or newer with its venv module)."
     ((EUID == 0)) || command -v sudo >/dev/null ||
         fail "installing needs root and there is no sudo. As root, run: $0 ${wanted[*]}"
 
@@ -154,27 +163,31 @@ install_cargo_deny() {
     cargo install --locked cargo-deny --version "=$CARGO_DENY_VERSION"
 }
 
-install_schemathesis() {
-    say "installing schemathesis $SCHEMATHESIS_VERSION from PyPI into $SCHEMATHESIS, once."
-    if ! { python3 -m venv --clear "$SCHEMATHESIS" && "$SCHEMATHESIS/bin/python" -m pip install --quiet \
-        --disable-pip-version-check --no-input "schemathesis==$SCHEMATHESIS_VERSION"; }; then
-        fail "schemathesis could not be installed: the lines above say why. It needs Python 3.11 or newer, and PyPI."
+# A Python environment of its own, from PyPI.
+install_in_venv() {
+    local venv=$TOOLS/$1
+    say "installing $1 from PyPI into $venv, once."
+    if ! { python3 -m venv --clear "$venv" && pinned "$1" >"$venv/pinned" && "$venv/bin/python" -m pip install --quiet \
+        --disable-pip-version-check --no-input --requirement "$venv/pinned" && mv "$venv/pinned" "$venv/installed"; }; then
+        fail "$1 could not be installed: the lines above say why. It needs Python 3.11 or newer, and PyPI."
     fi
 }
 
-install_axe() {
-    say "installing axe-core from npm into $AXE, once."
-    # Everything pinned with its digest, and no script of a package is run.
-    if ! { mkdir -p "$AXE" && cp "$AXE_LOCK/package.json" "$AXE_LOCK/package-lock.json" "$AXE/" &&
-        (cd "$AXE" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error); }; then
-        rm -rf "$AXE"
-        fail "axe-core could not be installed: the lines above say why. It needs npm, and its registry."
-    fi
+install_node_packages() {
+    local folder=$TOOLS/node-packages
+    say "installing the packages of tests/node/package-lock.json from npm into $folder, once."
+    mkdir -p "$folder"
+    cp "$ROOT/tests/node/package.json" "$ROOT/tests/node/package-lock.json" "$folder"
+    # Everything is pinned with its digest, and no script of a package is run.
+    (cd "$folder" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error </dev/null) ||
+        fail "npm could not install them: the lines above say why. It needs Node.js 18 or newer, and the npm registry."
+    pinned node-packages >"$folder/installed"
 }
 
 wanted=()
 packages=()
 for name in "$@"; do
+    [[ " $NAMES " == *" $name "* ]] || fail "unknown name '$name': write one of $NAMES."
     if missing "$name"; then
         wanted+=("$name")
         # shellcheck disable=SC2207 # the names hold no spaces
@@ -186,9 +199,13 @@ done
 say "missing: ${wanted[*]}."
 [[ " ${wanted[*]} " != *" rust "* ]] || fail "install Rust 1.95 or newer from https://rustup.rs, then repeat."
 ((${#packages[@]} == 0)) || install_packages
-[[ " ${wanted[*]} " != *" cargo-deny "* ]] || install_cargo_deny
-[[ " ${wanted[*]} " != *" schemathesis "* ]] || install_schemathesis
-[[ " ${wanted[*]} " != *" axe "* ]] || install_axe
+for name in "${wanted[@]}"; do
+    case $name in
+        cargo-deny) install_cargo_deny ;;
+        schemathesis | pika | kubernetes-schemas) install_in_venv "$name" ;;
+        node-packages) install_node_packages ;;
+    esac
+done
 for name in "${wanted[@]}"; do
     ! missing "$name" || fail "$name is still missing after the installation: install it by hand."
 done

@@ -7,3 +7,4 @@ mod architecture;
 mod conformance;
 mod metrics;
 mod pipeline;
+mod producers;

@@ -13,6 +13,7 @@ mod console;
 mod consuming;
 mod control;
 mod kills;
+mod producers;
 mod publishing;
 mod support;
 mod topology;

@@ -6,7 +6,7 @@ use super::browser::Browser;
 use super::stage;
 use crate::worker::stage::TOKEN;
 
-const AXE: &str = "target/tools/axe/node_modules/axe-core/axe.min.js";
+const AXE: &str = "target/tools/node-packages/node_modules/axe-core/axe.min.js";
 /// What axe-core found that hinders somebody.
 const FINDINGS: &str = "const done = arguments[arguments.length - 1]; \
     axe.run(document, { resultTypes: ['violations'] }).then((found) => done(found.violations \

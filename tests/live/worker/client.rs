@@ -92,6 +92,14 @@ impl Client {
         declared.ok().map(|queue| queue.message_count())
     }
 
+    /// Consumers at a queue; None where there is no such queue.
+    pub async fn consumers(&self, queue: &str) -> Option<u32> {
+        let channel = self.connection.create_channel().await.unwrap();
+        let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+        let declared = channel.queue_declare(self.name(queue), options, FieldTable::default()).await;
+        declared.ok().map(|queue| queue.consumer_count())
+    }
+
     /// Waits until a queue holds so many messages.
     pub async fn holds(&self, queue: &str, messages: u32) {
         until(&format!("{queue} holds {messages}"), async || self.depth(queue).await == Some(messages)).await;
