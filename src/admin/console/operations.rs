@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use super::frame::{self, Frame};
 use super::guard::{Fields, see_other};
-use super::show::{Moment, count, percent, rate, span};
+use super::show::{self, Moment, count, percent, rate, span};
 use crate::admin::Admin;
 use crate::admin::destinations::Named;
 use crate::admin::extract::{NoParams, Params, Segment};
@@ -22,6 +22,8 @@ use crate::dead_letters::operation::{Phase, State as Operation, Wish};
 pub(super) struct ShownOperation {
     pub id: String,
     pub act: &'static str,
+    /// The same at the beginning of a sentence.
+    pub heading: &'static str,
     /// What has been done with its letters.
     pub done: &'static str,
     pub filter: String,
@@ -61,6 +63,7 @@ impl ShownOperation {
         Self {
             id: state.id.clone(),
             act: state.act.name(),
+            heading: show::act(state.act),
             done: state.act.done(),
             filter: state.filter.clone(),
             by: state.by.clone(),

@@ -25,7 +25,7 @@ async fn no_page_hinders_anybody_light_or_dark_wide_or_narrow() {
     browser.go("/").await;
     browser.sign_in(TOKEN).await;
     browser.go("/destinations/px/dead/act?act=discard&id=m-0").await;
-    browser.press("Discard 1 letter").await;
+    browser.click("main form button.danger").await;
     browser.see("done").await;
     let operation = browser.place().await;
     stage.run(&["pause", "px"]).await;

@@ -140,7 +140,7 @@ impl Browser {
 
     /// The same, also outside of the page's own part.
     pub async fn press_anywhere(&self, text: &str) {
-        self.press_in("/", text).await;
+        self.press_in("", text).await;
     }
 
     async fn press_in(&self, place: &str, text: &str) {

@@ -189,6 +189,7 @@ async fn everything_works_without_scripts_too() {
     browser.press("Filter").await;
     browser.see("1 of 4 letters").await;
     browser.press("Discard 1 letter").await;
+    browser.see("Discard 1 letter?").await;
     browser.click("main form button.danger").await;
     client.holds("px.dead", 3).await;
     client.holds("px.trash", 1).await;
