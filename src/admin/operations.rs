@@ -151,8 +151,7 @@ impl Wanted {
             && self.canary.is_none_or(|canary| (1..=100_000).contains(&canary))
             && self.canary_wait_seconds.is_none_or(|seconds| (1..=86_400).contains(&seconds));
         if !in_range {
-            let detail =
-                "rate is from 0.0001 to 100000, canary from 1 to 100000, canary_wait_seconds from 1 to 86400";
+            let detail = "rate is from 0.0001 to 100000, canary from 1 to 100000, canary_wait_seconds from 1 to 86400";
             return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail));
         }
         if self.filter.is_empty() != all {

@@ -295,7 +295,10 @@ mod tests {
         }
         let changes: Vec<&Change> = recent.changes().collect();
         assert_eq!((changes.len(), changes[0].to, changes[0].at), (CHANGES, State::Open, wall(399)));
-        assert_eq!((changes[1].from, changes[1].to, changes[1].why.as_str()), (State::Open, State::Broken, "no answer"));
+        assert_eq!(
+            (changes[1].from, changes[1].to, changes[1].why.as_str()),
+            (State::Open, State::Broken, "no answer")
+        );
     }
 
     #[test]

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use askama::Template;
 use axum::extract::{FromRequestParts, State};
-use axum::http::request::Parts;
 use axum::http::StatusCode;
+use axum::http::request::Parts;
 use axum::response::Response;
 
 use super::frame::{self, Frame};
@@ -20,8 +20,8 @@ use crate::admin::extract::{NoParams, Params, Segment};
 use crate::admin::operations::Wanted;
 use crate::admin::problem::Problem;
 use crate::config::Role;
-use crate::dead_letters::acts::Act;
 use crate::dead_letters::Pile;
+use crate::dead_letters::acts::Act;
 
 /// What the form has beside the filter.
 const FIELDS: [&str; 5] = ["act", "canary", "rate", "wait", "csrf"];

@@ -17,7 +17,8 @@ const ASSETS: [(&str, &str, &str); 4] = [
 
 /// What each holds, as a short name.
 static VERSIONS: LazyLock<Vec<(&str, String)>> = LazyLock::new(|| {
-    let version = |text: &str| Uuid::new_v5(&Uuid::NAMESPACE_OID, text.as_bytes()).simple().to_string()[..12].to_owned();
+    let version =
+        |text: &str| Uuid::new_v5(&Uuid::NAMESPACE_OID, text.as_bytes()).simple().to_string()[..12].to_owned();
     ASSETS.iter().map(|(name, _, text)| (*name, version(text))).collect()
 });
 

@@ -158,7 +158,13 @@ pub(super) fn latest(samples: &[Sample], now: Timestamp) -> f64 {
 }
 
 /// Requests a second, and how many `limit` allows.
-pub(super) fn rate(frame: Frame, samples: &[Sample], changes: &[Change], state: &'static str, limit: Option<f64>) -> Chart {
+pub(super) fn rate(
+    frame: Frame,
+    samples: &[Sample],
+    changes: &[Change],
+    state: &'static str,
+    limit: Option<f64>,
+) -> Chart {
     let limit = limit.filter(|limit| limit.is_finite() && *limit > 0.0);
     let most = highest(samples, |sample| Some(requests(sample)));
     let top = most.max(limit.unwrap_or(0.0)).max(highest(samples, allowed).min(most * 4.0)) * 1.05;
@@ -197,7 +203,8 @@ pub(super) fn latency(frame: Frame, samples: &[Sample], changes: &[Change], stat
     );
     let span = show::span(frame.span.as_secs_f64());
     let says = format!("Time that requests took over the last {span}: {now}");
-    chart(frame, says, paths, frame.bands(changes, state), duration(most))
+    let top = if most > 0.0 { duration(most) } else { String::new() };
+    chart(frame, says, paths, frame.bands(changes, state), top)
 }
 
 /// Events delivered a second.
@@ -264,10 +271,7 @@ mod tests {
     fn a_chart_says_in_words_what_it_shows() {
         let samples = [sample(15, 12.0), sample(5, 8.0)];
         let chart = rate(frame(), &samples, &[], "open", Some(20.0));
-        assert_eq!(
-            chart.says,
-            "Requests a second over the last 1 min 40 s: 8 now, 12 at most; the limits allow 20"
-        );
+        assert_eq!(chart.says, "Requests a second over the last 1 min 40 s: 8 now, 12 at most; the limits allow 20");
         assert_eq!((chart.top.as_str(), chart.paths.len(), chart.bands.len()), ("20/s", 2, 0));
         let chart = latency(frame(), &samples, &[], "open");
         assert!(chart.says.ends_with("lately half of them 12 ms at most, and 99 of 100 1.5 s"), "{}", chart.says);

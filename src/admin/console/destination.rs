@@ -156,7 +156,9 @@ fn done(did: &str) -> Option<&'static str> {
     match did {
         "paused" => Some("Paused. Nothing is sent until somebody resumes it; events wait in the queue."),
         "resumed" => Some("Resumed. If the vendor is still in trouble, the gate closes again."),
-        "limited" => Some("The limits are changed, until a reload that changes this destination or a restart of the worker."),
+        "limited" => {
+            Some("The limits are changed, until a reload that changes this destination or a restart of the worker.")
+        }
         _ => None,
     }
 }

@@ -18,9 +18,9 @@ use crate::admin::extract::{NoParams, Params, Segment};
 use crate::admin::problem::Problem;
 use crate::clock;
 use crate::config::Role;
+use crate::dead_letters::Pile;
 use crate::dead_letters::edit::{Edit, diff};
 use crate::dead_letters::letter::Letter;
-use crate::dead_letters::Pile;
 use crate::explain;
 use crate::message::Message;
 

@@ -78,7 +78,8 @@ async fn checked(request: Request, seat: &Seat) -> Result<Request, Problem> {
             return Err(forbidden(&seat.who));
         }
         let body = to_bytes(body, LARGEST_FORM).await;
-        let too_large = |_| Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "the form is too large; use \"sluice dead edit\"");
+        let too_large =
+            |_| Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "the form is too large; use \"sluice dead edit\"");
         let fields = read(&parts.headers, &body.map_err(too_large)?)?;
         let given = fields.get(CSRF).unwrap_or_default();
         if !auth::equal(given.as_bytes(), seat.csrf.as_bytes()) {

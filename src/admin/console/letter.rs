@@ -103,7 +103,9 @@ pub(super) async fn page(
 fn listed(fields: &Map<String, Value>) -> Vec<(String, String)> {
     let shown = |value: &Value| match value {
         Value::String(text) => text.clone(),
-        other @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => other.to_string(),
+        other @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
+            other.to_string()
+        }
     };
     fields.iter().map(|(name, value)| (name.clone(), shown(value))).collect()
 }

@@ -172,8 +172,13 @@ fn choices(which: &Which, all: &[Figures]) -> Vec<Choice> {
         let number = all.iter().filter(|figures| counted.has_state(figures)).count();
         let is_chosen = which.state == state;
         let href = which.with(state, &which.sort, 1);
-        (number > 0 || is_chosen || state.is_empty())
-            .then(|| Choice { label: label.to_owned(), count: count(number), href, is_chosen, state })
+        (number > 0 || is_chosen || state.is_empty()).then(|| Choice {
+            label: label.to_owned(),
+            count: count(number),
+            href,
+            is_chosen,
+            state,
+        })
     };
     let states = [Gate::Parked, Gate::Broken, Gate::Paused, Gate::Throttled, Gate::Open].map(Gate::name);
     let by_state = states.into_iter().filter_map(|state| choice(state, state));

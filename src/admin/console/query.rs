@@ -49,7 +49,11 @@ impl Asked {
                 "page" => asked.page = number(&name, value, 1_000_000)?,
                 "limit" => asked.limit = number(&name, value, MOST)?,
                 _ if also.contains(&name.as_str()) => asked.rest.0.push((name, value.to_owned())),
-                _ => return Err(unreadable(format!("there is no parameter {name:?} here; one that is not heeded would show too much"))),
+                _ => {
+                    return Err(unreadable(format!(
+                        "there is no parameter {name:?} here; one that is not heeded would show too much"
+                    )));
+                }
             }
         }
         Ok(asked)
@@ -62,7 +66,8 @@ impl Asked {
 
     /// A further field that is a number.
     pub fn also_number<T: std::str::FromStr>(&self, name: &str) -> Result<Option<T>, Problem> {
-        let wrong = |value: &str| unreadable(format!("{name} is {value:?}, which is no number, or one that is too large"));
+        let wrong =
+            |value: &str| unreadable(format!("{name} is {value:?}, which is no number, or one that is too large"));
         self.also(name).map(|value| value.trim_end_matches("/s").parse().map_err(|_| wrong(value))).transpose()
     }
 
@@ -97,7 +102,11 @@ impl Asked {
     /// The same page further on.
     pub fn on_page(&self, page: usize) -> String {
         let rest = self.with(&[]);
-        if page <= 1 { rest } else { format!("{}page={page}", if rest.is_empty() { "?".to_owned() } else { rest + "&" }) }
+        if page <= 1 {
+            rest
+        } else {
+            format!("{}page={page}", if rest.is_empty() { "?".to_owned() } else { rest + "&" })
+        }
     }
 }
 
@@ -182,7 +191,10 @@ mod tests {
         assert_eq!(asked_.on_page(3), format!("?{text}&page=3"));
         assert_eq!(asked("").unwrap().on_page(1), "");
         assert_eq!(asked("").unwrap().on_page(2), "?page=2");
-        assert_eq!(asked("group=a&page=7").unwrap().with(&[("group", "b"), ("reason", "expired")]), "?reason=expired&group=b");
+        assert_eq!(
+            asked("group=a&page=7").unwrap().with(&[("group", "b"), ("reason", "expired")]),
+            "?reason=expired&group=b"
+        );
     }
 
     #[test]

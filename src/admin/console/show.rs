@@ -206,8 +206,12 @@ mod tests {
 
     #[test]
     fn figures_are_readable_at_every_size() {
-        assert_eq!((count(0_u64), count(999_u32), count(1_234_567_u64)), ("0".into(), "999".into(), "1,234,567".into()));
-        for (rate_, shown) in [(0.0, "0"), (0.0333, "0.033"), (0.5, "0.5"), (5.0, "5"), (9.97, "10"), (1234.4, "1,234")] {
+        assert_eq!(
+            (count(0_u64), count(999_u32), count(1_234_567_u64)),
+            ("0".into(), "999".into(), "1,234,567".into())
+        );
+        for (rate_, shown) in [(0.0, "0"), (0.0333, "0.033"), (0.5, "0.5"), (5.0, "5"), (9.97, "10"), (1234.4, "1,234")]
+        {
             assert_eq!(rate(rate_), shown);
         }
         assert_eq!((percent(1.0, 3.0), percent(1.0, 0.0)), (33, 0));

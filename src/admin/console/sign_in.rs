@@ -67,7 +67,8 @@ fn cookie_name(headers: &HeaderMap) -> String {
 }
 
 fn cookie(headers: &HeaderMap, id: &str, seconds: u64) -> String {
-    let encrypted = headers.get("x-forwarded-proto").is_some_and(|scheme| scheme.as_bytes().eq_ignore_ascii_case(b"https"));
+    let encrypted =
+        headers.get("x-forwarded-proto").is_some_and(|scheme| scheme.as_bytes().eq_ignore_ascii_case(b"https"));
     let secure = if encrypted { "; Secure" } else { "" };
     format!("{}={id}; Path=/; HttpOnly; SameSite=Strict; Max-Age={seconds}{secure}", cookie_name(headers))
 }
@@ -90,15 +91,13 @@ pub(super) fn first(admin: &Admin, request: &Request) -> Response {
 
 /// A place of this site, whatever is asked for.
 fn local(to: &str) -> &str {
-    let is_local = to.starts_with('/') && !to.starts_with("//") && to.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
+    let is_local =
+        to.starts_with('/') && !to.starts_with("//") && to.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
     if is_local && !to.starts_with("/sign-in") { to } else { "/" }
 }
 
 /// The page that asks for a token.
-pub(super) async fn ask(
-    State(admin): State<Arc<Admin>>,
-    Params(Wanted { to }): Params<Wanted>,
-) -> Response {
+pub(super) async fn ask(State(admin): State<Arc<Admin>>, Params(Wanted { to }): Params<Wanted>) -> Response {
     if admin.tokens().is_empty() {
         return see_other("/");
     }
@@ -150,7 +149,9 @@ mod tests {
         for to in ["/", "/destinations/px/dead?reason=rejected&page=2", "/audit"] {
             assert_eq!(local(to), to);
         }
-        for to in ["", "https://evil.example", "//evil.example", "/\\evil.example", "/a\r\nb", "javascript:1", "/sign-in"] {
+        for to in
+            ["", "https://evil.example", "//evil.example", "/\\evil.example", "/a\r\nb", "javascript:1", "/sign-in"]
+        {
             assert_eq!(local(to), "/", "{to}");
         }
     }

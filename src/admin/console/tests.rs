@@ -89,7 +89,9 @@ fn pretend(admin: &Admin, name: &str) -> tokio::sync::mpsc::UnboundedReceiver<St
                 Command::View(answer) => drop(answer.send(view(&name))),
                 Command::Recent(answer) => drop(answer.send(recent())),
                 Command::Samples(answer) => drop(answer.send(recent().samples())),
-                other => drop(heard.send(format!("{other:?}"))),
+                other @ (Command::Pause | Command::Resume | Command::Limits(_)) => {
+                    drop(heard.send(format!("{other:?}")))
+                }
             }
         }
     });
@@ -173,7 +175,11 @@ async fn a_token_begins_a_session_that_ends_by_signing_out_and_with_its_token() 
     let admin = admin(tokens());
     let mut browser = Browser::new(&admin);
     let answer = browser.post("/sign-in", &[("token", "a-token-of-nobody-at-all"), ("to", "/audit")]).await;
-    assert!(answer.status == 401 && answer.text.contains("no token") && answer.text.contains("/audit"), "{}", answer.text);
+    assert!(
+        answer.status == 401 && answer.text.contains("no token") && answer.text.contains("/audit"),
+        "{}",
+        answer.text
+    );
     assert!(!answer.headers.contains_key(header::SET_COOKIE) && !answer.text.contains("of-nobody"));
     let csrf = browser.sign_in(ACT).await;
     let page = browser.get("/").await;
@@ -314,7 +320,8 @@ async fn every_page_forbids_what_is_not_from_here() {
         let answer = browser.get(path).await;
         let said = |name: &str| answer.headers.get(name).map_or("", |value| value.to_str().unwrap());
         let policy = said("content-security-policy");
-        for part in ["default-src 'none'", "script-src 'self'", "style-src 'self'", "frame-ancestors 'none'", "base-uri 'none'"]
+        for part in
+            ["default-src 'none'", "script-src 'self'", "style-src 'self'", "frame-ancestors 'none'", "base-uri 'none'"]
         {
             assert!(policy.contains(part), "{path}: {policy}");
         }
@@ -339,13 +346,29 @@ async fn whatever_vendors_and_events_say_is_text_and_nothing_more() {
     let mut browser = Browser::new(&admin);
     browser.sign_in(ACT).await;
     let evil: String = url::form_urlencoded::byte_serialize(EVIL.as_bytes()).collect();
-    for path in ["/", "/destinations/px", &format!("/?q={evil}"), &format!("/destinations/{evil}"), &format!("/?state={evil}")]
+    for path in
+        ["/", "/destinations/px", &format!("/?q={evil}"), &format!("/destinations/{evil}"), &format!("/?state={evil}")]
     {
         let answer = browser.get(path).await;
         assert!(!answer.text.contains("<script>"), "{path}: {}", answer.text);
     }
     let page = browser.get("/destinations/px").await.text;
     assert!(page.matches("&#60;script&#62;").count() >= 5, "{page}");
+}
+
+#[tokio::test]
+async fn every_page_tells_that_the_broker_is_away_and_which_worker_tells_it() {
+    let admin = admin(tokens());
+    pretend(&admin, "px");
+    let mut browser = Browser::new(&admin);
+    browser.sign_in(READ).await;
+    for path in ["/", "/destinations/px", "/destinations/none"] {
+        let page = browser.get(path).await.text;
+        assert!(page.contains("no connection to the broker for consuming"), "{page}");
+        assert!(page.contains(&admin.console.worker) && page.contains(env!("CARGO_PKG_VERSION")), "{page}");
+    }
+    let before = Browser::new(&admin).get("/sign-in").await.text;
+    assert!(!before.contains("no connection"), "nobody is told before signing in");
 }
 
 #[tokio::test]

@@ -49,6 +49,10 @@ async fn no_page_hinders_anybody_light_or_dark_wide_or_narrow() {
         found.extend(look(&browser, &axe, name, path).await);
     }
     assert!(found.is_empty(), "{}", found.join("\n"));
+    // It would have found something.
+    browser.run("document.querySelector('main').append(document.createElement('button'))").await;
+    let planted = findings(&browser).await;
+    assert!(planted.iter().any(|finding| finding.contains("button-name")), "{planted:?}");
     browser.close().await;
 }
 
@@ -61,16 +65,21 @@ async fn look(browser: &Browser, axe: &str, name: &str, path: &str) -> Vec<Strin
         // What opens is looked at open.
         browser.run("document.querySelectorAll('main details').forEach((part, at) => { part.open = at === 0; })").await;
         let seen = format!("{name} {width} {scheme}");
-        let wider = browser.run("return document.documentElement.scrollWidth - document.documentElement.clientWidth").await;
+        let wider =
+            browser.run("return document.documentElement.scrollWidth - document.documentElement.clientWidth").await;
         found.extend((wider != 0).then(|| format!("{seen}: {wider} pixels to the side")));
         browser.run(axe).await;
-        let findings = browser.driver.execute_async(FINDINGS, Vec::new()).await.unwrap();
-        let findings = findings.json().as_array().unwrap().clone();
-        found.extend(findings.iter().map(|finding| format!("{seen}: {}", finding.as_str().unwrap_or_default())));
+        found.extend(findings(browser).await.iter().map(|finding| format!("{seen}: {finding}")));
         if let Some(folder) = std::env::var_os("SLUICE_PICTURES") {
             let picture = browser.driver.screenshot_as_png().await.unwrap();
             std::fs::write(Path::new(&folder).join(format!("{name}-{width}-{scheme}.png")), picture).unwrap();
         }
     }
     found
+}
+
+/// What axe-core, which the page has been given, finds on it.
+async fn findings(browser: &Browser) -> Vec<String> {
+    let found = browser.driver.execute_async(FINDINGS, Vec::new()).await.unwrap();
+    found.convert().unwrap()
 }

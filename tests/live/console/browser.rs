@@ -4,8 +4,8 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::{Value, json};
 use http::Method;
+use serde_json::{Value, json};
 use thirtyfour::common::command::{Command as Driven, ExtensionCommand};
 use thirtyfour::prelude::*;
 
@@ -230,4 +230,3 @@ impl Drop for Browser {
         }
     }
 }
-

@@ -37,7 +37,11 @@ async fn a_destination_is_paused_resumed_and_held_to_other_limits() {
     let before = browser.run("return document.querySelector('footer time').textContent").await;
     stage.run(&["pause", "px"]).await;
     until("the page has changed", async || browser.text().await.contains("an operator paused it")).await;
-    assert_eq!(browser.run("return document.querySelector('footer time').textContent").await, before, "it was not loaded anew");
+    assert_eq!(
+        browser.run("return document.querySelector('footer time').textContent").await,
+        before,
+        "it was not loaded anew"
+    );
     assert!(gate.is_displayed().await.unwrap(), "and what was there is still the same element");
     assert_eq!(browser.find("#limits-field").await.prop("value").await.unwrap().as_deref(), Some("7/s, 500/day"));
     browser.press("Review the change").await;

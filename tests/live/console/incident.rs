@@ -33,7 +33,9 @@ async fn an_incident_from_the_first_rejection_to_the_last_replay() {
     browser.click("td.id a").await;
     browser.see("Attempts").await;
     let text = browser.text().await;
-    assert!(text.contains("400") && text.contains("the property is unknown") && text.contains("\"identifyId\": \"u-1\""));
+    assert!(
+        text.contains("400") && text.contains("the property is unknown") && text.contains("\"identifyId\": \"u-1\"")
+    );
     browser.driver.back().await.unwrap();
 
     // A canary tells that the vendor has not been mended.
@@ -55,7 +57,12 @@ async fn an_incident_from_the_first_rejection_to_the_last_replay() {
     browser.see("No dead letters").await;
     until("the overview is clear", async || {
         browser.go("/").await;
-        browser.find(&format!("{OVERVIEW} td:last-child")).await.text().await.is_ok_and(|text| text.trim().ends_with('0'))
+        browser
+            .find(&format!("{OVERVIEW} td:last-child"))
+            .await
+            .text()
+            .await
+            .is_ok_and(|text| text.trim().ends_with('0'))
     })
     .await;
 

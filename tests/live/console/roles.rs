@@ -58,3 +58,19 @@ async fn no_page_holds_a_secret_and_what_events_say_is_text() {
     assert!(browser.text().await.contains("<img src=x onerror="), "it is shown as it is");
     browser.close().await;
 }
+
+#[tokio::test]
+async fn a_link_on_another_site_leads_where_it_points_though_the_cookie_stays_here() {
+    let (stage, _client) = stage(0).await;
+    let browser = Browser::open(&stage.admin()).await;
+    browser.go("/").await;
+    browser.sign_in(TOKEN).await;
+    // The same worker under a name that, to the browser, is another site.
+    browser.driver.goto(stage.admin().replace("127.0.0.1", "localhost") + "/sign-in").await.unwrap();
+    browser.see("Sign in").await;
+    let link = format!("location.href = '{}/destinations/px'", stage.admin());
+    browser.run(&link).await;
+    browser.see("The last half hour").await;
+    assert_eq!(browser.place().await, "/destinations/px");
+    browser.close().await;
+}
