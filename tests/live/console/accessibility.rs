@@ -50,7 +50,7 @@ async fn no_page_hinders_anybody_light_or_dark_wide_or_narrow() {
     }
     assert!(found.is_empty(), "{}", found.join("\n"));
     // It would have found something.
-    browser.run("document.querySelector('main').append(document.createElement('button'))").await;
+    browser.session.run("document.querySelector('main').append(document.createElement('button'))").await;
     let planted = findings(&browser).await;
     assert!(planted.iter().any(|finding| finding.contains("button-name")), "{planted:?}");
     browser.close().await;
@@ -63,15 +63,20 @@ async fn look(browser: &Browser, axe: &str, name: &str, path: &str) -> Vec<Strin
         browser.look(width, scheme).await;
         browser.go(path).await;
         // What opens is looked at open.
-        browser.run("document.querySelectorAll('main details').forEach((part, at) => { part.open = at === 0; })").await;
+        browser
+            .session
+            .run("document.querySelectorAll('main details').forEach((part, at) => { part.open = at === 0; })")
+            .await;
         let seen = format!("{name} {width} {scheme}");
-        let wider =
-            browser.run("return document.documentElement.scrollWidth - document.documentElement.clientWidth").await;
+        let wider = browser
+            .session
+            .run("return document.documentElement.scrollWidth - document.documentElement.clientWidth")
+            .await;
         found.extend((wider != 0).then(|| format!("{seen}: {wider} pixels to the side")));
-        browser.run(axe).await;
+        browser.session.run(axe).await;
         found.extend(findings(browser).await.iter().map(|finding| format!("{seen}: {finding}")));
         if let Some(folder) = std::env::var_os("SLUICE_PICTURES") {
-            let picture = browser.driver.screenshot_as_png().await.unwrap();
+            let picture = browser.session.picture().await;
             std::fs::write(Path::new(&folder).join(format!("{name}-{width}-{scheme}.png")), picture).unwrap();
         }
     }
@@ -80,6 +85,5 @@ async fn look(browser: &Browser, axe: &str, name: &str, path: &str) -> Vec<Strin
 
 /// What axe-core, which the page has been given, finds on it.
 async fn findings(browser: &Browser) -> Vec<String> {
-    let found = browser.driver.execute_async(FINDINGS, Vec::new()).await.unwrap();
-    found.convert().unwrap()
+    serde_json::from_value(browser.session.run_later(FINDINGS).await).unwrap()
 }
