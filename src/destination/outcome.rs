@@ -20,8 +20,6 @@ pub(super) fn attempted(
 ) {
     let id = shown(tag);
     let (kind, status, verdict, ms) = (tag.kind.as_str(), attempt.status, attempt.verdict.as_str(), attempt.ms);
-    let ended =
-        |outcome| recent::Outcome { at: attempt.at, outcome, status, ms: Some(ms), ..recent::Outcome::default() };
     match next {
         Next::Settle(Settlement::Ack) => {
             tracing::info!(
@@ -34,7 +32,7 @@ pub(super) fn attempted(
                 retries,
                 "delivered"
             );
-            recent.ended(id, kind, "", ended("delivered"));
+            recent.ended(id, kind, "", after(attempt, "delivered"));
         }
         Next::Settle(Settlement::RetryLater(delay)) => {
             tracing::info!(
@@ -50,7 +48,7 @@ pub(super) fn attempted(
                 said = attempt.excerpt,
                 "will be retried"
             );
-            recent.ended(id, kind, &attempt.excerpt, ended("retry"));
+            recent.ended(id, kind, &attempt.excerpt, after(attempt, "retry"));
         }
         Next::Settle(Settlement::DeadLetter(reason, sentence)) => {
             tracing::warn!(
@@ -65,7 +63,7 @@ pub(super) fn attempted(
                 said = sentence,
                 "became a dead letter"
             );
-            recent.ended(id, kind, sentence, ended("dead_lettered"));
+            recent.ended(id, kind, sentence, after(attempt, "dead_lettered"));
         }
         Next::Settle(Settlement::Release) | Next::Wait { .. } => {
             tracing::debug!(
@@ -146,6 +144,17 @@ pub(super) fn known(recent: &mut Recent, destination: &str, tag: &Tag) {
         "sent again by the broker; acked"
     );
     recent.ended(id, &tag.kind, "", without_request("already_delivered"));
+}
+
+/// An end after an attempt.
+fn after(attempt: &Attempt, outcome: &'static str) -> recent::Outcome {
+    recent::Outcome {
+        at: attempt.at,
+        outcome,
+        status: attempt.status,
+        ms: Some(attempt.ms),
+        ..recent::Outcome::default()
+    }
 }
 
 /// An end that no request of its own led to.

@@ -84,6 +84,7 @@ struct Page {
     frame: Frame,
     name: String,
     act: Act,
+    heading: &'static str,
     /// What is meant, as `12 letters`.
     letters: String,
     there: String,
@@ -124,6 +125,7 @@ pub(super) async fn count(
     let shown = Page {
         frame,
         act,
+        heading: show::act(act),
         letters: of(foretold.selected, "letter", "letters"),
         there: of(foretold.there.into(), "letter", "letters"),
         selected: foretold.selected,

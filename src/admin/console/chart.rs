@@ -203,7 +203,8 @@ pub(super) fn latency(frame: Frame, samples: &[Sample], changes: &[Change], stat
     );
     let span = show::span(frame.span.as_secs_f64());
     let says = format!("Time that requests took over the last {span}: {now}");
-    chart(frame, says, paths, frame.bands(changes, state), duration(most))
+    let top = if most > 0.0 { duration(most) } else { String::new() };
+    chart(frame, says, paths, frame.bands(changes, state), top)
 }
 
 /// Events delivered a second.

@@ -9,7 +9,7 @@ use axum::response::Response;
 use jiff::Timestamp;
 
 use super::frame::{self, Frame};
-use super::operations::ShownOperation;
+use super::operations::{self, ShownOperation};
 use super::query::Asked;
 use super::show::{Moment, count, of};
 use crate::admin::Admin;
@@ -81,7 +81,8 @@ struct Page {
     earlier: Option<String>,
     later: Option<String>,
     operations: Vec<ShownOperation>,
-    live: bool,
+    /// Where their list keeps itself up to date from.
+    operations_at: String,
 }
 
 /// What a pass found.
@@ -125,7 +126,7 @@ pub(super) async fn page(
             .then(|| asked.on_page(asked.page + 1)),
         letters: found.letters.iter().map(|letter| ShownLetter::of(letter, now)).collect(),
         operations: ShownOperation::of_this_process(&admin, &name, now),
-        live: true,
+        operations_at: operations::recent_of(&name),
         frame,
         asked,
         name,

@@ -6,10 +6,11 @@ use askama::Template;
 use axum::extract::State;
 use axum::response::Response;
 use jiff::Timestamp;
+use serde::Deserialize;
 
 use super::frame::{self, Frame};
 use super::guard::{Fields, see_other};
-use super::show::{Moment, count, percent, rate, span};
+use super::show::{self, Moment, count, percent, rate, span};
 use crate::admin::Admin;
 use crate::admin::destinations::Named;
 use crate::admin::extract::{NoParams, Params, Segment};
@@ -18,10 +19,23 @@ use crate::admin::problem::Problem;
 use crate::clock;
 use crate::dead_letters::operation::{Phase, State as Operation, Wish};
 
+/// How long one that has ended is news.
+const RECENT_SECONDS: i64 = 600;
+
+/// Which operations.
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Which {
+    /// Only those that [`is_recent`] tells.
+    recent: bool,
+}
+
 /// An operation, ready to be shown.
 pub(super) struct ShownOperation {
     pub id: String,
     pub act: &'static str,
+    /// The same at the beginning of a sentence.
+    pub heading: &'static str,
     /// What has been done with its letters.
     pub done: &'static str,
     pub filter: String,
@@ -61,6 +75,7 @@ impl ShownOperation {
         Self {
             id: state.id.clone(),
             act: state.act.name(),
+            heading: show::act(state.act),
             done: state.act.done(),
             filter: state.filter.clone(),
             by: state.by.clone(),
@@ -83,7 +98,8 @@ impl ShownOperation {
     /// Those that this worker carries out, or carried out lately. Others take a second to be asked.
     pub fn of_this_process(admin: &Admin, name: &str, now: Timestamp) -> Vec<Self> {
         let states = admin.operations.states();
-        states.iter().filter(|state| state.destination == name).map(|state| Self::of(state, now)).collect()
+        let shown = states.iter().filter(|state| state.destination == name && is_recent(state, now));
+        shown.map(|state| Self::of(state, now)).collect()
     }
 }
 
@@ -93,7 +109,7 @@ struct List {
     frame: Frame,
     name: String,
     operations: Vec<ShownOperation>,
-    live: bool,
+    operations_at: String,
 }
 
 #[derive(Template)]
@@ -104,17 +120,29 @@ struct Page {
     operation: ShownOperation,
 }
 
+/// Where those are that [`is_recent`] tells.
+pub(super) fn recent_of(name: &str) -> String {
+    format!("/destinations/{name}/dead/operations?recent=true")
+}
+
+/// At work, or ended a moment ago.
+fn is_recent(state: &Operation, now: Timestamp) -> bool {
+    state.ended.is_none_or(|ended| now.duration_since(ended).as_secs() < RECENT_SECONDS)
+}
+
 /// All of a destination, in whichever process they run.
 pub(super) async fn list(
     State(admin): State<Arc<Admin>>,
     frame: Frame,
     Segment(Named { name }): Segment<Named>,
-    Params(NoParams {}): Params<NoParams>,
+    Params(Which { recent }): Params<Which>,
 ) -> Result<Response, Problem> {
     let states = everywhere(&admin, &name).await?;
     let now = clock::wall();
-    let operations = states.iter().map(|state| ShownOperation::of(state, now)).collect();
-    Ok(frame::page(&List { frame, name, operations, live: true }))
+    let shown = states.iter().filter(|state| !recent || is_recent(state, now));
+    let operations = shown.map(|state| ShownOperation::of(state, now)).collect();
+    let operations_at = if recent { recent_of(&name) } else { format!("/destinations/{name}/dead/operations") };
+    Ok(frame::page(&List { frame, name, operations, operations_at }))
 }
 
 pub(super) async fn page(

@@ -4,6 +4,8 @@ use askama::Template;
 use askama::filters::HtmlSafe;
 use jiff::Timestamp;
 
+use crate::dead_letters::acts::Act;
+
 /// A moment: how long ago, with the exact time for who wants it.
 #[derive(Clone, Debug, PartialEq, Eq, Template)]
 #[template(ext = "html", source = "<time datetime=\"{{ iso }}\" title=\"{{ exact }}\">{{ ago }}</time>")]
@@ -93,6 +95,16 @@ pub(super) fn rate(a_second: f64) -> String {
 /// A count with its noun.
 pub(super) fn of(number: u64, one: &str, several: &str) -> String {
     format!("{} {}", count(number), if number == 1 { one } else { several })
+}
+
+/// An act, at the beginning of a sentence.
+pub(super) fn act(act: Act) -> &'static str {
+    match act {
+        Act::Replay => "Replay",
+        Act::Discard => "Discard",
+        Act::Restore => "Restore",
+        Act::Purge => "Delete for good:",
+    }
 }
 
 /// A share, in whole per cent.

@@ -89,7 +89,9 @@ fn pretend(admin: &Admin, name: &str) -> tokio::sync::mpsc::UnboundedReceiver<St
                 Command::View(answer) => drop(answer.send(view(&name))),
                 Command::Recent(answer) => drop(answer.send(recent())),
                 Command::Samples(answer) => drop(answer.send(recent().samples())),
-                other => drop(heard.send(format!("{other:?}"))),
+                other @ (Command::Pause | Command::Resume | Command::Limits(_)) => {
+                    drop(heard.send(format!("{other:?}")))
+                }
             }
         }
     });
@@ -355,6 +357,21 @@ async fn whatever_vendors_and_events_say_is_text_and_nothing_more() {
     }
     let page = browser.get("/destinations/px").await.text;
     assert!(page.matches("&#60;script&#62;").count() >= 5, "{page}");
+}
+
+#[tokio::test]
+async fn every_page_tells_that_the_broker_is_away_and_which_worker_tells_it() {
+    let admin = admin(tokens());
+    pretend(&admin, "px");
+    let mut browser = Browser::new(&admin);
+    browser.sign_in(READ).await;
+    for path in ["/", "/destinations/px", "/destinations/none"] {
+        let page = browser.get(path).await.text;
+        assert!(page.contains("no connection to the broker for consuming"), "{page}");
+        assert!(page.contains(&admin.console.worker) && page.contains(env!("CARGO_PKG_VERSION")), "{page}");
+    }
+    let before = Browser::new(&admin).get("/sign-in").await.text;
+    assert!(!before.contains("no connection"), "nobody is told before signing in");
 }
 
 #[tokio::test]

@@ -25,7 +25,7 @@ async fn no_page_hinders_anybody_light_or_dark_wide_or_narrow() {
     browser.go("/").await;
     browser.sign_in(TOKEN).await;
     browser.go("/destinations/px/dead/act?act=discard&id=m-0").await;
-    browser.press("Discard 1 letter").await;
+    browser.click("main form button.danger").await;
     browser.see("done").await;
     let operation = browser.place().await;
     stage.run(&["pause", "px"]).await;
@@ -49,6 +49,10 @@ async fn no_page_hinders_anybody_light_or_dark_wide_or_narrow() {
         found.extend(look(&browser, &axe, name, path).await);
     }
     assert!(found.is_empty(), "{}", found.join("\n"));
+    // It would have found something.
+    browser.session.run("document.querySelector('main').append(document.createElement('button'))").await;
+    let planted = findings(&browser).await;
+    assert!(planted.iter().any(|finding| finding.contains("button-name")), "{planted:?}");
     browser.close().await;
 }
 
@@ -59,19 +63,27 @@ async fn look(browser: &Browser, axe: &str, name: &str, path: &str) -> Vec<Strin
         browser.look(width, scheme).await;
         browser.go(path).await;
         // What opens is looked at open.
-        browser.run("document.querySelectorAll('main details').forEach((part, at) => { part.open = at === 0; })").await;
+        browser
+            .session
+            .run("document.querySelectorAll('main details').forEach((part, at) => { part.open = at === 0; })")
+            .await;
         let seen = format!("{name} {width} {scheme}");
-        let wider =
-            browser.run("return document.documentElement.scrollWidth - document.documentElement.clientWidth").await;
+        let wider = browser
+            .session
+            .run("return document.documentElement.scrollWidth - document.documentElement.clientWidth")
+            .await;
         found.extend((wider != 0).then(|| format!("{seen}: {wider} pixels to the side")));
-        browser.run(axe).await;
-        let findings = browser.driver.execute_async(FINDINGS, Vec::new()).await.unwrap();
-        let findings = findings.json().as_array().unwrap().clone();
-        found.extend(findings.iter().map(|finding| format!("{seen}: {}", finding.as_str().unwrap_or_default())));
+        browser.session.run(axe).await;
+        found.extend(findings(browser).await.iter().map(|finding| format!("{seen}: {finding}")));
         if let Some(folder) = std::env::var_os("SLUICE_PICTURES") {
-            let picture = browser.driver.screenshot_as_png().await.unwrap();
+            let picture = browser.session.picture().await;
             std::fs::write(Path::new(&folder).join(format!("{name}-{width}-{scheme}.png")), picture).unwrap();
         }
     }
     found
+}
+
+/// What axe-core, which the page has been given, finds on it.
+async fn findings(browser: &Browser) -> Vec<String> {
+    serde_json::from_value(browser.session.run_later(FINDINGS).await).unwrap()
 }

@@ -1,18 +1,14 @@
-//! Debian's Chromium, driven as WebDriver has it. It ends with its owner, however that ends.
+//! Debian's Chromium on a worker's console. It ends with its owner, however that ends.
 
 use std::process::Stdio;
-use std::sync::Arc;
 use std::time::Duration;
 
-use http::Method;
 use serde_json::{Value, json};
-use thirtyfour::common::command::{Command as Driven, ExtensionCommand};
-use thirtyfour::prelude::*;
-
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::{Mutex, MutexGuard};
 
+use super::webdriver::{Element, Session};
 use crate::support::LONG;
 
 /// One at a time: each is as large as everything else together.
@@ -20,61 +16,30 @@ static TURN: Mutex<()> = Mutex::const_new(());
 
 /// A window on a worker's console.
 pub struct Browser {
-    pub driver: WebDriver,
+    pub session: Session,
     base: String,
-    process: Child,
+    driver: Child,
     folder: tempfile::TempDir,
     _turn: MutexGuard<'static, ()>,
-}
-
-/// What Chromium's driver offers beside the standard.
-#[derive(Debug)]
-struct Special {
-    path: &'static str,
-    parameters: Value,
-}
-
-impl ExtensionCommand for Special {
-    fn parameters_json(&self) -> Option<Value> {
-        Some(self.parameters.clone())
-    }
-
-    fn method(&self) -> Method {
-        Method::POST
-    }
-
-    fn endpoint(&self) -> Arc<str> {
-        self.path.into()
-    }
 }
 
 impl Browser {
     /// A window that has not been anywhere.
     pub async fn open(base: &str) -> Self {
-        Self::start(base, true).await
+        Self::start(base, json!({})).await
     }
 
     /// One that runs no scripts of pages.
     pub async fn without_scripts(base: &str) -> Self {
-        Self::start(base, false).await
+        Self::start(base, json!({ "profile.managed_default_content_settings.javascript": 2 })).await
     }
 
-    async fn start(base: &str, scripts: bool) -> Self {
+    async fn start(base: &str, preferences: Value) -> Self {
         let turn = TURN.lock().await;
         drop(rustls::crypto::ring::default_provider().install_default());
         let folder = tempfile::Builder::new().prefix("sluice-chromium-").tempdir().unwrap();
-        let mut process = Command::new("chromedriver");
-        process.arg("--port=0").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
-        let mut process = process.spawn().expect("chromedriver; deploy/install-dependencies.sh chromium installs it");
-        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
-        let port = loop {
-            let line = lines.next_line().await.unwrap().expect("chromedriver says its port");
-            if let Some((_, port)) = line.split_once("successfully on port ") {
-                break port.trim_end_matches('.').to_owned();
-            }
-        };
-        let mut wanted = DesiredCapabilities::chrome();
-        for argument in [
+        let (driver, port) = start_driver().await;
+        let arguments = [
             "--headless=new",
             "--no-sandbox",
             "--disable-gpu",
@@ -86,21 +51,19 @@ impl Browser {
             "--disable-sync",
             "--window-size=1280,1000",
             &format!("--user-data-dir={}", folder.path().display()),
-        ] {
-            wanted.add_arg(argument).unwrap();
-        }
-        if !scripts {
-            let off = json!({ "profile.managed_default_content_settings.javascript": 2 });
-            wanted.add_experimental_option("prefs", off).unwrap();
-        }
-        wanted.set("goog:loggingPrefs", json!({ "browser": "ALL" })).unwrap();
-        let driver = WebDriver::new(format!("http://127.0.0.1:{port}"), wanted).await.unwrap();
-        Self { driver, base: base.to_owned(), process, folder, _turn: turn }
+        ];
+        let wanted = json!({
+            "browserName": "chrome",
+            "goog:loggingPrefs": { "browser": "ALL" },
+            "goog:chromeOptions": { "args": arguments, "prefs": preferences },
+        });
+        let session = Session::begin(&format!("http://127.0.0.1:{port}"), wanted).await;
+        Self { session, base: base.to_owned(), driver, folder, _turn: turn }
     }
 
     /// Goes to a page of the console.
     pub async fn go(&self, path: &str) {
-        self.driver.goto(format!("{}{path}", self.base)).await.unwrap();
+        self.session.go(&format!("{}{path}", self.base)).await;
     }
 
     /// Signs in on the page that is there.
@@ -117,20 +80,24 @@ impl Browser {
 
     /// The part of the address after the host.
     pub async fn place(&self) -> String {
-        let url = self.driver.current_url().await.unwrap();
-        url.query().map_or_else(|| url.path().to_owned(), |query| format!("{}?{query}", url.path()))
+        let url = self.session.read("url").await;
+        url.split_once("://")
+            .and_then(|(_, rest)| rest.split_once('/'))
+            .map_or(url.clone(), |(_, path)| format!("/{path}"))
     }
 
-    pub async fn find(&self, css: &str) -> WebElement {
-        self.driver.find(By::Css(css)).await.unwrap_or_else(|error| panic!("no {css}: {error}"))
+    pub async fn find(&self, css: &str) -> Element {
+        let mut found = self.session.all(css).await;
+        assert!(!found.is_empty(), "no {css} at {}", self.place().await);
+        found.swap_remove(0)
     }
 
     pub async fn has(&self, css: &str) -> bool {
-        !self.driver.find_all(By::Css(css)).await.unwrap().is_empty()
+        !self.session.all(css).await.is_empty()
     }
 
     pub async fn click(&self, css: &str) {
-        self.find(css).await.click().await.unwrap_or_else(|error| panic!("cannot click {css}: {error}"));
+        self.find(css).await.click().await.unwrap_or_else(|said| panic!("cannot click {css}: {said}"));
     }
 
     /// Clicks a link, a button or what opens a form, by its text.
@@ -140,32 +107,30 @@ impl Browser {
 
     /// The same, also outside of the page's own part.
     pub async fn press_anywhere(&self, text: &str) {
-        self.press_in("/", text).await;
+        self.press_in("", text).await;
     }
 
     async fn press_in(&self, place: &str, text: &str) {
         let kinds = "self::a or self::button or self::summary";
         let path = format!("{place}//*[{kinds}][contains(normalize-space(.), \"{text}\")]");
-        let found = self.driver.find_all(By::XPath(path)).await.unwrap();
-        for element in found {
-            if element.is_displayed().await.unwrap_or(false) {
-                return element.click().await.unwrap();
+        for element in self.session.all_by_path(&path).await {
+            if element.is_displayed().await {
+                element.click().await.unwrap();
+                return;
             }
         }
         panic!("nothing to press says {text:?} at {}:\n{}", self.place().await, self.text().await);
     }
 
     pub async fn fill(&self, css: &str, text: &str) {
-        let field = self.find(css).await;
-        field.clear().await.unwrap();
-        field.send_keys(text).await.unwrap();
+        self.find(css).await.fill(text).await;
     }
 
     /// What a person reads on the page.
     pub async fn text(&self) -> String {
-        match self.driver.find(By::Css("body")).await {
-            Ok(body) => body.text().await.unwrap_or_default(),
-            Err(_) => String::new(),
+        match self.session.all("body").await.first() {
+            Some(body) => body.text().await,
+            None => String::new(),
         }
     }
 
@@ -181,10 +146,6 @@ impl Browser {
         }
     }
 
-    pub async fn run(&self, script: &str) -> Value {
-        self.driver.execute(script, Vec::new()).await.unwrap().json().clone()
-    }
-
     /// As wide a window as that, in this colour scheme.
     pub async fn look(&self, width: u32, scheme: &str) {
         let size = json!({ "width": width, "height": 1000, "deviceScaleFactor": 1, "mobile": width < 500 });
@@ -192,18 +153,14 @@ impl Browser {
         for (command, parameters) in
             [("Emulation.setDeviceMetricsOverride", size), ("Emulation.setEmulatedMedia", media)]
         {
-            self.special("/goog/cdp/execute", json!({ "cmd": command, "params": parameters })).await;
+            let command = json!({ "cmd": command, "params": parameters });
+            self.session.post("/goog/cdp/execute", command).await.unwrap();
         }
-    }
-
-    async fn special(&self, path: &'static str, parameters: Value) -> Value {
-        let command = Driven::ExtensionCommand(Box::new(Special { path, parameters }));
-        self.driver.handle().cmd(command).await.unwrap().value_json().unwrap()
     }
 
     /// Errors that pages caused, as the policy being broken; answers of the worker with an error status are meant here.
     pub async fn errors(&self) -> Vec<String> {
-        let log = self.special("/se/log", json!({ "type": "browser" })).await;
+        let log = self.session.post("/se/log", json!({ "type": "browser" })).await.unwrap();
         let lines = log.as_array().unwrap().iter();
         let severe = lines.filter(|line| line["level"] == "SEVERE" && line["source"] != "network");
         severe.map(|line| line["message"].as_str().unwrap().to_owned()).collect()
@@ -212,8 +169,8 @@ impl Browser {
     /// Ends it; no page may have caused an error.
     pub async fn close(mut self) {
         let errors = self.errors().await;
-        self.driver.clone().quit().await.unwrap();
-        self.process.kill().await.unwrap();
+        self.session.end().await;
+        self.driver.kill().await.unwrap();
         assert!(errors.is_empty(), "{errors:?}");
     }
 }
@@ -227,6 +184,20 @@ impl Drop for Browser {
             if String::from_utf8_lossy(&command).contains(&folder) {
                 drop(std::process::Command::new("kill").arg("-9").arg(process.file_name()).status());
             }
+        }
+    }
+}
+
+/// The driver, on a port of its own choice.
+async fn start_driver() -> (Child, String) {
+    let mut driver = Command::new("chromedriver");
+    driver.arg("--port=0").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
+    let mut driver = driver.spawn().expect("chromedriver; deploy/install-dependencies.sh chromium installs it");
+    let mut lines = BufReader::new(driver.stdout.take().unwrap()).lines();
+    loop {
+        let line = lines.next_line().await.unwrap().expect("chromedriver says its port");
+        if let Some((_, port)) = line.split_once("successfully on port ") {
+            return (driver, port.trim_end_matches('.').to_owned());
         }
     }
 }

@@ -1,10 +1,9 @@
 //! What an operator does by hand: pause, other limits, a letter changed, thrown away and brought back; with the keyboard alone, and
 //! without scripts.
 
-use thirtyfour::prelude::*;
-
 use super::browser::Browser;
 use super::stage;
+use super::webdriver::{ENTER, TAB};
 use crate::worker::stage::{TOKEN, until};
 
 #[tokio::test]
@@ -25,7 +24,7 @@ async fn a_destination_is_paused_resumed_and_held_to_other_limits() {
     browser.see("Resumed.").await;
     // The history has both.
     until("both are in the history", async || {
-        let history = browser.find("#history").await.text().await.unwrap_or_default();
+        let history = browser.find("#history").await.text().await;
         history.contains("paused") && history.contains("open")
     })
     .await;
@@ -34,16 +33,16 @@ async fn a_destination_is_paused_resumed_and_held_to_other_limits() {
     browser.fill("#limits-field", "7/s, 500/day").await;
     // What is being written stays while the page keeps itself up to date.
     let gate = browser.find("#figures").await;
-    let before = browser.run("return document.querySelector('footer time').textContent").await;
+    let before = browser.session.run("return document.querySelector('footer time').textContent").await;
     stage.run(&["pause", "px"]).await;
     until("the page has changed", async || browser.text().await.contains("an operator paused it")).await;
     assert_eq!(
-        browser.run("return document.querySelector('footer time').textContent").await,
+        browser.session.run("return document.querySelector('footer time').textContent").await,
         before,
         "it was not loaded anew"
     );
-    assert!(gate.is_displayed().await.unwrap(), "and what was there is still the same element");
-    assert_eq!(browser.find("#limits-field").await.prop("value").await.unwrap().as_deref(), Some("7/s, 500/day"));
+    assert!(gate.is_displayed().await, "and what was there is still the same element");
+    assert_eq!(browser.find("#limits-field").await.property("value").await, "7/s, 500/day");
     browser.press("Review the change").await;
     browser.see("7/s, 500/day").await;
     assert_eq!(stage.shown("px").await["limits"], serde_json::json!(["1000/s"]), "not yet");
@@ -62,20 +61,20 @@ async fn a_letter_is_changed_after_its_diff_and_its_original_is_restored_from_th
     browser.see("1 of 3 letters").await;
     browser.click("td.id a").await;
     browser.press("Edit…").await;
-    let body = browser.find("#body").await.prop("value").await.unwrap().unwrap();
+    let body = browser.find("#body").await.property("value").await;
     assert!(body.contains("\"eventId\": \"e-1\""), "{body}");
     browser.press("Review the change").await;
     browser.see("nothing is changed").await;
     browser.fill("#body", &body.replace("e-1", "<b>mended</b>")).await;
     browser.press("Review the change").await;
     browser.see("What changes").await;
-    assert_eq!(browser.find(".diff-out").await.text().await.unwrap().trim(), "-  \"eventId\": \"e-1\",");
-    assert_eq!(browser.find(".diff-in").await.text().await.unwrap().trim(), "+  \"eventId\": \"<b>mended</b>\",");
+    assert_eq!(browser.find(".diff-out").await.text().await.trim(), "-  \"eventId\": \"e-1\",");
+    assert_eq!(browser.find(".diff-in").await.text().await.trim(), "+  \"eventId\": \"<b>mended</b>\",");
     assert!(browser.text().await.contains("POST http://"), "{}", browser.text().await);
     client.holds("px.dead", 3).await;
     browser.press("Put it in place").await;
     browser.see("The edited letter is in place").await;
-    let edited = browser.find("pre").await.text().await.unwrap();
+    let edited = browser.find("pre").await.text().await;
     assert!(edited.contains("<b>mended</b>"), "{edited}");
     browser.press("Dead letters").await;
 
@@ -87,7 +86,7 @@ async fn a_letter_is_changed_after_its_diff_and_its_original_is_restored_from_th
     browser.go("/destinations/px/dead?pile=trash").await;
     browser.see("4 letters, by cause").await;
     assert!(browser.text().await.contains("discarded by admin"));
-    for box_ in browser.driver.find_all(By::Css("input[name=letter]")).await.unwrap().into_iter().take(2) {
+    for box_ in browser.session.all("input[name=letter]").await.into_iter().take(2) {
         box_.click().await.unwrap();
     }
     browser.press("Restore chosen…").await;
@@ -110,7 +109,7 @@ async fn an_edit_that_would_die_again_is_put_in_place_only_when_that_is_meant() 
     browser.see("It would be a dead letter again").await;
     browser.press("Edit on").await;
     browser.see("Review the change").await;
-    assert_eq!(browser.find("#body").await.prop("value").await.unwrap().as_deref(), Some("{\"eventName\": 5}"));
+    assert_eq!(browser.find("#body").await.property("value").await, "{\"eventName\": 5}");
     browser.press("Review the change").await;
     browser.click("input[name=force]").await;
     browser.press("Put it in place").await;
@@ -122,12 +121,12 @@ async fn an_edit_that_would_die_again_is_put_in_place_only_when_that_is_meant() 
 /// Presses Tab until what has the focus matches; fails where it cannot be reached, or the focus cannot be seen.
 async fn tab_to(browser: &Browser, css: &str) {
     for _ in 0..60 {
-        browser.driver.active_element().await.unwrap().send_keys(Key::Tab + "").await.unwrap();
+        browser.session.focus().await.keys(TAB).await;
         let script = format!(
             "const it = document.activeElement; const look = getComputedStyle(it); \
              return [it.matches({css:?}), look.outlineStyle !== 'none' && parseFloat(look.outlineWidth) >= 1, it.outerHTML.slice(0, 100)]"
         );
-        let seen = browser.run(&script).await;
+        let seen = browser.session.run(&script).await;
         assert_eq!(seen[1], true, "the focus cannot be seen on {}", seen[2]);
         if seen[0] == true {
             return;
@@ -137,7 +136,7 @@ async fn tab_to(browser: &Browser, css: &str) {
 }
 
 async fn enter(browser: &Browser) {
-    browser.driver.active_element().await.unwrap().send_keys(Key::Enter + "").await.unwrap();
+    browser.session.focus().await.keys(ENTER).await;
 }
 
 #[tokio::test]
@@ -145,20 +144,20 @@ async fn the_keyboard_alone_is_enough() {
     let (stage, _client) = stage(2).await;
     let browser = Browser::open(&stage.admin()).await;
     browser.go("/").await;
-    let focus = browser.driver.active_element().await.unwrap();
-    assert_eq!(focus.id().await.unwrap().as_deref(), Some("token"), "what is asked for has the focus");
-    focus.send_keys(TOKEN + Key::Enter).await.unwrap();
+    let focus = browser.session.focus().await;
+    assert_eq!(focus.property("id").await, "token", "what is asked for has the focus");
+    focus.keys(&format!("{TOKEN}{ENTER}")).await;
     browser.see("px").await;
     tab_to(&browser, ".skip").await;
     enter(&browser).await;
-    assert_eq!(browser.driver.active_element().await.unwrap().id().await.unwrap().as_deref(), Some("main"));
+    assert_eq!(browser.session.focus().await.property("id").await, "main");
     tab_to(&browser, "a[href='/destinations/px']").await;
     // The focus stays while the page keeps itself up to date.
     let script = "window.kept ??= document.activeElement; return document.activeElement === window.kept && document.contains(window.kept)";
-    assert_eq!(browser.run(script).await, true);
+    assert_eq!(browser.session.run(script).await, true);
     stage.run(&["pause", "px"]).await;
     browser.see("an operator paused it").await;
-    assert_eq!(browser.run(script).await, true, "the focus went");
+    assert_eq!(browser.session.run(script).await, true, "the focus went");
     enter(&browser).await;
     browser.see("The last half hour").await;
     tab_to(&browser, "#resume > summary").await;
@@ -193,6 +192,7 @@ async fn everything_works_without_scripts_too() {
     browser.press("Filter").await;
     browser.see("1 of 4 letters").await;
     browser.press("Discard 1 letter").await;
+    browser.see("Discard 1 letter?").await;
     browser.click("main form button.danger").await;
     client.holds("px.dead", 3).await;
     client.holds("px.trash", 1).await;

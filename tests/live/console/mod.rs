@@ -5,6 +5,7 @@ mod browser;
 mod hands;
 mod incident;
 mod roles;
+mod webdriver;
 
 use crate::support::shared_url;
 use crate::worker::client::Client;

@@ -46,15 +46,32 @@ async fn no_page_holds_a_secret_and_what_events_say_is_text() {
     browser.go("/").await;
     browser.sign_in(TOKEN).await;
     browser.go("/destinations/px/dead?newer_than=1h").await;
-    let letter = browser.run("return [...document.querySelectorAll('td.id a')].at(-1).getAttribute('href')").await;
+    let letter =
+        browser.session.run("return [...document.querySelectorAll('td.id a')].at(-1).getAttribute('href')").await;
     for path in ["/", "/destinations/px", "/destinations/px/dead", letter.as_str().unwrap()] {
         browser.go(path).await;
-        let source = browser.driver.source().await.unwrap();
+        let source = browser.session.read("source").await;
         for secret in [KEY, TOKEN, READER] {
             assert!(!source.contains(secret), "{path} holds a secret");
         }
-        assert!(!browser.has("img[src=x]").await && !browser.driver.title().await.unwrap().contains("gone"), "{path}");
+        assert!(!browser.has("img[src=x]").await && !browser.session.read("title").await.contains("gone"), "{path}");
     }
     assert!(browser.text().await.contains("<img src=x onerror="), "it is shown as it is");
+    browser.close().await;
+}
+
+#[tokio::test]
+async fn a_link_on_another_site_leads_where_it_points_though_the_cookie_stays_here() {
+    let (stage, _client) = stage(0).await;
+    let browser = Browser::open(&stage.admin()).await;
+    browser.go("/").await;
+    browser.sign_in(TOKEN).await;
+    // The same worker under a name that, to the browser, is another site.
+    browser.session.go(&(stage.admin().replace("127.0.0.1", "localhost") + "/sign-in")).await;
+    browser.see("Sign in").await;
+    let link = format!("location.href = '{}/destinations/px'", stage.admin());
+    browser.session.run(&link).await;
+    browser.see("The last half hour").await;
+    assert_eq!(browser.place().await, "/destinations/px");
     browser.close().await;
 }

@@ -9,7 +9,7 @@ async fn configured() -> Stage {
     let stage = Stage::new(&shared_url().await).await;
     let hook = "[destinations.hook]\nvendor = \"http\"\nurl = \"SANDBOX/hook/a\"\nsubscribe = [\"product.paid\"]\nlimits = [\"9/s\"]\n\
         headers = { authorization = \"Bearer KEY\" }\n".replace("KEY", KEY);
-    stage.configure(&(stage.px("px", "product.#", "") + hook.as_str()));
+    stage.configure(&(stage.px("px", "product.#", "") + &hook));
     stage
 }
 

@@ -19,13 +19,13 @@ async fn destinations_are_added_changed_and_removed_under_load_without_loss_or_d
     let mut stage = Stage::new(&shared_url().await).await;
     let px = |more: &str| stage.px("px", "product.#", more);
     let [slow, fast] = [px("limits = [\"100/s\"]"), px("limits = [\"300/s\"]\nconcurrency = 8")];
-    stage.configure(&(slow + hook("stays", "150/s").as_str() + hook("goes", "150/s").as_str()));
+    stage.configure(&(slow + &hook("stays", "150/s") + &hook("goes", "150/s")));
     stage.start();
     stage.ready().await;
     let client = stage.client().await;
     client.publish_all("product.x", 0..600).await;
     stage.arrived(PX, 100).await;
-    stage.configure(&(fast.clone() + hook("stays", "150/s").as_str() + hook("comes", "500/s").as_str()));
+    stage.configure(&(fast.clone() + &hook("stays", "150/s") + &hook("comes", "500/s")));
     stage.signal("HUP").await;
     reloads(&stage, "applied", 1.0).await;
     stage.ready().await;
@@ -40,7 +40,7 @@ async fn destinations_are_added_changed_and_removed_under_load_without_loss_or_d
     for endpoint in [PX, "/hook/stays", "/hook/comes", "/hook/goes"] {
         assert_eq!(stage.seen(endpoint).duplicates, 0, "{endpoint}");
     }
-    stage.configure(&(fast + hook("goes", "500/s").as_str()));
+    stage.configure(&(fast + &hook("goes", "500/s")));
     stage.signal("HUP").await;
     stage.arrived("/hook/goes", 900).await;
     assert_eq!(stage.seen("/hook/goes").duplicates, 0);
@@ -55,7 +55,7 @@ async fn a_bad_file_changes_nothing_and_says_so() {
     stage.ready().await;
     let client = stage.client().await;
     client.publish_all("product.x", 0..300).await;
-    stage.configure(&(good.replace("limits", "limit") + hook("comes", "0/s").as_str()));
+    stage.configure(&(good.replace("limits", "limit") + &hook("comes", "0/s")));
     stage.signal("HUP").await;
     reloads(&stage, "refused", 1.0).await;
     let log = stage.log();
