@@ -40,12 +40,12 @@ fn it_runs_as_nobody_in_particular_says_how_it_is_and_stops_in_order() {
     }
 }
 
-/// What the program takes in when it is built must be among what is sent: Cargo.toml, Cargo.lock and src.
+/// What the program takes in when it is built must be among what is sent: the manifests, and src.
 #[test]
 fn all_that_it_is_built_from_is_sent_and_nothing_else() {
     let ignored = read(".dockerignore");
     let lines: Vec<&str> = ignored.lines().filter(|line| !line.starts_with('#')).collect();
-    assert_eq!(lines, ["*", "!Cargo.toml", "!Cargo.lock", "!src"]);
+    assert_eq!(lines, ["*", "!Cargo.toml", "!Cargo.lock", "!askama.toml", "!src"]);
     let include = Regex::new("include_(?:str|bytes)!\\(\\s*\"([^\"]+)\"").unwrap();
     let mut folders = vec![path("src")];
     let mut found = 0;
