@@ -4,7 +4,7 @@ INSTALL := deploy/install-dependencies.sh
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench check audit image
+.PHONY: help demo test bench check audit image kubernetes-rules
 
 ## help: this list
 help:
@@ -46,6 +46,8 @@ image:
 	docker build --file deploy/Dockerfile --tag sluice:$(VERSION) --build-arg VERSION=$(VERSION) \
 		--build-arg REVISION=$$(git rev-parse HEAD) .
 
-# The same rules for the Prometheus Operator: below the head that is there. A test compares the two.
-deploy/kubernetes/monitoring/prometheusrule.yml: deploy/prometheus/rules/sluice.yml
-	{ sed '/^spec:/q' $@ && sed 's/^./  &/' $<; } >$@.new && mv $@.new $@
+# The rules in the form of the Prometheus Operator: below the head that is there. A test compares the two.
+kubernetes-rules: RULE := deploy/kubernetes/monitoring/prometheusrule.yml
+kubernetes-rules:
+	{ sed '/^spec:/q' $(RULE) && sed 's/^./  &/' deploy/prometheus/rules/sluice.yml; } >$(RULE).new
+	mv $(RULE).new $(RULE)

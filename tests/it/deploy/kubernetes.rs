@@ -84,8 +84,5 @@ fn the_configurations_are_good_and_every_secret_they_name_is_in_the_example() {
 fn the_operators_rules_are_prometheus_own() {
     let rule = &yaml("deploy/kubernetes/monitoring/prometheusrule.yml")[0];
     let rules = &yaml("deploy/prometheus/rules/sluice.yml")[0];
-    assert!(
-        rule["spec"] == *rules,
-        "they differ; write the first anew with: make deploy/kubernetes/monitoring/prometheusrule.yml"
-    );
+    assert!(rule["spec"] == *rules, "they differ; write the first anew with: make kubernetes-rules");
 }
