@@ -1,9 +1,10 @@
 # The commands people type. Each installs what it needs and says so before it does.
 
 INSTALL := deploy/install-dependencies.sh
+VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench check audit
+.PHONY: help demo test bench check audit image kubernetes-rules
 
 ## help: this list
 help:
@@ -24,18 +25,30 @@ bench:
 	@$(INSTALL) rust cc rabbitmq
 	cargo bench --locked --all-features --bench '*' -- $(if $(QUICK),--quick) $(if $(MILLION),--million)
 
-## check: format, lints, documentation, licences and dependencies
+## check: format, lints, documentation, licences, dependencies and the files to deploy with
 check:
-	@$(INSTALL) rust cc cargo-deny
+	@$(INSTALL) rust cc cargo-deny kubernetes-schemas
 	cargo fmt --check
 	cargo clippy --locked -- -D warnings
 	cargo clippy --all-targets --all-features --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items --all-features --locked
 	cargo deny --locked check --hide-inclusion-graph licenses bans sources
-	@if command -v shellcheck >/dev/null; then shellcheck $(INSTALL) .ci/run; \
+	deploy/check.sh
+	@if command -v shellcheck >/dev/null; then shellcheck $(INSTALL) .ci/run deploy/check.sh deploy/compose/*.sh; \
 	else echo "shellcheck is not installed: the shell scripts are not checked"; fi
 
 ## audit: known vulnerabilities in the dependencies (fetches the advisory database)
 audit:
 	@$(INSTALL) rust cc cargo-deny
 	cargo deny --locked check advisories
+
+## image: the container image, as sluice:<version>
+image:
+	docker build --file deploy/Dockerfile --tag sluice:$(VERSION) --build-arg VERSION=$(VERSION) \
+		--build-arg REVISION=$$(git rev-parse HEAD) .
+
+# The rules in the form of the Prometheus Operator: below the head that is there. A test compares the two.
+kubernetes-rules: RULE := deploy/kubernetes/monitoring/prometheusrule.yml
+kubernetes-rules:
+	{ sed '/^spec:/q' $(RULE) && sed 's/^./  &/' deploy/prometheus/rules/sluice.yml; } >$(RULE).new
+	mv $(RULE).new $(RULE)

@@ -16,6 +16,7 @@ mod dead;
 pub mod demo;
 mod error;
 pub mod explain;
+pub mod health;
 pub mod order;
 pub mod publish;
 pub mod run;
@@ -62,6 +63,7 @@ enum Command {
     Explain(explain::Args),
     Publish(publish::Args),
     Status(status::Args),
+    Health(health::Args),
     Dead(Box<dead::Args>),
     Pause(order::PauseArgs),
     Resume(order::ResumeArgs),
@@ -89,6 +91,7 @@ impl Cli {
             Command::Explain(args) => explain::run(&args, &file),
             Command::Publish(args) => publish::run(args, &file, stop_on_signal()?).await,
             Command::Status(args) => status::run(&args, &file).await,
+            Command::Health(args) => health::run(&args, &file).await,
             Command::Dead(args) => dead::run(*args, &file, stop_on_signal()?).await,
             Command::Pause(args) => order::pause(args, &file).await,
             Command::Resume(args) => order::resume(args, &file).await,

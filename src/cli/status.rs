@@ -32,10 +32,7 @@ pub struct Args {
 
 pub(super) async fn run(args: &Args, file: &ConfigFile) -> Result<(), Error> {
     let admin = load(file)?.admin;
-    let base = match &args.url {
-        Some(url) => url.as_str().trim_end_matches('/').to_owned(),
-        None => format!("http://{}", reachable(admin.listen)),
-    };
+    let base = args.url.as_ref().map_or_else(|| at(admin.listen), base);
     let shown = ask(&base, &admin).await?;
     if args.json {
         return print_json(&shown);
@@ -43,14 +40,19 @@ pub(super) async fn run(args: &Args, file: &ConfigFile) -> Result<(), Error> {
     Ok(print(&table(&shown).to_string())?)
 }
 
-/// A worker that listens on every address is reached on this machine's own.
-fn reachable(listen: SocketAddr) -> SocketAddr {
+/// What paths are appended to, for an address given by hand.
+pub(super) fn base(url: &Url) -> String {
+    url.as_str().trim_end_matches('/').to_owned()
+}
+
+/// The same for what `[admin]` listens on: a worker that listens on every address is reached on this machine's own.
+pub(super) fn at(listen: SocketAddr) -> String {
     let ip = match listen.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
         IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
         IpAddr::V4(_) | IpAddr::V6(_) => listen.ip(),
     };
-    SocketAddr::new(ip, listen.port())
+    format!("http://{}", SocketAddr::new(ip, listen.port()))
 }
 
 async fn ask(base: &str, admin: &Admin) -> Result<Value, Error> {

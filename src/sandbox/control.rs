@@ -1,4 +1,4 @@
-//! The sandbox's own paths under `/sandbox`: figures and events go out, faults and revocations come in.
+//! The sandbox's own paths, `/healthz` and those under `/sandbox`: figures and events go out, faults and revocations come in.
 
 use bytes::Bytes;
 use http::{Method, StatusCode};
@@ -15,12 +15,13 @@ const EVENTS: usize = 100;
 
 /// Whether `path` is the sandbox's own.
 pub(super) fn owns(path: &str) -> bool {
-    path == "/sandbox" || path.starts_with("/sandbox/")
+    path == "/healthz" || path == "/sandbox" || path.starts_with("/sandbox/")
 }
 
 /// Does what was asked.
 pub(super) fn answer(world: &World, call: &Call) -> Answer {
     match (call.uri().path(), call.method()) {
+        ("/healthz", &Method::GET) => ok(&json!({ "alive": true })),
         ("/sandbox/stats", &Method::GET) => ok(&json!({ "endpoints": world.stats() })),
         ("/sandbox/events", &Method::GET) => events(world, call.uri().query().unwrap_or_default()),
         ("/sandbox/events", &Method::DELETE) => {
@@ -36,7 +37,7 @@ pub(super) fn answer(world: &World, call: &Call) -> Answer {
         ("/sandbox/revoke", &Method::POST) => revoke(world, call.uri().query().unwrap_or_default()),
         _ => api::error(
             StatusCode::NOT_FOUND,
-            "the sandbox knows GET /sandbox/stats, GET and DELETE /sandbox/events, \
+            "the sandbox knows GET /healthz and /sandbox/stats, GET and DELETE /sandbox/events, \
              GET, POST and DELETE /sandbox/faults, POST /sandbox/revoke",
         ),
     }

@@ -5,6 +5,7 @@
 
 mod architecture;
 mod conformance;
+mod deploy;
 mod metrics;
 mod pipeline;
 mod producers;

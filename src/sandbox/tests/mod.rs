@@ -94,6 +94,14 @@ async fn other_paths_are_404_and_other_methods_405() {
 }
 
 #[tokio::test]
+async fn a_probe_is_answered_whatever_the_vendors_suffer() {
+    let faults = vec![r#"{"fault":"status","status":503}"#.parse().unwrap()];
+    let caller = start(Settings { faults, ..Settings::default() }).await;
+    assert_eq!(caller.request(Method::GET, "/healthz").send().await.unwrap().status(), 200);
+    assert!(caller.stats().received == 0, "it is nobody's request");
+}
+
+#[tokio::test]
 async fn the_same_event_twice_is_counted_as_a_duplicate() {
     let caller = start(Settings::default()).await;
     for id in ["a", "b", "a"] {

@@ -128,11 +128,26 @@ async fn publish_confirms_good_lines_and_tells_bad_ones_by_number() {
 }
 
 #[tokio::test]
+async fn health_of_what_does_not_run_is_bad_and_a_named_address_needs_no_configuration() {
+    let stage = configured().await;
+    let ran = stage.run(&["health"]).await;
+    assert!(ran.code == 1 && ran.err.contains("nothing answers at http://127.0.0.1:"), "{ran:?}");
+    std::fs::remove_file(stage.file("sluice.toml")).unwrap();
+    let sandbox = format!("http://{}/", stage.sandbox.address());
+    let ran = stage.run(&["health", "--alive", "--url", &sandbox]).await;
+    assert!(ran.code == 0 && ran.out == "alive\n", "{ran:?}");
+    let ran = stage.run(&["health", "--url", &sandbox]).await;
+    assert!(ran.code == 1 && ran.err.contains("is not ready: it answered 404"), "a sandbox is no worker: {ran:?}");
+}
+
+#[tokio::test]
 async fn a_wrong_command_line_exits_with_2() {
     let stage = configured().await;
     assert_eq!(stage.run(&["frobnicate"]).await.code, 2);
     assert_eq!(stage.run(&["pause"]).await.code, 2);
-    for command in ["run", "check", "explain", "publish", "status", "pause", "resume", "limits", "sandbox", "demo"] {
+    for command in
+        ["run", "check", "explain", "publish", "status", "health", "pause", "resume", "limits", "sandbox", "demo"]
+    {
         let ran = stage.run(&[command, "--help"]).await;
         assert!(ran.code == 0 && ran.out.contains("Usage: "), "{command}: {ran:?}");
     }

@@ -86,8 +86,12 @@ async fn a_worker_started_before_the_broker_works_once_it_is_there() {
     until("alive", async || stage.get("/healthz").await.0 == 200).await;
     let (status, text) = stage.get("/readyz").await;
     assert!(status == 503 && text.contains("lacking"), "{status} {text}");
+    let health = stage.run(&["health"]).await;
+    assert!(health.code == 1 && health.err.contains("is not ready: no connection to the broker"), "{health:?}");
+    assert_eq!(stage.run(&["health", "--alive"]).await.code, 0);
     node.restart().await.unwrap();
     stage.ready().await;
+    assert_eq!(stage.run(&["health"]).await.code, 0);
     stage.client().await.publish_all("product.x", [1]).await;
     stage.arrived(PX, 1).await;
     node.kill_hard().await.unwrap();

@@ -1,0 +1,53 @@
+//! The files that people run Sluice with: that they hold together, with the program and with each other.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use clap::Parser as _;
+use serde_json::Value;
+use sluice::cli::Cli;
+use sluice::config::{self, Config};
+
+mod compose;
+mod image;
+mod kubernetes;
+mod systemd;
+
+/// A path in the repository.
+fn path(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
+}
+
+#[track_caller]
+fn read(name: &str) -> String {
+    fs::read_to_string(path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+/// The documents of a YAML file.
+#[track_caller]
+fn yaml(name: &str) -> Vec<Value> {
+    serde_saphyr::from_multiple(&read(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+/// The texts of a list.
+fn texts(list: &Value) -> Vec<&str> {
+    list.as_array().into_iter().flatten().filter_map(Value::as_str).collect()
+}
+
+/// The configuration as `sluice check` reads it, where every secret is there.
+#[track_caller]
+fn configuration(name: &str) -> Config {
+    let secret = |name: &str| {
+        Some(if name.to_lowercase().contains("amqp") { "amqp://localhost".into() } else { format!("of-{name}-{name}") })
+    };
+    let file = |path: &Path| Ok(secret(&path.display().to_string()).unwrap_or_default());
+    config::parse(name, &read(name), &secret, &file).unwrap_or_else(|problems| panic!("{problems}"))
+}
+
+/// Fails where Sluice does not know this command line.
+#[track_caller]
+fn known(command: &[&str]) {
+    if let Err(error) = Cli::try_parse_from(command) {
+        panic!("{command:?}: {error}");
+    }
+}
