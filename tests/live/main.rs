@@ -12,6 +12,7 @@
 mod consuming;
 mod control;
 mod kills;
+mod prometheus;
 mod publishing;
 mod support;
 mod topology;

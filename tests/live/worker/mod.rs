@@ -1,6 +1,6 @@
 //! The whole worker as a black box: the built program between a real RabbitMQ and the sandbox.
 
-mod client;
+pub mod client;
 mod commands;
 mod contract;
 mod dead;
@@ -10,5 +10,5 @@ mod gate;
 mod health;
 mod operators;
 mod reload;
-mod stage;
+pub mod stage;
 mod survival;
