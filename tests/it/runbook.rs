@@ -37,6 +37,18 @@ fn an_entry_says_what_it_means_how_to_look_what_to_do_and_what_not() {
 }
 
 #[test]
+fn every_link_on_the_page_leads_to_one_of_its_headings() {
+    let headings = PAGE.lines().filter(|line| line.starts_with('#')).map(|line| line.trim_start_matches('#').trim());
+    let kept = |c: char| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_');
+    let anchors: BTreeSet<String> =
+        headings.map(|text| text.to_lowercase().replace(|c| !kept(c), "").replace(' ', "-")).collect();
+    let links: Vec<&str> = PAGE.split("](#").skip(1).map(|rest| rest.split(')').next().unwrap()).collect();
+    assert!(links.len() > 15, "{links:?}");
+    let broken: Vec<&&str> = links.iter().filter(|link| !anchors.contains(**link)).collect();
+    assert!(broken.is_empty(), "{broken:?}");
+}
+
+#[test]
 fn every_command_on_the_page_is_one_that_sluice_knows() {
     let commands: Vec<&str> = PAGE
         .split("```sh\n")

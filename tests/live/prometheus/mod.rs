@@ -100,6 +100,6 @@ async fn a_dead_letter_becomes_an_alert_that_names_its_destination_and_its_runbo
     let alert = alerts.iter().find(|alert| alert["labels"]["alertname"] == "SluiceDeadLetters").unwrap();
     assert_eq!(alert["annotations"]["summary"], "hook has new dead letters (malformed)");
     assert_eq!(alert["annotations"]["runbook_url"], "docs/operations.md#sluicedeadletters");
-    let unwanted: Vec<_> = alerts.iter().filter(|alert| alert["labels"]["severity"] == "page").collect();
-    assert!(unwanted.is_empty(), "nobody is woken: {unwanted:#?}");
+    let pages = alerts.iter().filter(|alert| alert["labels"]["severity"] == "page" && alert["state"] == "firing");
+    assert_eq!(pages.count(), 0, "nobody is woken: {alerts:#?}");
 }
