@@ -14,6 +14,7 @@ mod consuming;
 mod control;
 mod kills;
 mod producers;
+mod prometheus;
 mod publishing;
 mod support;
 mod topology;

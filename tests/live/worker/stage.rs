@@ -4,7 +4,7 @@ use std::net::TcpListener;
 use std::process::Stdio;
 use std::time::Duration;
 
-use sluice::sandbox::{EndpointStats, Limit, PxKey, PxSettings, Rule, Sandbox, Settings};
+use sluice::sandbox::{EndpointStats, HookSettings, Limit, PxKey, PxSettings, Rule, Sandbox, Settings};
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::{Child, Command};
 
@@ -44,11 +44,16 @@ pub struct Ran {
 impl Stage {
     /// No worker runs yet.
     pub async fn new(url: &str) -> Self {
+        Self::with_hook(url, HookSettings::default()).await
+    }
+
+    /// No worker runs yet, and the sandbox's hooks are as told.
+    pub async fn with_hook(url: &str, hook: HookSettings) -> Self {
         let px =
             PxSettings { keys: vec![PxKey::new(KEY)], limits: vec![Limit::per_second(2000)], ..PxSettings::default() };
         // Fails when another test has done it.
         drop(rustls::crypto::ring::default_provider().install_default());
-        let sandbox = Sandbox::start(Settings { px, ..Settings::default() }).await.unwrap();
+        let sandbox = Sandbox::start(Settings { px, hook, ..Settings::default() }).await.unwrap();
         let folder = tempfile::Builder::new().prefix("sluice-worker-").tempdir().unwrap();
         std::fs::write(folder.path().join("key"), KEY).unwrap();
         let admin = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
