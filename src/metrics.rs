@@ -197,7 +197,7 @@ metrics! {
     dead_letters_ready: IntGaugeVec ["destination"],
     /// Discarded dead letters that can be restored.
     trash_ready: IntGaugeVec ["destination"],
-    /// Age of the oldest event, by its own time, that waits in a destination's queue; 0 where none waits. Retry queues aside.
+    /// Age of the oldest event, by its own time, that waits in a destination's queue; 0 where none waits. Retry queues and replays aside.
     oldest_event_seconds: GaugeVec ["destination"],
     /// Time until a destination's queue is empty, were nothing more to come; +Inf while nothing of it gets through.
     drain_seconds: GaugeVec ["destination"],
@@ -230,6 +230,9 @@ impl Metrics {
     }
 
     fn register_process(&self) -> prometheus::Result<()> {
+        for outcome in ["applied", "failed", "refused"] {
+            self.config_reloads_total.with_label_values(&[outcome]);
+        }
         self.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         self.registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))
     }

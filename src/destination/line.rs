@@ -75,10 +75,10 @@ impl Line {
         if last { self.replayed.push_back(event) } else { self.events.push_back(event) }
     }
 
-    /// The time of the oldest event that waits.
+    /// The time of the oldest event that waits; that of a replayed letter says nothing of lateness.
     pub fn oldest(&self) -> Option<Timestamp> {
         let parts = self.parts.iter().flat_map(|load| &load.events);
-        parts.chain(self.singles()).map(|pending| pending.tag.time).min()
+        parts.chain(self.singles()).filter(|pending| !pending.replay).map(|pending| pending.tag.time).min()
     }
 
     /// All but the parts, in their order.

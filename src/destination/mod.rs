@@ -200,6 +200,7 @@ impl Driver {
             metrics: parts.metrics.clone(),
             receipts: parts.receipts,
             delivery_limit: parts.delivery_limit,
+            leaving: CancellationToken::new(),
         };
         Self {
             gate: Gate::new(&settings.limits, policy, &before.ledger, now, wall),

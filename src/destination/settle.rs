@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
 
 use super::history::{self, History};
 use super::notice::Word;
@@ -62,6 +63,8 @@ pub(super) struct Desk {
     pub metrics: DestinationMetrics,
     pub receipts: Option<Receipts>,
     pub delivery_limit: u32,
+    /// Cancelled when nothing more is waited for: what is not settled by then is left to the broker.
+    pub leaving: CancellationToken,
 }
 
 /// What is settled.
@@ -173,6 +176,7 @@ impl Desk {
                 biased;
                 result = self.publisher.publish("", queue, copy.clone()) => result,
                 () = ticket.epoch().cancelled() => return false,
+                () = self.leaving.cancelled() => return leave(ticket),
             };
             let Err(error) = result else { break };
             if let PublishError::Unsendable(_) = error {
@@ -183,6 +187,7 @@ impl Desk {
             tokio::select! {
                 () = clock::sleep(pause) => pause = (pause * 2).min(PUBLISH_PAUSES.1),
                 () = ticket.epoch().cancelled() => return false,
+                () = self.leaving.cancelled() => return leave(ticket),
             }
         }
         self.dispose(ticket, Disposition::Ack);
@@ -200,6 +205,12 @@ impl Desk {
         }
         settled
     }
+}
+
+/// The broker sends it again once its channel ends. It has not been moved.
+fn leave(ticket: Ticket) -> bool {
+    ticket.leave();
+    false
 }
 
 /// 80 to 100 % of a delay: retries of one moment spread out, and the queue's own TTL stays the upper bound.

@@ -39,6 +39,8 @@ impl Driver {
                 }
                 () = clock::sleep_until(deadline) => {
                     if self.hurry.is_cancelled() {
+                        self.desk.leaving.cancel();
+                        while self.settling.next().await.is_some() {}
                         break;
                     }
                     tracing::warn!(
