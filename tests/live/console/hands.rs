@@ -198,3 +198,20 @@ async fn everything_works_without_scripts_too() {
     client.holds("px.trash", 1).await;
     browser.close().await;
 }
+
+#[tokio::test]
+async fn a_page_tells_that_it_is_not_up_to_date_while_the_worker_is_gone() {
+    let (mut stage, _client) = stage(0).await;
+    let browser = Browser::open(&stage.admin()).await;
+    browser.go("/").await;
+    browser.sign_in(TOKEN).await;
+    stage.kill().await;
+    browser.see("Not up to date: the worker has not answered since").await;
+    assert!(browser.has("#row-px").await, "what was there is still shown");
+    stage.start();
+    // Sessions are in memory.
+    browser.see("You are signed out").await;
+    browser.go("/").await;
+    browser.sign_in(TOKEN).await;
+    browser.close().await;
+}
