@@ -3,7 +3,7 @@
 
 use super::browser::Browser;
 use super::stage;
-use super::webdriver::{ENTER, TAB};
+use super::webdriver::{ENTER, ESCAPE, TAB};
 use crate::worker::stage::{TOKEN, until};
 
 #[tokio::test]
@@ -161,6 +161,10 @@ async fn the_keyboard_alone_is_enough() {
     enter(&browser).await;
     browser.see("The last half hour").await;
     tab_to(&browser, "#resume > summary").await;
+    enter(&browser).await;
+    tab_to(&browser, "#resume button").await;
+    browser.session.focus().await.keys(ESCAPE).await;
+    assert!(!browser.has("#resume[open]").await, "Escape closes it");
     enter(&browser).await;
     tab_to(&browser, "#resume button").await;
     enter(&browser).await;
