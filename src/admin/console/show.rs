@@ -86,7 +86,8 @@ pub(super) fn rate(a_second: f64) -> String {
     match a_second {
         rate if !rate.is_finite() => "∞".to_owned(),
         rate if rate <= 0.0 => "0".to_owned(),
-        rate if rate < 0.095 => format!("{rate:.3}"),
+        rate if rate < 0.0095 => format!("{rate:.3}"),
+        rate if rate < 0.095 => format!("{rate:.2}"),
         rate if rate < 9.95 => trimmed(&format!("{rate:.1}")),
         rate => count(whole(rate)),
     }
@@ -210,8 +211,15 @@ mod tests {
             (count(0_u64), count(999_u32), count(1_234_567_u64)),
             ("0".into(), "999".into(), "1,234,567".into())
         );
-        for (rate_, shown) in [(0.0, "0"), (0.0333, "0.033"), (0.5, "0.5"), (5.0, "5"), (9.97, "10"), (1234.4, "1,234")]
-        {
+        for (rate_, shown) in [
+            (0.0, "0"),
+            (0.00333, "0.003"),
+            (0.0333, "0.03"),
+            (0.5, "0.5"),
+            (5.0, "5"),
+            (9.97, "10"),
+            (1234.4, "1,234"),
+        ] {
             assert_eq!(rate(rate_), shown);
         }
         assert_eq!((percent(1.0, 3.0), percent(1.0, 0.0)), (33, 0));

@@ -10,6 +10,7 @@ mod holding;
 mod intake;
 mod jobs;
 mod lanes;
+mod lately;
 mod lookups;
 mod operator;
 mod outcomes;

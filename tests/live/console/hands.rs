@@ -3,7 +3,7 @@
 
 use super::browser::Browser;
 use super::stage;
-use super::webdriver::{ENTER, TAB};
+use super::webdriver::{ENTER, ESCAPE, TAB};
 use crate::worker::stage::{TOKEN, until};
 
 #[tokio::test]
@@ -163,6 +163,10 @@ async fn the_keyboard_alone_is_enough() {
     tab_to(&browser, "#resume > summary").await;
     enter(&browser).await;
     tab_to(&browser, "#resume button").await;
+    browser.session.focus().await.keys(ESCAPE).await;
+    assert!(!browser.has("#resume[open]").await, "Escape closes it");
+    enter(&browser).await;
+    tab_to(&browser, "#resume button").await;
     enter(&browser).await;
     browser.see("Resumed.").await;
     stage.state("px", "open").await;
@@ -196,5 +200,22 @@ async fn everything_works_without_scripts_too() {
     browser.click("main form button.danger").await;
     client.holds("px.dead", 3).await;
     client.holds("px.trash", 1).await;
+    browser.close().await;
+}
+
+#[tokio::test]
+async fn a_page_tells_that_it_is_not_up_to_date_while_the_worker_is_gone() {
+    let (mut stage, _client) = stage(0).await;
+    let browser = Browser::open(&stage.admin()).await;
+    browser.go("/").await;
+    browser.sign_in(TOKEN).await;
+    stage.kill().await;
+    browser.see("Not up to date: the worker has not answered since").await;
+    assert!(browser.has("#row-px").await, "what was there is still shown");
+    stage.start();
+    // Sessions are in memory.
+    browser.see("You are signed out").await;
+    browser.go("/").await;
+    browser.sign_in(TOKEN).await;
     browser.close().await;
 }

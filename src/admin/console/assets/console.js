@@ -41,6 +41,7 @@
       const other = sourceOf(part) === source && fresh.getElementById(part.id);
       if (other) Idiomorph.morph(part, other, { morphStyle: "outerHTML", ignoreActiveValue: true, callbacks });
     }
+    if (source === location.href) document.title = fresh.title;
     if (stale) tell("");
   }
 
@@ -66,6 +67,14 @@
   }
 
   document.addEventListener("visibilitychange", () => due.forEach((_, source) => due.set(source, 0)));
+
+  // Escape closes what was opened, and gives the focus back.
+  document.addEventListener("keydown", (event) => {
+    const open = event.key === "Escape" && event.target.closest("details.act[open]");
+    if (!open) return;
+    open.open = false;
+    open.querySelector("summary").focus();
+  });
 
   // What was sent once is not sent twice by a second click.
   document.addEventListener("submit", (event) => {

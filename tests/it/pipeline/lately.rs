@@ -1,0 +1,40 @@
+//! What a destination tells of what happened lately.
+
+use sluice::destination::Command;
+use sluice::destination::recent::Recent;
+use sluice::gate::State;
+
+use super::vendor::Answer;
+use super::{Stage, pass, seconds};
+
+#[tokio::test(start_paused = true)]
+async fn what_happened_lately_is_told_and_outlives_a_reload() {
+    let mut stage = Stage::new("limits = [\"50/s\"]");
+    assert!(recent(&stage).await.samples().is_empty(), "nothing is kept before something happens");
+    stage.vendor.behave(|call| Answer::Status(if call.event == 3 { 422 } else { 201 }));
+    stage.publish(0..30);
+    stage.drained().await;
+    pass(seconds(30)).await;
+    stage.ask(Command::Pause).await;
+    let before = recent(&stage).await;
+    assert_eq!(before.outcomes().filter(|outcome| outcome.outcome == "delivered").count(), 29);
+    let dead = before.outcomes().find(|outcome| outcome.outcome == "dead_lettered").unwrap();
+    assert_eq!((dead.id.as_str(), dead.kind.as_str(), dead.status), ("3", "shop.order", Some(422)));
+    assert!(dead.said.contains("said the vendor"), "{dead:?}");
+    let change = before.changes().next().unwrap();
+    assert_eq!((change.from, change.to, change.why.as_str()), (State::Open, State::Paused, "an operator paused it"));
+    let samples = before.samples();
+    assert_eq!(samples.len(), 2, "one of what happened, one to say that it is quiet: {samples:?}");
+    assert!(
+        (2.5..=3.1).contains(&samples[0].requests) && samples[0].failed > 0.0 && samples[1].is_quiet(),
+        "{samples:?}"
+    );
+    let handover = stage.stop().await;
+    stage.start(&handover);
+    let after = recent(&stage).await;
+    assert!(after.outcomes().eq(before.outcomes()) && after.changes().eq(before.changes()));
+}
+
+async fn recent(stage: &Stage) -> Recent {
+    stage.worker.as_ref().unwrap().handle.recent().await.unwrap()
+}
