@@ -176,6 +176,10 @@ pub(super) fn rate(
     if let Some(limit) = limit {
         let y = frame.y(limit, top);
         paths.push(("chart-limit", format!("M0 {y:.1}H{}", frame.width)));
+        // Where the gate let less through than the limits: that too.
+        if samples.iter().filter_map(allowed).any(|allowed| allowed < limit * 0.99) {
+            paths.push(("chart-allowed", frame.line(samples, top, allowed)));
+        }
     }
     let allows = limit.map_or_else(String::new, |limit| format!("; the limits allow {}", show::rate(limit)));
     let says = format!(
@@ -273,6 +277,9 @@ mod tests {
         let chart = rate(frame(), &samples, &[], "open", Some(20.0));
         assert_eq!(chart.says, "Requests a second over the last 1 min 40 s: 8 now, 12 at most; the limits allow 20");
         assert_eq!((chart.top.as_str(), chart.paths.len(), chart.bands.len()), ("20/s", 2, 0));
+        let slowed = [Sample { allowed: Some(14.0), ..sample(15, 12.0) }, sample(5, 8.0)];
+        let chart = rate(frame(), &slowed, &[], "open", Some(20.0));
+        assert_eq!(chart.paths.last().unwrap().0, "chart-allowed", "the gate let less through than the limits");
         let chart = latency(frame(), &samples, &[], "open");
         assert!(chart.says.ends_with("lately half of them 12 ms at most, and 99 of 100 1.5 s"), "{}", chart.says);
         let empty = rate(frame(), &[], &[], "open", None);

@@ -137,7 +137,8 @@ impl Form {
 
 impl Sure {
     fn new(frame: Frame, name: String, edit: Edit, original: &str, edited: &str, body: String) -> Self {
-        let laid = |text: &str| pretty(text).unwrap_or_else(|| text.to_owned());
+        // Laid out for the eye, it ends as a line does.
+        let laid = |text: &str| pretty(text).map_or_else(|| text.to_owned(), |laid| laid + "\n");
         let difference = diff(&laid(original), &laid(edited), &edit.from.id, &edit.to.id);
         let class = |line: &str| match line.as_bytes() {
             [b'@', b'@', ..] => "diff-at",

@@ -33,6 +33,8 @@ pub(super) struct Figures {
     pub dead_shown: String,
     pub in_flight: String,
     pub waiting: String,
+    /// In the queue and held, together.
+    pub backlog: Option<String>,
     pub unconfirmed: Option<String>,
     pub is_ready: bool,
     pub delivered: String,
@@ -79,6 +81,7 @@ impl Figures {
             dead_shown: shown.dead_letters_ready.map_or_else(|| "not known".to_owned(), count),
             in_flight: count(shown.in_flight),
             waiting: count(shown.waiting),
+            backlog: shown.queue_ready.map(|ready| count(u64::from(ready) + u64::try_from(shown.waiting).unwrap_or(0))),
             unconfirmed: (shown.unconfirmed > 0).then(|| count(shown.unconfirmed)),
             is_ready: shown.ready,
             delivered: count(shown.delivered),

@@ -250,6 +250,20 @@ async fn a_form_that_acts_is_obeyed_only_with_the_token_of_its_session() {
 }
 
 #[tokio::test]
+async fn a_form_may_be_as_large_as_a_letter_and_no_larger() {
+    let admin = admin(tokens());
+    pretend(&admin, "px");
+    let mut browser = Browser::new(&admin);
+    let csrf = browser.sign_in(ACT).await;
+    let limits = "/destinations/px/limits";
+    let answer = browser.post(limits, &[("csrf", &csrf), ("limits", &"x".repeat(1024 * 1024))]).await;
+    assert_eq!(answer.status, 422, "it was read");
+    let answer = browser.post(limits, &[("csrf", &csrf), ("limits", &"x".repeat(5 * 1024 * 1024))]).await;
+    assert!(answer.status == 413 && answer.text.contains("sluice dead edit"), "{}", answer.status);
+    assert_eq!(browser.ask("HEAD", "/", &[], String::new()).await.status, 200);
+}
+
+#[tokio::test]
 async fn limits_change_only_after_a_question_that_shows_both() {
     let admin = admin(tokens());
     let mut heard = pretend(&admin, "px");

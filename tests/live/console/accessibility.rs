@@ -21,7 +21,7 @@ async fn no_page_hinders_anybody_light_or_dark_wide_or_narrow() {
     let (stage, client) = stage(4).await;
     client.publish_all("product.report", 100..120).await;
     let browser = Browser::open(&stage.admin()).await;
-    let mut found = look(&browser, &axe, "sign-in", "/sign-in").await;
+    let mut found = look(&browser, &axe, "sign-in", Some("/sign-in")).await;
     browser.go("/").await;
     browser.sign_in(TOKEN).await;
     browser.go("/destinations/px/dead/act?act=discard&id=m-0").await;
@@ -46,22 +46,40 @@ async fn no_page_hinders_anybody_light_or_dark_wide_or_narrow() {
         ("audit", "/audit"),
         ("problem", "/destinations/none"),
     ] {
-        found.extend(look(&browser, &axe, name, path).await);
+        found.extend(look(&browser, &axe, name, Some(path)).await);
+    }
+    // Questions that a form leads to.
+    browser.go("/destinations/px").await;
+    browser.press("Change limits…").await;
+    browser.press("Review the change").await;
+    browser.see("Change the limits of px?").await;
+    found.extend(look(&browser, &axe, "limits", None).await);
+    browser.go("/destinations/px/dead/letters/m-1/edit").await;
+    for (body, name) in [("{\"eventName\": \"Mended\", \"identifyId\": \"u-1\"}", "diff"), ("{}", "diff-refused")] {
+        browser.fill("#body", body).await;
+        browser.press("Review the change").await;
+        browser.see("What changes").await;
+        found.extend(look(&browser, &axe, name, None).await);
+        browser.press("Edit on").await;
+        browser.see("Edit the event").await;
     }
     assert!(found.is_empty(), "{}", found.join("\n"));
     // It would have found something.
     browser.session.run("document.querySelector('main').append(document.createElement('button'))").await;
+    browser.session.run(&axe).await;
     let planted = findings(&browser).await;
     assert!(planted.iter().any(|finding| finding.contains("button-name")), "{planted:?}");
     browser.close().await;
 }
 
-/// What hinders on a page, and whether it must be scrolled sideways.
-async fn look(browser: &Browser, axe: &str, name: &str, path: &str) -> Vec<String> {
+/// What hinders on a page, that which is there where no other is named, and whether it must be scrolled sideways.
+async fn look(browser: &Browser, axe: &str, name: &str, path: Option<&str>) -> Vec<String> {
     let mut found = Vec::new();
     for (width, scheme) in [(1280, "light"), (1280, "dark"), (390, "light"), (390, "dark")] {
         browser.look(width, scheme).await;
-        browser.go(path).await;
+        if let Some(path) = path {
+            browser.go(path).await;
+        }
         // What opens is looked at open.
         browser
             .session
