@@ -47,6 +47,8 @@ pub(super) struct Figures {
 /// A day's budget.
 #[derive(Clone, Debug)]
 pub(super) struct Day {
+    /// Nothing is left of it.
+    pub is_spent: bool,
     pub used: String,
     pub limit: String,
     pub percent: u64,
@@ -72,6 +74,7 @@ impl Figures {
             oldest: shown.oldest_event.map(|oldest| span(age(oldest, now))),
             drain: drain.map(span).or_else(|| stands_still.then(|| "not while closed".to_owned())),
             day: shown.day_limit.map(|limit| Day {
+                is_spent: shown.day_used >= limit,
                 used: count(shown.day_used),
                 limit: count(limit),
                 percent: percent(as_float(shown.day_used), as_float(limit)),
