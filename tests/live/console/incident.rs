@@ -2,6 +2,7 @@
 
 use super::browser::Browser;
 use super::stage;
+use crate::prometheus::server::{self, Prometheus};
 use crate::worker::stage::{PX, TOKEN, until};
 
 const OVERVIEW: &str = "#row-px";
@@ -14,6 +15,12 @@ async fn an_incident_from_the_first_rejection_to_the_last_replay() {
     browser.sign_in(TOKEN).await;
     client.publish_all("product.report", 0..20).await;
     stage.arrived(PX, 20).await;
+    // Where there is none, nobody is called.
+    let prometheus = if server::is_installed() { Some(Prometheus::start(&stage.admin()).await) } else { None };
+    if let Some(prometheus) = &prometheus {
+        let healthy = "sluice_dead_letters_ready{destination=\"px\"} == 0";
+        until("the worker is scraped", async || prometheus.has(healthy).await).await;
+    }
 
     // The vendor begins to reject: the overview shows it by itself.
     stage.fault(r#"{"fault":"status","status":400,"body":"{\"error\":\"the property is unknown\"}"}"#);
@@ -23,6 +30,11 @@ async fn an_incident_from_the_first_rejection_to_the_last_replay() {
         browser.find(&format!("{OVERVIEW} td:last-child")).await.text().await.contains("12")
     })
     .await;
+
+    // The alert calls somebody to it.
+    if let Some(prometheus) = &prometheus {
+        until("the alert fires", async || prometheus.fires("SluiceDeadLetters", "px").await).await;
+    }
 
     // Its group, and one of the letters with its attempt.
     browser.click(&format!("{OVERVIEW} td:last-child a")).await;

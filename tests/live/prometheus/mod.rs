@@ -2,7 +2,7 @@
 //! speaks of series that are there, so that a name or label that is mistyped, or was renamed, does not go unnoticed.
 
 mod expressions;
-mod server;
+pub mod server;
 
 use sluice::sandbox::{HookClient, HookSettings};
 

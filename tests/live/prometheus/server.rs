@@ -74,6 +74,14 @@ impl Prometheus {
         self.json("/api/v1/alerts", &[]).await["data"]["alerts"].as_array().unwrap().clone()
     }
 
+    /// Whether an alert fires for a destination.
+    pub async fn fires(&self, alert: &str, destination: &str) -> bool {
+        self.alerts().await.iter().any(|it| {
+            let labels = &it["labels"];
+            it["state"] == "firing" && labels["alertname"] == alert && labels["destination"] == destination
+        })
+    }
+
     async fn json(&self, path: &str, parameters: &[(&str, &str)]) -> Value {
         let text = self.get(path, parameters).await.expect("Prometheus answers");
         serde_json::from_str(&text).unwrap()
