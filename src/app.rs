@@ -24,6 +24,8 @@ const DEPTHS_EVERY: Duration = Duration::from_secs(5);
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// Time for a whole stop, but for what closing connections takes.
 const STOP_WITHIN: Duration = Duration::from_millis(9_500);
+/// Time for the last receipts.
+const TELL_WITHIN: Duration = Duration::from_secs(2);
 /// Time at least for the last acks and publications to reach the broker at the stop.
 const FLUSH_WITHIN: Duration = Duration::from_secs(1);
 
@@ -77,10 +79,8 @@ pub async fn run(config: Config, file: ConfigFile, stop: CancellationToken) -> R
     let (_, ()) = tokio::join!(tokio::time::timeout(STOP_WITHIN, operations.cancel_all()), fleet.stop_all());
     told.cancel();
     let left = all_done.saturating_duration_since(clock::now());
-    if let Some(telling) = telling
-        && tokio::time::timeout(left.max(FLUSH_WITHIN), telling).await.is_err()
-    {
-        tracing::warn!("the broker did not take every receipt in time; they are dropped");
+    if let Some(telling) = telling {
+        last_receipts(telling, &broker, left.min(TELL_WITHIN)).await;
     }
     let left = all_done.saturating_duration_since(clock::now());
     if !broker.close(left.max(FLUSH_WITHIN)).await {
@@ -94,6 +94,16 @@ pub async fn run(config: Config, file: ConfigFile, stop: CancellationToken) -> R
     }
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Lets the last receipts go out, for so long; at once where the broker takes nothing.
+async fn last_receipts(mut telling: JoinHandle<()>, broker: &Broker, within: Duration) {
+    let takes = broker.status().borrow().takes_publications();
+    let within = if takes { within } else { Duration::ZERO };
+    if tokio::time::timeout(within, &mut telling).await.is_err() {
+        telling.abort();
+        tracing::warn!("the broker did not take every receipt in time; they are dropped");
+    }
 }
 
 /// Where destinations tell what became of events, and what publishes that; nothing where no receipts are wanted.

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use crate::broker::port::PublishError;
 use crate::broker::{Broker, ControlError};
 use crate::dead_letters::audit::{self, Entry};
 use crate::dead_letters::operation::{Registry, Wish};
@@ -147,7 +148,11 @@ pub async fn obey_everywhere(broker: &Broker, roster: &Roster, order: &Order) ->
     let answer = obey(roster, order).await?;
     let (broker, order) = (broker.clone(), Order::Elsewhere { from: *THIS_PROCESS, order: Box::new(order.clone()) });
     // A broker that is away must not keep whoever gave the order waiting.
-    tokio::spawn(async move { announce(&broker, &order).await });
+    tokio::spawn(async move {
+        if !announce(&broker, &order).await {
+            tracing::warn!(?order, "carried out here; whether other workers heard of it is not known");
+        }
+    });
     Ok(answer)
 }
 
@@ -223,11 +228,15 @@ pub async fn ask<T: serde::de::DeserializeOwned>(
     Ok(answers.iter().filter_map(|body| serde_json::from_slice(body).ok()).collect())
 }
 
-/// Lets every process know. Nobody listening is no failure.
-pub async fn announce(broker: &Broker, order: &Order) {
-    let Ok(body) = serde_json::to_vec(order) else { return };
+/// Lets every process know. Nobody listening is no failure. False where it may not have gone out.
+pub async fn announce(broker: &Broker, order: &Order) -> bool {
+    let Ok(body) = serde_json::to_vec(order) else { return false };
     let message = Message { body: body.into(), properties: Properties::default() };
-    if let Err(error) = broker.publisher().publish(&broker.names().control(), "", message).await {
-        tracing::debug!(%error, "nobody heard an announcement");
+    match broker.publisher().publish(&broker.names().control(), "", message).await {
+        Ok(()) | Err(PublishError::Unroutable { .. }) => true,
+        Err(error) => {
+            tracing::debug!(%error, "an announcement may not have gone out");
+            false
+        }
     }
 }

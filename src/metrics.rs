@@ -135,7 +135,7 @@ macro_rules! metrics {
 metrics! {
     /// Always 1; the labels say which build runs.
     build_info: IntGaugeVec ["version"],
-    /// Events of producers, counted when they are first taken from a destination's queue: what waits there is in queue_ready.
+    /// Events of producers, counted when they are first taken from a destination's queue: what waits there is in queue_ready. One that a stopping worker held and had not looked at may be missed.
     published_total: IntCounterVec ["destination"],
     /// Messages taken from a destination's queue, those that come again too.
     received_total: IntCounterVec ["destination"],
@@ -197,7 +197,7 @@ metrics! {
     dead_letters_ready: IntGaugeVec ["destination"],
     /// Discarded dead letters that can be restored.
     trash_ready: IntGaugeVec ["destination"],
-    /// Age of the oldest event, by its own time, that waits in a destination's queue; 0 where none waits. Retry queues and replays aside.
+    /// Age of the oldest event that waits in a destination's queue, by its own time, or since it was seen to wait where no worker has taken it; 0 where none waits. Retry queues and replays aside.
     oldest_event_seconds: GaugeVec ["destination"],
     /// Time until a destination's queue is empty, were nothing more to come; +Inf while nothing of it gets through.
     drain_seconds: GaugeVec ["destination"],

@@ -24,6 +24,8 @@ const MOST_WAITING: usize = 4096;
 const AT_ONCE: usize = 128;
 /// Before one that the broker did not confirm is published again.
 const PAUSE: Duration = Duration::from_secs(1);
+/// One that the broker has not taken by then is dropped: an exchange that is missing must be seen.
+const TRIED_FOR: Duration = Duration::from_secs(60);
 /// A routing key's longest, in bytes: AMQP's short string.
 const MOST_KEY_BYTES: usize = 255;
 
@@ -217,6 +219,7 @@ impl ReceiptsTask {
 
 /// Publishes until the broker has it; what came of it, as the metric's label says.
 async fn publish(publisher: Publisher, exchange: String, receipt: Outgoing, ending: CancellationToken) -> &'static str {
+    let until = clock::now() + TRIED_FOR;
     loop {
         match publisher.publish(&exchange, &receipt.routing_key, receipt.message.clone()).await {
             Ok(()) => return "sent",
@@ -226,7 +229,9 @@ async fn publish(publisher: Publisher, exchange: String, receipt: Outgoing, endi
                 tracing::warn!(routing_key = receipt.routing_key, %error, "a receipt is dropped");
                 return "dropped";
             }
-            Err(PublishError::Refused | PublishError::Lost | PublishError::TimedOut(_)) if ending.is_cancelled() => {
+            Err(PublishError::Refused | PublishError::Lost | PublishError::TimedOut(_))
+                if ending.is_cancelled() || clock::now() >= until =>
+            {
                 return "dropped";
             }
             Err(error @ (PublishError::Refused | PublishError::Lost | PublishError::TimedOut(_))) => {

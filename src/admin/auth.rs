@@ -74,6 +74,11 @@ pub(super) fn same_site(headers: &HeaderMap, open: bool) -> Result<(), Problem> 
             return Err(Problem::new(StatusCode::FORBIDDEN, detail));
         }
     }
+    // A picture or a script of another site comes without an `Origin`; it must not make this server look through letters.
+    let elsewhere = text(headers, HeaderName::from_static("sec-fetch-site")) == Some("cross-site");
+    if elsewhere && text(headers, HeaderName::from_static("sec-fetch-mode")) != Some("navigate") {
+        return Err(Problem::new(StatusCode::FORBIDDEN, "this request is from a web page of another site"));
+    }
     if open && host.is_some_and(|host| !is_address(host)) {
         let detail = "without tokens, only \"localhost\" and plain addresses are taken as Host; ask for such a one, or set a token under [admin]";
         return Err(Problem::new(StatusCode::FORBIDDEN, detail));

@@ -157,8 +157,8 @@ fn look_ahead(course: &mut Course, read: &mut Depths, view: &View, now: Instant,
         read.drained_in = course.drained_in(view.rate);
     }
     read.budget_runs_out = course.runs_out(view.day_limit, wall);
-    // What was given back may have been taken away since.
-    read.oldest = view.oldest.filter(|_| in_hand > 0 || read.ready != Some(0));
+    let unread = view.waiting == 0 || view.unread > 0;
+    read.oldest = if read.ready.is_some() { course.oldest(view.oldest, unread, wall) } else { view.oldest };
 }
 
 /// Seconds since then; 0 for what is to come.

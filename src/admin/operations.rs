@@ -125,7 +125,7 @@ pub(super) async fn begin(
     admin.letters(&name)?;
     let filter = start.filter.filter()?;
     let Start { act, rate, canary, canary_wait_seconds, all, dry_run, .. } = start;
-    let wanted = Wanted { act, filter, rate, canary, canary_wait_seconds };
+    let wanted = Wanted { act, filter, rate, canary, canary_wait_seconds, counted: None };
     wanted.check(all)?;
     if dry_run {
         return Ok(Json(wanted.foretell(&admin, &name).await?).into_response());
@@ -142,6 +142,8 @@ pub(super) struct Wanted {
     pub rate: Option<f64>,
     pub canary: Option<u32>,
     pub canary_wait_seconds: Option<u32>,
+    /// How many letters whoever wants it was shown.
+    pub counted: Option<u64>,
 }
 
 impl Wanted {
@@ -189,7 +191,8 @@ impl Wanted {
         }
         let canary_wait = Duration::from_secs(u64::from(self.canary_wait_seconds.unwrap_or(CANARY_WAIT_SECONDS)));
         let canary = self.canary.filter(|_| self.act == Act::Replay);
-        let plan = Plan { act: self.act, filter: self.filter, rate, canary, canary_wait, by };
+        let Self { act, filter, counted, .. } = self;
+        let plan = Plan { act, filter, rate, canary, canary_wait, counted, by };
         Ok(admin.operations.add(letters.begin(plan, None)))
     }
 

@@ -29,6 +29,8 @@ pub(super) struct Sample {
 #[derive(Debug, Default)]
 pub(super) struct Course {
     samples: VecDeque<Sample>,
+    /// Since when something waits that the destination has not read.
+    unread_since: Option<Timestamp>,
     /// When the budget runs out, as it was last worked out.
     runs_out: Option<Timestamp>,
 }
@@ -40,6 +42,15 @@ impl Course {
             self.samples.pop_front();
         }
         self.samples.push_back(sample);
+    }
+
+    /// The time of the oldest event that waits: as the destination knows it, or else, where what waits is `unread`, since when that was
+    /// first seen. None where nothing waits.
+    pub fn oldest(&mut self, known: Option<Timestamp>, unread: bool, wall: Timestamp) -> Option<Timestamp> {
+        let waits = self.samples.back().is_some_and(|last| last.waiting > 0);
+        let is_new = waits && unread && known.is_none();
+        self.unread_since = if is_new { self.unread_since.or(Some(wall)) } else { None };
+        known.filter(|_| waits).or(self.unread_since)
     }
 
     /// Seconds until nothing waits, were nothing more to come; infinite while nothing gets through. `rate` is what the gate lets
@@ -110,6 +121,22 @@ mod tests {
         assert_eq!(course([(0, 0, 0)]).drained_in(Some(0.0)), Some(0.0));
         assert_eq!(course([(9, 0, 0)]).drained_in(Some(0.0)), Some(f64::INFINITY));
         assert_eq!(course([]).drained_in(Some(5.0)), None);
+    }
+
+    #[test]
+    fn what_waits_and_was_never_taken_up_is_as_old_as_it_was_seen_to_wait() {
+        let mut course = course([(0, 0, 0)]);
+        let sample = |waiting| Sample { at: crate::clock::now(), waiting, delivered: 0, day_used: 0 };
+        assert_eq!(course.oldest(Some(NOON), false, NOON), None, "what was given back has been taken away");
+        course.note(sample(9));
+        assert_eq!(course.oldest(None, true, NOON), Some(NOON));
+        let later = NOON + Duration::from_secs(600);
+        assert_eq!(course.oldest(None, true, later), Some(NOON));
+        let known = NOON - Duration::from_secs(60);
+        assert_eq!(course.oldest(Some(known), true, later), Some(known));
+        assert_eq!(course.oldest(None, false, later), None, "only replays wait");
+        course.note(sample(0));
+        assert_eq!(course.oldest(None, true, later), None);
     }
 
     #[test]

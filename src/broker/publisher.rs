@@ -152,6 +152,11 @@ impl PublisherTask {
             // Whether the broker takes messages may have changed. Its sender lives as long as the link.
             Ok(()) = self.status.changed() => {}
         }
+        if self.ended {
+            // Whoever gave up waiting does not hold up the end.
+            self.waiting.retain(|(_, publication)| !publication.outcome.is_closed());
+            self.outstanding.retain(|_, sent| !sent.publication.outcome.is_closed());
+        }
     }
 
     fn earliest(&self) -> Option<Instant> {

@@ -18,6 +18,12 @@ impl Status {
         self.consuming.connected && self.publishing.connected
     }
 
+    /// Whether it takes publications now.
+    #[must_use]
+    pub fn takes_publications(&self) -> bool {
+        self.publishing.connected && self.publishing.blocked.is_none()
+    }
+
     /// What is missing for work, a sentence each.
     #[must_use]
     pub fn lacking(&self) -> Vec<String> {

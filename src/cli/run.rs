@@ -49,6 +49,15 @@ fn export_traces() -> Option<traces::Export> {
     if !wanted.iter().any(|name| std::env::var(name).is_ok_and(|value| !value.is_empty())) {
         return None;
     }
+    if std::env::var("OTEL_SDK_DISABLED").is_ok_and(|value| value.eq_ignore_ascii_case("true")) {
+        return None;
+    }
+    let protocol = ["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"];
+    let protocol = protocol.iter().find_map(|name| std::env::var(name).ok()).filter(|protocol| !protocol.is_empty());
+    if let Some(protocol) = protocol.filter(|protocol| protocol != "http/protobuf") {
+        tracing::error!(protocol, "no traces are exported: OTEL_EXPORTER_OTLP_PROTOCOL can only be http/protobuf here");
+        return None;
+    }
     let service = std::env::var("OTEL_SERVICE_NAME").ok();
     traces::start(service.as_deref()).inspect_err(|error| tracing::error!(%error, "no traces are exported")).ok()
 }

@@ -21,6 +21,8 @@ use crate::event::{self, Context};
 use crate::explain;
 use crate::message::Message;
 
+/// The time for a good diff.
+const DIFF_WITHIN: Duration = Duration::from_millis(250);
 /// Lines shown around a change.
 const AROUND: usize = 3;
 
@@ -95,10 +97,11 @@ impl Edit {
     }
 }
 
-/// What changes between two texts of these names, as a unified diff.
+/// What changes between two texts of these names, as a unified diff; a rough one where a good one takes long.
 #[must_use]
 pub fn diff(before: &str, after: &str, from: &str, to: &str) -> String {
-    TextDiff::from_lines(before, after).unified_diff().context_radius(AROUND).header(from, to).to_string()
+    let diff = TextDiff::configure().timeout(DIFF_WITHIN).diff_lines(before, after);
+    diff.unified_diff().context_radius(AROUND).header(from, to).to_string()
 }
 
 /// What the destination would send, or a `problem`.

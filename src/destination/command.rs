@@ -116,7 +116,9 @@ pub struct View {
     pub day_limit: Option<u64>,
     /// Deliveries held that wait for the gate.
     pub waiting: usize,
-    /// The time of the oldest event that waits, as far as it is known.
+    /// Those of them that cannot be read before the vendor has been asked.
+    pub unread: usize,
+    /// The time of the oldest event that waits, as far as it is known; replays aside.
     pub oldest: Option<Timestamp>,
     /// Deliveries whose vendor has accepted them and not yet told what became of them.
     pub unconfirmed: usize,
@@ -155,10 +157,11 @@ impl Driver {
                 self.settings.limits = limits;
             }
             // Nobody waiting for the answer is no failure.
-            Command::View(answer) => drop(answer.send(self.view())),
-            Command::Recent(answer) => drop(answer.send(self.recent.clone())),
-            Command::Samples(answer) => drop(answer.send(self.recent.samples())),
+            Command::View(answer) => return drop(answer.send(self.view())),
+            Command::Recent(answer) => return drop(answer.send(self.recent.clone())),
+            Command::Samples(answer) => return drop(answer.send(self.recent.samples())),
         }
+        // What was asked for may let something through at once; looking must change nothing.
         self.recent.see(&self.gate.status(now, wall), wall);
         (self.next_place, self.next_turn, self.resting_until) = (None, None, None);
     }
@@ -181,6 +184,7 @@ impl Driver {
             day_used: gate.day_used,
             day_limit: gate.day_limit,
             waiting: self.line.len() + self.lookups.held(),
+            unread: self.lookups.held(),
             oldest: self.oldest(),
             unconfirmed: self.jobs.held(),
             consuming: *self.inbox.consuming.borrow(),

@@ -116,7 +116,7 @@ fn process(tracer: &SdkTracer, destination: &str, event: Leg<'_>) -> SdkSpan {
             KeyValue::new("messaging.operation.type", "process"),
             KeyValue::new("messaging.destination.name", destination.to_owned()),
             KeyValue::new("cloudevents.event_id", id),
-            KeyValue::new("cloudevents.event_type", event.kind.to_owned()),
+            KeyValue::new("cloudevents.event_type", redact::masked(event.kind, &[])),
         ])
         .start_with_context(tracer, &parent)
 }

@@ -24,7 +24,7 @@ use crate::dead_letters::Pile;
 use crate::dead_letters::acts::Act;
 
 /// What the form has beside the filter.
-const FIELDS: [&str; 5] = ["act", "canary", "rate", "wait", "csrf"];
+const FIELDS: [&str; 7] = ["act", "canary", "rate", "wait", "chosen", "counted", "csrf"];
 
 /// What is to be done, as a form or an address has it.
 pub(super) struct Plan {
@@ -33,6 +33,8 @@ pub(super) struct Plan {
     rate: Option<f64>,
     canary: Option<u32>,
     wait: Option<u32>,
+    /// How many letters whoever says yes was shown.
+    counted: Option<u64>,
 }
 
 impl Plan {
@@ -49,9 +51,15 @@ impl Plan {
             }
         };
         let (rate, canary) = (asked.also_number("rate")?, asked.also_number("canary")?);
-        let wait = asked.also_number("wait")?;
+        let (wait, counted) = (asked.also_number("wait")?, asked.also_number("counted")?);
+        if asked.also("chosen").is_some() && asked.listed.letter.is_none() {
+            return Err(Problem::new(
+                StatusCode::BAD_REQUEST,
+                "choose at least one letter: nothing chosen means none, not all",
+            ));
+        }
         // No canary is what 0 says to a person.
-        Ok(Self { act, rate, canary: canary.filter(|canary| *canary > 0), wait, asked })
+        Ok(Self { act, rate, canary: canary.filter(|canary| *canary > 0), wait, counted, asked })
     }
 
     fn wanted(&self) -> Result<Wanted, Problem> {
@@ -62,6 +70,7 @@ impl Plan {
             rate: self.rate,
             canary: self.canary.filter(|_| is_replay),
             canary_wait_seconds: self.wait,
+            counted: self.counted,
         };
         wanted.check(self.asked.is_all())?;
         // Says what is wrong with the filter, before anything is read.
@@ -113,10 +122,11 @@ pub(super) async fn count(
         return Err(forbidden(&who));
     }
     let foretold = plan.wanted()?.foretell(&admin, &name).await?;
-    let Plan { asked, act, rate: given_rate, canary, wait } = plan;
+    let Plan { asked, act, rate: given_rate, canary, wait, counted: _ } = plan;
     let canary = canary.filter(|_| act == Act::Replay);
     let mut given = asked.pairs();
     given.push(("act", act.name().to_owned()));
+    given.push(("counted", foretold.selected.to_string()));
     given.extend(given_rate.map(|rate| ("rate", rate.to_string())));
     given.extend(canary.map(|canary| ("canary", canary.to_string())));
     given.extend(wait.map(|wait| ("wait", wait.to_string())));
@@ -149,7 +159,7 @@ fn pile_name(act: Act) -> PileName {
     }
 }
 
-/// Begins the operation.
+/// Begins the operation: of so many letters as were counted, or of none.
 pub(super) async fn begin(
     State(admin): State<Arc<Admin>>,
     who: Who,
@@ -157,6 +167,10 @@ pub(super) async fn begin(
     Params(NoParams {}): Params<NoParams>,
     Fields(fields): Fields,
 ) -> Result<Response, Problem> {
-    let state = Plan::read(fields)?.wanted()?.begin(&admin, &name, who.name).await?;
+    let plan = Plan::read(fields)?;
+    if plan.counted.is_none() {
+        return Err(Problem::new(StatusCode::BAD_REQUEST, "counted is missing: first see how many letters are meant"));
+    }
+    let state = plan.wanted()?.begin(&admin, &name, who.name).await?;
     Ok(see_other(&format!("/destinations/{name}/dead/operations/{}", state.id)))
 }

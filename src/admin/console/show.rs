@@ -132,6 +132,9 @@ pub(super) fn compact(json: &str) -> Option<String> {
     laid_out(json, false)
 }
 
+/// What is nested deeply grows a hundredfold: then it is better read as it is.
+const MOST_LAID_OUT: usize = 1024 * 1024;
+
 fn laid_out(json: &str, lines: bool) -> Option<String> {
     serde_json::from_str::<serde::de::IgnoredAny>(json).ok()?;
     let mut out = String::with_capacity(json.len() * 2);
@@ -143,6 +146,9 @@ fn laid_out(json: &str, lines: bool) -> Option<String> {
         }
     };
     for c in json.chars() {
+        if lines && out.len() > MOST_LAID_OUT {
+            return None;
+        }
         if quoted {
             out.push(c);
             quoted = escaped || c != '"';

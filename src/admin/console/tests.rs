@@ -109,6 +109,7 @@ fn view(name: &str) -> View {
         until: Some(clock_in(90)),
         quota: Some(200.0),
         rate: Some(0.0),
+        unread: 0,
         oldest: None,
         learned: 0.7,
         in_flight: 1,
@@ -217,9 +218,12 @@ async fn the_cookie_stays_with_this_site_and_is_not_for_scripts() {
 #[tokio::test]
 async fn a_link_from_a_chat_is_followed_once_more_from_here() {
     let browser = Browser::new(&admin(tokens()));
-    let headers = [("sec-fetch-site", "cross-site")];
+    let headers = [("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "navigate")];
     let answer = browser.ask("GET", "/destinations/px/dead", &headers, String::new()).await;
     assert!(answer.status == 200 && answer.text.contains("http-equiv=\"refresh\""), "{}", answer.text);
+    let picture = [("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "no-cors")];
+    let answer = browser.ask("GET", "/destinations/px/dead?jq=.a", &picture, String::new()).await;
+    assert_eq!(answer.status, 403, "a picture of another site costs no pass over the letters");
     let answer = browser.ask("GET", "/destinations/px/dead", &[("sec-fetch-site", "same-origin")], String::new()).await;
     assert_eq!(answer.status, 303);
 }

@@ -170,7 +170,9 @@ async fn act(
         confirm(&format!("{sentence}. Go on?"), &unasked, stop).await?;
     }
     bar.reset();
-    let plan = Plan { act: how.act, filter, rate, canary: how.canary, canary_wait: how.canary_wait, by: who() };
+    let (canary, canary_wait) = (how.canary, how.canary_wait);
+    // Those that were counted are pinned.
+    let plan = Plan { act: how.act, filter, rate, canary, canary_wait, counted: None, by: who() };
     let operation = letters.begin(plan, Some(selection));
     let state = follow(operation, registry, &bar, stop).await;
     bar.finish_and_clear();

@@ -46,6 +46,8 @@ pub struct Plan {
     pub canary: Option<u32>,
     /// How long the canary's outcomes are waited for.
     pub canary_wait: Duration,
+    /// So many letters were shown to whoever said yes: where others are meant by now, nothing is done.
+    pub counted: Option<u64>,
     /// A token's name, or user@host.
     pub by: String,
 }

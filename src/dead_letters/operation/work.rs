@@ -137,6 +137,11 @@ impl Work {
             None => self.count().await?,
         };
         let (there, selected) = (self.selection.seen.there, self.selection.len());
+        if let Some(counted) = self.plan.counted.filter(|counted| *counted != selected) {
+            return Err(End::Failed(format!(
+                "{selected} letters are meant by now, and {counted} were counted: nothing was done; count again"
+            )));
+        }
         let trouble = self.selection.seen.trouble.clone();
         self.state.send_modify(|state| (state.there, state.selected, state.note) = (there, selected, trouble));
         if selected == 0 {

@@ -113,3 +113,23 @@ async fn an_operation_is_paused_and_cancelled_while_it_is_followed() {
     assert!((1..12).contains(&left), "{left}");
     browser.close().await;
 }
+
+#[tokio::test]
+async fn what_died_after_the_count_is_not_acted_on_and_nothing_chosen_means_none() {
+    let (stage, client) = stage(3).await;
+    let browser = Browser::open(&stage.admin()).await;
+    browser.go("/destinations/px/dead").await;
+    browser.sign_in(TOKEN).await;
+    browser.see("3 letters, by cause").await;
+    browser.press("Discard chosen").await;
+    browser.see("choose at least one letter").await;
+    browser.go("/destinations/px/dead/act?act=discard").await;
+    browser.see("Discard 3 letters?").await;
+    stage.fault(r#"{"fault":"status","status":400}"#);
+    client.publish_all("product.report", 100..104).await;
+    client.holds("px.dead", 7).await;
+    browser.click("main form button.danger").await;
+    browser.see("7 letters are meant by now, and 3 were counted: nothing was done").await;
+    client.holds("px.dead", 7).await;
+    browser.close().await;
+}
