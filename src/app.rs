@@ -84,7 +84,7 @@ pub async fn run(config: Config, file: ConfigFile, stop: CancellationToken) -> R
     }
     let left = all_done.saturating_duration_since(clock::now());
     if !broker.close(left.max(FLUSH_WITHIN)).await {
-        tracing::warn!("the broker did not take every ack in time; it sends those events again");
+        tracing::warn!("the broker did not take everything in time; what was not acked it sends again");
     }
     ending.cancel();
     for task in [serving, watching, orders] {

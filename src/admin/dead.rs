@@ -30,7 +30,7 @@ use crate::dead_letters::{DeadLetters, Pile, audit};
 use crate::message::Message;
 
 /// How long a request waits while others read the same letters.
-pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const PATIENCE: Duration = Duration::from_secs(8);
 
 /// A destination's name and a letter, in the path.
 #[derive(Deserialize, IntoParams)]

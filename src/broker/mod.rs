@@ -36,12 +36,17 @@ pub use status::{LinkStatus, Status};
 pub use topology::{Declare, DestinationQueues};
 pub use turn::{Order, Purpose, Reader, Turn, TurnError};
 
+use crate::clock;
 use connection::{Link, Side, Supervisor, within};
 use port::{Appetite, Inbox, Publisher};
 use topology::Topology;
 
 /// Publications and commands on their way to their tasks.
 const HANDOVER: usize = 256;
+
+/// Time for connections to close at the end, of the time that there is; and at most.
+const LAST: Duration = Duration::from_millis(500);
+const LONGEST_CLOSE: Duration = Duration::from_secs(2);
 
 /// How to reach the broker and what may be done there.
 #[derive(Clone, Debug)]
@@ -260,10 +265,13 @@ impl Broker {
     pub async fn close(&self, timeout: Duration) -> bool {
         self.closing.cancel();
         self.work.close();
-        let flushed = tokio::time::timeout(timeout, self.work.wait()).await.is_ok();
+        // A broker that takes nothing more does not answer to the end of its connections either.
+        let until = clock::now() + timeout;
+        let flushed = tokio::time::timeout(timeout - LAST.min(timeout / 2), self.work.wait()).await.is_ok();
         self.end.cancel();
         self.links.close();
-        let closed = tokio::time::timeout(Duration::from_secs(2), self.links.wait()).await.is_ok();
+        let left = until.saturating_duration_since(clock::now()).min(LONGEST_CLOSE);
+        let closed = tokio::time::timeout(left, self.links.wait()).await.is_ok();
         flushed && closed
     }
 

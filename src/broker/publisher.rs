@@ -246,7 +246,13 @@ impl PublisherTask {
                 Ok(Confirmation::Nack(message)) => (Err(PublishError::Refused), message),
                 Ok(Confirmation::NotRequested) => (Err(PublishError::Lost), None),
                 Err(error) => {
-                    tracing::warn!(reason = super::connection::words(&error), "a publication was lost on its way");
+                    // One loss of the channel is the loss of all that were under way.
+                    if broken.is_ok() {
+                        tracing::warn!(
+                            reason = super::connection::words(&error),
+                            "publications were lost on their way"
+                        );
+                    }
                     broken = Err(());
                     (Err(PublishError::Lost), None)
                 }

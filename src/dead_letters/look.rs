@@ -103,7 +103,9 @@ impl DeadLetters {
                 Err(error @ (TurnError::Missing(_) | TurnError::Busy { .. })) => return Err(error),
                 Err(error @ (TurnError::Broken { .. } | TurnError::Connect(_))) => {
                     let since = *looking.lost_since.get_or_insert_with(clock::now);
-                    if clock::now().saturating_duration_since(since) > AWAY {
+                    // Nobody waits longer for the beginning than for others who read.
+                    let most = if looking.there == 0 { AWAY.min(patience) } else { AWAY };
+                    if clock::now().saturating_duration_since(since) > most {
                         return Err(error);
                     }
                     clock::sleep(TRY_EVERY).await;

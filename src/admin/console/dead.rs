@@ -9,6 +9,7 @@ use axum::response::Response;
 use jiff::Timestamp;
 
 use super::frame::{self, Frame};
+use super::guard::see_other;
 use super::operations::{self, ShownOperation};
 use super::query::Asked;
 use super::show::{Moment, count, of};
@@ -99,6 +100,11 @@ pub(super) async fn page(
     asked: Asked,
 ) -> Result<Response, Problem> {
     let found = find(&admin, &name, &asked).await?;
+    let matched = usize::try_from(found.seen.matched).unwrap_or(usize::MAX);
+    let last = matched.div_ceil(asked.limit).max(1);
+    if asked.page > last {
+        return Ok(see_other(&format!("/destinations/{name}/dead{}", asked.on_page(last))));
+    }
     let now = clock::wall();
     let there = found.seen.there;
     let first = (asked.page - 1) * asked.limit;

@@ -3,13 +3,17 @@
 use serde_json::Value;
 
 use super::client::{event, plain};
-use super::stage::{PX, Stage, until};
-use crate::support::shared_url;
+use super::stage::{PX, Stage, TOKEN, until};
+use crate::support::{own_node, shared_url};
 
 const RECEIPTS: &str = "receipts = true\n";
 
 async fn telling() -> Stage {
-    let mut stage = Stage::new(&shared_url().await).await;
+    telling_at(&shared_url().await).await
+}
+
+async fn telling_at(url: &str) -> Stage {
+    let mut stage = Stage::new(url).await;
     stage.broker = RECEIPTS;
     stage.configure(&stage.px("px", "product.#", "limits = [\"200/s\"]"));
     stage.start();
@@ -50,4 +54,22 @@ async fn the_exchange_of_receipts_may_go_and_every_event_is_delivered_all_the_sa
     stage.arrived(PX, 301).await;
     until("the exchange is made again", async || client.bind("mine", "receipts", "#").await).await;
     assert_eq!(stage.stop().await, Some(0));
+}
+
+#[tokio::test]
+async fn a_broker_that_takes_no_receipts_holds_no_stop_up() {
+    let node = own_node().await;
+    let mut stage = telling_at(&node.url()).await;
+    let order = async |what: &str| {
+        let path = format!("/api/v1/destinations/px/{what}");
+        assert_eq!(stage.ask("POST", &path, Some(TOKEN), "").await.0, 200);
+    };
+    order("pause").await;
+    stage.client().await.publish_all("product.good", 0..50).await;
+    node.ctl(&["set_vm_memory_high_watermark", "absolute", "1000"]).await.unwrap();
+    order("resume").await;
+    stage.arrived(PX, 50).await;
+    until("the broker takes nothing", async || stage.metric("sluice_broker_blocked").await == Some(1.0)).await;
+    assert_eq!(stage.stop().await, Some(0));
+    assert!(stage.log().contains("did not take every receipt in time"), "{}", stage.log());
 }
