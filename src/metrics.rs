@@ -75,11 +75,8 @@ impl Entry {
     /// Prometheus's word for its kind: `counter`, `gauge` or `histogram`.
     #[must_use]
     pub fn kind(&self) -> &'static str {
-        ["Counter", "Gauge", "Histogram"]
-            .into_iter()
-            .zip(["counter", "gauge", "histogram"])
-            .find_map(|(part, kind)| self.kind.contains(part).then_some(kind))
-            .unwrap_or("untyped")
+        let kinds = [("Counter", "counter"), ("Gauge", "gauge"), ("Histogram", "histogram")];
+        kinds.into_iter().find_map(|(part, kind)| self.kind.contains(part).then_some(kind)).unwrap_or("untyped")
     }
 }
 

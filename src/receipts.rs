@@ -195,23 +195,20 @@ pub fn open(
 impl ReceiptsTask {
     /// Publishes until `ending`, and then what is left.
     pub async fn run(mut self) {
-        let mut under_way = FuturesUnordered::new();
+        let (mut under_way, mut all_taken) = (FuturesUnordered::new(), false);
         loop {
             tokio::select! {
                 Some(outcome) = under_way.next(), if !under_way.is_empty() => {
                     self.counted.with_label_values(&[outcome]).inc();
                 }
-                receipt = self.queue.recv(), if under_way.len() < AT_ONCE => match receipt {
+                receipt = self.queue.recv(), if !all_taken && under_way.len() < AT_ONCE => match receipt {
                     Some(receipt) => {
                         under_way.push(publish(self.publisher.clone(), self.exchange.clone(), receipt, self.ending.clone()));
                     }
-                    None if under_way.is_empty() => return,
-                    // Closed and empty: only those under way are left.
-                    None => while let Some(outcome) = under_way.next().await {
-                        self.counted.with_label_values(&[outcome]).inc();
-                    },
+                    None => all_taken = true,
                 },
                 () = self.ending.cancelled(), if !self.queue.is_closed() => self.queue.close(),
+                else => return,
             }
         }
     }

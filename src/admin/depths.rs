@@ -162,6 +162,6 @@ fn look_ahead(course: &mut Course, read: &mut Depths, view: &View, now: Instant,
 }
 
 /// Seconds since then; 0 for what is to come.
-fn age(then: Timestamp, wall: Timestamp) -> f64 {
+pub(super) fn age(then: Timestamp, wall: Timestamp) -> f64 {
     wall.duration_since(then).as_secs_f64().max(0.0)
 }

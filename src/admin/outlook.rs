@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
+
+use crate::gate::midnight_after;
 
 /// How long samples are kept: what a budget's pace is made of.
 const KEPT: Duration = Duration::from_secs(300);
@@ -88,10 +89,6 @@ impl Course {
         };
         self.runs_out
     }
-}
-
-fn midnight_after(wall: Timestamp) -> Timestamp {
-    wall.to_zoned(TimeZone::UTC).end_of_day().map_or(Timestamp::MAX, |end| end.timestamp())
 }
 
 /// Exact up to 2^53, which no count of events reaches.

@@ -44,6 +44,15 @@ pub enum Act {
 }
 
 impl Act {
+    /// Everything that may be done.
+    pub const ALL: [Self; 4] = [Self::Replay, Self::Discard, Self::Restore, Self::Purge];
+
+    /// The act of that name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|act| act.name() == name)
+    }
+
     /// Its name in the audit, the API and the command line.
     #[must_use]
     pub fn name(self) -> &'static str {

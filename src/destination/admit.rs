@@ -183,12 +183,11 @@ impl Driver {
 
     /// The spans of a request for events, which then carries the trace on: as the spans say, or as its event came.
     fn trace(&self, load: &Load, request: &mut Request<Bytes>) -> Span {
-        let (now, wall) = (clock::now(), clock::wall());
         let legs = load.events.iter().map(|pending| Leg {
             id: pending.tag.id.as_deref(),
             kind: &pending.tag.kind,
             traceparent: pending.traceparent.as_ref(),
-            taken: wall.checked_sub(now.saturating_duration_since(pending.taken)).unwrap_or(wall),
+            taken: pending.taken,
         });
         let span = traces::request(&self.settings.name, request, legs);
         let own = if let [pending] = &load.events[..] { pending.traceparent.clone() } else { None };

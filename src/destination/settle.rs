@@ -125,22 +125,21 @@ impl Desk {
 
     /// Tells what became of an event, where receipts are wanted.
     pub fn receipt(&self, outcome: receipts::Outcome, tag: &Tag, history: &History, why: Option<(Reason, &str)>) {
-        let Some(receipts) = &self.receipts else { return };
         let attempts = u64::try_from(history.attempts.len()).unwrap_or(u64::MAX);
-        receipts.tell(&Receipt {
+        let (reason, sentence) = why.unzip();
+        self.tell(&Receipt {
             outcome,
             destination: &self.destination,
             event: Some(About { id: tag.id.as_deref(), source: &tag.source, r#type: &tag.kind, time: tag.time }),
             failed_attempts: attempts.saturating_add(history.omitted),
-            reason: why.map(|(reason, _)| reason),
-            sentence: why.map(|(_, sentence)| sentence),
+            reason,
+            sentence,
         });
     }
 
     /// Tells that the destination is parked, where receipts are wanted.
     pub fn receipt_of_parking(&self, why: &str) {
-        let Some(receipts) = &self.receipts else { return };
-        receipts.tell(&Receipt {
+        self.tell(&Receipt {
             outcome: receipts::Outcome::Parked,
             destination: &self.destination,
             event: None,
@@ -148,6 +147,12 @@ impl Desk {
             reason: None,
             sentence: Some(why),
         });
+    }
+
+    fn tell(&self, receipt: &Receipt<'_>) {
+        if let Some(receipts) = &self.receipts {
+            receipts.tell(receipt);
+        }
     }
 
     fn letter(&self, message: &Message, history: &History, tag: &Tag, reason: Reason, sentence: &str) -> Message {

@@ -102,6 +102,12 @@ pub(super) fn later(from: Timestamp, after: Duration) -> Timestamp {
     from.checked_add(after).unwrap_or(Timestamp::MAX)
 }
 
+/// The end of the day, in UTC, that `wall` is in.
+#[must_use]
+pub fn midnight_after(wall: Timestamp) -> Timestamp {
+    end_of(day_of(wall))
+}
+
 fn day_of(wall: Timestamp) -> Date {
     wall.to_zoned(TimeZone::UTC).date()
 }

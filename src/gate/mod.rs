@@ -20,7 +20,7 @@ use jiff::Timestamp;
 pub use growing::Bounds;
 pub use headers::{Hints, QuotaHint, hints};
 pub use lanes::{Free, Lanes};
-pub use ledger::Ledger;
+pub use ledger::{Ledger, midnight_after};
 pub use quota::{CATCH_UP, JITTER, Limit, LimitError, Window};
 pub use status::{State, Status, Until};
 

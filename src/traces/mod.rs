@@ -4,8 +4,9 @@
 //!
 //! Names follow OpenTelemetry's semantic conventions for messaging, CloudEvents and HTTP clients (1.30).
 
+use std::time::Instant;
+
 use http::HeaderValue;
-use jiff::Timestamp;
 
 #[cfg(not(feature = "otel"))]
 mod off;
@@ -27,7 +28,7 @@ pub struct Leg<'a> {
     /// Its W3C trace context.
     pub traceparent: Option<&'a HeaderValue>,
     /// When it was taken from the queue.
-    pub taken: Timestamp,
+    pub taken: Instant,
 }
 
 /// Why no traces can be exported.

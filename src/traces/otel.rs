@@ -105,12 +105,14 @@ fn process(tracer: &SdkTracer, destination: &str, event: Leg<'_>) -> SdkSpan {
         Some(context) => Context::new().with_remote_span_context(context),
         None => Context::new(),
     };
+    let (now, wall) = (clock::now(), clock::wall());
+    let taken = wall.checked_sub(now.saturating_duration_since(event.taken)).unwrap_or(wall);
     // Producers may use addresses as ids.
     let id = redact::masked(event.id.unwrap_or_default(), &[]);
     tracer
         .span_builder(format!("process {destination}"))
         .with_kind(SpanKind::Consumer)
-        .with_start_time(SystemTime::from(event.taken))
+        .with_start_time(SystemTime::from(taken))
         .with_attributes([
             KeyValue::new("messaging.system", "rabbitmq"),
             KeyValue::new("messaging.operation.type", "process"),

@@ -40,16 +40,11 @@ pub(super) struct Plan {
 impl Plan {
     fn read(fields: impl IntoIterator<Item = (String, String)>) -> Result<Self, Problem> {
         let asked = Asked::read(fields, &FIELDS)?;
-        let act = match asked.also("act") {
-            Some("replay") => Act::Replay,
-            Some("discard") => Act::Discard,
-            Some("restore") => Act::Restore,
-            Some("purge") => Act::Purge,
-            other => {
-                let detail = format!("act is {:?}; it is replay, discard, restore or purge", other.unwrap_or_default());
-                return Err(Problem::new(StatusCode::BAD_REQUEST, detail));
-            }
-        };
+        let name = asked.also("act").unwrap_or_default();
+        let act = Act::named(name).ok_or_else(|| {
+            let detail = format!("act is {name:?}; it is replay, discard, restore or purge");
+            Problem::new(StatusCode::BAD_REQUEST, detail)
+        })?;
         let (rate, canary) = (asked.also_number("rate")?, asked.also_number("canary")?);
         let (wait, counted) = (asked.also_number("wait")?, asked.also_number("counted")?);
         if asked.also("chosen").is_some() && asked.listed.letter.is_none() {

@@ -14,6 +14,7 @@ use crate::admin::dead::{PATIENCE, to_its_end};
 use crate::admin::extract::Params;
 use crate::admin::problem::Problem;
 use crate::clock;
+use crate::dead_letters::acts::Act;
 use crate::dead_letters::audit;
 
 /// Entries on the page: the last.
@@ -67,7 +68,7 @@ pub(super) async fn page(
         count: count(entry.count),
         outcome: entry.outcome.clone(),
         operation: entry.operation.clone(),
-        is_operation: matches!(entry.act.as_str(), "replay" | "discard" | "restore" | "purge"),
+        is_operation: Act::named(&entry.act).is_some(),
     };
     let page = Page {
         frame,

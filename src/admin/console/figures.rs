@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use super::show::{Moment, count, percent, rate, span};
+use crate::admin::depths::age;
 use crate::admin::destinations::Shown;
 use crate::gate::State;
 
@@ -105,9 +106,4 @@ impl Figures {
     pub fn can_resume(&self) -> bool {
         self.state != State::Open.name()
     }
-}
-
-/// Seconds since the oldest event that waits happened, as far as it is known.
-fn age(oldest: Timestamp, now: Timestamp) -> f64 {
-    now.duration_since(oldest).as_secs_f64().max(0.0)
 }
