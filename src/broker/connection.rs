@@ -1,5 +1,8 @@
 //! One supervised connection: connects for ever with growing pauses, says once when it came and went,
 //! and hands out the live connection with a token that ends with it. Never shows the URL's password.
+//!
+//! lapin 4.12.3 does not forget why the broker closed a channel: whoever gets that channel's number later is told the old reason, and
+//! the number is lost for good. So [`open_channel`] goes on to the next number, and a connection that has lost many is replaced.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -20,6 +23,8 @@ use crate::clock;
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 /// Seconds; the server's own 60 would notice a dead peer only after two minutes.
 const HEARTBEAT_SECONDS: u16 = 10;
+/// So many channels that the broker closed wear a connection out: half of the numbers that RabbitMQ allows unless told otherwise.
+const WORN_OUT: u32 = 1_000;
 /// How often the state is looked at in case an event was missed.
 const GLANCE: Duration = Duration::from_secs(5);
 
@@ -118,14 +123,47 @@ pub(super) struct Live {
 }
 
 impl Live {
+    fn of(connection: Arc<Connection>) -> Self {
+        Self { connection, gone: CancellationToken::new(), given_up: CancellationToken::new() }
+    }
+
+    /// Stays up for the channels that it has, and closes with the last of them.
+    async fn retire(self, end: CancellationToken) {
+        let Self { connection, gone, given_up } = self;
+        let (status, held) = (connection.status().clone(), Arc::downgrade(&connection));
+        drop(connection);
+        while status.connected() && !given_up.is_cancelled() {
+            tokio::select! {
+                () = end.cancelled() => break,
+                () = given_up.cancelled() => break,
+                () = clock::sleep(GLANCE) => {}
+            }
+        }
+        gone.cancel();
+        if let Some(connection) = held.upgrade().filter(|connection| connection.status().connected()) {
+            close(&connection).await;
+        }
+    }
+
     /// Opens a channel.
     pub(super) async fn channel(&self) -> Result<Channel, Trouble> {
-        within(self.connection.create_channel()).await
+        open_channel(&self.connection).await
     }
 
     /// The broker has not answered on it time and again, though it is up: it is closed, and another is opened.
     pub(super) fn give_up(&self) {
         self.given_up.cancel();
+    }
+}
+
+/// Opens a channel, whatever the broker said on an earlier one of the same number.
+pub(super) async fn open_channel(connection: &Connection) -> Result<Channel, Trouble> {
+    loop {
+        match within(connection.create_channel()).await {
+            // Nothing was sent. It ends: each such number is met once, and when none is left the error is another.
+            Err(Trouble::Amqp(error)) if error.is_amqp_soft_error() && connection.status().connected() => {}
+            opened => return opened,
+        }
     }
 }
 
@@ -140,6 +178,14 @@ impl Link {
     pub(super) async fn up(&mut self) -> Option<Live> {
         self.live.wait_for(Option::is_some).await.ok()?.clone()
     }
+}
+
+/// Why a connection is not to be used any longer.
+enum Ended {
+    /// It is gone, or as good as.
+    Lost(String),
+    /// Too few of its channels' numbers are left.
+    WornOut,
 }
 
 /// Keeps one connection up.
@@ -160,11 +206,10 @@ impl Supervisor {
 
     async fn run(self, live: &watch::Sender<Option<Live>>) {
         let mut pause = Pause::new();
-        let name = format!("{} ({})", self.name, self.side.name());
         loop {
             let connected = tokio::select! {
                 () = self.end.cancelled() => return,
-                connected = connect(&self.url, &name) => connected,
+                connected = self.connect() => connected,
             };
             match connected {
                 Ok(connection) => {
@@ -180,27 +225,36 @@ impl Supervisor {
         }
     }
 
+    async fn connect(&self) -> Result<Connection, ConnectError> {
+        connect(&self.url, &format!("{} ({})", self.name, self.side.name())).await
+    }
+
     async fn serve(&self, connection: Arc<Connection>, live: &watch::Sender<Option<Live>>) {
-        let gone = CancellationToken::new();
         self.change(|link| {
             link.connected = true;
             link.epochs += 1;
             link.last_error = None;
         });
         tracing::info!(side = self.side.name(), at = describe(&self.url), "connected to the broker");
-        let given_up = CancellationToken::new();
-        live.send_replace(Some(Live {
-            connection: Arc::clone(&connection),
-            gone: gone.clone(),
-            given_up: given_up.clone(),
-        }));
-        let lost = tokio::select! {
-            () = self.end.cancelled() => None,
-            why = self.watch(&connection) => Some(why),
-            () = given_up.cancelled() => Some("the broker did not answer on it".to_owned()),
+        let mut now = Live::of(connection);
+        live.send_replace(Some(now.clone()));
+        let lost = loop {
+            let ended = tokio::select! {
+                () = self.end.cancelled() => break None,
+                ended = self.watch(&now.connection) => ended,
+                () = now.given_up.cancelled() => Ended::Lost("the broker did not answer on it".to_owned()),
+            };
+            match ended {
+                Ended::Lost(why) => break Some(why),
+                Ended::WornOut => {
+                    let Some(next) = self.renew().await else { continue };
+                    live.send_replace(Some(next.clone()));
+                    tokio::spawn(std::mem::replace(&mut now, next).retire(self.end.clone()));
+                }
+            }
         };
         live.send_replace(None);
-        gone.cancel();
+        now.gone.cancel();
         self.change(|link| {
             link.connected = false;
             link.blocked = None;
@@ -215,17 +269,34 @@ impl Supervisor {
                 let at = describe(&self.url);
                 self.change(|link| link.last_error = Some(ConnectError::Unreachable { at, words: why }));
                 // A broker that does not answer would hold up the next connection: nobody waits for this one.
-                if connection.status().connected() {
-                    tokio::spawn(async move { close(&connection).await });
+                if now.connection.status().connected() {
+                    tokio::spawn(async move { close(&now.connection).await });
                 }
             }
-            None => close(&connection).await,
+            None => close(&now.connection).await,
         }
     }
 
-    /// Follows the connection's events; returns why it ended.
-    async fn watch(&self, connection: &Connection) -> String {
+    /// A connection in place of one that is worn out; `None` when there is none for now.
+    async fn renew(&self) -> Option<Live> {
+        tracing::warn!(
+            side = self.side.name(),
+            "the broker has refused something {WORN_OUT} times on this connection (see the errors before): new channels are \
+             opened on another, those that are open stay"
+        );
+        match self.connect().await {
+            Ok(connection) => Some(Live::of(Arc::new(connection))),
+            Err(error) => {
+                tracing::warn!(side = self.side.name(), "{error}; the old connection stays in use");
+                None
+            }
+        }
+    }
+
+    /// Follows the connection's events; returns why it is not to be used any longer.
+    async fn watch(&self, connection: &Connection) -> Ended {
         let mut events = pin!(connection.events_listener());
+        let mut refusals = 0_u32;
         while connection.status().connected() {
             let Ok(event) = tokio::time::timeout(GLANCE, events.next()).await else { continue };
             match event {
@@ -237,14 +308,19 @@ impl Supervisor {
                     tracing::info!("the broker takes messages again");
                     self.change(|link| link.blocked = None);
                 }
+                Some(Event::Error(error)) if !connection.status().connected() => return Ended::Lost(words(&error)),
                 // A channel's error comes this way too, and leaves the connection up.
-                Some(Event::Error(error)) if !connection.status().connected() => return words(&error),
-                Some(Event::Error(_) | Event::Connected | Event::SendFlow(_)) => {}
+                Some(Event::Error(_)) => {
+                    refusals += 1;
+                    if refusals >= WORN_OUT {
+                        return Ended::WornOut;
+                    }
+                }
                 Some(_) => {}
-                None => return "the client ended it".to_owned(),
+                None => return Ended::Lost("the client ended it".to_owned()),
             }
         }
-        "the connection broke".to_owned()
+        Ended::Lost("the connection broke".to_owned())
     }
 
     fn note_failure(&self, error: ConnectError) {

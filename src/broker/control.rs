@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::connection::{ConnectError, Link, Live, Trouble, connect, within};
+use super::connection::{ConnectError, Link, Live, Trouble, connect, open_channel, within};
 use super::fields::{from_amqp, short};
 use super::names::Names;
 use super::pause::Pause;
@@ -112,7 +112,7 @@ pub async fn control_call(
 }
 
 async fn call(connection: &Connection, names: &Names, body: &[u8], timeout: Duration) -> Result<Vec<Bytes>, Trouble> {
-    let channel = within(connection.create_channel()).await?;
+    let channel = open_channel(connection).await?;
     within(channel.confirm_select(ConfirmSelectOptions::default())).await?;
     let (reply_to, mut replies) = listen(&channel).await?;
     let id = Uuid::new_v4().to_string();

@@ -9,7 +9,7 @@ use futures_util::StreamExt as _;
 use lapin::types::ShortString;
 use lapin::{Channel, Connection};
 
-use super::connection::{Trouble, close_channel, within};
+use super::connection::{Trouble, close_channel, open_channel};
 use super::reading::consume;
 use super::turn_lock::ready;
 use crate::clock;
@@ -57,11 +57,11 @@ impl Laps {
         let Some((lengths, order)) = self.disorder() else { return Ok(false) };
         let mut channels = Vec::with_capacity(lengths.len());
         for length in &lengths {
-            let channel = within(connection.create_channel()).await?;
+            let channel = open_channel(connection).await?;
             take(&channel, queue, *length).await?;
             channels.push(channel);
         }
-        let probe = within(connection.create_channel()).await?;
+        let probe = open_channel(connection).await?;
         for run in order {
             let (Some(channel), Some(length)) = (channels.get(run), lengths.get(run)) else { continue };
             let before = ready(&probe, queue).await?;

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::connection::{ConnectError, PATIENCE, Trouble, close_channel, within};
+use super::connection::{ConnectError, PATIENCE, Trouble, close_channel, open_channel, within};
 use super::consumer::{SETTLED_A_SECOND, SETTLING};
 use super::order::Laps;
 use super::port::{Delivery, Disposition};
@@ -237,7 +237,7 @@ impl Reader {
     }
 
     async fn channel(&self, queue: &str) -> Result<Channel, TurnError> {
-        within(self.connection.create_channel()).await.map_err(|trouble| broken(queue, &trouble))
+        open_channel(&self.connection).await.map_err(|trouble| broken(queue, &trouble))
     }
 
     /// Closes the connection; a turn that it still has ends.

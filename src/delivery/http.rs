@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use reqwest::{Client, redirect};
 
-use super::{Transport, Trouble};
+use super::{Transport, Trouble, tls};
 use crate::vendors::Reply;
 
 /// Most of an answer's body that is read; the rest is left and the connection closed. A success may be a long list that was looked
@@ -47,6 +47,7 @@ impl HttpTransport {
             .retry(reqwest::retry::never())
             .referer(false)
             .tcp_nodelay(true)
+            .tls_backend_preconfigured(tls::settings(http1_only).map_err(|e| SetupError(e.to_string()))?)
             .no_proxy();
         if let Some(proxy) = proxy {
             let proxy = reqwest::Proxy::all(proxy.clone()).map_err(|e| SetupError(plain(&e)))?;

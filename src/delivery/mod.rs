@@ -8,6 +8,7 @@ use bytes::Bytes;
 use crate::vendors::Reply;
 
 pub mod http;
+mod tls;
 pub mod token;
 pub mod token_file;
 
