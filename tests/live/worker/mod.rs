@@ -13,4 +13,5 @@ mod receipts;
 mod reload;
 pub mod stage;
 mod survival;
+mod tls;
 mod traces;

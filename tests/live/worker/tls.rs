@@ -1,0 +1,125 @@
+//! A vendor behind TLS, as every vendor is outside of tests.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::http::Version;
+use axum::routing::post;
+use axum::serve::Listener;
+use rcgen::{CertificateParams, Issuer, KeyPair};
+use rustls::ServerConfig;
+use rustls::crypto::ring;
+use rustls::pki_types::PrivateKeyDer;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use super::client::plain;
+use super::stage::{Stage, until};
+use crate::support::shared_url;
+
+/// A vendor whose certificate an authority of its own has signed.
+struct Vendor {
+    address: SocketAddr,
+    /// The authority's certificate, in PEM.
+    authority: String,
+    /// The version of each request.
+    versions: Arc<Mutex<Vec<Version>>>,
+}
+
+/// Connections whose handshake went well.
+struct Tls {
+    listener: TcpListener,
+    acceptor: TlsAcceptor,
+}
+
+impl Listener for Tls {
+    type Io = TlsStream<TcpStream>;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
+        loop {
+            let (stream, from) = self.listener.accept().await.unwrap();
+            if let Ok(stream) = self.acceptor.accept(stream).await {
+                return (stream, from);
+            }
+        }
+    }
+
+    fn local_addr(&self) -> std::io::Result<Self::Addr> {
+        self.listener.local_addr()
+    }
+}
+
+impl Vendor {
+    async fn start() -> Self {
+        let mut params = CertificateParams::default();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let (authority_key, key) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
+        let authority = params.self_signed(&authority_key).unwrap();
+        let issuer = Issuer::new(params, authority_key);
+        let certificate = CertificateParams::new(["localhost".to_owned()]).unwrap().signed_by(&key, &issuer).unwrap();
+        let mut settings = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate.der().clone()], PrivateKeyDer::Pkcs8(key.serialize_der().into()))
+            .unwrap();
+        settings.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let versions = Arc::<Mutex<Vec<Version>>>::default();
+        let seen = Arc::clone(&versions);
+        let take = async move |version: Version| seen.lock().unwrap().push(version);
+        let router = Router::new().route("/events", post(take));
+        let tls = Tls { listener, acceptor: TlsAcceptor::from(Arc::new(settings)) };
+        tokio::spawn(async move { axum::serve(tls, router).await });
+        Self { address, authority: authority.pem(), versions }
+    }
+
+    fn versions(&self) -> Vec<Version> {
+        self.versions.lock().unwrap().clone()
+    }
+}
+
+/// A worker whose machine trusts `authority`, with one destination at `vendor`, which has been given an event.
+async fn with_an_event(vendor: &Vendor, authority: &str, more: &str) -> Stage {
+    let mut stage = Stage::new(&shared_url().await).await;
+    std::fs::write(stage.file("authorities.pem"), authority).unwrap();
+    stage.environment = vec![("SSL_CERT_FILE", stage.file("authorities.pem"))];
+    let port = vendor.address.port();
+    stage.configure(&format!(
+        "[destinations.hook]\nvendor = \"http\"\nurl = \"https://localhost:{port}/events\"\nsubscribe = [\"order.#\"]\n\
+         limits = [\"100/s\"]\n{more}\n"
+    ));
+    stage.start();
+    stage.ready().await;
+    stage.client().await.publish("order.paid", "{\"amount\":3}", plain().with_message_id("one".into())).await;
+    stage
+}
+
+#[tokio::test]
+async fn a_vendor_that_the_machine_trusts_gets_events_over_http_2() {
+    let vendor = Vendor::start().await;
+    let _stage = with_an_event(&vendor, &vendor.authority, "").await;
+    until("the event arrived", async || !vendor.versions().is_empty()).await;
+    assert_eq!(vendor.versions(), [Version::HTTP_2]);
+}
+
+#[tokio::test]
+async fn a_destination_that_wants_http_1_gets_it_from_a_vendor_that_offers_both() {
+    let vendor = Vendor::start().await;
+    let _stage = with_an_event(&vendor, &vendor.authority, "http1_only = true").await;
+    until("the event arrived", async || !vendor.versions().is_empty()).await;
+    assert_eq!(vendor.versions(), [Version::HTTP_11]);
+}
+
+#[tokio::test]
+async fn a_vendor_that_the_machine_does_not_trust_gets_nothing_and_the_log_says_why() {
+    let (vendor, another) = (Vendor::start().await, Vendor::start().await);
+    let stage = with_an_event(&vendor, &another.authority, "").await;
+    until("it is told", async || stage.log().contains("invalid peer certificate")).await;
+    assert_eq!(vendor.versions(), []);
+    assert!(stage.log().contains(&format!("cannot connect to localhost:{}", vendor.address.port())), "{}", stage.log());
+}
