@@ -2,7 +2,7 @@
 
 use crate::report::Report;
 use crate::stage::Stage;
-use crate::{Args, Error, act_on, apsis_one, backlog, cost, dead, latency, metrics, quota};
+use crate::{Args, Error, act_on, apsis_one, backlog, cost, dead, idle, latency, metrics, quota};
 
 /// A part of the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -23,6 +23,8 @@ pub enum Part {
     ApsisOne,
     /// A pass over many dead letters, and their replay
     Dead,
+    /// Memory and start with many destinations
+    Idle,
 }
 
 /// How much is measured.
@@ -48,6 +50,8 @@ pub struct Size {
     pub apsis_one_events: u32,
     /// Dead letters.
     pub letters: u32,
+    /// Destinations that have nothing to do.
+    pub destinations: u32,
 }
 
 const FULL: Size = Size {
@@ -61,6 +65,7 @@ const FULL: Size = Size {
     act_on_events: 100_000,
     apsis_one_events: 4_000,
     letters: 200_000,
+    destinations: 1_000,
 };
 
 const QUICK: Size = Size {
@@ -74,6 +79,7 @@ const QUICK: Size = Size {
     act_on_events: 20_000,
     apsis_one_events: 800,
     letters: 20_000,
+    destinations: 100,
 };
 
 /// Measures, prints and writes the file.
@@ -112,6 +118,10 @@ pub async fn run(args: &Args) -> Result<(), Error> {
     }
     if wanted(Part::Dead) {
         dead::measure(&stage, size, &mut report).await?;
+    }
+    // Last: its many queues slow the broker down.
+    if wanted(Part::Idle) {
+        idle::measure(&stage, size, &mut report).await?;
     }
     stage.clear().await?;
     report.end()

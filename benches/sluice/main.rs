@@ -9,6 +9,7 @@ mod bench;
 mod child;
 mod cost;
 mod dead;
+mod idle;
 mod latency;
 mod metrics;
 mod quota;

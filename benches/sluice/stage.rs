@@ -23,6 +23,8 @@ use crate::worker::Worker;
 pub const CONCURRENCY: usize = 32;
 /// What stands for a vendor's key, and for every other credential.
 pub const API_KEY: &str = "sandbox";
+/// A worker gets ready within that.
+const START: Duration = Duration::from_secs(30);
 /// Publications that wait for their confirm at once.
 const UNCONFIRMED: usize = 256;
 /// The length of an event's body.
@@ -153,7 +155,7 @@ impl Stage {
             self.log_level
         );
         std::fs::write(&config, text)?;
-        Worker::start(&config, admin, &self.log("sluice")).await
+        Worker::start(&config, admin, &self.log("sluice"), START).await
     }
 
     /// Publishes that many events for a destination and waits until the broker has them.

@@ -11,7 +11,6 @@ use crate::child::Child;
 use crate::report::number;
 use crate::stage::Destination;
 
-const START: Duration = Duration::from_secs(30);
 /// How often it is asked.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -25,19 +24,20 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Starts one with this configuration, which must name `admin`, and waits until it is ready.
+    /// Starts one with this configuration, which must name `admin`, and waits until it is ready, for at most
+    /// `patience`.
     ///
     /// # Errors
     /// When it does not get ready.
-    pub async fn start(config: &Path, admin: SocketAddr, log: &Path) -> Result<Self, Error> {
+    pub async fn start(config: &Path, admin: SocketAddr, log: &Path, patience: Duration) -> Result<Self, Error> {
         let config = config.display().to_string();
         let process = Child::start(env!("CARGO_BIN_EXE_sluice").as_ref(), &["run", "--config", &config], log)?;
         let worker = Self { process, admin, client: reqwest::Client::builder().no_proxy().build()? };
-        let deadline = clock::now() + START;
+        let deadline = clock::now() + patience;
         while worker.ask("readyz").await.is_err() {
             if clock::now() > deadline {
                 let said = std::fs::read_to_string(log).unwrap_or_default();
-                return Err(format!("sluice run was not ready within {START:?}; it said:\n{said}").into());
+                return Err(format!("sluice run was not ready within {patience:?}; it said:\n{said}").into());
             }
             clock::sleep(LOOK).await;
         }
