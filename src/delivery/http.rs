@@ -3,10 +3,11 @@
 use std::error::Error as _;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use reqwest::{Client, redirect};
+use reqwest::{Client, Url, redirect};
 
 use super::{Transport, Trouble, tls};
 use crate::vendors::Reply;
@@ -25,6 +26,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct HttpTransport {
     client: Client,
     timeout: Duration,
+    /// The last request's address, as it was given and as the client wants it.
+    last: Arc<Mutex<Option<(::http::Uri, Url)>>>,
 }
 
 /// The client cannot be built: the sentence says why.
@@ -57,13 +60,14 @@ impl HttpTransport {
             builder = builder.http1_only();
         }
         let client = builder.build().map_err(|e| SetupError(plain(&e)))?;
-        Ok(Self { client, timeout })
+        Ok(Self { client, timeout, last: Arc::default() })
     }
 
     async fn exchange(&self, request: &::http::Request<Bytes>) -> Result<Reply, reqwest::Error> {
-        let mut builder = self.client.request(request.method().clone(), request.uri().to_string());
-        builder = builder.headers(request.headers().clone()).body(request.body().clone());
-        let mut response = builder.send().await?;
+        let mut outgoing = reqwest::Request::new(request.method().clone(), self.address(request.uri())?);
+        outgoing.headers_mut().clone_from(request.headers());
+        *outgoing.body_mut() = Some(request.body().clone().into());
+        let mut response = self.client.execute(outgoing).await?;
         let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
         let most = if status.is_success() { MAX_BODY_BYTES } else { MAX_ERROR_BYTES };
         let mut body = BytesMut::new();
@@ -76,6 +80,19 @@ impl HttpTransport {
             }
         }
         Ok(Reply { status, headers, body: body.freeze() })
+    }
+
+    /// An address as the client wants it. Reading one costs more than all else here, and most are the same as the last.
+    fn address(&self, uri: &::http::Uri) -> Result<Url, reqwest::Error> {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((known, url)) = &*last
+            && known == uri
+        {
+            return Ok(url.clone());
+        }
+        let url = self.client.get(uri.to_string()).build()?.url().clone();
+        *last = Some((uri.clone(), url.clone()));
+        Ok(url)
     }
 
     fn trouble(&self, error: &reqwest::Error, request: &::http::Request<Bytes>) -> Trouble {
