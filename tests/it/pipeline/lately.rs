@@ -1,6 +1,6 @@
 //! What a destination tells of what happened lately.
 
-use sluice::destination::Command;
+use sluice::destination::orders::Change;
 use sluice::destination::recent::Recent;
 use sluice::gate::State;
 
@@ -15,7 +15,7 @@ async fn what_happened_lately_is_told_and_outlives_a_reload() {
     stage.publish(0..30);
     stage.drained().await;
     pass(seconds(30)).await;
-    stage.ask(Command::Pause).await;
+    stage.order(Change::Pause).await;
     let before = recent(&stage).await;
     assert_eq!(before.outcomes().filter(|outcome| outcome.outcome == "delivered").count(), 29);
     let dead = before.outcomes().find(|outcome| outcome.outcome == "dead_lettered").unwrap();
