@@ -153,8 +153,9 @@ fn look_ahead(course: &mut Course, read: &mut Depths, view: &View, now: Instant,
     let in_hand = u64::try_from(view.waiting).unwrap_or(u64::MAX);
     if let Some(ready) = read.ready {
         let waiting = u64::from(ready).saturating_add(in_hand);
-        course.note(Sample { at: now, waiting, delivered: view.delivered, day_used: view.day_used });
-        read.drained_in = course.drained_in(view.rate);
+        let View { left, requests, carried, day_used, .. } = *view;
+        course.note(Sample { at: now, waiting, left, requests, carried, day_used });
+        read.drained_in = course.drained_in(view.rate, view.together);
     }
     read.budget_runs_out = course.runs_out(view.day_limit, wall);
     let unread = view.waiting == 0 || view.unread > 0;

@@ -151,6 +151,15 @@ pub struct View {
     pub ready: bool,
     /// Events delivered since this worker started.
     pub delivered: u64,
+    /// Events that have left the queue since this worker started: those that were delivered, put into a retry queue or among the dead
+    /// letters, or are unconfirmed.
+    pub left: u64,
+    /// Requests with events since this worker started.
+    pub requests: u64,
+    /// Events that these carried.
+    pub carried: f64,
+    /// As many as one request usually carries while there are enough of them, where that can be told beforehand.
+    pub together: usize,
     /// Requests refused with 429 since this worker started.
     pub throttled: u64,
     /// Events put into a retry queue since this worker started.
@@ -231,6 +240,11 @@ impl Driver {
             consuming: *self.inbox.consuming.borrow(),
             ready: idle || *self.inbox.consuming.borrow(),
             delivered: self.metrics.delivered.get(),
+            left: self.metrics.left() + u64::try_from(self.jobs.held()).unwrap_or(u64::MAX),
+            requests: self.metrics.batch_events.get_sample_count(),
+            carried: self.metrics.batch_events.get_sample_sum(),
+            // Events of one lane travel together, and how many lanes wait is not known.
+            together: if self.settings.vendor.lane_limit().is_some() { 1 } else { self.batching.items.max(1) },
             throttled: self.metrics.throttled.get(),
             retried: self.metrics.retried.get(),
         }

@@ -122,6 +122,10 @@ fn view(name: &str) -> View {
         consuming: false,
         ready: false,
         delivered: 12_345,
+        left: 12_345,
+        requests: 12_345,
+        carried: 12_345.0,
+        together: 1,
         throttled: 0,
         retried: 0,
     }
