@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use prometheus::IntGaugeVec;
 
 use super::Admin;
+use super::deleted::Queues;
 use super::outlook::{Course, Sample};
 use crate::clock;
 use crate::destination::View;
@@ -41,6 +42,7 @@ pub(super) struct Known {
     depths: BTreeMap<String, Depths>,
     courses: BTreeMap<String, Course>,
     slow_read: Option<Instant>,
+    pub(super) queues: Queues,
 }
 
 /// Ready messages by queue.
@@ -57,6 +59,9 @@ impl Admin {
             views.extend(handle.view().await.ok());
         }
         let ready = self.read(&views, slow).await;
+        for view in &views {
+            self.restore(view).await;
+        }
         if let Some(count) = ready.get(&self.broker.names().unrouted()) {
             self.metrics.unrouted_ready.set(i64::from(*count));
         }
@@ -100,8 +105,10 @@ impl Admin {
             }
         }
         // The broker's absence is logged and shown elsewhere; an old depth would mislead.
-        let counts = self.broker.depths(&queues).await.unwrap_or_else(|_| vec![None; queues.len()]);
-        queues.into_iter().zip(counts).filter_map(|(queue, count)| Some((queue, count?))).collect()
+        let Ok(counts) = self.broker.depths(&queues).await else { return Ready::new() };
+        let read: Vec<(String, Option<u32>)> = queues.into_iter().zip(counts).collect();
+        self.depths.write().unwrap_or_else(PoisonError::into_inner).queues.note(&read);
+        read.into_iter().filter_map(|(queue, count)| Some((queue, count?))).collect()
     }
 
     fn retry_queues(&self, name: &str) -> Vec<String> {
