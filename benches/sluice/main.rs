@@ -12,6 +12,7 @@ mod dead;
 mod latency;
 mod metrics;
 mod quota;
+mod receipts;
 mod report;
 mod sink;
 mod stage;

@@ -319,7 +319,7 @@ impl Driver {
         let (routing_key, received) = (history.routing_key.as_str(), history.received);
         let context = event::Context { routing_key, received, max_bytes: self.max_event_bytes };
         let tag = event::decode(&delivery.message, context).map_or(unknown, |event| Tag::of(&event));
-        self.desk.receipt(receipts::Outcome::Replayed, &tag, &history, None);
+        self.desk.receipt(receipts::Outcome::Replayed, tag, &history, None);
     }
 
     /// Decodes and checks a delivery: it then waits for the gate, for an answer of the vendor's, or is a dead letter.
@@ -427,7 +427,7 @@ impl Driver {
             // The common case needs no future: the ack task takes it from here.
             Settlement::Ack => {
                 if self.desk.dispose(delivery.ticket, Disposition::Ack) {
-                    self.desk.receipt(receipts::Outcome::Delivered, &tag, &history, None);
+                    self.desk.receipt(receipts::Outcome::Delivered, tag, &history, None);
                     if replay {
                         self.tell(Word::on(&delivery.message, Outcome::Delivered));
                     }
