@@ -1,24 +1,33 @@
 //! Orders that reach every process through the fanout exchange `sluice.control`: to destinations, to operations on dead letters, and
 //! what every worker should log.
 
-use std::sync::LazyLock;
 use std::time::Duration;
 
+use bytes::Bytes;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::broker::port::PublishError;
 use crate::broker::{Broker, ControlError};
+use crate::clock;
 use crate::dead_letters::audit::{self, Entry};
 use crate::dead_letters::operation::{Registry, Wish};
-use crate::destination::Command;
+use crate::destination::Ordered;
+use crate::destination::orders::{Change, Stamp};
 use crate::fleet::Roster;
 use crate::gate::Limit;
 use crate::message::{Message, Properties};
 
-/// Tells this process from others: what it carried out it does not carry out again when it hears of it.
-static THIS_PROCESS: LazyLock<Uuid> = LazyLock::new(Uuid::new_v4);
+/// How long the workers have to answer an order.
+pub const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+/// How often an order is given again where clocks of others are ahead of this one.
+const TRIES: u32 = 3;
+/// An order that was carried out here and could not be sent is sent again after this …
+const PAUSE: Duration = Duration::from_secs(2);
+/// … so often.
+const SENT_AGAIN: u32 = 30;
 
 /// What to do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,7 +43,7 @@ pub enum Order {
         /// Which destination.
         destination: String,
     },
-    /// Hold to these limits until the next reload or restart.
+    /// Hold to these limits until the next reload or restart, and to those of other windows as before.
     Limits {
         /// Which destination.
         destination: String,
@@ -59,10 +68,10 @@ pub enum Order {
         /// What.
         wish: Wish,
     },
-    /// Carry out what was carried out already where the order was given.
-    Elsewhere {
-        /// The process where that was.
-        from: Uuid,
+    /// An order to a destination, with its place among all others.
+    Stamped {
+        /// Its place.
+        stamp: Stamp,
         /// What.
         order: Box<Order>,
     },
@@ -84,6 +93,9 @@ pub struct Answer {
     /// Requests a second that the gate lets through.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub rate: Option<f64>,
+    /// The time of the later order that holds instead, in Unix microseconds.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub later: Option<i64>,
     /// Why it was not.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub error: Option<String>,
@@ -101,11 +113,11 @@ pub enum OrderError {
 }
 
 impl Order {
-    /// The command to a destination that it is, and to which; none where it is something else.
-    fn command(&self) -> Result<Option<(&str, Option<Command>)>, OrderError> {
+    /// To which destination it is, and what it changes there; none where it is to no destination.
+    fn parts(&self) -> Result<Option<(&str, Option<Change>)>, OrderError> {
         Ok(Some(match self {
-            Self::Pause { destination } => (destination, Some(Command::Pause)),
-            Self::Resume { destination } => (destination, Some(Command::Resume)),
+            Self::Pause { destination } => (destination, Some(Change::Pause)),
+            Self::Resume { destination } => (destination, Some(Change::Resume)),
             Self::Tell { destination } => (destination, None),
             Self::Limits { limits, .. } if limits.is_empty() => {
                 return Err(OrderError::Invalid("limits is empty; write at least one, such as \"100/s\"".into()));
@@ -113,12 +125,16 @@ impl Order {
             Self::Limits { destination, limits } => {
                 let limits: Result<Vec<Limit>, _> = limits.iter().map(|limit| limit.parse()).collect();
                 let limits = limits.map_err(|error| OrderError::Invalid(error.to_string()))?;
-                (destination, Some(Command::Limits(limits)))
+                (destination, Some(Change::Limits(limits)))
             }
-            Self::Operations { .. } | Self::Operation { .. } | Self::Elsewhere { .. } | Self::Audit { .. } => {
+            Self::Operations { .. } | Self::Operation { .. } | Self::Stamped { .. } | Self::Audit { .. } => {
                 return Ok(None);
             }
         }))
+    }
+
+    fn stamped(&self, stamp: Stamp) -> Self {
+        Self::Stamped { stamp, order: Box::new(self.clone()) }
     }
 }
 
@@ -127,17 +143,30 @@ impl Order {
 /// # Errors
 /// [`OrderError`] when the destination is not here or the order makes no sense.
 pub async fn obey(roster: &Roster, order: &Order) -> Result<Answer, OrderError> {
-    let Some((destination, command)) = order.command()? else {
+    Ok(carry_out(roster, order).await?.0)
+}
+
+/// As [`obey`]; and with which stamp it holds, where it changed something.
+async fn carry_out(roster: &Roster, order: &Order) -> Result<(Answer, Option<Stamp>), OrderError> {
+    let (order, stamp) =
+        if let Order::Stamped { stamp, order } = order { (&**order, Some(*stamp)) } else { (order, None) };
+    let Some((destination, change)) = order.parts()? else {
         return Err(OrderError::Invalid("this is no order to a destination".into()));
     };
     let unknown = || OrderError::Unknown(destination.to_owned());
     let handle = roster.get(destination).ok_or_else(unknown)?;
-    if let Some(command) = command {
-        handle.ask(command).await.map_err(|_| unknown())?;
-    }
+    let ordered = match change {
+        Some(change) => Some(handle.order(change, stamp).await.map_err(|_| unknown())?),
+        None => None,
+    };
     let view = handle.view().await.map_err(|_| unknown())?;
     let (state, rate) = (Some(view.state.to_owned()), view.rate.filter(|rate| rate.is_finite()));
-    Ok(Answer { destination: destination.to_owned(), state, rate, error: None })
+    let (holds, later) = match ordered {
+        Some(Ordered::Holds(stamp)) => (Some(stamp), None),
+        Some(Ordered::Late(at)) => (None, Some(at)),
+        None => (None, None),
+    };
+    Ok((Answer { destination: destination.to_owned(), state, rate, later, error: None }, holds))
 }
 
 /// Carries out an order to a destination in this worker, and tells the other workers to do the same.
@@ -145,15 +174,51 @@ pub async fn obey(roster: &Roster, order: &Order) -> Result<Answer, OrderError> 
 /// # Errors
 /// As [`obey`]; then no other worker hears of it.
 pub async fn obey_everywhere(broker: &Broker, roster: &Roster, order: &Order) -> Result<Answer, OrderError> {
-    let answer = obey(roster, order).await?;
-    let (broker, order) = (broker.clone(), Order::Elsewhere { from: *THIS_PROCESS, order: Box::new(order.clone()) });
-    // A broker that is away must not keep whoever gave the order waiting.
-    tokio::spawn(async move {
-        if !announce(&broker, &order).await {
-            tracing::warn!(?order, "carried out here; whether other workers heard of it is not known");
-        }
-    });
+    let (answer, stamp) = carry_out(roster, order).await?;
+    if let Some(stamp) = stamp {
+        // A broker that is away must not keep whoever gave the order waiting.
+        tokio::spawn(spread(broker.clone(), order.clone(), stamp));
+    }
     Ok(answer)
+}
+
+/// Tells every worker of an order that was carried out here. It may be told late: where there is a later one it changes nothing.
+async fn spread(broker: Broker, order: Order, stamp: Stamp) {
+    for tried in 0..=SENT_AGAIN {
+        let why = match give(|body| broker.call(body, ANSWER_WITHIN), &order, stamp).await {
+            Ok(answers) if !answers.is_empty() => return,
+            Ok(_) => "no worker answered".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        match tried {
+            0 => tracing::warn!(?order, why, "carried out here; other workers are told as soon as they can be reached"),
+            SENT_AGAIN => tracing::warn!(?order, why, "carried out here; other workers have not heard of it"),
+            _ => {}
+        }
+        clock::sleep(PAUSE).await;
+    }
+}
+
+/// Gives an order with that stamp to every worker by `call`, and returns their answers. Where one of them knows of an order from what is still the
+/// future here, its clock is ahead and this order is the later one all the same: then it is given again, as later than that.
+///
+/// # Errors
+/// Why it could not be sent.
+pub async fn give<Answers: Future<Output = Result<Vec<Bytes>, ControlError>>>(
+    call: impl Fn(Bytes) -> Answers,
+    order: &Order,
+    mut stamp: Stamp,
+) -> Result<Vec<Answer>, ControlError> {
+    let mut answers = Vec::new();
+    for _ in 0..TRIES {
+        answers = read::<Answer>(&call(written(&order.stamped(stamp))?).await?);
+        let (latest, wall) = (answers.iter().filter_map(|answer| answer.later).max(), clock::wall());
+        if latest.is_none_or(|at| at <= wall.as_microsecond()) {
+            break;
+        }
+        stamp = Stamp::after(latest, wall, Uuid::new_v4());
+    }
+    Ok(answers)
 }
 
 /// Carries out the orders that come through the broker, until `ending`.
@@ -185,15 +250,11 @@ pub async fn listen(broker: Broker, roster: Roster, operations: Registry, ending
             Order::Operation { id, wish } => {
                 operations.wish(id, *wish).and_then(|_| serde_json::to_vec(&operations.state(id)).ok())
             }
-            Order::Elsewhere { from, order } => {
-                if *from != *THIS_PROCESS && obey(&roster, order).await.is_ok() {
-                    tracing::warn!(?order, "carried out as another worker did");
-                }
-                None
-            }
-            Order::Pause { .. } | Order::Resume { .. } | Order::Limits { .. } | Order::Tell { .. } => {
-                answer(&roster, &order).await
-            }
+            Order::Pause { .. }
+            | Order::Resume { .. }
+            | Order::Limits { .. }
+            | Order::Tell { .. }
+            | Order::Stamped { .. } => answer(&roster, &order).await,
         };
         if let Some(body) = answer {
             // Who asked has gone: nobody is left to tell.
@@ -208,7 +269,7 @@ async fn answer(roster: &Roster, order: &Order) -> Option<Vec<u8>> {
         // Another worker may drive it: only the one that does answers.
         Err(OrderError::Unknown(_)) => return None,
         Err(error @ OrderError::Invalid(_)) => {
-            Answer { destination: String::new(), state: None, rate: None, error: Some(error.to_string()) }
+            Answer { destination: String::new(), state: None, rate: None, later: None, error: Some(error.to_string()) }
         }
     };
     serde_json::to_vec(&answer).ok()
@@ -218,14 +279,21 @@ async fn answer(roster: &Roster, order: &Order) -> Option<Vec<u8>> {
 ///
 /// # Errors
 /// Why it could not be sent.
-pub async fn ask<T: serde::de::DeserializeOwned>(
+pub async fn ask<T: DeserializeOwned>(
     broker: &Broker,
     order: &Order,
     timeout: Duration,
 ) -> Result<Vec<T>, ControlError> {
-    let body = serde_json::to_vec(order).map_err(|error| ControlError::Broken(error.to_string()))?;
-    let answers = broker.call(body.into(), timeout).await?;
-    Ok(answers.iter().filter_map(|body| serde_json::from_slice(body).ok()).collect())
+    Ok(read(&broker.call(written(order)?, timeout).await?))
+}
+
+fn written(order: &Order) -> Result<Bytes, ControlError> {
+    serde_json::to_vec(order).map(Bytes::from).map_err(|error| ControlError::Broken(error.to_string()))
+}
+
+/// The answers that can be read.
+fn read<T: DeserializeOwned>(answers: &[Bytes]) -> Vec<T> {
+    answers.iter().filter_map(|body| serde_json::from_slice(body).ok()).collect()
 }
 
 /// Lets every process know. Nobody listening is no failure. False where it may not have gone out.
@@ -238,5 +306,46 @@ pub async fn announce(broker: &Broker, order: &Order) -> bool {
             tracing::debug!(%error, "an announcement may not have gone out");
             false
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    /// Gives a pause to a worker that answers with each of these in turn; returns the stamps it was given with.
+    async fn given(laters: &[Option<i64>]) -> (Vec<Stamp>, Vec<Answer>) {
+        let stamps = Mutex::new(Vec::new());
+        let order = Order::Pause { destination: "px".into() };
+        let call = |body: Bytes| {
+            let Ok(Order::Stamped { stamp, .. }) = serde_json::from_slice(&body) else {
+                panic!("no place in {body:?}")
+            };
+            let Ok(mut stamps) = stamps.lock() else { panic!() };
+            let later = laters.get(stamps.len()).copied().flatten();
+            stamps.push(stamp);
+            let answer = Answer { destination: "px".into(), state: None, rate: None, later, error: None };
+            std::future::ready(Ok(vec![serde_json::to_vec(&answer).unwrap_or_default().into()]))
+        };
+        let stamp = Stamp::after(None, clock::wall(), Uuid::new_v4());
+        let answers = give(call, &order, stamp).await.unwrap_or_else(|error| panic!("{error}"));
+        (stamps.into_inner().unwrap_or_default(), answers)
+    }
+
+    #[tokio::test]
+    async fn an_order_is_given_again_as_the_later_one_where_a_workers_clock_is_ahead() {
+        let ahead = clock::wall().as_microsecond() + 3_600_000_000;
+        let (stamps, answers) = given(&[Some(ahead), None]).await;
+        assert_eq!(stamps.iter().map(|stamp| stamp.at > ahead).collect::<Vec<_>>(), [false, true]);
+        assert_eq!(answers.first().and_then(|answer| answer.later), None);
+    }
+
+    #[tokio::test]
+    async fn an_order_that_came_second_stays_so() {
+        let before = clock::wall().as_microsecond();
+        let (stamps, answers) = given(&[Some(before)]).await;
+        assert_eq!((stamps.len(), answers.first().and_then(|answer| answer.later)), (1, Some(before)));
     }
 }

@@ -196,7 +196,7 @@ metrics! {
     trash_ready: IntGaugeVec ["destination"],
     /// Age of the oldest event that waits in a destination's queue, by its own time, or since it was seen to wait where no worker has taken it; 0 where none waits. Retry queues and replays aside.
     oldest_event_seconds: GaugeVec ["destination"],
-    /// Time until a destination's queue is empty, were nothing more to come; +Inf while nothing of it gets through.
+    /// Time until a destination's queue is empty, were nothing more to come: the events that wait by the rate at which events left it in the last minute, whatever became of them (delivered, to a retry queue, dead letters). In a backlog's first 15 s, or three requests where that is longer, by the gate's rate and the events a request carries. +Inf while nothing gets through.
     drain_seconds: GaugeVec ["destination"],
     /// Events that no destination subscribes to.
     unrouted_ready: IntGauge [],
@@ -360,6 +360,11 @@ impl DestinationMetrics {
         if let Some(index) = Reason::ALL.iter().position(|other| *other == reason) {
             self.dead_lettered[index].inc();
         }
+    }
+
+    /// Events that are settled for good: delivered, put into a retry queue or among the dead letters.
+    pub fn left(&self) -> u64 {
+        self.delivered.get() + self.retried.get() + self.dead_lettered.iter().map(IntCounter::get).sum::<u64>()
     }
 
     /// Shows a gate, and how much is in hand.

@@ -2,7 +2,7 @@
 
 use crate::report::Report;
 use crate::stage::Stage;
-use crate::{Args, Error, act_on, apsis_one, backlog, cost, dead, idle, latency, metrics, quota};
+use crate::{Args, Error, act_on, apsis_one, backlog, cost, dead, idle, latency, metrics, quota, receipts};
 
 /// A part of the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -11,6 +11,8 @@ pub enum Part {
     Cost,
     /// What counting costs
     Metrics,
+    /// What receipts cost
+    Receipts,
     /// Added latency
     Latency,
     /// Use of the vendor's quota
@@ -100,6 +102,9 @@ pub async fn run(args: &Args) -> Result<(), Error> {
     }
     if wanted(Part::Metrics) {
         metrics::measure(&mut report)?;
+    }
+    if wanted(Part::Receipts) {
+        receipts::measure(&stage, size, &mut report).await?;
     }
     if wanted(Part::Latency) {
         latency::measure(&stage, size, &mut report).await?;

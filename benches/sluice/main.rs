@@ -13,6 +13,7 @@ mod idle;
 mod latency;
 mod metrics;
 mod quota;
+mod receipts;
 mod report;
 mod sink;
 mod stage;

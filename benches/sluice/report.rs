@@ -30,6 +30,8 @@ pub enum Unit {
     Mebibytes,
     /// Of a quota, or of requests.
     Percent,
+    /// Of another figure of Sluice's own.
+    Times,
 }
 
 /// What a figure should be.
@@ -72,6 +74,7 @@ impl Unit {
             Self::Count => format!("{figure:.0}"),
             Self::Mebibytes => format!("{:.1} MiB", figure / MEBIBYTE),
             Self::Percent => format!("{figure:.2} %"),
+            Self::Times => format!("{figure:.2} ×"),
         }
     }
 
@@ -84,6 +87,7 @@ impl Unit {
             Self::Count => "count",
             Self::Mebibytes => "bytes",
             Self::Percent => "percent",
+            Self::Times => "times",
         }
     }
 }

@@ -6,8 +6,12 @@ use std::time::Duration;
 
 use futures_util::future::try_join_all;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use lapin::options::{BasicPublishOptions, ConfirmSelectOptions, QueuePurgeOptions};
-use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
+use lapin::options::{
+    BasicPublishOptions, ConfirmSelectOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions,
+    QueuePurgeOptions,
+};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, ExchangeKind};
 use lapin::{Confirmation, PublisherConfirm};
 use sluice::clock;
 use sluice::demo::node::{Node, Options};
@@ -145,12 +149,20 @@ impl Stage {
     /// # Errors
     /// When it does not get ready.
     pub async fn sluice(&self, destinations: &[Destination]) -> Result<Worker, Error> {
+        self.sluice_with(destinations, false).await
+    }
+
+    /// The same, with receipts or without.
+    ///
+    /// # Errors
+    /// When it does not get ready.
+    pub async fn sluice_with(&self, destinations: &[Destination], receipts: bool) -> Result<Worker, Error> {
         let admin = TcpListener::bind("127.0.0.1:0").await?.local_addr()?;
         let sections: String = destinations.iter().map(Destination::section).collect();
         let config = self.config();
         let broker = self.node.url();
         let text = format!(
-            "[broker]\nurl = {broker:?}\nprefix = \"bench\"\n\n[admin]\nlisten = \"{admin}\"\n\n\
+            "[broker]\nurl = {broker:?}\nprefix = \"bench\"\nreceipts = {receipts}\n\n[admin]\nlisten = \"{admin}\"\n\n\
              [log]\nlevel = {:?}\n\n{sections}",
             self.log_level
         );
@@ -194,6 +206,22 @@ impl Stage {
             confirms.push(confirmed(self.send(destination, n, &body(clock::wall())).await?));
         }
         try_join_all(confirms).await.map(drop)
+    }
+
+    /// Lets every receipt reach a queue, which keeps the last.
+    ///
+    /// # Errors
+    /// When the broker does not take it.
+    pub async fn subscribe_to_receipts(&self) -> Result<(), Error> {
+        let (exchange, queue) = ("bench.receipts", "bench.receipts.taken");
+        let options = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
+        self.channel.exchange_declare(exchange.into(), ExchangeKind::Topic, options, FieldTable::default()).await?;
+        let mut arguments = FieldTable::default();
+        arguments.insert("x-max-length".into(), AMQPValue::LongInt(1));
+        let options = QueueDeclareOptions { exclusive: true, ..QueueDeclareOptions::default() };
+        self.channel.queue_declare(queue.into(), options, arguments).await?;
+        let options = QueueBindOptions::default();
+        Ok(self.channel.queue_bind(queue.into(), exchange.into(), "#".into(), options, FieldTable::default()).await?)
     }
 
     /// Empties a destination's queue.

@@ -63,9 +63,33 @@ impl Worker {
         }
     }
 
+    /// Waits until that many receipts were published or dropped; returns how many were dropped.
+    ///
+    /// # Errors
+    /// When they are not within `patience`.
+    pub async fn has_told(&self, receipts: u32, patience: Duration) -> Result<f64, Error> {
+        let deadline = clock::now() + patience;
+        loop {
+            let dropped = self.read("receipts_total{outcome=\"dropped\"}").await?;
+            let sent = self.read("receipts_total{outcome=\"sent\"}").await?;
+            if sent + dropped >= f64::from(receipts) {
+                return Ok(dropped);
+            }
+            if clock::now() > deadline {
+                return Err(format!("{sent} of {receipts} receipts sent, {dropped} dropped within {patience:?}").into());
+            }
+            clock::sleep(LOOK).await;
+        }
+    }
+
     /// What it counts of a destination under this name.
     async fn count(&self, name: &str, destination: &Destination) -> Result<f64, Error> {
-        let metric = format!("sluice_{name}{{destination=\"{}\"}} ", destination.name);
+        self.read(&format!("{name}{{destination=\"{}\"}}", destination.name)).await
+    }
+
+    /// The value of a metric, which is named with its labels.
+    async fn read(&self, name: &str) -> Result<f64, Error> {
+        let metric = format!("sluice_{name} ");
         let metrics = self.ask("metrics").await?;
         let count = metrics.lines().find_map(|line| line.strip_prefix(&metric));
         Ok(count.map_or(Ok(number(0)), str::parse)?)

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use prometheus::IntGaugeVec;
 
 use super::Admin;
+use super::deleted::Queues;
 use super::outlook::{Course, Sample};
 use crate::clock;
 use crate::destination::View;
@@ -41,6 +42,7 @@ pub(super) struct Known {
     depths: BTreeMap<String, Depths>,
     courses: BTreeMap<String, Course>,
     slow_read: Option<Instant>,
+    pub(super) queues: Queues,
 }
 
 /// Ready messages by queue.
@@ -57,6 +59,9 @@ impl Admin {
             views.extend(handle.view().await.ok());
         }
         let ready = self.read(&views, slow).await;
+        for view in &views {
+            self.restore(view).await;
+        }
         if let Some(count) = ready.get(&self.broker.names().unrouted()) {
             self.metrics.unrouted_ready.set(i64::from(*count));
         }
@@ -100,8 +105,10 @@ impl Admin {
             }
         }
         // The broker's absence is logged and shown elsewhere; an old depth would mislead.
-        let counts = self.broker.depths(&queues).await.unwrap_or_else(|_| vec![None; queues.len()]);
-        queues.into_iter().zip(counts).filter_map(|(queue, count)| Some((queue, count?))).collect()
+        let Ok(counts) = self.broker.depths(&queues).await else { return Ready::new() };
+        let read: Vec<(String, Option<u32>)> = queues.into_iter().zip(counts).collect();
+        self.depths.write().unwrap_or_else(PoisonError::into_inner).queues.note(&read);
+        read.into_iter().filter_map(|(queue, count)| Some((queue, count?))).collect()
     }
 
     fn retry_queues(&self, name: &str) -> Vec<String> {
@@ -153,8 +160,9 @@ fn look_ahead(course: &mut Course, read: &mut Depths, view: &View, now: Instant,
     let in_hand = u64::try_from(view.waiting).unwrap_or(u64::MAX);
     if let Some(ready) = read.ready {
         let waiting = u64::from(ready).saturating_add(in_hand);
-        course.note(Sample { at: now, waiting, delivered: view.delivered, day_used: view.day_used });
-        read.drained_in = course.drained_in(view.rate);
+        let View { left, requests, carried, day_used, .. } = *view;
+        course.note(Sample { at: now, waiting, left, requests, carried, day_used });
+        read.drained_in = course.drained_in(view.rate, view.together);
     }
     read.budget_runs_out = course.runs_out(view.day_limit, wall);
     let unread = view.waiting == 0 || view.unread > 0;

@@ -107,11 +107,11 @@ pub(super) struct List {
     destinations: Vec<Shown>,
 }
 
-/// New limits, until a reload that changes the destination, or a restart.
+/// New limits, until a reload that changes the destination, or a restart. Windows that are left out keep theirs.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Limits {
-    /// All that hold at once: requests in a second, minute, hour or day.
+    /// Each replaces that of its window; all hold at once: requests in a second, minute, hour or day.
     #[schema(min_items = 1, value_type = Vec<OneLimit>)]
     limits: Vec<String>,
 }

@@ -20,6 +20,7 @@ mod api;
 mod auth;
 mod console;
 mod dead;
+mod deleted;
 mod depths;
 mod destinations;
 mod extract;

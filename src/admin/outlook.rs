@@ -9,10 +9,12 @@ use crate::gate::midnight_after;
 
 /// How long samples are kept: what a budget's pace is made of.
 const KEPT: Duration = Duration::from_secs(300);
-/// A pace of deliveries is made of the last so many seconds …
+/// The pace of a backlog is made of the last so many seconds …
 const RECENT: Duration = Duration::from_secs(60);
-/// … once there are so many of them.
+/// … once there are so many of them, …
 const ENOUGH: Duration = Duration::from_secs(15);
+/// … and so many requests could be made meanwhile: with few, each of which carries many events, one more or less makes much.
+const ENOUGH_REQUESTS: f64 = 3.0;
 
 /// A destination at one moment.
 #[derive(Clone, Copy, Debug)]
@@ -20,8 +22,12 @@ pub(super) struct Sample {
     pub at: Instant,
     /// Events in its queue and in hand that wait.
     pub waiting: u64,
-    /// Events delivered so far.
-    pub delivered: u64,
+    /// Events that have left the queue so far, whatever became of them.
+    pub left: u64,
+    /// Requests with events so far.
+    pub requests: u64,
+    /// Events that these carried.
+    pub carried: f64,
     /// Requests counted against today's budget.
     pub day_used: u64,
 }
@@ -54,10 +60,10 @@ impl Course {
         known.filter(|_| waits).or(self.unread_since)
     }
 
-    /// Seconds until nothing waits, were nothing more to come; infinite while nothing gets through. `rate` is what the gate lets
-    /// through in a second: it is believed until there has been a backlog for long enough to see how fast it shrinks. None
-    /// where there is neither.
-    pub fn drained_in(&self, rate: Option<f64>) -> Option<f64> {
+    /// Seconds until nothing waits, were nothing more to come; infinite while nothing gets through. `rate` is the requests that the gate
+    /// lets through in a second: with what a request of the present backlog has carried, or `together` before there was one, that is
+    /// believed until there has been a backlog for long enough to see how fast it goes. None where there is neither.
+    pub fn drained_in(&self, rate: Option<f64>, together: usize) -> Option<f64> {
         let last = self.samples.back()?;
         if last.waiting == 0 {
             return Some(0.0);
@@ -65,11 +71,20 @@ impl Course {
         if rate == Some(0.0) {
             return Some(f64::INFINITY);
         }
-        let busy = |sample: &&Sample| sample.waiting > 0 && last.at.saturating_duration_since(sample.at) <= RECENT;
+        let requests = rate.and_then(|rate| Duration::try_from_secs_f64(ENOUGH_REQUESTS / rate).ok());
+        let enough = requests.unwrap_or_default().max(ENOUGH);
+        let recent = enough.saturating_mul(2).max(RECENT);
+        let busy = |sample: &&Sample| sample.waiting > 0 && last.at.saturating_duration_since(sample.at) <= recent;
         let first = self.samples.iter().rev().take_while(busy).last()?;
         let pace = match last.at.saturating_duration_since(first.at) {
-            span if span >= ENOUGH => number(last.delivered.saturating_sub(first.delivered)) / span.as_secs_f64(),
-            _ => rate?,
+            span if span >= enough => number(last.left.saturating_sub(first.left)) / span.as_secs_f64(),
+            _ => {
+                let a_request = match last.requests.saturating_sub(first.requests) {
+                    0 => number(last.waiting).min(number(u64::try_from(together).unwrap_or(u64::MAX))),
+                    requests => (last.carried - first.carried) / number(requests),
+                };
+                rate? * a_request
+            }
         };
         Some(number(last.waiting) / pace)
     }
@@ -103,27 +118,32 @@ mod tests {
 
     const NOON: Timestamp = Timestamp::constant(1_700_049_600, 0);
 
-    /// A course of one sample every five seconds.
+    fn nothing(at: Instant) -> Sample {
+        Sample { at, waiting: 0, left: 0, requests: 0, carried: 0.0, day_used: 0 }
+    }
+
+    /// A course of one sample every five seconds, with a request an event.
     fn course(samples: impl IntoIterator<Item = (u64, u64, u64)>) -> Course {
         let start = crate::clock::now();
         let mut course = Course::default();
-        for (index, (waiting, delivered, day_used)) in (0..).zip(samples) {
-            course.note(Sample { at: start + Duration::from_secs(5) * index, waiting, delivered, day_used });
+        for (index, (waiting, left, day_used)) in (0..).zip(samples) {
+            let at = start + Duration::from_secs(5) * index;
+            course.note(Sample { at, waiting, left, requests: left, carried: number(left), day_used });
         }
         course
     }
 
     #[test]
     fn an_empty_queue_is_drained_and_a_closed_gate_never_drains_one() {
-        assert_eq!(course([(0, 0, 0)]).drained_in(Some(0.0)), Some(0.0));
-        assert_eq!(course([(9, 0, 0)]).drained_in(Some(0.0)), Some(f64::INFINITY));
-        assert_eq!(course([]).drained_in(Some(5.0)), None);
+        assert_eq!(course([(0, 0, 0)]).drained_in(Some(0.0), 1), Some(0.0));
+        assert_eq!(course([(9, 0, 0)]).drained_in(Some(0.0), 1), Some(f64::INFINITY));
+        assert_eq!(course([]).drained_in(Some(5.0), 1), None);
     }
 
     #[test]
     fn what_waits_and_was_never_taken_up_is_as_old_as_it_was_seen_to_wait() {
         let mut course = course([(0, 0, 0)]);
-        let sample = |waiting| Sample { at: crate::clock::now(), waiting, delivered: 0, day_used: 0 };
+        let sample = |waiting| Sample { waiting, ..nothing(crate::clock::now()) };
         assert_eq!(course.oldest(Some(NOON), false, NOON), None, "what was given back has been taken away");
         course.note(sample(9));
         assert_eq!(course.oldest(None, true, NOON), Some(NOON));
@@ -138,12 +158,46 @@ mod tests {
 
     #[test]
     fn a_new_backlog_is_taken_to_go_at_the_gates_rate_and_an_older_one_at_the_rate_seen() {
-        assert_eq!(course([(0, 0, 0), (600, 0, 0)]).drained_in(Some(200.0)), Some(3.0));
-        assert_eq!(course([(600, 0, 0)]).drained_in(None), None);
+        assert_eq!(course([(0, 0, 0), (600, 0, 0)]).drained_in(Some(200.0), 1), Some(3.0));
+        assert_eq!(course([(600, 0, 0)]).drained_in(None, 1), None);
         let slow = course([(9_000, 0, 0), (8_500, 500, 0), (8_000, 1_000, 0), (7_500, 1_500, 0)]);
-        assert_eq!(slow.drained_in(Some(200.0)), Some(75.0));
+        assert_eq!(slow.drained_in(Some(200.0), 1), Some(75.0));
         let stuck = course([(9_000, 0, 0), (9_000, 0, 0), (9_000, 0, 0), (9_000, 0, 0)]);
-        assert_eq!(stuck.drained_in(Some(200.0)), Some(f64::INFINITY));
+        assert_eq!(stuck.drained_in(Some(200.0), 1), Some(f64::INFINITY));
+    }
+
+    #[test]
+    fn requests_that_carry_many_events_count_as_many() {
+        let start = crate::clock::now();
+        let sample = |second, waiting, left, requests, carried| {
+            let at = start + Duration::from_secs(second);
+            Sample { waiting, left, requests, carried, ..nothing(at) }
+        };
+        let mut course = Course::default();
+        // Single facts until then; now 100,000 events wait, and a call takes 4,000.
+        course.note(sample(0, 0, 500, 500, 500.0));
+        course.note(sample(5, 100_000, 500, 500, 500.0));
+        assert_eq!(course.drained_in(Some(5.0), 4_000), Some(5.0), "no request was made yet");
+        course.note(sample(10, 60_000, 500, 520, 40_500.0));
+        assert_eq!(course.drained_in(Some(5.0), 4_000), Some(6.0), "they carried 2,000 each");
+        let mut few = Course::default();
+        few.note(sample(0, 30, 0, 0, 0.0));
+        assert_eq!(few.drained_in(Some(5.0), 4_000), Some(0.2), "one call takes all");
+    }
+
+    #[test]
+    fn where_a_request_is_rare_the_pace_is_not_judged_before_three_could_be_made() {
+        // One call a minute, which takes 1,000 events.
+        let start = crate::clock::now();
+        let mut course = Course::default();
+        for second in (0..=170).step_by(5) {
+            let calls = second / 60;
+            let (waiting, left) = (10_000 - 1_000 * calls, 1_000 * calls);
+            let at = start + Duration::from_secs(second);
+            course.note(Sample { at, waiting, left, requests: calls, carried: number(left), day_used: 0 });
+            let drained = course.drained_in(Some(1.0 / 60.0), 1_000).unwrap_or_default();
+            assert!((479.9..=600.1).contains(&drained), "{drained} after {second} s");
+        }
     }
 
     #[test]
@@ -151,7 +205,7 @@ mod tests {
         // Nothing went for five minutes, then 100 a second.
         let stood = (0..40).map(|_| (50_000, 0, 0));
         let goes = (1..=12).map(|step| (50_000 - step * 500, step * 500, 0));
-        let drained = course(stood.chain(goes)).drained_in(Some(200.0)).unwrap_or_default();
+        let drained = course(stood.chain(goes)).drained_in(Some(200.0), 1).unwrap_or_default();
         assert!((440.0..=480.0).contains(&drained), "{drained}");
     }
 
@@ -172,7 +226,7 @@ mod tests {
         assert_eq!(course.runs_out(Some(100), NOON), Some(NOON));
         let later = NOON + Duration::from_secs(60);
         assert_eq!(course.runs_out(Some(100), later), Some(NOON));
-        course.note(Sample { at: crate::clock::now(), waiting: 0, delivered: 0, day_used: 0 });
+        course.note(nothing(crate::clock::now()));
         assert_eq!(course.runs_out(Some(100), later), None);
     }
 }

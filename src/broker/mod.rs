@@ -220,6 +220,18 @@ impl Broker {
         depths::depths(&self.live().await?, queues).await.map_err(BrokerError::from_trouble)
     }
 
+    /// Declares a destination's queues and bindings, of which some were deleted under a running worker.
+    ///
+    /// # Errors
+    /// What the broker said; or that nothing may be declared, and what to do.
+    pub async fn restore(&self, queues: &DestinationQueues) -> Result<(), BrokerError> {
+        if !self.topology.creates() {
+            return Err(BrokerError("create it, or set declare = \"create\" under [broker]".to_owned()));
+        }
+        let restored = self.topology.ensure_destination(&self.live().await?, queues).await;
+        restored.map_err(|error| BrokerError(error.to_string()))
+    }
+
     /// What is sent to the queue of that name, which exists as long as somebody takes it; and whether it exists now.
     #[must_use]
     pub fn replies(&self, queue: &str) -> (mpsc::Receiver<Bytes>, watch::Receiver<bool>) {

@@ -93,6 +93,11 @@ impl Topology {
         Self { receipts: true, ..self.clone() }
     }
 
+    /// Whether what is missing may be created.
+    pub(super) fn creates(&self) -> bool {
+        self.declare == Declare::Create
+    }
+
     /// Makes sure of what all destinations and producers share.
     pub(super) async fn ensure_shared(&self, live: &Live) -> Result<(), TopologyError> {
         self.ensure(live, &self.shared()).await

@@ -1,14 +1,13 @@
 //! `sluice pause`, `resume`, `limits`: an order to whichever worker drives the destination, through the broker.
 
-use std::time::Duration;
+use uuid::Uuid;
 
 use super::{Error, find, load, print, print_json};
 use crate::broker::{self, Names};
+use crate::clock;
 use crate::config::ConfigFile;
-use crate::control::{Answer, Order};
-
-/// How long the worker has to answer.
-const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+use crate::control::{self, ANSWER_WITHIN, Order};
+use crate::destination::orders::Stamp;
 
 /// Send nothing to a destination until it is resumed; its events wait
 #[derive(Debug, clap::Args)]
@@ -36,7 +35,9 @@ pub struct ResumeArgs {
 
 /// Hold a destination to other limits, until a reload that changes the destination or a restart
 #[derive(Debug, clap::Args)]
-#[command(after_long_help = "Example:\n  sluice limits px-prod 100/s 500000/day")]
+#[command(
+    after_long_help = "A limit replaces that of its window; those of other windows stay in force.\n\nExamples:\n  sluice limits px-prod 100/s\n  sluice limits px-prod 100/s 500000/day"
+)]
 pub struct LimitsArgs {
     /// The destination's name
     destination: String,
@@ -69,12 +70,11 @@ pub(super) async fn limits(args: LimitsArgs, file: &ConfigFile) -> Result<(), Er
 async fn give(destination: &str, order: Order, json: bool, file: &ConfigFile) -> Result<(), Error> {
     let config = load(file)?;
     find(&config, destination, file)?;
-    let body = serde_json::to_vec(&order).map_err(|error| Error::Failed(error.to_string()))?;
-    let answers =
-        broker::control_call(&config.broker.url, &Names::new(&config.broker.prefix), body.into(), ANSWER_WITHIN).await;
+    let (url, names) = (&config.broker.url, Names::new(&config.broker.prefix));
+    let call = |body| broker::control_call(url, &names, body, ANSWER_WITHIN);
+    let answers = control::give(call, &order, Stamp::after(None, clock::wall(), Uuid::new_v4())).await;
     let answers = answers.map_err(|error| Error::Failed(error.to_string()))?;
-    let answer: Option<Answer> = answers.iter().find_map(|body| serde_json::from_slice(body).ok());
-    let Some(answer) = answer else {
+    let Some(answer) = answers.first() else {
         return Err(Error::Refused(format!(
             "no worker drives {destination:?}: none answered within {ANSWER_WITHIN:?}"
         )));
@@ -82,8 +82,12 @@ async fn give(destination: &str, order: Order, json: bool, file: &ConfigFile) ->
     if let Some(error) = &answer.error {
         return Err(Error::Refused(error.clone()));
     }
-    if json {
-        return print_json(&answer);
+    let state = answer.state.as_deref().unwrap_or("done");
+    if answers.iter().any(|answer| answer.later.is_some()) {
+        return Err(Error::Refused(format!("a later order was given meanwhile and holds; {destination} is {state}")));
     }
-    Ok(print(&format!("{destination}: {}", answer.state.as_deref().unwrap_or("done")))?)
+    if json {
+        return print_json(answer);
+    }
+    Ok(print(&format!("{destination}: {state}"))?)
 }

@@ -186,13 +186,17 @@ impl Driver {
         let legs = load.events.iter().map(|pending| Leg {
             id: pending.tag.id.as_deref(),
             kind: &pending.tag.kind,
-            traceparent: pending.traceparent.as_ref(),
+            traceparent: pending.trace.as_ref().map(|trace| &trace.parent),
             taken: pending.taken,
         });
         let span = traces::request(&self.settings.name, request, legs);
-        let own = if let [pending] = &load.events[..] { pending.traceparent.clone() } else { None };
-        if let Some(traceparent) = span.traceparent().or(own) {
-            request.headers_mut().insert(HeaderName::from_static("traceparent"), traceparent);
+        let own = if let [pending] = &load.events[..] { pending.trace.as_ref() } else { None };
+        if let Some(parent) = span.traceparent().or_else(|| own.map(|trace| trace.parent.clone())) {
+            request.headers_mut().insert(HeaderName::from_static("traceparent"), parent);
+        }
+        // The spans of a single event go on with its trace.
+        if let Some(state) = own.and_then(|trace| trace.state.clone()) {
+            request.headers_mut().insert(HeaderName::from_static("tracestate"), state);
         }
         span
     }

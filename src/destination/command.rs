@@ -3,28 +3,41 @@
 use jiff::Timestamp;
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
+use uuid::Uuid;
 
 use super::Driver;
+use super::orders::{self, Change, Placed, Stamp};
 use super::recent::{Recent, Sample};
 use crate::broker::port::Appetite;
 use crate::clock;
-use crate::gate::Limit;
 
 /// Something to do, now.
 #[derive(Debug)]
 pub enum Command {
-    /// Send nothing until resumed.
-    Pause,
-    /// Go on; a parked destination probes at once.
-    Resume,
-    /// Hold to these limits from now on, until the next reload or restart.
-    Limits(Vec<Limit>),
+    /// Carry out an operator's order, in its place among the others: that of `stamp`, or after all that are known.
+    Order {
+        /// What to do.
+        change: Change,
+        /// Its place; none where it is given here and now.
+        stamp: Option<Stamp>,
+        /// Takes what became of it.
+        answer: oneshot::Sender<Ordered>,
+    },
     /// Tell how things are.
     View(oneshot::Sender<View>),
     /// Tell what happened lately.
     Recent(oneshot::Sender<Recent>),
     /// Tell the figures of the last half hour.
     Samples(oneshot::Sender<Vec<Sample>>),
+}
+
+/// What became of an order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ordered {
+    /// It is carried out, now or before, as the order of this stamp.
+    Holds(Stamp),
+    /// A later order holds, of this time.
+    Late(i64),
 }
 
 /// A way to reach a destination at work. Cheap to clone.
@@ -52,6 +65,16 @@ impl Handle {
     /// [`Gone`] when the destination has stopped.
     pub async fn ask(&self, command: Command) -> Result<(), Gone> {
         self.commands.send(command).await.map_err(|_| Gone)
+    }
+
+    /// Gives an operator's order: here and now, or one whose place among the others is `stamp`.
+    ///
+    /// # Errors
+    /// [`Gone`] when the destination has stopped.
+    pub async fn order(&self, change: Change, stamp: Option<Stamp>) -> Result<Ordered, Gone> {
+        let (answer, ordered) = oneshot::channel();
+        self.ask(Command::Order { change, stamp, answer }).await?;
+        ordered.await.map_err(|_| Gone)
     }
 
     /// How the destination is right now.
@@ -128,6 +151,15 @@ pub struct View {
     pub ready: bool,
     /// Events delivered since this worker started.
     pub delivered: u64,
+    /// Events that have left the queue since this worker started: those that were delivered, put into a retry queue or among the dead
+    /// letters, or are unconfirmed.
+    pub left: u64,
+    /// Requests with events since this worker started.
+    pub requests: u64,
+    /// Events that these carried.
+    pub carried: f64,
+    /// As many as one request usually carries while there are enough of them, where that can be told beforehand.
+    pub together: usize,
     /// Requests refused with 429 since this worker started.
     pub throttled: u64,
     /// Events put into a retry queue since this worker started.
@@ -136,32 +168,50 @@ pub struct View {
 
 impl Driver {
     pub(super) fn obey(&mut self, command: Command) {
+        // Nobody waiting for the answer is no failure.
+        match command {
+            Command::Order { change, stamp, answer } => drop(answer.send(self.order(change, stamp))),
+            Command::View(answer) => drop(answer.send(self.view())),
+            Command::Recent(answer) => drop(answer.send(self.recent.clone())),
+            Command::Samples(answer) => drop(answer.send(self.recent.samples())),
+        }
+    }
+
+    fn order(&mut self, change: Change, stamp: Option<Stamp>) -> Ordered {
+        let wall = clock::wall();
+        let stamp = stamp.unwrap_or_else(|| self.orders.stamp(wall, Uuid::new_v4()));
+        match self.orders.place(change, stamp) {
+            Placed::Due(change) => self.change(change),
+            Placed::Done => {}
+            Placed::Late(at) => return Ordered::Late(at),
+        }
+        Ordered::Holds(stamp)
+    }
+
+    fn change(&mut self, change: Change) {
         let (now, wall) = (clock::now(), clock::wall());
         let destination = self.settings.name.as_str();
-        match command {
-            Command::Pause => {
+        match change {
+            Change::Pause => {
                 self.gate.pause();
                 tracing::warn!(destination, "paused by an operator");
             }
-            Command::Resume => {
+            Change::Resume => {
                 self.gate.resume(now);
                 if let Some(tokens) = &mut self.tokens {
                     tokens.retry_now();
                 }
                 tracing::warn!(destination, "resumed by an operator");
             }
-            Command::Limits(limits) => {
+            Change::Limits(limits) => {
+                let limits = orders::changed(&self.settings.limits, &limits);
                 let shown = limits.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-                tracing::warn!(destination, limits = shown, "limits changed");
+                tracing::warn!(destination, limits = shown, "limits changed by an operator");
                 self.gate.set_limits(&limits, now, wall);
                 self.settings.limits = limits;
             }
-            // Nobody waiting for the answer is no failure.
-            Command::View(answer) => return drop(answer.send(self.view())),
-            Command::Recent(answer) => return drop(answer.send(self.recent.clone())),
-            Command::Samples(answer) => return drop(answer.send(self.recent.samples())),
         }
-        // What was asked for may let something through at once; looking must change nothing.
+        // It may let something through at once.
         self.recent.see(&self.gate.status(now, wall), wall);
         (self.next_place, self.next_turn, self.resting_until) = (None, None, None);
     }
@@ -190,6 +240,11 @@ impl Driver {
             consuming: *self.inbox.consuming.borrow(),
             ready: idle || *self.inbox.consuming.borrow(),
             delivered: self.metrics.delivered.get(),
+            left: self.metrics.left() + u64::try_from(self.jobs.held()).unwrap_or(u64::MAX),
+            requests: self.metrics.batch_events.get_sample_count(),
+            carried: self.metrics.batch_events.get_sample_sum(),
+            // Events of one lane travel together, and how many lanes wait is not known.
+            together: if self.settings.vendor.lane_limit().is_some() { 1 } else { self.batching.items.max(1) },
             throttled: self.metrics.throttled.get(),
             retried: self.metrics.retried.get(),
         }

@@ -23,13 +23,28 @@ pub(super) struct Pending {
     pub tag: Tag,
     pub item: Item,
     /// The event's W3C trace context, which goes on to the vendor.
-    pub traceparent: Option<HeaderValue>,
+    pub trace: Option<Trace>,
     /// When it was taken from the queue.
     pub taken: Instant,
     /// Whether it was replayed: others go before it, and someone waits to hear what becomes of it.
     pub replay: bool,
     /// Whether it waits for a new access token, the one before having been refused for it.
     pub token_refused: bool,
+}
+
+/// A W3C trace context as headers.
+#[derive(Debug)]
+pub(super) struct Trace {
+    pub parent: HeaderValue,
+    pub state: Option<HeaderValue>,
+}
+
+impl Trace {
+    fn of(event: &Event) -> Option<Self> {
+        let event::Trace { parent, state } = event.trace.as_ref()?;
+        let state = state.as_deref().and_then(|state| HeaderValue::from_str(state).ok());
+        Some(Self { parent: HeaderValue::from_str(parent).ok()?, state })
+    }
 }
 
 /// Boxed, since lines are shuffled.
@@ -50,7 +65,7 @@ pub(super) enum Taken {
 
 /// Why there is nothing to send.
 enum Stop {
-    Dead(Option<Tag>, Reason, String),
+    Dead(Option<Box<Tag>>, Reason, String),
     Needs(String),
 }
 
@@ -75,23 +90,24 @@ pub(super) fn take(
             return Ok((Item::default(), None, tag));
         }
         let mapped = map.apply(&event);
-        let mapped = mapped.map_err(|invalid| Stop::Dead(Some(tag.clone()), Reason::Invalid, invalid.to_string()))?;
+        let mapped =
+            mapped.map_err(|invalid| Stop::Dead(Some(Box::new(tag.clone())), Reason::Invalid, invalid.to_string()))?;
         match vendor.prepare(mapped.as_ref().unwrap_or(&event), facts) {
-            Ok(item) => Ok((item, traceparent(&event), tag)),
+            Ok(item) => Ok((item, Trace::of(&event), tag)),
             Err(Refusal::Needs(name)) => Err(Stop::Needs(name)),
-            Err(Refusal::Invalid(sentence)) => Err(Stop::Dead(Some(tag), Reason::Invalid, sentence)),
+            Err(Refusal::Invalid(sentence)) => Err(Stop::Dead(Some(Box::new(tag)), Reason::Invalid, sentence)),
         }
     }));
     let read = read.unwrap_or_else(|_| {
         Err(Stop::Dead(None, Reason::Invalid, "Sluice failed on this event; this is a bug in Sluice".into()))
     });
     match read {
-        Ok((item, traceparent, tag)) => {
+        Ok((item, trace, tag)) => {
             let job = history.job.clone();
             let replay = delivery.message.properties.headers.contains_key(REPLAY);
             let taken = now;
             let pending =
-                Box::new(Pending { delivery, history, tag, item, traceparent, taken, replay, token_refused: false });
+                Box::new(Pending { delivery, history, tag, item, trace, taken, replay, token_refused: false });
             match job {
                 Some(job) => Taken::Sent(job, pending),
                 None => Taken::Ready(pending),
@@ -100,12 +116,9 @@ pub(super) fn take(
         Err(Stop::Needs(name)) => Taken::Needs(name, Box::new(delivery)),
         Err(Stop::Dead(tag, reason, sentence)) => {
             let sentence = redact::masked(&sentence, &map.secrets());
-            let tag = tag.unwrap_or_else(|| Tag::unknown(&history, delivery.message.properties.message_id.as_deref()));
+            let unknown = || Tag::unknown(&history, delivery.message.properties.message_id.as_deref());
+            let tag = tag.map_or_else(unknown, |tag| *tag);
             Taken::Dead { delivery: Box::new(delivery), history: Box::new(history), tag, reason, sentence }
         }
     }
-}
-
-fn traceparent(event: &Event) -> Option<HeaderValue> {
-    event.traceparent.as_deref().and_then(|value| HeaderValue::from_str(value).ok())
 }

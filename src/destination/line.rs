@@ -328,7 +328,7 @@ mod tests {
             tag: Tag::unknown(&history, None),
             history,
             item: Item { lane: lane.map(|lane| lane.to_string()), ..Item::default() },
-            traceparent: None,
+            trace: None,
             taken: crate::clock::now(),
             replay,
             token_refused: false,

@@ -21,9 +21,9 @@ use crate::clock;
 use crate::config;
 use crate::dead_letters::notice::Outcome;
 use crate::delivery::Transport;
-use crate::delivery::token::{Stored, Tokens};
+use crate::delivery::token::Tokens;
 use crate::event;
-use crate::gate::{Gate, Lanes, Ledger, Policy, State};
+use crate::gate::{Gate, Lanes, Policy, State};
 use crate::metrics::DestinationMetrics;
 use crate::receipts::{self, Receipts};
 use crate::vendors::Batching;
@@ -34,6 +34,7 @@ mod attempt;
 mod batch;
 mod command;
 mod errands;
+mod handover;
 pub mod history;
 mod hold;
 mod intake;
@@ -42,13 +43,15 @@ mod judge;
 mod line;
 mod lookups;
 mod notice;
+pub mod orders;
 mod origin;
 mod outcome;
 pub mod recent;
 mod settle;
 mod stop;
 
-pub use command::{Command, Handle, View};
+pub use command::{Command, Handle, Ordered, View};
+pub use handover::Handover;
 
 use attempt::Attempted;
 use history::History;
@@ -58,6 +61,7 @@ use jobs::Jobs;
 use line::Line;
 use lookups::Lookups;
 use notice::{Notices, Word};
+use orders::Orders;
 use origin::Origin;
 use recent::Recent;
 use settle::{Case, Desk, Tag};
@@ -99,23 +103,6 @@ pub struct Parts {
     pub ending: CancellationToken,
 }
 
-/// What a destination leaves to its successor in the same worker.
-#[derive(Clone, Debug, Default)]
-pub struct Handover {
-    /// What the gate remembers.
-    pub ledger: Ledger,
-    /// The access token with what the next one can be had with, where there is no file that keeps it.
-    pub tokens: Option<Stored>,
-    /// What happened lately.
-    pub recent: Recent,
-}
-
-impl From<Ledger> for Handover {
-    fn from(ledger: Ledger) -> Self {
-        Self { ledger, ..Self::default() }
-    }
-}
-
 /// Drives a destination until it is stopped; returns what its successor has to know.
 pub async fn drive(parts: Parts, before: Handover) -> Handover {
     let mut driver = Driver::new(parts, before);
@@ -126,6 +113,7 @@ pub async fn drive(parts: Parts, before: Handover) -> Handover {
         ledger: driver.gate.ledger(now, wall),
         tokens: driver.tokens.as_ref().map(|tokens| tokens.stored(now, wall)),
         recent: driver.recent,
+        orders: driver.orders,
     }
 }
 
@@ -136,6 +124,7 @@ struct Driver {
     transport: Arc<dyn Transport>,
     metrics: DestinationMetrics,
     recent: Recent,
+    orders: Orders,
     commands: mpsc::Receiver<Command>,
     stop: CancellationToken,
     ending: CancellationToken,
@@ -218,6 +207,7 @@ impl Driver {
             transport: parts.transport,
             metrics: parts.metrics,
             recent: before.recent,
+            orders: before.orders,
             commands: parts.commands,
             stop: parts.stop,
             ending: parts.ending,
@@ -329,7 +319,7 @@ impl Driver {
         let (routing_key, received) = (history.routing_key.as_str(), history.received);
         let context = event::Context { routing_key, received, max_bytes: self.max_event_bytes };
         let tag = event::decode(&delivery.message, context).map_or(unknown, |event| Tag::of(&event));
-        self.desk.receipt(receipts::Outcome::Replayed, &tag, &history, None);
+        self.desk.receipt(receipts::Outcome::Replayed, tag, &history, None);
     }
 
     /// Decodes and checks a delivery: it then waits for the gate, for an answer of the vendor's, or is a dead letter.
@@ -437,7 +427,7 @@ impl Driver {
             // The common case needs no future: the ack task takes it from here.
             Settlement::Ack => {
                 if self.desk.dispose(delivery.ticket, Disposition::Ack) {
-                    self.desk.receipt(receipts::Outcome::Delivered, &tag, &history, None);
+                    self.desk.receipt(receipts::Outcome::Delivered, tag, &history, None);
                     if replay {
                         self.tell(Word::on(&delivery.message, Outcome::Delivered));
                     }

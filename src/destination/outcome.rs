@@ -18,14 +18,15 @@ pub(super) fn attempted(
     retries: u32,
     next: &Next,
 ) {
-    let id = shown(tag);
-    let (kind, status, verdict, ms) = (tag.kind.as_str(), attempt.status, attempt.verdict.as_str(), attempt.ms);
+    let (id, kind, trace_id) = (shown(tag), tag.kind.as_str(), tag.trace_id.as_deref());
+    let (status, verdict, ms) = (attempt.status, attempt.verdict.as_str(), attempt.ms);
     match next {
         Next::Settle(Settlement::Ack) => {
             tracing::info!(
                 destination,
                 event.id = id,
                 event.r#type = kind,
+                trace_id,
                 outcome = "delivered",
                 status,
                 ms,
@@ -39,6 +40,7 @@ pub(super) fn attempted(
                 destination,
                 event.id = id,
                 event.r#type = kind,
+                trace_id,
                 outcome = "retry",
                 verdict,
                 status,
@@ -55,6 +57,7 @@ pub(super) fn attempted(
                 destination,
                 event.id = id,
                 event.r#type = kind,
+                trace_id,
                 outcome = "dead_lettered",
                 reason = reason.name(),
                 status,
@@ -66,15 +69,8 @@ pub(super) fn attempted(
             recent.ended(id, kind, sentence, after(attempt, "dead_lettered"));
         }
         Next::Settle(Settlement::Release) | Next::Wait { .. } => {
-            tracing::debug!(
-                destination,
-                event.id = id,
-                verdict,
-                status,
-                ms,
-                said = attempt.excerpt,
-                "waits for the gate"
-            );
+            let said = &attempt.excerpt;
+            tracing::debug!(destination, event.id = id, verdict, status, ms, said, "waits for the gate");
         }
     }
 }
@@ -86,6 +82,7 @@ pub(super) fn undeliverable(recent: &mut Recent, destination: &str, tag: &Tag, r
         destination,
         event.id = id,
         event.r#type = tag.kind,
+        trace_id = tag.trace_id.as_deref(),
         outcome = "dead_lettered",
         reason = reason.name(),
         said = sentence,
@@ -96,10 +93,18 @@ pub(super) fn undeliverable(recent: &mut Recent, destination: &str, tag: &Tag, r
 
 /// The end of a job, for one of its events.
 pub(super) fn job(recent: &mut Recent, destination: &str, tag: &Tag, job: &str, settlement: &Settlement) {
-    let (id, kind) = (shown(tag), tag.kind.as_str());
+    let (id, kind, trace_id) = (shown(tag), tag.kind.as_str(), tag.trace_id.as_deref());
     match settlement {
         Settlement::Ack => {
-            tracing::info!(destination, event.id = id, event.r#type = kind, outcome = "delivered", job, "applied");
+            tracing::info!(
+                destination,
+                event.id = id,
+                event.r#type = kind,
+                trace_id,
+                outcome = "delivered",
+                job,
+                "applied"
+            );
             recent.ended(id, kind, "", without_request("delivered"));
         }
         Settlement::RetryLater(delay) => {
@@ -108,6 +113,7 @@ pub(super) fn job(recent: &mut Recent, destination: &str, tag: &Tag, job: &str, 
                 destination,
                 event.id = id,
                 event.r#type = kind,
+                trace_id,
                 outcome = "retry",
                 job,
                 delay_seconds,
@@ -121,6 +127,7 @@ pub(super) fn job(recent: &mut Recent, destination: &str, tag: &Tag, job: &str, 
                 destination,
                 event.id = id,
                 event.r#type = kind,
+                trace_id,
                 outcome = "dead_lettered",
                 reason,
                 job,
@@ -140,6 +147,7 @@ pub(super) fn known(recent: &mut Recent, destination: &str, tag: &Tag) {
         destination,
         event.id = id,
         event.r#type = tag.kind,
+        trace_id = tag.trace_id.as_deref(),
         outcome = "already_delivered",
         "sent again by the broker; acked"
     );

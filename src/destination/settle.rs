@@ -29,11 +29,19 @@ pub(super) struct Tag {
     pub source: String,
     pub kind: String,
     pub time: Timestamp,
+    /// The id of its producer's trace, where it has one.
+    pub trace_id: Option<String>,
 }
 
 impl Tag {
     pub fn of(event: &Event) -> Self {
-        Self { id: Some(event.id.clone()), source: event.source.clone(), kind: event.kind.clone(), time: event.time }
+        Self {
+            id: Some(event.id.clone()),
+            source: event.source.clone(),
+            kind: event.kind.clone(),
+            time: event.time,
+            trace_id: event.trace.as_ref().map(|trace| trace.id().to_owned()),
+        }
     }
 
     /// Of a message that is not an event: what the properties say.
@@ -43,6 +51,7 @@ impl Tag {
             source: String::new(),
             kind: history.routing_key.clone(),
             time: history.received,
+            trace_id: None,
         }
     }
 }
@@ -86,7 +95,7 @@ impl Desk {
             Settlement::Ack => {
                 let settled = self.dispose(ticket, Disposition::Ack);
                 if settled {
-                    self.receipt(receipts::Outcome::Delivered, &tag, &history, None);
+                    self.receipt(receipts::Outcome::Delivered, tag, &history, None);
                 }
                 return settled.then(|| Word::on(&message, Outcome::Delivered))?;
             }
@@ -104,7 +113,7 @@ impl Desk {
                 let word = Word::on(&message, Outcome::Dead).map(|word| word.why(&letter));
                 if self.move_to(&self.names.dead(&self.destination), letter, ticket).await {
                     self.metrics.dead_letter(reason);
-                    self.receipt(receipts::Outcome::DeadLettered, &tag, &history, Some((reason, &sentence)));
+                    self.receipt(receipts::Outcome::DeadLettered, tag, &history, Some((reason, sentence)));
                     return word;
                 }
             }
@@ -124,13 +133,14 @@ impl Desk {
     }
 
     /// Tells what became of an event, where receipts are wanted.
-    pub fn receipt(&self, outcome: receipts::Outcome, tag: &Tag, history: &History, why: Option<(Reason, &str)>) {
+    pub fn receipt(&self, outcome: receipts::Outcome, tag: Tag, history: &History, why: Option<(Reason, String)>) {
+        let Some(receipts) = &self.receipts else { return };
         let attempts = u64::try_from(history.attempts.len()).unwrap_or(u64::MAX);
         let (reason, sentence) = why.unzip();
-        self.tell(&Receipt {
+        receipts.tell(Receipt {
             outcome,
-            destination: &self.destination,
-            event: Some(About { id: tag.id.as_deref(), source: &tag.source, r#type: &tag.kind, time: tag.time }),
+            destination: self.destination.clone(),
+            event: Some(About { id: tag.id, source: tag.source, r#type: tag.kind, time: tag.time }),
             failed_attempts: attempts.saturating_add(history.omitted),
             reason,
             sentence,
@@ -139,20 +149,15 @@ impl Desk {
 
     /// Tells that the destination is parked, where receipts are wanted.
     pub fn receipt_of_parking(&self, why: &str) {
-        self.tell(&Receipt {
+        let Some(receipts) = &self.receipts else { return };
+        receipts.tell(Receipt {
             outcome: receipts::Outcome::Parked,
-            destination: &self.destination,
+            destination: self.destination.clone(),
             event: None,
             failed_attempts: 0,
             reason: None,
-            sentence: Some(why),
+            sentence: Some(why.to_owned()),
         });
-    }
-
-    fn tell(&self, receipt: &Receipt<'_>) {
-        if let Some(receipts) = &self.receipts {
-            receipts.tell(receipt);
-        }
     }
 
     fn letter(&self, message: &Message, history: &History, tag: &Tag, reason: Reason, sentence: &str) -> Message {

@@ -11,6 +11,9 @@ use uuid::Uuid;
 
 use crate::message::{Field, Headers, Message};
 
+/// Of a `tracestate`: what W3C Trace Context (section 3.3.1.5) wants carried.
+const MOST_TRACESTATE_BYTES: usize = 512;
+
 /// Longest `id`, `source` or `type` in bytes. AMQP's own names end at 255; ids and sources may be URLs.
 const MAX_ATTRIBUTE_BYTES: usize = 2048;
 
@@ -32,12 +35,29 @@ pub struct Event {
     pub data: Map<String, Value>,
     /// `data` as it was written, byte for byte.
     pub raw: Bytes,
-    /// W3C `traceparent`, carried to the vendor's request.
-    pub traceparent: Option<String>,
+    /// Its W3C trace context, carried to the log and to the vendor's request.
+    pub trace: Option<Trace>,
     /// Whether `id` was derived from the content, since the producer gave none: equal content then has equal ids.
     pub id_derived: bool,
     /// What `data` was before the destination's `map` made the vendor's fields of it; none where no rule did.
     pub original: Option<Map<String, Value>>,
+}
+
+/// A W3C trace context.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trace {
+    /// `traceparent`.
+    pub parent: String,
+    /// `tracestate`.
+    pub state: Option<String>,
+}
+
+impl Trace {
+    /// The trace's id, in hexadecimal.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        self.parent.split('-').nth(1).unwrap_or_default()
+    }
 }
 
 /// Why a message is not an event: a sentence that says what is wrong and where.
@@ -118,7 +138,7 @@ fn structured(message: &Message, body: &str, context: Context<'_>) -> Result<Eve
         time: time_of(attribute("time")?.as_deref(), message, context)?,
         data: object("\"data\"", raw)?,
         raw: bytes,
-        traceparent: traceparent(message, attribute("traceparent").ok().flatten()),
+        trace: trace(message, |name| attribute(name).ok().flatten()),
         id_derived: false,
         original: None,
     })
@@ -156,7 +176,7 @@ fn binary(
         time: time_of(attribute("time")?.as_deref(), message, context)?,
         data,
         raw: message.body.clone(),
-        traceparent: traceparent(message, attribute("traceparent").ok().flatten()),
+        trace: trace(message, |name| attribute(name).ok().flatten()),
         id_derived: false,
         original: None,
     })
@@ -174,7 +194,7 @@ fn plain(message: &Message, data: Map<String, Value>, context: Context<'_>) -> R
         time: time_of(None, message, context)?,
         data,
         raw: message.body.clone(),
-        traceparent: traceparent(message, None),
+        trace: trace(message, |_| None),
         id_derived,
         original: None,
     })
@@ -272,10 +292,21 @@ fn cloudevents_headers(headers: &Headers) -> BTreeMap<String, &Field> {
         .collect()
 }
 
-/// The `traceparent` of W3C Trace Context: a header of the message, else the CloudEvents extension; dropped when malformed.
-fn traceparent(message: &Message, extension: Option<String>) -> Option<String> {
-    let header = message.properties.headers.get("traceparent").and_then(Field::as_str).map(str::to_owned);
-    header.or(extension).filter(|value| is_traceparent(value))
+/// The trace context: of the message's headers, else of the CloudEvents extensions, and both parts from the same place. Dropped when
+/// `traceparent` is malformed; a `tracestate` that is malformed is dropped alone.
+fn trace(message: &Message, extension: impl Fn(&str) -> Option<String>) -> Option<Trace> {
+    let header = |name: &str| message.properties.headers.get(name).and_then(Field::as_str).map(str::to_owned);
+    let (parent, state) = match header("traceparent") {
+        Some(parent) => (parent, header("tracestate")),
+        None => (extension("traceparent")?, extension("tracestate")),
+    };
+    is_traceparent(&parent).then(|| Trace { parent, state: state.filter(|state| is_tracestate(state)) })
+}
+
+/// No more than everybody must be able to carry, and nothing that a header cannot. What the members say is their vendors' own.
+fn is_tracestate(value: &str) -> bool {
+    let printable = value.bytes().all(|b| (b' '..=b'~').contains(&b));
+    printable && value.len() <= MOST_TRACESTATE_BYTES && value.contains('=')
 }
 
 fn is_traceparent(value: &str) -> bool {

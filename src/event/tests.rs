@@ -26,7 +26,9 @@ fn a_structured_event_is_read() {
     assert_eq!((event.id.as_str(), event.source.as_str(), event.kind.as_str()), ("1", "/shop", "cart.paid"));
     assert_eq!(event.time.to_string(), "2026-01-02T02:04:05.678Z");
     assert_eq!(event.raw, r#"{"a": 1.10}"#);
-    assert_eq!(event.traceparent.as_deref(), Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"));
+    let trace = event.trace.unwrap();
+    assert_eq!(trace.parent, "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
+    assert_eq!((trace.id(), &trace.state), ("4bf92f3577b34da6a3ce929d0e0e4736", &None));
 }
 
 #[test]
@@ -140,7 +142,34 @@ fn an_oversized_or_encoded_or_foreign_body_is_malformed() {
 fn a_malformed_traceparent_is_dropped() {
     let mut message = message("application/json", "{}");
     message.properties.headers.insert("traceparent".into(), Field::text("00-zz-zz-01"));
-    assert_eq!(decode(&message, context()).unwrap().traceparent, None);
+    message.properties.headers.insert("tracestate".into(), Field::text("a=1"));
+    assert_eq!(decode(&message, context()).unwrap().trace, None);
+}
+
+#[test]
+fn a_tracestate_goes_with_its_traceparent_and_is_dropped_alone_when_it_cannot_be_carried() {
+    const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let state = |header: Option<&str>, extension: &str| {
+        let envelope = serde_json::json!({
+            "specversion": "1.0", "id": "1", "source": "s", "type": "t", "data": {},
+            "traceparent": PARENT, "tracestate": extension,
+        });
+        let mut message = message("application/cloudevents+json", envelope.to_string());
+        for (name, value) in header.map(|state| [("traceparent", PARENT), ("tracestate", state)]).into_iter().flatten()
+        {
+            message.properties.headers.insert(name.into(), Field::text(value));
+        }
+        let trace = decode(&message, context()).unwrap().trace.unwrap();
+        assert_eq!(trace.parent, PARENT);
+        trace.state
+    };
+    assert_eq!(state(None, "congo=t61rcWkgMzE,rojo=00f0").as_deref(), Some("congo=t61rcWkgMzE,rojo=00f0"));
+    assert_eq!(state(Some("mine=1"), "other=2").as_deref(), Some("mine=1"), "both from the same place");
+    let longest = format!("a={}", "x".repeat(510));
+    assert_eq!(state(None, &longest).as_deref(), Some(longest.as_str()));
+    for wrong in ["", "none", "a=1\r\nx: y", "a=ü", &format!("{longest}x")] {
+        assert_eq!(state(None, wrong), None, "{wrong}");
+    }
 }
 
 proptest! {

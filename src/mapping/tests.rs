@@ -13,7 +13,7 @@ fn event(data: &Value) -> Event {
         time: jiff::Timestamp::UNIX_EPOCH,
         data: data.as_object().unwrap().clone(),
         raw: Bytes::from(data.to_string()),
-        traceparent: None,
+        trace: None,
         id_derived: false,
         original: None,
     }

@@ -96,6 +96,7 @@ const VALUES: &[&str] = &[
     "destination/hold.rs",
     "destination/origin.rs",
     "admin/outlook.rs",
+    "destination/orders.rs",
     "destination/recent.rs",
     "admin/console/chart.rs",
     "admin/console/figures.rs",

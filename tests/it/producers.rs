@@ -188,7 +188,8 @@ fn values() -> Vec<Option<Value>> {
 fn the_schema_and_sluice_agree_on_every_envelope_with_one_or_two_attributes_changed() {
     let good = json!({ "specversion": "1.0", "id": "1", "source": "/s", "type": "t",
         "time": "2026-01-02T03:04:05Z", "data": { "a": 1 } });
-    let names = ["specversion", "id", "source", "type", "time", "data", "data_base64", "traceparent", "more"];
+    let names =
+        ["specversion", "id", "source", "type", "time", "data", "data_base64", "traceparent", "tracestate", "more"];
     let changes: Vec<(&str, Option<Value>)> =
         names.iter().flat_map(|name| values().into_iter().map(|value| (*name, value))).collect();
     let (schema, mut agreed) = (schema(), [0, 0]);

@@ -20,7 +20,9 @@ use crate::admin::extract::{NoParams, Params, Segment};
 use crate::admin::problem::Problem;
 use crate::clock;
 use crate::control::{Order, OrderError};
+use crate::destination::orders;
 use crate::destination::recent::{Change, KEPT, Outcome, Recent};
+use crate::gate::{Limit, LimitError};
 use crate::verdict::Reason;
 
 /// What was just done, for the page that follows.
@@ -75,7 +77,10 @@ struct Page {
 struct Sure {
     frame: Frame,
     figures: Figures,
+    /// As they were given.
     limits: String,
+    /// All that would hold.
+    then: String,
 }
 
 pub(super) async fn page(
@@ -139,16 +144,16 @@ pub(super) async fn limits(
         return Ok(see_other(&format!("/destinations/{name}?did=limited")));
     }
     let axum::Json(shown) = destinations::look(&admin, &name).await?;
-    let wrong = limits.iter().find_map(|limit| limit.parse::<crate::gate::Limit>().err());
-    if let Some(error) = wrong {
-        return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string()));
-    }
+    let parsed = |texts: &[String]| texts.iter().map(|text| text.parse()).collect::<Result<Vec<Limit>, _>>();
+    let wrong = |error: LimitError| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string());
+    let then = orders::changed(&parsed(&shown.limits).map_err(wrong)?, &parsed(&limits).map_err(wrong)?);
+    let then = then.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     if limits.is_empty() {
         let detail = "no limit is given; write at least one, such as \"100/s\", and several with commas between them";
         return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail));
     }
     let figures = Figures::of(shown, clock::wall());
-    Ok(frame::page(&Sure { frame, figures, limits: limits.join(", ") }))
+    Ok(frame::page(&Sure { frame, figures, limits: limits.join(", "), then }))
 }
 
 /// What was done, in words. The address has one of these names and nothing that is shown.

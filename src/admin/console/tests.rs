@@ -5,7 +5,8 @@ use tower::ServiceExt as _;
 
 use super::*;
 use crate::admin::tests::{admin, config, tokens};
-use crate::destination::{Command, Handle, View};
+use crate::destination::orders::Stamp;
+use crate::destination::{Command, Handle, Ordered, View};
 
 const HOST: &str = "sluice.example:9464";
 const FORM: &str = "application/x-www-form-urlencoded";
@@ -89,8 +90,9 @@ fn pretend(admin: &Admin, name: &str) -> tokio::sync::mpsc::UnboundedReceiver<St
                 Command::View(answer) => drop(answer.send(view(&name))),
                 Command::Recent(answer) => drop(answer.send(recent())),
                 Command::Samples(answer) => drop(answer.send(recent().samples())),
-                other @ (Command::Pause | Command::Resume | Command::Limits(_)) => {
-                    drop(heard.send(format!("{other:?}")))
+                Command::Order { change, answer, .. } => {
+                    drop(heard.send(format!("{change:?}")));
+                    drop(answer.send(Ordered::Holds(Stamp::after(None, crate::clock::wall(), uuid::Uuid::new_v4()))));
                 }
             }
         }
@@ -120,6 +122,10 @@ fn view(name: &str) -> View {
         consuming: false,
         ready: false,
         delivered: 12_345,
+        left: 12_345,
+        requests: 12_345,
+        carried: 12_345.0,
+        together: 1,
         throttled: 0,
         retried: 0,
     }
@@ -280,6 +286,8 @@ async fn limits_change_only_after_a_question_that_shows_both() {
     }
     let answer = browser.post(limits, &[("csrf", &csrf), ("limits", "5/s,  100/day")]).await;
     assert!(answer.text.contains("200/s, 1000/day") && answer.text.contains("5/s, 100/day"), "{}", answer.text);
+    let answer = browser.post(limits, &[("csrf", &csrf), ("limits", "5/s")]).await;
+    assert!(answer.text.contains("<code>5/s, 1000/day</code>"), "the day's limit stays: {}", answer.text);
     assert!(heard.try_recv().is_err(), "not before it is meant");
     let answer = browser.post(limits, &[("csrf", &csrf), ("limits", "5/s, 100/day"), ("sure", "yes")]).await;
     assert_eq!((answer.status, answer.location()), (303, "/destinations/px?did=limited"));

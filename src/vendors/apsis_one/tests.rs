@@ -37,7 +37,7 @@ fn event(data: Value) -> Event {
         time: Timestamp::UNIX_EPOCH,
         data: data.as_object().unwrap().clone(),
         raw: Bytes::new(),
-        traceparent: None,
+        trace: None,
         id_derived: false,
         original: None,
     }

@@ -26,7 +26,7 @@ fn request(lines: &str, data: &str) -> Result<Request<Bytes>, String> {
         time: jiff::Timestamp::UNIX_EPOCH,
         data: serde_json::from_str(data).unwrap(),
         raw: Bytes::new(),
-        traceparent: None,
+        trace: None,
         id_derived: false,
         original: None,
     };

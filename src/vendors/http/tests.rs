@@ -92,7 +92,7 @@ fn event(id: &str, data: &Value) -> Event {
         time: jiff::Timestamp::UNIX_EPOCH,
         data: data.as_object().unwrap().clone(),
         raw: Bytes::from(format!(" {data}")),
-        traceparent: None,
+        trace: None,
         id_derived: false,
         original: None,
     }

@@ -92,7 +92,7 @@ fn event(data: &Value) -> Event {
         time: TIME,
         data: data.as_object().cloned().unwrap_or_default(),
         raw: Bytes::from(data.to_string()),
-        traceparent: None,
+        trace: None,
         id_derived: false,
         original: None,
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::broker::DELIVERY_LIMIT;
 use super::vendor::{Answer, ScriptedVendor};
 use super::{Stage, message, pass, seconds};
-use sluice::destination::Command;
+use sluice::destination::orders::Change;
 
 #[tokio::test(start_paused = true)]
 async fn requests_keep_to_the_limit_and_use_it() {
@@ -88,7 +88,7 @@ async fn a_resume_probes_a_parked_destination_at_once() {
     stage.publish(0..10);
     pass(seconds(16)).await;
     stage.vendor.behave(|_| Answer::Status(201));
-    stage.ask(Command::Resume).await;
+    stage.order(Change::Resume).await;
     pass(seconds(1)).await;
     assert!(stage.broker.is_drained());
     assert!(stage.broker.dead().is_empty());

@@ -52,9 +52,15 @@ async fn a_trace_context_goes_on_to_the_vendor() {
     let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     let mut traced = message(0, true);
     traced.properties.headers.insert("traceparent".to_owned(), Field::text(trace));
+    traced.properties.headers.insert("tracestate".to_owned(), Field::text("shop=42,other=1"));
     stage.broker.put("shop.order", traced);
+    stage.publish(1..2);
     stage.drained().await;
-    assert_eq!(stage.vendor.calls_for(0)[0].headers["traceparent"], trace);
+    let headers = &stage.vendor.calls_for(0)[0].headers;
+    assert_eq!(headers["traceparent"], trace);
+    assert_eq!(headers["tracestate"], "shop=42,other=1");
+    let untraced = &stage.vendor.calls_for(1)[0].headers;
+    assert!(!untraced.contains_key("traceparent") && !untraced.contains_key("tracestate"));
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::json;
+use sluice::destination::orders::Change;
 use sluice::vendors::When;
 
 use super::account::{Account, in_lane, well, with};
@@ -198,9 +199,9 @@ async fn order_outlives_a_stop_under_load_and_a_pause() {
         let ledger = stage.stop().await;
         stage.start(&ledger);
         pass(Duration::from_millis(1_700)).await;
-        stage.ask(sluice::destination::Command::Pause).await;
+        stage.order(Change::Pause).await;
         pass(seconds(5)).await;
-        stage.ask(sluice::destination::Command::Resume).await;
+        stage.order(Change::Resume).await;
     }
     stage.drained().await;
     assert!(stage.vendor.took_each_once(0..800));

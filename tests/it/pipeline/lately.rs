@@ -1,6 +1,6 @@
 //! What a destination tells of what happened lately.
 
-use sluice::destination::Command;
+use sluice::destination::orders::Change;
 use sluice::destination::recent::Recent;
 use sluice::gate::State;
 
@@ -15,7 +15,7 @@ async fn what_happened_lately_is_told_and_outlives_a_reload() {
     stage.publish(0..30);
     stage.drained().await;
     pass(seconds(30)).await;
-    stage.ask(Command::Pause).await;
+    stage.order(Change::Pause).await;
     let before = recent(&stage).await;
     assert_eq!(before.outcomes().filter(|outcome| outcome.outcome == "delivered").count(), 29);
     let dead = before.outcomes().find(|outcome| outcome.outcome == "dead_lettered").unwrap();
@@ -33,6 +33,23 @@ async fn what_happened_lately_is_told_and_outlives_a_reload() {
     stage.start(&handover);
     let after = recent(&stage).await;
     assert!(after.outcomes().eq(before.outcomes()) && after.changes().eq(before.changes()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_has_left_the_queue_is_counted_whatever_became_of_it() {
+    let stage = Stage::new("limits = [\"50/s\"]\npark_after_rejections = 0");
+    stage.vendor.behave(|call| {
+        Answer::Status(match call.event % 3 {
+            0 => 422,
+            1 => 500,
+            _ => 201,
+        })
+    });
+    stage.publish(0..30);
+    pass(seconds(4)).await;
+    let view = stage.view().await;
+    assert!(view.delivered > 0 && view.retried > 0 && view.left >= view.delivered + view.retried + 5, "{view:?}");
+    assert_eq!((view.requests, view.together), (u64::try_from(stage.vendor.count()).unwrap(), 1));
 }
 
 async fn recent(stage: &Stage) -> Recent {

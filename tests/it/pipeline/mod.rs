@@ -28,7 +28,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use sluice::broker::Names;
 use sluice::config::{self, Destination};
-use sluice::destination::{self, Command, Handle, Handover, Parts, View};
+use sluice::destination::orders::Change;
+use sluice::destination::{self, Handle, Handover, Parts, View};
 use sluice::message::{Message, Properties};
 use sluice::metrics::Metrics;
 use sluice::receipts::Receipts;
@@ -112,8 +113,8 @@ impl Stage {
         assert!(worker.task.await.unwrap_err().is_cancelled(), "the worker had failed before it was killed");
     }
 
-    async fn ask(&self, command: Command) {
-        self.worker.as_ref().unwrap().handle.ask(command).await.unwrap();
+    async fn order(&self, change: Change) {
+        self.worker.as_ref().unwrap().handle.order(change, None).await.unwrap();
     }
 
     async fn view(&self) -> View {

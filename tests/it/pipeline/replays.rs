@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::json;
 use sluice::dead_letters::notice::{Notice, Outcome};
 use sluice::destination::history::{History, REPLAY, REPLAY_OF, REPLAY_TO, REPLAYED_BY};
+use sluice::destination::orders::Change;
 use sluice::vendors::When;
 
 use super::account::{Account, accepted, done, in_lane, job, rows, well, with};
@@ -287,14 +288,14 @@ async fn what_is_given_back_tells_nothing_and_stays_a_replay() {
     let stage = Stage::new("limits = [\"1/s\"]");
     stage.broker.listen();
     let letter = replay(0, message(0, true));
-    stage.ask(sluice::destination::Command::Pause).await;
+    stage.order(Change::Pause).await;
     stage.broker.put_returned("sluice.hook", letter, 15);
     pass(seconds(5)).await;
-    stage.ask(sluice::destination::Command::Resume).await;
+    stage.order(Change::Resume).await;
     pass(Duration::from_millis(30)).await;
-    stage.ask(sluice::destination::Command::Pause).await;
+    stage.order(Change::Pause).await;
     pass(seconds(5)).await;
-    stage.ask(sluice::destination::Command::Resume).await;
+    stage.order(Change::Resume).await;
     stage.drained().await;
     pass(seconds(1)).await;
     assert_eq!(outcomes(&stage, 0), [Outcome::Delivered]);

@@ -11,8 +11,8 @@ use futures_util::FutureExt as _;
 use serde_json::json;
 use sluice::clock;
 use sluice::delivery::token::{Stored, Tokens};
-use sluice::destination::Command;
 use sluice::destination::Handover;
+use sluice::destination::orders::Change;
 use sluice::message::Message;
 use sluice::vendors::When;
 use tokio::runtime::Builder;
@@ -160,7 +160,7 @@ impl Schedule {
                 pass(seconds(1)).await;
                 return self.check();
             }
-            self.stage.ask(Command::Resume).await;
+            self.stage.order(Change::Resume).await;
             pass(seconds(10)).await;
         }
         panic!("events are left although all has been well for hours: {:?}", self.stage.view().await);
@@ -227,9 +227,9 @@ impl Schedule {
             }
             5 => {
                 self.tell("paused for a while");
-                self.stage.ask(Command::Pause).await;
+                self.stage.order(Change::Pause).await;
                 pass(seconds(self.rng.u64(0..60))).await;
-                self.stage.ask(Command::Resume).await;
+                self.stage.order(Change::Resume).await;
             }
             _ => {}
         }

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use futures_util::FutureExt as _;
-use sluice::destination::{Command, Handover};
+use sluice::destination::Handover;
+use sluice::destination::orders::Change;
 use sluice::message::Message;
 use tokio::runtime::Builder;
 
@@ -116,7 +117,7 @@ impl Schedule {
                 pass(seconds(1)).await;
                 return self.check();
             }
-            self.stage.ask(Command::Resume).await;
+            self.stage.order(Change::Resume).await;
             pass(seconds(5)).await;
         }
         panic!("events are left although all has been well for ten minutes: {:?}", self.stage.view().await);
@@ -175,9 +176,9 @@ impl Schedule {
             }
             6 => {
                 self.tell("paused for a while");
-                self.stage.ask(Command::Pause).await;
+                self.stage.order(Change::Pause).await;
                 pass(seconds(self.rng.u64(0..60))).await;
-                self.stage.ask(Command::Resume).await;
+                self.stage.order(Change::Resume).await;
             }
             _ => {}
         }

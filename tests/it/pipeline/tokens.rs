@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use sluice::destination::{Command, Handover};
+use sluice::destination::Handover;
+use sluice::destination::orders::Change;
 use sluice::vendors::When;
 
 use super::account::{Account, bearer, token, well};
@@ -118,7 +119,7 @@ async fn a_refused_sign_in_parks_with_its_sentence_and_a_resume_tries_at_once() 
     pass(seconds(600)).await;
     assert!(token_calls(&stage.vendor).len() <= 2, "{:?}", token_calls(&stage.vendor));
     stage.vendor.behave(well);
-    stage.ask(Command::Resume).await;
+    stage.order(Change::Resume).await;
     pass(seconds(2)).await;
     assert!(stage.broker.is_drained());
     assert!(stage.broker.dead().is_empty());
@@ -134,7 +135,7 @@ async fn no_trouble_however_long_makes_more_calls_for_a_token_than_are_allowed()
             stage.publish([hour]);
             pass(seconds(3_600)).await;
             if hour % 7 == 3 {
-                stage.ask(Command::Resume).await;
+                stage.order(Change::Resume).await;
             }
         }
         assert_calls_allowed(&stage.vendor);

@@ -2,7 +2,7 @@
 
 use lapin::options::{
     BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, ExchangeDeleteOptions, QueueBindOptions,
-    QueueDeclareOptions,
+    QueueDeclareOptions, QueueDeleteOptions,
 };
 use lapin::types::{FieldTable, ShortString};
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
@@ -82,6 +82,11 @@ impl Client {
     /// Deletes an exchange, as somebody may by mistake.
     pub async fn delete_exchange(&self, exchange: &str) {
         self.channel.exchange_delete(self.name(exchange), ExchangeDeleteOptions::default()).await.unwrap();
+    }
+
+    /// Deletes a queue, as somebody may by mistake.
+    pub async fn delete_queue(&self, queue: &str) {
+        self.channel.queue_delete(self.name(queue), QueueDeleteOptions::default()).await.unwrap();
     }
 
     /// Messages ready in a queue; None where there is no such queue.

@@ -82,14 +82,44 @@ async fn the_admin_api_pauses_resumes_and_changes_limits() {
     }
 }
 
-#[tokio::test]
-async fn what_is_asked_of_one_worker_over_the_api_reaches_the_others_too() {
-    let (stage, _client) = at_work().await;
+/// A second worker beside the stage's.
+async fn another(stage: &Stage) -> Stage {
     let mut other = Stage::new(&shared_url().await).await;
     other.prefix.clone_from(&stage.prefix);
     other.configure(&other.px("px", "product.#", "limits = [\"100/s\"]"));
     other.start();
     other.ready().await;
+    other
+}
+
+#[tokio::test]
+async fn opposite_orders_at_two_workers_at_once_leave_both_in_the_same_state() {
+    let (stage, _client) = at_work().await;
+    let other = another(&stage).await;
+    let act = async |at: &Stage, what: &str| {
+        let path = format!("/api/v1/destinations/px/{what}");
+        assert_eq!(at.ask("POST", &path, Some(TOKEN), "").await.0, 200);
+    };
+    for round in 0..30 {
+        let (one, two) = if round % 2 == 0 { (&stage, &other) } else { (&other, &stage) };
+        tokio::join!(act(one, "pause"), act(two, "resume"));
+        let state = async |of: &Stage| of.shown("px").await["state"].clone();
+        until("both are alike", async || state(&stage).await == state(&other).await).await;
+    }
+    // And a command's order, which no worker gave, is later than all of these.
+    for (what, expected) in [("pause", "paused"), ("resume", "open")] {
+        let ran = stage.run(&[what, "px"]).await;
+        assert_eq!(ran.code, 0, "{ran:?}");
+        for worker in [&stage, &other] {
+            worker.state("px", expected).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_asked_of_one_worker_over_the_api_reaches_the_others_too() {
+    let (stage, _client) = at_work().await;
+    let other = another(&stage).await;
     let act = async |what: &str| {
         let (status, text) = stage.ask("POST", &format!("/api/v1/destinations/px/{what}"), Some(TOKEN), "").await;
         assert_eq!(status, 200, "{text}");

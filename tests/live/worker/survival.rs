@@ -100,3 +100,59 @@ async fn a_worker_started_before_the_broker_works_once_it_is_there() {
     assert_eq!(stage.metric("sluice_broker_connected{connection=\"consuming\"}").await.unwrap_or(0.0), 0.0);
     assert_eq!(stage.stop().await, Some(0), "it stops without a broker, too");
 }
+
+const DELETED: &str = "the queue was deleted at the broker";
+
+#[tokio::test]
+async fn a_queue_that_is_deleted_while_its_destination_is_paused_is_there_again_and_bound() {
+    let stage = Stage::at_work(&shared_url().await, "limits = [\"200/s\"]").await;
+    let client = stage.client().await;
+    assert_eq!(stage.run(&["pause", "px"]).await.code, 0);
+    client.publish_all("product.x", 0..7).await;
+    until("it was seen with them", async || stage.shown("px").await["queue_ready"] == 7).await;
+    client.delete_queue("px").await;
+    until("it is there again", async || client.depth("px").await == Some(0)).await;
+    until("the log says so", async || stage.log().contains(DELETED)).await;
+    assert!(stage.log().contains("\"last_seen\":7"), "and how many were lost");
+    client.publish_all("product.x", 7..20).await;
+    client.holds("px", 13).await;
+    assert_eq!(stage.run(&["resume", "px"]).await.code, 0);
+    stage.arrived(PX, 13).await;
+}
+
+#[tokio::test]
+async fn deleted_dead_letter_and_retry_queues_are_there_again_and_take_what_waited_for_them() {
+    let stage = Stage::at_work(&shared_url().await, "limits = [\"200/s\"]").await;
+    let client = stage.client().await;
+    until("they were seen", async || stage.shown("px").await["retry_waiting"] == 0).await;
+    for queue in ["px.dead", "px.retry.1"] {
+        client.delete_queue(queue).await;
+    }
+    stage.fault(r#"{"fault":"status","status":500,"count":1}"#);
+    client.publish_all("product.x", 0..1).await;
+    client.publish("product.x", "no JSON", super::client::plain()).await;
+    stage.arrived(PX, 1).await;
+    until("the dead letter is there", async || client.depth("px.dead").await == Some(1)).await;
+    let log = stage.log();
+    for queue in ["px.dead", "px.retry.1"] {
+        let says = |line: &str| line.contains(DELETED) && line.contains(&format!("{}.{queue}\"", stage.prefix));
+        assert!(log.lines().any(says), "{queue}");
+    }
+}
+
+#[tokio::test]
+async fn where_nothing_may_be_declared_a_deleted_queue_is_only_said() {
+    let mut stage = Stage::at_work(&shared_url().await, "limits = [\"200/s\"]").await;
+    assert_eq!(stage.stop().await, Some(0));
+    stage.broker = "declare = \"check\"";
+    stage.configure(&stage.px("px", "product.#", "limits = [\"200/s\"]"));
+    stage.start();
+    stage.ready().await;
+    let client = stage.client().await;
+    until("it was seen", async || stage.shown("px").await["dead_letters_ready"] == 0).await;
+    client.delete_queue("px.dead").await;
+    let said = || stage.log().lines().filter(|line| line.contains(DELETED) && line.contains("declare =")).count();
+    until("the log says so", async || said() == 1).await;
+    until("it is not shown", async || stage.shown("px").await["dead_letters_ready"].is_null()).await;
+    assert_eq!((client.depth("px.dead").await, said()), (None, 1));
+}

@@ -79,6 +79,14 @@ async fn without_a_collector_the_vendor_gets_the_producers_own_traceparent() {
     assert_eq!(*seen.traceparents.lock().unwrap(), [format!("00-{TRACE}-{PRODUCER}-01")]);
 }
 
+#[tokio::test]
+async fn the_logs_line_of_a_delivery_names_its_trace() {
+    let stage = with_a_traced_event(&Seen::default(), false).await;
+    let named =
+        |line: &str| line.contains("\"outcome\":\"delivered\"") && line.contains(&format!("\"trace_id\":\"{TRACE}\""));
+    until("the log tells of it", async || stage.log().lines().any(named)).await;
+}
+
 #[cfg(feature = "otel")]
 #[tokio::test]
 async fn the_producers_trace_goes_on_over_the_workers_spans_to_the_vendor() {

@@ -41,7 +41,7 @@ fn event(id: &str, data: &Value) -> Event {
         time: NOW,
         data: data.as_object().cloned().unwrap(),
         raw: Bytes::new(),
-        traceparent: None,
+        trace: None,
         id_derived: false,
         original: None,
     }

@@ -1,0 +1,135 @@
+//! Queues that somebody deleted at the broker while a worker runs: declared again where that is allowed, and said in any case.
+
+use std::collections::BTreeMap;
+use std::sync::PoisonError;
+
+use super::Admin;
+use crate::broker::DestinationQueues;
+use crate::destination::View;
+
+/// What is known of queues from reading their depths.
+#[derive(Debug, Default)]
+pub(super) struct Queues {
+    /// The messages that lay ready when it was last there, by queue. One that was never there is not missed.
+    seen: BTreeMap<String, u32>,
+    /// Those that were there and are not, and whether that was said.
+    gone: BTreeMap<String, bool>,
+}
+
+impl Queues {
+    /// Takes note of what was read now.
+    pub fn note(&mut self, read: &[(String, Option<u32>)]) {
+        for (queue, count) in read {
+            match count {
+                Some(count) => {
+                    self.seen.insert(queue.clone(), *count);
+                    self.gone.remove(queue);
+                }
+                None if self.seen.contains_key(queue) => {
+                    self.gone.entry(queue.clone()).or_default();
+                }
+                None => {}
+            }
+        }
+    }
+
+    /// Those among `queues` that are gone, with the messages that were last seen in each.
+    fn gone(&self, queues: &[String]) -> Vec<(String, u32)> {
+        let gone = queues.iter().filter(|queue| self.gone.contains_key(*queue));
+        gone.map(|queue| (queue.clone(), self.seen.get(queue).copied().unwrap_or_default())).collect()
+    }
+
+    /// Whether it is to be said that it is gone: once.
+    fn is_news(&mut self, queue: &str) -> bool {
+        self.gone.get_mut(queue).is_some_and(|said| !std::mem::replace(said, true))
+    }
+
+    fn back(&mut self, queue: &str) {
+        self.gone.remove(queue);
+        self.seen.insert(queue.to_owned(), 0);
+    }
+}
+
+impl Admin {
+    /// Declares again what is gone of a destination's queues, and of what all share.
+    pub(super) async fn restore(&self, view: &View) {
+        let Some(destination) = self.destination(&view.name) else { return };
+        let (names, delays) = (self.broker.names(), destination.retry.delays);
+        let mut queues =
+            vec![names.unrouted(), names.queue(&view.name), names.dead(&view.name), names.trash(&view.name)];
+        queues.extend(delays.iter().map(|delay| names.retry(&view.name, *delay)));
+        if self.known().queues.gone(&queues).is_empty() {
+            return;
+        }
+        // With all of them, so that each that is made anew is named; most are read less often.
+        let Ok(counts) = self.broker.depths(&queues).await else { return };
+        let read: Vec<(String, Option<u32>)> = queues.iter().cloned().zip(counts).collect();
+        let gone = {
+            let mut known = self.known();
+            known.queues.note(&read);
+            known.queues.gone(&queues)
+        };
+        if gone.is_empty() {
+            return;
+        }
+        let wanted =
+            DestinationQueues { name: view.name.clone(), subscribe: destination.subscribe, retry_delays: delays };
+        let restored = self.broker.restore(&wanted).await;
+        let mut known = self.known();
+        for (queue, last_seen) in gone {
+            let destination = view.name.as_str();
+            match &restored {
+                Ok(()) => {
+                    tracing::error!(
+                        destination,
+                        queue,
+                        last_seen,
+                        "the queue was deleted at the broker and what was in it is lost; it is declared again, empty"
+                    );
+                    known.queues.back(&queue);
+                }
+                Err(error) if known.queues.is_news(&queue) => {
+                    tracing::error!(
+                        destination,
+                        queue,
+                        last_seen,
+                        "the queue was deleted at the broker, and what was in it is lost: {error}"
+                    );
+                }
+                Err(_) => {}
+            }
+        }
+    }
+
+    fn known(&self) -> std::sync::RwLockWriteGuard<'_, super::depths::Known> {
+        self.depths.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(queue: &str, count: Option<u32>) -> [(String, Option<u32>); 1] {
+        [(queue.to_owned(), count)]
+    }
+
+    #[test]
+    fn a_queue_is_gone_when_it_was_there_before_and_that_is_news_once() {
+        let (mut queues, dead) = (Queues::default(), ["px.dead".to_owned()]);
+        queues.note(&read("px.dead", None));
+        assert_eq!(queues.gone(&dead), [], "a worker that starts has not declared it yet");
+        queues.note(&read("px.dead", Some(7)));
+        for is_news in [true, false] {
+            queues.note(&read("px.dead", None));
+            assert_eq!(queues.gone(&dead), [("px.dead".to_owned(), 7)]);
+            assert_eq!(queues.is_news("px.dead"), is_news);
+        }
+        queues.note(&read("px.dead", Some(0)));
+        assert_eq!(queues.gone(&dead), [], "somebody made it");
+        queues.note(&read("px.dead", None));
+        assert!(queues.is_news("px.dead"), "deleted again");
+        queues.back("px.dead");
+        assert_eq!(queues.gone(&dead), []);
+    }
+}

@@ -1,0 +1,25 @@
+//! What outlives a destination's task when its configuration changes.
+
+use super::orders::Orders;
+use super::recent::Recent;
+use crate::delivery::token::Stored;
+use crate::gate::Ledger;
+
+/// What a destination leaves to its successor in the same worker.
+#[derive(Clone, Debug, Default)]
+pub struct Handover {
+    /// What the gate remembers.
+    pub ledger: Ledger,
+    /// The access token with what the next one can be had with, where there is no file that keeps it.
+    pub tokens: Option<Stored>,
+    /// What happened lately.
+    pub recent: Recent,
+    /// The latest orders.
+    pub orders: Orders,
+}
+
+impl From<Ledger> for Handover {
+    fn from(ledger: Ledger) -> Self {
+        Self { ledger, ..Self::default() }
+    }
+}

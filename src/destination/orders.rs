@@ -1,0 +1,217 @@
+//! An operator's orders in one order everywhere: which of two holds is told by what they carry, never by which of them arrived first. So
+//! workers that have heard the same orders, in whatever order, do the same. Pure.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::gate::{Limit, Window};
+
+/// What an operator can change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Send nothing until resumed.
+    Pause,
+    /// Go on; a parked destination probes at once.
+    Resume,
+    /// Hold to these limits until the next reload or restart, and to those of other windows as before.
+    Limits(Vec<Limit>),
+}
+
+/// An order's place among all orders.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Stamp {
+    /// When it was given, in Unix time in microseconds; but later than every order that was known where it was given, so that a clock
+    /// which is behind cannot make an order an old one.
+    pub at: i64,
+    /// Tells apart what was given at the same time.
+    pub id: Uuid,
+}
+
+impl Stamp {
+    /// Of an order that is given at `wall` where nothing later than `known` is known.
+    #[must_use]
+    pub fn after(known: Option<i64>, wall: Timestamp, id: Uuid) -> Self {
+        let at = known.map_or(i64::MIN, |known| known.saturating_add(1)).max(wall.as_microsecond());
+        Self { at, id }
+    }
+}
+
+/// What two orders cannot both have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Subject {
+    Flow,
+    Limit(Window),
+}
+
+/// What to do with an order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Placed {
+    /// Carry out this much of it: nothing later is known about that.
+    Due(Change),
+    /// It was carried out before.
+    Done,
+    /// Nothing: a later one holds, of this time.
+    Late(i64),
+}
+
+/// The latest orders to a destination.
+#[derive(Clone, Debug, Default)]
+pub struct Orders {
+    latest: BTreeMap<Subject, Stamp>,
+}
+
+impl Orders {
+    /// The stamp of an order that is given here and now.
+    #[must_use]
+    pub fn stamp(&self, wall: Timestamp, id: Uuid) -> Stamp {
+        Stamp::after(self.latest.values().map(|stamp| stamp.at).max(), wall, id)
+    }
+
+    /// Finds an order's place among those before it.
+    pub fn place(&mut self, change: Change, stamp: Stamp) -> Placed {
+        let due = match change {
+            Change::Limits(mut limits) => {
+                let newest = limits.iter().filter_map(|limit| self.latest(Subject::Limit(limit.window))).max();
+                limits.retain(|limit| self.latest(Subject::Limit(limit.window)) < Some(stamp));
+                limits.iter().for_each(|limit| self.note(Subject::Limit(limit.window), stamp));
+                if limits.is_empty() { Err(newest) } else { Ok(Change::Limits(limits)) }
+            }
+            flow @ (Change::Pause | Change::Resume) => match self.latest(Subject::Flow) {
+                latest if latest < Some(stamp) => {
+                    self.note(Subject::Flow, stamp);
+                    Ok(flow)
+                }
+                latest => Err(latest),
+            },
+        };
+        match due {
+            Ok(change) => Placed::Due(change),
+            Err(Some(newest)) if newest > stamp => Placed::Late(newest.at),
+            Err(_) => Placed::Done,
+        }
+    }
+
+    fn latest(&self, subject: Subject) -> Option<Stamp> {
+        self.latest.get(&subject).copied()
+    }
+
+    fn note(&mut self, subject: Subject, stamp: Stamp) {
+        self.latest.insert(subject, stamp);
+    }
+}
+
+/// The limits in force once `changed` replace those of their windows.
+#[must_use]
+pub fn changed(limits: &[Limit], changed: &[Limit]) -> Vec<Limit> {
+    let kept = limits.iter().filter(|old| changed.iter().all(|new| new.window != old.window));
+    let mut limits: Vec<Limit> = changed.iter().chain(kept).copied().collect();
+    limits.sort_by_key(|limit| limit.window);
+    limits
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const NOON: Timestamp = Timestamp::constant(1_700_049_600, 0);
+
+    fn limits(texts: &[&str]) -> Vec<Limit> {
+        texts.iter().map(|text| text.parse().unwrap_or_else(|error| panic!("{error}"))).collect()
+    }
+
+    fn at(micros: i64) -> Stamp {
+        Stamp { at: micros, id: Uuid::from_u128(u128::from(micros.unsigned_abs())) }
+    }
+
+    /// A worker that keeps to what it hears.
+    #[derive(Debug, Default, PartialEq)]
+    struct Heard {
+        paused: bool,
+        limits: Vec<Limit>,
+    }
+
+    fn hear<'a>(orders: impl IntoIterator<Item = &'a (Change, Stamp)>) -> Heard {
+        let (mut heard, mut known) = (Heard::default(), Orders::default());
+        for (change, stamp) in orders {
+            match known.place(change.clone(), *stamp) {
+                Placed::Due(Change::Limits(new)) => heard.limits = changed(&heard.limits, &new),
+                Placed::Due(flow) => heard.paused = flow == Change::Pause,
+                Placed::Done | Placed::Late(_) => {}
+            }
+        }
+        heard
+    }
+
+    #[test]
+    fn of_opposite_orders_the_later_holds_whichever_is_heard_first() {
+        let (pause, resume) = ((Change::Pause, at(1)), (Change::Resume, at(2)));
+        assert!(!hear([&pause, &resume]).paused && !hear([&resume, &pause]).paused);
+        let same = |id| Stamp { at: 5, id: Uuid::from_u128(id) };
+        let (resume, pause) = ((Change::Resume, same(1)), (Change::Pause, same(2)));
+        assert!(hear([&pause, &resume]).paused && hear([&resume, &pause]).paused, "given at the same microsecond");
+    }
+
+    #[test]
+    fn an_order_that_is_heard_again_is_not_carried_out_again() {
+        let mut orders = Orders::default();
+        assert_eq!(orders.place(Change::Resume, at(7)), Placed::Due(Change::Resume));
+        assert_eq!(orders.place(Change::Resume, at(7)), Placed::Done);
+        assert_eq!(orders.place(Change::Pause, at(6)), Placed::Late(7));
+    }
+
+    #[test]
+    fn what_is_given_after_another_order_is_later_whatever_the_clock_says() {
+        let mut orders = Orders::default();
+        let ahead = orders.stamp(NOON + Duration::from_secs(3_600), Uuid::nil());
+        assert_eq!(orders.place(Change::Pause, ahead), Placed::Due(Change::Pause));
+        let next = orders.stamp(NOON, Uuid::nil());
+        assert_eq!(orders.place(Change::Resume, next), Placed::Due(Change::Resume));
+        assert_eq!(
+            orders.stamp(NOON + Duration::from_secs(7_200), Uuid::nil()).at,
+            NOON.as_microsecond() + 7_200_000_000
+        );
+    }
+
+    #[test]
+    fn a_limit_replaces_that_of_its_window_and_leaves_the_others() {
+        let now = changed(&limits(&["200/s", "18000/h", "1000000/day"]), &limits(&["50/s"]));
+        assert_eq!(now, limits(&["50/s", "18000/h", "1000000/day"]));
+        assert_eq!(changed(&now, &limits(&["500/day", "10/min"])), limits(&["50/s", "10/min", "18000/h", "500/day"]));
+    }
+
+    #[test]
+    fn of_several_limits_those_hold_that_nothing_later_was_said_about() {
+        let mut orders = Orders::default();
+        assert!(matches!(orders.place(Change::Limits(limits(&["50/s"])), at(9)), Placed::Due(_)));
+        let older = orders.place(Change::Limits(limits(&["80/s", "500/day"])), at(8));
+        assert_eq!(older, Placed::Due(Change::Limits(limits(&["500/day"]))));
+        assert_eq!(orders.place(Change::Limits(limits(&["80/s"])), at(8)), Placed::Late(9));
+    }
+
+    fn some_change() -> impl Strategy<Value = Change> {
+        let limit = prop_oneof![Just("5/s"), Just("9/s"), Just("7/min"), Just("100/day"), Just("200/day")];
+        let few = prop::collection::vec(limit, 1..3).prop_map(|texts| Change::Limits(limits(&texts)));
+        prop_oneof![Just(Change::Pause), Just(Change::Resume), few]
+    }
+
+    proptest! {
+        #[test]
+        fn workers_that_heard_the_same_orders_in_any_order_do_the_same(
+            (given, shuffled) in prop::collection::vec((some_change(), 0..4_i64, any::<u128>()), 1..12)
+                .prop_map(|orders| {
+                    let stamp = |at, id| Stamp { at, id: Uuid::from_u128(id) };
+                    orders.into_iter().map(|(change, at, id)| (change, stamp(at, id))).collect::<Vec<_>>()
+                })
+                .prop_flat_map(|given| (Just(given.clone()), Just(given).prop_shuffle()))
+        ) {
+            prop_assert_eq!(hear(&given), hear(&shuffled));
+        }
+    }
+}
