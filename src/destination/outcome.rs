@@ -18,8 +18,8 @@ pub(super) fn attempted(
     retries: u32,
     next: &Next,
 ) {
-    let id = shown(tag);
-    let (kind, status, verdict, ms) = (tag.kind.as_str(), attempt.status, attempt.verdict.as_str(), attempt.ms);
+    let (id, kind) = shown(tag);
+    let (status, verdict, ms) = (attempt.status, attempt.verdict.as_str(), attempt.ms);
     match next {
         Next::Settle(Settlement::Ack) => {
             tracing::info!(
@@ -32,7 +32,7 @@ pub(super) fn attempted(
                 retries,
                 "delivered"
             );
-            recent.ended(id, kind, "", after(attempt, "delivered"));
+            recent.ended(id, &kind, "", after(attempt, "delivered"));
         }
         Next::Settle(Settlement::RetryLater(delay)) => {
             tracing::info!(
@@ -48,7 +48,7 @@ pub(super) fn attempted(
                 said = attempt.excerpt,
                 "will be retried"
             );
-            recent.ended(id, kind, &attempt.excerpt, after(attempt, "retry"));
+            recent.ended(id, &kind, &attempt.excerpt, after(attempt, "retry"));
         }
         Next::Settle(Settlement::DeadLetter(reason, sentence)) => {
             tracing::warn!(
@@ -63,7 +63,7 @@ pub(super) fn attempted(
                 said = sentence,
                 "became a dead letter"
             );
-            recent.ended(id, kind, sentence, after(attempt, "dead_lettered"));
+            recent.ended(id, &kind, sentence, after(attempt, "dead_lettered"));
         }
         Next::Settle(Settlement::Release) | Next::Wait { .. } => {
             tracing::debug!(
@@ -81,26 +81,26 @@ pub(super) fn attempted(
 
 /// A message that became a dead letter before any request.
 pub(super) fn undeliverable(recent: &mut Recent, destination: &str, tag: &Tag, reason: Reason, sentence: &str) {
-    let id = shown(tag);
+    let (id, kind) = shown(tag);
     tracing::warn!(
         destination,
         event.id = id,
-        event.r#type = tag.kind,
+        event.r#type = kind,
         outcome = "dead_lettered",
         reason = reason.name(),
         said = sentence,
         "became a dead letter"
     );
-    recent.ended(id, &tag.kind, sentence, without_request("dead_lettered"));
+    recent.ended(id, &kind, sentence, without_request("dead_lettered"));
 }
 
 /// The end of a job, for one of its events.
 pub(super) fn job(recent: &mut Recent, destination: &str, tag: &Tag, job: &str, settlement: &Settlement) {
-    let (id, kind) = (shown(tag), tag.kind.as_str());
+    let (id, kind) = shown(tag);
     match settlement {
         Settlement::Ack => {
             tracing::info!(destination, event.id = id, event.r#type = kind, outcome = "delivered", job, "applied");
-            recent.ended(id, kind, "", without_request("delivered"));
+            recent.ended(id, &kind, "", without_request("delivered"));
         }
         Settlement::RetryLater(delay) => {
             let delay_seconds = delay.as_secs();
@@ -113,7 +113,7 @@ pub(super) fn job(recent: &mut Recent, destination: &str, tag: &Tag, job: &str, 
                 delay_seconds,
                 "the job failed"
             );
-            recent.ended(id, kind, "the job failed", without_request("retry"));
+            recent.ended(id, &kind, "the job failed", without_request("retry"));
         }
         Settlement::DeadLetter(reason, said) => {
             let reason = reason.name();
@@ -127,7 +127,7 @@ pub(super) fn job(recent: &mut Recent, destination: &str, tag: &Tag, job: &str, 
                 said,
                 "became a dead letter"
             );
-            recent.ended(id, kind, said, without_request("dead_lettered"));
+            recent.ended(id, &kind, said, without_request("dead_lettered"));
         }
         Settlement::Release => {}
     }
@@ -135,15 +135,15 @@ pub(super) fn job(recent: &mut Recent, destination: &str, tag: &Tag, job: &str, 
 
 /// A message that the broker sent again although its event was delivered a moment ago.
 pub(super) fn known(recent: &mut Recent, destination: &str, tag: &Tag) {
-    let id = shown(tag);
+    let (id, kind) = shown(tag);
     tracing::info!(
         destination,
         event.id = id,
-        event.r#type = tag.kind,
+        event.r#type = kind,
         outcome = "already_delivered",
         "sent again by the broker; acked"
     );
-    recent.ended(id, &tag.kind, "", without_request("already_delivered"));
+    recent.ended(id, &kind, "", without_request("already_delivered"));
 }
 
 /// An end after an attempt.
@@ -180,7 +180,34 @@ pub(super) fn gate_changed(destination: &str, before: State, status: &Status) {
     }
 }
 
-/// Producers may use addresses as ids.
-fn shown(tag: &Tag) -> String {
-    redact::masked(tag.id.as_deref().unwrap_or_default(), &[])
+/// Id and type. Producers may put addresses into either.
+fn shown(tag: &Tag) -> (String, String) {
+    (redact::masked(tag.id.as_deref().unwrap_or_default(), &[]), redact::masked(&tag.kind, &[]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_masked_wherever_an_event_has_it() {
+        let (mut recent, at) = (Recent::default(), clock::wall());
+        let kind = "signup.ann@example.com".to_owned();
+        let tag = Tag { id: Some("ann@example.com".to_owned()), source: String::new(), kind, time: at };
+        let attempt = Attempt { at, status: Some(201), ms: 5, verdict: "delivered".to_owned(), excerpt: String::new() };
+        for settlement in [
+            Settlement::Ack,
+            Settlement::RetryLater(std::time::Duration::from_secs(5)),
+            Settlement::DeadLetter(Reason::Rejected, "no".to_owned()),
+        ] {
+            job(&mut recent, "px", &tag, "j-1", &settlement);
+            attempted(&mut recent, "px", &tag, &attempt, 0, &Next::Settle(settlement));
+        }
+        undeliverable(&mut recent, "px", &tag, Reason::Malformed, "no");
+        known(&mut recent, "px", &tag);
+        assert_eq!(recent.outcomes().count(), 8);
+        for outcome in recent.outcomes() {
+            assert_eq!((outcome.id.as_str(), outcome.kind.as_str()), ("***@***", "***@***"), "{outcome:?}");
+        }
+    }
 }
