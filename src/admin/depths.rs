@@ -65,6 +65,13 @@ impl Admin {
             depths.insert(view.name.clone(), self.depths_now(view, &ready, slow).await);
         }
         let mut known = self.depths.write().unwrap_or_else(PoisonError::into_inner);
+        // Where a queue appears, at the start or with the broker, the slow ones have appeared too.
+        let appeared = |(name, read): (&String, &Depths)| {
+            read.ready.is_some() && known.depths.get(name).is_none_or(|before| before.ready.is_none())
+        };
+        if depths.iter().any(appeared) {
+            known.slow_read = None;
+        }
         known.courses.retain(|name, _| depths.contains_key(name));
         for view in &views {
             let Some(read) = depths.get_mut(&view.name) else { continue };

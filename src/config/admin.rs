@@ -57,6 +57,9 @@ impl Admin {
         };
         let mut given = section.has("token");
         let own = section.secret("token").map(|secret| Token { name: ADMIN.to_owned(), role: Role::Act, secret });
+        if let Some(own) = &own {
+            check(section, &own.secret);
+        }
         let mut tokens = Vec::from_iter(own);
         section.optional("tokens", |all| {
             for name in all.keys() {
@@ -82,16 +85,21 @@ impl Token {
         section.must_have("role", "\"read\" or \"act\"");
         let role = section.choice("role", &[("read", Role::Read), ("act", Role::Act)]);
         let secret = section.required_secret("token")?;
-        let text = secret.expose_secret();
-        if text.len() < SHORTEST_BYTES {
-            section.problem("token", format!("is shorter than {SHORTEST_BYTES} bytes; choose a longer one"));
-        } else if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-            section.problem("token", "cannot be sent in a header; choose one of visible ASCII characters");
-        }
-        if let Some(other) = others.iter().find(|other| other.secret.expose_secret() == text) {
+        if let Some(other) = others.iter().find(|other| other.secret.expose_secret() == secret.expose_secret()) {
             section.problem("token", format!("is the same as that of {:?}; give each its own", other.name));
         }
+        check(section, &secret);
         Some(Self { name, role: role?, secret })
+    }
+}
+
+/// Whoever guesses is not slowed down: it has to be hopeless.
+fn check(section: &mut Section<'_>, secret: &SecretString) {
+    let text = secret.expose_secret();
+    if text.len() < SHORTEST_BYTES {
+        section.problem("token", format!("is shorter than {SHORTEST_BYTES} bytes; choose a longer one"));
+    } else if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        section.problem("token", "cannot be sent in a header; choose one of visible ASCII characters");
     }
 }
 

@@ -32,6 +32,9 @@ pub(super) struct Figures {
     pub day: Option<Day>,
     pub dead: Option<u32>,
     pub dead_shown: String,
+    /// In its retry queues.
+    pub retry: String,
+    pub trash: String,
     pub in_flight: String,
     pub waiting: String,
     /// In the queue and held, together.
@@ -55,6 +58,10 @@ pub(super) struct Day {
     pub percent: u64,
     /// When it will be used up, where that is before midnight UTC.
     pub runs_out: Option<Moment>,
+}
+
+fn known(depth: Option<u32>) -> String {
+    depth.map_or_else(|| "not known".to_owned(), count)
 }
 
 impl Figures {
@@ -82,7 +89,9 @@ impl Figures {
                 runs_out: Moment::maybe(shown.day_budget_runs_out, now),
             }),
             dead: shown.dead_letters_ready,
-            dead_shown: shown.dead_letters_ready.map_or_else(|| "not known".to_owned(), count),
+            dead_shown: known(shown.dead_letters_ready),
+            retry: known(shown.retry_waiting),
+            trash: known(shown.trash_ready),
             in_flight: count(shown.in_flight),
             waiting: count(shown.waiting),
             backlog: shown.queue_ready.map(|ready| count(u64::from(ready) + u64::try_from(shown.waiting).unwrap_or(0))),
