@@ -127,8 +127,14 @@ pub(super) async fn resume(
 }
 
 /// Whoever reloads the question, or signs in on the way to its answer, is led to where it was asked.
-pub(super) async fn back(Segment(Named { name }): Segment<Named>) -> Response {
-    see_other(&format!("/destinations/{name}"))
+pub(super) async fn back(
+    State(admin): State<Arc<Admin>>,
+    Segment(Named { name }): Segment<Named>,
+) -> Result<Response, Problem> {
+    if admin.roster.get(&name).is_none() {
+        return Err(OrderError::Unknown(name).into());
+    }
+    Ok(see_other(&format!("/destinations/{name}")))
 }
 
 /// First asks whether that is meant, then does it.

@@ -460,6 +460,7 @@ async fn what_is_wrong_is_said_on_a_page() {
     for (path, status, said) in [
         ("/destinations/none", 404, "no destination"),
         ("/destinations/none/dead", 404, "no destination"),
+        ("/destinations/no%0Ane/limits", 404, "no destination"),
         ("/?nonsense=1", 400, "nonsense"),
         ("/destinations/px/dead?reasons=x", 400, "there is no parameter"),
         ("/nowhere", 404, "nothing here"),
