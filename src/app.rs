@@ -71,6 +71,9 @@ pub async fn run(config: Config, file: ConfigFile, stop: CancellationToken) -> R
     let serving = tokio::spawn(admin::serve(listener, admin.clone(), ending.clone()));
     let watching = tokio::spawn(watch_depths(admin.clone(), ending.clone()));
     let orders = tokio::spawn(control::listen(broker.clone(), fleet.roster(), operations.clone(), ending.clone()));
+    for token in fleet.config().admin.tokens.iter().filter(|token| token.is_guessable()) {
+        tracing::warn!(token = token.name, "an admin token this short can be guessed; choose one of 16 bytes or more");
+    }
     tracing::info!(admin = %address, destinations = fleet.config().destinations.len(), version = env!("CARGO_PKG_VERSION"), "sluice is running");
     tend(&mut fleet, &file, &mut hangups, &admin, &stop).await;
     tracing::info!("stopping: finishing what is in flight");

@@ -16,6 +16,7 @@ use uuid::Uuid;
 use crate::broker::port::{PublishError, Publisher};
 use crate::clock;
 use crate::message::{Message, Properties};
+use crate::redact;
 use crate::verdict::Reason;
 
 /// Receipts that wait to be published; about four megabytes.
@@ -271,7 +272,7 @@ async fn publish(
             // Nobody has asked for such receipts.
             Err(PublishError::Unroutable { .. }) => return "unrouted",
             Err(error @ PublishError::Unsendable(_)) => {
-                tracing::warn!(routing_key, %error, "a receipt is dropped");
+                tracing::warn!(routing_key = redact::masked(&routing_key, &[]), %error, "a receipt is dropped");
                 return "dropped";
             }
             Err(PublishError::Refused | PublishError::Lost | PublishError::TimedOut(_))
@@ -280,7 +281,7 @@ async fn publish(
                 return "dropped";
             }
             Err(error @ (PublishError::Refused | PublishError::Lost | PublishError::TimedOut(_))) => {
-                tracing::debug!(routing_key, %error, "a receipt is published again");
+                tracing::debug!(routing_key = redact::masked(&routing_key, &[]), %error, "a receipt is published again");
                 tokio::select! {
                     () = clock::sleep(PAUSE) => {}
                     () = ending.cancelled() => {}

@@ -1,8 +1,11 @@
-//! What must not stand in logs, errors and dead letters: e-mail addresses and secrets, masked. Pure.
+//! What must not stand in logs, errors and dead letters: e-mail addresses and secrets, masked; and what is not shown of a producer's
+//! headers. Pure.
 
+use std::borrow::Cow;
 use std::sync::LazyLock;
 
 use regex::Regex;
+use serde_json::{Map, Value};
 
 /// An address in plain text, in a URL, in HTML or in JSON. A backslash counts as a part of it: what is JSON stays JSON without it.
 static EMAIL: LazyLock<Option<Regex>> = LazyLock::new(|| {
@@ -19,6 +22,10 @@ const AT_SIGNS: [&str; 5] = ["@", "%40", "&#", "&commat;", "\\u0040"];
 /// Shortest secret worth masking: anything shorter would mask ordinary text.
 const MIN_SECRET_BYTES: usize = 6;
 
+/// What a field's name has in it, signs and cases aside, whose value is a secret.
+const TELLING: [&str; 9] =
+    ["authorization", "cookie", "token", "secret", "password", "passwd", "credential", "apikey", "accesskey"];
+
 /// `text` with e-mail addresses and each of `secrets` masked.
 #[must_use]
 pub fn masked(text: &str, secrets: &[&str]) -> String {
@@ -31,12 +38,43 @@ pub fn masked(text: &str, secrets: &[&str]) -> String {
             }
         }
     }
-    match &*EMAIL {
-        Some(email) if AT_SIGNS.iter().any(|at| masked.contains(at)) => {
-            email.replace_all(&masked, "***@***").into_owned()
-        }
-        _ => masked,
+    match without_addresses(&masked) {
+        Cow::Borrowed(_) => masked,
+        Cow::Owned(masked) => masked,
     }
+}
+
+/// `text` with e-mail addresses masked; as it was where there is none, which most text has not.
+#[must_use]
+pub fn without_addresses(text: &str) -> Cow<'_, str> {
+    match &*EMAIL {
+        Some(email) if AT_SIGNS.iter().any(|at| text.contains(at)) => email.replace_all(text, "***@***"),
+        _ => Cow::Borrowed(text),
+    }
+}
+
+/// The fields as they are shown to people: without the values, at any depth, whose names tell of a secret. Sluice carries them on
+/// as they are.
+#[must_use]
+pub fn shown(fields: Map<String, Value>) -> Map<String, Value> {
+    let shown =
+        |(name, value): (String, Value)| if is_telling(&name) { (name, "***".into()) } else { (name, within(value)) };
+    fields.into_iter().map(shown).collect()
+}
+
+fn within(value: Value) -> Value {
+    match value {
+        Value::Object(fields) => Value::Object(shown(fields)),
+        Value::Array(values) => values.into_iter().map(within).collect(),
+        other @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_)) => other,
+    }
+}
+
+/// Whether a name tells of a secret: `Authorization`, `x-api-key`, `sessionToken`, `proxy_auth`.
+fn is_telling(name: &str) -> bool {
+    let letters: String = name.chars().filter(|c| c.is_alphanumeric()).collect::<String>().to_lowercase();
+    let is_auth = |word: &str| word.eq_ignore_ascii_case("auth");
+    TELLING.iter().any(|part| letters.contains(part)) || name.split(|c: char| !c.is_alphanumeric()).any(is_auth)
 }
 
 fn is_scheme(part: &str) -> bool {
@@ -77,6 +115,41 @@ mod tests {
     #[test]
     fn the_token_of_a_bearer_header_is_masked_alone_too() {
         assert_eq!(masked("token tok-abcdef", &["Bearer tok-abcdef"]), "token ***");
+    }
+
+    #[test]
+    fn fields_whose_names_tell_of_a_secret_are_shown_without_their_values() {
+        for name in [
+            "authorization",
+            "Proxy-Authorization",
+            "x-api-key",
+            "apiKey",
+            "Cookie",
+            "set-cookie",
+            "token",
+            "X-Access-Token",
+            "cloudEvents:authtoken",
+            "client_secret",
+            "password",
+            "x-auth",
+            "aws-access-key-id",
+        ] {
+            let fields = Map::from_iter([(name.to_owned(), serde_json::json!({ "type": "binary", "base64": "eA==" }))]);
+            assert_eq!(Value::Object(shown(fields)), serde_json::json!({ name: "***" }));
+        }
+        for name in ["x-author", "idempotency-key", "routing-key", "traceparent", "cloudEvents:id", "x-retries", "type"]
+        {
+            let fields = Map::from_iter([(name.to_owned(), Value::from("as it is"))]);
+            assert_eq!(shown(fields.clone()), fields, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_secret_is_not_shown_however_deep_it_lies() {
+        let table = serde_json::json!({ "http": { "type": "table", "value": { "cookie": "c", "path": "/" } }, "all": [[{ "token": 5 }], 1] });
+        let Value::Object(table) = table else { panic!("a table") };
+        let expected = serde_json::json!({ "http": { "type": "table", "value": { "cookie": "***", "path": "/" } }, "all": [[{ "token": "***" }], 1] });
+        assert_eq!(Value::Object(shown(table)), expected);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Who may come in: tokens with names and roles, and no page of another site.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
@@ -11,7 +12,11 @@ use secrecy::ExposeSecret as _;
 
 use super::Admin;
 use super::problem::Problem;
+use crate::clock;
 use crate::config::{Role, Token};
+
+/// How often the log tells of wrong tokens.
+const TOLD_EVERY: Duration = Duration::from_mins(1);
 
 /// Whoever a request is from. Handlers that act take it as an argument.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +55,9 @@ pub(super) async fn guard(State(admin): State<Arc<Admin>>, mut request: Request,
         return problem.into_response();
     }
     let Some(who) = identify(request.headers(), &tokens) else {
+        if request.headers().contains_key(header::AUTHORIZATION) {
+            admin.strangers.came(clock::now());
+        }
         let problem = Problem::new(StatusCode::UNAUTHORIZED, "send a token of [admin] as \"Authorization: Bearer …\"");
         return ([(header::WWW_AUTHENTICATE, "Bearer")], problem).into_response();
     };
@@ -106,6 +114,37 @@ fn identify(headers: &HeaderMap, tokens: &[Token]) -> Option<Who> {
     holder(tokens, given).map(Who::from)
 }
 
+/// Those who come with wrong tokens. Nobody waits for them: a token cannot be guessed. They are told in the log, in a line a minute
+/// at most, since whoever reaches this server can make them many.
+#[derive(Debug, Default)]
+pub(super) struct Strangers(Mutex<Untold>);
+
+#[derive(Debug, Default)]
+struct Untold {
+    count: u64,
+    told: Option<Instant>,
+}
+
+impl Strangers {
+    /// One came.
+    pub fn came(&self, now: Instant) {
+        if let Some(count) = self.count(now) {
+            tracing::warn!(count, "wrong tokens were given to the API or the console");
+        }
+    }
+
+    /// How many came that the log does not tell of, where it is time to tell.
+    fn count(&self, now: Instant) -> Option<u64> {
+        let mut untold = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        untold.count += 1;
+        if untold.told.is_some_and(|told| now.saturating_duration_since(told) < TOLD_EVERY) {
+            return None;
+        }
+        untold.told = Some(now);
+        Some(std::mem::take(&mut untold.count))
+    }
+}
+
 /// The token of that text. Every token is looked at, whichever it is.
 pub(super) fn holder<'a>(tokens: &'a [Token], given: &str) -> Option<&'a Token> {
     let matches = |token: &Token| equal(token.secret.expose_secret().as_bytes(), given.as_bytes());
@@ -120,4 +159,19 @@ pub(super) fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
 /// Takes the same time wherever the first difference is.
 pub(super) fn equal(a: &[u8], b: &[u8]) -> bool {
     a.len() == b.len() && a.iter().zip(b).fold(0, |difference, (a, b)| difference | (a ^ b)) == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wrong_tokens_are_told_at_once_and_then_together_once_a_minute() {
+        let (strangers, now) = (Strangers::default(), crate::clock::now());
+        assert_eq!(strangers.count(now), Some(1));
+        for second in 0..50 {
+            assert_eq!(strangers.count(now + Duration::from_secs(second)), None);
+        }
+        assert_eq!(strangers.count(now + TOLD_EVERY), Some(51));
+    }
 }

@@ -26,6 +26,8 @@ pub struct Depths {
     pub retry: Option<u32>,
     /// In its dead-letter queue.
     pub dead: Option<u32>,
+    /// The same as the broker told it last.
+    pub dead_told: Option<u32>,
     /// In its trash.
     pub trash: Option<u32>,
     /// Seconds until its queue is empty, were nothing more to come; infinite while nothing gets through.
@@ -70,6 +72,13 @@ impl Admin {
             depths.insert(view.name.clone(), self.depths_now(view, &ready, slow).await);
         }
         let mut known = self.depths.write().unwrap_or_else(PoisonError::into_inner);
+        // Where a queue appears, at the start or with the broker, the slow ones have appeared too.
+        let appeared = |(name, read): (&String, &Depths)| {
+            read.ready.is_some() && known.depths.get(name).is_none_or(|before| before.ready.is_none())
+        };
+        if depths.iter().any(appeared) {
+            known.slow_read = None;
+        }
         known.courses.retain(|name, _| depths.contains_key(name));
         for view in &views {
             let Some(read) = depths.get_mut(&view.name) else { continue };
@@ -120,7 +129,9 @@ impl Admin {
         let (names, name) = (self.broker.names(), view.name.as_str());
         let before = self.depths_of(name);
         let of = |queue: &str| ready.get(queue).copied();
-        let mut read = Depths { ready: of(&names.queue(name)), dead: of(&names.dead(name)), ..Depths::default() };
+        let dead = of(&names.dead(name));
+        let mut read = Depths { ready: of(&names.queue(name)), dead_told: dead, ..Depths::default() };
+        read.dead = believed(dead, &before);
         if slow {
             read.trash = of(&names.trash(name));
             let retries: Option<Vec<u32>> = self.retry_queues(name).iter().map(|queue| of(queue)).collect();
@@ -155,6 +166,13 @@ impl Admin {
     }
 }
 
+/// Whoever looks at letters holds them for a moment, and a broker may tell of that moment until its next count, seconds later. They are not
+/// gone: that they are fewer is believed when it is told twice.
+fn believed(dead: Option<u32>, before: &Depths) -> Option<u32> {
+    let is_doubtful = dead.is_some() && dead < before.dead && before.dead_told >= before.dead;
+    if is_doubtful { before.dead } else { dead }
+}
+
 /// Adds to `read` what follows from the destination's last minutes.
 fn look_ahead(course: &mut Course, read: &mut Depths, view: &View, now: Instant, wall: Timestamp) {
     let in_hand = u64::try_from(view.waiting).unwrap_or(u64::MAX);
@@ -172,4 +190,32 @@ fn look_ahead(course: &mut Course, read: &mut Depths, view: &View, now: Instant,
 /// Seconds since then; 0 for what is to come.
 pub(super) fn age(then: Timestamp, wall: Timestamp) -> f64 {
     wall.duration_since(then).as_secs_f64().max(0.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn letters_that_somebody_looks_at_are_not_gone() {
+        let shown = |told: &[Option<u32>]| {
+            let mut before = Depths::default();
+            let mut shown = Vec::new();
+            for told in told {
+                before = Depths { dead: believed(*told, &before), dead_told: *told, ..before };
+                shown.push(before.dead);
+            }
+            shown
+        };
+        for (told, expected) in [
+            ([Some(4), Some(0), Some(4)], [Some(4), Some(4), Some(4)]),
+            ([Some(4), Some(0), Some(0)], [Some(4), Some(4), Some(0)]),
+            ([Some(4), Some(3), Some(2)], [Some(4), Some(4), Some(2)]),
+            ([Some(4), Some(6), Some(5)], [Some(4), Some(6), Some(6)]),
+            // What cannot be read is not known.
+            ([Some(4), None, Some(0)], [Some(4), None, Some(0)]),
+        ] {
+            assert_eq!(shown(&told), expected);
+        }
+    }
 }

@@ -51,6 +51,7 @@ pub struct Admin {
     max_event_bytes: usize,
     depths: RwLock<depths::Known>,
     console: Console,
+    strangers: auth::Strangers,
 }
 
 impl Admin {
@@ -66,6 +67,7 @@ impl Admin {
             destinations: RwLock::new(config.destinations.clone()),
             max_event_bytes: config.broker.max_event_bytes,
             console: Console::default(),
+            strangers: auth::Strangers::default(),
             depths: RwLock::default(),
         })
     }

@@ -14,7 +14,7 @@ use crate::vendors::{Facts, Invalid, Item, REGISTRY, Refusal, Reply, Vendor};
 use crate::verdict::Verdict;
 
 const SAMPLE: &str = include_str!("../../deploy/sluice.sample.toml");
-const SECRET: &str = "s3cr3t-value";
+const SECRET: &str = "s3cr3t-value-of-some";
 
 #[derive(Debug)]
 struct Silent;
@@ -389,7 +389,11 @@ fn no_secret_is_shown_by_debug() {
 
 #[test]
 fn admin_may_be_open_on_any_loopback_address_or_with_a_token() {
-    for good in ["listen = \"[::1]:80\"", "listen = \"127.9.9.9:1\"", "listen = \"0.0.0.0:1\"\ntoken = \"x\""] {
+    for good in [
+        "listen = \"[::1]:80\"",
+        "listen = \"127.9.9.9:1\"",
+        "listen = \"0.0.0.0:1\"\ntoken = \"sixteen-bytes-or-more\"",
+    ] {
         read(&format!("{BROKER}[admin]\n{good}\n")).unwrap();
     }
     let named =

@@ -15,6 +15,7 @@ use super::fields;
 use crate::destination::history::{Attempt, original};
 use crate::event::{self, Context};
 use crate::message::{Field, Headers, Message};
+use crate::redact;
 use crate::verdict::Reason;
 
 const LETTERS: Uuid = Uuid::from_u128(0x5d0f_3c6e_7a41_5b92_9c18_e6a4_20bd_71f3);
@@ -99,7 +100,8 @@ pub struct Details {
     /// The producer's properties under AMQP's names.
     #[schema(value_type = Object)]
     pub properties: Map<String, Value>,
-    /// The producer's headers, each with its AMQP type where JSON has none like it.
+    /// The producer's headers, each with its AMQP type where JSON has none like it; `***` where a name tells of a secret, such as
+    /// `authorization`, `x-api-key`, `cookie` or `token`. The message keeps them.
     #[schema(value_type = Object)]
     pub headers: Map<String, Value>,
     /// The body, where it is UTF-8.
@@ -210,7 +212,7 @@ impl Details {
             received: own.time("x-sluice-received"),
             routing_key: routing_key(message),
             properties: fields::properties(&original.properties),
-            headers: fields::headers(&original.properties.headers),
+            headers: redact::shown(fields::headers(&original.properties.headers)),
             body,
             body_base64,
         }

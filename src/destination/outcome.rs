@@ -1,5 +1,7 @@
 //! The log of a destination: one line a finished delivery, one a change of its gate; and the last of them, kept for whoever looks.
 
+use std::borrow::Cow;
+
 use super::history::Attempt;
 use super::judge::Next;
 use super::recent::{self, Recent};
@@ -18,14 +20,14 @@ pub(super) fn attempted(
     retries: u32,
     next: &Next,
 ) {
-    let (id, kind, trace_id) = (shown(tag), tag.kind.as_str(), tag.trace_id.as_deref());
+    let ((id, kind), trace_id) = (shown(tag), tag.trace_id.as_deref());
     let (status, verdict, ms) = (attempt.status, attempt.verdict.as_str(), attempt.ms);
     match next {
         Next::Settle(Settlement::Ack) => {
             tracing::info!(
                 destination,
-                event.id = id,
-                event.r#type = kind,
+                event.id = &*id,
+                event.r#type = &*kind,
                 trace_id,
                 outcome = "delivered",
                 status,
@@ -33,13 +35,13 @@ pub(super) fn attempted(
                 retries,
                 "delivered"
             );
-            recent.ended(id, kind, "", after(attempt, "delivered"));
+            recent.ended(id.into_owned(), &kind, "", after(attempt, "delivered"));
         }
         Next::Settle(Settlement::RetryLater(delay)) => {
             tracing::info!(
                 destination,
-                event.id = id,
-                event.r#type = kind,
+                event.id = &*id,
+                event.r#type = &*kind,
                 trace_id,
                 outcome = "retry",
                 verdict,
@@ -50,13 +52,13 @@ pub(super) fn attempted(
                 said = attempt.excerpt,
                 "will be retried"
             );
-            recent.ended(id, kind, &attempt.excerpt, after(attempt, "retry"));
+            recent.ended(id.into_owned(), &kind, &attempt.excerpt, after(attempt, "retry"));
         }
         Next::Settle(Settlement::DeadLetter(reason, sentence)) => {
             tracing::warn!(
                 destination,
-                event.id = id,
-                event.r#type = kind,
+                event.id = &*id,
+                event.r#type = &*kind,
                 trace_id,
                 outcome = "dead_lettered",
                 reason = reason.name(),
@@ -66,67 +68,67 @@ pub(super) fn attempted(
                 said = sentence,
                 "became a dead letter"
             );
-            recent.ended(id, kind, sentence, after(attempt, "dead_lettered"));
+            recent.ended(id.into_owned(), &kind, sentence, after(attempt, "dead_lettered"));
         }
         Next::Settle(Settlement::Release) | Next::Wait { .. } => {
             let said = &attempt.excerpt;
-            tracing::debug!(destination, event.id = id, verdict, status, ms, said, "waits for the gate");
+            tracing::debug!(destination, event.id = &*id, verdict, status, ms, said, "waits for the gate");
         }
     }
 }
 
 /// A message that became a dead letter before any request.
 pub(super) fn undeliverable(recent: &mut Recent, destination: &str, tag: &Tag, reason: Reason, sentence: &str) {
-    let id = shown(tag);
+    let (id, kind) = shown(tag);
     tracing::warn!(
         destination,
-        event.id = id,
-        event.r#type = tag.kind,
+        event.id = &*id,
+        event.r#type = &*kind,
         trace_id = tag.trace_id.as_deref(),
         outcome = "dead_lettered",
         reason = reason.name(),
         said = sentence,
         "became a dead letter"
     );
-    recent.ended(id, &tag.kind, sentence, without_request("dead_lettered"));
+    recent.ended(id.into_owned(), &kind, sentence, without_request("dead_lettered"));
 }
 
 /// The end of a job, for one of its events.
 pub(super) fn job(recent: &mut Recent, destination: &str, tag: &Tag, job: &str, settlement: &Settlement) {
-    let (id, kind, trace_id) = (shown(tag), tag.kind.as_str(), tag.trace_id.as_deref());
+    let ((id, kind), trace_id) = (shown(tag), tag.trace_id.as_deref());
     match settlement {
         Settlement::Ack => {
             tracing::info!(
                 destination,
-                event.id = id,
-                event.r#type = kind,
+                event.id = &*id,
+                event.r#type = &*kind,
                 trace_id,
                 outcome = "delivered",
                 job,
                 "applied"
             );
-            recent.ended(id, kind, "", without_request("delivered"));
+            recent.ended(id.into_owned(), &kind, "", without_request("delivered"));
         }
         Settlement::RetryLater(delay) => {
             let delay_seconds = delay.as_secs();
             tracing::info!(
                 destination,
-                event.id = id,
-                event.r#type = kind,
+                event.id = &*id,
+                event.r#type = &*kind,
                 trace_id,
                 outcome = "retry",
                 job,
                 delay_seconds,
                 "the job failed"
             );
-            recent.ended(id, kind, "the job failed", without_request("retry"));
+            recent.ended(id.into_owned(), &kind, "the job failed", without_request("retry"));
         }
         Settlement::DeadLetter(reason, said) => {
             let reason = reason.name();
             tracing::warn!(
                 destination,
-                event.id = id,
-                event.r#type = kind,
+                event.id = &*id,
+                event.r#type = &*kind,
                 trace_id,
                 outcome = "dead_lettered",
                 reason,
@@ -134,7 +136,7 @@ pub(super) fn job(recent: &mut Recent, destination: &str, tag: &Tag, job: &str, 
                 said,
                 "became a dead letter"
             );
-            recent.ended(id, kind, said, without_request("dead_lettered"));
+            recent.ended(id.into_owned(), &kind, said, without_request("dead_lettered"));
         }
         Settlement::Release => {}
     }
@@ -142,16 +144,16 @@ pub(super) fn job(recent: &mut Recent, destination: &str, tag: &Tag, job: &str, 
 
 /// A message that the broker sent again although its event was delivered a moment ago.
 pub(super) fn known(recent: &mut Recent, destination: &str, tag: &Tag) {
-    let id = shown(tag);
+    let (id, kind) = shown(tag);
     tracing::info!(
         destination,
-        event.id = id,
-        event.r#type = tag.kind,
+        event.id = &*id,
+        event.r#type = &*kind,
         trace_id = tag.trace_id.as_deref(),
         outcome = "already_delivered",
         "sent again by the broker; acked"
     );
-    recent.ended(id, &tag.kind, "", without_request("already_delivered"));
+    recent.ended(id.into_owned(), &kind, "", without_request("already_delivered"));
 }
 
 /// An end after an attempt.
@@ -188,7 +190,35 @@ pub(super) fn gate_changed(destination: &str, before: State, status: &Status) {
     }
 }
 
-/// Producers may use addresses as ids.
-fn shown(tag: &Tag) -> String {
-    redact::masked(tag.id.as_deref().unwrap_or_default(), &[])
+/// Id and type. Producers may put addresses into either.
+fn shown(tag: &Tag) -> (Cow<'_, str>, Cow<'_, str>) {
+    let id = tag.id.as_deref().unwrap_or_default();
+    (redact::without_addresses(id), redact::without_addresses(&tag.kind))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_masked_wherever_an_event_has_it() {
+        let (mut recent, at) = (Recent::default(), clock::wall());
+        let kind = "signup.ann@example.com".to_owned();
+        let tag = Tag { id: Some("ann@example.com".to_owned()), source: String::new(), kind, time: at, trace_id: None };
+        let attempt = Attempt { at, status: Some(201), ms: 5, verdict: "delivered".to_owned(), excerpt: String::new() };
+        for settlement in [
+            Settlement::Ack,
+            Settlement::RetryLater(std::time::Duration::from_secs(5)),
+            Settlement::DeadLetter(Reason::Rejected, "no".to_owned()),
+        ] {
+            job(&mut recent, "px", &tag, "j-1", &settlement);
+            attempted(&mut recent, "px", &tag, &attempt, 0, &Next::Settle(settlement));
+        }
+        undeliverable(&mut recent, "px", &tag, Reason::Malformed, "no");
+        known(&mut recent, "px", &tag);
+        assert_eq!(recent.outcomes().count(), 8);
+        for outcome in recent.outcomes() {
+            assert_eq!((outcome.id.as_str(), outcome.kind.as_str()), ("***@***", "***@***"), "{outcome:?}");
+        }
+    }
 }

@@ -96,6 +96,7 @@ struct Page {
     is_all: bool,
     pairs: Vec<(&'static str, String)>,
     rate: Option<String>,
+    /// As `about 3 min`.
     takes: Option<String>,
     canary: Option<String>,
     /// The form's fields.
@@ -137,7 +138,7 @@ pub(super) async fn count(
         is_all: asked.is_all(),
         pairs: asked.pairs(),
         rate: foretold.rate.map(rate),
-        takes: foretold.seconds.map(span),
+        takes: foretold.seconds.map(about),
         canary: canary.map(show::count),
         given,
         trouble: foretold.trouble,
@@ -145,6 +146,11 @@ pub(super) async fn count(
         name,
     };
     Ok(frame::page(&shown))
+}
+
+/// How long it takes, as far as that can be foretold.
+fn about(seconds: f64) -> String {
+    if seconds < 1.0 { span(seconds) } else { format!("about {}", span(seconds)) }
 }
 
 fn pile_name(act: Act) -> PileName {

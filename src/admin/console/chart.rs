@@ -23,14 +23,42 @@ pub(super) struct Chart {
     pub says: String,
     /// Lines and areas: their class, and their path.
     pub paths: Vec<(&'static str, String)>,
-    /// Times at which the gate was in another state than open.
+    /// Times at which the gate was in another state than open, or at which nothing is known.
     pub bands: Vec<Band>,
-    /// What the upper edge stands for.
+    /// What it reaches.
     pub top: String,
+    /// What lines stand for.
+    pub labels: Vec<Label>,
 }
 
 // What it writes is escaped already.
 impl HtmlSafe for Chart {}
+
+/// A text at a height.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Label {
+    pub y: String,
+    pub text: String,
+}
+
+impl Label {
+    /// Above a line, or below one that is at the upper edge.
+    fn above(y: f64, text: String) -> Self {
+        let y = if y < 16.0 { y + 13.0 } else { y - 4.0 };
+        Self { y: format!("{y:.1}"), text }
+    }
+}
+
+/// How the gate was.
+#[derive(Clone, Debug)]
+pub(super) struct Past {
+    /// The latest first.
+    pub changes: Vec<Change>,
+    /// As it is now.
+    pub state: &'static str,
+    /// Before that nothing is known of it.
+    pub since: Option<Timestamp>,
+}
 
 /// A stretch of time.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,6 +67,17 @@ pub(super) struct Band {
     pub width: String,
     pub state: &'static str,
 }
+
+/// Among states, for when nothing is known.
+const UNKNOWN: &str = "unknown";
+/// What is free above the highest, as a factor.
+const HEADROOM: f64 = 1.05;
+/// A limit is drawn that is at most so many times as high as what is sent.
+const LIMIT_IN_SIGHT: f64 = 4.0;
+/// The least height of what is more than nothing.
+const LEAST: f64 = 3.0;
+/// The same of what went wrong with it, which leaves some of the other to be seen.
+const LEAST_BAD: f64 = 1.5;
 
 /// What part of the past a chart shows, and how large it is.
 #[derive(Clone, Copy, Debug)]
@@ -75,12 +114,14 @@ impl Frame {
         })
     }
 
-    /// The area under a figure.
-    fn area(&self, samples: &[Sample], top: f64, figure: impl Fn(&Sample) -> f64) -> String {
+    /// The area under a figure. What is more than nothing is seen, however little it is.
+    fn area(&self, samples: &[Sample], top: f64, least: f64, figure: impl Fn(&Sample) -> f64) -> String {
         let mut path = String::new();
         let mut right = f64::NEG_INFINITY;
         for (from, to, sample) in self.steps(samples) {
-            let y = self.y(figure(sample), top);
+            let value = figure(sample);
+            let highest = f64::from(self.height) - if value > 0.0 { least } else { 0.0 };
+            let y = self.y(value, top).min(highest);
             if from > right + 0.5 {
                 close(&mut path, self.height);
                 write(&mut path, format_args!("M{from:.1} {}V{y:.1}", self.height));
@@ -108,15 +149,18 @@ impl Frame {
         path
     }
 
-    fn bands(&self, changes: &[Change], state: &'static str) -> Vec<Band> {
+    fn bands(&self, past: &Past) -> Vec<Band> {
         let mut bands = Vec::new();
-        let (mut end, mut now_is) = (self.now, state);
+        let (mut end, mut now_is) = (self.now, past.state);
         // From the latest back.
-        for change in changes {
+        for change in &past.changes {
             self.band(&mut bands, change.at, end, now_is);
             (end, now_is) = (change.at, change.from.name());
         }
-        self.band(&mut bands, self.now.checked_sub(self.span).unwrap_or(Timestamp::MIN), end, now_is);
+        let began = self.now.checked_sub(self.span).unwrap_or(Timestamp::MIN);
+        let known = past.since.unwrap_or(self.now).clamp(began, self.now);
+        self.band(&mut bands, known, end, now_is);
+        self.band(&mut bands, began, known, UNKNOWN);
         bands
     }
 
@@ -158,20 +202,48 @@ pub(super) fn latest(samples: &[Sample], now: Timestamp) -> f64 {
 }
 
 /// Requests a second, and how many `limit` allows.
-pub(super) fn rate(
-    frame: Frame,
-    samples: &[Sample],
-    changes: &[Change],
-    state: &'static str,
-    limit: Option<f64>,
-) -> Chart {
+pub(super) fn rate(frame: Frame, samples: &[Sample], past: &Past, limit: Option<f64>) -> Chart {
+    let most = most_sent(frame, samples);
     let limit = limit.filter(|limit| limit.is_finite() && *limit > 0.0);
-    let most = highest(samples, |sample| Some(requests(sample)));
-    let top = most.max(limit.unwrap_or(0.0)).max(highest(samples, allowed).min(most * 4.0)) * 1.05;
-    let mut paths = vec![("chart-area", frame.area(samples, top, requests))];
+    // Drawn to the scale of what is sent: against a limit far above, it would be a line at the bottom.
+    let seen = limit.filter(|limit| most <= 0.0 || *limit <= most * LIMIT_IN_SIGHT);
+    let top = most.max(seen.unwrap_or(0.0)) * HEADROOM;
+    let label = limit.map(|limit| {
+        let text = format!("limit {}/s", show::rate(limit));
+        // Out of sight, it is told at the upper edge.
+        if seen.is_some() { Label::above(frame.y(limit, top), text) } else { Label::above(0.0, text + ", far above") }
+    });
+    let top_shown = if most > 0.0 { format!("highest {}/s", show::rate(most)) } else { "none sent".to_owned() };
+    let allows = limit.map_or_else(String::new, |limit| format!("; the limits allow {}", show::rate(limit)));
+    let says = format!(
+        "Requests a second over the last {}: {} now, {} at most{allows}",
+        show::span(frame.span.as_secs_f64()),
+        show::rate(latest(samples, frame.now)),
+        show::rate(most),
+    );
+    let paths = sent(frame, samples, seen, top);
+    Chart { labels: label.into_iter().collect(), ..chart(frame, says, paths, frame.bands(past), top_shown) }
+}
+
+/// The same in a row among others: to the scale of the limit, so that rows compare.
+pub(super) fn spark(frame: Frame, samples: &[Sample], limit: Option<f64>) -> Chart {
+    let most = most_sent(frame, samples);
+    let limit = limit.filter(|limit| limit.is_finite() && *limit > 0.0);
+    let top = most.max(limit.unwrap_or(0.0)) * HEADROOM;
+    let says =
+        format!("Requests over the last {}: {}/s at most", show::span(frame.span.as_secs_f64()), show::rate(most));
+    chart(frame, says, sent(frame, samples, limit, top), Vec::new(), String::new())
+}
+
+fn most_sent(frame: Frame, samples: &[Sample]) -> f64 {
+    frame.steps(samples).map(|(_, _, sample)| requests(sample)).fold(0.0, f64::max)
+}
+
+fn sent(frame: Frame, samples: &[Sample], limit: Option<f64>, top: f64) -> Vec<(&'static str, String)> {
     let bad = |sample: &Sample| f64::from(sample.refused + sample.failed);
+    let mut paths = vec![("chart-area", frame.area(samples, top, LEAST, requests))];
     if highest(samples, |sample| Some(bad(sample))) > 0.0 {
-        paths.push(("chart-bad", frame.area(samples, top, bad)));
+        paths.push(("chart-bad", frame.area(samples, top, LEAST_BAD, bad)));
     }
     if let Some(limit) = limit {
         let y = frame.y(limit, top);
@@ -181,24 +253,17 @@ pub(super) fn rate(
             paths.push(("chart-allowed", frame.line(samples, top, allowed)));
         }
     }
-    let allows = limit.map_or_else(String::new, |limit| format!("; the limits allow {}", show::rate(limit)));
-    let says = format!(
-        "Requests a second over the last {}: {} now, {} at most{allows}",
-        show::span(frame.span.as_secs_f64()),
-        show::rate(latest(samples, frame.now)),
-        show::rate(most),
-    );
-    chart(frame, says, paths, frame.bands(changes, state), format!("{}/s", show::rate(top / 1.05)))
+    paths
 }
 
 /// How long requests took.
-pub(super) fn latency(frame: Frame, samples: &[Sample], changes: &[Change], state: &'static str) -> Chart {
+pub(super) fn latency(frame: Frame, samples: &[Sample], past: &Past) -> Chart {
     let slow = |sample: &Sample| sample.slowest_ms.map(f64::from);
     let half = |sample: &Sample| sample.median_ms.map(f64::from);
     let most = highest(samples, slow);
     let paths = vec![
-        ("chart-slow", frame.line(samples, most * 1.05, slow)),
-        ("chart-line", frame.line(samples, most * 1.05, half)),
+        ("chart-slow", frame.line(samples, most * HEADROOM, slow)),
+        ("chart-line", frame.line(samples, most * HEADROOM, half)),
     ];
     let last = samples.iter().rev().find_map(|sample| sample.median_ms.zip(sample.slowest_ms));
     let now = last.map_or_else(
@@ -207,26 +272,27 @@ pub(super) fn latency(frame: Frame, samples: &[Sample], changes: &[Change], stat
     );
     let span = show::span(frame.span.as_secs_f64());
     let says = format!("Time that requests took over the last {span}: {now}");
-    let top = if most > 0.0 { duration(most) } else { String::new() };
-    chart(frame, says, paths, frame.bands(changes, state), top)
+    let top = if most > 0.0 { format!("highest {}", duration(most)) } else { "none sent".to_owned() };
+    chart(frame, says, paths, frame.bands(past), top)
 }
 
 /// Events delivered a second.
-pub(super) fn delivered(frame: Frame, samples: &[Sample], changes: &[Change], state: &'static str) -> Chart {
+pub(super) fn delivered(frame: Frame, samples: &[Sample], past: &Past) -> Chart {
     let events = |sample: &Sample| f64::from(sample.delivered);
     let most = highest(samples, |sample| Some(events(sample)));
-    let paths = vec![("chart-area", frame.area(samples, most * 1.05, events))];
+    let paths = vec![("chart-area", frame.area(samples, most * HEADROOM, LEAST, events))];
     let says = format!(
         "Events delivered a second over the last {}: {} at most",
         show::span(frame.span.as_secs_f64()),
         show::rate(most)
     );
-    chart(frame, says, paths, frame.bands(changes, state), format!("{}/s", show::rate(most)))
+    let top = if most > 0.0 { format!("highest {}/s", show::rate(most)) } else { "none delivered".to_owned() };
+    chart(frame, says, paths, frame.bands(past), top)
 }
 
 fn chart(frame: Frame, says: String, paths: Vec<(&'static str, String)>, bands: Vec<Band>, top: String) -> Chart {
     let paths = paths.into_iter().filter(|(_, path)| !path.is_empty()).collect();
-    Chart { width: frame.width, height: frame.height, says, paths, bands, top }
+    Chart { width: frame.width, height: frame.height, says, paths, bands, top, labels: Vec::new() }
 }
 
 pub(super) fn ms(ms: u32) -> String {
@@ -265,26 +331,54 @@ mod tests {
     #[test]
     fn samples_are_steps_and_a_gap_is_nothing() {
         let samples = [sample(400, 9.0), sample(80, 10.0), sample(69, 20.0), sample(20, 5.0)];
-        let path = frame().area(&samples, 20.0, requests);
+        let path = frame().area(&samples, 20.0, LEAST, requests);
         assert_eq!(path, "M10.0 21V11.0H20.0V1.0H31.0V21ZM70.0 21V16.0H80.0V21Z");
         let line = frame().line(&samples, 20.0, |sample| Some(requests(sample)));
         assert_eq!(line, "M10.0 11.0H20.0V1.0H31.0M70.0 16.0H80.0");
     }
 
+    fn open() -> Past {
+        Past { changes: Vec::new(), state: "open", since: Some(Timestamp::MIN) }
+    }
+
+    #[test]
+    fn little_is_seen_beside_a_limit_far_above_it() {
+        let height = |chart: &Chart| {
+            let (_, path) = chart.paths.iter().find(|(class, _)| *class == "chart-area").unwrap();
+            let y = path.split('V').nth(1).unwrap().split('H').next().unwrap();
+            f64::from(frame().height) - y.parse::<f64>().unwrap()
+        };
+        let little = [sample(5, 1.0)];
+        let chart = rate(frame(), &little, &open(), Some(200.0));
+        assert!(height(&chart) > 18.0, "to its own scale: {chart:?}");
+        assert_eq!((chart.top.as_str(), chart.labels[0].text.as_str()), ("highest 1/s", "limit 200/s, far above"));
+        assert_eq!(chart.paths.len(), 1, "the limit is out of sight: {chart:?}");
+        let chart = rate(frame(), &[sample(5, 50.0)], &open(), Some(200.0));
+        assert_eq!((chart.top.as_str(), chart.labels[0].text.as_str()), ("highest 50/s", "limit 200/s"));
+        // In a row among others it is to the scale of the limit, and no less to be seen.
+        for seen in [height(&spark(frame(), &little, Some(200.0))), height(&spark(frame(), &little, Some(1e6)))] {
+            assert!((seen - LEAST).abs() < 0.01, "{seen}");
+        }
+        // Nor are few failures among many requests.
+        let failing = [Sample { failed: 0.1, ..sample(5, 190.0) }];
+        let chart = rate(frame(), &failing, &open(), Some(200.0));
+        assert_eq!(chart.paths[1], ("chart-bad", "M85.0 21V19.5H95.0V21Z".to_owned()));
+    }
+
     #[test]
     fn a_chart_says_in_words_what_it_shows() {
         let samples = [sample(15, 12.0), sample(5, 8.0)];
-        let chart = rate(frame(), &samples, &[], "open", Some(20.0));
+        let chart = rate(frame(), &samples, &open(), Some(20.0));
         assert_eq!(chart.says, "Requests a second over the last 1 min 40 s: 8 now, 12 at most; the limits allow 20");
-        assert_eq!((chart.top.as_str(), chart.paths.len(), chart.bands.len()), ("20/s", 2, 0));
+        assert_eq!((chart.top.as_str(), chart.paths.len(), chart.bands.len()), ("highest 12/s", 2, 0));
         let slowed = [Sample { allowed: Some(14.0), ..sample(15, 12.0) }, sample(5, 8.0)];
-        let chart = rate(frame(), &slowed, &[], "open", Some(20.0));
+        let chart = rate(frame(), &slowed, &open(), Some(20.0));
         assert_eq!(chart.paths.last().unwrap().0, "chart-allowed", "the gate let less through than the limits");
-        let chart = latency(frame(), &samples, &[], "open");
+        let chart = latency(frame(), &samples, &open());
         assert!(chart.says.ends_with("lately half of them 12 ms at most, and 99 of 100 1.5 s"), "{}", chart.says);
-        let empty = rate(frame(), &[], &[], "open", None);
+        let empty = rate(frame(), &[], &open(), None);
         assert!(empty.paths.is_empty() && empty.says.contains("0 now"), "{empty:?}");
-        assert!(latency(frame(), &[], &[], "open").says.ends_with("none was answered"));
+        assert!(latency(frame(), &[], &open()).says.ends_with("none was answered"));
     }
 
     #[test]
@@ -296,10 +390,20 @@ mod tests {
             change(50, State::Broken, State::Open),
             change(500, State::Open, State::Broken),
         ];
-        let bands = frame().bands(&changes, "parked");
-        let seen: Vec<(&str, &str, &str)> =
-            bands.iter().map(|band| (band.x.as_str(), band.width.as_str(), band.state)).collect();
-        assert_eq!(seen, [("90.0", "10.0", "parked"), ("0.0", "50.0", "broken")]);
-        assert_eq!(frame().bands(&[], "paused").len(), 1, "it was so all the time");
+        let seen = |changes: &[Change], state, since| {
+            let bands = frame().bands(&Past { changes: changes.to_vec(), state, since });
+            bands.into_iter().map(|band| format!("{} {} {}", band.x, band.width, band.state)).collect::<Vec<_>>()
+        };
+        assert_eq!(seen(&changes, "parked", Some(at(900))), ["90.0 10.0 parked", "0.0 50.0 broken"]);
+        assert_eq!(seen(&[], "paused", Some(at(900))), ["0.0 100.0 paused"], "it was so all the time");
+        // Not before the worker began, however it found the gate.
+        assert_eq!(seen(&[], "paused", Some(at(30))), ["70.0 30.0 paused", "0.0 70.0 unknown"]);
+        let found = [change(30, State::Open, State::Paused)];
+        assert_eq!(seen(&found, "paused", Some(at(30))), ["70.0 30.0 paused", "0.0 70.0 unknown"]);
+        assert_eq!(
+            seen(&changes[..2], "parked", Some(at(60))),
+            ["90.0 10.0 parked", "40.0 10.0 broken", "0.0 40.0 unknown"]
+        );
+        assert_eq!(seen(&[], "open", None), ["0.0 100.0 unknown"]);
     }
 }

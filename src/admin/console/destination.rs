@@ -8,7 +8,8 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Deserialize;
 
-use super::chart::{self, Chart};
+use super::chart::{self, Chart, Past};
+use super::did::Did;
 use super::figures::Figures;
 use super::frame::{self, Frame};
 use super::guard::{Fields, see_other};
@@ -21,16 +22,15 @@ use crate::admin::problem::Problem;
 use crate::clock;
 use crate::control::{Order, OrderError};
 use crate::destination::orders;
-use crate::destination::recent::{Change, KEPT, Outcome, Recent};
+use crate::destination::recent::{KEPT, Outcome, Recent};
 use crate::gate::{Limit, LimitError};
 use crate::verdict::Reason;
 
-/// What was just done, for the page that follows.
-#[derive(Deserialize)]
+/// What was just done.
+#[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
-#[derive(Default)]
-pub(super) struct Did {
-    did: String,
+pub(super) struct News {
+    did: Did,
 }
 
 struct ShownChange {
@@ -67,6 +67,8 @@ struct Page {
     did: Option<&'static str>,
     charts: Vec<(&'static str, Chart)>,
     changes: Vec<ShownChange>,
+    /// Before that nothing is known of the gate.
+    since: Option<Moment>,
     outcomes: Vec<ShownOutcome>,
     /// Events that became dead letters since the worker started.
     reasons: Vec<ShownReason>,
@@ -87,7 +89,7 @@ pub(super) async fn page(
     State(admin): State<Arc<Admin>>,
     frame: Frame,
     Segment(Named { name }): Segment<Named>,
-    Params(Did { did }): Params<Did>,
+    Params(News { did }): Params<News>,
 ) -> Result<Response, Problem> {
     let unknown = || Problem::from(OrderError::Unknown(name.clone()));
     let handle = admin.roster.get(&name).ok_or_else(unknown)?;
@@ -95,8 +97,9 @@ pub(super) async fn page(
     let now = clock::wall();
     let figures = Figures::of(shown(&admin, view), now);
     let shown = Page {
-        did: done(&did),
+        did: did.news(now).and_then(|act| done(act, &figures)),
         charts: charts(&recent, &figures, now),
+        since: Moment::maybe(recent.since(), now),
         changes: changes(&recent, now),
         outcomes: recent.outcomes().map(|outcome| ShownOutcome::of(outcome, now)).collect(),
         reasons: reasons(&admin, &name),
@@ -114,7 +117,7 @@ pub(super) async fn pause(
     _: Fields,
 ) -> Result<Response, Problem> {
     drop(order(&admin, &who, Order::Pause { destination: name.clone() }).await?);
-    Ok(see_other(&format!("/destinations/{name}?did=paused")))
+    Ok(done_with(&name, "paused"))
 }
 
 pub(super) async fn resume(
@@ -125,7 +128,18 @@ pub(super) async fn resume(
     _: Fields,
 ) -> Result<Response, Problem> {
     drop(order(&admin, &who, Order::Resume { destination: name.clone() }).await?);
-    Ok(see_other(&format!("/destinations/{name}?did=resumed")))
+    Ok(done_with(&name, "resumed"))
+}
+
+/// Whoever reloads the question, or signs in on the way to its answer, is led to where it was asked.
+pub(super) async fn back(
+    State(admin): State<Arc<Admin>>,
+    Segment(Named { name }): Segment<Named>,
+) -> Result<Response, Problem> {
+    if admin.roster.get(&name).is_none() {
+        return Err(OrderError::Unknown(name).into());
+    }
+    Ok(see_other(&format!("/destinations/{name}")))
 }
 
 /// First asks whether that is meant, then does it.
@@ -141,7 +155,7 @@ pub(super) async fn limits(
     let limits: Vec<String> = given.split([',', ' ']).filter(|limit| !limit.is_empty()).map(str::to_owned).collect();
     if fields.get("sure").is_some() {
         drop(order(&admin, &who, Order::Limits { destination: name.clone(), limits }).await?);
-        return Ok(see_other(&format!("/destinations/{name}?did=limited")));
+        return Ok(done_with(&name, "limited"));
     }
     let axum::Json(shown) = destinations::look(&admin, &name).await?;
     let parsed = |texts: &[String]| texts.iter().map(|text| text.parse()).collect::<Result<Vec<Limit>, _>>();
@@ -156,11 +170,17 @@ pub(super) async fn limits(
     Ok(frame::page(&Sure { frame, figures, limits: limits.join(", "), then }))
 }
 
-/// What was done, in words. The address has one of these names and nothing that is shown.
-fn done(did: &str) -> Option<&'static str> {
-    match did {
-        "paused" => Some("Paused. Nothing is sent until somebody resumes it; events wait in the queue."),
-        "resumed" => Some("Resumed. If the vendor is still in trouble, the gate closes again."),
+fn done_with(name: &str, act: &str) -> Response {
+    see_other(&format!("/destinations/{name}?{}", Did::now(act, clock::wall())))
+}
+
+/// What was done, in words, as long as it is so.
+fn done(act: &str, figures: &Figures) -> Option<&'static str> {
+    match act {
+        "paused" if figures.is_paused() => {
+            Some("Paused. Nothing is sent until somebody resumes it; events wait in the queue.")
+        }
+        "resumed" if !figures.is_paused() => Some("Resumed. If the vendor is still in trouble, the gate closes again."),
         "limited" => {
             Some("The limits are changed, until a reload that changes this destination or a restart of the worker.")
         }
@@ -170,13 +190,12 @@ fn done(did: &str) -> Option<&'static str> {
 
 fn charts(recent: &Recent, figures: &Figures, now: jiff::Timestamp) -> Vec<(&'static str, Chart)> {
     let samples = recent.samples();
-    let changes: Vec<Change> = recent.changes().cloned().collect();
     let frame = chart::Frame { width: 600, height: 120, now, span: KEPT };
-    let state = figures.state;
+    let past = Past { changes: recent.changes().cloned().collect(), state: figures.state, since: recent.since() };
     vec![
-        ("Requests a second", chart::rate(frame, &samples, &changes, state, figures.quota)),
-        ("Request time", chart::latency(frame, &samples, &changes, state)),
-        ("Delivered a second", chart::delivered(frame, &samples, &changes, state)),
+        ("Requests a second", chart::rate(frame, &samples, &past, figures.quota)),
+        ("Request time", chart::latency(frame, &samples, &past)),
+        ("Delivered a second", chart::delivered(frame, &samples, &past)),
     ]
 }
 

@@ -8,6 +8,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use bytes::Bytes;
 
+use super::did::Did;
 use super::frame::{self, Frame};
 use super::guard::{Fields, forbidden, see_other};
 use super::show::{compact, pretty};
@@ -101,7 +102,7 @@ pub(super) async fn submit(
     }
     let to = edit.to.id.clone();
     to_its_end(async move { Ok(letters.replace(&edit, &who.name, PATIENCE, clock::wall()).await?) }).await?;
-    Ok(see_other(&format!("/destinations/{name}/dead/letters/{to}?did=edited")))
+    Ok(see_other(&format!("/destinations/{name}/dead/letters/{to}?{}", Did::now("edited", clock::wall()))))
 }
 
 /// The body of a letter, where a browser can edit it.

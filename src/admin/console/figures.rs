@@ -32,6 +32,9 @@ pub(super) struct Figures {
     pub day: Option<Day>,
     pub dead: Option<u32>,
     pub dead_shown: String,
+    /// In its retry queues.
+    pub retry: String,
+    pub trash: String,
     pub in_flight: String,
     pub waiting: String,
     /// In the queue and held, together.
@@ -57,10 +60,17 @@ pub(super) struct Day {
     pub runs_out: Option<Moment>,
 }
 
+fn known(depth: Option<u32>) -> String {
+    depth.map_or_else(|| "not known".to_owned(), count)
+}
+
 impl Figures {
     pub fn of(shown: Shown, now: Timestamp) -> Self {
-        let drain = shown.drained_in_seconds.filter(|_| shown.queue_ready.is_some_and(|ready| ready > 0));
-        let stands_still = shown.queue_ready.is_some_and(|ready| ready > 0) && shown.state != State::Open.name();
+        let held = u64::try_from(shown.waiting).unwrap_or(0);
+        let backlog = shown.queue_ready.map(|ready| u64::from(ready) + held);
+        let waits = backlog.is_some_and(|backlog| backlog > 0);
+        let drain = shown.drained_in_seconds.filter(|_| waits);
+        let stands_still = waits && shown.state != State::Open.name();
         let quota = shown.quota;
         let as_float = |count: u64| u32::try_from(count).map_or(f64::from(u32::MAX), f64::from);
         Self {
@@ -82,10 +92,12 @@ impl Figures {
                 runs_out: Moment::maybe(shown.day_budget_runs_out, now),
             }),
             dead: shown.dead_letters_ready,
-            dead_shown: shown.dead_letters_ready.map_or_else(|| "not known".to_owned(), count),
+            dead_shown: known(shown.dead_letters_ready),
+            retry: known(shown.retry_waiting),
+            trash: known(shown.trash_ready),
             in_flight: count(shown.in_flight),
             waiting: count(shown.waiting),
-            backlog: shown.queue_ready.map(|ready| count(u64::from(ready) + u64::try_from(shown.waiting).unwrap_or(0))),
+            backlog: backlog.map(count),
             unconfirmed: (shown.unconfirmed > 0).then(|| count(shown.unconfirmed)),
             is_ready: shown.ready,
             delivered: count(shown.delivered),
@@ -105,5 +117,70 @@ impl Figures {
     /// Whether resuming changes something: it is paused, or waits until it tries again.
     pub fn can_resume(&self) -> bool {
         self.state != State::Open.name()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(state: &'static str, queue_ready: Option<u32>, waiting: usize) -> Shown {
+        Shown {
+            name: "px".to_owned(),
+            vendor: "gainsight-px".to_owned(),
+            subscribe: Vec::new(),
+            limits: Vec::new(),
+            state,
+            why: state.to_owned(),
+            until: None,
+            quota: Some(1.0),
+            rate: Some(1.0),
+            learned: 1.0,
+            in_flight: 0,
+            day_used: 0,
+            day_limit: None,
+            waiting,
+            unconfirmed: 0,
+            consuming: true,
+            ready: true,
+            delivered: 0,
+            throttled: 0,
+            retried: 0,
+            queue_ready,
+            dead_letters_ready: Some(1_000),
+            retry_waiting: Some(7),
+            trash_ready: None,
+            oldest_event: None,
+            day_budget_runs_out: None,
+            drained_in_seconds: (state == "open").then_some(51.0),
+        }
+    }
+
+    #[test]
+    fn what_waits_drains_whether_it_lies_in_the_queue_or_is_held() {
+        for (state, queue_ready, waiting, backlog, drain) in [
+            ("open", Some(50), 1, Some("51"), Some("51 s")),
+            ("open", Some(0), 51, Some("51"), Some("51 s")),
+            ("paused", Some(0), 51, Some("51"), Some("not while closed")),
+            ("paused", Some(0), 0, Some("0"), None),
+            ("open", Some(0), 0, Some("0"), None),
+            ("open", None, 51, None, None),
+        ] {
+            let figures = Figures::of(shown(state, queue_ready, waiting), Timestamp::UNIX_EPOCH);
+            assert_eq!(
+                (figures.backlog.as_deref(), figures.drain.as_deref()),
+                (backlog, drain),
+                "{state} {queue_ready:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_depth_that_is_not_known_is_not_nothing() {
+        let figures = Figures::of(shown("open", None, 0), Timestamp::UNIX_EPOCH);
+        assert_eq!(
+            (figures.dead_shown.as_str(), figures.retry.as_str(), figures.trash.as_str()),
+            ("1,000", "7", "not known")
+        );
     }
 }

@@ -92,12 +92,23 @@ struct Sorry<'a> {
     status: u16,
     title: &'a str,
     detail: &'a str,
+    /// Where to sign in, where that mends it.
+    sign_in: Option<String>,
 }
 
 /// A problem as a page.
 pub(super) fn sorry(frame: Frame, problem: &Problem) -> Response {
-    let shown = Sorry { frame, status: problem.status().as_u16(), title: problem.title(), detail: problem.detail() };
-    (problem.status(), page(&shown)).into_response()
+    told(frame, problem, None)
+}
+
+/// A problem that signing in mends, with the way there.
+pub(super) fn sorry_until(frame: Frame, problem: &Problem, sign_in: String) -> Response {
+    told(frame, problem, Some(sign_in))
+}
+
+fn told(frame: Frame, problem: &Problem, sign_in: Option<String>) -> Response {
+    let (status, title, detail) = (problem.status().as_u16(), problem.title(), problem.detail());
+    (problem.status(), page(&Sorry { frame, status, title, detail, sign_in })).into_response()
 }
 
 /// A page as an answer.

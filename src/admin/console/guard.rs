@@ -106,7 +106,8 @@ pub(super) fn is_a_look(method: &Method) -> bool {
 /// What a form says.
 pub(super) fn read(headers: &HeaderMap, body: &[u8]) -> Result<Fields, Problem> {
     let kind = auth::text(headers, header::CONTENT_TYPE).unwrap_or_default();
-    if !kind.starts_with("application/x-www-form-urlencoded") {
+    let kind = kind.split_once(';').map_or(kind, |(kind, _parameters)| kind).trim();
+    if !kind.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
         let detail = "a form is sent as application/x-www-form-urlencoded; programs use /api/v1";
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
     }

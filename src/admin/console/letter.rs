@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use super::did::Did;
 use super::frame::{self, Frame};
 use super::show::{Moment, count, pretty};
 use crate::admin::Admin;
@@ -29,7 +30,7 @@ pub(super) struct Where {
     #[serde(default)]
     pile: PileName,
     #[serde(default)]
-    did: String,
+    did: Did,
 }
 
 struct ShownAttempt {
@@ -92,7 +93,7 @@ pub(super) async fn page(
         properties: listed(&details.properties),
         headers: listed(&details.headers),
         body: Body::of(&details),
-        was_edited: did == "edited",
+        was_edited: did.news(now) == Some("edited"),
         details,
         frame,
         name,

@@ -9,7 +9,6 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
-use tokio::sync::Semaphore;
 
 use super::{Admin, problem};
 use session::Sessions;
@@ -20,6 +19,7 @@ mod audit;
 mod chart;
 mod dead;
 mod destination;
+mod did;
 mod edit;
 mod figures;
 mod frame;
@@ -50,8 +50,6 @@ const HEADERS: [(HeaderName, HeaderValue); 4] = [
 #[derive(Debug)]
 pub(super) struct Console {
     sessions: Sessions,
-    /// Those whose tokens are looked at.
-    signing_in: Semaphore,
     /// The machine's name.
     worker: String,
 }
@@ -62,7 +60,6 @@ impl Default for Console {
         let host = host.trim();
         Self {
             sessions: Sessions::default(),
-            signing_in: Semaphore::new(sign_in::AT_ONCE),
             worker: if host.is_empty() { "this machine".to_owned() } else { host.to_owned() },
         }
     }
@@ -78,7 +75,7 @@ pub(super) fn router(admin: &Arc<Admin>) -> Router<Arc<Admin>> {
         .route("/destinations/{name}", get(destination::page))
         .route("/destinations/{name}/pause", post(destination::pause))
         .route("/destinations/{name}/resume", post(destination::resume))
-        .route("/destinations/{name}/limits", post(destination::limits))
+        .route("/destinations/{name}/limits", get(destination::back).post(destination::limits))
         .route(DEAD, get(dead::page))
         .route(&dead("/act"), get(act::count))
         .route(&dead("/operations"), get(operations::list).post(act::begin))

@@ -155,7 +155,7 @@ async fn row(admin: &Admin, figures: Figures, now: Timestamp) -> Row {
     };
     let box_ = chart::Frame { width: 120, height: 28, now, span: SPARK };
     let sent = format!("{}/s", rate(chart::latest(&samples, now)));
-    Row { spark: chart::rate(box_, &samples, &[], Gate::Open.name(), figures.quota), sent, figures }
+    Row { spark: chart::spark(box_, &samples, figures.quota), sent, figures }
 }
 
 /// Those first that need a person, then those that wait; within each, those with dead letters.

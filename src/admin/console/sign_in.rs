@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use url::form_urlencoded;
 
-use super::frame::{Frame, page, sorry};
+use super::frame::{Frame, page, sorry, sorry_until};
 use super::guard::{self, Fields, see_other};
 use super::session::LASTS;
 use crate::admin::Admin;
@@ -19,10 +19,6 @@ use crate::admin::extract::Params;
 use crate::admin::problem::Problem;
 use crate::clock;
 
-/// How long a wrong token waits for its answer.
-const WRONG_WAITS: std::time::Duration = std::time::Duration::from_secs(1);
-/// Tokens that are looked at at once; more are turned away.
-pub(super) const AT_ONCE: usize = 8;
 const LARGEST: usize = 8 * 1024;
 const COOKIE: &str = "sluice-session";
 
@@ -76,17 +72,29 @@ fn cookie(headers: &HeaderMap, id: &str, seconds: u64) -> String {
 /// What is answered to somebody who is not signed in.
 pub(super) fn first(admin: &Admin, request: &Request) -> Response {
     if !guard::is_a_look(request.method()) {
-        let detail = "you are not signed in, or no longer: sign in, and try again";
-        return sorry(Frame::for_nobody(admin), &Problem::new(StatusCode::UNAUTHORIZED, detail));
+        let detail = "you are not signed in, or no longer: nothing was done; sign in, and try again";
+        let problem = Problem::new(StatusCode::UNAUTHORIZED, detail);
+        return sorry_until(Frame::for_nobody(admin), &problem, leading_to(came_from(request.headers())));
     }
     // A link in a chat is followed without the cookie, which is for requests from this site only. This page comes again at once,
     // and that is from this site.
     if request.headers().get("sec-fetch-site").is_some_and(|site| site == "cross-site") {
         return page(&Again { frame: Frame::for_nobody(admin) });
     }
-    let to = request.uri().path_and_query().map_or("/", |to| to.as_str());
-    let to: String = form_urlencoded::byte_serialize(to.as_bytes()).collect();
-    see_other(&format!("/sign-in?to={to}"))
+    see_other(&leading_to(request.uri().path_and_query().map_or("/", |to| to.as_str())))
+}
+
+/// Where somebody signs in who then goes on to a place of this site.
+fn leading_to(place: &str) -> String {
+    let place: String = form_urlencoded::byte_serialize(place.as_bytes()).collect();
+    format!("/sign-in?to={place}")
+}
+
+/// The page of this site whose form was sent; the first where the browser does not say.
+fn came_from(headers: &HeaderMap) -> &str {
+    let from = auth::text(headers, header::REFERER).and_then(|from| from.split_once("://")).map(|(_, from)| from);
+    let place = from.zip(auth::text(headers, header::HOST)).and_then(|(from, host)| from.strip_prefix(host));
+    place.map_or("/", local)
 }
 
 /// A place of this site, whatever is asked for.
@@ -117,14 +125,9 @@ pub(super) async fn enter(State(admin): State<Arc<Admin>>, request: Request) -> 
         Ok(fields) => fields,
         Err(problem) => return sorry(nobody(), &problem),
     };
-    let Ok(_place) = admin.console.signing_in.try_acquire() else {
-        let detail = "many are trying to sign in at this moment: try again in a minute";
-        return sorry(nobody(), &Problem::new(StatusCode::TOO_MANY_REQUESTS, detail));
-    };
     let to = local(fields.get("to").unwrap_or("/")).to_owned();
     let Some(token) = holder(&tokens, fields.get("token").unwrap_or_default().trim()) else {
-        clock::sleep(WRONG_WAITS).await;
-        tracing::warn!("somebody tried to sign in to the console with a wrong token");
+        admin.strangers.came(clock::now());
         return (StatusCode::UNAUTHORIZED, page(&Page { frame: nobody(), to, wrong: true })).into_response();
     };
     tracing::info!(who = token.name, "signed in to the console");
@@ -154,6 +157,29 @@ mod tests {
         {
             assert_eq!(local(to), "/", "{to}");
         }
+    }
+
+    #[test]
+    fn a_form_came_from_a_page_of_this_site_or_from_the_first() {
+        let from = |referer: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::HOST, "sluice.example:9464".parse().unwrap());
+            headers.insert(header::REFERER, referer.parse().unwrap());
+            came_from(&headers).to_owned()
+        };
+        let page = "/destinations/px/dead?reason=rejected";
+        assert_eq!(from(&format!("https://sluice.example:9464{page}")), page);
+        for other in [
+            "https://evil.example/destinations/px",
+            "https://sluice.example:9464.evil.example/",
+            "https://sluice.example:9464//evil.example",
+            "https://sluice.example:9464",
+            "/destinations/px",
+            "",
+        ] {
+            assert_eq!(from(other), "/", "{other}");
+        }
+        assert_eq!(came_from(&HeaderMap::new()), "/");
     }
 
     #[test]

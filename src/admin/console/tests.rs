@@ -171,7 +171,15 @@ async fn nobody_sees_a_page_before_signing_in() {
         assert_eq!((answer.status, answer.location()), (303, format!("/sign-in?to={to}").as_str()), "{path}");
     }
     let answer = browser.post("/destinations/px/pause", &[]).await;
-    assert!(answer.status == 401 && answer.text.contains("sign in"), "{}", answer.text);
+    assert!(answer.status == 401 && answer.text.contains("nothing was done"), "{}", answer.text);
+    for (referer, to) in [
+        ("https://sluice.example:9464/destinations/px?did=resumed-1", "%2Fdestinations%2Fpx%3Fdid%3Dresumed-1"),
+        ("https://evil.example/destinations/px", "%2F"),
+    ] {
+        let headers = [("content-type", FORM), ("referer", referer)];
+        let answer = browser.ask("POST", "/destinations/px/pause", &headers, String::new()).await;
+        assert!(answer.text.contains(&format!("href=\"/sign-in?to={to}\"")), "{}", answer.text);
+    }
     let page = browser.get("/sign-in?to=%2Faudit").await;
     assert!(page.status == 200 && page.text.contains("value=\"/audit\""), "{}", page.text);
     assert!(!page.text.contains("px"), "it tells nothing of what is at work");
@@ -253,7 +261,7 @@ async fn a_form_that_acts_is_obeyed_only_with_the_token_of_its_session() {
     assert_eq!(browser.ask("POST", "/destinations/px/pause", &headers, body).await.status, 403);
     assert!(heard.try_recv().is_err(), "nothing was done so far");
     let answer = browser.post("/destinations/px/pause", &[("csrf", &csrf)]).await;
-    assert_eq!((answer.status, answer.location()), (303, "/destinations/px?did=paused"));
+    assert!(answer.status == 303 && answer.location().starts_with("/destinations/px?did=paused-"));
     assert_eq!(heard.try_recv().unwrap(), "Pause");
     let answer = browser.post("/destinations/px/resume", &[("csrf", &csrf)]).await;
     assert_eq!((answer.status, heard.try_recv().unwrap().as_str()), (303, "Resume"));
@@ -290,8 +298,61 @@ async fn limits_change_only_after_a_question_that_shows_both() {
     assert!(answer.text.contains("<code>5/s, 1000/day</code>"), "the day's limit stays: {}", answer.text);
     assert!(heard.try_recv().is_err(), "not before it is meant");
     let answer = browser.post(limits, &[("csrf", &csrf), ("limits", "5/s, 100/day"), ("sure", "yes")]).await;
-    assert_eq!((answer.status, answer.location()), (303, "/destinations/px?did=limited"));
+    assert!(answer.status == 303 && answer.location().starts_with("/destinations/px?did=limited-"));
+    let page = browser.get(answer.location()).await.text;
+    assert!(page.contains("The limits are changed"), "{page}");
+    assert_eq!(browser.get(limits).await.location(), "/destinations/px", "a reload of the question leads back");
     assert!(heard.try_recv().unwrap().starts_with("Limits("));
+}
+
+#[tokio::test]
+async fn what_was_done_is_told_for_as_long_as_it_is_true_and_news() {
+    let admin = admin(tokens());
+    // Its gate is broken, not paused.
+    pretend(&admin, "px");
+    let mut browser = Browser::new(&admin);
+    browser.sign_in(READ).await;
+    let now = crate::clock::wall().as_second();
+    for (did, told) in [
+        (format!("resumed-{now}"), true),
+        (format!("paused-{now}"), false),
+        (format!("resumed-{}", now - 61), false),
+        ("resumed".to_owned(), false),
+        (format!("{EVIL}-{now}"), false),
+    ] {
+        let did: String = url::form_urlencoded::byte_serialize(did.as_bytes()).collect();
+        let answer = browser.get(&format!("/destinations/px?did={did}")).await;
+        assert_eq!((answer.status, answer.text.contains("notice good")), (200, told), "{did}");
+    }
+}
+
+#[tokio::test]
+async fn wrong_tokens_hold_nobody_up() {
+    let admin = admin(tokens());
+    let guess =
+        || async { Browser::new(&admin).post("/sign-in", &[("token", "a-token-of-nobody-at-all")]).await.status };
+    let guesses = futures_util::future::join_all((0..200).map(|_| guess()));
+    let mut browser = Browser::new(&admin);
+    let (guessed, _csrf) = tokio::join!(guesses, browser.sign_in(ACT));
+    assert!(guessed.iter().all(|status| *status == 401), "each is told so, and none is turned away");
+}
+
+#[tokio::test]
+async fn a_form_is_known_by_its_media_type_however_it_is_written() {
+    let admin = admin(tokens());
+    let mut browser = Browser::new(&admin);
+    browser.sign_in(ACT).await;
+    for (kind, status) in [
+        ("application/x-www-form-urlencoded; charset=UTF-8", 303),
+        ("APPLICATION/X-WWW-Form-URLEncoded ;charset=utf-8", 303),
+        ("application/x-www-form-urlencoded-not", 415),
+        ("application/x-www-form-urlencodedtext/plain", 415),
+        ("text/plain; application/x-www-form-urlencoded", 415),
+        ("", 415),
+    ] {
+        let answer = browser.ask("POST", "/sign-in", &[("content-type", kind)], format!("token={ACT}")).await;
+        assert_eq!(answer.status, status, "{kind}");
+    }
 }
 
 #[tokio::test]
@@ -407,6 +468,7 @@ async fn what_is_wrong_is_said_on_a_page() {
     for (path, status, said) in [
         ("/destinations/none", 404, "no destination"),
         ("/destinations/none/dead", 404, "no destination"),
+        ("/destinations/no%0Ane/limits", 404, "no destination"),
         ("/?nonsense=1", 400, "nonsense"),
         ("/destinations/px/dead?reasons=x", 400, "there is no parameter"),
         ("/nowhere", 404, "nothing here"),

@@ -190,6 +190,12 @@ fn details_show_the_attempts_and_the_producers_own() {
     assert_eq!(json["headers"], json!({"own": {"type": "u8", "value": 7}}));
     assert_eq!((&json["sentence"], &json["body"]), (&json!("no"), &json!("{\"a\":1}")));
     assert_eq!((&json["routing_key"], json.get("body_base64")), (&json!("order.paid"), None));
+    // A secret is not shown, and stays in the message and in its export.
+    produced.properties.headers.insert("x-api-key".to_owned(), Field::text("sk-12345"));
+    let letter = written(&produced, "no", DIED);
+    assert_eq!(Details::read(&letter, "px").headers["x-api-key"], "***");
+    assert_eq!(original(&letter), produced);
+    assert!(crate::dead_letters::export::line(&letter, "px").contains("sk-12345"));
     produced.body = bytes::Bytes::from_static(&[0xff]);
     assert_eq!(Details::read(&produced, "px").body_base64.as_deref(), Some("/w=="));
 }

@@ -18,6 +18,11 @@ async fn a_destination_is_paused_resumed_and_held_to_other_limits() {
     browser.see("Nothing is sent until somebody resumes it").await;
     stage.state("px", "paused").await;
     browser.see("an operator paused it").await;
+    // Once it is not true any more it is not told any more.
+    stage.run(&["resume", "px"]).await;
+    until("the notice is gone", async || !browser.has("#did .notice").await).await;
+    stage.run(&["pause", "px"]).await;
+    until("it can be resumed", async || browser.has("#resume").await).await;
     browser.press("Resume…").await;
     browser.press("Resume px").await;
     stage.state("px", "open").await;
@@ -49,6 +54,29 @@ async fn a_destination_is_paused_resumed_and_held_to_other_limits() {
     browser.press("Set these limits").await;
     browser.see("The limits are changed").await;
     assert_eq!(stage.shown("px").await["limits"], serde_json::json!(["7/s", "500/day"]));
+    browser.close().await;
+}
+
+#[tokio::test]
+async fn a_form_that_is_open_stays_until_it_is_closed_though_the_page_changes_under_it() {
+    let (stage, _client) = stage(0).await;
+    let browser = Browser::open(&stage.admin()).await;
+    browser.go("/destinations/px").await;
+    browser.sign_in(TOKEN).await;
+    browser.press("Pause…").await;
+    stage.run(&["pause", "px"]).await;
+    browser.see("an operator paused it").await;
+    until("the new form is there beside the open one", async || browser.has("#resume").await).await;
+    assert!(browser.find("#pause button").await.is_displayed().await, "whoever reads it is not interrupted");
+    browser.find("#pause button").await.keys(ESCAPE).await;
+    until("it goes with its reason", async || !browser.has("#pause").await).await;
+    // The other way round, and sent: it does what it says.
+    browser.press("Resume…").await;
+    stage.run(&["resume", "px"]).await;
+    until("the page has changed", async || browser.has("#pause").await).await;
+    browser.press("Resume px").await;
+    browser.see("Resumed.").await;
+    assert!(browser.has("#pause").await && !browser.has("#resume").await, "{}", browser.text().await);
     browser.close().await;
 }
 
@@ -95,6 +123,12 @@ async fn a_letter_is_changed_after_its_diff_and_its_original_is_restored_from_th
     browser.see("done").await;
     client.holds("px.dead", 2).await;
     client.holds("px.trash", 2).await;
+    browser.go("/destinations/px").await;
+    until("the page tells how much is in the trash, and in the retry queues", async || {
+        let figures = browser.find("#figures").await.text().await;
+        figures.contains("Trash\n2") && figures.contains("Waiting for a retry\n0")
+    })
+    .await;
     browser.close().await;
 }
 
@@ -111,6 +145,7 @@ async fn an_edit_that_would_die_again_is_put_in_place_only_when_that_is_meant() 
     browser.see("Review the change").await;
     assert_eq!(browser.find("#body").await.property("value").await, "{\"eventName\": 5}");
     browser.press("Review the change").await;
+    browser.see("What changes").await;
     browser.click("input[name=force]").await;
     browser.press("Put it in place").await;
     browser.see("The edited letter is in place").await;
@@ -215,7 +250,20 @@ async fn a_page_tells_that_it_is_not_up_to_date_while_the_worker_is_gone() {
     stage.start();
     // Sessions are in memory.
     browser.see("You are signed out").await;
-    browser.go("/").await;
+    browser.press_anywhere("Sign in").await;
     browser.sign_in(TOKEN).await;
+    assert_eq!(browser.place().await, "/");
+    // What is sent after a restart is not carried out, and leads back to where it was sent from.
+    browser.go("/destinations/px").await;
+    browser.press("Pause…").await;
+    stage.kill().await;
+    stage.start();
+    stage.ready().await;
+    browser.press("Pause px").await;
+    browser.see("nothing was done").await;
+    browser.press("Sign in").await;
+    browser.sign_in(TOKEN).await;
+    assert_eq!(browser.place().await, "/destinations/px");
+    stage.state("px", "open").await;
     browser.close().await;
 }

@@ -1,8 +1,13 @@
 //! Who may come in, and what they are offered.
 
+use lapin::types::{AMQPValue, FieldTable};
+
 use super::browser::Browser;
 use super::{READER, stage};
 use crate::worker::stage::{KEY, TOKEN};
+
+/// In the headers of a message.
+const PRODUCERS: &str = "a-secret-of-the-producers";
 
 #[tokio::test]
 async fn who_may_only_read_sees_everything_and_is_offered_nothing() {
@@ -39,7 +44,11 @@ async fn no_page_holds_a_secret_and_what_events_say_is_text() {
     let evil = "<img src=x onerror=\"document.title='gone'\"><script>document.title='gone'</script>";
     let body = serde_json::json!({ "eventName": evil, "identifyId": "u", "extra": evil }).to_string();
     stage.fault(&serde_json::json!({ "fault": "status", "status": 400, "body": format!("{evil} {KEY}") }).to_string());
-    let properties = crate::worker::client::plain().with_message_id(evil.into());
+    let mut headers = FieldTable::default();
+    for name in ["authorization", "x-api-key"] {
+        headers.insert(name.into(), AMQPValue::LongString(PRODUCERS.into()));
+    }
+    let properties = crate::worker::client::plain().with_message_id(evil.into()).with_headers(headers);
     client.publish("product.report", body, properties).await;
     client.holds("px.dead", 2).await;
     let browser = Browser::open(&stage.admin()).await;
@@ -51,12 +60,16 @@ async fn no_page_holds_a_secret_and_what_events_say_is_text() {
     for path in ["/", "/destinations/px", "/destinations/px/dead", letter.as_str().unwrap()] {
         browser.go(path).await;
         let source = browser.session.read("source").await;
-        for secret in [KEY, TOKEN, READER] {
+        for secret in [KEY, TOKEN, READER, PRODUCERS] {
             assert!(!source.contains(secret), "{path} holds a secret");
         }
         assert!(!browser.has("img[src=x]").await && !browser.session.read("title").await.contains("gone"), "{path}");
     }
-    assert!(browser.text().await.contains("<img src=x onerror="), "it is shown as it is");
+    let text = browser.text().await;
+    assert!(text.contains("<img src=x onerror=") && text.contains("x-api-key"), "it is shown as it is: {text}");
+    // What is kept keeps everything.
+    let exported = stage.run(&["dead", "export", "px", "--all"]).await.out;
+    assert_eq!(exported.matches(PRODUCERS).count(), 2, "{exported}");
     browser.close().await;
 }
 

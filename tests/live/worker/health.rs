@@ -55,6 +55,11 @@ async fn prometheus_takes_the_metrics() {
 async fn secrets_and_addresses_come_out_nowhere() {
     let mut stage = busy().await;
     let client = stage.client().await;
+    client.publish("product.ann@example.com", event(100).to_string(), plain()).await;
+    until("an event of a type with an address in it is delivered", async || {
+        stage.log().lines().filter(|line| line.contains("\"outcome\":\"delivered\"")).count() == 21
+    })
+    .await;
     let mut shown = vec![stage.get("/metrics").await.1, stage.get("/api/v1/destinations").await.1];
     for arguments in [&["status"][..], &["status", "--json"], &["check"], &["check", "--live"]] {
         let ran = stage.run(arguments).await;

@@ -1,5 +1,5 @@
 // Keeps marked parts of a page up to date: what has data-live is fetched again every so many seconds, from the page itself or from
-// data-from, and changed in place, so that focus, scrolling and open forms stay. Without this script a page is as it was when it came.
+// data-from, and changed in place, so that focus, scrolling and what is open stay. Without this script a page is as it was when it came.
 "use strict";
 
 (() => {
@@ -13,16 +13,27 @@
     return new URL(part.dataset.from || location.href, location.href).href;
   }
 
-  // A form that somebody has opened stays as it is.
+  // A form that somebody has opened stays as it is, also where the page has no such form any more: then it goes once it is closed.
   const callbacks = {
     beforeNodeMorphed: (old) => !(old instanceof HTMLDetailsElement && old.open),
+    beforeNodeRemoved: (old) => {
+      const opened = old instanceof Element && (old.matches("details[open]") || old.querySelector("details[open]"));
+      if (opened) old.dataset.gone = "";
+      return !opened;
+    },
   };
+  document.addEventListener("toggle", (event) => {
+    if (!event.target.open) event.target.closest("[data-gone]")?.remove();
+  }, true);
 
-  function tell(said) {
+  function tell(said, signedOut = false) {
     const place = text("stale");
+    const [sentence, signIn] = place.children;
     stale = said !== "";
-    if (place.textContent !== said) place.textContent = said;
+    if (sentence.textContent !== said) sentence.textContent = said;
     place.hidden = !stale;
+    // It leads to this page, which asks for a token first.
+    signIn.hidden = !signedOut;
   }
 
   async function refresh(source) {
@@ -32,7 +43,7 @@
       signal: AbortSignal.timeout(PATIENCE_MS),
     });
     if (new URL(answer.url).pathname === "/sign-in") {
-      tell("You are signed out: reload the page to sign in again. What is shown is not up to date.");
+      tell("You are signed out, and what is shown is not up to date.", true);
       return;
     }
     if (!answer.ok) throw new Error(`status ${answer.status}`);
