@@ -92,11 +92,19 @@ struct Sorry<'a> {
     status: u16,
     title: &'a str,
     detail: &'a str,
+    /// Where the operations are that may be in the way.
+    operations: Option<String>,
 }
 
 /// A problem as a page.
 pub(super) fn sorry(frame: Frame, problem: &Problem) -> Response {
-    let shown = Sorry { frame, status: problem.status().as_u16(), title: problem.title(), detail: problem.detail() };
+    sorry_for_letters(frame, problem, None)
+}
+
+/// The same, where dead letters were asked for of which these operations may be at work.
+pub(super) fn sorry_for_letters(frame: Frame, problem: &Problem, operations: Option<String>) -> Response {
+    let (status, title, detail) = (problem.status().as_u16(), problem.title(), problem.detail());
+    let shown = Sorry { frame, status, title, detail, operations };
     (problem.status(), page(&shown)).into_response()
 }
 
