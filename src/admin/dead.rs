@@ -17,7 +17,7 @@ use super::destinations::Named;
 use super::extract::{Body, NoParams, Params, Segment};
 use super::problem::{Away, BadBody, Conflict, Problem, Refusals, Unknown};
 use super::which::{Listed, Page};
-use crate::broker::TurnError;
+use crate::broker::{Broker, TurnError};
 use crate::clock;
 use crate::config::Destination;
 use crate::control::OrderError;
@@ -25,12 +25,12 @@ use crate::dead_letters::edit::{Edit, EditError};
 use crate::dead_letters::filter::Matcher;
 use crate::dead_letters::groups::{Group, Groups};
 use crate::dead_letters::letter::{Details, Letter};
-use crate::dead_letters::look::{Seen, Shown, no_progress};
+use crate::dead_letters::look::{LookError, Seen, Shown, no_progress};
 use crate::dead_letters::{DeadLetters, Pile, audit};
 use crate::message::Message;
 
 /// How long a request waits while others read the same letters.
-pub(super) const PATIENCE: Duration = Duration::from_secs(8);
+pub(super) const PATIENCE: Duration = Duration::from_secs(15);
 
 /// A destination's name and a letter, in the path.
 #[derive(Deserialize, IntoParams)]
@@ -289,7 +289,7 @@ pub(super) async fn audit(
     if !(1..=10_000).contains(&limit) {
         return Err(Problem::new(StatusCode::BAD_REQUEST, "limit is from 1 to 10000"));
     }
-    let broker = admin.broker.clone();
+    let broker = admin.reachable()?;
     let entries =
         to_its_end(
             async move { Ok(audit::read(&broker, destination.as_deref(), usize::from(limit), PATIENCE).await?) },
@@ -302,7 +302,7 @@ pub(super) async fn look(
     pile: Pile,
     matcher: &Matcher,
     visit: impl FnMut(Shown<'_>) -> ControlFlow<()> + Send,
-) -> Result<Seen, TurnError> {
+) -> Result<Seen, LookError> {
     letters.look(pile, matcher, PATIENCE, &no_progress, visit).await
 }
 
@@ -334,10 +334,25 @@ pub(super) async fn to_its_end<T: Send + 'static>(
 }
 
 impl Admin {
-    /// The letters of a destination of the configuration.
+    /// The letters of a destination of the configuration, where the broker is there.
     pub(super) fn letters(&self, name: &str) -> Result<(DeadLetters, Destination), Problem> {
-        let destination = self.destination(name).ok_or_else(|| Problem::from(OrderError::Unknown(name.to_owned())))?;
-        Ok((DeadLetters { broker: self.broker.clone(), destination: name.to_owned() }, destination))
+        let destination = self.known(name)?;
+        let letters = DeadLetters { broker: self.reachable()?, destination: name.to_owned() };
+        Ok((letters, destination))
+    }
+
+    /// A destination of the configuration.
+    pub(super) fn known(&self, name: &str) -> Result<Destination, Problem> {
+        self.destination(name).ok_or_else(|| Problem::from(OrderError::Unknown(name.to_owned())))
+    }
+
+    /// The broker, unless this worker knows already that it is away: nobody waits for that.
+    pub(super) fn reachable(&self) -> Result<Broker, Problem> {
+        let lacking = self.broker.status().borrow().lacking();
+        match lacking.first() {
+            None => Ok(self.broker.clone()),
+            Some(lacking) => Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, lacking.as_str())),
+        }
     }
 }
 
@@ -345,10 +360,19 @@ impl From<TurnError> for Problem {
     fn from(error: TurnError) -> Self {
         let status = match &error {
             TurnError::Missing(_) => StatusCode::NOT_FOUND,
-            TurnError::Busy { .. } => StatusCode::CONFLICT,
+            TurnError::Busy { .. } | TurnError::Shut(_) => StatusCode::CONFLICT,
             TurnError::Connect(_) | TurnError::Broken { .. } => StatusCode::SERVICE_UNAVAILABLE,
         };
         Self::new(status, error.to_string())
+    }
+}
+
+impl From<LookError> for Problem {
+    fn from(error: LookError) -> Self {
+        match error {
+            LookError::Turn(error) => error.into(),
+            LookError::TooLong(error) => Self::new(StatusCode::CONFLICT, error.to_string()),
+        }
     }
 }
 

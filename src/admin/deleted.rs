@@ -58,14 +58,14 @@ impl Admin {
         let mut queues =
             vec![names.unrouted(), names.queue(&view.name), names.dead(&view.name), names.trash(&view.name)];
         queues.extend(delays.iter().map(|delay| names.retry(&view.name, *delay)));
-        if self.known().queues.gone(&queues).is_empty() {
+        if self.known_depths().queues.gone(&queues).is_empty() {
             return;
         }
         // With all of them, so that each that is made anew is named; most are read less often.
         let Ok(counts) = self.broker.depths(&queues).await else { return };
         let read: Vec<(String, Option<u32>)> = queues.iter().cloned().zip(counts).collect();
         let gone = {
-            let mut known = self.known();
+            let mut known = self.known_depths();
             known.queues.note(&read);
             known.queues.gone(&queues)
         };
@@ -75,7 +75,7 @@ impl Admin {
         let wanted =
             DestinationQueues { name: view.name.clone(), subscribe: destination.subscribe, retry_delays: delays };
         let restored = self.broker.restore(&wanted).await;
-        let mut known = self.known();
+        let mut known = self.known_depths();
         for (queue, last_seen) in gone {
             let destination = view.name.as_str();
             match &restored {
@@ -101,7 +101,7 @@ impl Admin {
         }
     }
 
-    fn known(&self) -> std::sync::RwLockWriteGuard<'_, super::depths::Known> {
+    fn known_depths(&self) -> std::sync::RwLockWriteGuard<'_, super::depths::Known> {
         self.depths.write().unwrap_or_else(PoisonError::into_inner)
     }
 }

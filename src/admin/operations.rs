@@ -219,7 +219,7 @@ pub(super) async fn list(
 
 /// Those of every process, the latest first.
 pub(super) async fn everywhere(admin: &Admin, name: &str) -> Result<Vec<operation::State>, Problem> {
-    admin.letters(name)?;
+    admin.known(name)?;
     let order = Order::Operations { destination: Some(name.to_owned()) };
     // With the broker away there are those of this process.
     let others: Vec<Vec<operation::State>> = control::ask(&admin.broker, &order, OTHERS).await.unwrap_or_default();
@@ -285,7 +285,7 @@ pub(super) async fn cancel(
 
 /// It, in this process or in another.
 pub(super) async fn find(admin: &Admin, of: &Of) -> Result<operation::State, Problem> {
-    admin.letters(&of.name)?;
+    admin.known(&of.name)?;
     let is_it = |state: &operation::State| state.id == of.operation && state.destination == of.name;
     if let Some(state) = admin.operations.state(&of.operation).filter(is_it) {
         return Ok(state);
@@ -320,7 +320,7 @@ impl From<SelectError> for Problem {
     fn from(error: SelectError) -> Self {
         match error {
             SelectError::Filter(error) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string()),
-            SelectError::Turn(error) => error.into(),
+            SelectError::Look(error) => error.into(),
         }
     }
 }

@@ -34,7 +34,7 @@ pub use control::{ControlError, ControlMessage, ControlSender, control_call};
 pub use names::Names;
 pub use status::{LinkStatus, Status};
 pub use topology::{Declare, DestinationQueues};
-pub use turn::{Order, Purpose, Reader, Turn, TurnError};
+pub use turn::{LONGEST as LONGEST_TURN, Order, Purpose, Reader, Turn, TurnError};
 
 use crate::clock;
 use connection::{Link, Side, Supervisor, within};

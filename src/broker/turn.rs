@@ -28,6 +28,8 @@ use crate::clock;
 const SETTLED_FOR: Duration = Duration::from_millis(50);
 /// After a loss of the broker: how long it may take until all that was there is there again.
 const RECOVERED_WITHIN: Duration = Duration::from_secs(30);
+/// The longest turn: no message may stay out near the broker's consumer time-out of 30 minutes.
+pub const LONGEST: Duration = Duration::from_mins(10);
 /// Messages between the reading task and whoever takes them.
 const HANDOVER: usize = 64;
 
@@ -48,6 +50,12 @@ pub enum TurnError {
         /// How long it was waited for.
         waited: Duration,
     },
+    /// Whoever has the turn lets nobody else in for now.
+    #[error(
+        "an operation is at work on {0:?} and lets nobody look just now, since that would hold it up for long: pause it to look, or look \
+         again later (`sluice dead operations` and the console name it)"
+    )]
+    Shut(String),
     /// The connection or the channel broke, or the broker said no.
     #[error("reading {queue:?} broke off: {why}")]
     Broken {
@@ -120,7 +128,8 @@ impl Reader {
         Self { at_least, ..self }
     }
 
-    /// Waits for the turn to read `queue`, for at most `patience`.
+    /// Waits for the turn to read `queue`, for at most `patience`. Where it is shut, whoever would not wait for the [`LONGEST`] turn is
+    /// told so at once.
     ///
     /// # Errors
     /// [`TurnError`]; nothing has changed then.
@@ -145,6 +154,13 @@ impl Reader {
             let channel = self.channel(queue).await?;
             if declare_exclusive(&channel, beside.turn.clone()).await.map_err(|trouble| broken(queue, &trouble))? {
                 break Ok(channel);
+            }
+            if patience < LONGEST {
+                let channel = self.channel(queue).await?;
+                let shut = is_there(&channel, beside.shut.clone()).await;
+                if shut.map_err(|trouble| broken(queue, &trouble))? {
+                    break Err(TurnError::Shut(queue.to_owned()));
+                }
             }
             if clock::now().saturating_duration_since(began) >= patience {
                 break Err(TurnError::Busy { queue: queue.to_owned(), waited: patience });
@@ -201,6 +217,7 @@ impl Reader {
             count,
             acked: 0,
             purpose,
+            is_shut: false,
             connection: Arc::clone(&self.connection),
             lock: lock.clone(),
             probe: None,
@@ -270,6 +287,7 @@ pub struct Turn {
     count: u32,
     acked: u32,
     purpose: Purpose,
+    is_shut: bool,
     connection: Arc<lapin::Connection>,
     lock: Channel,
     /// For asking whether others wait; a "no" ends it.
@@ -337,6 +355,28 @@ impl Turn {
         wanted.map_err(|trouble| broken(&self.queue, &trouble))
     }
 
+    /// Shuts it, so that whoever asks for a turn meanwhile need not wait; or opens it again, as it is at its beginning.
+    ///
+    /// # Errors
+    /// [`TurnError::Broken`] when the broker cannot be told.
+    pub async fn shut(&mut self, shut: bool) -> Result<(), TurnError> {
+        if shut == self.is_shut {
+            return Ok(());
+        }
+        let told = async {
+            let channel = within(self.connection.create_channel()).await?;
+            if shut {
+                self.is_shut = declare_exclusive(&channel, self.beside.shut.clone()).await?;
+            } else {
+                delete(&channel, self.beside.shut.clone()).await;
+                self.is_shut = false;
+            }
+            close_channel(&channel).await;
+            Ok(())
+        };
+        told.await.map_err(|trouble: Trouble| broken(&self.queue, &trouble))
+    }
+
     /// Ends the turn: acks reach the broker, the rest goes back in order, and the next reader has its turn. Every message that came
     /// out must have been kept or removed. Tells whether the order was not the old one, since an earlier reader had been killed; after a
     /// look it has then been mended.
@@ -344,6 +384,10 @@ impl Turn {
     /// # Errors
     /// [`TurnError::Broken`] when the connection broke meanwhile: the broker gives back what it had not seen acked.
     pub async fn end(mut self) -> Result<Order, TurnError> {
+        // Giving back takes a while: whoever comes now may wait for it.
+        if let Err(error) = self.shut(false).await {
+            tracing::debug!(%error, "still shut: that ends with the connection");
+        }
         self.messages.close();
         while let Some(message) = self.messages.recv().await {
             self.held.fetch_add(1, Ordering::Relaxed);

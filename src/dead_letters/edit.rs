@@ -12,7 +12,7 @@ use super::acts::{discarded, put, restored};
 use super::audit::Entry;
 use super::filter::Filter;
 use super::letter::{self, Letter};
-use super::look::{Shown, no_progress};
+use super::look::{LookError, Shown, no_progress};
 use super::{DeadLetters, Pile};
 use crate::broker::{Purpose, Reader, TurnError};
 use crate::config::Destination;
@@ -118,8 +118,8 @@ impl DeadLetters {
     /// The letters of that id: the one whose own it is, or up to two whose event's it is.
     ///
     /// # Errors
-    /// [`TurnError`] when the letters cannot be read.
-    pub async fn find(&self, pile: Pile, id: &str, patience: Duration) -> Result<Vec<Message>, TurnError> {
+    /// [`LookError`] when the letters cannot be read.
+    pub async fn find(&self, pile: Pile, id: &str, patience: Duration) -> Result<Vec<Message>, LookError> {
         let everything = Filter::default().compile(Timestamp::UNIX_EPOCH);
         // A filter of nothing has nothing wrong in it.
         let Ok(everything) = everything else { return Ok(Vec::new()) };

@@ -2,8 +2,7 @@
 
 use std::collections::HashSet;
 use std::fmt;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::fmt::friendly::SpanParser;
 use jiff::{SignedDuration, SpanRelativeTo, Timestamp};
@@ -12,13 +11,19 @@ use serde_json::Value;
 
 use super::letter::{Letter, is_id, routing_key};
 use crate::event::{self, Context};
-use crate::mapping::{Expression, Input};
+use crate::mapping::{Expression, Input, Measured};
 use crate::message::{Field, Message};
 use crate::verdict::Reason;
 use crate::{redact, routing};
 
 /// So many bytes of a jq expression stand in a sentence about it.
 const MOST_OF_JQ: usize = 200;
+/// After so many letters on which a jq expression had to be stopped a pass ends: it would be stopped on most of the others too.
+const MOST_STOPPED: u64 = 3;
+/// Units of work that a jq expression may take on each letter, about, however many there are: a tenth of a millisecond.
+const WORK_ON_EACH: u64 = 10_000;
+/// What it may take beyond that, in a whole pass: about a second.
+const WORK_BEYOND: u64 = 100_000_000;
 
 /// Which letters: values of one kind are alternatives, and every kind that is there has to hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,8 +76,41 @@ pub struct Matcher {
     before: Option<Timestamp>,
     from: Option<Timestamp>,
     jq: Option<Expression>,
-    failed: AtomicU64,
-    first_failure: OnceLock<String>,
+    spent: Mutex<Spent>,
+}
+
+/// What a jq expression has done and taken in the pass at hand.
+#[derive(Debug, Default)]
+struct Spent {
+    failed: u64,
+    first_failure: Option<String>,
+    stopped: u64,
+    /// Work beyond what each letter may take.
+    beyond: u64,
+}
+
+impl Spent {
+    /// Why a pass should not go on.
+    fn is_too_much(&self) -> Option<&'static str> {
+        if self.stopped >= MOST_STOPPED {
+            Some("it had to be stopped on three letters")
+        } else {
+            (self.beyond > WORK_BEYOND).then_some("on each letter it ends, but not soon")
+        }
+    }
+}
+
+/// A jq expression takes so long that a pass over the letters has been ended. They are as they were.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "jq: {jq:?} takes too long ({why}): the pass ended after {read} of {there} letters and changed nothing; write one that ends \
+     sooner, or narrow the letters by another filter too, as a type, a reason or a group"
+)]
+pub struct TooLong {
+    jq: String,
+    why: &'static str,
+    read: u32,
+    there: u32,
 }
 
 impl Filter {
@@ -111,8 +149,7 @@ impl Filter {
             before,
             from,
             jq: jq.transpose()?,
-            failed: AtomicU64::new(0),
-            first_failure: OnceLock::new(),
+            spent: Mutex::default(),
         })
     }
 }
@@ -166,11 +203,30 @@ impl Matcher {
             && self.jq.as_ref().is_none_or(|jq| self.says_yes(jq, letter, message))
     }
 
+    /// A pass begins: what the jq expression took in an earlier one counts no more.
+    pub fn anew(&self) {
+        *self.spent() = Spent::default();
+    }
+
+    /// Whether the jq expression takes too long for the pass to go on, after `read` letters of `there`.
+    ///
+    /// # Errors
+    /// [`TooLong`]: it does.
+    pub fn check(&self, read: u32, there: u32) -> Result<(), TooLong> {
+        let Some(jq) = &self.jq else { return Ok(()) };
+        let Some(why) = self.spent().is_too_much() else { return Ok(()) };
+        Err(TooLong { jq: redact::masked(cut(jq.text()), &[]), why, read, there })
+    }
+
+    fn spent(&self) -> MutexGuard<'_, Spent> {
+        self.spent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// What the jq expression could not do, where it failed on letters; these did not match.
     #[must_use]
     pub fn trouble(&self) -> Option<String> {
-        let first = self.first_failure.get()?;
-        let failed = self.failed.load(Ordering::Relaxed);
+        let spent = self.spent();
+        let (first, failed) = (spent.first_failure.as_ref()?, spent.failed);
         let letters = if failed == 1 { "letter" } else { "letters" };
         Some(format!("the jq expression failed on {failed} {letters}, which were left out: {first}"))
     }
@@ -185,11 +241,15 @@ impl Matcher {
             max_bytes: usize::MAX,
         };
         let Ok(event) = event::decode(message, context) else { return false };
-        match jq.evaluate(&Input::of(&event)) {
+        let Measured { result, work, ran_too_long } = jq.measured(&Input::of(&event));
+        let mut spent = self.spent();
+        spent.stopped += u64::from(ran_too_long);
+        spent.beyond += work.saturating_sub(WORK_ON_EACH);
+        match result {
             Ok(value) => !matches!(value, None | Some(Value::Null | Value::Bool(false))),
             Err(said) => {
-                self.failed.fetch_add(1, Ordering::Relaxed);
-                self.first_failure.get_or_init(|| redact::masked(&said, &[]));
+                spent.failed += 1;
+                spent.first_failure.get_or_insert_with(|| redact::masked(&said, &[]));
                 false
             }
         }
@@ -234,4 +294,19 @@ fn moment(field: &'static str, text: &str, now: Timestamp) -> Result<Timestamp, 
         let said = "neither a length of time nor a time; write 90m, 2h, 3d or a time as 2026-01-31T12:00:00Z";
         wrong(field, format!("{text:?} is {said}"))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_expression_may_work_hard_on_some_letters_but_not_on_all() {
+        for (stopped, beyond, is_too_much) in
+            [(0, 0, false), (2, 0, false), (3, 0, true), (0, WORK_BEYOND, false), (0, WORK_BEYOND + 1, true)]
+        {
+            let spent = Spent { stopped, beyond, ..Spent::default() };
+            assert_eq!(spent.is_too_much().is_some(), is_too_much, "{spent:?}");
+        }
+    }
 }

@@ -5,17 +5,28 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::filter::Matcher;
+use super::filter::{Matcher, TooLong};
 use super::letter::Letter;
 use super::{DeadLetters, Pile};
 use crate::broker::{Order, Purpose, Reader, TurnError};
 use crate::clock;
 use crate::message::Message;
 
-/// How long a broker that is away is waited for, from when it was lost.
+/// How long a broker that is away is waited for at most, from when it was lost.
 const AWAY: Duration = Duration::from_mins(1);
 /// Between tries to reach it.
 const TRY_EVERY: Duration = Duration::from_millis(500);
+
+/// Why the letters could not be looked at. They are as they were.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum LookError {
+    /// They cannot be read.
+    #[error(transparent)]
+    Turn(#[from] TurnError),
+    /// The filter's jq expression takes too long.
+    #[error(transparent)]
+    TooLong(#[from] TooLong),
+}
 
 /// What a pass saw.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -27,6 +38,9 @@ pub struct Seen {
     /// What the filter could not do, where it failed on letters, and what the broker lost.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trouble: Option<String>,
+    /// How long all of them were out.
+    #[serde(skip)]
+    pub took: Duration,
 }
 
 impl Seen {
@@ -67,6 +81,8 @@ struct Looking<'a> {
     progress: Progress<'a>,
     /// How many letters there were when a pass began, the most of all.
     there: u32,
+    /// When the broker was last there, or else when the look began.
+    reached: Instant,
     lost_since: Option<Instant>,
 }
 
@@ -82,7 +98,8 @@ impl DeadLetters {
     /// had to be mended after a reader that was killed, the pass is made anew.
     ///
     /// # Errors
-    /// [`TurnError`] when somebody else reads for all of `patience`, or the broker is away for long.
+    /// [`LookError`] when somebody else reads for all of `patience`, when the broker is away for half of it or for a minute, and when the
+    /// filter takes too long.
     pub async fn look(
         &self,
         pile: Pile,
@@ -90,8 +107,9 @@ impl DeadLetters {
         patience: Duration,
         progress: Progress<'_>,
         mut visit: impl FnMut(Shown<'_>) -> ControlFlow<()> + Send,
-    ) -> Result<Seen, TurnError> {
-        let mut looking = Looking { pile, matcher, patience, progress, there: 0, lost_since: None };
+    ) -> Result<Seen, LookError> {
+        let mut looking =
+            Looking { pile, matcher, patience, progress, there: 0, reached: clock::now(), lost_since: None };
         let mut mended = false;
         loop {
             if visit(Shown::Anew).is_break() {
@@ -100,16 +118,17 @@ impl DeadLetters {
             match self.pass(&mut looking, &mut visit).await {
                 Ok((_, Order::Mended)) if !mended => mended = true,
                 Ok((seen, _)) => return Ok(seen.after(looking.expected())),
-                Err(error @ (TurnError::Missing(_) | TurnError::Busy { .. })) => return Err(error),
-                Err(error @ (TurnError::Broken { .. } | TurnError::Connect(_))) => {
-                    let since = *looking.lost_since.get_or_insert_with(clock::now);
-                    // Nobody waits longer for the beginning than for others who read.
-                    let most = if looking.there == 0 { AWAY.min(patience) } else { AWAY };
-                    if clock::now().saturating_duration_since(since) > most {
+                Err(error @ LookError::Turn(TurnError::Broken { .. } | TurnError::Connect(_))) => {
+                    let since = *looking.lost_since.get_or_insert(looking.reached);
+                    if clock::now().saturating_duration_since(since) > AWAY.min(patience / 2) {
                         return Err(error);
                     }
                     clock::sleep(TRY_EVERY).await;
                 }
+                Err(
+                    error @ LookError::Turn(TurnError::Missing(_) | TurnError::Busy { .. } | TurnError::Shut(_))
+                    | error @ LookError::TooLong(_),
+                ) => return Err(error),
             }
         }
     }
@@ -118,9 +137,10 @@ impl DeadLetters {
         &self,
         looking: &mut Looking<'_>,
         visit: &mut (impl FnMut(Shown<'_>) -> ControlFlow<()> + Send),
-    ) -> Result<(Seen, Order), TurnError> {
-        let reader = self.broker.reader().await?.expecting(looking.expected());
+    ) -> Result<(Seen, Order), LookError> {
+        let reader = self.broker.reader().await.map_err(TurnError::from)?.expecting(looking.expected());
         let passed = self.pass_with(&reader, looking, visit).await;
+        looking.reached = clock::now();
         reader.close().await;
         passed
     }
@@ -130,12 +150,13 @@ impl DeadLetters {
         reader: &Reader,
         looking: &mut Looking<'_>,
         visit: &mut (impl FnMut(Shown<'_>) -> ControlFlow<()> + Send),
-    ) -> Result<(Seen, Order), TurnError> {
+    ) -> Result<(Seen, Order), LookError> {
         let mut turn = reader.turn(&self.queue(looking.pile), Purpose::Look, looking.patience).await?;
         looking.there = looking.expected().max(turn.count());
-        let (matcher, progress) = (looking.matcher, looking.progress);
+        let (matcher, progress, began) = (looking.matcher, looking.progress, clock::now());
+        matcher.anew();
         let mut seen = Seen { there: turn.count(), ..Seen::default() };
-        let mut read = 0;
+        let (mut read, mut checked) = (0, Ok(()));
         progress(read, seen.there);
         while let Some(delivery) = turn.next().await? {
             read += 1;
@@ -148,12 +169,14 @@ impl DeadLetters {
                 ControlFlow::Continue(())
             };
             turn.keep(delivery);
-            if goes_on.is_break() {
+            checked = matcher.check(read, seen.there);
+            if goes_on.is_break() || checked.is_err() {
                 break;
             }
         }
         let order = turn.end().await?;
-        seen.trouble = matcher.trouble();
+        checked?;
+        (seen.trouble, seen.took) = (matcher.trouble(), clock::now().saturating_duration_since(began));
         Ok((seen, order))
     }
 }

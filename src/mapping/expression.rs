@@ -48,6 +48,17 @@ pub struct Input<'a> {
     whole: OnceCell<Val>,
 }
 
+/// What one evaluation gave, and what it took.
+#[derive(Debug)]
+pub struct Measured {
+    /// As [`Expression::evaluate`] gives it.
+    pub result: Result<Option<Value>, String>,
+    /// Units of work; a hundred million are about a second.
+    pub work: u64,
+    /// Whether it was stopped after all the work that is allowed.
+    pub ran_too_long: bool,
+}
+
 /// What jq's interpreter works with here.
 pub(super) struct Jq;
 
@@ -121,23 +132,29 @@ impl Expression {
     /// A sentence: what the expression cannot do with this event, that it gives more than one value, or that it was stopped
     /// because it ran too long, too deep, or made something too large.
     pub fn evaluate(&self, input: &Input<'_>) -> Result<Option<Value>, String> {
+        self.measured(input).result
+    }
+
+    /// Evaluates it, and tells what that took: for whoever does so again and again.
+    #[must_use]
+    pub fn measured(&self, input: &Input<'_>) -> Measured {
         // Made before anything is counted: it grows with the event alone.
         let given = self.given(input);
         let added = input.event.raw.len().min(MOST_ADDED);
         let heaviest = HARD.heaviest + input.event.raw.len();
-        match fuel::within(Budget { heaviest, ..EASY }, || self.run(given)) {
-            Ok(done) => done,
-            Err(Stop::Work | Stop::Depth) => {
-                let fuel = HARD.fuel + u64::try_from(added).unwrap_or(0);
-                let event = input.event;
-                on_large_stack(|| {
-                    let given = self.given(&Input::of(event));
-                    fuel::within(Budget { fuel, heaviest, ..HARD }, || self.run(given))
-                        .unwrap_or_else(|stop| Err(told(stop)))
-                })?
-            }
-            Err(stop @ (Stop::Size | Stop::Broken)) => Err(told(stop)),
+        let (mut done, mut work) = fuel::measured(Budget { heaviest, ..EASY }, || self.run(given));
+        if let Err(Stop::Work | Stop::Depth) = done {
+            let fuel = HARD.fuel + u64::try_from(added).unwrap_or(0);
+            let event = input.event;
+            let again = on_large_stack(|| {
+                let given = self.given(&Input::of(event));
+                fuel::measured(Budget { fuel, heaviest, ..HARD }, || self.run(given))
+            });
+            let (hard, more) = again.unwrap_or_else(|said| (Ok(Err(said)), 0));
+            (done, work) = (hard, work + more);
         }
+        let ran_too_long = matches!(done, Err(Stop::Work | Stop::Depth));
+        Measured { result: done.unwrap_or_else(|stop| Err(told(stop))), work, ran_too_long }
     }
 
     /// `.` and `$event`.

@@ -41,14 +41,21 @@ thread_local! {
 
 /// Does `work`, which calls [`charge`], [`step`] and [`weigh`] on the way, within `budget`.
 pub(super) fn within<T>(budget: Budget, work: impl FnOnce() -> T) -> Result<T, Stop> {
+    measured(budget, work).0
+}
+
+/// The same; tells also how many units of work it was.
+pub(super) fn measured<T>(budget: Budget, work: impl FnOnce() -> T) -> (Result<T, Stop>, u64) {
     FUEL.set(budget.fuel);
     HEAVIEST.set(budget.heaviest);
     STACK_END.set(here().saturating_sub(budget.stack));
     let done = catch_unwind(AssertUnwindSafe(work));
-    FUEL.set(u64::MAX);
+    let used = budget.fuel.saturating_sub(FUEL.replace(u64::MAX));
     HEAVIEST.set(usize::MAX);
     STACK_END.set(0);
-    done.map_err(|reason: Box<dyn Any + Send>| reason.downcast_ref::<Stop>().copied().unwrap_or(Stop::Broken))
+    let done =
+        done.map_err(|reason: Box<dyn Any + Send>| reason.downcast_ref::<Stop>().copied().unwrap_or(Stop::Broken));
+    (done, used)
 }
 
 /// Uses up `units`; does not return when they are not there.

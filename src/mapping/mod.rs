@@ -16,7 +16,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde_json::{Map, Value};
 
-pub use expression::{Expression, Input};
+pub use expression::{Expression, Input, Measured};
 pub use field::{Field, Template};
 
 use crate::event::Event;

@@ -89,6 +89,7 @@ const VALUES: &[&str] = &[
     "dead_letters/operation/pace.rs",
     "dead_letters/operation/selection.rs",
     "dead_letters/operation/state.rs",
+    "dead_letters/operation/yielding.rs",
     "dead_letters/record.rs",
     "redact.rs",
     "routing.rs",

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sluice::broker::{Broker, Order, Purpose, Reader, Turn, TurnError};
+use sluice::broker::{Broker, LONGEST_TURN, Order, Purpose, Reader, Turn, TurnError};
 
 use crate::support::{LONG, bodies, depth, message, own_node, settings, shared, start};
 
@@ -199,6 +199,31 @@ async fn who_has_the_turn_learns_that_somebody_waits_and_who_waits_too_long_is_t
     assert!(!held.is_wanted(&reader).await.unwrap(), "nobody waits any more");
     held.end().await.unwrap();
     turn(&other, &dead, Purpose::Look).await.end().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_looks_at_what_is_shut_is_told_at_once_and_who_acts_waits() {
+    let broker = shared().await;
+    let dead = with_letters(&broker, 5).await;
+    let (reader, other) = (broker.reader().await.unwrap(), broker.reader().await.unwrap());
+    let mut held = turn(&reader, &dead, Purpose::Act).await;
+    held.shut(true).await.unwrap();
+    let refused = other.turn(&dead, Purpose::Look, LONG).await.unwrap_err();
+    assert!(matches!(&refused, TurnError::Shut(queue) if *queue == dead), "{refused}");
+    assert!(!held.is_wanted(&reader).await.unwrap(), "nobody waits");
+    let (patient, ()) = tokio::join!(other.turn(&dead, Purpose::Act, LONGEST_TURN), async {
+        while !held.is_wanted(&reader).await.unwrap() {
+            tokio::task::yield_now().await;
+        }
+        held.end().await.unwrap();
+    });
+    let mut held = patient.unwrap();
+    held.shut(true).await.unwrap();
+    held.shut(false).await.unwrap();
+    let (looked, ended) = tokio::join!(turn(&reader, &dead, Purpose::Look), held.end());
+    ended.unwrap();
+    assert_eq!(looked.count(), 5);
+    looked.end().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

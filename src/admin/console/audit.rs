@@ -55,7 +55,7 @@ pub(super) async fn page(
     frame: Frame,
     Params(OfWhom { destination }): Params<OfWhom>,
 ) -> Result<Response, Problem> {
-    let (broker, of) = (admin.broker.clone(), Some(destination.clone()).filter(|name| !name.is_empty()));
+    let (broker, of) = (admin.reachable()?, Some(destination.clone()).filter(|name| !name.is_empty()));
     let read = async move { Ok(audit::read(&broker, of.as_deref(), SOME, PATIENCE).await?) };
     let now = clock::wall();
     let entries = to_its_end(read).await?;

@@ -94,21 +94,28 @@ struct Sorry<'a> {
     detail: &'a str,
     /// Where to sign in, where that mends it.
     sign_in: Option<String>,
+    /// Where the operations are that may be in the way.
+    operations: Option<String>,
 }
 
 /// A problem as a page.
 pub(super) fn sorry(frame: Frame, problem: &Problem) -> Response {
-    told(frame, problem, None)
+    told(frame, problem, None, None)
 }
 
 /// A problem that signing in mends, with the way there.
 pub(super) fn sorry_until(frame: Frame, problem: &Problem, sign_in: String) -> Response {
-    told(frame, problem, Some(sign_in))
+    told(frame, problem, Some(sign_in), None)
 }
 
-fn told(frame: Frame, problem: &Problem, sign_in: Option<String>) -> Response {
+/// A problem with dead letters, of which these operations may be at work.
+pub(super) fn sorry_for_letters(frame: Frame, problem: &Problem, operations: Option<String>) -> Response {
+    told(frame, problem, None, operations)
+}
+
+fn told(frame: Frame, problem: &Problem, sign_in: Option<String>, operations: Option<String>) -> Response {
     let (status, title, detail) = (problem.status().as_u16(), problem.title(), problem.detail());
-    (problem.status(), page(&Sorry { frame, status, title, detail, sign_in })).into_response()
+    (problem.status(), page(&Sorry { frame, status, title, detail, sign_in, operations })).into_response()
 }
 
 /// A page as an answer.

@@ -63,11 +63,22 @@ pub(super) async fn guard(State(admin): State<Arc<Admin>>, request: Request, nex
         Ok(request) => request,
         Err(problem) => return frame::sorry(Frame::new(&admin, &seat), &problem),
     };
+    let letters_of = letters_of(request.uri().path()).map(str::to_owned);
     let answer = next.run(request).await;
     match answer.extensions().get::<Problem>() {
-        Some(problem) => frame::sorry(Frame::new(&admin, &seat), problem),
+        Some(problem) => {
+            let letters_of = letters_of.filter(|_| problem.status() == StatusCode::CONFLICT);
+            let operations = letters_of.map(|name| format!("/destinations/{name}/dead/operations"));
+            frame::sorry_for_letters(Frame::new(&admin, &seat), problem, operations)
+        }
         None => answer,
     }
+}
+
+/// Whose dead letters a path is about.
+fn letters_of(path: &str) -> Option<&str> {
+    let (name, rest) = path.strip_prefix("/destinations/")?.split_once('/')?;
+    (rest == "dead" || rest.starts_with("dead/")).then_some(name)
 }
 
 /// The request with who it is from and what its form says, where it may be carried out.

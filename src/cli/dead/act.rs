@@ -156,7 +156,7 @@ async fn act(
     let selected = async {
         letters.select(how.act, &filter, PATIENCE, &shown).await.map_err(|error| match error {
             SelectError::Filter(error) => Error::Refused(error.to_string()),
-            SelectError::Turn(error) => Error::Failed(error.to_string()),
+            SelectError::Look(error) => super::not_seen(&error),
         })
     };
     let selection = unless_stopped(stop, selected).await?;

@@ -8,7 +8,7 @@ use clap::ValueHint;
 use tokio_util::sync::CancellationToken;
 
 use super::which::Which;
-use super::{PATIENCE, Session, bar, progress, who, within_session};
+use super::{PATIENCE, Session, bar, not_seen, progress, who, within_session};
 use crate::cli::Error;
 use crate::clock;
 use crate::config::ConfigFile;
@@ -54,7 +54,7 @@ pub(super) async fn run(args: Args, file: &ConfigFile, stop: CancellationToken) 
             failed = written.err();
             if failed.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
-        let seen = seen.await.map_err(|error| Error::Failed(error.to_string()))?;
+        let seen = seen.await.map_err(|error| not_seen(&error))?;
         bar.finish_and_clear();
         failed.map_or(Ok(()), Err)?;
         let entry = audit::Entry {

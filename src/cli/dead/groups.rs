@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::list::{one_line, second};
 use super::which::Which;
-use super::{PATIENCE, Session, bar, progress, within_session};
+use super::{PATIENCE, Session, bar, not_seen, progress, within_session};
 use crate::cli::{Error, print, print_json};
 use crate::clock;
 use crate::config::ConfigFile;
@@ -50,7 +50,7 @@ pub(super) async fn run(args: Args, file: &ConfigFile, stop: CancellationToken) 
             }
             ControlFlow::Continue(())
         });
-        let seen = seen.await.map_err(|error| Error::Failed(error.to_string()))?;
+        let seen = seen.await.map_err(|error| not_seen(&error))?;
         bar.finish_and_clear();
         let groups = groups.finish();
         if args.json {

@@ -8,7 +8,7 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::which::Which;
-use super::{PATIENCE, Session, bar, progress, within_session};
+use super::{PATIENCE, Session, bar, not_seen, progress, within_session};
 use crate::cli::{Error, print};
 use crate::clock;
 use crate::config::ConfigFile;
@@ -64,7 +64,7 @@ pub(super) async fn run(args: Args, file: &ConfigFile, stop: CancellationToken) 
             let enough = args.limit > 0 && shown >= args.limit;
             if enough || failed.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
-        let seen = seen.await.map_err(|error| Error::Failed(error.to_string()))?;
+        let seen = seen.await.map_err(|error| not_seen(&error))?;
         bar.finish_and_clear();
         failed.map_or(Ok(()), Err)?;
         spool.rewind()?;

@@ -22,6 +22,7 @@ use super::{Error, find, load};
 use crate::broker::Broker;
 use crate::config::{Config, ConfigFile};
 use crate::dead_letters::DeadLetters;
+use crate::dead_letters::look::LookError;
 use crate::{app, broker};
 
 /// How long a look waits for others who read the same letters.
@@ -131,6 +132,15 @@ async fn within_session<T>(
     let done = unless_stopped(stop, work(&session)).await;
     session.close().await;
     done
+}
+
+/// Why a look gave nothing.
+fn not_seen(error: &LookError) -> Error {
+    match error {
+        LookError::Turn(error) => Error::Failed(error.to_string()),
+        // As a filter that cannot be read.
+        LookError::TooLong(error) => Error::Refused(error.to_string()),
+    }
 }
 
 /// What `work` gives, unless the user stops it first.

@@ -3,7 +3,7 @@
 use tokio_util::sync::CancellationToken;
 
 use super::list::one_line;
-use super::{PATIENCE, Session, within_session};
+use super::{PATIENCE, Session, not_seen, within_session};
 use crate::cli::{Error, print, print_json};
 use crate::config::ConfigFile;
 use crate::dead_letters::letter::Details;
@@ -43,7 +43,7 @@ pub(super) async fn run(args: Args, file: &ConfigFile, stop: CancellationToken) 
 
 /// The one letter of that id, its own or its event's.
 pub(super) async fn one(letters: &DeadLetters, pile: Pile, id: &str) -> Result<Message, Error> {
-    let found = letters.find(pile, id, PATIENCE).await.map_err(|error| Error::Failed(error.to_string()))?;
+    let found = letters.find(pile, id, PATIENCE).await.map_err(|error| not_seen(&error))?;
     let mut found = found.into_iter();
     match (found.next(), found.next()) {
         (Some(letter), None) => Ok(letter),

@@ -12,6 +12,7 @@ mod selection;
 mod state;
 mod turns;
 mod work;
+mod yielding;
 
 use std::ops::ControlFlow;
 use std::time::Duration;
@@ -27,9 +28,8 @@ pub use state::{Phase, State};
 
 use super::acts::Act;
 use super::filter::{Filter, FilterError};
-use super::look::{Progress, Shown};
+use super::look::{LookError, Progress, Shown};
 use super::{DeadLetters, Pile};
-use crate::broker::TurnError;
 use crate::clock;
 use work::Work;
 
@@ -58,9 +58,9 @@ pub enum SelectError {
     /// The filter is wrong.
     #[error(transparent)]
     Filter(#[from] FilterError),
-    /// The letters cannot be read.
+    /// The letters cannot be read, or the filter takes too long on them.
     #[error(transparent)]
-    Turn(#[from] TurnError),
+    Look(#[from] LookError),
 }
 
 /// What a person wants of an operation.

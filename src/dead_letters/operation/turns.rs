@@ -9,15 +9,13 @@ use futures_util::stream::FuturesUnordered;
 use super::Wish;
 use super::work::{End, PATIENCE, TICK, Work, cancelled, next_notice};
 use crate::broker::port::{Delivery, PublishError};
-use crate::broker::{Purpose, Reader, Turn, TurnError};
+use crate::broker::{LONGEST_TURN, Purpose, Reader, Turn, TurnError};
 use crate::clock;
 use crate::dead_letters::acts::{self, Act};
 use crate::dead_letters::{Pile, letter};
 
 /// Copies on their way to the broker at once.
 const WINDOW: usize = 256;
-/// A turn ends after this: no letter may stay out near the broker's consumer time-out of 30 minutes.
-const LONGEST: Duration = Duration::from_mins(10);
 /// The moment of its death, which makes a letter unlike all others.
 const DIED_AT: &str = "x-sluice-dead-lettered-at";
 /// Left between two turns for whoever waits for one.
@@ -95,7 +93,12 @@ impl Work {
                 }
                 Ok(Ended::Trouble(error)) => TurnError::Broken { queue: self.target(), why: error.to_string() },
                 Err(error @ TurnError::Missing(_)) => return Err(End::Failed(error.to_string())),
-                Err(error @ (TurnError::Broken { .. } | TurnError::Connect(_) | TurnError::Busy { .. })) => error,
+                Err(
+                    error @ (TurnError::Broken { .. }
+                    | TurnError::Connect(_)
+                    | TurnError::Busy { .. }
+                    | TurnError::Shut(_)),
+                ) => error,
             };
             self.note(Some(format!("{error}; trying again")));
             self.away_too_long(*trouble_since.get_or_insert_with(clock::now), &error)?;
@@ -126,6 +129,7 @@ impl Work {
             () = cancelled(&mut self.wishes) => return Ok(Ended::Wish),
         };
         self.note(None);
+        self.yielding.has_the_turn(clock::now());
         self.expected = turn.count();
         let mut desk = Desk { moving: FuturesUnordered::new(), hand: None, sent: 0, all_read: false, trouble: None };
         let ended = self.go_through(&mut turn, reader, &mut desk, limit).await;
@@ -157,7 +161,8 @@ impl Work {
     ) -> Result<Ended, TurnError> {
         let mut ticks = tokio::time::interval_at(tokio::time::Instant::from_std(clock::now() + TICK), TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let until = clock::now() + LONGEST;
+        let until = clock::now() + LONGEST_TURN;
+        turn.shut(self.yielding.is_shut(turn.count(), clock::now())).await?;
         loop {
             if desk.trouble.is_some() {
                 // The caller has it.
@@ -184,7 +189,11 @@ impl Work {
                     self.show();
                 }
                 _ = ticks.tick() => {
-                    if clock::now() > until || turn.is_wanted(reader).await? {
+                    let now = clock::now();
+                    turn.shut(self.yielding.is_shut(turn.left(), now)).await?;
+                    let lets_in = self.yielding.lets_in(now) && turn.is_wanted(reader).await?;
+                    if now > until || lets_in {
+                        self.yielding.gives_way(now);
                         return Ok(Ended::Yield);
                     }
                     self.look_after_flow().await;

@@ -11,14 +11,15 @@ use super::outcomes::Outcomes;
 use super::pace::Pace;
 use super::selection::Selection;
 use super::state::{Phase, State};
+use super::yielding::Yielding;
 use super::{Plan, Wish};
-use crate::broker::TurnError;
+use crate::broker::{LONGEST_TURN, TurnError};
 use crate::clock;
 use crate::dead_letters::acts::Act;
 use crate::dead_letters::{DeadLetters, audit};
 
-/// How long a turn is waited for while others look.
-pub(super) const PATIENCE: Duration = Duration::from_mins(10);
+/// How long a turn is waited for while others look or act.
+pub(super) const PATIENCE: Duration = LONGEST_TURN.saturating_mul(2);
 /// How long the last outcomes are waited for when all has been sent, since the last one came.
 const LAST_OUTCOMES: Duration = Duration::from_secs(3);
 /// How long the queue for outcomes may take to come into being.
@@ -57,6 +58,7 @@ pub(super) struct Work {
     pub has_broken: bool,
     pub pace: Pace,
     pub flow: Flow,
+    pub yielding: Yielding,
     pub outcomes: Outcomes,
     pub notices: Option<mpsc::Receiver<Bytes>>,
 }
@@ -106,6 +108,7 @@ impl Work {
             has_broken: false,
             pace,
             flow,
+            yielding: Yielding::default(),
             outcomes: Outcomes::default(),
             notices: None,
         };
@@ -117,7 +120,9 @@ impl Work {
         let end = self.work(selection).await.err().unwrap_or(End::Done);
         self.show();
         let state = self.state.borrow().clone();
-        let (phase, outcome) = told(&end, &state);
+        let (phase, mut outcome) = told(&end, &state);
+        // Letters that were left out are not left out silently.
+        self.selection.seen.trouble.iter().for_each(|trouble| outcome = format!("{outcome}; {trouble}"));
         let entry = self.entry(Some(outcome.clone()));
         // Where not even the beginning could be written there is nothing to end.
         if state.selected > 0
@@ -137,6 +142,7 @@ impl Work {
             None => self.count().await?,
         };
         let (there, selected) = (self.selection.seen.there, self.selection.len());
+        self.yielding = Yielding::new(there, self.selection.seen.took);
         if let Some(counted) = self.plan.counted.filter(|counted| *counted != selected) {
             return Err(End::Failed(format!(
                 "{selected} letters are meant by now, and {counted} were counted: nothing was done; count again"

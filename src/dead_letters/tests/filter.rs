@@ -94,6 +94,26 @@ fn a_jq_expression_sees_the_event_and_what_it_cannot_do_is_counted() {
 }
 
 #[test]
+fn an_expression_that_runs_away_ends_the_pass_after_three_letters_and_the_next_pass_begins_anew() {
+    let letter = sample();
+    let runaway = matcher(json!({"jq": "def f: f; f", "type": ["order.#"]}));
+    for read in 1..=3 {
+        assert_eq!(runaway.check(read, 50), Ok(()), "{read}");
+        assert!(!runaway.matches(&super::read(&letter), &letter));
+    }
+    let said = runaway.check(3, 50).unwrap_err().to_string();
+    for part in ["def f: f; f", "3 of 50 letters", "stopped on three letters", "changed nothing", "another filter"] {
+        assert!(said.contains(part), "{said}");
+    }
+    runaway.anew();
+    assert_eq!((runaway.check(0, 50), runaway.trouble()), (Ok(()), None));
+    // What the other filters leave out costs nothing.
+    let narrowed = matcher(json!({"jq": "def f: f; f", "type": ["invoice.#"]}));
+    (0..50).for_each(|_| assert!(!narrowed.matches(&super::read(&letter), &letter)));
+    assert_eq!(narrowed.check(50, 50), Ok(()));
+}
+
+#[test]
 fn a_wrong_value_is_named_with_what_to_write() {
     for (json, field, parts) in [
         (json!({"reason": ["reject"]}), "reason", ["\"reject\"", "malformed, invalid, rejected"]),

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::dead::with_letters;
 use super::stage::{PX, Stage, TOKEN, until};
-use crate::support::shared_url;
+use crate::support::{own_node, shared_url};
 
 const READER: &str = "a-token-that-may-only-read";
 
@@ -32,8 +32,12 @@ async fn over(stage: &Stage, operation: &Value) -> Value {
 }
 
 async fn with_a_reader(count: u32) -> (Stage, super::client::Client) {
+    with_a_reader_at(&shared_url().await, count).await
+}
+
+async fn with_a_reader_at(url: &str, count: u32) -> (Stage, super::client::Client) {
     let reader = format!("[admin.tokens.watcher]\ntoken = \"{READER}\"\nrole = \"read\"\n");
-    with_letters(&shared_url().await, count, &reader).await
+    with_letters(url, count, &reader).await
 }
 
 #[tokio::test]
@@ -140,4 +144,80 @@ async fn who_may_only_read_changes_nothing_and_is_told_why() {
     let (status, said) = ask(&stage, "GET", "/groups?jq=.%5B", READER, &Value::Null).await;
     assert!(status == 409 && said["detail"].as_str().unwrap().contains("no jq expression"), "{said}");
     client.holds("px.dead", 2).await;
+}
+
+#[tokio::test]
+async fn a_replay_ends_though_somebody_looks_all_the_time_and_whoever_looks_is_answered() {
+    let (stage, client) = with_a_reader(60).await;
+    stage.sandbox.handle().clear_faults();
+    let (_, begun) = act(&stage, "/operations", json!({"act": "replay", "all": true, "rate": 40})).await;
+    let path = format!("/operations/{}", begun["id"].as_str().unwrap());
+    let mut answers = 0;
+    while get(&stage, &path).await["ended"].is_null() {
+        let (status, said) = ask(&stage, "GET", "/groups", READER, &Value::Null).await;
+        let told = status == 409 && said["detail"].as_str().unwrap().contains("pause it to look");
+        assert!(status == 200 || told, "{status}: {said}");
+        answers += 1;
+    }
+    let ended = get(&stage, &path).await;
+    assert_eq!((ended["phase"].as_str(), ended["moved"].as_u64()), (Some("done"), Some(60)), "{ended}");
+    assert!(answers > 0);
+    stage.arrived(PX, 60).await;
+    client.holds("px.dead", 0).await;
+}
+
+#[tokio::test]
+async fn an_expression_that_runs_away_is_refused_and_no_letter_is_touched() {
+    let (stage, client) = with_a_reader(12).await;
+    let jq = "def f: f; f";
+    for path in ["/groups?jq=def%20f%3A%20f%3B%20f", "?jq=def%20f%3A%20f%3B%20f"] {
+        let (status, said) = ask(&stage, "GET", path, READER, &Value::Null).await;
+        let detail = said["detail"].as_str().unwrap();
+        assert!(status == 409 && detail.contains("takes too long") && detail.contains("3 of 12 letters"), "{said}");
+    }
+    let discard = json!({"act": "discard", "filter": {"jq": jq}});
+    let mut dry = discard.clone();
+    dry["dry_run"] = true.into();
+    let (status, said) = act(&stage, "/operations", dry).await;
+    assert!(status == 409 && said["detail"].as_str().unwrap().contains("takes too long"), "{said}");
+    let (_, begun) = act(&stage, "/operations", discard).await;
+    let ended = over(&stage, &begun).await;
+    assert_eq!((ended["phase"].as_str(), ended["moved"].as_u64()), (Some("failed"), Some(0)), "{ended}");
+    assert!(ended["outcome"].as_str().unwrap().contains("takes too long"), "{ended}");
+    for arguments in [&["dead", "list", "px", "--jq", jq][..], &["dead", "discard", "px", "--jq", jq, "--yes"]] {
+        let ran = stage.run(arguments).await;
+        assert!(ran.code == 4 && ran.err.contains("takes too long"), "{ran:?}");
+    }
+    // One that fails on some letters acts on the others, and says so at the end.
+    client.holds("px.dead", 12).await;
+    let jq = r#"if $event.id == "m-3" then error("no") else true end"#;
+    let some = json!({"act": "discard", "filter": {"jq": jq}});
+    let (_, begun) = act(&stage, "/operations", some).await;
+    let ended = over(&stage, &begun).await;
+    assert_eq!((ended["phase"].as_str(), ended["moved"].as_u64()), (Some("done"), Some(11)), "{ended}");
+    assert!(ended["outcome"].as_str().unwrap().contains("failed on 1 letter"), "{ended}");
+    client.holds("px.dead", 1).await;
+}
+
+#[tokio::test]
+async fn a_worker_that_knows_that_its_broker_is_away_says_so_at_once() {
+    let mut node = own_node().await;
+    let (stage, _client) = with_a_reader_at(&node.url(), 2).await;
+    node.kill_hard().await.unwrap();
+    until("the worker knows", async || stage.get("/readyz").await.0 == 503).await;
+    for (method, path, body) in [
+        ("GET", "", Value::Null),
+        ("GET", "/groups", Value::Null),
+        ("GET", "/letters/m-1", Value::Null),
+        ("POST", "/letters/m-1/edit", json!({"body": "{}"})),
+        ("POST", "/operations", json!({"act": "discard", "all": true})),
+    ] {
+        let (status, said) = ask(&stage, method, path, TOKEN, &body).await;
+        assert!(status == 503 && said["detail"].as_str().unwrap().contains("no connection to the broker"), "{said}");
+    }
+    let (status, said) = stage.get("/api/v1/dead/audit").await;
+    assert_eq!(status, 503, "{said}");
+    node.restart().await.unwrap();
+    stage.ready().await;
+    assert_eq!(get(&stage, "").await["shown"], 2);
 }
