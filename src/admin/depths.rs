@@ -106,7 +106,9 @@ impl Admin {
     async fn read(&self, views: &[View], slow: bool) -> Ready {
         let names = self.broker.names();
         let mut queues = vec![names.unrouted()];
-        for view in views {
+        // One that does not consume yet may have no queue yet, and each question about a queue that is missing costs a channel.
+        let are_there = |view: &&View| view.ready || self.depths_of(&view.name).ready.is_some();
+        for view in views.iter().filter(are_there) {
             queues.extend([names.queue(&view.name), names.dead(&view.name)]);
             if slow {
                 queues.push(names.trash(&view.name));
