@@ -172,10 +172,12 @@ async fn reload(fleet: &mut Fleet, file: &ConfigFile) -> &'static str {
 async fn watch_depths(admin: Arc<Admin>, ending: CancellationToken) {
     let mut ticks = tokio::time::interval(DEPTHS_EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            () = ending.cancelled() => return,
-            _ = ticks.tick() => admin.refresh_depths().await,
+    // A look ends too: a broker that does not answer would hold it for long.
+    let watching = async {
+        loop {
+            ticks.tick().await;
+            admin.refresh_depths().await;
         }
-    }
+    };
+    ending.run_until_cancelled(watching).await.unwrap_or(())
 }

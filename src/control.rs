@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::broker::port::PublishError;
-use crate::broker::{Broker, ControlError};
+use crate::broker::{Broker, ControlError, ControlMessage};
 use crate::clock;
 use crate::dead_letters::audit::{self, Entry};
 use crate::dead_letters::operation::{Registry, Wish};
@@ -224,42 +224,46 @@ pub async fn give<Answers: Future<Output = Result<Vec<Bytes>, ControlError>>>(
 /// Carries out the orders that come through the broker, until `ending`.
 pub async fn listen(broker: Broker, roster: Roster, operations: Registry, ending: CancellationToken) {
     let (_sender, mut orders) = broker.control();
-    loop {
-        let message = tokio::select! {
-            () = ending.cancelled() => return,
-            message = orders.recv() => match message { Some(message) => message, None => return },
-        };
-        let order: Order = match serde_json::from_slice(&message.body) {
-            Ok(order) => order,
-            Err(error) => {
-                tracing::warn!(%error, "an order on the control exchange cannot be read; ignored");
-                continue;
-            }
-        };
-        let answer = match &order {
-            Order::Audit { entry } => {
-                audit::log(entry);
-                None
-            }
-            Order::Operations { destination } => {
-                let mut states = operations.states();
-                states.retain(|state| destination.as_ref().is_none_or(|name| *name == state.destination));
-                serde_json::to_vec(&states).ok()
-            }
-            // Only the process that has it answers.
-            Order::Operation { id, wish } => {
-                operations.wish(id, *wish).and_then(|_| serde_json::to_vec(&operations.state(id)).ok())
-            }
-            Order::Pause { .. }
-            | Order::Resume { .. }
-            | Order::Limits { .. }
-            | Order::Tell { .. }
-            | Order::Stamped { .. } => answer(&roster, &order).await,
-        };
-        if let Some(body) = answer {
-            // Who asked has gone: nobody is left to tell.
-            drop(message.reply(body.into()).await);
+    // What is being obeyed ends too: an answer may wait long for a broker that takes nothing.
+    let obeying = async {
+        while let Some(message) = orders.recv().await {
+            obey_message(&message, &roster, &operations).await;
         }
+    };
+    ending.run_until_cancelled(obeying).await;
+}
+
+async fn obey_message(message: &ControlMessage, roster: &Roster, operations: &Registry) {
+    let order: Order = match serde_json::from_slice(&message.body) {
+        Ok(order) => order,
+        Err(error) => {
+            tracing::warn!(%error, "an order on the control exchange cannot be read; ignored");
+            return;
+        }
+    };
+    let answer = match &order {
+        Order::Audit { entry } => {
+            audit::log(entry);
+            None
+        }
+        Order::Operations { destination } => {
+            let mut states = operations.states();
+            states.retain(|state| destination.as_ref().is_none_or(|name| *name == state.destination));
+            serde_json::to_vec(&states).ok()
+        }
+        // Only the process that has it answers.
+        Order::Operation { id, wish } => {
+            operations.wish(id, *wish).and_then(|_| serde_json::to_vec(&operations.state(id)).ok())
+        }
+        Order::Pause { .. }
+        | Order::Resume { .. }
+        | Order::Limits { .. }
+        | Order::Tell { .. }
+        | Order::Stamped { .. } => answer(roster, &order).await,
+    };
+    if let Some(body) = answer {
+        // Who asked has gone: nobody is left to tell.
+        drop(message.reply(body.into()).await);
     }
 }
 

@@ -36,7 +36,7 @@ use console::Console;
 mod tests;
 
 /// Time for open admin connections to finish when the worker stops.
-const CLOSE_WITHIN: Duration = Duration::from_secs(2);
+const CLOSE_WITHIN: Duration = Duration::from_millis(500);
 
 /// What the admin pages are made from.
 #[derive(Debug)]

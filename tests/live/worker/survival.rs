@@ -101,6 +101,19 @@ async fn a_worker_started_before_the_broker_works_once_it_is_there() {
     assert_eq!(stage.stop().await, Some(0), "it stops without a broker, too");
 }
 
+#[tokio::test]
+async fn a_broker_that_hangs_does_not_hold_up_the_stop() {
+    let node = own_node().await;
+    let mut stage = Stage::at_work(&node.url(), "").await;
+    let pid = node.pid().unwrap().to_string();
+    let signal =
+        async |name: &str| tokio::process::Command::new("kill").args(["-s", name, &pid]).status().await.unwrap();
+    assert!(signal("STOP").await.success());
+    let stopped = stage.stop().await;
+    assert!(signal("CONT").await.success());
+    assert_eq!(stopped, Some(0));
+}
+
 const DELETED: &str = "the queue was deleted at the broker";
 
 #[tokio::test]
