@@ -272,7 +272,7 @@ async fn publish(
             // Nobody has asked for such receipts.
             Err(PublishError::Unroutable { .. }) => return "unrouted",
             Err(error @ PublishError::Unsendable(_)) => {
-                tracing::warn!(routing_key = redact::masked(&routing_key, &[]), %error, "a receipt is dropped");
+                tracing::warn!(routing_key = &*redact::without_addresses(&routing_key), %error, "a receipt is dropped");
                 return "dropped";
             }
             Err(PublishError::Refused | PublishError::Lost | PublishError::TimedOut(_))
@@ -281,7 +281,7 @@ async fn publish(
                 return "dropped";
             }
             Err(error @ (PublishError::Refused | PublishError::Lost | PublishError::TimedOut(_))) => {
-                tracing::debug!(routing_key = redact::masked(&routing_key, &[]), %error, "a receipt is published again");
+                tracing::debug!(routing_key = &*redact::without_addresses(&routing_key), %error, "a receipt is published again");
                 tokio::select! {
                     () = clock::sleep(PAUSE) => {}
                     () = ending.cancelled() => {}

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use sluice::clock;
-use tokio::net::TcpListener;
 
 use crate::Error;
 use crate::bench::Size;
@@ -11,7 +10,7 @@ use crate::report::{Figure, MEBIBYTE, Report, Target, Unit};
 use crate::stage::Stage;
 use crate::worker::Worker;
 
-/// The first start waits for the broker, which makes a few dozen queues a second.
+/// The first start waits for the broker, which makes 100 to 200 queues a second.
 const FIRST_START: Duration = Duration::from_secs(300);
 const START: Duration = Duration::from_secs(30);
 /// Then it is as it stays.
@@ -43,8 +42,7 @@ pub async fn measure(stage: &Stage, size: Size, report: &mut Report) -> Result<(
 
 /// One retry delay each: with the six that are usual, the broker would be what is measured.
 async fn start(stage: &Stage, count: u32, patience: Duration) -> Result<(Worker, Duration), Error> {
-    let admin = TcpListener::bind("127.0.0.1:0").await?.local_addr()?;
-    let (broker, vendor) = (stage.url(), stage.sink.url());
+    let vendor = stage.sink.url();
     let destinations: String = (0..count)
         .map(|number| {
             format!(
@@ -52,11 +50,8 @@ async fn start(stage: &Stage, count: u32, patience: Duration) -> Result<(Worker,
             )
         })
         .collect();
-    let text = format!(
-        "[broker]\nurl = {broker:?}\nprefix = \"idle\"\n[admin]\nlisten = \"{admin}\"\n[retry]\ndelays = [\"5s\"]\n{destinations}"
-    );
-    std::fs::write(stage.config(), text)?;
+    let rest = format!("[retry]\ndelays = [\"5s\"]\n{destinations}");
     let begun = clock::now();
-    let worker = Worker::start(&stage.config(), admin, &stage.log("idle"), patience).await?;
+    let worker = stage.worker("prefix = \"idle\"", &rest, "idle", patience).await?;
     Ok((worker, begun.elapsed()))
 }

@@ -157,17 +157,24 @@ impl Stage {
     /// # Errors
     /// When it does not get ready.
     pub async fn sluice_with(&self, destinations: &[Destination], receipts: bool) -> Result<Worker, Error> {
-        let admin = TcpListener::bind("127.0.0.1:0").await?.local_addr()?;
         let sections: String = destinations.iter().map(Destination::section).collect();
-        let config = self.config();
-        let broker = self.node.url();
+        self.worker(&format!("prefix = \"bench\"\nreceipts = {receipts}"), &sections, "sluice", START).await
+    }
+
+    /// Starts a worker with these lines under `[broker]` and these sections, which logs under that name, and waits until it is
+    /// ready, for at most `patience`.
+    ///
+    /// # Errors
+    /// When it does not get ready.
+    pub async fn worker(&self, broker: &str, sections: &str, name: &str, patience: Duration) -> Result<Worker, Error> {
+        let admin = TcpListener::bind("127.0.0.1:0").await?.local_addr()?;
+        let (config, url) = (self.config(), self.node.url());
         let text = format!(
-            "[broker]\nurl = {broker:?}\nprefix = \"bench\"\nreceipts = {receipts}\n\n[admin]\nlisten = \"{admin}\"\n\n\
-             [log]\nlevel = {:?}\n\n{sections}",
+            "[broker]\nurl = {url:?}\n{broker}\n\n[admin]\nlisten = \"{admin}\"\n\n[log]\nlevel = {:?}\n\n{sections}",
             self.log_level
         );
         std::fs::write(&config, text)?;
-        Worker::start(&config, admin, &self.log("sluice"), START).await
+        Worker::start(&config, admin, &self.log(name), patience).await
     }
 
     /// Publishes that many events for a destination and waits until the broker has them.

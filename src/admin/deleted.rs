@@ -1,7 +1,6 @@
 //! Queues that somebody deleted at the broker while a worker runs: declared again where that is allowed, and said in any case.
 
 use std::collections::BTreeMap;
-use std::sync::PoisonError;
 
 use super::Admin;
 use crate::broker::DestinationQueues;
@@ -51,13 +50,23 @@ impl Queues {
 }
 
 impl Admin {
-    /// Declares again what is gone of a destination's queues, and of what all share.
-    pub(super) async fn restore(&self, view: &View) {
+    /// Declares again what is gone of the destinations' queues, and of what all share.
+    pub(super) async fn restore(&self, views: &[View]) {
+        // Nearly always: then nothing is looked up for any destination.
+        if self.known_depths().queues.gone.is_empty() {
+            return;
+        }
+        for view in views {
+            self.restore_one(view).await;
+        }
+    }
+
+    async fn restore_one(&self, view: &View) {
         let Some(destination) = self.destination(&view.name) else { return };
-        let (names, delays) = (self.broker.names(), destination.retry.delays);
+        let names = self.broker.names();
         let mut queues =
             vec![names.unrouted(), names.queue(&view.name), names.dead(&view.name), names.trash(&view.name)];
-        queues.extend(delays.iter().map(|delay| names.retry(&view.name, *delay)));
+        queues.extend(self.retry_queues(&view.name));
         if self.known_depths().queues.gone(&queues).is_empty() {
             return;
         }
@@ -72,8 +81,11 @@ impl Admin {
         if gone.is_empty() {
             return;
         }
-        let wanted =
-            DestinationQueues { name: view.name.clone(), subscribe: destination.subscribe, retry_delays: delays };
+        let wanted = DestinationQueues {
+            name: view.name.clone(),
+            subscribe: destination.subscribe,
+            retry_delays: destination.retry.delays,
+        };
         let restored = self.broker.restore(&wanted).await;
         let mut known = self.known_depths();
         for (queue, last_seen) in gone {
@@ -99,10 +111,6 @@ impl Admin {
                 Err(_) => {}
             }
         }
-    }
-
-    fn known_depths(&self) -> std::sync::RwLockWriteGuard<'_, super::depths::Known> {
-        self.depths.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

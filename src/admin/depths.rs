@@ -1,7 +1,7 @@
 //! What lies in each destination's queues, read from the broker every few seconds, and what follows from it.
 
 use std::collections::BTreeMap;
-use std::sync::PoisonError;
+use std::sync::{PoisonError, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -61,9 +61,7 @@ impl Admin {
             views.extend(handle.view().await.ok());
         }
         let ready = self.read(&views, slow).await;
-        for view in &views {
-            self.restore(view).await;
-        }
+        self.restore(&views).await;
         if let Some(count) = ready.get(&self.broker.names().unrouted()) {
             self.metrics.unrouted_ready.set(i64::from(*count));
         }
@@ -71,7 +69,7 @@ impl Admin {
         for view in &views {
             depths.insert(view.name.clone(), self.depths_now(view, &ready, slow).await);
         }
-        let mut known = self.depths.write().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known_depths();
         // Where a queue appears, at the start or with the broker, the slow ones have appeared too.
         let appeared = |(name, read): (&String, &Depths)| {
             read.ready.is_some() && known.depths.get(name).is_none_or(|before| before.ready.is_none())
@@ -94,8 +92,12 @@ impl Admin {
         self.depths.read().unwrap_or_else(PoisonError::into_inner).depths.get(name).copied().unwrap_or_default()
     }
 
+    pub(super) fn known_depths(&self) -> RwLockWriteGuard<'_, Known> {
+        self.depths.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn is_slow_turn(&self, now: Instant) -> bool {
-        let mut known = self.depths.write().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known_depths();
         let due = known.slow_read.is_none_or(|last| now.saturating_duration_since(last) >= SLOW_EVERY);
         if due {
             known.slow_read = Some(now);
@@ -118,11 +120,11 @@ impl Admin {
         // The broker's absence is logged and shown elsewhere; an old depth would mislead.
         let Ok(counts) = self.broker.depths(&queues).await else { return Ready::new() };
         let read: Vec<(String, Option<u32>)> = queues.into_iter().zip(counts).collect();
-        self.depths.write().unwrap_or_else(PoisonError::into_inner).queues.note(&read);
+        self.known_depths().queues.note(&read);
         read.into_iter().filter_map(|(queue, count)| Some((queue, count?))).collect()
     }
 
-    fn retry_queues(&self, name: &str) -> Vec<String> {
+    pub(super) fn retry_queues(&self, name: &str) -> Vec<String> {
         let delays = self.destination(name).map(|destination| destination.retry.delays).unwrap_or_default();
         delays.iter().map(|delay| self.broker.names().retry(name, *delay)).collect()
     }

@@ -132,7 +132,7 @@ impl Live {
         let Self { connection, gone, given_up } = self;
         let (status, held) = (connection.status().clone(), Arc::downgrade(&connection));
         drop(connection);
-        while status.connected() && !given_up.is_cancelled() {
+        while status.connected() {
             tokio::select! {
                 () = end.cancelled() => break,
                 () = given_up.cancelled() => break,

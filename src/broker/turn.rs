@@ -364,7 +364,7 @@ impl Turn {
             return Ok(());
         }
         let told = async {
-            let channel = within(self.connection.create_channel()).await?;
+            let channel = open_channel(&self.connection).await?;
             if shut {
                 self.is_shut = declare_exclusive(&channel, self.beside.shut.clone()).await?;
             } else {
