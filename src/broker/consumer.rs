@@ -15,8 +15,9 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::acks;
-use super::connection::{Link, Live, Trouble, close_channel, within};
+use super::connection::{Trouble, close_channel, within};
 use super::fields::{TooLong, from_amqp, short};
+use super::link::{Link, Live};
 use super::pause::Pause;
 use super::port::{Appetite, Delivery, Disposition, Ticket};
 use super::publisher::ID_HEADER;

@@ -16,8 +16,9 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::connection::{ConnectError, Link, Live, Trouble, connect, open_channel, within};
+use super::connection::{ConnectError, Trouble, connect, open_channel, within};
 use super::fields::{from_amqp, short};
+use super::link::{Link, Live};
 use super::names::Names;
 use super::pause::Pause;
 use super::port::{PublishError, Publisher};

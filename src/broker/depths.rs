@@ -3,8 +3,9 @@
 use lapin::options::QueueDeclareOptions;
 use lapin::types::FieldTable;
 
-use super::connection::{Live, Trouble, close_channel, within};
+use super::connection::{Trouble, close_channel, within};
 use super::fields::short;
+use super::link::Live;
 use super::topology::{NOT_FOUND, code};
 
 /// Ready messages by queue, in the order asked; `None` where there is no such queue.

@@ -7,6 +7,7 @@ mod consumer;
 mod control;
 mod depths;
 mod fields;
+mod link;
 mod names;
 mod order;
 mod pause;
@@ -37,7 +38,8 @@ pub use topology::{Declare, DestinationQueues};
 pub use turn::{LONGEST as LONGEST_TURN, Order, Purpose, Reader, Turn, TurnError};
 
 use crate::clock;
-use connection::{Link, Side, Supervisor, within};
+use connection::within;
+use link::{Link, Live, Side, Supervisor};
 use port::{Appetite, Inbox, Publisher};
 use topology::Topology;
 
@@ -100,10 +102,9 @@ impl Broker {
                 name: settings.name.clone(),
                 status: Arc::clone(&status),
                 end: end.clone(),
+                tasks: links.clone(),
             };
-            let (link, upkeep) = supervisor.link();
-            links.spawn(upkeep);
-            link
+            supervisor.link()
         };
         let (consuming, publishing) = (link(Side::Consuming), link(Side::Publishing));
         let topology = Topology::new(Names::new(&settings.prefix), settings.declare, settings.delivery_limit);
@@ -287,7 +288,7 @@ impl Broker {
         flushed && closed
     }
 
-    async fn live(&self) -> Result<connection::Live, BrokerError> {
+    async fn live(&self) -> Result<Live, BrokerError> {
         let mut link = self.consuming.clone();
         match tokio::time::timeout(connection::PATIENCE, link.up()).await {
             Ok(Some(live)) => Ok(live),

@@ -18,8 +18,9 @@ use lapin::{BasicProperties, Channel, Confirmation};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::connection::{Link, Live, close_channel, within};
+use super::connection::{close_channel, within};
 use super::fields::{MOST_HEADER_BYTES, TooLong, short, to_amqp};
+use super::link::{Link, Live};
 use super::pause::Pause;
 use super::port::{Publication, PublishError};
 use super::status::Status;

@@ -9,8 +9,9 @@ use lapin::types::FieldTable;
 use tokio::sync::{mpsc, watch};
 use uuid::Uuid;
 
-use super::connection::{Link, Live, Trouble, close_channel, within};
+use super::connection::{Trouble, close_channel, within};
 use super::fields::short;
+use super::link::{Link, Live};
 use super::pause::Pause;
 use crate::clock;
 

@@ -10,8 +10,9 @@ use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, ExchangeKind};
 use tokio::sync::Semaphore;
 
-use super::connection::{Live, Trouble, close_channel, within};
+use super::connection::{Trouble, close_channel, within};
 use super::fields::{TooLong, short};
+use super::link::Live;
 use super::names::Names;
 
 /// How many destinations declare at the same time: enough to hide the round trips, few enough for the broker.

@@ -19,4 +19,5 @@ mod publishing;
 mod support;
 mod topology;
 mod turns;
+mod wear;
 mod worker;

@@ -117,25 +117,3 @@ async fn depths_are_ready_counts_and_a_missing_queue_has_none() {
     assert_eq!(broker.depths(&asked).await.unwrap(), [None, Some(4), Some(0)]);
     assert!(broker.close(LONG).await);
 }
-
-/// More than a connection has numbers for channels, each of which the broker closes.
-const REFUSALS: usize = 4_200;
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_broker_that_refuses_again_and_again_leaves_what_is_open_alone_and_new_channels_are_had() {
-    let broker = shared().await;
-    let mut inbox = open(&broker).await;
-    consume(&inbox, 10).await;
-    let missing = vec![broker.names().queue("missing"); REFUSALS / 10];
-    for _ in 0..10 {
-        assert_eq!(broker.depths(&missing).await.unwrap(), vec![None; missing.len()]);
-    }
-    assert_eq!(broker.depths(&[broker.names().queue("px")]).await.unwrap(), [Some(0)]);
-    assert!(*inbox.consuming.borrow(), "it went on consuming");
-    publish(&broker, 1).await;
-    assert_eq!(take(&mut inbox, 1).await.len(), 1);
-    let status = broker.status().borrow().clone();
-    assert!(status.connected());
-    assert_eq!(status.consuming.epochs, 1, "no connection was lost");
-    consume(&broker.open(queues("other")), 1).await;
-}

@@ -1,0 +1,74 @@
+//! Connections that have no numbers for channels left, and what takes their place.
+
+use sluice::broker::Broker;
+
+use crate::support::*;
+
+/// Where a connection may have so few channels.
+fn narrow(url: &str, channels: u16) -> Broker {
+    start(&settings(&format!("{url}?channel_max={channels}")))
+}
+
+/// More than a connection has numbers for channels, each of which the broker closes.
+const REFUSALS: usize = 4_200;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_refuses_again_and_again_leaves_what_is_open_alone_and_new_channels_are_had() {
+    let broker = shared().await;
+    let mut inbox = open(&broker).await;
+    consume(&inbox, 10).await;
+    let missing = vec![broker.names().queue("missing"); REFUSALS / 10];
+    for _ in 0..10 {
+        assert_eq!(broker.depths(&missing).await.unwrap(), vec![None; missing.len()]);
+    }
+    assert_eq!(broker.depths(&[broker.names().queue("px")]).await.unwrap(), [Some(0)]);
+    assert!(*inbox.consuming.borrow(), "it went on consuming");
+    publish(&broker, 1).await;
+    assert_eq!(take(&mut inbox, 1).await.len(), 1);
+    let status = broker.status().borrow().clone();
+    assert!(status.connected());
+    assert_eq!(status.consuming.epochs, 1, "no connection was lost");
+    consume(&broker.open(queues("other")), 1).await;
+}
+
+#[tokio::test]
+async fn more_queues_are_consumed_than_a_connection_may_have_channels() {
+    let broker = narrow(&shared_url().await, 6);
+    let mut inboxes: Vec<_> = (0..20).map(|n| broker.open(queues(&format!("d{n}")))).collect();
+    for inbox in &inboxes {
+        consume(inbox, 1).await;
+    }
+    publish(&broker, 1).await;
+    for inbox in &mut inboxes {
+        assert_eq!(take(inbox, 1).await.len(), 1);
+    }
+    assert_eq!(broker.status().borrow().consuming.epochs, 1, "no connection was lost");
+    assert!(broker.close(LONG).await);
+}
+
+#[tokio::test]
+async fn a_resource_alarm_that_ends_after_a_connection_was_replaced_holds_nothing_up_any_longer() {
+    let node = own_node().await;
+    let broker = narrow(&node.url(), 4);
+    let _inbox = open(&broker).await;
+    publish(&broker, 1).await;
+    let more: Vec<_> = (0..6).map(|_| broker.receipts_publisher()).collect();
+    for publisher in &more {
+        publisher.publish(&broker.names().events(), "shop.good", message("0")).await.unwrap();
+    }
+    let mut status = broker.status();
+    let mut is_blocked = async |wanted: bool| {
+        let blocked = status.wait_for(|status| status.publishing.blocked.is_some() == wanted);
+        tokio::time::timeout(LONG, blocked).await.expect("told of the alarm").unwrap();
+    };
+    node.ctl(&["set_vm_memory_high_watermark", "absolute", "1000"]).await.unwrap();
+    let held = tokio::spawn({
+        let broker = broker.clone();
+        async move { publish(&broker, 1).await }
+    });
+    is_blocked(true).await;
+    node.ctl(&["set_vm_memory_high_watermark", "0.6"]).await.unwrap();
+    is_blocked(false).await;
+    tokio::time::timeout(LONG, held).await.expect("published").unwrap();
+    assert!(broker.close(LONG).await);
+}
