@@ -30,6 +30,8 @@ const SETTLED_FOR: Duration = Duration::from_millis(50);
 const RECOVERED_WITHIN: Duration = Duration::from_secs(30);
 /// The longest turn: no message may stay out near the broker's consumer time-out of 30 minutes.
 pub const LONGEST: Duration = Duration::from_mins(10);
+/// After so many tries for a turn, of which each costs up to three channels, a connection is worn out; fewer where few channels are allowed.
+const TRIES: u32 = 200;
 /// Messages between the reading task and whoever takes them.
 const HANDOVER: usize = 64;
 
@@ -87,6 +89,7 @@ pub enum Order {
 
 /// A connection of its own for turns, one at a time.
 pub struct Reader {
+    broker: Broker,
     connection: Arc<lapin::Connection>,
     at_least: u32,
 }
@@ -103,8 +106,12 @@ impl Broker {
     /// # Errors
     /// Why there is none.
     pub async fn reader(&self) -> Result<Reader, ConnectError> {
-        let connection = connection::connect(&self.url, &format!("{} (reading)", self.name)).await?;
-        Ok(Reader { connection: Arc::new(connection), at_least: 0 })
+        let connection = Arc::new(self.reading_connection().await?);
+        Ok(Reader { broker: self.clone(), connection, at_least: 0 })
+    }
+
+    async fn reading_connection(&self) -> Result<lapin::Connection, ConnectError> {
+        connection::connect(&self.url, &format!("{} (reading)", self.name)).await
     }
 
     /// Whether somebody looks at a queue and so holds its messages for a moment.
@@ -133,7 +140,7 @@ impl Reader {
     ///
     /// # Errors
     /// [`TurnError`]; nothing has changed then.
-    pub async fn turn(&self, queue: &str, purpose: Purpose, patience: Duration) -> Result<Turn, TurnError> {
+    pub async fn turn(&mut self, queue: &str, purpose: Purpose, patience: Duration) -> Result<Turn, TurnError> {
         let beside = Beside::of(queue).map_err(|too_long| broken(queue, &too_long))?;
         let lock = self.lock(queue, &beside, patience).await?;
         let begun = self.begin(queue, &beside, &lock, purpose).await;
@@ -148,9 +155,17 @@ impl Reader {
         begun
     }
 
-    async fn lock(&self, queue: &str, beside: &Beside, patience: Duration) -> Result<Channel, TurnError> {
-        let (began, mut asked) = (clock::now(), false);
+    async fn lock(&mut self, queue: &str, beside: &Beside, patience: Duration) -> Result<Channel, TurnError> {
+        let (began, mut asked, mut tries) = (clock::now(), false, 0);
         let lock = loop {
+            if tries >= TRIES.min(u32::from(self.connection.configuration().channel_max()) / 4).max(1) {
+                // What says that somebody waits goes with the old one.
+                let worn_out =
+                    std::mem::replace(&mut self.connection, Arc::new(self.broker.reading_connection().await?));
+                connection::close(&worn_out).await;
+                (asked, tries) = (false, 0);
+            }
+            tries += 1;
             let channel = self.channel(queue).await?;
             if declare_exclusive(&channel, beside.turn.clone()).await.map_err(|trouble| broken(queue, &trouble))? {
                 break Ok(channel);

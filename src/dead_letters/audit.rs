@@ -78,7 +78,7 @@ pub async fn read(
     limit: usize,
     patience: Duration,
 ) -> Result<Vec<Entry>, TurnError> {
-    let reader = broker.reader().await?;
+    let mut reader = broker.reader().await?;
     let mut entries = std::collections::VecDeque::new();
     let read = async {
         let mut turn = reader.turn(&broker.names().audit(), Purpose::Look, patience).await?;

@@ -147,8 +147,8 @@ impl DeadLetters {
     /// # Errors
     /// [`EditError`]; the letter is then still there.
     pub async fn replace(&self, edit: &Edit, by: &str, patience: Duration, now: Timestamp) -> Result<(), EditError> {
-        let reader = self.broker.reader().await.map_err(TurnError::from)?;
-        let replaced = self.replace_with(&reader, edit, by, patience, now).await;
+        let mut reader = self.broker.reader().await.map_err(TurnError::from)?;
+        let replaced = self.replace_with(&mut reader, edit, by, patience, now).await;
         reader.close().await;
         let entry = Entry {
             at: now,
@@ -171,7 +171,7 @@ impl DeadLetters {
 
     async fn replace_with(
         &self,
-        reader: &Reader,
+        reader: &mut Reader,
         edit: &Edit,
         by: &str,
         patience: Duration,

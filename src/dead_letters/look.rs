@@ -138,8 +138,8 @@ impl DeadLetters {
         looking: &mut Looking<'_>,
         visit: &mut (impl FnMut(Shown<'_>) -> ControlFlow<()> + Send),
     ) -> Result<(Seen, Order), LookError> {
-        let reader = self.broker.reader().await.map_err(TurnError::from)?.expecting(looking.expected());
-        let passed = self.pass_with(&reader, looking, visit).await;
+        let mut reader = self.broker.reader().await.map_err(TurnError::from)?.expecting(looking.expected());
+        let passed = self.pass_with(&mut reader, looking, visit).await;
         looking.reached = clock::now();
         reader.close().await;
         passed
@@ -147,7 +147,7 @@ impl DeadLetters {
 
     async fn pass_with(
         &self,
-        reader: &Reader,
+        reader: &mut Reader,
         looking: &mut Looking<'_>,
         visit: &mut (impl FnMut(Shown<'_>) -> ControlFlow<()> + Send),
     ) -> Result<(Seen, Order), LookError> {

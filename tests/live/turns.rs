@@ -21,14 +21,14 @@ async fn with_letters(broker: &Broker, count: usize) -> String {
     dead
 }
 
-async fn turn(reader: &Reader, queue: &str, purpose: Purpose) -> Turn {
+async fn turn(reader: &mut Reader, queue: &str, purpose: Purpose) -> Turn {
     reader.turn(queue, purpose, LONG).await.unwrap()
 }
 
 /// Reads all that is there and keeps it.
 async fn look(broker: &Broker, queue: &str) -> Vec<String> {
-    let reader = broker.reader().await.unwrap();
-    let mut turn = turn(&reader, queue, Purpose::Look).await;
+    let mut reader = broker.reader().await.unwrap();
+    let mut turn = turn(&mut reader, queue, Purpose::Look).await;
     let mut seen = Vec::new();
     while let Some(letter) = turn.next().await.unwrap() {
         seen.push(String::from_utf8_lossy(&letter.message.body).into_owned());
@@ -54,8 +54,8 @@ fn expected(numbers: impl Iterator<Item = usize>) -> Vec<String> {
 async fn after_a_loss_what_must_be_there_is_waited_for() {
     let broker = shared().await;
     let dead = with_letters(&broker, 3).await;
-    let reader = broker.reader().await.unwrap().expecting(5);
-    let (turn, _) = tokio::join!(turn(&reader, &dead, Purpose::Look), async {
+    let mut reader = broker.reader().await.unwrap().expecting(5);
+    let (turn, _) = tokio::join!(turn(&mut reader, &dead, Purpose::Look), async {
         // What a broker finds again comes after the turn has been asked for.
         while !broker.is_looked_at(&dead).await.unwrap() {
             tokio::task::yield_now().await;
@@ -92,8 +92,8 @@ async fn one_who_looks_and_is_gone_leaves_everything_in_order() {
     let broker = shared().await;
     let dead = with_letters(&broker, MANY).await;
     for read in [10, MANY] {
-        let reader = broker.reader().await.unwrap();
-        let mut turn = turn(&reader, &dead, Purpose::Look).await;
+        let mut reader = broker.reader().await.unwrap();
+        let mut turn = turn(&mut reader, &dead, Purpose::Look).await;
         for _ in 0..read {
             let letter = turn.next().await.unwrap().unwrap();
             turn.keep(letter);
@@ -112,8 +112,8 @@ async fn an_order_that_a_killed_reader_left_is_mended_by_the_next_look() {
     same(&look(&broker, &dead).await, &expected(0..MANY));
     for _ in 0..2 {
         // Killed after the first letter: those that had been sent to it go behind the others, which had been out before.
-        let reader = broker.reader().await.unwrap();
-        let mut turn = turn(&reader, &dead, Purpose::Look).await;
+        let mut reader = broker.reader().await.unwrap();
+        let mut turn = turn(&mut reader, &dead, Purpose::Look).await;
         let letter = turn.next().await.unwrap().unwrap();
         turn.keep(letter);
         reader.close().await;
@@ -131,8 +131,8 @@ async fn who_stops_looking_half_way_leaves_the_order_as_it_was() {
     let dead = with_letters(&broker, MANY).await;
     same(&look(&broker, &dead).await, &expected(0..MANY));
     for purpose in [Purpose::Look, Purpose::Act] {
-        let reader = broker.reader().await.unwrap();
-        let mut turn = turn(&reader, &dead, purpose).await;
+        let mut reader = broker.reader().await.unwrap();
+        let mut turn = turn(&mut reader, &dead, purpose).await;
         let letter = turn.next().await.unwrap().unwrap();
         turn.keep(letter);
         assert_eq!(turn.end().await.unwrap(), Order::Kept);
@@ -144,8 +144,8 @@ async fn who_stops_looking_half_way_leaves_the_order_as_it_was() {
 async fn what_is_removed_is_gone_and_the_rest_keeps_its_order() {
     let broker = shared().await;
     let dead = with_letters(&broker, MANY).await;
-    let reader = broker.reader().await.unwrap();
-    let mut turn = turn(&reader, &dead, Purpose::Act).await;
+    let mut reader = broker.reader().await.unwrap();
+    let mut turn = turn(&mut reader, &dead, Purpose::Act).await;
     let mut number = 0;
     while let Some(letter) = turn.next().await.unwrap() {
         if number % 3 == 0 {
@@ -164,8 +164,8 @@ async fn what_is_removed_is_gone_and_the_rest_keeps_its_order() {
 async fn letters_that_come_during_a_turn_are_not_part_of_it() {
     let broker = shared().await;
     let dead = with_letters(&broker, 5).await;
-    let reader = broker.reader().await.unwrap();
-    let mut turn = turn(&reader, &dead, Purpose::Act).await;
+    let mut reader = broker.reader().await.unwrap();
+    let mut turn = turn(&mut reader, &dead, Purpose::Act).await;
     broker.publisher().publish("", &dead, message("later")).await.unwrap();
     let mut taken = Vec::new();
     while let Some(letter) = turn.next().await.unwrap() {
@@ -181,10 +181,10 @@ async fn letters_that_come_during_a_turn_are_not_part_of_it() {
 async fn who_has_the_turn_learns_that_somebody_waits_and_who_waits_too_long_is_told() {
     let broker = shared().await;
     let dead = with_letters(&broker, 5).await;
-    let reader = broker.reader().await.unwrap();
-    let mut held = turn(&reader, &dead, Purpose::Act).await;
+    let mut reader = broker.reader().await.unwrap();
+    let mut held = turn(&mut reader, &dead, Purpose::Act).await;
     assert!(!held.is_wanted(&reader).await.unwrap());
-    let other = broker.reader().await.unwrap();
+    let mut other = broker.reader().await.unwrap();
     let (waited, wanted) = tokio::join!(other.turn(&dead, Purpose::Look, Duration::from_secs(2)), async {
         for _ in 0..100 {
             if held.is_wanted(&reader).await.unwrap() {
@@ -198,15 +198,15 @@ async fn who_has_the_turn_learns_that_somebody_waits_and_who_waits_too_long_is_t
     assert!(matches!(waited.unwrap_err(), TurnError::Busy { .. }));
     assert!(!held.is_wanted(&reader).await.unwrap(), "nobody waits any more");
     held.end().await.unwrap();
-    turn(&other, &dead, Purpose::Look).await.end().await.unwrap();
+    turn(&mut other, &dead, Purpose::Look).await.end().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_looks_at_what_is_shut_is_told_at_once_and_who_acts_waits() {
     let broker = shared().await;
     let dead = with_letters(&broker, 5).await;
-    let (reader, other) = (broker.reader().await.unwrap(), broker.reader().await.unwrap());
-    let mut held = turn(&reader, &dead, Purpose::Act).await;
+    let (mut reader, mut other) = (broker.reader().await.unwrap(), broker.reader().await.unwrap());
+    let mut held = turn(&mut reader, &dead, Purpose::Act).await;
     held.shut(true).await.unwrap();
     let refused = other.turn(&dead, Purpose::Look, LONG).await.unwrap_err();
     assert!(matches!(&refused, TurnError::Shut(queue) if *queue == dead), "{refused}");
@@ -220,7 +220,7 @@ async fn who_looks_at_what_is_shut_is_told_at_once_and_who_acts_waits() {
     let mut held = patient.unwrap();
     held.shut(true).await.unwrap();
     held.shut(false).await.unwrap();
-    let (looked, ended) = tokio::join!(turn(&reader, &dead, Purpose::Look), held.end());
+    let (looked, ended) = tokio::join!(turn(&mut reader, &dead, Purpose::Look), held.end());
     ended.unwrap();
     assert_eq!(looked.count(), 5);
     looked.end().await.unwrap();
@@ -229,7 +229,7 @@ async fn who_looks_at_what_is_shut_is_told_at_once_and_who_acts_waits() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_queue_that_is_not_there_is_told_by_its_name_and_leaves_no_lock() {
     let broker = shared().await;
-    let reader = broker.reader().await.unwrap();
+    let mut reader = broker.reader().await.unwrap();
     for _ in 0..2 {
         let error = reader.turn("nowhere.dead", Purpose::Look, LONG).await.unwrap_err();
         assert!(matches!(&error, TurnError::Missing(queue) if queue == "nowhere.dead"), "{error}");
@@ -241,8 +241,8 @@ async fn a_broker_that_is_killed_ends_the_turn_and_loses_nothing() {
     let mut node = own_node().await;
     let broker = start(&settings(&node.url()));
     let dead = with_letters(&broker, MANY).await;
-    let reader = broker.reader().await.unwrap();
-    let mut turn = turn(&reader, &dead, Purpose::Look).await;
+    let mut reader = broker.reader().await.unwrap();
+    let mut turn = turn(&mut reader, &dead, Purpose::Look).await;
     let letter = turn.next().await.unwrap().unwrap();
     turn.keep(letter);
     node.kill_hard().await.unwrap();

@@ -1,6 +1,8 @@
 //! Connections that have no numbers for channels left, and what takes their place.
 
-use sluice::broker::Broker;
+use std::time::Duration;
+
+use sluice::broker::{Broker, Purpose, TurnError};
 
 use crate::support::*;
 
@@ -70,5 +72,25 @@ async fn a_resource_alarm_that_ends_after_a_connection_was_replaced_holds_nothin
     node.ctl(&["set_vm_memory_high_watermark", "0.6"]).await.unwrap();
     is_blocked(false).await;
     tokio::time::timeout(LONG, held).await.expect("published").unwrap();
+    assert!(broker.close(LONG).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_for_a_turn_longer_than_a_connection_has_channels_waits_on() {
+    let broker = narrow(&shared_url().await, 10);
+    let _inbox = open(&broker).await;
+    let dead = broker.names().dead("px");
+    let (mut reader, mut other) = (broker.reader().await.unwrap(), broker.reader().await.unwrap());
+    let mut held = reader.turn(&dead, Purpose::Act, LONG).await.unwrap();
+    let waited = other.turn(&dead, Purpose::Look, Duration::from_secs(3)).await;
+    assert!(matches!(waited.unwrap_err(), TurnError::Busy { .. }));
+    let (had, ended) = tokio::join!(other.turn(&dead, Purpose::Look, LONG), async {
+        while !held.is_wanted(&reader).await.unwrap() {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        held.end().await
+    });
+    ended.unwrap();
+    had.unwrap().end().await.unwrap();
     assert!(broker.close(LONG).await);
 }

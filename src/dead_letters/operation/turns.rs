@@ -116,13 +116,13 @@ impl Work {
     }
 
     async fn one_turn(&mut self, limit: u64) -> Result<Ended, TurnError> {
-        let reader = self.letters.broker.reader().await?.expecting(self.expected);
-        let turned = self.turn_with(&reader, limit).await;
+        let mut reader = self.letters.broker.reader().await?.expecting(self.expected);
+        let turned = self.turn_with(&mut reader, limit).await;
         reader.close().await;
         turned
     }
 
-    async fn turn_with(&mut self, reader: &Reader, limit: u64) -> Result<Ended, TurnError> {
+    async fn turn_with(&mut self, reader: &mut Reader, limit: u64) -> Result<Ended, TurnError> {
         let queue = self.letters.queue(Pile::of(self.plan.act));
         let mut turn = tokio::select! {
             turn = reader.turn(&queue, Purpose::Act, PATIENCE) => turn?,
