@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use super::acks;
 use super::connection::{Trouble, close_channel, within};
+use super::depths::depths;
 use super::fields::{TooLong, from_amqp, short};
 use super::link::{Link, Live};
 use super::pause::Pause;
@@ -122,6 +123,9 @@ impl ConsumerTask {
                 silences = 0;
                 live.give_up();
             }
+            if matches!(broken, Broken::Cancelled) {
+                self.tell_whether_deleted(&live).await;
+            }
             let error = broken.to_string();
             if error != last_error && !live.gone.is_cancelled() {
                 tracing::error!(destination = self.queues.name, "not consuming, trying again until it works: {error}");
@@ -131,6 +135,17 @@ impl ConsumerTask {
                 () = self.finish() => return,
                 () = clock::sleep(pause.next()) => {}
             }
+        }
+    }
+
+    /// A consumer is cancelled when its queue is deleted, which is told before the queue is declared again; or when its leader goes.
+    async fn tell_whether_deleted(&self, live: &Live) {
+        let queue = self.topology.names.queue(&self.queues.name);
+        if let Ok(depths) = depths(live, std::slice::from_ref(&queue)).await
+            && depths == [None]
+        {
+            let destination = self.queues.name.as_str();
+            tracing::error!(destination, queue, "the queue was deleted at the broker and what was in it is lost");
         }
     }
 

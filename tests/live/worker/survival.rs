@@ -134,6 +134,19 @@ async fn a_queue_that_is_deleted_while_its_destination_is_paused_is_there_again_
 }
 
 #[tokio::test]
+async fn a_queue_that_is_deleted_while_it_is_consumed_is_there_again_and_that_is_said() {
+    let stage = Stage::at_work(&shared_url().await, "limits = [\"200/s\"]").await;
+    let client = stage.client().await;
+    client.publish_all("product.x", 0..3).await;
+    stage.arrived(PX, 3).await;
+    client.delete_queue("px").await;
+    until("the log says so", async || stage.log().contains(DELETED)).await;
+    until("it is consumed again", async || client.consumers("px").await == Some(1)).await;
+    client.publish_all("product.x", 3..20).await;
+    stage.arrived(PX, 20).await;
+}
+
+#[tokio::test]
 async fn deleted_dead_letter_and_retry_queues_are_there_again_and_take_what_waited_for_them() {
     let stage = Stage::at_work(&shared_url().await, "limits = [\"200/s\"]").await;
     let client = stage.client().await;
