@@ -93,7 +93,7 @@ pub struct Answer {
     /// Requests a second that the gate lets through.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub rate: Option<f64>,
-    /// The time of the later order that holds instead, in Unix microseconds.
+    /// The time of the later order that holds instead, or for a part of it, in Unix microseconds.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub later: Option<i64>,
     /// Why it was not.
@@ -162,7 +162,7 @@ async fn carry_out(roster: &Roster, order: &Order) -> Result<(Answer, Option<Sta
     let view = handle.view().await.map_err(|_| unknown())?;
     let (state, rate) = (Some(view.state.to_owned()), view.rate.filter(|rate| rate.is_finite()));
     let (holds, later) = match ordered {
-        Some(Ordered::Holds(stamp)) => (Some(stamp), None),
+        Some(Ordered::Holds { stamp, later }) => (Some(stamp), later),
         Some(Ordered::Late(at)) => (None, Some(at)),
         None => (None, None),
     };
@@ -175,9 +175,16 @@ async fn carry_out(roster: &Roster, order: &Order) -> Result<(Answer, Option<Sta
 /// As [`obey`]; then no other worker hears of it.
 pub async fn obey_everywhere(broker: &Broker, roster: &Roster, order: &Order) -> Result<Answer, OrderError> {
     let (answer, stamp) = carry_out(roster, order).await?;
-    if let Some(stamp) = stamp {
+    if let Some(stamp) = stamp
+        && let Some(handle) = roster.get(&answer.destination)
+    {
+        let (broker, order) = (broker.clone(), order.clone());
         // A broker that is away must not keep whoever gave the order waiting.
-        tokio::spawn(spread(broker.clone(), order.clone(), stamp));
+        tokio::spawn(async move {
+            // Told one after another, since one that is given again as a later one would hold over what was ordered after it.
+            let _telling = handle.telling.lock().await;
+            spread(broker, order, stamp).await;
+        });
     }
     Ok(answer)
 }
@@ -199,8 +206,9 @@ async fn spread(broker: Broker, order: Order, stamp: Stamp) {
     }
 }
 
-/// Gives an order with that stamp to every worker by `call`, and returns their answers. Where one of them knows of an order from what is still the
-/// future here, its clock is ahead and this order is the later one all the same: then it is given again, as later than that.
+/// Gives an order with that stamp to every worker by `call`, and returns their answers. Where all later orders that they know of are from what
+/// is still the future here, a clock is ahead and this order is the later one all the same: then it is given again, as later than those.
+/// Where one is from the past, it was given after this one and holds; whoever gave it sees to it.
 ///
 /// # Errors
 /// Why it could not be sent.
@@ -212,11 +220,12 @@ pub async fn give<Answers: Future<Output = Result<Vec<Bytes>, ControlError>>>(
     let mut answers = Vec::new();
     for _ in 0..TRIES {
         answers = read::<Answer>(&call(written(&order.stamped(stamp))?).await?);
-        let (latest, wall) = (answers.iter().filter_map(|answer| answer.later).max(), clock::wall());
-        if latest.is_none_or(|at| at <= wall.as_microsecond()) {
+        let wall = clock::wall();
+        let later: Vec<i64> = answers.iter().filter_map(|answer| answer.later).collect();
+        let Some(latest) = later.iter().max().filter(|_| later.iter().all(|at| *at > wall.as_microsecond())) else {
             break;
-        }
-        stamp = Stamp::after(latest, wall, Uuid::new_v4());
+        };
+        stamp = Stamp::after(Some(*latest), wall, Uuid::new_v4());
     }
     Ok(answers)
 }
@@ -319,8 +328,8 @@ mod tests {
 
     use super::*;
 
-    /// Gives a pause to a worker that answers with each of these in turn; returns the stamps it was given with.
-    async fn given(laters: &[Option<i64>]) -> (Vec<Stamp>, Vec<Answer>) {
+    /// Gives a pause to workers that each time answer with these; returns the stamps it was given with.
+    async fn given(laters: &[&[Option<i64>]]) -> (Vec<Stamp>, Vec<Answer>) {
         let stamps = Mutex::new(Vec::new());
         let order = Order::Pause { destination: "px".into() };
         let call = |body: Bytes| {
@@ -328,10 +337,11 @@ mod tests {
                 panic!("no place in {body:?}")
             };
             let Ok(mut stamps) = stamps.lock() else { panic!() };
-            let later = laters.get(stamps.len()).copied().flatten();
+            let laters = laters.get(stamps.len()).copied().unwrap_or_default();
             stamps.push(stamp);
-            let answer = Answer { destination: "px".into(), state: None, rate: None, later, error: None };
-            std::future::ready(Ok(vec![serde_json::to_vec(&answer).unwrap_or_default().into()]))
+            let answer = |later| Answer { destination: "px".into(), state: None, rate: None, later, error: None };
+            let answers = laters.iter().map(|later| serde_json::to_vec(&answer(*later)).unwrap_or_default().into());
+            std::future::ready(Ok(answers.collect()))
         };
         let stamp = Stamp::after(None, clock::wall(), Uuid::new_v4());
         let answers = give(call, &order, stamp).await.unwrap_or_else(|error| panic!("{error}"));
@@ -341,7 +351,7 @@ mod tests {
     #[tokio::test]
     async fn an_order_is_given_again_as_the_later_one_where_a_workers_clock_is_ahead() {
         let ahead = clock::wall().as_microsecond() + 3_600_000_000;
-        let (stamps, answers) = given(&[Some(ahead), None]).await;
+        let (stamps, answers) = given(&[&[None, Some(ahead)], &[None, None]]).await;
         assert_eq!(stamps.iter().map(|stamp| stamp.at > ahead).collect::<Vec<_>>(), [false, true]);
         assert_eq!(answers.first().and_then(|answer| answer.later), None);
     }
@@ -349,7 +359,10 @@ mod tests {
     #[tokio::test]
     async fn an_order_that_came_second_stays_so() {
         let before = clock::wall().as_microsecond();
-        let (stamps, answers) = given(&[Some(before)]).await;
+        let (stamps, answers) = given(&[&[Some(before)]]).await;
         assert_eq!((stamps.len(), answers.first().and_then(|answer| answer.later)), (1, Some(before)));
+        let ahead = before + 3_600_000_000;
+        let (stamps, _) = given(&[&[Some(before), Some(ahead)]]).await;
+        assert_eq!(stamps.len(), 1, "whoever gave the second one has to do with the clock that is ahead");
     }
 }

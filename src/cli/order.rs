@@ -84,7 +84,10 @@ async fn give(destination: &str, order: Order, json: bool, file: &ConfigFile) ->
     }
     let state = answer.state.as_deref().unwrap_or("done");
     if answers.iter().any(|answer| answer.later.is_some()) {
-        return Err(Error::Refused(format!("a later order was given meanwhile and holds; {destination} is {state}")));
+        return Err(Error::Refused(format!(
+            "a later order was given meanwhile and holds, in place of this one or of a part of it; {destination} is {state}, and \
+             `sluice status --json` shows its limits"
+        )));
     }
     if json {
         return print_json(answer);

@@ -1,8 +1,10 @@
 //! What can be asked of a destination at work, and what it shows of itself.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use serde::Serialize;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Mutex, mpsc, oneshot};
 use uuid::Uuid;
 
 use super::Driver;
@@ -34,8 +36,13 @@ pub enum Command {
 /// What became of an order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ordered {
-    /// It is carried out, now or before, as the order of this stamp.
-    Holds(Stamp),
+    /// It is carried out, now or before.
+    Holds {
+        /// As the order of this stamp.
+        stamp: Stamp,
+        /// But for a part of it a later order holds, of this time.
+        later: Option<i64>,
+    },
     /// A later order holds, of this time.
     Late(i64),
 }
@@ -44,6 +51,8 @@ pub enum Ordered {
 #[derive(Clone, Debug)]
 pub struct Handle {
     commands: mpsc::Sender<Command>,
+    /// Held while an order that was given here is told to other workers, so that they hear of each after the one before.
+    pub telling: Arc<Mutex<()>>,
 }
 
 /// The destination is not at work any more.
@@ -56,7 +65,7 @@ impl Handle {
     #[must_use]
     pub fn new() -> (Self, mpsc::Receiver<Command>) {
         let (commands, receiver) = mpsc::channel(16);
-        (Self { commands }, receiver)
+        (Self { commands, telling: Arc::default() }, receiver)
     }
 
     /// Asks for something.
@@ -181,11 +190,13 @@ impl Driver {
         let wall = clock::wall();
         let stamp = stamp.unwrap_or_else(|| self.orders.stamp(wall, Uuid::new_v4()));
         match self.orders.place(change, stamp) {
-            Placed::Due(change) => self.change(change),
-            Placed::Done => {}
-            Placed::Late(at) => return Ordered::Late(at),
+            Placed::Due { change, later } => {
+                self.change(change);
+                Ordered::Holds { stamp, later }
+            }
+            Placed::Done => Ordered::Holds { stamp, later: None },
+            Placed::Late(at) => Ordered::Late(at),
         }
-        Ordered::Holds(stamp)
     }
 
     fn change(&mut self, change: Change) {

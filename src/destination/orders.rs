@@ -49,8 +49,13 @@ enum Subject {
 /// What to do with an order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Placed {
-    /// Carry out this much of it: nothing later is known about that.
-    Due(Change),
+    /// Carry out this much of it, about which nothing later is known.
+    Due {
+        /// That much.
+        change: Change,
+        /// For the rest a later order holds, of this time.
+        later: Option<i64>,
+    },
     /// It was carried out before.
     Done,
     /// Nothing: a later one holds, of this time.
@@ -72,25 +77,26 @@ impl Orders {
 
     /// Finds an order's place among those before it.
     pub fn place(&mut self, change: Change, stamp: Stamp) -> Placed {
-        let due = match change {
+        let (newest, due) = match change {
             Change::Limits(mut limits) => {
                 let newest = limits.iter().filter_map(|limit| self.latest(Subject::Limit(limit.window))).max();
                 limits.retain(|limit| self.latest(Subject::Limit(limit.window)) < Some(stamp));
                 limits.iter().for_each(|limit| self.note(Subject::Limit(limit.window), stamp));
-                if limits.is_empty() { Err(newest) } else { Ok(Change::Limits(limits)) }
+                (newest, Some(limits).filter(|limits| !limits.is_empty()).map(Change::Limits))
             }
             flow @ (Change::Pause | Change::Resume) => match self.latest(Subject::Flow) {
                 latest if latest < Some(stamp) => {
                     self.note(Subject::Flow, stamp);
-                    Ok(flow)
+                    (latest, Some(flow))
                 }
-                latest => Err(latest),
+                latest => (latest, None),
             },
         };
-        match due {
-            Ok(change) => Placed::Due(change),
-            Err(Some(newest)) if newest > stamp => Placed::Late(newest.at),
-            Err(_) => Placed::Done,
+        let later = newest.filter(|newest| *newest > stamp).map(|newest| newest.at);
+        match (due, later) {
+            (Some(change), later) => Placed::Due { change, later },
+            (None, Some(at)) => Placed::Late(at),
+            (None, None) => Placed::Done,
         }
     }
 
@@ -141,8 +147,8 @@ mod tests {
         let (mut heard, mut known) = (Heard::default(), Orders::default());
         for (change, stamp) in orders {
             match known.place(change.clone(), *stamp) {
-                Placed::Due(Change::Limits(new)) => heard.limits = changed(&heard.limits, &new),
-                Placed::Due(flow) => heard.paused = flow == Change::Pause,
+                Placed::Due { change: Change::Limits(new), .. } => heard.limits = changed(&heard.limits, &new),
+                Placed::Due { change: flow, .. } => heard.paused = flow == Change::Pause,
                 Placed::Done | Placed::Late(_) => {}
             }
         }
@@ -161,7 +167,7 @@ mod tests {
     #[test]
     fn an_order_that_is_heard_again_is_not_carried_out_again() {
         let mut orders = Orders::default();
-        assert_eq!(orders.place(Change::Resume, at(7)), Placed::Due(Change::Resume));
+        assert_eq!(orders.place(Change::Resume, at(7)), Placed::Due { change: Change::Resume, later: None });
         assert_eq!(orders.place(Change::Resume, at(7)), Placed::Done);
         assert_eq!(orders.place(Change::Pause, at(6)), Placed::Late(7));
     }
@@ -170,9 +176,9 @@ mod tests {
     fn what_is_given_after_another_order_is_later_whatever_the_clock_says() {
         let mut orders = Orders::default();
         let ahead = orders.stamp(NOON + Duration::from_secs(3_600), Uuid::nil());
-        assert_eq!(orders.place(Change::Pause, ahead), Placed::Due(Change::Pause));
+        assert_eq!(orders.place(Change::Pause, ahead), Placed::Due { change: Change::Pause, later: None });
         let next = orders.stamp(NOON, Uuid::nil());
-        assert_eq!(orders.place(Change::Resume, next), Placed::Due(Change::Resume));
+        assert_eq!(orders.place(Change::Resume, next), Placed::Due { change: Change::Resume, later: None });
         assert_eq!(
             orders.stamp(NOON + Duration::from_secs(7_200), Uuid::nil()).at,
             NOON.as_microsecond() + 7_200_000_000
@@ -189,9 +195,9 @@ mod tests {
     #[test]
     fn of_several_limits_those_hold_that_nothing_later_was_said_about() {
         let mut orders = Orders::default();
-        assert!(matches!(orders.place(Change::Limits(limits(&["50/s"])), at(9)), Placed::Due(_)));
+        assert!(matches!(orders.place(Change::Limits(limits(&["50/s"])), at(9)), Placed::Due { later: None, .. }));
         let older = orders.place(Change::Limits(limits(&["80/s", "500/day"])), at(8));
-        assert_eq!(older, Placed::Due(Change::Limits(limits(&["500/day"]))));
+        assert_eq!(older, Placed::Due { change: Change::Limits(limits(&["500/day"])), later: Some(9) });
         assert_eq!(orders.place(Change::Limits(limits(&["80/s"])), at(8)), Placed::Late(9));
     }
 

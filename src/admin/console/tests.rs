@@ -92,7 +92,10 @@ fn pretend(admin: &Admin, name: &str) -> tokio::sync::mpsc::UnboundedReceiver<St
                 Command::Samples(answer) => drop(answer.send(recent().samples())),
                 Command::Order { change, answer, .. } => {
                     drop(heard.send(format!("{change:?}")));
-                    drop(answer.send(Ordered::Holds(Stamp::after(None, crate::clock::wall(), uuid::Uuid::new_v4()))));
+                    drop(answer.send(Ordered::Holds {
+                        stamp: Stamp::after(None, crate::clock::wall(), uuid::Uuid::new_v4()),
+                        later: None,
+                    }));
                 }
             }
         }

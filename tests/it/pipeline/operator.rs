@@ -55,7 +55,7 @@ async fn two_workers_that_hear_opposite_orders_in_different_order_end_alike() {
     let stages = [Stage::new("limits = [\"50/s\"]"), Stage::new("limits = [\"50/s\"]")];
     let handles = stages.each_ref().map(|stage| stage.worker.as_ref().unwrap().handle.clone());
     let given = |order| match order {
-        Ordered::Holds(stamp) => stamp,
+        Ordered::Holds { stamp, .. } => stamp,
         Ordered::Late(at) => panic!("nothing was known, and yet {at}"),
     };
     let (pause, resume) = (Change::Pause, Change::Resume);
@@ -76,7 +76,7 @@ async fn two_workers_that_hear_opposite_orders_in_different_order_end_alike() {
         handle.order(pause.clone(), Some(ahead)).await.unwrap();
     }
     let later = given(handles[1].order(resume.clone(), None).await.unwrap());
-    assert_eq!(handles[0].order(resume, Some(later)).await.unwrap(), Ordered::Holds(later));
+    assert_eq!(handles[0].order(resume, Some(later)).await.unwrap(), Ordered::Holds { stamp: later, later: None });
     assert_eq!(handles[0].order(pause, Some(first)).await.unwrap(), Ordered::Late(later.at));
     assert_eq!([stages[0].view().await.state, stages[1].view().await.state], ["open"; 2]);
 }
