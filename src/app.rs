@@ -71,9 +71,7 @@ pub async fn run(config: Config, file: ConfigFile, stop: CancellationToken) -> R
     let serving = tokio::spawn(admin::serve(listener, admin.clone(), ending.clone()));
     let watching = tokio::spawn(watch_depths(admin.clone(), ending.clone()));
     let orders = tokio::spawn(control::listen(broker.clone(), fleet.roster(), operations.clone(), ending.clone()));
-    for token in fleet.config().admin.tokens.iter().filter(|token| token.is_guessable()) {
-        tracing::warn!(token = token.name, "an admin token this short can be guessed; choose one of 16 bytes or more");
-    }
+    warn_of_guessable_tokens(fleet.config());
     tracing::info!(admin = %address, destinations = fleet.config().destinations.len(), version = env!("CARGO_PKG_VERSION"), "sluice is running");
     tend(&mut fleet, &file, &mut hangups, &admin, &stop).await;
     tracing::info!("stopping: finishing what is in flight");
@@ -97,6 +95,12 @@ pub async fn run(config: Config, file: ConfigFile, stop: CancellationToken) -> R
     }
     tracing::info!("stopped");
     Ok(())
+}
+
+fn warn_of_guessable_tokens(config: &Config) {
+    for token in config.admin.tokens.iter().filter(|token| token.is_guessable()) {
+        tracing::warn!(token = token.name, "an admin token this short can be guessed; choose one of 16 bytes or more");
+    }
 }
 
 /// Lets the last receipts go out, for so long; at once where the broker takes nothing.
@@ -155,7 +159,10 @@ async fn tend(fleet: &mut Fleet, file: &ConfigFile, hangups: &mut Signal, admin:
 async fn reload(fleet: &mut Fleet, file: &ConfigFile) -> &'static str {
     match file.load() {
         Ok(config) => match fleet.change_to(config).await {
-            Ok(()) => "applied",
+            Ok(()) => {
+                warn_of_guessable_tokens(fleet.config());
+                "applied"
+            }
             Err(error) => {
                 tracing::error!(%error, "the new configuration could not be applied whole");
                 "failed"

@@ -23,8 +23,25 @@ const AT_SIGNS: [&str; 5] = ["@", "%40", "&#", "&commat;", "\\u0040"];
 const MIN_SECRET_BYTES: usize = 6;
 
 /// What a field's name has in it, signs and cases aside, whose value is a secret.
-const TELLING: [&str; 9] =
-    ["authorization", "cookie", "token", "secret", "password", "passwd", "credential", "apikey", "accesskey"];
+const TELLING: [&str; 17] = [
+    "authorization",
+    "cookie",
+    "token",
+    "secret",
+    "password",
+    "passwd",
+    "passphrase",
+    "pwd",
+    "credential",
+    "apikey",
+    "accesskey",
+    "privatekey",
+    "signature",
+    "sessionid",
+    "bearer",
+    "jwt",
+    "hmac",
+];
 
 /// `text` with e-mail addresses and each of `secrets` masked.
 #[must_use]
@@ -133,6 +150,11 @@ mod tests {
             "password",
             "x-auth",
             "aws-access-key-id",
+            "x-jwt-assertion",
+            "private-key",
+            "X-Hub-Signature-256",
+            "session-id",
+            "db_pwd",
         ] {
             let fields = Map::from_iter([(name.to_owned(), serde_json::json!({ "type": "binary", "base64": "eA==" }))]);
             assert_eq!(Value::Object(shown(fields)), serde_json::json!({ name: "***" }));
