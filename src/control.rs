@@ -14,8 +14,8 @@ use crate::broker::{Broker, ControlError, ControlMessage};
 use crate::clock;
 use crate::dead_letters::audit::{self, Entry};
 use crate::dead_letters::operation::{Registry, Wish};
-use crate::destination::Ordered;
 use crate::destination::orders::{Change, Stamp};
+use crate::destination::{Handle, Ordered};
 use crate::fleet::Roster;
 use crate::gate::Limit;
 use crate::message::{Message, Properties};
@@ -146,8 +146,8 @@ pub async fn obey(roster: &Roster, order: &Order) -> Result<Answer, OrderError> 
     Ok(carry_out(roster, order).await?.0)
 }
 
-/// As [`obey`]; and with which stamp it holds, where it changed something.
-async fn carry_out(roster: &Roster, order: &Order) -> Result<(Answer, Option<Stamp>), OrderError> {
+/// As [`obey`]; and whose order it is and with which stamp it holds, where it changed something.
+async fn carry_out(roster: &Roster, order: &Order) -> Result<(Answer, Option<(Handle, Stamp)>), OrderError> {
     let (order, stamp) =
         if let Order::Stamped { stamp, order } = order { (&**order, Some(*stamp)) } else { (order, None) };
     let Some((destination, change)) = order.parts()? else {
@@ -162,7 +162,7 @@ async fn carry_out(roster: &Roster, order: &Order) -> Result<(Answer, Option<Sta
     let view = handle.view().await.map_err(|_| unknown())?;
     let (state, rate) = (Some(view.state.to_owned()), view.rate.filter(|rate| rate.is_finite()));
     let (holds, later) = match ordered {
-        Some(Ordered::Holds { stamp, later }) => (Some(stamp), later),
+        Some(Ordered::Holds { stamp, later }) => (Some((handle, stamp)), later),
         Some(Ordered::Late(at)) => (None, Some(at)),
         None => (None, None),
     };
@@ -174,25 +174,30 @@ async fn carry_out(roster: &Roster, order: &Order) -> Result<(Answer, Option<Sta
 /// # Errors
 /// As [`obey`]; then no other worker hears of it.
 pub async fn obey_everywhere(broker: &Broker, roster: &Roster, order: &Order) -> Result<Answer, OrderError> {
-    let (answer, stamp) = carry_out(roster, order).await?;
-    if let Some(stamp) = stamp
-        && let Some(handle) = roster.get(&answer.destination)
-    {
+    let (answer, held) = carry_out(roster, order).await?;
+    if let Some((handle, stamp)) = held {
         let (broker, order) = (broker.clone(), order.clone());
+        let call = move |body| {
+            let broker = broker.clone();
+            async move { broker.call(body, ANSWER_WITHIN).await }
+        };
         // A broker that is away must not keep whoever gave the order waiting.
-        tokio::spawn(async move {
-            // Told one after another, since one that is given again as a later one would hold over what was ordered after it.
-            let _telling = handle.telling.lock().await;
-            spread(broker, order, stamp).await;
-        });
+        tokio::spawn(spread(handle, call, order, stamp));
     }
     Ok(answer)
 }
 
-/// Tells every worker of an order that was carried out here. It may be told late: where there is a later one it changes nothing.
-async fn spread(broker: Broker, order: Order, stamp: Stamp) {
+/// Tells every worker by `call` of an order that was carried out here. It may be told late: where there is a later one it changes nothing.
+async fn spread<Answers: Future<Output = Result<Vec<Bytes>, ControlError>>>(
+    handle: Handle,
+    call: impl Fn(Bytes) -> Answers,
+    order: Order,
+    stamp: Stamp,
+) {
+    // One after another, since one that is given again as a later one would hold over what was ordered meanwhile.
+    let _turn = handle.turn_to_tell().await;
     for tried in 0..=SENT_AGAIN {
-        let why = match give(|body| broker.call(body, ANSWER_WITHIN), &order, stamp).await {
+        let why = match give(&call, &order, stamp).await {
             Ok(answers) if !answers.is_empty() => return,
             Ok(_) => "no worker answered".to_owned(),
             Err(error) => error.to_string(),
@@ -324,7 +329,7 @@ pub async fn announce(broker: &Broker, order: &Order) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
+    use std::sync::{Arc, Mutex};
 
     use super::*;
 
@@ -354,6 +359,34 @@ mod tests {
         let (stamps, answers) = given(&[&[None, Some(ahead)], &[None, None]]).await;
         assert_eq!(stamps.iter().map(|stamp| stamp.at > ahead).collect::<Vec<_>>(), [false, true]);
         assert_eq!(answers.first().and_then(|answer| answer.later), None);
+    }
+
+    #[tokio::test]
+    async fn an_order_is_told_when_the_one_before_has_been_told() {
+        let (handle, _commands) = Handle::new();
+        let (told, mut telling) = tokio::sync::mpsc::unbounded_channel();
+        let slow = Arc::new(tokio::sync::Semaphore::new(0));
+        let tell = |order: Order| {
+            let (told, slow) = (told.clone(), Arc::clone(&slow));
+            let call = move |body: Bytes| {
+                drop(told.send(body));
+                let slow = Arc::clone(&slow);
+                async move {
+                    slow.acquire().await.map_err(|error| ControlError::Broken(error.to_string()))?.forget();
+                    Ok(vec![Bytes::from_static(br#"{"destination":"px"}"#)])
+                }
+            };
+            spread(handle.clone(), call, order, Stamp::after(None, clock::wall(), Uuid::new_v4()))
+        };
+        let pause = tokio::spawn(tell(Order::Pause { destination: "px".into() }));
+        let first = telling.recv().await.unwrap_or_default();
+        let resume = tokio::spawn(tell(Order::Resume { destination: "px".into() }));
+        tokio::task::yield_now().await;
+        assert!(telling.try_recv().is_err(), "the first has not been told yet");
+        slow.add_permits(2);
+        let second = telling.recv().await.unwrap_or_default();
+        assert!(first.windows(5).any(|part| part == b"pause") && second.windows(6).any(|part| part == b"resume"));
+        assert!(tokio::join!(pause, resume).0.is_ok());
     }
 
     #[tokio::test]

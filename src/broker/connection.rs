@@ -8,6 +8,7 @@ use std::time::Duration;
 use lapin::uri::{AMQPScheme, AMQPUri};
 use lapin::{Channel, Connection, ConnectionProperties, ErrorKind};
 use secrecy::{ExposeSecret, SecretString};
+
 /// The longest any single exchange with the broker may take.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 /// Seconds; the server's own 60 would notice a dead peer only after two minutes.
@@ -51,6 +52,12 @@ pub(super) enum Trouble {
     /// No answer in time.
     #[error("no answer from the broker within {PATIENCE:?}")]
     TimedOut,
+    /// Each number for a channel is in use or lost; a supervised connection is replaced then.
+    #[error("no channel is left on the connection to the broker")]
+    NoChannel,
+    /// None is up.
+    #[error("there is no connection to the broker")]
+    Away,
 }
 
 /// The broker's own words where it spoke, else the client crate's.
@@ -81,6 +88,9 @@ pub(super) async fn open_channel(connection: &Connection) -> Result<Channel, Tro
         match within(connection.create_channel()).await {
             // Nothing was sent. It ends: each such number is met once, and when none is left the error is another.
             Err(Trouble::Amqp(error)) if error.is_amqp_soft_error() && connection.status().connected() => {}
+            Err(Trouble::Amqp(error)) if matches!(error.kind(), ErrorKind::ChannelsLimitReached) => {
+                return Err(Trouble::NoChannel);
+            }
             opened => return opened,
         }
     }

@@ -74,6 +74,10 @@ enum Broken {
 }
 
 impl Broken {
+    fn is_want_of_channels(&self) -> bool {
+        matches!(self, Self::Trouble(Trouble::NoChannel) | Self::Topology(TopologyError::Trouble(Trouble::NoChannel)))
+    }
+
     /// Whether the broker did not answer in time.
     fn is_silence(&self) -> bool {
         matches!(self, Self::Trouble(Trouble::TimedOut) | Self::Topology(TopologyError::Trouble(Trouble::TimedOut)))
@@ -124,10 +128,14 @@ impl ConsumerTask {
                 live.give_up();
             }
             if matches!(broken, Broken::Cancelled) {
-                self.tell_whether_deleted(&live).await;
+                tokio::select! {
+                    () = self.finish() => return,
+                    () = self.tell_whether_deleted() => {}
+                }
             }
             let error = broken.to_string();
-            if error != last_error && !live.gone.is_cancelled() {
+            // Where there is no channel left another connection is about to come.
+            if !broken.is_want_of_channels() && error != last_error && !live.gone.is_cancelled() {
                 tracing::error!(destination = self.queues.name, "not consuming, trying again until it works: {error}");
                 last_error = error;
             }
@@ -139,9 +147,9 @@ impl ConsumerTask {
     }
 
     /// A consumer is cancelled when its queue is deleted, which is told before the queue is declared again; or when its leader goes.
-    async fn tell_whether_deleted(&self, live: &Live) {
+    async fn tell_whether_deleted(&self) {
         let queue = self.topology.names.queue(&self.queues.name);
-        if let Ok(depths) = depths(live, std::slice::from_ref(&queue)).await
+        if let Ok(depths) = depths(&mut self.link.clone(), std::slice::from_ref(&queue)).await
             && depths == [None]
         {
             let destination = self.queues.name.as_str();

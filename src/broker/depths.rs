@@ -5,12 +5,12 @@ use lapin::types::FieldTable;
 
 use super::connection::{Trouble, close_channel, within};
 use super::fields::short;
-use super::link::Live;
+use super::link::Link;
 use super::topology::{NOT_FOUND, code};
 
 /// Ready messages by queue, in the order asked; `None` where there is no such queue.
-pub(super) async fn depths(live: &Live, queues: &[String]) -> Result<Vec<Option<u32>>, Trouble> {
-    let mut channel = live.channel().await?;
+pub(super) async fn depths(link: &mut Link, queues: &[String]) -> Result<Vec<Option<u32>>, Trouble> {
+    let (mut _live, mut channel) = link.channel().await?;
     let mut depths = Vec::with_capacity(queues.len());
     for queue in queues {
         let Ok(name) = short("a queue", queue) else {
@@ -23,7 +23,7 @@ pub(super) async fn depths(live: &Live, queues: &[String]) -> Result<Vec<Option<
             Err(Trouble::Amqp(error)) if code(&error) == Some(NOT_FOUND) => {
                 depths.push(None);
                 // A refusal closes the channel.
-                channel = live.channel().await?;
+                (_live, channel) = link.channel().await?;
             }
             Err(trouble) => return Err(trouble),
         }

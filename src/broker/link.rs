@@ -1,24 +1,28 @@
 //! A supervised connection: connects for ever with growing pauses, says once when it came and went, and hands out the live connection
 //! with a token that ends with it. One on which the broker has closed many channels is replaced, see [`super::connection`].
 
-use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
-use lapin::{Channel, Connection, ConnectionStatus, ErrorKind, Event};
+use lapin::{Channel, Connection, ConnectionStatus, Event};
 use secrecy::SecretString;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use uuid::Uuid;
 
-use super::connection::{ConnectError, Trouble, close, connect, describe, open_channel, words};
+use super::connection::{ConnectError, PATIENCE, Trouble, close, connect, describe, open_channel, words};
 use super::pause::Pause;
 use super::status::{LinkStatus, Status};
 use crate::clock;
 
 /// At most so many channels that the broker closed wear a connection out; fewer where it allows fewer than twice as many.
 const WORN_OUT: u32 = 1_000;
+/// A connection is used for at least so long before it is replaced, however few channels it may have.
+const LEAST_USE: Duration = Duration::from_secs(1);
 /// How often the state is looked at in case an event was missed.
 const GLANCE: Duration = Duration::from_secs(5);
 
@@ -62,15 +66,20 @@ impl Live {
         Self { connection: Arc::new(connection), gone, given_up, worn_out }
     }
 
-    /// Opens a channel.
+    /// Opens a channel. Where there is none left, another connection will soon be up.
     pub(super) async fn channel(&self) -> Result<Channel, Trouble> {
         let opened = open_channel(&self.connection).await;
-        if let Err(Trouble::Amqp(error)) = &opened
-            && matches!(error.kind(), ErrorKind::ChannelsLimitReached)
-        {
+        if matches!(opened, Err(Trouble::NoChannel)) {
             self.worn_out.cancel();
         }
         opened
+    }
+
+    /// Returns once nobody else has it.
+    async fn unused(&self) {
+        while Arc::strong_count(&self.connection) > 1 {
+            clock::sleep(GLANCE).await;
+        }
     }
 
     /// The broker has not answered on it time and again, though it is up: it is closed, and another is opened.
@@ -90,10 +99,27 @@ impl Link {
     pub(super) async fn up(&mut self) -> Option<Live> {
         self.live.wait_for(Option::is_some).await.ok()?.clone()
     }
+
+    /// A channel and the connection that it is on: the next one where this one has none left.
+    pub(super) async fn channel(&mut self) -> Result<(Live, Channel), Trouble> {
+        let opened = async {
+            loop {
+                let live = self.up().await.ok_or(Trouble::Away)?;
+                match live.channel().await {
+                    // A link that has ended says so above.
+                    Err(Trouble::NoChannel) => drop(self.live.changed().await),
+                    opened => return Ok((live, opened?)),
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, opened).await.unwrap_or(Err(Trouble::Away))
+    }
 }
 
 /// What is heard on one connection, from its first moment to its last: an event that nobody listens for is lost, and each comes once.
 struct Ear {
+    id: Uuid,
+    since: Instant,
     events: BoxStream<'static, Event>,
     status: ConnectionStatus,
     given_up: CancellationToken,
@@ -101,20 +127,20 @@ struct Ear {
     /// Channels that the broker closed, and how many make it worn out.
     refusals: u32,
     most: u32,
-    blocked: bool,
 }
 
 impl Ear {
     fn on(live: &Live) -> Self {
         let connection = &live.connection;
         Self {
+            id: Uuid::new_v4(),
+            since: clock::now(),
             events: connection.events_listener().boxed(),
             status: connection.status().clone(),
             given_up: live.given_up.clone(),
             worn_out: live.worn_out.clone(),
             refusals: 0,
-            most: WORN_OUT.min(u32::from(connection.configuration().channel_max()) / 2),
-            blocked: false,
+            most: WORN_OUT.min(u32::from(connection.configuration().channel_max()) / 2).max(1),
         }
     }
 }
@@ -136,6 +162,8 @@ pub(super) struct Supervisor {
     pub(super) end: CancellationToken,
     /// Where its tasks are waited for.
     pub(super) tasks: TaskTracker,
+    /// Why the broker takes no messages for now, for each connection that it has said so on.
+    pub(super) blocked: Mutex<BTreeMap<Uuid, String>>,
 }
 
 impl Supervisor {
@@ -180,9 +208,9 @@ impl Supervisor {
         });
         tracing::info!(side = self.side.name(), at = describe(&self.url), "connected to the broker");
         let mut now = Live::of(connection);
+        let mut ear = Ear::on(&now);
+        live.send_replace(Some(now.clone()));
         let lost = loop {
-            let mut ear = Ear::on(&now);
-            live.send_replace(Some(now.clone()));
             let ended = tokio::select! {
                 () = self.end.cancelled() => break None,
                 ended = self.follow(&mut ear) => ended,
@@ -190,20 +218,17 @@ impl Supervisor {
             match ended {
                 Ended::Lost(why) => break Some(why),
                 Ended::Replaced(connection) => {
-                    let Live { connection, gone, .. } = std::mem::replace(&mut now, Live::of(connection));
-                    // It stays up for the channels that it has, and closes with the last of them.
-                    let old = Arc::downgrade(&connection);
-                    drop(connection);
-                    self.tasks.spawn(Arc::clone(self).see_out(old, gone, ear));
+                    let old = std::mem::replace(&mut now, Live::of(connection));
+                    live.send_replace(Some(now.clone()));
+                    self.tasks.spawn(Arc::clone(self).see_out(old, ear));
+                    ear = Ear::on(&now);
                 }
             }
         };
         live.send_replace(None);
         now.gone.cancel();
-        self.change(|link| {
-            link.connected = false;
-            link.blocked = None;
-        });
+        self.note_blocked(ear.id, None);
+        self.change(|link| link.connected = false);
         match lost {
             Some(why) => {
                 tracing::warn!(
@@ -224,35 +249,43 @@ impl Supervisor {
 
     /// Follows a connection until it is lost, or another has been opened since it is worn out.
     async fn follow(&self, ear: &mut Ear) -> Ended {
-        let worn_out = ear.worn_out.clone();
+        let (worn_out, since) = (ear.worn_out.clone(), ear.since);
         tokio::select! {
             why = self.listen(ear) => Ended::Lost(why),
-            connection = self.replacement(worn_out) => Ended::Replaced(connection),
+            connection = self.replacement(worn_out, since) => Ended::Replaced(connection),
         }
     }
 
-    /// Follows a connection that was replaced to its end: it may still be blocked, and unblocked.
-    async fn see_out(self: Arc<Self>, connection: Weak<Connection>, gone: CancellationToken, mut ear: Ear) {
-        tokio::select! {
-            () = self.end.cancelled() => {}
-            _ = self.listen(&mut ear) => {}
+    /// Follows a connection that was replaced: it stays up for the channels that it has, and may be blocked, unblocked and lost.
+    async fn see_out(self: Arc<Self>, live: Live, mut ear: Ear) {
+        let lost = tokio::select! {
+            () = self.end.cancelled() => None,
+            () = live.unused() => None,
+            why = self.listen(&mut ear) => Some(why),
+        };
+        live.gone.cancel();
+        self.note_blocked(ear.id, None);
+        if let Some(reason) = lost {
+            tracing::warn!(
+                side = self.side.name(),
+                reason,
+                "lost a connection to the broker that had been replaced; what was left on it goes over to the other"
+            );
+            self.change(|link| link.epochs += 1);
         }
-        if ear.blocked {
-            self.change(|link| link.blocked = None);
-        }
-        gone.cancel();
-        if let Some(connection) = connection.upgrade().filter(|connection| connection.status().connected()) {
-            close(&connection).await;
+        if live.connection.status().connected() {
+            close(&live.connection).await;
         }
     }
 
     /// A connection in place of one that is worn out, as soon as it is that and there is one.
-    async fn replacement(&self, worn_out: CancellationToken) -> Connection {
+    async fn replacement(&self, worn_out: CancellationToken, since: Instant) -> Connection {
         worn_out.cancelled().await;
+        clock::sleep_until(since + LEAST_USE).await;
         tracing::info!(
             side = self.side.name(),
-            "the broker has closed many channels of this connection, and their numbers cannot be used again: new channels are opened on \
-             another connection, those that are open stay"
+            "few or no numbers for channels are left on this connection to the broker: new channels are opened on another, those that are \
+             open stay"
         );
         let (mut pause, mut said) = (Pause::new(), false);
         loop {
@@ -283,13 +316,11 @@ impl Supervisor {
             match event {
                 Some(Event::ConnectionBlocked(reason)) => {
                     tracing::warn!(reason, "the broker takes no messages for now (resource alarm); publishing waits");
-                    ear.blocked = true;
-                    self.change(|link| link.blocked = Some(reason));
+                    self.note_blocked(ear.id, Some(reason));
                 }
                 Some(Event::ConnectionUnblocked) => {
                     tracing::info!("the broker takes messages again");
-                    ear.blocked = false;
-                    self.change(|link| link.blocked = None);
+                    self.note_blocked(ear.id, None);
                 }
                 Some(Event::Error(error)) if !ear.status.connected() => return words(&error),
                 // A channel's error comes this way too, and leaves the connection up.
@@ -314,6 +345,16 @@ impl Supervisor {
         self.change(|link| link.last_error = Some(error));
     }
 
+    /// It takes no messages while it says so on one of the connections.
+    fn note_blocked(&self, connection: Uuid, reason: Option<String>) {
+        let mut blocked = self.blocked.lock().unwrap_or_else(PoisonError::into_inner);
+        match reason {
+            Some(reason) => blocked.insert(connection, reason),
+            None => blocked.remove(&connection),
+        };
+        self.change(|link| link.blocked = blocked.values().next().cloned());
+    }
+
     fn change(&self, change: impl FnOnce(&mut LinkStatus)) {
         self.status.send_modify(|status| change(self.side.of(status)));
     }
@@ -325,5 +366,32 @@ impl Status {
             Side::Consuming => &self.consuming,
             Side::Publishing => &self.publishing,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_broker_that_takes_no_messages_on_one_of_two_connections_takes_none() {
+        let supervisor = Supervisor {
+            side: Side::Publishing,
+            url: SecretString::from("amqp://localhost"),
+            name: "test".to_owned(),
+            status: Arc::new(watch::channel(Status::default()).0),
+            end: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            blocked: Mutex::default(),
+        };
+        let (one, other) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        let blocked_after = |connection, reason: Option<&str>| {
+            supervisor.note_blocked(connection, reason.map(str::to_owned));
+            supervisor.status.borrow().publishing.blocked.is_some()
+        };
+        assert!(blocked_after(one, Some("low on memory")));
+        assert!(blocked_after(other, Some("low on memory")));
+        assert!(blocked_after(one, None), "the other one is blocked");
+        assert!(!blocked_after(other, None));
     }
 }

@@ -20,7 +20,7 @@ mod topology;
 mod turn;
 mod turn_lock;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -103,6 +103,7 @@ impl Broker {
                 status: Arc::clone(&status),
                 end: end.clone(),
                 tasks: links.clone(),
+                blocked: Mutex::default(),
             };
             supervisor.link()
         };
@@ -199,8 +200,7 @@ impl Broker {
     /// # Errors
     /// What the broker said; bindings may be left.
     pub async fn unbind(&self, destination: &str, patterns: &[String]) -> Result<(), BrokerError> {
-        let live = self.live().await?;
-        let channel = live.channel().await.map_err(BrokerError::from_trouble)?;
+        let (_live, channel) = self.consuming.clone().channel().await.map_err(BrokerError::from_trouble)?;
         let (queue, exchange) = (self.names().queue(destination), self.names().events());
         for pattern in patterns {
             let name = |text: &str| fields::short("a name", text).map_err(|error| BrokerError(error.to_string()));
@@ -218,7 +218,7 @@ impl Broker {
     /// # Errors
     /// What the broker said, or that there is no connection.
     pub async fn depths(&self, queues: &[String]) -> Result<Vec<Option<u32>>, BrokerError> {
-        depths::depths(&self.live().await?, queues).await.map_err(BrokerError::from_trouble)
+        depths::depths(&mut self.consuming.clone(), queues).await.map_err(BrokerError::from_trouble)
     }
 
     /// Declares a destination's queues and bindings, of which some were deleted under a running worker.

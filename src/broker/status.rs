@@ -51,7 +51,7 @@ pub struct LinkStatus {
     pub connected: bool,
     /// The broker's reason for taking no messages for now (memory or disk alarm).
     pub blocked: Option<String>,
-    /// How often it came up; every one after the first is a reconnect.
+    /// One, and one for each loss of it; every one after the first is a reconnect.
     pub epochs: u64,
     /// What went wrong last; none while it is up.
     pub last_error: Option<ConnectError>,

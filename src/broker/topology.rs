@@ -249,7 +249,9 @@ impl Object {
         declared.map_err(|trouble| match &trouble {
             Trouble::Amqp(error) if code(error) == Some(NOT_FOUND) => TopologyError::Missing(trouble.to_string()),
             Trouble::Amqp(error) if error.is_amqp_soft_error() => TopologyError::Different(trouble.to_string()),
-            Trouble::Amqp(_) | Trouble::TimedOut => TopologyError::Trouble(trouble),
+            Trouble::Amqp(_) | Trouble::TimedOut | Trouble::NoChannel | Trouble::Away => {
+                TopologyError::Trouble(trouble)
+            }
         })
     }
 }

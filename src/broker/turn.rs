@@ -91,6 +91,8 @@ pub enum Order {
 pub struct Reader {
     broker: Broker,
     connection: Arc<lapin::Connection>,
+    /// How often it was asked for a turn.
+    tries: u32,
     at_least: u32,
 }
 
@@ -107,7 +109,7 @@ impl Broker {
     /// Why there is none.
     pub async fn reader(&self) -> Result<Reader, ConnectError> {
         let connection = Arc::new(self.reading_connection().await?);
-        Ok(Reader { broker: self.clone(), connection, at_least: 0 })
+        Ok(Reader { broker: self.clone(), connection, tries: 0, at_least: 0 })
     }
 
     async fn reading_connection(&self) -> Result<lapin::Connection, ConnectError> {
@@ -120,10 +122,15 @@ impl Broker {
     /// What the broker said.
     pub async fn is_looked_at(&self, queue: &str) -> Result<bool, BrokerError> {
         let Ok(beside) = Beside::of(queue) else { return Ok(false) };
-        let channel = self.live().await?.channel().await.map_err(BrokerError::from_trouble)?;
-        let looked_at = is_there(&channel, beside.look).await.map_err(BrokerError::from_trouble)?;
+        self.is_there(beside.look).await.map_err(BrokerError::from_trouble)
+    }
+
+    /// Whether any connection has that exclusive queue; asked where a "no", which costs a channel, wears out no reader's connection.
+    async fn is_there(&self, queue: ShortString) -> Result<bool, Trouble> {
+        let (_live, channel) = self.consuming.clone().channel().await?;
+        let is_there = is_there(&channel, queue).await?;
         close_channel(&channel).await;
-        Ok(looked_at)
+        Ok(is_there)
     }
 }
 
@@ -156,16 +163,16 @@ impl Reader {
     }
 
     async fn lock(&mut self, queue: &str, beside: &Beside, patience: Duration) -> Result<Channel, TurnError> {
-        let (began, mut asked, mut tries) = (clock::now(), false, 0);
+        let (began, mut asked) = (clock::now(), false);
         let lock = loop {
-            if tries >= TRIES.min(u32::from(self.connection.configuration().channel_max()) / 4).max(1) {
+            if self.tries >= TRIES.min(u32::from(self.connection.configuration().channel_max()) / 4).max(1) {
                 // What says that somebody waits goes with the old one.
                 let worn_out =
                     std::mem::replace(&mut self.connection, Arc::new(self.broker.reading_connection().await?));
                 connection::close(&worn_out).await;
-                (asked, tries) = (false, 0);
+                (asked, self.tries) = (false, 0);
             }
-            tries += 1;
+            self.tries += 1;
             let channel = self.channel(queue).await?;
             if declare_exclusive(&channel, beside.turn.clone()).await.map_err(|trouble| broken(queue, &trouble))? {
                 break Ok(channel);
@@ -198,7 +205,7 @@ impl Reader {
     async fn begin(&self, queue: &str, beside: &Beside, lock: &Channel, purpose: Purpose) -> Result<Turn, TurnError> {
         let in_queue = |trouble: Trouble| match &trouble {
             Trouble::Amqp(error) if code(error) == Some(NOT_FOUND) => TurnError::Missing(queue.to_owned()),
-            Trouble::Amqp(_) | Trouble::TimedOut => broken(queue, &trouble),
+            Trouble::Amqp(_) | Trouble::TimedOut | Trouble::NoChannel | Trouble::Away => broken(queue, &trouble),
         };
         if purpose == Purpose::Look {
             declare_exclusive(lock, beside.look.clone()).await.map_err(in_queue)?;
@@ -227,6 +234,7 @@ impl Reader {
             Arc::clone(&held),
         );
         Ok(Turn {
+            broker: self.broker.clone(),
             queue: queue.to_owned(),
             beside: beside.clone(),
             count,
@@ -235,7 +243,6 @@ impl Reader {
             is_shut: false,
             connection: Arc::clone(&self.connection),
             lock: lock.clone(),
-            probe: None,
             channel,
             token,
             held,
@@ -297,6 +304,7 @@ pub(super) fn broken(queue: &str, why: &impl std::fmt::Display) -> TurnError {
 
 /// The right to read one queue alone, for as long as it lasts.
 pub struct Turn {
+    broker: Broker,
     queue: String,
     beside: Beside,
     count: u32,
@@ -305,8 +313,6 @@ pub struct Turn {
     is_shut: bool,
     connection: Arc<lapin::Connection>,
     lock: Channel,
-    /// For asking whether others wait; a "no" ends it.
-    probe: Option<Channel>,
     channel: Channel,
     token: CancellationToken,
     held: Arc<AtomicU32>,
@@ -360,13 +366,8 @@ impl Turn {
     ///
     /// # Errors
     /// [`TurnError::Broken`] when the broker cannot be asked.
-    pub async fn is_wanted(&mut self, reader: &Reader) -> Result<bool, TurnError> {
-        let channel = match self.probe.take().filter(|channel| channel.status().connected()) {
-            Some(channel) => channel,
-            None => reader.channel(&self.queue).await?,
-        };
-        let wanted = is_there(&channel, self.beside.wanted.clone()).await;
-        self.probe = Some(channel);
+    pub async fn is_wanted(&self) -> Result<bool, TurnError> {
+        let wanted = self.broker.is_there(self.beside.wanted.clone()).await;
         wanted.map_err(|trouble| broken(&self.queue, &trouble))
     }
 
@@ -424,9 +425,7 @@ impl Turn {
             delete(&self.lock, self.beside.look.clone()).await;
         }
         delete(&self.lock, self.beside.turn.clone()).await;
-        for channel in self.probe.iter().chain([&self.lock]) {
-            close_channel(channel).await;
-        }
+        close_channel(&self.lock).await;
         Ok(order)
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::Serialize;
-use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::sync::{Mutex, OwnedMutexGuard, mpsc, oneshot};
 use uuid::Uuid;
 
 use super::Driver;
@@ -51,8 +51,8 @@ pub enum Ordered {
 #[derive(Clone, Debug)]
 pub struct Handle {
     commands: mpsc::Sender<Command>,
-    /// Held while an order that was given here is told to other workers, so that they hear of each after the one before.
-    pub telling: Arc<Mutex<()>>,
+    /// Held while an order that was given here is told to other workers.
+    telling: Arc<Mutex<()>>,
 }
 
 /// The destination is not at work any more.
@@ -84,6 +84,11 @@ impl Handle {
         let (answer, ordered) = oneshot::channel();
         self.ask(Command::Order { change, stamp, answer }).await?;
         ordered.await.map_err(|_| Gone)
+    }
+
+    /// Waits until other workers have been told of the orders whose turn came before; while it is held, the next ones wait.
+    pub async fn turn_to_tell(&self) -> OwnedMutexGuard<()> {
+        Arc::clone(&self.telling).lock_owned().await
     }
 
     /// How the destination is right now.

@@ -182,12 +182,12 @@ async fn who_has_the_turn_learns_that_somebody_waits_and_who_waits_too_long_is_t
     let broker = shared().await;
     let dead = with_letters(&broker, 5).await;
     let mut reader = broker.reader().await.unwrap();
-    let mut held = turn(&mut reader, &dead, Purpose::Act).await;
-    assert!(!held.is_wanted(&reader).await.unwrap());
+    let held = turn(&mut reader, &dead, Purpose::Act).await;
+    assert!(!held.is_wanted().await.unwrap());
     let mut other = broker.reader().await.unwrap();
     let (waited, wanted) = tokio::join!(other.turn(&dead, Purpose::Look, Duration::from_secs(2)), async {
         for _ in 0..100 {
-            if held.is_wanted(&reader).await.unwrap() {
+            if held.is_wanted().await.unwrap() {
                 return true;
             }
             tokio::time::sleep(Duration::from_millis(15)).await;
@@ -196,7 +196,7 @@ async fn who_has_the_turn_learns_that_somebody_waits_and_who_waits_too_long_is_t
     });
     assert!(wanted);
     assert!(matches!(waited.unwrap_err(), TurnError::Busy { .. }));
-    assert!(!held.is_wanted(&reader).await.unwrap(), "nobody waits any more");
+    assert!(!held.is_wanted().await.unwrap(), "nobody waits any more");
     held.end().await.unwrap();
     turn(&mut other, &dead, Purpose::Look).await.end().await.unwrap();
 }
@@ -210,9 +210,9 @@ async fn who_looks_at_what_is_shut_is_told_at_once_and_who_acts_waits() {
     held.shut(true).await.unwrap();
     let refused = other.turn(&dead, Purpose::Look, LONG).await.unwrap_err();
     assert!(matches!(&refused, TurnError::Shut(queue) if *queue == dead), "{refused}");
-    assert!(!held.is_wanted(&reader).await.unwrap(), "nobody waits");
+    assert!(!held.is_wanted().await.unwrap(), "nobody waits");
     let (patient, ()) = tokio::join!(other.turn(&dead, Purpose::Act, LONGEST_TURN), async {
-        while !held.is_wanted(&reader).await.unwrap() {
+        while !held.is_wanted().await.unwrap() {
             tokio::task::yield_now().await;
         }
         held.end().await.unwrap();

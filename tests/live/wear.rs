@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use sluice::broker::{Broker, Purpose, TurnError};
+use sluice::demo::node::Node;
 
 use crate::support::*;
+use crate::worker::stage::until;
 
 /// Where a connection may have so few channels.
 fn narrow(url: &str, channels: u16) -> Broker {
@@ -75,17 +77,64 @@ async fn a_resource_alarm_that_ends_after_a_connection_was_replaced_holds_nothin
     assert!(broker.close(LONG).await);
 }
 
+/// How many connections the broker lists with `word` in the line.
+async fn listed(node: &Node, word: &str) -> usize {
+    let list = node.ctl(&["-q", "list_connections", "name", "state", "client_properties"]).await.unwrap();
+    list.lines().filter(|line| line.contains(word)).count()
+}
+
+#[tokio::test]
+async fn a_connection_that_was_replaced_is_closed_once_nothing_is_on_it() {
+    let node = own_node().await;
+    let broker = narrow(&node.url(), 8);
+    let _inbox = open(&broker).await;
+    // One that is there, so that numbers which were lost are met again.
+    let queues = [broker.names().queue("px"), broker.names().queue("missing")];
+    for _ in 0..30 {
+        assert_eq!(broker.depths(&queues).await.unwrap(), [Some(0), None]);
+    }
+    // The one that is consumed over, one for what is new, and that which publishes.
+    until("the others are closed", async || listed(&node, "running").await <= 3).await;
+    assert!(broker.close(LONG).await);
+    until("all are closed", async || listed(&node, "running").await == 0).await;
+}
+
+#[tokio::test]
+async fn the_loss_of_a_connection_that_was_replaced_is_counted_and_what_was_on_it_goes_on() {
+    let node = own_node().await;
+    let broker = narrow(&node.url(), 6);
+    let mut inboxes: Vec<_> = (0..8).map(|n| broker.open(queues(&format!("d{n}")))).collect();
+    for inbox in &inboxes {
+        consume(inbox, 1).await;
+    }
+    let first = node.ctl(&["-q", "list_connections", "pid", "channels", "client_properties"]).await.unwrap();
+    let full = first
+        .lines()
+        .filter(|line| line.contains("consuming"))
+        .max_by_key(|line| line.split_whitespace().nth(1).and_then(|channels| channels.parse::<u32>().ok()));
+    node.ctl(&["close_connection", full.unwrap().split_whitespace().next().unwrap(), "test"]).await.unwrap();
+    until("it is counted", async || broker.status().borrow().consuming.epochs == 2).await;
+    for inbox in &inboxes {
+        consume(inbox, 1).await;
+    }
+    publish(&broker, 1).await;
+    for inbox in &mut inboxes {
+        assert_eq!(take(inbox, 1).await.len(), 1);
+    }
+    assert!(broker.close(LONG).await);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn who_waits_for_a_turn_longer_than_a_connection_has_channels_waits_on() {
     let broker = narrow(&shared_url().await, 10);
     let _inbox = open(&broker).await;
     let dead = broker.names().dead("px");
     let (mut reader, mut other) = (broker.reader().await.unwrap(), broker.reader().await.unwrap());
-    let mut held = reader.turn(&dead, Purpose::Act, LONG).await.unwrap();
+    let held = reader.turn(&dead, Purpose::Act, LONG).await.unwrap();
     let waited = other.turn(&dead, Purpose::Look, Duration::from_secs(3)).await;
     assert!(matches!(waited.unwrap_err(), TurnError::Busy { .. }));
     let (had, ended) = tokio::join!(other.turn(&dead, Purpose::Look, LONG), async {
-        while !held.is_wanted(&reader).await.unwrap() {
+        while !held.is_wanted().await.unwrap() {
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
         held.end().await

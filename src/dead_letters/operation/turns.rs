@@ -132,7 +132,7 @@ impl Work {
         self.yielding.has_the_turn(clock::now());
         self.expected = turn.count();
         let mut desk = Desk { moving: FuturesUnordered::new(), hand: None, sent: 0, all_read: false, trouble: None };
-        let ended = self.go_through(&mut turn, reader, &mut desk, limit).await;
+        let ended = self.go_through(&mut turn, &mut desk, limit).await;
         if let Some((id, letter)) = desk.hand.take() {
             self.selection.put(id);
             turn.keep(letter);
@@ -152,13 +152,7 @@ impl Work {
         }
     }
 
-    async fn go_through(
-        &mut self,
-        turn: &mut Turn,
-        reader: &Reader,
-        desk: &mut Desk,
-        limit: u64,
-    ) -> Result<Ended, TurnError> {
+    async fn go_through(&mut self, turn: &mut Turn, desk: &mut Desk, limit: u64) -> Result<Ended, TurnError> {
         let mut ticks = tokio::time::interval_at(tokio::time::Instant::from_std(clock::now() + TICK), TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let until = clock::now() + LONGEST_TURN;
@@ -191,7 +185,7 @@ impl Work {
                 _ = ticks.tick() => {
                     let now = clock::now();
                     turn.shut(self.yielding.is_shut(turn.left(), now)).await?;
-                    let lets_in = self.yielding.lets_in(now) && turn.is_wanted(reader).await?;
+                    let lets_in = self.yielding.lets_in(now) && turn.is_wanted().await?;
                     if now > until || lets_in {
                         self.yielding.gives_way(now);
                         return Ok(Ended::Yield);
