@@ -190,7 +190,7 @@ metrics! {
     queue_ready: IntGaugeVec ["destination"],
     /// Messages in a destination's retry queues.
     retry_waiting: IntGaugeVec ["destination"],
-    /// Dead letters at the broker.
+    /// Dead letters at the broker, with those that somebody reads just now.
     dead_letters_ready: IntGaugeVec ["destination"],
     /// Discarded dead letters that can be restored.
     trash_ready: IntGaugeVec ["destination"],

@@ -1,9 +1,10 @@
-//! Queues that somebody deleted at the broker while a worker runs: declared again where that is allowed, and said in any case.
+//! Queues, and the exchange of events, that somebody deleted at the broker while a worker runs: declared again where that is allowed, and said in any case.
 
 use std::collections::BTreeMap;
 
 use super::Admin;
 use crate::broker::DestinationQueues;
+use crate::config::Destination;
 use crate::destination::View;
 
 /// What is known of queues from reading their depths.
@@ -52,6 +53,10 @@ impl Queues {
 impl Admin {
     /// Declares again what is gone of the destinations' queues, and of what all share.
     pub(super) async fn restore(&self, views: &[View]) {
+        if !self.broker.status().borrow().connected() {
+            return;
+        }
+        self.restore_exchange(views).await;
         // Nearly always: then nothing is looked up for any destination.
         if self.known_depths().queues.gone.is_empty() {
             return;
@@ -61,8 +66,48 @@ impl Admin {
         }
     }
 
+    /// The exchange that producers publish to takes every binding with it.
+    async fn restore_exchange(&self, views: &[View]) {
+        let Ok(is_there) = self.broker.has_events_exchange().await else { return };
+        let exchange = self.broker.names().events();
+        // A queue may be called like it.
+        let key = format!("exchange {exchange}");
+        let is_gone = {
+            let mut known = self.known_depths();
+            known.queues.note(&[(key.clone(), is_there.then_some(0))]);
+            !known.queues.gone(std::slice::from_ref(&key)).is_empty()
+        };
+        if !is_gone {
+            return;
+        }
+        let mut restored = Ok(());
+        for wanted in views.iter().filter_map(|view| self.wanted(&view.name)) {
+            restored = restored.and(self.broker.restore(&wanted).await);
+        }
+        let mut known = self.known_depths();
+        match restored {
+            Ok(()) => {
+                tracing::error!(
+                    exchange,
+                    "the exchange was deleted at the broker; it is declared again, with every destination's bindings"
+                );
+                known.queues.back(&key);
+            }
+            Err(error) if known.queues.is_news(&key) => {
+                tracing::error!(exchange, "the exchange was deleted at the broker, and producers are refused: {error}");
+            }
+            Err(_) => {}
+        }
+    }
+
+    /// What a destination needs at the broker.
+    fn wanted(&self, name: &str) -> Option<DestinationQueues> {
+        let Destination { subscribe, retry, .. } = self.destination(name)?;
+        Some(DestinationQueues { name: name.to_owned(), subscribe, retry_delays: retry.delays })
+    }
+
     async fn restore_one(&self, view: &View) {
-        let Some(destination) = self.destination(&view.name) else { return };
+        let Some(wanted) = self.wanted(&view.name) else { return };
         let names = self.broker.names();
         let mut queues =
             vec![names.unrouted(), names.queue(&view.name), names.dead(&view.name), names.trash(&view.name)];
@@ -81,11 +126,6 @@ impl Admin {
         if gone.is_empty() {
             return;
         }
-        let wanted = DestinationQueues {
-            name: view.name.clone(),
-            subscribe: destination.subscribe,
-            retry_delays: destination.retry.delays,
-        };
         let restored = self.broker.restore(&wanted).await;
         let mut known = self.known_depths();
         for (queue, last_seen) in gone {

@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use prometheus::IntGaugeVec;
 
-use super::Admin;
 use super::deleted::Queues;
 use super::outlook::{Course, Sample};
+use super::{Admin, operations};
 use crate::clock;
+use crate::dead_letters::{Pile, operation};
 use crate::destination::View;
 use crate::metrics;
 
@@ -117,7 +118,10 @@ impl Admin {
                 queues.extend(self.retry_queues(&view.name));
             }
         }
-        // The broker's absence is logged and shown elsewhere; an old depth would mislead.
+        // The broker's absence is logged and shown elsewhere; an old depth would mislead, and waiting for it keep the old one.
+        if !self.broker.status().borrow().connected() {
+            return Ready::new();
+        }
         let Ok(counts) = self.broker.depths(&queues).await else { return Ready::new() };
         let read: Vec<(String, Option<u32>)> = queues.into_iter().zip(counts).collect();
         self.known_depths().queues.note(&read);
@@ -143,9 +147,13 @@ impl Admin {
         } else if read.ready.is_some() {
             (read.trash, read.retry) = (before.trash, before.retry);
         }
-        // Whoever looks at them holds them for a moment: they are not gone.
-        if read.dead < before.dead && self.broker.is_looked_at(&names.dead(name)).await.unwrap_or(false) {
-            read.dead = before.dead;
+        // Whoever reads them, to look or to act, holds them for a while: they are not gone.
+        if read.dead.is_some()
+            && read.dead < before.dead
+            && self.broker.is_read(&names.dead(name)).await.unwrap_or(false)
+        {
+            let operations = operations::everywhere(self, name).await.unwrap_or_default();
+            read.dead = read.dead.max(held(&operations).or(before.dead));
         }
         read
     }
@@ -175,6 +183,16 @@ impl Admin {
 fn believed(dead: Option<u32>, before: &Depths) -> Option<u32> {
     let is_doubtful = dead.is_some() && dead < before.dead && before.dead_told >= before.dead;
     if is_doubtful { before.dead } else { dead }
+}
+
+/// How many letters lie there while an operation acts on some of them; those that died meanwhile aside. None where none does.
+fn held(operations: &[operation::State]) -> Option<u32> {
+    let acting = operations.iter().filter(|state| !state.phase.is_over() && Pile::of(state.act) == Pile::Dead);
+    let lie_there = |state: &operation::State| {
+        let left = (u64::from(state.there) + state.dead_again).saturating_sub(state.moved);
+        u32::try_from(left).unwrap_or(u32::MAX)
+    };
+    acting.filter(|state| state.there > 0).map(lie_there).min()
 }
 
 /// Adds to `read` what follows from the destination's last minutes.

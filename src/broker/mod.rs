@@ -221,6 +221,17 @@ impl Broker {
         depths::depths(&mut self.consuming.clone(), queues).await.map_err(BrokerError::from_trouble)
     }
 
+    /// Whether the exchange is there that producers publish to.
+    ///
+    /// # Errors
+    /// What the broker said, or that there is no connection.
+    pub async fn has_events_exchange(&self) -> Result<bool, BrokerError> {
+        let (_live, channel) = self.consuming.clone().channel().await.map_err(BrokerError::from_trouble)?;
+        let is_there = self.topology.has_events_exchange(&channel).await;
+        connection::close_channel(&channel).await;
+        is_there.map_err(|error| BrokerError(error.to_string()))
+    }
+
     /// Declares a destination's queues and bindings, of which some were deleted under a running worker.
     ///
     /// # Errors

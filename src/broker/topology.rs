@@ -99,6 +99,16 @@ impl Topology {
         self.declare == Declare::Create
     }
 
+    /// Whether the exchange is there that producers publish to; a "no" ends the channel.
+    pub(super) async fn has_events_exchange(&self, channel: &Channel) -> Result<bool, TopologyError> {
+        let events = exchange(&self.names.events(), ExchangeKind::Topic, FieldTable::default());
+        match events.declare(channel, true).await {
+            Ok(()) => Ok(true),
+            Err(TopologyError::Missing(_)) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Makes sure of what all destinations and producers share.
     pub(super) async fn ensure_shared(&self, live: &Live) -> Result<(), TopologyError> {
         self.ensure(live, &self.shared()).await

@@ -116,13 +116,13 @@ impl Broker {
         connection::connect(&self.url, &format!("{} (reading)", self.name)).await
     }
 
-    /// Whether somebody looks at a queue and so holds its messages for a moment.
+    /// Whether somebody reads a queue, and so holds messages of it for a while.
     ///
     /// # Errors
     /// What the broker said.
-    pub async fn is_looked_at(&self, queue: &str) -> Result<bool, BrokerError> {
+    pub async fn is_read(&self, queue: &str) -> Result<bool, BrokerError> {
         let Ok(beside) = Beside::of(queue) else { return Ok(false) };
-        self.is_there(beside.look).await.map_err(BrokerError::from_trouble)
+        self.is_there(beside.turn).await.map_err(BrokerError::from_trouble)
     }
 
     /// Whether any connection has that exclusive queue; asked where a "no", which costs a channel, wears out no reader's connection.
@@ -154,7 +154,6 @@ impl Reader {
         if begun.is_err() {
             // A refusal ended the channel on which it happened; the lock must not outlive the failure.
             if let Ok(channel) = self.channel(queue).await {
-                delete(&channel, beside.look).await;
                 delete(&channel, beside.turn).await;
                 close_channel(&channel).await;
             }
@@ -207,9 +206,6 @@ impl Reader {
             Trouble::Amqp(error) if code(error) == Some(NOT_FOUND) => TurnError::Missing(queue.to_owned()),
             Trouble::Amqp(_) | Trouble::TimedOut | Trouble::NoChannel | Trouble::Away => broken(queue, &trouble),
         };
-        if purpose == Purpose::Look {
-            declare_exclusive(lock, beside.look.clone()).await.map_err(in_queue)?;
-        }
         let channel = self.channel(queue).await?;
         let until = clock::now() + RECOVERED_WITHIN;
         let mut count = settled_count(&channel, &beside.queue).await.map_err(in_queue)?;
@@ -421,9 +417,6 @@ impl Turn {
         self.token.cancel();
         close_channel(&self.channel).await;
         let order = self.give_back(&laps).await.map_err(|trouble| broken(&self.queue, &trouble))?;
-        if self.purpose == Purpose::Look {
-            delete(&self.lock, self.beside.look.clone()).await;
-        }
         delete(&self.lock, self.beside.turn.clone()).await;
         close_channel(&self.lock).await;
         Ok(order)

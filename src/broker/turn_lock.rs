@@ -26,20 +26,12 @@ pub(super) struct Beside {
     pub(super) wanted: ShortString,
     /// There while whoever has the turn lets nobody else in.
     pub(super) shut: ShortString,
-    /// There while the reader holds all that it reads.
-    pub(super) look: ShortString,
 }
 
 impl Beside {
     pub(super) fn of(queue: &str) -> Result<Self, TooLong> {
         let name = |end: &str| short("the queue's name", &format!("{queue}{end}"));
-        Ok(Self {
-            queue: name("")?,
-            turn: name(".turn")?,
-            wanted: name(".turn.wanted")?,
-            shut: name(".turn.shut")?,
-            look: name(".look")?,
-        })
+        Ok(Self { queue: name("")?, turn: name(".turn")?, wanted: name(".turn.wanted")?, shut: name(".turn.shut")? })
     }
 }
 

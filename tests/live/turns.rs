@@ -57,7 +57,7 @@ async fn after_a_loss_what_must_be_there_is_waited_for() {
     let mut reader = broker.reader().await.unwrap().expecting(5);
     let (turn, _) = tokio::join!(turn(&mut reader, &dead, Purpose::Look), async {
         // What a broker finds again comes after the turn has been asked for.
-        while !broker.is_looked_at(&dead).await.unwrap() {
+        while !broker.is_read(&dead).await.unwrap() {
             tokio::task::yield_now().await;
         }
         for body in ["x", "y"] {

@@ -147,6 +147,20 @@ async fn who_may_only_read_changes_nothing_and_is_told_why() {
 }
 
 #[tokio::test]
+async fn letters_that_an_operation_holds_while_it_acts_are_still_counted() {
+    let (stage, _client) = with_a_reader(30).await;
+    let counted = async || stage.metric("sluice_dead_letters_ready{destination=\"px\"}").await;
+    until("they are counted", async || counted().await == Some(30.0)).await;
+    let (_, begun) = act(&stage, "/operations", json!({"act": "replay", "all": true, "rate": 0.01})).await;
+    until("one of them is gone", async || counted().await == Some(29.0)).await;
+    let path = format!("/operations/{}", begun["id"].as_str().unwrap());
+    assert_eq!(get(&stage, &path).await["moved"], 1);
+    act(&stage, &format!("{path}/cancel"), Value::Null).await;
+    over(&stage, &begun).await;
+    assert_eq!(counted().await, Some(29.0));
+}
+
+#[tokio::test]
 async fn a_replay_ends_though_somebody_looks_all_the_time_and_whoever_looks_is_answered() {
     let (stage, client) = with_a_reader(60).await;
     stage.sandbox.handle().clear_faults();

@@ -147,6 +147,27 @@ async fn a_queue_that_is_deleted_while_it_is_consumed_is_there_again_and_that_is
 }
 
 #[tokio::test]
+async fn a_deleted_exchange_of_events_is_there_again_with_its_bindings() {
+    let stage = Stage::at_work(&shared_url().await, "limits = [\"200/s\"]").await;
+    let client = stage.client().await;
+    until("it was seen", async || stage.shown("px").await["queue_ready"] == 0).await;
+    client.delete_exchange("events").await;
+    until("the log says so", async || stage.log().contains("the exchange was deleted at the broker")).await;
+    client.publish_all("product.x", 0..9).await;
+    stage.arrived(PX, 9).await;
+}
+
+#[tokio::test]
+async fn depths_are_absent_while_the_broker_is_away() {
+    let mut node = own_node().await;
+    let stage = Stage::at_work(&node.url(), "limits = [\"200/s\"]").await;
+    let ready = async || stage.metric("sluice_queue_ready{destination=\"px\"}").await;
+    until("it is known", async || ready().await == Some(0.0)).await;
+    node.kill_hard().await.unwrap();
+    until("it is not known", async || ready().await.is_none()).await;
+}
+
+#[tokio::test]
 async fn deleted_dead_letter_and_retry_queues_are_there_again_and_take_what_waited_for_them() {
     let stage = Stage::at_work(&shared_url().await, "limits = [\"200/s\"]").await;
     let client = stage.client().await;
