@@ -152,7 +152,7 @@ metrics! {
     retried_total: IntCounterVec ["destination"],
     /// Events given back to the queue with no attempt spent.
     released_total: IntCounterVec ["destination"],
-    /// Events that became dead letters.
+    /// Events that a worker made dead letters. What the broker moves there by itself (delivery_limit, unknown) is not counted: those two stay at 0, and dead_letters_ready has them.
     dead_lettered_total: IntCounterVec ["destination", "reason"],
     /// Dead letters that were replayed and came back to a destination.
     replayed_total: IntCounterVec ["destination"],

@@ -13,7 +13,7 @@ use super::cause::{cause, fingerprint};
 use super::death::Death;
 use super::fields;
 use crate::destination::history::{Attempt, original};
-use crate::event::{self, Context};
+use crate::event::{self, Context, Malformed};
 use crate::message::{Field, Headers, Message};
 use crate::redact;
 use crate::verdict::Reason;
@@ -290,7 +290,7 @@ fn reason(own: Own<'_>, end: &End<'_>) -> (Reason, String) {
     (Reason::Unknown, format!("the broker moved it here{from}{why}, which Sluice did not ask for"))
 }
 
-/// Id and type: from the headers, else from the message itself, else from its properties.
+/// Id and type: from the headers, else from the message itself, as far as they can be read.
 fn event(message: &Message, own: Own<'_>, end: &End<'_>) -> (Option<String>, String) {
     if let Some(kind) = own.owned("x-sluice-event-type") {
         return (own.owned("x-sluice-event-id"), kind);
@@ -302,7 +302,7 @@ fn event(message: &Message, own: Own<'_>, end: &End<'_>) -> (Option<String>, Str
         // A derived id depends on the routing key.
         Ok(event) if event.id_derived && routing_key.is_none() => (None, event.kind),
         Ok(event) => (Some(event.id), event.kind),
-        Err(_) => (message.properties.message_id.clone(), kind.to_owned()),
+        Err(Malformed { identity, .. }) => (identity.id, identity.kind),
     }
 }
 

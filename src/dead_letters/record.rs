@@ -21,7 +21,7 @@ pub struct Record<'a> {
     pub sentence: &'a str,
     /// The destination's name.
     pub destination: &'a str,
-    /// The event's id, where it could be decoded.
+    /// The event's id, where it can be read.
     pub event_id: Option<&'a str>,
     /// The event's type, else the routing key.
     pub event_type: &'a str,

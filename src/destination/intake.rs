@@ -65,7 +65,7 @@ pub(super) enum Taken {
 
 /// Why there is nothing to send.
 enum Stop {
-    Dead(Option<Box<Tag>>, Reason, String),
+    Dead(Reason, String),
     Needs(String),
 }
 
@@ -81,28 +81,31 @@ pub(super) fn take(
 ) -> Taken {
     let history = History::read(&delivery.message, &delivery.routing_key, wall);
     let context = event::Context { routing_key: &history.routing_key, received: history.received, max_bytes };
+    let mut tag = None;
     // A panic here is our bug, but one event must not take the worker down with everyone else's.
     let read = catch_unwind(AssertUnwindSafe(|| {
-        let event = event::decode(&delivery.message, context)
-            .map_err(|error| Stop::Dead(None, Reason::Malformed, error.to_string()))?;
-        let tag = Tag::of(&event);
+        let event = event::decode(&delivery.message, context).map_err(|malformed| {
+            let sentence = malformed.to_string();
+            tag = Some(malformed.identity.into());
+            Stop::Dead(Reason::Malformed, sentence)
+        })?;
+        tag = Some(Tag::of(&event));
         if history.job.is_some() {
-            return Ok((Item::default(), None, tag));
+            return Ok((Item::default(), None));
         }
-        let mapped = map.apply(&event);
-        let mapped =
-            mapped.map_err(|invalid| Stop::Dead(Some(Box::new(tag.clone())), Reason::Invalid, invalid.to_string()))?;
+        let mapped = map.apply(&event).map_err(|invalid| Stop::Dead(Reason::Invalid, invalid.to_string()))?;
         match vendor.prepare(mapped.as_ref().unwrap_or(&event), facts) {
-            Ok(item) => Ok((item, Trace::of(&event), tag)),
+            Ok(item) => Ok((item, Trace::of(&event))),
             Err(Refusal::Needs(name)) => Err(Stop::Needs(name)),
-            Err(Refusal::Invalid(sentence)) => Err(Stop::Dead(Some(Box::new(tag)), Reason::Invalid, sentence)),
+            Err(Refusal::Invalid(sentence)) => Err(Stop::Dead(Reason::Invalid, sentence)),
         }
     }));
     let read = read.unwrap_or_else(|_| {
-        Err(Stop::Dead(None, Reason::Invalid, "Sluice failed on this event; this is a bug in Sluice".into()))
+        Err(Stop::Dead(Reason::Invalid, "Sluice failed on this event; this is a bug in Sluice".into()))
     });
+    let tag = tag.unwrap_or_else(|| Tag::unchecked(&delivery.message, &history));
     match read {
-        Ok((item, trace, tag)) => {
+        Ok((item, trace)) => {
             let job = history.job.clone();
             let replay = delivery.message.properties.headers.contains_key(REPLAY);
             let taken = now;
@@ -114,10 +117,8 @@ pub(super) fn take(
             }
         }
         Err(Stop::Needs(name)) => Taken::Needs(name, Box::new(delivery)),
-        Err(Stop::Dead(tag, reason, sentence)) => {
+        Err(Stop::Dead(reason, sentence)) => {
             let sentence = redact::masked(&sentence, &map.secrets());
-            let unknown = || Tag::unknown(&history, delivery.message.properties.message_id.as_deref());
-            let tag = tag.map_or_else(unknown, |tag| *tag);
             Taken::Dead { delivery: Box::new(delivery), history: Box::new(history), tag, reason, sentence }
         }
     }

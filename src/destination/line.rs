@@ -325,7 +325,7 @@ mod tests {
         let history = History::new("a", NOW);
         Box::new(Pending {
             delivery: Delivery { message: Message::default(), routing_key, redelivered: false, returns: 0, ticket },
-            tag: Tag::unknown(&history, None),
+            tag: Tag::unchecked(&Message::default(), &history),
             history,
             item: Item { lane: lane.map(|lane| lane.to_string()), ..Item::default() },
             trace: None,

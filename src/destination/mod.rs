@@ -315,10 +315,11 @@ impl Driver {
     }
 
     fn tell_replayed(&self, delivery: &Delivery) {
-        let (history, unknown) = settle::unchecked(delivery, clock::wall());
+        let history = History::read(&delivery.message, &delivery.routing_key, clock::wall());
         let (routing_key, received) = (history.routing_key.as_str(), history.received);
         let context = event::Context { routing_key, received, max_bytes: self.max_event_bytes };
-        let tag = event::decode(&delivery.message, context).map_or(unknown, |event| Tag::of(&event));
+        let event = event::decode(&delivery.message, context);
+        let tag = event.map_or_else(|malformed| malformed.identity.into(), |event| Tag::of(&event));
         self.desk.receipt(receipts::Outcome::Replayed, tag, &history, None);
     }
 

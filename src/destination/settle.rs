@@ -13,7 +13,7 @@ use crate::broker::port::{Delivery, Disposition, PublishError, Publisher, Ticket
 use crate::clock;
 use crate::dead_letters::notice::Outcome;
 use crate::dead_letters::record::Record;
-use crate::event::Event;
+use crate::event::{Event, Identity};
 use crate::message::Message;
 use crate::metrics::DestinationMetrics;
 use crate::receipts::{self, About, Receipt, Receipts};
@@ -44,22 +44,22 @@ impl Tag {
         }
     }
 
-    /// Of a message that is not an event: what the properties say.
-    pub fn unknown(history: &History, message_id: Option<&str>) -> Self {
-        Self {
-            id: message_id.map(str::to_owned),
-            source: String::new(),
-            kind: history.routing_key.clone(),
-            time: history.received,
-            trace_id: None,
-        }
+    /// Of a message whose body has not been looked at, or cannot be: what headers and properties say.
+    pub fn unchecked(message: &Message, history: &History) -> Self {
+        Identity::of(message, &history.routing_key, history.received).into()
+    }
+}
+
+impl From<Identity> for Tag {
+    fn from(Identity { id, source, kind, time }: Identity) -> Self {
+        Self { id, source, kind, time, trace_id: None }
     }
 }
 
 /// What is known of a delivery before its event has been checked.
 pub(super) fn unchecked(delivery: &Delivery, wall: Timestamp) -> (History, Tag) {
     let history = History::read(&delivery.message, &delivery.routing_key, wall);
-    let tag = Tag::unknown(&history, delivery.message.properties.message_id.as_deref());
+    let tag = Tag::unchecked(&delivery.message, &history);
     (history, tag)
 }
 

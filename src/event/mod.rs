@@ -1,6 +1,8 @@
 //! An event, and decoding it from a message: a message and the time in; an [`Event`] or a sentence out.
 //! Pure; never panics, whatever the bytes.
 
+mod identity;
+
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
@@ -9,6 +11,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
+pub use self::identity::Identity;
 use crate::message::{Field, Headers, Message};
 
 /// Of a `tracestate`: what W3C Trace Context (section 3.3.1.5) wants carried.
@@ -62,8 +65,21 @@ impl Trace {
 
 /// Why a message is not an event: a sentence that says what is wrong and where.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct Malformed(String);
+#[error("{sentence}")]
+pub struct Malformed {
+    sentence: String,
+    /// Which event it was meant to be.
+    pub identity: Identity,
+}
+
+/// The attributes of a structured event, not looked into.
+type Envelope<'a> = BTreeMap<String, &'a RawValue>;
+
+/// A message's body, told by its content type.
+enum Form<'a> {
+    Structured(Envelope<'a>),
+    PlainOrBinary(&'a str),
+}
 
 /// What decoding needs to know beside the message itself.
 #[derive(Clone, Copy, Debug)]
@@ -82,50 +98,67 @@ pub struct Context<'a> {
 /// # Errors
 /// [`Malformed`] when the message is not an event.
 pub fn decode(message: &Message, context: Context<'_>) -> Result<Event, Malformed> {
-    let size = message.body.len();
-    if size > context.max_bytes {
-        return Err(malformed(format!("the body has {size} bytes; at most {} are allowed", context.max_bytes)));
-    }
-    if let Some(encoding) = message.properties.content_encoding.as_deref().filter(|e| !is_identity(e)) {
-        return Err(malformed(format!(
-            "content_encoding {encoding:?} is not supported; publish the body as plain JSON"
-        )));
-    }
-    let body = std::str::from_utf8(&message.body)
-        .map_err(|e| malformed(format!("the body is not UTF-8: invalid byte at offset {}", e.valid_up_to())))?;
-    if body.trim().is_empty() {
-        return Err(malformed("the body is empty"));
-    }
-    let content_type = message.properties.content_type.as_deref().map(media_type);
-    match content_type.as_deref() {
-        Some("application/cloudevents+json") => structured(message, body, context),
-        Some("application/cloudevents-batch+json") => {
-            Err(malformed("a CloudEvents batch is not supported; publish one event a message"))
+    let malformed = |sentence, envelope: Option<&Envelope<'_>>| {
+        let identity = Identity::read(message, envelope, context.routing_key, context.received);
+        Malformed { sentence, identity }
+    };
+    match form(message, context.max_bytes).map_err(|sentence| malformed(sentence, None))? {
+        Form::Structured(envelope) => {
+            structured(message, &envelope, context).map_err(|sentence| malformed(sentence, Some(&envelope)))
         }
-        None | Some("application/json" | "text/json") => plain_or_binary(message, body, context),
-        Some(other) if other.ends_with("+json") => plain_or_binary(message, body, context),
-        Some(other) => Err(malformed(format!(
-            "content_type {other:?} is not an event; use application/json or application/cloudevents+json"
-        ))),
+        Form::PlainOrBinary(body) => {
+            plain_or_binary(message, body, context).map_err(|sentence| malformed(sentence, None))
+        }
     }
 }
 
-fn structured(message: &Message, body: &str, context: Context<'_>) -> Result<Event, Malformed> {
-    let envelope: BTreeMap<String, &RawValue> = match serde_json::from_str(body) {
-        Ok(envelope) => envelope,
-        Err(error) if error.is_data() => return Err(malformed("the CloudEvents envelope is not a JSON object")),
-        Err(error) => return Err(malformed(format!("the body is not JSON: {error}"))),
-    };
-    let attribute = |name: &str| -> Result<Option<String>, Malformed> {
-        match envelope.get(name) {
-            None => Ok(None),
-            Some(raw) => serde_json::from_str::<Option<String>>(raw.get())
-                .map_err(|_| malformed(format!("the CloudEvents attribute {name:?} is not a string"))),
+fn form(message: &Message, max_bytes: usize) -> Result<Form<'_>, String> {
+    let size = message.body.len();
+    if size > max_bytes {
+        return Err(format!("the body has {size} bytes; at most {max_bytes} are allowed"));
+    }
+    if let Some(encoding) = message.properties.content_encoding.as_deref().filter(|e| !is_identity(e)) {
+        return Err(format!("content_encoding {encoding:?} is not supported; publish the body as plain JSON"));
+    }
+    let body = std::str::from_utf8(&message.body)
+        .map_err(|e| format!("the body is not UTF-8: invalid byte at offset {}", e.valid_up_to()))?;
+    if body.trim().is_empty() {
+        return Err("the body is empty".to_owned());
+    }
+    let content_type = message.properties.content_type.as_deref().map(media_type);
+    match content_type.as_deref() {
+        Some("application/cloudevents+json") => envelope(body).map(Form::Structured),
+        Some("application/cloudevents-batch+json") => {
+            Err("a CloudEvents batch is not supported; publish one event a message".to_owned())
         }
-    };
+        None | Some("application/json" | "text/json") => Ok(Form::PlainOrBinary(body)),
+        Some(other) if other.ends_with("+json") => Ok(Form::PlainOrBinary(body)),
+        Some(other) => {
+            Err(format!("content_type {other:?} is not an event; use application/json or application/cloudevents+json"))
+        }
+    }
+}
+
+fn envelope(body: &str) -> Result<Envelope<'_>, String> {
+    serde_json::from_str(body).map_err(|error| {
+        if error.is_data() {
+            "the CloudEvents envelope is not a JSON object".to_owned()
+        } else {
+            format!("the body is not JSON: {error}")
+        }
+    })
+}
+
+fn in_envelope(envelope: &Envelope<'_>, name: &str) -> Result<Option<String>, String> {
+    let Some(raw) = envelope.get(name) else { return Ok(None) };
+    serde_json::from_str(raw.get()).map_err(|_| format!("the CloudEvents attribute {name:?} is not a string"))
+}
+
+fn structured(message: &Message, envelope: &Envelope<'_>, context: Context<'_>) -> Result<Event, String> {
+    let attribute = |name: &str| in_envelope(envelope, name);
     check_version(attribute("specversion")?)?;
     if envelope.contains_key("data_base64") {
-        return Err(malformed("data_base64 is not supported; put a JSON object in \"data\""));
+        return Err("data_base64 is not supported; put a JSON object in \"data\"".to_owned());
     }
     let (raw, bytes) = match envelope.get("data") {
         Some(raw) => (raw.get(), message.body.slice_ref(raw.get().as_bytes())),
@@ -144,10 +177,21 @@ fn structured(message: &Message, body: &str, context: Context<'_>) -> Result<Eve
     })
 }
 
-fn plain_or_binary(message: &Message, body: &str, context: Context<'_>) -> Result<Event, Malformed> {
+fn plain_or_binary(message: &Message, body: &str, context: Context<'_>) -> Result<Event, String> {
     let attributes = cloudevents_headers(&message.properties.headers);
     let data = object("the body", body)?;
     if attributes.is_empty() { plain(message, data, context) } else { binary(message, data, &attributes, context) }
+}
+
+fn in_headers(attributes: &BTreeMap<String, &Field>, name: &str) -> Result<Option<String>, String> {
+    match attributes.get(name) {
+        None | Some(Field::Void) => Ok(None),
+        Some(Field::Timestamp(seconds)) => Ok(Some(from_seconds(*seconds)?.to_string())),
+        Some(field) => match field.as_str() {
+            Some(text) => Ok(Some(text.to_owned())),
+            None => Err(format!("the header cloudEvents:{name} is not a string")),
+        },
+    }
 }
 
 fn binary(
@@ -155,17 +199,8 @@ fn binary(
     data: Map<String, Value>,
     attributes: &BTreeMap<String, &Field>,
     context: Context<'_>,
-) -> Result<Event, Malformed> {
-    let attribute = |name: &str| -> Result<Option<String>, Malformed> {
-        match attributes.get(name) {
-            None | Some(Field::Void) => Ok(None),
-            Some(Field::Timestamp(seconds)) => Ok(Some(from_seconds(*seconds)?.to_string())),
-            Some(field) => match field.as_str() {
-                Some(text) => Ok(Some(text.to_owned())),
-                None => Err(malformed(format!("the header cloudEvents:{name} is not a string"))),
-            },
-        }
-    };
+) -> Result<Event, String> {
+    let attribute = |name: &str| in_headers(attributes, name);
     if attributes.contains_key("specversion") {
         check_version(attribute("specversion")?)?;
     }
@@ -182,7 +217,7 @@ fn binary(
     })
 }
 
-fn plain(message: &Message, data: Map<String, Value>, context: Context<'_>) -> Result<Event, Malformed> {
+fn plain(message: &Message, data: Map<String, Value>, context: Context<'_>) -> Result<Event, String> {
     let properties = &message.properties;
     let kind = properties.kind.clone().filter(|kind| !kind.is_empty());
     let id = properties.message_id.clone().filter(|id| !id.is_empty());
@@ -213,16 +248,16 @@ fn derived_id(message: &Message, routing_key: &str) -> String {
     Uuid::new_v5(&DERIVED_IDS, &content).to_string()
 }
 
-fn object(what: &str, json: &str) -> Result<Map<String, Value>, Malformed> {
+fn object(what: &str, json: &str) -> Result<Map<String, Value>, String> {
     match serde_json::from_str::<Value>(json) {
         Ok(Value::Object(object)) => Ok(object),
-        Ok(other) => Err(malformed(format!("{what} is {}, not a JSON object", name_of(&other)))),
-        Err(error) if error.to_string().starts_with("recursion limit") => Err(malformed(format!(
+        Ok(other) => Err(format!("{what} is {}, not a JSON object", name_of(&other))),
+        Err(error) if error.to_string().starts_with("recursion limit") => Err(format!(
             "{what} is nested too deeply: over 127 levels at line {} column {}",
             error.line(),
             error.column()
-        ))),
-        Err(error) => Err(malformed(format!("{what} is not JSON: {error}"))),
+        )),
+        Err(error) => Err(format!("{what} is not JSON: {error}")),
     }
 }
 
@@ -239,45 +274,44 @@ pub fn name_of(value: &Value) -> &'static str {
     }
 }
 
-fn required(name: &str, value: Option<String>) -> Result<String, Malformed> {
+fn required(name: &str, value: Option<String>) -> Result<String, String> {
     match value {
-        Some(value) if value.len() > MAX_ATTRIBUTE_BYTES => Err(malformed(format!(
-            "the attribute {name:?} has {} bytes; at most {MAX_ATTRIBUTE_BYTES} are allowed",
-            value.len()
-        ))),
+        Some(value) if value.len() > MAX_ATTRIBUTE_BYTES => {
+            Err(format!("the attribute {name:?} has {} bytes; at most {MAX_ATTRIBUTE_BYTES} are allowed", value.len()))
+        }
         Some(value) if !value.trim().is_empty() => Ok(value),
-        Some(_) => Err(malformed(format!("the attribute {name:?} is empty"))),
-        None => Err(malformed(format!("the attribute {name:?} is missing"))),
+        Some(_) => Err(format!("the attribute {name:?} is empty")),
+        None => Err(format!("the attribute {name:?} is missing")),
     }
 }
 
-fn check_version(version: Option<String>) -> Result<(), Malformed> {
+fn check_version(version: Option<String>) -> Result<(), String> {
     match version.as_deref() {
         Some("1.0") => Ok(()),
-        Some(other) => Err(malformed(format!("specversion {other:?} is not supported; use \"1.0\""))),
-        None => Err(malformed("the attribute \"specversion\" is missing; use \"1.0\"")),
+        Some(other) => Err(format!("specversion {other:?} is not supported; use \"1.0\"")),
+        None => Err("the attribute \"specversion\" is missing; use \"1.0\"".to_owned()),
     }
 }
 
-fn time_of(time: Option<&str>, message: &Message, context: Context<'_>) -> Result<Timestamp, Malformed> {
+fn time_of(time: Option<&str>, message: &Message, context: Context<'_>) -> Result<Timestamp, String> {
     match (time, message.properties.timestamp) {
-        (Some(text), _) => text
-            .parse()
-            .map_err(|_| malformed(format!("the attribute \"time\" is {text:?}, not an RFC 3339 date and time"))),
+        (Some(text), _) => {
+            text.parse().map_err(|_| format!("the attribute \"time\" is {text:?}, not an RFC 3339 date and time"))
+        }
         (None, Some(seconds)) => from_seconds(seconds),
         (None, None) => Ok(context.received),
     }
 }
 
 /// AMQP timestamps are in seconds; some clients send milliseconds, which are told by their size (year 5138 on).
-fn from_seconds(seconds: u64) -> Result<Timestamp, Malformed> {
+fn from_seconds(seconds: u64) -> Result<Timestamp, String> {
     let number = i64::try_from(seconds).ok();
     let timestamp = if seconds < 100_000_000_000 {
         number.and_then(|n| Timestamp::from_second(n).ok())
     } else {
         number.and_then(|n| Timestamp::from_millisecond(n).ok())
     };
-    timestamp.ok_or_else(|| malformed(format!("the timestamp {seconds} is out of range; it is in seconds since 1970")))
+    timestamp.ok_or_else(|| format!("the timestamp {seconds} is out of range; it is in seconds since 1970"))
 }
 
 fn cloudevents_headers(headers: &Headers) -> BTreeMap<String, &Field> {
@@ -327,10 +361,6 @@ fn media_type(content_type: &str) -> String {
 fn is_identity(encoding: &str) -> bool {
     // Some clients put the character set here.
     matches!(encoding.trim().to_ascii_lowercase().as_str(), "" | "identity" | "utf-8" | "utf8")
-}
-
-fn malformed(sentence: impl Into<String>) -> Malformed {
-    Malformed(sentence.into())
 }
 
 #[cfg(test)]

@@ -85,6 +85,60 @@ fn junk_is_malformed_with_a_sentence_that_says_what_and_where() {
     }
 }
 
+fn identity(message: &Message) -> Identity {
+    decode(message, Context { max_bytes: 1000, ..context() }).unwrap_err().identity
+}
+
+fn named(id: Option<&str>, source: &str, kind: &str, time: Timestamp) -> Identity {
+    Identity { id: id.map(str::to_owned), source: source.to_owned(), kind: kind.to_owned(), time }
+}
+
+#[test]
+fn what_is_no_event_is_named_by_its_envelope_else_its_headers_else_its_properties_else_the_routing_key() {
+    let sent = Timestamp::constant(1_600_000_000, 0);
+    let nothing = named(None, "", "product.report.exported", RECEIVED);
+    let mut bare = message("application/cloudevents+json", "{");
+    assert_eq!(identity(&bare), nothing);
+    bare.properties.message_id = Some("m-1".into());
+    bare.properties.app_id = Some("crm".into());
+    bare.properties.kind = Some("deal.won".into());
+    bare.properties.timestamp = Some(1_600_000_000);
+    let by_properties = named(Some("m-1"), "crm", "deal.won", sent);
+    assert_eq!(identity(&bare), by_properties);
+    let mut headed = bare.clone();
+    for (name, value) in [("id", "h-1"), ("source", "/h"), ("type", "h.done"), ("time", "2020-09-13T12:26:41Z")] {
+        headed.properties.headers.insert(format!("cloudEvents:{name}"), Field::text(value));
+    }
+    let by_headers = named(Some("h-1"), "/h", "h.done", Timestamp::constant(1_600_000_001, 0));
+    assert_eq!(identity(&headed), by_headers);
+    let enveloped = |body: String| Message { body: body.into(), ..headed.clone() };
+    let whole =
+        r#"{"specversion":"1.0","id":"e-1","source":"/e","type":"e.done","time":"2020-09-13T12:26:42Z","data":"#;
+    let by_envelope = named(Some("e-1"), "/e", "e.done", Timestamp::constant(1_600_000_002, 0));
+    assert_eq!(identity(&enveloped(format!("{whole}7}}"))), by_envelope);
+    let nested = format!("{whole}{}{}}}", "[".repeat(300), "]".repeat(300));
+    assert_eq!(identity(&enveloped(nested)), by_envelope);
+    let too_large = format!(r#"{whole}"{}"}}"#, "x".repeat(1000));
+    for unread in [too_large, format!("{whole}7"), "[]".to_owned(), String::new()] {
+        assert_eq!(identity(&enveloped(unread.clone())), by_headers, "{unread}");
+    }
+}
+
+#[test]
+fn what_no_good_event_may_have_names_nothing() {
+    let long = "x".repeat(MAX_ATTRIBUTE_BYTES + 1);
+    for wrong in [r#""""#, r#"" ""#, "7", "null", "{}", &format!("{long:?}")] {
+        let body = format!(r#"{{"specversion":"1.0","id":{wrong},"source":{wrong},"type":{wrong},"time":{wrong}}}"#);
+        let nothing = named(None, "", "product.report.exported", RECEIVED);
+        let malformed = decode(&message("application/cloudevents+json", body), context()).unwrap_err();
+        assert_eq!(malformed.identity, nothing, "{wrong}");
+    }
+    let mut numbered = message("application/json", "[]");
+    numbered.properties.message_id = Some("m-1".into());
+    numbered.properties.headers.insert("cloudEvents:id".into(), Field::Table(Headers::new()));
+    assert_eq!(identity(&numbered).id.as_deref(), Some("m-1"));
+}
+
 #[test]
 fn an_envelope_names_the_attribute_that_is_wrong() {
     for (body, expected) in [

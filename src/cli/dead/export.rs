@@ -17,8 +17,11 @@ use crate::dead_letters::{Pile, audit, export};
 
 /// Write dead letters with everything as NDJSON; they stay where they are
 #[derive(Debug, clap::Args)]
-#[command(after_long_help = "`sluice publish` puts exported letters back, byte for byte and with their history.\n\n\
-    Examples:\n  sluice dead export px-prod --all > letters.ndjson\n  sluice dead export px-prod --reason rejected --to letters.ndjson")]
+#[command(
+    after_long_help = "`sluice publish` puts exported letters back, byte for byte and with their history; once, for a\n\
+    letter that is still there would then be there twice, under one id.\n\n\
+    Examples:\n  sluice dead export px-prod --all > letters.ndjson\n  sluice dead export px-prod --reason rejected --to letters.ndjson"
+)]
 pub(super) struct Args {
     /// The destination's name
     destination: String,

@@ -1,12 +1,14 @@
 //! Receipts: what becomes of each event is told, in its order, and a broker that takes none holds nothing up.
 
+use bytes::Bytes;
 use serde_json::{Value, json};
 use sluice::broker::port::{Publication, Publisher};
+use sluice::message::{Field, Message, Properties};
 use sluice::receipts::{self, ReceiptsTask};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::broker::replay;
+use super::broker::{header, replay};
 use super::vendor::Answer;
 use super::{Handover, Stage, message, pass, seconds};
 
@@ -49,9 +51,51 @@ async fn what_becomes_of_each_event_is_told_with_its_id_and_why() {
     assert_eq!(key, "dead_lettered.hook.shop.order");
     assert_eq!((&told["reason"], &told["failed_attempts"]), (&json!("rejected"), &json!(1)));
     assert!(told["sentence"].as_str().unwrap().contains("422"), "{told}");
-    stage.broker.put("shop.order", sluice::message::Message { body: "{".into(), ..message(2, true) });
+    stage.broker.put("shop.order", Message { body: "{".into(), ..message(2, true) });
     let (_, told) = next(&mut arriving).await;
     assert_eq!((&told["reason"], &told["event"]["id"]), (&json!("malformed"), &json!("2")));
+}
+
+/// A message in that form, with these `cloudEvents:` headers.
+fn sent(content_type: &str, body: impl Into<Bytes>, headers: &[(&str, &str)]) -> Message {
+    let headers = headers.iter().map(|(name, value)| (format!("cloudEvents:{name}"), Field::text(*value))).collect();
+    let content_type = Some(content_type.to_owned());
+    Message { body: body.into(), properties: Properties { content_type, headers, ..Properties::default() } }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_no_event_is_named_in_receipt_and_letter_as_far_as_it_can_be_read() {
+    let (stage, task, mut arriving) = telling("limits = [\"100/s\"]");
+    tokio::spawn(task.run());
+    let structured = |rest: &str| {
+        let body = format!(r#"{{"specversion":"1.0","id":"S-1","source":"/shop","type":"shop.paid",{rest}}}"#);
+        sent("application/cloudevents+json", body, &[])
+    };
+    let named = [("id", "B-1"), ("source", "/shop"), ("type", "shop.paid")];
+    let mut with_both = sent("application/json", "[1]", &named);
+    with_both.properties.message_id = Some("m-1".into());
+    for (malformed, id) in [
+        (structured(r#""time":"2026-01-02 noon""#), "S-1"),
+        (structured(r#""data":"str""#), "S-1"),
+        (sent("application/json", "[1]", &named), "B-1"),
+        (sent("application/json", vec![b' '; 300_000], &named), "B-1"),
+        (with_both, "B-1"),
+    ] {
+        stage.broker.put("shop.x", malformed);
+        let (key, told) = next(&mut arriving).await;
+        assert_eq!((key.as_str(), &told["reason"]), ("dead_lettered.hook.shop.paid", &json!("malformed")));
+        let event = &told["event"];
+        assert_eq!(
+            (&event["id"], &event["source"], &event["type"]),
+            (&json!(id), &json!("/shop"), &json!("shop.paid"))
+        );
+        let letter = stage.broker.dead().pop().unwrap();
+        let written = ["x-sluice-event-id", "x-sluice-event-type", "x-sluice-routing-key"];
+        assert_eq!(written.map(|name| header(&letter, name)), [Some(id), Some("shop.paid"), Some("shop.x")]);
+        let recent = stage.worker.as_ref().unwrap().handle.recent().await.unwrap();
+        let shown = recent.outcomes().next().unwrap();
+        assert_eq!((shown.id.as_str(), shown.kind.as_str()), (id, "shop.paid"));
+    }
 }
 
 #[tokio::test(start_paused = true)]
