@@ -79,7 +79,7 @@ enum Command {
 }
 
 impl Cli {
-    /// Runs the command to its end, or until Ctrl-C or SIGTERM.
+    /// Runs the command to its end, or until Ctrl-C or SIGTERM, or with the session it was begun in.
     ///
     /// # Errors
     /// What went wrong, with an exit code.
@@ -89,15 +89,15 @@ impl Cli {
             Command::Run(args) => run::run(&args, file, stop_on_signal()?).await,
             Command::Check(args) => check::run(&args, &file).await,
             Command::Explain(args) => explain::run(&args, &file),
-            Command::Publish(args) => publish::run(args, &file, stop_on_signal()?).await,
+            Command::Publish(args) => publish::run(args, &file, stop_with_session()?).await,
             Command::Status(args) => status::run(&args, &file).await,
             Command::Health(args) => health::run(&args, &file).await,
-            Command::Dead(args) => dead::run(*args, &file, stop_on_signal()?).await,
+            Command::Dead(args) => dead::run(*args, &file, stop_with_session()?).await,
             Command::Pause(args) => order::pause(args, &file).await,
             Command::Resume(args) => order::resume(args, &file).await,
             Command::Limits(args) => order::limits(args, &file).await,
-            Command::Sandbox(args) => Ok(sandbox::run(*args, stop_on_signal()?).await?),
-            Command::Demo(args) => demo::run(args, stop_on_signal()?).await,
+            Command::Sandbox(args) => Ok(sandbox::run(*args, stop_with_session()?).await?),
+            Command::Demo(args) => demo::run(args, stop_with_session()?).await,
             Command::Completions { shell } => {
                 clap_complete::generate(shell, &mut Self::command(), "sluice", &mut io::stdout());
                 Ok(())
@@ -124,6 +124,28 @@ fn stop_on_signal() -> io::Result<CancellationToken> {
         std::process::exit(130);
     });
     Ok(stop)
+}
+
+/// The same for what a person runs: SIGHUP, which a lost session sends, cancels it too. It comes from the shell and from the terminal, so a
+/// second one says nothing new. Under `nohup` it stays ignored.
+fn stop_with_session() -> io::Result<CancellationToken> {
+    let stop = stop_on_signal()?;
+    if !ignores_hangups() {
+        let (mut hangups, token) = (signal(SignalKind::hangup())?, stop.clone());
+        tokio::spawn(async move {
+            hangups.recv().await;
+            token.cancel();
+        });
+    }
+    Ok(stop)
+}
+
+/// Whether this process was started with SIGHUP ignored; not so where the system does not tell.
+fn ignores_hangups() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());
+    // The lowest bit is signal 1.
+    ignored.is_some_and(|ignored| ignored & 1 == 1)
 }
 
 /// Tells the user what went wrong, and the shell by exit code.

@@ -42,7 +42,8 @@ const REPLAY_HELP: &str = "\
 Each letter goes back on the destination's queue with its history; attempts and age start afresh. One that dies again comes
 back with one replay more. Live events go first. What becomes of the letters is told as the worker tells it.
 
-A replay ends with Ctrl-C, or by `sluice dead cancel` from elsewhere; when its process is killed, run it again for the rest.
+A replay ends with Ctrl-C, with its terminal or session unless nohup keeps it, or by `sluice dead cancel` from elsewhere; when
+its process is killed, run it again for the rest.
 
 Examples:
   sluice dead replay px-prod --all --dry-run

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::client::{Client, event, plain};
-use super::stage::{PX, Stage, until};
+use super::stage::{PX, Stage, send, until};
 use crate::support::{own_node, shared_url};
 
 const MANY: u32 = 120;
@@ -187,6 +187,29 @@ async fn a_replay_is_paused_resumed_and_ended_from_elsewhere_and_the_audit_tells
     assert_eq!(stage.run(&["dead", "replay", "px", "--all", "--rate", "500/s", "--yes"]).await.code, 0);
     stage.arrived(PX, u64::from(MANY)).await;
     assert_eq!(stage.seen(PX).duplicates, 0);
+    client.holds("px.dead", 0).await;
+}
+
+#[tokio::test]
+async fn a_replay_ends_with_the_session_it_was_begun_in_unless_nohup_keeps_it() {
+    let (stage, client) = with_letters(&shared_url().await, MANY, "").await;
+    mended(&stage);
+    // The tests themselves may run under nohup.
+    for (behind, code) in [(&["env", "--default-signal=HUP"][..], 1), (&["nohup"], 0)] {
+        let child = stage.begin(behind, &["dead", "replay", "px", "--all", "--rate", "20/s", "--yes"]);
+        let at_work = async || json(&stage, &["dead", "operations", "px"]).await["operations"][0]["moved"].as_u64();
+        until("it is at work", async || at_work().await > Some(0)).await;
+        // As a session that is lost sends it: from the shell and from the terminal.
+        send("HUP", &child).await;
+        send("HUP", &child).await;
+        let ran = Stage::end(child).await;
+        assert_eq!(ran.code, code, "{ran:?}");
+    }
+    let audit = json(&stage, &["dead", "audit", "px"]).await;
+    let outcomes: Vec<&str> =
+        audit["entries"].as_array().unwrap().iter().filter_map(|entry| entry["outcome"].as_str()).collect();
+    assert!(matches!(outcomes[..], [first, _] if first.starts_with("cancelled")), "{audit}");
+    stage.arrived(PX, u64::from(MANY)).await;
     client.holds("px.dead", 0).await;
 }
 
