@@ -3,7 +3,7 @@
 use std::io::{BufRead as _, BufReader, Seek as _, Write as _};
 use std::ops::ControlFlow;
 
-use jiff::Timestamp;
+use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
@@ -101,12 +101,24 @@ fn line(letter: &Letter) -> String {
     format!("{at}  {own}  {reason:<15} {kind}  {id}{replays}: {}", one_line(sentence))
 }
 
-/// To the second, for people.
+/// To the second, for people; never later than it was, so that `--newer-than` finds what was seen.
 pub(super) fn second(at: Timestamp) -> Timestamp {
-    at.round(jiff::Unit::Second).unwrap_or(at)
+    at.round(TimestampRound::new().smallest(Unit::Second).mode(RoundMode::Floor)).unwrap_or(at)
 }
 
 /// Control characters would move the cursor.
 pub(super) fn one_line(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_shown_no_later_than_it_was() {
+        let shown = |at: &str| second(at.parse().unwrap()).to_string();
+        assert_eq!(shown("2026-11-26T22:08:59.967Z"), "2026-11-26T22:08:59Z");
+        assert_eq!(shown("1969-12-31T23:59:58.2Z"), "1969-12-31T23:59:58Z");
+    }
 }
