@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
+use comfy_table::presets::NOTHING;
+use comfy_table::{ContentArrangement, Table};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -18,6 +20,7 @@ mod error;
 pub mod explain;
 pub mod health;
 pub mod order;
+mod plain;
 pub mod publish;
 pub mod run;
 pub mod sandbox;
@@ -152,19 +155,37 @@ fn ignores_hangups() -> bool {
 #[must_use]
 pub fn report(message: &str, code: u8) -> ExitCode {
     // With standard error closed there is no one to tell.
-    drop(writeln!(io::stderr(), "sluice: {message}"));
+    drop(writeln!(io::stderr(), "sluice: {}", plain::lines(message)));
     ExitCode::from(code)
 }
 
-/// Prints a line.
-fn print(text: &str) -> io::Result<()> {
+/// Prints a line for a person.
+fn print(line: &str) -> io::Result<()> {
+    print_exactly(&plain::line(line))
+}
+
+/// Prints several lines for a person. What others wrote may only stand in them where it cannot pass for a line of Sluice's.
+fn print_lines(text: &str) -> io::Result<()> {
+    print_exactly(&plain::lines(text))
+}
+
+/// Prints a table, one row a line.
+fn print_table<const N: usize>(header: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> io::Result<()> {
+    let mut table = Table::new();
+    table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_header(header);
+    table.add_rows(rows.into_iter().map(|row| row.map(|cell| plain::line(&cell))));
+    print_exactly(&table.to_string())
+}
+
+/// Prints a text as it is, for programs.
+fn print_exactly(text: &str) -> io::Result<()> {
     writeln!(io::stdout(), "{text}")
 }
 
 /// Prints a value as JSON.
 fn print_json(value: &impl serde::Serialize) -> Result<(), Error> {
     let text = serde_json::to_string_pretty(value).map_err(|error| Error::Failed(error.to_string()))?;
-    Ok(print(&text)?)
+    Ok(print_exactly(&text)?)
 }
 
 /// The section of a destination that the command line names.

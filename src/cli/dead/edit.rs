@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::show::one;
 use super::{PATIENCE, Session, confirm, unless_stopped, who};
-use crate::cli::{Error, find, print, print_json};
+use crate::cli::{Error, find, print, print_json, print_lines};
 use crate::clock;
 use crate::config::ConfigFile;
 use crate::dead_letters::edit::Edit;
@@ -65,8 +65,8 @@ async fn edit(session: &Session, args: &Args, file: &ConfigFile, stop: &Cancella
         return Err(Error::Refused("nothing is changed: the body is the same".to_owned()));
     }
     if !args.json {
-        print(&edit.diff)?;
-        print(&explain::shown(&edit.explained))?;
+        print_lines(&edit.diff)?;
+        print_lines(&explain::shown(&edit.explained))?;
     }
     if args.dry_run {
         return tell(args, &edit, false);

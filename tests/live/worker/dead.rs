@@ -214,6 +214,35 @@ async fn a_replay_ends_with_the_session_it_was_begun_in_unless_nohup_keeps_it() 
 }
 
 #[tokio::test]
+async fn what_producers_and_vendors_write_forges_no_line_colour_or_direction() {
+    let stage = Stage::at_work(&shared_url().await, "limits = [\"1000/s\"]").await;
+    let client = stage.client().await;
+    let said = "{\"error\":\"no \u{1b}[31m\u{202e}such\npx  open\"}";
+    stage.fault(&serde_json::json!({ "fault": "status", "status": 400, "body": said }).to_string());
+    let id = "e-1\u{1b}[32m\u{202e}\nforged  open";
+    client.publish("product.report", event(1).to_string(), plain().with_message_id(id.into())).await;
+    client.holds("px.dead", 1).await;
+    assert_eq!(json(&stage, &["dead", "list", "px"]).await["letters"][0]["event_id"], id, "as it is, for programs");
+    let letter = json(&stage, &["dead", "list", "px"]).await["letters"][0]["id"].as_str().unwrap().to_owned();
+    assert_eq!(stage.run(&["dead", "discard", "px", "--id", id, "--yes"]).await.code, 0);
+    assert_eq!(stage.run(&["dead", "restore", "px", "--id", id, "--yes"]).await.code, 0);
+    for arguments in [
+        &["dead", "list", "px"][..],
+        &["dead", "show", "px", &letter],
+        &["dead", "groups", "px"],
+        &["dead", "audit", "px"],
+        &["status"],
+    ] {
+        let ran = stage.run(arguments).await;
+        let raw = |c: char| c != '\n' && (c.is_control() || c == '\u{202e}');
+        assert!(ran.code == 0 && !ran.out.contains(raw), "{arguments:?}: {ran:?}");
+        assert!(!ran.out.lines().any(|line| line.starts_with("forged") || line.starts_with("px  open")), "{ran:?}");
+    }
+    let list = stage.run(&["dead", "list", "px"]).await.out;
+    assert!(list.contains(r"e-1\u{1b}[32m\u{202e}\nforged  open"), "{list}");
+}
+
+#[tokio::test]
 async fn nothing_is_done_to_all_letters_by_omission_or_without_being_asked() {
     let (stage, client) = with_letters(&shared_url().await, 2, "").await;
     for arguments in [
