@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::list::second;
 use super::{PATIENCE, Session};
-use crate::cli::{Error, print_json, print_table};
+use crate::cli::{Error, find, load, print_json, print_table};
 use crate::config::ConfigFile;
 use crate::dead_letters::audit::{self, Entry};
 
@@ -14,7 +14,7 @@ use crate::dead_letters::audit::{self, Entry};
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  sluice dead audit\n  sluice dead audit px-prod --limit 20 --json")]
 pub(super) struct Args {
-    /// One destination's only
+    /// One destination's only, also one that was removed from the configuration
     destination: Option<String>,
     /// Entries shown at most: the last
     #[arg(long, value_name = "N", default_value_t = 200)]
@@ -29,6 +29,9 @@ pub(super) async fn run(args: Args, file: &ConfigFile) -> Result<(), Error> {
     let entries = audit::read(&session.broker, args.destination.as_deref(), args.limit, PATIENCE).await;
     session.close().await;
     let entries = entries.map_err(|error| Error::Failed(error.to_string()))?;
+    if let Some(destination) = args.destination.as_deref().filter(|_| entries.is_empty()) {
+        find(&load(file)?, destination, file)?;
+    }
     if args.json {
         return print_json(&json!({ "entries": entries }));
     }

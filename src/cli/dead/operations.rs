@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::Session;
 use super::list::second;
-use crate::cli::{Error, print, print_json, print_table};
+use crate::cli::{Error, find, load, print, print_json, print_table};
 use crate::config::ConfigFile;
 use crate::control::{self, Order};
 use crate::dead_letters::operation::{State, Wish};
@@ -35,8 +35,12 @@ pub(super) struct WishArgs {
 }
 
 pub(super) async fn list(args: ListArgs, file: &ConfigFile) -> Result<(), Error> {
-    let order = Order::Operations { destination: args.destination };
+    let order = Order::Operations { destination: args.destination.clone() };
     let mut states: Vec<State> = ask::<Vec<State>>(&order, file).await?.into_iter().flatten().collect();
+    // A worker may remember some of one that was removed.
+    if let Some(destination) = args.destination.as_deref().filter(|_| states.is_empty()) {
+        find(&load(file)?, destination, file)?;
+    }
     states.sort_by_key(|state| std::cmp::Reverse(state.started));
     if args.json {
         return print_json(&json!({ "operations": states }));

@@ -251,6 +251,8 @@ async fn nothing_is_done_to_all_letters_by_omission_or_without_being_asked() {
         &["dead", "replay", "px", "--all", "--reason", "rejected", "--yes"],
         &["dead", "discard", "px", "--reason", "nonsense", "--yes"],
         &["dead", "list", "nowhere"],
+        &["dead", "audit", "nowhere"],
+        &["dead", "operations", "nowhere"],
     ] {
         let ran = stage.run(arguments).await;
         assert_eq!(ran.code, 4, "{arguments:?}: {ran:?}");
