@@ -73,6 +73,9 @@ async fn ask(base: &str, admin: &Admin) -> Result<Value, Error> {
     reply.json().await.map_err(failed)
 }
 
+/// In the words of `/readyz` and of the console.
+const NOT_AT_WORK: &str = "no consumer at the broker";
+
 const HEADER: [&str; 11] =
     ["destination", "vendor", "state", "rate/s", "waiting", "dead", "delivered", "429s", "retried", "today", "why"];
 
@@ -88,7 +91,14 @@ fn row(destination: &Value) -> [String; 11] {
         Some(limit) => format!("{}/{limit}", text("day_used")),
         None => text("day_used"),
     };
-    let why = if text("state") == "open" && text("why") == "open" { String::new() } else { text("why") };
+    let gate = text("why");
+    let says_more = gate != "open" || text("state") != "open";
+    let is_idle = destination.get("ready") == Some(&Value::Bool(false));
+    let why: Vec<&str> = [(says_more, gate.as_str()), (is_idle, NOT_AT_WORK)]
+        .iter()
+        .filter(|(is, _)| *is)
+        .map(|(_, why)| *why)
+        .collect();
     [
         text("name"),
         text("vendor"),
@@ -100,6 +110,26 @@ fn row(destination: &Value) -> [String; 11] {
         text("throttled"),
         text("retried"),
         today,
-        why,
+        why.join("; "),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn why(state: &str, why: &str, ready: bool) -> String {
+        let [.., why] = row(&json!({ "name": "px", "state": state, "why": why, "ready": ready, "consuming": false }));
+        why
+    }
+
+    #[test]
+    fn a_destination_that_is_not_at_work_says_so_whatever_its_gate() {
+        assert_eq!(why("open", "open", true), "");
+        assert_eq!(why("open", "open", false), "no consumer at the broker");
+        assert_eq!(why("broken", "503", false), "503; no consumer at the broker");
+        assert_eq!(why("paused", "paused by an operator", true), "paused by an operator");
+    }
 }
