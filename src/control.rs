@@ -196,6 +196,8 @@ async fn spread<Answers: Future<Output = Result<Vec<Bytes>, ControlError>>>(
 ) {
     // One after another, since one that is given again as a later one would hold over what was ordered meanwhile.
     let _turn = handle.turn_to_tell().await;
+    // As it goes over the wire.
+    let shown = serde_json::to_string(&order).unwrap_or_default();
     for tried in 0..=SENT_AGAIN {
         let why = match give(&call, &order, stamp).await {
             Ok(answers) if !answers.is_empty() => return,
@@ -203,8 +205,12 @@ async fn spread<Answers: Future<Output = Result<Vec<Bytes>, ControlError>>>(
             Err(error) => error.to_string(),
         };
         match tried {
-            0 => tracing::warn!(?order, why, "carried out here; other workers are told as soon as they can be reached"),
-            SENT_AGAIN => tracing::warn!(?order, why, "carried out here; other workers have not heard of it"),
+            0 => tracing::warn!(
+                order = shown,
+                why,
+                "carried out here; other workers are told as soon as they can be reached"
+            ),
+            SENT_AGAIN => tracing::warn!(order = shown, why, "carried out here; other workers have not heard of it"),
             _ => {}
         }
         clock::sleep(PAUSE).await;

@@ -99,7 +99,7 @@ pub fn shown(explained: &Value) -> String {
         shown += &format!("  mapped by the rule for {pattern:?} (line {})\n", rule.get("line").unwrap_or(&Value::Null));
     }
     if explained.get("problem").is_some() {
-        return format!("{shown}  problem: {}", text("problem"));
+        return format!("{shown}  problem: {}", text("problem").replace('\n', "\n  "));
     }
     shown += &format!("  {} {}\n", text("method"), text("url"));
     for (name, value) in explained.get("headers").and_then(Value::as_object).into_iter().flatten() {

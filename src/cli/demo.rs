@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio_util::sync::CancellationToken;
 
-use super::{Error, print, print_json};
+use super::{Error, print_json, print_lines};
 use crate::clock;
 use crate::demo::{self, Addresses, Audience, Moment, Report, Standing};
 
@@ -86,7 +86,7 @@ impl Screen {
         match &self.bars {
             Some(bars) => drop(bars.all.println(text)),
             None if self.json => drop(writeln!(io::stderr(), "{text}")),
-            None => drop(print(text)),
+            None => drop(print_lines(text)),
         }
     }
 
@@ -119,7 +119,7 @@ impl Audience for Screen {
         if self.json {
             drop(print_json(report));
         } else {
-            drop(print(&format!("\n{report}")));
+            drop(print_lines(&format!("\n{report}")));
         }
     }
 

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use clap::ValueHint;
 use serde_json::{Value, json};
 
-use super::{Error, load, print, print_json};
+use super::{Error, load, print, print_json, print_lines};
 use crate::clock;
 use crate::config::ConfigFile;
 use crate::event::{self, Context};
@@ -56,7 +56,7 @@ pub(super) fn run(args: &Args, file: &ConfigFile) -> Result<(), Error> {
         )?;
     } else {
         print(&format!("event {} of type {}", event.id, event.kind))?;
-        explained.iter().try_for_each(|destination| print(&shown(destination)))?;
+        explained.iter().try_for_each(|destination| print_lines(&shown(destination)))?;
     }
     if explained.is_empty() {
         return Err(Error::Refused(format!(

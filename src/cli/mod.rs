@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
+use comfy_table::presets::NOTHING;
+use comfy_table::{ContentArrangement, Table};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -18,6 +20,7 @@ mod error;
 pub mod explain;
 pub mod health;
 pub mod order;
+mod plain;
 pub mod publish;
 pub mod run;
 pub mod sandbox;
@@ -79,7 +82,7 @@ enum Command {
 }
 
 impl Cli {
-    /// Runs the command to its end, or until Ctrl-C or SIGTERM.
+    /// Runs the command to its end, or until Ctrl-C or SIGTERM, or with the session it was begun in.
     ///
     /// # Errors
     /// What went wrong, with an exit code.
@@ -89,15 +92,15 @@ impl Cli {
             Command::Run(args) => run::run(&args, file, stop_on_signal()?).await,
             Command::Check(args) => check::run(&args, &file).await,
             Command::Explain(args) => explain::run(&args, &file),
-            Command::Publish(args) => publish::run(args, &file, stop_on_signal()?).await,
+            Command::Publish(args) => publish::run(args, &file, stop_with_session()?).await,
             Command::Status(args) => status::run(&args, &file).await,
             Command::Health(args) => health::run(&args, &file).await,
-            Command::Dead(args) => dead::run(*args, &file, stop_on_signal()?).await,
+            Command::Dead(args) => dead::run(*args, &file, stop_with_session()?).await,
             Command::Pause(args) => order::pause(args, &file).await,
             Command::Resume(args) => order::resume(args, &file).await,
             Command::Limits(args) => order::limits(args, &file).await,
-            Command::Sandbox(args) => Ok(sandbox::run(*args, stop_on_signal()?).await?),
-            Command::Demo(args) => demo::run(args, stop_on_signal()?).await,
+            Command::Sandbox(args) => Ok(sandbox::run(*args, stop_with_session()?).await?),
+            Command::Demo(args) => demo::run(args, stop_with_session()?).await,
             Command::Completions { shell } => {
                 clap_complete::generate(shell, &mut Self::command(), "sluice", &mut io::stdout());
                 Ok(())
@@ -126,23 +129,63 @@ fn stop_on_signal() -> io::Result<CancellationToken> {
     Ok(stop)
 }
 
+/// The same for what a person runs: SIGHUP, which a lost session sends, cancels it too. It comes from the shell and from the terminal, so a
+/// second one says nothing new. Under `nohup` it stays ignored.
+fn stop_with_session() -> io::Result<CancellationToken> {
+    let stop = stop_on_signal()?;
+    if !ignores_hangups() {
+        let (mut hangups, token) = (signal(SignalKind::hangup())?, stop.clone());
+        tokio::spawn(async move {
+            hangups.recv().await;
+            token.cancel();
+        });
+    }
+    Ok(stop)
+}
+
+/// Whether this process was started with SIGHUP ignored; not so where the system does not tell.
+fn ignores_hangups() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());
+    // The lowest bit is signal 1.
+    ignored.is_some_and(|ignored| ignored & 1 == 1)
+}
+
 /// Tells the user what went wrong, and the shell by exit code.
 #[must_use]
 pub fn report(message: &str, code: u8) -> ExitCode {
     // With standard error closed there is no one to tell.
-    drop(writeln!(io::stderr(), "sluice: {message}"));
+    drop(writeln!(io::stderr(), "sluice: {}", plain::lines(message)));
     ExitCode::from(code)
 }
 
-/// Prints a line.
-fn print(text: &str) -> io::Result<()> {
+/// Prints a line for a person.
+fn print(line: &str) -> io::Result<()> {
+    print_exactly(&plain::line(line))
+}
+
+/// Prints several lines for a person. What others wrote may only stand in them where it cannot pass for a line of Sluice's.
+fn print_lines(text: &str) -> io::Result<()> {
+    print_exactly(&plain::lines(text))
+}
+
+/// Prints a table, one row a line.
+fn print_table<const N: usize>(header: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> io::Result<()> {
+    let mut table = Table::new();
+    table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_header(header);
+    table.add_rows(rows.into_iter().map(|row| row.map(|cell| plain::line(&cell))));
+    print_exactly(&table.to_string())
+}
+
+/// Prints a text as it is, for programs.
+fn print_exactly(text: &str) -> io::Result<()> {
     writeln!(io::stdout(), "{text}")
 }
 
 /// Prints a value as JSON.
 fn print_json(value: &impl serde::Serialize) -> Result<(), Error> {
     let text = serde_json::to_string_pretty(value).map_err(|error| Error::Failed(error.to_string()))?;
-    Ok(print(&text)?)
+    Ok(print_exactly(&text)?)
 }
 
 /// The section of a destination that the command line names.

@@ -13,7 +13,7 @@ changes nothing and says so. SIGTERM or Ctrl-C finishes what is in flight within
 Examples:
   SLUICE_AMQP_URL=amqp://guest:guest@localhost:5672/%2f sluice run
   sluice run --config /etc/sluice/sluice.toml --log-format json
-  kill -HUP $(pidof sluice)";
+  pkill -HUP -f '^([^ ]*/)?sluice( -[^ ]+( [^ ]+)?)? run( |$)'";
 
 /// Deliver events, until Ctrl-C or SIGTERM
 #[derive(Debug, clap::Args)]

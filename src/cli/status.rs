@@ -3,13 +3,11 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use comfy_table::Table;
-use comfy_table::presets::NOTHING;
 use secrecy::ExposeSecret as _;
 use serde_json::Value;
 use url::Url;
 
-use super::{Error, load, print, print_json};
+use super::{Error, load, print_json, print_table};
 use crate::config::{Admin, ConfigFile};
 
 const EXAMPLES: &str = "\
@@ -37,7 +35,8 @@ pub(super) async fn run(args: &Args, file: &ConfigFile) -> Result<(), Error> {
     if args.json {
         return print_json(&shown);
     }
-    Ok(print(&table(&shown).to_string())?)
+    let destinations = shown.get("destinations").and_then(Value::as_array).into_iter().flatten();
+    Ok(print_table(HEADER, destinations.map(row))?)
 }
 
 /// What paths are appended to, for an address given by hand.
@@ -74,48 +73,63 @@ async fn ask(base: &str, admin: &Admin) -> Result<Value, Error> {
     reply.json().await.map_err(failed)
 }
 
-fn table(shown: &Value) -> Table {
-    let mut table = Table::new();
-    table.load_style(NOTHING);
-    table.set_header([
-        "destination",
-        "vendor",
-        "state",
-        "rate/s",
-        "waiting",
-        "dead",
-        "delivered",
-        "429s",
-        "retried",
-        "today",
-        "why",
-    ]);
-    for destination in shown.get("destinations").and_then(Value::as_array).into_iter().flatten() {
-        let text = |key: &str| match destination.get(key) {
-            Some(Value::String(text)) => text.clone(),
-            Some(Value::Number(number)) => {
-                number.as_f64().filter(|n| n.fract() != 0.0).map_or(number.to_string(), |n| format!("{n:.1}"))
-            }
-            Some(Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_)) | None => "-".to_owned(),
-        };
-        let today = match destination.get("day_limit").and_then(Value::as_u64) {
-            Some(limit) => format!("{}/{limit}", text("day_used")),
-            None => text("day_used"),
-        };
-        let why = if text("state") == "open" && text("why") == "open" { String::new() } else { text("why") };
-        table.add_row([
-            text("name"),
-            text("vendor"),
-            text("state"),
-            text("rate"),
-            text("queue_ready"),
-            text("dead_letters_ready"),
-            text("delivered"),
-            text("throttled"),
-            text("retried"),
-            today,
-            why,
-        ]);
+/// In the words of `/readyz` and of the console.
+const NOT_AT_WORK: &str = "no consumer at the broker";
+
+const HEADER: [&str; 11] =
+    ["destination", "vendor", "state", "rate/s", "waiting", "dead", "delivered", "429s", "retried", "today", "why"];
+
+fn row(destination: &Value) -> [String; 11] {
+    let text = |key: &str| match destination.get(key) {
+        Some(Value::String(text)) => text.clone(),
+        Some(Value::Number(number)) => {
+            number.as_f64().filter(|n| n.fract() != 0.0).map_or(number.to_string(), |n| format!("{n:.1}"))
+        }
+        Some(Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_)) | None => "-".to_owned(),
+    };
+    let today = match destination.get("day_limit").and_then(Value::as_u64) {
+        Some(limit) => format!("{}/{limit}", text("day_used")),
+        None => text("day_used"),
+    };
+    let gate = text("why");
+    let says_more = gate != "open" || text("state") != "open";
+    let is_idle = destination.get("ready") == Some(&Value::Bool(false));
+    let why: Vec<&str> = [(says_more, gate.as_str()), (is_idle, NOT_AT_WORK)]
+        .iter()
+        .filter(|(is, _)| *is)
+        .map(|(_, why)| *why)
+        .collect();
+    [
+        text("name"),
+        text("vendor"),
+        text("state"),
+        text("rate"),
+        text("queue_ready"),
+        text("dead_letters_ready"),
+        text("delivered"),
+        text("throttled"),
+        text("retried"),
+        today,
+        why.join("; "),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn why(state: &str, why: &str, ready: bool) -> String {
+        let [.., why] = row(&json!({ "name": "px", "state": state, "why": why, "ready": ready, "consuming": false }));
+        why
     }
-    table
+
+    #[test]
+    fn a_destination_that_is_not_at_work_says_so_whatever_its_gate() {
+        assert_eq!(why("open", "open", true), "");
+        assert_eq!(why("open", "open", false), "no consumer at the broker");
+        assert_eq!(why("broken", "503", false), "503; no consumer at the broker");
+        assert_eq!(why("paused", "paused by an operator", true), "paused by an operator");
+    }
 }

@@ -25,7 +25,8 @@ pub struct Broker {
 
 impl Broker {
     pub(super) fn read(section: &mut Section<'_>) -> Option<Self> {
-        let url = section.required_secret("url");
+        section.must_have("url", "{ env = \"SLUICE_AMQP_URL\" }");
+        let url = section.secret("url");
         if let Some(mend) = url.as_ref().and_then(|url| url_mend(url.expose_secret())) {
             section.problem("url", mend);
         }

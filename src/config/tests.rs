@@ -214,7 +214,7 @@ limits = [\"200/fortnight\"]
 fn what_is_missing_is_shown_as_it_is_written() {
     let shown = problems("[destinations.px-prod]\nvendor = \"gainsight-px\"\n[destinations.hook]\n");
     let expected = "\
-sluice.toml:1: broker.url: missing; add url = { env = \"SLUICE_BROKER_URL\" } under [broker]
+sluice.toml:1: broker.url: missing; add url = { env = \"SLUICE_AMQP_URL\" } under [broker]
 sluice.toml:1: destinations.px-prod.api_key: missing; add api_key = { env = \"SLUICE_PX_PROD_API_KEY\" } under [destinations.px-prod]
 sluice.toml:1: destinations.px-prod.subscribe: missing; add subscribe = [\"#\"] under [destinations.px-prod]
 sluice.toml:3: destinations.hook.subscribe: missing; add subscribe = [\"#\"] under [destinations.hook]

@@ -64,9 +64,40 @@ fn every_command_on_the_page_is_one_that_sluice_knows() {
     }
 }
 
+#[test]
+fn a_reload_by_hand_reaches_workers_and_no_other_command() {
+    let help = Cli::try_parse_from(["sluice", "run", "--help"]).unwrap_err().to_string();
+    let patterns: BTreeSet<&str> = [PAGE, &help]
+        .iter()
+        .flat_map(|text| text.split("kill -HUP ").skip(1))
+        .map(|rest| rest.strip_prefix("-f '").and_then(|rest| rest.split('\'').next()).expect("a pattern"))
+        .collect();
+    let [pattern] = patterns.into_iter().collect::<Vec<_>>()[..] else { panic!("one pattern everywhere") };
+    let pattern = regex::Regex::new(pattern).unwrap();
+    for worker in [
+        "sluice run",
+        "/usr/local/bin/sluice run --config /etc/sluice/sluice.toml",
+        "sluice --config /etc/sluice/sluice.toml run --log-format json",
+        "./sluice -c sluice.toml run",
+        "sluice --config=sluice.toml run",
+    ] {
+        assert!(pattern.is_match(worker), "{worker}");
+    }
+    for other in [
+        "sluice dead replay run --all",
+        "/usr/local/bin/sluice --config sluice.toml dead replay px-prod --type run --yes",
+        "sluice runner",
+        "sh -c sluice run",
+        "sudo sluice run",
+        "vi /etc/sluice run",
+    ] {
+        assert!(!pattern.is_match(other), "{other}");
+    }
+}
+
 /// A line's first command as the shell splits it into words.
 fn words(line: &str) -> Vec<String> {
-    let first = line.split([';', '|', '>']).next().unwrap();
+    let first = line.split([';', '|', '>', '&']).next().unwrap();
     let script = format!("sluice() {{ printf '%s\\n' sluice \"$@\"; }}; {first}");
     let output = Command::new("sh").args(["-c", &script]).output().unwrap();
     String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::which::Which;
 use super::{PATIENCE, Session, bar, confirm, progress, unless_stopped, who};
-use crate::cli::{Error, find, print, print_json};
+use crate::cli::{Error, find, plain, print, print_json};
 use crate::config::ConfigFile;
 use crate::control;
 use crate::dead_letters::acts::Act;
@@ -42,7 +42,8 @@ const REPLAY_HELP: &str = "\
 Each letter goes back on the destination's queue with its history; attempts and age start afresh. One that dies again comes
 back with one replay more. Live events go first. What becomes of the letters is told as the worker tells it.
 
-A replay ends with Ctrl-C, or by `sluice dead cancel` from elsewhere; when its process is killed, run it again for the rest.
+A replay ends with Ctrl-C, with its terminal or session unless nohup keeps it, or by `sluice dead cancel` from elsewhere; when
+its process is killed, run it again for the rest.
 
 Examples:
   sluice dead replay px-prod --all --dry-run
@@ -217,7 +218,7 @@ async fn follow(operation: Operation, registry: &Registry, bar: &ProgressBar, st
         bar.set_message(format!("{} {id} ({})", state.act.name(), state.phase.name()));
         if state.note != note {
             note.clone_from(&state.note);
-            note.iter().for_each(|note| bar.println(note));
+            note.iter().for_each(|note| bar.println(plain::line(note)));
         }
         if state.phase.is_over() {
             return state;

@@ -2,13 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use comfy_table::presets::NOTHING;
-use comfy_table::{ContentArrangement, Table};
 use serde_json::json;
 
 use super::list::second;
 use super::{PATIENCE, Session};
-use crate::cli::{Error, print, print_json};
+use crate::cli::{Error, find, load, print_json, print_table};
 use crate::config::ConfigFile;
 use crate::dead_letters::audit::{self, Entry};
 
@@ -16,7 +14,7 @@ use crate::dead_letters::audit::{self, Entry};
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  sluice dead audit\n  sluice dead audit px-prod --limit 20 --json")]
 pub(super) struct Args {
-    /// One destination's only
+    /// One destination's only, also one that was removed from the configuration
     destination: Option<String>,
     /// Entries shown at most: the last
     #[arg(long, value_name = "N", default_value_t = 200)]
@@ -31,21 +29,23 @@ pub(super) async fn run(args: Args, file: &ConfigFile) -> Result<(), Error> {
     let entries = audit::read(&session.broker, args.destination.as_deref(), args.limit, PATIENCE).await;
     session.close().await;
     let entries = entries.map_err(|error| Error::Failed(error.to_string()))?;
+    if let Some(destination) = args.destination.as_deref().filter(|_| entries.is_empty()) {
+        find(&load(file)?, destination, file)?;
+    }
     if args.json {
         return print_json(&json!({ "entries": entries }));
     }
-    Ok(print(&table(&entries).to_string())?)
+    let header = ["when", "who", "what", "destination", "which", "letters", "operation", "outcome"];
+    Ok(print_table(header, rows(&entries))?)
 }
 
 /// One row an operation: when it began, and how it ended.
-fn table(entries: &[Entry]) -> Table {
+fn rows(entries: &[Entry]) -> Vec<[String; 8]> {
     let ended: BTreeMap<&str, &Entry> =
         entries.iter().filter(|entry| entry.outcome.is_some()).map(|entry| (entry.operation.as_str(), entry)).collect();
     let began: BTreeMap<&str, &Entry> =
         entries.iter().filter(|entry| entry.outcome.is_none()).map(|entry| (entry.operation.as_str(), entry)).collect();
-    let mut table = Table::new();
-    table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
-    table.set_header(["when", "who", "what", "destination", "which", "letters", "operation", "outcome"]);
+    let mut rows = Vec::new();
     for entry in entries {
         let operation = entry.operation.as_str();
         // Its beginning stands for it; its end alone, where that came together with it or is too long ago.
@@ -53,7 +53,7 @@ fn table(entries: &[Entry]) -> Table {
             continue;
         }
         let outcome = ended.get(operation).and_then(|entry| entry.outcome.clone());
-        table.add_row([
+        rows.push([
             second(entry.at).to_string(),
             entry.by.clone(),
             entry.act.clone(),
@@ -64,5 +64,5 @@ fn table(entries: &[Entry]) -> Table {
             outcome.unwrap_or_else(|| "at work, or killed".to_owned()),
         ]);
     }
-    table
+    rows
 }

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::show::one;
 use super::{PATIENCE, Session, confirm, unless_stopped, who};
-use crate::cli::{Error, find, print, print_json};
+use crate::cli::{Error, find, print, print_json, print_lines};
 use crate::clock;
 use crate::config::ConfigFile;
 use crate::dead_letters::edit::Edit;
@@ -65,8 +65,8 @@ async fn edit(session: &Session, args: &Args, file: &ConfigFile, stop: &Cancella
         return Err(Error::Refused("nothing is changed: the body is the same".to_owned()));
     }
     if !args.json {
-        print(&edit.diff)?;
-        print(&explain::shown(&edit.explained))?;
+        print_lines(&edit.diff)?;
+        print_lines(&explain::shown(&edit.explained))?;
     }
     if args.dry_run {
         return tell(args, &edit, false);
@@ -111,10 +111,16 @@ fn tell(args: &Args, edit: &Edit, done: bool) -> Result<(), Error> {
     Ok(())
 }
 
+/// The user's editor. A variable that is empty says nothing.
+fn editor(variable: impl Fn(&str) -> Option<String>) -> String {
+    let mut said = ["VISUAL", "EDITOR"].into_iter().filter_map(variable);
+    said.find(|editor| !editor.trim().is_empty()).unwrap_or_else(|| "vi".to_owned())
+}
+
 /// The body as the user's editor leaves it.
 #[expect(clippy::disallowed_methods, reason = "which editor is the user's to say")]
 async fn in_editor(body: &[u8]) -> Result<Vec<u8>, Error> {
-    let editor = std::env::var("VISUAL").or_else(|_| std::env::var("EDITOR")).unwrap_or_else(|_| "vi".to_owned());
+    let editor = editor(|name| std::env::var(name).ok());
     let mut file = tempfile::Builder::new().prefix("sluice-edit-").suffix(".json").tempfile()?;
     file.write_all(body)?;
     file.flush()?;
@@ -133,4 +139,20 @@ async fn in_editor(body: &[u8]) -> Result<Vec<u8>, Error> {
     // Editors end a file with a line break that was not there.
     let added = edited.ends_with(b"\n") && !body.ends_with(b"\n");
     Ok(if added { edited[..edited.len() - 1].to_vec() } else { edited })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_variable_without_an_editor_is_passed_over() {
+        let editor = |visual: &'static str, other: &'static str| {
+            editor(|name| Some(if name == "VISUAL" { visual } else { other }.to_owned()))
+        };
+        assert_eq!(editor("code --wait", "nano"), "code --wait");
+        assert_eq!(editor("", "nano"), "nano");
+        assert_eq!(editor(" ", ""), "vi");
+        assert_eq!(super::editor(|_| None), "vi");
+    }
 }

@@ -2,15 +2,13 @@
 
 use std::ops::ControlFlow;
 
-use comfy_table::presets::NOTHING;
-use comfy_table::{ContentArrangement, Table};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use super::list::{one_line, second};
+use super::list::second;
 use super::which::Which;
 use super::{PATIENCE, Session, bar, not_seen, progress, within_session};
-use crate::cli::{Error, print, print_json};
+use crate::cli::{Error, print, print_json, print_table};
 use crate::clock;
 use crate::config::ConfigFile;
 use crate::dead_letters::Pile;
@@ -59,7 +57,8 @@ pub(super) async fn run(args: Args, file: &ConfigFile, stop: CancellationToken) 
             }));
         }
         if !groups.is_empty() {
-            print(&table(&groups).to_string())?;
+            let header = ["letters", "group", "reason", "first", "last", "types", "cause"];
+            print_table(header, groups.iter().map(row))?;
         }
         print(&format!("{} letters in {} groups, of the {} that were there", seen.matched, groups.len(), seen.there))?;
         seen.trouble.as_ref().map_or(Ok(()), |trouble| Ok(print(trouble)?))
@@ -67,21 +66,15 @@ pub(super) async fn run(args: Args, file: &ConfigFile, stop: CancellationToken) 
     .await
 }
 
-fn table(groups: &[Group]) -> Table {
-    let mut table = Table::new();
-    table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
-    table.set_header(["letters", "group", "reason", "first", "last", "types", "cause"]);
-    for group in groups {
-        let time = |at: Option<jiff::Timestamp>| at.map_or_else(|| "-".to_owned(), |at| second(at).to_string());
-        table.add_row([
-            group.count.to_string(),
-            group.group.clone(),
-            group.reason.name().to_owned(),
-            time(group.first_seen),
-            time(group.last_seen),
-            group.types.join(", "),
-            one_line(&group.cause),
-        ]);
-    }
-    table
+fn row(group: &Group) -> [String; 7] {
+    let time = |at: Option<jiff::Timestamp>| at.map_or_else(|| "-".to_owned(), |at| second(at).to_string());
+    [
+        group.count.to_string(),
+        group.group.clone(),
+        group.reason.name().to_owned(),
+        time(group.first_seen),
+        time(group.last_seen),
+        group.types.join(", "),
+        group.cause.clone(),
+    ]
 }

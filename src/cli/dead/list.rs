@@ -3,13 +3,13 @@
 use std::io::{BufRead as _, BufReader, Seek as _, Write as _};
 use std::ops::ControlFlow;
 
-use jiff::Timestamp;
+use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::which::Which;
 use super::{PATIENCE, Session, bar, not_seen, progress, within_session};
-use crate::cli::{Error, print};
+use crate::cli::{Error, plain, print, print_exactly};
 use crate::clock;
 use crate::config::ConfigFile;
 use crate::dead_letters::Pile;
@@ -80,12 +80,12 @@ fn tell(args: &Args, seen: &Seen, shown: u64, spool: std::fs::File) -> Result<()
             json!({ "destination": args.destination, "there": seen.there, "shown": shown, "trouble": seen.trouble });
         let mut head = head.to_string();
         head.pop();
-        print(&format!("{head},\"letters\":["))?;
+        print_exactly(&format!("{head},\"letters\":["))?;
         if let Some(first) = lines.next() {
-            print(&first?)?;
+            print_exactly(&first?)?;
         }
-        lines.try_for_each(|line| print(&format!(",{}", line?)))?;
-        return Ok(print("]}")?);
+        lines.try_for_each(|line| print_exactly(&format!(",{}", line?)))?;
+        return Ok(print_exactly("]}")?);
     }
     lines.try_for_each(|line| print(&line?))?;
     let more = if args.limit > 0 && shown >= args.limit { "; there may be more, see --limit" } else { "" };
@@ -98,15 +98,22 @@ fn line(letter: &Letter) -> String {
     let id = letter.event_id.as_deref().unwrap_or("-");
     let replays = if letter.replays > 0 { format!(" (replayed {} ×)", letter.replays) } else { String::new() };
     let (own, reason, kind, sentence) = (&letter.id, letter.reason.name(), &letter.event_type, &letter.sentence);
-    format!("{at}  {own}  {reason:<15} {kind}  {id}{replays}: {}", one_line(sentence))
+    plain::line(&format!("{at}  {own}  {reason:<15} {kind}  {id}{replays}: {sentence}"))
 }
 
-/// To the second, for people.
+/// To the second, for people; never later than it was, so that `--newer-than` finds what was seen.
 pub(super) fn second(at: Timestamp) -> Timestamp {
-    at.round(jiff::Unit::Second).unwrap_or(at)
+    at.round(TimestampRound::new().smallest(Unit::Second).mode(RoundMode::Floor)).unwrap_or(at)
 }
 
-/// Control characters would move the cursor.
-pub(super) fn one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_shown_no_later_than_it_was() {
+        let shown = |at: &str| second(at.parse().unwrap()).to_string();
+        assert_eq!(shown("2026-11-26T22:08:59.967Z"), "2026-11-26T22:08:59Z");
+        assert_eq!(shown("1969-12-31T23:59:58.2Z"), "1969-12-31T23:59:58Z");
+    }
 }

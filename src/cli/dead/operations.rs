@@ -2,13 +2,11 @@
 
 use std::time::Duration;
 
-use comfy_table::presets::NOTHING;
-use comfy_table::{ContentArrangement, Table};
 use serde_json::json;
 
 use super::Session;
 use super::list::second;
-use crate::cli::{Error, print, print_json};
+use crate::cli::{Error, find, load, print, print_json, print_table};
 use crate::config::ConfigFile;
 use crate::control::{self, Order};
 use crate::dead_letters::operation::{State, Wish};
@@ -37,33 +35,36 @@ pub(super) struct WishArgs {
 }
 
 pub(super) async fn list(args: ListArgs, file: &ConfigFile) -> Result<(), Error> {
-    let order = Order::Operations { destination: args.destination };
+    let order = Order::Operations { destination: args.destination.clone() };
     let mut states: Vec<State> = ask::<Vec<State>>(&order, file).await?.into_iter().flatten().collect();
+    // A worker may remember some of one that was removed.
+    if let Some(destination) = args.destination.as_deref().filter(|_| states.is_empty()) {
+        find(&load(file)?, destination, file)?;
+    }
     states.sort_by_key(|state| std::cmp::Reverse(state.started));
     if args.json {
         return print_json(&json!({ "operations": states }));
     }
-    let mut table = Table::new();
-    table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
-    table.set_header(["operation", "began", "who", "what", "destination", "which", "phase", "done", "left", "note"]);
-    for state in &states {
-        table.add_row([
-            state.id.clone(),
-            second(state.started).to_string(),
-            state.by.clone(),
-            state.act.name().to_owned(),
-            state.destination.clone(),
-            state.filter.clone(),
-            state.phase.name().to_owned(),
-            state.moved.to_string(),
-            state.left().to_string(),
-            state.outcome.clone().or_else(|| state.note.clone()).unwrap_or_default(),
-        ]);
-    }
     if states.is_empty() {
         return Ok(print("no operation is at work, and no worker remembers one")?);
     }
-    Ok(print(&table.to_string())?)
+    let header = ["operation", "began", "who", "what", "destination", "which", "phase", "done", "left", "note"];
+    Ok(print_table(header, states.iter().map(row))?)
+}
+
+fn row(state: &State) -> [String; 10] {
+    [
+        state.id.clone(),
+        second(state.started).to_string(),
+        state.by.clone(),
+        state.act.name().to_owned(),
+        state.destination.clone(),
+        state.filter.clone(),
+        state.phase.name().to_owned(),
+        state.moved.to_string(),
+        state.left().to_string(),
+        state.outcome.clone().or_else(|| state.note.clone()).unwrap_or_default(),
+    ]
 }
 
 pub(super) async fn wish(args: WishArgs, wish: Wish, file: &ConfigFile) -> Result<(), Error> {

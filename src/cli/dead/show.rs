@@ -2,9 +2,8 @@
 
 use tokio_util::sync::CancellationToken;
 
-use super::list::one_line;
 use super::{PATIENCE, Session, not_seen, within_session};
-use crate::cli::{Error, print, print_json};
+use crate::cli::{Error, print, print_json, print_lines};
 use crate::config::ConfigFile;
 use crate::dead_letters::letter::Details;
 use crate::dead_letters::{DeadLetters, Pile};
@@ -60,7 +59,7 @@ fn tell(details: &Details) -> Result<(), Error> {
     let mut rows: Vec<(&str, String)> = vec![
         ("letter", letter.id.clone()),
         ("reason", letter.reason.name().to_owned()),
-        ("sentence", one_line(&letter.sentence)),
+        ("sentence", letter.sentence.clone()),
         ("destination", letter.destination.clone()),
         ("event id", letter.event_id.clone().unwrap_or_else(|| "-".to_owned())),
         ("event type", letter.event_type.clone()),
@@ -87,13 +86,13 @@ fn tell(details: &Details) -> Result<(), Error> {
     rows.iter().try_for_each(|(name, value)| print(&format!("{name:<14} {value}")))?;
     for (number, attempt) in details.attempts.iter().enumerate() {
         let status = attempt.status.map_or_else(|| "no answer".to_owned(), |status| status.to_string());
-        let said = one_line(&attempt.excerpt);
         print(&format!(
-            "attempt {:<6} {} {status} {} ms {}: {said}",
+            "attempt {:<6} {} {status} {} ms {}: {}",
             number + 1,
             attempt.at,
             attempt.ms,
-            attempt.verdict
+            attempt.verdict,
+            attempt.excerpt
         ))?;
     }
     if details.attempts_omitted > 0 {
@@ -104,5 +103,6 @@ fn tell(details: &Details) -> Result<(), Error> {
     }
     let body = details.body.as_ref().map(|body| ("body", body));
     let body = body.or(details.body_base64.as_ref().map(|body| ("body, base64", body)));
-    body.map_or(Ok(()), |(name, body)| Ok(print(&format!("{name}:\n{body}"))?))
+    // The last, so that nothing of Sluice's follows that its lines could pass for.
+    body.map_or(Ok(()), |(name, body)| Ok(print_lines(&format!("{name}:\n{body}"))?))
 }

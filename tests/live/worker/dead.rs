@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::client::{Client, event, plain};
-use super::stage::{PX, Stage, until};
+use super::stage::{PX, Stage, send, until};
 use crate::support::{own_node, shared_url};
 
 const MANY: u32 = 120;
@@ -191,6 +191,58 @@ async fn a_replay_is_paused_resumed_and_ended_from_elsewhere_and_the_audit_tells
 }
 
 #[tokio::test]
+async fn a_replay_ends_with_the_session_it_was_begun_in_unless_nohup_keeps_it() {
+    let (stage, client) = with_letters(&shared_url().await, MANY, "").await;
+    mended(&stage);
+    // The tests themselves may run under nohup.
+    for (behind, code) in [(&["env", "--default-signal=HUP"][..], 1), (&["nohup"], 0)] {
+        let child = stage.begin(behind, &["dead", "replay", "px", "--all", "--rate", "20/s", "--yes"]);
+        let at_work = async || json(&stage, &["dead", "operations", "px"]).await["operations"][0]["moved"].as_u64();
+        until("it is at work", async || at_work().await > Some(0)).await;
+        // As a session that is lost sends it: from the shell and from the terminal.
+        send("HUP", &child).await;
+        send("HUP", &child).await;
+        let ran = Stage::end(child).await;
+        assert_eq!(ran.code, code, "{ran:?}");
+    }
+    let audit = json(&stage, &["dead", "audit", "px"]).await;
+    let outcomes: Vec<&str> =
+        audit["entries"].as_array().unwrap().iter().filter_map(|entry| entry["outcome"].as_str()).collect();
+    assert!(matches!(outcomes[..], [first, _] if first.starts_with("cancelled")), "{audit}");
+    stage.arrived(PX, u64::from(MANY)).await;
+    client.holds("px.dead", 0).await;
+}
+
+#[tokio::test]
+async fn what_producers_and_vendors_write_forges_no_line_colour_or_direction() {
+    let stage = Stage::at_work(&shared_url().await, "limits = [\"1000/s\"]").await;
+    let client = stage.client().await;
+    let said = "{\"error\":\"no \u{1b}[31m\u{202e}such\npx  open\"}";
+    stage.fault(&serde_json::json!({ "fault": "status", "status": 400, "body": said }).to_string());
+    let id = "e-1\u{1b}[32m\u{202e}\nforged  open";
+    client.publish("product.report", event(1).to_string(), plain().with_message_id(id.into())).await;
+    client.holds("px.dead", 1).await;
+    assert_eq!(json(&stage, &["dead", "list", "px"]).await["letters"][0]["event_id"], id, "as it is, for programs");
+    let letter = json(&stage, &["dead", "list", "px"]).await["letters"][0]["id"].as_str().unwrap().to_owned();
+    assert_eq!(stage.run(&["dead", "discard", "px", "--id", id, "--yes"]).await.code, 0);
+    assert_eq!(stage.run(&["dead", "restore", "px", "--id", id, "--yes"]).await.code, 0);
+    for arguments in [
+        &["dead", "list", "px"][..],
+        &["dead", "show", "px", &letter],
+        &["dead", "groups", "px"],
+        &["dead", "audit", "px"],
+        &["status"],
+    ] {
+        let ran = stage.run(arguments).await;
+        let raw = |c: char| c != '\n' && (c.is_control() || c == '\u{202e}');
+        assert!(ran.code == 0 && !ran.out.contains(raw), "{arguments:?}: {ran:?}");
+        assert!(!ran.out.lines().any(|line| line.starts_with("forged") || line.starts_with("px  open")), "{ran:?}");
+    }
+    let list = stage.run(&["dead", "list", "px"]).await.out;
+    assert!(list.contains(r"e-1\u{1b}[32m\u{202e}\nforged  open"), "{list}");
+}
+
+#[tokio::test]
 async fn nothing_is_done_to_all_letters_by_omission_or_without_being_asked() {
     let (stage, client) = with_letters(&shared_url().await, 2, "").await;
     for arguments in [
@@ -199,6 +251,8 @@ async fn nothing_is_done_to_all_letters_by_omission_or_without_being_asked() {
         &["dead", "replay", "px", "--all", "--reason", "rejected", "--yes"],
         &["dead", "discard", "px", "--reason", "nonsense", "--yes"],
         &["dead", "list", "nowhere"],
+        &["dead", "audit", "nowhere"],
+        &["dead", "operations", "nowhere"],
     ] {
         let ran = stage.run(arguments).await;
         assert_eq!(ran.code, 4, "{arguments:?}: {ran:?}");

@@ -127,8 +127,7 @@ impl Stage {
     }
 
     pub async fn signal(&self, signal: &str) {
-        let pid = self.worker.as_ref().unwrap().id().unwrap().to_string();
-        assert!(Command::new("kill").args(["-s", signal, &pid]).status().await.unwrap().success());
+        send(signal, self.worker.as_ref().unwrap()).await;
     }
 
     /// Runs a command to its end.
@@ -138,19 +137,34 @@ impl Stage {
 
     /// Runs a command to its end, with this on standard input.
     pub async fn run_with(&self, arguments: &[&str], input: &str) -> Ran {
-        let mut command = self.command(arguments);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
+        let mut child = self.begin(&[], arguments);
         // A command that needs no input may be gone already.
         drop(child.stdin.take().unwrap().write_all(input.as_bytes()).await);
+        Self::end(child).await
+    }
+
+    /// Begins a command, behind others such as `nohup`.
+    pub fn begin(&self, behind: &[&str], arguments: &[&str]) -> Child {
+        let mut command = self.command_behind(behind, arguments);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn().unwrap()
+    }
+
+    /// What a command that was begun came to.
+    pub async fn end(child: Child) -> Ran {
         let output = tokio::time::timeout(LONG, child.wait_with_output()).await.expect("the command ends").unwrap();
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
         Ran { code: output.status.code().unwrap(), out: text(output.stdout), err: text(output.stderr) }
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(SLUICE);
-        command.args(arguments).arg("--config").arg(self.file("sluice.toml")).env("STAGE_TOKEN", TOKEN);
+        self.command_behind(&[], arguments)
+    }
+
+    fn command_behind(&self, behind: &[&str], arguments: &[&str]) -> Command {
+        let mut words = behind.iter().copied().chain([SLUICE]);
+        let mut command = Command::new(words.next().unwrap());
+        command.args(words).args(arguments).arg("--config").arg(self.file("sluice.toml")).env("STAGE_TOKEN", TOKEN);
         command.env_remove("SLUICE_CONFIG").env_remove("RUST_LOG").kill_on_drop(true);
         command.env_remove("OTEL_EXPORTER_OTLP_ENDPOINT").envs(self.environment.iter().cloned());
         command
@@ -226,6 +240,12 @@ impl Stage {
 }
 
 /// The figures of an endpoint that nothing came to.
+/// Sends a signal to a process.
+pub async fn send(signal: &str, child: &Child) {
+    let pid = child.id().unwrap().to_string();
+    assert!(Command::new("kill").args(["-s", signal, &pid]).status().await.unwrap().success());
+}
+
 fn zeroed(like: EndpointStats) -> EndpointStats {
     EndpointStats { received: 0, distinct: 0, duplicates: 0, ..like }
 }
