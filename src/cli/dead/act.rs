@@ -154,7 +154,7 @@ async fn act(
     bar.set_message("counting");
     let shown = progress(&bar);
     let selected = async {
-        letters.select(how.act, &filter, PATIENCE, &shown).await.map_err(|error| match error {
+        letters.select(how.act, &filter, None, PATIENCE, &shown).await.map_err(|error| match error {
             SelectError::Filter(error) => Error::Refused(error.to_string()),
             SelectError::Look(error) => super::not_seen(&error),
         })
