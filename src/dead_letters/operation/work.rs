@@ -163,7 +163,7 @@ impl Work {
             self.listen().await?;
         }
         self.pace.anew(clock::now());
-        if let Some(canary) = self.plan.canary.filter(|canary| *canary > 0) {
+        if let Some(canary) = self.plan.canary {
             self.phase(Phase::Canary);
             self.turns(u64::from(canary)).await?;
             self.canary().await?;
@@ -378,7 +378,8 @@ pub(super) async fn cancelled(wishes: &mut watch::Receiver<Wish>) {
 /// How it ended, for people.
 fn told(end: &End, state: &State) -> (Phase, String) {
     let done = state.act.done();
-    let mut parts = vec![format!("{} of {} letters {done}", state.moved, state.selected)];
+    let letters = if state.selected == 1 { "letter" } else { "letters" };
+    let mut parts = vec![format!("{} of {} {letters} {done}", state.moved, state.selected)];
     let known = state.delivered + state.dead_again + state.retrying;
     let unknown = if state.act == Act::Replay { state.moved.saturating_sub(known) } else { 0 };
     for (count, what) in [
