@@ -72,7 +72,7 @@ impl Plan {
         };
         wanted.check(self.asked.is_all())?;
         // Says what is wrong with the filter, before anything is read.
-        self.asked.listed.matcher()?;
+        self.asked.matcher()?;
         Ok(wanted)
     }
 }
