@@ -24,7 +24,7 @@ use crate::dead_letters::DeadLetters;
 use crate::dead_letters::acts::Act;
 use crate::dead_letters::filter::Filter;
 use crate::dead_letters::look::no_progress;
-use crate::dead_letters::operation::{self, Plan, SelectError, Wish};
+use crate::dead_letters::operation::{self, Counted, Plan, SelectError, Wish};
 
 /// How long other processes have to tell of their operations.
 const OTHERS: Duration = Duration::from_secs(1);
@@ -71,6 +71,9 @@ pub(super) struct Start {
     /// Only count.
     #[serde(default)]
     dry_run: bool,
+    /// `counted` of such a count: these letters and none that came since, or where they are not there as they were, nothing.
+    #[schema(value_type = Option<String>, pattern = "^(0|[1-9][0-9]{0,18})-[0-9a-f]{32}$")]
+    counted: Option<Counted>,
 }
 
 /// A whole number: to JSON, 5.0 is one.
@@ -89,6 +92,9 @@ pub(super) struct Foretold {
     pub there: u32,
     /// How many of them are meant.
     pub selected: u64,
+    /// Which they are, for who then acts on these and no others.
+    #[schema(value_type = String, pattern = "^(0|[1-9][0-9]{0,18})-[0-9a-f]{32}$")]
+    pub counted: Counted,
     /// Letters a second.
     #[schema(required)]
     pub rate: Option<f64>,
@@ -124,8 +130,8 @@ pub(super) async fn begin(
 ) -> Result<Response, Problem> {
     admin.letters(&name)?;
     let filter = start.filter.filter()?;
-    let Start { act, rate, canary, canary_wait_seconds, all, dry_run, .. } = start;
-    let wanted = Wanted { act, filter, rate, canary, canary_wait_seconds, counted: None };
+    let Start { act, rate, canary, canary_wait_seconds, all, dry_run, counted, .. } = start;
+    let wanted = Wanted { act, filter, rate, canary, canary_wait_seconds, counted };
     wanted.check(all)?;
     if dry_run {
         return Ok(Json(wanted.foretell(&admin, &name).await?).into_response());
@@ -142,8 +148,8 @@ pub(super) struct Wanted {
     pub rate: Option<f64>,
     pub canary: Option<u32>,
     pub canary_wait_seconds: Option<u32>,
-    /// How many letters whoever wants it was shown.
-    pub counted: Option<u64>,
+    /// What was counted for whoever wants it.
+    pub counted: Option<Counted>,
 }
 
 impl Wanted {
@@ -167,12 +173,13 @@ impl Wanted {
     pub async fn foretell(self, admin: &Admin, name: &str) -> Result<Foretold, Problem> {
         let (letters, destination) = admin.letters(name)?;
         let rate = self.rate(&letters, &destination).await;
-        let selected = async move { Ok(letters.select(self.act, &self.filter, PATIENCE, &no_progress).await?) };
+        let selected = async move { Ok(letters.select(self.act, &self.filter, None, PATIENCE, &no_progress).await?) };
         let selection = to_its_end(selected).await?;
         let count = u32::try_from(selection.len()).map_or(f64::INFINITY, f64::from);
         Ok(Foretold {
             there: selection.seen.there,
             selected: selection.len(),
+            counted: selection.counted(),
             rate,
             seconds: rate.map(|rate| count / rate),
             trouble: selection.seen.trouble,

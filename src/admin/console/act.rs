@@ -22,6 +22,7 @@ use crate::admin::problem::Problem;
 use crate::config::Role;
 use crate::dead_letters::Pile;
 use crate::dead_letters::acts::Act;
+use crate::dead_letters::operation::Counted;
 
 /// What the form has beside the filter.
 const FIELDS: [&str; 7] = ["act", "canary", "rate", "wait", "chosen", "counted", "csrf"];
@@ -33,8 +34,8 @@ pub(super) struct Plan {
     rate: Option<f64>,
     canary: Option<u32>,
     wait: Option<u32>,
-    /// How many letters whoever says yes was shown.
-    counted: Option<u64>,
+    /// What was counted for whoever says yes.
+    counted: Option<Counted>,
 }
 
 impl Plan {
@@ -46,7 +47,9 @@ impl Plan {
             Problem::new(StatusCode::BAD_REQUEST, detail)
         })?;
         let (rate, canary) = (asked.also_number("rate")?, asked.also_number("canary")?);
-        let (wait, counted) = (asked.also_number("wait")?, asked.also_number("counted")?);
+        let wait = asked.also_number("wait")?;
+        let counted = asked.also("counted").map(|counted| Counted::try_from(counted.to_owned())).transpose();
+        let counted = counted.map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.to_string()))?;
         if asked.also("chosen").is_some() && asked.listed.letter.is_none() {
             return Err(Problem::new(
                 StatusCode::BAD_REQUEST,
@@ -69,7 +72,7 @@ impl Plan {
         };
         wanted.check(self.asked.is_all())?;
         // Says what is wrong with the filter, before anything is read.
-        self.asked.listed.matcher()?;
+        self.asked.matcher()?;
         Ok(wanted)
     }
 }
@@ -122,7 +125,7 @@ pub(super) async fn count(
     let canary = canary.filter(|_| act == Act::Replay);
     let mut given = asked.pairs();
     given.push(("act", act.name().to_owned()));
-    given.push(("counted", foretold.selected.to_string()));
+    given.push(("counted", foretold.counted.into()));
     given.extend(given_rate.map(|rate| ("rate", rate.to_string())));
     given.extend(canary.map(|canary| ("canary", canary.to_string())));
     given.extend(wait.map(|wait| ("wait", wait.to_string())));
@@ -160,7 +163,7 @@ fn pile_name(act: Act) -> PileName {
     }
 }
 
-/// Begins the operation: of so many letters as were counted, or of none.
+/// Begins the operation: of the letters that were counted, or of none.
 pub(super) async fn begin(
     State(admin): State<Arc<Admin>>,
     who: Who,

@@ -143,7 +143,7 @@ pub(super) async fn page(
 /// One pass: groups of all that are meant, and the letters of one page.
 async fn find(admin: &Admin, name: &str, asked: &Asked) -> Result<Found, Problem> {
     let (letters, _) = admin.letters(name)?;
-    let matcher = asked.listed.matcher()?;
+    let matcher = asked.matcher()?;
     let pile: Pile = asked.listed.pile.into();
     let (skipped, limit) = ((asked.page - 1).saturating_mul(asked.limit), asked.limit);
     to_its_end(async move {

@@ -9,6 +9,8 @@ use super::guard::Fields;
 use crate::admin::dead::PileName;
 use crate::admin::problem::Problem;
 use crate::admin::which::Listed;
+use crate::clock;
+use crate::dead_letters::filter::Matcher;
 
 /// Letters on a page unless asked for otherwise.
 const SOME: usize = 50;
@@ -79,6 +81,11 @@ impl Asked {
     /// Whether every letter is meant.
     pub fn is_all(&self) -> bool {
         self.listed.filter().is_empty()
+    }
+
+    /// What the filter means. One that cannot be read is a bad request here, whatever is wrong with it.
+    pub fn matcher(&self) -> Result<Matcher, Problem> {
+        self.listed.filter().compile(clock::wall()).map_err(|error| unreadable(error.to_string()))
     }
 
     /// The query of this page, with some fields of the filter set otherwise (to nothing: left out).
@@ -209,6 +216,9 @@ mod tests {
     fn what_is_not_heeded_is_refused() {
         for text in ["reasons=rejected", "pile=other", "page=0", "limit=501", "limit=x"] {
             assert!(asked(text).is_err(), "{text}");
+        }
+        for text in ["jq=.%5B", "reason=nonsense", "older_than=1h&newer_than=2m"] {
+            assert_eq!(asked(text).unwrap().matcher().unwrap_err().status(), StatusCode::BAD_REQUEST, "{text}");
         }
         assert!(asked("rate=much").unwrap().also_number::<f64>("rate").is_err());
     }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use clap::value_parser;
 use indicatif::ProgressBar;
 use jiff::SpanRelativeTo;
 use serde_json::json;
@@ -59,8 +60,8 @@ pub(super) struct ReplayArgs {
     /// Letters a second, as 40/s or 600/min; a fifth of the gate's pace unless given
     #[arg(long, value_name = "RATE", value_parser = read_rate)]
     rate: Option<f64>,
-    /// Send so many first, and the others only when the vendor has taken those
-    #[arg(long, value_name = "N")]
+    /// Send so many first (1 to 100000), and the others only when the vendor has taken those
+    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..=100_000))]
     canary: Option<u32>,
     /// How long to wait for what becomes of the canary
     #[arg(long, value_name = "TIME", default_value = "5m", value_parser = read_duration, requires = "canary")]
@@ -155,17 +156,18 @@ async fn act(
     bar.set_message("counting");
     let shown = progress(&bar);
     let selected = async {
-        letters.select(how.act, &filter, PATIENCE, &shown).await.map_err(|error| match error {
+        letters.select(how.act, &filter, None, PATIENCE, &shown).await.map_err(|error| match error {
             SelectError::Filter(error) => Error::Refused(error.to_string()),
             SelectError::Look(error) => super::not_seen(&error),
         })
     };
     let selection = unless_stopped(stop, selected).await?;
     bar.finish_and_clear();
-    if args.dry_run || selection.is_empty() {
+    // To a program an act that means no letter is an operation as any other, which did nothing.
+    if args.dry_run || (selection.is_empty() && !args.json) {
         return foretell(args, &how, &filter, rate, &selection);
     }
-    if !args.yes {
+    if !args.yes && !selection.is_empty() {
         let sentence = sentence(args, &how, rate, &selection);
         let unasked = format!("{sentence}. Nobody can be asked here: add --yes to do it, or --dry-run to only count");
         confirm(&format!("{sentence}. Go on?"), &unasked, stop).await?;
@@ -185,7 +187,7 @@ fn foretell(args: &Common, how: &How, filter: &Filter, rate: Option<f64>, select
     let seconds = rate.map(|rate| seconds(selection.len(), rate));
     if args.json {
         return print_json(&json!({
-            "act": how.act, "destination": args.destination, "filter": filter.to_string(), "dry_run": args.dry_run,
+            "act": how.act, "destination": args.destination, "filter": filter.to_string(), "dry_run": true,
             "there": selection.seen.there, "selected": selection.len(), "rate": rate, "seconds": seconds,
             "trouble": selection.seen.trouble,
         }));

@@ -4,6 +4,7 @@
 //! turns, copy first, and whoever waits to look gets a turn between. Nothing is kept but in the broker: when the process dies, each letter
 //! has either gone or is still there, and the same command does the rest.
 
+mod counted;
 mod flow;
 mod outcomes;
 mod pace;
@@ -21,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+pub use counted::Counted;
 pub(super) use flow::Gate;
 pub use registry::Registry;
 pub use selection::Selection;
@@ -46,8 +48,8 @@ pub struct Plan {
     pub canary: Option<u32>,
     /// How long the canary's outcomes are waited for.
     pub canary_wait: Duration,
-    /// So many letters were shown to whoever said yes: where others are meant by now, nothing is done.
-    pub counted: Option<u64>,
+    /// What was counted for whoever said yes: these and none that came since, or where they are not there as they were, nothing.
+    pub counted: Option<Counted>,
     /// A token's name, or user@host.
     pub by: String,
 }
@@ -85,7 +87,7 @@ pub struct Operation {
 }
 
 impl DeadLetters {
-    /// Pins the letters that an act on them would mean.
+    /// Pins the letters that an act on them would mean: once those that were `counted` have been met, no others.
     ///
     /// # Errors
     /// [`SelectError`] when the filter is wrong or the letters cannot be read.
@@ -93,6 +95,7 @@ impl DeadLetters {
         &self,
         act: Act,
         filter: &Filter,
+        counted: Option<Counted>,
         patience: Duration,
         progress: Progress<'_>,
     ) -> Result<Selection, SelectError> {
@@ -101,6 +104,8 @@ impl DeadLetters {
         let seen = self.look(Pile::of(act), &matcher, patience, progress, |shown| {
             match shown {
                 Shown::Anew => selection = Selection::default(),
+                // The others came later, or mean others by now. They are read all the same: how long all of them take is told.
+                Shown::Letter(..) if counted == Some(selection.counted()) => {}
                 Shown::Letter(letter, _) => selection.extend(u64::from_str_radix(&letter.id, 16)),
             }
             ControlFlow::Continue(())

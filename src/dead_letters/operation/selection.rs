@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::Counted;
 use crate::dead_letters::look::Seen;
 
 /// Those that were there and matched when the operation began.
@@ -9,6 +10,7 @@ use crate::dead_letters::look::Seen;
 pub struct Selection {
     /// What the pass saw.
     pub seen: Seen,
+    counted: Counted,
     ids: HashSet<u64>,
     /// Letters alike to the last byte: how many there are of each.
     several: HashMap<u64, u64>,
@@ -18,7 +20,10 @@ pub struct Selection {
 
 impl Extend<u64> for Selection {
     fn extend<I: IntoIterator<Item = u64>>(&mut self, ids: I) {
-        ids.into_iter().for_each(|id| self.put(id));
+        for id in ids {
+            self.counted.add(id);
+            self.put(id);
+        }
     }
 }
 
@@ -36,7 +41,13 @@ impl Selection {
         self.ids.is_empty()
     }
 
-    /// Adds a letter, or puts one back.
+    /// All that were selected, also those that have been taken out since.
+    #[must_use]
+    pub fn counted(&self) -> Counted {
+        self.counted
+    }
+
+    /// Puts a letter back.
     pub fn put(&mut self, id: u64) {
         if !self.ids.insert(id) {
             *self.several.entry(id).or_insert(1) += 1;
@@ -82,5 +93,6 @@ mod tests {
         assert!(selection.take(1) && !selection.take(1) && !selection.take(9));
         selection.put(1);
         assert_eq!((selection.len(), selection.clear(), selection.is_empty()), (3, 3, true));
+        assert_eq!(selection.counted().letters(), 6);
     }
 }

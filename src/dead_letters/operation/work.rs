@@ -143,9 +143,11 @@ impl Work {
         };
         let (there, selected) = (self.selection.seen.there, self.selection.len());
         self.yielding = Yielding::new(there, self.selection.seen.took);
-        if let Some(counted) = self.plan.counted.filter(|counted| *counted != selected) {
+        if let Some(counted) = self.plan.counted.filter(|counted| *counted != self.selection.counted()) {
             return Err(End::Failed(format!(
-                "{selected} letters are meant by now, and {counted} were counted: nothing was done; count again"
+                "the letters that were counted are not all there any more, or not in their order ({} counted, {selected} meant by \
+                 now): nothing was done; count again",
+                counted.letters()
             )));
         }
         let trouble = self.selection.seen.trouble.clone();
@@ -161,7 +163,7 @@ impl Work {
             self.listen().await?;
         }
         self.pace.anew(clock::now());
-        if let Some(canary) = self.plan.canary.filter(|canary| *canary > 0) {
+        if let Some(canary) = self.plan.canary {
             self.phase(Phase::Canary);
             self.turns(u64::from(canary)).await?;
             self.canary().await?;
@@ -182,7 +184,7 @@ impl Work {
         let progress = |_: u32, there: u32| {
             state.send_if_modified(|state| std::mem::replace(&mut state.there, there) != there);
         };
-        let counting = self.letters.select(self.plan.act, &self.plan.filter, PATIENCE, &progress);
+        let counting = self.letters.select(self.plan.act, &self.plan.filter, self.plan.counted, PATIENCE, &progress);
         tokio::select! {
             counted = counting => counted.map_err(|error| End::Failed(error.to_string())),
             () = cancelled(&mut self.wishes) => Err(End::Cancelled),
@@ -376,7 +378,8 @@ pub(super) async fn cancelled(wishes: &mut watch::Receiver<Wish>) {
 /// How it ended, for people.
 fn told(end: &End, state: &State) -> (Phase, String) {
     let done = state.act.done();
-    let mut parts = vec![format!("{} of {} letters {done}", state.moved, state.selected)];
+    let letters = if state.selected == 1 { "letter" } else { "letters" };
+    let mut parts = vec![format!("{} of {} {letters} {done}", state.moved, state.selected)];
     let known = state.delivered + state.dead_again + state.retrying;
     let unknown = if state.act == Act::Replay { state.moved.saturating_sub(known) } else { 0 };
     for (count, what) in [

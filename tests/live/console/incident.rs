@@ -115,7 +115,7 @@ async fn an_operation_is_paused_and_cancelled_while_it_is_followed() {
 }
 
 #[tokio::test]
-async fn what_died_after_the_count_is_not_acted_on_and_nothing_chosen_means_none() {
+async fn what_died_after_the_count_stays_when_the_counted_are_acted_on_and_nothing_chosen_means_none() {
     let (stage, client) = stage(3).await;
     let browser = Browser::open(&stage.admin()).await;
     browser.go("/destinations/px/dead").await;
@@ -129,7 +129,15 @@ async fn what_died_after_the_count_is_not_acted_on_and_nothing_chosen_means_none
     client.publish_all("product.report", 100..104).await;
     client.holds("px.dead", 7).await;
     browser.click("main form button.danger").await;
-    browser.see("7 letters are meant by now, and 3 were counted: nothing was done").await;
-    client.holds("px.dead", 7).await;
+    browser.see("3 of 3 letters discarded").await;
+    client.holds("px.dead", 4).await;
+    // Of what others act on meanwhile nothing is done.
+    browser.go("/destinations/px/dead/act?act=discard").await;
+    browser.see("Discard 4 letters?").await;
+    let discarded = stage.run(&["dead", "discard", "px", "--id", "e-100", "--yes"]).await;
+    assert_eq!(discarded.code, 0, "{discarded:?}");
+    browser.click("main form button.danger").await;
+    browser.see("not all there any more, or not in their order (4 counted, 3 meant by now): nothing was done").await;
+    client.holds("px.dead", 3).await;
     browser.close().await;
 }

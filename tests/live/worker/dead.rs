@@ -257,6 +257,12 @@ async fn nothing_is_done_to_all_letters_by_omission_or_without_being_asked() {
         let ran = stage.run(arguments).await;
         assert_eq!(ran.code, 4, "{arguments:?}: {ran:?}");
     }
+    let ran = stage.run(&["dead", "replay", "px", "--all", "--canary", "0", "--yes"]).await;
+    assert!(ran.code == 2 && ran.err.contains("1..=100000"), "{ran:?}");
+    // Where none is meant, programs read of an operation that did nothing.
+    let told = json(&stage, &["dead", "discard", "px", "--id", "nobody"]).await;
+    assert_eq!((told["phase"].as_str(), told["moved"].as_u64()), (Some("done"), Some(0)), "{told}");
+    assert!(told["id"].is_string() && told["outcome"] == "0 of 0 letters discarded", "{told}");
     let told = json(&stage, &["dead", "replay", "px", "--all", "--rate", "1/s", "--dry-run"]).await;
     assert_eq!((told["selected"].as_u64(), told["seconds"].as_f64()), (Some(2), Some(2.0)));
     assert_eq!(client.depth("px.dead").await, Some(2));

@@ -76,6 +76,37 @@ async fn a_canary_that_dies_again_ends_an_operation_and_the_next_one_delivers() 
 }
 
 #[tokio::test]
+async fn what_was_counted_is_acted_on_though_letters_keep_coming_and_nothing_where_others_acted() {
+    let (stage, client) = with_a_reader(4).await;
+    let count = json!({"act": "discard", "all": true, "dry_run": true});
+    let (_, foretold) = act(&stage, "/operations", count.clone()).await;
+    stage.fault(r#"{"fault":"status","status":400}"#);
+    client.publish_all("product.report", 100..103).await;
+    client.holds("px.dead", 7).await;
+    let discard = json!({"act": "discard", "all": true, "counted": foretold["counted"]});
+    let (status, begun) = act(&stage, "/operations", discard.clone()).await;
+    assert_eq!(status, 202, "{begun}");
+    let ended = over(&stage, &begun).await;
+    assert_eq!((ended["phase"].as_str(), ended["selected"].as_u64()), (Some("done"), Some(4)), "{ended}");
+    client.holds("px.dead", 3).await;
+    let trash = get(&stage, "?pile=trash").await;
+    let mut discarded: Vec<&str> =
+        trash["letters"].as_array().unwrap().iter().map(|letter| letter["event_id"].as_str().unwrap()).collect();
+    // They died side by side.
+    discarded.sort_unstable();
+    assert_eq!(discarded, ["m-0", "m-1", "m-2", "m-3"], "{trash}");
+
+    // Once more: what was counted is gone.
+    let (_, begun) = act(&stage, "/operations", discard).await;
+    let ended = over(&stage, &begun).await;
+    assert_eq!((ended["phase"].as_str(), ended["moved"].as_u64()), (Some("failed"), Some(0)), "{ended}");
+    assert!(ended["outcome"].as_str().unwrap().contains("(4 counted, 3 meant by now): nothing was done"), "{ended}");
+    client.holds("px.dead", 3).await;
+    let (status, said) = act(&stage, "/operations", json!({"act": "discard", "all": true, "counted": "4"})).await;
+    assert!(status == 422 && said["detail"].as_str().unwrap().contains("does not come from a count"), "{said}");
+}
+
+#[tokio::test]
 async fn an_operation_is_paused_resumed_and_cancelled_where_it_is() {
     let (stage, client) = with_a_reader(30).await;
     let (_, begun) = act(&stage, "/operations", json!({"act": "replay", "all": true, "rate": 1})).await;
