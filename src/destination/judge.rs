@@ -183,6 +183,7 @@ impl Driver {
         let (mut first, mut behind, calls_left) = (Vec::new(), Vec::new(), load.calls_left);
         let record = exchange.record(verdict, sentence);
         for mut pending in load.events {
+            pending.troubles = pending.troubles.saturating_add(u32::from(matches!(verdict, Verdict::Unavailable(_))));
             let history = &pending.history;
             let (retries, since) = (history.retries, history.failing_since);
             let mut next = next(verdict, sentence, vendors_trouble, parked, retries, since, &self.settings.retry, wall);
