@@ -30,7 +30,7 @@ pub(super) struct Pending {
     pub replay: bool,
     /// Whether it waits for a new access token, the one before having been refused for it.
     pub token_refused: bool,
-    /// How often it met with trouble, as far as is known here: that may be its own.
+    /// How many attempts for it failed, as far as is known here: the trouble may be its own.
     pub troubles: u32,
 }
 
@@ -108,7 +108,7 @@ pub(super) fn take(
             let job = history.job.clone();
             let replay = delivery.message.properties.headers.contains_key(REPLAY);
             let taken = now;
-            let (token_refused, troubles) = (false, history.retries);
+            let (token_refused, troubles) = (false, u32::try_from(history.attempts.len()).unwrap_or(u32::MAX));
             let pending =
                 Box::new(Pending { delivery, history, tag, item, trace, taken, replay, token_refused, troubles });
             match job {

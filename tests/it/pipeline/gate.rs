@@ -161,3 +161,17 @@ async fn events_that_the_vendor_always_chokes_on_do_not_hold_up_the_others() {
     }
     assert!(stage.broker.dead().is_empty());
 }
+
+#[tokio::test(start_paused = true)]
+async fn nor_do_they_where_an_event_is_rare() {
+    let stage = Stage::new("limits = [\"50/s\"]");
+    stage.vendor.behave(|call| Answer::Status(if call.event < 4 { 500 } else { 201 }));
+    stage.publish(0..4);
+    for event in 4..24 {
+        pass(seconds(900)).await;
+        stage.publish([event]);
+        pass(seconds(600)).await;
+        assert_eq!(stage.vendor.taken(event), 1, "{event} waits longer than a probe with each of those may take");
+    }
+    assert!(stage.broker.dead().is_empty());
+}
