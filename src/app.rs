@@ -24,7 +24,7 @@ const DEPTHS_EVERY: Duration = Duration::from_secs(5);
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// Time for a whole stop, but for what closing connections takes.
 const STOP_WITHIN: Duration = Duration::from_millis(9_500);
-/// Time for the last receipts.
+/// Time for the last receipts, and no more than half of what is left.
 const TELL_WITHIN: Duration = Duration::from_secs(2);
 /// Time at least for the last acks and publications to reach the broker at the stop.
 const FLUSH_WITHIN: Duration = Duration::from_secs(1);
@@ -81,7 +81,7 @@ pub async fn run(config: Config, file: ConfigFile, stop: CancellationToken) -> R
     told.cancel();
     let left = all_done.saturating_duration_since(clock::now());
     if let Some(telling) = telling {
-        last_receipts(telling, &broker, left.min(TELL_WITHIN)).await;
+        last_receipts(telling, &broker, (left / 2).min(TELL_WITHIN)).await;
     }
     let left = all_done.saturating_duration_since(clock::now());
     if !broker.close(left.max(FLUSH_WITHIN)).await {

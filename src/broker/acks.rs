@@ -2,7 +2,7 @@
 //! Never acks a delivery that was not settled.
 
 use std::collections::BTreeSet;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use lapin::Channel;
@@ -15,27 +15,31 @@ use super::port::Disposition;
 use crate::clock;
 
 const BATCH: usize = 512;
+/// From the last ack to the channel's end. A quorum queue's channel process sends on at most 32 settlements at a time
+/// and keeps later ones back until the queue has taken those; what it still holds when the channel closes is lost, and
+/// those deliveries come again (seen on 3.10.8). Nothing in the protocol tells when it is through; it is taken to do so many a second.
+const SETTLING: Duration = Duration::from_millis(500);
+const SETTLED_A_SECOND: f64 = 2_000.0;
 
 /// Acks what comes out of `settled` until every ticket is gone, the channel is (`epoch`), or the broker closes;
-/// then what was handed over before is still acked. Ends the epoch when the broker cannot be told. Returns how many of the last
-/// settlements the broker may not have carried out yet, were it to do so many `a_second`.
+/// then what was handed over before is still acked. Ends the epoch when the broker cannot be told. Returns when the broker can be taken
+/// to have carried all of them out; `None` where nothing is left to wait for.
 pub(super) async fn run(
     channel: Channel,
     mut settled: mpsc::UnboundedReceiver<(u64, Disposition)>,
     epoch: CancellationToken,
     closing: CancellationToken,
-    a_second: f64,
-) -> f64 {
+) -> Option<Instant> {
     let mut window = Window::default();
     let (mut unsure, mut since) = (0.0, clock::now());
     let left = |unsure: f64, since: Instant| {
-        (unsure - clock::now().saturating_duration_since(since).as_secs_f64() * a_second).max(0.0)
+        (unsure - clock::now().saturating_duration_since(since).as_secs_f64() * SETTLED_A_SECOND).max(0.0)
     };
     let mut batch = Vec::with_capacity(BATCH);
     loop {
         let received = tokio::select! {
             biased;
-            () = epoch.cancelled() => return 0.0,
+            () = epoch.cancelled() => return None,
             received = settled.recv_many(&mut batch, BATCH) => received,
             () = closing.cancelled(), if !settled.is_closed() => {
                 settled.close();
@@ -43,18 +47,19 @@ pub(super) async fn run(
             }
         };
         if received == 0 {
-            return left(unsure, since);
+            let until = since + SETTLING + Duration::from_secs_f64(unsure / SETTLED_A_SECOND);
+            return (unsure > 0.0).then_some(until);
         }
         let plan = window.plan(batch.drain(..));
         let settlements = u32::try_from(plan.requeues.len() + plan.singles.len() + 1).map_or(0.0, f64::from);
-        (unsure, since) = (left(unsure, since) + settlements, clock::now());
         if let Err(trouble) = tell(&channel, plan).await {
             if !epoch.is_cancelled() {
                 tracing::warn!(%trouble, "settled deliveries could not be acked; the broker will deliver them again");
             }
             epoch.cancel();
-            return 0.0;
+            return None;
         }
+        (unsure, since) = (left(unsure, since) + settlements, clock::now());
     }
 }
 

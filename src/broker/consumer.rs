@@ -28,11 +28,6 @@ use crate::message::{Field, Message};
 
 /// How many deliveries wait between the broker's channel and the destination.
 pub(super) const HANDOVER: usize = 1024;
-/// From the last ack to the channel's end. A quorum queue's channel process sends on at most 32 settlements at a time
-/// and keeps later ones back until the queue has taken those; what it still holds when the channel closes is lost, and
-/// those deliveries come again (seen on 3.10.8). Nothing in the protocol tells when it is through; it is taken to do so many a second.
-pub(super) const SETTLING: Duration = Duration::from_millis(500);
-pub(super) const SETTLED_A_SECOND: f64 = 2_000.0;
 /// An epoch that ends sooner was cut short, perhaps by a message that cannot even be read.
 const SHORT_LIFE: Duration = Duration::from_secs(5);
 /// After so many short lives in a row, deliveries are taken one at a time: then the message that costs the connection is the
@@ -178,7 +173,7 @@ impl ConsumerTask {
         let channel = live.channel().await?;
         let token = live.gone.child_token();
         let (settle, settled) = mpsc::unbounded_channel();
-        let acks = acks::run(channel.clone(), settled, token.clone(), self.closing.clone(), SETTLED_A_SECOND);
+        let acks = acks::run(channel.clone(), settled, token.clone(), self.closing.clone());
         let consuming = async {
             let epoch = Epoch { channel: &channel, token: token.clone(), settle };
             let ended = self.consume(&epoch).await;
@@ -188,10 +183,12 @@ impl ConsumerTask {
             ended
         };
         // Once consuming has ended well, the acks go on until every ticket of this channel has been used.
-        let (ended, unsure) = tokio::join!(consuming, acks);
-        tokio::select! {
-            () = token.cancelled() => {}
-            () = clock::sleep(SETTLING + Duration::from_secs_f64(unsure / SETTLED_A_SECOND)) => {}
+        let (ended, carried_out) = tokio::join!(consuming, acks);
+        if let Some(carried_out) = carried_out {
+            tokio::select! {
+                () = token.cancelled() => {}
+                () = clock::sleep_until(carried_out) => {}
+            }
         }
         let broken = token.is_cancelled();
         token.cancel();

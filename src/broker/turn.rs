@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lapin::Channel;
 use lapin::options::BasicGetOptions;
@@ -15,7 +15,6 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::connection::{ConnectError, PATIENCE, Trouble, close_channel, open_channel, within};
-use super::consumer::{SETTLED_A_SECOND, SETTLING};
 use super::order::Laps;
 use super::port::{Delivery, Disposition};
 use super::reading::Reading;
@@ -218,7 +217,7 @@ impl Reader {
         }
         let (settle, settled) = mpsc::unbounded_channel();
         let (token, held) = (CancellationToken::new(), Arc::new(AtomicU32::new(0)));
-        let acks = acks::run(channel.clone(), settled, token.clone(), CancellationToken::new(), SETTLED_A_SECOND);
+        let acks = acks::run(channel.clone(), settled, token.clone(), CancellationToken::new());
         let (hand, messages) = mpsc::channel(HANDOVER);
         let reading = Reading::new(
             channel.clone(),
@@ -314,7 +313,7 @@ pub struct Turn {
     held: Arc<AtomicU32>,
     messages: mpsc::Receiver<Result<Delivery, TurnError>>,
     reading: JoinHandle<Option<Laps>>,
-    acks: JoinHandle<f64>,
+    acks: JoinHandle<Option<Instant>>,
 }
 
 impl std::fmt::Debug for Turn {
@@ -406,13 +405,13 @@ impl Turn {
             drop(message.map(|delivery| delivery.ticket.leave()));
         }
         let laps = (&mut self.reading).await.unwrap_or(None);
-        let unsure = (&mut self.acks).await.unwrap_or(0.0);
+        let carried_out = (&mut self.acks).await.unwrap_or(None);
         let Some(laps) = laps.filter(|_| !self.token.is_cancelled()) else {
             return Err(broken(&self.queue, &"the channel ended"));
         };
-        if self.acked > 0 {
+        if let Some(carried_out) = carried_out {
             // What the broker has not carried out when the channel closes comes back.
-            clock::sleep(SETTLING + Duration::from_secs_f64(unsure / SETTLED_A_SECOND)).await;
+            clock::sleep_until(carried_out).await;
         }
         self.token.cancel();
         close_channel(&self.channel).await;

@@ -57,8 +57,8 @@ impl Driver {
         let next = if let Some(name) = self.lookups.due(now) {
             Next::Lookup(name.to_owned())
         } else {
-            let lanes = &self.lanes;
-            let ready = self.line.ready(|lane| lanes.free(lane, now));
+            let (lanes, in_trouble) = (&self.lanes, self.gate.state_beneath() == State::Broken);
+            let ready = self.line.ready(in_trouble, |lane| lanes.free(lane, now));
             match (ready, self.jobs.due(now)) {
                 (Ready::Now(place), Some(_)) if self.asked_about_job => Next::Events(place),
                 (_, Some(job)) => Next::Job(job.to_owned()),

@@ -30,6 +30,8 @@ pub(super) struct Pending {
     pub replay: bool,
     /// Whether it waits for a new access token, the one before having been refused for it.
     pub token_refused: bool,
+    /// How many attempts for it failed, as far as is known here: the trouble may be its own.
+    pub troubles: u32,
 }
 
 /// A W3C trace context as headers.
@@ -109,8 +111,9 @@ pub(super) fn take(
             let job = history.job.clone();
             let replay = delivery.message.properties.headers.contains_key(REPLAY);
             let taken = now;
+            let (token_refused, troubles) = (false, u32::try_from(history.attempts.len()).unwrap_or(u32::MAX));
             let pending =
-                Box::new(Pending { delivery, history, tag, item, trace, taken, replay, token_refused: false });
+                Box::new(Pending { delivery, history, tag, item, trace, taken, replay, token_refused, troubles });
             match job {
                 Some(job) => Taken::Sent(job, pending),
                 None => Taken::Ready(pending),

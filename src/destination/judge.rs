@@ -9,6 +9,7 @@ use jiff::Timestamp;
 
 use super::attempt::{Attempted, Errand, Exchange};
 use super::history::Watched;
+use super::hold::Mood;
 use super::intake::Pending;
 use super::line::Load;
 use super::{Driver, batch, outcome};
@@ -183,6 +184,7 @@ impl Driver {
         let (mut first, mut behind, calls_left) = (Vec::new(), Vec::new(), load.calls_left);
         let record = exchange.record(verdict, sentence);
         for mut pending in load.events {
+            pending.troubles = pending.troubles.saturating_add(u32::from(matches!(verdict, Verdict::Unavailable(_))));
             let history = &pending.history;
             let (retries, since) = (history.retries, history.failing_since);
             let mut next = next(verdict, sentence, vendors_trouble, parked, retries, since, &self.settings.retry, wall);
@@ -195,6 +197,16 @@ impl Driver {
             outcome::attempted(&mut self.recent, &self.settings.name, &pending.tag, &record, retries, &next);
             match next {
                 Next::Wait { first: true } => first.push(pending),
+                // Closed for long, few are held: those that always fail must not be all of them.
+                Next::Wait { first: false }
+                    if lane.is_none()
+                        && calls_left.is_none()
+                        && self.mood == Mood::Closed
+                        && self.gate.state_beneath() == State::Broken =>
+                {
+                    let Pending { delivery, history, .. } = *pending;
+                    self.settling.push(Box::pin(Arc::clone(&self.desk).send_behind(delivery, history)));
+                }
                 Next::Wait { first: false } => {
                     // The same again at once would look like many in trouble.
                     if let Some(lane) = &lane {

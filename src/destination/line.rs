@@ -145,25 +145,34 @@ impl Line {
         self.parts.push_front(Load { events: load.events, calls_left: Some(calls_left) });
     }
 
-    /// The first that may be sent, where `free` tells of each lane whether it lets one through.
-    pub fn ready(&self, mut free: impl FnMut(&str) -> Free) -> Ready {
+    /// The first that may be sent, where `free` tells of each lane whether it lets one through. To find out whether a vendor is `in_trouble`,
+    /// one that met with the least trouble before: those that the vendor always chokes on would tell nothing.
+    pub fn ready(&self, in_trouble: bool, mut free: impl FnMut(&str) -> Free) -> Ready {
         let (mut at, mut asked) = (None, HashSet::new());
+        let mut best: Option<(u32, Place)> = None;
         let parts = self.parts.iter().enumerate();
         let parts = parts.filter_map(|(place, load)| Some((Place::Part(place), load.events.first()?)));
         let events = self.singles().enumerate().map(|(place, event)| (Place::Event(place), event));
         for (place, event) in parts.chain(events) {
-            let Some(lane) = event.item.lane.as_deref() else { return Ready::Now(place) };
-            // The first of each lane alone has a turn.
-            if !asked.insert(lane) {
-                continue;
-            }
-            match free(lane) {
-                Free::Now => return Ready::Now(place),
+            let free = match event.item.lane.as_deref() {
+                None => Free::Now,
+                // The first of each lane alone has a turn.
+                Some(lane) if !asked.insert(lane) => continue,
+                Some(lane) => free(lane),
+            };
+            match free {
+                Free::Now if !in_trouble || event.troubles == 0 => return Ready::Now(place),
+                Free::Now if best.is_none_or(|(least, _)| event.troubles < least) => {
+                    best = Some((event.troubles, place));
+                }
+                Free::Now | Free::Busy => {}
                 Free::At(until) => at = Some(at.map_or(until, |at: Instant| at.min(until))),
-                Free::Busy => {}
             }
         }
-        at.map_or(Ready::Nothing, Ready::At)
+        match best {
+            Some((_, place)) => Ready::Now(place),
+            None => at.map_or(Ready::Nothing, Ready::At),
+        }
     }
 
     /// Takes one event from there, which may be the first of a part.
@@ -230,8 +239,8 @@ impl Line {
         self.events.pop_front_if(|event| gone(event)).or_else(|| self.replayed.pop_front_if(|event| gone(event)))
     }
 
-    /// Takes out all but so many, in their order. The first of each lane are kept before others: where one lane's fails, the next
-    /// lane's can be tried.
+    /// Takes out all but so many, in their order. The first of each lane are kept before others, and of those the ones that met with no
+    /// trouble: where one fails, the next can be tried.
     pub fn beyond(&mut self, keeps: usize) -> Vec<Held> {
         let kept = self.first_of_lanes(keeps);
         let mut places = 0..;
@@ -241,19 +250,22 @@ impl Line {
     /// The places of so many, the first of each lane before others.
     fn first_of_lanes(&self, count: usize) -> HashSet<usize> {
         let events = self.parts.iter().flat_map(|load| &load.events).chain(self.singles());
-        let (mut lanes, mut others, mut places) = (HashSet::new(), Vec::new(), HashSet::new());
+        let (mut lanes, mut places) = (HashSet::new(), HashSet::new());
+        let (mut troubled, mut others) = (Vec::new(), Vec::new());
         for (place, event) in events.enumerate() {
             if places.len() >= count {
                 return places;
             }
-            if event.item.lane.as_deref().is_none_or(|lane| lanes.insert(lane)) {
-                places.insert(place);
-            } else if others.len() < count {
-                others.push(place);
+            let is_first = event.item.lane.as_deref().is_none_or(|lane| lanes.insert(lane));
+            match is_first {
+                true if event.troubles == 0 => drop(places.insert(place)),
+                true if troubled.len() < count => troubled.push(place),
+                false if others.len() < count => others.push(place),
+                true | false => {}
             }
         }
         let missing = count - places.len();
-        places.extend(others.into_iter().take(missing));
+        places.extend(troubled.into_iter().chain(others).take(missing));
         places
     }
 
@@ -332,6 +344,7 @@ mod tests {
             taken: crate::clock::now(),
             replay,
             token_refused: false,
+            troubles: 0,
         })
     }
 
@@ -377,7 +390,7 @@ mod tests {
         fn take(&mut self, together: bool) {
             let busy: Vec<String> = self.out.iter().filter_map(|load| load.lane().map(str::to_owned)).collect();
             let free = |lane: &str| if busy.iter().any(|busy| busy == lane) { Free::Busy } else { Free::Now };
-            if let Ready::Now(place) = self.line.ready(free) {
+            if let Ready::Now(place) = self.line.ready(false, free) {
                 let batching = Batching { items: 3, bytes: usize::MAX, when: When::Always };
                 self.out.extend(self.line.take(place, &batching, together));
             }
@@ -443,6 +456,19 @@ mod tests {
                 model.check();
             }
         }
+    }
+
+    #[test]
+    fn whether_a_vendor_is_still_in_trouble_is_asked_with_what_met_with_the_least() {
+        let mut line = Line::default();
+        for (tag, lane, troubles) in [(0, None, 2), (1, None, 1), (2, Some(1), 3), (3, Some(1), 0), (4, None, 1)] {
+            line.push(Box::new(Pending { troubles, ..*event(tag, lane, false) }));
+        }
+        assert_eq!(line.ready(false, |_| Free::Now), Ready::Now(Place::Event(0)));
+        assert_eq!(line.ready(true, |_| Free::Now), Ready::Now(Place::Event(1)), "and nothing overtakes in its lane");
+        line.push(event(5, Some(2), false));
+        assert_eq!(line.ready(true, |_| Free::Now), Ready::Now(Place::Event(5)));
+        assert_eq!(tags(&line.beyond(2)), [1, 2, 3, 4], "what met with no trouble is kept");
     }
 
     #[test]

@@ -66,8 +66,9 @@ use origin::Origin;
 use recent::Recent;
 use settle::{Case, Desk, Tag};
 
-/// Time for requests in flight to finish when the worker stops.
-pub const STOP_WITHIN: Duration = Duration::from_secs(9);
+/// Time for requests in flight to finish when the worker stops: of the ten seconds that there are, two are for what then has to reach
+/// the broker.
+pub const STOP_WITHIN: Duration = Duration::from_secs(8);
 /// Deliveries that are taken, and answers that are judged, before anything else is looked at.
 const TAKEN_AT_ONCE: usize = 32;
 /// How often gauges are set and old deliveries looked for.

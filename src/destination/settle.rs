@@ -132,6 +132,14 @@ impl Desk {
         None
     }
 
+    /// Sends an event behind what waits in its queue, with its history, so that others come to hand.
+    pub async fn send_behind(self: Arc<Self>, delivery: Delivery, history: History) -> Option<Word> {
+        self.metrics.released.inc();
+        let Delivery { message, ticket, .. } = delivery;
+        let _moved = self.move_to(&self.names.queue(&self.destination), history.write(&message), ticket).await;
+        None
+    }
+
     /// Tells what became of an event, where receipts are wanted.
     pub fn receipt(&self, outcome: receipts::Outcome, tag: Tag, history: &History, why: Option<(Reason, String)>) {
         let Some(receipts) = &self.receipts else { return };

@@ -19,7 +19,7 @@ use crate::clock;
 use crate::redact;
 
 /// Time for the last spans to be exported when the worker stops.
-const FLUSH_WITHIN: Duration = Duration::from_secs(2);
+const FLUSH_WITHIN: Duration = Duration::from_secs(1);
 /// Events that a span links to; the SDK keeps no more.
 const MOST_LINKS: usize = 128;
 

@@ -142,3 +142,36 @@ async fn a_gate_closed_for_hours_on_end_never_uses_up_a_messages_returns() {
     assert_eq!(stage.broker.ready() + stage.broker.unsettled(), 50);
     assert!(stage.vendor.count() <= 32 + 6, "{}", stage.vendor.count());
 }
+
+#[tokio::test(start_paused = true)]
+async fn events_that_the_vendor_always_chokes_on_do_not_hold_up_the_others() {
+    let stage = Stage::new("limits = [\"50/s\"]");
+    stage.vendor.behave(|call| Answer::Status(if call.event < 4 { 500 } else { 201 }));
+    stage.publish(0..4);
+    for event in 4..200 {
+        pass(seconds(5)).await;
+        stage.publish([event]);
+    }
+    pass(seconds(30)).await;
+    for event in 4..200 {
+        let published = seconds(5) * u32::try_from(event - 3).unwrap();
+        let sent = stage.vendor.calls_for(event)[0].at;
+        assert!(sent < published + seconds(10), "{event} waited {:?}", sent - published);
+        assert_eq!(stage.vendor.taken(event), 1);
+    }
+    assert!(stage.broker.dead().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn nor_do_they_where_an_event_is_rare() {
+    let stage = Stage::new("limits = [\"50/s\"]");
+    stage.vendor.behave(|call| Answer::Status(if call.event < 4 { 500 } else { 201 }));
+    stage.publish(0..4);
+    for event in 4..24 {
+        pass(seconds(900)).await;
+        stage.publish([event]);
+        pass(seconds(600)).await;
+        assert_eq!(stage.vendor.taken(event), 1, "{event} waits longer than a probe with each of those may take");
+    }
+    assert!(stage.broker.dead().is_empty());
+}

@@ -70,6 +70,9 @@ async fn a_stop_does_not_wait_for_a_vendor_that_hangs() {
     until("requests hang", async || stage.seen(PX).faulted > 5).await;
     // The stage allows a stop 12 seconds.
     assert_eq!(stage.stop().await, Some(0));
+    let log = stage.log();
+    assert!(log.contains("stopping before everything was finished"), "it says what it gave up");
+    assert!(!log.contains("the broker did not take everything"), "and does not blame the broker");
     client.holds("px", 20).await;
     stage.sandbox.handle().clear_faults();
     stage.start();
