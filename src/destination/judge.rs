@@ -197,10 +197,12 @@ impl Driver {
             outcome::attempted(&mut self.recent, &self.settings.name, &pending.tag, &record, retries, &next);
             match next {
                 Next::Wait { first: true } => first.push(pending),
-                // Closed for long, few are held: those that always fail must not be all of them.
+                // Closed for long, few are held: those that always fail must not be all of them. A copy of what was replayed would be
+                // taken for another replay.
                 Next::Wait { first: false }
                     if lane.is_none()
                         && calls_left.is_none()
+                        && !pending.replay
                         && self.mood == Mood::Closed
                         && self.gate.state_beneath() == State::Broken =>
                 {
