@@ -58,6 +58,7 @@ async fn a_bad_file_changes_nothing_and_says_so() {
     stage.configure(&(good.replace("limits", "limit") + &hook("comes", "0/s")));
     stage.signal("HUP").await;
     reloads(&stage, "refused", 1.0).await;
+    until("the log says so", async || stage.log().contains("changes nothing")).await;
     let log = stage.log();
     assert!(log.contains("did you mean \\\\\\\"limits\\\\\\\"") || log.contains("limits"), "the log names the mend");
     assert!(
