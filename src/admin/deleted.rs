@@ -14,6 +14,8 @@ pub(super) struct Queues {
     seen: BTreeMap<String, u32>,
     /// Those that were there and are not, and whether that was said.
     gone: BTreeMap<String, bool>,
+    /// Whether bindings went with their exchange and not all are there again.
+    bindings_owed: bool,
 }
 
 impl Queues {
@@ -75,9 +77,9 @@ impl Admin {
         let is_gone = {
             let mut known = self.known_depths();
             known.queues.note(&[(key.clone(), is_there.then_some(0))]);
-            !known.queues.gone(std::slice::from_ref(&key)).is_empty()
+            known.queues.bindings_owed || !known.queues.gone(std::slice::from_ref(&key)).is_empty()
         };
-        if !is_gone {
+        if !is_gone || views.is_empty() {
             return;
         }
         let mut restored = Ok(());
@@ -85,6 +87,7 @@ impl Admin {
             restored = restored.and(self.broker.restore(&wanted).await);
         }
         let mut known = self.known_depths();
+        known.queues.bindings_owed = restored.is_err();
         match restored {
             Ok(()) => {
                 tracing::error!(

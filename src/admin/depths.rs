@@ -189,7 +189,7 @@ fn believed(dead: Option<u32>, before: &Depths) -> Option<u32> {
 fn held(operations: &[operation::State]) -> Option<u32> {
     let acting = operations.iter().filter(|state| !state.phase.is_over() && Pile::of(state.act) == Pile::Dead);
     let lie_there = |state: &operation::State| {
-        let left = (u64::from(state.there) + state.dead_again).saturating_sub(state.moved);
+        let left = (u64::from(state.there) + state.dead_again).saturating_sub(state.moved + state.missing);
         u32::try_from(left).unwrap_or(u32::MAX)
     };
     acting.filter(|state| state.there > 0).map(lie_there).min()

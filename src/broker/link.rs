@@ -219,9 +219,9 @@ impl Supervisor {
                 Ended::Lost(why) => break Some(why),
                 Ended::Replaced(connection) => {
                     let old = std::mem::replace(&mut now, Live::of(connection));
+                    let old_ear = std::mem::replace(&mut ear, Ear::on(&now));
                     live.send_replace(Some(now.clone()));
-                    self.tasks.spawn(Arc::clone(self).see_out(old, ear));
-                    ear = Ear::on(&now);
+                    self.tasks.spawn(Arc::clone(self).see_out(old, old_ear));
                 }
             }
         };

@@ -132,11 +132,22 @@ impl Desk {
         None
     }
 
-    /// Sends an event behind what waits in its queue, with its history, so that others come to hand.
+    /// Sends an event behind what waits in its queue, with its history, so that others come to hand. Where that cannot be done at once
+    /// it is only given back.
     pub async fn send_behind(self: Arc<Self>, delivery: Delivery, history: History) -> Option<Word> {
         self.metrics.released.inc();
         let Delivery { message, ticket, .. } = delivery;
-        let _moved = self.move_to(&self.names.queue(&self.destination), history.write(&message), ticket).await;
+        if !ticket.is_live() {
+            return None;
+        }
+        let queue = self.names.queue(&self.destination);
+        tokio::select! {
+            biased;
+            sent = self.publisher.publish("", &queue, history.write(&message)) => {
+                self.dispose(ticket, if sent.is_ok() { Disposition::Ack } else { Disposition::Requeue });
+            }
+            () = self.leaving.cancelled() => ticket.leave(),
+        }
         None
     }
 
