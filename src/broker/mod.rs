@@ -303,7 +303,7 @@ impl Broker {
         let mut link = self.consuming.clone();
         match tokio::time::timeout(connection::PATIENCE, link.up()).await {
             Ok(Some(live)) => Ok(live),
-            Ok(None) | Err(_) => Err(BrokerError("there is no connection to the broker".to_owned())),
+            Ok(None) | Err(_) => Err(BrokerError::from_trouble(connection::Trouble::Away)),
         }
     }
 }

@@ -143,11 +143,17 @@ async fn a_gate_closed_for_hours_on_end_never_uses_up_a_messages_returns() {
     assert!(stage.vendor.count() <= 32 + 6, "{}", stage.vendor.count());
 }
 
-#[tokio::test(start_paused = true)]
-async fn events_that_the_vendor_always_chokes_on_do_not_hold_up_the_others() {
+/// With four events in the queue that the vendor always chokes on; it takes all others.
+fn with_four_it_chokes_on() -> Stage {
     let stage = Stage::new("limits = [\"50/s\"]");
     stage.vendor.behave(|call| Answer::Status(if call.event < 4 { 500 } else { 201 }));
     stage.publish(0..4);
+    stage
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_that_the_vendor_always_chokes_on_do_not_hold_up_the_others() {
+    let stage = with_four_it_chokes_on();
     for event in 4..200 {
         pass(seconds(5)).await;
         stage.publish([event]);
@@ -164,9 +170,7 @@ async fn events_that_the_vendor_always_chokes_on_do_not_hold_up_the_others() {
 
 #[tokio::test(start_paused = true)]
 async fn nor_do_they_where_an_event_is_rare() {
-    let stage = Stage::new("limits = [\"50/s\"]");
-    stage.vendor.behave(|call| Answer::Status(if call.event < 4 { 500 } else { 201 }));
-    stage.publish(0..4);
+    let stage = with_four_it_chokes_on();
     for event in 4..24 {
         pass(seconds(900)).await;
         stage.publish([event]);
