@@ -9,7 +9,7 @@ use prometheus::{
     Opts, Registry, TextEncoder,
 };
 
-use crate::gate::{State, Status};
+use crate::gate::{Held, State, Status};
 use crate::verdict::Reason;
 
 /// Events in one request: one, or as many as an Act-On CSV holds.
@@ -86,6 +86,7 @@ pub fn label_values(label: &str) -> Option<Vec<&'static str>> {
     match label {
         "class" => Some(CLASSES.to_vec()),
         "state" => Some(State::ALL.map(State::name).to_vec()),
+        "by" => Some(Held::ALL.map(Held::name).to_vec()),
         "reason" => Some(Reason::ALL.map(Reason::name).to_vec()),
         "connection" => Some(vec!["consuming", "publishing"]),
         _ => None,
@@ -160,6 +161,10 @@ metrics! {
     publish_failures_total: IntCounterVec ["destination"],
     /// Requests on their way.
     in_flight: IntGaugeVec ["destination"],
+    /// Requests that may be on their way at once: as `concurrency` says, or as many as the pace needs at the vendor's latency.
+    concurrency_limit: IntGaugeVec ["destination"],
+    /// 1 for what holds the pace now, 0 for the others.
+    pace_held: IntGaugeVec ["destination", "by"],
     /// Deliveries held in memory until the gate lets them through.
     waiting: IntGaugeVec ["destination"],
     /// Time from sending a request to the end of its answer.
@@ -266,6 +271,8 @@ impl Metrics {
             replayed: self.replayed_total.with_label_values(&[name]),
             publish_failures: self.publish_failures_total.with_label_values(&[name]),
             in_flight: self.in_flight.with_label_values(&[name]),
+            concurrency: self.concurrency_limit.with_label_values(&[name]),
+            held: Held::ALL.map(|by| self.pace_held.with_label_values(&[name, by.name()])),
             waiting: self.waiting.with_label_values(&[name]),
             request_duration: self.request_duration_seconds.with_label_values(&[name]),
             delivery_latency: self.delivery_latency_seconds.with_label_values(&[name]),
@@ -285,6 +292,7 @@ impl Metrics {
     pub fn forget(&self, name: &str) {
         for gauges in [
             &self.in_flight,
+            &self.concurrency_limit,
             &self.waiting,
             &self.day_budget_used,
             &self.day_budget_limit,
@@ -310,6 +318,9 @@ impl Metrics {
         for state in State::ALL {
             drop(self.gate_state.remove_label_values(&[name, state.name()]));
         }
+        for held in Held::ALL {
+            drop(self.pace_held.remove_label_values(&[name, held.name()]));
+        }
     }
 }
 
@@ -334,6 +345,8 @@ pub struct DestinationMetrics {
     pub replayed: IntCounter,
     pub publish_failures: IntCounter,
     pub in_flight: IntGauge,
+    pub concurrency: IntGauge,
+    pub held: [IntGauge; Held::ALL.len()],
     pub waiting: IntGauge,
     pub request_duration: Histogram,
     pub delivery_latency: Histogram,
@@ -375,6 +388,10 @@ impl DestinationMetrics {
             gauge.set(i64::from(other == gate.state));
         }
         self.in_flight.set(count(in_flight));
+        self.concurrency.set(count(gate.concurrency));
+        for (gauge, other) in self.held.iter().zip(Held::ALL) {
+            gauge.set(i64::from(other == gate.held));
+        }
         self.waiting.set(count(waiting));
         self.until.set(gate.until.map_or(0.0, |until| seconds(until.wall)));
         self.quota.set(gate.quota.unwrap_or(f64::INFINITY));

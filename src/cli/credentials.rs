@@ -7,6 +7,7 @@ use crate::config::Destination;
 use crate::delivery::http::HttpTransport;
 use crate::delivery::token::{Need, Outcome, Tokens};
 use crate::delivery::{Transport as _, token_file};
+use crate::gate::Written;
 use crate::vendors::Grant;
 use crate::verdict::Verdict;
 
@@ -36,7 +37,7 @@ pub(super) async fn try_out(destination: &Destination) -> (Option<bool>, String)
     if let Some(token) = token {
         request.headers_mut().insert(header::AUTHORIZATION, token);
     }
-    let reply = match transport.send(&request).await {
+    let reply = match transport.send(&request, &Written::default()).await {
         Ok(reply) => reply.without_secrets(&request).into_owned(),
         Err(trouble) => return (Some(false), trouble.to_string()),
     };
@@ -69,7 +70,10 @@ async fn token(grant: &dyn Grant, transport: &HttpTransport) -> Result<HeaderVal
         }
         let Some(request) = tokens.request(grant, now) else { return Err(bad(tokens.why(now))) };
         keep(&tokens, path).map_err(bad)?;
-        let result = transport.send(&request).await.map(|reply| reply.without_secrets(&request).into_owned());
+        let result = transport
+            .send(&request, &Written::default())
+            .await
+            .map(|reply| reply.without_secrets(&request).into_owned());
         let outcome = tokens.answered(grant, result.as_ref(), clock::now(), clock::wall());
         keep(&tokens, path).map_err(bad)?;
         match outcome {

@@ -76,10 +76,22 @@ async fn ask(base: &str, admin: &Admin) -> Result<Value, Error> {
 /// In the words of `/readyz` and of the console.
 const NOT_AT_WORK: &str = "no consumer at the broker";
 
-const HEADER: [&str; 11] =
-    ["destination", "vendor", "state", "rate/s", "waiting", "dead", "delivered", "429s", "retried", "today", "why"];
+const HEADER: [&str; 12] = [
+    "destination",
+    "vendor",
+    "state",
+    "rate/s",
+    "held by",
+    "waiting",
+    "dead",
+    "delivered",
+    "429s",
+    "retried",
+    "today",
+    "why",
+];
 
-fn row(destination: &Value) -> [String; 11] {
+fn row(destination: &Value) -> [String; 12] {
     let text = |key: &str| match destination.get(key) {
         Some(Value::String(text)) => text.clone(),
         Some(Value::Number(number)) => {
@@ -104,6 +116,7 @@ fn row(destination: &Value) -> [String; 11] {
         text("vendor"),
         text("state"),
         text("rate"),
+        text("held_by").replace('_', " "),
         text("queue_ready"),
         text("dead_letters_ready"),
         text("delivered"),

@@ -27,7 +27,7 @@ pub struct Destination {
     /// Its quotas, at least one.
     pub limits: Vec<Limit>,
     /// Most requests in flight at once.
-    pub concurrency: usize,
+    pub concurrency: Option<usize>,
     /// Longest time for one request.
     pub timeout: Duration,
     /// Parks after so many rejections in a row; 0: never.
@@ -49,7 +49,7 @@ impl Destination {
         let kind = vendor_kind(section, registry);
         let subscribe = subscriptions(section);
         let limits = limits(section, kind.as_ref());
-        let concurrency = section.count("concurrency", 1..=1000, 32);
+        let concurrency = section.count_if_any("concurrency", 1..=1000);
         let timeout = section.duration("timeout", Duration::from_millis(100)..=Duration::from_mins(5));
         let park_after_rejections = section.count("park_after_rejections", 0..=1_000_000, 20);
         let retry = section.within("retry", |retry| Retry::read(retry, defaults));

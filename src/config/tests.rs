@@ -152,7 +152,7 @@ fn the_sample_is_good_and_shows_the_defaults() {
     assert_eq!(px.subscribe, ["product.#", "invoice.paid"]);
     let documented = [Limit { count: 200, window: Window::Second }, Limit { count: 1_000_000, window: Window::Day }];
     assert_eq!(px.limits, documented);
-    assert_eq!((px.concurrency, px.timeout, px.park_after_rejections), (32, Duration::from_secs(10), 20));
+    assert_eq!((px.concurrency, px.timeout, px.park_after_rejections), (None, Duration::from_secs(10), 20));
     assert_eq!((px.proxy.clone(), px.http1_only), (None, false));
 }
 

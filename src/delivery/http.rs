@@ -9,7 +9,9 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use reqwest::{Client, Url, redirect};
 
+use super::body::Marked;
 use super::{Transport, Trouble, tls};
+use crate::gate::Written;
 use crate::vendors::Reply;
 
 /// Most of an answer's body that is read; the rest is left and the connection closed. A success may be a long list that was looked
@@ -63,10 +65,10 @@ impl HttpTransport {
         Ok(Self { client, timeout, last: Arc::default() })
     }
 
-    async fn exchange(&self, request: &::http::Request<Bytes>) -> Result<Reply, reqwest::Error> {
+    async fn exchange(&self, request: &::http::Request<Bytes>, written: &Written) -> Result<Reply, reqwest::Error> {
         let mut outgoing = reqwest::Request::new(request.method().clone(), self.address(request.uri())?);
         outgoing.headers_mut().clone_from(request.headers());
-        *outgoing.body_mut() = Some(request.body().clone().into());
+        *outgoing.body_mut() = Some(reqwest::Body::wrap(Marked::new(request.body().clone(), written.clone())));
         let mut response = self.client.execute(outgoing).await?;
         let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
         let most = if status.is_success() { MAX_BODY_BYTES } else { MAX_ERROR_BYTES };
@@ -112,8 +114,9 @@ impl Transport for HttpTransport {
     fn send<'a>(
         &'a self,
         request: &'a ::http::Request<Bytes>,
+        written: &'a Written,
     ) -> Pin<Box<dyn Future<Output = Result<Reply, Trouble>> + Send + 'a>> {
-        Box::pin(async move { self.exchange(request).await.map_err(|error| self.trouble(&error, request)) })
+        Box::pin(async move { self.exchange(request, written).await.map_err(|error| self.trouble(&error, request)) })
     }
 }
 

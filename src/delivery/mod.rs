@@ -5,8 +5,10 @@ use std::pin::Pin;
 
 use bytes::Bytes;
 
+use crate::gate::Written;
 use crate::vendors::Reply;
 
+mod body;
 pub mod http;
 mod tls;
 pub mod token;
@@ -14,10 +16,11 @@ pub mod token_file;
 
 /// Sends requests. `delivery/http.rs` does so over the network; tests script it.
 pub trait Transport: Send + Sync {
-    /// Sends one request, once: no redirects followed, nothing retried.
+    /// Sends one request, once: no redirects followed, nothing retried. Marks `written` when all of it was handed to the network.
     fn send<'a>(
         &'a self,
         request: &'a ::http::Request<Bytes>,
+        written: &'a Written,
     ) -> Pin<Box<dyn Future<Output = Result<Reply, Trouble>> + Send + 'a>>;
 }
 

@@ -18,9 +18,6 @@ use crate::traces::{self, Leg, Span};
 use crate::vendors::{Item, Secrets};
 use crate::verdict::Reason;
 
-/// A body that takes a while to be built, sent and read.
-const LARGE_BYTES: usize = 16 * 1024;
-
 /// What is next, not yet taken from where it waits.
 #[derive(Debug)]
 enum Next {
@@ -114,7 +111,7 @@ impl Driver {
         let vendor = Arc::clone(&self.settings.vendor);
         let (errand, request) = match next {
             Next::Events(place) => match self.load(place, &permit, now, wall) {
-                Some(load) => return self.send_load(load, permit, now),
+                Some(load) => return self.send_load(load, permit),
                 None => return self.give_up(permit),
             },
             Next::Token => {
@@ -157,16 +154,14 @@ impl Driver {
         (!load.events.is_empty()).then_some(load)
     }
 
-    fn send_load(&mut self, load: Load, permit: Permit, now: Instant) {
+    fn send_load(&mut self, load: Load, permit: Permit) {
         let items: Vec<&Item> = load.events.iter().map(|pending| &pending.item).collect();
         match self.settings.vendor.request(&items) {
             Ok(mut request) => {
                 Secrets::add(&mut request, &self.settings.map.secrets());
-                if request.body().len() > LARGE_BYTES {
-                    self.gate.is_large(&permit, now);
-                }
+                self.gate.carries(&permit, request.body().len());
                 if let Some(lane) = load.lane() {
-                    self.lanes.take(lane, now);
+                    self.lanes.take(lane);
                 }
                 let span = self.trace(&load, &mut request);
                 self.launch(Errand::Events(load), request, span, permit);

@@ -62,7 +62,7 @@ pub(super) async fn make(
     hurry: CancellationToken,
 ) -> Attempted {
     let (at, sent) = (clock::wall(), clock::now());
-    let sending = AssertUnwindSafe(transport.send(&request)).catch_unwind();
+    let sending = AssertUnwindSafe(transport.send(&request, &permit.written)).catch_unwind();
     let result = tokio::select! {
         biased;
         result = sending => Some(result.unwrap_or_else(|_| {

@@ -12,6 +12,7 @@ use super::orders::{self, Change, Placed, Stamp};
 use super::recent::{Recent, Sample};
 use crate::broker::port::Appetite;
 use crate::clock;
+use crate::gate::Held;
 
 /// Something to do, now.
 #[derive(Debug)]
@@ -147,6 +148,10 @@ pub struct View {
     pub learned: f64,
     /// Requests on their way.
     pub in_flight: usize,
+    /// How many may be on their way at once, as set or as found.
+    pub concurrency: usize,
+    /// What holds the pace.
+    pub held: Held,
     /// Requests counted against today's budget (UTC).
     pub day_used: u64,
     /// The day budget, where there is one.
@@ -247,6 +252,8 @@ impl Driver {
             rate: gate.rate,
             learned: gate.learned,
             in_flight: gate.in_flight,
+            concurrency: gate.concurrency,
+            held: gate.held,
             day_used: gate.day_used,
             day_limit: gate.day_limit,
             waiting: self.line.len() + self.lookups.held(),

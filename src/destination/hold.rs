@@ -4,8 +4,10 @@ use std::time::{Duration, Instant};
 
 use crate::broker::port::Appetite;
 
-/// Most deliveries held at once.
+/// Most deliveries held at once, unless more are in flight.
 const MAX_PREFETCH: f64 = 500.0;
+/// Beside those in flight so many more are held, or as many where fewer are in flight.
+const FEW: f64 = 32.0;
 /// What the gate lets through in this time is fetched ahead.
 const AHEAD: Duration = Duration::from_millis(500);
 /// No delivery should wait longer than this for its place while the gate is open.
@@ -148,9 +150,10 @@ fn rounded(number: f64) -> u16 {
 }
 
 fn prefetch(rate: f64, concurrency: usize) -> u16 {
-    let concurrency = u16::try_from(concurrency).unwrap_or(u16::MAX);
-    let wanted = f64::from(concurrency) * 2.0 + rate * AHEAD.as_secs_f64();
-    let bound = (rate * LONGEST_WAIT.as_secs_f64()).clamp(1.0, MAX_PREFETCH);
+    let concurrency = f64::from(u16::try_from(concurrency).unwrap_or(u16::MAX));
+    let wanted = concurrency + concurrency.min(FEW) + rate * AHEAD.as_secs_f64();
+    let most = MAX_PREFETCH.max(concurrency * 1.25);
+    let bound = (rate * LONGEST_WAIT.as_secs_f64()).clamp(1.0, most);
     rounded(wanted.min(bound))
 }
 
@@ -162,7 +165,7 @@ mod tests {
     fn a_fast_gate_holds_what_it_can_use_in_a_moment() {
         assert_eq!(Mood::Open.appetite(Some(200.0), 32, &Room::new(1)), Appetite::Prefetch(164));
         assert_eq!(Mood::Open.appetite(Some(4000.0), 64, &Room::new(1)), Appetite::Prefetch(500));
-        assert_eq!(Mood::Open.appetite(None, 1000, &Room::new(1)), Appetite::Prefetch(500));
+        assert_eq!(Mood::Open.appetite(None, 1000, &Room::new(1)), Appetite::Prefetch(1250));
     }
 
     #[test]

@@ -167,7 +167,7 @@ struct Driver {
     room: Room,
     swept: Instant,
     /// What the appetite was last worked out for.
-    held_for: Option<(Mood, Option<f64>, u16, bool)>,
+    held_for: Option<(Mood, Option<f64>, usize, u16, bool)>,
 }
 
 impl Driver {
@@ -375,7 +375,7 @@ impl Driver {
             resting_until: self.resting_until,
         };
         self.mood = self.mood.next(outlook, now);
-        let (mood, pace) = (self.mood, self.gate.pace());
+        let (mood, pace, concurrency) = (self.mood, self.gate.pace_about(), self.gate.concurrency_soon());
         // While the consumer is there, the broker would send at once what is given back. And what is out may come back, and then it is
         // before the rest of its lane.
         let consuming = *self.inbox.consuming.borrow();
@@ -387,11 +387,11 @@ impl Driver {
             Appetite::Prefetch(_) | Appetite::None => 0,
         };
         let enough = mood.is_enough(self.line.len() + self.lookups.held() + self.attempts.len());
-        if self.held_for == Some((mood, pace, room, enough)) {
+        if self.held_for == Some((mood, pace, concurrency, room, enough)) {
             return;
         }
-        self.held_for = Some((mood, pace, room, enough));
-        let appetite = if enough { Appetite::None } else { mood.appetite(pace, self.settings.concurrency, &self.room) };
+        self.held_for = Some((mood, pace, concurrency, room, enough));
+        let appetite = if enough { Appetite::None } else { mood.appetite(pace, concurrency, &self.room) };
         self.inbox.appetite.send_if_modified(|current| std::mem::replace(current, appetite) != appetite);
     }
 

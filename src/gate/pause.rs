@@ -20,15 +20,6 @@ const TROUBLE_IN_A_ROW: usize = 5;
 const RECENT: usize = 20;
 /// and not before there are so many. Half of them in trouble break the circuit.
 const RECENT_MIN: usize = 10;
-/// Repeated refusals multiply the learned factor by this.
-const LEARN: f64 = 0.7;
-/// The learned factor is never lower.
-pub const LEARNED_MIN: f64 = 0.05;
-/// The learned factor creeps back by this,
-const UNLEARN: f64 = 1.1;
-/// each time so long passes without a refusal.
-const UNLEARN_EVERY: Duration = Duration::from_secs(10);
-
 /// Why the gate is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
@@ -63,10 +54,7 @@ pub struct Closed {
 
 /// A vendor that took this many events since the gate opened refuses anew: the pauses begin again at the first. Without
 /// this, a refusal now and then would end in the longest pause.
-const TAKEN_AGAIN: u32 = 50;
-/// The learned factor is lowered at most so often: one spell of refusals is one lesson.
-const LOWER_EVERY: Duration = Duration::from_secs(2);
-
+const TAKEN_AGAIN: u32 = 5;
 /// The gate's memory of answers.
 #[derive(Debug)]
 pub struct Pauses {
@@ -82,17 +70,12 @@ pub struct Pauses {
     park_after: u32,
     /// How many events the vendor took since it last opened.
     taken: u32,
-    learned: f64,
-    learned_at: Instant,
-    /// When the learned factor was last lowered.
-    lowered: Option<Instant>,
 }
 
 impl Pauses {
     /// An open gate, or one that a ledger says is closed for `closed_for` more.
     #[must_use]
-    pub fn new(policy: &Policy, learned: f64, closed_for: Option<Duration>, now: Instant) -> Self {
-        let learned = if learned.is_finite() { learned.clamp(LEARNED_MIN, 1.0) } else { 1.0 };
+    pub fn new(policy: &Policy, closed_for: Option<Duration>, now: Instant) -> Self {
         let closed = closed_for.map(|pause| Closed {
             cause: Cause::Throttled,
             why: "the vendor had asked to wait before this worker took over".to_owned(),
@@ -108,9 +91,6 @@ impl Pauses {
             rejections: 0,
             park_after: policy.park_after_rejections,
             taken: 0,
-            learned,
-            learned_at: now,
-            lowered: None,
         }
     }
 
@@ -126,39 +106,18 @@ impl Pauses {
         self.epoch
     }
 
-    /// The share of the quota that is used, 0.05 to 1.
-    #[must_use]
-    pub fn learned(&self) -> f64 {
-        self.learned
-    }
-
-    /// Lets the learned factor creep back while the gate is open. True when it changed.
-    pub fn unlearn(&mut self, now: Instant) -> bool {
-        if self.learned >= 1.0 || self.closed.is_some() {
-            return false;
-        }
-        let before = self.learned_at;
-        while self.learned < 1.0 && now.saturating_duration_since(self.learned_at) >= UNLEARN_EVERY {
-            self.learned = (self.learned * UNLEARN).min(1.0);
-            self.learned_at += UNLEARN_EVERY;
-        }
-        self.learned_at != before
-    }
-
-    /// Takes note of an answer to a request of `epoch`. True when the learned factor changed.
-    pub fn answered(&mut self, epoch: u64, answer: Answer, hints: &Hints, now: Instant) -> bool {
+    /// Takes note of an answer to a request of `epoch`.
+    pub fn answered(&mut self, epoch: u64, answer: Answer, hints: &Hints, now: Instant) {
         if answer == Answer::Success {
             self.rejections = 0;
         }
         if epoch != self.epoch {
-            self.answered_late(answer, hints, now);
-            return false;
+            return self.answered_late(answer, hints, now);
         }
         match (self.closed.as_ref().map(|closed| closed.cause), answer) {
-            (_, Answer::Neutral) => false,
+            (_, Answer::Neutral) => {}
             (Some(cause), answer) if cause.parks() => {
                 self.parked_probe(cause, answer, hints, now);
-                false
             }
             (closed, Answer::Success | Answer::Rejected | Answer::Undecided) => {
                 if closed.is_some() {
@@ -169,17 +128,12 @@ impl Pauses {
                 if answer == Answer::Rejected {
                     self.rejected(1, now);
                 }
-                false
             }
             (closed, Answer::Throttled) => self.refused(closed.is_none(), hints, now),
-            (closed, Answer::Trouble) => {
-                self.trouble(closed.is_some(), hints, now);
-                false
-            }
+            (closed, Answer::Trouble) => self.trouble(closed.is_some(), hints, now),
             (_, Answer::Unauthorized) => {
                 let why = "the vendor refused the credentials (401 or 403): check the key and that the account is on";
                 self.close(Cause::Unauthorized, why.to_owned(), PARKED_PROBE, now);
-                false
             }
         }
     }
@@ -220,7 +174,7 @@ impl Pauses {
         }
     }
 
-    fn refused(&mut self, was_open: bool, hints: &Hints, now: Instant) -> bool {
+    fn refused(&mut self, was_open: bool, hints: &Hints, now: Instant) {
         let repeated = self.reopened.is_some_and(|at| now.saturating_duration_since(at) < CALM);
         if was_open && (!repeated || self.taken >= TAKEN_AGAIN) {
             self.refusals.reset();
@@ -235,14 +189,6 @@ impl Pauses {
             _ => (self.refusals.next(), "the vendor answered 429 without saying for how long".to_owned()),
         };
         self.close(Cause::Throttled, why, wait, now);
-        self.learned_at = now;
-        let lowered = self.lowered.is_some_and(|at| now.saturating_duration_since(at) < LOWER_EVERY);
-        if was_open && repeated && !lowered && self.learned > LEARNED_MIN {
-            self.lowered = Some(now);
-            self.learned = (self.learned * LEARN).max(LEARNED_MIN);
-            return true;
-        }
-        false
     }
 
     fn trouble(&mut self, probe: bool, hints: &Hints, now: Instant) {
@@ -310,7 +256,6 @@ impl Pauses {
         self.recent.clear();
         self.taken = 0;
         self.outages.reset();
-        self.learned_at = now;
     }
 }
 

@@ -118,6 +118,8 @@ fn view(name: &str) -> View {
         oldest: None,
         learned: 0.7,
         in_flight: 1,
+        concurrency: 32,
+        held: crate::gate::Held::Closed,
         day_used: 250,
         day_limit: Some(1000),
         waiting: 2,
@@ -148,6 +150,8 @@ fn recent() -> crate::destination::recent::Recent {
         rate: Some(0.0),
         learned: 1.0,
         in_flight: 0,
+        concurrency: 32,
+        held: crate::gate::Held::Nothing,
         day_used: 0,
         day_limit: None,
     };
