@@ -210,6 +210,12 @@ impl Gate {
         self.places.late(permit.place, now);
     }
 
+    /// What the answer said that [`Gate::finished`] is told of next, as a masked sentence: it becomes part of why the gate closes, where it
+    /// does.
+    pub fn said(&mut self, sentence: &str) {
+        self.pauses.said(sentence);
+    }
+
     /// Takes a permit back, with what became of its request.
     pub fn finished(&mut self, permit: Permit, answer: Answer, hints: &Hints, now: Instant, wall: Timestamp) {
         self.in_flight = self.in_flight.saturating_sub(1);
