@@ -215,8 +215,11 @@ metrics! {
     receipts_total: IntCounterVec ["outcome"],
     /// Reloads of the configuration, by outcome.
     config_reloads_total: IntCounterVec ["outcome"],
+    /// Lines of the log that were dropped, since nobody took them and the buffer was full.
+    log_lines_dropped_total: IntCounter [],
 }
 
+make!(IntCounter, plain);
 make!(prometheus::CounterVec, labelled);
 
 impl Metrics {
@@ -229,6 +232,11 @@ impl Metrics {
             let reconnects = self.broker_reconnects_total.with_label_values(&[connection]);
             reconnects.inc_by(link.epochs.saturating_sub(1).saturating_sub(reconnects.get()));
         }
+    }
+
+    /// Shows how many lines of the log have been dropped.
+    pub fn show_log(&self, dropped: u64) {
+        self.log_lines_dropped_total.inc_by(dropped.saturating_sub(self.log_lines_dropped_total.get()));
     }
 
     fn register_process(&self) -> prometheus::Result<()> {

@@ -10,10 +10,13 @@ use serde::Serialize;
 
 use super::Admin;
 use super::problem::Problem;
+use crate::destination::View;
+use crate::log;
 
 /// Every metric, in Prometheus's text format.
 pub(super) async fn metrics(State(admin): State<Arc<Admin>>) -> Response {
     admin.metrics.show_broker(&admin.broker.status().borrow());
+    admin.metrics.show_log(log::dropped());
     match admin.metrics.text() {
         Ok(text) => ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response(),
         Err(error) => Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
@@ -38,6 +41,7 @@ pub(super) async fn ready(State(admin): State<Arc<Admin>>) -> Response {
     for (name, handle) in admin.roster.all() {
         match handle.view().await {
             Ok(view) if view.ready => {}
+            Ok(View { machine: Some(lack), .. }) => lacking.push(format!("destination {name}: {lack}")),
             Ok(_) => lacking.push(format!("destination {name}: no consumer at the broker")),
             Err(gone) => lacking.push(format!("destination {name}: {gone}")),
         }

@@ -72,13 +72,15 @@ pub enum Disposition {
 pub struct Ticket {
     tag: u64,
     epoch: CancellationToken,
+    /// The event was rejected and then checked against a new lookup: once is enough.
+    checked_again: bool,
     settle: Option<mpsc::UnboundedSender<(u64, Disposition)>>,
 }
 
 impl Ticket {
     /// A ticket for delivery tag `tag` of the channel whose life `epoch` is; `settle` leads to its ack task.
     pub fn new(tag: u64, epoch: CancellationToken, settle: mpsc::UnboundedSender<(u64, Disposition)>) -> Self {
-        Self { tag, epoch, settle: Some(settle) }
+        Self { tag, epoch, checked_again: false, settle: Some(settle) }
     }
 
     /// False once the channel is gone: the broker gives the message to someone else, so sending it
@@ -92,6 +94,17 @@ impl Ticket {
     #[must_use]
     pub fn tag(&self) -> u64 {
         self.tag
+    }
+
+    /// Whether [`Ticket::check_again`] was said of it.
+    #[must_use]
+    pub fn was_checked_again(&self) -> bool {
+        self.checked_again
+    }
+
+    /// Takes note that its event was rejected and is checked against a new lookup. A tag would not do: the next channel has the same.
+    pub fn check_again(&mut self) {
+        self.checked_again = true;
     }
 
     /// The end of the channel that this delivery came on.

@@ -8,7 +8,8 @@ use crate::delivery::http::HttpTransport;
 use crate::delivery::token::{Need, Outcome, Tokens};
 use crate::delivery::{Transport as _, token_file};
 use crate::gate::Written;
-use crate::vendors::Grant;
+use crate::redact;
+use crate::vendors::{Grant, secrets_of};
 use crate::verdict::Verdict;
 
 const TOO_MANY: &str = "the vendor answered 429 (too many requests); try again later";
@@ -42,7 +43,9 @@ pub(super) async fn try_out(destination: &Destination) -> (Option<bool>, String)
         Err(trouble) => return (Some(false), trouble.to_string()),
     };
     match vendor.judge(&reply) {
-        Verdict::Unauthorized(said) | Verdict::Unavailable(said) => (Some(false), said),
+        Verdict::Unauthorized(said) | Verdict::Unavailable(said) => {
+            (Some(false), redact::masked(&said, &secrets_of(&request)))
+        }
         Verdict::Throttled => (None, TOO_MANY.into()),
         Verdict::Delivered | Verdict::Accepted | Verdict::TooLarge(_) | Verdict::Rejected(_) => {
             (Some(true), format!("{} takes the credentials", request.uri().host().unwrap_or("the vendor")))

@@ -9,6 +9,7 @@ use url::Url;
 
 use super::{Error, load, print_json, print_table};
 use crate::config::{Admin, ConfigFile};
+use crate::delivery::cause;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -54,9 +55,14 @@ pub(super) fn at(listen: SocketAddr) -> String {
     format!("http://{}", SocketAddr::new(ip, listen.port()))
 }
 
+/// Why there is no answer: of a time-out the innermost error would say nothing.
+pub(super) fn said(error: &reqwest::Error) -> String {
+    if error.is_timeout() { "no answer in time".to_owned() } else { cause::sentence(error) }
+}
+
 async fn ask(base: &str, admin: &Admin) -> Result<Value, Error> {
     let failed = |cause: reqwest::Error| {
-        let cause = cause.without_url();
+        let cause = said(&cause);
         Error::Failed(format!("no worker answers at {base} ({cause}); is it running? name another with --url"))
     };
     let client = reqwest::Client::builder().timeout(Duration::from_secs(5)).no_proxy().build().map_err(failed)?;

@@ -11,6 +11,7 @@ use super::attempt::{self, Errand};
 use super::line::{Load, Place, Ready};
 use super::{Driver, batch, errands};
 use crate::clock;
+use crate::delivery::Keep;
 use crate::delivery::token::Need;
 use crate::gate::{Answer, Hints, Pass, Permit, State};
 use crate::redact;
@@ -36,6 +37,10 @@ impl Driver {
         (self.next_place, self.next_turn) = (None, None);
         loop {
             let (now, wall) = (clock::now(), clock::wall());
+            if let Some(until) = self.machine.rests_until(self.transport.has_room(), now) {
+                self.next_turn = Some(until);
+                return;
+            }
             let Some(next) = self.next(now, wall) else { return };
             match self.gate.pass(now, wall) {
                 Pass::Go(permit) => self.send(next, permit, now, wall),
@@ -211,6 +216,13 @@ impl Driver {
         if let Errand::Events(load) = &errand {
             self.metrics.batch_events.observe(f64::from(u32::try_from(load.events.len()).unwrap_or(u32::MAX)));
         }
+        let keep = match &errand {
+            Errand::Events(load) => self.settings.vendor.answer_bytes(load.events.len()),
+            Errand::Token => Keep::TOKEN.0,
+            Errand::Lookup(_) => Keep::LOOKUP.0,
+            Errand::Job(_) => Keep::JOB.0,
+        };
+        request.extensions_mut().insert(Keep(keep));
         let transport = Arc::clone(&self.transport);
         let hurry = self.hurry.clone();
         let (token_file, tokens) = (self.token_file.clone(), self.tokens.as_ref());

@@ -12,7 +12,7 @@ use super::orders::{self, Change, Placed, Stamp};
 use super::recent::{Recent, Sample};
 use crate::broker::port::Appetite;
 use crate::clock;
-use crate::gate::Held;
+use crate::gate::{Held, State};
 
 /// Something to do, now.
 #[derive(Debug)]
@@ -168,6 +168,9 @@ pub struct View {
     pub consuming: bool,
     /// Whether it consumes, or has no need to.
     pub ready: bool,
+    /// What this machine lacks, as a sentence, where requests could not be sent for it lately.
+    #[serde(skip)]
+    pub machine: Option<String>,
     /// Events delivered since this worker started.
     pub delivered: u64,
     /// Events that have left the queue since this worker started: those that were delivered, put into a retry queue or among the dead
@@ -238,7 +241,8 @@ impl Driver {
     }
 
     fn view(&self) -> View {
-        let gate = self.gate.status(clock::now(), clock::wall());
+        let now = clock::now();
+        let (gate, machine) = (self.gate.status(now, clock::wall()), self.machine.lacks(now).map(str::to_owned));
         let idle = *self.inbox.appetite.borrow() == Appetite::None;
         View {
             name: self.settings.name.clone(),
@@ -246,7 +250,7 @@ impl Driver {
             subscribe: self.settings.subscribe.clone(),
             limits: self.settings.limits.iter().map(ToString::to_string).collect(),
             state: gate.state.name(),
-            why: gate.why,
+            why: machine.clone().filter(|_| gate.state == State::Open).unwrap_or(gate.why),
             until: gate.until.map(|until| until.wall),
             quota: gate.quota,
             rate: gate.rate,
@@ -261,7 +265,8 @@ impl Driver {
             oldest: self.oldest(),
             unconfirmed: self.jobs.held(),
             consuming: *self.inbox.consuming.borrow(),
-            ready: idle || *self.inbox.consuming.borrow(),
+            ready: machine.is_none() && (idle || *self.inbox.consuming.borrow()),
+            machine,
             delivered: self.metrics.delivered.get(),
             left: self.metrics.left() + u64::try_from(self.jobs.held()).unwrap_or(u64::MAX),
             requests: self.metrics.batch_events.get_sample_count(),

@@ -16,6 +16,7 @@ use super::{Driver, batch, outcome};
 use crate::broker::port::Delivery;
 use crate::clock;
 use crate::config::Retry;
+use crate::delivery::Trouble;
 use crate::gate::{Answer, Permit, State};
 use crate::vendors::{Item, Reply, Vendor};
 use crate::verdict::{Reason, Settlement, Verdict};
@@ -39,8 +40,10 @@ impl Driver {
             self.lanes.answered(lane, clock::now());
         }
         self.next_place = None;
-        if exchange.result.is_none() {
-            return self.take_back(errand, permit);
+        match &exchange.result {
+            None => return self.take_back(errand, permit),
+            Some(Err(trouble @ Trouble::Machine { .. })) => return self.not_sent(&trouble.to_string(), errand, permit),
+            Some(_) => self.machine.went_well(),
         }
         self.metrics.attempt(exchange.status());
         self.metrics.request_duration.observe(exchange.took.as_secs_f64());
@@ -63,6 +66,7 @@ impl Driver {
             None => Verdict::Unavailable("given up".to_owned()),
         };
         let sentence = said(&verdict).map(|said| exchange.masked(said)).unwrap_or_default();
+        self.gate.said(&sentence);
         let mut told = answer(&verdict);
         if let (Some(tokens), Some(generation)) = (self.tokens.as_mut(), exchange.generation) {
             if told == Answer::Success {
@@ -127,7 +131,7 @@ impl Driver {
         let first = load.events.first()?;
         let name = first.item.lookup.as_ref()?;
         // Once is enough for an event: else it would go in circles.
-        let checked = self.checked_again.contains(&first.delivery.ticket.tag());
+        let checked = first.delivery.ticket.was_checked_again();
         (!checked && self.lookups.may_have_changed(name, first.taken)).then(|| name.clone())
     }
 
@@ -135,10 +139,9 @@ impl Driver {
     /// against the same waits with them, so that nothing overtakes.
     fn check_again(&mut self, name: &str, load: Load) {
         let waiting = self.line.take_out(|pending| pending.item.lookup.as_deref() == Some(name));
-        for pending in &load.events {
-            self.checked_again.put(pending.delivery.ticket.tag(), ());
-        }
-        for pending in load.events.into_iter().chain(waiting) {
+        let mut rejected = load.events;
+        rejected.iter_mut().for_each(|pending| pending.delivery.ticket.check_again());
+        for pending in rejected.into_iter().chain(waiting) {
             self.lookups.need(name.to_owned(), carrying_history(*pending), clock::now());
         }
     }

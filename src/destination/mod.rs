@@ -3,6 +3,7 @@
 //! One task drives it all, so that the gate needs no lock; requests and publications run beside each other inside it.
 
 use std::num::NonZeroUsize;
+use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -42,6 +43,7 @@ mod jobs;
 mod judge;
 mod line;
 mod lookups;
+mod machine;
 mod notice;
 pub mod orders;
 mod origin;
@@ -60,6 +62,7 @@ use intake::{Pending, Taken};
 use jobs::Jobs;
 use line::Line;
 use lookups::Lookups;
+use machine::Machine;
 use notice::{Notices, Word};
 use orders::Orders;
 use origin::Origin;
@@ -107,8 +110,14 @@ pub struct Parts {
 /// Drives a destination until it is stopped; returns what its successor has to know.
 pub async fn drive(parts: Parts, before: Handover) -> Handover {
     let mut driver = Driver::new(parts, before);
-    driver.run().await;
-    driver.finish().await;
+    let driven = AssertUnwindSafe(async {
+        driver.run().await;
+        driver.finish().await;
+    });
+    // Whoever starts it again must not forget a pause or what was spent of the day.
+    if driven.catch_unwind().await.is_err() {
+        tracing::error!(destination = driver.settings.name, "a destination failed; this is a bug in Sluice");
+    }
     let (now, wall) = (clock::now(), clock::wall());
     Handover {
         ledger: driver.gate.ledger(now, wall),
@@ -149,10 +158,10 @@ struct Driver {
     /// Word on its way to whoever replayed an event.
     notices: Notices,
     delivered: LruCache<u64, ()>,
-    /// Deliveries, by their tags, that were rejected and checked against a new lookup.
-    checked_again: LruCache<u64, ()>,
     /// Whether the answer before said that the vendor is in trouble.
     troubled: bool,
+    /// What this machine lacks, if anything.
+    machine: Machine,
     /// When the gate said to ask again.
     next_place: Option<Instant>,
     /// When something beside the gate may let a request through.
@@ -220,8 +229,8 @@ impl Driver {
             delivered: LruCache::new(
                 REMEMBERED.max(NonZeroUsize::MIN.saturating_add(batching.items.saturating_mul(2))),
             ),
-            checked_again: LruCache::new(REMEMBERED),
             troubled: false,
+            machine: Machine::default(),
             next_place: None,
             next_turn: None,
             left_behind: None,

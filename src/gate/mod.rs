@@ -254,6 +254,12 @@ impl Gate {
         }
     }
 
+    /// What the answer said that [`Gate::finished`] is told of next, as a masked sentence: it becomes part of why the gate closes, where it
+    /// does.
+    pub fn said(&mut self, sentence: &str) {
+        self.pauses.said(sentence);
+    }
+
     /// Takes a permit back, with what became of its request.
     pub fn finished(&mut self, permit: Permit, answer: Answer, hints: &Hints, now: Instant, wall: Timestamp) {
         let (was_open, broken) = self.was_open();

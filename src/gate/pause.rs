@@ -70,6 +70,8 @@ pub struct Pauses {
     park_after: u32,
     /// How many events the vendor took since it last opened.
     taken: u32,
+    /// What the answer that comes next said, as a sentence; empty where it said nothing.
+    said: String,
 }
 
 impl Pauses {
@@ -91,7 +93,14 @@ impl Pauses {
             rejections: 0,
             park_after: policy.park_after_rejections,
             taken: 0,
+            said: String::new(),
         }
+    }
+
+    /// What the answer that comes next said, masked: part of why the gate closes, where it does.
+    pub fn said(&mut self, sentence: &str) {
+        self.said.clear();
+        self.said.push_str(sentence);
     }
 
     /// The present closing, if it is closed.
@@ -132,8 +141,7 @@ impl Pauses {
             (closed, Answer::Throttled) => self.refused(closed.is_none(), hints, now),
             (closed, Answer::Trouble) => self.trouble(closed.is_some(), hints, now),
             (_, Answer::Unauthorized) => {
-                let why = "the vendor refused the credentials (401 or 403): check the key and that the account is on";
-                self.close(Cause::Unauthorized, why.to_owned(), PARKED_PROBE, now);
+                self.close(Cause::Unauthorized, self.unauthorized(), PARKED_PROBE, now);
             }
         }
     }
@@ -170,7 +178,7 @@ impl Pauses {
         match self.closed.as_mut() {
             Some(closed) => closed.until = closed.until.max(until),
             None if wait.is_zero() => {}
-            None => self.close(cause, asked_to_wait(answer, wait), wait, now),
+            None => self.close(cause, self.asked_to_wait(answer, wait), wait, now),
         }
     }
 
@@ -182,7 +190,7 @@ impl Pauses {
         // A reset of a quota that is not used up says nothing about this refusal.
         let reset = hints.quota.filter(|quota| quota.remaining.unwrap_or(0) == 0).map(|quota| quota.reset);
         let (wait, why) = match (hints.retry_after, reset) {
-            (Some(wait), _) if !wait.is_zero() => (wait, asked_to_wait(Answer::Throttled, wait)),
+            (Some(wait), _) if !wait.is_zero() => (wait, self.asked_to_wait(Answer::Throttled, wait)),
             (_, Some(wait)) if !wait.is_zero() => {
                 (wait, format!("the vendor answered 429 and its quota resets in {} s", wait.as_secs_f64()))
             }
@@ -196,15 +204,14 @@ impl Pauses {
         let in_a_row = self.recent.iter().rev().take_while(|trouble| **trouble).count();
         let troubled = self.recent.iter().filter(|trouble| **trouble).count();
         let why = match hints.retry_after {
-            Some(wait) if !wait.is_zero() => Some(asked_to_wait(Answer::Trouble, wait)),
-            _ if probe => Some("the probe failed too (no answer in time, or a 5xx)".to_owned()),
+            Some(wait) if !wait.is_zero() => Some(self.asked_to_wait(Answer::Trouble, wait)),
+            _ if probe => Some(self.with_words("the probe failed too")),
             _ if in_a_row >= TROUBLE_IN_A_ROW => {
-                Some(format!("{in_a_row} requests in a row failed (no answer in time, or a 5xx)"))
+                Some(self.with_words(&format!("{in_a_row} requests in a row failed, at last")))
             }
-            _ if self.recent.len() >= RECENT_MIN && troubled * 2 >= self.recent.len() => Some(format!(
-                "{troubled} of the last {} requests failed (no answer in time, or a 5xx)",
-                self.recent.len()
-            )),
+            _ if self.recent.len() >= RECENT_MIN && troubled * 2 >= self.recent.len() => {
+                Some(self.with_words(&format!("{troubled} of the last {} requests failed, at last", self.recent.len())))
+            }
             _ => None,
         };
         if let Some(why) = why {
@@ -233,8 +240,25 @@ impl Pauses {
             return;
         }
         let wait = hints.retry_after.unwrap_or_default().max(PARKED_PROBE);
-        let why = self.closed.take().map(|closed| closed.why).unwrap_or_default();
+        let before = self.closed.take().map(|closed| closed.why).unwrap_or_default();
+        let refused = cause == Cause::Unauthorized && answer == Answer::Unauthorized;
+        let why = if refused && !self.said.is_empty() { self.unauthorized() } else { before };
         self.close(cause, why, wait, now);
+    }
+
+    fn unauthorized(&self) -> String {
+        let words = if self.said.is_empty() { "401 or 403" } else { &self.said };
+        format!("the vendor refused the credentials ({words}): check the key and that the account is on")
+    }
+
+    fn asked_to_wait(&self, answer: Answer, wait: Duration) -> String {
+        let did = if answer == Answer::Throttled { "answered 429" } else { "is in trouble" };
+        self.with_words(&format!("the vendor {did} and asked to wait {} s (Retry-After)", wait.as_secs_f64()))
+    }
+
+    /// `why` with the answer's own words, where it had any.
+    fn with_words(&self, why: &str) -> String {
+        if self.said.is_empty() { why.to_owned() } else { format!("{why}: {}", self.said) }
     }
 
     fn note(&mut self, trouble: bool) {
@@ -257,9 +281,4 @@ impl Pauses {
         self.taken = 0;
         self.outages.reset();
     }
-}
-
-fn asked_to_wait(answer: Answer, wait: Duration) -> String {
-    let said = if answer == Answer::Throttled { "answered 429" } else { "is in trouble" };
-    format!("the vendor {said} and asked to wait {} s (Retry-After)", wait.as_secs_f64())
 }

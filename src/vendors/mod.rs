@@ -31,6 +31,9 @@ pub use grant::{Calls, Grant, Token};
 pub use item::{Batching, Fact, Facts, Item, Refusal, When};
 pub use job::Job;
 
+/// An answer to events is a status and a sentence, or the number of a job.
+const ANSWER_BYTES: usize = 16 * 1024;
+
 /// Every vendor that a destination's `vendor` may name.
 pub const REGISTRY: &[Kind] = &[act_on::KIND, apsis_one::KIND, gainsight_px::KIND, http::KIND];
 
@@ -79,6 +82,12 @@ pub trait Vendor: Send + Sync + std::fmt::Debug {
     /// The limit that each lane is held to, beside the account's.
     fn lane_limit(&self) -> Option<Limit> {
         None
+    }
+
+    /// How many bytes of an answer to `items` events [`Vendor::judge`], [`Vendor::judge_each`] and [`Vendor::job`] look at, at most: no
+    /// more is read.
+    fn answer_bytes(&self, _items: usize) -> usize {
+        ANSWER_BYTES
     }
 
     /// What a success means for each of `items`, where the answer tells them apart (as 207 does).
@@ -165,7 +174,7 @@ pub struct Reply {
     pub status: StatusCode,
     /// The headers.
     pub headers: HeaderMap,
-    /// The body, cut at 8 MiB, of anything but a success at 64 KiB.
+    /// The body, as far as it is read for what was asked ([`Vendor::answer_bytes`]).
     pub body: Bytes,
 }
 

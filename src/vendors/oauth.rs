@@ -174,7 +174,9 @@ fn trouble(vendor: &str, reply: &Reply, body: &Value) -> Verdict {
     let text = said(reply, body);
     let status = reply.status.as_u16();
     let text = if text.is_empty() { text } else { format!(": {text}") };
-    Verdict::Unavailable(format!("{vendor} answered {status} when asked for a token{text}"))
+    let led = answer::redirect(reply)
+        .map_or_else(String::new, |to| format!(" with a redirect to {to}, which is not followed,"));
+    Verdict::Unavailable(format!("{vendor} answered {status}{led} when asked for a token{text}"))
 }
 
 fn refused(vendor: &str, check: &str, reply: &Reply, body: &Value) -> Verdict {

@@ -126,6 +126,7 @@ fn view(name: &str) -> View {
         unconfirmed: 3,
         consuming: false,
         ready: false,
+        machine: None,
         delivered: 12_345,
         left: 12_345,
         requests: 12_345,

@@ -316,3 +316,25 @@ fn a_refusal_now_and_then_never_ends_in_long_pauses() {
         assert!(bench.closed_for() <= millis(250), "{:?}", bench.closed_for());
     }
 }
+
+#[test]
+fn a_closed_gate_tells_what_the_vendor_said() {
+    let mut bench = bench();
+    bench.gate.said("Example answered 401: API key revoked");
+    bench.send(Answer::Unauthorized, &Hints::default());
+    assert!(bench.why().contains("Example answered 401: API key revoked"), "{}", bench.why());
+    assert!(bench.why().contains("check the key"), "{}", bench.why());
+    bench.gate.said("Example answered 403: account disabled");
+    bench.send(Answer::Unauthorized, &Hints::default());
+    assert!(bench.why().contains("403: account disabled"), "the probe says more: {}", bench.why());
+    bench.send(Answer::Success, &Hints::default());
+    bench.gate.said("cannot connect to example.com: connection refused");
+    bench.answered(5, Answer::Trouble);
+    assert!(bench.why().ends_with("at last: cannot connect to example.com: connection refused"), "{}", bench.why());
+    bench.gate.said("Example answered 503: upstream down");
+    bench.send(Answer::Trouble, &Hints::default());
+    assert_eq!(bench.why(), "the probe failed too: Example answered 503: upstream down");
+    bench.gate.said("");
+    bench.send(Answer::Trouble, &Hints::default());
+    assert_eq!(bench.why(), "the probe failed too");
+}

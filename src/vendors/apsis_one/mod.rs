@@ -5,7 +5,7 @@ use ::http::{Method, Request};
 use bytes::{Bytes, BytesMut};
 use serde_json::Value;
 
-use super::{Batching, Facts, Grant, Invalid, Item, Kind, Refusal, Reply, Vendor, When};
+use super::{ANSWER_BYTES, Batching, Facts, Grant, Invalid, Item, Kind, Refusal, Reply, Vendor, When};
 use crate::config::Section;
 use crate::event::Event;
 use crate::gate::Limit;
@@ -41,6 +41,9 @@ const ENVELOPE: (&[u8], &[u8]) = (b"{\"items\":[", b"]}");
 
 /// Most bytes of items in one request, a comma counted for each, so that the body stays under the documented 100 kB.
 const MAX_ITEM_BYTES: usize = 100_000 - ENVELOPE.0.len() - ENVELOPE.1.len();
+
+/// Bytes of what a 207 says of one item, at most.
+const PART_BYTES: usize = 1_024;
 
 #[derive(Debug)]
 struct ApsisOne {
@@ -83,6 +86,11 @@ impl Vendor for ApsisOne {
 
     fn judge(&self, reply: &Reply) -> Verdict {
         answers::whole(reply)
+    }
+
+    /// A 207 has an entry for each item, with a sentence of its own.
+    fn answer_bytes(&self, items: usize) -> usize {
+        ANSWER_BYTES + items * PART_BYTES
     }
 
     fn judge_each(&self, reply: &Reply, items: &[&Item]) -> Option<Vec<Verdict>> {

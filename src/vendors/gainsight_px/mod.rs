@@ -64,7 +64,7 @@ impl Vendor for GainsightPx {
 
     /// 201 alone is success, as in the vendor's own loader: another 2xx did not come from this API.
     fn judge(&self, reply: &Reply) -> Verdict {
-        let sentence = || answer::sentence("Gainsight PX", reply.status, &errors::message(&reply.body));
+        let sentence = || answer::of_reply("Gainsight PX", reply, &errors::message(&reply.body));
         match reply.status {
             StatusCode::CREATED => Verdict::Delivered,
             status if status.is_success() => Verdict::Unavailable(format!("{}; expected 201", sentence())),

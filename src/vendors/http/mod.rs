@@ -177,7 +177,8 @@ impl Vendor for HttpApi {
 
     fn judge(&self, reply: &Reply) -> Verdict {
         let settings = &self.settings;
-        let sentence = || answer::sentence(&settings.name, reply.status, &answer::excerpt(&reply.body));
+        let of_reply = if settings.secret_address { answer::of_secret_reply } else { answer::of_reply };
+        let sentence = || of_reply(&settings.name, reply, &answer::excerpt(&reply.body));
         let listed = |statuses: &[i64]| statuses.contains(&i64::from(reply.status.as_u16()));
         if listed(&settings.success) {
             Verdict::Delivered

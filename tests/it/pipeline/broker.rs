@@ -287,6 +287,8 @@ impl MemoryBroker {
             let mut state = self.state();
             let Some(consumer) = state.consumer.as_mut().filter(|consumer| consumer.channel.is_none()) else { return };
             consumer.channel = Some((epoch.clone(), settle));
+            // As RabbitMQ does: each channel counts for itself.
+            state.next_tag = 1;
             state.pump();
         }
         let broker = self.clone();

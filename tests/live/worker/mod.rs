@@ -8,6 +8,7 @@ mod dead_api;
 mod events;
 mod gate;
 mod health;
+mod machine;
 mod operators;
 mod receipts;
 mod reload;

@@ -107,8 +107,13 @@ impl Stage {
     }
 
     pub fn start(&mut self) {
+        self.start_behind(&[]);
+    }
+
+    /// Starts the worker behind other commands, such as one that limits it.
+    pub fn start_behind(&mut self, behind: &[&str]) {
         let log = std::fs::File::options().create(true).append(true).open(self.file("log")).unwrap();
-        let mut command = self.command(&["run"]);
+        let mut command = self.command_behind(behind, &["run"]);
         command.stdout(log.try_clone().unwrap()).stderr(log).stdin(Stdio::null());
         self.worker = Some(command.spawn().unwrap());
     }
@@ -155,10 +160,6 @@ impl Stage {
         let output = tokio::time::timeout(LONG, child.wait_with_output()).await.expect("the command ends").unwrap();
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
         Ran { code: output.status.code().unwrap(), out: text(output.stdout), err: text(output.stderr) }
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        self.command_behind(&[], arguments)
     }
 
     fn command_behind(&self, behind: &[&str], arguments: &[&str]) -> Command {
