@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use crate::broker::port::{PublishError, Publisher};
 use crate::clock;
+use crate::event::Time;
 use crate::message::{Message, Properties};
 use crate::redact;
 use crate::verdict::Reason;
@@ -83,7 +84,7 @@ pub struct About {
     /// Its type.
     pub r#type: String,
     /// Its time.
-    pub time: Timestamp,
+    pub time: Time,
 }
 
 /// A receipt's own words.
@@ -301,7 +302,7 @@ mod tests {
     const NOW: Timestamp = Timestamp::constant(1_700_000_000, 0);
 
     fn dead(kind: &str) -> Receipt {
-        let event = About { id: Some("e-1".into()), source: "shop".into(), r#type: kind.into(), time: NOW };
+        let event = About { id: Some("e-1".into()), source: "shop".into(), r#type: kind.into(), time: NOW.into() };
         Receipt {
             outcome: Outcome::DeadLettered,
             destination: "px".into(),

@@ -19,14 +19,14 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::connection::{close_channel, within};
-use super::fields::{MOST_HEADER_BYTES, TooLong, short, to_amqp};
+use super::fields::{TooLong, short, to_amqp};
 use super::link::{Link, Live};
 use super::pause::Pause;
 use super::port::{Publication, PublishError};
 use super::status::Status;
 use super::topology::{Topology, TopologyError};
 use crate::clock;
-use crate::message::{Field, wire_bytes};
+use crate::message::{Field, MOST_HEADER_BYTES, wire_bytes};
 
 /// Set by the publisher, stripped at consumption: tells which publication a returned message was. The same for the same message to the
 /// same place, so that one that is put back lies there as it lay before.

@@ -277,7 +277,7 @@ impl Driver {
     /// Counts an event as delivered, and remembers it.
     pub(super) fn delivered(&mut self, pending: &Pending, wall: Timestamp) {
         self.metrics.delivered.inc();
-        let latency = wall.duration_since(pending.tag.time).as_secs_f64();
+        let latency = pending.tag.time.until(wall).as_secs_f64();
         self.metrics.delivery_latency.observe(latency.max(0.0));
         self.remember(pending);
     }

@@ -35,6 +35,7 @@ mod attempt;
 mod batch;
 mod command;
 mod errands;
+pub mod fit;
 mod handover;
 pub mod history;
 mod hold;

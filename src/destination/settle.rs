@@ -6,14 +6,15 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
+use super::fit::fit;
 use super::history::{self, History};
 use super::notice::Word;
 use crate::broker::Names;
-use crate::broker::port::{Delivery, Disposition, PublishError, Publisher, Ticket};
+use crate::broker::port::{Delivery, Disposition, Publisher, Ticket};
 use crate::clock;
 use crate::dead_letters::notice::Outcome;
 use crate::dead_letters::record::Record;
-use crate::event::{Event, Identity};
+use crate::event::{Event, Identity, Time};
 use crate::message::Message;
 use crate::metrics::DestinationMetrics;
 use crate::receipts::{self, About, Receipt, Receipts};
@@ -28,7 +29,7 @@ pub(super) struct Tag {
     pub id: Option<String>,
     pub source: String,
     pub kind: String,
-    pub time: Timestamp,
+    pub time: Time,
     /// The id of its producer's trace, where it has one.
     pub trace_id: Option<String>,
 }
@@ -141,9 +142,11 @@ impl Desk {
             return None;
         }
         let queue = self.names.queue(&self.destination);
+        let mut copy = history.write(&message);
+        fit(&mut copy);
         tokio::select! {
             biased;
-            sent = self.publisher.publish("", &queue, history.write(&message)) => {
+            sent = self.publisher.publish("", &queue, copy) => {
                 self.dispose(ticket, if sent.is_ok() { Disposition::Ack } else { Disposition::Requeue });
             }
             () = self.leaving.cancelled() => ticket.leave(),
@@ -196,6 +199,7 @@ impl Desk {
     /// Publishes a copy until it is confirmed, then acks the original. False when the original's channel went first.
     async fn move_to(&self, queue: &str, mut copy: Message, ticket: Ticket) -> bool {
         let mut pause = PUBLISH_PAUSES.0;
+        fit(&mut copy);
         // The broker sends the original again: a copy beside it would be a second event.
         if !ticket.is_live() {
             return false;
@@ -208,9 +212,6 @@ impl Desk {
                 () = self.leaving.cancelled() => return leave(ticket),
             };
             let Err(error) = result else { break };
-            if let PublishError::Unsendable(_) = error {
-                history::shrink(&mut copy);
-            }
             self.metrics.publish_failures.inc();
             tracing::warn!(destination = self.destination, queue, %error, "a copy could not be published; trying again in {pause:?}");
             tokio::select! {

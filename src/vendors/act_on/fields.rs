@@ -146,7 +146,7 @@ fn when<'a>(
         dateformat.check(text).map_err(|wrong| Invalid(format!("\"when\" is {wrong}")))?;
         return Ok(text.into());
     }
-    let day = event.time.to_zoned(settings.defaults.time_zone.clone()).date();
+    let day = event.time.date_in(&settings.defaults.time_zone);
     let written = dateformat.write(day).map(Cow::from);
     written.ok_or_else(|| Invalid(format!("\"when\" is missing, and the event's time {} is no date there", event.time)))
 }

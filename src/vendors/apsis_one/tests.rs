@@ -34,7 +34,7 @@ fn event(data: Value) -> Event {
         id: "e".to_owned(),
         source: String::new(),
         kind: "k".to_owned(),
-        time: Timestamp::UNIX_EPOCH,
+        time: Timestamp::UNIX_EPOCH.into(),
         data: data.as_object().unwrap().clone(),
         raw: Bytes::new(),
         trace: None,

@@ -89,7 +89,7 @@ fn event(id: &str, data: &Value) -> Event {
         id: id.to_owned(),
         source: "shop".to_owned(),
         kind: "shop.order".to_owned(),
-        time: jiff::Timestamp::UNIX_EPOCH,
+        time: jiff::Timestamp::UNIX_EPOCH.into(),
         data: data.as_object().unwrap().clone(),
         raw: Bytes::from(format!(" {data}")),
         trace: None,

@@ -6,6 +6,7 @@ mod batches;
 mod broker;
 mod broker_trouble;
 mod gate;
+mod headers;
 mod holding;
 mod intake;
 mod jobs;
