@@ -32,6 +32,7 @@ use crate::verdict::{Reason, Settlement};
 mod admit;
 mod attempt;
 mod batch;
+mod before;
 mod command;
 mod errands;
 mod handover;
