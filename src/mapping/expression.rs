@@ -237,8 +237,9 @@ fn compile(text: &str, change: Option<Change>) -> Result<Filter<Jq>, String> {
     let changed = change.and_then(|change| Some(change(parse(text, |parser| parser.term())?)));
     let changed = changed.map(|body| Def { name: CHANGED, args: Vec::new(), body });
     let code = changed.as_ref().map_or(text, |def| def.name);
-    let known = prelude::needed_by(text).into_iter().map(|def| -> Def<&str> { def });
-    let loaded = Loader::new(known.chain(changed)).load(&arena, File { code, path: () });
+    let mut known: Vec<Def<&str>> = prelude::needed_by(text);
+    known.extend(changed);
+    let loaded = Loader::new(known).load(&arena, File { code, path: () });
     let modules = loaded.map_err(|errors| {
         let first = errors.into_iter().map(|(_, error)| unreadable(text, error)).next();
         first.unwrap_or_else(|| "cannot be read as jq".to_owned())

@@ -1,6 +1,11 @@
 //! A text that is put together of what stands in an expression and of an event's words, told apart. The expression
 //! `"users/\(.id)"` goes in; for an event, the text `users/` and the word that its `id` is come out. Pure.
 
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "jq's terms are a crate's own, and what puts no text together is a word"
+)]
+
 use jaq_core::load::lex::StrPart;
 use jaq_core::load::parse::{BinaryOp, Pattern, Term as Jq};
 use jaq_core::ops::Math;
