@@ -73,7 +73,7 @@ pub async fn run(config: Config, file: ConfigFile, stop: CancellationToken) -> R
     let watching = tokio::spawn(watch_depths(admin.clone(), ending.clone()));
     let telling_of_log = tokio::spawn(log::tell_of_dropped());
     let orders = tokio::spawn(control::listen(broker.clone(), fleet.roster(), operations.clone(), ending.clone()));
-    warn_of_guessable_tokens(fleet.config());
+    warn_of_what_is_doubtful(fleet.config());
     tracing::info!(admin = %address, destinations = fleet.config().destinations.len(), version = env!("CARGO_PKG_VERSION"), "sluice is running");
     tend(&mut fleet, &file, &mut hangups, &admin, &stop).await;
     tracing::info!("stopping: finishing what is in flight");
@@ -100,7 +100,10 @@ pub async fn run(config: Config, file: ConfigFile, stop: CancellationToken) -> R
     Ok(())
 }
 
-fn warn_of_guessable_tokens(config: &Config) {
+fn warn_of_what_is_doubtful(config: &Config) {
+    for warning in &config.warnings {
+        tracing::warn!(line = warning.line, key = warning.key, "{}", warning.message);
+    }
     for token in config.admin.tokens.iter().filter(|token| token.is_guessable()) {
         tracing::warn!(token = token.name, "an admin token this short can be guessed; choose one of 16 bytes or more");
     }
@@ -163,7 +166,7 @@ async fn reload(fleet: &mut Fleet, file: &ConfigFile) -> &'static str {
     match file.load() {
         Ok(config) => match fleet.change_to(config).await {
             Ok(()) => {
-                warn_of_guessable_tokens(fleet.config());
+                warn_of_what_is_doubtful(fleet.config());
                 "applied"
             }
             Err(error) => {

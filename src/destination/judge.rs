@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::Request;
 use jiff::Timestamp;
 
 use super::attempt::{Attempted, Errand, Exchange};
@@ -12,13 +14,13 @@ use super::history::Watched;
 use super::hold::Mood;
 use super::intake::Pending;
 use super::line::Load;
-use super::{Driver, batch, outcome};
+use super::{Driver, batch, before, outcome};
 use crate::broker::port::Delivery;
 use crate::clock;
 use crate::config::Retry;
 use crate::delivery::Trouble;
 use crate::gate::{Answer, Permit, State};
-use crate::vendors::{Item, Reply, Vendor};
+use crate::vendors::{Before, Item, Reply, Vendor};
 use crate::verdict::{Reason, Settlement, Verdict};
 
 /// What becomes of an event after an attempt.
@@ -59,9 +61,10 @@ impl Driver {
     /// What the vendor or the network said, its sentence masked, and what the gate should make of it. A token that proves to have been
     /// revoked or to have ended is not the account's trouble: the gate hears nothing of it, and a new one is had, unless that was
     /// done `again` for the same request.
-    pub(super) fn verdict(&mut self, exchange: &Exchange, again: bool) -> (Verdict, String, Answer) {
+    pub(super) fn verdict(&mut self, exchange: &Exchange, again: bool, before: &Before) -> (Verdict, String, Answer) {
+        let (vendor, request) = (self.settings.vendor.as_ref(), &exchange.request);
         let verdict = match &exchange.result {
-            Some(Ok(reply)) => read(self.settings.vendor.as_ref(), &reply.without_secrets(&exchange.request)),
+            Some(Ok(reply)) => read(vendor, request, &reply.without_secrets(request), before),
             Some(Err(trouble)) => Verdict::Unavailable(trouble.to_string()),
             None => Verdict::Unavailable("given up".to_owned()),
         };
@@ -83,7 +86,9 @@ impl Driver {
 
     fn events_answered(&mut self, mut load: Load, permit: Permit, exchange: &Exchange) {
         let again = load.events.iter().any(|pending| pending.token_refused);
-        let (verdict, sentence, told) = self.verdict(exchange, again);
+        let alone = if let [pending] = load.events.as_slice() { Some(pending) } else { None };
+        let before = alone.map(|pending| before::of(&pending.history, exchange.at)).unwrap_or_default();
+        let (verdict, sentence, told) = self.verdict(exchange, again, &before);
         let renewing = told == Answer::Neutral;
         load.events.iter_mut().for_each(|pending| pending.token_refused = renewing);
         let several = load.events.len() > 1;
@@ -345,8 +350,8 @@ fn said(verdict: &Verdict) -> Option<&str> {
 
 /// The vendor's reading of an answer. A panic there is our bug: the vendor may have taken the event, so it is not sent
 /// again but becomes a dead letter for a person to look at, and many in a row park the destination.
-fn read(vendor: &dyn Vendor, reply: &Reply) -> Verdict {
-    catch_unwind(AssertUnwindSafe(|| vendor.judge(reply))).unwrap_or_else(|_| {
+fn read(vendor: &dyn Vendor, request: &Request<Bytes>, reply: &Reply, before: &Before) -> Verdict {
+    catch_unwind(AssertUnwindSafe(|| vendor.judge_after(request, reply, before))).unwrap_or_else(|_| {
         let status = reply.status.as_u16();
         Verdict::Rejected(format!("Sluice failed on the vendor's answer {status}; this is a bug in Sluice"))
     })

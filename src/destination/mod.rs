@@ -33,6 +33,7 @@ use crate::verdict::{Reason, Settlement};
 mod admit;
 mod attempt;
 mod batch;
+mod before;
 mod command;
 mod errands;
 pub mod fit;

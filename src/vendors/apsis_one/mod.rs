@@ -3,9 +3,10 @@
 
 use ::http::{Method, Request};
 use bytes::{Bytes, BytesMut};
+use secrecy::ExposeSecret as _;
 use serde_json::Value;
 
-use super::{ANSWER_BYTES, Batching, Facts, Grant, Invalid, Item, Kind, Refusal, Reply, Vendor, When};
+use super::{ANSWER_BYTES, Account, Batching, Facts, Grant, Invalid, Item, Kind, Refusal, Reply, Vendor, When};
 use crate::config::Section;
 use crate::event::Event;
 use crate::gate::Limit;
@@ -52,6 +53,11 @@ struct ApsisOne {
 }
 
 impl Vendor for ApsisOne {
+    fn accounts(&self) -> Vec<Account> {
+        let id = format!("{} {}", self.settings.base, self.credentials.client_id.expose_secret()).into();
+        vec![Account { what: "APSIS One client_id", id, exclusive: false }]
+    }
+
     /// The group is the request's address, the content one element of `items`. The lane is the profile's key alone: the
     /// vendor limits requests "using the same profile key", and does not say whether two keyspaces make two of it.
     fn prepare(&self, event: &Event, facts: &Facts) -> Result<Item, Refusal> {

@@ -204,6 +204,7 @@ fn refused() -> Vec<Refused> {
         case("a keyspace that is two dots", with("keyspace", json!("..")), &["keyspace", "address"]),
         case("data that is a list", with("data", json!([1])), &["data", "an array", "an object"]),
         case("a time that is none", with("event_time", json!("yesterday")), &["event_time", "yesterday", "RFC 3339"]),
+        case("a time of no time", with("event_time", json!("0001-01-01T00:00:00Z")), &["event_time", "in the year 1"]),
         case("a time without an offset", with("event_time", json!("2020-10-14T09:43:34")), &["event_time", "RFC 3339"]),
         case("a time that is a number", with("event_time", json!(1_602_668_614)), &["event_time", "a number"]),
         case("a version that is no number", with("version_id", json!("v2")), &["version_id", "v2", "whole number"]),
