@@ -81,6 +81,7 @@ impl Backlog {
             vendor: "act-on",
             base: format!("http://{}", sandbox.address()),
             limit: None,
+            concurrency: None,
         };
         stage.declare(std::slice::from_ref(&destination)).await?;
         report.say(&format!("Act-On: publishing {events} events, {what}"))?;

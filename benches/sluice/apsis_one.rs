@@ -62,6 +62,7 @@ impl Account {
             vendor: "apsis-one",
             base: format!("http://{}", sandbox.address()),
             limit: None,
+            concurrency: None,
         };
         Ok(Self { counts, events, profiles, sandbox, destination })
     }

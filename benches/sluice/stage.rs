@@ -8,7 +8,7 @@ use futures_util::future::try_join_all;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use lapin::options::{
     BasicPublishOptions, ConfirmSelectOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions,
-    QueuePurgeOptions,
+    QueueDeleteOptions, QueuePurgeOptions,
 };
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, ExchangeKind};
@@ -23,7 +23,7 @@ use crate::child::Child;
 use crate::sink::{SENT, Sink};
 use crate::worker::Worker;
 
-/// Requests in flight at once, on both sides.
+/// Requests in flight at once, on both sides, where they are compared.
 pub const CONCURRENCY: usize = 32;
 /// What stands for a vendor's key, and for every other credential.
 pub const API_KEY: &str = "sandbox";
@@ -54,6 +54,8 @@ pub struct Destination {
     pub base: String,
     /// Its one limit; none: those that the vendor documents.
     pub limit: Option<String>,
+    /// Requests in flight at once, set by hand; none: as Sluice finds them.
+    pub concurrency: Option<usize>,
 }
 
 /// The broker and the sink.
@@ -70,7 +72,13 @@ pub struct Stage {
 impl Destination {
     /// One that sends to the sink with its gate wide open.
     pub fn open(vendor: &'static str, sink: &Sink) -> Self {
-        Self { name: format!("open-{vendor}"), vendor, base: sink.url(), limit: Some("100000/s".to_owned()) }
+        Self {
+            name: format!("open-{vendor}"),
+            vendor,
+            base: sink.url(),
+            limit: Some("100000/s".to_owned()),
+            concurrency: Some(CONCURRENCY),
+        }
     }
 
     /// The queue that its events wait in.
@@ -83,7 +91,7 @@ impl Destination {
     }
 
     fn section(&self) -> String {
-        let Self { name, vendor, base, limit } = self;
+        let Self { name, vendor, base, limit, concurrency } = self;
         let client = format!("base_url = {base:?}\nclient_id = {API_KEY:?}\nclient_secret = {API_KEY:?}");
         let own = match *vendor {
             "http" => format!("url = {:?}", self.url()),
@@ -92,10 +100,8 @@ impl Destination {
             _ => format!("base_url = {base:?}\napi_key = {API_KEY:?}\nproperty_key = \"AP-BENCH-2\""),
         };
         let limits = limit.as_ref().map_or(String::new(), |limit| format!("limits = [{limit:?}]\n"));
-        format!(
-            "[destinations.{name}]\nvendor = {vendor:?}\nsubscribe = [{name:?}]\n{limits}\
-             concurrency = {CONCURRENCY}\n{own}\n\n"
-        )
+        let concurrency = concurrency.map_or(String::new(), |most| format!("concurrency = {most}\n"));
+        format!("[destinations.{name}]\nvendor = {vendor:?}\nsubscribe = [{name:?}]\n{limits}{concurrency}{own}\n\n")
     }
 }
 
@@ -237,6 +243,21 @@ impl Stage {
     /// When there is none.
     pub async fn purge(&self, destination: &Destination) -> Result<(), Error> {
         self.channel.queue_purge(destination.queue().into(), QueuePurgeOptions::default()).await?;
+        Ok(())
+    }
+
+    /// Deletes what a destination has at the broker, so that the next part finds a broker with as little to do. Not there is
+    /// as good as deleted.
+    ///
+    /// # Errors
+    /// When the broker does not.
+    pub async fn remove(&self, destination: &Destination) -> Result<(), Error> {
+        let queues =
+            ["", ".lease", ".dead", ".trash", ".retry.5", ".retry.30", ".retry.120", ".retry.600", ".retry.3600"];
+        for part in queues.into_iter().chain([".retry.21600"]) {
+            let queue = format!("{}{part}", destination.queue());
+            self.channel.queue_delete(queue.into(), QueueDeleteOptions::default()).await?;
+        }
         Ok(())
     }
 
