@@ -25,6 +25,8 @@ use crate::worker::Worker;
 
 /// Requests in flight at once, on both sides, where they are compared.
 pub const CONCURRENCY: usize = 32;
+/// The same where answers take 300 ms: far under 1,024 open files.
+pub const MANY: usize = 500;
 /// What stands for a vendor's key, and for every other credential.
 pub const API_KEY: &str = "sandbox";
 /// A worker gets ready within that.
@@ -79,6 +81,12 @@ impl Destination {
             limit: Some("100000/s".to_owned()),
             concurrency: Some(CONCURRENCY),
         }
+    }
+
+    /// One like [`Destination::open`] whose vendor takes 300 ms: with many requests in flight, or as many as Sluice finds.
+    pub fn late(vendor: &'static str, sink: &Sink, concurrency: Option<usize>) -> Self {
+        let open = Self::open(vendor, sink);
+        Self { name: format!("late-{vendor}"), concurrency, ..open }
     }
 
     /// The queue that its events wait in.
@@ -144,7 +152,8 @@ impl Stage {
         match side {
             Side::Sluice => Ok(self.sluice(std::slice::from_ref(destination)).await?.process),
             Side::Bare => {
-                let arguments = ["bare-loop", &self.node.url(), &destination.queue(), &destination.url()];
+                let concurrency = destination.concurrency.unwrap_or(MANY).to_string();
+                let arguments = ["bare-loop", &self.node.url(), &destination.queue(), &destination.url(), &concurrency];
                 Child::start(&std::env::current_exe()?, &arguments, &self.log("bare-loop"))
             }
         }

@@ -84,7 +84,9 @@ struct Desk {
 }
 
 impl Latency {
-    /// What the rows call "300 ms": exponential.
+    /// None.
+    pub const NONE: Self = Self::ms(0);
+    /// What the other parts call "300 ms": exponential.
     pub const TYPICAL: Self = Self::Exponential(Duration::from_millis(300));
 
     /// All answers take that many milliseconds.
@@ -108,7 +110,8 @@ impl Latency {
         }
     }
 
-    fn draw(self, chance: &mut fastrand::Rng) -> Duration {
+    /// The latency of one answer.
+    pub fn draw(self, chance: &mut fastrand::Rng) -> Duration {
         match self {
             Self::Fixed(time) => time,
             Self::Exponential(mean) => mean.mul_f64(-(1.0 - chance.f64()).ln()).min(mean * 10),
