@@ -7,7 +7,7 @@ use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 use sluice::delivery::Transport as _;
 use sluice::delivery::http::HttpTransport;
-use sluice::sandbox::{Sandbox, Settings};
+use sluice::sandbox::{Latency, Sandbox, Settings};
 use sluice::vendors::{Facts, Item};
 use sluice::verdict::Verdict;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
@@ -317,7 +317,7 @@ async fn every_profile_key_goes_over_the_wire_as_it_was_encoded() {
 #[tokio::test]
 async fn the_sandbox_takes_what_is_sent_and_tells_good_from_bad_in_a_207() {
     drop(rustls::crypto::ring::default_provider().install_default());
-    let mut settings = Settings::default();
+    let mut settings = Settings { latency: vec![Latency::NONE.into()], ..Settings::default() };
     settings.apsis_one.multi_status = true;
     settings.apsis_one.require_all_fields = false;
     let sandbox = Sandbox::start(settings).await.unwrap();

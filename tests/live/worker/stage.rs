@@ -4,7 +4,7 @@ use std::net::TcpListener;
 use std::process::Stdio;
 use std::time::Duration;
 
-use sluice::sandbox::{EndpointStats, HookSettings, Limit, PxKey, PxSettings, Rule, Sandbox, Settings};
+use sluice::sandbox::{EndpointStats, HookSettings, Latency, Limit, PxKey, PxSettings, Rule, Sandbox, Settings};
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::{Child, Command};
 
@@ -53,7 +53,8 @@ impl Stage {
             PxSettings { keys: vec![PxKey::new(KEY)], limits: vec![Limit::per_second(2000)], ..PxSettings::default() };
         // Fails when another test has done it.
         drop(rustls::crypto::ring::default_provider().install_default());
-        let sandbox = Sandbox::start(Settings { px, hook, ..Settings::default() }).await.unwrap();
+        let latency = vec![Latency::NONE.into()];
+        let sandbox = Sandbox::start(Settings { px, hook, latency, ..Settings::default() }).await.unwrap();
         let folder = tempfile::Builder::new().prefix("sluice-worker-").tempdir().unwrap();
         std::fs::write(folder.path().join("key"), KEY).unwrap();
         let admin = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();

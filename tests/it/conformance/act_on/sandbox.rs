@@ -11,7 +11,7 @@ use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 use sluice::delivery::Transport as _;
 use sluice::delivery::http::HttpTransport;
-use sluice::sandbox::{ActOnSettings, Limit, Sandbox, Settings};
+use sluice::sandbox::{ActOnSettings, Latency, Limit, Sandbox, Settings};
 use sluice::vendors::{Facts, Item, Job, Reply, Vendor};
 use sluice::verdict::Verdict;
 
@@ -66,7 +66,8 @@ async fn sandbox() -> Sandbox {
     let auth_limits = vec![Limit::per_second(1000)];
     let limits = vec![Limit::per_second(1000)];
     let act_on = ActOnSettings { limits, auth_limits, job_time: Duration::ZERO, ..ActOnSettings::default() };
-    Sandbox::start(Settings { act_on, ..Settings::default() }).await.unwrap()
+    let latency = vec![Latency::NONE.into()];
+    Sandbox::start(Settings { act_on, latency, ..Settings::default() }).await.unwrap()
 }
 
 /// A field of each event that the sandbox took, sorted.
