@@ -159,6 +159,8 @@ metrics! {
     replayed_total: IntCounterVec ["destination"],
     /// Retries and dead letters that the broker did not confirm at once and that were published again.
     publish_failures_total: IntCounterVec ["destination"],
+    /// Retries and dead letters that the broker does not take for now, in an alarm or for a queue without its majority; their deliveries wait aside, unsettled.
+    copies_waiting: IntGaugeVec ["destination"],
     /// Requests on their way.
     in_flight: IntGaugeVec ["destination"],
     /// Requests that may be on their way at once: as `concurrency` says, or as many as the pace needs at the vendor's latency.
@@ -278,6 +280,7 @@ impl Metrics {
             dead_lettered: Reason::ALL.map(reason),
             replayed: self.replayed_total.with_label_values(&[name]),
             publish_failures: self.publish_failures_total.with_label_values(&[name]),
+            copies_waiting: self.copies_waiting.with_label_values(&[name]),
             in_flight: self.in_flight.with_label_values(&[name]),
             concurrency: self.concurrency_limit.with_label_values(&[name]),
             held: Held::ALL.map(|by| self.pace_held.with_label_values(&[name, by.name()])),
@@ -299,6 +302,7 @@ impl Metrics {
     /// Drops the gauges of a destination that was removed; counters stay, as Prometheus expects.
     pub fn forget(&self, name: &str) {
         for gauges in [
+            &self.copies_waiting,
             &self.in_flight,
             &self.concurrency_limit,
             &self.waiting,
@@ -356,6 +360,7 @@ pub struct DestinationMetrics {
     pub concurrency: IntGauge,
     pub held: [IntGauge; Held::ALL.len()],
     pub waiting: IntGauge,
+    copies_waiting: IntGauge,
     pub request_duration: Histogram,
     pub delivery_latency: Histogram,
     states: [IntGauge; 5],
@@ -407,6 +412,11 @@ impl DestinationMetrics {
         self.learned.set(gate.learned);
         self.day_used.set(whole(gate.day_used));
         self.day_limit.set(whole(gate.day_limit.unwrap_or(0)));
+    }
+
+    /// Shows how many copies the broker does not take.
+    pub fn show_copies(&self, waiting: usize) {
+        self.copies_waiting.set(i64::try_from(waiting).unwrap_or(i64::MAX));
     }
 
     /// Shows the age of the access token; none while there is none.

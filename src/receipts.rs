@@ -276,12 +276,17 @@ async fn publish(
                 tracing::warn!(routing_key = &*redact::without_addresses(&routing_key), %error, "a receipt is dropped");
                 return "dropped";
             }
-            Err(PublishError::Refused | PublishError::Lost | PublishError::TimedOut(_))
+            Err(PublishError::Refused | PublishError::Closed(_) | PublishError::Lost | PublishError::TimedOut(_))
                 if ending.is_cancelled() || clock::now() >= until =>
             {
                 return "dropped";
             }
-            Err(error @ (PublishError::Refused | PublishError::Lost | PublishError::TimedOut(_))) => {
+            Err(
+                error @ (PublishError::Refused
+                | PublishError::Closed(_)
+                | PublishError::Lost
+                | PublishError::TimedOut(_)),
+            ) => {
                 tracing::debug!(routing_key = &*redact::without_addresses(&routing_key), %error, "a receipt is published again");
                 tokio::select! {
                     () = clock::sleep(PAUSE) => {}

@@ -82,6 +82,8 @@ pub(super) struct Shown {
     pub throttled: u64,
     /// Events put into a retry queue since this worker started.
     pub retried: u64,
+    /// Retries and dead letters that the broker does not take for now: their deliveries wait aside, unsettled.
+    pub copies_waiting: usize,
     /// Messages ready in its queue; null where the queue is missing or the broker away.
     #[schema(required)]
     pub queue_ready: Option<u32>,
@@ -244,6 +246,7 @@ pub(super) fn shown(admin: &Admin, view: View) -> Shown {
         delivered: view.delivered,
         throttled: view.throttled,
         retried: view.retried,
+        copies_waiting: view.copies_waiting,
         queue_ready: depths.ready,
         dead_letters_ready: depths.dead,
         retry_waiting: depths.retry,

@@ -112,7 +112,9 @@ fn row(destination: &Value) -> [String; 12] {
     let gate = text("why");
     let says_more = gate != "open" || text("state") != "open";
     let is_idle = destination.get("ready") == Some(&Value::Bool(false));
-    let why: Vec<&str> = [(says_more, gate.as_str()), (is_idle, NOT_AT_WORK)]
+    let copies = destination.get("copies_waiting").and_then(Value::as_u64).unwrap_or(0);
+    let aside = format!("{copies} retries or dead letters that the broker does not take");
+    let why: Vec<&str> = [(says_more, gate.as_str()), (is_idle, NOT_AT_WORK), (copies > 0, aside.as_str())]
         .iter()
         .filter(|(is, _)| *is)
         .map(|(_, why)| *why)

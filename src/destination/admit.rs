@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use super::attempt::{self, Errand};
 use super::line::{Load, Place, Ready};
-use super::{Driver, batch, errands};
+use super::{Driver, batch, errands, hold};
 use crate::clock;
 use crate::delivery::Keep;
 use crate::delivery::token::Need;
@@ -41,7 +41,11 @@ impl Driver {
                 self.next_turn = Some(until);
                 return;
             }
-            let Some(next) = self.next(now, wall) else { return };
+            let next = self.next(now, wall);
+            if !self.is_proven(next.as_ref(), now) {
+                return;
+            }
+            let Some(next) = next else { return };
             match self.gate.pass(now, wall) {
                 Pass::Go(permit) => self.send(next, permit, now, wall),
                 Pass::Wait(until) => {
@@ -51,6 +55,17 @@ impl Driver {
                 Pass::Full | Pass::Shut => return,
             }
         }
+    }
+
+    /// Whether what is next may be sent as far as the broker goes: where a channel may be dead, its events come again to somebody else.
+    fn is_proven(&mut self, next: Option<&Next>, now: Instant) -> bool {
+        self.is_unproven = false;
+        if matches!(next, Some(Next::Events(_))) && self.gate.state(now) == State::Open {
+            let age = hold::unproven(self.gate.pace());
+            self.inbox.proof.want(Some(age));
+            self.is_unproven = !self.inbox.proof.is_fresh(age, now);
+        }
+        !self.is_unproven
     }
 
     /// What should be sent next; where there is nothing yet, `next_turn` says when to look again.

@@ -186,6 +186,10 @@ pub struct View {
     pub throttled: u64,
     /// Events put into a retry queue since this worker started.
     pub retried: u64,
+    /// Retries and dead letters that the broker does not take for now: their deliveries wait aside, unsettled.
+    pub copies_waiting: usize,
+    /// Whether so many wait that nothing more is taken from the queue.
+    pub copies_full: bool,
 }
 
 impl Driver {
@@ -275,6 +279,8 @@ impl Driver {
             together: if self.settings.vendor.lane_limit().is_some() { 1 } else { self.batching.items.max(1) },
             throttled: self.metrics.throttled.get(),
             retried: self.metrics.retried.get(),
+            copies_waiting: self.copies_waiting(),
+            copies_full: self.aside.is_full(self.usual),
         }
     }
 }

@@ -215,7 +215,8 @@ impl Driver {
                         && self.gate.state_beneath() == State::Broken =>
                 {
                     let Pending { delivery, history, .. } = *pending;
-                    self.settling.push(Box::pin(Arc::clone(&self.desk).send_behind(delivery, history)));
+                    let bytes = delivery.message.body.len();
+                    self.settle_meanwhile(bytes, Arc::clone(&self.desk).send_behind(delivery, history));
                 }
                 Next::Wait { first: false } => {
                     // The same again at once would look like many in trouble.

@@ -5,7 +5,7 @@
 use std::num::NonZeroUsize;
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
@@ -17,10 +17,9 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::Names;
-use crate::broker::port::{Appetite, Delivery, Disposition, Inbox, Publisher};
+use crate::broker::port::{Appetite, Delivery, Inbox, Publisher};
 use crate::clock;
 use crate::config;
-use crate::dead_letters::notice::Outcome;
 use crate::delivery::Transport;
 use crate::delivery::token::Tokens;
 use crate::event;
@@ -52,6 +51,7 @@ mod origin;
 mod outcome;
 pub mod recent;
 mod settle;
+mod settling;
 mod stop;
 
 pub use command::{Command, Handle, Ordered, View};
@@ -59,7 +59,7 @@ pub use handover::Handover;
 
 use attempt::Attempted;
 use history::History;
-use hold::{Mood, Outlook, Room};
+use hold::{Aside, Mood, Outlook, Room};
 use intake::{Pending, Taken};
 use jobs::Jobs;
 use line::Line;
@@ -69,7 +69,7 @@ use notice::{Notices, Word};
 use orders::Orders;
 use origin::Origin;
 use recent::Recent;
-use settle::{Case, Desk, Tag};
+use settle::{Desk, Tag};
 
 /// Time for requests in flight to finish when the worker stops: of the ten seconds that there are, two are for what then has to reach
 /// the broker.
@@ -156,7 +156,11 @@ struct Driver {
     asked_about_job: bool,
     line: Line,
     attempts: FuturesUnordered<BoxFuture<'static, Attempted>>,
-    settling: FuturesUnordered<BoxFuture<'static, Option<Word>>>,
+    /// What is on its way to the broker, with the bytes that it holds.
+    settling: FuturesUnordered<BoxFuture<'static, (usize, Option<Word>)>>,
+    aside: Aside,
+    /// Whether a request waits for proof that the broker is still there.
+    is_unproven: bool,
     /// Word on its way to whoever replayed an event.
     notices: Notices,
     delivered: LruCache<u64, ()>,
@@ -178,7 +182,9 @@ struct Driver {
     room: Room,
     swept: Instant,
     /// What the appetite was last worked out for.
-    held_for: Option<(Mood, Option<f64>, usize, u16, bool)>,
+    held_for: Option<(Mood, Option<f64>, usize, u16, bool, u16)>,
+    /// How many deliveries are held at most while none has to be put aside.
+    usual: u16,
 }
 
 impl Driver {
@@ -202,6 +208,7 @@ impl Driver {
             receipts: parts.receipts,
             delivery_limit: parts.delivery_limit,
             leaving: CancellationToken::new(),
+            trouble: Mutex::default(),
         };
         Self {
             gate: Gate::new(&settings.limits, policy, &before.ledger, now, wall),
@@ -227,6 +234,8 @@ impl Driver {
             line: Line::default(),
             attempts: FuturesUnordered::new(),
             settling: FuturesUnordered::new(),
+            aside: Aside::default(),
+            is_unproven: false,
             notices,
             delivered: LruCache::new(
                 REMEMBERED.max(NonZeroUsize::MIN.saturating_add(batching.items.saturating_mul(2))),
@@ -242,6 +251,7 @@ impl Driver {
             room: Room::new(batching.items),
             swept: now,
             held_for: None,
+            usual: 0,
         }
     }
 
@@ -258,12 +268,13 @@ impl Driver {
                 biased;
                 () = &mut stopped => return,
                 Some(attempted) = self.attempts.next(), if !self.attempts.is_empty() => self.judge_with_others(attempted),
-                Some(word) = self.settling.next(), if !self.settling.is_empty() => self.tell(word),
+                Some(settled) = self.settling.next(), if !self.settling.is_empty() => self.settled(settled),
                 Some(()) = self.keeping.next(), if !self.keeping.is_empty() => {}
                 () = wait_until(next), if next.is_some() => (self.next_place, self.next_turn) = (None, None),
                 () = self.notices.sent(), if !self.notices.is_empty() => {}
                 _ = housekeeping.tick() => self.sweep(),
                 Ok(()) = self.inbox.consuming.changed() => {}
+                () = self.inbox.proof.renewed(), if self.is_unproven => {}
                 command = self.commands.recv() => match command {
                     Some(command) => self.obey(command),
                     None => return,
@@ -363,10 +374,6 @@ impl Driver {
         self.settle_later(delivery, history, tag, Settlement::DeadLetter(reason, sentence));
     }
 
-    fn settle_later(&mut self, delivery: Delivery, history: History, tag: Tag, settlement: Settlement) {
-        self.settling.push(Box::pin(Arc::clone(&self.desk).settle(Case { delivery, history, tag, settlement })));
-    }
-
     /// Acks what the broker sent again although it had been delivered.
     fn acknowledge(&mut self, pending: Pending) {
         outcome::known(&mut self.recent, &self.settings.name, &pending.tag);
@@ -394,15 +401,20 @@ impl Driver {
             self.release_beyond(mood.keeps());
         }
         let room = match *self.inbox.appetite.borrow() {
-            Appetite::Prefetch(prefetch) if self.batching.items > 1 => self.room.adapt(self.held(), prefetch),
+            Appetite::Prefetch(_) if self.batching.items > 1 => self.room.adapt(self.held(), self.usual),
             Appetite::Prefetch(_) | Appetite::None => 0,
         };
         let enough = mood.is_enough(self.line.len() + self.lookups.held() + self.attempts.len());
-        if self.held_for == Some((mood, pace, concurrency, room, enough)) {
+        let aside = self.aside.adapt(self.usual);
+        if self.held_for == Some((mood, pace, concurrency, room, enough, aside)) {
             return;
         }
-        self.held_for = Some((mood, pace, concurrency, room, enough));
-        let appetite = if enough { Appetite::None } else { mood.appetite(pace, concurrency, &self.room) };
+        self.held_for = Some((mood, pace, concurrency, room, enough, aside));
+        let mut appetite = if enough { Appetite::None } else { mood.appetite(pace, concurrency, &self.room) };
+        if let Appetite::Prefetch(usual) = &mut appetite {
+            self.usual = *usual;
+            *usual = usual.saturating_add(aside);
+        }
         self.inbox.appetite.send_if_modified(|current| std::mem::replace(current, appetite) != appetite);
     }
 
@@ -434,32 +446,6 @@ impl Driver {
         self.settle_later(delivery, history, tag, Settlement::Release);
     }
 
-    fn settle(&mut self, pending: Pending, settlement: Settlement) {
-        let Pending { delivery, history, tag, replay, .. } = pending;
-        match settlement {
-            // The common case needs no future: the ack task takes it from here.
-            Settlement::Ack => {
-                if self.desk.dispose(delivery.ticket, Disposition::Ack) {
-                    self.desk.receipt(receipts::Outcome::Delivered, tag, &history, None);
-                    if replay {
-                        self.tell(Word::on(&delivery.message, Outcome::Delivered));
-                    }
-                }
-            }
-            Settlement::RetryLater(_) | Settlement::DeadLetter(..) | Settlement::Release => {
-                let case = Case { delivery, history, tag, settlement };
-                self.settling.push(Box::pin(Arc::clone(&self.desk).settle(case)));
-            }
-        }
-    }
-
-    /// Tells whoever replayed an event, where there is something to tell.
-    fn tell(&mut self, word: Option<Word>) {
-        if let Some(word) = word {
-            self.notices.tell(word);
-        }
-    }
-
     /// Shows gauges, and gives back what was held too long.
     fn sweep(&mut self) {
         let (now, wall) = (clock::now(), clock::wall());
@@ -471,6 +457,10 @@ impl Driver {
         self.recent.see(&status, wall);
         self.recent.sample(&status, self.metrics.delivered.get(), now, wall);
         self.metrics.show(&status, self.attempts.len(), self.line.len() + self.lookups.held());
+        self.metrics.show_copies(self.copies_waiting());
+        if self.line.len() == 0 || status.state != State::Open {
+            self.inbox.proof.want(None);
+        }
         self.metrics.show_token(self.tokens.as_ref().and_then(|tokens| tokens.age(wall)));
         let too_long = |pending: &Pending| now.saturating_duration_since(pending.taken) > hold::LONGEST_HOLD;
         for pending in self.line.remove_if(too_long) {

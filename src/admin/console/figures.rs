@@ -155,6 +155,7 @@ mod tests {
             delivered: 0,
             throttled: 0,
             retried: 0,
+            copies_waiting: 0,
             queue_ready,
             dead_letters_ready: Some(1_000),
             retry_waiting: Some(7),

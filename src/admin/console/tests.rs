@@ -134,6 +134,8 @@ fn view(name: &str) -> View {
         together: 1,
         throttled: 0,
         retried: 0,
+        copies_waiting: 0,
+        copies_full: false,
     }
 }
 

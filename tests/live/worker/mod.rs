@@ -1,5 +1,6 @@
 //! The whole worker as a black box: the built program between a real RabbitMQ and the sandbox.
 
+mod alarm;
 pub mod client;
 mod commands;
 mod contract;
