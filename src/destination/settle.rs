@@ -11,7 +11,7 @@ use super::fit::fit;
 use super::history::{self, History};
 use super::notice::Word;
 use crate::broker::Names;
-use crate::broker::port::{Delivery, Disposition, Publisher, Ticket};
+use crate::broker::port::{Delivery, Disposition, PublishError, Publisher, Ticket};
 use crate::clock;
 use crate::dead_letters::notice::Outcome;
 use crate::dead_letters::record::Record;
