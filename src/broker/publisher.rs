@@ -259,7 +259,7 @@ impl PublisherTask {
             return None;
         }
         let now = clock::now();
-        let wants_side = if has_side { self.outbox.wants_channel(Way::Side, now) } else { self.outbox.wants_side() };
+        let wants_side = if has_side { self.outbox.wants_channel(Way::Side, now) } else { self.outbox.wants_side(now) };
         let way = if self.outbox.wants_channel(Way::Main, now) {
             tracing::warn!("a queue does not confirm; what goes to others is published over another channel");
             Way::Main
