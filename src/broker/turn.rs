@@ -18,8 +18,8 @@ use super::connection::{ConnectError, NOT_FOUND, PATIENCE, Trouble, close_channe
 use super::order::Laps;
 use super::port::{Delivery, Disposition};
 use super::reading::Reading;
-use super::turn_lock::{Beside, TRY_EVERY, declare_exclusive, delete, is_there, ready};
-use super::{Broker, BrokerError, acks, connection};
+use super::turn_lock::{Beside, Lock, Place, Waited, is_consumed, ready};
+use super::{Broker, BrokerError, acks, connection, turn_lock};
 use crate::clock;
 
 /// Between two looks at what another reader's end gives back.
@@ -28,8 +28,6 @@ const SETTLED_FOR: Duration = Duration::from_millis(50);
 const RECOVERED_WITHIN: Duration = Duration::from_secs(30);
 /// The longest turn: no message may stay out near the broker's consumer time-out of 30 minutes.
 pub const LONGEST: Duration = Duration::from_mins(10);
-/// After so many tries for a turn, of which each costs up to three channels, a connection is worn out; fewer where few channels are allowed.
-const TRIES: u32 = 200;
 /// Messages between the reading task and whoever takes them.
 const HANDOVER: usize = 64;
 
@@ -89,8 +87,6 @@ pub enum Order {
 pub struct Reader {
     broker: Broker,
     connection: Arc<lapin::Connection>,
-    /// How often it was asked for a turn.
-    tries: u32,
     at_least: u32,
 }
 
@@ -106,12 +102,8 @@ impl Broker {
     /// # Errors
     /// Why there is none.
     pub async fn reader(&self) -> Result<Reader, ConnectError> {
-        let connection = Arc::new(self.reading_connection().await?);
-        Ok(Reader { broker: self.clone(), connection, tries: 0, at_least: 0 })
-    }
-
-    async fn reading_connection(&self) -> Result<lapin::Connection, ConnectError> {
-        connection::connect(&self.url, &format!("{} (reading)", self.name)).await
+        let connection = connection::connect(&self.url, &format!("{} (reading)", self.name)).await?;
+        Ok(Reader { broker: self.clone(), connection: Arc::new(connection), at_least: 0 })
     }
 
     /// Whether somebody reads a queue, and so holds messages of it for a while.
@@ -120,15 +112,14 @@ impl Broker {
     /// What the broker said.
     pub async fn is_read(&self, queue: &str) -> Result<bool, BrokerError> {
         let Ok(beside) = Beside::of(queue) else { return Ok(false) };
-        self.is_there(beside.turn).await.map_err(BrokerError::from_trouble)
-    }
-
-    /// Whether any connection has that exclusive queue; asked where a "no", which costs a channel, wears out no reader's connection.
-    async fn is_there(&self, queue: ShortString) -> Result<bool, Trouble> {
-        let (_live, channel) = self.consuming.clone().channel().await?;
-        let is_there = is_there(&channel, queue).await?;
-        close_channel(&channel).await;
-        Ok(is_there)
+        let read = async {
+            // A "no" costs a channel: it wears out no reader's connection.
+            let (_live, channel) = self.consuming.clone().channel().await?;
+            let is_read = is_consumed(&channel, beside.turn).await?;
+            close_channel(&channel).await;
+            Ok(is_read)
+        };
+        read.await.map_err(BrokerError::from_trouble)
     }
 }
 
@@ -147,63 +138,69 @@ impl Reader {
     /// [`TurnError`]; nothing has changed then.
     pub async fn turn(&mut self, queue: &str, purpose: Purpose, patience: Duration) -> Result<Turn, TurnError> {
         let beside = Beside::of(queue).map_err(|too_long| broken(queue, &too_long))?;
-        let lock = self.lock(queue, &beside, patience).await?;
-        let begun = self.begin(queue, &beside, &lock, purpose).await;
-        if begun.is_err() {
-            // A refusal ended the channel on which it happened; the lock must not outlive the failure.
-            if let Ok(channel) = self.channel(queue).await {
-                delete(&channel, beside.turn).await;
-                close_channel(&channel).await;
+        // What is not there is told before anything is put beside it.
+        let channel = self.channel(queue).await?;
+        ready(&channel, &beside.queue).await.map_err(|trouble| in_queue(queue, &trouble))?;
+        close_channel(&channel).await;
+        let (lost, place) = (CancellationToken::new(), self.place(queue, &beside, patience).await?);
+        let lock = place.hold(lost.clone());
+        match self.count(queue, &beside).await {
+            Ok(count) => self.begin(queue, beside, (lock, lost), count, purpose).await,
+            Err(error) => {
+                // It must not outlive the failure.
+                lock.leave().await;
+                Err(error)
             }
         }
-        begun
     }
 
-    async fn lock(&mut self, queue: &str, beside: &Beside, patience: Duration) -> Result<Channel, TurnError> {
-        let (began, mut asked) = (clock::now(), false);
-        let lock = loop {
-            if self.tries >= TRIES.min(u32::from(self.connection.configuration().channel_max()) / 4).max(1) {
-                // What says that somebody waits goes with the old one.
-                let worn_out =
-                    std::mem::replace(&mut self.connection, Arc::new(self.broker.reading_connection().await?));
-                connection::close(&worn_out).await;
-                (asked, self.tries) = (false, 0);
-            }
-            self.tries += 1;
-            let channel = self.channel(queue).await?;
-            if declare_exclusive(&channel, beside.turn.clone()).await.map_err(|trouble| broken(queue, &trouble))? {
-                break Ok(channel);
-            }
-            if patience < LONGEST {
-                let channel = self.channel(queue).await?;
-                let shut = is_there(&channel, beside.shut.clone()).await;
-                if shut.map_err(|trouble| broken(queue, &trouble))? {
-                    break Err(TurnError::Shut(queue.to_owned()));
+    /// Waits for the turn.
+    async fn place(&self, queue: &str, beside: &Beside, patience: Duration) -> Result<Place, TurnError> {
+        let until = clock::now() + patience;
+        loop {
+            match self.wait(queue, beside, until, patience).await {
+                Ok(had) => return had,
+                // Somebody else is just declaring what is beside the queue.
+                Err(Trouble::Away) if clock::now() < until => clock::sleep(SETTLED_FOR).await,
+                // Declared within a second of a broker's death, a quorum queue may never have a leader. Whoever has the turn loses it.
+                Err(Trouble::TimedOut) if clock::now() < until => {
+                    tracing::warn!(queue = %beside.turn, "it tells who may read a queue and does not answer: it is made anew");
+                    turn_lock::delete(&self.connection, &beside.turn).await;
+                }
+                Err(trouble) => {
+                    let why = format!("{trouble} (of {:?}, which tells who may read it)", beside.turn.as_str());
+                    return Err(broken(queue, &why));
                 }
             }
-            if clock::now().saturating_duration_since(began) >= patience {
-                break Err(TurnError::Busy { queue: queue.to_owned(), waited: patience });
-            }
-            // Lets whoever has the turn know that somebody waits. Of several who wait, one says so for all.
-            let channel = self.channel(queue).await?;
-            asked |=
-                declare_exclusive(&channel, beside.wanted.clone()).await.map_err(|trouble| broken(queue, &trouble))?;
-            close_channel(&channel).await;
-            clock::sleep(TRY_EVERY).await;
-        };
-        if asked {
-            let channel = self.channel(queue).await?;
-            delete(&channel, beside.wanted.clone()).await;
-            close_channel(&channel).await;
         }
-        lock
     }
 
-    async fn begin(&self, queue: &str, beside: &Beside, lock: &Channel, purpose: Purpose) -> Result<Turn, TurnError> {
-        let in_queue = |trouble: Trouble| match &trouble {
-            Trouble::Amqp(error) if code(error) == Some(NOT_FOUND) => TurnError::Missing(queue.to_owned()),
-            Trouble::Amqp(_) | Trouble::TimedOut | Trouble::NoChannel | Trouble::Away => broken(queue, &trouble),
+    async fn wait(
+        &self,
+        queue: &str,
+        beside: &Beside,
+        until: Instant,
+        patience: Duration,
+    ) -> Result<Result<Place, TurnError>, Trouble> {
+        let mut place = Place::take(&self.connection, self.broker.publisher(), beside.turn.clone()).await?;
+        let refused = loop {
+            match place.wait(patience >= LONGEST).await {
+                Ok(Waited::Turn) => return Ok(Ok(place)),
+                Ok(Waited::Shut) => break Ok(Err(TurnError::Shut(queue.to_owned()))),
+                Ok(Waited::Nothing) if clock::now() < until => {}
+                Ok(Waited::Nothing) => {
+                    break Ok(Err(TurnError::Busy { queue: queue.to_owned(), waited: patience }));
+                }
+                Err(trouble) => break Err(trouble),
+            }
         };
+        place.leave().await;
+        refused
+    }
+
+    /// How many messages there are for this turn.
+    async fn count(&self, queue: &str, beside: &Beside) -> Result<u32, TurnError> {
+        let in_queue = |trouble: Trouble| in_queue(queue, &trouble);
         let channel = self.channel(queue).await?;
         let until = clock::now() + RECOVERED_WITHIN;
         let mut count = settled_count(&channel, &beside.queue).await.map_err(in_queue)?;
@@ -211,11 +208,21 @@ impl Reader {
             clock::sleep(SETTLED_FOR).await;
             count = settled_count(&channel, &beside.queue).await.map_err(in_queue)?;
         }
-        if count == 0 {
-            count = self.truly_none(queue, beside).await?;
-        }
+        close_channel(&channel).await;
+        if count == 0 { self.truly_none(queue, beside).await } else { Ok(count) }
+    }
+
+    async fn begin(
+        &self,
+        queue: &str,
+        beside: Beside,
+        (lock, token): (Lock, CancellationToken),
+        count: u32,
+        purpose: Purpose,
+    ) -> Result<Turn, TurnError> {
+        let channel = self.channel(queue).await?;
         let (settle, settled) = mpsc::unbounded_channel();
-        let (token, held) = (CancellationToken::new(), Arc::new(AtomicU32::new(0)));
+        let held = Arc::new(AtomicU32::new(0));
         let acks = acks::run(channel.clone(), settled, token.clone(), CancellationToken::new());
         let (hand, messages) = mpsc::channel(HANDOVER);
         let reading = Reading::new(
@@ -228,15 +235,13 @@ impl Reader {
             Arc::clone(&held),
         );
         Ok(Turn {
-            broker: self.broker.clone(),
             queue: queue.to_owned(),
-            beside: beside.clone(),
+            beside,
             count,
             acked: 0,
             purpose,
-            is_shut: false,
             connection: Arc::clone(&self.connection),
-            lock: lock.clone(),
+            lock,
             channel,
             token,
             held,
@@ -292,21 +297,26 @@ async fn settled_count(channel: &Channel, queue: &ShortString) -> Result<u32, Tr
     }
 }
 
+fn in_queue(queue: &str, trouble: &Trouble) -> TurnError {
+    match trouble {
+        Trouble::Amqp(error) if code(error) == Some(NOT_FOUND) => TurnError::Missing(queue.to_owned()),
+        Trouble::Amqp(_) | Trouble::TimedOut | Trouble::NoChannel | Trouble::Away => broken(queue, trouble),
+    }
+}
+
 pub(super) fn broken(queue: &str, why: &impl std::fmt::Display) -> TurnError {
     TurnError::Broken { queue: queue.to_owned(), why: why.to_string() }
 }
 
 /// The right to read one queue alone, for as long as it lasts.
 pub struct Turn {
-    broker: Broker,
     queue: String,
     beside: Beside,
     count: u32,
     acked: u32,
     purpose: Purpose,
-    is_shut: bool,
     connection: Arc<lapin::Connection>,
-    lock: Channel,
+    lock: Lock,
     channel: Channel,
     token: CancellationToken,
     held: Arc<AtomicU32>,
@@ -357,34 +367,14 @@ impl Turn {
     }
 
     /// Whether somebody else waits for the turn.
-    ///
-    /// # Errors
-    /// [`TurnError::Broken`] when the broker cannot be asked.
-    pub async fn is_wanted(&self) -> Result<bool, TurnError> {
-        let wanted = self.broker.is_there(self.beside.wanted.clone()).await;
-        wanted.map_err(|trouble| broken(&self.queue, &trouble))
+    #[must_use]
+    pub fn is_wanted(&self) -> bool {
+        self.lock.is_wanted()
     }
 
     /// Shuts it, so that whoever asks for a turn meanwhile need not wait; or opens it again, as it is at its beginning.
-    ///
-    /// # Errors
-    /// [`TurnError::Broken`] when the broker cannot be told.
-    pub async fn shut(&mut self, shut: bool) -> Result<(), TurnError> {
-        if shut == self.is_shut {
-            return Ok(());
-        }
-        let told = async {
-            let channel = open_channel(&self.connection).await?;
-            if shut {
-                self.is_shut = declare_exclusive(&channel, self.beside.shut.clone()).await?;
-            } else {
-                delete(&channel, self.beside.shut.clone()).await;
-                self.is_shut = false;
-            }
-            close_channel(&channel).await;
-            Ok(())
-        };
-        told.await.map_err(|trouble: Trouble| broken(&self.queue, &trouble))
+    pub fn shut(&self, shut: bool) {
+        self.lock.shut(shut);
     }
 
     /// Ends the turn: acks reach the broker, the rest goes back in order, and the next reader has its turn. Every message that came
@@ -395,9 +385,7 @@ impl Turn {
     /// [`TurnError::Broken`] when the connection broke meanwhile: the broker gives back what it had not seen acked.
     pub async fn end(mut self) -> Result<Order, TurnError> {
         // Giving back takes a while: whoever comes now may wait for it.
-        if let Err(error) = self.shut(false).await {
-            tracing::debug!(%error, "still shut: that ends with the connection");
-        }
+        self.shut(false);
         self.messages.close();
         while let Some(message) = self.messages.recv().await {
             self.held.fetch_add(1, Ordering::Relaxed);
@@ -415,8 +403,7 @@ impl Turn {
         self.token.cancel();
         close_channel(&self.channel).await;
         let order = self.give_back(&laps).await.map_err(|trouble| broken(&self.queue, &trouble))?;
-        delete(&self.lock, self.beside.turn.clone()).await;
-        close_channel(&self.lock).await;
+        self.lock.leave().await;
         Ok(order)
     }
 
@@ -431,7 +418,7 @@ impl Turn {
     async fn returned(&self) -> Result<(), Trouble> {
         let expected = self.left();
         let until = clock::now() + PATIENCE;
-        while clock::now() < until && ready(&self.lock, &self.beside.queue).await? < expected {
+        while clock::now() < until && ready(self.lock.channel(), &self.beside.queue).await? < expected {
             clock::sleep(SETTLED_FOR / 5).await;
         }
         Ok(())

@@ -156,7 +156,7 @@ impl Work {
         let mut ticks = tokio::time::interval_at(tokio::time::Instant::from_std(clock::now() + TICK), TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let until = clock::now() + LONGEST_TURN;
-        turn.shut(self.yielding.is_shut(turn.count(), clock::now())).await?;
+        turn.shut(self.yielding.is_shut(turn.count(), clock::now()));
         loop {
             if desk.trouble.is_some() {
                 // The caller has it.
@@ -184,8 +184,8 @@ impl Work {
                 }
                 _ = ticks.tick() => {
                     let now = clock::now();
-                    turn.shut(self.yielding.is_shut(turn.left(), now)).await?;
-                    let lets_in = self.yielding.lets_in(now) && turn.is_wanted().await?;
+                    turn.shut(self.yielding.is_shut(turn.left(), now));
+                    let lets_in = self.yielding.lets_in(now) && turn.is_wanted();
                     if now > until || lets_in {
                         self.yielding.gives_way(now);
                         return Ok(Ended::Yield);
