@@ -4,6 +4,7 @@ mod accounts;
 mod admin;
 mod broker;
 mod changes;
+mod concurrency;
 mod destination;
 mod file;
 mod log;
@@ -101,7 +102,8 @@ fn read(root: &mut Section<'_>, registry: &[Kind]) -> Option<Config> {
                 destinations.insert(name, read);
             }
         }
-        let warnings = accounts::check(all, &destinations, registry);
+        let mut warnings = accounts::check(all, &destinations, registry);
+        warnings.extend(concurrency::check(all, &destinations));
         Some((destinations, warnings))
     });
     let (destinations, warnings) = read?;

@@ -411,6 +411,21 @@ fn two_destinations_with_one_account_that_ends_each_others_token_are_refused() {
 }
 
 #[test]
+fn a_concurrency_that_may_keep_the_limits_from_being_used_is_warned_of() {
+    let warnings = |lines: &str| {
+        let px = "vendor = \"gainsight-px\"\nsubscribe = [\"#\"]\napi_key = \"k\"\n";
+        let config = read_sample(&format!("{BROKER}[destinations.px]\n{px}{lines}\n")).unwrap();
+        config.warnings.into_iter().map(|problem| format!("{}: {}", problem.key, problem.message)).collect::<Vec<_>>()
+    };
+    let told = warnings("limits = [\"200/s\", \"1000000/day\"]\nconcurrency = 32");
+    let expected = "destinations.px: concurrency = 32 lets all of its limits through only while the vendor answers within 160 ms; ";
+    assert!(told.len() == 1 && told[0].starts_with(expected), "{told:?}");
+    assert!(warnings("limits = [\"200/s\"]\nconcurrency = 100").is_empty());
+    assert!(warnings("limits = [\"200/s\"]").is_empty());
+    assert!(warnings("limits = [\"1000/day\"]\nconcurrency = 1").is_empty());
+}
+
+#[test]
 fn two_destinations_that_share_a_quota_are_warned_of_unless_each_has_its_share() {
     let px = "vendor = \"gainsight-px\"\nsubscribe = [\"#\"]\napi_key = \"s3cr3t-value\"\n";
     let apsis =

@@ -24,7 +24,7 @@ pub use growing::Bounds;
 pub use headers::{Hints, QuotaHint, hints};
 pub use lanes::{Free, Lanes};
 pub use ledger::{Ledger, midnight_after};
-pub use quota::{CATCH_UP, JITTER, Limit, LimitError, Window};
+pub use quota::{CATCH_UP, JITTER, Limit, LimitError, Window, rate};
 pub use status::{Held, State, Status, Until};
 pub use written::Written;
 

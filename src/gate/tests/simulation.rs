@@ -318,7 +318,7 @@ fn refusals_by_chance_cost_their_pauses_and_little_more() {
 #[test]
 fn three_refusals_every_eight_seconds_leave_most_of_the_quota() {
     let mut missed = Missed::default();
-    for latency in [(|_, _| 0.001) as Latency, |_, _| 0.3] {
+    for latency in [(|_, _| 0.001) as Latency, |_, _| 0.3, |_, random| exponential(0.3, random)] {
         let world = World { spell: (3, 64.0), retry_after: Some(1), latency, ..World::GOOD };
         let seen = run(world, "three refused every 8 s until 64 s");
         missed.unless(seen.rate(4, 64) >= 115.0, format!("{}", seen.rate(4, 64)));
@@ -364,7 +364,7 @@ fn after_another_user_has_gone_the_pace_is_back_within_half_a_minute() {
         ("50 % from 20 s to 60 s", |at| if (20.0..60.0).contains(&at) { 100.0 } else { 0.0 }),
     ];
     for (name, others) in others {
-        for latency in [(|_, _| 0.001) as Latency, |_, _| 0.3] {
+        for latency in [(|_, _| 0.001) as Latency, |_, _| 0.3, |_, random| exponential(0.3, random)] {
             for retry_after in [None, Some(1)] {
                 let world = World { others, latency, retry_after, seconds: 110, ..World::GOOD };
                 let seen = run(world, name);
