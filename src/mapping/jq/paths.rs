@@ -43,12 +43,7 @@ fn place(index: f64, length: usize) -> Option<usize> {
     (at >= 0.0 && at < float(length)).then(|| whole(at))
 }
 
-#[expect(
-    clippy::as_conversions,
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "cuts what is behind the point, and saturates"
-)]
+#[expect(clippy::as_conversions, reason = "cuts what is behind the point, and saturates")]
 pub(in crate::mapping::jq) fn whole(number: f64) -> usize {
     number as usize
 }

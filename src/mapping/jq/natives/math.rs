@@ -144,22 +144,18 @@ fn significand(number: f64) -> f64 {
     if number == 0.0 || !number.is_finite() { number } else { libm::scalbn(number, -libm::ilogb(number)) }
 }
 
-#[expect(
-    clippy::as_conversions,
-    clippy::cast_possible_truncation,
-    reason = "cuts what is behind the point, and saturates"
-)]
+#[expect(clippy::as_conversions, reason = "cuts what is behind the point, and saturates")]
 fn scaled(number: f64, exponent: f64) -> f64 {
     libm::scalbn(number, exponent as i32)
 }
 
 /// What a remainder is as a number.
-#[expect(clippy::as_conversions, clippy::cast_precision_loss, reason = "the nearest f64 is meant, as everywhere in jq")]
+#[expect(clippy::as_conversions, reason = "the nearest f64 is meant, as everywhere in jq")]
 pub(super) fn of_whole(whole: u64) -> f64 {
     whole as f64
 }
 
-#[expect(clippy::as_conversions, clippy::cast_precision_loss, reason = "the nearest f64 is meant, as everywhere in jq")]
+#[expect(clippy::as_conversions, reason = "the nearest f64 is meant, as everywhere in jq")]
 pub(super) fn of_signed(whole: i64) -> f64 {
     whole as f64
 }

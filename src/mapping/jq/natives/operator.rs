@@ -141,11 +141,7 @@ fn remainder(left: &Val, right: &Val) -> Result<Val, Stop> {
     Ok(Val::number(if x < 0 && rest != 0.0 { -rest } else { rest }))
 }
 
-#[expect(
-    clippy::as_conversions,
-    clippy::cast_possible_truncation,
-    reason = "cuts what is behind the point, and saturates"
-)]
+#[expect(clippy::as_conversions, reason = "cuts what is behind the point, and saturates")]
 fn cut(number: f64) -> i64 {
     number as i64
 }

@@ -46,11 +46,7 @@ fn timestamp(seconds: f64) -> Result<Timestamp, Stop> {
     })
 }
 
-#[expect(
-    clippy::as_conversions,
-    clippy::cast_possible_truncation,
-    reason = "cuts what is behind the point, and saturates"
-)]
+#[expect(clippy::as_conversions, reason = "cuts what is behind the point, and saturates")]
 fn cut(number: f64) -> i64 {
     number as i64
 }
