@@ -20,6 +20,8 @@ readonly SCHEMATHESIS_VERSION=4.32.5
 readonly PIKA_VERSION=1.4.4
 # The Python package, of which this one holds jq 1.7.1, and its sources in whole.
 readonly JQ_VERSION=1.8.0
+# What else the tests publish with; JavaScript's stands in tests/node/package.json.
+readonly CLOUDEVENTS_VERSION=2.2.0
 
 # Debian's maintainer scripts ask this program before they start a service: see invoke-rc.d(8).
 readonly POLICY=/usr/sbin/policy-rc.d
@@ -50,7 +52,7 @@ missing() {
 pinned() {
     case $1 in
         schemathesis) echo "schemathesis==$SCHEMATHESIS_VERSION" ;;
-        pika) echo "pika==$PIKA_VERSION" ;;
+        pika) printf '%s\n' "pika==$PIKA_VERSION" "cloudevents==$CLOUDEVENTS_VERSION" ;;
         jq) echo "jq==$JQ_VERSION" ;;
         kubernetes-schemas) cat "$ROOT/deploy/kubernetes/requirements.txt" ;;
         node-packages) cat "$ROOT/tests/node/package-lock.json" ;;

@@ -8,6 +8,7 @@ mod fuel;
     reason = "what is of another kind than a filter takes is one error, whichever it is"
 )]
 mod jq;
+mod pieces;
 mod pool;
 
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use bytes::Bytes;
 
 pub use expression::{Expression, Input, Measured};
 pub use field::{Field, Template};
+pub use pieces::{Piece, Pieces};
 
 use crate::event::Event;
 use crate::routing;

@@ -16,6 +16,6 @@ mod write;
 pub(super) use parse::program as compile;
 pub(super) use read::read;
 pub(super) use run::{Stop, program as run};
-pub(super) use term::Program;
+pub(super) use term::{Bind, Call, Format, Function, Operator, Pattern, Piece as Part, Program, Term};
 pub(super) use value::Val;
 pub(super) use write::{sent, text};

@@ -19,7 +19,7 @@ pub(in crate::mapping) struct Function {
 }
 
 /// One step of a program. Names are resolved: a variable is how many bindings back it stands.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(in crate::mapping) enum Term {
     Identity,
     Literal(Val),
@@ -64,7 +64,7 @@ pub(in crate::mapping) enum Term {
 }
 
 /// `reduce` and `foreach`.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(in crate::mapping) struct Fold {
     pub source: Term,
     pub patterns: Patterns,
@@ -74,7 +74,7 @@ pub(in crate::mapping) struct Fold {
 }
 
 /// `source as $x | body`.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(in crate::mapping) struct Bind {
     pub source: Term,
     pub patterns: Patterns,
@@ -82,14 +82,14 @@ pub(in crate::mapping) struct Bind {
 }
 
 /// Alternatives (`?//`) of what a value is taken apart into. All of them bind `variables` variables.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(in crate::mapping) struct Patterns {
     pub variables: usize,
     pub alternatives: Vec<Pattern>,
 }
 
 /// A variable is the number of the one that it sets.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(in crate::mapping) enum Pattern {
     Variable(usize),
     Array(Vec<Pattern>),
@@ -97,7 +97,7 @@ pub(in crate::mapping) enum Pattern {
 }
 
 /// `$a`, `a: …`, `$a: …`, `(…): …`
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(in crate::mapping) struct FieldPattern {
     /// Set to the whole field.
     pub variable: Option<usize>,
@@ -109,7 +109,7 @@ pub(in crate::mapping) struct FieldPattern {
 }
 
 /// A call of a function that is written in jq.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(in crate::mapping) struct Call {
     /// Of jq's own definitions rather than of the program.
     pub prelude: bool,
@@ -119,7 +119,7 @@ pub(in crate::mapping) struct Call {
     pub arguments: Vec<Term>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(in crate::mapping) enum Piece {
     Text(String),
     Term(Term),

@@ -19,7 +19,7 @@ use super::value::Val;
 
 /// A filter of values: its input and its arguments go in, one value comes out.
 pub(in crate::mapping) struct Native {
-    name: &'static str,
+    pub name: &'static str,
     arguments: usize,
     pub run: fn(&Val, &[Val]) -> Result<Val, Stop>,
 }
