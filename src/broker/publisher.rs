@@ -33,6 +33,8 @@ use crate::message::{Field, MOST_HEADER_BYTES, wire_bytes};
 /// Set by the publisher, stripped at consumption: tells which publication a returned message was. The same for the same message to the
 /// same place, so that one that is put back lies there as it lay before.
 pub(super) const ID_HEADER: &str = "x-sluice-publish";
+/// Once a channel is closed all that was under way on it ends within so long.
+const LAST_WORDS: Duration = Duration::from_millis(100);
 const PERSISTENT: u8 = 2;
 
 /// Between two tries for another channel.
@@ -216,6 +218,10 @@ impl PublisherTask {
                     drain_ready(&mut sending, &mut batch);
                     match self.settle(batch) {
                         Some(Way::Main) => {
+                            // Why the channel was closed may come with another confirm than the first.
+                            while let Ok(Some(finished)) = tokio::time::timeout(LAST_WORDS, sending.next()).await {
+                                self.settle(vec![finished]);
+                            }
                             self.lose_all();
                             break;
                         }
@@ -229,15 +235,7 @@ impl PublisherTask {
                 (way, opened) = arrival(&mut opening) => {
                     opening = None;
                     match opened {
-                        Ok(next) => {
-                            self.silences = 0;
-                            self.outbox.begin_channel(way);
-                            let replaced = match way {
-                                Way::Main => Some(std::mem::replace(&mut main, next)),
-                                Way::Side => side.replace(next),
-                            };
-                            leaving.extend(replaced.map(leave));
-                        }
+                        Ok(next) => leaving.extend(self.begin(way, next, &mut main, &mut side).map(leave)),
                         Err(error) => self.note_silence(&error, live),
                     }
                 }
@@ -251,13 +249,23 @@ impl PublisherTask {
         }
     }
 
+    /// Goes on over `next`; what comes out is the channel that it replaces.
+    fn begin(&mut self, way: Way, next: Channel, main: &mut Channel, side: &mut Option<Channel>) -> Option<Channel> {
+        self.silences = 0;
+        self.outbox.begin_channel(way);
+        match way {
+            Way::Main => Some(std::mem::replace(main, next)),
+            Way::Side => side.replace(next),
+        }
+    }
+
     /// Opens another channel where one is wanted.
     fn another(&self, has_side: bool, live: &Live) -> Opening {
         if self.is_blocked() {
             return None;
         }
         let now = clock::now();
-        let wants_side = if has_side { self.outbox.wants_channel(Way::Side, now) } else { self.outbox.wants_side() };
+        let wants_side = if has_side { self.outbox.wants_channel(Way::Side, now) } else { self.outbox.wants_side(now) };
         let way = if self.outbox.wants_channel(Way::Main, now) {
             tracing::warn!("a queue does not confirm; what goes to others is published over another channel");
             Way::Main
