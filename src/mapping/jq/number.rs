@@ -35,7 +35,7 @@ impl Number {
         let known = digits.starts_with(|c: char| c.is_ascii_digit() || c == '.');
         let float: f64 = if known { text.parse().ok()? } else { return None };
         let long = digits.bytes().filter(u8::is_ascii_digit).count() > SHORT;
-        let kept = is_json(digits) && (long || written(float) != text);
+        let kept = is_json(digits) && (long || digits.contains(['e', 'E']) || written(float) != text);
         Some(if kept { Self::Literal(Arc::new(Literal { float, text: text.into() })) } else { Self::Float(float) })
     }
 

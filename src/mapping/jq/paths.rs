@@ -28,8 +28,7 @@ pub(in crate::mapping::jq) fn get(value: &Val, key: &Val) -> Result<Val, Stop> {
             let at = place(number.as_f64(), array.items.len());
             at.and_then(|at| array.items.get(at)).cloned().unwrap_or(Val::Null)
         }
-        (Val::Null, Val::Text(_) | Val::Number(_) | Val::Null) => Val::Null,
-        (Val::Null, Val::Object(_)) => Val::Null,
+        (Val::Null, Val::Text(_) | Val::Number(_) | Val::Object(_)) => Val::Null,
         (Val::Array(_) | Val::Text(_), Val::Object(range)) => slice(value, &range.fields)?,
         (Val::Array(array), Val::Array(part)) => super::natives::search::positions(&array.items, &part.items),
         (value, key) => return Err(cannot_index(value, key)),
@@ -38,7 +37,7 @@ pub(in crate::mapping::jq) fn get(value: &Val, key: &Val) -> Result<Val, Stop> {
 
 /// The element that a number means, where there may be one.
 fn place(index: f64, length: usize) -> Option<usize> {
-    let index = index.floor();
+    let index = index.trunc();
     let at = if index < 0.0 { index + float(length) } else { index };
     (at >= 0.0 && at < float(length)).then(|| whole(at))
 }
@@ -156,7 +155,7 @@ fn element(array: &mut Arc<Array>, index: f64, rest: &[Val], then: Then<'_>) -> 
     if index.is_nan() {
         return Err(error("Cannot set array element at NaN index"));
     }
-    let index = if index < 0.0 { index.floor() + float(array.items.len()) } else { index };
+    let index = if index < 0.0 { index.trunc() + float(array.items.len()) } else { index };
     if index < 0.0 {
         // What is wrong further on is told first, as jq does.
         modify(&mut Val::Null, rest, then)?;

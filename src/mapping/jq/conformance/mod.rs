@@ -1,7 +1,8 @@
-//! This jq against jq 1.7.1: its own test files, and the real one on random data. `deploy/install-dependencies.sh jq` puts both
-//! where they are looked for.
+//! This jq against jq 1.7.1: its own test files, and the real one on samples and on random data.
+//! `deploy/install-dependencies.sh jq` puts both where they are looked for.
 
 mod random;
+mod real;
 
 use std::collections::BTreeMap;
 use std::fs;

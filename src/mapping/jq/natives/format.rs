@@ -66,7 +66,7 @@ pub(in crate::mapping::jq) fn apply(format: Format, value: &Val) -> Result<Val, 
 
 fn row(value: &Val, between: &str, name: &str, quoted: &dyn Fn(&str) -> String) -> Result<String, Stop> {
     let Val::Array(array) = value else {
-        return fail(format!("{} cannot be {name}-formatted, only an array can be", value.shown()));
+        return fail(format!("{} cannot be {name}-formatted, only array", value.shown()));
     };
     let cell = |item: &Val| match item {
         Val::Null => Ok(String::new()),

@@ -1,8 +1,9 @@
 //! Types, conversions, and errors. Pure.
 
+use super::super::term::Format;
 use super::super::value::Val;
 use super::super::{paths, read, write};
-use super::{Native, argument, fail, names, native};
+use super::{Native, argument, fail, format, names, native};
 use crate::mapping::jq::run::Stop;
 
 pub(super) const NATIVES: &[Native] = &[
@@ -33,6 +34,13 @@ pub(super) const NATIVES: &[Native] = &[
     native("toarray", 0, |value, _| match value {
         Val::Array(_) => Ok(value.clone()),
         other => Ok(Val::array(vec![other.clone()])),
+    }),
+    native("format", 1, |value, name| match argument(name, 0) {
+        Val::Text(name) => match Format::named(name) {
+            Some(format) => format::apply(format, value),
+            None => fail(format!("{name} is not a valid format")),
+        },
+        other => fail(format!("{} is not a valid format", other.shown())),
     }),
     native("type", 0, |value, _| Ok(Val::text(value.kind()))),
     native("not", 0, |value, _| Ok(Val::Bool(!value.is_true()))),

@@ -70,6 +70,8 @@ pub(super) const NATIVES: &[Native] = &[
     one!("lgamma", libm::lgamma),
     one!("lgamma_r", libm::lgamma),
     one!("tgamma", libm::tgamma),
+    one!("erf", libm::erf),
+    one!("erfc", libm::erfc),
     one!("sin", f64::sin),
     one!("cos", f64::cos),
     one!("tan", f64::tan),
@@ -98,6 +100,8 @@ pub(super) const NATIVES: &[Native] = &[
     two!("remainder", libm::remainder),
     two!("nextafter", libm::nextafter),
     two!("nexttoward", libm::nextafter),
+    two!("jn", |order, x| libm::jn(cut(order), x)),
+    two!("yn", |order, x| libm::yn(cut(order), x)),
     two!("ldexp", scaled),
     two!("scalb", scaled),
     two!("scalbln", scaled),
@@ -144,9 +148,13 @@ fn significand(number: f64) -> f64 {
     if number == 0.0 || !number.is_finite() { number } else { libm::scalbn(number, -libm::ilogb(number)) }
 }
 
-#[expect(clippy::as_conversions, reason = "cuts what is behind the point, and saturates")]
 fn scaled(number: f64, exponent: f64) -> f64 {
-    libm::scalbn(number, exponent as i32)
+    libm::scalbn(number, cut(exponent))
+}
+
+#[expect(clippy::as_conversions, reason = "cuts what is behind the point, and saturates")]
+fn cut(number: f64) -> i32 {
+    number as i32
 }
 
 /// What a remainder is as a number.

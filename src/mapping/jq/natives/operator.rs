@@ -27,7 +27,7 @@ pub(in crate::mapping::jq) fn apply(operator: Operator, left: Val, right: Val) -
     }
 }
 
-fn cannot<T>(left: &Val, right: &Val, what: &str) -> Result<T, Stop> {
+pub(in crate::mapping::jq) fn cannot<T>(left: &Val, right: &Val, what: &str) -> Result<T, Stop> {
     fail(format!("{} and {} cannot be {what}", left.shown(), right.shown()))
 }
 

@@ -144,10 +144,15 @@ fn told(text: &str, regex: &Regex, found: &Captures<'_, str>, counted: &mut (usi
     let offset = counted.1;
     let part = |from: usize, to: usize| text.get(from..to).unwrap_or("");
     let groups = regex.capture_names().enumerate().skip(1).map(|(at, name)| {
+        let name = name.map_or(Val::Null, Val::text);
         let (place, length, string) = match found.get(at) {
             // In an empty match jq 1.7 takes every group for an empty one.
             _ if start == end => (Val::count(offset), 0, Val::text("")),
-            None => (Val::number(-1.0), 0, Val::Null),
+            // In jq's order of keys.
+            None => {
+                let place = ("offset", Val::number(-1.0));
+                return Val::of([place, ("string", Val::Null), ("length", Val::count(0)), ("name", name)]);
+            }
             Some(group) => {
                 let before = if group.start() >= start {
                     offset + part(start, group.start()).chars().count()
@@ -157,7 +162,6 @@ fn told(text: &str, regex: &Regex, found: &Captures<'_, str>, counted: &mut (usi
                 (Val::count(before), group.as_str().chars().count(), Val::text(group.as_str()))
             }
         };
-        let name = name.map_or(Val::Null, Val::text);
         Val::of([("offset", place), ("length", Val::count(length)), ("string", string), ("name", name)])
     });
     let groups = Val::array(groups.collect());
@@ -187,6 +191,7 @@ fn compiled(pattern: &str, flags: &str, before_newline: bool) -> Result<Regex, S
 
 fn compile(pattern: &str, flags: &str, before_newline: bool) -> Result<Regex, String> {
     let pattern = if before_newline { with_line_end(pattern) } else { pattern.to_owned() };
+    let pattern = if pattern.contains("[:") { with_all_letters(&pattern) } else { pattern };
     let mut builder = RegexBuilder::new(&pattern);
     builder.oniguruma_mode(true).ignore_numbered_groups_when_named_groups_exist(false);
     builder.delegate_size_limit(COMPILED).max_prog_size(LONGEST).backtrack_limit(BACKTRACKS);
@@ -222,6 +227,26 @@ fn with_line_end(pattern: &str) -> String {
         out.push(c);
     }
     out
+}
+
+/// `[:alpha:]` and the like mean all letters of Unicode, as Oniguruma takes them.
+const CLASSES: [(&str, &str); 9] = [
+    ("alpha", "\\p{Alphabetic}"),
+    ("alnum", "\\p{Alphabetic}\\p{M}\\p{Nd}"),
+    ("digit", "\\p{Nd}"),
+    ("upper", "\\p{Uppercase}"),
+    ("lower", "\\p{Lowercase}"),
+    ("space", "\\s"),
+    ("punct", "\\p{P}$+<=>^`|~"),
+    ("word", "\\w"),
+    ("blank", "\\p{Zs}\\t"),
+];
+
+fn with_all_letters(pattern: &str) -> String {
+    CLASSES.iter().fold(pattern.to_owned(), |pattern, (name, members)| {
+        let pattern = pattern.replace(&format!("[:{name}:]"), &format!("[{members}]"));
+        pattern.replace(&format!("[:^{name}:]"), &format!("[^{members}]"))
+    })
 }
 
 /// The filters whose first argument is a regular expression, and the argument with its flags.

@@ -64,7 +64,7 @@ fn indices(value: &Val, part: &Val) -> Result<Val, Stop> {
         (Val::Text(text), Val::Text(part)) => {
             fuel::charge((text.len() / PIECE + 1).saturating_mul(1 + part.len() / PIECE));
             if part.is_empty() {
-                return Ok(Val::Null);
+                return Ok(Val::array(Vec::new()));
             }
             let starts = text.char_indices().enumerate();
             let found = starts.filter(|(_, (byte, _))| text.get(*byte..).is_some_and(|rest| rest.starts_with(&**part)));
@@ -79,7 +79,7 @@ fn indices(value: &Val, part: &Val) -> Result<Val, Stop> {
 /// Where `part` stands in `items`.
 pub(in crate::mapping::jq) fn positions(items: &[Val], part: &[Val]) -> Val {
     if part.is_empty() {
-        return Val::Null;
+        return Val::array(Vec::new());
     }
     let windows = items.windows(part.len()).enumerate();
     let found = windows.filter(|(_, window)| {

@@ -28,7 +28,9 @@ pub(super) const NATIVES: &[Native] = &[
         let seconds = value.as_f64().or_else(|| seconds_of(value));
         let Some(seconds) = seconds else { return fail("strftime/1 requires parsed datetime inputs") };
         let time = BrokenDownTime::from(&timestamp(seconds)?.to_zoned(TimeZone::UTC));
-        time.to_string(format.as_bytes()).map(Val::text).or_else(|said| fail(format!("strftime: {said}")))
+        time.to_string(without_locale(format).as_bytes())
+            .map(Val::text)
+            .or_else(|said| fail(format!("strftime: {said}")))
     }),
     native("strptime", 1, |value, format| match (value, argument(format, 0)) {
         (Val::Text(text), Val::Text(format)) => parsed(text, format),
@@ -85,40 +87,45 @@ fn seconds_of(value: &Val) -> Option<f64> {
     Some(days * 86_400.0 + hour.trunc() * 3600.0 + minute.trunc() * 60.0 + second.floor())
 }
 
-/// Without an offset in the text it is UTC. A zone's name would have to be looked up in a file.
+/// What depends on a language, as C writes it in English.
+fn without_locale(format: &str) -> String {
+    format.replace("%c", "%a %b %e %H:%M:%S %Y").replace("%x", "%m/%d/%y").replace("%X", "%H:%M:%S")
+}
+
+/// A zone's name would have to be looked up in a file. What an offset looks like, C leaves to the text.
 fn parsed(text: &str, format: &str) -> Result<Val, Stop> {
-    let mismatch = || fail(format!("date \"{text}\" does not match format \"{format}\""));
     if format.contains('Q') {
         return fail("strptime reads no names of time zones");
     }
+    let layout = without_locale(format);
+    let read = ["%z", "%:z", "Z"].into_iter().find_map(|offset| moment(text, &layout.replace("%z", offset)));
+    match read {
+        Some(seconds) => broken_down(super::math::of_signed(seconds)),
+        None => fail(format!("date \"{text}\" does not match format \"{format}\"")),
+    }
+}
+
+/// The seconds that a text says by its layout. As in jq an offset is read over: the clock's hands are taken for UTC.
+fn moment(text: &str, layout: &str) -> Option<i64> {
     // An abbreviation such as UTC says nothing that could be relied on: as in C it is read over.
-    let (read, layout) = match format.strip_suffix("%Z") {
+    let (read, layout) = match layout.strip_suffix("%Z") {
         Some(layout) => (text.trim_end_matches(|c: char| c.is_ascii_alphabetic()), layout),
-        None => (text, format),
+        None => (text, layout),
     };
-    let Ok(mut parts) = strtime::parse(layout, read) else { return mismatch() };
-    if parts.offset().is_none() {
-        parts.set_offset(Some(jiff::tz::Offset::UTC));
+    let mut parts = strtime::parse(layout, read).ok()?;
+    if let Some(known) = parts.timestamp() {
+        return Some(known.as_second());
     }
-    let nothing = |parts: &BrokenDownTime| parts.year().is_none() && parts.timestamp().is_none();
-    if nothing(&parts) && parts.set_year(Some(1900)).is_err() {
-        return mismatch();
+    if parts.year().is_none() {
+        parts.set_year(Some(1900)).ok()?;
     }
-    if parts.day_of_year().is_none() && parts.timestamp().is_none() {
-        let unset = parts.month().is_none().then(|| parts.set_month(Some(1))).transpose();
-        let day = parts.day().is_none().then(|| parts.set_day(Some(1))).transpose();
-        if unset.is_err() || day.is_err() {
-            return mismatch();
-        }
+    if parts.day_of_year().is_none() {
+        let (month, day) = (parts.month().unwrap_or(1), parts.day().unwrap_or(1));
+        parts.set_month(Some(month)).and_then(|()| parts.set_day(Some(day))).ok()?;
     }
-    if parts.hour().is_none() && parts.set_hour(Some(0)).is_err() {
-        return mismatch();
+    if parts.hour().is_none() {
+        parts.set_hour(Some(0)).ok()?;
     }
-    match parts.to_datetime() {
-        Ok(time) => {
-            let seconds = time.to_zoned(TimeZone::UTC).map(|time| time.timestamp().as_second());
-            seconds.map_or_else(|_| mismatch(), |seconds| broken_down(super::math::of_signed(seconds)))
-        }
-        Err(_) => mismatch(),
-    }
+    let time = parts.to_datetime().ok()?.to_zoned(TimeZone::UTC).ok()?;
+    Some(time.timestamp().as_second())
 }

@@ -26,7 +26,7 @@ pub(super) struct Parser<'t> {
 
 /// A whole program, where these variables are set from outside.
 pub(in crate::mapping) fn program(text: &str, variables: &[&str]) -> Result<Program, String> {
-    let variable = |name: &&str| Name::Variable { name: (*name).to_owned(), parameter: false };
+    let variable = |name: &&str| Name::Variable((*name).to_owned());
     let names = variables.iter().map(variable).collect();
     let mut parser = Parser { text, at: 0, depth: 0, names, functions: Vec::new(), is_prelude: false };
     parser.no_modules()?;
@@ -48,7 +48,7 @@ pub(super) fn definitions(text: &str) -> Result<(Vec<(String, usize, usize)>, Ve
     }
     let known = parser.names.into_iter().filter_map(|name| match name {
         Name::Function { name, parameters, function } => Some((name, parameters, function)),
-        Name::Variable { .. } | Name::Filter(_) | Name::Label(_) => None,
+        Name::Variable(_) | Name::Filter(_) | Name::Label(_) => None,
     });
     Ok((known.collect(), parser.functions))
 }
@@ -113,10 +113,10 @@ impl Parser<'_> {
         self.functions.push(Function { values, body: Term::Identity });
         self.names.push(Name::Function { name, parameters: parameters.len(), function });
         let before = self.names.len();
-        self.names.extend(parameters.into_iter().map(|(is_value, name)| match is_value {
-            true => Name::Variable { name, parameter: true },
-            false => Name::Filter(name),
-        }));
+        for (is_value, name) in parameters {
+            self.names.push(Name::Filter(name.clone()));
+            self.names.extend(is_value.then_some(Name::Variable(name)));
+        }
         let body = self.pipe()?;
         self.expect(";")?;
         self.names.truncate(before);

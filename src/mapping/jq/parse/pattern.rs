@@ -59,13 +59,13 @@ impl Parser<'_> {
     /// The variable that is set by this name, new or one of an earlier alternative.
     fn bound(&mut self, before: usize) -> Result<usize, String> {
         let wanted = self.word("a variable's name")?;
-        let same = |known: &Name| matches!(known, Name::Variable { name, .. } if *name == wanted);
+        let same = |known: &Name| matches!(known, Name::Variable(name) if *name == wanted);
         let new = self.names.get(before..).unwrap_or(&[]);
         if let Some(at) = new.iter().position(same) {
             return Ok(at);
         }
         let at = new.len();
-        self.names.push(Name::Variable { name: wanted, parameter: false });
+        self.names.push(Name::Variable(wanted));
         Ok(at)
     }
 }

@@ -7,11 +7,7 @@ use super::Parser;
 
 /// A name. All but functions are bindings: while the program runs there is a place for each.
 pub(super) enum Name {
-    /// A variable; one that is a parameter is called without its `$` as well.
-    Variable {
-        name: String,
-        parameter: bool,
-    },
+    Variable(String),
     /// A parameter that is a filter.
     Filter(String),
     Label(String),
@@ -25,7 +21,7 @@ pub(super) enum Name {
 impl Name {
     fn is_binding(&self) -> bool {
         match self {
-            Self::Variable { .. } | Self::Filter(_) | Self::Label(_) => true,
+            Self::Variable(_) | Self::Filter(_) | Self::Label(_) => true,
             Self::Function { .. } => false,
         }
     }
@@ -45,7 +41,7 @@ impl Parser<'_> {
     }
 
     pub(super) fn variable(&self, wanted: &str, at: usize) -> Result<Term, String> {
-        let found = self.find(|known| matches!(known, Name::Variable { name, .. } if name == wanted));
+        let found = self.find(|known| matches!(known, Name::Variable(name) if name == wanted));
         let Some((_, skip)) = found else { return Err(self.unknown(at, "variable", &format!("${wanted}"))) };
         Ok(Term::Variable(skip))
     }
@@ -60,19 +56,17 @@ impl Parser<'_> {
     pub(super) fn filter(&self, wanted: &str, arguments: Vec<Term>, at: usize) -> Result<Term, String> {
         let count = arguments.len();
         let found = self.find(|known| match known {
-            Name::Variable { name, parameter } => *parameter && count == 0 && name == wanted,
             Name::Filter(name) => count == 0 && name == wanted,
-            Name::Label(_) => false,
+            Name::Variable(_) | Name::Label(_) => false,
             Name::Function { name, parameters, .. } => *parameters == count && name == wanted,
         });
         match found {
-            Some((Name::Variable { .. }, skip)) => return Ok(Term::Variable(skip)),
             Some((Name::Filter(_), skip)) => return Ok(Term::Parameter(skip)),
             Some((Name::Function { function, .. }, skip)) => {
                 let (function, prelude) = (*function, self.is_prelude);
                 return Ok(Term::Call(Box::new(Call { prelude, function, skip, arguments })));
             }
-            Some((Name::Label(_), _)) | None => {}
+            Some((Name::Variable(_) | Name::Label(_), _)) | None => {}
         }
         // Those are for jq's own definitions.
         if wanted.starts_with('_') && !self.is_prelude {

@@ -1,5 +1,6 @@
 //! Filters that need to know paths, or run their arguments as they like. Pure.
 
+use super::super::natives::operator;
 use super::super::term::{Control, Term};
 use super::super::value::Val;
 use super::{Flow, Out, Place, Run, Scope, Stop, error};
@@ -88,12 +89,20 @@ impl<'p> Run<'p> {
         'p: 'e,
     {
         self.each(count, scope, &at.value, &mut |count| {
-            let mut left = count.as_f64().unwrap_or(f64::INFINITY);
-            if left < 0.0 {
-                return self.run(of, scope, at.clone(), out);
-            }
+            let mut left = match &count {
+                Val::Number(number) => number.as_f64(),
+                // Both are less than any number.
+                Val::Null | Val::Bool(_) => -1.0,
+                // jq counts down.
+                Val::Text(_) | Val::Array(_) | Val::Object(_) => {
+                    return operator::cannot(&count, &Val::number(1.0), "subtracted");
+                }
+            };
             if left == 0.0 {
                 return Ok(());
+            }
+            if left.is_nan() || left < 0.0 {
+                return self.run(of, scope, at.clone(), out);
             }
             let label = self.new_label();
             let done = self.run(of, scope, at.clone(), &mut |place| {

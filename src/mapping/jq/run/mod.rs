@@ -180,13 +180,16 @@ impl<'p> Run<'p> {
         'p: 'e,
     {
         match (call.arguments.get(nth), function.values.get(nth)) {
-            (Some(argument), Some(true)) => self.each(argument, caller, &at.value.clone(), &mut |value| {
-                let bound = Binding { what: What::Value(value), before: inner };
-                self.argument(function, call, nth + 1, caller, Some(&bound), at.clone(), out)
-            }),
-            (Some(argument), _) => {
-                let bound = Binding { what: What::Filter(argument, caller), before: inner };
-                self.argument(function, call, nth + 1, caller, Some(&bound), at, out)
+            (Some(argument), is_value) => {
+                let filter = Binding { what: What::Filter(argument, caller), before: inner };
+                if is_value != Some(&true) {
+                    return self.argument(function, call, nth + 1, caller, Some(&filter), at, out);
+                }
+                // `$a` is one of its values; `a` still gives all of them.
+                self.each(argument, caller, &at.value.clone(), &mut |value| {
+                    let bound = Binding { what: What::Value(value), before: Some(&filter) };
+                    self.argument(function, call, nth + 1, caller, Some(&bound), at.clone(), out)
+                })
             }
             (None, _) => self.run(&function.body, inner, at, out),
         }

@@ -23,6 +23,16 @@ pub(in crate::mapping::jq) struct Trail {
     value: Val,
 }
 
+/// Step by step: a way may be longer than the stack is deep.
+impl Drop for Trail {
+    fn drop(&mut self) {
+        let mut next = self.last.take();
+        while let Some((_, trail)) = next {
+            next = Arc::into_inner(trail).and_then(|mut trail| trail.last.take());
+        }
+    }
+}
+
 impl Trail {
     /// The keys of the way.
     pub fn keys(&self) -> Vec<Val> {
@@ -101,8 +111,7 @@ impl Place {
                 out(self.on(Val::Text(Arc::clone(key)), value.clone()))
             }),
             Val::Null | Val::Bool(_) | Val::Number(_) | Val::Text(_) => {
-                let shown = if matches!(self.value, Val::Null) { "null".to_owned() } else { self.value.shown() };
-                Err(error(format!("Cannot iterate over {shown}")))
+                Err(error(format!("Cannot iterate over {}", self.value.shown())))
             }
         }
     }
@@ -112,7 +121,7 @@ impl Place {
         self.check(|| "access element of".to_owned())?;
         let mut place = self.clone();
         for key in keys {
-            let value = if matches!(place.value, Val::Null) { Val::Null } else { paths::get(&place.value, key)? };
+            let value = paths::get(&place.value, key)?;
             place = place.on(key.clone(), value);
         }
         Ok(place)

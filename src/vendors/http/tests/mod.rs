@@ -158,7 +158,7 @@ fn what_cannot_become_a_request_is_refused_before_one_is_spent() {
         (
             "url = \"https://example.com\"\nbody = { jq = \".user.x\" }",
             with("x", json!(1)),
-            "body cannot be made: cannot index",
+            "body cannot be made: Cannot index",
         ),
     ] {
         let said = request(lines, &data).unwrap_err();
