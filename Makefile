@@ -17,7 +17,7 @@ demo:
 
 ## test: all tests, those against real RabbitMQ nodes too
 test:
-	@$(INSTALL) rust cc rabbitmq promtool schemathesis pika amqp-tools node node-packages chromium
+	@$(INSTALL) rust cc rabbitmq promtool schemathesis pika jq amqp-tools node node-packages chromium
 	cargo test --locked --all-features
 
 ## bench: Sluice against a bare loop of the same crates, with a table of the figures (QUICK=1, MILLION=1, ONLY="quota bursts")

@@ -5,7 +5,7 @@
 # Usage: deploy/install-dependencies.sh NAME…
 set -euo pipefail
 
-readonly NAMES='rust cc rabbitmq promtool cargo-deny amqp-tools node chromium schemathesis pika kubernetes-schemas node-packages'
+readonly NAMES='rust cc rabbitmq promtool cargo-deny amqp-tools node chromium schemathesis pika jq kubernetes-schemas node-packages'
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 readonly ROOT
@@ -18,6 +18,8 @@ readonly CARGO_DENY_VERSION=0.20.2
 readonly SCHEMATHESIS_VERSION=4.32.5
 # As docs/producers.md tells its readers to install it.
 readonly PIKA_VERSION=1.4.4
+# The Python package, of which this one holds jq 1.7.1, and its sources in whole.
+readonly JQ_VERSION=1.8.0
 # What else the tests publish with; JavaScript's stands in tests/node/package.json.
 readonly CLOUDEVENTS_VERSION=2.2.0
 
@@ -40,6 +42,7 @@ missing() {
         node) ! { command -v node && command -v npm; } ;;
         chromium) ! { command -v chromium && command -v chromedriver; } ;;
         # The interpreter may have gone since. Starting it to ask would take longer than most tests.
+        jq) ! { test -x "$TOOLS/$1/bin/python" && test -s "$TOOLS/$1/tests/jq.test" && is_as_pinned "$1"; } ;;
         schemathesis | pika | kubernetes-schemas) ! { test -x "$TOOLS/$1/bin/python" && is_as_pinned "$1"; } ;;
         node-packages) ! is_as_pinned "$1" ;;
     esac >/dev/null 2>&1
@@ -50,6 +53,7 @@ pinned() {
     case $1 in
         schemathesis) echo "schemathesis==$SCHEMATHESIS_VERSION" ;;
         pika) printf '%s\n' "pika==$PIKA_VERSION" "cloudevents==$CLOUDEVENTS_VERSION" ;;
+        jq) echo "jq==$JQ_VERSION" ;;
         kubernetes-schemas) cat "$ROOT/deploy/kubernetes/requirements.txt" ;;
         node-packages) cat "$ROOT/tests/node/package-lock.json" ;;
     esac
@@ -67,7 +71,7 @@ packages_of() {
         amqp-tools) echo amqp-tools ;;
         node) command -v node >/dev/null || echo nodejs; command -v npm >/dev/null || echo npm ;;
         chromium) echo chromium chromium-driver ;;
-        schemathesis | pika | kubernetes-schemas)
+        schemathesis | pika | jq | kubernetes-schemas)
             python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3 python3-venv ;;
     esac
 }
@@ -139,7 +143,7 @@ install_packages() {
     is_debian || fail "this system is neither Debian nor Ubuntu. Install by its own means, then repeat: ${wanted[*]}" \
         "(rabbitmq: RabbitMQ 3.10 or newer with $RABBITMQ_SERVER; promtool: comes with Prometheus; cc: any C compiler;" \
         "amqp-tools: comes with rabbitmq-c; node: Node.js 18 or newer with npm; chromium: with its chromedriver;" \
-        "schemathesis, pika and kubernetes-schemas: Python 3.11 or newer with its venv module)."
+        "schemathesis, pika, jq and kubernetes-schemas: Python 3.11 or newer with its venv module)."
     ((EUID == 0)) || command -v sudo >/dev/null ||
         fail "installing needs root and there is no sudo. As root, run: $0 ${wanted[*]}"
 
@@ -175,6 +179,21 @@ install_in_venv() {
     fi
 }
 
+# The real jq for Python, and beside it the tests that came with its sources.
+install_jq() {
+    local folder=$TOOLS/jq sources
+    install_in_venv jq
+    rm "$folder/installed"
+    sources=$(mktemp -d)
+    if ! { "$folder/bin/python" -m pip download --quiet --disable-pip-version-check --no-input --no-deps --no-binary :all: \
+        --dest "$sources" "$(pinned jq)" && tar -xzf "$sources/jq-$JQ_VERSION.tar.gz" -C "$sources" &&
+        tar -xzf "$sources/jq-$JQ_VERSION/deps/jq-1.7.1.tar.gz" -C "$sources" jq-1.7.1/tests &&
+        rm -rf "$folder/tests" && cp -r "$sources/jq-1.7.1/tests" "$folder/tests" && pinned jq >"$folder/installed"; }; then
+        fail "jq's own tests could not be fetched: the lines above say why. They are in the source package of PyPI's jq."
+    fi
+    rm -rf "$sources"
+}
+
 install_node_packages() {
     local folder=$TOOLS/node-packages
     say "installing the packages of tests/node/package-lock.json from npm into $folder, once."
@@ -205,6 +224,7 @@ for name in "${wanted[@]}"; do
     case $name in
         cargo-deny) install_cargo_deny ;;
         schemathesis | pika | kubernetes-schemas) install_in_venv "$name" ;;
+        jq) install_jq ;;
         node-packages) install_node_packages ;;
     esac
 done

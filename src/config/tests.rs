@@ -253,12 +253,16 @@ fn a_wrong_map_is_told_at_the_line_of_its_key() {
     for (rule, expected) in [
         (
             "eventName = { jq = \".a | | .b\" }",
-            ":8: destinations.px.map.eventName: the jq expression is wrong: column 6: expected term, found \"|\"",
+            ":8: destinations.px.map.eventName: the jq expression is wrong: column 6: expected a term, found \"| .b\"",
         ),
         ("eventName = { jq = \".a | nosuch(.)\" }", "column 6: the filter nosuch is not known"),
         ("eventName = { jq = \"env.HOME\" }", "the filter env is not known"),
         ("eventName = { jq = \"$ENV.HOME\" }", "the variable $ENV is not known"),
-        ("eventName = { jq = \".a[\" }", "column 4: expected closing bracket, found the end"),
+        ("eventName = { jq = \".a[\" }", "column 4: expected a term, found the end"),
+        (
+            "eventName = { jq = '.a | test(\"(\")' }",
+            ":8: destinations.px.map.eventName: the jq expression is wrong: column 6: not a regular expression",
+        ),
         ("eventName = { jq = 7 }", ":8: destinations.px.map.eventName: jq must be a string, not an integer"),
         ("eventname = \"a\"", ":8: destinations.px.map.eventname: unknown key; did you mean \"eventName\"?"),
         ("type = \"a..b\"", ":8: destinations.px.map.type: \"a..b\" is not a topic pattern"),

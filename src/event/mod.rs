@@ -49,7 +49,7 @@ pub struct Event {
     /// Whether `id` was derived from the content, since the producer gave none: equal content then has equal ids.
     pub id_derived: bool,
     /// What `data` was before the destination's `map` made the vendor's fields of it; none where no rule did.
-    pub original: Option<Map<String, Value>>,
+    pub original: Option<Bytes>,
 }
 
 /// Why a message is not an event: a sentence that says what is wrong and where.

@@ -2,48 +2,35 @@
 //! reaches nothing but the event, and always ends.
 
 use std::cell::OnceCell;
-use std::collections::BTreeMap;
 use std::fmt;
-use std::rc::Rc;
-use std::thread;
+use std::sync::Arc;
 
-use jaq_core::data::{DataT, HasLut};
-use jaq_core::load::parse::{Def, Term};
-use jaq_core::load::{Arena, File, Loader, parse, span};
-use jaq_core::{Compiler, Ctx, Filter, Lut, Vars};
 use serde_json::Value;
 
 use super::fuel::{self, Budget, Stop};
-use super::natives;
-use super::prelude;
-use super::value::Val;
+use super::jq::{self, Program, Val};
+use super::pool;
 use crate::event::Event;
 use crate::redact;
 
 /// What most expressions need, on the caller's own stack.
-const EASY: Budget = Budget { fuel: 4096, heaviest: 0, stack: 256 * 1024 };
-/// What an expression may need at most, for a small event: some ten milliseconds.
-const HARD: Budget = Budget { fuel: 1_000_000, heaviest: 65_536, stack: 8 * 1024 * 1024 };
+const EASY: Budget = Budget { fuel: 4096, heaviest: 0, stack: 256 * 1024, deepest: DEEPEST };
+/// What an expression may need at most, for a small event: some ten milliseconds. The rest of the stack is for what is compared,
+/// written or freed recursively.
+const HARD: Budget = Budget { fuel: 1_000_000, heaviest: 131_072, stack: pool::STACK / 2, deepest: 10_000 };
 /// What a large event adds at most.
 const MOST_ADDED: usize = 1_000_000;
-/// The stack that a hard evaluation gets: its budget's, and room for freeing recursively what its steps leave behind. Only what
-/// is used of it becomes memory.
-const STACK_BYTES: usize = 512 * 1024 * 1024;
+/// Arrays and objects inside one another in what is given. Events are less deep than 128.
+const DEEPEST: usize = 256;
 /// Most bytes of an expression.
 const LONGEST: usize = 16 * 1024;
 /// Most characters of a sentence about an error.
 const MOST_SAID: usize = 160;
 
-/// The name of what an expression was changed to.
-const CHANGED: &str = "sluice_changed";
-
-/// Makes another expression of one.
-pub(super) type Change = for<'a> fn(Term<&'a str>) -> Term<&'a str>;
-
 /// A compiled jq expression.
 pub struct Expression {
     text: String,
-    filter: Filter<Jq>,
+    program: Arc<Program>,
     whole_event: bool,
 }
 
@@ -66,24 +53,8 @@ pub struct Measured {
     pub ran_too_long: bool,
 }
 
-/// What jq's interpreter works with here.
-pub(super) struct Jq;
-
-impl DataT for Jq {
-    type V<'a> = Val;
-    type Data<'a> = Program<'a>;
-}
-
-/// The compiled terms. The interpreter asks for them whenever it runs one, which is where steps are counted.
-#[derive(Clone, Copy)]
-pub(super) struct Program<'a>(&'a Lut<Jq>);
-
-impl<'a> HasLut<'a, Jq> for Program<'a> {
-    fn lut(&self) -> &'a Lut<Jq> {
-        fuel::step();
-        self.0
-    }
-}
+/// What one run gave: a value, nothing, or a sentence; and why it was stopped.
+type Given = Result<Result<Option<Val>, String>, Stop>;
 
 impl<'a> Input<'a> {
     /// Of that event, as its producer wrote it.
@@ -92,21 +63,28 @@ impl<'a> Input<'a> {
         Self { event, data: OnceCell::new(), whole: OnceCell::new() }
     }
 
+    /// Read from its bytes: they have the order of the keys and all digits.
     fn data(&self) -> Val {
-        self.data.get_or_init(|| Val::of_fields(self.event.original.as_ref().unwrap_or(&self.event.data))).share()
+        let read = || {
+            let raw = self.event.original.as_ref().unwrap_or(&self.event.raw);
+            let read = std::str::from_utf8(raw).map_err(|said| said.to_string()).and_then(jq::read);
+            read.unwrap_or_else(|_| Val::of([]))
+        };
+        self.data.get_or_init(read).clone()
     }
 
     fn whole(&self) -> Val {
         let whole = self.whole.get_or_init(|| {
             let event = self.event;
-            let time = event.time.to_string();
-            let texts = [("id", &event.id), ("source", &event.source), ("type", &event.kind), ("time", &time)];
-            let mut fields: BTreeMap<Rc<str>, Val> =
-                texts.into_iter().map(|(key, text)| (Rc::from(key), Val::text(text.as_str()))).collect();
-            fields.insert(Rc::from("data"), self.data());
-            Val::object(fields)
+            Val::of([
+                ("id", Val::text(event.id.as_str())),
+                ("source", Val::text(event.source.as_str())),
+                ("type", Val::text(event.kind.as_str())),
+                ("time", Val::text(event.time.to_string())),
+                ("data", self.data()),
+            ])
         });
-        whole.share()
+        whole.clone()
     }
 }
 
@@ -119,21 +97,20 @@ impl Expression {
         if text.len() > LONGEST {
             return Err(format!("has {} bytes; at most {LONGEST} are allowed", text.len()));
         }
-        Self::compile_with(text, None)
+        Self::compile_with(text, |program| program)
     }
 
     /// Compiles what `change` makes of an expression that compiles.
-    pub(super) fn compile_changed(text: &str, change: Change) -> Result<Self, String> {
-        Self::compile_with(text, Some(change))
+    pub(super) fn compile_changed(text: &str, change: fn(Program) -> Program) -> Result<Self, String> {
+        Self::compile_with(text, change)
     }
 
-    fn compile_with(text: &str, change: Option<Change>) -> Result<Self, String> {
+    fn compile_with(text: &str, change: fn(Program) -> Program) -> Result<Self, String> {
+        let read = text.to_owned();
         // Reading deeply nested text takes stack.
-        on_large_stack(|| {
-            fuel::within(Budget { fuel: u64::MAX, heaviest: usize::MAX, stack: usize::MAX }, || compile(text, change))
-        })
-        .and_then(|compiled| compiled.unwrap_or_else(|_| Err("cannot be read as jq".to_owned())))
-        .map(|filter| Self { text: text.to_owned(), filter, whole_event: text.contains("$event") })
+        let compiled = pool::run(move || fuel::within(Budget::NONE, || jq::compile(&read, &["event"]).map(change)))?;
+        let program = compiled.unwrap_or_else(|_| Err("cannot be read as jq".to_owned()))?;
+        Ok(Self { text: text.to_owned(), program: Arc::new(program), whole_event: text.contains("$event") })
     }
 
     /// Its text.
@@ -145,70 +122,98 @@ impl Expression {
     /// Evaluates it. Nothing and null are `None`.
     ///
     /// # Errors
-    /// A sentence: what the expression cannot do with this event, that it gives more than one value, or that it was stopped
-    /// because it ran too long, too deep, or made something too large.
+    /// A sentence: what the expression cannot do with this event, that it gives more than one value or a number that is not
+    /// finite, or that it was stopped because it ran too long, too deep, or made something too large.
     pub fn evaluate(&self, input: &Input<'_>) -> Result<Option<Value>, String> {
         self.measured(input).result
+    }
+
+    /// Evaluates it as [`evaluate`](Self::evaluate) does, to JSON text: the keys of objects are in jq's order.
+    ///
+    /// # Errors
+    /// As `evaluate`.
+    pub fn json(&self, input: &Input<'_>) -> Result<Option<String>, String> {
+        self.run(input).0.unwrap_or_else(|stop| Err(told(stop)))?.map(|value| sent(&value)).transpose()
     }
 
     /// Evaluates it, and tells what that took: for whoever does so again and again.
     #[must_use]
     pub fn measured(&self, input: &Input<'_>) -> Measured {
+        let (given, work) = self.run(input);
+        let ran_too_long = matches!(given, Err(Stop::Work | Stop::Depth));
+        let value = given.unwrap_or_else(|stop| Err(told(stop)));
+        let result = value.and_then(|value| value.map(|value| to_value(&value)).transpose());
+        Measured { result, work, ran_too_long }
+    }
+
+    fn run(&self, input: &Input<'_>) -> (Given, u64) {
         // Made before anything is counted: it grows with the event alone.
-        let given = self.given(input);
+        let data = input.data();
+        let event = if self.whole_event { input.whole() } else { Val::Null };
         let added = input.event.raw.len().min(MOST_ADDED);
         let heaviest = HARD.heaviest + input.event.raw.len();
-        let (mut done, mut work) = fuel::measured(Budget { heaviest, ..EASY }, || self.run(given));
-        if let Err(Stop::Work | Stop::Depth) = done {
-            let fuel = HARD.fuel + u64::try_from(added).unwrap_or(0);
-            let event = input.event;
-            let again = on_large_stack(|| {
-                let given = self.given(&Input::of(event));
-                fuel::measured(Budget { fuel, heaviest, ..HARD }, || self.run(given))
-            });
-            let (hard, more) = again.unwrap_or_else(|said| (Ok(Err(said)), 0));
-            (done, work) = (hard, work + more);
+        let easily = || run(&self.program, data.clone(), event.clone());
+        let (done, work) = fuel::measured(Budget { heaviest, ..EASY }, easily);
+        if !matches!(done, Err(Stop::Work | Stop::Depth)) {
+            return (done, work);
         }
-        let ran_too_long = matches!(done, Err(Stop::Work | Stop::Depth));
-        Measured { result: done.unwrap_or_else(|stop| Err(told(stop))), work, ran_too_long }
+        let fuel = HARD.fuel + u64::try_from(added).unwrap_or(0);
+        let program = Arc::clone(&self.program);
+        let again = pool::run(move || fuel::measured(Budget { fuel, heaviest, ..HARD }, || run(&program, data, event)));
+        let (hard, more) = again.unwrap_or_else(|said| (Ok(Err(said)), 0));
+        (hard, work + more)
     }
+}
 
-    /// `.` and `$event`.
-    fn given(&self, input: &Input<'_>) -> (Val, Val) {
-        (input.data(), if self.whole_event { input.whole() } else { Val::Null })
+/// Runs a program on an event's data.
+fn run(program: &Program, data: Val, event: Val) -> Result<Option<Val>, String> {
+    let (mut given, mut more) = (None, false);
+    let done = jq::run(program, data, vec![event], &mut |value| {
+        more = given.replace(value).is_some();
+        // Two are as wrong as many.
+        if more { Err(jq::Stop::Error(Val::Null)) } else { Ok(()) }
+    });
+    match done {
+        _ if more => Err("it gives more than one value; write [ … ] for an array of them, or first(…)".to_owned()),
+        Err(jq::Stop::Error(said)) => Err(short(&said)),
+        Err(jq::Stop::Break(_)) => Err(told(Stop::Broken)),
+        Ok(()) => match given.filter(|value| !matches!(value, Val::Null)) {
+            Some(value) if value.size().depth > DEEPEST => fuel::stop(Stop::Depth),
+            given => Ok(given),
+        },
     }
+}
 
-    fn run(&self, (data, event): (Val, Val)) -> Result<Option<Value>, String> {
-        let context = Ctx::<Jq>::new(Program(&self.filter.lut), Vars::new([event]));
-        let mut outputs = self.filter.id.run((context, data));
-        let value = match outputs.next() {
-            None => return Ok(None),
-            Some(Ok(value)) => value,
-            Some(Err(exception)) => {
-                return Err(exception.get_err().map_or_else(|_| told(Stop::Broken), |error| short(error.into_val())));
-            }
-        };
-        if outputs.next().is_some() {
-            return Err("it gives more than one value; write [ … ] for an array of them, or first(…)".to_owned());
+fn sent(value: &Val) -> Result<String, String> {
+    jq::sent(value).ok_or_else(not_finite)
+}
+
+fn not_finite() -> String {
+    "it gives a number that is not finite (infinite or nan), which JSON cannot say".to_owned()
+}
+
+fn to_value(value: &Val) -> Result<Value, String> {
+    Ok(match value {
+        Val::Null => Value::Null,
+        Val::Bool(flag) => Value::Bool(*flag),
+        Val::Number(number) if number.is_finite() => {
+            let number: serde_json::Number = number.as_it_came().parse().map_err(|_| not_finite())?;
+            Value::Number(number)
         }
-        value.charge_all();
-        Ok(Some(value.to_value()).filter(|value| !value.is_null()))
-    }
+        Val::Number(_) => return Err(not_finite()),
+        Val::Text(text) => Value::from(&**text),
+        Val::Array(array) => Value::Array(array.items.iter().map(to_value).collect::<Result<_, String>>()?),
+        Val::Object(object) => {
+            let fields = object.fields.iter().map(|(key, value)| Ok((key.to_string(), to_value(value)?)));
+            Value::Object(fields.collect::<Result<_, String>>()?)
+        }
+    })
 }
 
 impl fmt::Debug for Expression {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Expression").field(&self.text).finish()
     }
-}
-
-/// Does `work` on a thread of its own with [`STACK_BYTES`] of stack, and waits for it.
-fn on_large_stack<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, String> {
-    thread::scope(|scope| {
-        let thread = thread::Builder::new().name("jq".to_owned()).stack_size(STACK_BYTES).spawn_scoped(scope, work);
-        let thread = thread.map_err(|error| format!("cannot start a thread for it: {error}"))?;
-        thread.join().map_err(|_| told(Stop::Broken))
-    })
 }
 
 fn told(stop: Stop) -> String {
@@ -222,67 +227,12 @@ fn told(stop: Stop) -> String {
 }
 
 /// What an expression's error says; one made by `error(…)` says what it was given.
-fn short(said: Val) -> String {
-    let said = if let Val::Text(text) = said { text.to_string() } else { format!("it fails with {said}") };
+fn short(said: &Val) -> String {
+    let said = if let Val::Text(text) = said { text.to_string() } else { format!("it fails with {}", jq::text(said)) };
     // Half an address could not be told from other text.
     let said = redact::masked(&said, &[]);
     match said.char_indices().nth(MOST_SAID) {
         Some((end, _)) => format!("{}…", &said[..end]),
         None => said,
-    }
-}
-
-fn compile(text: &str, change: Option<Change>) -> Result<Filter<Jq>, String> {
-    let arena = Arena::default();
-    let changed = change.and_then(|change| Some(change(parse(text, |parser| parser.term())?)));
-    let changed = changed.map(|body| Def { name: CHANGED, args: Vec::new(), body });
-    let code = changed.as_ref().map_or(text, |def| def.name);
-    let mut known: Vec<Def<&str>> = prelude::needed_by(text);
-    known.extend(changed);
-    let loaded = Loader::new(known).load(&arena, File { code, path: () });
-    let modules = loaded.map_err(|errors| {
-        let first = errors.into_iter().map(|(_, error)| unreadable(text, error)).next();
-        first.unwrap_or_else(|| "cannot be read as jq".to_owned())
-    })?;
-    let compiler = Compiler::default().with_funs(natives::functions()).with_global_vars(["$event"]);
-    compiler.compile(modules).map_err(|errors| {
-        let first = errors.into_iter().flat_map(|(_, undefined)| undefined).next();
-        first.map_or_else(
-            || "cannot be compiled".to_owned(),
-            |(name, kind)| format!("{}: the {} {name} is not known", place(text, name), kind.as_str()),
-        )
-    })
-}
-
-fn unreadable(text: &str, error: jaq_core::load::Error<&str>) -> String {
-    use jaq_core::load::Error;
-    match error {
-        Error::Io(_) => "modules cannot be loaded here".to_owned(),
-        Error::Lex(errors) => {
-            errors.first().map_or_else(String::new, |(expected, found)| mismatch(text, expected.as_str(), found))
-        }
-        Error::Parse(errors) => {
-            errors.first().map_or_else(String::new, |(expected, found)| mismatch(text, expected.as_str(), found))
-        }
-    }
-}
-
-fn mismatch(text: &str, expected: &str, found: &str) -> String {
-    let shown: String = found.chars().take(20).collect();
-    let shown = if shown.is_empty() { "the end".to_owned() } else { format!("{shown:?}") };
-    format!("{}: expected {expected}, found {shown}", place(text, found))
-}
-
-/// Line and column of a part of the text.
-fn place(text: &str, part: &str) -> String {
-    let (start, end) = (text.as_ptr().addr(), text.as_ptr().addr() + text.len());
-    if !(start..=end).contains(&part.as_ptr().addr()) {
-        return "in jq's own definitions".to_owned();
-    }
-    let before = text.get(..span(text, part).start).unwrap_or(text);
-    let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
-    match before.matches('\n').count() {
-        0 => format!("column {column}"),
-        lines => format!("line {}, column {column}", lines + 1),
     }
 }

@@ -22,24 +22,20 @@ pub enum Field {
 }
 
 impl Field {
-    /// Its value for an event. `None`: it is left out.
+    /// Its value for an event as JSON text, in which objects keep jq's order of keys. `None`: it is left out.
     ///
     /// # Errors
     /// As [`Expression::evaluate`].
-    pub fn of(&self, input: &Input<'_>) -> Result<Option<Value>, String> {
+    pub fn json(&self, input: &Input<'_>) -> Result<Option<String>, String> {
         Ok(Some(match self {
-            Self::Literal(value) => value.clone(),
-            Self::Referred(text) => Value::from(text.expose_secret()),
-            Self::Jq(expression) => return expression.evaluate(input),
-            Self::Table(fields) => {
-                let entries = fields.iter().filter_map(|(name, field)| {
-                    field.of(input).transpose().map(|value| value.map(|value| (name.clone(), value)))
-                });
-                Value::Object(entries.collect::<Result<_, String>>()?)
+            Self::Literal(value) => value.to_string(),
+            Self::Referred(text) => Value::from(text.expose_secret()).to_string(),
+            Self::Jq(expression) => return expression.json(input),
+            Self::Table(fields) => object(fields, |_, field| field.json(input))?,
+            Self::Array(fields) => {
+                let items = fields.iter().filter_map(|field| field.json(input).transpose());
+                format!("[{}]", items.collect::<Result<Vec<_>, String>>()?.join(","))
             }
-            Self::Array(fields) => Value::Array(
-                fields.iter().filter_map(|field| field.of(input).transpose()).collect::<Result<_, String>>()?,
-            ),
         }))
     }
 
@@ -51,6 +47,22 @@ impl Field {
             Self::Literal(_) | Self::Jq(_) => Vec::new(),
         }
     }
+}
+
+/// Fields as a JSON object, without those that are left out.
+pub(super) fn object<E>(
+    fields: &[(String, Field)],
+    json: impl Fn(&str, &Field) -> Result<Option<String>, E>,
+) -> Result<String, E> {
+    let mut out = String::from("{");
+    for (name, field) in fields {
+        if let Some(value) = json(name, field)? {
+            let comma = if out.len() > 1 { "," } else { "" };
+            out.extend([comma, &Value::from(name.as_str()).to_string(), ":", &value]);
+        }
+    }
+    out.push('}');
+    Ok(out)
 }
 
 /// A text that is the same for every event, or made by an expression.

@@ -14,6 +14,13 @@ pub(super) struct Budget {
     pub heaviest: usize,
     /// Bytes of stack.
     pub stack: usize,
+    /// Arrays and objects inside one another: they are compared, written and freed recursively.
+    pub deepest: usize,
+}
+
+impl Budget {
+    /// For what is bounded by itself.
+    pub const NONE: Self = Self { fuel: u64::MAX, heaviest: usize::MAX, stack: usize::MAX, deepest: usize::MAX };
 }
 
 /// Why work was stopped.
@@ -29,13 +36,13 @@ pub(super) enum Stop {
     Broken,
 }
 
-/// What running one term costs. Each may leave something behind that is freed recursively, so steps have to be dear enough
-/// for the stack to hold as many frames.
-const STEP: u64 = 8;
+/// What running one term costs.
+const STEP: u64 = 2;
 
 thread_local! {
     static FUEL: Cell<u64> = const { Cell::new(u64::MAX) };
     static HEAVIEST: Cell<usize> = const { Cell::new(usize::MAX) };
+    static DEEPEST: Cell<usize> = const { Cell::new(usize::MAX) };
     static STACK_END: Cell<usize> = const { Cell::new(0) };
 }
 
@@ -48,10 +55,12 @@ pub(super) fn within<T>(budget: Budget, work: impl FnOnce() -> T) -> Result<T, S
 pub(super) fn measured<T>(budget: Budget, work: impl FnOnce() -> T) -> (Result<T, Stop>, u64) {
     FUEL.set(budget.fuel);
     HEAVIEST.set(budget.heaviest);
+    DEEPEST.set(budget.deepest);
     STACK_END.set(here().saturating_sub(budget.stack));
     let done = catch_unwind(AssertUnwindSafe(work));
     let used = budget.fuel.saturating_sub(FUEL.replace(u64::MAX));
     HEAVIEST.set(usize::MAX);
+    DEEPEST.set(usize::MAX);
     STACK_END.set(0);
     let done =
         done.map_err(|reason: Box<dyn Any + Send>| reason.downcast_ref::<Stop>().copied().unwrap_or(Stop::Broken));
@@ -78,6 +87,11 @@ pub(super) fn weigh(weight: usize) {
     }
 }
 
+/// How many arrays and objects may be inside one another.
+pub(super) fn deepest() -> usize {
+    DEEPEST.get()
+}
+
 fn spend(units: u64) {
     match FUEL.get().checked_sub(units) {
         Some(left) => FUEL.set(left),
@@ -85,7 +99,7 @@ fn spend(units: u64) {
     }
 }
 
-/// Leaves the work. Nothing in the jq interpreter can be asked to stop, so this unwinds through it, without a panic's message.
+/// Leaves the work from wherever it is: unwinds, without a panic's message.
 pub(super) fn stop(reason: Stop) -> ! {
     resume_unwind(Box::new(reason))
 }

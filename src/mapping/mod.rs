@@ -1,21 +1,19 @@
 //! Mapping: an event as its producer wrote it goes in; the fields that a vendor wants come out. Pure; compiled once at load.
 
-mod access;
 mod expression;
 mod field;
 mod fuel;
-mod natives;
-mod number;
-mod operations;
-mod pattern;
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "what is of another kind than a filter takes is one error, whichever it is"
+)]
+mod jq;
 mod pieces;
-mod prelude;
-mod value;
+mod pool;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use serde_json::{Map, Value};
 
 pub use expression::{Expression, Input, Measured};
 pub use field::{Field, Template};
@@ -61,11 +59,12 @@ impl Mapping {
     /// [`Invalid`] with the field and what its expression could not do.
     pub fn apply(&self, event: &Event) -> Result<Option<Event>, Invalid> {
         let Some(rule) = self.rule_for(&event.kind) else { return Ok(None) };
-        let data = rule.fields_of(&Input::of(event))?;
-        let raw = serde_json::to_vec(&data).map_err(|error| Invalid(format!("cannot be written as JSON: {error}")))?;
+        // Written first: what is written keeps the order of the keys.
+        let raw = rule.written(&Input::of(event))?;
+        let data = serde_json::from_str(&raw).map_err(|error| Invalid(format!("cannot be read as JSON: {error}")))?;
         let mut mapped = event.clone();
-        mapped.original = Some(std::mem::replace(&mut mapped.data, data));
-        mapped.raw = Bytes::from(raw);
+        mapped.data = data;
+        mapped.original = Some(std::mem::replace(&mut mapped.raw, Bytes::from(raw)));
         Ok(Some(mapped))
     }
 
@@ -77,15 +76,13 @@ impl Mapping {
 }
 
 impl Rule {
-    fn fields_of(&self, input: &Input<'_>) -> Result<Map<String, Value>, Invalid> {
-        let mut data = Map::new();
-        for (name, field) in &self.fields {
-            let value = field.of(input).map_err(|said| {
+    /// The fields as one JSON object.
+    fn written(&self, input: &Input<'_>) -> Result<String, Invalid> {
+        field::object(&self.fields, |name, field| {
+            field.json(input).map_err(|said| {
                 Invalid(format!("{name:?} cannot be made by the rule of map for {:?}: {said}", self.pattern))
-            })?;
-            data.extend(value.map(|value| (name.clone(), value)));
-        }
-        Ok(data)
+            })
+        })
     }
 }
 

@@ -1,21 +1,16 @@
 //! A text that is put together of what stands in an expression and of an event's words, told apart. The expression
 //! `"users/\(.id)"` goes in; for an event, the text `users/` and the word that its `id` is come out. Pure.
 
-#![expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "jq's terms are a crate's own, and what puts no text together is a word"
-)]
+#![expect(clippy::wildcard_enum_match_arm, reason = "what puts no text together is a word, whichever term it is")]
 
-use jaq_core::load::lex::StrPart;
-use jaq_core::load::parse::{BinaryOp, Pattern, Term as Jq};
-use jaq_core::ops::Math;
-use jaq_core::path::{Part, Path};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
+use super::jq::{Bind, Call, Format, Function, Operator, Part, Pattern, Program, Term, Val};
 use super::{Expression, Input};
 use crate::event::name_of;
-
-type Term<'a> = Jq<&'a str>;
 
 /// One part of a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,7 +31,7 @@ impl Pieces {
     /// # Errors
     /// As [`Expression::compile`].
     pub fn of(expression: &Expression) -> Result<Self, String> {
-        Expression::compile_changed(expression.text(), |term| pieces(term, &Written::default())).map(Self)
+        Expression::compile_changed(expression.text(), changed).map(Self)
     }
 
     /// The parts for an event, no two words beside each other. `None`: the expression gives nothing or null.
@@ -88,165 +83,166 @@ fn after(parts: &[Piece]) -> String {
     }
 }
 
-/// The names that stand for texts written in the expression.
-#[derive(Clone, Default)]
-struct Written<'a>(Vec<&'a str>);
+/// The program that gives an array of parts where `program` gives a text.
+fn changed(program: Program) -> Program {
+    let Program { main, functions } = program;
+    let main = {
+        let seen = RefCell::default();
+        // `$event` is the one that is bound from outside.
+        pieces(main, &Written { functions: &functions, seen: &seen, bound: vec![false] })
+    };
+    Program { main, functions }
+}
 
-impl<'a> Written<'a> {
-    fn with(&self, name: &'a str, is_written: bool) -> Self {
-        let others = self.0.iter().copied().filter(|known| *known != name);
-        Self(others.chain(is_written.then_some(name)).collect())
-    }
+/// Which names stand for texts written in the expression.
+#[derive(Clone)]
+struct Written<'a> {
+    functions: &'a [Function],
+    /// What is known of functions: each stands in one place, and means the same wherever it is called.
+    seen: &'a RefCell<BTreeMap<usize, bool>>,
+    /// For each binding, the innermost last.
+    bound: Vec<bool>,
+}
 
+impl Written<'_> {
     /// Whether the term gives a text of the expression, or one of several, whatever the event is.
-    fn has(&self, term: &Term<'a>) -> bool {
+    fn has(&self, term: &Term) -> bool {
         match term {
-            Jq::Str(None, parts) => parts.iter().all(|part| !matches!(part, StrPart::Term(_))),
-            Jq::Var(name) => self.0.contains(name),
-            Jq::Call(name, args) => args.is_empty() && self.0.contains(name),
-            Jq::BinOp(left, BinaryOp::Math(Math::Add), right) => self.has(left) && self.has(right),
+            Term::Literal(Val::Text(_)) => true,
+            Term::Variable(skip) => self.bound.iter().rev().nth(*skip).copied().unwrap_or(false),
+            Term::Call(call) => self.calls(call),
+            Term::Operation(Operator::Add, pair) => self.has(&pair.0) && self.has(&pair.1),
             // A table of texts, of which the event chooses one.
-            Jq::Path(table, Path(parts)) => match (&**table, parts.as_slice()) {
-                (Jq::Obj(fields), [(Part::Index(_), _)]) => {
-                    fields.iter().all(|(_, value)| value.as_ref().is_some_and(|value| self.has(value)))
-                }
+            Term::Index(pair) => match &pair.0 {
+                Term::Object(fields) => fields.iter().all(|(_, value)| self.has(value)),
                 _ => false,
             },
+            Term::Optional(term) => self.has(term),
             _ => false,
         }
     }
 
-    /// What is known after `value as pattern`.
-    fn bound(&self, value: &Term<'a>, pattern: &Pattern<&'a str>) -> Self {
-        match pattern {
-            Pattern::Var(name) => self.with(name, self.has(value)),
-            Pattern::Arr(_) | Pattern::Obj(_) => {
-                names_in(pattern).into_iter().fold(self.clone(), |known, name| known.with(name, false))
-            }
+    /// Whether the function is a name for such a text.
+    fn calls(&self, call: &Call) -> bool {
+        let Some(function) = self.functions.get(call.function) else { return false };
+        if call.prelude || !function.values.is_empty() {
+            return false;
         }
+        if let Some(known) = self.seen.borrow().get(&call.function) {
+            return *known;
+        }
+        // One that calls itself gives no text.
+        self.seen.borrow_mut().insert(call.function, false);
+        let outside = self.bound.len().saturating_sub(call.skip);
+        let bound = self.bound.get(..outside).unwrap_or(&[]).to_vec();
+        let has = Self { bound, ..self.clone() }.has(&function.body);
+        self.seen.borrow_mut().insert(call.function, has);
+        has
     }
-}
 
-fn names_in<'a>(pattern: &Pattern<&'a str>) -> Vec<&'a str> {
-    match pattern {
-        Pattern::Var(name) => vec![name],
-        Pattern::Arr(patterns) => patterns.iter().flat_map(names_in).collect(),
-        Pattern::Obj(fields) => fields.iter().flat_map(|(_, pattern)| names_in(pattern)).collect(),
+    /// What is known in the body of `source as pattern | body`.
+    fn inside(&self, bind: &Bind) -> Self {
+        let is_name = matches!(bind.patterns.alternatives.as_slice(), [Pattern::Variable(_)]);
+        let is_written = is_name && self.has(&bind.source);
+        let mut inside = self.clone();
+        inside.bound.extend(std::iter::repeat_n(is_written, bind.patterns.variables));
+        inside
     }
 }
 
 /// The term that gives an array of parts where `term` gives a text: `[text]` for what is written, `[value, 1]` for a word.
-fn pieces<'a>(term: Term<'a>, written: &Written<'a>) -> Term<'a> {
+fn pieces(term: Term, written: &Written<'_>) -> Term {
     match term {
         term if written.has(&term) => array(array(term)),
-        Jq::Str(format, parts) => {
-            let each = runs(parts).into_iter().map(|part| match (part, format) {
-                (Run::Text(parts), _) => array(array(Jq::Str(None, parts))),
-                (Run::Term(term), None) if is_text(&term, written) => pieces(term, written),
-                (Run::Term(term), None) => word(term),
-                (Run::Term(term), Some(format)) => word(pipe(term, Jq::Call(format, Vec::new()))),
+        Term::Text(format, parts) => {
+            let each = parts.into_iter().map(|part| match (part, format) {
+                (Part::Text(text), _) => array(array(Term::Literal(Val::text(text)))),
+                (Part::Term(term), Format::Text) if is_text(&term, written) => pieces(term, written),
+                (Part::Term(term), Format::Text) => word(term),
+                (Part::Term(term), format) => word(pipe(term, Term::Format(format))),
             });
-            each.reduce(sum).unwrap_or_else(|| array(array(Jq::Str(None, Vec::new()))))
+            each.reduce(sum).unwrap_or(Term::Array(None))
         }
         term if !is_text(&term, written) => word(term),
-        Jq::BinOp(left, BinaryOp::Math(Math::Add), right) => sum(pieces(*left, written), pieces(*right, written)),
-        Jq::BinOp(left, BinaryOp::Pipe(Some(pattern)), right) => {
-            let known = written.bound(&left, &pattern);
-            Jq::BinOp(left, BinaryOp::Pipe(Some(pattern)), pieces(*right, &known).into())
+        Term::Operation(Operator::Add, pair) => sum(pieces(pair.0, written), pieces(pair.1, written)),
+        Term::Bind(bind) => {
+            let inside = written.inside(&bind);
+            let Bind { source, patterns, body } = *bind;
+            Term::Bind(Box::new(Bind { source, patterns, body: pieces(body, &inside) }))
         }
-        Jq::BinOp(left, BinaryOp::Pipe(None), right) => match (*left, *right) {
-            (Jq::Arr(Some(items)), Jq::Call(_, mut args)) => {
-                let between = args.pop().unwrap_or_default();
+        Term::Pipe(pair) => match *pair {
+            (Term::Array(Some(items)), Term::Native(_, mut arguments)) => {
+                let between = arguments.pop().unwrap_or(Term::Identity);
                 let items = listed(*items).into_iter().map(|item| pieces(item, written));
-                items.reduce(|all, item| sum(sum(all, array(array(between.clone()))), item)).unwrap_or_default()
+                let with = |all, item| sum(sum(all, array(array(between.clone()))), item);
+                items.reduce(with).unwrap_or(Term::Array(None))
             }
             (left, right) => pipe(left, pieces(right, written)),
         },
-        Jq::BinOp(left, BinaryOp::Alt, right) => {
-            let there = Jq::IfThenElse(vec![(Jq::Id, word(Jq::Id))], Some(Jq::Id.into()));
-            Jq::BinOp(pipe(*left, there).into(), BinaryOp::Alt, pieces(*right, written).into())
+        Term::Either(pair) => {
+            let there = Term::If(Box::new((Term::Identity, word(Term::Identity), Term::Identity)));
+            Term::Either(Box::new((pipe(pair.0, there), pieces(pair.1, written))))
         }
-        Jq::IfThenElse(branches, last) => {
-            let branches = branches.into_iter().map(|(condition, then)| (condition, pieces(then, written))).collect();
-            Jq::IfThenElse(branches, Some(pieces(last.map_or(Jq::Id, |last| *last), written).into()))
-        }
-        Jq::Def(defs, term) => {
-            let known = defs.iter().fold(written.clone(), |known, def| {
-                let is_written = def.args.is_empty() && known.has(&def.body);
-                known.with(def.name, is_written)
-            });
-            Jq::Def(defs, pieces(*term, &known).into())
+        Term::If(branches) => {
+            let (condition, then, other) = *branches;
+            Term::If(Box::new((condition, pieces(then, written), pieces(other, written))))
         }
         other => word(other),
     }
 }
 
 /// Whether the term puts a text together, so that its parts can be told apart. `+` adds numbers too.
-fn is_text<'a>(term: &Term<'a>, written: &Written<'a>) -> bool {
-    let is_text = |term: &Term<'a>| is_text(term, written);
+fn is_text(term: &Term, written: &Written<'_>) -> bool {
     match term {
-        Jq::Str(..) => true,
-        Jq::BinOp(left, BinaryOp::Math(Math::Add) | BinaryOp::Alt, right) => is_text(left) || is_text(right),
-        Jq::BinOp(left, BinaryOp::Pipe(None), right) => match (&**left, &**right) {
-            (Jq::Arr(Some(_)), Jq::Call("join", args)) => args.iter().all(|between| written.has(between)),
-            (_, right) => is_text(right),
-        },
-        Jq::BinOp(_, BinaryOp::Pipe(Some(_)), term) | Jq::Def(_, term) => is_text(term),
-        Jq::IfThenElse(branches, last) => {
-            branches.iter().any(|(_, then)| is_text(then)) || last.as_deref().is_some_and(is_text)
+        Term::Text(..) => true,
+        Term::Operation(Operator::Add, pair) | Term::Either(pair) => {
+            is_text(&pair.0, written) || is_text(&pair.1, written)
         }
+        Term::Pipe(pair) => match &**pair {
+            (Term::Array(Some(_)), Term::Native(native, arguments)) if native.name == "join" => {
+                arguments.iter().all(|between| written.has(between))
+            }
+            (_, right) => is_text(right, written),
+        },
+        Term::Bind(bind) => is_text(&bind.body, &written.inside(bind)),
+        Term::If(branches) => is_text(&branches.1, written) || is_text(&branches.2, written),
         term => written.has(term),
     }
 }
 
-/// A run of text, or what stands between two.
-enum Run<'a> {
-    Text(Vec<StrPart<&'a str, Term<'a>>>),
-    Term(Term<'a>),
-}
-
-fn runs<'a>(parts: Vec<StrPart<&'a str, Term<'a>>>) -> Vec<Run<'a>> {
-    let mut runs = Vec::new();
-    for part in parts {
-        match (part, runs.last_mut()) {
-            (StrPart::Term(term), _) => runs.push(Run::Term(term)),
-            (text, Some(Run::Text(run))) => run.push(text),
-            (text, Some(Run::Term(_)) | None) => runs.push(Run::Text(vec![text])),
-        }
-    }
-    runs
-}
-
-fn word(term: Term<'_>) -> Term<'_> {
-    array(array(Jq::BinOp(null_kept(term).into(), BinaryOp::Comma, Jq::Num("1").into())))
+fn word(term: Term) -> Term {
+    array(array(Term::Comma(Box::new((null_kept(term), Term::Literal(Val::count(1)))))))
 }
 
 /// A null stays one: jq would write it as the text "null".
-fn null_kept(term: Term<'_>) -> Term<'_> {
+fn null_kept(term: Term) -> Term {
+    let writes_null = match &term {
+        Term::Format(_) => true,
+        Term::Native(native, _) => native.name == "tostring",
+        _ => false,
+    };
     match term {
-        Jq::BinOp(left, BinaryOp::Pipe(None), right) => pipe(null_kept(*left), null_kept(*right)),
-        Jq::Call(name, args) if args.is_empty() && (name.starts_with('@') || name == "tostring") => {
-            Jq::IfThenElse(vec![(Jq::Id, Jq::Call(name, args))], Some(Jq::Id.into()))
-        }
+        Term::Pipe(pair) => pipe(null_kept(pair.0), null_kept(pair.1)),
+        writes if writes_null => Term::If(Box::new((Term::Identity, writes, Term::Identity))),
         other => other,
     }
 }
 
-fn array(term: Term<'_>) -> Term<'_> {
-    Jq::Arr(Some(term.into()))
+fn array(term: Term) -> Term {
+    Term::Array(Some(Box::new(term)))
 }
 
-fn sum<'a>(left: Term<'a>, right: Term<'a>) -> Term<'a> {
-    Jq::BinOp(left.into(), BinaryOp::Math(Math::Add), right.into())
+fn sum(left: Term, right: Term) -> Term {
+    Term::Operation(Operator::Add, Box::new((left, right)))
 }
 
-fn pipe<'a>(left: Term<'a>, right: Term<'a>) -> Term<'a> {
-    Jq::BinOp(left.into(), BinaryOp::Pipe(None), right.into())
+fn pipe(left: Term, right: Term) -> Term {
+    Term::Pipe(Box::new((left, right)))
 }
 
-fn listed(items: Term<'_>) -> Vec<Term<'_>> {
+fn listed(items: Term) -> Vec<Term> {
     match items {
-        Jq::BinOp(left, BinaryOp::Comma, right) => listed(*left).into_iter().chain(listed(*right)).collect(),
+        Term::Comma(pair) => listed(pair.0).into_iter().chain(listed(pair.1)).collect(),
         item => vec![item],
     }
 }

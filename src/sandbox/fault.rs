@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// What goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,9 +72,9 @@ pub struct Rule {
     pub path: Option<String>,
 }
 
-/// A `Retry-After` to answer with.
+/// A `Retry-After` to answer with. Read from a [`Value`]: with `arbitrary_precision`, untagged enums do not know numbers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, try_from = "Value")]
 pub enum RetryAfter {
     /// `7`: that many seconds, as a number.
     Seconds(u64),
@@ -84,6 +85,22 @@ pub enum RetryAfter {
     },
     /// `"date"`: the end of the rule (or 5 s ahead) as an HTTP date. Any other text goes out as it is.
     Text(String),
+}
+
+impl TryFrom<Value> for RetryAfter {
+    type Error = &'static str;
+
+    fn try_from(value: Value) -> Result<Self, Self::Error> {
+        let wrong = "retry_after must be a number of seconds, {\"date\": seconds} or a text";
+        match value {
+            Value::Number(seconds) => seconds.as_u64().map(Self::Seconds).ok_or(wrong),
+            Value::String(text) => Ok(Self::Text(text)),
+            Value::Object(fields) => {
+                fields.get("date").and_then(Value::as_u64).map(|date| Self::Date { date }).ok_or(wrong)
+            }
+            Value::Null | Value::Bool(_) | Value::Array(_) => Err(wrong),
+        }
+    }
 }
 
 impl Rule {

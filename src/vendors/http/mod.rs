@@ -7,7 +7,7 @@ use ::http::header::AUTHORIZATION;
 use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
 use bytes::{BufMut as _, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::{Batching, Before, Facts, Grant, Invalid, Item, Kind, Refusal, Reply, SecretAddress, Vendor, When, answer};
 use crate::config::Section;
@@ -94,15 +94,13 @@ impl HttpApi {
 
     fn body(&self, event: &Event, input: &Input<'_>) -> Result<Bytes, Invalid> {
         let made = if event.original.is_some() {
-            event.data.get("body").cloned()
+            mapped_body(&event.raw)?
         } else if let Some(expression) = &self.settings.body {
-            expression.evaluate(input).map_err(|said| Invalid(format!("body cannot be made: {said}")))?
+            expression.json(input).map_err(|said| Invalid(format!("body cannot be made: {said}")))?.map(Bytes::from)
         } else {
             return Ok(event.raw.clone());
         };
-        let value = made.filter(|value| !value.is_null());
-        let value = value.ok_or_else(|| nothing("body"))?;
-        written(&value)
+        made.ok_or_else(|| nothing("body"))
     }
 
     fn fill(&self, headers: &mut HeaderMap, made: &[(String, String)]) -> Result<(), Invalid> {
@@ -134,10 +132,16 @@ fn rendered(what: &str, expression: &Expression, input: &Input<'_>) -> Result<Op
     Template::text_of(expression, input).map_err(|said| Invalid(format!("{what} cannot be made: {said}")))
 }
 
-fn written(value: &Value) -> Result<Bytes, Invalid> {
-    let written =
-        serde_json::to_vec(value).map_err(|error| Invalid(format!("body cannot be written as JSON: {error}")))?;
-    Ok(Bytes::from(written))
+/// The field `body` of what `map` made, as it was written there: digits and the order of keys stay.
+fn mapped_body(raw: &Bytes) -> Result<Option<Bytes>, Invalid> {
+    #[derive(Deserialize)]
+    struct Mapped<'a> {
+        #[serde(borrow)]
+        body: Option<&'a RawValue>,
+    }
+    let mapped: Mapped<'_> =
+        serde_json::from_slice(raw).map_err(|error| Invalid(format!("body cannot be read as JSON: {error}")))?;
+    Ok(mapped.body.map(|body| raw.slice_ref(body.get().as_bytes())))
 }
 
 impl Vendor for HttpApi {
