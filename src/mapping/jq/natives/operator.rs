@@ -71,7 +71,9 @@ fn subtract(left: Val, right: Val) -> Result<Val, Stop> {
         (Val::Array(x), Val::Array(y)) => {
             let mut taken: Vec<&Val> = y.items.iter().collect();
             taken.sort_by(|x, y| x.sorted(y));
-            let is_taken = |item: &Val| taken.binary_search_by(|other| other.sorted(item)).is_ok() && *item == *item;
+            // NaN is found among its like and equals none of them.
+            let found = |item: &Val| taken.get(taken.binary_search_by(|other| other.sorted(item)).ok()?);
+            let is_taken = |item: &Val| found(item).is_some_and(|found| *found == item);
             Val::array(own_items(x).into_iter().filter(|item| !is_taken(item)).collect())
         }
         (x, y) => return cannot(&x, &y, "subtracted"),

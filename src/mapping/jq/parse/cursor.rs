@@ -106,7 +106,7 @@ impl<'t> Parser<'t> {
             // `a::b`
             let part = at > 0 && rest.get(at..).is_some_and(|rest| rest.starts_with("::"))
                 || rest.get(..at).is_some_and(|read| read.ends_with(':') && !read.ends_with("::"));
-            if !fits && !(part && c == ':') {
+            if !(fits || part && c == ':') {
                 break;
             }
             end = at + c.len_utf8();

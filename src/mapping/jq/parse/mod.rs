@@ -37,8 +37,11 @@ pub(in crate::mapping) fn program(text: &str, variables: &[&str]) -> Result<Prog
     Ok(Program { main, functions: parser.functions })
 }
 
-/// jq's own definitions: each name with its number of parameters and its function.
-pub(super) fn definitions(text: &str) -> Result<(Vec<(String, usize, usize)>, Vec<Function>), String> {
+/// A name, its number of parameters, and the place of its function.
+pub(super) type Defined = (String, usize, usize);
+
+/// jq's own definitions.
+pub(super) fn definitions(text: &str) -> Result<(Vec<Defined>, Vec<Function>), String> {
     let mut parser = Parser { text, at: 0, depth: 0, names: Vec::new(), functions: Vec::new(), is_prelude: true };
     while parser.takes_word("def") {
         parser.definition()?;
