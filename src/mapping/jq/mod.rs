@@ -1,7 +1,5 @@
 //! jq 1.7, over values of our own: text is compiled to terms, which are run on a value within the bounds of [`super::fuel`].
 
-#[cfg(test)]
-mod conformance;
 mod natives;
 mod number;
 mod parse;
@@ -10,6 +8,8 @@ mod prelude;
 mod read;
 mod run;
 mod term;
+#[cfg(test)]
+mod tests;
 mod value;
 mod write;
 

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::{INSTALL, ran, text};
 
 const PYTHON: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/tools/jq/bin/python");
-const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/mapping/jq/conformance/real.py");
+const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/mapping/jq/tests/real.py");
 
 /// What the real jq gives: the outputs as text, or none for an error.
 fn real(questions: &[(&str, String)]) -> Vec<Option<Vec<String>>> {
