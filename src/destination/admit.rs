@@ -12,7 +12,7 @@ use super::line::{Load, Place, Ready};
 use super::{Driver, batch, errands};
 use crate::clock;
 use crate::delivery::token::Need;
-use crate::gate::{Answer, Hints, Pass, Permit, State};
+use crate::gate::{Answer, Doubt, Hints, Pass, Permit, State};
 use crate::redact;
 use crate::traces::{self, Leg, Span};
 use crate::vendors::{Item, Secrets};
@@ -33,7 +33,8 @@ enum Next {
 impl Driver {
     /// Sends what the gate lets through.
     pub(super) fn admit(&mut self) {
-        if self.next_place.is_some_and(|next| next > clock::now()) {
+        // What comes while it is doubted whether the account is refused tells at once.
+        if self.next_place.is_some_and(|next| next > clock::now()) && self.gate.doubt() != Doubt::Few {
             return;
         }
         (self.next_place, self.next_turn) = (None, None);
@@ -57,8 +58,10 @@ impl Driver {
         let next = if let Some(name) = self.lookups.due(now) {
             Next::Lookup(name.to_owned())
         } else {
-            let (lanes, in_trouble) = (&self.lanes, self.gate.state_beneath() == State::Broken);
-            let ready = self.line.ready(in_trouble, |lane| lanes.free(lane, now));
+            let in_trouble = self.gate.state_beneath() == State::Broken || self.gate.doubt() != Doubt::None;
+            let lanes = &self.lanes;
+            let ready = self.line.ready(in_trouble, now, |lane| lanes.free(lane, now));
+            self.ask_another(ready, now);
             match (ready, self.jobs.due(now)) {
                 (Ready::Now(place), Some(_)) if self.asked_about_job => Next::Events(place),
                 (_, Some(job)) => Next::Job(job.to_owned()),
@@ -75,6 +78,21 @@ impl Driver {
             Some((Need::Busy, _)) => None,
             Some((Need::Ready(_), true) | (Need::Fetch, _)) => Some(Next::Token),
             Some((Need::NotBefore(at), _)) => self.without_token_until(at, now),
+        }
+    }
+
+    /// Where few were refused for their credentials, another event tells whether the account is.
+    fn ask_another(&mut self, ready: Ready, now: Instant) {
+        if self.gate.doubt() != Doubt::Few {
+            return;
+        }
+        let next = if let Ready::Now(place) = ready { self.line.event(place) } else { None };
+        if next.is_some_and(|event| !self.gate.doubts(event.key)) {
+            self.gate.ask_another(now);
+        } else if self.attempts.is_empty() {
+            let before = self.gate.state(now);
+            self.gate.nothing_else_to_ask();
+            self.gate_changed(before);
         }
     }
 
@@ -109,12 +127,15 @@ impl Driver {
         }
     }
 
-    fn send(&mut self, next: Next, permit: Permit, now: Instant, wall: Timestamp) {
+    fn send(&mut self, next: Next, mut permit: Permit, now: Instant, wall: Timestamp) {
         self.asked_about_job = matches!(next, Next::Job(_));
         let vendor = Arc::clone(&self.settings.vendor);
         let (errand, request) = match next {
             Next::Events(place) => match self.load(place, &permit, now, wall) {
-                Some(load) => return self.send_load(load, permit, now),
+                Some(load) => {
+                    permit.is_about(load.key());
+                    return self.send_load(load, permit, now);
+                }
                 None => return self.give_up(permit),
             },
             Next::Token => {
@@ -148,7 +169,7 @@ impl Driver {
             self.line.take_one(place)?
         } else {
             let together = batch::together(&self.batching, self.line.len(), || self.gate.spare(now, wall));
-            self.line.take(place, &self.batching, together)?
+            self.line.take(place, &self.batching, together.then_some(now))?
         };
         for pending in load.events.extract_if(.., |pending| self.was_delivered(pending)).collect::<Vec<_>>() {
             self.acknowledge(*pending);

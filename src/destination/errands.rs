@@ -116,7 +116,7 @@ impl Driver {
             _ => (None, told),
         };
         let parked = self.gate.state_beneath() == State::Parked;
-        let vendors_trouble = self.tell_of_trouble(permit, told, exchange);
+        let vendors_trouble = self.tell_of_trouble(permit, None, told, exchange);
         match learned {
             Some(Ok(value)) => self.learned(name, value),
             Some(Err(said)) if !parked => self.lookup_refused(name, &said),
@@ -253,8 +253,17 @@ impl Driver {
     fn retry(&self, history: &super::History, sentence: &str, wall: Timestamp) -> Settlement {
         let verdict = Verdict::Unavailable(sentence.to_owned());
         let retry = &self.settings.retry;
-        match super::judge::next(&verdict, sentence, false, false, history.retries, history.failing_since, retry, wall)
-        {
+        match super::judge::next(
+            &verdict,
+            sentence,
+            false,
+            false,
+            false,
+            history.retries,
+            history.failing_since,
+            retry,
+            wall,
+        ) {
             Next::Settle(settlement) => settlement,
             Next::Wait { .. } => Settlement::RetryLater(delay(&retry.delays, history.retries)),
         }
@@ -275,12 +284,24 @@ impl Driver {
         }
     }
 
-    /// Tells the gate what became of a request; whether its trouble, if it is trouble, is the vendor's and not its own.
-    pub(super) fn tell_of_trouble(&mut self, permit: Permit, told: Answer, exchange: &Exchange) -> bool {
+    /// Tells the gate what became of a request; whether its trouble, if it is trouble, is the vendor's and not its own: that of
+    /// the event of that `key`, where it was for one.
+    pub(super) fn tell_of_trouble(
+        &mut self,
+        permit: Permit,
+        key: Option<u64>,
+        told: Answer,
+        exchange: &Exchange,
+    ) -> bool {
         let probe = permit.probe;
         self.tell_gate(permit, told, exchange);
-        let troubled = std::mem::replace(&mut self.troubled, told == Answer::Trouble);
-        troubled || probe || self.gate.state_beneath() == State::Broken
+        if matches!(told, Answer::Success | Answer::Rejected | Answer::Undecided) {
+            self.went_well = Some(clock::wall());
+        }
+        let troubled = std::mem::replace(&mut self.troubled, (told == Answer::Trouble).then_some(key));
+        // The same one twice says no more than once.
+        let another = troubled.is_some_and(|before| before.is_none() || before != key);
+        another || probe || self.gate.state_beneath() == State::Broken
     }
 
     /// Tells the gate what became of a request, and the log where that changed the gate.

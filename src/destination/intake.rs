@@ -1,5 +1,6 @@
 //! From a delivery to an item that waits for the gate: decode, map and check, before anything is spent.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
@@ -32,6 +33,12 @@ pub(super) struct Pending {
     pub token_refused: bool,
     /// How many attempts for it failed, as far as is known here: the trouble may be its own.
     pub troubles: u32,
+    /// Tells it from others, the same however often it is delivered.
+    pub key: u64,
+    /// The credentials were refused for it, and it is not known yet whether they are for others.
+    pub refused: bool,
+    /// It failed a moment ago: it is not sent before then, unless to find out whether the vendor is still in trouble.
+    pub rests_until: Option<Instant>,
 }
 
 /// A W3C trace context as headers.
@@ -112,8 +119,22 @@ pub(super) fn take(
             let replay = delivery.message.properties.headers.contains_key(REPLAY);
             let taken = now;
             let (token_refused, troubles) = (false, u32::try_from(history.attempts.len()).unwrap_or(u32::MAX));
-            let pending =
-                Box::new(Pending { delivery, history, tag, item, trace, taken, replay, token_refused, troubles });
+            let key = key(&tag, &delivery);
+            let (refused, rests_until) = (false, None);
+            let pending = Box::new(Pending {
+                delivery,
+                history,
+                tag,
+                item,
+                trace,
+                taken,
+                replay,
+                token_refused,
+                troubles,
+                key,
+                refused,
+                rests_until,
+            });
             match job {
                 Some(job) => Taken::Sent(job, pending),
                 None => Taken::Ready(pending),
@@ -125,4 +146,10 @@ pub(super) fn take(
             Taken::Dead { delivery: Box::new(delivery), history: Box::new(history), tag, reason, sentence }
         }
     }
+}
+
+fn key(tag: &Tag, delivery: &Delivery) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (&tag.id, &tag.source, &tag.kind, &delivery.message.body).hash(&mut hasher);
+    hasher.finish()
 }

@@ -5,20 +5,26 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use http::StatusCode;
 use jiff::Timestamp;
 
 use super::attempt::{Attempted, Errand, Exchange};
-use super::history::Watched;
+use super::history::{History, Watched};
 use super::hold::Mood;
-use super::intake::Pending;
+use super::intake::{Held, Pending};
 use super::line::Load;
 use super::{Driver, batch, outcome};
 use crate::broker::port::Delivery;
 use crate::clock;
 use crate::config::Retry;
-use crate::gate::{Answer, Permit, State};
+use crate::gate::{Answer, Doubt, Permit, State, hints};
 use crate::vendors::{Item, Reply, Vendor};
 use crate::verdict::{Reason, Settlement, Verdict};
+
+/// The name of [`Verdict::Unauthorized`] in a history.
+const UNAUTHORIZED: &str = "unauthorized";
+/// An event that failed with others waits no longer than that before it is sent again.
+const LONGEST_REST: Duration = Duration::from_secs(60);
 
 /// What becomes of an event after an attempt.
 #[derive(Debug, PartialEq)]
@@ -58,7 +64,10 @@ impl Driver {
     /// done `again` for the same request.
     pub(super) fn verdict(&mut self, exchange: &Exchange, again: bool) -> (Verdict, String, Answer) {
         let verdict = match &exchange.result {
-            Some(Ok(reply)) => read(self.settings.vendor.as_ref(), &reply.without_secrets(&exchange.request)),
+            Some(Ok(reply)) => {
+                let verdict = read(self.settings.vendor.as_ref(), &reply.without_secrets(&exchange.request));
+                if is_limit(&verdict, reply) { Verdict::Throttled } else { verdict }
+            }
             Some(Err(trouble)) => Verdict::Unavailable(trouble.to_string()),
             None => Verdict::Unavailable("given up".to_owned()),
         };
@@ -78,7 +87,8 @@ impl Driver {
     }
 
     fn events_answered(&mut self, mut load: Load, permit: Permit, exchange: &Exchange) {
-        let again = load.events.iter().any(|pending| pending.token_refused);
+        let refused_before = |pending: &Held| refused_before(&pending.history, 1);
+        let again = load.events.iter().any(|pending| pending.token_refused || refused_before(pending));
         let (verdict, sentence, told) = self.verdict(exchange, again);
         let renewing = told == Answer::Neutral;
         load.events.iter_mut().for_each(|pending| pending.token_refused = renewing);
@@ -93,7 +103,10 @@ impl Driver {
         // What was accepted may yet be rejected.
         let undecided = (several && refused) || stale.is_some() || job.is_some();
         let told = if undecided { Answer::Undecided } else { each.as_deref().map_or(told, answer_of) };
-        let vendors_trouble = self.tell_of_trouble(permit, told, exchange);
+        let mut vendors_trouble = self.tell_of_trouble(permit, Some(load.key()), told, exchange);
+        if matches!(verdict, Verdict::Unauthorized(_)) {
+            vendors_trouble = told != Answer::Unauthorized || self.is_the_accounts(load.key());
+        }
         if !matches!(verdict, Verdict::Delivered | Verdict::Accepted) {
             let record = exchange.record(&verdict, &sentence);
             load.events.iter_mut().for_each(|pending| pending.history.add(record.clone()));
@@ -112,7 +125,19 @@ impl Driver {
                 // The gate has heard of one.
                 self.gate.rejected(u64::try_from(each.len()).unwrap_or(u64::MAX).saturating_sub(1), clock::now());
             }
-            return self.each_answered(load, each, exchange);
+            let accounts = told == Answer::Unauthorized && self.is_the_accounts(load.key());
+            self.each_answered(load, each, accounts, exchange);
+            return self.end_doubts();
+        }
+        if several && told == Answer::Unauthorized && !vendors_trouble {
+            return self.split(load, &verdict, &sentence);
+        }
+        if told == Answer::Unauthorized && self.gate.doubt() == Doubt::Few {
+            load.events.iter_mut().for_each(|pending| pending.refused = true);
+            if several {
+                let calls = || Arc::new(AtomicU32::new(batch::calls_to_split(load.events.len())));
+                load.calls_left = load.calls_left.take().or_else(|| Some(calls()));
+            }
         }
         // One that the vendor chokes on must not take those that travel with it along.
         let chokes = several && !vendors_trouble && matches!(verdict, Verdict::Unavailable(_));
@@ -120,6 +145,53 @@ impl Driver {
             return self.split(load, &verdict, &sentence);
         }
         self.follow(load, &verdict, &sentence, vendors_trouble, parked, exchange);
+        self.end_doubts();
+    }
+
+    /// Whether refused credentials are the account's trouble, as far as is known, rather than that event's own.
+    fn is_the_accounts(&self, key: u64) -> bool {
+        self.gate.doubts(key) || self.gate.state_beneath() == State::Parked
+    }
+
+    /// What was refused while nobody knew whether all others are: by now it may be known.
+    fn end_doubts(&mut self) {
+        match self.gate.doubt() {
+            Doubt::Few => {}
+            Doubt::Account => self.line.forgive(),
+            Doubt::None => {
+                for load in self.line.take_refused() {
+                    self.refused_alone(load);
+                }
+            }
+        }
+    }
+
+    /// Others were taken with the same credentials: it is the event's own trouble, or that of one among several.
+    fn refused_alone(&mut self, mut load: Load) {
+        let last = load.events.first().and_then(|pending| pending.history.attempts.last().cloned());
+        let Some(record) = last else { return self.line.put_back(load) };
+        let verdict = Verdict::Unauthorized(record.excerpt.clone());
+        if load.events.len() > 1 {
+            return self.split(load, &verdict, &record.excerpt);
+        }
+        let Some(mut pending) = load.events.pop() else { return };
+        let next = refused(&record.excerpt, &pending.history, &self.settings.retry);
+        outcome::attempted(
+            &mut self.recent,
+            &self.settings.name,
+            &pending.tag,
+            &record,
+            pending.history.retries,
+            &next,
+        );
+        if let Next::Settle(settlement) = next {
+            match settlement {
+                Settlement::RetryLater(_) => pending.history.spend(record.at),
+                Settlement::DeadLetter(..) => self.gate.rejected(1, clock::now()),
+                Settlement::Ack | Settlement::Release => {}
+            }
+            self.settle(*pending, settlement);
+        }
     }
 
     /// What was looked up for these events and may have changed since.
@@ -152,7 +224,7 @@ impl Driver {
     }
 
     /// Each event has an answer of its own.
-    fn each_answered(&mut self, load: Load, each: Vec<Verdict>, exchange: &Exchange) {
+    fn each_answered(&mut self, load: Load, each: Vec<Verdict>, accounts: bool, exchange: &Exchange) {
         let unnamed = || Verdict::Rejected("the vendor's answer does not tell what became of this one".to_owned());
         let verdicts = each.into_iter().map(Some).chain(std::iter::repeat(None));
         let calls_left = load.calls_left;
@@ -165,7 +237,8 @@ impl Driver {
                 pending.history.add(exchange.record(&verdict, &sentence));
             }
             let load = Load { events: vec![pending], calls_left: calls_left.clone() };
-            self.follow(load, &verdict, &sentence, false, false, exchange);
+            let accounts = accounts && matches!(verdict, Verdict::Unauthorized(_));
+            self.follow(load, &verdict, &sentence, accounts, false, exchange);
         }
     }
 
@@ -184,10 +257,22 @@ impl Driver {
         let (mut first, mut behind, calls_left) = (Vec::new(), Vec::new(), load.calls_left);
         let record = exchange.record(verdict, sentence);
         for mut pending in load.events {
-            pending.troubles = pending.troubles.saturating_add(u32::from(matches!(verdict, Verdict::Unavailable(_))));
+            let trouble = matches!(verdict, Verdict::Unavailable(_) | Verdict::Unauthorized(_));
+            pending.troubles = pending.troubles.saturating_add(u32::from(trouble));
             let history = &pending.history;
-            let (retries, since) = (history.retries, history.failing_since);
-            let mut next = next(verdict, sentence, vendors_trouble, parked, retries, since, &self.settings.retry, wall);
+            let (retries, since, retry) = (history.retries, history.failing_since, &self.settings.retry);
+            let before = refused_before(history, 2);
+            // Where nothing went well since, it may be an outage, which costs no event.
+            let since = since.filter(|since| self.went_well.is_some_and(|well| well > *since));
+            let mut next = next(verdict, sentence, vendors_trouble, parked, before, retries, since, retry, wall);
+            // What is probed with must not be all that is held.
+            if next == (Next::Wait { first: true })
+                && pending.refused
+                && self.mood == Mood::Closed
+                && self.line.len() > 0
+            {
+                next = Next::Wait { first: false };
+            }
             // What follows in its lane must not overtake it for a trouble of a moment.
             if let (Next::Settle(Settlement::RetryLater(_)), Some(lane)) = (&next, &lane)
                 && self.lanes.rest(lane, clock::now())
@@ -204,15 +289,18 @@ impl Driver {
                         && calls_left.is_none()
                         && !pending.replay
                         && self.mood == Mood::Closed
-                        && self.gate.state_beneath() == State::Broken =>
+                        && (self.gate.state_beneath() == State::Broken || pending.refused) =>
                 {
                     let Pending { delivery, history, .. } = *pending;
                     self.settling.push(Box::pin(Arc::clone(&self.desk).send_behind(delivery, history)));
                 }
                 Next::Wait { first: false } => {
-                    // The same again at once would look like many in trouble.
+                    // Not the same again at once.
                     if let Some(lane) = &lane {
                         self.lanes.rest(lane, clock::now());
+                    } else if trouble {
+                        let pause = delay(&self.settings.retry.delays, pending.troubles.saturating_sub(1));
+                        pending.rests_until = Some(clock::now() + pause.min(LONGEST_REST));
                     }
                     behind.push(pending);
                 }
@@ -224,6 +312,9 @@ impl Driver {
                         }
                         Settlement::RetryLater(_) => {
                             pending.history.spend(exchange.at);
+                        }
+                        Settlement::DeadLetter(..) if matches!(verdict, Verdict::Unauthorized(_)) => {
+                            self.gate.rejected(1, clock::now());
                         }
                         Settlement::DeadLetter(..) | Settlement::Release => {}
                     }
@@ -375,6 +466,7 @@ pub(super) fn next(
     sentence: &str,
     vendors_trouble: bool,
     parked: bool,
+    refused_before: bool,
     retries: u32,
     failing_since: Option<Timestamp>,
     retry: &Retry,
@@ -382,7 +474,12 @@ pub(super) fn next(
 ) -> Next {
     match verdict {
         Verdict::Delivered | Verdict::Accepted => Next::Settle(Settlement::Ack),
-        Verdict::Throttled | Verdict::Unauthorized(_) => Next::Wait { first: true },
+        Verdict::Throttled => Next::Wait { first: true },
+        Verdict::Unauthorized(_) if vendors_trouble => Next::Wait { first: true },
+        Verdict::Unauthorized(_) if refused_before => {
+            Next::Settle(Settlement::DeadLetter(Reason::Rejected, alone(sentence)))
+        }
+        Verdict::Unauthorized(_) => Next::Settle(Settlement::RetryLater(delay(&retry.delays, retries))),
         Verdict::Unavailable(_) if vendors_trouble => Next::Wait { first: false },
         Verdict::Unavailable(_) => match failing_since {
             Some(since) if wall.duration_since(since) >= age(retry.max_age) => {
@@ -395,6 +492,32 @@ pub(super) fn next(
         Verdict::Rejected(_) | Verdict::TooLarge(_) if parked => Next::Wait { first: false },
         Verdict::TooLarge(_) => Next::Settle(Settlement::DeadLetter(Reason::TooLarge, sentence.to_owned())),
         Verdict::Rejected(_) => Next::Settle(Settlement::DeadLetter(Reason::Rejected, sentence.to_owned())),
+    }
+}
+
+/// What becomes of an event that was refused while others were taken with the same credentials: it has one more try.
+fn refused(sentence: &str, history: &History, retry: &Retry) -> Next {
+    let verdict = Verdict::Unauthorized(String::new());
+    let before = refused_before(history, 2);
+    next(&verdict, sentence, false, false, before, history.retries, None, retry, Timestamp::UNIX_EPOCH)
+}
+
+fn alone(sentence: &str) -> String {
+    format!("{sentence}; other events were taken with the same credentials")
+}
+
+/// Whether an event was refused so often for its credentials and tried again later.
+fn refused_before(history: &History, times: usize) -> bool {
+    let refused = history.attempts.iter().filter(|attempt| attempt.verdict == UNAUTHORIZED).count();
+    history.retries > 0 && refused >= times
+}
+
+/// A 403 that says when to come again is a limit, not a wrong key.
+fn is_limit(verdict: &Verdict, reply: &Reply) -> bool {
+    let forbidden = reply.status == StatusCode::FORBIDDEN && matches!(verdict, Verdict::Unauthorized(_));
+    forbidden && {
+        let hints = hints(&reply.headers, clock::wall());
+        hints.retry_after.is_some() || hints.quota.is_some_and(|quota| quota.remaining == Some(0))
     }
 }
 
@@ -420,7 +543,7 @@ mod tests {
 
     fn unavailable(vendors_trouble: bool, retries: u32, failing_for_hours: Option<i64>) -> Next {
         let since = failing_for_hours.map(|hours| NOW - jiff::SignedDuration::from_hours(hours));
-        next(&Verdict::Unavailable("x".into()), "x", vendors_trouble, false, retries, since, &retry(), NOW)
+        next(&Verdict::Unavailable("x".into()), "x", vendors_trouble, false, false, retries, since, &retry(), NOW)
     }
 
     #[test]
@@ -448,7 +571,7 @@ mod tests {
     #[test]
     fn a_rejection_is_a_dead_letter_unless_the_destination_is_parked() {
         let rejected = Verdict::Rejected(String::new());
-        let of = |parked| next(&rejected, "no", false, parked, 0, None, &retry(), NOW);
+        let of = |parked| next(&rejected, "no", false, parked, false, 0, None, &retry(), NOW);
         assert_eq!(of(false), Next::Settle(Settlement::DeadLetter(Reason::Rejected, "no".into())));
         assert_eq!(of(true), Next::Wait { first: false });
     }
@@ -456,7 +579,7 @@ mod tests {
     #[test]
     fn throttling_and_bad_keys_cost_no_attempt() {
         for verdict in [Verdict::Throttled, Verdict::Unauthorized(String::new())] {
-            assert_eq!(next(&verdict, "", false, false, 0, None, &retry(), NOW), Next::Wait { first: true });
+            assert_eq!(next(&verdict, "", true, false, false, 0, None, &retry(), NOW), Next::Wait { first: true });
         }
     }
 }

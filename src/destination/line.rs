@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use super::batch;
 use super::intake::{Held, Pending};
 use crate::gate::Free;
-use crate::vendors::Batching;
+use crate::vendors::{Batching, Item};
 
 /// Events that travel in one request.
 #[derive(Debug)]
@@ -25,6 +25,11 @@ impl Load {
     /// The lane that it travels in.
     pub fn lane(&self) -> Option<&str> {
         self.events.first().and_then(|event| event.item.lane.as_deref())
+    }
+
+    /// Tells it from others, as its first event does.
+    pub fn key(&self) -> u64 {
+        self.events.first().map_or(0, |event| event.key)
     }
 
     /// Whether there are calls left for its halves.
@@ -145,15 +150,25 @@ impl Line {
         self.parts.push_front(Load { events: load.events, calls_left: Some(calls_left) });
     }
 
+    /// The event that stands there.
+    pub fn event(&self, place: Place) -> Option<&Held> {
+        match place {
+            Place::Part(at) => self.parts.get(at)?.events.first(),
+            Place::Event(at) => self.singles().nth(at),
+        }
+    }
+
     /// The first that may be sent, where `free` tells of each lane whether it lets one through. To find out whether a vendor is `in_trouble`,
     /// one that met with the least trouble before: those that the vendor always chokes on would tell nothing.
-    pub fn ready(&self, in_trouble: bool, mut free: impl FnMut(&str) -> Free) -> Ready {
+    pub fn ready(&self, in_trouble: bool, now: Instant, mut free: impl FnMut(&str) -> Free) -> Ready {
         let (mut at, mut asked) = (None, HashSet::new());
-        let mut best: Option<(u32, Place)> = None;
+        let mut best: Option<((bool, u32), Place)> = None;
         let parts = self.parts.iter().enumerate();
         let parts = parts.filter_map(|(place, load)| Some((Place::Part(place), load.events.first()?)));
         let events = self.singles().enumerate().map(|(place, event)| (Place::Event(place), event));
         for (place, event) in parts.chain(events) {
+            let rests = event.rests_until.filter(|until| *until > now);
+            let trouble = (rests.is_some(), event.troubles);
             let free = match event.item.lane.as_deref() {
                 None => Free::Now,
                 // The first of each lane alone has a turn.
@@ -161,11 +176,14 @@ impl Line {
                 Some(lane) => free(lane),
             };
             match free {
-                Free::Now if !in_trouble || event.troubles == 0 => return Ready::Now(place),
-                Free::Now if best.is_none_or(|(least, _)| event.troubles < least) => {
-                    best = Some((event.troubles, place));
+                Free::Now if trouble == (false, 0) || (!in_trouble && rests.is_none()) => return Ready::Now(place),
+                Free::Now if in_trouble => {
+                    if best.is_none_or(|(least, _)| trouble < least) {
+                        best = Some((trouble, place));
+                    }
                 }
-                Free::Now | Free::Busy => {}
+                Free::Now => at = at.into_iter().chain(rests).min(),
+                Free::Busy => {}
                 Free::At(until) => at = Some(at.map_or(until, |at: Instant| at.min(until))),
             }
         }
@@ -177,7 +195,7 @@ impl Line {
 
     /// Takes one event from there, which may be the first of a part.
     pub fn take_one(&mut self, place: Place) -> Option<Load> {
-        let Place::Part(at) = place else { return self.take(place, &Batching::ALONE, false) };
+        let Place::Part(at) = place else { return self.take(place, &Batching::ALONE, None) };
         let part = self.parts.get_mut(at)?;
         if part.events.len() <= 1 {
             return self.parts.remove(at);
@@ -185,17 +203,22 @@ impl Line {
         Some(Load { events: vec![part.events.remove(0)], calls_left: part.calls_left.clone() })
     }
 
-    /// Takes what is sent from there: alone, or with what may travel with it.
-    pub fn take(&mut self, place: Place, batching: &Batching, together: bool) -> Option<Load> {
+    /// Takes what is sent from there: alone, or, at the time that `together` tells, with what may travel with it.
+    pub fn take(&mut self, place: Place, batching: &Batching, together: Option<Instant>) -> Option<Load> {
         match place {
             Place::Part(at) => self.parts.remove(at),
-            Place::Event(at) if !together => self.take_single(at),
             Place::Event(at) => {
-                let chosen = batch::choose(self.singles().skip(at).map(|event| &event.item), batching);
-                if let [_] = chosen[..] {
+                let Some(now) = together else { return self.take_single(at) };
+                let awake = |event: &Held| event.rests_until.is_none_or(|until| until <= now);
+                let waiting = self.singles().enumerate().skip(at).filter(|(_, event)| awake(event));
+                let (places, items): (Vec<usize>, Vec<&Item>) =
+                    waiting.map(|(place, event)| (place, &event.item)).unzip();
+                let chosen = batch::choose(items.into_iter(), batching);
+                if chosen.len() <= 1 {
                     return self.take_single(at);
                 }
-                let mut chosen = chosen.into_iter().map(|position| at + position).peekable();
+                let chosen: Vec<usize> = chosen.into_iter().filter_map(|place| places.get(place).copied()).collect();
+                let mut chosen = chosen.into_iter().peekable();
                 let (mut events, mut position) = (Vec::new(), 0);
                 for queue in [&mut self.events, &mut self.replayed] {
                     let mut others = VecDeque::with_capacity(queue.len());
@@ -232,6 +255,26 @@ impl Line {
         taken.extend(extract(&mut self.events, &mut chosen));
         taken.extend(extract(&mut self.replayed, &mut chosen));
         taken
+    }
+
+    /// Takes out what was refused, as it travelled.
+    pub fn take_refused(&mut self) -> Vec<Load> {
+        let of_parts = |load: &Load| load.events.iter().any(|event| event.refused);
+        let (refused, others) = self.parts.drain(..).partition::<VecDeque<Load>, _>(of_parts);
+        self.parts = others;
+        let mut loads = Vec::from(refused);
+        for queue in [&mut self.events, &mut self.replayed] {
+            let singles = extract(queue, |event| event.refused);
+            loads.extend(singles.into_iter().map(|event| Load { events: vec![event], calls_left: None }));
+        }
+        loads.iter_mut().flat_map(|load| &mut load.events).for_each(|event| event.refused = false);
+        loads
+    }
+
+    /// What was refused was so with all others.
+    pub fn forgive(&mut self) {
+        let parts = self.parts.iter_mut().flat_map(|load| &mut load.events);
+        parts.chain(&mut self.events).chain(&mut self.replayed).for_each(|event| event.refused = false);
     }
 
     /// Takes out the first if it need not be sent any more, or the first of those that are replayed.
@@ -324,7 +367,7 @@ mod tests {
     use crate::destination::history::History;
     use crate::destination::settle::Tag;
     use crate::message::Message;
-    use crate::vendors::{Item, When};
+    use crate::vendors::When;
 
     const NOW: jiff::Timestamp = jiff::Timestamp::UNIX_EPOCH;
 
@@ -345,6 +388,9 @@ mod tests {
             replay,
             token_refused: false,
             troubles: 0,
+            key: tag,
+            refused: false,
+            rests_until: None,
         })
     }
 
@@ -390,9 +436,10 @@ mod tests {
         fn take(&mut self, together: bool) {
             let busy: Vec<String> = self.out.iter().filter_map(|load| load.lane().map(str::to_owned)).collect();
             let free = |lane: &str| if busy.iter().any(|busy| busy == lane) { Free::Busy } else { Free::Now };
-            if let Ready::Now(place) = self.line.ready(false, free) {
+            let now = crate::clock::now();
+            if let Ready::Now(place) = self.line.ready(false, now, free) {
                 let batching = Batching { items: 3, bytes: usize::MAX, when: When::Always };
-                self.out.extend(self.line.take(place, &batching, together));
+                self.out.extend(self.line.take(place, &batching, together.then_some(now)));
             }
         }
 
@@ -464,10 +511,15 @@ mod tests {
         for (tag, lane, troubles) in [(0, None, 2), (1, None, 1), (2, Some(1), 3), (3, Some(1), 0), (4, None, 1)] {
             line.push(Box::new(Pending { troubles, ..*event(tag, lane, false) }));
         }
-        assert_eq!(line.ready(false, |_| Free::Now), Ready::Now(Place::Event(0)));
-        assert_eq!(line.ready(true, |_| Free::Now), Ready::Now(Place::Event(1)), "and nothing overtakes in its lane");
+        let now = crate::clock::now();
+        assert_eq!(line.ready(false, now, |_| Free::Now), Ready::Now(Place::Event(0)));
+        assert_eq!(
+            line.ready(true, now, |_| Free::Now),
+            Ready::Now(Place::Event(1)),
+            "and nothing overtakes in its lane"
+        );
         line.push(event(5, Some(2), false));
-        assert_eq!(line.ready(true, |_| Free::Now), Ready::Now(Place::Event(5)));
+        assert_eq!(line.ready(true, now, |_| Free::Now), Ready::Now(Place::Event(5)));
         assert_eq!(tags(&line.beyond(2)), [1, 2, 3, 4], "what met with no trouble is kept");
     }
 

@@ -151,8 +151,10 @@ struct Driver {
     delivered: LruCache<u64, ()>,
     /// Deliveries, by their tags, that were rejected and checked against a new lookup.
     checked_again: LruCache<u64, ()>,
-    /// Whether the answer before said that the vendor is in trouble.
-    troubled: bool,
+    /// Whether the answer before said that the vendor is in trouble, and for which event it was.
+    troubled: Option<Option<u64>>,
+    /// When the vendor last answered of an event or so.
+    went_well: Option<Timestamp>,
     /// When the gate said to ask again.
     next_place: Option<Instant>,
     /// When something beside the gate may let a request through.
@@ -221,7 +223,8 @@ impl Driver {
                 REMEMBERED.max(NonZeroUsize::MIN.saturating_add(batching.items.saturating_mul(2))),
             ),
             checked_again: LruCache::new(REMEMBERED),
-            troubled: false,
+            troubled: None,
+            went_well: None,
             next_place: None,
             next_turn: None,
             left_behind: None,

@@ -21,6 +21,7 @@ pub use growing::Bounds;
 pub use headers::{Hints, QuotaHint, hints};
 pub use lanes::{Free, Lanes};
 pub use ledger::{Ledger, midnight_after};
+pub use pause::Doubt;
 pub use quota::{CATCH_UP, JITTER, Limit, LimitError, Window};
 pub use status::{State, Status, Until};
 
@@ -87,6 +88,15 @@ pub struct Permit {
     epoch: u64,
     /// Its number among the places.
     place: u64,
+    /// Which event it is for; at first one of its own.
+    about: u64,
+}
+
+impl Permit {
+    /// The request is for the event of that key: what the same event meets with twice counts once.
+    pub fn is_about(&mut self, event: u64) {
+        self.about = event;
+    }
 }
 
 /// What became of a request, as far as the gate is concerned.
@@ -202,7 +212,7 @@ impl Gate {
         self.last = now;
         self.days.used += 1;
         self.check_budget(now, wall);
-        Pass::Go(Permit { probe, epoch: self.pauses.epoch(), place })
+        Pass::Go(Permit { probe, epoch: self.pauses.epoch(), place, about: place })
     }
 
     /// The request of that permit is a large one: it may be counted late, so its place is taken until a window after its answer.
@@ -215,7 +225,7 @@ impl Gate {
         self.in_flight = self.in_flight.saturating_sub(1);
         self.probe_out &= !permit.probe;
         self.places.answered(permit.place, now);
-        if self.pauses.answered(permit.epoch, answer, hints, now) {
+        if self.pauses.answered(&permit, answer, hints, now) {
             self.pace_from(self.last);
         }
         self.heed_quota(answer, hints, now);
@@ -230,6 +240,28 @@ impl Gate {
     /// Closes it for trouble that is not an answer to a request for events, as when no token can be had; a probe is due after `wait`.
     pub fn break_off(&mut self, why: &str, wait: Duration, now: Instant) {
         self.pauses.break_off(why, wait, now);
+    }
+
+    /// What is to be thought of refused credentials.
+    #[must_use]
+    pub fn doubt(&self) -> Doubt {
+        self.pauses.doubt()
+    }
+
+    /// Whether the event of that key was refused, and it is not known yet whether others are.
+    #[must_use]
+    pub fn doubts(&self, event: u64) -> bool {
+        self.pauses.doubts(event)
+    }
+
+    /// There is something else to ask whether the vendor refuses the credentials: a probe is due now.
+    pub fn ask_another(&mut self, now: Instant) {
+        self.pauses.ask_another(now);
+    }
+
+    /// There is nothing else to ask: it is parked, and probed with what was refused.
+    pub fn nothing_else_to_ask(&mut self) {
+        self.pauses.nothing_else_to_ask();
     }
 
     /// So many events proved to be rejected, after the vendor had accepted them.
@@ -251,15 +283,20 @@ impl Gate {
         self.paused = true;
     }
 
-    /// Ends an operator's pause and goes on, drained, with whatever was beneath it. Without a pause it ends parking:
-    /// after rejections the gate opens, after refused credentials or an outage a probe goes out at once.
+    /// Ends an operator's pause and goes on, drained, with whatever was beneath it. Without a pause it ends every closing but
+    /// that of the day's budget: after rejections the gate opens, else a probe goes out at once, whatever the vendor had asked for.
     pub fn resume(&mut self, now: Instant) {
         if self.paused {
             self.paused = false;
             self.pace_from(now);
-        } else {
-            self.pauses.resume(now);
+            return;
         }
+        self.spread = None;
+        if self.empty_until.take().is_some_and(|until| until > now) && self.pauses.closed().is_none() {
+            let why = "an operator resumed it, against the vendor's headers: a probe tells whether they hold";
+            self.pauses.hold_back(why, now);
+        }
+        self.pauses.resume(now);
     }
 
     /// Changes the limits, live. The new pace starts drained; what was used of the day stays used. Nothing happens
@@ -342,7 +379,7 @@ impl Gate {
         self.spread.filter(|spread| spread.until > now)
     }
 
-    /// Slows down before the vendor must refuse.
+    /// Slows down before the vendor must refuse, once little is left: a fast stream for a moment uses up no large quota.
     ///
     /// Vendors round resets up to whole seconds. A stream at a legal pace uses a small quota up just before each reset,
     /// so what may end before the next place anyway must not hold it back: 5/s would become 3/s.
@@ -354,7 +391,10 @@ impl Gate {
         let paced = self.pacer.as_ref().is_some_and(|pacer| spacing <= pacer.period());
         match quota.remaining {
             Some(0) if !paced => self.empty_until = self.empty_until.max(Some(until)),
-            Some(_) => self.spread = (!paced && !spacing.is_zero()).then_some(Spread { spacing, until }),
+            Some(_) => {
+                let scarce = !paced && !spacing.is_zero() && !quota.is_plenty();
+                self.spread = scarce.then_some(Spread { spacing, until });
+            }
             None => {}
         }
     }

@@ -1,12 +1,12 @@
 //! A vendor's answers in; whether the gate is open, and until when it is not, out. Knows refusals (429), trouble,
 //! parking and the one probe that reopens, and nothing of quotas. Never opens without a probe or an operator.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use super::growing::Growing;
 use super::headers::Hints;
-use super::{Answer, Policy};
+use super::{Answer, Permit, Policy};
 
 /// A parked destination is probed this often.
 pub const PARKED_PROBE: Duration = Duration::from_secs(15);
@@ -14,7 +14,9 @@ pub const PARKED_PROBE: Duration = Duration::from_secs(15);
 pub const CALM: Duration = Duration::from_secs(60);
 /// No wait is taken for longer.
 pub const LONGEST: Duration = Duration::from_secs(86_400);
-/// So many in trouble one after the other break the circuit.
+/// So many events refused, and none that was sent later taken: then it is the account, not they.
+const REFUSED: usize = 4;
+/// So many events in trouble one after the other break the circuit.
 const TROUBLE_IN_A_ROW: usize = 5;
 /// The share of trouble is taken over so many answers,
 const RECENT: usize = 20;
@@ -36,6 +38,10 @@ pub enum Cause {
     Throttled,
     /// The vendor cannot be reached or is in trouble.
     Broken,
+    /// The vendor refused the credentials of few events: others are asked whether it is the account's trouble or theirs.
+    Doubted,
+    /// The same, and there is nothing else to ask.
+    Alone,
     /// The vendor refused the credentials.
     Unauthorized,
     /// Too many events in a row were rejected.
@@ -46,8 +52,19 @@ impl Cause {
     /// Whether a person is needed.
     #[must_use]
     pub fn parks(self) -> bool {
-        matches!(self, Self::Unauthorized | Self::Rejections)
+        matches!(self, Self::Alone | Self::Unauthorized | Self::Rejections)
     }
+}
+
+/// What is to be thought of refused credentials.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Doubt {
+    /// The vendor takes them: what was refused was refused for its own sake.
+    None,
+    /// Few events were refused, and none that was sent later was taken.
+    Few,
+    /// It is the account.
+    Account,
 }
 
 /// A closed gate.
@@ -77,7 +94,12 @@ pub struct Pauses {
     outages: Growing,
     /// When it last opened after a refusal, if it ever did.
     reopened: Option<Instant>,
-    recent: VecDeque<bool>,
+    /// The last answers: the event's key, and whether it met with trouble.
+    recent: VecDeque<(u64, bool)>,
+    /// The events that were refused for their credentials since such were last taken, by their keys, each with its place.
+    refused: Vec<(u64, u64)>,
+    /// The last place of a request whose credentials were taken.
+    trusted: u64,
     rejections: u32,
     park_after: u32,
     /// How many events the vendor took since it last opened.
@@ -105,6 +127,8 @@ impl Pauses {
             outages: Growing::new(policy.outages),
             reopened: None,
             recent: VecDeque::with_capacity(RECENT),
+            refused: Vec::new(),
+            trusted: 0,
             rejections: 0,
             park_after: policy.park_after_rejections,
             taken: 0,
@@ -145,12 +169,20 @@ impl Pauses {
         self.learned_at != before
     }
 
-    /// Takes note of an answer to a request of `epoch`. True when the learned factor changed.
-    pub fn answered(&mut self, epoch: u64, answer: Answer, hints: &Hints, now: Instant) -> bool {
+    /// Takes note of an answer to a request. True when the learned factor changed.
+    pub fn answered(&mut self, permit: &Permit, answer: Answer, hints: &Hints, now: Instant) -> bool {
         if answer == Answer::Success {
             self.rejections = 0;
         }
-        if epoch != self.epoch {
+        let parked = self.closed.as_ref().map(|closed| closed.cause).filter(|cause| cause.parks());
+        match answer {
+            Answer::Success | Answer::Undecided => self.trust(permit.place, now),
+            Answer::Unauthorized if parked.is_none_or(|cause| cause == Cause::Alone) => {
+                self.distrust(permit, hints, now)
+            }
+            Answer::Unauthorized | Answer::Throttled | Answer::Trouble | Answer::Rejected | Answer::Neutral => {}
+        }
+        if permit.epoch != self.epoch {
             self.answered_late(answer, hints, now);
             return false;
         }
@@ -160,11 +192,16 @@ impl Pauses {
                 self.parked_probe(cause, answer, hints, now);
                 false
             }
+            // Whoever refuses the event may not have looked at the credentials.
+            (Some(Cause::Doubted), Answer::Rejected) => {
+                self.ask_another(now);
+                false
+            }
             (closed, Answer::Success | Answer::Rejected | Answer::Undecided) => {
                 if closed.is_some() {
                     self.open(now);
                 }
-                self.note(false);
+                self.note(permit.about, false);
                 self.taken = self.taken.saturating_add(1);
                 if answer == Answer::Rejected {
                     self.rejected(1, now);
@@ -173,13 +210,79 @@ impl Pauses {
             }
             (closed, Answer::Throttled) => self.refused(closed.is_none(), hints, now),
             (closed, Answer::Trouble) => {
-                self.trouble(closed.is_some(), hints, now);
+                self.trouble(permit.about, closed.is_some(), hints, now);
                 false
             }
-            (_, Answer::Unauthorized) => {
-                let why = "the vendor refused the credentials (401 or 403): check the key and that the account is on";
-                self.close(Cause::Unauthorized, why.to_owned(), PARKED_PROBE, now);
-                false
+            (_, Answer::Unauthorized) => false,
+        }
+    }
+
+    /// What is to be thought of refused credentials.
+    pub fn doubt(&self) -> Doubt {
+        match self.closed.as_ref().map(|closed| closed.cause) {
+            Some(Cause::Unauthorized) => Doubt::Account,
+            Some(_) | None if self.refused.is_empty() => Doubt::None,
+            Some(_) | None => Doubt::Few,
+        }
+    }
+
+    /// Whether the event of that key is one of few that were refused.
+    pub fn doubts(&self, event: u64) -> bool {
+        self.refused.iter().any(|(refused, _)| *refused == event)
+    }
+
+    /// A probe with something that was not refused yet is due now.
+    pub fn ask_another(&mut self, now: Instant) {
+        if let Some(closed) =
+            self.closed.as_mut().filter(|closed| matches!(closed.cause, Cause::Doubted | Cause::Alone))
+        {
+            closed.until = closed.until.min(now);
+        }
+    }
+
+    /// There is only what was refused: a person is told, and it is the probe.
+    pub fn nothing_else_to_ask(&mut self) {
+        if let Some(closed) = self.closed.as_mut().filter(|closed| closed.cause == Cause::Doubted) {
+            closed.cause = Cause::Alone;
+            closed.why = refused_credentials();
+        }
+    }
+
+    /// Closes an open gate until a probe has told how things are.
+    pub fn hold_back(&mut self, why: &str, now: Instant) {
+        self.close(Cause::Throttled, why.to_owned(), Duration::ZERO, now);
+    }
+
+    /// The credentials of the request in that place were taken: those of requests before it were good, too.
+    fn trust(&mut self, place: u64, now: Instant) {
+        self.trusted = self.trusted.max(place);
+        let any = !self.refused.is_empty();
+        self.refused.retain(|(_, refused)| *refused > place);
+        let cause = self.closed.as_ref().map(|closed| closed.cause);
+        if any && self.refused.is_empty() && matches!(cause, Some(Cause::Doubted | Cause::Alone | Cause::Unauthorized))
+        {
+            self.open(now);
+        }
+    }
+
+    /// The credentials of a request were refused. One event may be refused for its own sake, as by a firewall; the account parks when
+    /// others are refused as well.
+    fn distrust(&mut self, permit: &Permit, hints: &Hints, now: Instant) {
+        if permit.place < self.trusted {
+            return;
+        }
+        self.refused.retain(|(event, _)| *event != permit.about);
+        self.refused.push((permit.about, permit.place));
+        let wait = hints.retry_after.unwrap_or_default().max(PARKED_PROBE);
+        let cause = self.closed.as_ref().map(|closed| closed.cause);
+        match cause {
+            _ if self.refused.len() >= REFUSED => self.close(Cause::Unauthorized, refused_credentials(), wait, now),
+            Some(Cause::Alone) => self.close(Cause::Alone, refused_credentials(), wait, now),
+            // What was in flight when it closed says nothing of when to ask again.
+            Some(_) if permit.epoch != self.epoch => {}
+            Some(_) | None => {
+                let why = "the vendor refused the credentials of an event (401 or 403): finding out whether it refuses others";
+                self.close(Cause::Doubted, why.to_owned(), wait, now);
             }
         }
     }
@@ -194,8 +297,7 @@ impl Pauses {
         self.close(Cause::Broken, why.to_owned(), wait, now);
     }
 
-    /// An operator wants it to go on: a rejecting gate opens, and one that waits for a person or an outage probes now.
-    /// The wait after a 429 is kept.
+    /// An operator wants it to go on: a rejecting gate opens, any other probes now, whatever the vendor asked for.
     pub fn resume(&mut self, now: Instant) {
         match self.closed.as_mut() {
             Some(closed) if closed.cause == Cause::Rejections => {
@@ -203,8 +305,8 @@ impl Pauses {
                 self.epoch += 1;
                 self.open(now);
             }
-            Some(closed) if matches!(closed.cause, Cause::Unauthorized | Cause::Broken) => closed.until = now,
-            Some(_) | None => {}
+            Some(closed) => closed.until = closed.until.min(now),
+            None => {}
         }
     }
 
@@ -245,10 +347,11 @@ impl Pauses {
         false
     }
 
-    fn trouble(&mut self, probe: bool, hints: &Hints, now: Instant) {
-        self.note(true);
-        let in_a_row = self.recent.iter().rev().take_while(|trouble| **trouble).count();
-        let troubled = self.recent.iter().filter(|trouble| **trouble).count();
+    /// One event that the vendor always chokes on counts once.
+    fn trouble(&mut self, event: u64, probe: bool, hints: &Hints, now: Instant) {
+        self.note(event, true);
+        let in_a_row = distinct(self.recent.iter().rev().take_while(|(_, trouble)| *trouble));
+        let troubled = distinct(self.recent.iter().filter(|(_, trouble)| *trouble));
         let why = match hints.retry_after {
             Some(wait) if !wait.is_zero() => Some(asked_to_wait(Answer::Trouble, wait)),
             _ if probe => Some("the probe failed too (no answer in time, or a 5xx)".to_owned()),
@@ -291,11 +394,11 @@ impl Pauses {
         self.close(cause, why, wait, now);
     }
 
-    fn note(&mut self, trouble: bool) {
+    fn note(&mut self, event: u64, trouble: bool) {
         if self.recent.len() == RECENT {
             self.recent.pop_front();
         }
-        self.recent.push_back(trouble);
+        self.recent.push_back((event, trouble));
     }
 
     fn close(&mut self, cause: Cause, why: String, wait: Duration, now: Instant) {
@@ -308,10 +411,20 @@ impl Pauses {
             self.reopened = Some(now);
         }
         self.recent.clear();
+        self.refused.clear();
         self.taken = 0;
         self.outages.reset();
         self.learned_at = now;
     }
+}
+
+/// How many events there are among these answers.
+fn distinct<'a>(answers: impl Iterator<Item = &'a (u64, bool)>) -> usize {
+    answers.map(|(event, _)| event).collect::<HashSet<_>>().len()
+}
+
+fn refused_credentials() -> String {
+    "the vendor refused the credentials (401 or 403): check the key and that the account is on".to_owned()
 }
 
 fn asked_to_wait(answer: Answer, wait: Duration) -> String {

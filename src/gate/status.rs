@@ -44,8 +44,8 @@ impl From<Cause> for State {
     fn from(cause: Cause) -> Self {
         match cause {
             Cause::Throttled => Self::Throttled,
-            Cause::Broken => Self::Broken,
-            Cause::Unauthorized | Cause::Rejections => Self::Parked,
+            Cause::Broken | Cause::Doubted => Self::Broken,
+            Cause::Alone | Cause::Unauthorized | Cause::Rejections => Self::Parked,
         }
     }
 }

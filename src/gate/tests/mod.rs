@@ -112,5 +112,5 @@ fn retry_after(seconds: u64) -> Hints {
 }
 
 fn quota(remaining: u64, reset: u64) -> Hints {
-    Hints { retry_after: None, quota: Some(QuotaHint { remaining: Some(remaining), reset: secs(reset) }) }
+    Hints { retry_after: None, quota: Some(QuotaHint { remaining: Some(remaining), reset: secs(reset), limit: None }) }
 }

@@ -12,6 +12,7 @@ mod jobs;
 mod lanes;
 mod lately;
 mod lookups;
+mod odd;
 mod operator;
 mod outcomes;
 mod receipts;
