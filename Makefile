@@ -20,10 +20,10 @@ test:
 	@$(INSTALL) rust cc rabbitmq promtool schemathesis pika amqp-tools node node-packages chromium
 	cargo test --locked --all-features
 
-## bench: Sluice against a bare loop of the same crates, with a table of the figures (QUICK=1, MILLION=1)
+## bench: Sluice against a bare loop of the same crates, with a table of the figures (QUICK=1, MILLION=1, ONLY="quota bursts")
 bench:
 	@$(INSTALL) rust cc rabbitmq
-	cargo bench --locked --all-features --bench '*' -- $(if $(QUICK),--quick) $(if $(MILLION),--million)
+	cargo bench --locked --all-features --bench '*' -- $(if $(QUICK),--quick) $(if $(MILLION),--million) $(ONLY:%=--only %)
 
 ## check: format, lints, documentation, licences, dependencies and the files to deploy with
 check:

@@ -18,6 +18,8 @@ readonly CARGO_DENY_VERSION=0.20.2
 readonly SCHEMATHESIS_VERSION=4.32.5
 # As docs/producers.md tells its readers to install it.
 readonly PIKA_VERSION=1.4.4
+# What else the tests publish with; JavaScript's stands in tests/node/package.json.
+readonly CLOUDEVENTS_VERSION=2.2.0
 
 # Debian's maintainer scripts ask this program before they start a service: see invoke-rc.d(8).
 readonly POLICY=/usr/sbin/policy-rc.d
@@ -47,7 +49,7 @@ missing() {
 pinned() {
     case $1 in
         schemathesis) echo "schemathesis==$SCHEMATHESIS_VERSION" ;;
-        pika) echo "pika==$PIKA_VERSION" ;;
+        pika) printf '%s\n' "pika==$PIKA_VERSION" "cloudevents==$CLOUDEVENTS_VERSION" ;;
         kubernetes-schemas) cat "$ROOT/deploy/kubernetes/requirements.txt" ;;
         node-packages) cat "$ROOT/tests/node/package-lock.json" ;;
     esac

@@ -14,6 +14,7 @@ use crate::config::{Config, ConfigFile};
 use crate::control;
 use crate::dead_letters::operation::Registry;
 use crate::fleet::Fleet;
+use crate::log;
 use crate::metrics::Metrics;
 use crate::receipts::{self, Receipts};
 
@@ -70,8 +71,9 @@ pub async fn run(config: Config, file: ConfigFile, stop: CancellationToken) -> R
     let admin = Admin::new(metrics.clone(), broker.clone(), fleet.roster(), operations.clone(), fleet.config());
     let serving = tokio::spawn(admin::serve(listener, admin.clone(), ending.clone()));
     let watching = tokio::spawn(watch_depths(admin.clone(), ending.clone()));
+    let telling_of_log = tokio::spawn(log::tell_of_dropped());
     let orders = tokio::spawn(control::listen(broker.clone(), fleet.roster(), operations.clone(), ending.clone()));
-    warn_of_guessable_tokens(fleet.config());
+    warn_of_what_is_doubtful(fleet.config());
     tracing::info!(admin = %address, destinations = fleet.config().destinations.len(), version = env!("CARGO_PKG_VERSION"), "sluice is running");
     tend(&mut fleet, &file, &mut hangups, &admin, &stop).await;
     tracing::info!("stopping: finishing what is in flight");
@@ -88,6 +90,7 @@ pub async fn run(config: Config, file: ConfigFile, stop: CancellationToken) -> R
         tracing::warn!("the broker did not take everything in time; what was not acked it sends again");
     }
     ending.cancel();
+    telling_of_log.abort();
     for task in [serving, watching, orders] {
         if let Err(error) = task.await {
             tracing::error!(%error, "a part of the worker failed");
@@ -97,7 +100,10 @@ pub async fn run(config: Config, file: ConfigFile, stop: CancellationToken) -> R
     Ok(())
 }
 
-fn warn_of_guessable_tokens(config: &Config) {
+fn warn_of_what_is_doubtful(config: &Config) {
+    for warning in &config.warnings {
+        tracing::warn!(line = warning.line, key = warning.key, "{}", warning.message);
+    }
     for token in config.admin.tokens.iter().filter(|token| token.is_guessable()) {
         tracing::warn!(token = token.name, "an admin token this short can be guessed; choose one of 16 bytes or more");
     }
@@ -139,7 +145,7 @@ pub fn broker_settings(config: &Config) -> broker::Settings {
     }
 }
 
-/// Reloads on SIGHUP, and sees to it that every destination is at work, until stopped.
+/// Reloads on SIGHUP, and sees to it that every destination is at work, until stopped. A stop does not wait for a reload.
 async fn tend(fleet: &mut Fleet, file: &ConfigFile, hangups: &mut Signal, admin: &Admin, stop: &CancellationToken) {
     let mut looks = tokio::time::interval(LOOK_EVERY);
     loop {
@@ -149,7 +155,7 @@ async fn tend(fleet: &mut Fleet, file: &ConfigFile, hangups: &mut Signal, admin:
                 tracing::error!(%error, "a destination could not be started again");
             },
             Some(()) = hangups.recv() => {
-                let outcome = reload(fleet, file).await;
+                let Some(outcome) = stop.run_until_cancelled(reload(fleet, file)).await else { return };
                 admin.reloaded(fleet.config(), outcome);
             }
         }
@@ -160,7 +166,7 @@ async fn reload(fleet: &mut Fleet, file: &ConfigFile) -> &'static str {
     match file.load() {
         Ok(config) => match fleet.change_to(config).await {
             Ok(()) => {
-                warn_of_guessable_tokens(fleet.config());
+                warn_of_what_is_doubtful(fleet.config());
                 "applied"
             }
             Err(error) => {

@@ -9,11 +9,12 @@ use crate::event::Event;
 use crate::redact;
 use crate::vendors::{Facts, SecretAddress, secrets_of};
 
-/// The request as JSON (`method`, `url`, `headers`, `body`), or a `problem`; with the rule of `map` that made it.
+/// The request as JSON (`method`, `url`, `headers`, `body`, and `body_text`, which is the body byte for byte), or a `problem`; with the rule of
+/// `map` that made it.
 #[must_use]
 pub fn explain(destination: &Destination, event: &Event) -> Value {
     let mut explained = match request(destination, event) {
-        Ok(request) => requested(&request, destination),
+        Ok(request) => requested(&request, event, destination),
         Err(problem) => json!({ "problem": redact::masked(&problem, &destination.map.secrets()) }),
     };
     explained["destination"] = json!(destination.name);
@@ -30,7 +31,7 @@ fn request(destination: &Destination, event: &Event) -> Result<Request<Bytes>, S
     destination.vendor.request_for(event, &Facts::blind()).map_err(|refusal| refusal.to_string())
 }
 
-fn requested(request: &Request<Bytes>, destination: &Destination) -> Value {
+fn requested(request: &Request<Bytes>, event: &Event, destination: &Destination) -> Value {
     let mut headers: serde_json::Map<String, Value> = request
         .headers()
         .iter()
@@ -42,17 +43,25 @@ fn requested(request: &Request<Bytes>, destination: &Destination) -> Value {
     if destination.vendor.grant().is_some() {
         headers.insert("authorization".to_owned(), json!("Bearer ***"));
     }
+    // As the worker adds them.
+    if let Some(trace) = &event.trace {
+        headers.insert("traceparent".to_owned(), json!(trace.parent));
+        headers.extend(trace.state.iter().map(|state| ("tracestate".to_owned(), json!(state))));
+    }
     let secrets: Vec<&str> = secrets_of(request).into_iter().chain(destination.map.secrets()).collect();
     let encoded: Vec<String> = destination.map.secrets().into_iter().flat_map(encoded).collect();
     let in_address: Vec<&str> =
         destination.map.secrets().into_iter().chain(encoded.iter().map(String::as_str)).collect();
-    let body = String::from_utf8_lossy(request.body());
-    let body = serde_json::from_str::<Value>(&body).unwrap_or_else(|_| json!(body));
+    let text = String::from_utf8_lossy(request.body());
+    let body = serde_json::from_str::<Value>(&text).unwrap_or_else(|_| json!(text));
+    let in_text: Vec<String> = secrets.iter().map(|secret| in_json(secret)).collect();
+    let in_text: Vec<&str> = secrets.iter().copied().chain(in_text.iter().map(String::as_str)).collect();
     json!({
         "method": request.method().as_str(),
         "url": without(json!(address(request)), &in_address),
         "headers": without(Value::Object(headers), &in_address),
         "body": without(body, &secrets),
+        "body_text": without(json!(text), &in_text),
     })
 }
 
@@ -60,6 +69,12 @@ fn requested(request: &Request<Bytes>, destination: &Destination) -> Value {
 fn encoded(secret: &str) -> [String; 2] {
     let form = url::form_urlencoded::byte_serialize(secret.as_bytes()).collect::<String>();
     [form.replace('+', "%20"), form]
+}
+
+/// A secret as it stands in a JSON text.
+fn in_json(secret: &str) -> String {
+    let quoted = Value::from(secret).to_string();
+    quoted.trim_matches('"').to_owned()
 }
 
 /// A value with each of `secrets` masked in its texts.
@@ -105,11 +120,73 @@ pub fn shown(explained: &Value) -> String {
     for (name, value) in explained.get("headers").and_then(Value::as_object).into_iter().flatten() {
         shown += &format!("  {name}: {}\n", value.as_str().unwrap_or_default());
     }
-    let body = match explained.get("body") {
-        // As a form: its lines as they are.
-        Some(Value::String(text)) => text.clone(),
-        Some(body) => serde_json::to_string_pretty(body).unwrap_or_default(),
-        None => String::new(),
-    };
-    shown + "\n  " + &body.replace('\n', "\n  ")
+    // As it is sent, not laid out: a person may look for a digit or a space in it.
+    shown + "\n  " + &text("body_text").replace('\n', "\n  ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+    use crate::event::{Context, decode};
+    use crate::message::{Field, Message, Properties};
+
+    fn destination(lines: &str) -> Destination {
+        let text = format!(
+            "[broker]\nurl = \"amqp://localhost\"\n[destinations.d]\nsubscribe = [\"#\"]\nlimits = [\"10/s\"]\n{lines}"
+        );
+        let environment = |name: &str| (name == "KEY").then(|| "quo\"te-\\secret".to_owned());
+        let config = config::parse("test.toml", &text, &environment, &|_| Err(std::io::ErrorKind::NotFound.into()));
+        let mut config = config.unwrap_or_else(|problems| panic!("{problems}"));
+        config.destinations.remove("d").unwrap()
+    }
+
+    fn explained(lines: &str, data: &str) -> Value {
+        let mut message = Message { body: data.to_owned().into(), properties: Properties::default() };
+        message.properties.message_id = Some("e-1".into());
+        let parent = Field::text("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
+        message.properties.headers.insert("traceparent".into(), parent);
+        let context = Context { routing_key: "k", received: jiff::Timestamp::UNIX_EPOCH, max_bytes: 1 << 20 };
+        explain(&destination(lines), &decode(&message, context).unwrap())
+    }
+
+    const HOOK: &str = "vendor = \"http\"\nurl = \"https://h.example\"\n";
+
+    #[test]
+    fn the_body_is_shown_byte_for_byte() {
+        let data = r#"{ "n": 9223372036854775808123, "p": 1.10, "a": 1, "a": 2, "e": "\u00e9",
+  "z": 1e2, "b": [ ] }"#;
+        let explained = explained(HOOK, data);
+        assert_eq!(explained["body_text"], data);
+        assert!(shown(&explained).ends_with(&data.replace('\n', "\n  ")));
+        assert_eq!(explained["headers"]["traceparent"], "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
+    }
+
+    #[test]
+    fn a_body_that_is_a_json_string_has_its_quotes() {
+        let explained = explained(&format!("{HOOK}body = {{ jq = \".a\" }}\n"), r#"{"a":"x \"y\""}"#);
+        assert_eq!((&explained["body_text"], &explained["body"]), (&json!(r#""x \"y\"""#), &json!("x \"y\"")));
+        assert!(shown(&explained).ends_with(r#""x \"y\"""#));
+    }
+
+    #[test]
+    fn digits_go_to_a_vendor_as_they_came() {
+        let px = "vendor = \"gainsight-px\"\napi_key = \"key-1\"\nproperty_key = \"AP-XXXXXXXXXX-2\"\n";
+        let attributes = r#"{"a":9223372036854775808123,"b":1.10,"c":0.1234567890123456789,"d":-0.0}"#;
+        let nested = r#""[18446744073709551616,1.10]""#;
+        let data = format!(r#"{{"identifyId":"u","eventName":"n","attributes":{attributes}}}"#);
+        let explained = explained(px, &data);
+        let text = explained["body_text"].as_str().unwrap();
+        assert!(text.contains(&format!(r#""attributes":{attributes}"#)), "{text}");
+        let data = r#"{"identifyId":"u","eventName":"n","attributes":{"n":[18446744073709551616,1.10]}}"#;
+        let text = self::explained(px, data)["body_text"].to_string();
+        assert!(text.contains(&nested.replace('"', "\\\"")), "{text}");
+    }
+
+    #[test]
+    fn a_secret_is_masked_in_the_body_as_it_is_written_there() {
+        let map = "[[destinations.d.map]]\ntype = \"#\"\nbody = { a = { env = \"KEY\" }, b = { jq = \".b\" } }\n";
+        let explained = explained(&format!("{HOOK}{map}"), r#"{"b":"c"}"#);
+        assert_eq!(explained["body_text"], r#"{"a":"***","b":"c"}"#);
+    }
 }

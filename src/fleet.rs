@@ -6,12 +6,14 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
+use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::{Broker, DestinationQueues};
 use crate::config::{self, Config, Declare};
+use crate::delivery::Transport;
 use crate::delivery::http::{HttpTransport, SetupError};
 use crate::destination::{self, Handle, Handover, Parts};
 use crate::metrics::Metrics;
@@ -64,7 +66,6 @@ struct Running {
 }
 
 /// The destinations at work and the configuration that they follow.
-#[derive(Debug)]
 pub struct Fleet {
     broker: Broker,
     metrics: Metrics,
@@ -73,7 +74,20 @@ pub struct Fleet {
     /// Cancelled when the whole worker stops.
     ending: CancellationToken,
     running: BTreeMap<String, Running>,
+    /// Those that are stopping, each with what its successor has to know.
+    leaving: FuturesUnordered<BoxFuture<'static, (String, Handover)>>,
+    /// What those knew that are not at work: removed, or not to be set up now.
+    kept: BTreeMap<String, Handover>,
     roster: Roster,
+    /// How a destination's requests are sent.
+    connect: Connect,
+}
+
+type Connect = fn(&config::Destination) -> Result<Arc<dyn Transport>, SetupError>;
+
+fn connect(settings: &config::Destination) -> Result<Arc<dyn Transport>, SetupError> {
+    let transport = HttpTransport::new(settings.timeout, settings.proxy.as_ref(), settings.http1_only)?;
+    Ok(Arc::new(transport))
 }
 
 impl Fleet {
@@ -86,7 +100,18 @@ impl Fleet {
         config: Config,
         ending: CancellationToken,
     ) -> Self {
-        Self { broker, metrics, receipts, config, ending, running: BTreeMap::new(), roster: Roster::default() }
+        Self {
+            broker,
+            metrics,
+            receipts,
+            config,
+            ending,
+            running: BTreeMap::new(),
+            leaving: FuturesUnordered::new(),
+            kept: BTreeMap::new(),
+            roster: Roster::default(),
+            connect,
+        }
     }
 
     /// The configuration in force.
@@ -107,17 +132,19 @@ impl Fleet {
     /// [`StartError`] for the first that cannot be set up.
     pub fn start_all(&mut self) -> Result<(), StartError> {
         let destinations: Vec<config::Destination> = self.config.destinations.values().cloned().collect();
-        destinations.into_iter().try_for_each(|destination| self.start(destination, Handover::default()))
+        destinations.into_iter().try_for_each(|destination| self.start(destination))
     }
 
-    /// Stops every destination: what is in flight is finished, within [`destination::STOP_WITHIN`].
+    /// Stops every destination, those too that a reload was stopping: what is in flight is finished, within [`destination::STOP_WITHIN`].
     pub async fn stop_all(&mut self) {
         let names: Vec<String> = self.running.keys().cloned().collect();
-        self.stop(&names).await;
+        self.stop(&names);
+        while self.leaving.next().await.is_some() {}
     }
 
     /// Follows a new configuration: removed destinations stop, changed ones stop and start anew with what their gate has
-    /// learned, added ones start, the others do not notice.
+    /// learned, added ones start, the others do not notice. May be given up when the whole worker stops: then [`Fleet::stop_all`] waits
+    /// for those that are stopping.
     ///
     /// # Errors
     /// [`StartError`] for a destination that cannot be set up; the others follow the new configuration.
@@ -136,16 +163,18 @@ impl Fleet {
         self.config.broker = old.broker;
         let mut result = Ok(());
         for name in &changes.added {
-            result = result.and(self.restart(name, Handover::default()));
+            result = result.and(self.restart(name));
         }
         // Each goes on as soon as it has stopped: one that waits for a slow vendor must not hold up the others.
-        let mut stopped = self.stopping(&[&changes.removed[..], &changes.changed].concat());
-        while let Some((name, before)) = stopped.next().await {
+        self.stop(&[&changes.removed[..], &changes.changed].concat());
+        while let Some((name, before)) = self.leaving.next().await {
+            // One that is removed may be added again: an operator's pause and a day's budget are not forgotten by that.
+            self.kept.insert(name.clone(), before);
             if changes.removed.contains(&name) {
                 self.metrics.forget(&name);
                 continue;
             }
-            result = result.and(self.restart(&name, before));
+            result = result.and(self.restart(&name));
             if let (Some(old), Some(new)) = (old.destinations.get(&name), self.config.destinations.get(&name)) {
                 let dropped = old.subscribe.iter().filter(|pattern| !new.subscribe.contains(pattern));
                 self.unbind_later(&name, dropped.cloned().collect());
@@ -156,9 +185,9 @@ impl Fleet {
     }
 
     /// Starts a destination as the present configuration has it.
-    fn restart(&mut self, name: &str, before: Handover) -> Result<(), StartError> {
+    fn restart(&mut self, name: &str) -> Result<(), StartError> {
         match self.config.destinations.get(name).cloned() {
-            Some(destination) => self.start(destination, before),
+            Some(destination) => self.start(destination),
             None => Ok(()),
         }
     }
@@ -171,11 +200,14 @@ impl Fleet {
     pub async fn revive(&mut self) -> Result<(), StartError> {
         let at_work = |name: &String| self.running.get(name).is_some_and(|running| !running.task.is_finished());
         let missing: Vec<String> = self.config.destinations.keys().filter(|name| !at_work(name)).cloned().collect();
-        let handovers = self.stop(&missing).await;
+        self.stop(&missing);
+        while let Some((name, before)) = self.leaving.next().await {
+            self.kept.insert(name, before);
+        }
         let mut result = Ok(());
         for name in missing {
             tracing::error!(destination = name, "was not at work and starts again");
-            result = result.and(self.restart(&name, handovers.get(&name).cloned().unwrap_or_default()));
+            result = result.and(self.restart(&name));
         }
         result
     }
@@ -203,10 +235,11 @@ impl Fleet {
         });
     }
 
-    fn start(&mut self, settings: config::Destination, before: Handover) -> Result<(), StartError> {
+    /// Starts a destination with what the one before it knew. Where that fails, it stays known.
+    fn start(&mut self, settings: config::Destination) -> Result<(), StartError> {
         let name = settings.name.clone();
-        let transport = HttpTransport::new(settings.timeout, settings.proxy.as_ref(), settings.http1_only)
-            .map_err(|cause| StartError { destination: name.clone(), cause })?;
+        let transport = (self.connect)(&settings).map_err(|cause| StartError { destination: name.clone(), cause })?;
+        let before = self.kept.remove(&name).unwrap_or_default();
         let (handle, commands) = Handle::new();
         let stop = CancellationToken::new();
         let parts = Parts {
@@ -219,7 +252,7 @@ impl Fleet {
                 retry_delays: settings.retry.delays.clone(),
             }),
             publisher: self.broker.publisher(),
-            transport: Arc::new(transport),
+            transport,
             metrics: self.metrics.destination(&name),
             receipts: self.receipts.clone(),
             commands,
@@ -233,24 +266,83 @@ impl Fleet {
         Ok(())
     }
 
-    async fn stop(&mut self, names: &[String]) -> BTreeMap<String, Handover> {
-        self.stopping(names).collect().await
-    }
-
-    /// Stops destinations: each comes out with what its successor has to know, once it has stopped.
-    fn stopping(&mut self, names: &[String]) -> FuturesUnordered<impl Future<Output = (String, Handover)> + use<>> {
-        let stopping = FuturesUnordered::new();
+    /// Stops destinations: each comes out of those that are leaving, with what its successor has to know, once it has stopped.
+    fn stop(&mut self, names: &[String]) {
         for (name, running) in names.iter().filter_map(|name| Some((name.clone(), self.running.remove(name)?))) {
             self.roster.set(&name, None);
             running.stop.cancel();
-            stopping.push(async move {
+            self.leaving.push(Box::pin(async move {
                 let handover = running.task.await.unwrap_or_else(|error| {
                     tracing::error!(destination = name, %error, "the destination's task failed; this is a bug in Sluice");
                     Handover::default()
                 });
                 (name, handover)
-            });
+            }));
         }
-        stopping
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::destination::orders::Change;
+
+    const FILE: &str = "[broker]\nurl = \"amqp://127.0.0.1:1\"\n";
+
+    fn config(destinations: &str) -> Config {
+        let none = |_: &std::path::Path| Err(std::io::ErrorKind::NotFound.into());
+        config::parse("test.toml", &format!("{FILE}{destinations}"), &|_| None, &none).unwrap()
+    }
+
+    fn hook(limit: &str) -> Config {
+        config(&format!(
+            "[destinations.hook]\nvendor = \"http\"\nurl = \"http://127.0.0.1:1/\"\nsubscribe = [\"#\"]\nlimits = [\"{limit}\"]\n"
+        ))
+    }
+
+    /// A fleet of one destination, which an operator has paused.
+    async fn paused() -> Fleet {
+        let (config, ending) = (hook("10/s"), CancellationToken::new());
+        let broker = Broker::start(crate::app::broker_settings(&config), ending.clone());
+        let mut fleet = Fleet::new(broker, Metrics::new().unwrap(), None, config, ending);
+        fleet.start_all().unwrap();
+        fleet.roster.get("hook").unwrap().order(Change::Pause, None).await.unwrap();
+        fleet
+    }
+
+    async fn state(fleet: &Fleet) -> &'static str {
+        fleet.roster.get("hook").unwrap().view().await.unwrap().state
+    }
+
+    #[tokio::test]
+    async fn a_destination_that_could_not_be_set_up_again_is_still_paused_when_it_can() {
+        let mut fleet = paused().await;
+        fleet.connect = |_| Err(SetupError::because("no certificates"));
+        assert!(fleet.change_to(hook("20/s")).await.is_err());
+        assert!(fleet.roster.get("hook").is_none());
+        assert!(fleet.revive().await.is_err(), "it is tried again");
+        fleet.connect = connect;
+        fleet.revive().await.unwrap();
+        assert_eq!(state(&fleet).await, "paused");
+        fleet.stop_all().await;
+    }
+
+    #[tokio::test]
+    async fn a_destination_that_is_removed_and_added_again_is_still_paused() {
+        let mut fleet = paused().await;
+        fleet.change_to(config("")).await.unwrap();
+        assert!(fleet.roster.get("hook").is_none());
+        fleet.change_to(hook("10/s")).await.unwrap();
+        assert_eq!(state(&fleet).await, "paused");
+        fleet.stop_all().await;
+    }
+
+    #[tokio::test]
+    async fn a_reload_that_is_given_up_leaves_nothing_running_after_the_stop() {
+        let mut fleet = paused().await;
+        assert!(futures_util::FutureExt::now_or_never(fleet.change_to(hook("20/s"))).is_none());
+        assert_eq!((fleet.running.len(), fleet.leaving.len()), (0, 1));
+        fleet.stop_all().await;
+        assert!(fleet.leaving.is_empty());
     }
 }

@@ -1,15 +1,26 @@
-//! Logging: set up once, to standard error, by a thread of its own.
+//! Logging: set up once, to standard error, by a thread of its own. Whoever does not read the log does not stop deliveries.
 
 use std::io::{self, BufWriter, IsTerminal as _, Stderr, Write};
+use std::sync::{OnceLock, mpsc};
 use std::time::Duration;
 
-use tracing_appender::non_blocking::WorkerGuard;
+use tracing_appender::non_blocking::{ErrorCounter, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 
+use crate::clock;
 use crate::config::{Format, Log};
+use crate::redact;
 
 /// How long lines gather after a write. A thread that is woken for each line costs more than making the line.
 const GATHER: Duration = Duration::from_millis(5);
+/// Lines that wait for the thread, at most; what comes then is dropped and counted. Some 4 MB, and 16 s of a busy worker.
+const BUFFERED: usize = 8_192;
+/// How often it is looked whether lines were dropped.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// Time at the end for what is buffered.
+const FLUSH_WITHIN: Duration = Duration::from_millis(1_200);
+
+static DROPPED: OnceLock<ErrorCounter> = OnceLock::new();
 
 /// Standard error in few writes: a line that comes alone at once, more of them together.
 struct Batches(BufWriter<Stderr>);
@@ -27,12 +38,30 @@ impl Write for Batches {
     }
 }
 
-/// Starts logging as `[log]` says. Keep the guard until the end: it writes out what is still buffered.
-pub fn start(log: &Log) -> WorkerGuard {
+/// Writes out what is still buffered when it is dropped, as far as someone takes it.
+#[must_use = "what is buffered when the process ends is lost without it"]
+pub struct Guard(Option<WorkerGuard>);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        let (done, waits) = mpsc::channel();
+        let guard = self.0.take();
+        // The crate complains on standard output when the thread is stuck, and that may be the same full pipe.
+        std::thread::spawn(move || {
+            drop(guard);
+            done.send(())
+        });
+        waits.recv_timeout(FLUSH_WITHIN).ok();
+    }
+}
+
+/// Starts logging as `[log]` says. Keep the guard until the end.
+pub fn start(log: &Log) -> Guard {
     let (writer, guard) = tracing_appender::non_blocking::NonBlockingBuilder::default()
-        // A line that cannot be written at once waits: an outcome that nobody can look up is worse than a slow disk.
-        .lossy(false)
+        .buffered_lines_limit(BUFFERED)
+        .lossy(true)
         .finish(Batches(BufWriter::new(io::stderr())));
+    let counter = writer.error_counter();
     // Checked when the configuration was read.
     // The AMQP client logs returned messages whole, with what producers put into them. What is asked for later wins.
     let directives = format!("lapin=off,{}", log.level);
@@ -43,6 +72,32 @@ pub fn start(log: &Log) -> WorkerGuard {
         Format::Json => builder.json().flatten_event(true).with_target(false).with_current_span(false).try_init(),
     };
     // Only a second start fails, and then the first one goes on.
-    drop(started);
-    guard
+    if started.is_ok() && DROPPED.set(counter).is_ok() {
+        std::panic::set_hook(Box::new(|panic| {
+            let place = panic.location().map(ToString::to_string).unwrap_or_default();
+            let said = redact::masked(panic.payload_as_str().unwrap_or("it does not say why"), &[]);
+            tracing::error!(place, said, "a part of Sluice panicked");
+        }));
+    }
+    Guard(Some(guard))
+}
+
+/// How many lines have been dropped.
+pub fn dropped() -> u64 {
+    let dropped = DROPPED.get().map_or(0, ErrorCounter::dropped_lines);
+    u64::try_from(dropped).unwrap_or(u64::MAX)
+}
+
+/// Says in the log how many lines it lacks, once it is read again. Never ends.
+pub async fn tell_of_dropped() {
+    let mut told = 0;
+    loop {
+        clock::sleep(LOOK_EVERY).await;
+        // What says so may be dropped too: then there are more the next time.
+        let now = dropped();
+        if now > told {
+            tracing::warn!(lines = now - told, "lines of this log were dropped: nobody took them in time");
+            told = now;
+        }
+    }
 }

@@ -91,10 +91,40 @@ pub enum Field {
     Void,
 }
 
-/// About how many bytes a header table takes on the wire.
+/// On every copy that Sluice makes of a message: the routing key that its producer used.
+pub const ROUTING_KEY: &str = "x-sluice-routing-key";
+
+/// The most that the headers of a published message may take: with all properties they travel in one frame, of 128 KiB unless the broker is
+/// set otherwise, and a larger one costs the connection.
+pub const MOST_HEADER_BYTES: usize = 120_000;
+
+/// The most that a producer's own may take, so that every copy has room for what Sluice adds.
+pub const MAX_HEADER_BYTES: usize = 100_000;
+
+/// About how many bytes a header table takes on the wire, and no less.
 #[must_use]
 pub fn wire_bytes(headers: &Headers) -> usize {
-    headers.iter().map(|(name, field)| name.len() + 2 + field.wire_bytes()).sum()
+    headers.iter().map(header_bytes).sum()
+}
+
+/// The same for those that the broker did not put there.
+#[must_use]
+pub fn producers_bytes(headers: &Headers) -> usize {
+    headers.iter().filter(|(name, _)| !is_the_brokers(name)).map(header_bytes).sum()
+}
+
+/// About how many bytes one header takes on the wire.
+#[must_use]
+pub fn header_bytes((name, field): (&String, &Field)) -> usize {
+    name.len() + 2 + field.wire_bytes()
+}
+
+/// Whether the broker put a header of that name there.
+#[must_use]
+pub fn is_the_brokers(name: &str) -> bool {
+    name == "x-death"
+        || ["x-first-death-", "x-last-death-"].iter().any(|start| name.starts_with(start))
+        || matches!(name, "x-delivery-count" | "x-acquired-count")
 }
 
 impl Field {

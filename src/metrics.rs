@@ -9,7 +9,7 @@ use prometheus::{
     Opts, Registry, TextEncoder,
 };
 
-use crate::gate::{State, Status};
+use crate::gate::{Held, State, Status};
 use crate::verdict::Reason;
 
 /// Events in one request: one, or as many as an Act-On CSV holds.
@@ -86,6 +86,7 @@ pub fn label_values(label: &str) -> Option<Vec<&'static str>> {
     match label {
         "class" => Some(CLASSES.to_vec()),
         "state" => Some(State::ALL.map(State::name).to_vec()),
+        "by" => Some(Held::ALL.map(Held::name).to_vec()),
         "reason" => Some(Reason::ALL.map(Reason::name).to_vec()),
         "connection" => Some(vec!["consuming", "publishing"]),
         _ => None,
@@ -158,8 +159,14 @@ metrics! {
     replayed_total: IntCounterVec ["destination"],
     /// Retries and dead letters that the broker did not confirm at once and that were published again.
     publish_failures_total: IntCounterVec ["destination"],
+    /// Retries and dead letters that the broker does not take for now, in an alarm or for a queue without its majority; their deliveries wait aside, unsettled.
+    copies_waiting: IntGaugeVec ["destination"],
     /// Requests on their way.
     in_flight: IntGaugeVec ["destination"],
+    /// Requests that may be on their way at once: as `concurrency` says, or as many as the pace needs at the vendor's latency.
+    concurrency_limit: IntGaugeVec ["destination"],
+    /// 1 for what holds the pace now, 0 for the others.
+    pace_held: IntGaugeVec ["destination", "by"],
     /// Deliveries held in memory until the gate lets them through.
     waiting: IntGaugeVec ["destination"],
     /// Time from sending a request to the end of its answer.
@@ -210,8 +217,11 @@ metrics! {
     receipts_total: IntCounterVec ["outcome"],
     /// Reloads of the configuration, by outcome.
     config_reloads_total: IntCounterVec ["outcome"],
+    /// Lines of the log that were dropped, since nobody took them and the buffer was full.
+    log_lines_dropped_total: IntCounter [],
 }
 
+make!(IntCounter, plain);
 make!(prometheus::CounterVec, labelled);
 
 impl Metrics {
@@ -224,6 +234,11 @@ impl Metrics {
             let reconnects = self.broker_reconnects_total.with_label_values(&[connection]);
             reconnects.inc_by(link.epochs.saturating_sub(1).saturating_sub(reconnects.get()));
         }
+    }
+
+    /// Shows how many lines of the log have been dropped.
+    pub fn show_log(&self, dropped: u64) {
+        self.log_lines_dropped_total.inc_by(dropped.saturating_sub(self.log_lines_dropped_total.get()));
     }
 
     fn register_process(&self) -> prometheus::Result<()> {
@@ -265,7 +280,10 @@ impl Metrics {
             dead_lettered: Reason::ALL.map(reason),
             replayed: self.replayed_total.with_label_values(&[name]),
             publish_failures: self.publish_failures_total.with_label_values(&[name]),
+            copies_waiting: self.copies_waiting.with_label_values(&[name]),
             in_flight: self.in_flight.with_label_values(&[name]),
+            concurrency: self.concurrency_limit.with_label_values(&[name]),
+            held: Held::ALL.map(|by| self.pace_held.with_label_values(&[name, by.name()])),
             waiting: self.waiting.with_label_values(&[name]),
             request_duration: self.request_duration_seconds.with_label_values(&[name]),
             delivery_latency: self.delivery_latency_seconds.with_label_values(&[name]),
@@ -284,7 +302,9 @@ impl Metrics {
     /// Drops the gauges of a destination that was removed; counters stay, as Prometheus expects.
     pub fn forget(&self, name: &str) {
         for gauges in [
+            &self.copies_waiting,
             &self.in_flight,
+            &self.concurrency_limit,
             &self.waiting,
             &self.day_budget_used,
             &self.day_budget_limit,
@@ -310,6 +330,9 @@ impl Metrics {
         for state in State::ALL {
             drop(self.gate_state.remove_label_values(&[name, state.name()]));
         }
+        for held in Held::ALL {
+            drop(self.pace_held.remove_label_values(&[name, held.name()]));
+        }
     }
 }
 
@@ -334,7 +357,10 @@ pub struct DestinationMetrics {
     pub replayed: IntCounter,
     pub publish_failures: IntCounter,
     pub in_flight: IntGauge,
+    pub concurrency: IntGauge,
+    pub held: [IntGauge; Held::ALL.len()],
     pub waiting: IntGauge,
+    copies_waiting: IntGauge,
     pub request_duration: Histogram,
     pub delivery_latency: Histogram,
     states: [IntGauge; 5],
@@ -375,6 +401,10 @@ impl DestinationMetrics {
             gauge.set(i64::from(other == gate.state));
         }
         self.in_flight.set(count(in_flight));
+        self.concurrency.set(count(gate.concurrency));
+        for (gauge, other) in self.held.iter().zip(Held::ALL) {
+            gauge.set(i64::from(other == gate.held));
+        }
         self.waiting.set(count(waiting));
         self.until.set(gate.until.map_or(0.0, |until| seconds(until.wall)));
         self.quota.set(gate.quota.unwrap_or(f64::INFINITY));
@@ -382,6 +412,11 @@ impl DestinationMetrics {
         self.learned.set(gate.learned);
         self.day_used.set(whole(gate.day_used));
         self.day_limit.set(whole(gate.day_limit.unwrap_or(0)));
+    }
+
+    /// Shows how many copies the broker does not take.
+    pub fn show_copies(&self, waiting: usize) {
+        self.copies_waiting.set(i64::try_from(waiting).unwrap_or(i64::MAX));
     }
 
     /// Shows the age of the access token; none while there is none.

@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use crate::broker::port::{PublishError, Publisher};
 use crate::clock;
+use crate::event::Time;
 use crate::message::{Message, Properties};
 use crate::redact;
 use crate::verdict::Reason;
@@ -83,7 +84,7 @@ pub struct About {
     /// Its type.
     pub r#type: String,
     /// Its time.
-    pub time: Timestamp,
+    pub time: Time,
 }
 
 /// A receipt's own words.
@@ -275,12 +276,17 @@ async fn publish(
                 tracing::warn!(routing_key = &*redact::without_addresses(&routing_key), %error, "a receipt is dropped");
                 return "dropped";
             }
-            Err(PublishError::Refused | PublishError::Lost | PublishError::TimedOut(_))
+            Err(PublishError::Refused | PublishError::Closed(_) | PublishError::Lost | PublishError::TimedOut(_))
                 if ending.is_cancelled() || clock::now() >= until =>
             {
                 return "dropped";
             }
-            Err(error @ (PublishError::Refused | PublishError::Lost | PublishError::TimedOut(_))) => {
+            Err(
+                error @ (PublishError::Refused
+                | PublishError::Closed(_)
+                | PublishError::Lost
+                | PublishError::TimedOut(_)),
+            ) => {
                 tracing::debug!(routing_key = &*redact::without_addresses(&routing_key), %error, "a receipt is published again");
                 tokio::select! {
                     () = clock::sleep(PAUSE) => {}
@@ -301,7 +307,7 @@ mod tests {
     const NOW: Timestamp = Timestamp::constant(1_700_000_000, 0);
 
     fn dead(kind: &str) -> Receipt {
-        let event = About { id: Some("e-1".into()), source: "shop".into(), r#type: kind.into(), time: NOW };
+        let event = About { id: Some("e-1".into()), source: "shop".into(), r#type: kind.into(), time: NOW.into() };
         Receipt {
             outcome: Outcome::DeadLettered,
             destination: "px".into(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use sluice::clock;
-use sluice::sandbox::{ActOnSettings, Enforcement, Handle, Sandbox, Settings};
+use sluice::sandbox::{ActOnSettings, Enforcement, Handle, Latency, Sandbox, Settings};
 
 use crate::Error;
 use crate::bench::Size;
@@ -36,12 +36,14 @@ struct Backlog {
     what: &'static str,
     events: u32,
     enforcement: Enforcement,
+    latency: Latency,
     at_most: Duration,
     /// The action and the title of the n-th.
     event: fn(u32) -> (&'static str, String),
 }
 
-/// Measures events that are all alike under a sliding window, then mixed ones under a fixed window.
+/// Measures events that are all alike under a sliding window, answered at once and at 300 ms, then mixed ones under a fixed
+/// window.
 ///
 /// # Errors
 /// When an event is not delivered.
@@ -50,17 +52,21 @@ pub async fn measure(stage: &Stage, size: Size, report: &mut Report) -> Result<(
         what: "alike",
         events: size.act_on_events,
         enforcement: Enforcement::Sliding,
+        latency: Latency::NONE,
         at_most: Duration::from_secs(300),
         event: |_| ("CUSTOM_ATTENDED", "Webinar: an introduction".to_owned()),
     };
+    let latency = Latency::exponential(Duration::from_millis(300));
+    let late = Backlog { what: "alike, 300 ms", latency, ..alike };
     let mixed = Backlog {
         what: "mixed",
         events: size.act_on_events / 2,
         enforcement: Enforcement::Fixed,
+        latency: Latency::NONE,
         at_most: Duration::from_secs(150),
         event: |n| (action(n), hard_title(n)),
     };
-    for backlog in [alike, mixed] {
+    for backlog in [alike, late, mixed] {
         backlog.measure(stage, report).await?;
     }
     Ok(())
@@ -75,12 +81,14 @@ impl Backlog {
             note_marker: Some(MARKER.to_owned()),
             ..ActOnSettings::default()
         };
-        let sandbox = Sandbox::start(Settings { act_on, keep: usize::MAX, ..Settings::default() }).await?;
+        let latency = vec![self.latency.into()];
+        let sandbox = Sandbox::start(Settings { act_on, latency, keep: usize::MAX, ..Settings::default() }).await?;
         let destination = Destination {
-            name: format!("act-on-{what}"),
+            name: format!("act-on-{}", what.replace(", ", "-").replace(' ', "-")),
             vendor: "act-on",
             base: format!("http://{}", sandbox.address()),
             limit: None,
+            concurrency: None,
         };
         stage.declare(std::slice::from_ref(&destination)).await?;
         report.say(&format!("Act-On: publishing {events} events, {what}"))?;

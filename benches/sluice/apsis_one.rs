@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::future::try_join_all;
 use serde_json::{Value, json};
 use sluice::clock;
-use sluice::sandbox::{ApsisEventType, ApsisSettings, Enforcement, Handle, Sandbox, Settings};
+use sluice::sandbox::{ApsisEventType, ApsisSettings, Enforcement, Handle, Latency, Sandbox, Settings};
 
 use crate::Error;
 use crate::bench::Size;
@@ -30,20 +30,23 @@ struct Account {
     destination: Destination,
 }
 
-/// Measures three accounts beside each other in one worker: with few profiles their limit binds, with many the account's.
+/// Measures accounts beside each other in one worker: with few profiles their limit binds, with many the account's. One
+/// takes 300 ms to answer.
 ///
 /// # Errors
 /// When an event is not delivered.
 pub async fn measure(stage: &Stage, size: Size, report: &mut Report) -> Result<(), Error> {
     let events = size.apsis_one_events;
+    let (at_once, late) = (Latency::NONE, Latency::exponential(Duration::from_millis(300)));
     let accounts = [
-        Account::open("sliding window", Enforcement::Sliding, events, 8).await?,
-        Account::open("sliding window", Enforcement::Sliding, events, events / 2).await?,
-        Account::open("fixed window", Enforcement::Fixed, events, events / 2).await?,
+        Account::open("sliding window", Enforcement::Sliding, at_once, events, 8).await?,
+        Account::open("sliding window", Enforcement::Sliding, at_once, events, events / 2).await?,
+        Account::open("fixed window", Enforcement::Fixed, at_once, events, events / 2).await?,
+        Account::open("sliding window, 300 ms", Enforcement::Sliding, late, events, events / 2).await?,
     ];
     let destinations: Vec<_> = accounts.iter().map(|account| account.destination.clone()).collect();
     let worker = stage.sluice(&destinations).await?;
-    report.say(&format!("APSIS One: three accounts with {events} events each"))?;
+    report.say(&format!("APSIS One: four accounts with {events} events each"))?;
     let seconds = try_join_all(accounts.iter().map(|account| account.deliver(stage, &worker))).await?;
     worker.process.stop().await?;
     for (account, seconds) in accounts.into_iter().zip(seconds) {
@@ -54,14 +57,22 @@ pub async fn measure(stage: &Stage, size: Size, report: &mut Report) -> Result<(
 }
 
 impl Account {
-    async fn open(counts: &'static str, enforcement: Enforcement, events: u32, profiles: u32) -> Result<Self, Error> {
+    async fn open(
+        counts: &'static str,
+        enforcement: Enforcement,
+        latency: Latency,
+        events: u32,
+        profiles: u32,
+    ) -> Result<Self, Error> {
         let apsis_one = ApsisSettings { enforcement, id_field: Some(ID_FIELD.to_owned()), ..ApsisSettings::default() };
-        let sandbox = Sandbox::start(Settings { apsis_one, ..Settings::default() }).await?;
+        let latency = vec![latency.into()];
+        let sandbox = Sandbox::start(Settings { apsis_one, latency, ..Settings::default() }).await?;
         let destination = Destination {
-            name: format!("apsis-{}-{profiles}", counts.replace(' ', "-")),
+            name: format!("apsis-{}-{profiles}", counts.replace(", ", "-").replace(' ', "-")),
             vendor: "apsis-one",
             base: format!("http://{}", sandbox.address()),
             limit: None,
+            concurrency: None,
         };
         Ok(Self { counts, events, profiles, sandbox, destination })
     }

@@ -11,9 +11,9 @@ use reqwest::{Client, Url};
 use tokio::sync::mpsc;
 
 use crate::Error;
-use crate::stage::{API_KEY, CONCURRENCY};
+use crate::stage::API_KEY;
 
-/// As many as Sluice fetches ahead when its gate is wide open.
+/// As many as Sluice fetches ahead when its gate is wide open, unless twice the requests in flight are more.
 const PREFETCH: u16 = 500;
 /// Acks on their way to the broker at once.
 const ACKS: usize = 64;
@@ -27,6 +27,8 @@ pub struct Args {
     queue: String,
     /// The sink
     url: Url,
+    /// Requests in flight at once
+    concurrency: u16,
 }
 
 /// Consumes, posts and acks until the process is ended.
@@ -36,7 +38,7 @@ pub struct Args {
 pub async fn run(args: Args) -> Result<(), Error> {
     let connection = Connection::connect(&args.broker, ConnectionProperties::default()).await?;
     let channel = connection.create_channel().await?;
-    channel.basic_qos(PREFETCH, BasicQosOptions::default()).await?;
+    channel.basic_qos(PREFETCH.max(args.concurrency.saturating_mul(2)), BasicQosOptions::default()).await?;
     let options = BasicConsumeOptions::default();
     let consumer = channel.basic_consume(args.queue.into(), "bare".into(), options, FieldTable::default()).await?;
     let client = Client::builder().no_proxy().tcp_nodelay(true).build()?;
@@ -47,7 +49,7 @@ pub async fn run(args: Args) -> Result<(), Error> {
     }));
     let posting = tokio::spawn(async move {
         let posts = consumer.map(|delivery| post(&client, &args.url, delivery));
-        let mut posted = posts.buffer_unordered(CONCURRENCY);
+        let mut posted = posts.buffer_unordered(args.concurrency.into());
         while let Some(acker) = posted.next().await {
             done.send(acker?)?;
         }

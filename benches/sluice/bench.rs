@@ -1,8 +1,13 @@
 //! The order of the run: which parts, how long each, and the report at the end.
 
+use clap::ValueEnum as _;
+
 use crate::report::Report;
 use crate::stage::Stage;
-use crate::{Args, Error, act_on, apsis_one, backlog, cost, dead, idle, latency, metrics, quota, receipts};
+use crate::{
+    Args, Error, act_on, apsis_one, backlog, bursts, busy, cost, crowded, dead, idle, latency, latency_change, metrics,
+    quota, receipts, refusals, shared,
+};
 
 /// A part of the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -15,8 +20,24 @@ pub enum Part {
     Receipts,
     /// Added latency
     Latency,
-    /// Use of the vendor's quota
+    /// Use of the vendor's quota at 200/s
     Quota,
+    /// Use of the vendor's quota at 5/s
+    SlowQuota,
+    /// Use of the quota after a change of the vendor's latency
+    LatencyChange,
+    /// A vendor that works on few requests at once
+    Crowded,
+    /// Three 429s every eight seconds
+    Bursts,
+    /// A share of requests refused at random
+    Refusals,
+    /// Another user of the account
+    Others,
+    /// A real limit that is lower than the documented one
+    LowerLimit,
+    /// A machine whose cores are busy
+    Busy,
     /// Memory while many events wait
     Backlog,
     /// A backlog under Act-On's five calls a second
@@ -25,7 +46,7 @@ pub enum Part {
     ApsisOne,
     /// A pass over many dead letters, and their replay
     Dead,
-    /// Memory and start with many destinations
+    /// Memory and start with many destinations. Last: its many queues slow the broker down
     Idle,
 }
 
@@ -42,6 +63,12 @@ pub struct Size {
     pub quota_seconds: u32,
     /// Seconds for which it is used at a slow pace.
     pub slow_quota_seconds: u32,
+    /// Seconds for which a vendor is asked that works on few requests at once.
+    pub crowded_seconds: u32,
+    /// How often three requests are refused.
+    pub bursts: u32,
+    /// Seconds for which a learned rate is looked at.
+    pub learning_seconds: u32,
     /// Events that wait while memory is looked at.
     pub waiting: u32,
     /// Seconds for which memory is looked at.
@@ -62,6 +89,9 @@ const FULL: Size = Size {
     seconds: 10,
     quota_seconds: 15,
     slow_quota_seconds: 60,
+    crowded_seconds: 20,
+    bursts: 8,
+    learning_seconds: 60,
     waiting: 100_000,
     waiting_seconds: 20,
     act_on_events: 100_000,
@@ -76,6 +106,9 @@ const QUICK: Size = Size {
     seconds: 4,
     quota_seconds: 5,
     slow_quota_seconds: 20,
+    crowded_seconds: 10,
+    bursts: 3,
+    learning_seconds: 20,
     waiting: 20_000,
     waiting_seconds: 5,
     act_on_events: 20_000,
@@ -93,41 +126,39 @@ pub async fn run(args: &Args) -> Result<(), Error> {
     if args.million {
         size.waiting = 1_000_000;
     }
-    let wanted = |part| args.only.is_empty() || args.only.contains(&part);
     let mut report = Report::begin(args.quick)?;
     report.say("starting a private broker")?;
     let stage = Stage::set(&args.log_level).await?;
-    if wanted(Part::Cost) {
-        cost::measure(&stage, size, &mut report).await?;
-    }
-    if wanted(Part::Metrics) {
-        metrics::measure(&mut report)?;
-    }
-    if wanted(Part::Receipts) {
-        receipts::measure(&stage, size, &mut report).await?;
-    }
-    if wanted(Part::Latency) {
-        latency::measure(&stage, size, &mut report).await?;
-    }
-    if wanted(Part::Quota) {
-        quota::measure(&stage, size, &mut report).await?;
-    }
-    if wanted(Part::Backlog) {
-        backlog::measure(&stage, size, &mut report).await?;
-    }
-    if wanted(Part::ActOn) {
-        act_on::measure(&stage, size, &mut report).await?;
-    }
-    if wanted(Part::ApsisOne) {
-        apsis_one::measure(&stage, size, &mut report).await?;
-    }
-    if wanted(Part::Dead) {
-        dead::measure(&stage, size, &mut report).await?;
-    }
-    // Last: its many queues slow the broker down.
-    if wanted(Part::Idle) {
-        idle::measure(&stage, size, &mut report).await?;
+    for part in Part::value_variants() {
+        if args.only.is_empty() || args.only.contains(part) {
+            part.measure(&stage, size, &mut report).await?;
+        }
     }
     stage.clear().await?;
     report.end()
+}
+
+impl Part {
+    async fn measure(self, stage: &Stage, size: Size, report: &mut Report) -> Result<(), Error> {
+        match self {
+            Self::Cost => cost::measure(stage, size, report).await,
+            Self::Metrics => metrics::measure(report),
+            Self::Receipts => receipts::measure(stage, size, report).await,
+            Self::Latency => latency::measure(stage, size, report).await,
+            Self::Quota => quota::fast(stage, size, report).await,
+            Self::SlowQuota => quota::slow(stage, size, report).await,
+            Self::LatencyChange => latency_change::measure(stage, report).await,
+            Self::Crowded => crowded::measure(stage, size, report).await,
+            Self::Bursts => bursts::measure(stage, size, report).await,
+            Self::Refusals => refusals::measure(stage, size, report).await,
+            Self::Others => shared::others(stage, size, report).await,
+            Self::LowerLimit => shared::lower_limit(stage, size, report).await,
+            Self::Busy => busy::measure(stage, size, report).await,
+            Self::Backlog => backlog::measure(stage, size, report).await,
+            Self::ActOn => act_on::measure(stage, size, report).await,
+            Self::ApsisOne => apsis_one::measure(stage, size, report).await,
+            Self::Dead => dead::measure(stage, size, report).await,
+            Self::Idle => idle::measure(stage, size, report).await,
+        }
+    }
 }

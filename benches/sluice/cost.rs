@@ -7,7 +7,8 @@ use sluice::clock;
 use crate::Error;
 use crate::bench::Size;
 use crate::report::{Figure, Report, Target, Unit, median};
-use crate::stage::{Destination, Side, Stage};
+use crate::stage::{Destination, MANY, Side, Stage};
+use crate::vendor::Latency;
 
 /// The share of the events after which a round counts: by then all connections stand.
 const WARM_UP: u32 = 10;
@@ -22,32 +23,49 @@ struct Round {
     peak: f64,
 }
 
-/// Measures both vendors.
+/// Events of a round whose requests take 300 ms.
+const LATE_EVENTS: u32 = 8_000;
+
+/// Measures both vendors, and one of them where answers take 300 ms.
 ///
 /// # Errors
 /// When a round does not come to its end.
 pub async fn measure(stage: &Stage, size: Size, report: &mut Report) -> Result<(), Error> {
     for vendor in ["gainsight-px", "http"] {
-        let destination = Destination::open(vendor, &stage.sink);
-        stage.declare(std::slice::from_ref(&destination)).await?;
-        let (mut bare, mut sluice) = (Vec::new(), Vec::new());
-        for round in 1..=size.rounds {
-            report.say(&format!("cost of an event, {vendor}: round {round} of {}", size.rounds))?;
-            bare.push(work_off(stage, Side::Bare, &destination, size.events).await?);
-            sluice.push(work_off(stage, Side::Sluice, &destination, size.events).await?);
-        }
-        let figure = |what: &str, unit, pick: fn(&Round) -> f64| {
-            let of = |rounds: &[Round]| rounds.iter().map(pick).collect::<Vec<_>>();
-            Figure::compared(format!("{what}, {vendor}"), unit, &of(&bare), &of(&sluice))
-        };
-        report.add(figure("CPU an event", Unit::Microseconds, |r| r.microseconds).with(Target::RatioAtMost(1.5)));
-        report.add(figure("throughput", Unit::PerSecond, |r| r.per_second));
-        report.add(figure("resident memory", Unit::Mebibytes, |r| r.resident));
-        report.add(figure("resident memory at most", Unit::Mebibytes, |r| r.peak));
-        let mean = median(&sluice.iter().map(|r| r.microseconds).collect::<Vec<_>>());
-        report.say(&format!("{vendor}: Sluice took {mean:.1} µs of processor time an event"))?;
+        compare(stage, &Destination::open(vendor, &stage.sink), vendor, size.events, size.rounds, report).await?;
     }
+    let late = Destination::late("gainsight-px", &stage.sink, Some(MANY));
+    stage.sink.set_latency(Latency::TYPICAL);
+    compare(stage, &late, "gainsight-px, 300 ms", size.events.min(LATE_EVENTS), size.rounds, report).await?;
+    stage.sink.set_latency(Latency::NONE);
     Ok(())
+}
+
+async fn compare(
+    stage: &Stage,
+    destination: &Destination,
+    row: &str,
+    events: u32,
+    rounds: u32,
+    report: &mut Report,
+) -> Result<(), Error> {
+    stage.declare(std::slice::from_ref(destination)).await?;
+    let (mut bare, mut sluice) = (Vec::new(), Vec::new());
+    for round in 1..=rounds {
+        report.say(&format!("cost of an event, {row}: round {round} of {rounds}"))?;
+        bare.push(work_off(stage, Side::Bare, destination, events).await?);
+        sluice.push(work_off(stage, Side::Sluice, destination, events).await?);
+    }
+    let figure = |what: &str, unit, pick: fn(&Round) -> f64| {
+        let of = |rounds: &[Round]| rounds.iter().map(pick).collect::<Vec<_>>();
+        Figure::compared(format!("{what}, {row}"), unit, &of(&bare), &of(&sluice))
+    };
+    report.add(figure("CPU an event", Unit::Microseconds, |r| r.microseconds).with(Target::RatioAtMost(1.5)));
+    report.add(figure("throughput", Unit::PerSecond, |r| r.per_second));
+    report.add(figure("resident memory", Unit::Mebibytes, |r| r.resident));
+    report.add(figure("resident memory at most", Unit::Mebibytes, |r| r.peak));
+    let mean = median(&sluice.iter().map(|r| r.microseconds).collect::<Vec<_>>());
+    report.say(&format!("{row}: Sluice took {mean:.1} µs of processor time an event"))
 }
 
 async fn work_off(stage: &Stage, side: Side, destination: &Destination, events: u32) -> Result<Round, Error> {

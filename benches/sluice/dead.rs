@@ -21,15 +21,18 @@ use crate::child::Child;
 use crate::report::{Figure, MEBIBYTE, Report, Target, Unit};
 use crate::sink::Sink;
 use crate::stage::{Destination, Stage};
+use crate::vendor::Latency;
 
 /// Letters a second that are replayed.
 const PACE: u32 = 1_000;
 /// Letters on their way to the broker at once.
 const WINDOW: usize = 256;
+/// Where the vendor takes 300 ms, so many times fewer letters are replayed.
+const LATE_SHARE: u32 = 10;
 /// How often a process's memory is looked at.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// Measures a pass over the letters, then their replay.
+/// Measures a pass over the letters, then their replay, and a replay where the vendor takes 300 ms.
 ///
 /// # Errors
 /// When the broker does not take the letters or a process does not start.
@@ -46,7 +49,27 @@ pub async fn measure(stage: &Stage, size: Size, report: &mut Report) -> Result<(
     report.add(
         Figure::alone(name("memory at most, groups"), Unit::Mebibytes, peak).with(Target::AtMost(80.0 * MEBIBYTE)),
     );
-    report.say(&format!("dead letters: replaying at {PACE}/s"))?;
+    replay(stage, &destination, letters, "", report).await?;
+    worker.process.stop().await?;
+
+    let late = Destination { name: "dead-late".to_owned(), concurrency: None, ..destination };
+    let worker = stage.sluice(std::slice::from_ref(&late)).await?;
+    publish(stage, &late, letters / LATE_SHARE).await?;
+    stage.sink.set_latency(Latency::TYPICAL);
+    replay(stage, &late, letters / LATE_SHARE, ", 300 ms", report).await?;
+    stage.sink.set_latency(Latency::NONE);
+    worker.process.stop().await
+}
+
+/// Replays all letters of a destination.
+async fn replay(
+    stage: &Stage,
+    destination: &Destination,
+    letters: u32,
+    row: &str,
+    report: &mut Report,
+) -> Result<(), Error> {
+    report.say(&format!("dead letters: replaying {letters} at {PACE}/s{row}"))?;
     stage.sink.forget();
     let pace = format!("{PACE}/s");
     let arguments = ["dead", "replay", &destination.name, "--all", "--yes", "--rate", &pace];
@@ -59,11 +82,12 @@ pub async fn measure(stage: &Stage, size: Size, report: &mut Report) -> Result<(
         replayed = &mut replay => (f64::INFINITY, replayed),
     };
     let (_, peak) = replayed?;
+    let name = |what: &str| format!("{what}, {letters} dead letters{row}");
     report.add(Figure::alone(name("off its pace, replay"), Unit::Percent, off).with(Target::AtMost(3.0)));
     report.add(
         Figure::alone(name("memory at most, replay"), Unit::Mebibytes, peak).with(Target::AtMost(80.0 * MEBIBYTE)),
     );
-    worker.process.stop().await
+    Ok(())
 }
 
 /// By how many per cent letters arrive faster or slower than they should, between the first tenth and the last.

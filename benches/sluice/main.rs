@@ -6,17 +6,25 @@ mod apsis_one;
 mod backlog;
 mod bare_loop;
 mod bench;
+mod bursts;
+mod busy;
 mod child;
 mod cost;
+mod crowded;
 mod dead;
 mod idle;
 mod latency;
+mod latency_change;
 mod metrics;
 mod quota;
 mod receipts;
+mod refusals;
 mod report;
+mod shared;
 mod sink;
 mod stage;
+mod trial;
+mod vendor;
 mod worker;
 
 use std::process::ExitCode;
@@ -56,6 +64,9 @@ enum Role {
     /// The process that Sluice is compared with
     #[command(hide = true)]
     BareLoop(bare_loop::Args),
+    /// What keeps the machine busy
+    #[command(hide = true)]
+    Spin(busy::Args),
 }
 
 fn main() -> ExitCode {
@@ -67,6 +78,10 @@ fn main() -> ExitCode {
             runtime.block_on(async {
                 match args.role {
                     Some(Role::BareLoop(role)) => bare_loop::run(role).await,
+                    Some(Role::Spin(role)) => {
+                        busy::spin(&role);
+                        Ok(())
+                    }
                     None => bench::run(&args).await,
                 }
             })

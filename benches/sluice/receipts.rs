@@ -8,7 +8,8 @@ use sluice::clock;
 use crate::Error;
 use crate::bench::Size;
 use crate::report::{Figure, Report, Target, Unit, median};
-use crate::stage::{Destination, Stage};
+use crate::stage::{Destination, MANY, Stage};
+use crate::vendor::Latency;
 
 /// The share of the events after which a round counts: by then all connections stand.
 const WARM_UP: u32 = 10;
@@ -22,35 +23,51 @@ struct Round {
     dropped: f64,
 }
 
-/// Measures one vendor.
+/// Events of a round where the vendor takes 300 ms, and rounds.
+const LATE_EVENTS: u32 = 8_000;
+const LATE_ROUNDS: u32 = 3;
+
+/// Measures one vendor, then where it takes 300 ms.
 ///
 /// # Errors
 /// When a round does not come to its end.
 pub async fn measure(stage: &Stage, size: Size, report: &mut Report) -> Result<(), Error> {
-    let destination = Destination::open("gainsight-px", &stage.sink);
-    stage.declare(std::slice::from_ref(&destination)).await?;
     stage.subscribe_to_receipts().await?;
+    let open = Destination::open("gainsight-px", &stage.sink);
+    compare(stage, &open, "", size.events, size.rounds, report).await?;
+    let late = Destination::late("gainsight-px", &stage.sink, Some(MANY));
+    stage.sink.set_latency(Latency::TYPICAL);
+    let (events, rounds) = (size.events.min(LATE_EVENTS), size.rounds.min(LATE_ROUNDS));
+    compare(stage, &late, ", 300 ms", events, rounds, report).await?;
+    stage.sink.set_latency(Latency::NONE);
+    Ok(())
+}
+
+async fn compare(
+    stage: &Stage,
+    destination: &Destination,
+    row: &str,
+    events: u32,
+    rounds: u32,
+    report: &mut Report,
+) -> Result<(), Error> {
+    stage.declare(std::slice::from_ref(destination)).await?;
     let (mut without, mut with) = (Vec::new(), Vec::new());
-    for round in 1..=size.rounds {
-        report.say(&format!("receipts: round {round} of {}", size.rounds))?;
-        without.push(work_off(stage, &destination, false, size.events).await?);
-        with.push(work_off(stage, &destination, true, size.events).await?);
+    for round in 1..=rounds {
+        report.say(&format!("receipts{row}: round {round} of {rounds}"))?;
+        without.push(work_off(stage, destination, false, events).await?);
+        with.push(work_off(stage, destination, true, events).await?);
     }
     let of = |rounds: &[Round], pick: fn(&Round) -> f64| median(&rounds.iter().map(pick).collect::<Vec<_>>());
     let ratio = |pick: fn(&Round) -> f64| {
         let ratios: Vec<f64> = with.iter().zip(&without).map(|(with, without)| pick(with) / pick(without)).collect();
         median(&ratios)
     };
-    report.add(
-        Figure::alone("CPU an event with receipts, of that without".to_owned(), Unit::Times, ratio(|r| r.microseconds))
-            .with(Target::AtMost(1.5)),
-    );
-    report.add(Figure::alone(
-        "throughput with receipts, of that without".to_owned(),
-        Unit::Times,
-        ratio(|r| r.per_second),
-    ));
-    report.add(Figure::alone("receipts dropped".to_owned(), Unit::Percent, of(&with, |r| r.dropped)));
+    let tell = |what: &str, unit, value| Figure::alone(format!("{what}{row}"), unit, value);
+    let cpu = tell("CPU an event with receipts, of that without", Unit::Times, ratio(|r| r.microseconds));
+    report.add(cpu.with(Target::AtMost(1.5)));
+    report.add(tell("throughput with receipts, of that without", Unit::Times, ratio(|r| r.per_second)));
+    report.add(tell("receipts dropped", Unit::Percent, of(&with, |r| r.dropped)));
     let (without, with) = (of(&without, |r| r.microseconds), of(&with, |r| r.microseconds));
     report.say(&format!("{without:.1} µs of processor time an event without receipts, {with:.1} µs with them"))
 }

@@ -188,10 +188,12 @@ impl Report {
         table.set_header(["figure", "bare loop", "Sluice", "ratio", "target", ""]);
         table.add_rows(self.figures.iter().map(Figure::row));
         let file = self.write()?;
-        let missed = self.figures.iter().filter(|figure| figure.met() == Some(false)).count();
+        let judged: Vec<bool> = self.figures.iter().filter_map(Figure::met).collect();
+        let (met, targets) = (judged.iter().filter(|met| **met).count(), judged.len());
         let mut out = io::stdout().lock();
         writeln!(out, "\n{table}\n")?;
-        writeln!(out, "Medians of the rounds; the ratio is the median of the pairs' ratios. {missed} missed.")?;
+        writeln!(out, "Medians of the rounds; the ratio is the median of the pairs' ratios.")?;
+        writeln!(out, "{met} of {targets} targets met.")?;
         writeln!(out, "Every round is in {}", file.display())?;
         Ok(())
     }

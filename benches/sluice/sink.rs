@@ -15,6 +15,7 @@ use sluice::clock;
 use tokio::net::TcpListener;
 
 use crate::Error;
+use crate::vendor::Latency;
 
 /// What stands before the time of publication in an event's body: nanoseconds since 1970, as a string.
 pub const SENT: &str = "\"sent\":\"";
@@ -30,10 +31,11 @@ pub struct Sink {
     seen: Arc<Seen>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Seen {
     requests: AtomicU32,
     delays: Mutex<Vec<Duration>>,
+    latency: Mutex<Latency>,
 }
 
 impl Sink {
@@ -44,7 +46,8 @@ impl Sink {
     pub async fn start() -> Result<Self, Error> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
-        let seen = Arc::<Seen>::default();
+        let (requests, delays) = (AtomicU32::default(), Mutex::default());
+        let seen = Arc::new(Seen { requests, delays, latency: Mutex::new(Latency::NONE) });
         let router = Router::new().fallback(take).with_state(Arc::clone(&seen));
         // A connection that cannot be told so is only slower.
         let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
@@ -55,6 +58,11 @@ impl Sink {
     /// Its address, without a path.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// From now on its answers take that long.
+    pub fn set_latency(&self, latency: Latency) {
+        *self.seen.latency.lock().unwrap_or_else(PoisonError::into_inner) = latency;
     }
 
     /// Counts from nought again.
@@ -103,6 +111,10 @@ async fn take(State(seen): State<Arc<Seen>>, body: Bytes) -> (StatusCode, &'stat
         seen.delays.lock().unwrap_or_else(PoisonError::into_inner).push(delay);
     }
     seen.requests.fetch_add(1, Ordering::Relaxed);
+    let latency = *seen.latency.lock().unwrap_or_else(PoisonError::into_inner);
+    if latency != Latency::NONE {
+        clock::sleep(latency.draw(&mut fastrand::Rng::new())).await;
+    }
     (StatusCode::CREATED, "{}")
 }
 

@@ -8,7 +8,7 @@ use futures_util::future::try_join_all;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use lapin::options::{
     BasicPublishOptions, ConfirmSelectOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions,
-    QueuePurgeOptions,
+    QueueDeleteOptions, QueuePurgeOptions,
 };
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, ExchangeKind};
@@ -23,8 +23,10 @@ use crate::child::Child;
 use crate::sink::{SENT, Sink};
 use crate::worker::Worker;
 
-/// Requests in flight at once, on both sides.
+/// Requests in flight at once, on both sides, where they are compared.
 pub const CONCURRENCY: usize = 32;
+/// The same where answers take 300 ms: far under 1,024 open files.
+pub const MANY: usize = 500;
 /// What stands for a vendor's key, and for every other credential.
 pub const API_KEY: &str = "sandbox";
 /// A worker gets ready within that.
@@ -54,6 +56,8 @@ pub struct Destination {
     pub base: String,
     /// Its one limit; none: those that the vendor documents.
     pub limit: Option<String>,
+    /// Requests in flight at once, set by hand; none: as Sluice finds them.
+    pub concurrency: Option<usize>,
 }
 
 /// The broker and the sink.
@@ -70,7 +74,19 @@ pub struct Stage {
 impl Destination {
     /// One that sends to the sink with its gate wide open.
     pub fn open(vendor: &'static str, sink: &Sink) -> Self {
-        Self { name: format!("open-{vendor}"), vendor, base: sink.url(), limit: Some("100000/s".to_owned()) }
+        Self {
+            name: format!("open-{vendor}"),
+            vendor,
+            base: sink.url(),
+            limit: Some("100000/s".to_owned()),
+            concurrency: Some(CONCURRENCY),
+        }
+    }
+
+    /// One like [`Destination::open`] whose vendor takes 300 ms: with many requests in flight, or as many as Sluice finds.
+    pub fn late(vendor: &'static str, sink: &Sink, concurrency: Option<usize>) -> Self {
+        let open = Self::open(vendor, sink);
+        Self { name: format!("late-{vendor}"), concurrency, ..open }
     }
 
     /// The queue that its events wait in.
@@ -83,7 +99,7 @@ impl Destination {
     }
 
     fn section(&self) -> String {
-        let Self { name, vendor, base, limit } = self;
+        let Self { name, vendor, base, limit, concurrency } = self;
         let client = format!("base_url = {base:?}\nclient_id = {API_KEY:?}\nclient_secret = {API_KEY:?}");
         let own = match *vendor {
             "http" => format!("url = {:?}", self.url()),
@@ -92,10 +108,8 @@ impl Destination {
             _ => format!("base_url = {base:?}\napi_key = {API_KEY:?}\nproperty_key = \"AP-BENCH-2\""),
         };
         let limits = limit.as_ref().map_or(String::new(), |limit| format!("limits = [{limit:?}]\n"));
-        format!(
-            "[destinations.{name}]\nvendor = {vendor:?}\nsubscribe = [{name:?}]\n{limits}\
-             concurrency = {CONCURRENCY}\n{own}\n\n"
-        )
+        let concurrency = concurrency.map_or(String::new(), |most| format!("concurrency = {most}\n"));
+        format!("[destinations.{name}]\nvendor = {vendor:?}\nsubscribe = [{name:?}]\n{limits}{concurrency}{own}\n\n")
     }
 }
 
@@ -138,7 +152,8 @@ impl Stage {
         match side {
             Side::Sluice => Ok(self.sluice(std::slice::from_ref(destination)).await?.process),
             Side::Bare => {
-                let arguments = ["bare-loop", &self.node.url(), &destination.queue(), &destination.url()];
+                let concurrency = destination.concurrency.unwrap_or(MANY).to_string();
+                let arguments = ["bare-loop", &self.node.url(), &destination.queue(), &destination.url(), &concurrency];
                 Child::start(&std::env::current_exe()?, &arguments, &self.log("bare-loop"))
             }
         }
@@ -237,6 +252,21 @@ impl Stage {
     /// When there is none.
     pub async fn purge(&self, destination: &Destination) -> Result<(), Error> {
         self.channel.queue_purge(destination.queue().into(), QueuePurgeOptions::default()).await?;
+        Ok(())
+    }
+
+    /// Deletes what a destination has at the broker, so that the next part finds a broker with as little to do. Not there is
+    /// as good as deleted.
+    ///
+    /// # Errors
+    /// When the broker does not.
+    pub async fn remove(&self, destination: &Destination) -> Result<(), Error> {
+        let queues =
+            ["", ".lease", ".dead", ".trash", ".retry.5", ".retry.30", ".retry.120", ".retry.600", ".retry.3600"];
+        for part in queues.into_iter().chain([".retry.21600"]) {
+            let queue = format!("{}{part}", destination.queue());
+            self.channel.queue_delete(queue.into(), QueueDeleteOptions::default()).await?;
+        }
         Ok(())
     }
 

@@ -57,6 +57,12 @@ pub(super) struct Shown {
     pub learned: f64,
     /// Requests on their way.
     pub in_flight: usize,
+    /// How many may be on their way at once: `concurrency` as it was set, or as the vendor's latency makes it.
+    pub concurrency: usize,
+    /// What holds the pace: closed, quota, learned, remaining, day_budget, concurrency, latency, or nothing_to_send.
+    pub held_by: &'static str,
+    /// The same in words.
+    pub held_by_words: &'static str,
     /// Requests counted against today's budget (UTC).
     pub day_used: u64,
     /// The day budget, where there is one.
@@ -76,6 +82,8 @@ pub(super) struct Shown {
     pub throttled: u64,
     /// Events put into a retry queue since this worker started.
     pub retried: u64,
+    /// Retries and dead letters that the broker does not take for now: their deliveries wait aside, unsettled.
+    pub copies_waiting: usize,
     /// Messages ready in its queue; null where the queue is missing or the broker away.
     #[schema(required)]
     pub queue_ready: Option<u32>,
@@ -226,6 +234,9 @@ pub(super) fn shown(admin: &Admin, view: View) -> Shown {
         rate: view.rate,
         learned: view.learned,
         in_flight: view.in_flight,
+        concurrency: view.concurrency,
+        held_by: view.held.name(),
+        held_by_words: view.held.words(),
         day_used: view.day_used,
         day_limit: view.day_limit,
         waiting: view.waiting,
@@ -235,6 +246,7 @@ pub(super) fn shown(admin: &Admin, view: View) -> Shown {
         delivered: view.delivered,
         throttled: view.throttled,
         retried: view.retried,
+        copies_waiting: view.copies_waiting,
         queue_ready: depths.ready,
         dead_letters_ready: depths.dead,
         retry_waiting: depths.retry,

@@ -10,10 +10,13 @@ use serde::Serialize;
 
 use super::Admin;
 use super::problem::Problem;
+use crate::destination::View;
+use crate::log;
 
 /// Every metric, in Prometheus's text format.
 pub(super) async fn metrics(State(admin): State<Arc<Admin>>) -> Response {
     admin.metrics.show_broker(&admin.broker.status().borrow());
+    admin.metrics.show_log(log::dropped());
     match admin.metrics.text() {
         Ok(text) => ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response(),
         Err(error) => Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
@@ -30,18 +33,31 @@ pub(super) async fn alive() -> &'static str {
 struct Readiness {
     ready: bool,
     lacking: Vec<String>,
+    /// What does not go on although the worker is at work.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    waiting: Vec<String>,
 }
 
 /// 200 when the broker is there and every destination consumes or has no need to, else 503.
 pub(super) async fn ready(State(admin): State<Arc<Admin>>) -> Response {
-    let mut lacking = admin.broker.status().borrow().lacking();
+    let status = admin.broker.status().borrow().clone();
+    let (mut lacking, mut waiting) = (status.lacking(), Vec::from_iter(status.waiting()));
     for (name, handle) in admin.roster.all() {
-        match handle.view().await {
+        let view = handle.view().await;
+        if let Some(copies) = view.as_ref().map(|view| view.copies_waiting).ok().filter(|copies| *copies > 0) {
+            waiting.push(format!("destination {name}: {copies} retries or dead letters that the broker does not take"));
+        }
+        match view {
+            Ok(view) if view.copies_full => {
+                lacking
+                    .push(format!("destination {name}: nothing more is taken before the broker takes those that wait"));
+            }
             Ok(view) if view.ready => {}
+            Ok(View { machine: Some(lack), .. }) => lacking.push(format!("destination {name}: {lack}")),
             Ok(_) => lacking.push(format!("destination {name}: no consumer at the broker")),
             Err(gone) => lacking.push(format!("destination {name}: {gone}")),
         }
     }
     let status = if lacking.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(Readiness { ready: lacking.is_empty(), lacking })).into_response()
+    (status, Json(Readiness { ready: lacking.is_empty(), lacking, waiting })).into_response()
 }

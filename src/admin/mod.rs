@@ -23,6 +23,7 @@ mod dead;
 mod deleted;
 mod depths;
 mod destinations;
+mod door;
 mod extract;
 mod health;
 mod operations;
@@ -31,6 +32,7 @@ mod problem;
 mod which;
 
 use console::Console;
+use door::Door;
 
 #[cfg(test)]
 mod tests;
@@ -95,7 +97,7 @@ impl Admin {
 /// Serves until `ending`.
 pub async fn serve(listener: TcpListener, admin: Arc<Admin>, ending: CancellationToken) {
     let stopping = ending.clone();
-    let serving = axum::serve(listener, router(admin)).with_graceful_shutdown(stopping.cancelled_owned());
+    let serving = axum::serve(Door::new(listener), router(admin)).with_graceful_shutdown(stopping.cancelled_owned());
     let bounded = async {
         ending.cancelled().await;
         crate::clock::sleep(CLOSE_WITHIN).await;

@@ -12,7 +12,14 @@ use secrecy::{ExposeSecret, SecretString};
 /// The longest any single exchange with the broker may take.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 /// Seconds; the server's own 60 would notice a dead peer only after two minutes.
-const HEARTBEAT_SECONDS: u16 = 10;
+const HEARTBEAT_SECONDS: u16 = 5;
+
+/// Reply codes of refusals: no right to it, no such object, another connection's own, not as it is there, and against a rule or a limit.
+pub(super) const ACCESS_REFUSED: u16 = 403;
+pub(super) const NOT_FOUND: u16 = 404;
+pub(super) const LOCKED: u16 = 405;
+pub(super) const PRECONDITION_FAILED: u16 = 406;
+const NOT_ALLOWED: u16 = 530;
 
 /// Why there is no connection; each says what to check.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -22,7 +29,7 @@ pub enum ConnectError {
     Url,
     /// The broker refused the user, the password or the virtual host.
     #[error(
-        "the broker at {at} refused the connection ({words}); check the user name, the password and the virtual host"
+        "the broker at {at} refused the connection ({words}); check {}", what_to_check(.words)
     )]
     Refused {
         /// Host, port and virtual host.
@@ -43,11 +50,20 @@ pub enum ConnectError {
     Slow(Duration),
 }
 
+/// By the broker's words, since it has one code for both.
+fn what_to_check(words: &str) -> &'static str {
+    if words.contains("limit") {
+        "how many connections the user and the virtual host may have (rabbitmqctl list_user_limits, list_vhost_limits)"
+    } else {
+        "the user name, the password and the virtual host"
+    }
+}
+
 /// Why an exchange over a live connection failed.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(super) enum Trouble {
     /// The broker or the client crate said no.
-    #[error("{}", words(.0))]
+    #[error("{}", told(.0))]
     Amqp(#[from] lapin::Error),
     /// No answer in time.
     #[error("no answer from the broker within {PATIENCE:?}")]
@@ -63,6 +79,26 @@ pub(super) enum Trouble {
 /// The broker's own words where it spoke, else the client crate's.
 pub(super) fn words(error: &lapin::Error) -> String {
     if let ErrorKind::ProtocolError(amqp) = error.kind() { amqp.get_message().to_string() } else { error.to_string() }
+}
+
+/// The broker's words and what they ask for, by its reply code. Nothing here is mended by deleting anything.
+pub(super) fn told(error: &lapin::Error) -> String {
+    let advice = match code(error) {
+        Some(ACCESS_REFUSED) => {
+            "; give the user of [broker] url that right (rabbitmqctl set_permissions; docs/operations.md has the list)"
+        }
+        Some(LOCKED) => "; another connection has it for itself, and it is free once that connection ends",
+        Some(NOT_ALLOWED) => {
+            "; look for a limit of the virtual host or of the user (rabbitmqctl list_vhost_limits, list_user_limits) and raise it"
+        }
+        Some(_) | None => "",
+    };
+    words(error) + advice
+}
+
+/// The reply code of a broker's refusal.
+pub(super) fn code(error: &lapin::Error) -> Option<u16> {
+    if let ErrorKind::ProtocolError(amqp) = error.kind() { Some(amqp.get_id()) } else { None }
 }
 
 /// Awaits one exchange with the broker, for at most [`PATIENCE`].

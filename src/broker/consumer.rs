@@ -15,13 +15,14 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::acks;
-use super::connection::{Trouble, close_channel, within};
+use super::connection::{NOT_FOUND, Trouble, close_channel, code, within};
 use super::depths::depths;
 use super::fields::{TooLong, from_amqp, short};
 use super::link::{Link, Live};
 use super::pause::Pause;
-use super::port::{Appetite, Delivery, Disposition, Ticket};
+use super::port::{Appetite, Delivery, Disposition, Ticket, Witness};
 use super::publisher::ID_HEADER;
+use super::pulse;
 use super::topology::{DestinationQueues, Topology, TopologyError};
 use crate::clock;
 use crate::message::{Field, Message};
@@ -51,6 +52,11 @@ pub(super) struct ConsumerTask {
     pub(super) closing: CancellationToken,
     /// How many epochs in a row were cut short.
     pub(super) short_lives: u32,
+    /// Where it tells that the broker was heard.
+    pub(super) witness: Witness,
+    /// Whether everything was declared, and no loss of it is known. After a loss of the connection it consumes first: a cluster with a
+    /// frozen node delivers long before it declares anything.
+    pub(super) declared: bool,
 }
 
 /// Why a consumer or its channel ended.
@@ -73,9 +79,22 @@ impl Broken {
         matches!(self, Self::Trouble(Trouble::NoChannel) | Self::Topology(TopologyError::Trouble(Trouble::NoChannel)))
     }
 
+    /// Whether the queue is gone, or may be.
+    fn is_want_of_a_queue(&self) -> bool {
+        match self {
+            Self::Trouble(Trouble::Amqp(error)) => code(error) == Some(NOT_FOUND),
+            Self::Cancelled => true,
+            Self::Topology(_) | Self::Trouble(_) | Self::TooLong(_) | Self::Gone => false,
+        }
+    }
+
     /// Whether the broker did not answer in time.
     fn is_silence(&self) -> bool {
-        matches!(self, Self::Trouble(Trouble::TimedOut) | Self::Topology(TopologyError::Trouble(Trouble::TimedOut)))
+        match self {
+            Self::Topology(error) => error.is_silence(),
+            Self::Trouble(trouble) => matches!(trouble, Trouble::TimedOut),
+            Self::TooLong(_) | Self::Cancelled | Self::Gone => false,
+        }
     }
 }
 
@@ -117,6 +136,7 @@ impl ConsumerTask {
                 self.short_lives = if cut_short { self.short_lives.saturating_add(1) } else { 0 };
                 (pause, last_error) = (Pause::new(), String::new());
             }
+            self.declared &= !broken.is_want_of_a_queue();
             silences = if broken.is_silence() { silences + 1 } else { 0 };
             if silences >= SILENCES && !live.gone.is_cancelled() {
                 silences = 0;
@@ -164,11 +184,30 @@ impl ConsumerTask {
         }
     }
 
+    /// Makes sure of what was there before, beside what is consumed.
+    fn declare_meanwhile(&self, live: Live) {
+        let (topology, queues) = (self.topology.clone(), self.queues.clone());
+        tokio::spawn(async move {
+            let gone = live.gone.clone();
+            if let Some(Err(error)) = gone.run_until_cancelled(topology.ensure_destination(&live, &queues)).await {
+                tracing::warn!(
+                    destination = queues.name,
+                    "its queues are consumed but could not be looked at: {error}"
+                );
+            }
+        });
+    }
+
     /// One channel from opening to closing.
     async fn live_through(&mut self, live: &Live) -> Result<(), Broken> {
-        tokio::select! {
-            () = self.finish() => return Ok(()),
-            ensured = self.topology.ensure_destination(live, &self.queues) => ensured?,
+        if self.declared {
+            self.declare_meanwhile(live.clone());
+        } else {
+            tokio::select! {
+                () = self.finish() => return Ok(()),
+                ensured = self.topology.ensure_destination(live, &self.queues) => ensured?,
+            }
+            self.declared = true;
         }
         let channel = live.channel().await?;
         let token = live.gone.child_token();
@@ -176,7 +215,11 @@ impl ConsumerTask {
         let acks = acks::run(channel.clone(), settled, token.clone(), self.closing.clone());
         let consuming = async {
             let epoch = Epoch { channel: &channel, token: token.clone(), settle };
-            let ended = self.consume(&epoch).await;
+            let witness = self.witness.clone();
+            let ended = tokio::select! {
+                ended = self.consume(&epoch) => ended,
+                trouble = pulse::run(&channel, witness) => Err(trouble.into()),
+            };
             if ended.is_err() {
                 token.cancel();
             }
@@ -246,7 +289,7 @@ impl ConsumerTask {
                         self.short_lives = 0;
                         break Next::Again;
                     }
-                    forwarded = forward_one(&mut consumer, &self.deliveries, epoch) => forwarded?,
+                    forwarded = forward_one(&mut consumer, &self.deliveries, epoch, &self.witness) => forwarded?,
                 }
             }
         };
@@ -280,12 +323,17 @@ async fn forward_one(
     consumer: &mut Consumer,
     deliveries: &mpsc::Sender<Delivery>,
     epoch: &Epoch<'_>,
+    witness: &Witness,
 ) -> Result<(), Broken> {
     let Ok(room) = deliveries.reserve().await else {
         // The inbox is gone; the caller sees it at its next look.
         return std::future::pending().await;
     };
     let delivery = consumer.next().await.ok_or(Broken::Cancelled)?.map_err(Trouble::from)?;
+    // Where many wait to be taken this one may have come long ago.
+    if deliveries.capacity() >= HANDOVER / 2 {
+        witness.heard(clock::now());
+    }
     let delivery = epoch.delivery(delivery);
     if deliveries.is_closed() {
         delivery.ticket.settle(Disposition::Requeue);

@@ -16,13 +16,12 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::connection::{ConnectError, Trouble, connect, open_channel, within};
+use super::connection::{ConnectError, NOT_FOUND, Trouble, code, connect, open_channel, within};
 use super::fields::{from_amqp, short};
 use super::link::{Link, Live};
 use super::names::Names;
 use super::pause::Pause;
 use super::port::{PublishError, Publisher};
-use super::topology::{NOT_FOUND, code};
 use crate::clock;
 use crate::message::{Message, Properties};
 

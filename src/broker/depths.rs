@@ -3,10 +3,9 @@
 use lapin::options::QueueDeclareOptions;
 use lapin::types::FieldTable;
 
-use super::connection::{Trouble, close_channel, within};
+use super::connection::{NOT_FOUND, Trouble, close_channel, code, within};
 use super::fields::short;
 use super::link::Link;
-use super::topology::{NOT_FOUND, code};
 
 /// Ready messages by queue, in the order asked; `None` where there is no such queue.
 pub(super) async fn depths(link: &mut Link, queues: &[String]) -> Result<Vec<Option<u32>>, Trouble> {

@@ -9,10 +9,6 @@ use lapin::types::{AMQPValue, ByteArray, DecimalValue, FieldArray, FieldTable, L
 
 use crate::message::{Field, Headers, Properties};
 
-/// The most that all properties and headers may take: they travel in one frame, of 128 KiB unless the broker is set otherwise,
-/// and a larger one costs the connection.
-pub(super) const MOST_HEADER_BYTES: usize = 120_000;
-
 /// A name or short property over the 255 bytes that AMQP allows, or headers over what a frame carries.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{what} is {bytes} bytes long; at most {most} are allowed")]

@@ -10,9 +10,11 @@ mod fields;
 mod link;
 mod names;
 mod order;
+mod outbox;
 mod pause;
 pub mod port;
 mod publisher;
+mod pulse;
 mod reading;
 mod replies;
 mod status;
@@ -40,7 +42,7 @@ pub use turn::{LONGEST as LONGEST_TURN, Order, Purpose, Reader, Turn, TurnError}
 use crate::clock;
 use connection::within;
 use link::{Link, Live, Side, Supervisor};
-use port::{Appetite, Inbox, Publisher};
+use port::{Appetite, Inbox, Proof, Publisher};
 use topology::Topology;
 
 /// Publications and commands on their way to their tasks.
@@ -53,7 +55,7 @@ const LONGEST_CLOSE: Duration = Duration::from_secs(2);
 /// How to reach the broker and what may be done there.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// `amqp://user:password@host:5672/vhost`, or `amqps://`; `?heartbeat=` in seconds (10 unless given).
+    /// `amqp://user:password@host:5672/vhost`, or `amqps://`; `?heartbeat=` in seconds (5 unless given).
     pub url: SecretString,
     /// What every name at the broker starts with.
     pub prefix: String,
@@ -117,6 +119,7 @@ impl Broker {
             status_receiver.clone(),
             topology.clone(),
             closing.clone(),
+            outbox::WINDOW,
         );
         work.spawn(task.run());
         let (publisher, status) = (Publisher::new(queue), status_receiver);
@@ -169,7 +172,9 @@ impl Broker {
         let (queue, publications) = mpsc::channel(HANDOVER);
         let topology = self.topology.with_receipts();
         let (link, status, closing) = (self.publishing.clone(), self.status.clone(), self.closing.clone());
-        self.work.spawn(publisher::PublisherTask::new(publications, link, status, topology, closing).run());
+        // All may be for one queue.
+        let task = publisher::PublisherTask::new(publications, link, status, topology, closing, outbox::SHARE);
+        self.work.spawn(task.run());
         Publisher::new(queue)
     }
 
@@ -180,6 +185,7 @@ impl Broker {
         let (deliveries, delivery_receiver) = mpsc::channel(consumer::HANDOVER);
         let (appetite, appetite_receiver) = watch::channel(Appetite::None);
         let (consuming, consuming_receiver) = watch::channel(false);
+        let (proof, witness) = Proof::new();
         let task = consumer::ConsumerTask {
             link: self.consuming.clone(),
             topology: self.topology.clone(),
@@ -190,9 +196,11 @@ impl Broker {
             stop: self.stop.clone(),
             closing: self.closing.clone(),
             short_lives: 0,
+            witness,
+            declared: false,
         };
         self.work.spawn(task.run());
-        Inbox { deliveries: delivery_receiver, appetite, consuming: consuming_receiver }
+        Inbox { deliveries: delivery_receiver, appetite, consuming: consuming_receiver, proof }
     }
 
     /// Removes `patterns` from the bindings of a destination's queue, after a reload took them out.

@@ -2,11 +2,12 @@
 //!
 //! `broker/` feeds and drains these against RabbitMQ; `tests/it` does the same in memory.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::clock;
 use crate::message::Message;
 
 /// How much a destination wants to be sent.
@@ -28,6 +29,8 @@ pub struct Inbox {
     pub appetite: watch::Sender<Appetite>,
     /// True while a consumer is registered at the broker.
     pub consuming: watch::Receiver<bool>,
+    /// When the broker was last heard on the deliveries' channel.
+    pub proof: Proof,
 }
 
 impl Inbox {
@@ -37,6 +40,84 @@ impl Inbox {
         self.deliveries.close();
         while let Ok(delivery) = self.deliveries.try_recv() {
             delivery.ticket.settle(Disposition::Requeue);
+        }
+    }
+}
+
+/// What is known of the way to the broker: over one that was cut no ack arrives, and what is sent meanwhile comes again.
+#[derive(Debug)]
+pub struct Proof {
+    heard: watch::Receiver<Heard>,
+    wanted: watch::Sender<Option<Duration>>,
+}
+
+/// The broker's end of a [`Proof`]. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Witness {
+    heard: watch::Sender<Heard>,
+    wanted: watch::Receiver<Option<Duration>>,
+}
+
+/// When the broker was last heard, and how long it took to answer when it was last asked.
+#[derive(Clone, Copy, Debug, Default)]
+struct Heard {
+    at: Option<Instant>,
+    round_trip: Duration,
+}
+
+impl Proof {
+    /// A proof and its witness.
+    #[must_use]
+    pub fn new() -> (Self, Witness) {
+        let (heard, is_heard) = watch::channel(Heard::default());
+        let (wanted, is_wanted) = watch::channel(None);
+        (Self { heard: is_heard, wanted }, Witness { heard, wanted: is_wanted })
+    }
+
+    /// Whether the broker was heard within `age` before `now`, or two round trips where these take longer.
+    #[must_use]
+    pub fn is_fresh(&self, age: Duration, now: Instant) -> bool {
+        let Heard { at, round_trip } = *self.heard.borrow();
+        at.is_some_and(|at| now.saturating_duration_since(at) <= age + round_trip * 2)
+    }
+
+    /// Wants it to be no older than that from now on, or nothing.
+    pub fn want(&self, age: Option<Duration>) {
+        self.wanted.send_if_modified(|wanted| std::mem::replace(wanted, age) != age);
+    }
+
+    /// Returns once the broker has been heard again; never once it is closed.
+    pub async fn renewed(&mut self) {
+        if self.heard.changed().await.is_err() {
+            std::future::pending().await
+        }
+    }
+}
+
+impl Witness {
+    /// Something came from the broker.
+    pub fn heard(&self, at: Instant) {
+        self.heard.send_modify(|heard| heard.at = Some(at));
+    }
+
+    /// It answered to a question.
+    pub fn answered(&self, asked: Instant, at: Instant) {
+        self.heard.send_replace(Heard { at: Some(at), round_trip: at.saturating_duration_since(asked) });
+    }
+
+    /// Returns when it has to be asked: half of what may pass after it was last heard. Never while nobody wants to know.
+    pub async fn due(&mut self) {
+        loop {
+            let wanted = *self.wanted.borrow_and_update();
+            let heard = self.heard.borrow().at;
+            let at = wanted.map(|age| heard.map_or_else(clock::now, |at| at + age / 2));
+            if at.is_some_and(|at| at <= clock::now()) {
+                return;
+            }
+            tokio::select! {
+                changed = self.wanted.changed() => if changed.is_err() { std::future::pending().await },
+                () = clock::sleep_until(at.unwrap_or_else(clock::now)), if at.is_some() => {}
+            }
         }
     }
 }
@@ -72,13 +153,15 @@ pub enum Disposition {
 pub struct Ticket {
     tag: u64,
     epoch: CancellationToken,
+    /// The event was rejected and then checked against a new lookup: once is enough.
+    checked_again: bool,
     settle: Option<mpsc::UnboundedSender<(u64, Disposition)>>,
 }
 
 impl Ticket {
     /// A ticket for delivery tag `tag` of the channel whose life `epoch` is; `settle` leads to its ack task.
     pub fn new(tag: u64, epoch: CancellationToken, settle: mpsc::UnboundedSender<(u64, Disposition)>) -> Self {
-        Self { tag, epoch, settle: Some(settle) }
+        Self { tag, epoch, checked_again: false, settle: Some(settle) }
     }
 
     /// False once the channel is gone: the broker gives the message to someone else, so sending it
@@ -92,6 +175,17 @@ impl Ticket {
     #[must_use]
     pub fn tag(&self) -> u64 {
         self.tag
+    }
+
+    /// Whether [`Ticket::check_again`] was said of it.
+    #[must_use]
+    pub fn was_checked_again(&self) -> bool {
+        self.checked_again
+    }
+
+    /// Takes note that its event was rejected and is checked against a new lookup. A tag would not do: the next channel has the same.
+    pub fn check_again(&mut self) {
+        self.checked_again = true;
     }
 
     /// The end of the channel that this delivery came on.
@@ -152,6 +246,9 @@ pub enum PublishError {
     /// The connection was lost before the confirm came: it may or may not be there.
     #[error("the connection to the broker was lost before it was confirmed")]
     Lost,
+    /// The broker closed the channel: for this one or for another that was under way.
+    #[error("the broker closed the channel before it was confirmed: {0}")]
+    Closed(String),
     /// It cannot be put on the wire; the sentence says what to shorten.
     #[error("it cannot be published: {0}")]
     Unsendable(String),

@@ -1,7 +1,7 @@
-//! Publications in, their outcomes out: one task owns one confirm channel at a time. Every publication has an
+//! Publications in, their outcomes out: one task owns the confirm channel that is sent over. Every publication has an
 //! outcome within ten seconds, and none is reported safe that the broker has not confirmed and routed.
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use lapin::message::BasicReturnMessage;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
@@ -18,24 +19,26 @@ use lapin::{BasicProperties, Channel, Confirmation};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::connection::{close_channel, within};
-use super::fields::{MOST_HEADER_BYTES, TooLong, short, to_amqp};
+use super::connection::{NOT_FOUND, close_channel, code, told, within};
+use super::fields::{TooLong, short, to_amqp};
 use super::link::{Link, Live};
+use super::outbox::{self, ALLOWED, Of, Outbox, WINDOW, Way};
 use super::pause::Pause;
 use super::port::{Publication, PublishError};
 use super::status::Status;
 use super::topology::{Topology, TopologyError};
 use crate::clock;
-use crate::message::{Field, wire_bytes};
+use crate::message::{Field, MOST_HEADER_BYTES, wire_bytes};
 
 /// Set by the publisher, stripped at consumption: tells which publication a returned message was. The same for the same message to the
 /// same place, so that one that is put back lies there as it lay before.
 pub(super) const ID_HEADER: &str = "x-sluice-publish";
-/// Unconfirmed publications at a time; the client crate walks all of them at every multiple confirm.
-const WINDOW: usize = 256;
-/// From taking a publication over to its outcome.
-const ALLOWED: Duration = Duration::from_secs(10);
 const PERSISTENT: u8 = 2;
+
+/// Between two tries for another channel.
+const OPEN_EVERY: Duration = Duration::from_secs(1);
+/// Publishers in a row that find no channel for want of an answer, after which the connection itself is given up.
+const SILENCES: u32 = 2;
 
 /// The publisher task's belongings.
 pub(super) struct PublisherTask {
@@ -44,24 +47,20 @@ pub(super) struct PublisherTask {
     status: watch::Receiver<Status>,
     topology: Topology,
     closing: CancellationToken,
-    waiting: VecDeque<(Instant, Publication)>,
-    outstanding: BTreeMap<i64, Outstanding>,
-    last_id: i64,
+    outbox: Outbox,
     /// No more publications will come.
     ended: bool,
-    /// Something timed out on this channel: it is finished and replaced.
-    retiring: bool,
+    /// How often in a row the broker has not answered to a new channel.
+    silences: u32,
+    /// Whether what all share was declared, and no loss of it is known: then nothing waits for that again.
+    declared: bool,
 }
 
-/// Sent and not yet confirmed.
-struct Outstanding {
-    due: Instant,
-    mark: i64,
-    publication: Publication,
-}
-
+/// A publication that was sent, and what the broker said.
 struct Finished {
     id: i64,
+    of: Of,
+    mark: i64,
     confirmation: lapin::Result<Confirmation>,
 }
 
@@ -74,12 +73,14 @@ struct Envelope {
 }
 
 impl PublisherTask {
+    /// With `window` publications under way at most.
     pub(super) fn new(
         queue: mpsc::Receiver<Publication>,
         link: Link,
         status: watch::Receiver<Status>,
         topology: Topology,
         closing: CancellationToken,
+        window: usize,
     ) -> Self {
         Self {
             queue,
@@ -87,11 +88,10 @@ impl PublisherTask {
             status,
             topology,
             closing,
-            waiting: VecDeque::new(),
-            outstanding: BTreeMap::new(),
-            last_id: 0,
+            outbox: Outbox::new(window),
             ended: false,
-            retiring: false,
+            silences: 0,
+            declared: false,
         }
     }
 
@@ -103,14 +103,14 @@ impl PublisherTask {
             let mut link = self.link.clone();
             // Nothing left to do, or the connection was ended for good: what is left is dropped, and so reported lost.
             let Some(live) = self.meanwhile(async move { link.up().await }).await.flatten() else { return };
-            let opening = open(live.clone(), self.topology.clone());
+            let opening = self.open(&live);
             match self.meanwhile(opening).await {
                 Some(Ok(channel)) => {
-                    (pause, last_error) = (Pause::new(), String::new());
-                    self.serve(&channel, &live.gone).await;
-                    close_channel(&channel).await;
+                    (pause, last_error, self.silences, self.declared) = (Pause::new(), String::new(), 0, true);
+                    self.serve(channel, &live).await;
                 }
                 Some(Err(error)) => {
+                    self.note_silence(&error, &live);
                     let error = error.to_string();
                     if error != last_error && !live.gone.is_cancelled() {
                         tracing::error!("publishing waits, {error}");
@@ -123,8 +123,30 @@ impl PublisherTask {
         }
     }
 
+    /// A confirm channel.
+    fn open(&self, live: &Live) -> impl Future<Output = Result<Channel, TopologyError>> + Send + use<> {
+        let (live, topology) = (live.clone(), (!self.declared).then(|| self.topology.clone()));
+        async move {
+            if let Some(topology) = topology {
+                topology.ensure_shared(&live).await?;
+            }
+            let channel = live.channel().await?;
+            within(channel.confirm_select(ConfirmSelectOptions::default())).await?;
+            Ok(channel)
+        }
+    }
+
     fn finished(&self) -> bool {
-        self.ended && self.waiting.is_empty() && self.outstanding.is_empty()
+        self.ended && self.outbox.is_empty()
+    }
+
+    /// A connection on which the broker does not even answer to a new channel is given up; one that an alarm holds up answers later.
+    fn note_silence(&mut self, error: &TopologyError, live: &Live) {
+        self.silences = if error.is_silence() && !self.is_blocked() { self.silences + 1 } else { 0 };
+        if self.silences >= SILENCES {
+            self.silences = 0;
+            live.give_up();
+        }
     }
 
     /// Awaits something else while publications are taken over and timed. `None` when there is nothing left to do.
@@ -141,128 +163,171 @@ impl PublisherTask {
     /// One thing that can happen without a channel: publications come, one runs out of time, the broker closes.
     async fn step(&mut self) {
         let mut arrived = Vec::new();
-        let due = self.earliest();
+        let due = self.outbox.next_due(clock::now());
         tokio::select! {
             received = self.queue.recv_many(&mut arrived, WINDOW), if !self.ended => {
                 self.ended = received == 0;
-                let due = clock::now() + ALLOWED;
-                self.waiting.extend(arrived.into_iter().map(|publication| (due, publication)));
+                let now = clock::now();
+                arrived.into_iter().for_each(|publication| self.outbox.take(publication, now));
             }
-            () = wait_until(due) => self.expire(),
+            () = wait_until(due) => {
+                let expired = self.outbox.expire(clock::now());
+                expired.into_iter().for_each(|publication| report(publication, Err(outbox::timed_out())));
+            }
             () = self.closing.cancelled(), if !self.queue.is_closed() => self.queue.close(),
             // Whether the broker takes messages may have changed. Its sender lives as long as the link.
             Ok(()) = self.status.changed() => {}
         }
         if self.ended {
             // Whoever gave up waiting does not hold up the end.
-            self.waiting.retain(|(_, publication)| !publication.outcome.is_closed());
-            self.outstanding.retain(|_, sent| !sent.publication.outcome.is_closed());
+            self.outbox.forget_unwanted();
         }
     }
 
-    fn earliest(&self) -> Option<Instant> {
-        let waiting = self.waiting.front().map(|(due, _)| *due);
-        let outstanding = self.outstanding.first_key_value().map(|(_, sent)| sent.due);
-        [waiting, outstanding].into_iter().flatten().min()
-    }
-
-    fn expire(&mut self) {
-        let now = clock::now();
-        while self.waiting.front().is_some_and(|(due, _)| *due <= now)
-            && let Some((_, publication)) = self.waiting.pop_front()
-        {
-            report(publication, Err(PublishError::TimedOut(ALLOWED)));
-        }
-        while let Some(sent) = self.outstanding.first_entry()
-            && sent.get().due <= now
-        {
-            report(sent.remove().publication, Err(PublishError::TimedOut(ALLOWED)));
-            self.retiring = true;
-        }
-    }
-
-    /// Publishes over one channel until it breaks, retires, or nothing is left.
-    async fn serve(&mut self, channel: &Channel, gone: &CancellationToken) {
-        self.retiring = false;
-        let mut in_flight = FuturesUnordered::new();
+    /// Publishes until the connection or the main channel breaks, or nothing is left.
+    async fn serve(&mut self, main: Channel, live: &Live) {
+        let (mut main, mut side) = (main, None);
+        let (mut sending, mut leaving) = (FuturesUnordered::new(), FuturesUnordered::new());
+        let mut opening: Opening = None;
+        self.outbox.begin_channel(Way::Main);
+        self.outbox.begin_channel(Way::Side);
         loop {
-            while in_flight.len() < WINDOW
-                && self.may_send()
-                && let Some((due, publication)) = self.waiting.pop_front()
-            {
-                if let Some((id, envelope)) = self.prepare(due, publication) {
-                    in_flight.push(send(channel, id, envelope));
+            let channels = [(Way::Main, Some(&main)), (Way::Side, side.as_ref())];
+            for (way, channel) in channels.into_iter().filter_map(|(way, channel)| Some((way, channel?))) {
+                while !self.is_blocked()
+                    && let Some(next) = self.next(way)
+                {
+                    sending.push(send(channel.clone(), next));
                 }
             }
-            if self.finished() || (self.retiring && in_flight.is_empty()) {
-                return;
+            if self.finished() {
+                break;
             }
-            let finished = tokio::select! {
+            if opening.is_none() {
+                opening = self.another(side.is_some(), live);
+            }
+            tokio::select! {
                 biased;
-                () = gone.cancelled() => return self.lose_all(),
-                Some(finished) = in_flight.next() => finished,
-                () = self.step() => continue,
-            };
-            // A return comes out with the first confirm that completes after it, maybe another message's, and no
-            // later than its own: nothing is known to be routed until every ready confirm has been looked at.
-            let mut batch = vec![finished];
-            drain_ready(&mut in_flight, &mut batch);
-            if self.settle(batch).is_err() {
-                return self.lose_all();
+                () = live.gone.cancelled() => return self.lose_all(),
+                Some(finished) = sending.next() => {
+                    // A return comes out with the first confirm that completes after it, maybe another message's, and no
+                    // later than its own: nothing is known to be routed until every ready confirm has been looked at.
+                    let mut batch = vec![finished];
+                    drain_ready(&mut sending, &mut batch);
+                    match self.settle(batch) {
+                        Some(Way::Main) => {
+                            self.lose_all();
+                            break;
+                        }
+                        Some(Way::Side) => {
+                            side = None;
+                            self.outbox.begin_channel(Way::Side);
+                        }
+                        None => {}
+                    }
+                }
+                (way, opened) = arrival(&mut opening) => {
+                    opening = None;
+                    match opened {
+                        Ok(next) => {
+                            self.silences = 0;
+                            self.outbox.begin_channel(way);
+                            let replaced = match way {
+                                Way::Main => Some(std::mem::replace(&mut main, next)),
+                                Way::Side => side.replace(next),
+                            };
+                            leaving.extend(replaced.map(leave));
+                        }
+                        Err(error) => self.note_silence(&error, live),
+                    }
+                }
+                Some(()) = leaving.next(), if !leaving.is_empty() => {}
+                () = self.step() => {}
             }
+        }
+        close_channel(&main).await;
+        if let Some(side) = side {
+            close_channel(&side).await;
         }
     }
 
-    fn may_send(&self) -> bool {
-        !self.retiring && self.status.borrow().publishing.blocked.is_none()
-    }
-
-    /// What to send, or nothing when nobody waits for it any more or it cannot be put on the wire.
-    fn prepare(&mut self, due: Instant, mut publication: Publication) -> Option<(i64, Envelope)> {
-        if publication.outcome.is_closed() {
+    /// Opens another channel where one is wanted.
+    fn another(&self, has_side: bool, live: &Live) -> Opening {
+        if self.is_blocked() {
             return None;
         }
-        self.last_id += 1;
-        let mark = mark(&publication);
-        match envelope(mark, &mut publication) {
-            Ok(envelope) => {
-                self.outstanding.insert(self.last_id, Outstanding { due, mark, publication });
-                Some((self.last_id, envelope))
+        let now = clock::now();
+        let wants_side = if has_side { self.outbox.wants_channel(Way::Side, now) } else { self.outbox.wants_side() };
+        let way = if self.outbox.wants_channel(Way::Main, now) {
+            tracing::warn!("a queue does not confirm; what goes to others is published over another channel");
+            Way::Main
+        } else if wants_side {
+            Way::Side
+        } else {
+            return None;
+        };
+        let opened = self.open(live);
+        Some(Box::pin(async move {
+            let opened = opened.await;
+            if opened.is_err() {
+                clock::sleep(OPEN_EVERY).await;
             }
-            Err(error) => {
-                report(publication, Err(PublishError::Unsendable(error.to_string())));
-                None
+            (way, opened)
+        }))
+    }
+
+    fn is_blocked(&self) -> bool {
+        self.status.borrow().publishing.blocked.is_some()
+    }
+
+    /// What to send, or nothing when there is nothing that may be sent.
+    fn next(&mut self, way: Way) -> Option<(i64, Of, i64, Envelope)> {
+        loop {
+            let (id, of, publication) = self.outbox.next(way, clock::now())?;
+            let mark = mark(publication);
+            match envelope(mark, publication) {
+                Ok(envelope) => return Some((id, of, mark, envelope)),
+                Err(error) => {
+                    let unsent = self.outbox.unsent(id, of);
+                    unsent.into_iter().for_each(|it| report(it, Err(PublishError::Unsendable(error.to_string()))));
+                }
             }
         }
     }
 
-    /// Reports a batch of confirms; an error when one says that the channel is broken.
-    fn settle(&mut self, batch: Vec<Finished>) -> Result<(), ()> {
+    /// Reports a batch of confirms; returns which channel one of them says to be broken, the main one first.
+    fn settle(&mut self, batch: Vec<Finished>) -> Option<Way> {
         let mut returned = HashSet::new();
         let mut ended = Vec::with_capacity(batch.len());
-        let mut broken = Ok(());
-        for Finished { id, confirmation } in batch {
+        let mut broken = None;
+        for Finished { id, of, mark, confirmation } in batch {
             let (outcome, message) = match confirmation {
                 Ok(Confirmation::Ack(message)) => (Ok(()), message),
                 Ok(Confirmation::Nack(message)) => (Err(PublishError::Refused), message),
                 Ok(Confirmation::NotRequested) => (Err(PublishError::Lost), None),
                 Err(error) => {
-                    // One loss of the channel is the loss of all that were under way.
-                    if broken.is_ok() {
-                        tracing::warn!(
-                            reason = super::connection::words(&error),
-                            "publications were lost on their way"
-                        );
+                    // One loss of the channel is the loss of all that were under way; that an earlier one is closed says nothing.
+                    if self.outbox.is_present(of) && broken != Some(Way::Main) && broken != Some(of.way()) {
+                        tracing::warn!(reason = told(&error), "publications were lost on their way");
+                        self.declared &= code(&error) != Some(NOT_FOUND);
+                        broken = Some(of.way());
                     }
-                    broken = Err(());
-                    (Err(PublishError::Lost), None)
+                    let why = match code(&error) {
+                        Some(NOT_FOUND) => {
+                            PublishError::Closed(told(&error) + "; a worker creates what is missing when it starts")
+                        }
+                        Some(_) => PublishError::Closed(told(&error)),
+                        None => PublishError::Lost,
+                    };
+                    self.outbox.lost(id, of).into_iter().for_each(|it| report(it, Err(why.clone())));
+                    continue;
                 }
             };
             returned.extend(message.as_ref().and_then(returned_mark));
-            ended.push((id, outcome));
+            ended.push((id, of, mark, outcome));
         }
-        for (id, outcome) in ended {
-            if let Some(Outstanding { publication, mark, .. }) = self.outstanding.remove(&id) {
+        for (id, of, mark, outcome) in ended {
+            if let Some(publication) = self.outbox.answered(id, of, outcome.is_ok()) {
                 let outcome = if returned.contains(&mark) { Err(unroutable(&publication)) } else { outcome };
                 report(publication, outcome);
             }
@@ -271,10 +336,25 @@ impl PublisherTask {
     }
 
     fn lose_all(&mut self) {
-        for (_, sent) in std::mem::take(&mut self.outstanding) {
-            report(sent.publication, Err(PublishError::Lost));
-        }
+        self.outbox.lose_all().for_each(|publication| report(publication, Err(PublishError::Lost)));
     }
+}
+
+/// Another channel that is being opened.
+type Opening = Option<BoxFuture<'static, (Way, Result<Channel, TopologyError>)>>;
+
+/// A channel that has come; never where none is awaited.
+async fn arrival(opening: &mut Opening) -> (Way, Result<Channel, TopologyError>) {
+    match opening {
+        Some(opening) => opening.await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Closes a channel that another has replaced, once everything on it has been confirmed or has run out of time.
+async fn leave(channel: Channel) {
+    clock::sleep(ALLOWED).await;
+    close_channel(&channel).await;
 }
 
 /// Takes every future that is ready. The set says "pending" early when it has polled for long, to let other tasks run:
@@ -309,13 +389,6 @@ async fn wait_until(due: Option<Instant>) {
     }
 }
 
-async fn open(live: Live, topology: Topology) -> Result<Channel, TopologyError> {
-    topology.ensure_shared(&live).await?;
-    let channel = live.channel().await?;
-    within(channel.confirm_select(ConfirmSelectOptions::default())).await?;
-    Ok(channel)
-}
-
 /// What tells a publication from others; two that are alike in it may stand for each other, as they go the same way.
 fn mark(publication: &Publication) -> i64 {
     let Publication { exchange, routing_key, message, .. } = publication;
@@ -344,14 +417,17 @@ fn envelope(mark: i64, publication: &mut Publication) -> Result<Envelope, TooLon
     })
 }
 
-async fn send(channel: &Channel, id: i64, envelope: Envelope) -> Finished {
+async fn send(channel: Channel, (id, of, mark, envelope): (i64, Of, i64, Envelope)) -> Finished {
     let Envelope { exchange, routing_key, properties, body } = envelope;
     let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
-    let confirmation = match channel.basic_publish(exchange, routing_key, options, &body, properties).await {
+    let published = channel.basic_publish(exchange, routing_key, options, &body, properties).await;
+    // The confirm may be long in coming.
+    drop(body);
+    let confirmation = match published {
         Ok(confirm) => confirm.await,
         Err(error) => Err(error),
     };
-    Finished { id, confirmation }
+    Finished { id, of, mark, confirmation }
 }
 
 fn returned_mark(message: &BasicReturnMessage) -> Option<i64> {

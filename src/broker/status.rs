@@ -37,6 +37,15 @@ impl Status {
         lacking
     }
 
+    /// What waits while deliveries go on, a sentence.
+    #[must_use]
+    pub fn waiting(&self) -> Option<String> {
+        let reason = self.publishing.blocked.as_ref()?;
+        Some(format!(
+            "the broker takes no messages for now (resource alarm: {reason}): deliveries go on, retries and dead letters wait"
+        ))
+    }
+
     /// Why there is no connection, where there is none.
     #[must_use]
     pub fn error(&self) -> Option<&ConnectError> {

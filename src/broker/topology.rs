@@ -10,7 +10,7 @@ use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, ExchangeKind};
 use tokio::sync::Semaphore;
 
-use super::connection::{Trouble, close_channel, within};
+use super::connection::{NOT_FOUND, PRECONDITION_FAILED, Trouble, close_channel, code, told, within, words};
 use super::fields::{TooLong, short};
 use super::link::Live;
 use super::names::Names;
@@ -24,9 +24,6 @@ const NO_DELIVERY_LIMIT: i64 = 1_000_000_000;
 const TRASH_MILLISECONDS: i64 = 7 * 24 * 60 * 60 * 1000;
 /// Entries that the audit keeps; older ones go first.
 const AUDIT_ENTRIES: i64 = 100_000;
-/// A refusal's code when an object does not exist.
-pub(super) const NOT_FOUND: u16 = 404;
-
 /// What Sluice may do about objects at the broker.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Declare {
@@ -58,12 +55,34 @@ pub(super) enum TopologyError {
          it is created anew, or set declare = \"check\" under [broker] to work with it as it is"
     )]
     Different(String),
+    #[error("the broker refuses it: {0}")]
+    Refused(String),
+    #[error(
+        "the broker refuses the pattern {pattern:?} of subscribe: {words}; RabbitMQ 4.3.5 and later take at most two \"#\" in a pattern: \
+         write it with fewer"
+    )]
+    Pattern { pattern: String, words: String },
     #[error("the broker lacks it: {0}; create it, or set declare = \"create\" under [broker]")]
     Missing(String),
     #[error("it cannot be declared: {0}; choose a shorter name")]
     TooLong(#[from] TooLong),
     #[error("declaring failed: {0}")]
     Trouble(#[from] Trouble),
+}
+
+impl TopologyError {
+    /// Whether the broker did not answer in time.
+    pub(super) fn is_silence(&self) -> bool {
+        matches!(self, Self::Trouble(Trouble::TimedOut))
+    }
+
+    /// Whether the broker spoke about an object, and did not only close the channel for another one.
+    fn is_an_answer(&self) -> bool {
+        match self {
+            Self::Different(_) | Self::Refused(_) | Self::Pattern { .. } | Self::Missing(_) => true,
+            Self::TooLong(_) | Self::Trouble(_) => false,
+        }
+    }
 }
 
 /// Declares according to `[broker] declare`.
@@ -217,20 +236,32 @@ async fn create(live: &Live, objects: &[Object]) -> Result<(), TopologyError> {
     close_channel(&channel).await;
     let mut errors: Vec<_> = answers.into_iter().filter_map(Result::err).collect();
     // The one the broker spoke about comes first; the rest only found the channel closed.
-    errors.sort_by_key(|error| !matches!(error, TopologyError::Different(_)));
+    errors.sort_by_key(|error| !error.is_an_answer());
     errors.into_iter().next().map_or(Ok(()), Err)
 }
 
 async fn check(live: &Live, objects: &[Object]) -> Result<(), TopologyError> {
     let mut channel = live.channel().await?;
     for object in objects.iter().filter(|object| !matches!(object, Object::Binding { .. })) {
-        object.declare(&channel, true).await?;
-        match object.declare(&channel, false).await {
-            Err(TopologyError::Different(difference)) => {
-                tracing::warn!(difference, "the broker has an object with other settings; working with it as it is");
-                channel = live.channel().await?;
+        for passive in [true, false] {
+            match object.declare(&channel, passive).await {
+                Err(TopologyError::Different(difference)) => {
+                    tracing::warn!(
+                        difference,
+                        "the broker has an object with other settings; working with it as it is"
+                    );
+                    channel = live.channel().await?;
+                }
+                // Whoever may only use it cannot compare it, and need not.
+                Err(TopologyError::Refused(refusal)) => {
+                    tracing::warn!(
+                        refusal,
+                        "an object cannot be compared with what it should be; working with it as it is"
+                    );
+                    channel = live.channel().await?;
+                }
+                declared => declared?,
             }
-            declared => declared?,
         }
     }
     close_channel(&channel).await;
@@ -257,16 +288,28 @@ impl Object {
             }
         };
         declared.map_err(|trouble| match &trouble {
-            Trouble::Amqp(error) if code(error) == Some(NOT_FOUND) => TopologyError::Missing(trouble.to_string()),
-            Trouble::Amqp(error) if error.is_amqp_soft_error() => TopologyError::Different(trouble.to_string()),
-            Trouble::Amqp(_) | Trouble::TimedOut | Trouble::NoChannel | Trouble::Away => {
-                TopologyError::Trouble(trouble)
-            }
+            Trouble::Amqp(error) => match code(error) {
+                Some(code) => self.refused(code, error),
+                None => TopologyError::Trouble(trouble),
+            },
+            Trouble::TimedOut | Trouble::NoChannel | Trouble::Away => TopologyError::Trouble(trouble),
         })
     }
-}
 
-/// The reply code of a broker's refusal.
-pub(super) fn code(error: &lapin::Error) -> Option<u16> {
-    if let lapin::ErrorKind::ProtocolError(amqp) = error.kind() { Some(amqp.get_id()) } else { None }
+    /// What the broker's refusal means. Only where it has the object with other arguments may that have to go.
+    fn refused(&self, code: u16, error: &lapin::Error) -> TopologyError {
+        let said = words(error);
+        match (code, self) {
+            (NOT_FOUND, _) => TopologyError::Missing(said),
+            (PRECONDITION_FAILED, Self::Binding { pattern, .. }) => {
+                TopologyError::Pattern { pattern: pattern.clone(), words: said }
+            }
+            (PRECONDITION_FAILED, Self::Exchange { .. } | Self::Queue { .. }) if said.contains("inequivalent arg") => {
+                TopologyError::Different(said)
+            }
+            (_, Self::Exchange { .. } | Self::Queue { .. } | Self::Binding { .. }) => {
+                TopologyError::Refused(told(error))
+            }
+        }
+    }
 }

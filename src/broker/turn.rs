@@ -14,11 +14,10 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::connection::{ConnectError, PATIENCE, Trouble, close_channel, open_channel, within};
+use super::connection::{ConnectError, NOT_FOUND, PATIENCE, Trouble, close_channel, code, open_channel, within};
 use super::order::Laps;
 use super::port::{Delivery, Disposition};
 use super::reading::Reading;
-use super::topology::{NOT_FOUND, code};
 use super::turn_lock::{Beside, TRY_EVERY, declare_exclusive, delete, is_there, ready};
 use super::{Broker, BrokerError, acks, connection};
 use crate::clock;

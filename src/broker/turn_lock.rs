@@ -7,12 +7,9 @@ use lapin::Channel;
 use lapin::options::{QueueDeclareOptions, QueueDeleteOptions};
 use lapin::types::{FieldTable, ShortString};
 
-use super::connection::{Trouble, within};
+use super::connection::{LOCKED, NOT_FOUND, Trouble, code, within};
 use super::fields::{TooLong, short};
-use super::topology::{NOT_FOUND, code};
 
-/// A refusal's code when another connection has an exclusive queue.
-const LOCKED: u16 = 405;
 /// Between tries for a turn that somebody else has.
 pub(super) const TRY_EVERY: Duration = Duration::from_millis(100);
 

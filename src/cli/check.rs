@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Error, credentials, print, print_json};
 use crate::app;
 use crate::broker::Broker;
-use crate::config::{Config, ConfigFile};
+use crate::config::{Config, ConfigFile, Problem};
 
 const BROKER_WITHIN: Duration = Duration::from_secs(10);
 
@@ -50,8 +50,13 @@ pub(super) async fn run(args: &Args, file: &ConfigFile) -> Result<(), Error> {
     };
     let tried = if args.live { try_all(&config).await } else { Vec::new() };
     if args.json {
-        print_json(&serde_json::json!({ "file": file.path(), "problems": [], "live": tried }))?;
+        let warnings = &config.warnings;
+        print_json(&serde_json::json!({ "file": file.path(), "problems": [], "warnings": warnings, "live": tried }))?;
     } else {
+        for warning in &config.warnings {
+            let (file, Problem { line, key, message }) = (file.path().display(), warning);
+            print(&format!("{file}:{line}: warning: {key}: {message}"))?;
+        }
         print(&format!("{}: good; destinations: {}", file.path().display(), names(&config)))?;
         for one in &tried {
             let mark = one.good.map_or("?", |good| if good { "ok" } else { "BAD" });

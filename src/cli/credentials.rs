@@ -7,7 +7,9 @@ use crate::config::Destination;
 use crate::delivery::http::HttpTransport;
 use crate::delivery::token::{Need, Outcome, Tokens};
 use crate::delivery::{Transport as _, token_file};
-use crate::vendors::Grant;
+use crate::gate::Written;
+use crate::redact;
+use crate::vendors::{Grant, secrets_of};
 use crate::verdict::Verdict;
 
 const TOO_MANY: &str = "the vendor answered 429 (too many requests); try again later";
@@ -36,12 +38,14 @@ pub(super) async fn try_out(destination: &Destination) -> (Option<bool>, String)
     if let Some(token) = token {
         request.headers_mut().insert(header::AUTHORIZATION, token);
     }
-    let reply = match transport.send(&request).await {
+    let reply = match transport.send(&request, &Written::default()).await {
         Ok(reply) => reply.without_secrets(&request).into_owned(),
         Err(trouble) => return (Some(false), trouble.to_string()),
     };
     match vendor.judge(&reply) {
-        Verdict::Unauthorized(said) | Verdict::Unavailable(said) => (Some(false), said),
+        Verdict::Unauthorized(said) | Verdict::Unavailable(said) => {
+            (Some(false), redact::masked(&said, &secrets_of(&request)))
+        }
         Verdict::Throttled => (None, TOO_MANY.into()),
         Verdict::Delivered | Verdict::Accepted | Verdict::TooLarge(_) | Verdict::Rejected(_) => {
             (Some(true), format!("{} takes the credentials", request.uri().host().unwrap_or("the vendor")))
@@ -69,7 +73,10 @@ async fn token(grant: &dyn Grant, transport: &HttpTransport) -> Result<HeaderVal
         }
         let Some(request) = tokens.request(grant, now) else { return Err(bad(tokens.why(now))) };
         keep(&tokens, path).map_err(bad)?;
-        let result = transport.send(&request).await.map(|reply| reply.without_secrets(&request).into_owned());
+        let result = transport
+            .send(&request, &Written::default())
+            .await
+            .map(|reply| reply.without_secrets(&request).into_owned());
         let outcome = tokens.answered(grant, result.as_ref(), clock::now(), clock::wall());
         keep(&tokens, path).map_err(bad)?;
         match outcome {

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Error, load, print, print_json};
 use crate::broker::port::{PublishError, Publisher};
-use crate::broker::{Broker, Names};
+use crate::broker::{self, Broker, Declare, Names};
 use crate::config::{self, Config, ConfigFile};
 use crate::dead_letters::export::{self, Exported};
 use crate::dead_letters::{DeadLetters, acts, audit};
@@ -144,7 +144,8 @@ async fn record(broker: &Broker, args: &Args, outcome: &Outcome) {
 }
 
 async fn connect(config: &Config, end: CancellationToken) -> Result<Broker, Error> {
-    let broker = Broker::start(app::broker_settings(config), end);
+    // As a producer does: the right to write to the exchange is enough.
+    let broker = Broker::start(broker::Settings { declare: Declare::Never, ..app::broker_settings(config) }, end);
     broker.wait_ready(BROKER_WITHIN).await.map_err(|error| Error::Failed(error.to_string()))?;
     Ok(broker)
 }

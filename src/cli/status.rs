@@ -9,6 +9,7 @@ use url::Url;
 
 use super::{Error, load, print_json, print_table};
 use crate::config::{Admin, ConfigFile};
+use crate::delivery::cause;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -54,9 +55,14 @@ pub(super) fn at(listen: SocketAddr) -> String {
     format!("http://{}", SocketAddr::new(ip, listen.port()))
 }
 
+/// Why there is no answer: of a time-out the innermost error would say nothing.
+pub(super) fn said(error: &reqwest::Error) -> String {
+    if error.is_timeout() { "no answer in time".to_owned() } else { cause::sentence(error) }
+}
+
 async fn ask(base: &str, admin: &Admin) -> Result<Value, Error> {
     let failed = |cause: reqwest::Error| {
-        let cause = cause.without_url();
+        let cause = said(&cause);
         Error::Failed(format!("no worker answers at {base} ({cause}); is it running? name another with --url"))
     };
     let client = reqwest::Client::builder().timeout(Duration::from_secs(5)).no_proxy().build().map_err(failed)?;
@@ -76,10 +82,22 @@ async fn ask(base: &str, admin: &Admin) -> Result<Value, Error> {
 /// In the words of `/readyz` and of the console.
 const NOT_AT_WORK: &str = "no consumer at the broker";
 
-const HEADER: [&str; 11] =
-    ["destination", "vendor", "state", "rate/s", "waiting", "dead", "delivered", "429s", "retried", "today", "why"];
+const HEADER: [&str; 12] = [
+    "destination",
+    "vendor",
+    "state",
+    "rate/s",
+    "held by",
+    "waiting",
+    "dead",
+    "delivered",
+    "429s",
+    "retried",
+    "today",
+    "why",
+];
 
-fn row(destination: &Value) -> [String; 11] {
+fn row(destination: &Value) -> [String; 12] {
     let text = |key: &str| match destination.get(key) {
         Some(Value::String(text)) => text.clone(),
         Some(Value::Number(number)) => {
@@ -94,7 +112,9 @@ fn row(destination: &Value) -> [String; 11] {
     let gate = text("why");
     let says_more = gate != "open" || text("state") != "open";
     let is_idle = destination.get("ready") == Some(&Value::Bool(false));
-    let why: Vec<&str> = [(says_more, gate.as_str()), (is_idle, NOT_AT_WORK)]
+    let copies = destination.get("copies_waiting").and_then(Value::as_u64).unwrap_or(0);
+    let aside = format!("{copies} retries or dead letters that the broker does not take");
+    let why: Vec<&str> = [(says_more, gate.as_str()), (is_idle, NOT_AT_WORK), (copies > 0, aside.as_str())]
         .iter()
         .filter(|(is, _)| *is)
         .map(|(_, why)| *why)
@@ -104,6 +124,7 @@ fn row(destination: &Value) -> [String; 11] {
         text("vendor"),
         text("state"),
         text("rate"),
+        text("held_by").replace('_', " "),
         text("queue_ready"),
         text("dead_letters_ready"),
         text("delivered"),

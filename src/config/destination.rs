@@ -11,6 +11,11 @@ use crate::gate::Limit;
 use crate::mapping::Mapping;
 use crate::vendors::{Kind, Vendor};
 
+/// Longest topic pattern.
+const MOST_PATTERN_BYTES: usize = 255;
+/// Most `#` in one: each multiplies the work of matching, and newer brokers refuse more.
+const MOST_HASHES: usize = 2;
+
 /// One configured vendor account.
 #[derive(Clone, Debug)]
 pub struct Destination {
@@ -27,7 +32,7 @@ pub struct Destination {
     /// Its quotas, at least one.
     pub limits: Vec<Limit>,
     /// Most requests in flight at once.
-    pub concurrency: usize,
+    pub concurrency: Option<usize>,
     /// Longest time for one request.
     pub timeout: Duration,
     /// Parks after so many rejections in a row; 0: never.
@@ -46,22 +51,27 @@ impl Destination {
     pub(super) fn read(section: &mut Section<'_>, registry: &[Kind], defaults: &Retry) -> Option<Self> {
         let name = section.name().to_owned();
         let written = section.written();
+        if each_destination_has_one_name(section, &name) {
+            return None;
+        }
         let kind = vendor_kind(section, registry);
         let subscribe = subscriptions(section);
         let limits = limits(section, kind.as_ref());
-        let concurrency = section.count("concurrency", 1..=1000, 32);
+        let concurrency = section.count_if_any("concurrency", 1..=1000);
         let timeout = section.duration("timeout", Duration::from_millis(100)..=Duration::from_mins(5));
         let park_after_rejections = section.count("park_after_rejections", 0..=1_000_000, 20);
         let retry = section.within("retry", |retry| Retry::read(retry, defaults));
         let proxy = section.url("proxy");
-        let http1_only = section.boolean("http1_only").unwrap_or(false);
         let Some(kind) = kind else {
             // Which of the other keys are right depends on the vendor.
+            section.boolean("http1_only");
             section.ignore_the_rest();
             return None;
         };
         let map = map::read(section, &kind);
         let vendor = (kind.configure)(section);
+        // A vendor may look at it.
+        let http1_only = section.boolean("http1_only").unwrap_or(false);
         if vendor.is_none() && !section.failed() {
             section.problem("vendor", format!("{} refused its settings without saying why", kind.name));
         }
@@ -83,6 +93,21 @@ impl Destination {
             source: Uuid::new_v5(&Uuid::NAMESPACE_OID, digest.as_bytes()).to_string(),
         })
     }
+}
+
+/// `[destinations.a.b]` is a table in `a` to TOML, and was meant as a destination. Whether there is no more to `a` than those.
+fn each_destination_has_one_name(section: &mut Section<'_>, name: &str) -> bool {
+    let inner = section.take_tables_with(&["vendor", "subscribe"], &["headers", "oauth", "retry"]);
+    for path in &inner {
+        let other = format!("{name}-{}", path.replace('.', "-"));
+        let key = path.split('.').next().unwrap_or_default();
+        let mend = format!(
+            "a destination's name cannot have a dot, here {:?}; write [destinations.{other}]",
+            format!("{name}.{path}")
+        );
+        section.problem(key, mend);
+    }
+    !inner.is_empty() && section.keys().is_empty()
 }
 
 /// What is wrong with a destination's name. It becomes part of queue names, beside Sluice's own objects.
@@ -117,7 +142,13 @@ fn subscriptions(section: &mut Section<'_>) -> Vec<String> {
     if patterns.is_empty() {
         section.problem("subscribe", "is empty, so no event would come; write at least one pattern, as in [\"#\"]");
     }
-    patterns.iter().for_each(|pattern| check_topic_pattern(section, "subscribe", pattern));
+    for (at, pattern) in patterns.iter().enumerate() {
+        check_topic_pattern(section, "subscribe", pattern);
+        if patterns.iter().take(at).any(|earlier| earlier == pattern) {
+            let shown = section.shown("subscribe", pattern);
+            section.problem("subscribe", format!("{shown} stands in it twice; remove one"));
+        }
+    }
     patterns
 }
 
@@ -129,21 +160,37 @@ pub(super) fn topic_pattern(section: &mut Section<'_>, key: &str) -> String {
 }
 
 fn check_topic_pattern(section: &mut Section<'_>, key: &str, pattern: &str) {
-    if !is_topic_pattern(pattern) {
-        let mend = "write words joined by dots, where * stands for one word and # for any number";
+    if let Some(why) = topic_fault(pattern) {
         let shown = section.shown(key, pattern);
-        section.problem(key, format!("{shown} is not a topic pattern; {mend}"));
+        section.problem(key, format!("{shown} is not a topic pattern{why}"));
     }
 }
 
-/// Words of a routing key, `*` or `#`, joined by dots: at most 255 bytes, AMQP 0-9-1's short string.
-fn is_topic_pattern(pattern: &str) -> bool {
+/// What is wrong with a pattern of words of a routing key, `*` and `#`, joined by dots. It becomes the key of a binding: at most 255 bytes,
+/// AMQP 0-9-1's short string.
+fn topic_fault(pattern: &str) -> Option<String> {
     let is_word = |word: &str| {
         matches!(word, "*" | "#")
             || !word.is_empty()
                 && !word.contains(|c: char| matches!(c, '*' | '#') || c.is_whitespace() || c.is_control())
     };
-    pattern.len() <= 255 && pattern.split('.').all(is_word)
+    if pattern.len() > MOST_PATTERN_BYTES {
+        let bytes = pattern.len();
+        return Some(format!(
+            " that a broker takes: it has {bytes} bytes, and {MOST_PATTERN_BYTES} are allowed; shorten it"
+        ));
+    }
+    let words: Vec<&str> = pattern.split('.').collect();
+    if !words.iter().all(|word| is_word(word)) {
+        return Some("; write words joined by dots, where * stands for one word and # for any number".to_owned());
+    }
+    let hashes = words.iter().filter(|word| **word == "#").count();
+    (hashes > MOST_HASHES).then(|| {
+        format!(
+            " that every broker takes: it has {hashes} #, and RabbitMQ from 4.3.5 on refuses more than {MOST_HASHES}; \
+             write one # for several side by side, or several patterns"
+        )
+    })
 }
 
 /// The limits that are set, else those that the vendor documents.

@@ -1,5 +1,6 @@
 //! Configuration: text and environment in; a [`Config`] or every problem out. Pure.
 
+mod accounts;
 mod admin;
 mod broker;
 mod changes;
@@ -15,7 +16,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use toml_span::value::{Table, ValueInner};
 
@@ -45,6 +46,8 @@ pub struct Config {
     pub log: Log,
     /// `[destinations.<name>]` by name.
     pub destinations: BTreeMap<String, Destination>,
+    /// What works and is probably not meant.
+    pub warnings: Vec<Problem>,
 }
 
 /// Reads the file's text. `env` gives environment variables, `read_file` the files that secrets are in.
@@ -88,7 +91,7 @@ fn read(root: &mut Section<'_>, registry: &[Kind]) -> Option<Config> {
     let retry = root.within("retry", |section| Retry::read(section, &Retry::default()));
     let log = root.within("log", Log::read);
     let defaults = retry.clone().unwrap_or_default();
-    let destinations = root.within("destinations", |all| {
+    let read = root.within("destinations", |all| {
         let mut destinations = BTreeMap::new();
         for name in all.keys() {
             if let Some(mend) = destination::name_mend(&name) {
@@ -98,23 +101,11 @@ fn read(root: &mut Section<'_>, registry: &[Kind]) -> Option<Config> {
                 destinations.insert(name, read);
             }
         }
-        each_token_file_has_one_destination(all, &destinations);
-        Some(destinations)
+        let warnings = accounts::check(all, &destinations, registry);
+        Some((destinations, warnings))
     });
-    Some(Config { broker: broker?, admin: admin?, retry: retry?, log: log?, destinations: destinations? })
-}
-
-/// Two accounts in one file would take each other's refresh token.
-fn each_token_file_has_one_destination(all: &mut Section<'_>, destinations: &BTreeMap<String, Destination>) {
-    let mut owners: BTreeMap<PathBuf, &str> = BTreeMap::new();
-    for (name, destination) in destinations {
-        let Some(path) = destination.vendor.grant().and_then(|grant| grant.token_file().map(Path::to_owned)) else {
-            continue;
-        };
-        if let Some(other) = owners.insert(path, name) {
-            all.problem(name, format!("has the same token_file as destination {other:?}; give each its own"));
-        }
-    }
+    let (destinations, warnings) = read?;
+    Some(Config { broker: broker?, admin: admin?, retry: retry?, log: log?, destinations, warnings })
 }
 
 fn read_toml(text: &str) -> Result<Table<'_>, Problem> {

@@ -59,7 +59,7 @@ fn keyed(section: &mut Section<'_>) -> Option<Box<dyn Vendor>> {
 fn json_api(section: &mut Section<'_>) -> Option<Box<dyn Vendor>> {
     section.template("method");
     section.template("url");
-    section.table_of_templates("headers");
+    section.table_of_templates("headers", |_| None);
     section.expression("body");
     section.boolean("idempotency_key");
     section.integer("batch_max", 1..=10);
@@ -152,7 +152,7 @@ fn the_sample_is_good_and_shows_the_defaults() {
     assert_eq!(px.subscribe, ["product.#", "invoice.paid"]);
     let documented = [Limit { count: 200, window: Window::Second }, Limit { count: 1_000_000, window: Window::Day }];
     assert_eq!(px.limits, documented);
-    assert_eq!((px.concurrency, px.timeout, px.park_after_rejections), (32, Duration::from_secs(10), 20));
+    assert_eq!((px.concurrency, px.timeout, px.park_after_rejections), (None, Duration::from_secs(10), 20));
     assert_eq!((px.proxy.clone(), px.http1_only), (None, false));
 }
 
@@ -342,6 +342,102 @@ fn only_topic_patterns_are_subscribed_to() {
 }
 
 #[test]
+fn a_pattern_that_not_every_broker_binds_is_told_with_the_mend() {
+    let shown = |patterns: &str| problems(&with_destination(&GOOD.replace("[\"#\"]", patterns)));
+    for (patterns, says) in [
+        ("[\"#.a.#.b.#\"]", "it has 3 #, and RabbitMQ from 4.3.5 on refuses more than 2"),
+        ("[\"#.#.#.#\"]", "it has 4 #"),
+        ("[\"a.#\", \"b\", \"a.#\"]", "\"a.#\" stands in it twice; remove one"),
+    ] {
+        let shown = shown(patterns);
+        assert!(shown.starts_with("sluice.toml:6: destinations.px.subscribe: ") && shown.contains(says), "{shown}");
+    }
+    let long = shown(&format!("[{:?}]", "a".repeat(256)));
+    assert!(long.contains("it has 256 bytes, and 255 are allowed"), "{long}");
+    let rule = problems(&with_destination(&format!("{GOOD}{MAP}type = \"#.#.#\"\neventName = \"a\"\n")));
+    assert!(rule.contains("map.type: ") && rule.contains("it has 3 #"), "{rule}");
+    for good in ["[\"#.#\"]", "[\"#.a.#\", \"#\"]"] {
+        read(&with_destination(&GOOD.replace("[\"#\"]", good))).unwrap();
+    }
+}
+
+#[test]
+fn a_destination_with_a_dot_in_its_name_is_told_so_and_nothing_else() {
+    let at = |name: &str| problems(&format!("{BROKER}[destinations.{name}]\n{GOOD}"));
+    assert_eq!(
+        at("h.eu"),
+        "sluice.toml:3: destinations.h.eu: a destination's name cannot have a dot, here \"h.eu\"; write [destinations.h-eu]"
+    );
+    let deep = at("h.eu.west");
+    assert!(deep.contains("here \"h.eu.west\"; write [destinations.h-eu-west]") && deep.lines().count() == 1, "{deep}");
+    let both = problems(&format!("{BROKER}[destinations.h]\n{GOOD}[destinations.h.eu]\n{GOOD}"));
+    assert!(both.contains(":7: destinations.h.eu: a destination's name cannot have a dot"), "{both}");
+    assert_eq!(both.lines().count(), 1, "{both}");
+}
+
+const ACT_ON: &str = "vendor = \"act-on\"\nsubscribe = [\"#\"]\nclient_id = \"c\"\nclient_secret = \"s3cr3t-value\"\n";
+const USER: &str = "username = \"Ann@example.com\"\npassword = \"s3cr3t-value\"\n";
+
+/// What two destinations of these lines are told.
+fn told_of_two(first: &str, second: &str) -> (String, Vec<String>) {
+    let text = format!("{BROKER}[destinations.a]\n{first}[destinations.b]\n{second}");
+    match read_sample(&text) {
+        Ok(config) => (
+            String::new(),
+            config.warnings.into_iter().map(|problem| format!("{}: {}", problem.key, problem.message)).collect(),
+        ),
+        Err(problems) => (problems.to_string(), Vec::new()),
+    }
+}
+
+#[test]
+fn two_destinations_with_one_account_that_ends_each_others_token_are_refused() {
+    let user = format!("{ACT_ON}{USER}");
+    let refresh = format!("{ACT_ON}refresh_token = \"s3cr3t-value\"\n");
+    for (first, second) in [
+        (user.clone(), user.clone()),
+        (user.clone(), user.replace("Ann@", "ann@")),
+        (user.clone(), format!("{user}region = \"eu\"\n")),
+        (refresh.clone(), refresh.clone()),
+    ] {
+        let (problems, _) = told_of_two(&first, &second);
+        assert!(problems.contains("destinations.b: has the same Act-On client_id and account as destination \"a\": each would end the other's token"), "{problems}");
+        assert!(problems.lines().count() == 1 && !problems.contains("s3cr3t-value"), "{problems}");
+    }
+    let other = user.replace("Ann@", "bob@");
+    assert_eq!(told_of_two(&user, &other), (String::new(), Vec::new()));
+    let elsewhere = format!("{user}base_url = \"http://localhost:9500\"\n");
+    assert_eq!(told_of_two(&user, &elsewhere), (String::new(), Vec::new()));
+}
+
+#[test]
+fn two_destinations_that_share_a_quota_are_warned_of_unless_each_has_its_share() {
+    let px = "vendor = \"gainsight-px\"\nsubscribe = [\"#\"]\napi_key = \"s3cr3t-value\"\n";
+    let apsis =
+        "vendor = \"apsis-one\"\nsubscribe = [\"#\"]\nclient_id = \"s3cr3t-value\"\nclient_secret = \"s3cr3t-value\"\n";
+    let other_client = format!("{ACT_ON}{USER}").replace("client_id = \"c\"", "client_id = \"d\"");
+    for (first, second, what) in [
+        (px.to_owned(), px.to_owned(), "Gainsight PX api_key"),
+        (apsis.to_owned(), apsis.to_owned(), "APSIS One client_id"),
+        (format!("{ACT_ON}{USER}"), other_client, "Act-On username"),
+    ] {
+        let (problems, warnings) = told_of_two(&first, &second);
+        assert_eq!((problems.as_str(), warnings.len()), ("", 1), "{warnings:?}");
+        assert!(
+            warnings[0]
+                .starts_with(&format!("destinations.b: has the same {what} as destination \"a\", and each counts")),
+            "{warnings:?}"
+        );
+        assert!(!warnings[0].contains("s3cr3t-value") && !warnings[0].contains("example.com"), "{warnings:?}");
+        let shares = |lines: &str| format!("{lines}limits = [\"2/s\"]\n");
+        assert_eq!(told_of_two(&shares(&first), &shares(&second)), (String::new(), Vec::new()));
+        assert_eq!(told_of_two(&shares(&first), &second).1.len(), 1);
+    }
+    let eu = format!("{px}region = \"eu\"\n");
+    assert_eq!(told_of_two(px, &eu), (String::new(), Vec::new()));
+}
+
+#[test]
 fn a_destination_may_not_be_called_like_sluices_own_objects() {
     for name in ["events", "unrouted", "control", "receipts", "Px", "\"a.b\"", "-a", "\"\"", "\"ü\"", &"a".repeat(64)]
     {
@@ -352,6 +448,12 @@ fn a_destination_may_not_be_called_like_sluices_own_objects() {
     for name in ["a", "0", "px_prod-2", &"a".repeat(63)] {
         read(&format!("{BROKER}[destinations.{name}]\n{GOOD}")).unwrap();
     }
+}
+
+#[test]
+fn a_key_that_every_destination_has_is_known_beside_an_unknown_vendor() {
+    let shown = problems(&with_destination("vendor = \"mars\"\nsubscribe = [\"#\"]\nhttp1_only = true\n"));
+    assert!(shown.contains("destinations.px.vendor: \"mars\" is not known") && shown.lines().count() == 1, "{shown}");
 }
 
 #[test]

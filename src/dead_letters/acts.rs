@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::letter::{self, keep_death};
+use crate::destination::fit::fit;
 use crate::destination::history::{History, PREFIX, set_aside};
 use crate::message::{Field, Message};
 
@@ -88,6 +89,7 @@ pub fn replayed(letter: &Message, id: &str, operation: &str, outcomes: &str, now
     put(&mut copy, "replay", operation);
     put(&mut copy, "replay-of", id);
     put(&mut copy, "replay-to", outcomes);
+    fit(&mut copy);
     copy
 }
 
@@ -113,6 +115,7 @@ fn moved(letter: &Message) -> Message {
     let mut copy = letter.clone();
     keep_death(&mut copy);
     set_aside(&mut copy);
+    fit(&mut copy);
     copy
 }
 

@@ -85,7 +85,8 @@ mod tests {
         };
         let letter = record.write(&original, &History::new("a.b", at));
         assert_eq!(letter.body, original.body);
-        assert_eq!((letter.properties.message_id.as_deref(), letter.properties.priority), (Some("m"), Some(3)));
+        assert_eq!((letter.properties.message_id.as_deref(), letter.properties.priority), (Some("m"), None));
+        assert_eq!(crate::destination::history::original(&letter), original);
         let header = |name: &str| letter.properties.headers.get(name).and_then(Field::as_str);
         assert_eq!(header("x-sluice-reason"), Some("malformed"));
         assert_eq!(header("x-sluice-sentence"), Some("the body is not JSON"));

@@ -5,20 +5,43 @@ use std::pin::Pin;
 
 use bytes::Bytes;
 
+use crate::gate::Written;
 use crate::vendors::Reply;
 
+mod body;
+pub mod cause;
 pub mod http;
+pub mod machine;
 mod tls;
 pub mod token;
 pub mod token_file;
 
 /// Sends requests. `delivery/http.rs` does so over the network; tests script it.
 pub trait Transport: Send + Sync {
-    /// Sends one request, once: no redirects followed, nothing retried.
+    /// Sends one request, once: no redirects followed, nothing retried. Marks `written` when all of it was handed to the network.
     fn send<'a>(
         &'a self,
         request: &'a ::http::Request<Bytes>,
+        written: &'a Written,
     ) -> Pin<Box<dyn Future<Output = Result<Reply, Trouble>> + Send + 'a>>;
+
+    /// Whether this machine has room for one more request now.
+    fn has_room(&self) -> bool {
+        true
+    }
+}
+
+/// How much of an answer's body is read, in bytes: put it among the request's extensions.
+#[derive(Clone, Copy, Debug)]
+pub struct Keep(pub usize);
+
+impl Keep {
+    /// Of a token's, and of what nothing is said of.
+    pub const TOKEN: Self = Self(64 * 1024);
+    /// Of a job's state.
+    pub const JOB: Self = Self(256 * 1024);
+    /// Of what was looked up, which may be a long list.
+    pub const LOOKUP: Self = Self(8 * 1024 * 1024);
 }
 
 /// Why there is no answer: a sentence without the address's query and without secrets.
@@ -39,6 +62,14 @@ pub enum Trouble {
         host: String,
         /// The destination's `timeout`.
         timeout: std::time::Duration,
+    },
+    /// This machine could not do its part: nothing was sent, and nothing is known of the vendor.
+    #[error("this machine cannot send to {host}: {cause}")]
+    Machine {
+        /// Host and port.
+        host: String,
+        /// What it lacks.
+        cause: String,
     },
     /// The connection broke before the answer was complete; the vendor may have taken it.
     #[error("the connection to {host} broke: {cause}")]

@@ -71,7 +71,8 @@ impl Stage {
 
         let worker = self.worker.insert(Worker::start(home, &url, &address).await?);
         worker.ready().await?;
-        audience.tell("a worker (sluice run) consumes, and the sandbox plays its vendors");
+        audience
+            .tell("a worker (sluice run) consumes; the sandbox plays its vendors, which take 100 to 600 ms to answer");
 
         let settings = Settings {
             url: SecretString::from(url),

@@ -9,17 +9,15 @@ use jiff::Timestamp;
 
 use super::attempt::{self, Errand};
 use super::line::{Load, Place, Ready};
-use super::{Driver, batch, errands};
+use super::{Driver, batch, errands, hold};
 use crate::clock;
+use crate::delivery::Keep;
 use crate::delivery::token::Need;
 use crate::gate::{Answer, Doubt, Hints, Pass, Permit, State};
 use crate::redact;
 use crate::traces::{self, Leg, Span};
 use crate::vendors::{Item, Secrets};
 use crate::verdict::Reason;
-
-/// A body that takes a while to be built, sent and read.
-const LARGE_BYTES: usize = 16 * 1024;
 
 /// What is next, not yet taken from where it waits.
 #[derive(Debug)]
@@ -40,7 +38,15 @@ impl Driver {
         (self.next_place, self.next_turn) = (None, None);
         loop {
             let (now, wall) = (clock::now(), clock::wall());
-            let Some(next) = self.next(now, wall) else { return };
+            if let Some(until) = self.machine.rests_until(self.transport.has_room(), now) {
+                self.next_turn = Some(until);
+                return;
+            }
+            let next = self.next(now, wall);
+            if !self.is_proven(next.as_ref(), now) {
+                return;
+            }
+            let Some(next) = next else { return };
             match self.gate.pass(now, wall) {
                 Pass::Go(permit) => self.send(next, permit, now, wall),
                 Pass::Wait(until) => {
@@ -50,6 +56,17 @@ impl Driver {
                 Pass::Full | Pass::Shut => return,
             }
         }
+    }
+
+    /// Whether what is next may be sent as far as the broker goes: where a channel may be dead, its events come again to somebody else.
+    fn is_proven(&mut self, next: Option<&Next>, now: Instant) -> bool {
+        self.is_unproven = false;
+        if matches!(next, Some(Next::Events(_))) && self.gate.state(now) == State::Open {
+            let age = hold::unproven(self.gate.pace());
+            self.inbox.proof.want(Some(age));
+            self.is_unproven = !self.inbox.proof.is_fresh(age, now);
+        }
+        !self.is_unproven
     }
 
     /// What should be sent next; where there is nothing yet, `next_turn` says when to look again.
@@ -134,7 +151,7 @@ impl Driver {
             Next::Events(place) => match self.load(place, &permit, now, wall) {
                 Some(load) => {
                     permit.is_about(load.key());
-                    return self.send_load(load, permit, now);
+                    return self.send_load(load, permit);
                 }
                 None => return self.give_up(permit),
             },
@@ -178,16 +195,14 @@ impl Driver {
         (!load.events.is_empty()).then_some(load)
     }
 
-    fn send_load(&mut self, load: Load, permit: Permit, now: Instant) {
+    fn send_load(&mut self, load: Load, permit: Permit) {
         let items: Vec<&Item> = load.events.iter().map(|pending| &pending.item).collect();
         match self.settings.vendor.request(&items) {
             Ok(mut request) => {
                 Secrets::add(&mut request, &self.settings.map.secrets());
-                if request.body().len() > LARGE_BYTES {
-                    self.gate.is_large(&permit, now);
-                }
+                self.gate.carries(&permit, request.body().len());
                 if let Some(lane) = load.lane() {
-                    self.lanes.take(lane, now);
+                    self.lanes.take(lane);
                 }
                 let span = self.trace(&load, &mut request);
                 self.launch(Errand::Events(load), request, span, permit);
@@ -237,6 +252,13 @@ impl Driver {
         if let Errand::Events(load) = &errand {
             self.metrics.batch_events.observe(f64::from(u32::try_from(load.events.len()).unwrap_or(u32::MAX)));
         }
+        let keep = match &errand {
+            Errand::Events(load) => self.settings.vendor.answer_bytes(load.events.len()),
+            Errand::Token => Keep::TOKEN.0,
+            Errand::Lookup(_) => Keep::LOOKUP.0,
+            Errand::Job(_) => Keep::JOB.0,
+        };
+        request.extensions_mut().insert(Keep(keep));
         let transport = Arc::clone(&self.transport);
         let hurry = self.hurry.clone();
         let (token_file, tokens) = (self.token_file.clone(), self.tokens.as_ref());

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::history;
 use super::line::Load;
 use crate::clock;
-use crate::delivery::{Transport, Trouble};
+use crate::delivery::{Transport, Trouble, machine};
 use crate::gate::Permit;
 use crate::redact;
 use crate::traces::Span;
@@ -62,12 +62,15 @@ pub(super) async fn make(
     hurry: CancellationToken,
 ) -> Attempted {
     let (at, sent) = (clock::wall(), clock::now());
-    let sending = AssertUnwindSafe(transport.send(&request)).catch_unwind();
+    let sending = AssertUnwindSafe(transport.send(&request, &permit.written)).catch_unwind();
     let result = tokio::select! {
         biased;
-        result = sending => Some(result.unwrap_or_else(|_| {
+        result = sending => Some(result.unwrap_or_else(|panic| {
             let host = request.uri().host().unwrap_or_default().to_owned();
-            Err(Trouble::Broken { host, cause: "Sluice failed while sending; this is a bug in Sluice".into() })
+            Err(match machine::lack_of_threads(panic.as_ref()) {
+                Some(cause) => Trouble::Machine { host, cause },
+                None => Trouble::Broken { host, cause: "Sluice failed while sending; this is a bug in Sluice".into() },
+            })
         })),
         () = hurry.cancelled() => None,
     };

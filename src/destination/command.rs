@@ -12,6 +12,7 @@ use super::orders::{self, Change, Placed, Stamp};
 use super::recent::{Recent, Sample};
 use crate::broker::port::Appetite;
 use crate::clock;
+use crate::gate::{Held, State};
 
 /// Something to do, now.
 #[derive(Debug)]
@@ -147,6 +148,10 @@ pub struct View {
     pub learned: f64,
     /// Requests on their way.
     pub in_flight: usize,
+    /// How many may be on their way at once, as set or as found.
+    pub concurrency: usize,
+    /// What holds the pace.
+    pub held: Held,
     /// Requests counted against today's budget (UTC).
     pub day_used: u64,
     /// The day budget, where there is one.
@@ -163,6 +168,9 @@ pub struct View {
     pub consuming: bool,
     /// Whether it consumes, or has no need to.
     pub ready: bool,
+    /// What this machine lacks, as a sentence, where requests could not be sent for it lately.
+    #[serde(skip)]
+    pub machine: Option<String>,
     /// Events delivered since this worker started.
     pub delivered: u64,
     /// Events that have left the queue since this worker started: those that were delivered, put into a retry queue or among the dead
@@ -178,6 +186,10 @@ pub struct View {
     pub throttled: u64,
     /// Events put into a retry queue since this worker started.
     pub retried: u64,
+    /// Retries and dead letters that the broker does not take for now: their deliveries wait aside, unsettled.
+    pub copies_waiting: usize,
+    /// Whether so many wait that nothing more is taken from the queue.
+    pub copies_full: bool,
 }
 
 impl Driver {
@@ -233,7 +245,8 @@ impl Driver {
     }
 
     fn view(&self) -> View {
-        let gate = self.gate.status(clock::now(), clock::wall());
+        let now = clock::now();
+        let (gate, machine) = (self.gate.status(now, clock::wall()), self.machine.lacks(now).map(str::to_owned));
         let idle = *self.inbox.appetite.borrow() == Appetite::None;
         View {
             name: self.settings.name.clone(),
@@ -241,12 +254,14 @@ impl Driver {
             subscribe: self.settings.subscribe.clone(),
             limits: self.settings.limits.iter().map(ToString::to_string).collect(),
             state: gate.state.name(),
-            why: gate.why,
+            why: machine.clone().filter(|_| gate.state == State::Open).unwrap_or(gate.why),
             until: gate.until.map(|until| until.wall),
             quota: gate.quota,
             rate: gate.rate,
             learned: gate.learned,
             in_flight: gate.in_flight,
+            concurrency: gate.concurrency,
+            held: gate.held,
             day_used: gate.day_used,
             day_limit: gate.day_limit,
             waiting: self.line.len() + self.lookups.held(),
@@ -254,7 +269,8 @@ impl Driver {
             oldest: self.oldest(),
             unconfirmed: self.jobs.held(),
             consuming: *self.inbox.consuming.borrow(),
-            ready: idle || *self.inbox.consuming.borrow(),
+            ready: machine.is_none() && (idle || *self.inbox.consuming.borrow()),
+            machine,
             delivered: self.metrics.delivered.get(),
             left: self.metrics.left() + u64::try_from(self.jobs.held()).unwrap_or(u64::MAX),
             requests: self.metrics.batch_events.get_sample_count(),
@@ -263,6 +279,8 @@ impl Driver {
             together: if self.settings.vendor.lane_limit().is_some() { 1 } else { self.batching.items.max(1) },
             throttled: self.metrics.throttled.get(),
             retried: self.metrics.retried.get(),
+            copies_waiting: self.copies_waiting(),
+            copies_full: self.aside.is_full(self.usual),
         }
     }
 }

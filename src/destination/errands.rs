@@ -17,7 +17,7 @@ use crate::config;
 use crate::delivery::token::{Need, Outcome, Stored, Tokens};
 use crate::delivery::token_file;
 use crate::gate::{Answer, Hints, Permit, State, hints};
-use crate::vendors::Job;
+use crate::vendors::{Before, Job};
 use crate::verdict::{Reason, Settlement, Verdict};
 
 /// The tokens of a destination, with what its token file or the driver before this one kept, and the file to keep them in from now on.
@@ -105,7 +105,7 @@ impl Driver {
     }
 
     pub(super) fn lookup_answered(&mut self, name: &str, permit: Permit, exchange: &Exchange) {
-        let (_, sentence, told) = self.verdict(exchange, false);
+        let (_, sentence, told) = self.verdict(exchange, false, &Before::default());
         let (learned, told) = match (told, exchange.reply()) {
             (Answer::Success, Some(reply)) => match self.settings.vendor.learn(name, reply) {
                 // What was learned is not yet an event delivered.
@@ -182,7 +182,7 @@ impl Driver {
 
     pub(super) fn job_answered(&mut self, id: &str, permit: Permit, exchange: &Exchange) {
         let now = clock::now();
-        let (_, _, told) = self.verdict(exchange, false);
+        let (_, _, told) = self.verdict(exchange, false, &Before::default());
         let decided = matches!(told, Answer::Success | Answer::Rejected);
         let job = match (decided, exchange.reply()) {
             (true, Some(reply)) => self.settings.vendor.judge_job(id, reply),

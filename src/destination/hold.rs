@@ -4,8 +4,10 @@ use std::time::{Duration, Instant};
 
 use crate::broker::port::Appetite;
 
-/// Most deliveries held at once.
+/// Most deliveries held at once, unless more are in flight.
 const MAX_PREFETCH: f64 = 500.0;
+/// Beside those in flight so many more are held, or as many where fewer are in flight.
+const FEW: f64 = 32.0;
 /// What the gate lets through in this time is fetched ahead.
 const AHEAD: Duration = Duration::from_millis(500);
 /// No delivery should wait longer than this for its place while the gate is open.
@@ -22,6 +24,15 @@ pub(super) const LONGEST_UNSETTLED: Duration = Duration::from_secs(570);
 const HELD_BYTES: f64 = 24.0 * 1024.0 * 1024.0;
 /// What a delivery takes in memory beside its body, about.
 const OVERHEAD_BYTES: f64 = 2_500.0;
+/// Deliveries whose copies wait for the broker: so many of them and so many bytes at most, about.
+const MOST_ASIDE: u16 = 2_000;
+const ASIDE_BYTES: usize = 16 * 1024 * 1024;
+const OVERHEAD: usize = 2_500;
+/// So few of them are every day's.
+const FEW_ASIDE: usize = 8;
+/// How many requests may be sent without proof that the broker is there, and the bounds of the time that makes.
+const UNPROVEN: f64 = 16.0;
+const UNPROVEN_FOR: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 /// The room for deliveries grows by this factor when it is used up.
 const GROWTH: u16 = 4;
 
@@ -52,6 +63,12 @@ pub(super) struct Outlook {
 /// When to take up deliveries again for a place at `next`, where that is too far away to hold them until then.
 pub(super) fn rest(next: Instant, now: Instant) -> Option<Instant> {
     (next.saturating_duration_since(now) > LONGEST_WAIT).then(|| next - EARLY)
+}
+
+/// How long ago the broker may have been heard for a request to be sent, at that pace: over a way that was cut no ack arrives.
+pub(super) fn unproven(pace: Option<f64>) -> Duration {
+    let seconds = pace.map_or(0.0, |pace| UNPROVEN / pace.max(UNPROVEN / UNPROVEN_FOR.1.as_secs_f64()));
+    Duration::from_secs_f64(seconds).clamp(UNPROVEN_FOR.0, UNPROVEN_FOR.1)
 }
 
 impl Mood {
@@ -136,6 +153,58 @@ impl Room {
     }
 }
 
+/// Deliveries whose copies the broker does not take for now (an alarm, a queue without its majority). They keep their places at the
+/// broker, so that others come in places of their own: in large steps, since each costs a new consumer, and within a bound.
+#[derive(Debug, Default)]
+pub(super) struct Aside {
+    /// Places beside the usual ones.
+    now: u16,
+    /// Copies on their way, and their bytes.
+    copies: usize,
+    bytes: usize,
+}
+
+impl Aside {
+    /// A copy of so many bytes is on its way.
+    pub fn add(&mut self, bytes: usize) {
+        self.copies += 1;
+        self.bytes += bytes;
+    }
+
+    /// It is settled.
+    pub fn remove(&mut self, bytes: usize) {
+        self.copies = self.copies.saturating_sub(1);
+        self.bytes = self.bytes.saturating_sub(bytes);
+    }
+
+    /// Copies on their way.
+    pub fn copies(&self) -> usize {
+        self.copies
+    }
+
+    /// How many places there have to be beside the `usual` ones.
+    pub fn adapt(&mut self, usual: u16) -> u16 {
+        let many = usize::from(usual / 2).max(FEW_ASIDE);
+        let most = self.most();
+        if self.copies > usize::from(self.now) + many && self.now < most {
+            self.now = u16::try_from(self.copies.saturating_mul(2)).unwrap_or(u16::MAX).max(usual).min(most);
+        } else if self.copies <= usize::from(usual / 4) {
+            self.now = 0;
+        }
+        self.now
+    }
+
+    /// Whether no more can be put aside, so that nothing more is taken until copies are confirmed.
+    pub fn is_full(&self, usual: u16) -> bool {
+        self.copies > FEW_ASIDE && self.now >= self.most() && self.copies >= usize::from(self.now) + usize::from(usual)
+    }
+
+    fn most(&self) -> u16 {
+        let mean = self.bytes / self.copies.max(1) + OVERHEAD;
+        u16::try_from(ASIDE_BYTES / mean).unwrap_or(u16::MAX).min(MOST_ASIDE)
+    }
+}
+
 /// A number as a whole one from 1 to 65,535, rounded down.
 fn rounded(number: f64) -> u16 {
     let mut whole = 0_u16;
@@ -148,9 +217,10 @@ fn rounded(number: f64) -> u16 {
 }
 
 fn prefetch(rate: f64, concurrency: usize) -> u16 {
-    let concurrency = u16::try_from(concurrency).unwrap_or(u16::MAX);
-    let wanted = f64::from(concurrency) * 2.0 + rate * AHEAD.as_secs_f64();
-    let bound = (rate * LONGEST_WAIT.as_secs_f64()).clamp(1.0, MAX_PREFETCH);
+    let concurrency = f64::from(u16::try_from(concurrency).unwrap_or(u16::MAX));
+    let wanted = concurrency + concurrency.min(FEW) + rate * AHEAD.as_secs_f64();
+    let most = MAX_PREFETCH.max(concurrency * 1.25);
+    let bound = (rate * LONGEST_WAIT.as_secs_f64()).clamp(1.0, most);
     rounded(wanted.min(bound))
 }
 
@@ -162,7 +232,7 @@ mod tests {
     fn a_fast_gate_holds_what_it_can_use_in_a_moment() {
         assert_eq!(Mood::Open.appetite(Some(200.0), 32, &Room::new(1)), Appetite::Prefetch(164));
         assert_eq!(Mood::Open.appetite(Some(4000.0), 64, &Room::new(1)), Appetite::Prefetch(500));
-        assert_eq!(Mood::Open.appetite(None, 1000, &Room::new(1)), Appetite::Prefetch(500));
+        assert_eq!(Mood::Open.appetite(None, 1000, &Room::new(1)), Appetite::Prefetch(1250));
     }
 
     #[test]
@@ -210,6 +280,35 @@ mod tests {
         grow(&mut large, &mut few, 250_000);
         assert!((66..=134).contains(&few), "{few}");
         assert_eq!(Room::new(1).adapt(500, 500), 0);
+    }
+
+    #[test]
+    fn copies_that_wait_get_places_of_their_own_within_a_bound() {
+        let mut aside = Aside::default();
+        (0..82).for_each(|_| aside.add(300));
+        assert_eq!(aside.adapt(164), 0, "half of the places are left");
+        aside.add(300);
+        assert_eq!(aside.adapt(164), 166);
+        (0..4_000).for_each(|_| aside.add(300));
+        assert_eq!(aside.adapt(164), MOST_ASIDE);
+        assert!(aside.is_full(164));
+        (0..4_083).for_each(|_| aside.remove(300));
+        assert_eq!((aside.adapt(164), aside.copies(), aside.is_full(164)), (0, 0, false));
+    }
+
+    #[test]
+    fn large_copies_get_fewer_places() {
+        let mut aside = Aside::default();
+        (0..100).for_each(|_| aside.add(250_000));
+        assert!((60..70).contains(&aside.adapt(164)));
+    }
+
+    #[test]
+    fn about_sixteen_requests_may_be_sent_without_proof_of_the_broker() {
+        for (pace, milliseconds) in [(Some(500.0), 50), (Some(200.0), 80), (Some(20.0), 800), (Some(0.01), 1_000)] {
+            assert_eq!(unproven(pace), Duration::from_millis(milliseconds), "{pace:?}");
+        }
+        assert_eq!(unproven(None), Duration::from_millis(50));
     }
 
     #[test]

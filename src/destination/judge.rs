@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use http::StatusCode;
+use bytes::Bytes;
+use http::{Request, StatusCode};
 use jiff::Timestamp;
 
 use super::attempt::{Attempted, Errand, Exchange};
@@ -13,12 +14,13 @@ use super::history::{History, Watched};
 use super::hold::Mood;
 use super::intake::{Held, Pending};
 use super::line::Load;
-use super::{Driver, batch, outcome};
+use super::{Driver, batch, before, outcome};
 use crate::broker::port::Delivery;
 use crate::clock;
 use crate::config::Retry;
+use crate::delivery::Trouble;
 use crate::gate::{Answer, Doubt, Permit, State, hints};
-use crate::vendors::{Item, Reply, Vendor};
+use crate::vendors::{Before, Item, Reply, Vendor};
 use crate::verdict::{Reason, Settlement, Verdict};
 
 /// The name of [`Verdict::Unauthorized`] in a history.
@@ -45,8 +47,10 @@ impl Driver {
             self.lanes.answered(lane, clock::now());
         }
         self.next_place = None;
-        if exchange.result.is_none() {
-            return self.take_back(errand, permit);
+        match &exchange.result {
+            None => return self.take_back(errand, permit),
+            Some(Err(trouble @ Trouble::Machine { .. })) => return self.not_sent(&trouble.to_string(), errand, permit),
+            Some(_) => self.machine.went_well(),
         }
         self.metrics.attempt(exchange.status());
         self.metrics.request_duration.observe(exchange.took.as_secs_f64());
@@ -62,16 +66,18 @@ impl Driver {
     /// What the vendor or the network said, its sentence masked, and what the gate should make of it. A token that proves to have been
     /// revoked or to have ended is not the account's trouble: the gate hears nothing of it, and a new one is had, unless that was
     /// done `again` for the same request.
-    pub(super) fn verdict(&mut self, exchange: &Exchange, again: bool) -> (Verdict, String, Answer) {
+    pub(super) fn verdict(&mut self, exchange: &Exchange, again: bool, before: &Before) -> (Verdict, String, Answer) {
+        let (vendor, request) = (self.settings.vendor.as_ref(), &exchange.request);
         let verdict = match &exchange.result {
             Some(Ok(reply)) => {
-                let verdict = read(self.settings.vendor.as_ref(), &reply.without_secrets(&exchange.request));
+                let verdict = read(vendor, request, &reply.without_secrets(request), before);
                 if is_limit(&verdict, reply) { Verdict::Throttled } else { verdict }
             }
             Some(Err(trouble)) => Verdict::Unavailable(trouble.to_string()),
             None => Verdict::Unavailable("given up".to_owned()),
         };
         let sentence = said(&verdict).map(|said| exchange.masked(said)).unwrap_or_default();
+        self.gate.said(&sentence);
         let mut told = answer(&verdict);
         if let (Some(tokens), Some(generation)) = (self.tokens.as_mut(), exchange.generation) {
             if told == Answer::Success {
@@ -89,7 +95,9 @@ impl Driver {
     fn events_answered(&mut self, mut load: Load, permit: Permit, exchange: &Exchange) {
         let refused_before = |pending: &Held| refused_before(&pending.history, 1);
         let again = load.events.iter().any(|pending| pending.token_refused || refused_before(pending));
-        let (verdict, sentence, told) = self.verdict(exchange, again);
+        let alone = if let [pending] = load.events.as_slice() { Some(pending) } else { None };
+        let before = alone.map(|pending| before::of(&pending.history, exchange.at)).unwrap_or_default();
+        let (verdict, sentence, told) = self.verdict(exchange, again, &before);
         let renewing = told == Answer::Neutral;
         load.events.iter_mut().for_each(|pending| pending.token_refused = renewing);
         let several = load.events.len() > 1;
@@ -199,7 +207,7 @@ impl Driver {
         let first = load.events.first()?;
         let name = first.item.lookup.as_ref()?;
         // Once is enough for an event: else it would go in circles.
-        let checked = self.checked_again.contains(&first.delivery.ticket.tag());
+        let checked = first.delivery.ticket.was_checked_again();
         (!checked && self.lookups.may_have_changed(name, first.taken)).then(|| name.clone())
     }
 
@@ -207,10 +215,9 @@ impl Driver {
     /// against the same waits with them, so that nothing overtakes.
     fn check_again(&mut self, name: &str, load: Load) {
         let waiting = self.line.take_out(|pending| pending.item.lookup.as_deref() == Some(name));
-        for pending in &load.events {
-            self.checked_again.put(pending.delivery.ticket.tag(), ());
-        }
-        for pending in load.events.into_iter().chain(waiting) {
+        let mut rejected = load.events;
+        rejected.iter_mut().for_each(|pending| pending.delivery.ticket.check_again());
+        for pending in rejected.into_iter().chain(waiting) {
             self.lookups.need(name.to_owned(), carrying_history(*pending), clock::now());
         }
     }
@@ -292,7 +299,8 @@ impl Driver {
                         && (self.gate.state_beneath() == State::Broken || pending.refused) =>
                 {
                     let Pending { delivery, history, .. } = *pending;
-                    self.settling.push(Box::pin(Arc::clone(&self.desk).send_behind(delivery, history)));
+                    let bytes = delivery.message.body.len();
+                    self.settle_meanwhile(bytes, Arc::clone(&self.desk).send_behind(delivery, history));
                 }
                 Next::Wait { first: false } => {
                     // Not the same again at once.
@@ -365,7 +373,7 @@ impl Driver {
     /// Counts an event as delivered, and remembers it.
     pub(super) fn delivered(&mut self, pending: &Pending, wall: Timestamp) {
         self.metrics.delivered.inc();
-        let latency = wall.duration_since(pending.tag.time).as_secs_f64();
+        let latency = pending.tag.time.until(wall).as_secs_f64();
         self.metrics.delivery_latency.observe(latency.max(0.0));
         self.remember(pending);
     }
@@ -433,8 +441,8 @@ fn said(verdict: &Verdict) -> Option<&str> {
 
 /// The vendor's reading of an answer. A panic there is our bug: the vendor may have taken the event, so it is not sent
 /// again but becomes a dead letter for a person to look at, and many in a row park the destination.
-fn read(vendor: &dyn Vendor, reply: &Reply) -> Verdict {
-    catch_unwind(AssertUnwindSafe(|| vendor.judge(reply))).unwrap_or_else(|_| {
+fn read(vendor: &dyn Vendor, request: &Request<Bytes>, reply: &Reply, before: &Before) -> Verdict {
+    catch_unwind(AssertUnwindSafe(|| vendor.judge_after(request, reply, before))).unwrap_or_else(|_| {
         let status = reply.status.as_u16();
         Verdict::Rejected(format!("Sluice failed on the vendor's answer {status}; this is a bug in Sluice"))
     })

@@ -83,7 +83,7 @@ impl Line {
     /// The time of the oldest event that waits; that of a replayed letter says nothing of lateness.
     pub fn oldest(&self) -> Option<Timestamp> {
         let parts = self.parts.iter().flat_map(|load| &load.events);
-        parts.chain(self.singles()).filter(|pending| !pending.replay).map(|pending| pending.tag.time).min()
+        parts.chain(self.singles()).filter(|pending| !pending.replay).map(|pending| pending.tag.time.timestamp()).min()
     }
 
     /// All but the parts, in their order.

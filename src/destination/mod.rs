@@ -3,8 +3,9 @@
 //! One task drives it all, so that the gate needs no lock; requests and publications run beside each other inside it.
 
 use std::num::NonZeroUsize;
+use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
@@ -16,10 +17,9 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::Names;
-use crate::broker::port::{Appetite, Delivery, Disposition, Inbox, Publisher};
+use crate::broker::port::{Appetite, Delivery, Inbox, Publisher};
 use crate::clock;
 use crate::config;
-use crate::dead_letters::notice::Outcome;
 use crate::delivery::Transport;
 use crate::delivery::token::Tokens;
 use crate::event;
@@ -32,8 +32,10 @@ use crate::verdict::{Reason, Settlement};
 mod admit;
 mod attempt;
 mod batch;
+mod before;
 mod command;
 mod errands;
+pub mod fit;
 mod handover;
 pub mod history;
 mod hold;
@@ -42,12 +44,14 @@ mod jobs;
 mod judge;
 mod line;
 mod lookups;
+mod machine;
 mod notice;
 pub mod orders;
 mod origin;
 mod outcome;
 pub mod recent;
 mod settle;
+mod settling;
 mod stop;
 
 pub use command::{Command, Handle, Ordered, View};
@@ -55,16 +59,17 @@ pub use handover::Handover;
 
 use attempt::Attempted;
 use history::History;
-use hold::{Mood, Outlook, Room};
+use hold::{Aside, Mood, Outlook, Room};
 use intake::{Pending, Taken};
 use jobs::Jobs;
 use line::Line;
 use lookups::Lookups;
+use machine::Machine;
 use notice::{Notices, Word};
 use orders::Orders;
 use origin::Origin;
 use recent::Recent;
-use settle::{Case, Desk, Tag};
+use settle::{Desk, Tag};
 
 /// Time for requests in flight to finish when the worker stops: of the ten seconds that there are, two are for what then has to reach
 /// the broker.
@@ -107,8 +112,14 @@ pub struct Parts {
 /// Drives a destination until it is stopped; returns what its successor has to know.
 pub async fn drive(parts: Parts, before: Handover) -> Handover {
     let mut driver = Driver::new(parts, before);
-    driver.run().await;
-    driver.finish().await;
+    let driven = AssertUnwindSafe(async {
+        driver.run().await;
+        driver.finish().await;
+    });
+    // Whoever starts it again must not forget a pause or what was spent of the day.
+    if driven.catch_unwind().await.is_err() {
+        tracing::error!(destination = driver.settings.name, "a destination failed; this is a bug in Sluice");
+    }
     let (now, wall) = (clock::now(), clock::wall());
     Handover {
         ledger: driver.gate.ledger(now, wall),
@@ -145,16 +156,20 @@ struct Driver {
     asked_about_job: bool,
     line: Line,
     attempts: FuturesUnordered<BoxFuture<'static, Attempted>>,
-    settling: FuturesUnordered<BoxFuture<'static, Option<Word>>>,
+    /// What is on its way to the broker, with the bytes that it holds.
+    settling: FuturesUnordered<BoxFuture<'static, (usize, Option<Word>)>>,
+    aside: Aside,
+    /// Whether a request waits for proof that the broker is still there.
+    is_unproven: bool,
     /// Word on its way to whoever replayed an event.
     notices: Notices,
     delivered: LruCache<u64, ()>,
-    /// Deliveries, by their tags, that were rejected and checked against a new lookup.
-    checked_again: LruCache<u64, ()>,
     /// Whether the answer before said that the vendor is in trouble, and for which event it was.
     troubled: Option<Option<u64>>,
     /// When the vendor last answered of an event or so.
     went_well: Option<Timestamp>,
+    /// What this machine lacks, if anything.
+    machine: Machine,
     /// When the gate said to ask again.
     next_place: Option<Instant>,
     /// When something beside the gate may let a request through.
@@ -169,7 +184,9 @@ struct Driver {
     room: Room,
     swept: Instant,
     /// What the appetite was last worked out for.
-    held_for: Option<(Mood, Option<f64>, u16, bool)>,
+    held_for: Option<(Mood, Option<f64>, usize, u16, bool, u16)>,
+    /// How many deliveries are held at most while none has to be put aside.
+    usual: u16,
 }
 
 impl Driver {
@@ -193,6 +210,7 @@ impl Driver {
             receipts: parts.receipts,
             delivery_limit: parts.delivery_limit,
             leaving: CancellationToken::new(),
+            trouble: Mutex::default(),
         };
         Self {
             gate: Gate::new(&settings.limits, policy, &before.ledger, now, wall),
@@ -218,13 +236,15 @@ impl Driver {
             line: Line::default(),
             attempts: FuturesUnordered::new(),
             settling: FuturesUnordered::new(),
+            aside: Aside::default(),
+            is_unproven: false,
             notices,
             delivered: LruCache::new(
                 REMEMBERED.max(NonZeroUsize::MIN.saturating_add(batching.items.saturating_mul(2))),
             ),
-            checked_again: LruCache::new(REMEMBERED),
             troubled: None,
             went_well: None,
+            machine: Machine::default(),
             next_place: None,
             next_turn: None,
             left_behind: None,
@@ -234,6 +254,7 @@ impl Driver {
             room: Room::new(batching.items),
             swept: now,
             held_for: None,
+            usual: 0,
         }
     }
 
@@ -250,12 +271,13 @@ impl Driver {
                 biased;
                 () = &mut stopped => return,
                 Some(attempted) = self.attempts.next(), if !self.attempts.is_empty() => self.judge_with_others(attempted),
-                Some(word) = self.settling.next(), if !self.settling.is_empty() => self.tell(word),
+                Some(settled) = self.settling.next(), if !self.settling.is_empty() => self.settled(settled),
                 Some(()) = self.keeping.next(), if !self.keeping.is_empty() => {}
                 () = wait_until(next), if next.is_some() => (self.next_place, self.next_turn) = (None, None),
                 () = self.notices.sent(), if !self.notices.is_empty() => {}
                 _ = housekeeping.tick() => self.sweep(),
                 Ok(()) = self.inbox.consuming.changed() => {}
+                () = self.inbox.proof.renewed(), if self.is_unproven => {}
                 command = self.commands.recv() => match command {
                     Some(command) => self.obey(command),
                     None => return,
@@ -355,10 +377,6 @@ impl Driver {
         self.settle_later(delivery, history, tag, Settlement::DeadLetter(reason, sentence));
     }
 
-    fn settle_later(&mut self, delivery: Delivery, history: History, tag: Tag, settlement: Settlement) {
-        self.settling.push(Box::pin(Arc::clone(&self.desk).settle(Case { delivery, history, tag, settlement })));
-    }
-
     /// Acks what the broker sent again although it had been delivered.
     fn acknowledge(&mut self, pending: Pending) {
         outcome::known(&mut self.recent, &self.settings.name, &pending.tag);
@@ -378,7 +396,7 @@ impl Driver {
             resting_until: self.resting_until,
         };
         self.mood = self.mood.next(outlook, now);
-        let (mood, pace) = (self.mood, self.gate.pace());
+        let (mood, pace, concurrency) = (self.mood, self.gate.pace_about(), self.gate.concurrency_soon());
         // While the consumer is there, the broker would send at once what is given back. And what is out may come back, and then it is
         // before the rest of its lane.
         let consuming = *self.inbox.consuming.borrow();
@@ -386,15 +404,20 @@ impl Driver {
             self.release_beyond(mood.keeps());
         }
         let room = match *self.inbox.appetite.borrow() {
-            Appetite::Prefetch(prefetch) if self.batching.items > 1 => self.room.adapt(self.held(), prefetch),
+            Appetite::Prefetch(_) if self.batching.items > 1 => self.room.adapt(self.held(), self.usual),
             Appetite::Prefetch(_) | Appetite::None => 0,
         };
         let enough = mood.is_enough(self.line.len() + self.lookups.held() + self.attempts.len());
-        if self.held_for == Some((mood, pace, room, enough)) {
+        let aside = self.aside.adapt(self.usual);
+        if self.held_for == Some((mood, pace, concurrency, room, enough, aside)) {
             return;
         }
-        self.held_for = Some((mood, pace, room, enough));
-        let appetite = if enough { Appetite::None } else { mood.appetite(pace, self.settings.concurrency, &self.room) };
+        self.held_for = Some((mood, pace, concurrency, room, enough, aside));
+        let mut appetite = if enough { Appetite::None } else { mood.appetite(pace, concurrency, &self.room) };
+        if let Appetite::Prefetch(usual) = &mut appetite {
+            self.usual = *usual;
+            *usual = usual.saturating_add(aside);
+        }
         self.inbox.appetite.send_if_modified(|current| std::mem::replace(current, appetite) != appetite);
     }
 
@@ -426,32 +449,6 @@ impl Driver {
         self.settle_later(delivery, history, tag, Settlement::Release);
     }
 
-    fn settle(&mut self, pending: Pending, settlement: Settlement) {
-        let Pending { delivery, history, tag, replay, .. } = pending;
-        match settlement {
-            // The common case needs no future: the ack task takes it from here.
-            Settlement::Ack => {
-                if self.desk.dispose(delivery.ticket, Disposition::Ack) {
-                    self.desk.receipt(receipts::Outcome::Delivered, tag, &history, None);
-                    if replay {
-                        self.tell(Word::on(&delivery.message, Outcome::Delivered));
-                    }
-                }
-            }
-            Settlement::RetryLater(_) | Settlement::DeadLetter(..) | Settlement::Release => {
-                let case = Case { delivery, history, tag, settlement };
-                self.settling.push(Box::pin(Arc::clone(&self.desk).settle(case)));
-            }
-        }
-    }
-
-    /// Tells whoever replayed an event, where there is something to tell.
-    fn tell(&mut self, word: Option<Word>) {
-        if let Some(word) = word {
-            self.notices.tell(word);
-        }
-    }
-
     /// Shows gauges, and gives back what was held too long.
     fn sweep(&mut self) {
         let (now, wall) = (clock::now(), clock::wall());
@@ -463,6 +460,10 @@ impl Driver {
         self.recent.see(&status, wall);
         self.recent.sample(&status, self.metrics.delivered.get(), now, wall);
         self.metrics.show(&status, self.attempts.len(), self.line.len() + self.lookups.held());
+        self.metrics.show_copies(self.copies_waiting());
+        if self.line.len() == 0 || status.state != State::Open {
+            self.inbox.proof.want(None);
+        }
         self.metrics.show_token(self.tokens.as_ref().and_then(|tokens| tokens.age(wall)));
         let too_long = |pending: &Pending| now.saturating_duration_since(pending.taken) > hold::LONGEST_HOLD;
         for pending in self.line.remove_if(too_long) {

@@ -204,7 +204,13 @@ mod tests {
     fn an_address_is_masked_wherever_an_event_has_it() {
         let (mut recent, at) = (Recent::default(), clock::wall());
         let kind = "signup.ann@example.com".to_owned();
-        let tag = Tag { id: Some("ann@example.com".to_owned()), source: String::new(), kind, time: at, trace_id: None };
+        let tag = Tag {
+            id: Some("ann@example.com".to_owned()),
+            source: String::new(),
+            kind,
+            time: at.into(),
+            trace_id: None,
+        };
         let attempt = Attempt { at, status: Some(201), ms: 5, verdict: "delivered".to_owned(), excerpt: String::new() };
         for settlement in [
             Settlement::Ack,

@@ -288,6 +288,8 @@ mod tests {
             rate: Some(200.0),
             learned: 1.0,
             in_flight: 0,
+            concurrency: 32,
+            held: crate::gate::Held::Nothing,
             day_used: 0,
             day_limit: None,
         }

@@ -1,11 +1,13 @@
 //! The one place that settles: a delivery and a settlement in; the broker told. A copy is confirmed before the original is acked.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
+use super::fit::fit;
 use super::history::{self, History};
 use super::notice::Word;
 use crate::broker::Names;
@@ -13,7 +15,7 @@ use crate::broker::port::{Delivery, Disposition, PublishError, Publisher, Ticket
 use crate::clock;
 use crate::dead_letters::notice::Outcome;
 use crate::dead_letters::record::Record;
-use crate::event::{Event, Identity};
+use crate::event::{Event, Identity, Time};
 use crate::message::Message;
 use crate::metrics::DestinationMetrics;
 use crate::receipts::{self, About, Receipt, Receipts};
@@ -22,13 +24,17 @@ use crate::verdict::{Reason, Settlement};
 /// First and longest pause between tries to publish a copy.
 const PUBLISH_PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
+/// A copy that waits so long lets its event go back, well before the broker's consumer time-out: somewhere between, so that events which a
+/// vendor rejects do not all come again in a row.
+const COPIES_WAIT: (Duration, Duration) = (Duration::from_secs(400), Duration::from_secs(1_200));
+
 /// Which event it is, for logs and dead letters.
 #[derive(Clone, Debug)]
 pub(super) struct Tag {
     pub id: Option<String>,
     pub source: String,
     pub kind: String,
-    pub time: Timestamp,
+    pub time: Time,
     /// The id of its producer's trace, where it has one.
     pub trace_id: Option<String>,
 }
@@ -74,6 +80,8 @@ pub(super) struct Desk {
     pub delivery_limit: u32,
     /// Cancelled when nothing more is waited for: what is not settled by then is left to the broker.
     pub leaving: CancellationToken,
+    /// Why copies for a queue could not be published when that was last tried.
+    pub trouble: Mutex<BTreeMap<String, String>>,
 }
 
 /// What is settled.
@@ -91,6 +99,8 @@ impl Desk {
     pub async fn settle(self: Arc<Self>, case: Case) -> Option<Word> {
         let Case { delivery, history, tag, settlement } = case;
         let Delivery { message, ticket, returns, .. } = delivery;
+        // Brokers before 4.3 count every return towards the delivery limit, which is meant for messages that crash workers.
+        let may_return = returns.saturating_mul(2) < self.delivery_limit;
         match settlement {
             Settlement::Ack => {
                 let settled = self.dispose(ticket, Disposition::Ack);
@@ -103,7 +113,7 @@ impl Desk {
                 let mut copy = history.write(&message);
                 copy.properties.expiration = Some(jittered(delay).as_millis().to_string());
                 let queue = self.names.retry(&self.destination, delay);
-                if self.move_to(&queue, copy, ticket).await {
+                if self.move_to(&queue, copy, ticket, may_return).await {
                     self.metrics.retried.inc();
                     return Word::on(&message, Outcome::Retrying);
                 }
@@ -111,7 +121,7 @@ impl Desk {
             Settlement::DeadLetter(reason, sentence) => {
                 let letter = self.letter(&message, &history, &tag, reason, &sentence);
                 let word = Word::on(&message, Outcome::Dead).map(|word| word.why(&letter));
-                if self.move_to(&self.names.dead(&self.destination), letter, ticket).await {
+                if self.move_to(&self.names.dead(&self.destination), letter, ticket, may_return).await {
                     self.metrics.dead_letter(reason);
                     self.receipt(receipts::Outcome::DeadLettered, tag, &history, Some((reason, sentence)));
                     return word;
@@ -119,13 +129,12 @@ impl Desk {
             }
             Settlement::Release => {
                 self.metrics.released.inc();
-                // Brokers before 4.3 count every return towards the delivery limit, which is meant for messages that crash
-                // workers: one that was given back often through no fault of its own starts afresh as a copy.
-                if returns.saturating_mul(2) < self.delivery_limit {
+                // One that was given back often through no fault of its own starts afresh as a copy.
+                if may_return {
                     self.dispose(ticket, Disposition::Requeue);
                 } else {
-                    let _moved =
-                        self.move_to(&self.names.queue(&self.destination), history.write(&message), ticket).await;
+                    let queue = self.names.queue(&self.destination);
+                    let _moved = self.move_to(&queue, history.write(&message), ticket, false).await;
                 }
             }
         }
@@ -141,9 +150,11 @@ impl Desk {
             return None;
         }
         let queue = self.names.queue(&self.destination);
+        let mut copy = history.write(&message);
+        fit(&mut copy);
         tokio::select! {
             biased;
-            sent = self.publisher.publish("", &queue, history.write(&message)) => {
+            sent = self.publisher.publish("", &queue, copy) => {
                 self.dispose(ticket, if sent.is_ok() { Disposition::Ack } else { Disposition::Requeue });
             }
             () = self.leaving.cancelled() => ticket.leave(),
@@ -193,9 +204,11 @@ impl Desk {
         letter
     }
 
-    /// Publishes a copy until it is confirmed, then acks the original. False when the original's channel went first.
-    async fn move_to(&self, queue: &str, mut copy: Message, ticket: Ticket) -> bool {
-        let mut pause = PUBLISH_PAUSES.0;
+    /// Publishes a copy until it is confirmed, then acks the original. False when the original's channel went first; or, where that
+    /// `may_return`, when it was given back before its time at the broker was up.
+    async fn move_to(&self, queue: &str, mut copy: Message, ticket: Ticket, may_return: bool) -> bool {
+        let (mut pause, until) = (PUBLISH_PAUSES.0, clock::now() + spread(COPIES_WAIT));
+        fit(&mut copy);
         // The broker sends the original again: a copy beside it would be a second event.
         if !ticket.is_live() {
             return false;
@@ -208,19 +221,48 @@ impl Desk {
                 () = self.leaving.cancelled() => return leave(ticket),
             };
             let Err(error) = result else { break };
-            if let PublishError::Unsendable(_) = error {
-                history::shrink(&mut copy);
-            }
             self.metrics.publish_failures.inc();
-            tracing::warn!(destination = self.destination, queue, %error, "a copy could not be published; trying again in {pause:?}");
+            self.note_trouble(queue, &error);
+            if may_return && clock::now() >= until {
+                self.metrics.released.inc();
+                self.dispose(ticket, Disposition::Requeue);
+                return false;
+            }
             tokio::select! {
                 () = clock::sleep(pause) => pause = (pause * 2).min(PUBLISH_PAUSES.1),
                 () = ticket.epoch().cancelled() => return false,
                 () = self.leaving.cancelled() => return leave(ticket),
             }
         }
+        self.note_success(queue);
         self.dispose(ticket, Disposition::Ack);
         true
+    }
+
+    /// Said once for all that wait for a queue, until the reason is another.
+    fn note_trouble(&self, queue: &str, error: &PublishError) {
+        let (destination, reason) = (&self.destination, error.to_string());
+        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        if trouble.insert(queue.to_owned(), reason).as_ref() != trouble.get(queue) {
+            tracing::warn!(
+                destination,
+                queue,
+                %error,
+                "a copy could not be published; its event waits aside, unsettled, and it is tried again until the broker has it"
+            );
+        }
+    }
+
+    fn note_success(&self, queue: &str) {
+        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        if trouble.remove(queue).is_some() {
+            tracing::info!(destination = self.destination, queue, "copies are published again");
+        }
+    }
+
+    /// Whether copies could not be published when that was last tried.
+    pub fn is_in_trouble(&self) -> bool {
+        !self.trouble.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
     /// Acks or gives back at once. False when the channel had already gone.
@@ -240,6 +282,10 @@ impl Desk {
 fn leave(ticket: Ticket) -> bool {
     ticket.leave();
     false
+}
+
+fn spread((from, to): (Duration, Duration)) -> Duration {
+    from + to.saturating_sub(from).mul_f64(fastrand::f64())
 }
 
 /// 80 to 100 % of a delay: retries of one moment spread out, and the queue's own TTL stays the upper bound.

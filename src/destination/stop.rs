@@ -29,7 +29,7 @@ impl Driver {
             tokio::select! {
                 biased;
                 Some(attempted) = self.attempts.next(), if !self.attempts.is_empty() => self.judge(attempted),
-                Some(word) = self.settling.next(), if !self.settling.is_empty() => self.tell(word),
+                Some(settled) = self.settling.next(), if !self.settling.is_empty() => self.settled(settled),
                 Some(()) = self.keeping.next(), if !self.keeping.is_empty() => {}
                 () = self.notices.sent(), if !self.notices.is_empty() => {}
                 Some(delivery) = self.inbox.deliveries.recv() => delivery.ticket.leave(),

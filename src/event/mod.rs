@@ -1,7 +1,11 @@
 //! An event, and decoding it from a message: a message and the time in; an [`Event`] or a sentence out.
 //! Pure; never panics, whatever the bytes.
 
+mod body;
+mod headers;
 mod identity;
+mod time;
+mod trace;
 
 use std::collections::BTreeMap;
 
@@ -11,11 +15,13 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
+use self::body::{not_json, object};
+pub use self::headers::tells_identity;
+use self::headers::{Attributes, from_epoch};
 pub use self::identity::Identity;
-use crate::message::{Field, Headers, Message};
-
-/// Of a `tracestate`: what W3C Trace Context (section 3.3.1.5) wants carried.
-const MOST_TRACESTATE_BYTES: usize = 512;
+pub use self::time::{NotRfc3339, Time};
+pub use self::trace::Trace;
+use crate::message::{MAX_HEADER_BYTES, Message, ROUTING_KEY, producers_bytes};
 
 /// Longest `id`, `source` or `type` in bytes. AMQP's own names end at 255; ids and sources may be URLs.
 const MAX_ATTRIBUTE_BYTES: usize = 2048;
@@ -33,7 +39,7 @@ pub struct Event {
     /// `type`: what happened; also the routing key.
     pub kind: String,
     /// `time`: when it happened, or when it was first received where the producer did not say.
-    pub time: Timestamp,
+    pub time: Time,
     /// `data`, a JSON object.
     pub data: Map<String, Value>,
     /// `data` as it was written, byte for byte.
@@ -44,23 +50,6 @@ pub struct Event {
     pub id_derived: bool,
     /// What `data` was before the destination's `map` made the vendor's fields of it; none where no rule did.
     pub original: Option<Map<String, Value>>,
-}
-
-/// A W3C trace context.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Trace {
-    /// `traceparent`.
-    pub parent: String,
-    /// `tracestate`.
-    pub state: Option<String>,
-}
-
-impl Trace {
-    /// The trace's id, in hexadecimal.
-    #[must_use]
-    pub fn id(&self) -> &str {
-        self.parent.split('-').nth(1).unwrap_or_default()
-    }
 }
 
 /// Why a message is not an event: a sentence that says what is wrong and where.
@@ -75,12 +64,6 @@ pub struct Malformed {
 /// The attributes of a structured event, not looked into.
 type Envelope<'a> = BTreeMap<String, &'a RawValue>;
 
-/// A message's body, told by its content type.
-enum Form<'a> {
-    Structured(Envelope<'a>),
-    PlainOrBinary(&'a str),
-}
-
 /// What decoding needs to know beside the message itself.
 #[derive(Clone, Copy, Debug)]
 pub struct Context<'a> {
@@ -92,49 +75,51 @@ pub struct Context<'a> {
     pub max_bytes: usize,
 }
 
-/// Decodes a message in any of the three forms: CloudEvents structured, CloudEvents binary (the AMQP binding's
-/// `cloudEvents:` or `cloudEvents_` headers), or plain JSON with AMQP properties as attributes.
+/// Decodes a message in any of the three forms: CloudEvents structured, CloudEvents binary (attributes in headers), or plain JSON with AMQP
+/// properties as attributes.
 ///
 /// # Errors
 /// [`Malformed`] when the message is not an event.
 pub fn decode(message: &Message, context: Context<'_>) -> Result<Event, Malformed> {
+    let coming = Coming { message, attributes: Attributes::of(&message.properties.headers), context };
     let malformed = |sentence, envelope: Option<&Envelope<'_>>| {
-        let identity = Identity::read(message, envelope, context.routing_key, context.received);
+        let identity = Identity::read(message, envelope, &coming.attributes, context.routing_key, context.received);
         Malformed { sentence, identity }
     };
-    match form(message, context.max_bytes).map_err(|sentence| malformed(sentence, None))? {
-        Form::Structured(envelope) => {
-            structured(message, &envelope, context).map_err(|sentence| malformed(sentence, Some(&envelope)))
-        }
-        Form::PlainOrBinary(body) => {
-            plain_or_binary(message, body, context).map_err(|sentence| malformed(sentence, None))
+    let (form, body) = coming.body().map_err(|sentence| malformed(sentence, None))?;
+    // It was checked for that.
+    let text = std::str::from_utf8(&body).unwrap_or_default();
+    if form == Form::Json {
+        match coming.plain_or_binary(text, &body) {
+            Ok(Some(event)) => return Ok(event),
+            // An envelope after all.
+            Ok(None) => {}
+            Err(sentence) => return Err(malformed(sentence, None)),
         }
     }
+    let envelope = envelope(text).map_err(|sentence| malformed(sentence, None))?;
+    coming.structured(&envelope, &body).map_err(|sentence| malformed(sentence, Some(&envelope)))
 }
 
-fn form(message: &Message, max_bytes: usize) -> Result<Form<'_>, String> {
-    let size = message.body.len();
-    if size > max_bytes {
-        return Err(format!("the body has {size} bytes; at most {max_bytes} are allowed"));
-    }
-    if let Some(encoding) = message.properties.content_encoding.as_deref().filter(|e| !is_identity(e)) {
-        return Err(format!("content_encoding {encoding:?} is not supported; publish the body as plain JSON"));
-    }
-    let body = std::str::from_utf8(&message.body)
-        .map_err(|e| format!("the body is not UTF-8: invalid byte at offset {}", e.valid_up_to()))?;
-    if body.trim().is_empty() {
-        return Err("the body is empty".to_owned());
-    }
-    let content_type = message.properties.content_type.as_deref().map(media_type);
-    match content_type.as_deref() {
-        Some("application/cloudevents+json") => envelope(body).map(Form::Structured),
-        Some("application/cloudevents-batch+json") => {
-            Err("a CloudEvents batch is not supported; publish one event a message".to_owned())
-        }
-        None | Some("application/json" | "text/json") => Ok(Form::PlainOrBinary(body)),
-        Some(other) if other.ends_with("+json") => Ok(Form::PlainOrBinary(body)),
-        Some(other) => {
-            Err(format!("content_type {other:?} is not an event; use application/json or application/cloudevents+json"))
+/// How a message's body is to be read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Structured,
+    Json,
+}
+
+impl Form {
+    fn of(content_type: &str) -> Result<Self, String> {
+        match content_type {
+            "application/cloudevents+json" | "application/cloudevents" => Ok(Self::Structured),
+            "application/cloudevents-batch+json" => {
+                Err("a CloudEvents batch is not supported; publish one event a message".to_owned())
+            }
+            "" | "application/json" | "text/json" => Ok(Self::Json),
+            other if other.ends_with("+json") => Ok(Self::Json),
+            other => Err(format!(
+                "content_type {other:?} is not an event; use application/json or application/cloudevents+json"
+            )),
         }
     }
 }
@@ -144,7 +129,7 @@ fn envelope(body: &str) -> Result<Envelope<'_>, String> {
         if error.is_data() {
             "the CloudEvents envelope is not a JSON object".to_owned()
         } else {
-            format!("the body is not JSON: {error}")
+            not_json("the body", body, &error)
         }
     })
 }
@@ -154,86 +139,147 @@ fn in_envelope(envelope: &Envelope<'_>, name: &str) -> Result<Option<String>, St
     serde_json::from_str(raw.get()).map_err(|_| format!("the CloudEvents attribute {name:?} is not a string"))
 }
 
-fn structured(message: &Message, envelope: &Envelope<'_>, context: Context<'_>) -> Result<Event, String> {
-    let attribute = |name: &str| in_envelope(envelope, name);
-    check_version(attribute("specversion")?)?;
-    if envelope.contains_key("data_base64") {
-        return Err("data_base64 is not supported; put a JSON object in \"data\"".to_owned());
+/// Whether an attribute is there: null counts as left out.
+fn given<'a>(envelope: &Envelope<'a>, name: &str) -> Option<&'a str> {
+    envelope.get(name).map(|raw| raw.get()).filter(|raw| *raw != "null")
+}
+
+/// Whether data is a whole CloudEvents envelope: clients forget its content type, and nobody else has these four together.
+fn is_envelope(data: &Map<String, Value>) -> bool {
+    data.get("specversion").is_some_and(|version| version == "1.0")
+        && ["id", "source", "type"].iter().all(|name| data.get(*name).is_some_and(Value::is_string))
+}
+
+/// A message that may be an event.
+struct Coming<'a> {
+    message: &'a Message,
+    attributes: Attributes<'a>,
+    context: Context<'a>,
+}
+
+impl Coming<'_> {
+    /// How the body is to be read, and its text.
+    fn body(&self) -> Result<(Form, Bytes), String> {
+        let Message { body, properties } = self.message;
+        let (size, most) = (body.len(), self.context.max_bytes);
+        if size > most {
+            return Err(format!("the body has {size} bytes; at most {most} are allowed"));
+        }
+        let in_headers = producers_bytes(&properties.headers);
+        // A copy has more, and was checked when it came first.
+        if in_headers > MAX_HEADER_BYTES && !properties.headers.contains_key(ROUTING_KEY) {
+            return Err(format!(
+                "the headers have {in_headers} bytes; at most {MAX_HEADER_BYTES} are allowed, since every copy carries them"
+            ));
+        }
+        if let Some(encoding) = properties.content_encoding.as_deref().filter(|e| !is_identity(e)) {
+            return Err(format!("content_encoding {encoding:?} is not supported; publish the body as plain JSON"));
+        }
+        let text = body::text(body)?;
+        let is_empty = std::str::from_utf8(&text).is_ok_and(|text| text.trim().is_empty());
+        if is_empty && !self.attributes.is_empty() && Form::of(&self.content_type()) != Ok(Form::Structured) {
+            return Ok((Form::Json, Bytes::new()));
+        }
+        if is_empty {
+            return Err("the body is empty".to_owned());
+        }
+        Form::of(&self.content_type()).map(|form| (form, text))
     }
-    let (raw, bytes) = match envelope.get("data") {
-        Some(raw) => (raw.get(), message.body.slice_ref(raw.get().as_bytes())),
-        None => ("{}", Bytes::from_static(b"{}")),
-    };
-    Ok(Event {
-        id: required("id", attribute("id")?)?,
-        source: required("source", attribute("source")?)?,
-        kind: required("type", attribute("type")?)?,
-        time: time_of(attribute("time")?.as_deref(), message, context)?,
-        data: object("\"data\"", raw)?,
-        raw: bytes,
-        trace: trace(message, |name| attribute(name).ok().flatten()),
-        id_derived: false,
-        original: None,
-    })
-}
 
-fn plain_or_binary(message: &Message, body: &str, context: Context<'_>) -> Result<Event, String> {
-    let attributes = cloudevents_headers(&message.properties.headers);
-    let data = object("the body", body)?;
-    if attributes.is_empty() { plain(message, data, context) } else { binary(message, data, &attributes, context) }
-}
-
-fn in_headers(attributes: &BTreeMap<String, &Field>, name: &str) -> Result<Option<String>, String> {
-    match attributes.get(name) {
-        None | Some(Field::Void) => Ok(None),
-        Some(Field::Timestamp(seconds)) => Ok(Some(from_seconds(*seconds)?.to_string())),
-        Some(field) => match field.as_str() {
-            Some(text) => Ok(Some(text.to_owned())),
-            None => Err(format!("the header cloudEvents:{name} is not a string")),
-        },
+    /// Of the property, else of a header, else of the attribute; empty where nothing tells it.
+    fn content_type(&self) -> String {
+        let properties = &self.message.properties;
+        let property = properties.content_type.as_deref().map(media_type).filter(|kind| !kind.is_empty());
+        let header = || headers::content_type(&properties.headers).map(media_type);
+        let attribute = || self.attributes.text("datacontenttype").ok().flatten().map(|kind| media_type(&kind));
+        property.or_else(header).or_else(attribute).unwrap_or_default()
     }
-}
 
-fn binary(
-    message: &Message,
-    data: Map<String, Value>,
-    attributes: &BTreeMap<String, &Field>,
-    context: Context<'_>,
-) -> Result<Event, String> {
-    let attribute = |name: &str| in_headers(attributes, name);
-    if attributes.contains_key("specversion") {
+    fn structured(&self, envelope: &Envelope<'_>, body: &Bytes) -> Result<Event, String> {
+        let attribute = |name: &str| in_envelope(envelope, name);
         check_version(attribute("specversion")?)?;
+        if given(envelope, "data_base64").is_some() {
+            return Err("data_base64 is not supported; put a JSON object in \"data\"".to_owned());
+        }
+        let (raw, bytes) = match given(envelope, "data") {
+            Some(raw) => (raw, body.slice_ref(raw.as_bytes())),
+            None => ("{}", NO_DATA),
+        };
+        Ok(Event {
+            id: required("id", attribute("id")?)?,
+            source: required("source", attribute("source")?)?,
+            kind: required("type", attribute("type")?)?,
+            time: self.time(attribute("time")?.as_deref().map(headers::time).transpose()?)?,
+            data: object("\"data\"", raw)?,
+            raw: bytes,
+            trace: Trace::read(&self.message.properties.headers, |name| attribute(name).ok().flatten()),
+            id_derived: false,
+            original: None,
+        })
     }
-    Ok(Event {
-        id: required("id", attribute("id")?)?,
-        source: required("source", attribute("source")?)?,
-        kind: required("type", attribute("type")?)?,
-        time: time_of(attribute("time")?.as_deref(), message, context)?,
-        data,
-        raw: message.body.clone(),
-        trace: trace(message, |name| attribute(name).ok().flatten()),
-        id_derived: false,
-        original: None,
-    })
+
+    /// None where the body is a whole envelope.
+    fn plain_or_binary(&self, text: &str, body: &Bytes) -> Result<Option<Event>, String> {
+        if !self.attributes.is_empty() {
+            return self.binary(text, body).map(Some);
+        }
+        let data = object("the body", text)?;
+        if is_envelope(&data) { Ok(None) } else { self.plain(data, body).map(Some) }
+    }
+
+    fn binary(&self, text: &str, body: &Bytes) -> Result<Event, String> {
+        let attribute = |name: &str| self.attributes.text(name);
+        if let version @ Some(_) = attribute("specversion")? {
+            check_version(version)?;
+        }
+        let (data, raw) = match text.trim() {
+            // As Python writes no data.
+            "" | "null" => (Map::new(), NO_DATA),
+            _ => (object("the body", text)?, body.clone()),
+        };
+        Ok(Event {
+            id: required("id", attribute("id")?)?,
+            source: required("source", attribute("source")?)?,
+            kind: required("type", attribute("type")?)?,
+            time: self.time(self.attributes.time()?)?,
+            data,
+            raw,
+            trace: Trace::in_headers(&self.message.properties.headers, &self.attributes),
+            id_derived: false,
+            original: None,
+        })
+    }
+
+    fn plain(&self, data: Map<String, Value>, body: &Bytes) -> Result<Event, String> {
+        let properties = &self.message.properties;
+        let kind = properties.kind.clone().filter(|kind| !kind.is_empty());
+        let id = properties.message_id.clone().filter(|id| !id.is_empty());
+        let id_derived = id.is_none();
+        Ok(Event {
+            id: id.unwrap_or_else(|| derived_id(self.message, self.context.routing_key)),
+            source: properties.app_id.clone().unwrap_or_default(),
+            kind: required("type", kind.or_else(|| Some(self.context.routing_key.to_owned())))?,
+            time: self.time(None)?,
+            data,
+            raw: body.clone(),
+            trace: Trace::in_headers(&properties.headers, &self.attributes),
+            id_derived,
+            original: None,
+        })
+    }
+
+    /// As the event says, else the message, else when it came.
+    fn time(&self, said: Option<Time>) -> Result<Time, String> {
+        match (said, self.message.properties.timestamp) {
+            (Some(time), _) => Ok(time),
+            (None, Some(number)) => from_epoch(number.into()),
+            (None, None) => Ok(self.context.received.into()),
+        }
+    }
 }
 
-fn plain(message: &Message, data: Map<String, Value>, context: Context<'_>) -> Result<Event, String> {
-    let properties = &message.properties;
-    let kind = properties.kind.clone().filter(|kind| !kind.is_empty());
-    let id = properties.message_id.clone().filter(|id| !id.is_empty());
-    let id_derived = id.is_none();
-    Ok(Event {
-        id: id.unwrap_or_else(|| derived_id(message, context.routing_key)),
-        source: properties.app_id.clone().unwrap_or_default(),
-        kind: required("type", kind.or_else(|| Some(context.routing_key.to_owned())))?,
-        time: time_of(None, message, context)?,
-        data,
-        raw: message.body.clone(),
-        trace: trace(message, |_| None),
-        id_derived,
-        original: None,
-    })
-}
+/// The data of an event that has none.
+const NO_DATA: Bytes = Bytes::from_static(b"{}");
 
 /// An id that is the same at every redelivery and for every copy of the same message.
 fn derived_id(message: &Message, routing_key: &str) -> String {
@@ -246,19 +292,6 @@ fn derived_id(message: &Message, routing_key: &str) -> String {
     content.extend_from_slice(&properties.timestamp.unwrap_or_default().to_be_bytes());
     content.extend_from_slice(&message.body);
     Uuid::new_v5(&DERIVED_IDS, &content).to_string()
-}
-
-fn object(what: &str, json: &str) -> Result<Map<String, Value>, String> {
-    match serde_json::from_str::<Value>(json) {
-        Ok(Value::Object(object)) => Ok(object),
-        Ok(other) => Err(format!("{what} is {}, not a JSON object", name_of(&other))),
-        Err(error) if error.to_string().starts_with("recursion limit") => Err(format!(
-            "{what} is nested too deeply: over 127 levels at line {} column {}",
-            error.line(),
-            error.column()
-        )),
-        Err(error) => Err(format!("{what} is not JSON: {error}")),
-    }
 }
 
 /// A JSON value's type as a person says it.
@@ -293,74 +326,14 @@ fn check_version(version: Option<String>) -> Result<(), String> {
     }
 }
 
-fn time_of(time: Option<&str>, message: &Message, context: Context<'_>) -> Result<Timestamp, String> {
-    match (time, message.properties.timestamp) {
-        (Some(text), _) => {
-            text.parse().map_err(|_| format!("the attribute \"time\" is {text:?}, not an RFC 3339 date and time"))
-        }
-        (None, Some(seconds)) => from_seconds(seconds),
-        (None, None) => Ok(context.received),
-    }
-}
-
-/// AMQP timestamps are in seconds; some clients send milliseconds, which are told by their size (year 5138 on).
-fn from_seconds(seconds: u64) -> Result<Timestamp, String> {
-    let number = i64::try_from(seconds).ok();
-    let timestamp = if seconds < 100_000_000_000 {
-        number.and_then(|n| Timestamp::from_second(n).ok())
-    } else {
-        number.and_then(|n| Timestamp::from_millisecond(n).ok())
-    };
-    timestamp.ok_or_else(|| format!("the timestamp {seconds} is out of range; it is in seconds since 1970"))
-}
-
-fn cloudevents_headers(headers: &Headers) -> BTreeMap<String, &Field> {
-    const PREFIX: &str = "cloudevents";
-    headers
-        .iter()
-        .filter_map(|(name, field)| {
-            let (prefix, rest) = (name.get(..PREFIX.len())?, name.get(PREFIX.len()..)?);
-            let attribute = rest.strip_prefix([':', '_'])?;
-            prefix.eq_ignore_ascii_case(PREFIX).then(|| (attribute.to_ascii_lowercase(), field))
-        })
-        .collect()
-}
-
-/// The trace context: of the message's headers, else of the CloudEvents extensions, and both parts from the same place. Dropped when
-/// `traceparent` is malformed; a `tracestate` that is malformed is dropped alone.
-fn trace(message: &Message, extension: impl Fn(&str) -> Option<String>) -> Option<Trace> {
-    let header = |name: &str| message.properties.headers.get(name).and_then(Field::as_str).map(str::to_owned);
-    let (parent, state) = match header("traceparent") {
-        Some(parent) => (parent, header("tracestate")),
-        None => (extension("traceparent")?, extension("tracestate")),
-    };
-    is_traceparent(&parent).then(|| Trace { parent, state: state.filter(|state| is_tracestate(state)) })
-}
-
-/// No more than everybody must be able to carry, and nothing that a header cannot. What the members say is their vendors' own.
-fn is_tracestate(value: &str) -> bool {
-    let printable = value.bytes().all(|b| (b' '..=b'~').contains(&b));
-    printable && value.len() <= MOST_TRACESTATE_BYTES && value.contains('=')
-}
-
-fn is_traceparent(value: &str) -> bool {
-    let parts: Vec<&str> = value.split('-').collect();
-    let hex = |part: &str, length: usize| {
-        part.len() == length && part.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
-    };
-    matches!(parts.as_slice(), [version, trace, parent, flags, ..]
-        if hex(version, 2) && *version != "ff" && hex(trace, 32) && hex(parent, 16) && hex(flags, 2)
-            && trace.bytes().any(|b| b != b'0') && parent.bytes().any(|b| b != b'0')
-            && (parts.len() == 4 || *version != "00"))
-}
-
 fn media_type(content_type: &str) -> String {
     content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
 
 fn is_identity(encoding: &str) -> bool {
     // Some clients put the character set here.
-    matches!(encoding.trim().to_ascii_lowercase().as_str(), "" | "identity" | "utf-8" | "utf8")
+    let encoding = encoding.trim().to_ascii_lowercase();
+    matches!(encoding.as_str(), "" | "identity" | "utf-8" | "utf8" | "us-ascii" | "ascii" | "7bit" | "8bit" | "binary")
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::quota::Limit;
 use super::window::Places;
+use super::written::Written;
 
 /// The first pause of a lane whose event failed; each further one is twice as long.
 const FIRST_REST: Duration = Duration::from_millis(500);
@@ -64,7 +65,7 @@ impl Lanes {
     }
 
     /// A request of `lane` goes out.
-    pub fn take(&mut self, lane: &str, now: Instant) {
+    pub fn take(&mut self, lane: &str) {
         let state = self.lanes.entry(lane.to_owned()).or_insert_with(|| {
             let mut places = Places::default();
             if let Some(limit) = self.limit {
@@ -73,9 +74,9 @@ impl Lanes {
             Lane { places, ..Lane::default() }
         });
         state.busy = true;
-        state.place = state.places.take(now);
+        state.place = state.places.take(Written::default());
         // One at a time costs nothing more by being counted as late as its answer.
-        state.places.late(state.place, now);
+        state.places.late(state.place);
     }
 
     /// It was answered, or given up.
@@ -137,7 +138,7 @@ mod tests {
     #[test]
     fn one_request_of_a_lane_is_out_at_a_time_and_others_do_not_notice() {
         let (mut lanes, now) = lanes("10/s");
-        lanes.take("a", now);
+        lanes.take("a");
         assert_eq!((lanes.free("a", now), lanes.free("b", now)), (Free::Busy, Free::Now));
         lanes.answered("a", now);
         assert_eq!(lanes.free("a", now), Free::Now);
@@ -151,7 +152,7 @@ mod tests {
         while sent.len() < 100 {
             match lanes.free("a", now) {
                 Free::Now => {
-                    lanes.take("a", now);
+                    lanes.take("a");
                     sent.push(now);
                     now += Duration::from_millis(3);
                     lanes.answered("a", now);
@@ -177,7 +178,7 @@ mod tests {
     #[test]
     fn an_event_that_fails_keeps_its_turn_for_a_while_and_then_gives_way() {
         let (mut lanes, now) = lanes("10/s");
-        lanes.take("a", now);
+        lanes.take("a");
         lanes.answered("a", now);
         let mut at = now;
         for rest in [500, 1_000, 2_000, 4_000, 8_000] {
@@ -192,7 +193,7 @@ mod tests {
     #[test]
     fn lanes_are_forgotten_once_they_are_idle() {
         let (mut lanes, now) = lanes("10/s");
-        lanes.take("a", now);
+        lanes.take("a");
         lanes.sweep(now + Duration::from_secs(100));
         assert_eq!(lanes.lanes.len(), 1);
         lanes.answered("a", now);

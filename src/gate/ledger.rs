@@ -30,6 +30,8 @@ impl Default for Ledger {
 }
 
 const DAY: Duration = Duration::from_secs(86_400);
+/// A clock that is set back by no more than this was right about the day, or soon will be: the count goes on.
+const SMALL_STEP: Duration = Duration::from_secs(3_600);
 /// One so-manieth of an evenly spent budget may be spent ahead of the time of day.
 const AHEAD: u64 = 10;
 
@@ -39,25 +41,33 @@ pub(super) struct DayCount {
     pub day: Date,
     pub used: u64,
     midnight: Timestamp,
+    /// The count before this one, in case the clock is set back to its day.
+    before: Option<(Date, u64)>,
 }
 
 impl DayCount {
-    /// Goes on with the ledger's count if it is of today. A worker whose clock is a little behind the one before it
-    /// finds a count of tomorrow, and keeps it: nothing may be spent twice.
+    /// Goes on with the ledger's count if it is not of a day that is over.
     pub fn restored(ledger: &Ledger, wall: Timestamp) -> Self {
-        let today = day_of(wall);
-        let current = ledger.day == today || today.tomorrow().is_ok_and(|tomorrow| ledger.day == tomorrow);
-        let (day, used) = if current { (ledger.day, ledger.used) } else { (today, 0) };
-        Self { day, used, midnight: end_of(day) }
+        let mut count = Self { day: ledger.day, used: ledger.used, midnight: end_of(ledger.day), before: None };
+        count.roll(wall);
+        count
     }
 
-    /// Begins a new count if the day is over.
+    /// Begins a new count if the day is over. A count of a day that is still to come was made by a clock that was ahead: it is of
+    /// today, since nothing may be spent twice. Only one that is of tomorrow by a moment stays so.
     pub fn roll(&mut self, wall: Timestamp) {
+        let today = day_of(wall);
         if wall >= self.midnight {
-            self.day = day_of(wall);
+            self.before = Some((self.day, self.used));
             self.used = 0;
-            self.midnight = end_of(self.day);
+        } else if later(wall, SMALL_STEP) < begin_of(self.day) {
+            let earlier = self.before.take().filter(|(day, _)| *day == today).map_or(0, |(_, used)| used);
+            self.used = self.used.saturating_add(earlier);
+        } else {
+            return;
         }
+        self.day = today;
+        self.midnight = end_of(today);
     }
 
     /// What stands on the count at `wall`.
@@ -112,7 +122,10 @@ fn day_of(wall: Timestamp) -> Date {
     wall.to_zoned(TimeZone::UTC).date()
 }
 
+fn begin_of(day: Date) -> Timestamp {
+    day.to_zoned(TimeZone::UTC).map_or(Timestamp::MAX, |midnight| midnight.timestamp())
+}
+
 fn end_of(day: Date) -> Timestamp {
-    let next = day.tomorrow().and_then(|next| next.to_zoned(TimeZone::UTC));
-    next.map_or(Timestamp::MAX, |midnight| midnight.timestamp())
+    day.tomorrow().map_or(Timestamp::MAX, begin_of)
 }

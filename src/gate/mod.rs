@@ -2,9 +2,11 @@
 //!
 //! It decides and never acts: no task, no timer, no clock. `now` and `wall` are arguments everywhere.
 
+mod concurrency;
 mod growing;
 mod headers;
 mod lanes;
+mod learned;
 mod ledger;
 mod pause;
 mod quota;
@@ -12,6 +14,7 @@ mod status;
 #[cfg(test)]
 mod tests;
 mod window;
+mod written;
 
 use std::time::{Duration, Instant};
 
@@ -23,8 +26,11 @@ pub use lanes::{Free, Lanes};
 pub use ledger::{Ledger, midnight_after};
 pub use pause::Doubt;
 pub use quota::{CATCH_UP, JITTER, Limit, LimitError, Window};
-pub use status::{State, Status, Until};
+pub use status::{Held, State, Status, Until};
+pub use written::Written;
 
+use concurrency::Concurrency;
+use learned::Learned;
 use ledger::{DayCount, later, span};
 use pause::{Cause, Pauses};
 use quota::Pacer;
@@ -33,14 +39,17 @@ use window::Places;
 /// Calls of so long ahead count as there to be spared.
 const SPARE: Duration = Duration::from_secs(2);
 
+/// A body that takes a while to be built, sent and read.
+const LARGE_BYTES: usize = 16 * 1024;
+
 /// A destination lets go of its deliveries when the gate stays closed for longer than this.
 const LONG: Duration = Duration::from_secs(30);
 
 /// How a gate treats a vendor, beside its limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
-    /// Requests in flight at once; 0 is taken as 1.
-    pub concurrency: usize,
+    /// Requests in flight at once; 0 is taken as 1. None: as many as the pace needs at the vendor's latency.
+    pub concurrency: Option<usize>,
     /// So many rejected events in a row park the destination; 0: never.
     pub park_after_rejections: u32,
     /// The pauses after a 429 that does not say for how long.
@@ -56,7 +65,7 @@ impl Default for Policy {
     fn default() -> Self {
         let max = Duration::from_secs(60);
         Self {
-            concurrency: 32,
+            concurrency: None,
             park_after_rejections: 20,
             refusals: Bounds { first: Duration::from_millis(200), max },
             outages: Bounds { first: Duration::from_secs(1), max },
@@ -85,9 +94,13 @@ pub enum Pass {
 pub struct Permit {
     /// This request alone decides whether the gate reopens.
     pub probe: bool,
+    /// To be marked once the request is written: a vendor counts it no earlier.
+    pub written: Written,
     epoch: u64,
     /// Its number among the places.
     place: u64,
+    /// When it was given.
+    at: Instant,
     /// Which event it is for; at first one of its own.
     about: u64,
 }
@@ -122,11 +135,15 @@ pub enum Answer {
 #[derive(Debug)]
 pub struct Gate {
     limits: Vec<Limit>,
-    concurrency: usize,
-    in_flight: usize,
+    concurrency: Concurrency,
     probe_out: bool,
     paused: bool,
     pauses: Pauses,
+    learned: Learned,
+    /// What held back the last request that had to wait, and when.
+    held: Option<(Held, Instant)>,
+    /// When the next place was said to come.
+    place_due: Option<Instant>,
     /// None where all limits are by the day.
     pacer: Option<Pacer>,
     /// A place of the pacer's that was taken and not used yet.
@@ -157,11 +174,13 @@ impl Gate {
         let closed_for = ledger.closed_until.map(|until| span(wall, until)).filter(|left| !left.is_zero());
         let mut gate = Self {
             limits: limits.to_vec(),
-            concurrency: policy.concurrency.max(1),
-            in_flight: 0,
+            concurrency: Concurrency::new(policy.concurrency, now),
             probe_out: false,
             paused: ledger.paused,
-            pauses: Pauses::new(&policy, ledger.learned, closed_for, now),
+            pauses: Pauses::new(&policy, closed_for, now),
+            learned: Learned::new(ledger.learned, now),
+            held: None,
+            place_due: None,
             pacer: None,
             in_hand: false,
             places: Places::new(policy.carry_much),
@@ -173,6 +192,7 @@ impl Gate {
             spread: None,
         };
         gate.places.keep_to(limits);
+        gate.learned.set_pace(quota::rate(limits), now);
         // The places of the gate before this one are not known: its last requests and the first of this one share windows.
         gate.pace_from(now + CATCH_UP * 2 + JITTER);
         gate.check_budget(now, wall);
@@ -184,7 +204,7 @@ impl Gate {
         if self.paused {
             return Pass::Shut;
         }
-        if self.pauses.unlearn(now) {
+        if self.pauses.closed().is_none() && self.learned.grow(now) {
             self.pace_from(self.last);
         }
         self.check_budget(now, wall);
@@ -193,43 +213,98 @@ impl Gate {
             Some(_) if self.probe_out => return Pass::Full,
             closed => closed.is_some(),
         };
-        if self.in_flight >= self.concurrency {
-            return Pass::Full;
+        if self.concurrency.in_flight() >= self.concurrency.bound(self.pace(), now) {
+            self.held = Some((self.held_by_concurrency(), now));
+            return self.concurrency.reached(self.pace(), now).map_or(Pass::Full, Pass::Wait);
         }
-        if let Some(until) = self.no_quota_before(now).max(self.ahead_until(now, wall)) {
+        if let Some((held, until)) = self.no_quota_before(now, wall) {
+            self.held = Some((held, now));
             return Pass::Wait(until);
         }
-        if self.places.awaits_answer(now) {
+        self.note_lateness(now);
+        self.places.set_aside_unwritten();
+        if self.places.awaits_answer() {
+            self.held = Some((self.held_by_quota(), now));
             return Pass::Full;
         }
         if let Some(until) = self.no_place_before(now) {
+            self.held = Some((self.held_by_quota(), now));
+            self.place_due = Some(until);
             return Pass::Wait(until);
         }
+        Pass::Go(self.take_place(probe, now, wall))
+    }
+
+    fn take_place(&mut self, probe: bool, now: Instant, wall: Timestamp) -> Permit {
         self.in_hand = false;
-        let place = self.places.take(now);
-        self.in_flight += 1;
+        let written = Written::default();
+        let place = self.places.take(written.clone());
+        self.concurrency.sent(now);
+        self.learned.sent(now);
         self.probe_out |= probe;
         self.last = now;
         self.days.used += 1;
         self.check_budget(now, wall);
-        Pass::Go(Permit { probe, epoch: self.pauses.epoch(), place, about: place })
+        Permit { probe, written, epoch: self.pauses.epoch(), place, at: now, about: place }
     }
 
-    /// The request of that permit is a large one: it may be counted late, so its place is taken until a window after its answer.
-    pub fn is_large(&mut self, permit: &Permit, now: Instant) {
-        self.places.late(permit.place, now);
+    /// A timer that was late tells of a busy machine, on which requests may be late too.
+    fn note_lateness(&mut self, now: Instant) {
+        if let Some(late) = self.place_due.take().and_then(|due| now.checked_duration_since(due)) {
+            self.places.was_late(late, now);
+        }
+    }
+
+    /// The request of that permit has a body of so many bytes. A large one may be counted as late as its answer: its place is taken
+    /// until then.
+    pub fn carries(&mut self, permit: &Permit, bytes: usize) {
+        self.concurrency.note(bytes);
+        if bytes > LARGE_BYTES {
+            self.places.late(permit.place);
+        }
+    }
+
+    /// What the answer said that [`Gate::finished`] is told of next, as a masked sentence: it becomes part of why the gate closes, where it
+    /// does.
+    pub fn said(&mut self, sentence: &str) {
+        self.pauses.said(sentence);
     }
 
     /// Takes a permit back, with what became of its request.
     pub fn finished(&mut self, permit: Permit, answer: Answer, hints: &Hints, now: Instant, wall: Timestamp) {
-        self.in_flight = self.in_flight.saturating_sub(1);
+        let (was_open, broken) = self.was_open();
         self.probe_out &= !permit.probe;
         self.places.answered(permit.place, now);
-        if self.pauses.answered(&permit, answer, hints, now) {
-            self.pace_from(self.last);
+        self.concurrency.finished(!matches!(answer, Answer::Neutral | Answer::Trouble), self.pace(), now);
+        self.pauses.answered(&permit, answer, hints, now);
+        match answer {
+            Answer::Throttled => self.learned.refused(permit.at),
+            Answer::Success if was_open => self.learned.accepted(),
+            _ => {}
+        }
+        match (was_open, self.pauses.closed().map(|closed| closed.cause)) {
+            (true, Some(Cause::Throttled)) => self.learned.closed(self.last, now),
+            (false, None) => self.opened(broken, now),
+            _ => {}
         }
         self.heed_quota(answer, hints, now);
         self.check_budget(now, wall);
+    }
+
+    /// Whether it is open as far as answers go, and whether it is broken.
+    fn was_open(&self) -> (bool, bool) {
+        let cause = self.pauses.closed().map(|closed| closed.cause);
+        (cause.is_none(), cause == Some(Cause::Broken))
+    }
+
+    /// An answer opened it.
+    fn opened(&mut self, was_broken: bool, now: Instant) {
+        if was_broken {
+            self.concurrency.restart(now);
+        }
+        if self.learned.opened(now) {
+            self.pace_from(self.last);
+        }
     }
 
     /// Parks it for a reason of the destination's own, as when no token can be had; a probe is due after `wait`.
@@ -305,14 +380,21 @@ impl Gate {
         if self.limits != limits {
             self.limits = limits.to_vec();
             self.places.keep_to(limits);
+            self.learned.set_pace(quota::rate(limits), now);
             self.pace_from(now);
             self.check_budget(now, wall);
         }
     }
 
-    /// Changes how many requests may be in flight at once; those that are stay valid.
-    pub fn set_concurrency(&mut self, concurrency: usize) {
-        self.concurrency = concurrency.max(1);
+    /// Changes how many requests may be in flight at once, or lets it find that by itself; those that are stay valid.
+    pub fn set_concurrency(&mut self, concurrency: Option<usize>) {
+        self.concurrency.set(concurrency);
+    }
+
+    /// How many requests may soon be in flight at once: as much has to be at hand.
+    #[must_use]
+    pub fn concurrency_soon(&self) -> usize {
+        self.concurrency.soon(self.pace_about())
     }
 
     /// What has to outlive this gate.
@@ -324,7 +406,7 @@ impl Gate {
             day: self.days.day,
             used: self.days.used,
             closed_until: until.map(|until| later(wall, until - now)),
-            learned: self.pauses.learned(),
+            learned: self.learned.share(),
             paused: self.paused,
         }
     }
@@ -346,10 +428,20 @@ impl Gate {
         (!self.paused).then_some(at)
     }
 
-    /// When there is quota again, where there is none: used up as the vendor says, or by the day, or spread thin.
-    fn no_quota_before(&self, now: Instant) -> Option<Instant> {
+    /// When there is quota again, where there is none, and why: used up as the vendor says or by the day, or spread thin.
+    fn no_quota_before(&self, now: Instant, wall: Timestamp) -> Option<(Held, Instant)> {
         let spread = self.spreading(now).map(|spread| spread.until.min(self.last + spread.spacing));
-        self.empty_until.max(self.budget_back).max(spread).filter(|until| *until > now)
+        let vendors = self.empty_until.max(spread).map(|until| (Held::Remaining, until));
+        let days = self.budget_back.max(self.ahead_until(now, wall)).map(|until| (Held::Day, until));
+        [vendors, days].into_iter().flatten().filter(|(_, until)| *until > now).max_by_key(|(_, until)| *until)
+    }
+
+    fn held_by_quota(&self) -> Held {
+        if self.learned.share() < 1.0 { Held::Learned } else { Held::Quota }
+    }
+
+    fn held_by_concurrency(&self) -> Held {
+        if self.concurrency.is_fixed() { Held::Concurrency } else { Held::Latency }
     }
 
     fn day_limit_if_even(&self) -> Option<u64> {
@@ -402,7 +494,7 @@ impl Gate {
     /// A new pacer, at the learned share of the limits' pace, whose first place comes one period after `from`. It
     /// must not be earlier than the last place taken: then no window sees more than its limit across the change.
     fn pace_from(&mut self, from: Instant) {
-        let period = quota::period(&self.limits).map(|period| period.mul_f64(1.0 / self.pauses.learned()));
+        let period = quota::period(&self.limits).map(|period| period.mul_f64(1.0 / self.learned.share()));
         self.pacer = period.map(|period| Pacer::drained(period, from));
         self.in_hand = false;
     }

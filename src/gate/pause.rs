@@ -22,14 +22,6 @@ const TROUBLE_IN_A_ROW: usize = 5;
 const RECENT: usize = 20;
 /// and not before there are so many. Half of them in trouble break the circuit.
 const RECENT_MIN: usize = 10;
-/// Repeated refusals multiply the learned factor by this.
-const LEARN: f64 = 0.7;
-/// The learned factor is never lower.
-pub const LEARNED_MIN: f64 = 0.05;
-/// The learned factor creeps back by this,
-const UNLEARN: f64 = 1.1;
-/// each time so long passes without a refusal.
-const UNLEARN_EVERY: Duration = Duration::from_secs(10);
 
 /// Why the gate is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,10 +72,7 @@ pub struct Closed {
 
 /// A vendor that took this many events since the gate opened refuses anew: the pauses begin again at the first. Without
 /// this, a refusal now and then would end in the longest pause.
-const TAKEN_AGAIN: u32 = 50;
-/// The learned factor is lowered at most so often: one spell of refusals is one lesson.
-const LOWER_EVERY: Duration = Duration::from_secs(2);
-
+const TAKEN_AGAIN: u32 = 5;
 /// The gate's memory of answers.
 #[derive(Debug)]
 pub struct Pauses {
@@ -104,17 +93,16 @@ pub struct Pauses {
     park_after: u32,
     /// How many events the vendor took since it last opened.
     taken: u32,
-    learned: f64,
-    learned_at: Instant,
-    /// When the learned factor was last lowered.
-    lowered: Option<Instant>,
+    /// What the answer that comes next said, as a sentence; empty where it said nothing.
+    said: String,
+    /// What was said of refused credentials last.
+    refusal: String,
 }
 
 impl Pauses {
     /// An open gate, or one that a ledger says is closed for `closed_for` more.
     #[must_use]
-    pub fn new(policy: &Policy, learned: f64, closed_for: Option<Duration>, now: Instant) -> Self {
-        let learned = if learned.is_finite() { learned.clamp(LEARNED_MIN, 1.0) } else { 1.0 };
+    pub fn new(policy: &Policy, closed_for: Option<Duration>, now: Instant) -> Self {
         let closed = closed_for.map(|pause| Closed {
             cause: Cause::Throttled,
             why: "the vendor had asked to wait before this worker took over".to_owned(),
@@ -132,10 +120,15 @@ impl Pauses {
             rejections: 0,
             park_after: policy.park_after_rejections,
             taken: 0,
-            learned,
-            learned_at: now,
-            lowered: None,
+            said: String::new(),
+            refusal: String::new(),
         }
+    }
+
+    /// What the answer that comes next said, masked: part of why the gate closes, where it does.
+    pub fn said(&mut self, sentence: &str) {
+        self.said.clear();
+        self.said.push_str(sentence);
     }
 
     /// The present closing, if it is closed.
@@ -150,29 +143,13 @@ impl Pauses {
         self.epoch
     }
 
-    /// The share of the quota that is used, 0.05 to 1.
-    #[must_use]
-    pub fn learned(&self) -> f64 {
-        self.learned
-    }
-
-    /// Lets the learned factor creep back while the gate is open. True when it changed.
-    pub fn unlearn(&mut self, now: Instant) -> bool {
-        if self.learned >= 1.0 || self.closed.is_some() {
-            return false;
-        }
-        let before = self.learned_at;
-        while self.learned < 1.0 && now.saturating_duration_since(self.learned_at) >= UNLEARN_EVERY {
-            self.learned = (self.learned * UNLEARN).min(1.0);
-            self.learned_at += UNLEARN_EVERY;
-        }
-        self.learned_at != before
-    }
-
-    /// Takes note of an answer to a request. True when the learned factor changed.
-    pub fn answered(&mut self, permit: &Permit, answer: Answer, hints: &Hints, now: Instant) -> bool {
+    /// Takes note of an answer to a request.
+    pub fn answered(&mut self, permit: &Permit, answer: Answer, hints: &Hints, now: Instant) {
         if answer == Answer::Success {
             self.rejections = 0;
+        }
+        if answer == Answer::Unauthorized {
+            self.refusal.clone_from(&self.said);
         }
         let parked = self.closed.as_ref().map(|closed| closed.cause).filter(|cause| cause.parks());
         match answer {
@@ -183,20 +160,15 @@ impl Pauses {
             Answer::Unauthorized | Answer::Throttled | Answer::Trouble | Answer::Rejected | Answer::Neutral => {}
         }
         if permit.epoch != self.epoch {
-            self.answered_late(answer, hints, now);
-            return false;
+            return self.answered_late(answer, hints, now);
         }
         match (self.closed.as_ref().map(|closed| closed.cause), answer) {
-            (_, Answer::Neutral) => false,
+            (_, Answer::Neutral) => {}
             (Some(cause), answer) if cause.parks() => {
                 self.parked_probe(cause, answer, hints, now);
-                false
             }
             // Whoever refuses the event may not have looked at the credentials.
-            (Some(Cause::Doubted), Answer::Rejected) => {
-                self.ask_another(now);
-                false
-            }
+            (Some(Cause::Doubted), Answer::Rejected) => self.ask_another(now),
             (closed, Answer::Success | Answer::Rejected | Answer::Undecided) => {
                 if closed.is_some() {
                     self.open(now);
@@ -206,14 +178,10 @@ impl Pauses {
                 if answer == Answer::Rejected {
                     self.rejected(1, now);
                 }
-                false
             }
             (closed, Answer::Throttled) => self.refused(closed.is_none(), hints, now),
-            (closed, Answer::Trouble) => {
-                self.trouble(permit.about, closed.is_some(), hints, now);
-                false
-            }
-            (_, Answer::Unauthorized) => false,
+            (closed, Answer::Trouble) => self.trouble(permit.about, closed.is_some(), hints, now),
+            (_, Answer::Unauthorized) => {}
         }
     }
 
@@ -242,9 +210,10 @@ impl Pauses {
 
     /// There is only what was refused: a person is told, and it is the probe.
     pub fn nothing_else_to_ask(&mut self) {
+        let why = self.unauthorized();
         if let Some(closed) = self.closed.as_mut().filter(|closed| closed.cause == Cause::Doubted) {
             closed.cause = Cause::Alone;
-            closed.why = refused_credentials();
+            closed.why = why;
         }
     }
 
@@ -276,13 +245,16 @@ impl Pauses {
         let wait = hints.retry_after.unwrap_or_default().max(PARKED_PROBE);
         let cause = self.closed.as_ref().map(|closed| closed.cause);
         match cause {
-            _ if self.refused.len() >= REFUSED => self.close(Cause::Unauthorized, refused_credentials(), wait, now),
-            Some(Cause::Alone) => self.close(Cause::Alone, refused_credentials(), wait, now),
+            _ if self.refused.len() >= REFUSED => self.close(Cause::Unauthorized, self.unauthorized(), wait, now),
+            Some(Cause::Alone) => self.close(Cause::Alone, self.unauthorized(), wait, now),
             // What was in flight when it closed says nothing of when to ask again.
             Some(_) if permit.epoch != self.epoch => {}
             Some(_) | None => {
-                let why = "the vendor refused the credentials of an event (401 or 403): finding out whether it refuses others";
-                self.close(Cause::Doubted, why.to_owned(), wait, now);
+                let words = if self.refusal.is_empty() { "401 or 403" } else { &self.refusal };
+                let why = format!(
+                    "the vendor refused the credentials of an event ({words}): finding out whether it refuses others"
+                );
+                self.close(Cause::Doubted, why, wait, now);
             }
         }
     }
@@ -318,11 +290,11 @@ impl Pauses {
         match self.closed.as_mut() {
             Some(closed) => closed.until = closed.until.max(until),
             None if wait.is_zero() => {}
-            None => self.close(cause, asked_to_wait(answer, wait), wait, now),
+            None => self.close(cause, self.asked_to_wait(answer, wait), wait, now),
         }
     }
 
-    fn refused(&mut self, was_open: bool, hints: &Hints, now: Instant) -> bool {
+    fn refused(&mut self, was_open: bool, hints: &Hints, now: Instant) {
         let repeated = self.reopened.is_some_and(|at| now.saturating_duration_since(at) < CALM);
         if was_open && (!repeated || self.taken >= TAKEN_AGAIN) {
             self.refusals.reset();
@@ -330,21 +302,13 @@ impl Pauses {
         // A reset of a quota that is not used up says nothing about this refusal.
         let reset = hints.quota.filter(|quota| quota.remaining.unwrap_or(0) == 0).map(|quota| quota.reset);
         let (wait, why) = match (hints.retry_after, reset) {
-            (Some(wait), _) if !wait.is_zero() => (wait, asked_to_wait(Answer::Throttled, wait)),
+            (Some(wait), _) if !wait.is_zero() => (wait, self.asked_to_wait(Answer::Throttled, wait)),
             (_, Some(wait)) if !wait.is_zero() => {
                 (wait, format!("the vendor answered 429 and its quota resets in {} s", wait.as_secs_f64()))
             }
             _ => (self.refusals.next(), "the vendor answered 429 without saying for how long".to_owned()),
         };
         self.close(Cause::Throttled, why, wait, now);
-        self.learned_at = now;
-        let lowered = self.lowered.is_some_and(|at| now.saturating_duration_since(at) < LOWER_EVERY);
-        if was_open && repeated && !lowered && self.learned > LEARNED_MIN {
-            self.lowered = Some(now);
-            self.learned = (self.learned * LEARN).max(LEARNED_MIN);
-            return true;
-        }
-        false
     }
 
     /// One event that the vendor always chokes on counts once.
@@ -353,15 +317,14 @@ impl Pauses {
         let in_a_row = distinct(self.recent.iter().rev().take_while(|(_, trouble)| *trouble));
         let troubled = distinct(self.recent.iter().filter(|(_, trouble)| *trouble));
         let why = match hints.retry_after {
-            Some(wait) if !wait.is_zero() => Some(asked_to_wait(Answer::Trouble, wait)),
-            _ if probe => Some("the probe failed too (no answer in time, or a 5xx)".to_owned()),
+            Some(wait) if !wait.is_zero() => Some(self.asked_to_wait(Answer::Trouble, wait)),
+            _ if probe => Some(self.with_words("the probe failed too")),
             _ if in_a_row >= TROUBLE_IN_A_ROW => {
-                Some(format!("{in_a_row} requests in a row failed (no answer in time, or a 5xx)"))
+                Some(self.with_words(&format!("{in_a_row} requests in a row failed, at last")))
             }
-            _ if self.recent.len() >= RECENT_MIN && troubled * 2 >= self.recent.len() => Some(format!(
-                "{troubled} of the last {} requests failed (no answer in time, or a 5xx)",
-                self.recent.len()
-            )),
+            _ if self.recent.len() >= RECENT_MIN && troubled * 2 >= self.recent.len() => {
+                Some(self.with_words(&format!("{troubled} of the last {} requests failed, at last", self.recent.len())))
+            }
             _ => None,
         };
         if let Some(why) = why {
@@ -390,8 +353,25 @@ impl Pauses {
             return;
         }
         let wait = hints.retry_after.unwrap_or_default().max(PARKED_PROBE);
-        let why = self.closed.take().map(|closed| closed.why).unwrap_or_default();
+        let before = self.closed.take().map(|closed| closed.why).unwrap_or_default();
+        let refused = cause == Cause::Unauthorized && answer == Answer::Unauthorized;
+        let why = if refused && !self.said.is_empty() { self.unauthorized() } else { before };
         self.close(cause, why, wait, now);
+    }
+
+    fn unauthorized(&self) -> String {
+        let words = if self.refusal.is_empty() { "401 or 403" } else { &self.refusal };
+        format!("the vendor refused the credentials ({words}): check the key and that the account is on")
+    }
+
+    fn asked_to_wait(&self, answer: Answer, wait: Duration) -> String {
+        let did = if answer == Answer::Throttled { "answered 429" } else { "is in trouble" };
+        self.with_words(&format!("the vendor {did} and asked to wait {} s (Retry-After)", wait.as_secs_f64()))
+    }
+
+    /// `why` with the answer's own words, where it had any.
+    fn with_words(&self, why: &str) -> String {
+        if self.said.is_empty() { why.to_owned() } else { format!("{why}: {}", self.said) }
     }
 
     fn note(&mut self, event: u64, trouble: bool) {
@@ -414,20 +394,10 @@ impl Pauses {
         self.refused.clear();
         self.taken = 0;
         self.outages.reset();
-        self.learned_at = now;
     }
 }
 
 /// How many events there are among these answers.
 fn distinct<'a>(answers: impl Iterator<Item = &'a (u64, bool)>) -> usize {
     answers.map(|(event, _)| event).collect::<HashSet<_>>().len()
-}
-
-fn refused_credentials() -> String {
-    "the vendor refused the credentials (401 or 403): check the key and that the account is on".to_owned()
-}
-
-fn asked_to_wait(answer: Answer, wait: Duration) -> String {
-    let said = if answer == Answer::Throttled { "answered 429" } else { "is in trouble" };
-    format!("the vendor {said} and asked to wait {} s (Retry-After)", wait.as_secs_f64())
 }

@@ -1,12 +1,18 @@
 //! A gate as people and metrics see it: its state, the reason as a sentence, until when, and the rate. Values only.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use serde::Serialize;
 
 use super::ledger::later;
 use super::pause::{Cause, Closed};
 use super::{Gate, quota};
+
+/// A smaller share of the quota is no passing matter.
+const MUCH_LESS: f64 = 0.9;
+/// What held back a request so long ago does not hold the pace any more.
+const HELD_FOR: Duration = Duration::from_secs(3);
 
 /// The state of a gate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -50,6 +56,74 @@ impl From<Cause> for State {
     }
 }
 
+/// What holds the pace of an account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Held {
+    /// The gate is not open.
+    Closed,
+    /// The quota: all of it is used.
+    Quota,
+    /// What was learned after refusals.
+    Learned,
+    /// What remains as the vendor's headers say.
+    Remaining,
+    /// The day budget.
+    #[serde(rename = "day_budget")]
+    Day,
+    /// `concurrency` as it was set.
+    Concurrency,
+    /// The vendor's latency: more requests in flight would not help, or are being tried.
+    Latency,
+    /// There is nothing to send.
+    #[serde(rename = "nothing_to_send")]
+    Nothing,
+}
+
+impl Held {
+    /// Every one, for metrics.
+    pub const ALL: [Self; 8] = [
+        Self::Closed,
+        Self::Quota,
+        Self::Learned,
+        Self::Remaining,
+        Self::Day,
+        Self::Concurrency,
+        Self::Latency,
+        Self::Nothing,
+    ];
+
+    /// The name in metrics and the API.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Quota => "quota",
+            Self::Learned => "learned",
+            Self::Remaining => "remaining",
+            Self::Day => "day_budget",
+            Self::Concurrency => "concurrency",
+            Self::Latency => "latency",
+            Self::Nothing => "nothing_to_send",
+        }
+    }
+
+    /// The same in words.
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Closed => "the gate is closed",
+            Self::Quota => "the quota",
+            Self::Learned => "what was learned from refusals",
+            Self::Remaining => "what remains, as the vendor's headers say",
+            Self::Day => "the day budget",
+            Self::Concurrency => "`concurrency`, at the vendor's latency",
+            Self::Latency => "the vendor's latency: more in flight makes it slower",
+            Self::Nothing => "nothing to send",
+        }
+    }
+}
+
 /// A moment, on both clocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Until {
@@ -76,6 +150,10 @@ pub struct Status {
     pub learned: f64,
     /// Permits that are out.
     pub in_flight: usize,
+    /// How many may be out at once, as set or as found.
+    pub concurrency: usize,
+    /// What holds the pace.
+    pub held: Held,
     /// Requests that took a place today, in UTC.
     pub day_used: u64,
     /// The day budget, where there is one.
@@ -110,7 +188,15 @@ impl Gate {
     /// Requests per second that the limits, as far as learned, let through while it is open; none where nothing paces it.
     #[must_use]
     pub fn pace(&self) -> Option<f64> {
-        quota::rate(&self.limits).map(|rate| rate * self.pauses.learned())
+        quota::rate(&self.limits).map(|rate| rate * self.learned.share())
+    }
+
+    /// [`Gate::pace`] in large steps, never less: each change of what is held costs a new consumer.
+    #[must_use]
+    pub fn pace_about(&self) -> Option<f64> {
+        let share = self.learned.share();
+        let steps = [1.0 / 16.0, 1.0 / 8.0, 1.0 / 4.0, 1.0 / 2.0];
+        quota::rate(&self.limits).map(|rate| rate * steps.into_iter().find(|step| share <= *step).unwrap_or(1.0))
     }
 
     /// What to show of the gate.
@@ -127,8 +213,10 @@ impl Gate {
             until: until.map(|at| Until { at, wall: later(wall, at - now) }),
             quota: quota::rate(&self.limits),
             rate: if state == State::Open { self.rate(now) } else { Some(0.0) },
-            learned: self.pauses.learned(),
-            in_flight: self.in_flight,
+            learned: self.learned.share(),
+            in_flight: self.concurrency.in_flight(),
+            concurrency: self.concurrency.bound(self.pace(), now),
+            held: self.held(state, now),
             day_used: self.days.used_at(wall),
             day_limit: quota::day_limit(&self.limits),
         }
@@ -152,12 +240,23 @@ impl Gate {
             "open, slowed to make the day budget last until midnight UTC"
         } else if self.spreading(now).is_some() {
             "open, slowed to make the vendor's remaining quota last until it resets"
-        } else if self.pauses.learned() < 1.0 {
-            "open, slowed because the vendor refused repeatedly: someone else may be using the account"
+        } else if self.learned.share() < MUCH_LESS {
+            "open, slowed to what the vendor accepted before it refused: its limit is lower, or the account is used by others too"
+        } else if self.learned.share() < 1.0 {
+            "open, slowed by a little since the vendor refused at a legal pace"
         } else {
             "open"
         };
         why.to_owned()
+    }
+
+    /// What holds the pace: what held back the last request that had to wait, unless that is a while ago.
+    fn held(&self, state: State, now: Instant) -> Held {
+        let lately = self.held.filter(|(_, at)| now.saturating_duration_since(*at) < HELD_FOR);
+        match state {
+            State::Open => lately.map_or(Held::Nothing, |(held, _)| held),
+            State::Throttled | State::Paused | State::Broken | State::Parked => Held::Closed,
+        }
     }
 
     fn rate(&self, now: Instant) -> Option<f64> {

@@ -1,21 +1,25 @@
 //! The places taken in the tightest one-second window: sends and answers come in; when the next place is free goes out.
 //!
-//! Pacing alone has to leave room for requests that take longer on their way than others. An answer tells more: whatever
-//! the vendor counted, it counted before it answered. So a place is free again one window after the answer, or, where the
-//! answer is slower than [`JITTER`], one window and `JITTER` after the send.
+//! Pacing alone has to leave room for requests that take longer on their way than others. What is known of each request tells more:
+//! a vendor counts it after it was written and before it is answered. So a place is free again one window after the answer, or,
+//! where the answer takes longer than [`JITTER`], one window and `JITTER` after the request was written. A request that may be
+//! counted as late as its answer keeps its own place until then, and no other.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::quota::{JITTER, Limit, Window};
+use super::written::Written;
 
-/// Larger windows than this are left to the pacer, to bound memory (16 bytes a place).
+/// Larger windows than this are left to the pacer, to bound memory (48 bytes a place).
 const MOST_PLACES: u32 = 20_000;
 
 /// Quotas whose places are further apart than this are of few calls.
 const FEW: Duration = Duration::from_millis(50);
-/// Longer than any request takes.
-const UNANSWERED: Duration = Duration::from_secs(3_600);
+/// A machine whose timers were late by so much a moment ago may be as late again, and so may a vendor beside it.
+const LATEST: Duration = Duration::from_millis(250);
+/// For how long a late timer is remembered.
+const REMEMBERED: Duration = Duration::from_secs(4);
 
 /// Whether a limit is kept by the places rather than by pacing with room to spare.
 fn keeps(limit: &Limit) -> bool {
@@ -25,13 +29,33 @@ fn keeps(limit: &Limit) -> bool {
 /// The last places taken, as many as the window allows.
 #[derive(Debug, Default)]
 pub(super) struct Places {
-    /// Each with its number, in the order of sending, and by when the vendor must have counted it.
-    counted: VecDeque<(u64, Instant)>,
+    /// In the order of sending.
+    counted: VecDeque<Place>,
+    /// The numbers of those that are taken until their answers.
+    late: Vec<u64>,
     taken: u64,
     /// So many in a window of that length.
     limit: Option<(usize, Duration)>,
     /// A call can carry many events.
     carry_much: bool,
+    /// How late a timer was lately, and when.
+    lateness: Option<(Duration, Instant)>,
+}
+
+/// A place whose request is counted soon after it is written.
+#[derive(Debug)]
+struct Place {
+    number: u64,
+    written: Written,
+    answered: Option<Instant>,
+}
+
+impl Place {
+    /// By when the vendor has counted the request; none as long as it is not written.
+    fn counted(&self, jitter: Duration) -> Option<Instant> {
+        let written = self.written.at().map(|at| at + jitter);
+        [written, self.answered].into_iter().flatten().min()
+    }
 }
 
 impl Places {
@@ -61,63 +85,100 @@ impl Places {
     /// Whether no place taken until now matters any more.
     pub fn forgotten(&self, now: Instant) -> bool {
         let window = self.limit.map_or(Duration::ZERO, |(_, window)| window);
-        self.counted.back().is_none_or(|(_, last)| *last + window <= now)
+        let last = self.counted.back().map(|last| last.counted(JITTER).unwrap_or(now));
+        self.late.is_empty() && last.is_none_or(|last| last + window <= now)
     }
 
-    /// Before when there is no place, where there is none at `now`.
+    /// Before when there is no place, where there is none at `now`. None also where the next comes with an answer: see
+    /// [`Places::awaits_answer`].
     pub fn none_before(&self, now: Instant) -> Option<Instant> {
-        let (count, window) = self.limit?;
-        let (_, (_, counted)) = self.next_free().filter(|_| self.counted.len() >= count)?;
-        let free = counted + window;
+        let (_, window) = self.limit?;
+        let first = self.counted.get(self.beyond_limit()?)?;
+        let free = first.counted(self.jitter(now)).unwrap_or(now) + window;
         (free > now).then_some(free)
     }
 
-    /// The place that is free first. Where one may be taken for long, it is not the one that was taken first.
-    fn next_free(&self) -> Option<(usize, (u64, Instant))> {
-        let mut places = self.counted.iter().copied().enumerate();
-        if self.carry_much { places.min_by_key(|(_, (_, counted))| *counted) } else { places.next() }
-    }
-
     /// Whether the next place comes with an answer, nobody knows when.
-    pub fn awaits_answer(&self, now: Instant) -> bool {
-        self.none_before(now).is_some_and(|free| free > now + UNANSWERED / 2)
+    pub fn awaits_answer(&self) -> bool {
+        self.beyond_limit().is_some_and(|index| index >= self.counted.len())
     }
 
-    /// Takes a place; its number is for [`Places::answered`].
-    pub fn take(&mut self, now: Instant) -> u64 {
+    /// The index of the place whose end makes room for one more; none while there is room.
+    fn beyond_limit(&self) -> Option<usize> {
+        let (count, _) = self.limit?;
+        (self.counted.len() + self.late.len()).checked_sub(count)
+    }
+
+    /// A request that is not written a window after its place was taken keeps that place alone.
+    pub fn set_aside_unwritten(&mut self) {
+        while self.beyond_limit().is_some()
+            && let Some(place) = self.counted.pop_front_if(|place| place.counted(Duration::ZERO).is_none())
+        {
+            self.late.push(place.number);
+        }
+    }
+
+    /// Takes a place; its number is for [`Places::answered`], and `written` is marked once its request is written.
+    pub fn take(&mut self, written: Written) -> u64 {
         // Without a limit the last ones are kept for the one that may come.
         let most = self.limit.map_or(1_000, |(count, _)| count);
-        if let Some((index, _)) = self.next_free().filter(|_| self.counted.len() >= most) {
-            self.counted.remove(index);
-        }
+        while self.counted.len() + self.late.len() >= most && self.counted.pop_front().is_some() {}
         self.taken += 1;
-        self.counted.push_back((self.taken, now + self.jitter()));
+        if self.counts_calls() {
+            self.late.push(self.taken);
+        } else {
+            self.counted.push_back(Place { number: self.taken, written, answered: None });
+        }
         self.taken
     }
 
     /// The request of that place takes long to arrive: nobody knows when the vendor counts it, but before it answers.
-    pub fn late(&mut self, number: u64, now: Instant) {
-        if let Some(counted) = self.at(number) {
-            *counted = now + UNANSWERED;
+    pub fn late(&mut self, number: u64) {
+        if let Some(index) = self.at(number) {
+            self.counted.remove(index);
+            self.late.push(number);
         }
     }
 
     /// The request of that place was answered: the vendor has counted it by now.
     pub fn answered(&mut self, number: u64, now: Instant) {
-        if let Some(counted) = self.at(number) {
-            *counted = now.min(*counted);
+        if let Some(index) = self.late.iter().position(|late| *late == number) {
+            self.late.swap_remove(index);
+            self.taken += 1;
+            self.counted.push_back(Place { number: self.taken, written: Written::default(), answered: Some(now) });
+        } else if let Some(index) = self.at(number)
+            && let Some(place) = self.counted.get_mut(index)
+        {
+            place.answered = Some(now);
         }
     }
 
-    /// How late a request may be counted.
-    fn jitter(&self) -> Duration {
-        let spacing = self.limit.and_then(|(count, window)| Some(window / u32::try_from(count).ok()?));
-        if self.carry_much && spacing.is_some_and(|spacing| spacing > FEW) { UNANSWERED } else { JITTER }
+    /// A timer was so late.
+    pub fn was_late(&mut self, by: Duration, now: Instant) {
+        let by = by.min(LATEST);
+        if self.lately(now) < by {
+            self.lateness = Some((by, now));
+        }
     }
 
-    fn at(&mut self, number: u64) -> Option<&mut Instant> {
-        let index = self.counted.binary_search_by_key(&number, |(number, _)| *number).ok()?;
-        self.counted.get_mut(index).map(|(_, counted)| counted)
+    fn lately(&self, now: Instant) -> Duration {
+        let recent = self.lateness.filter(|(_, at)| now.saturating_duration_since(*at) < REMEMBERED);
+        recent.map_or(Duration::ZERO, |(by, _)| by)
+    }
+
+    /// How long after it was written a request may be counted.
+    fn jitter(&self, now: Instant) -> Duration {
+        JITTER.max(self.lately(now))
+    }
+
+    /// Whether each place is taken until its answer: calls are few and carry much.
+    fn counts_calls(&self) -> bool {
+        let spacing = self.limit.and_then(|(count, window)| Some(window / u32::try_from(count).ok()?));
+        self.carry_much && spacing.is_some_and(|spacing| spacing > FEW)
+    }
+
+    fn at(&self, number: u64) -> Option<usize> {
+        self.counted.binary_search_by_key(&number, |place| place.number).ok()
     }
 }
 

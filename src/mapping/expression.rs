@@ -8,7 +8,8 @@ use std::rc::Rc;
 use std::thread;
 
 use jaq_core::data::{DataT, HasLut};
-use jaq_core::load::{Arena, File, Loader, span};
+use jaq_core::load::parse::{Def, Term};
+use jaq_core::load::{Arena, File, Loader, parse, span};
 use jaq_core::{Compiler, Ctx, Filter, Lut, Vars};
 use serde_json::Value;
 
@@ -32,6 +33,12 @@ const STACK_BYTES: usize = 512 * 1024 * 1024;
 const LONGEST: usize = 16 * 1024;
 /// Most characters of a sentence about an error.
 const MOST_SAID: usize = 160;
+
+/// The name of what an expression was changed to.
+const CHANGED: &str = "sluice_changed";
+
+/// Makes another expression of one.
+pub(super) type Change = for<'a> fn(Term<&'a str>) -> Term<&'a str>;
 
 /// A compiled jq expression.
 pub struct Expression {
@@ -112,9 +119,18 @@ impl Expression {
         if text.len() > LONGEST {
             return Err(format!("has {} bytes; at most {LONGEST} are allowed", text.len()));
         }
+        Self::compile_with(text, None)
+    }
+
+    /// Compiles what `change` makes of an expression that compiles.
+    pub(super) fn compile_changed(text: &str, change: Change) -> Result<Self, String> {
+        Self::compile_with(text, Some(change))
+    }
+
+    fn compile_with(text: &str, change: Option<Change>) -> Result<Self, String> {
         // Reading deeply nested text takes stack.
         on_large_stack(|| {
-            fuel::within(Budget { fuel: u64::MAX, heaviest: usize::MAX, stack: usize::MAX }, || compile(text))
+            fuel::within(Budget { fuel: u64::MAX, heaviest: usize::MAX, stack: usize::MAX }, || compile(text, change))
         })
         .and_then(|compiled| compiled.unwrap_or_else(|_| Err("cannot be read as jq".to_owned())))
         .map(|filter| Self { text: text.to_owned(), filter, whole_event: text.contains("$event") })
@@ -216,9 +232,14 @@ fn short(said: Val) -> String {
     }
 }
 
-fn compile(text: &str) -> Result<Filter<Jq>, String> {
+fn compile(text: &str, change: Option<Change>) -> Result<Filter<Jq>, String> {
     let arena = Arena::default();
-    let loaded = Loader::new(prelude::needed_by(text)).load(&arena, File { code: text, path: () });
+    let changed = change.and_then(|change| Some(change(parse(text, |parser| parser.term())?)));
+    let changed = changed.map(|body| Def { name: CHANGED, args: Vec::new(), body });
+    let code = changed.as_ref().map_or(text, |def| def.name);
+    let mut known: Vec<Def<&str>> = prelude::needed_by(text);
+    known.extend(changed);
+    let loaded = Loader::new(known).load(&arena, File { code, path: () });
     let modules = loaded.map_err(|errors| {
         let first = errors.into_iter().map(|(_, error)| unreadable(text, error)).next();
         first.unwrap_or_else(|| "cannot be read as jq".to_owned())

@@ -8,6 +8,7 @@ mod natives;
 mod number;
 mod operations;
 mod pattern;
+mod pieces;
 mod prelude;
 mod value;
 
@@ -18,6 +19,7 @@ use serde_json::{Map, Value};
 
 pub use expression::{Expression, Input, Measured};
 pub use field::{Field, Template};
+pub use pieces::{Piece, Pieces};
 
 use crate::event::Event;
 use crate::routing;

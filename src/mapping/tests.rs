@@ -10,7 +10,7 @@ fn event(data: &Value) -> Event {
         id: "e-1".to_owned(),
         source: "shop".to_owned(),
         kind: "shop.order".to_owned(),
-        time: jiff::Timestamp::UNIX_EPOCH,
+        time: jiff::Timestamp::UNIX_EPOCH.into(),
         data: data.as_object().unwrap().clone(),
         raw: Bytes::from(data.to_string()),
         trace: None,

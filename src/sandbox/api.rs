@@ -8,6 +8,7 @@ use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Request, Response, StatusCode};
 use http_body_util::Full;
 
+use super::latency::Latency;
 use super::ledger::Outcome;
 use super::limit::Limit;
 
@@ -33,6 +34,9 @@ pub(super) trait Api: Send + Sync {
 
     /// The endpoints that are there before any request.
     fn endpoints(&self) -> Vec<&str>;
+
+    /// How long its answers may well take. No vendor documents it: an assumption.
+    fn typical_latency(&self) -> Latency;
 
     /// Checks a request that arrived at `now`, takes it or not, and answers.
     fn answer(&self, call: &Call, now: Duration) -> (Outcome, Answer);

@@ -1,4 +1,7 @@
-//! The sandbox's own paths, `/healthz` and those under `/sandbox`: figures and events go out, faults and revocations come in.
+//! The sandbox's own paths, `/healthz` and those under `/sandbox`: figures and events go out, faults, latencies and revocations
+//! come in.
+
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use http::{Method, StatusCode};
@@ -9,6 +12,7 @@ use url::form_urlencoded;
 
 use super::api::{self, Answer, Call, Revoked};
 use super::fault::Rule;
+use super::latency::{Latency, LatencyOf};
 use super::world::World;
 
 const EVENTS: usize = 100;
@@ -34,11 +38,13 @@ pub(super) fn answer(world: &World, call: &Call) -> Answer {
             world.clear_faults();
             ok(&json!(world.faults()))
         }
+        ("/sandbox/latency", &Method::GET) => ok(&json!(world.latencies())),
+        ("/sandbox/latency", &Method::POST) => set_latencies(world, call.body()),
         ("/sandbox/revoke", &Method::POST) => revoke(world, call.uri().query().unwrap_or_default()),
         _ => api::error(
             StatusCode::NOT_FOUND,
             "the sandbox knows GET /healthz and /sandbox/stats, GET and DELETE /sandbox/events, \
-             GET, POST and DELETE /sandbox/faults, POST /sandbox/revoke",
+             GET, POST and DELETE /sandbox/faults, GET and POST /sandbox/latency, POST /sandbox/revoke",
         ),
     }
 }
@@ -66,6 +72,31 @@ fn add_faults(world: &World, body: &Bytes) -> Answer {
     let rules: Result<Vec<Rule>, _> = rules.iter().map(|rule| rule.to_string().parse()).collect();
     match rules.and_then(|rules| rules.into_iter().try_for_each(|rule| world.add_fault(rule))) {
         Ok(()) => ok(&json!(world.faults())),
+        Err(error) => refuse(error.to_string()),
+    }
+}
+
+/// Every vendor's latency, or those of some.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Asked {
+    All(String),
+    Some(BTreeMap<String, String>),
+}
+
+fn set_latencies(world: &World, body: &Bytes) -> Answer {
+    let refuse = |sentence: String| api::error(StatusCode::BAD_REQUEST, &sentence);
+    let asked = match serde_json::from_slice(body) {
+        Ok(Asked::All(latency)) => latency.parse::<Latency>().map(|latency| vec![latency.into()]),
+        Ok(Asked::Some(vendors)) => {
+            let of =
+                |(vendor, latency): (String, String)| Ok(LatencyOf { vendor: Some(vendor), latency: latency.parse()? });
+            vendors.into_iter().map(of).collect()
+        }
+        Err(_) => return refuse(r#"write "300ms" for all vendors, or {"act-on":"300ms"} for some"#.to_owned()),
+    };
+    match asked.and_then(|asked| world.set_latencies(&asked)) {
+        Ok(()) => ok(&json!(world.latencies())),
         Err(error) => refuse(error.to_string()),
     }
 }

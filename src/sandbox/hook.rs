@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::announce::{self, RetryAfterForm};
 use super::api::{self, Answer, Api, Call, Revoked};
+use super::latency::Latency;
 use super::ledger::{Outcome, Taken};
 use super::limit::{Enforcement, Limit, Limiter};
 use super::lock;
@@ -148,6 +149,10 @@ impl Api for Hook {
 
     fn revoke(&self, _tokens: Revoked) {
         lock(&self.tokens).revoke();
+    }
+
+    fn typical_latency(&self) -> Latency {
+        Latency::exponential(Duration::from_millis(100))
     }
 
     fn answer(&self, call: &Call, now: Duration) -> (Outcome, Answer) {

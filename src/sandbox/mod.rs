@@ -3,7 +3,7 @@
 //! It is the other side: it must never share code with the vendors or the gate that it is there to try.
 //!
 //! A request is read whole by `server`, meets the `fault`s, is answered by its vendor's folder, which asks its
-//! `limit`s and the tokens it gave (`oauth`), and is written to the `ledger`. `control` serves the sandbox's own paths
+//! `limit`s and the tokens it gave (`oauth`), is written to the `ledger`, and its answer waits for its `latency`. `control` serves the sandbox's own paths
 //! under `/sandbox`.
 
 mod act_on;
@@ -14,6 +14,7 @@ mod control;
 mod fault;
 mod gainsight_px;
 mod hook;
+mod latency;
 mod ledger;
 mod limit;
 mod oauth;
@@ -25,7 +26,6 @@ mod world;
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::net::TcpListener;
@@ -39,6 +39,7 @@ pub use apsis_one::{ApsisEventType, ApsisSettings, ApsisVersion, EventTypeError,
 pub use fault::{Fault, RetryAfter, Rule, RuleError};
 pub use gainsight_px::{PxKey, PxSettings};
 pub use hook::{HookClient, HookSettings};
+pub use latency::{Latency, LatencyError, LatencyOf};
 pub use ledger::EndpointStats;
 pub use limit::{Enforcement, Limit, LimitError};
 
@@ -63,8 +64,8 @@ pub struct Settings {
     pub apsis_one: ApsisSettings,
     /// The JSON API of no vendor in particular.
     pub hook: HookSettings,
-    /// How long every answer takes.
-    pub latency: Duration,
+    /// How long answers take, where not what is typical of the vendor; the last that is said of a vendor holds.
+    pub latency: Vec<LatencyOf>,
     /// Faults from the start.
     pub faults: Vec<Rule>,
     /// Decides which requests a fault's `share` falls on.
@@ -74,7 +75,7 @@ pub struct Settings {
 }
 
 impl Default for Settings {
-    /// The vendors as documented, without latency or faults, on a free port of the loopback.
+    /// The vendors as documented, with a typical latency and without faults, on a free port of the loopback.
     fn default() -> Self {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
@@ -82,7 +83,7 @@ impl Default for Settings {
             act_on: ActOnSettings::default(),
             apsis_one: ApsisSettings::default(),
             hook: HookSettings::default(),
-            latency: Duration::ZERO,
+            latency: Vec::new(),
             faults: Vec::new(),
             seed: 1,
             keep: 10_000,
@@ -104,6 +105,9 @@ pub enum SandboxError {
     /// A fault makes no sense.
     #[error(transparent)]
     Fault(#[from] RuleError),
+    /// A latency is for nobody.
+    #[error(transparent)]
+    Latency(#[from] LatencyError),
 }
 
 /// A running sandbox. Dropping it stops it without waiting.
@@ -133,7 +137,8 @@ impl Sandbox {
             Arc::<ApsisOne>::clone(&apsis_one),
             Arc::new(Hook::new(settings.hook)),
         ];
-        let world = Arc::new(World::new(apis, ledger, settings.latency, settings.seed));
+        let world = Arc::new(World::new(apis, ledger, settings.seed));
+        world.set_latencies(&settings.latency)?;
         settings.faults.into_iter().try_for_each(|rule| world.add_fault(rule))?;
 
         let tasks = TaskTracker::new();
@@ -211,6 +216,14 @@ impl Handle {
     /// [`RuleError`] when it makes no sense.
     pub fn add_fault(&self, rule: Rule) -> Result<(), RuleError> {
         self.world.add_fault(rule)
+    }
+
+    /// Answers take that long from now on.
+    ///
+    /// # Errors
+    /// [`LatencyError::Unknown`] where one is for a vendor that is not played; then all stay as they were.
+    pub fn set_latencies(&self, latencies: &[LatencyOf]) -> Result<(), LatencyError> {
+        self.world.set_latencies(latencies)
     }
 
     /// Ends all faults.

@@ -14,6 +14,7 @@ use super::announce;
 use super::api::{self, Answer, Api, Call, Revoked};
 use super::control;
 use super::fault::{Active, Befallen, Fault, Faults, RetryAfter, Rule, RuleError};
+use super::latency::{Latencies, Latency, LatencyError, LatencyOf};
 use super::ledger::{Arrival, EndpointStats, Ledger, Outcome};
 use super::lock;
 use crate::clock;
@@ -31,22 +32,24 @@ pub(super) struct World {
     apis: Vec<Arc<dyn Api>>,
     faults: Mutex<Faults>,
     ledger: Arc<Mutex<Ledger>>,
-    latency: Duration,
+    latencies: Mutex<Latencies>,
     started: Instant,
     /// The wall clock when `started`, since the Unix epoch.
     epoch: Duration,
 }
 
 impl World {
-    /// A world of these vendors, which write to `ledger` and answer after `latency`.
-    pub fn new(apis: Vec<Arc<dyn Api>>, ledger: Arc<Mutex<Ledger>>, latency: Duration, seed: u64) -> Self {
+    /// A world of these vendors, which write to `ledger` and take their typical time to answer.
+    pub fn new(apis: Vec<Arc<dyn Api>>, ledger: Arc<Mutex<Ledger>>, seed: u64) -> Self {
         for api in &apis {
             for endpoint in api.endpoints() {
                 lock(&ledger).open(endpoint, api.limits(endpoint));
             }
         }
         let epoch = Duration::try_from(clock::wall().as_duration()).unwrap_or_default();
-        Self { apis, faults: Mutex::new(Faults::new(seed)), ledger, latency, started: clock::now(), epoch }
+        let typical = apis.iter().map(|api| (api.name(), api.typical_latency()));
+        let latencies = Mutex::new(Latencies::typical(typical, seed));
+        Self { faults: Mutex::new(Faults::new(seed)), latencies, apis, ledger, started: clock::now(), epoch }
     }
 
     /// The time since the Unix epoch, by the wall clock at the start and the steady clock since.
@@ -78,8 +81,9 @@ impl World {
             faulted: befallen.is_some(),
             outcome: &outcome,
         });
-        if !self.latency.is_zero() {
-            clock::sleep(self.latency).await;
+        let latency = lock(&self.latencies).draw(api.name());
+        if !latency.is_zero() {
+            clock::sleep(latency).await;
         }
         match befallen {
             Some(befallen) => distort(befallen, answer, now).await,
@@ -115,6 +119,19 @@ impl World {
         let found = named.peek().is_some();
         named.for_each(|api| api.revoke(tokens));
         found
+    }
+
+    /// Answers take that long from now on.
+    ///
+    /// # Errors
+    /// [`LatencyError::Unknown`] where one is for a vendor that is not played; then all stay as they were.
+    pub fn set_latencies(&self, asked: &[LatencyOf]) -> Result<(), LatencyError> {
+        lock(&self.latencies).set(asked)
+    }
+
+    /// How long each vendor's answers take.
+    pub fn latencies(&self) -> BTreeMap<&'static str, Latency> {
+        lock(&self.latencies).list()
     }
 
     /// Adds a fault, which counts from now.

@@ -1,7 +1,8 @@
 //! Reading answers: what a status means where a vendor says nothing of its own, and a short text of a body.
 
-use ::http::StatusCode;
+use ::http::{StatusCode, Uri, header};
 
+use super::Reply;
 use crate::redact;
 use crate::verdict::Verdict;
 
@@ -21,6 +22,46 @@ pub(super) fn by_status(status: StatusCode, sentence: impl FnOnce() -> String) -
         400..=499 => Verdict::Rejected(sentence()),
         _ => Verdict::Unavailable(sentence()),
     }
+}
+
+/// Longest address that is shown of where a redirect leads, in characters.
+const LOCATION_CHARS: usize = 200;
+
+/// The sentence for a whole answer: as [`sentence`], and of a redirect where it leads.
+pub(super) fn of_reply(name: &str, reply: &Reply, text: &str) -> String {
+    led(name, reply, text, redirect(reply))
+}
+
+/// The same for an answer from an address that is a secret, and may be one again where the redirect leads: only its host is told.
+pub(super) fn of_secret_reply(name: &str, reply: &Reply, text: &str) -> String {
+    let host = |location: String| match location.parse::<Uri>().ok().and_then(|uri| Some(uri.host()?.to_owned())) {
+        Some(host) => format!("another address at {host}"),
+        None => "another address".to_owned(),
+    };
+    led(name, reply, text, redirect(reply).map(host))
+}
+
+fn led(name: &str, reply: &Reply, text: &str, to: Option<String>) -> String {
+    let Some(to) = to else { return sentence(name, reply.status, text) };
+    let sentence = format!("{}, a redirect to {to}, which is not followed", sentence(name, reply.status, ""));
+    if text.is_empty() { sentence } else { format!("{sentence}: {text}") }
+}
+
+/// Where an answer redirects to: without credentials and without the query, which may hold some.
+pub(super) fn redirect(reply: &Reply) -> Option<String> {
+    let location = reply.headers.get(header::LOCATION).filter(|_| reply.status.is_redirection())?;
+    let location = String::from_utf8_lossy(location.as_bytes());
+    let path = location.split(['?', '#']).next().unwrap_or_default();
+    let shown = match path.split_once("//") {
+        Some((scheme, rest)) => {
+            let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+            let host = host.rsplit('@').next().unwrap_or_default();
+            format!("{scheme}//{host}{path}")
+        }
+        None => path.to_owned(),
+    };
+    let shown: String = cut(&shown).chars().take(LOCATION_CHARS).collect();
+    (!shown.is_empty()).then_some(shown)
 }
 
 /// "NAME answered 400: TEXT", or without the text where there is none.
@@ -100,6 +141,32 @@ mod tests {
         }
         let page = format!("<html><title>{}</title>", body("@"));
         assert!(!excerpt(page.as_bytes()).contains("anna"));
+    }
+
+    fn redirected(status: u16, to: &str) -> Reply {
+        let headers = ::http::HeaderMap::from_iter([(header::LOCATION, to.parse().unwrap())]);
+        Reply { status: StatusCode::from_u16(status).unwrap(), headers, body: bytes::Bytes::new() }
+    }
+
+    #[test]
+    fn a_redirect_says_where_it_leads_and_nothing_secret() {
+        for (to, shown) in [
+            ("https://user:pw@other.example.com:8443/v2/x?key=s3cret#top", "https://other.example.com:8443/v2/x"),
+            ("https://other.example.com?key=s3cret", "https://other.example.com"),
+            ("//other.example.com/x", "//other.example.com/x"),
+            ("/login?next=/v1", "/login"),
+        ] {
+            let said = of_reply("Example", &redirected(301, to), "");
+            assert_eq!(said, format!("Example answered 301, a redirect to {shown}, which is not followed"));
+        }
+        let said = of_reply("Example", &redirected(308, "/x"), "Moved");
+        assert_eq!(said, "Example answered 308, a redirect to /x, which is not followed: Moved");
+        assert_eq!(of_reply("Example", &redirected(201, "/x/1"), ""), "Example answered 201");
+        let secret = of_secret_reply("hooks", &redirected(301, "https://hooks.example.com/T0/s3cret"), "");
+        assert_eq!(
+            secret,
+            "hooks answered 301, a redirect to another address at hooks.example.com, which is not followed"
+        );
     }
 
     #[test]

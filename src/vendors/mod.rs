@@ -17,19 +17,29 @@ use crate::gate::Limit;
 use crate::redact;
 use crate::verdict::Verdict;
 
+mod account;
 pub mod act_on;
 mod answer;
 pub mod apsis_one;
+mod before;
 pub mod gainsight_px;
 mod grant;
 pub mod http;
 mod item;
 mod job;
+mod number;
 pub mod oauth;
+mod segment;
+mod time;
 
+pub use account::Account;
+pub use before::Before;
 pub use grant::{Calls, Grant, Token};
 pub use item::{Batching, Fact, Facts, Item, Refusal, When};
 pub use job::Job;
+
+/// An answer to events is a status and a sentence, or the number of a job.
+const ANSWER_BYTES: usize = 16 * 1024;
 
 /// Every vendor that a destination's `vendor` may name.
 pub const REGISTRY: &[Kind] = &[act_on::KIND, apsis_one::KIND, gainsight_px::KIND, http::KIND];
@@ -67,6 +77,11 @@ pub trait Vendor: Send + Sync + std::fmt::Debug {
     /// What an answer means.
     fn judge(&self, reply: &Reply) -> Verdict;
 
+    /// The same for an answer to the `request` of one event, after what is known of the attempts before.
+    fn judge_after(&self, _request: &Request<Bytes>, reply: &Reply, _before: &Before) -> Verdict {
+        self.judge(reply)
+    }
+
     /// A request that tells good credentials from bad and changes nothing at the vendor, where the vendor has one.
     /// Its answer means good credentials unless it is judged unauthorized or unavailable.
     fn credentials_check(&self) -> Option<Request<Bytes>>;
@@ -81,6 +96,12 @@ pub trait Vendor: Send + Sync + std::fmt::Debug {
         None
     }
 
+    /// How many bytes of an answer to `items` events [`Vendor::judge`], [`Vendor::judge_each`] and [`Vendor::job`] look at, at most: no
+    /// more is read.
+    fn answer_bytes(&self, _items: usize) -> usize {
+        ANSWER_BYTES
+    }
+
     /// What a success means for each of `items`, where the answer tells them apart (as 207 does).
     fn judge_each(&self, _reply: &Reply, _items: &[&Item]) -> Option<Vec<Verdict>> {
         None
@@ -89,6 +110,11 @@ pub trait Vendor: Send + Sync + std::fmt::Debug {
     /// How access tokens are had, where the vendor wants them.
     fn grant(&self) -> Option<&dyn Grant> {
         None
+    }
+
+    /// What this destination has of the vendor's that another destination could have as well.
+    fn accounts(&self) -> Vec<Account> {
+        Vec::new()
     }
 
     /// The request that looks up what [`Refusal::Needs`] named.
@@ -155,7 +181,10 @@ impl Secrets {
 pub fn secrets_of(request: &Request<Bytes>) -> Vec<&str> {
     let headers = request.headers().values().filter(|value| value.is_sensitive());
     let in_body = request.extensions().get::<Secrets>().into_iter().flat_map(|secrets| &secrets.0);
-    headers.filter_map(|value| value.to_str().ok()).chain(in_body.map(|secret| secret.expose_secret())).collect()
+    headers
+        .filter_map(|value| str::from_utf8(value.as_bytes()).ok())
+        .chain(in_body.map(|secret| secret.expose_secret()))
+        .collect()
 }
 
 /// A vendor's answer.
@@ -165,7 +194,7 @@ pub struct Reply {
     pub status: StatusCode,
     /// The headers.
     pub headers: HeaderMap,
-    /// The body, cut at 8 MiB, of anything but a success at 64 KiB.
+    /// The body, as far as it is read for what was asked ([`Vendor::answer_bytes`]).
     pub body: Bytes,
 }
 

@@ -134,16 +134,26 @@ pub fn read(vendor: &str, check: &str, reply: &Reply, wall: Timestamp) -> Result
             reply.status.as_u16()
         )));
     };
-    let kind = body["token_type"].as_str().unwrap_or("bearer");
-    if !kind.eq_ignore_ascii_case("bearer") {
+    let kind = body["token_type"].as_str().unwrap_or_default();
+    if !is_bearer(kind) {
         let kind = answer::cut(kind);
-        return Err(Verdict::Unauthorized(format!("{vendor} gave a token of type {kind:?}; only Bearer is supported")));
+        return Err(Verdict::Unauthorized(format!(
+            "{vendor} gave a token of type {kind:?}, which Sluice cannot use: only Bearer (RFC 6750) is supported; \
+             have the client give out Bearer tokens, then resume"
+        )));
     }
     Ok(Token {
         access: SecretString::from(access),
         expires: wall.checked_add(life(&body["expires_in"])).unwrap_or(Timestamp::MAX),
         refresh: body["refresh_token"].as_str().filter(|token| !token.is_empty()).map(SecretString::from),
     })
+}
+
+/// Whether a token of that type goes as `Authorization: Bearer …`. The RFC wants the word alone, in any case; gateways write "BearerToken"
+/// (Apigee), "Bearer Token" or "bearer_token", and leave it empty.
+fn is_bearer(kind: &str) -> bool {
+    let word: String = kind.chars().filter(char::is_ascii_alphanumeric).collect();
+    kind.trim().is_empty() || ["bearer", "bearertoken"].iter().any(|known| word.eq_ignore_ascii_case(known))
 }
 
 /// When the token ends by its own `exp` claim, where it is a JWT (RFC 7519) that has one. Its signature is the vendor's business.
@@ -174,7 +184,9 @@ fn trouble(vendor: &str, reply: &Reply, body: &Value) -> Verdict {
     let text = said(reply, body);
     let status = reply.status.as_u16();
     let text = if text.is_empty() { text } else { format!(": {text}") };
-    Verdict::Unavailable(format!("{vendor} answered {status} when asked for a token{text}"))
+    let led = answer::redirect(reply)
+        .map_or_else(String::new, |to| format!(" with a redirect to {to}, which is not followed,"));
+    Verdict::Unavailable(format!("{vendor} answered {status}{led} when asked for a token{text}"))
 }
 
 fn refused(vendor: &str, check: &str, reply: &Reply, body: &Value) -> Verdict {
@@ -281,6 +293,25 @@ mod tests {
         assert_eq!(life_of(r#"{"access_token":"a"}"#), 3_600);
         for huge in ["99999999999", "1e300"] {
             assert_eq!(life_of(&format!(r#"{{"access_token":"a","expires_in":{huge}}}"#)), 30 * 86_400, "{huge}");
+        }
+    }
+
+    #[test]
+    fn a_bearer_token_is_known_however_a_gateway_calls_it() {
+        for kind in ["bearer", "Bearer", "BEARER", "BearerToken", "Bearer Token", "bearer_token", " bearer", ""] {
+            let body = format!(r#"{{"access_token":"a","token_type":{}}}"#, Value::from(kind));
+            assert!(answer(200, &body).is_ok(), "{kind:?}");
+        }
+        for kind in ["mac", "DPoP", "N_A", "pop", "bearerish"] {
+            let Err(Verdict::Unauthorized(said)) =
+                answer(200, &format!(r#"{{"access_token":"a","token_type":"{kind}"}}"#))
+            else {
+                panic!("{kind}")
+            };
+            assert!(
+                said.contains(&format!("a token of type {kind:?}")) && said.contains("have the client give out Bearer"),
+                "{said}"
+            );
         }
     }
 

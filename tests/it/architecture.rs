@@ -93,6 +93,7 @@ const VALUES: &[&str] = &[
     "dead_letters/record.rs",
     "redact.rs",
     "routing.rs",
+    "destination/fit.rs",
     "destination/history.rs",
     "destination/hold.rs",
     "destination/origin.rs",

@@ -1,6 +1,6 @@
 //! What users and developers rely on, without any service: the borders between the parts, the vendors' contracts,
 //! the whole pipeline over a broker in memory and a scripted vendor, the metrics, and the rules,
-//! the dashboard and the runbook made of them.
+//! the dashboard and the runbook made of them, and the HTTP client against servers that misbehave.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -13,3 +13,4 @@ mod pipeline;
 mod producers;
 mod rules;
 mod runbook;
+mod transport;

@@ -16,6 +16,7 @@ mod kills;
 mod producers;
 mod prometheus;
 mod publishing;
+mod silent;
 mod support;
 mod topology;
 mod turns;

@@ -117,3 +117,45 @@ async fn depths_are_ready_counts_and_a_missing_queue_has_none() {
     assert_eq!(broker.depths(&asked).await.unwrap(), [None, Some(4), Some(0)]);
     assert!(broker.close(LONG).await);
 }
+
+#[tokio::test]
+async fn a_refusal_for_want_of_rights_says_which_and_advises_nobody_to_delete_anything() {
+    let node = own_node().await;
+    let first = start(&settings(&node.url()));
+    let _inbox = open(&first).await;
+    node.ctl(&["add_user", "ann", "secret"]).await.unwrap();
+    node.ctl(&["set_permissions", "ann", "^$", ".*", ".*"]).await.unwrap();
+    let log = Log::default();
+    let subscriber = tracing_subscriber::fmt().with_writer(log.clone()).with_ansi(false).finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let second = start(&settings(&node.url().replace("guest:guest", "ann:secret")));
+    let inbox = second.open(queues("px"));
+    log.wait_for("not consuming").await;
+    let text = log.text();
+    assert!(text.contains("ACCESS_REFUSED") && text.contains("rabbitmqctl set_permissions"), "{text}");
+    assert!(!text.contains("delete") && !text.contains("drain"), "{text}");
+    assert!(!*inbox.consuming.borrow());
+    assert!(first.close(LONG).await);
+}
+
+#[tokio::test]
+async fn who_may_only_use_what_is_there_works_with_it_and_is_told_that_it_was_not_compared() {
+    let node = own_node().await;
+    let mut settings = settings(&node.url());
+    let first = start(&settings);
+    drop(open(&first).await);
+    node.ctl(&["add_user", "ann", "secret"]).await.unwrap();
+    node.ctl(&["set_permissions", "ann", "^amq.gen-.*$", ".*", ".*"]).await.unwrap();
+    settings.url = secrecy::SecretString::from(node.url().replace("guest:guest", "ann:secret"));
+    settings.declare = Declare::Check;
+    let log = Log::default();
+    let subscriber = tracing_subscriber::fmt().with_writer(log.clone()).with_ansi(false).finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let second = start(&settings);
+    let mut inbox = second.open(queues("px"));
+    consume(&inbox, 5).await;
+    assert!(log.text().contains("cannot be compared"), "{}", log.text());
+    publish(&first, 1).await;
+    assert!(take(&mut inbox, 1).await.into_iter().all(ack));
+    assert!(first.close(LONG).await && second.close(LONG).await);
+}

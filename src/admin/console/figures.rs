@@ -36,6 +36,10 @@ pub(super) struct Figures {
     pub retry: String,
     pub trash: String,
     pub in_flight: String,
+    /// How many may be on their way.
+    pub concurrency: String,
+    /// What holds the pace, in words.
+    pub held_by: &'static str,
     pub waiting: String,
     /// In the queue and held, together.
     pub backlog: Option<String>,
@@ -96,6 +100,8 @@ impl Figures {
             retry: known(shown.retry_waiting),
             trash: known(shown.trash_ready),
             in_flight: count(shown.in_flight),
+            concurrency: count(shown.concurrency),
+            held_by: shown.held_by_words,
             waiting: count(shown.waiting),
             backlog: backlog.map(count),
             unconfirmed: (shown.unconfirmed > 0).then(|| count(shown.unconfirmed)),
@@ -137,6 +143,9 @@ mod tests {
             rate: Some(1.0),
             learned: 1.0,
             in_flight: 0,
+            concurrency: 32,
+            held_by: "nothing_to_send",
+            held_by_words: "nothing to send",
             day_used: 0,
             day_limit: None,
             waiting,
@@ -146,6 +155,7 @@ mod tests {
             delivered: 0,
             throttled: 0,
             retried: 0,
+            copies_waiting: 0,
             queue_ready,
             dead_letters_ready: Some(1_000),
             retry_waiting: Some(7),

@@ -118,12 +118,15 @@ fn view(name: &str) -> View {
         oldest: None,
         learned: 0.7,
         in_flight: 1,
+        concurrency: 32,
+        held: crate::gate::Held::Closed,
         day_used: 250,
         day_limit: Some(1000),
         waiting: 2,
         unconfirmed: 3,
         consuming: false,
         ready: false,
+        machine: None,
         delivered: 12_345,
         left: 12_345,
         requests: 12_345,
@@ -131,6 +134,8 @@ fn view(name: &str) -> View {
         together: 1,
         throttled: 0,
         retried: 0,
+        copies_waiting: 0,
+        copies_full: false,
     }
 }
 
@@ -148,6 +153,8 @@ fn recent() -> crate::destination::recent::Recent {
         rate: Some(0.0),
         learned: 1.0,
         in_flight: 0,
+        concurrency: 32,
+        held: crate::gate::Held::Nothing,
         day_used: 0,
         day_limit: None,
     };

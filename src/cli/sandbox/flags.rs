@@ -276,7 +276,7 @@ fn read_client(text: &str) -> Result<HookClient, String> {
 }
 
 /// Reads a time such as 20ms.
-pub fn time() -> impl TypedValueParser<Value = Duration> {
+fn time() -> impl TypedValueParser<Value = Duration> {
     StringValueParser::new().try_map(|text| read_time(&text))
 }
 

@@ -5,12 +5,13 @@ mod flags;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use crate::sandbox::{ActOnSettings, ApsisSettings, EndpointStats, HookClient, Rule, Sandbox, SandboxError, Settings};
+use crate::sandbox::{
+    ActOnSettings, ApsisSettings, EndpointStats, HookClient, LatencyOf, Rule, Sandbox, SandboxError, Settings,
+};
 use flags::{ActOnArgs, ApsisArgs, HookArgs, PolicingArgs, PxArgs};
 
 const EXAMPLES: &str = r#"Examples:
@@ -34,14 +35,18 @@ const EXAMPLES: &str = r#"Examples:
   Hooks that ask for a bearer token:
     sluice sandbox --hook-oauth client:secret
 
-  Nothing held to any limit:
-    sluice sandbox --no-limits
+  Nothing held to any limit, and everything answered at once:
+    sluice sandbox --no-limits --latency 0
+
+  Answers that take 300 ms on average and 2 s at most; Act-On always a second:
+    sluice sandbox --latency exp:300ms:2s --latency act-on=1s
 
   While it runs:
     curl localhost:8481/sandbox/stats
     curl localhost:8481/sandbox/events?limit=5
     curl localhost:8481/sandbox/faults -d '{"fault":"status","status":429,"retry_after":7,"count":1}'
     curl -X DELETE localhost:8481/sandbox/faults
+    curl localhost:8481/sandbox/latency -d '{"gainsight-px":"3s"}'
     curl -X POST 'localhost:8481/sandbox/revoke?vendor=act-on&tokens=access'
 
 Faults: status, html, hang, reset, slow, bad-body, drop-after.
@@ -55,9 +60,11 @@ pub struct Args {
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8481")]
     listen: SocketAddr,
 
-    /// How long every answer takes, such as 20ms
-    #[arg(long, value_name = "TIME", default_value = "0ms", value_parser = flags::time())]
-    latency: Duration,
+    /// How long answers take: 20ms, 0 for none, exp:300ms for an exponential time with that mean, exp:300ms:2s for one that
+    /// is never longer, typical; act-on=1s for one vendor. May be repeated: the last that is said of a vendor holds [default:
+    /// typical, exponential with a mean of 300 ms for gainsight-px, 600 for act-on, 250 for apsis-one, 100 for hook]
+    #[arg(long, value_name = "[VENDOR=]TIME")]
+    latency: Vec<LatencyOf>,
 
     /// A fault as JSON; may be repeated
     #[arg(long, value_name = "JSON")]
@@ -257,6 +264,8 @@ fn print(text: &str) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use clap::{CommandFactory, Parser};
 
     use super::*;
@@ -284,7 +293,7 @@ mod tests {
         assert_eq!(settings.listen.to_string(), "127.0.0.1:8481");
         assert_eq!(settings.px.keys, [PxKey::new("sandbox")]);
         assert_eq!(settings.px.limits, ["200/s".parse().unwrap(), "1000000/day".parse().unwrap()]);
-        assert!(settings.hook.limits.is_empty() && settings.hook.oauth.is_none() && settings.latency.is_zero());
+        assert!(settings.hook.limits.is_empty() && settings.hook.oauth.is_none() && settings.latency.is_empty());
         assert_eq!(format!("{:?}", settings.act_on), format!("{:?}", ActOnSettings::default()));
         assert_eq!(format!("{:?}", settings.apsis_one), format!("{:?}", ApsisSettings::default()));
     }
@@ -293,12 +302,12 @@ mod tests {
     fn flags_become_settings() {
         let fault = r#"{"fault":"status","status":429,"retry_after":7,"count":1}"#;
         let flags = ["--limit", "5/s", "--enforce", "fixed-from-first", "--key", "k", "--read-only-key", "r"];
-        let more = ["--latency", "20ms", "--fault", fault, "--retry-after", "date"];
+        let more = ["--latency", "20ms", "--latency", "hook=0", "--fault", fault, "--retry-after", "date"];
         let settings = parse(&[&flags[..], &more[..]].concat()).unwrap();
         assert_eq!(settings.px.limits, [Limit::per_second(5)]);
         assert_eq!(settings.px.enforcement, Enforcement::FixedFromFirst);
         assert_eq!(settings.px.keys, [PxKey::new("k"), PxKey::read_only("r")]);
-        assert_eq!(settings.latency, Duration::from_millis(20));
+        assert_eq!(settings.latency, ["20ms".parse().unwrap(), "hook=0".parse().unwrap()]);
         assert_eq!(settings.faults, [fault.parse().unwrap()]);
     }
 
@@ -362,7 +371,7 @@ mod tests {
         for (flag, value, hint) in [
             ("--limit", "200", "200/s"),
             ("--fault", "{\"fault\":\"status\",\"share\":2}", "0 to 1"),
-            ("--latency", "fast", "20ms"),
+            ("--latency", "fast", "300ms"),
             ("--apsis-event-type", "{}", "\"discriminator\""),
             ("--hook-oauth", "id", "ID:SECRET"),
         ] {

@@ -70,8 +70,14 @@ impl<'a> Section<'a> {
 
     /// Notes a problem at the key's line, whether or not it was read, else at the table's.
     pub fn problem(&mut self, key: &str, message: impl Into<String>) {
+        let problem = self.told(key, message);
+        self.problems.push(problem);
+    }
+
+    /// Something to say of a key, not noted.
+    pub(super) fn told(&self, key: &str, message: impl Into<String>) -> Problem {
         let line = self.lines.get(key).copied().unwrap_or(self.line);
-        self.problem_at(line, key, message);
+        Problem { line, key: self.path_of(key), message: message.into() }
     }
 
     /// Whether this section has a problem.
@@ -84,6 +90,12 @@ impl<'a> Section<'a> {
     #[must_use]
     pub fn has(&self, key: &str) -> bool {
         self.table.contains_key(key)
+    }
+
+    /// Whether the key stands in the file as `true` and was not read yet.
+    #[must_use]
+    pub fn is_true(&self, key: &str) -> bool {
+        self.table.get(key).is_some_and(|value| value.as_bool() == Some(true))
     }
 
     /// Reads a table inside this one with `read`; an absent one as if it were empty.
@@ -108,6 +120,20 @@ impl<'a> Section<'a> {
         }
         self.expect(&[key]);
         None
+    }
+
+    /// Takes out the tables that hold one of `keys` themselves, at any depth, and gives the rest of their paths. Those called as in `known`
+    /// stay.
+    pub(super) fn take_tables_with(&mut self, keys: &[&str], known: &[&str]) -> Vec<String> {
+        let paths: Vec<String> = self
+            .table
+            .iter()
+            .filter_map(|(name, value)| Some((name.name.as_ref(), value.as_table()?)))
+            .filter(|(name, _)| !known.contains(name))
+            .flat_map(|(name, table)| paths_with(keys, name, table))
+            .collect();
+        self.table.retain(|name, _| !paths.iter().any(|path| path.split('.').next() == Some(&name.name)));
+        paths
     }
 
     /// Reads each table of an array of tables with `read`.
@@ -260,6 +286,14 @@ impl<'a> Section<'a> {
     fn wrong_type(&mut self, line: usize, key: &str, wanted: &str, found: &ValueInner<'_>) {
         self.problem_at(line, key, format!("must be {wanted}, not {}", article(found)));
     }
+}
+
+fn paths_with(keys: &[&str], path: &str, table: &Table<'_>) -> Vec<String> {
+    if keys.iter().any(|key| table.contains_key(*key)) {
+        return vec![path.to_owned()];
+    }
+    let inner = table.iter().filter_map(|(name, value)| Some((&name.name, value.as_table()?)));
+    inner.flat_map(|(name, table)| paths_with(keys, &format!("{path}.{name}"), table)).collect()
 }
 
 fn article(value: &ValueInner<'_>) -> String {

@@ -23,7 +23,16 @@ impl<'a> Section<'a> {
 
     /// A whole number as `T`, which `range` has to fit; `default` where it is absent or wrong.
     pub(in crate::config) fn count<T: TryFrom<i64>>(&mut self, key: &str, range: RangeInclusive<i64>, default: T) -> T {
-        self.integer(key, range).and_then(|number| T::try_from(number).ok()).unwrap_or(default)
+        self.count_if_any(key, range).unwrap_or(default)
+    }
+
+    /// A whole number in that range; none where it is not written.
+    pub(in crate::config) fn count_if_any<T: TryFrom<i64>>(
+        &mut self,
+        key: &str,
+        range: RangeInclusive<i64>,
+    ) -> Option<T> {
+        self.integer(key, range).and_then(|number| T::try_from(number).ok())
     }
 
     /// `true` or `false`.

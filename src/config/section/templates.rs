@@ -26,8 +26,13 @@ impl<'a> Section<'a> {
         expression
     }
 
-    /// A table of strings that are never shown and of `{ jq = "…" }`, in the order of their names.
-    pub fn table_of_templates(&mut self, key: &str) -> Option<Vec<(String, SecretTemplate)>> {
+    /// A table of strings that are never shown and of `{ jq = "…" }`, in the order of their names. `mend` says what is wrong
+    /// with a name.
+    pub fn table_of_templates(
+        &mut self,
+        key: &str,
+        mut mend: impl FnMut(&str) -> Option<String>,
+    ) -> Option<Vec<(String, SecretTemplate)>> {
         if !self.has(key) {
             self.asked.insert(key.to_owned());
             return None;
@@ -35,6 +40,9 @@ impl<'a> Section<'a> {
         self.within(key, |table| {
             let keys = table.keys();
             let read = keys.into_iter().filter_map(|key| {
+                if let Some(mend) = mend(&key) {
+                    table.problem(&key, mend);
+                }
                 let template = match table.template(&key)? {
                     Template::Text(text) if text.is_empty() => {
                         table.problem(&key, "is empty");

@@ -280,6 +280,7 @@ impl Work {
             Err(
                 error @ (PublishError::Lost
                 | PublishError::Refused
+                | PublishError::Closed(_)
                 | PublishError::TimedOut(_)
                 | PublishError::Unroutable { .. }),
             ) => {

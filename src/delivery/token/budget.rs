@@ -60,6 +60,11 @@ impl Budget {
         self.pressed = false;
     }
 
+    /// The call that was counted last was not made.
+    pub fn take_back(&mut self) {
+        self.ends.pop_back();
+    }
+
     /// The call that was counted last is over. Whatever the vendor counted, it counted before now.
     pub fn answered(&mut self, now: Instant) {
         if let Some(last) = self.ends.back_mut() {

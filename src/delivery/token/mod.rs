@@ -198,6 +198,13 @@ impl Tokens {
         Some(request)
     }
 
+    /// That request did not leave this machine: the call was not made.
+    pub fn not_sent(&mut self) {
+        if self.in_flight.take().is_some() {
+            self.budget.take_back();
+        }
+    }
+
     /// What came of that request.
     pub fn answered(
         &mut self,

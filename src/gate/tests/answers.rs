@@ -98,27 +98,49 @@ fn refusals_of_what_was_in_flight_only_extend_the_wait() {
     assert_eq!(bench.gate.status(bench.now, bench.wall).learned, 1.0, "one closing, however many refusals");
 }
 
+/// What was learned of the account's limit, as a share of the quota.
+fn learned(bench: &Bench) -> f64 {
+    bench.gate.status(bench.now, bench.wall).learned
+}
+
 #[test]
-fn repeated_refusals_lower_the_learned_rate_and_calm_brings_it_back() {
+fn a_refusal_costs_a_little_and_calm_brings_it_back() {
     let mut bench = Bench::new(&["100/s"]);
-    bench.answered(1, Answer::Throttled);
-    assert_eq!(bench.gate.status(bench.now, bench.wall).learned, 1.0);
-    bench.answered(2, Answer::Throttled);
-    assert_eq!(bench.gate.status(bench.now, bench.wall).learned, 1.0, "a refused probe is the same closing");
-    bench.answered(2, Answer::Success);
-    bench.answered(1, Answer::Throttled);
-    assert!((bench.gate.status(bench.now, bench.wall).learned - 0.7).abs() < 1e-9);
+    bench.answered(400, Answer::Success);
+    bench.answered(3, Answer::Throttled);
+    assert_eq!(learned(&bench), 1.0, "a refused probe is the same closing, which is not over");
     bench.answered(1, Answer::Success);
-    assert_eq!(bench.gate.status(bench.now, bench.wall).rate, Some(70.0));
+    assert!((learned(&bench) - 0.97).abs() < 1e-9);
+    assert_eq!(bench.gate.status(bench.now, bench.wall).rate, Some(97.0));
     let start = bench.now;
-    bench.answered(70, Answer::Success);
+    bench.answered(97, Answer::Success);
     assert!(bench.now - start + CATCH_UP >= secs(1), "{:?}", bench.now - start);
-    bench.advance(secs(10));
+    bench.answered(1_000, Answer::Success);
+    assert_eq!((learned(&bench), bench.state()), (1.0, State::Open));
+}
+
+#[test]
+fn a_limit_that_is_met_after_as_many_requests_again_and_again_is_learned() {
+    let mut bench = Bench::new(&["100/s"]);
+    bench.answered(400, Answer::Success);
+    for openings in 1..=5 {
+        bench.send(Answer::Throttled, &retry_after(1));
+        bench.answered(40, Answer::Success);
+        assert_eq!(learned(&bench) < 0.5, openings == 5, "{} after {openings}", learned(&bench));
+    }
+    assert!((0.37..=0.40).contains(&learned(&bench)), "{}", learned(&bench));
+}
+
+#[test]
+fn much_of_a_window_refused_is_a_lower_limit_at_once() {
+    let mut bench = Bench::new(&["100/s"]);
+    bench.answered(400, Answer::Success);
+    let flying: Vec<_> = (0..100).map(|_| bench.permit()).collect();
+    for (index, permit) in flying.into_iter().enumerate() {
+        bench.give_back(permit, if index < 50 { Answer::Success } else { Answer::Throttled });
+    }
     bench.answered(1, Answer::Success);
-    assert!((bench.gate.status(bench.now, bench.wall).learned - 0.77).abs() < 1e-9);
-    bench.advance(secs(40));
-    bench.answered(1, Answer::Success);
-    assert_eq!(bench.gate.status(bench.now, bench.wall).learned, 1.0);
+    assert!((0.4..=0.5).contains(&learned(&bench)), "{}", learned(&bench));
 }
 
 #[test]
@@ -349,11 +371,23 @@ fn a_refusal_now_and_then_never_ends_in_long_pauses() {
 }
 
 #[test]
-fn one_spell_of_refusals_lowers_the_learned_rate_once() {
+fn a_closed_gate_tells_what_the_vendor_said() {
     let mut bench = bench();
-    for _ in 0..4 {
-        bench.answered(1, Answer::Throttled);
-        bench.answered(60, Answer::Success);
-    }
-    assert!((bench.gate.status(bench.now, bench.wall).learned - 0.7).abs() < 1e-9);
+    bench.gate.said("Example answered 401: API key revoked");
+    bench.send(Answer::Unauthorized, &Hints::default());
+    assert!(bench.why().contains("Example answered 401: API key revoked"), "{}", bench.why());
+    assert!(bench.why().contains("check the key"), "{}", bench.why());
+    bench.gate.said("Example answered 403: account disabled");
+    bench.send(Answer::Unauthorized, &Hints::default());
+    assert!(bench.why().contains("403: account disabled"), "the probe says more: {}", bench.why());
+    bench.send(Answer::Success, &Hints::default());
+    bench.gate.said("cannot connect to example.com: connection refused");
+    bench.answered(5, Answer::Trouble);
+    assert!(bench.why().ends_with("at last: cannot connect to example.com: connection refused"), "{}", bench.why());
+    bench.gate.said("Example answered 503: upstream down");
+    bench.send(Answer::Trouble, &Hints::default());
+    assert_eq!(bench.why(), "the probe failed too: Example answered 503: upstream down");
+    bench.gate.said("");
+    bench.send(Answer::Trouble, &Hints::default());
+    assert_eq!(bench.why(), "the probe failed too");
 }

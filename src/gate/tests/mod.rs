@@ -6,6 +6,7 @@ mod operator;
 mod pacing;
 mod quotas;
 mod schedules;
+mod simulation;
 
 use std::time::{Duration, Instant};
 
@@ -37,7 +38,11 @@ impl Bench {
     }
 
     fn pass(&mut self) -> Pass {
-        self.gate.pass(self.now, self.wall)
+        let pass = self.gate.pass(self.now, self.wall);
+        if let Pass::Go(permit) = &pass {
+            permit.written.mark(self.now);
+        }
+        pass
     }
 
     /// The next permit, waiting as told; panics if that takes over a week or only a person can help.

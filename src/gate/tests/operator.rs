@@ -63,12 +63,12 @@ fn a_resume_ends_the_slow_pace_that_headers_asked_for_and_not_the_days_budget() 
 
 #[test]
 fn never_more_permits_are_out_than_allowed_and_those_of_before_a_closing_count() {
-    let mut bench = Bench::with(&["1000/s"], Policy { concurrency: 4, ..Policy::default() }, &Ledger::default());
+    let mut bench = Bench::with(&["1000/s"], Policy { concurrency: Some(4), ..Policy::default() }, &Ledger::default());
     let mut permits: Vec<_> = (0..4).map(|_| bench.permit()).collect();
     bench.advance(secs(1));
     assert!(matches!(bench.pass(), Pass::Full));
     bench.give_back_with(permits.pop().unwrap(), Answer::Throttled, &retry_after(2));
-    bench.gate.set_concurrency(3);
+    bench.gate.set_concurrency(Some(3));
     bench.advance(secs(2));
     assert!(matches!(bench.pass(), Pass::Full), "three hang, so the probe has to wait");
     bench.give_back(permits.pop().unwrap(), Answer::Neutral);

@@ -2,6 +2,9 @@
 
 use std::collections::VecDeque;
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
 use proptest::prelude::*;
 
 use super::super::{JITTER, Window};
@@ -9,7 +12,8 @@ use super::*;
 
 /// Asks as fast as it is allowed for `span`, waking `late` after each wait, then to the next whole `tick`; answers take `rtt`.
 fn greedy(limits: &[&str], span: Duration, late: Duration, tick: Option<Duration>, rtt: Duration) -> Vec<Sent> {
-    let mut bench = Bench::with(limits, Policy { concurrency: usize::MAX, ..Policy::default() }, &Ledger::default());
+    let mut bench =
+        Bench::with(limits, Policy { concurrency: Some(usize::MAX), ..Policy::default() }, &Ledger::default());
     let start = bench.now;
     let (mut sent, mut answers) = (Vec::new(), VecDeque::new());
     loop {
@@ -111,7 +115,7 @@ fn a_caller_that_does_as_told_is_never_told_to_wait_twice_in_a_row() {
 
 #[test]
 fn without_limits_only_concurrency_holds_back() {
-    let mut bench = Bench::with(&[], Policy { concurrency: 3, ..Policy::default() }, &Ledger::default());
+    let mut bench = Bench::with(&[], Policy { concurrency: Some(3), ..Policy::default() }, &Ledger::default());
     let permits: Vec<_> = (0..3).map(|_| bench.permit()).collect();
     assert!(matches!(bench.pass(), Pass::Full));
     for permit in permits {
@@ -157,7 +161,7 @@ fn limit() -> impl Strategy<Value = Limit> {
 /// counted just before its answer.
 fn sends(limits: &[Limit], steps: &[Step], large_from: Duration) -> Vec<Sent> {
     let mut bench = Bench::new(&[]);
-    bench.gate.set_concurrency(usize::MAX);
+    bench.gate.set_concurrency(Some(usize::MAX));
     bench.gate.set_limits(limits, bench.now, bench.wall);
     let start = bench.now;
     let mut sent: Vec<Sent> = Vec::new();
@@ -191,7 +195,7 @@ fn sends(limits: &[Limit], steps: &[Step], large_from: Duration) -> Vec<Sent> {
             Pass::Go(permit) => {
                 let large = rtt >= large_from;
                 if large {
-                    bench.gate.is_large(&permit, bench.now);
+                    bench.gate.carries(&permit, 1_000_000);
                 }
                 answers.push((now + rtt, permit, sent.len(), answer));
                 sent.push(Sent { at: now, counted: now + if large { rtt } else { JITTER } });
@@ -209,13 +213,17 @@ fn sends(limits: &[Limit], steps: &[Step], large_from: Duration) -> Vec<Sent> {
 }
 
 /// Counted anywhere between when it was sent and its answer, at most [`JITTER`] later, no window holds more than its limit.
-/// The worst case: the first of one request too many is counted late, the last at once.
+/// The worst case: all that may be counted in the window which ends with a send are counted in it.
 fn keeps_to(limits: &[Limit], sent: &[Sent]) {
     for limit in limits.iter().filter(|limit| limit.window != Window::Day) {
         let count = usize::try_from(limit.count).unwrap();
-        for pair in sent.windows(count + 1) {
-            let apart = pair[count].at.saturating_sub(pair[0].counted);
-            assert!(apart >= limit.window.length(), "{limit}: one too many within {apart:?}");
+        let mut counted = BinaryHeap::new();
+        for send in sent {
+            while counted.peek().is_some_and(|Reverse(first)| *first + limit.window.length() <= send.at) {
+                counted.pop();
+            }
+            counted.push(Reverse(send.counted));
+            assert!(counted.len() <= count, "{limit}: one too many at {:?}", send.at);
         }
     }
 }
@@ -293,4 +301,50 @@ fn limits_are_read_and_a_wrong_one_says_what_to_write() {
         let error = text.parse::<Limit>().unwrap_err().to_string();
         assert!(error.contains("must be a whole number from 1") && error.contains(text), "{error}");
     }
+}
+
+#[test]
+fn a_large_request_that_takes_long_keeps_its_own_place_and_no_other() {
+    let mut bench = Bench::new(&["10/s"]);
+    bench.advance(secs(2));
+    let large = bench.permit();
+    bench.gate.carries(&large, 20_000);
+    let start = bench.now;
+    let mut sent = 0;
+    while bench.now < start + secs(8) {
+        match bench.pass() {
+            Pass::Go(permit) => {
+                sent += 1;
+                bench.give_back(permit, Answer::Success);
+            }
+            Pass::Wait(until) => bench.advance(until - bench.now),
+            other @ (Pass::Full | Pass::Shut) => panic!("held up: {other:?}"),
+        }
+    }
+    assert!((70..=73).contains(&sent), "{sent} in 8 s with one of ten places taken");
+}
+
+/// A busy machine writes some requests long after their places came.
+#[test]
+fn a_request_counts_from_when_it_was_written() {
+    let (mut bench, mut random) = (Bench::new(&["200/s"]), fastrand::Rng::with_seed(3));
+    let start = bench.now;
+    let mut sent = Vec::new();
+    while sent.len() < 4_000 {
+        match bench.gate.pass(bench.now, bench.wall) {
+            Pass::Go(permit) => {
+                let late = if random.u8(..) < 20 { millis(random.u64(..200)) } else { Duration::ZERO };
+                permit.written.mark(bench.now + late);
+                let at = bench.now - start;
+                sent.push(Sent { at: at + late, counted: at + late + JITTER });
+                // Its answer takes longer than all of this.
+            }
+            Pass::Wait(until) => bench.advance(until - bench.now),
+            Pass::Full => bench.gate.set_concurrency(Some(usize::MAX)),
+            Pass::Shut => panic!("nobody paused it"),
+        }
+    }
+    sent.sort_by_key(|sent| sent.at);
+    keeps_to(&parsed(&["200/s"]), &sent);
+    assert!(bench.now - start < secs(24), "{:?}", bench.now - start);
 }

@@ -36,12 +36,59 @@ fn the_day_count_survives_a_restart_and_a_change_of_limits() {
 }
 
 #[test]
-fn a_ledger_of_another_day_counts_for_nothing_but_one_of_tomorrow_is_kept() {
-    for (day, used) in [("2026-02-28", 0), ("2026-03-01", 7), ("2026-03-02", 7), ("2030-01-01", 0)] {
+fn a_ledger_of_a_day_that_is_over_counts_for_nothing_but_one_of_a_day_to_come_is_kept() {
+    for (day, used) in [("2026-02-28", 0), ("2026-03-01", 7), ("2026-03-02", 7), ("2030-01-01", 7)] {
         let ledger = Ledger { day: day.parse().unwrap(), used: 7, ..Ledger::default() };
         let bench = Bench::with(&["10/day"], Policy::default(), &ledger);
         assert_eq!(bench.gate.ledger(bench.now, bench.wall).used, used, "{day}");
     }
+}
+
+#[test]
+fn a_clock_that_was_ahead_holds_the_budget_up_no_longer_than_until_midnight() {
+    for ahead in [secs(2 * 3_600), secs(86_400), secs(40 * 86_400)] {
+        let mut bench = Bench::new(&["3/day"]);
+        let right = bench.wall;
+        bench.wall += ahead;
+        let ledger = Ledger { day: "2026-03-01".parse().unwrap(), ..Ledger::default() };
+        bench.gate = Gate::new(&parsed(&["3/day"]), Policy::default(), &ledger, bench.now, bench.wall);
+        bench.answered(3, Answer::Success);
+        bench.wall = right;
+        assert_eq!(bench.state(), State::Throttled, "{ahead:?}: what was spent stays spent");
+        let Pass::Wait(until) = bench.pass() else { panic!("{ahead:?}: the budget is spent") };
+        assert_eq!(until - bench.now, secs(12 * 3_600), "{ahead:?}");
+        bench.advance(secs(12 * 3_600));
+        bench.answered(3, Answer::Success);
+        assert_eq!(bench.state(), State::Throttled);
+    }
+}
+
+#[test]
+fn a_clock_that_is_set_back_a_little_at_midnight_gives_the_budget_once() {
+    for back in [millis(1), secs(2), secs(3_000)] {
+        let mut bench = Bench::new(&["3/day"]);
+        bench.advance(secs(12 * 3_600 + 1));
+        bench.answered(3, Answer::Success);
+        bench.wall -= back;
+        assert!(matches!(bench.pass(), Pass::Wait(_)), "{back:?}");
+        bench.advance(back + secs(60));
+        assert!(matches!(bench.pass(), Pass::Wait(_)), "{back:?}: midnight came twice");
+        assert_eq!(bench.gate.ledger(bench.now, bench.wall).used, 3);
+    }
+}
+
+#[test]
+fn a_clock_that_goes_ahead_for_a_while_and_comes_back_gives_the_budget_of_its_day_once() {
+    let mut bench = Bench::new(&["5/day"]);
+    bench.answered(3, Answer::Success);
+    let right = bench.wall;
+    bench.wall += secs(3 * 86_400);
+    bench.answered(1, Answer::Success);
+    bench.wall = right + secs(60);
+    bench.now += secs(60);
+    bench.answered(1, Answer::Success);
+    assert!(matches!(bench.pass(), Pass::Wait(_)), "3, 1 and 1 were sent on one day");
+    assert_eq!(bench.gate.ledger(bench.now, bench.wall).used, 5);
 }
 
 #[test]

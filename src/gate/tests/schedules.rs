@@ -106,13 +106,13 @@ impl Onlooker {
                 self.day_limit = super::super::quota::day_limit(&limits);
             }
             Act::Concurrency(concurrency) => {
-                bench.gate.set_concurrency(concurrency);
+                bench.gate.set_concurrency(Some(concurrency));
                 self.concurrency = concurrency.max(1);
             }
             Act::Failover => {
                 let ledger = bench.gate.ledger(bench.now, bench.wall);
                 let limits = bench.gate.limits.clone();
-                let policy = Policy { concurrency: self.concurrency, ..Policy::default() };
+                let policy = Policy { concurrency: Some(self.concurrency), ..Policy::default() };
                 bench.gate = Gate::new(&limits, policy, &ledger, bench.now, bench.wall);
                 self.out.clear();
             }
@@ -125,9 +125,11 @@ proptest! {
 
     #[test]
     fn whatever_happens_permits_balance_and_it_goes_on(acts in proptest::collection::vec(act(), 1..400)) {
-        let concurrency = Policy::default().concurrency;
+        let concurrency = 32;
         let day = (jiff::civil::Date::default(), 0);
-        let mut onlooker = Onlooker { bench: Bench::new(&["200/s"]), out: Vec::new(), concurrency, day, day_limit: None };
+        let mut bench = Bench::new(&["200/s"]);
+        bench.gate.set_concurrency(Some(concurrency));
+        let mut onlooker = Onlooker { bench, out: Vec::new(), concurrency, day, day_limit: None };
         for act in acts {
             onlooker.act(act);
             let status = onlooker.bench.gate.status(onlooker.bench.now, onlooker.bench.wall);

@@ -17,6 +17,7 @@ use http::{Method, StatusCode};
 
 use super::announce::{self, RetryAfterForm};
 use super::api::{Answer, Api, Call, Revoked};
+use super::latency::Latency;
 use super::ledger::Outcome;
 use super::limit::{Enforcement, Limit, Limiter};
 use super::lock;
@@ -210,6 +211,10 @@ impl Api for ActOn {
 
     fn endpoints(&self) -> Vec<&str> {
         vec![CALLS, AUTH]
+    }
+
+    fn typical_latency(&self) -> Latency {
+        Latency::exponential(Duration::from_millis(600))
     }
 
     fn answer(&self, call: &Call, now: Duration) -> (Outcome, Answer) {

@@ -17,6 +17,7 @@ pub use catalogue::{ApsisEventType, ApsisVersion, EventTypeError, FieldType};
 
 use super::announce::{self, RetryAfterForm};
 use super::api::{self, Answer, Api, Call, Revoked};
+use super::latency::Latency;
 use super::ledger::Outcome;
 use super::limit::{Enforcement, Limit, Limiter};
 use super::{lock, oauth};
@@ -214,6 +215,10 @@ impl Api for ApsisOne {
 
     fn endpoints(&self) -> Vec<&str> {
         vec![CALLS, AUTH]
+    }
+
+    fn typical_latency(&self) -> Latency {
+        Latency::exponential(Duration::from_millis(250))
     }
 
     fn answer(&self, call: &Call, now: Duration) -> (Outcome, Answer) {

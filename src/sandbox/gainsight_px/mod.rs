@@ -13,6 +13,7 @@ use http::header::CONTENT_TYPE;
 
 use super::announce::{self, QuotaHeaders, RetryAfterForm};
 use super::api::{Answer, Api, Call};
+use super::latency::Latency;
 use super::ledger::{Ledger, Outcome};
 use super::limit::{Enforcement, Limit, Limiter};
 use super::lock;
@@ -139,6 +140,10 @@ impl Api for GainsightPx {
 
     fn endpoints(&self) -> Vec<&str> {
         self.accounts.iter().map(|account| account.name.as_str()).collect()
+    }
+
+    fn typical_latency(&self) -> Latency {
+        Latency::exponential(Duration::from_millis(300))
     }
 
     fn answer(&self, call: &Call, now: Duration) -> (Outcome, Answer) {

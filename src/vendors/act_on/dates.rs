@@ -2,8 +2,10 @@
 //! The letters are taken for those of Java's `SimpleDateFormat`, with English names.
 
 use jiff::civil::Date;
+use jiff::tz::TimeZone;
 
 use crate::redact;
+use crate::vendors::time;
 
 /// Each documented format, and how `strftime` writes it. All of them name a day: none has a time or a zone.
 const FORMATS: [(&str, &str); 15] = [
@@ -67,8 +69,15 @@ impl DateFormat {
     /// The rest of a sentence that begins with the field's name.
     pub fn check(self, text: &str) -> Result<(), String> {
         let name = self.name;
-        let mend = match Date::strptime(self.strftime, text).ok().and_then(|day| self.write(day)) {
-            Some(exact) if exact == text => return Ok(()),
+        let day = Date::strptime(self.strftime, text).ok();
+        let mend = match day.and_then(|day| self.write(day)) {
+            Some(exact) if exact == text => {
+                let time = day.and_then(|day| day.to_zoned(TimeZone::UTC).ok()).map(|day| day.timestamp());
+                let fault = time.and_then(|time| time::possible(time).err());
+                return fault.map_or(Ok(()), |why| {
+                    Err(format!("{text:?}, {why}; leave it out, and the event's time gives the day"))
+                });
+            }
             // Read with some liberty; written again, the day shows what was meant.
             Some(exact) => format!("that day is written {exact:?}"),
             None => format!("a day is written as {:?}", self.write(EXAMPLE).unwrap_or_default()),

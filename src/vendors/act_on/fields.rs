@@ -10,7 +10,7 @@ use super::dates::DateFormat;
 use super::settings::{ACTIONS, Settings};
 use super::table::Quote;
 use crate::event::{Event, name_of};
-use crate::vendors::Invalid;
+use crate::vendors::{Invalid, time};
 
 /// The documented fields, in the reference's order.
 pub(super) const FIELDS: [&str; 8] =
@@ -146,7 +146,10 @@ fn when<'a>(
         dateformat.check(text).map_err(|wrong| Invalid(format!("\"when\" is {wrong}")))?;
         return Ok(text.into());
     }
-    let day = event.time.to_zoned(settings.defaults.time_zone.clone()).date();
+    time::possible(event.time.timestamp()).map_err(|why| {
+        Invalid(format!("\"when\" is missing, and the event's time {} is {why}; correct one of them", event.time))
+    })?;
+    let day = event.time.date_in(&settings.defaults.time_zone);
     let written = dateformat.write(day).map(Cow::from);
     written.ok_or_else(|| Invalid(format!("\"when\" is missing, and the event's time {} is no date there", event.time)))
 }

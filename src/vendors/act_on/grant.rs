@@ -7,12 +7,12 @@ use std::time::Duration;
 use ::http::{Request, Uri};
 use bytes::Bytes;
 use jiff::Timestamp;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 
 use super::settings::credential;
 use crate::config::Section;
 use crate::vendors::oauth::{self, Part};
-use crate::vendors::{Calls, Grant, Reply, Token};
+use crate::vendors::{Account, Calls, Grant, Reply, Token};
 use crate::verdict::Verdict;
 
 /// "5 authentication attempts per hour"; whether a refresh counts is not said, so it does.
@@ -59,6 +59,23 @@ impl TokenGrant {
             refresh,
             token_file,
         })
+    }
+
+    /// A new token ends the one before of the same integration and user; the quota is the account's, which the user chooses.
+    pub fn accounts(&self, base: &str) -> Vec<Account> {
+        // Either of Act-On's hosts leads to every account.
+        let host = if base.ends_with(".actonsoftware.com") { "act-on" } else { base };
+        let whose = match (&self.user, &self.refresh) {
+            (Some((username, _)), _) => format!("{host} {}", username.to_lowercase()),
+            (None, Some(refresh)) => format!("{host} {}", refresh.expose_secret()),
+            (None, None) => return Vec::new(),
+        };
+        let sign_in = format!("{} {whose}", self.client_id).into();
+        let what = if self.user.is_some() { "Act-On username" } else { "Act-On refresh_token" };
+        vec![
+            Account { what: "Act-On client_id and account", id: sign_in, exclusive: true },
+            Account { what, id: whose.into(), exclusive: false },
+        ]
     }
 
     /// What a person looks at when Act-On refuses.

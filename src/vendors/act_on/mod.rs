@@ -4,7 +4,7 @@
 use ::http::{HeaderValue, Method, Request, Uri, header};
 use bytes::Bytes;
 
-use super::{Batching, Facts, Grant, Invalid, Item, Job, Kind, Refusal, Reply, Vendor, When};
+use super::{Account, Batching, Facts, Grant, Invalid, Item, Job, Kind, Refusal, Reply, Vendor, When};
 use crate::config::Section;
 use crate::event::Event;
 use crate::verdict::Verdict;
@@ -119,6 +119,10 @@ fn post(uri: &Uri, parts: Vec<Part<'_>>) -> Result<Request<Bytes>, Invalid> {
 }
 
 impl Vendor for ActOn {
+    fn accounts(&self) -> Vec<Account> {
+        self.grant.accounts(&self.settings.base)
+    }
+
     /// The group is what a CSV says once, the content what it says in a row.
     fn prepare(&self, event: &Event, _facts: &Facts) -> Result<Item, Refusal> {
         let (heading, row) = fields::row(event, &self.settings)?;

@@ -50,7 +50,7 @@ fn refusal(reply: &Reply, said: &str) -> Verdict {
 
 /// "Act-On answered 400: WHAT IT SAID (x-request-id …)".
 pub(super) fn sentence(reply: &Reply, said: &str) -> String {
-    let mut sentence = answer::sentence("Act-On", reply.status, said);
+    let mut sentence = answer::of_reply("Act-On", reply, said);
     let traces: Vec<String> = TRACES
         .iter()
         .filter_map(|name| {

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, utf8_percent_encode};
 
 use crate::vendors::Invalid;
+use crate::vendors::segment::is_directory;
 
 /// Everything but the unreserved characters of RFC 3986.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -38,14 +39,13 @@ pub(super) fn parse(address: &str) -> Result<Uri, Invalid> {
     })
 }
 
-/// Why a name cannot be a segment of a path. `.` and `..` mean directories to every HTTP client and server, encoded or not:
-/// the request would go elsewhere.
+/// Why a name cannot be a segment of a path. `.` and `..` mean directories to every HTTP client and server, encoded or not, and to
+/// some also beside an encoded `/`: the request would go elsewhere.
 pub(super) fn refusal(name: &str) -> Option<&'static str> {
-    match name {
-        "." | ".." => Some("cannot stand in an address: \".\" and \"..\" mean directories there"),
-        _ if name.trim().is_empty() => Some("is empty"),
-        _ => None,
+    if name.trim().is_empty() {
+        return Some("is empty");
     }
+    is_directory(name).then_some("cannot stand in an address: \".\" and \"..\" mean directories there")
 }
 
 /// A request with a JSON body.

@@ -25,7 +25,7 @@ pub(super) fn whole(reply: &Reply) -> Verdict {
 
 /// "APSIS One answered 400: TITLE: DETAIL".
 fn sentence(reply: &Reply) -> String {
-    answer::sentence(NAME, reply.status, &message(&reply.body))
+    answer::of_reply(NAME, reply, &message(&reply.body))
 }
 
 fn message(body: &[u8]) -> String {

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::fields::Fields;
 use crate::event::name_of;
-use crate::vendors::{Facts, Refusal, Reply, answer};
+use crate::vendors::{Facts, Refusal, Reply, answer, number};
 
 /// Stands for the version where nothing may be looked up.
 const UNKNOWN_VERSION: &str = "<current version>";
@@ -69,7 +69,7 @@ fn id(version: &Listed) -> String {
 /// The version to post, and the data as its types want it: nulls left out, a whole number without decimals where the type is
 /// integer. What was learned earlier and does not know the event, or a field of it, is asked for again first.
 pub(super) fn checked(fields: &Fields<'_>, facts: &Facts) -> Result<(Value, Map<String, Value>), Refusal> {
-    let given = fields.version_id;
+    let given = fields.version_id.as_deref();
     if facts.is_blind() {
         return Ok((given.cloned().unwrap_or_else(|| Value::from(UNKNOWN_VERSION)), without_nulls(fields.data)));
     }
@@ -149,7 +149,7 @@ fn typed(
         };
         let wanted = wanted.as_str().unwrap_or_default();
         let Some(value) = fitting(value, wanted) else {
-            let found = if value.is_f64() { "a number with a fraction" } else { name_of(value) };
+            let found = if wanted == "integer" { number::described(value) } else { name_of(value) };
             let said = format!("the field {field:?} of \"data\" is {found}; {version} wants {}", article(wanted));
             return Err(Refusal::Invalid(said));
         };
@@ -161,21 +161,14 @@ fn typed(
 /// The value as the type wants it. A type that the guide does not name is not checked.
 fn fitting(value: &Value, wanted: &str) -> Option<Value> {
     match wanted {
-        "integer" => whole(value),
+        // Arithmetic in a mapping may have written 5 as 5.0.
+        "integer" if value.is_u64() => Some(value.clone()),
+        "integer" => number::whole(value).map(Value::from),
         "double" => value.is_number().then(|| value.clone()),
         "string" => value.is_string().then(|| value.clone()),
         "boolean" => value.is_boolean().then(|| value.clone()),
         _ => Some(value.clone()),
     }
-}
-
-/// A whole number: arithmetic in a mapping may have written 5 as 5.0.
-fn whole(value: &Value) -> Option<Value> {
-    if value.is_i64() || value.is_u64() {
-        return Some(value.clone());
-    }
-    let number = value.as_f64().filter(|number| number.fract() == 0.0)?;
-    format!("{number:.0}").parse::<i64>().ok().map(Value::from)
 }
 
 fn article(kind: &str) -> String {

@@ -1,5 +1,7 @@
 //! An event's data to what is posted, every field checked before a request is spent.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use jiff::Timestamp;
 use serde::Serialize;
@@ -8,7 +10,7 @@ use serde_json::{Map, Value};
 use super::address;
 use super::settings::Settings;
 use crate::event::{Event, name_of};
-use crate::vendors::Invalid;
+use crate::vendors::{Invalid, number, time};
 
 /// The fields of an event, by the guide's words.
 pub(super) const FIELDS: [&str; 7] = ["profile", "event", "data", "keyspace", "section", "version_id", "event_time"];
@@ -22,7 +24,7 @@ pub(super) struct Fields<'a> {
     /// The discriminator; none only where `version_id` is there.
     pub event: Option<&'a str>,
     /// A whole number, or a string of digits.
-    pub version_id: Option<&'a Value>,
+    pub version_id: Option<Cow<'a, Value>>,
     pub data: &'a Map<String, Value>,
     /// RFC 3339, in UTC.
     pub event_time: String,
@@ -65,7 +67,7 @@ impl<'a> Fields<'a> {
             event: event_name,
             version_id,
             data,
-            event_time: given("event_time").map_or_else(|| Ok(format!("{:.3}", event.time)), event_time)?,
+            event_time: given("event_time").map_or_else(|| received(event), event_time)?,
         })
     }
 
@@ -87,13 +89,24 @@ fn text<'a>(field: &str, value: &'a Value) -> Result<&'a str, Invalid> {
 }
 
 /// The guide writes it as a number, and lists it as a string: either goes as it is given.
-fn version_id(value: &Value) -> Result<&Value, Invalid> {
+fn version_id(value: &Value) -> Result<Cow<'_, Value>, Invalid> {
     let digits = value.as_str().is_some_and(|text| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()));
     if value.is_u64() || digits {
-        return Ok(value);
+        return Ok(Cow::Borrowed(value));
+    }
+    if let Some(whole) = number::whole(value).filter(|whole| *whole >= 0) {
+        return Ok(Cow::Owned(whole.into()));
     }
     let found = value.as_str().map_or_else(|| name_of(value).to_owned(), |text| format!("{text:?}"));
     Err(invalid(format!("\"version_id\" is {found}, it must be a whole number that is not negative")))
+}
+
+/// The event's own time.
+fn received(event: &Event) -> Result<String, Invalid> {
+    let time = time::possible(event.time.timestamp());
+    time.map(|time| format!("{time:.3}")).map_err(|why| {
+        invalid(format!("\"event_time\" is missing, and the event's time {} is {why}; correct one of them", event.time))
+    })
 }
 
 /// The same instant in UTC, with as many decimals as it was given.
@@ -101,6 +114,9 @@ fn event_time(value: &Value) -> Result<String, Invalid> {
     let text = value.as_str().ok_or_else(|| wrong_type("event_time", "an RFC 3339 date and time", value))?;
     let time: Timestamp = text.parse().map_err(|_| {
         invalid(format!("\"event_time\" is {text:?}, not an RFC 3339 date and time as 2020-10-14T09:43:34.471Z"))
+    })?;
+    time::possible(time).map_err(|why| {
+        invalid(format!("\"event_time\" is {text:?}, {why}; leave it out, and the event's time is sent"))
     })?;
     let decimals = text.split_once('.').map_or(0, |(_, rest)| rest.bytes().take_while(u8::is_ascii_digit).count());
     Ok(format!("{time:.decimals$}"))

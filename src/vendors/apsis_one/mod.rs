@@ -3,9 +3,10 @@
 
 use ::http::{Method, Request};
 use bytes::{Bytes, BytesMut};
+use secrecy::ExposeSecret as _;
 use serde_json::Value;
 
-use super::{Batching, Facts, Grant, Invalid, Item, Kind, Refusal, Reply, Vendor, When};
+use super::{ANSWER_BYTES, Account, Batching, Facts, Grant, Invalid, Item, Kind, Refusal, Reply, Vendor, When};
 use crate::config::Section;
 use crate::event::Event;
 use crate::gate::Limit;
@@ -42,6 +43,9 @@ const ENVELOPE: (&[u8], &[u8]) = (b"{\"items\":[", b"]}");
 /// Most bytes of items in one request, a comma counted for each, so that the body stays under the documented 100 kB.
 const MAX_ITEM_BYTES: usize = 100_000 - ENVELOPE.0.len() - ENVELOPE.1.len();
 
+/// Bytes of what a 207 says of one item, at most.
+const PART_BYTES: usize = 1_024;
+
 #[derive(Debug)]
 struct ApsisOne {
     settings: Settings,
@@ -49,6 +53,11 @@ struct ApsisOne {
 }
 
 impl Vendor for ApsisOne {
+    fn accounts(&self) -> Vec<Account> {
+        let id = format!("{} {}", self.settings.base, self.credentials.client_id.expose_secret()).into();
+        vec![Account { what: "APSIS One client_id", id, exclusive: false }]
+    }
+
     /// The group is the request's address, the content one element of `items`. The lane is the profile's key alone: the
     /// vendor limits requests "using the same profile key", and does not say whether two keyspaces make two of it.
     fn prepare(&self, event: &Event, facts: &Facts) -> Result<Item, Refusal> {
@@ -83,6 +92,11 @@ impl Vendor for ApsisOne {
 
     fn judge(&self, reply: &Reply) -> Verdict {
         answers::whole(reply)
+    }
+
+    /// A 207 has an entry for each item, with a sentence of its own.
+    fn answer_bytes(&self, items: usize) -> usize {
+        ANSWER_BYTES + items * PART_BYTES
     }
 
     fn judge_each(&self, reply: &Reply, items: &[&Item]) -> Option<Vec<Verdict>> {

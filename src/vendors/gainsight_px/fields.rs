@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::settings::{Settings, USER_TYPES};
 use crate::event::{Event, name_of};
-use crate::vendors::Invalid;
+use crate::vendors::{Invalid, time};
 
 /// Longest `eventName`, in characters ("Use Custom Event API").
 const MAX_NAME_CHARS: usize = 2000;
@@ -50,8 +50,8 @@ pub(super) fn body(event: &Event, settings: &Settings) -> Result<Vec<u8>, Invali
         let given = event.data.get(field).filter(|value| !value.is_null());
         let value = match (field, given) {
             ("attributes", Some(value)) => attributes(value)?,
+            ("date", given) => Cow::Owned(Value::from(date(given, event)?)),
             (_, Some(value)) => Cow::Borrowed(checked(field, value)?),
-            ("date", None) => Cow::Owned(Value::from(event.time.as_millisecond())),
             ("userType", None) => Cow::Owned(Value::from(settings.user_type)),
             ("eventId", None) => Cow::Owned(Value::from(event.id.as_str())),
             ("propertyKey", None) => match settings.property_key.as_deref() {
@@ -83,7 +83,6 @@ pub(super) fn body(event: &Event, settings: &Settings) -> Result<Vec<u8>, Invali
 /// A field that goes out as it came in, if it may.
 fn checked<'a>(field: &str, value: &'a Value) -> Result<&'a Value, Invalid> {
     match field {
-        "date" => milliseconds(value),
         "globalContext" => object(field, value).map(|_| ()),
         "userType" => text(field, value).and_then(user_type),
         "eventName" => text(field, value).and_then(event_name),
@@ -100,11 +99,14 @@ fn object<'a>(field: &str, value: &'a Value) -> Result<&'a Map<String, Value>, I
     value.as_object().ok_or_else(|| wrong_type(field, "an object", value))
 }
 
-fn milliseconds(value: &Value) -> Result<(), Invalid> {
-    match value.as_i64() {
-        Some(_) => Ok(()),
-        None => Err(wrong_type("date", "a whole number of milliseconds since 1970", value)),
-    }
+fn date(given: Option<&Value>, event: &Event) -> Result<i64, Invalid> {
+    let Some(value) = given else {
+        let time = time::possible(event.time.timestamp());
+        return time.map(jiff::Timestamp::as_millisecond).map_err(|why| {
+            invalid(format!("\"date\" is missing, and the event's time {} is {why}; correct one of them", event.time))
+        });
+    };
+    time::milliseconds(value).map_err(|wrong| invalid(format!("\"date\" {wrong}")))
 }
 
 fn user_type(given: &str) -> Result<(), Invalid> {

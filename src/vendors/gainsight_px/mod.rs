@@ -4,7 +4,7 @@
 use ::http::{HeaderValue, Method, Request, StatusCode, Uri, header};
 use bytes::Bytes;
 
-use super::{Facts, Invalid, Item, Kind, Refusal, Reply, Vendor, answer};
+use super::{Account, Facts, Invalid, Item, Kind, Refusal, Reply, Vendor, answer};
 use crate::config::Section;
 use crate::event::Event;
 use crate::verdict::Verdict;
@@ -64,12 +64,18 @@ impl Vendor for GainsightPx {
 
     /// 201 alone is success, as in the vendor's own loader: another 2xx did not come from this API.
     fn judge(&self, reply: &Reply) -> Verdict {
-        let sentence = || answer::sentence("Gainsight PX", reply.status, &errors::message(&reply.body));
+        let sentence = || answer::of_reply("Gainsight PX", reply, &errors::message(&reply.body));
         match reply.status {
             StatusCode::CREATED => Verdict::Delivered,
             status if status.is_success() => Verdict::Unavailable(format!("{}; expected 201", sentence())),
             status => answer::by_status(status, sentence),
         }
+    }
+
+    fn accounts(&self) -> Vec<Account> {
+        let Settings { endpoint, api_key, .. } = &self.settings;
+        let id = format!("{endpoint} {}", String::from_utf8_lossy(api_key.as_bytes())).into();
+        vec![Account { what: "Gainsight PX api_key", id, exclusive: false }]
     }
 
     /// An event without any field: 400 with a good key, 401 or 403 with a bad one; it creates nothing.

@@ -23,7 +23,7 @@ fn request(lines: &str, data: &str) -> Result<Request<Bytes>, String> {
         id: "e".to_owned(),
         source: String::new(),
         kind: "k".to_owned(),
-        time: jiff::Timestamp::UNIX_EPOCH,
+        time: jiff::Timestamp::constant(1_700_000_000, 0).into(),
         data: serde_json::from_str(data).unwrap(),
         raw: Bytes::new(),
         trace: None,

@@ -1,10 +1,13 @@
 //! `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header): event ids in; a header out that is the same at every
 //! attempt. Also how an id and a body travel in one item. Pure.
 
-use ::http::HeaderValue;
+use ::http::{HeaderName, HeaderValue};
 use bytes::{BufMut as _, Bytes, BytesMut};
 use sfv::{ItemSerializer, StringRef};
 use uuid::Uuid;
+
+/// The header's name.
+pub(super) const HEADER: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// Name space of the keys that are derived from ids (UUID version 5).
 const DERIVED: Uuid = Uuid::from_u128(0x2b0d_5d5c_83a1_5f0e_9a7e_61c4_5d1a_77f2);

@@ -1,20 +1,26 @@
 //! Any other JSON API, without code: method, URL, headers and body by config or by jq, one event a request or an array of
 //! several. Without an expression the event's data is the body, as it was written.
 
-use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header};
+use std::time::Duration;
+
+use ::http::header::AUTHORIZATION;
+use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
 use bytes::{BufMut as _, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Batching, Facts, Grant, Invalid, Item, Kind, Refusal, Reply, SecretAddress, Vendor, When, answer};
-use crate::config::{Section, web_address};
+use super::{Batching, Before, Facts, Grant, Invalid, Item, Kind, Refusal, Reply, SecretAddress, Vendor, When, answer};
+use crate::config::Section;
 use crate::event::Event;
 use crate::mapping::{Expression, Input, Template};
 use crate::verdict::Verdict;
 
+mod address;
 mod grant;
+mod header;
 mod key;
 mod settings;
+mod statuses;
 
 use grant::ClientCredentials;
 use settings::Settings;
@@ -29,6 +35,8 @@ fn configure(section: &mut Section<'_>) -> Option<Box<dyn Vendor>> {
 
 /// Most bytes of the events in one request, where several travel together.
 const BATCH_BYTES: usize = 1024 * 1024;
+/// An API that says 409 again so long after a request has not been working on it all the time: it has it.
+const WORKED_ON: Duration = Duration::from_mins(1);
 /// What a method made by jq may be.
 const METHODS: [Method; 3] = [Method::POST, Method::PUT, Method::PATCH];
 
@@ -39,9 +47,9 @@ struct HttpApi {
 
 /// Something of a request that is the same for every event, or made of each.
 #[derive(Debug)]
-enum Made<T> {
+enum Made<T, E = Expression> {
     Fixed(T),
-    Jq(Expression),
+    Jq(E),
 }
 
 /// What jq made of an event, of all that stands before the body. It is the items' group: events travel together where it is equal.
@@ -66,13 +74,10 @@ impl HttpApi {
             }
             head.method = Some(method);
         }
-        if let Made::Jq(expression) = &self.settings.url {
-            let url = made("url", expression, input)?;
-            let address = web_address(&url).map_err(|mend| Invalid(format!("url gives {url:?}: {mend}")))?;
-            // As `url` writes it: what a URI cannot carry is percent-encoded.
-            let address = String::from(address);
-            address.parse::<Uri>().map_err(|error| Invalid(format!("url gives {url:?}: {error}")))?;
-            head.url = Some(address);
+        if let Made::Jq(pieces) = &self.settings.url {
+            let made = pieces.evaluate(input).map_err(|said| Invalid(format!("url cannot be made: {said}")))?;
+            let url = address::of(&made.ok_or_else(|| nothing("url"))?);
+            head.url = Some(url.map_err(|said| Invalid(format!("url: {said}")))?);
         }
         for (name, header) in &self.settings.headers {
             if let Made::Jq(expression) = header {
@@ -96,8 +101,7 @@ impl HttpApi {
             return Ok(event.raw.clone());
         };
         let value = made.filter(|value| !value.is_null());
-        let value =
-            value.ok_or_else(|| Invalid("body is missing: its expression gives nothing for this event".to_owned()))?;
+        let value = value.ok_or_else(|| nothing("body"))?;
         written(&value)
     }
 
@@ -111,7 +115,7 @@ impl HttpApi {
             let broken = |error: &dyn std::fmt::Display| Invalid(format!("headers.{name}: {error}"));
             let name_of = HeaderName::from_bytes(name.as_bytes()).map_err(|error| broken(&error))?;
             let mut value = HeaderValue::from_str(text).map_err(|error| broken(&error))?;
-            value.set_sensitive(name_of == header::AUTHORIZATION);
+            value.set_sensitive(name_of == AUTHORIZATION);
             headers.insert(name_of, value);
         }
         Ok(())
@@ -119,8 +123,11 @@ impl HttpApi {
 }
 
 fn made(what: &str, expression: &Expression, input: &Input<'_>) -> Result<String, Invalid> {
-    rendered(what, expression, input)?
-        .ok_or_else(|| Invalid(format!("{what} is missing: its expression gives nothing for this event")))
+    rendered(what, expression, input)?.ok_or_else(|| nothing(what))
+}
+
+fn nothing(what: &str) -> Invalid {
+    Invalid(format!("{what} is missing: its expression gives nothing for this event"))
 }
 
 fn rendered(what: &str, expression: &Expression, input: &Input<'_>) -> Result<Option<String>, Invalid> {
@@ -166,7 +173,7 @@ impl Vendor for HttpApi {
         if self.settings.idempotency_key
             && let Some(value) = key::of(&ids)
         {
-            request.headers_mut().insert(HeaderName::from_static("idempotency-key"), value);
+            request.headers_mut().insert(key::HEADER, value);
         }
         self.fill(request.headers_mut(), &head.headers)?;
         if self.settings.secret_address {
@@ -177,19 +184,38 @@ impl Vendor for HttpApi {
 
     fn judge(&self, reply: &Reply) -> Verdict {
         let settings = &self.settings;
-        let sentence = || answer::sentence(&settings.name, reply.status, &answer::excerpt(&reply.body));
+        let of_reply = if settings.secret_address { answer::of_secret_reply } else { answer::of_reply };
+        let sentence = || of_reply(&settings.name, reply, &answer::excerpt(&reply.body));
         let listed = |statuses: &[i64]| statuses.contains(&i64::from(reply.status.as_u16()));
-        if listed(&settings.success) {
+        if listed(&settings.statuses.success) {
             Verdict::Delivered
-        } else if listed(&settings.retry) {
+        } else if listed(&settings.statuses.retry) {
             Verdict::Unavailable(sentence())
-        } else if listed(&settings.reject) {
+        } else if listed(&settings.statuses.reject) {
             Verdict::Rejected(sentence())
-        } else if reply.status.is_success() && !settings.success.is_empty() {
+        } else if reply.status.is_success() && !settings.statuses.success.is_empty() {
             Verdict::Rejected(format!("{}; not in this destination's success statuses", sentence()))
         } else {
             answer::by_status(reply.status, sentence)
         }
+    }
+
+    /// A 409 to a key of ours that was sent before, without an answer that we saw, is about that request and not about the event: the API
+    /// still works on it (draft-ietf-httpapi-idempotency-key-header, section 2.7), or has it.
+    fn judge_after(&self, request: &Request<Bytes>, reply: &Reply, before: &Before) -> Verdict {
+        let listed = self.settings.statuses.has(reply.status.as_u16());
+        let is_ours = self.settings.batch_max <= 1 && request.headers().contains_key(key::HEADER);
+        let Some(passed) = before.unanswered.filter(|_| reply.status == StatusCode::CONFLICT && is_ours && !listed)
+        else {
+            return self.judge(reply);
+        };
+        if passed >= WORKED_ON && before.statuses.contains(&StatusCode::CONFLICT.as_u16()) {
+            return Verdict::Delivered;
+        }
+        let said = answer::sentence(&self.settings.name, reply.status, &answer::excerpt(&reply.body));
+        Verdict::Unavailable(format!(
+            "{said}; an earlier request with the same Idempotency-Key had no answer, and the API still works on it or has it"
+        ))
     }
 
     /// There is no request that any API would take without effect.

@@ -1,12 +1,14 @@
 //! An `http` destination's own keys.
 
-use ::http::{HeaderName, HeaderValue, Method, Uri, header};
+use ::http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, USER_AGENT};
+use ::http::{HeaderName, HeaderValue, Method, Uri};
 use secrecy::ExposeSecret as _;
 
 use super::grant::ClientCredentials;
-use super::{METHODS, Made};
+use super::statuses::Statuses;
+use super::{METHODS, Made, header};
 use crate::config::{SecretTemplate, Section, web_address};
-use crate::mapping::{Expression, Template};
+use crate::mapping::{Expression, Pieces, Template};
 
 /// Most events in one request.
 const MOST_BATCHED: i64 = 10_000;
@@ -17,7 +19,7 @@ pub(super) struct Settings {
     /// For sentences: the host, where it is known.
     pub name: String,
     pub method: Made<Method>,
-    pub url: Made<Uri>,
+    pub url: Made<Uri, Pieces>,
     /// The address came from the environment or a file.
     pub secret_address: bool,
     pub headers: Vec<(HeaderName, Made<HeaderValue>)>,
@@ -25,10 +27,7 @@ pub(super) struct Settings {
     pub idempotency_key: bool,
     pub batch_max: usize,
     pub oauth: Option<ClientCredentials>,
-    /// Statuses whose meaning the destination sets; the others mean what RFC 9110 says.
-    pub success: Vec<i64>,
-    pub retry: Vec<i64>,
-    pub reject: Vec<i64>,
+    pub statuses: Statuses,
 }
 
 impl Settings {
@@ -41,18 +40,12 @@ impl Settings {
         let idempotency_key = section.boolean("idempotency_key").unwrap_or(true);
         let batch_max = section.integer("batch_max", 1..=MOST_BATCHED).and_then(|most| usize::try_from(most).ok());
         let oauth = section.optional("oauth", ClientCredentials::read);
-        if oauth.is_some() && headers.iter().any(|(name, _)| *name == header::AUTHORIZATION) {
+        if oauth.is_some() && headers.iter().any(|(name, _)| *name == AUTHORIZATION) {
             section.problem("headers", "sets authorization, and oauth sets it too; remove one of them");
         }
-        let mut statuses = |key: &str| section.integers(key, 100..=599).unwrap_or_default();
-        let (success, retry, reject) = (statuses("success"), statuses("retry_statuses"), statuses("reject"));
-        if let Some(status) = success.iter().find(|s| retry.contains(s) || reject.contains(s)) {
-            section.problem("success", format!("{status} is in another list too; a status means one thing"));
-        } else if let Some(status) = retry.iter().find(|s| reject.contains(s)) {
-            section.problem("retry_statuses", format!("{status} is in reject too; a status means one thing"));
-        }
-        if !headers.iter().any(|(name, _)| *name == header::CONTENT_TYPE) {
-            headers.push((header::CONTENT_TYPE, Made::Fixed(HeaderValue::from_static("application/json"))));
+        let statuses = Statuses::read(section);
+        if !headers.iter().any(|(name, _)| *name == CONTENT_TYPE) {
+            headers.push((CONTENT_TYPE, Made::Fixed(HeaderValue::from_static("application/json"))));
         }
         let url = url?;
         let name = match &url {
@@ -60,20 +53,7 @@ impl Settings {
             Made::Jq(_) => "the API".to_owned(),
         };
         let batch_max = batch_max.unwrap_or(1);
-        Some(Self {
-            name,
-            method,
-            url,
-            secret_address,
-            headers,
-            body,
-            idempotency_key,
-            batch_max,
-            oauth,
-            success,
-            retry,
-            reject,
-        })
+        Some(Self { name, method, url, secret_address, headers, body, idempotency_key, batch_max, oauth, statuses })
     }
 
     /// Whether nothing before the body differs from event to event.
@@ -112,12 +92,15 @@ fn method(section: &mut Section<'_>) -> Made<Method> {
     }
 }
 
-fn url(section: &mut Section<'_>) -> Option<Made<Uri>> {
+fn url(section: &mut Section<'_>) -> Option<Made<Uri, Pieces>> {
     if !section.has("url") {
         section.problem("url", "is missing; write the address to send to: url = \"https://api.example.com/v1/track\"");
     }
     let text = match section.template("url")? {
-        Template::Jq(expression) => return Some(Made::Jq(expression)),
+        Template::Jq(expression) => {
+            let pieces = Pieces::of(&expression);
+            return pieces.map(Made::Jq).map_err(|said| section.problem("url", said)).ok();
+        }
         Template::Text(text) => text,
     };
     let uri = web_address(&text).and_then(|url| url.as_str().parse::<Uri>().map_err(|error| error.to_string()));
@@ -126,17 +109,20 @@ fn url(section: &mut Section<'_>) -> Option<Made<Uri>> {
 
 fn headers(section: &mut Section<'_>) -> Vec<(HeaderName, Made<HeaderValue>)> {
     let mut headers: Vec<(HeaderName, Made<HeaderValue>)> = Vec::new();
-    for (text, template) in section.table_of_templates("headers").unwrap_or_default() {
-        let Ok(name) = text.parse::<HeaderName>() else {
-            section.problem("headers", format!("{text:?} is not a header name"));
-            continue;
-        };
+    let never_http2 = section.is_true("http1_only");
+    let mut names = Vec::new();
+    let templates = section.table_of_templates("headers", |name| header::mend(name, never_http2, &mut names));
+    for (text, template) in templates.unwrap_or_default() {
+        let Ok(name) = text.parse::<HeaderName>() else { continue };
         let value = match template {
+            SecretTemplate::Jq(_) if name == HOST => {
+                section.problem("headers", "makes host of each event, and an event must not choose it; write it out");
+                continue;
+            }
             SecretTemplate::Jq(expression) => Made::Jq(expression),
             SecretTemplate::Text(value) => match HeaderValue::from_str(value.expose_secret()) {
                 Ok(mut value) => {
-                    let open = [header::CONTENT_TYPE, header::ACCEPT, header::USER_AGENT];
-                    value.set_sensitive(!open.contains(&name));
+                    value.set_sensitive(![CONTENT_TYPE, ACCEPT, USER_AGENT, HOST].contains(&name));
                     Made::Fixed(value)
                 }
                 Err(_) => {

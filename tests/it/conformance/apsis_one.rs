@@ -7,7 +7,7 @@ use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 use sluice::delivery::Transport as _;
 use sluice::delivery::http::HttpTransport;
-use sluice::sandbox::{Sandbox, Settings};
+use sluice::sandbox::{Latency, Sandbox, Settings};
 use sluice::vendors::{Facts, Item};
 use sluice::verdict::Verdict;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
@@ -204,6 +204,7 @@ fn refused() -> Vec<Refused> {
         case("a keyspace that is two dots", with("keyspace", json!("..")), &["keyspace", "address"]),
         case("data that is a list", with("data", json!([1])), &["data", "an array", "an object"]),
         case("a time that is none", with("event_time", json!("yesterday")), &["event_time", "yesterday", "RFC 3339"]),
+        case("a time of no time", with("event_time", json!("0001-01-01T00:00:00Z")), &["event_time", "in the year 1"]),
         case("a time without an offset", with("event_time", json!("2020-10-14T09:43:34")), &["event_time", "RFC 3339"]),
         case("a time that is a number", with("event_time", json!(1_602_668_614)), &["event_time", "a number"]),
         case("a version that is no number", with("version_id", json!("v2")), &["version_id", "v2", "whole number"]),
@@ -306,7 +307,8 @@ async fn every_profile_key_goes_over_the_wire_as_it_was_encoded() {
     let transport = HttpTransport::new(Duration::from_secs(10), None, false).unwrap();
     for sent in &fixtures.requests {
         let request = request_for(vendor.as_ref(), &sent.events, &fixtures.facts()).unwrap();
-        let (address, answer) = tokio::join!(address_on_the_wire(&listener), transport.send(&request));
+        let (address, answer) =
+            tokio::join!(address_on_the_wire(&listener), transport.send(&request, &sluice::gate::Written::default()));
         assert_eq!(address, sent.url.replace("https://api.apsis.one", "/prefix"), "{}", sent.what);
         assert_eq!(answer.unwrap().status, 204);
     }
@@ -316,7 +318,7 @@ async fn every_profile_key_goes_over_the_wire_as_it_was_encoded() {
 #[tokio::test]
 async fn the_sandbox_takes_what_is_sent_and_tells_good_from_bad_in_a_207() {
     drop(rustls::crypto::ring::default_provider().install_default());
-    let mut settings = Settings::default();
+    let mut settings = Settings { latency: vec![Latency::NONE.into()], ..Settings::default() };
     settings.apsis_one.multi_status = true;
     settings.apsis_one.require_all_fields = false;
     let sandbox = Sandbox::start(settings).await.unwrap();
@@ -327,12 +329,12 @@ async fn the_sandbox_takes_what_is_sent_and_tells_good_from_bad_in_a_207() {
     let transport = HttpTransport::new(Duration::from_secs(10), None, false).unwrap();
 
     let grant = vendor.grant().unwrap();
-    let answer = transport.send(&grant.request(None).unwrap()).await.unwrap();
+    let answer = transport.send(&grant.request(None).unwrap(), &sluice::gate::Written::default()).await.unwrap();
     let token = grant.read(&answer, Timestamp::UNIX_EPOCH).unwrap();
     let bearer = format!("Bearer {}", token.access.expose_secret());
     let send = async |mut request: ::http::Request<bytes::Bytes>| {
         request.headers_mut().insert("authorization", bearer.parse().unwrap());
-        transport.send(&request).await.unwrap()
+        transport.send(&request, &sluice::gate::Written::default()).await.unwrap()
     };
 
     let mut facts = Facts::default();

@@ -77,6 +77,11 @@ fn requests() -> Vec<Sent> {
             with("eventName", json!("é".repeat(2000))),
             body(json!({"eventName": "é".repeat(2000)})),
         ),
+        sent(
+            "a date that is whole, however it is written",
+            with("date", serde_json::from_str("1795000000000.0").unwrap()),
+            body(json!({"date": 1_795_000_000_000_i64})),
+        ),
         sent("50 attributes", with("attributes", attributes(50)), body(json!({"attributes": attributes(50)}))),
         sent(
             "the longest attribute name",
@@ -115,6 +120,13 @@ fn refused() -> Vec<Refused> {
         of("an empty attribute name", with("attributes", json!({"": 1})), &["attribute"]),
         of("names that differ by case", with("attributes", json!({"plan": 1, "Plan": 2})), &["plan", "Plan", "case"]),
         of("a date as text", with("date", json!("2023-11-14T22:13:20Z")), &["date", "a string", "milliseconds"]),
+        of(
+            "a date in seconds",
+            with("date", json!(1_795_000_000)),
+            &["date", "1795000000", "these are seconds", "milliseconds"],
+        ),
+        of("a date in microseconds", with("date", json!(1_795_000_000_000_000_i64)), &["date", "microseconds"]),
+        of("a date of no time", with("date", json!(-62_135_596_800_000_i64)), &["date", "0001-01-01"]),
         of("a date with a fraction", with("date", json!(1.5)), &["date", "milliseconds"]),
         of("a date beyond 64 bits", with("date", json!(u64::MAX)), &["date", "milliseconds"]),
         of("attributes as a list", with("attributes", json!([1])), &["attributes", "an array", "an object"]),

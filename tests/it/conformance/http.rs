@@ -103,6 +103,8 @@ fn refused() -> Vec<Refused> {
     vec![
         Refused { what: "a method that is none", event: json!({"how": "GET"}), says: &["method", "GET", "POST"] },
         Refused { what: "a header with a line break", event: json!({"tenant": "a\nb"}), says: &["x-tenant"] },
+        Refused { what: "a list that means a directory", event: json!({"list": ".."}), says: &["url", "directory"] },
+        Refused { what: "a list that is empty", event: json!({"list": ""}), says: &["url", "empty"] },
         Refused { what: "a header that is no text", event: json!({"tenant": {}}), says: &["x-tenant", "an object"] },
     ]
 }

@@ -89,7 +89,7 @@ fn event(data: &Value) -> Event {
         id: "event-1".to_owned(),
         source: "shop".to_owned(),
         kind: "shop.order".to_owned(),
-        time: TIME,
+        time: TIME.into(),
         data: data.as_object().cloned().unwrap_or_default(),
         raw: Bytes::from(data.to_string()),
         trace: None,

@@ -1,12 +1,14 @@
 //! A broker in memory, the other end of `broker::port`: one destination's queues, with prefetch, requeues, waiting
 //! with a TTL, confirms that fail as told, and channels that are lost with what was unsettled on them.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use sluice::broker::Names;
-use sluice::broker::port::{Appetite, Delivery, Disposition, Inbox, Publication, PublishError, Publisher, Ticket};
+use sluice::broker::port::{
+    Appetite, Delivery, Disposition, Inbox, Proof, Publication, PublishError, Publisher, Ticket, Witness,
+};
 use sluice::clock;
 use sluice::dead_letters::notice::Notice;
 use sluice::destination::history::{REPLAY, REPLAY_OF, REPLAY_TO};
@@ -27,6 +29,8 @@ pub const DELIVERY_LIMIT: u32 = 20;
 const WIRE: Duration = Duration::from_millis(1);
 /// From a lost channel to the next.
 const RECONNECT: Duration = Duration::from_millis(50);
+/// After so long a publication that is not confirmed is given up.
+const CONFIRM_WITHIN: Duration = Duration::from_secs(10);
 
 /// What becomes of a publication.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +67,7 @@ struct Consumer {
     deliveries: mpsc::Sender<Delivery>,
     consuming: watch::Sender<bool>,
     prefetch: usize,
+    witness: Witness,
     channel: Option<(CancellationToken, mpsc::UnboundedSender<(u64, Disposition)>)>,
 }
 
@@ -84,6 +89,10 @@ struct State {
     /// Whether someone waits for what becomes of replayed events, and what they were told.
     listening: bool,
     told: Vec<Notice>,
+    /// Queues that confirm nothing, having lost their majority.
+    silent: BTreeSet<String>,
+    /// Nothing gets through in either direction, and neither end knows.
+    half_open: bool,
 }
 
 /// The broker. Cheap to clone.
@@ -108,6 +117,8 @@ impl MemoryBroker {
             unconfirmed: BTreeMap::new(),
             listening: false,
             told: Vec::new(),
+            silent: BTreeSet::new(),
+            half_open: false,
         })))
     }
 
@@ -131,6 +142,22 @@ impl MemoryBroker {
     /// What becomes of publications from now on.
     pub fn decide(&self, fate: impl FnMut() -> Fate + Send + 'static) {
         self.state().fate = Box::new(fate);
+    }
+
+    /// A queue loses its majority, or has it back: it confirms nothing meanwhile, and others do.
+    pub fn silence(&self, queue: &str, silent: bool) {
+        let queue = queue.to_owned();
+        let mut state = self.state();
+        if silent {
+            state.silent.insert(queue)
+        } else {
+            state.silent.remove(&queue)
+        };
+    }
+
+    /// From now on nothing gets through, until the channel is lost.
+    pub fn half_open(&self) {
+        self.state().half_open = true;
     }
 
     /// Messages in the destination's queue that no worker holds.
@@ -212,7 +239,9 @@ impl MemoryBroker {
         let (deliveries, receiver) = mpsc::channel(usize::from(u16::MAX));
         let (appetite, mut wanted) = watch::channel(Appetite::None);
         let (consuming, is_consuming) = watch::channel(false);
-        self.state().consumer = Some(Consumer { deliveries, consuming, prefetch: 0, channel: None });
+        let (proof, witness) = Proof::new();
+        tokio::spawn(self.clone().answer(witness.clone()));
+        self.state().consumer = Some(Consumer { deliveries, consuming, prefetch: 0, witness, channel: None });
         self.connect();
         let broker = self.clone();
         tokio::spawn(async move {
@@ -232,7 +261,19 @@ impl MemoryBroker {
                 }
             }
         });
-        Inbox { deliveries: receiver, appetite, consuming: is_consuming }
+        Inbox { deliveries: receiver, appetite, consuming: is_consuming, proof }
+    }
+
+    /// Answers whoever wants to know whether the broker is there.
+    async fn answer(self, mut witness: Witness) {
+        loop {
+            witness.due().await;
+            if self.state().half_open {
+                tokio::time::sleep(WIRE).await;
+            } else {
+                witness.answered(clock::now(), clock::now());
+            }
+        }
     }
 
     /// A worker's way to publish.
@@ -269,6 +310,7 @@ impl MemoryBroker {
 
     fn disconnect(&self) {
         let mut state = self.state();
+        state.half_open = false;
         let Some((epoch, _)) = state.consumer.as_mut().and_then(|consumer| consumer.channel.take()) else { return };
         epoch.cancel();
         let held: Vec<Stored> = std::mem::take(&mut state.unsettled).into_values().collect();
@@ -287,6 +329,8 @@ impl MemoryBroker {
             let mut state = self.state();
             let Some(consumer) = state.consumer.as_mut().filter(|consumer| consumer.channel.is_none()) else { return };
             consumer.channel = Some((epoch.clone(), settle));
+            // As RabbitMQ does: each channel counts for itself.
+            state.next_tag = 1;
             state.pump();
         }
         let broker = self.clone();
@@ -294,6 +338,9 @@ impl MemoryBroker {
             let mut batch = Vec::new();
             while settlements.recv_many(&mut batch, 1024).await > 0 {
                 tokio::time::sleep(WIRE).await;
+                while !epoch.is_cancelled() && broker.state().half_open {
+                    tokio::time::sleep(WIRE).await;
+                }
                 if epoch.is_cancelled() {
                     return;
                 }
@@ -318,6 +365,10 @@ impl MemoryBroker {
             }
             fate
         };
+        if self.state().silent.contains(&routing_key) {
+            tokio::time::sleep(CONFIRM_WITHIN).await;
+            return answer_to(outcome, Err(PublishError::TimedOut(CONFIRM_WITHIN)));
+        }
         let answer = match fate {
             Fate::Unanswered => std::future::pending().await,
             Fate::Refused => Err(PublishError::Refused),
@@ -370,7 +421,7 @@ impl MemoryBroker {
 
 impl State {
     fn pump(&mut self) {
-        let Some(consumer) = &self.consumer else { return };
+        let Some(consumer) = self.consumer.as_ref().filter(|_| !self.half_open) else { return };
         let Some((epoch, settle)) = &consumer.channel else { return };
         while self.unsettled.len() < consumer.prefetch
             && let Ok(room) = consumer.deliveries.try_reserve()
@@ -384,6 +435,7 @@ impl State {
                 returns: stored.returns,
                 ticket: Ticket::new(tag, epoch.clone(), settle.clone()),
             });
+            consumer.witness.heard(clock::now());
             self.next_tag += 1;
             stored.given = Some(clock::now());
             self.unsettled.insert(tag, stored);

@@ -107,3 +107,88 @@ async fn two_events_of_two_sources_with_one_id_and_content_are_both_sent() {
     stage.drained().await;
     assert_eq!(stage.vendor.taken(1), 2);
 }
+
+/// A worker that has just lost the way to its broker without knowing, with events in hand.
+async fn over_a_half_open_link(limit: &str) -> (Stage, usize) {
+    let stage = Stage::new(&format!("limits = [\"{limit}\"]"));
+    stage.publish(0..800);
+    pass(seconds(1)).await;
+    stage.broker.half_open();
+    let sent = stage.vendor.count();
+    (stage, sent)
+}
+
+#[tokio::test(start_paused = true)]
+async fn over_a_half_open_link_few_more_are_sent_than_were_in_flight() {
+    for limit in ["50/s", "200/s", "500/s"] {
+        let (stage, sent) = over_a_half_open_link(limit).await;
+        pass(seconds(15)).await;
+        let more = stage.vendor.count() - sent;
+        assert!((1..=26).contains(&more), "{limit}: {more} more");
+        assert!(stage.broker.unsettled() > more, "{limit}: more were held");
+        stage.broker.cut();
+        stage.drained().await;
+        assert!((0..800).all(|event| stage.vendor.taken(event) >= 1), "all arrive");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn proof_of_the_broker_costs_no_place_of_the_quota() {
+    for (limit, events) in [("20/s", 200), ("100/s", 1_000)] {
+        let stage = Stage::new(&format!("limits = [\"{limit}\"]"));
+        stage.publish(0..1_500);
+        pass(seconds(2)).await;
+        let sent = stage.vendor.count();
+        pass(seconds(10)).await;
+        let more = stage.vendor.count() - sent;
+        assert!((events * 99 / 100..=events + 2).contains(&more), "{limit}: {more} in ten seconds");
+    }
+}
+
+/// Of two events one is rejected, and its copy goes to a queue without its majority.
+async fn with_copies_that_wait(events: u64) -> Stage {
+    let stage = Stage::new("limits = [\"1000/s\"]");
+    stage.vendor.behave(|call| Answer::Status(if call.event % 2 == 0 { 400 } else { 201 }));
+    stage.broker.silence("sluice.hook.dead", true);
+    stage.publish(0..events);
+    stage
+}
+
+#[tokio::test(start_paused = true)]
+async fn copies_that_the_broker_does_not_take_wait_apart_and_others_go_on() {
+    let stage = with_copies_that_wait(1_200).await;
+    pass(seconds(60)).await;
+    let view = stage.view().await;
+    assert_eq!((view.delivered, view.copies_waiting, view.copies_full), (600, 600, false));
+    stage.broker.silence("sluice.hook.dead", false);
+    stage.drained().await;
+    assert_eq!(stage.broker.dead().len(), 600);
+    assert_eq!(stage.view().await.copies_waiting, 0);
+    assert!((0..1_200).all(|event| stage.vendor.calls_for(event).len() == 1), "each was sent once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn copies_that_wait_are_bounded_and_it_is_told_when_nothing_more_is_taken() {
+    let stage = with_copies_that_wait(6_000).await;
+    pass(seconds(60)).await;
+    let view = stage.view().await;
+    assert!(view.copies_full && (2_000..3_000).contains(&view.copies_waiting), "{}", view.copies_waiting);
+    assert!(stage.broker.unsettled() < 3_000);
+    stage.broker.silence("sluice.hook.dead", false);
+    stage.drained().await;
+    assert_eq!(stage.broker.dead().len(), 3_000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_copy_that_waits_for_long_lets_its_event_go_back_before_the_brokers_patience_ends() {
+    let stage = with_copies_that_wait(100).await;
+    for event in 0..3_600 {
+        stage.publish([1_001 + 2 * event]);
+        pass(seconds(1)).await;
+        assert!(stage.broker.longest_held() < seconds(1_210));
+    }
+    assert!(stage.broker.requeued() > 0);
+    stage.broker.silence("sluice.hook.dead", false);
+    stage.drained().await;
+    assert_eq!(stage.broker.reasons(), vec!["rejected"; 50]);
+}

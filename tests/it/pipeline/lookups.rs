@@ -84,6 +84,29 @@ async fn what_is_rejected_long_after_the_lookup_is_checked_against_a_new_one_onc
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_event_is_checked_again_whatever_was_with_the_same_tag_on_an_earlier_channel() {
+    let stage = Account::PLAIN.stage(FAST);
+    publish(&stage, 0..1, "order");
+    stage.vendor.behave(|call| {
+        let rejected = matches!(call.event, 1 | 3) && call.seen == 0;
+        if call.path == "/events" && rejected { Answer::Status(400) } else { well(call) }
+    });
+    for (event, tag_anew) in [(1, true), (3, false)] {
+        pass(seconds(60)).await;
+        publish(&stage, event..event + 1, "order");
+        stage.drained().await;
+        assert_eq!(stage.vendor.taken(event), 1, "{:?}", stage.broker.reasons());
+        if tag_anew {
+            stage.broker.cut();
+            pass(seconds(5)).await;
+            publish(&stage, 2..3, "order");
+            stage.drained().await;
+        }
+    }
+    assert!(stage.broker.dead().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_answer_that_cannot_be_read_parks_as_well() {
     let stage = Account::PLAIN.stage(FAST);
     stage.vendor.behave(lookups(|_| Answer::Body(200, "<html>".to_owned())));

@@ -88,6 +88,45 @@ async fn a_rejected_event_is_a_dead_letter_at_once_with_what_the_vendor_said() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_conflict_with_a_request_that_had_no_answer_is_waited_out_and_then_means_delivered() {
+    for lost in [Answer::Hang, Answer::Reset, Answer::Status(504)] {
+        let stage = Stage::new(FAST);
+        stage.vendor.behave(move |call| match (call.event, call.seen) {
+            (0, 0) => lost.clone(),
+            (0, _) => Answer::Status(409),
+            _ => Answer::Status(201),
+        });
+        for event in 0..400 {
+            stage.publish([event]);
+            pass(seconds(1)).await;
+        }
+        stage.drained().await;
+        assert!(stage.broker.dead().is_empty(), "{:?}", stage.broker.reasons());
+        let calls = stage.vendor.calls_for(0);
+        assert!(calls.len() > 2 && calls[calls.len() - 1].at - calls[0].at >= seconds(60), "{calls:?}");
+        assert!(calls.iter().all(|call| call.headers["idempotency-key"] == "\"0\""));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_conflict_with_nothing_of_ours_is_a_dead_letter() {
+    for before in [Answer::Refuse, Answer::Status(500), Answer::Status(409)] {
+        let stage = Stage::new(FAST);
+        stage.vendor.behave(move |call| match (call.event, call.seen) {
+            (0, 0) => before.clone(),
+            (0, _) => Answer::Status(409),
+            _ => Answer::Status(201),
+        });
+        for event in 0..30 {
+            stage.publish([event]);
+            pass(seconds(1)).await;
+        }
+        stage.drained().await;
+        assert_eq!(stage.broker.reasons(), ["rejected"]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_body_that_is_too_large_for_the_vendor_is_a_dead_letter() {
     let stage = Stage::new(FAST);
     stage.vendor.behave(|_| Answer::Status(413));

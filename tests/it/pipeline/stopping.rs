@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use sluice::destination::Handover;
 use sluice::destination::STOP_WITHIN;
+use sluice::vendors::When;
 
+use super::account::Account;
 use super::vendor::Answer;
 use super::{Stage, pass, seconds};
 
@@ -82,4 +84,17 @@ async fn a_successor_keeps_waiting_as_the_vendor_asked() {
     assert_eq!(stage.vendor.count(), 1);
     stage.drained().await;
     assert_eq!(stage.vendor.taken(0), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bug_that_ends_a_destination_makes_it_forget_neither_its_pause_nor_its_budget() {
+    let mut stage = Account::PLAIN.batches(10, usize::MAX, When::Always).stage("limits = [\"100/s\", \"1000/day\"]");
+    stage.publish(0..1);
+    stage.drained().await;
+    // The account's reading of such an answer panics.
+    stage.vendor.behave(|_| Answer::Body(207, "nonsense".to_owned()));
+    stage.publish(1..2);
+    let worker = stage.worker.take().unwrap();
+    let handover = worker.task.await.unwrap();
+    assert_eq!(handover.ledger.used, 2);
 }

@@ -53,6 +53,8 @@ pub enum Answer {
     Reset,
     /// No connection.
     Refuse,
+    /// The machine has no file descriptors left, so that nothing reaches the vendor.
+    Machine,
 }
 
 type Behaviour = Box<dyn FnMut(&Call) -> Answer + Send>;
@@ -171,7 +173,7 @@ impl Answer {
             Self::Status(status) | Self::With(status, ..) | Self::Body(status, _) | Self::Slow(status, _) => {
                 Some(*status)
             }
-            Self::Hang | Self::Reset | Self::Refuse => None,
+            Self::Hang | Self::Reset | Self::Refuse | Self::Machine => None,
         }
     }
 }
@@ -180,15 +182,20 @@ impl Transport for ScriptedVendor {
     fn send<'a>(
         &'a self,
         request: &'a Request<Bytes>,
+        written: &'a Written,
     ) -> Pin<Box<dyn Future<Output = Result<Reply, Trouble>> + Send + 'a>> {
         Box::pin(async move {
             let (call, answer) = self.take(request);
+            written.mark(tokio::time::Instant::now().into_std());
             let (after, host) = match &answer {
                 Answer::Slow(_, after) => (*after, String::new()),
                 Answer::Hang => (TIMEOUT, "vendor.test".to_owned()),
-                Answer::Status(_) | Answer::With(..) | Answer::Body(..) | Answer::Reset | Answer::Refuse => {
-                    (Self::LATENCY, "vendor.test".to_owned())
-                }
+                Answer::Status(_)
+                | Answer::With(..)
+                | Answer::Body(..)
+                | Answer::Reset
+                | Answer::Refuse
+                | Answer::Machine => (Self::LATENCY, "vendor.test".to_owned()),
             };
             tokio::time::sleep(after).await;
             self.answered(call);
@@ -201,6 +208,7 @@ impl Transport for ScriptedVendor {
                 }
                 Answer::Hang => Err(Trouble::Timeout { host, timeout: TIMEOUT }),
                 Answer::Reset => Err(Trouble::Broken { host, cause: "connection reset by peer".to_owned() }),
+                Answer::Machine => Err(Trouble::Machine { host, cause: "no file descriptors left".to_owned() }),
                 Answer::Refuse => Err(Trouble::Connect { host, cause: "connection refused".to_owned() }),
             }
         })

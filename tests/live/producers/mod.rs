@@ -5,6 +5,7 @@ mod contract;
 mod cutter;
 mod publishing;
 mod receipts;
+mod sdks;
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::stage::{KEY, PX, Stage};
-use crate::support::shared_url;
+use crate::support::{own_node, shared_url};
 
 async fn configured() -> Stage {
     let stage = Stage::new(&shared_url().await).await;
@@ -151,4 +151,28 @@ async fn a_wrong_command_line_exits_with_2() {
         let ran = stage.run(&[command, "--help"]).await;
         assert!(ran.code == 0 && ran.out.contains("Usage: "), "{command}: {ran:?}");
     }
+}
+
+#[tokio::test]
+async fn publish_needs_no_more_than_a_producers_rights_and_says_what_is_missing() {
+    let node = own_node().await;
+    let mut stage = Stage::new(&node.url()).await;
+    stage.configure(&stage.px("px", "product.#", ""));
+    let mut producer = Stage::new(&node.url().replace("guest:guest", "producer:secret")).await;
+    producer.prefix = stage.prefix.clone();
+    producer.configure(&producer.px("px", "product.#", ""));
+    node.ctl(&["add_user", "producer", "secret"]).await.unwrap();
+    let rights = format!("^{}\\.events$", stage.prefix);
+    node.ctl(&["set_permissions", "producer", "", &rights, ""]).await.unwrap();
+    let lines = (0..50).map(|n| good(&n.to_string()).to_string()).collect::<Vec<_>>().join("\n");
+    let early = producer.run_with(&["publish", "-"], &lines).await;
+    assert!(early.code == 4 && early.out.contains("no exchange"), "{early:?}");
+    stage.start();
+    stage.ready().await;
+    let ran = producer.run_with(&["publish", "-"], &lines).await;
+    assert!(ran.code == 0 && ran.out.contains("50 published and confirmed"), "{ran:?}");
+    stage.arrived(PX, 50).await;
+    node.ctl(&["set_permissions", "producer", "", "", ""]).await.unwrap();
+    let refused = producer.run_with(&["publish", "-"], &lines).await;
+    assert!(refused.code == 4 && refused.out.contains("rabbitmqctl set_permissions"), "{refused:?}");
 }

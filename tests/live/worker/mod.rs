@@ -1,5 +1,6 @@
 //! The whole worker as a black box: the built program between a real RabbitMQ and the sandbox.
 
+mod alarm;
 pub mod client;
 mod commands;
 mod contract;
@@ -8,6 +9,7 @@ mod dead_api;
 mod events;
 mod gate;
 mod health;
+mod machine;
 mod operators;
 mod receipts;
 mod reload;

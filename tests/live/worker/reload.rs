@@ -47,6 +47,21 @@ async fn destinations_are_added_changed_and_removed_under_load_without_loss_or_d
 }
 
 #[tokio::test]
+async fn a_stop_does_not_wait_for_a_reload() {
+    let mut stage = Stage::at_work(&shared_url().await, "limits = [\"200/s\"]\ntimeout = \"1m\"").await;
+    stage.fault(r#"{"fault":"hang"}"#);
+    let client = stage.client().await;
+    client.publish_all("product.x", 0..20).await;
+    until("requests hang", async || stage.seen(PX).faulted > 5).await;
+    stage.configure(&stage.px("px", "product.#", "limits = [\"100/s\"]\ntimeout = \"1m\""));
+    stage.signal("HUP").await;
+    until("the reload waits for it", async || stage.shown("px").await["name"].is_null()).await;
+    // The stage allows a stop 12 seconds; the reload would take a minute.
+    assert_eq!(stage.stop().await, Some(0));
+    client.holds("px", 20).await;
+}
+
+#[tokio::test]
 async fn a_bad_file_changes_nothing_and_says_so() {
     let mut stage = Stage::new(&shared_url().await).await;
     let good = stage.px("px", "product.#", "limits = [\"200/s\"]");

@@ -4,7 +4,7 @@ use std::net::TcpListener;
 use std::process::Stdio;
 use std::time::Duration;
 
-use sluice::sandbox::{EndpointStats, HookSettings, Limit, PxKey, PxSettings, Rule, Sandbox, Settings};
+use sluice::sandbox::{EndpointStats, HookSettings, Latency, Limit, PxKey, PxSettings, Rule, Sandbox, Settings};
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::{Child, Command};
 
@@ -53,7 +53,8 @@ impl Stage {
             PxSettings { keys: vec![PxKey::new(KEY)], limits: vec![Limit::per_second(2000)], ..PxSettings::default() };
         // Fails when another test has done it.
         drop(rustls::crypto::ring::default_provider().install_default());
-        let sandbox = Sandbox::start(Settings { px, hook, ..Settings::default() }).await.unwrap();
+        let latency = vec![Latency::NONE.into()];
+        let sandbox = Sandbox::start(Settings { px, hook, latency, ..Settings::default() }).await.unwrap();
         let folder = tempfile::Builder::new().prefix("sluice-worker-").tempdir().unwrap();
         std::fs::write(folder.path().join("key"), KEY).unwrap();
         let admin = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
@@ -107,8 +108,13 @@ impl Stage {
     }
 
     pub fn start(&mut self) {
+        self.start_behind(&[]);
+    }
+
+    /// Starts the worker behind other commands, such as one that limits it.
+    pub fn start_behind(&mut self, behind: &[&str]) {
         let log = std::fs::File::options().create(true).append(true).open(self.file("log")).unwrap();
-        let mut command = self.command(&["run"]);
+        let mut command = self.command_behind(behind, &["run"]);
         command.stdout(log.try_clone().unwrap()).stderr(log).stdin(Stdio::null());
         self.worker = Some(command.spawn().unwrap());
     }
@@ -155,10 +161,6 @@ impl Stage {
         let output = tokio::time::timeout(LONG, child.wait_with_output()).await.expect("the command ends").unwrap();
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
         Ran { code: output.status.code().unwrap(), out: text(output.stdout), err: text(output.stderr) }
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        self.command_behind(&[], arguments)
     }
 
     fn command_behind(&self, behind: &[&str], arguments: &[&str]) -> Command {

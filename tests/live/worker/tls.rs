@@ -54,12 +54,17 @@ impl Listener for Tls {
 
 impl Vendor {
     async fn start() -> Self {
+        Self::with(CertificateParams::new(["localhost".to_owned()]).unwrap()).await
+    }
+
+    /// One whose own certificate is as told.
+    async fn with(own: CertificateParams) -> Self {
         let mut params = CertificateParams::default();
         params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
         let (authority_key, key) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
         let authority = params.self_signed(&authority_key).unwrap();
         let issuer = Issuer::new(params, authority_key);
-        let certificate = CertificateParams::new(["localhost".to_owned()]).unwrap().signed_by(&key, &issuer).unwrap();
+        let certificate = own.signed_by(&key, &issuer).unwrap();
         let mut settings = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
             .unwrap()
@@ -122,4 +127,29 @@ async fn a_vendor_that_the_machine_does_not_trust_gets_nothing_and_the_log_says_
     until("it is told", async || stage.log().contains("invalid peer certificate")).await;
     assert_eq!(vendor.versions(), []);
     assert!(stage.log().contains(&format!("cannot connect to localhost:{}", vendor.address.port())), "{}", stage.log());
+}
+
+#[tokio::test]
+async fn a_certificate_that_has_expired_or_is_of_another_name_is_told_in_the_log_and_the_status() {
+    let mut expired = CertificateParams::new(["localhost".to_owned()]).unwrap();
+    expired.not_after = rcgen::date_time_ymd(2024, 1, 2);
+    let another = CertificateParams::new(["api.example.com".to_owned()]).unwrap();
+    for (own, said) in [
+        (expired, "its certificate expired at 2024-01-02T00:00:00Z"),
+        (another, "its certificate is not for the name localhost, only for api.example.com"),
+    ] {
+        let vendor = Vendor::with(own).await;
+        let stage = with_an_event(&vendor, &vendor.authority, "").await;
+        let sentence = format!("cannot connect to localhost:{}: {said}", vendor.address.port());
+        until("the log tells it", async || stage.log().contains(&sentence)).await;
+        let client = stage.client().await;
+        for number in 2..8 {
+            let id = plain().with_message_id(format!("{number}").into());
+            client.publish("order.paid", "{\"amount\":3}", id).await;
+        }
+        stage.state("hook", "broken").await;
+        let why = stage.shown("hook").await["why"].as_str().unwrap().to_owned();
+        assert!(why.contains(&sentence), "{why}");
+        assert_eq!(vendor.versions(), []);
+    }
 }

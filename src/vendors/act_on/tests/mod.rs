@@ -38,7 +38,7 @@ fn event(id: &str, data: &Value) -> Event {
         id: id.to_owned(),
         source: "shop".to_owned(),
         kind: "k".to_owned(),
-        time: NOW,
+        time: NOW.into(),
         data: data.as_object().cloned().unwrap(),
         raw: Bytes::new(),
         trace: None,

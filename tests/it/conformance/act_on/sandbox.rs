@@ -11,7 +11,7 @@ use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 use sluice::delivery::Transport as _;
 use sluice::delivery::http::HttpTransport;
-use sluice::sandbox::{ActOnSettings, Limit, Sandbox, Settings};
+use sluice::sandbox::{ActOnSettings, Latency, Limit, Sandbox, Settings};
 use sluice::vendors::{Facts, Item, Job, Reply, Vendor};
 use sluice::verdict::Verdict;
 
@@ -33,14 +33,14 @@ impl Played {
         let vendor = configured("act-on", &format!("{account}\n{base}\n{settings}")).unwrap();
         let transport = HttpTransport::new(Duration::from_secs(10), None, false).unwrap();
         let grant = vendor.grant().unwrap();
-        let answer = transport.send(&grant.request(None).unwrap()).await.unwrap();
+        let answer = transport.send(&grant.request(None).unwrap(), &sluice::gate::Written::default()).await.unwrap();
         let token = grant.read(&answer, Timestamp::UNIX_EPOCH).unwrap().access.expose_secret().to_owned();
         Self { vendor, transport, token }
     }
 
     async fn send(&self, mut request: Request<Bytes>) -> Reply {
         request.headers_mut().insert("authorization", format!("Bearer {}", self.token).parse().unwrap());
-        self.transport.send(&request).await.unwrap()
+        self.transport.send(&request, &sluice::gate::Written::default()).await.unwrap()
     }
 
     /// Uploads what may travel together in one request each, and sees every row applied.
@@ -66,7 +66,8 @@ async fn sandbox() -> Sandbox {
     let auth_limits = vec![Limit::per_second(1000)];
     let limits = vec![Limit::per_second(1000)];
     let act_on = ActOnSettings { limits, auth_limits, job_time: Duration::ZERO, ..ActOnSettings::default() };
-    Sandbox::start(Settings { act_on, ..Settings::default() }).await.unwrap()
+    let latency = vec![Latency::NONE.into()];
+    Sandbox::start(Settings { act_on, latency, ..Settings::default() }).await.unwrap()
 }
 
 /// A field of each event that the sandbox took, sorted.

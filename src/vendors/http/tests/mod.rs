@@ -1,4 +1,10 @@
+//! What a destination's settings make of events and answers.
+
+mod address;
+mod settings;
+
 use std::sync::Arc;
+use std::time::Duration;
 
 use ::http::{HeaderMap, Request, StatusCode};
 use bytes::Bytes;
@@ -7,7 +13,8 @@ use serde_json::{Value, json};
 
 use crate::config;
 use crate::event::Event;
-use crate::vendors::{Facts, Item, Refusal, Reply, Vendor, secrets_of};
+use crate::vendors::{Before, Facts, Item, Refusal, Reply, Vendor, secrets_of};
+use crate::verdict::Verdict;
 
 fn configured(lines: &str) -> Result<Arc<dyn Vendor>, String> {
     let text = format!(
@@ -89,7 +96,7 @@ fn event(id: &str, data: &Value) -> Event {
         id: id.to_owned(),
         source: "shop".to_owned(),
         kind: "shop.order".to_owned(),
-        time: jiff::Timestamp::UNIX_EPOCH,
+        time: jiff::Timestamp::UNIX_EPOCH.into(),
         data: data.as_object().unwrap().clone(),
         raw: Bytes::from(format!(" {data}")),
         trace: None,
@@ -250,6 +257,40 @@ fn a_token_is_read_and_a_refusal_says_what_to_check() {
     assert_eq!((token.access.expose_secret(), token.expires.as_second()), ("abc", 60));
     let refused = format!("{:?}", read(401, r#"{"error":"invalid_client"}"#).unwrap_err());
     assert!(refused.contains("login.example.com") && refused.contains("client_secret"), "{refused}");
+}
+
+#[test]
+fn a_conflict_with_a_request_of_our_own_is_not_the_events_fault() {
+    let minute = |minutes: u64| Some(Duration::from_mins(minutes));
+    let judged = |lines: &str, status: u16, unanswered: Option<Duration>, statuses: &[u16]| {
+        let vendor = configured(&format!("{URL}\n{lines}")).unwrap();
+        let request = vendor.request(&[&prepared(vendor.as_ref(), "e-1", &json!({}))]).unwrap();
+        let reply =
+            Reply { status: StatusCode::from_u16(status).unwrap(), headers: HeaderMap::new(), body: Bytes::new() };
+        vendor.judge_after(&request, &reply, &Before { unanswered, statuses: statuses.to_vec() })
+    };
+    let Verdict::Unavailable(said) = judged("", 409, Some(Duration::from_secs(15)), &[]) else { panic!() };
+    assert!(said.contains("answered 409") && said.contains("the API still works on it or has it"), "{said}");
+    for (lines, status, unanswered, statuses, name) in [
+        ("", 409, None, [409].as_slice(), "rejected"),
+        ("", 409, Some(Duration::from_secs(59)), &[409], "unavailable"),
+        ("", 409, minute(9), &[], "unavailable"),
+        ("", 409, minute(9), &[500], "unavailable"),
+        ("", 409, minute(1), &[409], "delivered"),
+        ("", 422, minute(9), &[409], "rejected"),
+        ("", 400, minute(9), &[409], "rejected"),
+        ("", 201, minute(9), &[409], "delivered"),
+        ("idempotency_key = false", 409, minute(9), &[409], "rejected"),
+        ("batch_max = 2", 409, minute(9), &[409], "rejected"),
+        ("reject = [409]", 409, minute(9), &[409], "rejected"),
+        ("success = [200, 409]", 409, None, &[], "delivered"),
+    ] {
+        assert_eq!(
+            judged(lines, status, unanswered, statuses).name(),
+            name,
+            "{lines} {status} {unanswered:?} {statuses:?}"
+        );
+    }
 }
 
 #[test]

@@ -1,0 +1,49 @@
+//! A request's body that tells when it was written.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame, SizeHint};
+
+use crate::clock;
+use crate::gate::Written;
+
+/// Bytes in one piece. The client asks for them when it writes the request, and writes them at once.
+#[derive(Debug)]
+pub(super) struct Marked {
+    bytes: Option<Bytes>,
+    written: Written,
+}
+
+impl Marked {
+    /// `written` is marked when the client takes the bytes, or now where there are none.
+    pub fn new(bytes: Bytes, written: Written) -> Self {
+        if bytes.is_empty() {
+            written.mark(clock::now());
+        }
+        Self { bytes: Some(bytes).filter(|bytes| !bytes.is_empty()), written }
+    }
+}
+
+impl Body for Marked {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let bytes = self.bytes.take();
+        if bytes.is_some() {
+            self.written.mark(clock::now());
+        }
+        Poll::Ready(bytes.map(|bytes| Ok(Frame::data(bytes))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.bytes.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.bytes.as_ref().map_or(0, |bytes| u64::try_from(bytes.len()).unwrap_or(u64::MAX)))
+    }
+}

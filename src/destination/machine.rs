@@ -1,0 +1,113 @@
+//! What this machine lacks to send requests with: nobody's trouble but its own. Requests wait, and it is told.
+
+use std::time::{Duration, Instant};
+
+use super::Driver;
+use super::attempt::Errand;
+use crate::clock;
+use crate::gate::Permit;
+
+/// The pauses after a request that could not be sent: each twice as long as the one before, until one can be sent.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+/// As many requests are on their way as there is room for: so long until the next look.
+const FULL: Duration = Duration::from_millis(20);
+/// For so long after the last of them it is shown.
+const SHOWN: Duration = Duration::from_secs(15);
+/// The log tells of it so often.
+const TOLD_EVERY: Duration = Duration::from_secs(60);
+
+/// What is known of the machine.
+#[derive(Debug)]
+pub(super) struct Machine {
+    /// When a request could last not be sent, and why.
+    last: Option<(Instant, String)>,
+    until: Option<Instant>,
+    pause: Duration,
+    told: Option<Instant>,
+}
+
+impl Default for Machine {
+    fn default() -> Self {
+        Self { last: None, until: None, pause: PAUSES.0, told: None }
+    }
+}
+
+impl Machine {
+    /// A request could not be sent. True where the log is to be told.
+    fn failed(&mut self, why: &str, now: Instant) -> bool {
+        // Those that were sent together fail together.
+        if self.until.is_none_or(|until| until <= now) {
+            self.until = Some(now + self.pause);
+            self.pause = (self.pause * 2).min(PAUSES.1);
+        }
+        self.last = Some((now, why.to_owned()));
+        let tell = self.told.is_none_or(|told| now.saturating_duration_since(told) >= TOLD_EVERY);
+        if tell {
+            self.told = Some(now);
+        }
+        tell
+    }
+
+    /// A request was sent.
+    pub fn went_well(&mut self) {
+        self.pause = PAUSES.0;
+    }
+
+    /// Until when nothing is to be sent; `has_room` for one more now.
+    pub fn rests_until(&self, has_room: bool, now: Instant) -> Option<Instant> {
+        let full = (!has_room).then(|| now + FULL);
+        self.until.filter(|until| *until > now).max(full)
+    }
+
+    /// What it lacks, as far as was seen lately.
+    pub fn lacks(&self, now: Instant) -> Option<&str> {
+        let (at, why) = self.last.as_ref()?;
+        (now.saturating_duration_since(*at) < SHOWN).then_some(why)
+    }
+}
+
+impl Driver {
+    /// A request did not leave this machine: that says nothing of the vendor and costs its events nothing.
+    pub(super) fn not_sent(&mut self, why: &str, errand: Errand, permit: Permit) {
+        if self.machine.failed(why, clock::now()) {
+            tracing::error!(destination = self.settings.name, why, "nothing can be sent now; events wait");
+        }
+        if let (Errand::Token, Some(tokens)) = (&errand, self.tokens.as_mut()) {
+            tokens.not_sent();
+        }
+        self.take_back(errand, permit);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pauses_grow_until_a_request_can_be_sent() {
+        let (mut machine, mut now) = (Machine::default(), clock::now());
+        let mut pauses = Vec::new();
+        for _ in 0..8 {
+            machine.failed("no files", now);
+            machine.failed("no files", now);
+            let until = machine.rests_until(true, now).unwrap();
+            pauses.push(until - now);
+            now = until;
+        }
+        assert!(pauses.windows(2).all(|pair| pair[1] == (pair[0] * 2).min(PAUSES.1)), "{pauses:?}");
+        assert_eq!(machine.rests_until(true, now), None);
+        machine.went_well();
+        machine.failed("no files", now);
+        assert_eq!(machine.rests_until(true, now), Some(now + PAUSES.0));
+    }
+
+    #[test]
+    fn it_is_told_once_a_minute_and_shown_for_a_while() {
+        let (mut machine, now) = (Machine::default(), clock::now());
+        assert!(machine.failed("no files", now));
+        assert!(!machine.failed("no files", now + Duration::from_secs(59)));
+        assert!(machine.failed("no memory", now + Duration::from_secs(60)));
+        assert_eq!(machine.lacks(now + Duration::from_secs(61)), Some("no memory"));
+        assert_eq!(machine.lacks(now + Duration::from_secs(60) + SHOWN), None);
+    }
+}

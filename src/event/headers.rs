@@ -1,0 +1,134 @@
+//! An event's attributes in a message's headers, as CloudEvents' bindings and their SDKs write them: headers in, texts and times out. Pure.
+
+use std::collections::BTreeMap;
+
+use jiff::SignedDuration;
+
+use super::time::Time;
+use crate::message::{Field, Headers};
+
+/// What stands before an attribute's name: the AMQP binding's own first, then its other, the RabbitMQ and HTTP bindings', and Kafka's. Where
+/// several name an attribute the first of them wins.
+const PREFIXES: [&str; 4] = ["cloudevents:", "cloudevents_", "ce-", "ce_"];
+/// How many of these are nobody else's: one such header makes an event.
+const UNMISTAKABLE: usize = 2;
+/// Of the others a header with one of these names does.
+const REQUIRED: [&str; 4] = ["id", "source", "type", "specversion"];
+/// The MQTT binding writes the names bare; these are read where all that are required are there.
+const BARE: [&str; 6] = ["id", "source", "type", "specversion", "time", "datacontenttype"];
+/// Numbers below this are seconds since 1970 (until the year 5138), others milliseconds.
+const SECONDS_END: i128 = 100_000_000_000;
+
+/// The attributes in a message's headers, by their names in lower case. Empty where they are not those of an event.
+#[derive(Debug, Default)]
+pub(super) struct Attributes<'a>(BTreeMap<String, Found<'a>>);
+
+#[derive(Debug)]
+struct Found<'a> {
+    /// The lowest wins.
+    rank: (usize, bool),
+    header: &'a str,
+    field: &'a Field,
+}
+
+impl<'a> Attributes<'a> {
+    pub fn of(headers: &'a Headers) -> Self {
+        let mut found = BTreeMap::<String, Found<'a>>::new();
+        // A null counts as left out.
+        for (header, field) in headers.iter().filter(|(_, field)| !matches!(field, Field::Void)) {
+            let Some((prefix, name)) = parts(header) else { continue };
+            let rank = (prefix, name.bytes().any(|byte| byte.is_ascii_uppercase()));
+            let name = name.to_ascii_lowercase();
+            if found.get(&name).is_none_or(|other| rank < other.rank) {
+                found.insert(name, Found { rank, header, field });
+            }
+        }
+        let is_event =
+            found.iter().any(|(name, found)| found.rank.0 < UNMISTAKABLE || REQUIRED.contains(&name.as_str()));
+        if is_event { Self(found) } else { Self::bare(headers) }
+    }
+
+    fn bare(headers: &'a Headers) -> Self {
+        if !REQUIRED.iter().all(|name| headers.get(*name).is_some_and(|field| text(field).is_some())) {
+            return Self::default();
+        }
+        let rank = (PREFIXES.len(), false);
+        let known = BARE.iter().filter_map(|name| headers.get_key_value(*name));
+        Self(known.map(|(header, field)| (header.clone(), Found { rank, header, field })).collect())
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// An attribute that is a text.
+    pub fn text(&self, name: &str) -> Result<Option<String>, String> {
+        let Some(found) = self.0.get(name) else { return Ok(None) };
+        let said = || format!("the header {} is not a string", found.header);
+        text(found.field).map(|text| Some(text.to_owned())).ok_or_else(said)
+    }
+
+    /// `time`, which may be a number since AMQP has times of its own.
+    pub fn time(&self) -> Result<Option<Time>, String> {
+        let Some(Found { header, field, .. }) = self.0.get("time") else { return Ok(None) };
+        if let Some(text) = text(field) {
+            return time(text).map(Some);
+        }
+        let whole = match field {
+            Field::Timestamp(number) => Some(i128::from(*number)),
+            Field::F64(number) if number.fract() == 0.0 => format!("{number:.0}").parse().ok(),
+            other => other.as_i64().map(i128::from),
+        };
+        let said = || format!("the header {header} is neither a text nor a time");
+        from_epoch(whole.ok_or_else(said)?).map(Some)
+    }
+}
+
+/// Which prefix a header has, and what follows it.
+fn parts(header: &str) -> Option<(usize, &str)> {
+    PREFIXES.iter().enumerate().find_map(|(at, prefix)| {
+        let (start, rest) = header.split_at_checked(prefix.len())?;
+        (start.eq_ignore_ascii_case(prefix) && !rest.is_empty()).then_some((at, rest))
+    })
+}
+
+/// Whether an event with that header would be another without it, or none: an attribute's, or the type of its content.
+pub fn tells_identity(header: &str) -> bool {
+    let is_one_of = |names: &[&str], name: &str| names.iter().any(|known| known.eq_ignore_ascii_case(name));
+    let of_an_attribute = |name| is_one_of(&BARE, name) || is_one_of(&["traceparent", "tracestate"], name);
+    of_an_attribute(parts(header).map_or(header, |(_, name)| name)) || is_one_of(&CONTENT_TYPES, header)
+}
+
+const CONTENT_TYPES: [&str; 2] = ["content-type", "content_type"];
+
+/// The content type, where it stands among the headers: SDKs for HTTP and Kafka put it there.
+pub(super) fn content_type(headers: &Headers) -> Option<&str> {
+    CONTENT_TYPES.iter().find_map(|name| plain_header(headers, name))
+}
+
+/// A header's text, whatever case its name is in; spelled so before any other.
+pub(super) fn plain_header<'a>(headers: &'a Headers, name: &str) -> Option<&'a str> {
+    let other = || headers.iter().find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, field)| field);
+    headers.get(name).or_else(other).and_then(text)
+}
+
+/// A field's text. Python's clients send bytes as what AMQP calls a byte array.
+fn text(field: &Field) -> Option<&str> {
+    match field {
+        Field::Binary(bytes) => std::str::from_utf8(bytes).ok(),
+        other => other.as_str(),
+    }
+}
+
+/// The attribute `time` where it is a text.
+pub(super) fn time(text: &str) -> Result<Time, String> {
+    text.parse().map_err(|_| format!("the attribute \"time\" is {text:?}, not an RFC 3339 date and time"))
+}
+
+/// AMQP 0-9-1 counts in seconds, AMQP 1.0 and many clients in milliseconds: they are told by their size.
+pub(super) fn from_epoch(number: i128) -> Result<Time, String> {
+    let milliseconds = if (0..SECONDS_END).contains(&number) { number.checked_mul(1000) } else { Some(number) };
+    let duration = milliseconds.and_then(|number| i64::try_from(number).ok()).map(SignedDuration::from_millis);
+    let said = || format!("the timestamp {number} is out of range; it is in seconds or milliseconds since 1970");
+    duration.and_then(Time::since_epoch).ok_or_else(said)
+}

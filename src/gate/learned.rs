@@ -1,0 +1,338 @@
+//! What refusals at a legal pace teach: sends and refusals in; the share of the quota that the account has left, out. Pure.
+//!
+//! A vendor refuses where somebody else uses the account too, where its real limit is lower than the documented one, or by mistake.
+//! What was accepted in the last window before it refused tells them apart. Where much of that window was refused, or where the
+//! vendor refuses again and again after about as many requests, so many are what is left: the pace goes there at once. A refusal
+//! after a long good time is at most a sign that the limit is near: the pace goes down by a little. From there it comes back much
+//! as CUBIC does (RFC 9438): it stays just below the limit that was found, passes it slowly, and leaves it behind fast.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+/// The share is never lower.
+pub const SHARE_MIN: f64 = 0.05;
+/// The pace goes to this part of a limit,
+const BELOW: f64 = 0.97;
+/// and to this part of one that was proved and is met again: what is left varies.
+const BELOW_KNOWN: f64 = 0.96;
+/// A proved limit goes down by no more than to this part of it when it is met again.
+const LEAST_STEP: f64 = 0.9;
+/// A refusal at this part of the last limit that was found, or above it, is about that limit.
+const AT_LIMIT: f64 = 0.98;
+/// For how long the pace stays below a limit that was met for the first time; it may have been chance, or a wave.
+const HOLD: Duration = Duration::from_secs(4);
+/// Each time that it is met again soon the pace stays there twice as long, up to so many times.
+const HOLD_DOUBLES: u32 = 2;
+/// A limit that is met again within so long is the same.
+const SOON: Duration = Duration::from_secs(60);
+/// What is as near as this to a limit is about that limit.
+const SAME: f64 = 0.1;
+/// Then the pace goes back to the limit in so many seconds,
+const BACK: f64 = 3.0;
+/// and beyond it by so much a second,
+const BEYOND: f64 = 0.005;
+/// and by the cube of the seconds times this: the whole of a quota in 10 s.
+const GROWTH: f64 = 1e-3;
+/// A window is at least so long,
+const SHORTEST: f64 = 1.0;
+/// and long enough for so many requests: of fewer nothing can be told.
+const TELLING: f64 = 20.0;
+/// No window is longer, in seconds.
+const LONGEST: f64 = 30.0;
+/// At a pace of fewer requests a second everything takes longer.
+const SLOW: f64 = 2.0;
+/// Open for so many windows without a refusal, it was good for long.
+const LONG: u32 = 3;
+/// One in so many of a window's requests refused, and at least so many, are much.
+const MUCH: (u32, u32) = (10, 3);
+/// So many are much after however few.
+const VERY_MUCH: u32 = 10;
+/// So many openings in a row that ended soon, after about as many requests, prove a limit;
+const ALIKE: (usize, f64) = (4, 0.85);
+/// so many prove it whatever they are like.
+const MANY: usize = 10;
+/// So much of the pace is all of it;
+const ALL: f64 = 0.97;
+/// a limit lies below nevertheless where that happens so often.
+const MANY_FULL: u32 = 6;
+/// Where so much of the pace was accepted for a window, the limit is no lower.
+const NO_LOWER: f64 = 0.95;
+/// A limit that was proved and proves too high so soon was the best case.
+const AGAIN: Duration = Duration::from_secs(15);
+/// Parts of a window that requests are counted in.
+const PARTS: u32 = 20;
+
+/// What was learned of the account's limit.
+#[derive(Debug)]
+pub(super) struct Learned {
+    share: f64,
+    /// Requests a second that the quota allows; none where nothing paces it.
+    pace: Option<f64>,
+    limit: Option<Found>,
+    /// When the gate last opened.
+    opened: Instant,
+    /// How the opening ended that was ended by a refusal, until the gate opens again.
+    ended: Option<Ended>,
+    /// Requests that were accepted since it opened.
+    run: u32,
+    /// Openings that ended soon, but not before a whole window was accepted, one after the other.
+    full: u32,
+    /// What was accepted in the last window of openings that ended soon, one after the other.
+    soon: VecDeque<f64>,
+    sends: Sends,
+}
+
+/// A limit that was found.
+#[derive(Clone, Copy, Debug)]
+struct Found {
+    share: f64,
+    at: Instant,
+    /// Where the pace grows from.
+    from: f64,
+    /// How often it was met, one time soon after the other.
+    met: u32,
+    /// By what was accepted, and not only by a refusal near it.
+    proved: bool,
+}
+
+impl Found {
+    fn is_about(&self, share: f64) -> bool {
+        (self.share - share).abs() < self.share * SAME
+    }
+
+    /// For how long the pace stays below it.
+    fn hold(&self) -> Duration {
+        HOLD * 2_u32.pow((self.met - 1).min(HOLD_DOUBLES))
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Ended {
+    /// The last request was sent then.
+    last: Instant,
+    open_for: Duration,
+}
+
+impl Learned {
+    /// Goes on from a share that was learned before.
+    pub fn new(share: f64, now: Instant) -> Self {
+        let share = if share.is_finite() { share.clamp(SHARE_MIN, 1.0) } else { 1.0 };
+        let limit = (share < 1.0).then_some(Found { share, at: now, from: share, met: 1, proved: true });
+        Self {
+            share,
+            pace: None,
+            limit,
+            opened: now,
+            ended: None,
+            run: 0,
+            full: 0,
+            soon: VecDeque::new(),
+            sends: Sends::default(),
+        }
+    }
+
+    /// The share of the quota that is used, 0.05 to 1.
+    pub fn share(&self) -> f64 {
+        self.share
+    }
+
+    /// The quota allows so many requests a second.
+    pub fn set_pace(&mut self, pace: Option<f64>, now: Instant) {
+        self.pace = pace;
+        self.sends = Sends::new(self.window(), now);
+    }
+
+    /// A request goes out.
+    pub fn sent(&mut self, now: Instant) {
+        self.sends.add(now, |part| part.sent += 1);
+    }
+
+    /// A request that went out at `sent` was refused.
+    pub fn refused(&mut self, sent: Instant) {
+        self.sends.add(sent, |part| part.refused += 1);
+    }
+
+    /// A request was accepted while the gate was open.
+    pub fn accepted(&mut self) {
+        self.run = self.run.saturating_add(1);
+    }
+
+    /// A refusal closed the open gate.
+    pub fn closed(&mut self, last: Instant, now: Instant) {
+        self.ended = Some(Ended { last, open_for: now.saturating_duration_since(self.opened) });
+    }
+
+    /// The gate opens. Where a refusal had closed it, all that was in flight then has been answered, and it teaches something.
+    /// True where the share is another.
+    pub fn opened(&mut self, now: Instant) -> bool {
+        self.opened = now;
+        let Some(ended) = self.ended.take() else { return false };
+        if self.pace.is_none() {
+            return false;
+        }
+        let before = self.share;
+        self.learn(ended, now);
+        self.run = 0;
+        self.share.total_cmp(&before).is_ne()
+    }
+
+    /// Lets the share come back while the gate is open. True where it is another.
+    pub fn grow(&mut self, now: Instant) -> bool {
+        let Some(limit) = self.limit.filter(|_| self.share < 1.0) else { return false };
+        let since = now.saturating_duration_since(limit.at).as_secs_f64() / self.slowness();
+        let back = (since - limit.hold().as_secs_f64()).max(0.0);
+        let beyond = (back - BACK).max(0.0);
+        let near = limit.from + (limit.share - limit.from) * (back / BACK).min(1.0);
+        let share = (near + BEYOND * beyond + GROWTH * beyond.powi(3)).min(1.0);
+        // Each change begins the pacing anew.
+        let grown = share >= self.share * 1.01 || (share >= 1.0 && self.share < 1.0);
+        if grown {
+            self.share = share;
+        }
+        grown
+    }
+
+    fn learn(&mut self, ended: Ended, now: Instant) {
+        let window = self.window();
+        let Counted { sent, refused } = self.sends.before(ended.last, window);
+        let full = self.pace.unwrap_or(f64::INFINITY) * window.as_secs_f64();
+        let accepted = f64::from(sent.saturating_sub(refused)) / full;
+        let run = if ended.open_for < window { f64::from(self.run) / full } else { 0.0 };
+        let of_weight = f64::from(sent) >= full * self.share / 2.0 || refused >= VERY_MUCH;
+        if of_weight && refused >= MUCH.1 && refused * MUCH.0 >= sent {
+            return self.prove(accepted, now);
+        }
+        if ended.open_for >= window * LONG {
+            self.forget();
+            return self.near(accepted, now);
+        }
+        self.ended_soon(accepted.max(run), now);
+    }
+
+    /// An opening ended soon, after so much was accepted: alone that may be chance.
+    fn ended_soon(&mut self, accepted: f64, now: Instant) {
+        if let Some(limit) =
+            self.limit.filter(|limit| limit.proved && now - limit.at < SOON && limit.is_about(accepted))
+            && self.share > limit.share * BELOW
+        {
+            return self.prove(accepted.max(limit.share * LEAST_STEP), now);
+        }
+        if accepted >= self.share * ALL {
+            // A limit that is lower would have been met before the window was full.
+            self.full += 1;
+            if self.full == MANY_FULL {
+                self.prove(accepted, now);
+            }
+            return;
+        }
+        self.soon.push_back(accepted);
+        let last = || self.soon.iter().rev().take(ALIKE.0).copied();
+        let (least, most) = (last().fold(f64::INFINITY, f64::min), last().fold(0.0, f64::max));
+        if self.soon.len() >= ALIKE.0 && least >= most * ALIKE.1 {
+            let again = self.limit.is_some_and(|limit| limit.proved && now - limit.at < AGAIN);
+            return self.prove(if again { least } else { most }, now);
+        }
+        if self.soon.len() >= MANY {
+            let most = self.soon.iter().copied().fold(0.0, f64::max);
+            self.soon.clear();
+            if most < self.share * NO_LOWER {
+                self.prove(most, now);
+            }
+        }
+    }
+
+    fn forget(&mut self) {
+        self.soon.clear();
+        self.full = 0;
+    }
+
+    /// So much of the quota is left.
+    fn prove(&mut self, accepted: f64, now: Instant) {
+        self.forget();
+        self.found(accepted.min(self.share), true, now);
+    }
+
+    /// The limit may be near. Far below the last one, a refusal says nothing of it.
+    fn near(&mut self, accepted: f64, now: Instant) {
+        match self.limit {
+            Some(limit) if self.share < limit.share * AT_LIMIT => {}
+            Some(limit) if limit.proved => self.found(accepted.clamp(limit.share * LEAST_STEP, self.share), false, now),
+            Some(limit) => self.found(self.share.max(limit.share), false, now),
+            None => self.found(self.share, false, now),
+        }
+    }
+
+    fn found(&mut self, share: f64, proved: bool, now: Instant) {
+        let before = self.limit.filter(|limit| now - limit.at < SOON && limit.is_about(share));
+        let met = before.map_or(1, |limit| limit.met + 1);
+        let proved = proved || before.is_some_and(|limit| limit.proved);
+        let below = if proved && met > 1 { BELOW_KNOWN } else { BELOW };
+        self.share = (share * below).max(SHARE_MIN);
+        self.limit = Some(Found { share: share.max(SHARE_MIN), at: now, from: self.share, met, proved });
+    }
+
+    /// How long a time tells something of so many requests.
+    fn window(&self) -> Duration {
+        let pace = self.pace.unwrap_or(TELLING).max(1e-3);
+        Duration::from_secs_f64((TELLING / pace).clamp(SHORTEST, LONGEST))
+    }
+
+    fn slowness(&self) -> f64 {
+        (SLOW / self.pace.unwrap_or(SLOW).max(1e-3)).clamp(1.0, LONGEST)
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Counted {
+    sent: u32,
+    refused: u32,
+}
+
+/// How many requests went out in each part of the last windows, and how many of them were refused.
+#[derive(Debug, Default)]
+struct Sends {
+    parts: VecDeque<Counted>,
+    /// When the first of the parts began.
+    from: Option<Instant>,
+    part: Duration,
+}
+
+impl Sends {
+    fn new(window: Duration, now: Instant) -> Self {
+        Self { parts: VecDeque::new(), from: Some(now), part: window / PARTS }
+    }
+
+    fn add(&mut self, at: Instant, count: impl FnOnce(&mut Counted)) {
+        let Some(index) = self.index(at) else { return };
+        // Far beyond the last one, the parts before it are too old to matter.
+        let kept = usize::try_from(PARTS).unwrap_or(usize::MAX) * 4;
+        let index = if index >= kept { self.forget(index + 1 - kept, index) } else { index };
+        if self.parts.len() <= index {
+            self.parts.resize(index + 1, Counted::default());
+        }
+        self.parts.get_mut(index).map(count);
+    }
+
+    /// Forgets so many parts; what was `index` then is what comes out.
+    fn forget(&mut self, count: usize, index: usize) -> usize {
+        self.parts.drain(..count.min(self.parts.len()));
+        self.from = self.from.map(|from| from + self.part * u32::try_from(count).unwrap_or(u32::MAX));
+        index - count
+    }
+
+    fn index(&self, at: Instant) -> Option<usize> {
+        let since = at.checked_duration_since(self.from?)?;
+        usize::try_from(since.as_nanos() / self.part.as_nanos().max(1)).ok()
+    }
+
+    /// What went out in the `window` that ends with `last`.
+    fn before(&self, last: Instant, window: Duration) -> Counted {
+        let Some(end) = self.index(last) else { return Counted::default() };
+        let parts = usize::try_from(window.as_nanos() / self.part.as_nanos().max(1)).unwrap_or(usize::MAX);
+        let parts = self.parts.iter().take(end + 1).rev().take(parts);
+        parts.fold(Counted::default(), |sum, part| Counted {
+            sent: sum.sent + part.sent,
+            refused: sum.refused + part.refused,
+        })
+    }
+}

@@ -1,0 +1,132 @@
+//! When an event can have happened: a time comes in, or a number that should be one, and a sentence goes out where it came about by
+//! a wrong unit, or by a program that had no time to write. Pure.
+
+use std::ops::RangeInclusive;
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+
+use super::number;
+
+/// No event is older. Seconds taken for milliseconds are of January 1970, and most dates that stand for none are of then or before.
+const EARLIEST: Timestamp = Timestamp::constant(31_536_000, 0);
+/// 2200, where no event can be yet.
+const LATEST: Timestamp = Timestamp::constant(7_258_118_400, 0);
+/// From the year 1, where .NET's ticks begin, to 1970.
+const SECONDS_BEFORE_1970: f64 = 62_135_596_800.0;
+/// In milliseconds: the last date of many programs.
+const YEAR_9999: RangeInclusive<f64> = 253_370_764_800_000.0..=253_402_300_800_000.0;
+
+/// The time, if an event can have happened then.
+///
+/// # Errors
+/// The rest of a sentence that begins with the time.
+pub(super) fn possible(time: Timestamp) -> Result<Timestamp, String> {
+    if (EARLIEST..LATEST).contains(&time) {
+        return Ok(time);
+    }
+    let none = "which programs write that have no time";
+    Err(match time.strftime("%Y").to_string().trim_start_matches('0') {
+        "1" => format!("in the year 1, {none}"),
+        "1970" => format!("in 1970, {none} or take seconds for milliseconds"),
+        "9999" => format!("in the year 9999, {none}"),
+        year => format!("in the year {year}, when no event can have happened"),
+    })
+}
+
+/// Whole milliseconds since 1970, however they are written.
+///
+/// # Errors
+/// The rest of a sentence that begins with the field's name.
+pub(super) fn milliseconds(value: &Value) -> Result<i64, String> {
+    let wanted = "it must be whole milliseconds since 1970";
+    if let Some(unit) = value.as_f64().and_then(unit_meant) {
+        return Err(format!("is {value}: these are {unit}; {wanted}"));
+    }
+    let Some(whole) = number::whole(value) else { return Err(format!("is {}; {wanted}", number::described(value))) };
+    if (1..EARLIEST.as_millisecond()).contains(&whole) {
+        // No other unit, and no program's "no time": vendors' own examples write 42.
+        return Ok(whole);
+    }
+    let time = Timestamp::from_millisecond(whole).map_err(|_| format!("is {value}, which is no time; {wanted}"))?;
+    possible(time)
+        .map(|_| whole)
+        .map_err(|why| format!("is {value}: {time}, {why}; leave it out, and the event's time is sent"))
+}
+
+/// The unit in which the number is a time at which an event can have happened, where that is not milliseconds.
+fn unit_meant(number: f64) -> Option<&'static str> {
+    let is_time = |seconds: f64| {
+        let time =
+            SignedDuration::try_from_secs_f64(seconds).ok().and_then(|since| Timestamp::from_duration(since).ok());
+        time.is_some_and(|time| (EARLIEST..LATEST).contains(&time))
+    };
+    if is_time(number / 1e3) || YEAR_9999.contains(&number) {
+        return None;
+    }
+    let units = [
+        ("seconds", number),
+        ("microseconds", number / 1e6),
+        (".NET ticks", number / 1e7 - SECONDS_BEFORE_1970),
+        ("nanoseconds", number / 1e9),
+    ];
+    units.into_iter().find(|(_, seconds)| is_time(*seconds)).map(|(unit, _)| unit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(json: &str) -> Result<i64, String> {
+        milliseconds(&serde_json::from_str(json).unwrap())
+    }
+
+    #[test]
+    fn whole_milliseconds_are_taken_in_every_spelling() {
+        for json in ["1795000000000", "1795000000000.0", "1.795e12", "1795e9"] {
+            assert_eq!(read(json), Ok(1_795_000_000_000), "{json}");
+        }
+        for whole in [31_536_000_000, 42, 1] {
+            assert_eq!(read(&whole.to_string()), Ok(whole));
+        }
+    }
+
+    #[test]
+    fn another_unit_is_told() {
+        for (json, unit) in [
+            ("1795000000", "seconds"),
+            ("1795000000.0", "seconds"),
+            ("1795000000.25", "seconds"),
+            ("31536000", "seconds"),
+            ("1795000000000000", "microseconds"),
+            ("1795000000000000000", "nanoseconds"),
+            ("639289968000000000", ".NET ticks"),
+        ] {
+            let said = read(json).unwrap_err();
+            assert!(
+                said.contains(&format!("these are {unit}; it must be whole milliseconds since 1970")),
+                "{json}: {said}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_time_at_which_nothing_can_have_happened_is_told() {
+        for (json, says) in [
+            ("-62135596800000", "0001-01-01T00:00:00Z, in the year 1, which programs write that have no time"),
+            ("0", "1970-01-01T00:00:00Z, in 1970"),
+            ("0.0", "1970-01-01T00:00:00Z, in 1970"),
+            ("-1", "in the year 1969, when no event can have happened"),
+            ("253402300799999", "no time"),
+            ("9223372036854775807", "no time"),
+            ("1795000000000.5", "a number with a fraction"),
+            ("9223372036854775808123", "a whole number of more than 64 bits"),
+            ("1e300", "a whole number of more than 64 bits"),
+            ("\"1795000000000\"", "a string"),
+            ("true", "a boolean"),
+        ] {
+            let said = read(json).unwrap_err();
+            assert!(said.contains(says), "{json}: {said}");
+        }
+    }
+}
