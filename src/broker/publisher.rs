@@ -229,15 +229,7 @@ impl PublisherTask {
                 (way, opened) = arrival(&mut opening) => {
                     opening = None;
                     match opened {
-                        Ok(next) => {
-                            self.silences = 0;
-                            self.outbox.begin_channel(way);
-                            let replaced = match way {
-                                Way::Main => Some(std::mem::replace(&mut main, next)),
-                                Way::Side => side.replace(next),
-                            };
-                            leaving.extend(replaced.map(leave));
-                        }
+                        Ok(next) => leaving.extend(self.begin(way, next, &mut main, &mut side).map(leave)),
                         Err(error) => self.note_silence(&error, live),
                     }
                 }
@@ -248,6 +240,16 @@ impl PublisherTask {
         close_channel(&main).await;
         if let Some(side) = side {
             close_channel(&side).await;
+        }
+    }
+
+    /// Goes on over `next`; what comes out is the channel that it replaces.
+    fn begin(&mut self, way: Way, next: Channel, main: &mut Channel, side: &mut Option<Channel>) -> Option<Channel> {
+        self.silences = 0;
+        self.outbox.begin_channel(way);
+        match way {
+            Way::Main => Some(std::mem::replace(main, next)),
+            Way::Side => side.replace(next),
         }
     }
 

@@ -195,12 +195,6 @@ impl Driver {
         let settings = parts.settings;
         let batching = settings.vendor.batching();
         let (tokens, token_file) = errands::tokens(&settings, before.tokens, now, wall);
-        let policy = Policy {
-            concurrency: settings.concurrency,
-            park_after_rejections: settings.park_after_rejections,
-            carry_much: batching.items > 1,
-            ..Policy::default()
-        };
         let notices = Notices::new(parts.publisher.clone());
         let desk = Desk {
             destination: settings.name.clone(),
@@ -213,7 +207,7 @@ impl Driver {
             trouble: Mutex::default(),
         };
         Self {
-            gate: Gate::new(&settings.limits, policy, &before.ledger, now, wall),
+            gate: Gate::new(&settings.limits, policy(&settings, batching), &before.ledger, now, wall),
             batching,
             lanes: Lanes::new(settings.vendor.lane_limit(), now),
             tokens,
@@ -476,6 +470,16 @@ impl Driver {
         let overdue = self.jobs.overdue(|pending| unsettled(pending) || !pending.delivery.ticket.is_live());
         self.ask_later(overdue);
         self.lanes.sweep(now);
+    }
+}
+
+/// How the gate treats the vendor.
+fn policy(settings: &config::Destination, batching: Batching) -> Policy {
+    Policy {
+        concurrency: settings.concurrency,
+        park_after_rejections: settings.park_after_rejections,
+        carry_much: batching.items > 1,
+        ..Policy::default()
     }
 }
 

@@ -74,10 +74,14 @@ impl<'a> Attributes<'a> {
         if let Some(text) = text(field) {
             return time(text).map(Some);
         }
-        let whole = match field {
-            Field::Timestamp(number) => Some(i128::from(*number)),
-            Field::F64(number) if number.fract() == 0.0 => format!("{number:.0}").parse().ok(),
-            other => other.as_i64().map(i128::from),
+        let whole = if let Field::Timestamp(number) = field {
+            Some(i128::from(*number))
+        } else if let Field::F64(number) = field
+            && number.fract() == 0.0
+        {
+            format!("{number:.0}").parse().ok()
+        } else {
+            field.as_i64().map(i128::from)
         };
         let said = || format!("the header {header} is neither a text nor a time");
         from_epoch(whole.ok_or_else(said)?).map(Some)
@@ -114,10 +118,7 @@ pub(super) fn plain_header<'a>(headers: &'a Headers, name: &str) -> Option<&'a s
 
 /// A field's text. Python's clients send bytes as what AMQP calls a byte array.
 fn text(field: &Field) -> Option<&str> {
-    match field {
-        Field::Binary(bytes) => std::str::from_utf8(bytes).ok(),
-        other => other.as_str(),
-    }
+    if let Field::Binary(bytes) = field { std::str::from_utf8(bytes).ok() } else { field.as_str() }
 }
 
 /// The attribute `time` where it is a text.

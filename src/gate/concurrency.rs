@@ -218,7 +218,8 @@ impl Concurrency {
         if self.fixed.is_some() {
             return;
         }
-        if !bound && !(piles_up && self.trial.is_some()) {
+        let is_tried = piles_up && self.trial.is_some();
+        if !bound && !is_tried {
             self.trial = None;
             let needed = lowered(self.found).max(peak.saturating_mul(2)).max(FIRST);
             self.found = self.found.min(needed);

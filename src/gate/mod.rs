@@ -277,10 +277,10 @@ impl Gate {
         self.places.answered(permit.place, now);
         self.concurrency.finished(!matches!(answer, Answer::Neutral | Answer::Trouble), self.pace(), now);
         self.pauses.answered(&permit, answer, hints, now);
-        match answer {
-            Answer::Throttled => self.learned.refused(permit.at),
-            Answer::Success if was_open => self.learned.accepted(),
-            _ => {}
+        if answer == Answer::Throttled {
+            self.learned.refused(permit.at);
+        } else if answer == Answer::Success && was_open {
+            self.learned.accepted();
         }
         match (was_open, self.pauses.closed().map(|closed| closed.cause)) {
             (true, Some(Cause::Throttled)) => self.learned.closed(self.last, now),

@@ -252,7 +252,7 @@ impl Pauses {
             Some(_) | None => {
                 let words = if self.refusal.is_empty() { "401 or 403" } else { &self.refusal };
                 let why = format!(
-                    "the vendor refused the credentials of an event ({words}): finding out whether it refuses others"
+                    "the vendor refused the credentials of an event ({words}): finding out whether it refuses others; if so, check the key and that the account is on"
                 );
                 self.close(Cause::Doubted, why, wait, now);
             }

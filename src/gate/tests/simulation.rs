@@ -1,6 +1,8 @@
 //! A gate and a vendor over minutes of made-up time: how much of the quota is used, and how much is refused. `cargo test
 //! gate::tests::simulation -- --nocapture` plots it.
 
+#![expect(clippy::as_conversions, reason = "a simulation reckons in floats")]
+
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 
@@ -161,6 +163,7 @@ impl Drop for Missed {
 }
 
 /// Runs it against a backlog that never ends.
+#[expect(clippy::too_many_lines, reason = "one loop of events, in the order of their time")]
 pub(super) fn run(world: World, name: &str) -> Seen {
     let mut bench = Bench::new(&[&format!("{}/s", world.documented)]);
     let start = bench.now;

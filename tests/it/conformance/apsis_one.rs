@@ -307,8 +307,8 @@ async fn every_profile_key_goes_over_the_wire_as_it_was_encoded() {
     let transport = HttpTransport::new(Duration::from_secs(10), None, false).unwrap();
     for sent in &fixtures.requests {
         let request = request_for(vendor.as_ref(), &sent.events, &fixtures.facts()).unwrap();
-        let (address, answer) =
-            tokio::join!(address_on_the_wire(&listener), transport.send(&request, &sluice::gate::Written::default()));
+        let written = sluice::gate::Written::default();
+        let (address, answer) = tokio::join!(address_on_the_wire(&listener), transport.send(&request, &written));
         assert_eq!(address, sent.url.replace("https://api.apsis.one", "/prefix"), "{}", sent.what);
         assert_eq!(answer.unwrap().status, 204);
     }

@@ -182,11 +182,11 @@ impl Transport for ScriptedVendor {
     fn send<'a>(
         &'a self,
         request: &'a Request<Bytes>,
-        written: &'a Written,
+        written: &'a sluice::gate::Written,
     ) -> Pin<Box<dyn Future<Output = Result<Reply, Trouble>> + Send + 'a>> {
         Box::pin(async move {
             let (call, answer) = self.take(request);
-            written.mark(tokio::time::Instant::now().into_std());
+            written.mark(clock::now());
             let (after, host) = match &answer {
                 Answer::Slow(_, after) => (*after, String::new()),
                 Answer::Hang => (TIMEOUT, "vendor.test".to_owned()),
