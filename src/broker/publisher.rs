@@ -33,6 +33,8 @@ use crate::message::{Field, MOST_HEADER_BYTES, wire_bytes};
 /// Set by the publisher, stripped at consumption: tells which publication a returned message was. The same for the same message to the
 /// same place, so that one that is put back lies there as it lay before.
 pub(super) const ID_HEADER: &str = "x-sluice-publish";
+/// Once a channel is closed all that was under way on it ends within so long.
+const LAST_WORDS: Duration = Duration::from_millis(100);
 const PERSISTENT: u8 = 2;
 
 /// Between two tries for another channel.
@@ -216,6 +218,10 @@ impl PublisherTask {
                     drain_ready(&mut sending, &mut batch);
                     match self.settle(batch) {
                         Some(Way::Main) => {
+                            // Why the channel was closed may come with another confirm than the first.
+                            while let Ok(Some(finished)) = tokio::time::timeout(LAST_WORDS, sending.next()).await {
+                                self.settle(vec![finished]);
+                            }
                             self.lose_all();
                             break;
                         }
@@ -259,7 +265,7 @@ impl PublisherTask {
             return None;
         }
         let now = clock::now();
-        let wants_side = if has_side { self.outbox.wants_channel(Way::Side, now) } else { self.outbox.wants_side() };
+        let wants_side = if has_side { self.outbox.wants_channel(Way::Side, now) } else { self.outbox.wants_side(now) };
         let way = if self.outbox.wants_channel(Way::Main, now) {
             tracing::warn!("a queue does not confirm; what goes to others is published over another channel");
             Way::Main

@@ -241,6 +241,8 @@ async fn a_broker_that_is_killed_ends_the_turn_and_loses_nothing() {
     let mut node = own_node().await;
     let broker = start(&settings(&node.url()));
     let dead = with_letters(&broker, MANY).await;
+    // Killed within a second of a queue's first declaration, RabbitMQ may lose what it confirmed.
+    tokio::time::sleep(std::time::Duration::from_secs(3)).await;
     let mut reader = broker.reader().await.unwrap();
     let mut turn = turn(&mut reader, &dead, Purpose::Look).await;
     let letter = turn.next().await.unwrap().unwrap();
@@ -258,5 +260,8 @@ async fn a_broker_that_is_killed_ends_the_turn_and_loses_nothing() {
     let read_on = tokio::time::timeout(LONG, ended).await;
     drop(read_on.expect("the turn ends"));
     node.restart().await.unwrap();
-    same(&look(&broker, &dead).await, &expected(0..MANY));
+    // In which order a killed broker gives back what was out is its own affair: 3.10.8 turns groups of eight round.
+    let mut seen = look(&broker, &dead).await;
+    seen.sort();
+    same(&seen, &expected(0..MANY));
 }

@@ -5,7 +5,6 @@ use bytes::Bytes;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, utf8_percent_encode};
 
 use crate::vendors::Invalid;
-use crate::vendors::segment::is_directory;
 
 /// Everything but the unreserved characters of RFC 3986.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -39,13 +38,14 @@ pub(super) fn parse(address: &str) -> Result<Uri, Invalid> {
     })
 }
 
-/// Why a name cannot be a segment of a path. `.` and `..` mean directories to every HTTP client and server, encoded or not, and to
-/// some also beside an encoded `/`: the request would go elsewhere.
+/// Why a name cannot be a segment of a path. `.` and `..` mean directories to every HTTP client and server, encoded or not:
+/// the request would go elsewhere. Beside an encoded `/` they are a part of the key, as `../up`.
 pub(super) fn refusal(name: &str) -> Option<&'static str> {
-    if name.trim().is_empty() {
-        return Some("is empty");
+    match name.trim() {
+        "" => Some("is empty"),
+        "." | ".." => Some("cannot stand in an address: \".\" and \"..\" mean directories there"),
+        _ => None,
     }
-    is_directory(name).then_some("cannot stand in an address: \".\" and \"..\" mean directories there")
 }
 
 /// A request with a JSON body.

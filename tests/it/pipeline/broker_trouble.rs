@@ -147,7 +147,7 @@ async fn proof_of_the_broker_costs_no_place_of_the_quota() {
 
 /// Of two events one is rejected, and its copy goes to a queue without its majority.
 async fn with_copies_that_wait(events: u64) -> Stage {
-    let stage = Stage::new("limits = [\"1000/s\"]");
+    let stage = Stage::new("limits = [\"1000/s\"]\nconcurrency = 32");
     stage.vendor.behave(|call| Answer::Status(if call.event % 2 == 0 { 400 } else { 201 }));
     stage.broker.silence("sluice.hook.dead", true);
     stage.publish(0..events);

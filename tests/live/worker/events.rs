@@ -135,8 +135,10 @@ async fn junk_becomes_dead_letters_that_say_why_and_costs_no_request() {
         );
         assert_eq!(
             (*kept.priority(), kept.app_id().as_ref().map(ToString::to_string)),
-            (Some(3), Some("shop".to_owned()))
+            (None, Some("shop".to_owned()))
         );
+        let headers = kept.headers().as_ref().unwrap().inner();
+        assert!(headers.keys().any(|name| name.as_str() == "x-sluice-property-priority"), "kept for a replay");
     }
     assert_eq!(stage.seen(PX).received, 0, "no request was made");
 }

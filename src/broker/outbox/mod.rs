@@ -206,9 +206,9 @@ impl Outbox {
         }
     }
 
-    /// Whether something waits for a side channel.
-    pub(super) fn wants_side(&self) -> bool {
-        self.waiting.iter().any(|waiting| self.may_go(waiting, Way::Side))
+    /// Whether something waits for a side channel, where there is none.
+    pub(super) fn wants_side(&self, now: Instant) -> bool {
+        self.wants_channel(Way::Side, now) || self.waiting.iter().any(|waiting| self.may_go(waiting, Way::Side))
     }
 
     /// Takes one out that could not be sent after all.
@@ -262,6 +262,9 @@ impl Outbox {
         {
             self.main.is_doubtful = true;
             self.places.entry(place).or_default().standing = Standing::Silent;
+            // What is under way there is not waited for any longer than on a side channel.
+            let pause = self.renewal.pause;
+            self.renewal.due.get_or_insert(now + pause);
         }
         let mut expired = Vec::new();
         while let Some(waiting) = self.waiting.pop_front_if(|waiting| waiting.due <= now) {
@@ -277,7 +280,7 @@ impl Outbox {
         // Sent in another order than taken over, where a place had no room.
         let under_way = self.under_way.values().map(|sent| sent.due).min();
         let oldest = self.main.unanswered.values().next().filter(|_| !self.main.is_doubtful);
-        let renewal = self.renewal.due.filter(|at| *at > now && !self.side.unanswered.is_empty());
+        let renewal = self.renewal.due.filter(|at| *at > now && self.is_silence_held_up());
         [waiting, under_way, oldest.map(|(sent, _)| *sent + SILENT_AFTER), renewal].into_iter().flatten().min()
     }
 
@@ -285,8 +288,14 @@ impl Outbox {
     pub(super) fn wants_channel(&self, way: Way, now: Instant) -> bool {
         match way {
             Way::Main => self.main.is_doubtful,
-            Way::Side => !self.side.unanswered.is_empty() && self.renewal.due.is_some_and(|at| at <= now),
+            Way::Side => self.is_silence_held_up() && self.renewal.due.is_some_and(|at| at <= now),
         }
+    }
+
+    /// Whether something that is not confirmed keeps more from going to a silent place.
+    fn is_silence_held_up(&self) -> bool {
+        let held_up = |place: &Place| place.standing == Standing::Silent && place.unconfirmed > 0;
+        !self.side.unanswered.is_empty() || self.places.values().any(held_up)
     }
 
     /// Another channel takes over. What is under way stays with the earlier one, which has until [`ALLOWED`] from now for it.
@@ -330,169 +339,4 @@ pub(super) fn timed_out() -> PublishError {
 }
 
 #[cfg(test)]
-mod tests {
-    use tokio::sync::oneshot;
-
-    use super::*;
-    use crate::message::Message;
-
-    const SECOND: Duration = Duration::from_secs(1);
-
-    /// An outbox with the queues behind it: each confirms at once, or not at all; channels are there when they are wanted.
-    struct Stage {
-        outbox: Outbox,
-        now: Instant,
-        silent: Vec<&'static str>,
-        /// Sent and not confirmed.
-        open: Vec<(i64, Of, String)>,
-        answers: Vec<oneshot::Receiver<Result<(), PublishError>>>,
-        /// Channels that were replaced.
-        replaced: usize,
-    }
-
-    impl Stage {
-        fn new(silent: &[&'static str]) -> Self {
-            let (outbox, now) = (Outbox::new(WINDOW), crate::clock::now());
-            Self { outbox, now, silent: silent.to_vec(), open: Vec::new(), answers: Vec::new(), replaced: 0 }
-        }
-
-        fn publish(&mut self, queue: &str, count: usize) {
-            for _ in 0..count {
-                let (outcome, answer) = oneshot::channel();
-                let routing_key = queue.to_owned();
-                let publication =
-                    Publication { exchange: String::new(), routing_key, message: Message::default(), outcome };
-                self.outbox.take(publication, self.now);
-                self.answers.push(answer);
-            }
-        }
-
-        /// Sends what may be sent; returns how much went each way.
-        fn send(&mut self) -> (usize, usize) {
-            let mut sent = (0, 0);
-            for way in [Way::Main, Way::Side] {
-                while let Some((id, of, publication)) = self.outbox.next(way, self.now) {
-                    match way {
-                        Way::Main => sent.0 += 1,
-                        Way::Side => sent.1 += 1,
-                    }
-                    self.open.push((id, of, publication.routing_key.clone()));
-                }
-            }
-            sent
-        }
-
-        fn answer(&mut self, accepted: bool) {
-            for (id, of, _) in self.open.extract_if(.., |(_, _, queue)| !self.silent.contains(&queue.as_str())) {
-                if let Some(publication) = self.outbox.answered(id, of, accepted) {
-                    publication.outcome.send(accepted.then_some(()).ok_or(PublishError::Refused)).unwrap();
-                }
-            }
-        }
-
-        /// Sends and confirms as long as something happens.
-        fn work(&mut self) {
-            while self.send() != (0, 0) {
-                self.answer(true);
-            }
-        }
-
-        fn pass(&mut self, time: Duration) {
-            self.now += time;
-            for publication in self.outbox.expire(self.now) {
-                publication.outcome.send(Err(timed_out())).unwrap();
-            }
-            for way in [Way::Main, Way::Side] {
-                if self.outbox.wants_channel(way, self.now) {
-                    self.outbox.begin_channel(way);
-                    self.replaced += 1;
-                }
-            }
-        }
-
-        /// Outcomes so far: safe, and not.
-        fn outcomes(&mut self) -> (usize, usize) {
-            let told: Vec<_> = self.answers.iter_mut().filter_map(|answer| answer.try_recv().ok()).collect();
-            let safe = told.iter().filter(|outcome| outcome.is_ok()).count();
-            (safe, told.len() - safe)
-        }
-    }
-
-    #[test]
-    fn a_queue_that_does_not_confirm_holds_up_only_what_goes_to_it() {
-        let mut stage = Stage::new(&["bad"]);
-        stage.publish("bad", 500);
-        for _ in 0..20 {
-            stage.publish("good", 100);
-            stage.work();
-            stage.pass(SECOND);
-        }
-        assert_eq!(stage.outcomes(), (2_000, 500), "each has its outcome");
-        assert!(stage.outbox.is_empty());
-    }
-
-    #[test]
-    fn one_goes_first_to_a_queue_and_a_bounded_number_once_that_is_confirmed() {
-        let mut stage = Stage::new(&[]);
-        stage.publish("q", 100);
-        assert_eq!(stage.send(), (1, 0));
-        stage.answer(true);
-        assert_eq!(stage.send(), (SHARE, 0));
-    }
-
-    #[test]
-    fn what_holds_a_channel_up_is_the_oldest_on_it_and_the_others_go_on_over_another() {
-        let mut stage = Stage::new(&["bad", "good"]);
-        stage.publish("bad", 1);
-        stage.publish("good", 2);
-        assert_eq!(stage.send(), (2, 0), "one each");
-        stage.pass(SILENT_AFTER);
-        stage.silent = vec!["bad"];
-        assert_eq!((stage.send(), stage.replaced), ((1, 0), 1), "the second of the good one, over another channel");
-        stage.answer(true);
-        stage.publish("bad", 1);
-        assert_eq!(stage.send(), (0, 0), "one is there already");
-        stage.pass(RENEWALS.0 * 2);
-        stage.publish("bad", 2);
-        assert_eq!(stage.send(), (0, 1));
-        stage.silent.clear();
-        stage.answer(true);
-        assert_eq!(stage.send(), (1, 0), "it is as good as any again");
-    }
-
-    #[test]
-    fn channels_are_given_up_ever_more_rarely_while_a_queue_stays_silent() {
-        let mut stage = Stage::new(&["bad"]);
-        for _ in 0..3_600 {
-            stage.publish("bad", 1);
-            stage.work();
-            stage.pass(SECOND);
-        }
-        assert!((12..20).contains(&stage.replaced), "{} in an hour", stage.replaced);
-    }
-
-    #[test]
-    fn a_queue_that_refuses_goes_the_side_way_until_it_accepts() {
-        let mut stage = Stage::new(&[]);
-        stage.publish("q", 3);
-        assert_eq!(stage.send(), (1, 0));
-        stage.answer(false);
-        assert_eq!(stage.send(), (0, 1));
-        stage.answer(true);
-        assert_eq!(stage.send(), (1, 0));
-        stage.answer(true);
-        assert_eq!(stage.outcomes(), (2, 1));
-    }
-
-    #[test]
-    fn what_an_earlier_channel_had_counts_no_more() {
-        let mut stage = Stage::new(&["q"]);
-        stage.publish("q", 3);
-        assert_eq!(stage.send(), (1, 0));
-        stage.outbox.begin_channel(Way::Main);
-        assert_eq!(stage.send(), (1, 0));
-        stage.silent.clear();
-        stage.answer(true);
-        assert_eq!((stage.send(), stage.outcomes()), ((1, 0), (2, 0)));
-    }
-}
+mod tests;
