@@ -8,7 +8,7 @@ use http::{HeaderName, Request, header};
 use jiff::Timestamp;
 
 use super::attempt::{self, Errand};
-use super::line::{Load, Place, Ready};
+use super::line::{Load, Place, Ready, Wanted};
 use super::{Driver, batch, errands, hold};
 use crate::clock;
 use crate::delivery::Keep;
@@ -21,18 +21,19 @@ use crate::verdict::Reason;
 
 /// What is next, not yet taken from where it waits.
 #[derive(Debug)]
-enum Next {
+pub(super) enum Next {
     Token,
     Lookup(String),
     Job(String),
     Events(Place),
+    Credentials,
 }
 
 impl Driver {
     /// Sends what the gate lets through.
     pub(super) fn admit(&mut self) {
-        // What comes while it is doubted whether the account is refused tells at once.
-        if self.next_place.is_some_and(|next| next > clock::now()) && self.gate.doubt() != Doubt::Few {
+        // Parked since there was nothing else to ask, what comes now is asked at once.
+        if self.next_place.is_some_and(|next| next > clock::now()) && self.gate.doubt() != Doubt::Alone {
             return;
         }
         (self.next_place, self.next_turn) = (None, None);
@@ -72,21 +73,10 @@ impl Driver {
     /// What should be sent next; where there is nothing yet, `next_turn` says when to look again.
     fn next(&mut self, now: Instant, wall: Timestamp) -> Option<Next> {
         self.pass_over_settled();
-        let next = if let Some(name) = self.lookups.due(now) {
-            Next::Lookup(name.to_owned())
-        } else {
-            let in_trouble = self.gate.state_beneath() == State::Broken || self.gate.doubt() != Doubt::None;
-            let lanes = &self.lanes;
-            let ready = self.line.ready(in_trouble, now, |lane| lanes.free(lane, now));
-            self.ask_another(ready, now);
-            match (ready, self.jobs.due(now)) {
-                (Ready::Now(place), Some(_)) if self.asked_about_job => Next::Events(place),
-                (_, Some(job)) => Next::Job(job.to_owned()),
-                (Ready::Now(place), None) => Next::Events(place),
-                (Ready::At(at), None) => return self.wait_for([Some(at), self.jobs.next(), self.lookups.next()]),
-                (Ready::Nothing, None) => return self.wait_for([None, self.jobs.next(), self.lookups.next()]),
-            }
-        };
+        let next = match self.waiting(now) {
+            next if !matches!(self.gate.doubt(), Doubt::Few | Doubt::Alone) => next,
+            next => self.next_in_doubt(next, now),
+        }?;
         if !self.keeping.is_empty() {
             return None;
         }
@@ -98,18 +88,24 @@ impl Driver {
         }
     }
 
-    /// Where few were refused for their credentials, another event tells whether the account is.
-    fn ask_another(&mut self, ready: Ready, now: Instant) {
-        if self.gate.doubt() != Doubt::Few {
-            return;
+    /// What waits, without regard to tokens and doubts.
+    fn waiting(&mut self, now: Instant) -> Option<Next> {
+        if let Some(name) = self.lookups.due(now) {
+            return Some(Next::Lookup(name.to_owned()));
         }
-        let next = if let Ready::Now(place) = ready { self.line.event(place) } else { None };
-        if next.is_some_and(|event| !self.gate.doubts(event.key)) {
-            self.gate.ask_another(now);
-        } else if self.attempts.is_empty() {
-            let before = self.gate.state(now);
-            self.gate.nothing_else_to_ask();
-            self.gate_changed(before);
+        let wanted = match self.gate.doubt() {
+            Doubt::Few => Wanted::Others,
+            Doubt::Alone | Doubt::Account => Wanted::Probe,
+            Doubt::None if self.gate.state_beneath() == State::Broken => Wanted::Probe,
+            Doubt::None => Wanted::First,
+        };
+        let lanes = &self.lanes;
+        match (self.line.ready(wanted, now, |lane| lanes.free(lane, now)), self.jobs.due(now)) {
+            (Ready::Now(place), Some(_)) if self.asked_about_job => Some(Next::Events(place)),
+            (_, Some(job)) => Some(Next::Job(job.to_owned())),
+            (Ready::Now(place), None) => Some(Next::Events(place)),
+            (Ready::At(at), None) => self.wait_for([Some(at), self.jobs.next(), self.lookups.next()]),
+            (Ready::Nothing, None) => self.wait_for([None, self.jobs.next(), self.lookups.next()]),
         }
     }
 
@@ -169,6 +165,7 @@ impl Driver {
                 let request = vendor.job_status(&job);
                 (Errand::Job(job), request)
             }
+            Next::Credentials => (Errand::Credentials, vendor.credentials_check()),
         };
         match request {
             Some(request) => self.launch(errand, request, Span::none(), permit),
@@ -255,7 +252,7 @@ impl Driver {
         let keep = match &errand {
             Errand::Events(load) => self.settings.vendor.answer_bytes(load.events.len()),
             Errand::Token => Keep::TOKEN.0,
-            Errand::Lookup(_) => Keep::LOOKUP.0,
+            Errand::Lookup(_) | Errand::Credentials => Keep::LOOKUP.0,
             Errand::Job(_) => Keep::JOB.0,
         };
         request.extensions_mut().insert(Keep(keep));

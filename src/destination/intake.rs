@@ -1,12 +1,12 @@
 //! From a delivery to an item that waits for the gate: decode, map and check, before anything is spent.
 
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
 use http::HeaderValue;
 use jiff::Timestamp;
 
+use super::doubt;
 use super::history::{History, REPLAY, Watched};
 use super::settle::Tag;
 use crate::broker::port::Delivery;
@@ -149,7 +149,5 @@ pub(super) fn take(
 }
 
 fn key(tag: &Tag, delivery: &Delivery) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    (&tag.id, &tag.source, &tag.kind, &delivery.message.body).hash(&mut hasher);
-    hasher.finish()
+    doubt::key((&tag.id, &tag.source, &tag.kind, &delivery.message.body))
 }

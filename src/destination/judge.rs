@@ -10,31 +10,32 @@ use http::{Request, StatusCode};
 use jiff::Timestamp;
 
 use super::attempt::{Attempted, Errand, Exchange};
-use super::history::{History, Watched};
+use super::history::{Attempt, Watched};
 use super::hold::Mood;
-use super::intake::{Held, Pending};
+use super::intake::Pending;
 use super::line::Load;
+use super::rule::{self, Next, REFUSED_ALONE, Standing, Whose, delay, was_refused_alone};
 use super::{Driver, batch, before, outcome};
 use crate::broker::port::Delivery;
 use crate::clock;
-use crate::config::Retry;
 use crate::delivery::Trouble;
 use crate::gate::{Answer, Doubt, Permit, State, hints};
 use crate::vendors::{Before, Item, Reply, Vendor};
 use crate::verdict::{Reason, Settlement, Verdict};
 
-/// The name of [`Verdict::Unauthorized`] in a history.
-const UNAUTHORIZED: &str = "unauthorized";
 /// An event that failed with others waits no longer than that before it is sent again.
 const LONGEST_REST: Duration = Duration::from_secs(60);
 
-/// What becomes of an event after an attempt.
-#[derive(Debug, PartialEq)]
-pub(super) enum Next {
-    /// It leaves this worker's hands.
-    Settle(Settlement),
-    /// It waits for the gate, no attempt spent; `first` in line, or behind the others.
-    Wait { first: bool },
+/// An attempt as it was judged.
+#[derive(Debug)]
+pub(super) struct Ruling<'a> {
+    pub verdict: &'a Verdict,
+    /// The verdict's, masked.
+    pub sentence: &'a str,
+    pub record: &'a Attempt,
+    pub whose: Whose,
+    /// The destination was parked before the answer came.
+    pub parked: bool,
 }
 
 impl Driver {
@@ -60,7 +61,9 @@ impl Driver {
             Errand::Token => self.token_answered(permit, &exchange),
             Errand::Lookup(name) => self.lookup_answered(&name, permit, &exchange),
             Errand::Job(job) => self.job_answered(&job, permit, &exchange),
+            Errand::Credentials => self.credentials_tried(permit, &exchange),
         }
+        self.end_doubts();
     }
 
     /// What the vendor or the network said, its sentence masked, and what the gate should make of it. A token that proves to have been
@@ -82,7 +85,7 @@ impl Driver {
         if let (Some(tokens), Some(generation)) = (self.tokens.as_mut(), exchange.generation) {
             if told == Answer::Success {
                 tokens.accepted(generation);
-            } else if told == Answer::Unauthorized && tokens.refused(generation, clock::now()) && !again {
+            } else if told == Answer::Unauthorized && !again && tokens.refused(generation, clock::now()) {
                 told = Answer::Neutral;
             }
         }
@@ -93,9 +96,11 @@ impl Driver {
     }
 
     fn events_answered(&mut self, mut load: Load, permit: Permit, exchange: &Exchange) {
-        let refused_before = |pending: &Held| refused_before(&pending.history, 1);
-        let again = load.events.iter().any(|pending| pending.token_refused || refused_before(pending));
         let alone = if let [pending] = load.events.as_slice() { Some(pending) } else { None };
+        // Refused before while others were taken, it tells nothing of the account or of its token.
+        let is_odd =
+            alone.is_some_and(|pending| was_refused_alone(&pending.history)) && self.gate.doubt() == Doubt::None;
+        let again = is_odd || load.events.iter().any(|pending| pending.token_refused);
         let before = alone.map(|pending| before::of(&pending.history, exchange.at)).unwrap_or_default();
         let (verdict, sentence, told) = self.verdict(exchange, again, &before);
         let renewing = told == Answer::Neutral;
@@ -110,10 +115,15 @@ impl Driver {
         let each = reply.and_then(|reply| self.settings.vendor.judge_each(reply, &items));
         // What was accepted may yet be rejected.
         let undecided = (several && refused) || stale.is_some() || job.is_some();
-        let told = if undecided { Answer::Undecided } else { each.as_deref().map_or(told, answer_of) };
-        let mut vendors_trouble = self.tell_of_trouble(permit, Some(load.key()), told, exchange);
+        let told = match told {
+            _ if undecided => Answer::Undecided,
+            Answer::Unauthorized if is_odd => Answer::Rejected,
+            told => each.as_deref().map_or(told, answer_of),
+        };
+        let key = load.key();
+        let mut whose = self.tell_of_trouble(permit, Some(key), told, exchange);
         if matches!(verdict, Verdict::Unauthorized(_)) {
-            vendors_trouble = told != Answer::Unauthorized || self.is_the_accounts(load.key());
+            whose = if renewing || (is_odd && parked) { Whose::Vendors } else { self.whose_refusal(told, key) };
         }
         if !matches!(verdict, Verdict::Delivered | Verdict::Accepted) {
             let record = exchange.record(&verdict, &sentence);
@@ -133,73 +143,20 @@ impl Driver {
                 // The gate has heard of one.
                 self.gate.rejected(u64::try_from(each.len()).unwrap_or(u64::MAX).saturating_sub(1), clock::now());
             }
-            let accounts = told == Answer::Unauthorized && self.is_the_accounts(load.key());
-            self.each_answered(load, each, accounts, exchange);
-            return self.end_doubts();
+            let refusal = self.whose_refusal(told, key);
+            return self.each_answered(load, each, refusal, exchange);
         }
-        if several && told == Answer::Unauthorized && !vendors_trouble {
-            return self.split(load, &verdict, &sentence);
-        }
-        if told == Answer::Unauthorized && self.gate.doubt() == Doubt::Few {
-            load.events.iter_mut().for_each(|pending| pending.refused = true);
-            if several {
-                let calls = || Arc::new(AtomicU32::new(batch::calls_to_split(load.events.len())));
-                load.calls_left = load.calls_left.take().or_else(|| Some(calls()));
+        // One that is refused, or that the vendor chokes on, must not take those that travel with it along.
+        if several && whose == Whose::Events {
+            let chokes = matches!(verdict, Verdict::Unavailable(_))
+                && load.may_be_split()
+                && (load.calls_left.is_some() || !self.rests(&load));
+            if chokes || told == Answer::Unauthorized {
+                return self.split(load, &verdict, &sentence);
             }
         }
-        // One that the vendor chokes on must not take those that travel with it along.
-        let chokes = several && !vendors_trouble && matches!(verdict, Verdict::Unavailable(_));
-        if chokes && load.may_be_split() && (load.calls_left.is_some() || !self.rests(&load)) {
-            return self.split(load, &verdict, &sentence);
-        }
-        self.follow(load, &verdict, &sentence, vendors_trouble, parked, exchange);
-        self.end_doubts();
-    }
-
-    /// Whether refused credentials are the account's trouble, as far as is known, rather than that event's own.
-    fn is_the_accounts(&self, key: u64) -> bool {
-        self.gate.doubts(key) || self.gate.state_beneath() == State::Parked
-    }
-
-    /// What was refused while nobody knew whether all others are: by now it may be known.
-    fn end_doubts(&mut self) {
-        match self.gate.doubt() {
-            Doubt::Few => {}
-            Doubt::Account => self.line.forgive(),
-            Doubt::None => {
-                for load in self.line.take_refused() {
-                    self.refused_alone(load);
-                }
-            }
-        }
-    }
-
-    /// Others were taken with the same credentials: it is the event's own trouble, or that of one among several.
-    fn refused_alone(&mut self, mut load: Load) {
-        let last = load.events.first().and_then(|pending| pending.history.attempts.last().cloned());
-        let Some(record) = last else { return self.line.put_back(load) };
-        let verdict = Verdict::Unauthorized(record.excerpt.clone());
-        if load.events.len() > 1 {
-            return self.split(load, &verdict, &record.excerpt);
-        }
-        let Some(mut pending) = load.events.pop() else { return };
-        let next = refused(&record.excerpt, &pending.history, &self.settings.retry);
-        outcome::attempted(
-            &mut self.recent,
-            &self.settings.name,
-            &pending.tag,
-            &record,
-            pending.history.retries,
-            &next,
-        );
-        if let Next::Settle(settlement) = next {
-            match settlement {
-                Settlement::RetryLater(_) => pending.history.spend(record.at),
-                Settlement::DeadLetter(..) => self.gate.rejected(1, clock::now()),
-                Settlement::Ack | Settlement::Release => {}
-            }
-            self.settle(*pending, settlement);
-        }
+        let record = exchange.record(&verdict, &sentence);
+        self.follow(load, &Ruling { verdict: &verdict, sentence: &sentence, record: &record, whose, parked });
     }
 
     /// What was looked up for these events and may have changed since.
@@ -230,8 +187,8 @@ impl Driver {
         self.watch(&job, load.events, true);
     }
 
-    /// Each event has an answer of its own.
-    fn each_answered(&mut self, load: Load, each: Vec<Verdict>, accounts: bool, exchange: &Exchange) {
+    /// Each event has an answer of its own; `refusal` tells whose trouble it is where one says that its credentials are refused.
+    fn each_answered(&mut self, load: Load, each: Vec<Verdict>, refusal: Whose, exchange: &Exchange) {
         let unnamed = || Verdict::Rejected("the vendor's answer does not tell what became of this one".to_owned());
         let verdicts = each.into_iter().map(Some).chain(std::iter::repeat(None));
         let calls_left = load.calls_left;
@@ -240,53 +197,50 @@ impl Driver {
         for (mut pending, verdict) in events.into_iter().rev() {
             let verdict = verdict.unwrap_or_else(unnamed);
             let sentence = said(&verdict).map(|said| exchange.masked(said)).unwrap_or_default();
+            let record = exchange.record(&verdict, &sentence);
             if !matches!(verdict, Verdict::Delivered | Verdict::Accepted) {
-                pending.history.add(exchange.record(&verdict, &sentence));
+                pending.history.add(record.clone());
             }
             let load = Load { events: vec![pending], calls_left: calls_left.clone() };
-            let accounts = accounts && matches!(verdict, Verdict::Unauthorized(_));
-            self.follow(load, &verdict, &sentence, accounts, false, exchange);
+            let whose = if matches!(verdict, Verdict::Unauthorized(_)) { refusal } else { Whose::Events };
+            let ruling = Ruling { verdict: &verdict, sentence: &sentence, record: &record, whose, parked: false };
+            self.follow(load, &ruling);
         }
     }
 
     /// What becomes of events that share a verdict.
-    fn follow(
-        &mut self,
-        load: Load,
-        verdict: &Verdict,
-        sentence: &str,
-        vendors_trouble: bool,
-        parked: bool,
-        exchange: &Exchange,
-    ) {
+    pub(super) fn follow(&mut self, mut load: Load, ruling: &Ruling<'_>) {
+        let Ruling { verdict, sentence, record, whose, parked } = *ruling;
         let wall = clock::wall();
         let lane = load.lane().map(str::to_owned);
+        let unauthorized = matches!(verdict, Verdict::Unauthorized(_));
+        let in_doubt =
+            unauthorized && whose == Whose::Vendors && matches!(self.gate.doubt(), Doubt::Few | Doubt::Alone);
+        if in_doubt && load.events.len() > 1 {
+            // They stay together, to be halved where others are taken.
+            let calls = batch::calls_to_split(load.events.len());
+            load.calls_left = load.calls_left.or_else(|| Some(Arc::new(AtomicU32::new(calls))));
+        }
         let (mut first, mut behind, calls_left) = (Vec::new(), Vec::new(), load.calls_left);
-        let record = exchange.record(verdict, sentence);
         for mut pending in load.events {
-            let trouble = matches!(verdict, Verdict::Unavailable(_) | Verdict::Unauthorized(_));
+            let trouble = unauthorized || matches!(verdict, Verdict::Unavailable(_));
             pending.troubles = pending.troubles.saturating_add(u32::from(trouble));
-            let history = &pending.history;
-            let (retries, since, retry) = (history.retries, history.failing_since, &self.settings.retry);
-            let before = refused_before(history, 2);
+            pending.refused = in_doubt;
+            let (history, retry) = (&pending.history, &self.settings.retry);
+            let retries = history.retries;
             // Where nothing went well since, it may be an outage, which costs no event.
-            let since = since.filter(|since| self.went_well.is_some_and(|well| well > *since));
-            let mut next = next(verdict, sentence, vendors_trouble, parked, before, retries, since, retry, wall);
-            // What is probed with must not be all that is held.
-            if next == (Next::Wait { first: true })
-                && pending.refused
-                && self.mood == Mood::Closed
-                && self.line.len() > 0
-            {
-                next = Next::Wait { first: false };
-            }
+            let well_since = |since: &Timestamp| self.went_well.is_some_and(|well| well > *since);
+            let failing_since = history.failing_since.filter(well_since);
+            let standing = Standing { whose, parked, history, failing_since, retry, wall };
+            let mut next = rule::next(verdict, sentence, &standing);
             // What follows in its lane must not overtake it for a trouble of a moment.
             if let (Next::Settle(Settlement::RetryLater(_)), Some(lane)) = (&next, &lane)
+                && !unauthorized
                 && self.lanes.rest(lane, clock::now())
             {
                 next = Next::Wait { first: true };
             }
-            outcome::attempted(&mut self.recent, &self.settings.name, &pending.tag, &record, retries, &next);
+            outcome::attempted(&mut self.recent, &self.settings.name, &pending.tag, record, retries, &next);
             match next {
                 Next::Wait { first: true } => first.push(pending),
                 // Closed for long, few are held: those that always fail must not be all of them. A copy of what was replayed would be
@@ -296,7 +250,7 @@ impl Driver {
                         && calls_left.is_none()
                         && !pending.replay
                         && self.mood == Mood::Closed
-                        && (self.gate.state_beneath() == State::Broken || pending.refused) =>
+                        && self.gate.state_beneath() == State::Broken =>
                 {
                     let Pending { delivery, history, .. } = *pending;
                     let bytes = delivery.message.body.len();
@@ -319,10 +273,10 @@ impl Driver {
                             lane.iter().for_each(|lane| self.lanes.went_well(lane));
                         }
                         Settlement::RetryLater(_) => {
-                            pending.history.spend(exchange.at);
-                        }
-                        Settlement::DeadLetter(..) if matches!(verdict, Verdict::Unauthorized(_)) => {
-                            self.gate.rejected(1, clock::now());
+                            if unauthorized && let Some(attempt) = pending.history.attempts.last_mut() {
+                                REFUSED_ALONE.clone_into(&mut attempt.verdict);
+                            }
+                            pending.history.spend(record.at);
                         }
                         Settlement::DeadLetter(..) | Settlement::Release => {}
                     }
@@ -344,7 +298,7 @@ impl Driver {
     }
 
     /// Events that were refused together are sent again in two halves, to find the bad ones.
-    fn split(&mut self, load: Load, verdict: &Verdict, sentence: &str) {
+    pub(super) fn split(&mut self, load: Load, verdict: &Verdict, sentence: &str) {
         let count = load.events.len();
         let calls_left = load.calls_left.clone();
         let calls_left = calls_left.unwrap_or_else(|| Arc::new(AtomicU32::new(batch::calls_to_split(count))));
@@ -390,7 +344,7 @@ impl Driver {
             Errand::Events(load) => self.line.put_back(load),
             Errand::Lookup(name) => self.lookups.unanswered(&name, clock::now()),
             Errand::Job(job) => self.jobs.goes_on(&job, clock::now()),
-            Errand::Token => {}
+            Errand::Token | Errand::Credentials => {}
         }
     }
 
@@ -466,128 +420,11 @@ pub(super) fn answer(verdict: &Verdict) -> Answer {
     }
 }
 
-/// The rule. Trouble of the vendor's costs an event nothing: it waits. Trouble that looks like the event's own (the answer
-/// before was a good one) costs it an attempt, so that an event which the vendor chokes on cannot stop the others.
-#[expect(clippy::too_many_arguments, reason = "a pure rule over everything it depends on")]
-pub(super) fn next(
-    verdict: &Verdict,
-    sentence: &str,
-    vendors_trouble: bool,
-    parked: bool,
-    refused_before: bool,
-    retries: u32,
-    failing_since: Option<Timestamp>,
-    retry: &Retry,
-    wall: Timestamp,
-) -> Next {
-    match verdict {
-        Verdict::Delivered | Verdict::Accepted => Next::Settle(Settlement::Ack),
-        Verdict::Throttled => Next::Wait { first: true },
-        Verdict::Unauthorized(_) if vendors_trouble => Next::Wait { first: true },
-        Verdict::Unauthorized(_) if refused_before => {
-            Next::Settle(Settlement::DeadLetter(Reason::Rejected, alone(sentence)))
-        }
-        Verdict::Unauthorized(_) => Next::Settle(Settlement::RetryLater(delay(&retry.delays, retries))),
-        Verdict::Unavailable(_) if vendors_trouble => Next::Wait { first: false },
-        Verdict::Unavailable(_) => match failing_since {
-            Some(since) if wall.duration_since(since) >= age(retry.max_age) => {
-                let sentence = format!("not delivered within {:#}; at last: {sentence}", age(retry.max_age));
-                Next::Settle(Settlement::DeadLetter(Reason::Expired, sentence))
-            }
-            Some(_) | None => Next::Settle(Settlement::RetryLater(delay(&retry.delays, retries))),
-        },
-        // Parked for rejections: the rest of what was in flight must not follow into the dead letters.
-        Verdict::Rejected(_) | Verdict::TooLarge(_) if parked => Next::Wait { first: false },
-        Verdict::TooLarge(_) => Next::Settle(Settlement::DeadLetter(Reason::TooLarge, sentence.to_owned())),
-        Verdict::Rejected(_) => Next::Settle(Settlement::DeadLetter(Reason::Rejected, sentence.to_owned())),
-    }
-}
-
-/// What becomes of an event that was refused while others were taken with the same credentials: it has one more try.
-fn refused(sentence: &str, history: &History, retry: &Retry) -> Next {
-    let verdict = Verdict::Unauthorized(String::new());
-    let before = refused_before(history, 2);
-    next(&verdict, sentence, false, false, before, history.retries, None, retry, Timestamp::UNIX_EPOCH)
-}
-
-fn alone(sentence: &str) -> String {
-    format!("{sentence}; other events were taken with the same credentials")
-}
-
-/// Whether an event was refused so often for its credentials and tried again later.
-fn refused_before(history: &History, times: usize) -> bool {
-    let refused = history.attempts.iter().filter(|attempt| attempt.verdict == UNAUTHORIZED).count();
-    history.retries > 0 && refused >= times
-}
-
 /// A 403 that says when to come again is a limit, not a wrong key.
 fn is_limit(verdict: &Verdict, reply: &Reply) -> bool {
     let forbidden = reply.status == StatusCode::FORBIDDEN && matches!(verdict, Verdict::Unauthorized(_));
     forbidden && {
         let hints = hints(&reply.headers, clock::wall());
         hints.retry_after.is_some() || hints.quota.is_some_and(|quota| quota.remaining == Some(0))
-    }
-}
-
-pub(super) fn age(duration: Duration) -> jiff::SignedDuration {
-    jiff::SignedDuration::try_from(duration).unwrap_or(jiff::SignedDuration::MAX)
-}
-
-/// The delay before the next attempt; the last repeats.
-pub(super) fn delay(delays: &[Duration], retries: u32) -> Duration {
-    let index = usize::try_from(retries).unwrap_or(usize::MAX);
-    delays.get(index).or_else(|| delays.last()).copied().unwrap_or(Duration::from_secs(60))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const NOW: Timestamp = Timestamp::constant(1_700_000_000, 0);
-
-    fn retry() -> Retry {
-        Retry { delays: vec![Duration::from_secs(5), Duration::from_secs(30)], max_age: Duration::from_secs(86_400) }
-    }
-
-    fn unavailable(vendors_trouble: bool, retries: u32, failing_for_hours: Option<i64>) -> Next {
-        let since = failing_for_hours.map(|hours| NOW - jiff::SignedDuration::from_hours(hours));
-        next(&Verdict::Unavailable("x".into()), "x", vendors_trouble, false, false, retries, since, &retry(), NOW)
-    }
-
-    #[test]
-    fn trouble_of_the_vendors_costs_no_attempt_however_old_the_event_is() {
-        assert_eq!(unavailable(true, 0, None), Next::Wait { first: false });
-        assert_eq!(unavailable(true, 9, Some(100)), Next::Wait { first: false });
-    }
-
-    #[test]
-    fn trouble_of_the_events_own_takes_the_next_delay_and_the_last_repeats() {
-        for (retries, seconds) in [(0, 5), (1, 30), (2, 30), (99, 30)] {
-            assert_eq!(
-                unavailable(false, retries, Some(1)),
-                Next::Settle(Settlement::RetryLater(Duration::from_secs(seconds)))
-            );
-        }
-    }
-
-    #[test]
-    fn an_event_that_fails_until_max_age_expires() {
-        let Next::Settle(Settlement::DeadLetter(reason, sentence)) = unavailable(false, 9, Some(24)) else { panic!() };
-        assert_eq!((reason, sentence.as_str()), (Reason::Expired, "not delivered within 24h; at last: x"));
-    }
-
-    #[test]
-    fn a_rejection_is_a_dead_letter_unless_the_destination_is_parked() {
-        let rejected = Verdict::Rejected(String::new());
-        let of = |parked| next(&rejected, "no", false, parked, false, 0, None, &retry(), NOW);
-        assert_eq!(of(false), Next::Settle(Settlement::DeadLetter(Reason::Rejected, "no".into())));
-        assert_eq!(of(true), Next::Wait { first: false });
-    }
-
-    #[test]
-    fn throttling_and_bad_keys_cost_no_attempt() {
-        for verdict in [Verdict::Throttled, Verdict::Unauthorized(String::new())] {
-            assert_eq!(next(&verdict, "", true, false, false, 0, None, &retry(), NOW), Next::Wait { first: true });
-        }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! One task drives it all, so that the gate needs no lock; requests and publications run beside each other inside it.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
@@ -34,6 +35,7 @@ mod attempt;
 mod batch;
 mod before;
 mod command;
+mod doubt;
 mod errands;
 pub mod fit;
 mod handover;
@@ -50,6 +52,7 @@ pub mod orders;
 mod origin;
 mod outcome;
 pub mod recent;
+mod rule;
 mod settle;
 mod settling;
 mod stop;
@@ -58,7 +61,7 @@ pub use command::{Command, Handle, Ordered, View};
 pub use handover::Handover;
 
 use attempt::Attempted;
-use history::History;
+use history::{Attempt, History};
 use hold::{Aside, Mood, Outlook, Room};
 use intake::{Pending, Taken};
 use jobs::Jobs;
@@ -166,7 +169,13 @@ struct Driver {
     delivered: LruCache<u64, ()>,
     /// Whether the answer before said that the vendor is in trouble, and for which event it was.
     troubled: Option<Option<u64>>,
-    /// When the vendor last answered of an event or so.
+    /// The lookups whose credentials were refused, as long as it is not known whether the account's are.
+    refused_lookups: BTreeMap<String, Attempt>,
+    /// Whether that was so after the last answer.
+    in_doubt: bool,
+    /// Since when nothing else could tell.
+    untold_since: Option<Instant>,
+    /// When a request last went well or was rejected for what was in it.
     went_well: Option<Timestamp>,
     /// What this machine lacks, if anything.
     machine: Machine,
@@ -237,6 +246,9 @@ impl Driver {
                 REMEMBERED.max(NonZeroUsize::MIN.saturating_add(batching.items.saturating_mul(2))),
             ),
             troubled: None,
+            refused_lookups: BTreeMap::new(),
+            in_doubt: false,
+            untold_since: None,
             went_well: None,
             machine: Machine::default(),
             next_place: None,
@@ -355,7 +367,7 @@ impl Driver {
                 Some(name) if self.lookups.awaits(name) => {
                     self.lookups.need(name.clone(), judge::carrying_history(*pending), now);
                 }
-                Some(_) | None => self.line.push(pending),
+                Some(_) | None => self.line.push(self.known_refused(pending)),
             },
             Taken::Sent(job, pending) => self.watch(&job, vec![pending], false),
             Taken::Needs(name, delivery) => self.lookups.need(name, *delivery, now),
@@ -401,8 +413,10 @@ impl Driver {
             Appetite::Prefetch(_) if self.batching.items > 1 => self.room.adapt(self.held(), self.usual),
             Appetite::Prefetch(_) | Appetite::None => 0,
         };
-        let enough = mood.is_enough(self.line.len() + self.lookups.held() + self.attempts.len());
-        let aside = self.aside.adapt(self.usual);
+        // What was refused tells nothing: there has to be a place for what may.
+        let refused = if mood == Mood::Closed { self.line.refused() } else { 0 };
+        let enough = mood.is_enough(self.line.len() + self.lookups.held() + self.attempts.len() - refused);
+        let aside = self.aside.adapt(self.usual).saturating_add(u16::try_from(refused).unwrap_or(u16::MAX));
         if self.held_for == Some((mood, pace, concurrency, room, enough, aside)) {
             return;
         }

@@ -3,6 +3,7 @@
 //! It decides and never acts: no task, no timer, no clock. `now` and `wall` are arguments everywhere.
 
 mod concurrency;
+mod doubt;
 mod growing;
 mod headers;
 mod lanes;
@@ -20,11 +21,11 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
+pub use doubt::Doubt;
 pub use growing::Bounds;
 pub use headers::{Hints, QuotaHint, hints};
 pub use lanes::{Free, Lanes};
 pub use ledger::{Ledger, midnight_after};
-pub use pause::Doubt;
 pub use quota::{CATCH_UP, JITTER, Limit, LimitError, Window};
 pub use status::{Held, State, Status, Until};
 pub use written::Written;
@@ -315,28 +316,6 @@ impl Gate {
     /// Closes it for trouble that is not an answer to a request for events, as when no token can be had; a probe is due after `wait`.
     pub fn break_off(&mut self, why: &str, wait: Duration, now: Instant) {
         self.pauses.break_off(why, wait, now);
-    }
-
-    /// What is to be thought of refused credentials.
-    #[must_use]
-    pub fn doubt(&self) -> Doubt {
-        self.pauses.doubt()
-    }
-
-    /// Whether the event of that key was refused, and it is not known yet whether others are.
-    #[must_use]
-    pub fn doubts(&self, event: u64) -> bool {
-        self.pauses.doubts(event)
-    }
-
-    /// There is something else to ask whether the vendor refuses the credentials: a probe is due now.
-    pub fn ask_another(&mut self, now: Instant) {
-        self.pauses.ask_another(now);
-    }
-
-    /// There is nothing else to ask: it is parked, and probed with what was refused.
-    pub fn nothing_else_to_ask(&mut self) {
-        self.pauses.nothing_else_to_ask();
     }
 
     /// So many events proved to be rejected, after the vendor had accepted them.

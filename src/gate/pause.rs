@@ -4,6 +4,7 @@
 use std::collections::{HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
+use super::doubt::Doubt;
 use super::growing::Growing;
 use super::headers::Hints;
 use super::{Answer, Permit, Policy};
@@ -30,9 +31,7 @@ pub enum Cause {
     Throttled,
     /// The vendor cannot be reached or is in trouble.
     Broken,
-    /// The vendor refused the credentials of few events: others are asked whether it is the account's trouble or theirs.
-    Doubted,
-    /// The same, and there is nothing else to ask.
+    /// The vendor refused the credentials of few events, and there are no others to tell whether it refuses all.
     Alone,
     /// The vendor refused the credentials.
     Unauthorized,
@@ -46,17 +45,6 @@ impl Cause {
     pub fn parks(self) -> bool {
         matches!(self, Self::Alone | Self::Unauthorized | Self::Rejections)
     }
-}
-
-/// What is to be thought of refused credentials.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Doubt {
-    /// The vendor takes them: what was refused was refused for its own sake.
-    None,
-    /// Few events were refused, and none that was sent later was taken.
-    Few,
-    /// It is the account.
-    Account,
 }
 
 /// A closed gate.
@@ -155,7 +143,7 @@ impl Pauses {
         match answer {
             Answer::Success | Answer::Undecided => self.trust(permit.place, now),
             Answer::Unauthorized if parked.is_none_or(|cause| cause == Cause::Alone) => {
-                self.distrust(permit, hints, now)
+                return self.distrust(permit, hints, now);
             }
             Answer::Unauthorized | Answer::Throttled | Answer::Trouble | Answer::Rejected | Answer::Neutral => {}
         }
@@ -164,11 +152,9 @@ impl Pauses {
         }
         match (self.closed.as_ref().map(|closed| closed.cause), answer) {
             (_, Answer::Neutral) => {}
-            (Some(cause), answer) if cause.parks() => {
+            (Some(cause @ (Cause::Unauthorized | Cause::Rejections)), answer) => {
                 self.parked_probe(cause, answer, hints, now);
             }
-            // Whoever refuses the event may not have looked at the credentials.
-            (Some(Cause::Doubted), Answer::Rejected) => self.ask_another(now),
             (closed, Answer::Success | Answer::Rejected | Answer::Undecided) => {
                 if closed.is_some() {
                     self.open(now);
@@ -185,12 +171,13 @@ impl Pauses {
         }
     }
 
-    /// What is to be thought of refused credentials.
+    /// Whether refused credentials are the account's trouble or that of single events.
     pub fn doubt(&self) -> Doubt {
         match self.closed.as_ref().map(|closed| closed.cause) {
             Some(Cause::Unauthorized) => Doubt::Account,
-            Some(_) | None if self.refused.is_empty() => Doubt::None,
-            Some(_) | None => Doubt::Few,
+            Some(Cause::Alone) => Doubt::Alone,
+            Some(Cause::Throttled | Cause::Broken | Cause::Rejections) | None if self.refused.is_empty() => Doubt::None,
+            Some(Cause::Throttled | Cause::Broken | Cause::Rejections) | None => Doubt::Few,
         }
     }
 
@@ -199,22 +186,26 @@ impl Pauses {
         self.refused.iter().any(|(refused, _)| *refused == event)
     }
 
-    /// A probe with something that was not refused yet is due now.
+    /// There are no others to tell whether the vendor refuses all: a person is told, and what was refused is the probe.
+    pub fn nothing_else_to_ask(&mut self, now: Instant) {
+        if self.doubt() == Doubt::Few {
+            let wait =
+                self.closed.as_ref().map_or(Duration::ZERO, |closed| closed.until.saturating_duration_since(now));
+            self.close(Cause::Alone, self.unauthorized(), wait.max(PARKED_PROBE), now);
+        }
+    }
+
+    /// Something else came that can tell: a probe is due now.
     pub fn ask_another(&mut self, now: Instant) {
-        if let Some(closed) =
-            self.closed.as_mut().filter(|closed| matches!(closed.cause, Cause::Doubted | Cause::Alone))
-        {
+        if let Some(closed) = self.closed.as_mut().filter(|closed| closed.cause == Cause::Alone) {
             closed.until = closed.until.min(now);
         }
     }
 
-    /// There is only what was refused: a person is told, and it is the probe.
-    pub fn nothing_else_to_ask(&mut self) {
-        let why = self.unauthorized();
-        if let Some(closed) = self.closed.as_mut().filter(|closed| closed.cause == Cause::Doubted) {
-            closed.cause = Cause::Alone;
-            closed.why = why;
-        }
+    /// The credentials were tried on their own and refused.
+    pub fn refuses_credentials(&mut self, now: Instant) {
+        self.refusal.clone_from(&self.said);
+        self.close(Cause::Unauthorized, self.unauthorized(), PARKED_PROBE, now);
     }
 
     /// Closes an open gate until a probe has told how things are.
@@ -228,34 +219,26 @@ impl Pauses {
         let any = !self.refused.is_empty();
         self.refused.retain(|(_, refused)| *refused > place);
         let cause = self.closed.as_ref().map(|closed| closed.cause);
-        if any && self.refused.is_empty() && matches!(cause, Some(Cause::Doubted | Cause::Alone | Cause::Unauthorized))
-        {
+        if any && self.refused.is_empty() && matches!(cause, Some(Cause::Alone | Cause::Unauthorized)) {
             self.open(now);
         }
     }
 
     /// The credentials of a request were refused. One event may be refused for its own sake, as by a firewall; the account parks when
-    /// others are refused as well.
+    /// others are refused as well, and none that was sent later is taken.
     fn distrust(&mut self, permit: &Permit, hints: &Hints, now: Instant) {
-        if permit.place < self.trusted {
-            return;
+        let is_probe = permit.epoch == self.epoch;
+        if permit.place > self.trusted {
+            self.refused.retain(|(event, _)| *event != permit.about);
+            self.refused.push((permit.about, permit.place));
         }
-        self.refused.retain(|(event, _)| *event != permit.about);
-        self.refused.push((permit.about, permit.place));
         let wait = hints.retry_after.unwrap_or_default().max(PARKED_PROBE);
-        let cause = self.closed.as_ref().map(|closed| closed.cause);
-        match cause {
+        match self.closed.as_ref().map(|closed| closed.cause) {
             _ if self.refused.len() >= REFUSED => self.close(Cause::Unauthorized, self.unauthorized(), wait, now),
-            Some(Cause::Alone) => self.close(Cause::Alone, self.unauthorized(), wait, now),
-            // What was in flight when it closed says nothing of when to ask again.
-            Some(_) if permit.epoch != self.epoch => {}
-            Some(_) | None => {
-                let words = if self.refusal.is_empty() { "401 or 403" } else { &self.refusal };
-                let why = format!(
-                    "the vendor refused the credentials of an event ({words}): finding out whether it refuses others; if so, check the key and that the account is on"
-                );
-                self.close(Cause::Doubted, why, wait, now);
-            }
+            Some(Cause::Alone) if is_probe => self.close(Cause::Alone, self.unauthorized(), wait, now),
+            // The vendor is there again, and answers.
+            Some(Cause::Throttled | Cause::Broken) if is_probe => self.open(now),
+            Some(_) | None => {}
         }
     }
 
@@ -391,7 +374,6 @@ impl Pauses {
             self.reopened = Some(now);
         }
         self.recent.clear();
-        self.refused.clear();
         self.taken = 0;
         self.outages.reset();
     }

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::ledger::later;
 use super::pause::{Cause, Closed};
-use super::{Gate, quota};
+use super::{Doubt, Gate, quota};
 
 /// A smaller share of the quota is no passing matter.
 const MUCH_LESS: f64 = 0.9;
@@ -50,7 +50,7 @@ impl From<Cause> for State {
     fn from(cause: Cause) -> Self {
         match cause {
             Cause::Throttled => Self::Throttled,
-            Cause::Broken | Cause::Doubted => Self::Broken,
+            Cause::Broken => Self::Broken,
             Cause::Alone | Cause::Unauthorized | Cause::Rejections => Self::Parked,
         }
     }
@@ -236,7 +236,9 @@ impl Gate {
         if self.empty_until.is_some_and(|until| until > now) {
             return "the vendor's headers say that its quota is used up".to_owned();
         }
-        let why = if self.ahead_until(now, wall).is_some() {
+        let why = if self.pauses.doubt() == Doubt::Few {
+            "open; the vendor refused the credentials of an event, and others will tell whether it refuses all"
+        } else if self.ahead_until(now, wall).is_some() {
             "open, slowed to make the day budget last until midnight UTC"
         } else if self.spreading(now).is_some() {
             "open, slowed to make the vendor's remaining quota last until it resets"

@@ -227,10 +227,10 @@ fn failures_of_what_was_in_flight_do_not_count_twice() {
 fn a_probes_answer_says_why_the_gate_stays_closed() {
     for (first, answer, state) in [
         (Answer::Throttled, Answer::Trouble, State::Broken),
-        (Answer::Throttled, Answer::Unauthorized, State::Broken),
+        (Answer::Throttled, Answer::Unauthorized, State::Open),
         (Answer::Throttled, Answer::Rejected, State::Open),
         (Answer::Trouble, Answer::Throttled, State::Throttled),
-        (Answer::Trouble, Answer::Unauthorized, State::Broken),
+        (Answer::Trouble, Answer::Unauthorized, State::Open),
         (Answer::Unauthorized, Answer::Trouble, State::Parked),
         (Answer::Unauthorized, Answer::Throttled, State::Parked),
         (Answer::Unauthorized, Answer::Rejected, State::Parked),
@@ -300,12 +300,12 @@ fn one_refused_event_is_told_from_a_refused_account_by_what_was_sent_after_it() 
     odd.is_about(7);
     let late = bench.permit();
     bench.give_back(odd, Answer::Unauthorized);
-    assert_eq!((bench.state(), bench.gate.doubt()), (State::Broken, super::super::Doubt::Few));
+    assert_eq!((bench.state(), bench.gate.doubt()), (State::Open, Doubt::Few));
     bench.give_back(early, Answer::Success);
     assert!(bench.gate.doubts(7), "it was sent before");
     bench.give_back(late, Answer::Success);
     assert!(!bench.gate.doubts(7));
-    assert_eq!((bench.state(), bench.gate.doubt()), (State::Open, super::super::Doubt::None));
+    assert_eq!((bench.state(), bench.gate.doubt()), (State::Open, Doubt::None));
 }
 
 #[test]
@@ -313,14 +313,54 @@ fn the_same_event_refused_time_and_again_is_no_refused_account_but_parks_where_t
     let mut bench = bench();
     for _ in 0..9 {
         send_about(&mut bench, 7, Answer::Unauthorized);
-        bench.gate.nothing_else_to_ask();
+        bench.gate.nothing_else_to_ask(bench.now);
         assert_eq!((bench.state(), bench.closed_for()), (State::Parked, secs(15)));
-        assert_eq!(bench.gate.doubt(), super::super::Doubt::Few);
+        assert_eq!(bench.gate.doubt(), Doubt::Alone);
     }
     bench.gate.ask_another(bench.now);
     assert_eq!(bench.closed_for(), Duration::ZERO);
     send_about(&mut bench, 8, Answer::Success);
-    assert_eq!(bench.state(), State::Open);
+    assert_eq!((bench.state(), bench.gate.doubt()), (State::Open, Doubt::None));
+}
+
+#[test]
+fn what_is_refused_for_what_is_in_it_does_not_tell_of_credentials() {
+    let mut bench = bench();
+    send_about(&mut bench, 7, Answer::Unauthorized);
+    bench.gate.nothing_else_to_ask(bench.now);
+    bench.gate.ask_another(bench.now);
+    send_about(&mut bench, 8, Answer::Rejected);
+    assert_eq!((bench.state(), bench.gate.doubt()), (State::Open, Doubt::Few));
+    (9..12).for_each(|event| send_about(&mut bench, event, Answer::Unauthorized));
+    assert_eq!((bench.state(), bench.gate.doubt()), (State::Parked, Doubt::Account));
+}
+
+#[test]
+fn a_doubt_outlives_a_429_and_an_outage() {
+    for (answer, hints) in [(Answer::Throttled, retry_after(3_600)), (Answer::Trouble, retry_after(3_600))] {
+        let mut bench = bench();
+        send_about(&mut bench, 7, Answer::Unauthorized);
+        bench.send(answer, &hints);
+        assert_eq!(bench.gate.doubt(), Doubt::Few);
+        bench.gate.nothing_else_to_ask(bench.now);
+        assert_eq!(
+            (bench.state(), bench.closed_for()),
+            (State::Parked, secs(3_600)),
+            "what the vendor asked for holds"
+        );
+        send_about(&mut bench, 7, Answer::Success);
+        assert_eq!((bench.state(), bench.gate.doubt()), (State::Open, Doubt::None));
+    }
+}
+
+#[test]
+fn credentials_that_are_refused_when_tried_on_their_own_park_at_once() {
+    let mut bench = bench();
+    send_about(&mut bench, 7, Answer::Unauthorized);
+    bench.gate.said("the vendor answered 401: no such key");
+    bench.gate.refuses_credentials(bench.now);
+    assert_eq!((bench.state(), bench.gate.doubt()), (State::Parked, Doubt::Account));
+    assert!(bench.why().contains("no such key"), "{}", bench.why());
 }
 
 #[test]
@@ -374,7 +414,7 @@ fn a_refusal_now_and_then_never_ends_in_long_pauses() {
 fn a_closed_gate_tells_what_the_vendor_said() {
     let mut bench = bench();
     bench.gate.said("Example answered 401: API key revoked");
-    bench.send(Answer::Unauthorized, &Hints::default());
+    bench.answered(4, Answer::Unauthorized);
     assert!(bench.why().contains("Example answered 401: API key revoked"), "{}", bench.why());
     assert!(bench.why().contains("check the key"), "{}", bench.why());
     bench.gate.said("Example answered 403: account disabled");

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use super::{Answer, Gate, Hints, Ledger, Limit, Pass, Permit, Policy, QuotaHint, State};
+use super::{Answer, Doubt, Gate, Hints, Ledger, Limit, Pass, Permit, Policy, QuotaHint, State};
 
 /// A gate and its two clocks.
 struct Bench {
