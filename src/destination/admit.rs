@@ -96,8 +96,10 @@ impl Driver {
         let wanted = match self.gate.doubt() {
             Doubt::Few => Wanted::Others,
             Doubt::Alone | Doubt::Account => Wanted::Probe,
-            Doubt::None if self.gate.state_beneath() == State::Broken => Wanted::Probe,
-            Doubt::None => Wanted::First,
+            Doubt::None => match self.gate.state_beneath() {
+                State::Broken | State::Throttled => Wanted::Probe,
+                State::Open | State::Paused | State::Parked => Wanted::First,
+            },
         };
         let lanes = &self.lanes;
         match (self.line.ready(wanted, now, |lane| lanes.free(lane, now)), self.jobs.due(now)) {

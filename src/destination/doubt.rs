@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::Driver;
 use super::admit::Next;
 use super::attempt::Exchange;
-use super::intake::Held;
+use super::intake::{Held, Odd};
 use super::judge::Ruling;
 use super::line::Load;
 use super::rule::{Whose, was_refused_alone};
@@ -93,8 +93,10 @@ impl Driver {
         if accounts { Whose::Vendors } else { Whose::Events }
     }
 
-    /// An event that was refused, given back and came again in the same doubt is still one that was refused.
-    pub(super) fn known_refused(&self, mut event: Held) -> Held {
+    /// What is known of an event that came: one that was refused, given back and came again in the same doubt is still one that was
+    /// refused.
+    pub(super) fn recalled(&self, mut event: Held) -> Held {
+        event.odd = Odd::new(&event.history, self.metrics.delivered.get());
         event.refused = self.gate.doubt() != Doubt::Account && self.gate.doubts(event.key);
         event
     }

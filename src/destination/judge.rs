@@ -122,8 +122,10 @@ impl Driver {
         };
         let key = load.key();
         let mut whose = self.tell_of_trouble(permit, Some(key), told, exchange);
-        if matches!(verdict, Verdict::Unauthorized(_)) {
-            whose = if renewing || (is_odd && parked) { Whose::Vendors } else { self.whose_refusal(told, key) };
+        if matches!(verdict, Verdict::Throttled) || renewing || (is_odd && parked) {
+            whose = Whose::Vendors;
+        } else if matches!(verdict, Verdict::Unauthorized(_)) {
+            whose = self.whose_refusal(told, key);
         }
         if !matches!(verdict, Verdict::Delivered | Verdict::Accepted) {
             let record = exchange.record(&verdict, &sentence);
@@ -202,7 +204,15 @@ impl Driver {
                 pending.history.add(record.clone());
             }
             let load = Load { events: vec![pending], calls_left: calls_left.clone() };
-            let whose = if matches!(verdict, Verdict::Unauthorized(_)) { refusal } else { Whose::Events };
+            let whose = match verdict {
+                Verdict::Unauthorized(_) => refusal,
+                Verdict::Throttled => Whose::Vendors,
+                Verdict::Delivered
+                | Verdict::Accepted
+                | Verdict::Unavailable(_)
+                | Verdict::TooLarge(_)
+                | Verdict::Rejected(_) => Whose::Events,
+            };
             let ruling = Ruling { verdict: &verdict, sentence: &sentence, record: &record, whose, parked: false };
             self.follow(load, &ruling);
         }
@@ -221,9 +231,13 @@ impl Driver {
             let calls = batch::calls_to_split(load.events.len());
             load.calls_left = load.calls_left.or_else(|| Some(Arc::new(AtomicU32::new(calls))));
         }
+        let troubled = matches!(verdict, Verdict::Unavailable(_) | Verdict::Throttled);
+        let alone = load.events.len() == 1;
         let (mut first, mut behind, calls_left) = (Vec::new(), Vec::new(), load.calls_left);
         for mut pending in load.events {
-            let trouble = unauthorized || matches!(verdict, Verdict::Unavailable(_));
+            let trouble = unauthorized || troubled;
+            let is_odd = troubled && alone && pending.odd.failed(self.metrics.delivered.get());
+            let whose = if is_odd { Whose::Events } else { whose };
             pending.troubles = pending.troubles.saturating_add(u32::from(trouble));
             pending.refused = in_doubt;
             let (history, retry) = (&pending.history, &self.settings.retry);

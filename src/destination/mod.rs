@@ -367,7 +367,7 @@ impl Driver {
                 Some(name) if self.lookups.awaits(name) => {
                     self.lookups.need(name.clone(), judge::carrying_history(*pending), now);
                 }
-                Some(_) | None => self.line.push(self.known_refused(pending)),
+                Some(_) | None => self.line.push(self.recalled(pending)),
             },
             Taken::Sent(job, pending) => self.watch(&job, vec![pending], false),
             Taken::Needs(name, delivery) => self.lookups.need(name, *delivery, now),

@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::broker::port::{Delivery, Ticket};
 use crate::destination::history::History;
+use crate::destination::intake::Odd;
 use crate::destination::settle::Tag;
 use crate::message::Message;
 use crate::vendors::When;
@@ -32,6 +33,7 @@ fn event(tag: u64, lane: Option<u8>, replay: bool) -> Held {
         troubles: 0,
         key: tag,
         refused: false,
+        odd: Odd::default(),
         rests_until: None,
     })
 }
