@@ -10,7 +10,7 @@ use http::{Request, StatusCode};
 use jiff::Timestamp;
 
 use super::attempt::{Attempted, Errand, Exchange};
-use super::history::{Attempt, Watched};
+use super::history::{Attempt, History, Watched};
 use super::hold::Mood;
 use super::intake::Pending;
 use super::line::Load;
@@ -235,10 +235,9 @@ impl Driver {
         let alone = load.events.len() == 1;
         let (mut first, mut behind, calls_left) = (Vec::new(), Vec::new(), load.calls_left);
         for mut pending in load.events {
-            let trouble = unauthorized || troubled;
             let is_odd = troubled && alone && pending.odd.failed(self.metrics.delivered.get());
             let whose = if is_odd { Whose::Events } else { whose };
-            pending.troubles = pending.troubles.saturating_add(u32::from(trouble));
+            pending.troubles = pending.troubles.saturating_add(u32::from(is_worse_probe(verdict, &pending.history)));
             pending.refused = in_doubt;
             let (history, retry) = (&pending.history, &self.settings.retry);
             let retries = history.retries;
@@ -274,7 +273,7 @@ impl Driver {
                     // Not the same again at once.
                     if let Some(lane) = &lane {
                         self.lanes.rest(lane, clock::now());
-                    } else if trouble {
+                    } else if troubled {
                         let pause = delay(&self.settings.retry.delays, pending.troubles.saturating_sub(1));
                         pending.rests_until = Some(clock::now() + pause.min(LONGEST_REST));
                     }
@@ -431,6 +430,18 @@ pub(super) fn answer(verdict: &Verdict) -> Answer {
         Verdict::Unavailable(_) => Answer::Trouble,
         Verdict::Unauthorized(_) => Answer::Unauthorized,
         Verdict::TooLarge(_) | Verdict::Rejected(_) => Answer::Rejected,
+    }
+}
+
+/// Whether the last attempt of that history, with that verdict, makes the event a worse probe than others. Refused with 429 it goes
+/// first again, once.
+fn is_worse_probe(verdict: &Verdict, history: &History) -> bool {
+    match verdict {
+        Verdict::Unavailable(_) | Verdict::Unauthorized(_) => true,
+        Verdict::Throttled => {
+            history.attempts.iter().rev().nth(1).is_some_and(|before| before.verdict == verdict.name())
+        }
+        Verdict::Delivered | Verdict::Accepted | Verdict::TooLarge(_) | Verdict::Rejected(_) => false,
     }
 }
 

@@ -313,6 +313,11 @@ impl Gate {
         self.pauses.park(why, wait, now);
     }
 
+    /// Parks it for events in a row that our own check refused, until [`Gate::resume`].
+    pub fn park_for_invalid(&mut self, why: &str, now: Instant) {
+        self.pauses.park_for_invalid(why, now);
+    }
+
     /// Closes it for trouble that is not an answer to a request for events, as when no token can be had; a probe is due after `wait`.
     pub fn break_off(&mut self, why: &str, wait: Duration, now: Instant) {
         self.pauses.break_off(why, wait, now);

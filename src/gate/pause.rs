@@ -37,13 +37,18 @@ pub enum Cause {
     Unauthorized,
     /// Too many events in a row were rejected.
     Rejections,
+    /// Too many events in a row were refused by our own check.
+    Invalid,
 }
 
 impl Cause {
     /// Whether a person is needed.
     #[must_use]
     pub fn parks(self) -> bool {
-        matches!(self, Self::Alone | Self::Unauthorized | Self::Rejections)
+        match self {
+            Self::Throttled | Self::Broken => false,
+            Self::Alone | Self::Unauthorized | Self::Rejections | Self::Invalid => true,
+        }
     }
 }
 
@@ -152,7 +157,7 @@ impl Pauses {
         }
         match (self.closed.as_ref().map(|closed| closed.cause), answer) {
             (_, Answer::Neutral) => {}
-            (Some(cause @ (Cause::Unauthorized | Cause::Rejections)), answer) => {
+            (Some(cause @ (Cause::Unauthorized | Cause::Rejections | Cause::Invalid)), answer) => {
                 self.parked_probe(cause, answer, hints, now);
             }
             (closed, Answer::Success | Answer::Rejected | Answer::Undecided) => {
@@ -176,8 +181,9 @@ impl Pauses {
         match self.closed.as_ref().map(|closed| closed.cause) {
             Some(Cause::Unauthorized) => Doubt::Account,
             Some(Cause::Alone) => Doubt::Alone,
-            Some(Cause::Throttled | Cause::Broken | Cause::Rejections) | None if self.refused.is_empty() => Doubt::None,
-            Some(Cause::Throttled | Cause::Broken | Cause::Rejections) | None => Doubt::Few,
+            Some(Cause::Throttled | Cause::Broken | Cause::Rejections | Cause::Invalid) | None => {
+                if self.refused.is_empty() { Doubt::None } else { Doubt::Few }
+            }
         }
     }
 
@@ -188,7 +194,7 @@ impl Pauses {
 
     /// There are no others to tell whether the vendor refuses all: a person is told, and what was refused is the probe.
     pub fn nothing_else_to_ask(&mut self, now: Instant) {
-        if self.doubt() == Doubt::Few {
+        if self.doubt() == Doubt::Few && !self.closed.as_ref().is_some_and(|closed| closed.cause.parks()) {
             let wait =
                 self.closed.as_ref().map_or(Duration::ZERO, |closed| closed.until.saturating_duration_since(now));
             self.close(Cause::Alone, self.unauthorized(), wait.max(PARKED_PROBE), now);
@@ -242,6 +248,11 @@ impl Pauses {
         }
     }
 
+    /// Parks for events that our own check refused. No probe tells whether that is mended.
+    pub fn park_for_invalid(&mut self, why: &str, now: Instant) {
+        self.close(Cause::Invalid, why.to_owned(), LONGEST, now);
+    }
+
     /// Parks for a reason of the destination's own.
     pub fn park(&mut self, why: &str, wait: Duration, now: Instant) {
         self.close(Cause::Unauthorized, why.to_owned(), wait, now);
@@ -255,7 +266,7 @@ impl Pauses {
     /// An operator wants it to go on: a rejecting gate opens, any other probes now, whatever the vendor asked for.
     pub fn resume(&mut self, now: Instant) {
         match self.closed.as_mut() {
-            Some(closed) if closed.cause == Cause::Rejections => {
+            Some(closed) if matches!(closed.cause, Cause::Rejections | Cause::Invalid) => {
                 self.rejections = 0;
                 self.epoch += 1;
                 self.open(now);
@@ -343,8 +354,22 @@ impl Pauses {
     }
 
     fn unauthorized(&self) -> String {
-        let words = if self.refusal.is_empty() { "401 or 403" } else { &self.refusal };
-        format!("the vendor refused the credentials ({words}): check the key and that the account is on")
+        format!(
+            "the vendor refused the credentials ({}): check the key and that the account is on",
+            self.refusal_words()
+        )
+    }
+
+    /// What to say while few were refused.
+    pub fn of_doubt(&self) -> String {
+        let words = self.refusal_words();
+        format!(
+            "open; the vendor refused the credentials of an event ({words}): others will tell whether it refuses all"
+        )
+    }
+
+    fn refusal_words(&self) -> &str {
+        if self.refusal.is_empty() { "401 or 403" } else { &self.refusal }
     }
 
     fn asked_to_wait(&self, answer: Answer, wait: Duration) -> String {

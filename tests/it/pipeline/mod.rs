@@ -9,6 +9,7 @@ mod gate;
 mod headers;
 mod holding;
 mod intake;
+mod invalid;
 mod jobs;
 mod lanes;
 mod lately;
