@@ -1,12 +1,14 @@
 //! While it is not known whether refused credentials are the account's trouble or an event's own: what is asked next, and what becomes
 //! of what was refused once it is known.
 
+use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher as _};
 use std::time::{Duration, Instant};
 
 use super::Driver;
 use super::admit::Next;
 use super::attempt::Exchange;
+use super::history::Attempt;
 use super::intake::{Held, Odd};
 use super::judge::Ruling;
 use super::line::Load;
@@ -26,6 +28,17 @@ pub(super) fn key(what: impl Hash) -> u64 {
     hasher.finish()
 }
 
+/// What there is to remember while it is not known.
+#[derive(Debug, Default)]
+pub(super) struct Doubts {
+    /// The lookups whose credentials were refused.
+    pub lookups: BTreeMap<String, Attempt>,
+    /// Whether it was not known after the last answer.
+    unsettled: bool,
+    /// Since when nothing else could tell.
+    untold_since: Option<Instant>,
+}
+
 impl Driver {
     /// What is sent next in a doubt: what was not refused yet, since it tells. After a while without any a request that tries the
     /// credentials, where the vendor has one; else it is parked, and what was refused is the probe.
@@ -37,14 +50,14 @@ impl Driver {
             Some(Next::Token | Next::Credentials) | None => true,
         };
         if !refused {
-            self.untold_since = None;
+            self.doubts.untold_since = None;
             self.gate.ask_another(now);
             return next;
         }
         if !self.attempts.is_empty() {
             return next;
         }
-        let until = *self.untold_since.get_or_insert(now) + PATIENCE;
+        let until = *self.doubts.untold_since.get_or_insert(now) + PATIENCE;
         if until > now {
             self.next_turn = Some(self.next_turn.map_or(until, |turn| turn.min(until)));
             return next;
@@ -104,13 +117,14 @@ impl Driver {
     /// What was refused while nobody knew whether all others are: by now it may be known.
     pub(super) fn end_doubts(&mut self) {
         let doubt = self.gate.doubt();
-        let in_doubt = matches!(doubt, Doubt::Few | Doubt::Alone);
-        if in_doubt || !std::mem::replace(&mut self.in_doubt, in_doubt) {
-            self.in_doubt = in_doubt;
+        if matches!(doubt, Doubt::Few | Doubt::Alone) {
+            self.doubts.unsettled = true;
             return;
         }
-        self.untold_since = None;
-        let lookups = std::mem::take(&mut self.refused_lookups);
+        if !self.doubts.unsettled {
+            return;
+        }
+        let Doubts { lookups, .. } = std::mem::take(&mut self.doubts);
         if doubt == Doubt::Account {
             return self.line.forgive();
         }

@@ -133,7 +133,7 @@ impl Driver {
                 self.put_off(name, &record());
             }
             None if self.gate.doubts(key) => {
-                self.refused_lookups.insert(name.to_owned(), record());
+                self.doubts.lookups.insert(name.to_owned(), record());
                 self.lookups.unanswered(name, clock::now());
             }
             Some(Err(_)) | None => self.lookups.unanswered(name, clock::now()),

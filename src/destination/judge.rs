@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use super::attempt::{Attempted, Errand, Exchange};
 use super::history::{Attempt, History, Watched};
 use super::hold::Mood;
-use super::intake::Pending;
+use super::intake::{Held, Pending};
 use super::line::Load;
 use super::rule::{self, Next, REFUSED_ALONE, Standing, Whose, delay, was_refused_alone};
 use super::{Driver, batch, before, outcome};
@@ -36,6 +36,16 @@ pub(super) struct Ruling<'a> {
     pub whose: Whose,
     /// The destination was parked before the answer came.
     pub parked: bool,
+}
+
+impl Ruling<'_> {
+    fn is_unauthorized(&self) -> bool {
+        matches!(self.verdict, Verdict::Unauthorized(_))
+    }
+
+    fn is_trouble(&self) -> bool {
+        matches!(self.verdict, Verdict::Unavailable(_) | Verdict::Throttled)
+    }
 }
 
 impl Driver {
@@ -115,10 +125,12 @@ impl Driver {
         let each = reply.and_then(|reply| self.settings.vendor.judge_each(reply, &items));
         // What was accepted may yet be rejected.
         let undecided = (several && refused) || stale.is_some() || job.is_some();
-        let told = match told {
-            _ if undecided => Answer::Undecided,
-            Answer::Unauthorized if is_odd => Answer::Rejected,
-            told => each.as_deref().map_or(told, answer_of),
+        let told = if undecided {
+            Answer::Undecided
+        } else if is_odd && told == Answer::Unauthorized {
+            Answer::Rejected
+        } else {
+            each.as_deref().map_or(told, answer_of)
         };
         let key = load.key();
         let mut whose = self.tell_of_trouble(permit, Some(key), told, exchange);
@@ -145,8 +157,7 @@ impl Driver {
                 // The gate has heard of one.
                 self.gate.rejected(u64::try_from(each.len()).unwrap_or(u64::MAX).saturating_sub(1), clock::now());
             }
-            let refusal = self.whose_refusal(told, key);
-            return self.each_answered(load, each, refusal, exchange);
+            return self.each_answered(load, each, self.whose_refusal(told, key), exchange);
         }
         // One that is refused, or that the vendor chokes on, must not take those that travel with it along.
         if several && whose == Whose::Events {
@@ -220,41 +231,20 @@ impl Driver {
 
     /// What becomes of events that share a verdict.
     pub(super) fn follow(&mut self, mut load: Load, ruling: &Ruling<'_>) {
-        let Ruling { verdict, sentence, record, whose, parked } = *ruling;
-        let wall = clock::wall();
         let lane = load.lane().map(str::to_owned);
-        let unauthorized = matches!(verdict, Verdict::Unauthorized(_));
-        let in_doubt =
-            unauthorized && whose == Whose::Vendors && matches!(self.gate.doubt(), Doubt::Few | Doubt::Alone);
+        let in_doubt = ruling.is_unauthorized()
+            && ruling.whose == Whose::Vendors
+            && matches!(self.gate.doubt(), Doubt::Few | Doubt::Alone);
         if in_doubt && load.events.len() > 1 {
             // They stay together, to be halved where others are taken.
             let calls = batch::calls_to_split(load.events.len());
             load.calls_left = load.calls_left.or_else(|| Some(Arc::new(AtomicU32::new(calls))));
         }
-        let troubled = matches!(verdict, Verdict::Unavailable(_) | Verdict::Throttled);
         let alone = load.events.len() == 1;
         let (mut first, mut behind, calls_left) = (Vec::new(), Vec::new(), load.calls_left);
         for mut pending in load.events {
-            let is_odd = troubled && alone && pending.odd.failed(self.metrics.delivered.get());
-            let whose = if is_odd { Whose::Events } else { whose };
-            pending.troubles = pending.troubles.saturating_add(u32::from(is_worse_probe(verdict, &pending.history)));
             pending.refused = in_doubt;
-            let (history, retry) = (&pending.history, &self.settings.retry);
-            let retries = history.retries;
-            // Where nothing went well since, it may be an outage, which costs no event.
-            let well_since = |since: &Timestamp| self.went_well.is_some_and(|well| well > *since);
-            let failing_since = history.failing_since.filter(well_since);
-            let standing = Standing { whose, parked, history, failing_since, retry, wall };
-            let mut next = rule::next(verdict, sentence, &standing);
-            // What follows in its lane must not overtake it for a trouble of a moment.
-            if let (Next::Settle(Settlement::RetryLater(_)), Some(lane)) = (&next, &lane)
-                && !unauthorized
-                && self.lanes.rest(lane, clock::now())
-            {
-                next = Next::Wait { first: true };
-            }
-            outcome::attempted(&mut self.recent, &self.settings.name, &pending.tag, record, retries, &next);
-            match next {
+            match self.rule(&mut pending, ruling, alone) {
                 Next::Wait { first: true } => first.push(pending),
                 // Closed for long, few are held: those that always fail must not be all of them. A copy of what was replayed would be
                 // taken for another replay.
@@ -273,28 +263,13 @@ impl Driver {
                     // Not the same again at once.
                     if let Some(lane) = &lane {
                         self.lanes.rest(lane, clock::now());
-                    } else if troubled {
+                    } else if ruling.is_trouble() {
                         let pause = delay(&self.settings.retry.delays, pending.troubles.saturating_sub(1));
                         pending.rests_until = Some(clock::now() + pause.min(LONGEST_REST));
                     }
                     behind.push(pending);
                 }
-                Next::Settle(settlement) => {
-                    match settlement {
-                        Settlement::Ack => {
-                            self.delivered(&pending, wall);
-                            lane.iter().for_each(|lane| self.lanes.went_well(lane));
-                        }
-                        Settlement::RetryLater(_) => {
-                            if unauthorized && let Some(attempt) = pending.history.attempts.last_mut() {
-                                REFUSED_ALONE.clone_into(&mut attempt.verdict);
-                            }
-                            pending.history.spend(record.at);
-                        }
-                        Settlement::DeadLetter(..) | Settlement::Release => {}
-                    }
-                    self.settle(*pending, settlement);
-                }
+                Next::Settle(settlement) => self.settle_ruled(pending, settlement, ruling),
             }
         }
         if !first.is_empty() {
@@ -303,6 +278,48 @@ impl Driver {
         if !behind.is_empty() {
             self.line.send_behind(Load { events: behind, calls_left });
         }
+    }
+
+    /// How an event goes on that was sent `alone` or with others.
+    fn rule(&mut self, pending: &mut Pending, ruling: &Ruling<'_>, alone: bool) -> Next {
+        let Ruling { verdict, sentence, record, whose, parked } = *ruling;
+        let is_odd = alone && ruling.is_trouble() && pending.odd.failed(self.metrics.delivered.get());
+        let whose = if is_odd { Whose::Events } else { whose };
+        pending.troubles = pending.troubles.saturating_add(u32::from(is_worse_probe(verdict, &pending.history)));
+        let (history, retry) = (&pending.history, &self.settings.retry);
+        // Where nothing went well since, it may be an outage, which costs no event.
+        let well_since = |since: &Timestamp| self.went_well.is_some_and(|well| well > *since);
+        let failing_since = history.failing_since.filter(well_since);
+        let standing = Standing { whose, parked, history, failing_since, retry, wall: clock::wall() };
+        let mut next = rule::next(verdict, sentence, &standing);
+        // What follows in its lane must not overtake it for a trouble of a moment.
+        if let (Next::Settle(Settlement::RetryLater(_)), Some(lane)) = (&next, pending.item.lane.as_deref())
+            && !ruling.is_unauthorized()
+            && self.lanes.rest(lane, clock::now())
+        {
+            next = Next::Wait { first: true };
+        }
+        outcome::attempted(&mut self.recent, &self.settings.name, &pending.tag, record, history.retries, &next);
+        next
+    }
+
+    fn settle_ruled(&mut self, mut pending: Held, settlement: Settlement, ruling: &Ruling<'_>) {
+        match settlement {
+            Settlement::Ack => {
+                self.delivered(&pending, clock::wall());
+                pending.item.lane.iter().for_each(|lane| self.lanes.went_well(lane));
+            }
+            Settlement::RetryLater(_) => {
+                if ruling.is_unauthorized()
+                    && let Some(attempt) = pending.history.attempts.last_mut()
+                {
+                    REFUSED_ALONE.clone_into(&mut attempt.verdict);
+                }
+                pending.history.spend(ruling.record.at);
+            }
+            Settlement::DeadLetter(..) | Settlement::Release => {}
+        }
+        self.settle(*pending, settlement);
     }
 
     /// Whether the load's lane rests now, so that the load can go first again.

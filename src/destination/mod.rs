@@ -2,7 +2,6 @@
 //!
 //! One task drives it all, so that the gate needs no lock; requests and publications run beside each other inside it.
 
-use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
@@ -62,7 +61,8 @@ pub use command::{Command, Handle, Ordered, View};
 pub use handover::Handover;
 
 use attempt::Attempted;
-use history::{Attempt, History};
+use doubt::Doubts;
+use history::History;
 use hold::{Aside, Mood, Outlook, Room};
 use intake::Pending;
 use invalid::Invalids;
@@ -171,12 +171,7 @@ struct Driver {
     delivered: LruCache<u64, ()>,
     /// Whether the answer before said that the vendor is in trouble, and for which event it was.
     troubled: Option<Option<u64>>,
-    /// The lookups whose credentials were refused, as long as it is not known whether the account's are.
-    refused_lookups: BTreeMap<String, Attempt>,
-    /// Whether that was so after the last answer.
-    in_doubt: bool,
-    /// Since when nothing else could tell.
-    untold_since: Option<Instant>,
+    doubts: Doubts,
     /// When a request last went well or was rejected for what was in it.
     went_well: Option<Timestamp>,
     /// What this machine lacks, if anything.
@@ -245,13 +240,9 @@ impl Driver {
             aside: Aside::default(),
             is_unproven: false,
             notices,
-            delivered: LruCache::new(
-                REMEMBERED.max(NonZeroUsize::MIN.saturating_add(batching.items.saturating_mul(2))),
-            ),
+            delivered: LruCache::new(REMEMBERED.max(two_of(batching))),
             troubled: None,
-            refused_lookups: BTreeMap::new(),
-            in_doubt: false,
-            untold_since: None,
+            doubts: Doubts::default(),
             went_well: None,
             machine: Machine::default(),
             next_place: None,
@@ -405,6 +396,11 @@ impl Driver {
         self.ask_later(overdue);
         self.lanes.sweep(now);
     }
+}
+
+/// As many events as two requests carry.
+fn two_of(batching: Batching) -> NonZeroUsize {
+    NonZeroUsize::MIN.saturating_add(batching.items.saturating_mul(2))
 }
 
 /// How the gate treats the vendor.

@@ -78,7 +78,7 @@ const fn family(
 }
 
 /// Of older RateLimit drafts, `X-RateLimit-*`, `X-Rate-Limit-*`, and the like with a name between.
-const FAMILIES: [Family; 7] = [
+const FAMILIES: [Family; 12] = [
     family("-remaining", &["-reset-after", "-reset", "-interval-milliseconds"], &["-limit", "-max"], None),
     family("-remaining-requests", &["-reset-requests"], &["-limit-requests"], None),
     family("-remaining-second", &["-reset-second"], &["-limit-second"], Some(1)),
@@ -86,6 +86,11 @@ const FAMILIES: [Family; 7] = [
     family("-remaining-minute", &["-reset-minute"], &["-limit-minute"], Some(60)),
     family("-remaining-hour", &["-reset-hour"], &["-limit-hour"], Some(3_600)),
     family("-remaining-day", &["-reset-day"], &["-limit-day"], Some(86_400)),
+    family("-requests-remaining", &["-requests-reset"], &["-requests-limit"], None),
+    family("-second-remaining", &["-second-reset"], &["-second-limit"], Some(1)),
+    family("-minute-remaining", &["-minute-reset"], &["-minute-limit"], Some(60)),
+    family("-hour-remaining", &["-hour-reset"], &["-hour-limit"], Some(3_600)),
+    family("-day-remaining", &["-day-reset"], &["-day-limit"], Some(86_400)),
 ];
 
 /// A window that is no longer is waited for where nothing says when it ends.
@@ -116,10 +121,11 @@ fn retry_after(headers: &HeaderMap, date: f64) -> Option<Duration> {
         headers.get_all(name).iter().filter_map(|value| read(text(value)?, date)).max()
     };
     let millis = |value: &str, _| number(value).map(|millis| clamped(millis / 1e3));
-    let prefixed = || headers.keys().filter(|name| name.as_str().ends_with("-retry-after"));
+    let prefixed = |end: &'static str| headers.keys().filter(move |name| name.as_str().ends_with(end));
     longest(&HeaderName::from_static("retry-after-ms"), millis)
         .or_else(|| longest(&header::RETRY_AFTER, delay))
-        .or_else(|| prefixed().find_map(|name| longest(name, delay)))
+        .or_else(|| prefixed("-retry-after-ms").find_map(|name| longest(name, millis)))
+        .or_else(|| prefixed("-retry-after").find_map(|name| longest(name, delay)))
 }
 
 /// A header's name in two parts: up to and with `ratelimit` or `rate-limit`, and what follows.

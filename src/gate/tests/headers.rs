@@ -69,6 +69,8 @@ fn the_longest_retry_after_counts_and_the_plain_one_wins() {
     assert_eq!(read(&[("x-ratelimit-retry-after", "5"), ("retry-after", "2")]).retry_after, Some(secs(2)));
     assert_eq!(read(&[("x-ratelimit-retry-after", "5"), ("retry-after", "soon")]).retry_after, Some(secs(5)));
     assert_eq!(read(&[("x-retry-after", "5")]).retry_after, Some(secs(5)));
+    assert_eq!(read(&[("x-some-retry-after-ms", "250")]).retry_after, Some(millis(250)));
+    assert_eq!(read(&[("x-some-retry-after-ms", "250"), ("retry-after", "1")]).retry_after, Some(secs(1)));
     assert_eq!(read(&[("retry-after-ms", "250"), ("retry-after", "1")]).retry_after, Some(millis(250)));
     assert_eq!(read(&[("retry-after-ms", "-1"), ("retry-after", "1")]).retry_after, Some(secs(1)));
 }
@@ -101,11 +103,6 @@ fn quotas_are_read_in_every_known_form() {
             0,
             secs(2),
         ),
-        (&[("x-ratelimit-remaining-requests", "59"), ("x-ratelimit-reset-requests", "1s")], 59, secs(1)),
-        (&[("x-ratelimit-remaining-requests", "0"), ("x-ratelimit-reset-requests", "20ms")], 0, millis(20)),
-        (&[("x-some-ratelimit-remaining", "0"), ("x-some-ratelimit-interval-milliseconds", "10000")], 0, secs(10)),
-        (&[("x-some-ratelimit-secondly-remaining", "0"), ("x-some-ratelimit-secondly", "19")], 0, secs(1)),
-        (&[("x-ratelimit-remaining-minute", "0")], 0, secs(60)),
         (&[("ratelimit", "limit=100, remaining=5"), ("ratelimit", "reset=30")], 5, secs(30)),
         (&[("ratelimit", r#""burst";r=9;t=1"#), ("ratelimit", r#""daily";r=4;t=60"#)], 4, secs(60)),
         (&[("x-ratelimit-remaining-minute", "5"), ("x-ratelimit-reset-minute", "40")], 5, secs(40)),
@@ -121,6 +118,39 @@ fn quotas_are_read_in_every_known_form() {
             ],
             2,
             secs(31),
+        ),
+    ] {
+        let said = read(lines).quota.map(|quota| (quota.remaining, quota.reset));
+        assert_eq!(said, Some((Some(remaining), reset)), "{lines:?}");
+    }
+}
+
+#[test]
+fn quotas_of_several_windows_and_units_are_read_by_their_names() {
+    for (lines, remaining, reset) in [
+        (&[("x-ratelimit-remaining-requests", "59"), ("x-ratelimit-reset-requests", "1s")][..], 59, secs(1)),
+        (&[("x-ratelimit-remaining-requests", "0"), ("x-ratelimit-reset-requests", "20ms")], 0, millis(20)),
+        (&[("x-some-ratelimit-remaining", "0"), ("x-some-ratelimit-interval-milliseconds", "10000")], 0, secs(10)),
+        (&[("x-some-ratelimit-secondly-remaining", "0"), ("x-some-ratelimit-secondly", "19")], 0, secs(1)),
+        (&[("x-ratelimit-remaining-minute", "0")], 0, secs(60)),
+        (&[("x-some-ratelimit-second-remaining", "0"), ("x-some-ratelimit-reset", "1")], 0, secs(1)),
+        (&[("x-some-ratelimit-hour-remaining", "0"), ("x-some-ratelimit-reset", "1772366430")], 0, secs(30)),
+        (
+            &[
+                ("some-ratelimit-requests-remaining", "0"),
+                ("some-ratelimit-requests-reset", "2026-03-01T12:00:30Z"),
+                ("some-ratelimit-tokens-remaining", "0"),
+                ("some-ratelimit-tokens-reset", "2026-03-01T13:00:30Z"),
+            ],
+            0,
+            secs(30),
+        ),
+        (&[("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "2026-03-01T12:01Z")], 0, secs(60)),
+        (&[("x-ratelimit-remaining-requests", "0"), ("x-ratelimit-reset-requests", "8.64s")], 0, millis(8_640)),
+        (
+            &[("x-rate-limit-limit", "600"), ("x-rate-limit-remaining", "0"), ("x-rate-limit-reset", "1772366430")],
+            0,
+            secs(30),
         ),
     ] {
         let said = read(lines).quota.map(|quota| (quota.remaining, quota.reset));

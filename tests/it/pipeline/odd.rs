@@ -307,6 +307,19 @@ async fn a_resume_after_any_closing_leads_to_one_probe_at_once_and_then_to_the_f
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_quota_slows_the_pace_only_once_little_of_it_is_left() {
+    for (said, slows) in
+        [("limit=5000, remaining=4999, reset=3600", false), ("limit=5000, remaining=20, reset=3600", true)]
+    {
+        let stage = Stage::new("limits = [\"100/s\"]");
+        stage.vendor.behave(move |_| Answer::With(201, "ratelimit", said.to_owned()));
+        stage.publish(0..60);
+        pass(seconds(2)).await;
+        assert_eq!(stage.vendor.deliveries().len() < 60, slows, "{said}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_resume_forgets_a_reset_that_was_sent_by_mistake() {
     let stage = Stage::new("limits = [\"100/s\"]");
     stage.vendor.behave(|call| match call.before {
