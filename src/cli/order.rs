@@ -22,7 +22,7 @@ pub struct PauseArgs {
     json: bool,
 }
 
-/// Go on after a pause; a parked destination tries again at once
+/// Go on after a pause; without one the vendor is tried again at once, whatever it had asked for
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Example:\n  sluice resume px-prod")]
 pub struct ResumeArgs {

@@ -8,12 +8,12 @@ use http::{HeaderName, Request, header};
 use jiff::Timestamp;
 
 use super::attempt::{self, Errand};
-use super::line::{Load, Place, Ready};
+use super::line::{Load, Place, Ready, Wanted};
 use super::{Driver, batch, errands, hold};
 use crate::clock;
 use crate::delivery::Keep;
 use crate::delivery::token::Need;
-use crate::gate::{Answer, Hints, Pass, Permit, State};
+use crate::gate::{Answer, Doubt, Hints, Pass, Permit, State};
 use crate::redact;
 use crate::traces::{self, Leg, Span};
 use crate::vendors::{Item, Secrets};
@@ -21,17 +21,19 @@ use crate::verdict::Reason;
 
 /// What is next, not yet taken from where it waits.
 #[derive(Debug)]
-enum Next {
+pub(super) enum Next {
     Token,
     Lookup(String),
     Job(String),
     Events(Place),
+    Credentials,
 }
 
 impl Driver {
     /// Sends what the gate lets through.
     pub(super) fn admit(&mut self) {
-        if self.next_place.is_some_and(|next| next > clock::now()) {
+        // Parked since there was nothing else to ask, what comes now is asked at once.
+        if self.next_place.is_some_and(|next| next > clock::now()) && self.gate.doubt() != Doubt::Alone {
             return;
         }
         (self.next_place, self.next_turn) = (None, None);
@@ -71,19 +73,10 @@ impl Driver {
     /// What should be sent next; where there is nothing yet, `next_turn` says when to look again.
     fn next(&mut self, now: Instant, wall: Timestamp) -> Option<Next> {
         self.pass_over_settled();
-        let next = if let Some(name) = self.lookups.due(now) {
-            Next::Lookup(name.to_owned())
-        } else {
-            let (lanes, in_trouble) = (&self.lanes, self.gate.state_beneath() == State::Broken);
-            let ready = self.line.ready(in_trouble, |lane| lanes.free(lane, now));
-            match (ready, self.jobs.due(now)) {
-                (Ready::Now(place), Some(_)) if self.asked_about_job => Next::Events(place),
-                (_, Some(job)) => Next::Job(job.to_owned()),
-                (Ready::Now(place), None) => Next::Events(place),
-                (Ready::At(at), None) => return self.wait_for([Some(at), self.jobs.next(), self.lookups.next()]),
-                (Ready::Nothing, None) => return self.wait_for([None, self.jobs.next(), self.lookups.next()]),
-            }
-        };
+        let next = match self.waiting(now) {
+            next if !matches!(self.gate.doubt(), Doubt::Few | Doubt::Alone) => next,
+            next => self.next_in_doubt(next, now),
+        }?;
         if !self.keeping.is_empty() {
             return None;
         }
@@ -92,6 +85,29 @@ impl Driver {
             Some((Need::Busy, _)) => None,
             Some((Need::Ready(_), true) | (Need::Fetch, _)) => Some(Next::Token),
             Some((Need::NotBefore(at), _)) => self.without_token_until(at, now),
+        }
+    }
+
+    /// What waits, without regard to tokens and doubts.
+    fn waiting(&mut self, now: Instant) -> Option<Next> {
+        if let Some(name) = self.lookups.due(now) {
+            return Some(Next::Lookup(name.to_owned()));
+        }
+        let wanted = match self.gate.doubt() {
+            Doubt::Few => Wanted::Others,
+            Doubt::Alone | Doubt::Account => Wanted::Probe,
+            Doubt::None => match self.gate.state_beneath() {
+                State::Broken | State::Throttled => Wanted::Probe,
+                State::Open | State::Paused | State::Parked => Wanted::First,
+            },
+        };
+        let lanes = &self.lanes;
+        match (self.line.ready(wanted, now, |lane| lanes.free(lane, now)), self.jobs.due(now)) {
+            (Ready::Now(place), Some(_)) if self.asked_about_job => Some(Next::Events(place)),
+            (_, Some(job)) => Some(Next::Job(job.to_owned())),
+            (Ready::Now(place), None) => Some(Next::Events(place)),
+            (Ready::At(at), None) => self.wait_for([Some(at), self.jobs.next(), self.lookups.next()]),
+            (Ready::Nothing, None) => self.wait_for([None, self.jobs.next(), self.lookups.next()]),
         }
     }
 
@@ -126,12 +142,15 @@ impl Driver {
         }
     }
 
-    fn send(&mut self, next: Next, permit: Permit, now: Instant, wall: Timestamp) {
+    fn send(&mut self, next: Next, mut permit: Permit, now: Instant, wall: Timestamp) {
         self.asked_about_job = matches!(next, Next::Job(_));
         let vendor = Arc::clone(&self.settings.vendor);
         let (errand, request) = match next {
             Next::Events(place) => match self.load(place, &permit, now, wall) {
-                Some(load) => return self.send_load(load, permit),
+                Some(load) => {
+                    permit.is_about(load.key());
+                    return self.send_load(load, permit);
+                }
                 None => return self.give_up(permit),
             },
             Next::Token => {
@@ -148,6 +167,7 @@ impl Driver {
                 let request = vendor.job_status(&job);
                 (Errand::Job(job), request)
             }
+            Next::Credentials => (Errand::Credentials, vendor.credentials_check()),
         };
         match request {
             Some(request) => self.launch(errand, request, Span::none(), permit),
@@ -165,7 +185,7 @@ impl Driver {
             self.line.take_one(place)?
         } else {
             let together = batch::together(&self.batching, self.line.len(), || self.gate.spare(now, wall));
-            self.line.take(place, &self.batching, together)?
+            self.line.take(place, &self.batching, together.then_some(now))?
         };
         for pending in load.events.extract_if(.., |pending| self.was_delivered(pending)).collect::<Vec<_>>() {
             self.acknowledge(*pending);
@@ -234,7 +254,7 @@ impl Driver {
         let keep = match &errand {
             Errand::Events(load) => self.settings.vendor.answer_bytes(load.events.len()),
             Errand::Token => Keep::TOKEN.0,
-            Errand::Lookup(_) => Keep::LOOKUP.0,
+            Errand::Lookup(_) | Errand::Credentials => Keep::LOOKUP.0,
             Errand::Job(_) => Keep::JOB.0,
         };
         request.extensions_mut().insert(Keep(keep));

@@ -31,6 +31,8 @@ pub(super) enum Errand {
     Lookup(String),
     /// How a job is, by its number.
     Job(String),
+    /// Whether the credentials are good.
+    Credentials,
 }
 
 /// A finished or given-up attempt, not yet judged.

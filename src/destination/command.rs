@@ -230,6 +230,7 @@ impl Driver {
                     tokens.retry_now();
                 }
                 tracing::warn!(destination, "resumed by an operator");
+                self.check_invalid_again();
             }
             Change::Limits(limits) => {
                 let limits = orders::changed(&self.settings.limits, &limits);
@@ -264,7 +265,7 @@ impl Driver {
             held: gate.held,
             day_used: gate.day_used,
             day_limit: gate.day_limit,
-            waiting: self.line.len() + self.lookups.held(),
+            waiting: self.waits(),
             unread: self.lookups.held(),
             oldest: self.oldest(),
             unconfirmed: self.jobs.held(),

@@ -7,11 +7,12 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::attempt::{Errand, Exchange};
-use super::history::Watched;
+use super::history::{Attempt, Watched};
 use super::intake::Held;
-use super::judge::{Next, age, carrying_history, delay};
+use super::judge::carrying_history;
+use super::rule::{self, Next, Standing, Whose, age, delay};
 use super::settle::unchecked;
-use super::{Driver, hold, outcome};
+use super::{Driver, doubt, hold, outcome};
 use crate::clock;
 use crate::config;
 use crate::delivery::token::{Need, Outcome, Stored, Tokens};
@@ -104,8 +105,8 @@ impl Driver {
         self.gate_changed(before);
     }
 
-    pub(super) fn lookup_answered(&mut self, name: &str, permit: Permit, exchange: &Exchange) {
-        let (_, sentence, told) = self.verdict(exchange, false, &Before::default());
+    pub(super) fn lookup_answered(&mut self, name: &str, mut permit: Permit, exchange: &Exchange) {
+        let (verdict, sentence, told) = self.verdict(exchange, false, &Before::default());
         let (learned, told) = match (told, exchange.reply()) {
             (Answer::Success, Some(reply)) => match self.settings.vendor.learn(name, reply) {
                 // What was learned is not yet an event delivered.
@@ -116,25 +117,38 @@ impl Driver {
             _ => (None, told),
         };
         let parked = self.gate.state_beneath() == State::Parked;
-        let vendors_trouble = self.tell_of_trouble(permit, told, exchange);
+        let key = doubt::key(name);
+        permit.is_about(key);
+        let mut whose = self.tell_of_trouble(permit, None, told, exchange);
+        if told == Answer::Unauthorized {
+            whose = self.whose_refusal(told, key);
+        }
+        let verdict = if told == Answer::Unauthorized { verdict } else { Verdict::Unavailable(sentence.clone()) };
+        let record = || exchange.record(&verdict, &sentence);
         match learned {
             Some(Ok(value)) => self.learned(name, value),
             Some(Err(said)) if !parked => self.lookup_refused(name, &said),
             // Other requests go well: what waits for this one must not be in their way.
-            None if told == Answer::Trouble && !vendors_trouble => self.put_off(name, exchange, &sentence),
+            None if matches!(told, Answer::Trouble | Answer::Unauthorized) && whose == Whose::Events => {
+                self.put_off(name, &record());
+            }
+            None if self.gate.doubts(key) => {
+                self.doubts.lookups.insert(name.to_owned(), record());
+                self.lookups.unanswered(name, clock::now());
+            }
             Some(Err(_)) | None => self.lookups.unanswered(name, clock::now()),
         }
     }
 
     /// The deliveries that wait for a lookup are tried again later, an attempt spent.
-    fn put_off(&mut self, name: &str, exchange: &Exchange, sentence: &str) {
-        let (verdict, wall) = (Verdict::Unavailable(sentence.to_owned()), clock::wall());
+    pub(super) fn put_off(&mut self, name: &str, record: &Attempt) {
+        let wall = clock::wall();
         for delivery in self.lookups.give_up(name) {
             let (mut history, tag) = unchecked(&delivery, wall);
-            history.add(exchange.record(&verdict, sentence));
-            let settlement = self.retry(&history, sentence, wall);
+            history.add(record.clone());
+            let settlement = self.retry(&history, &record.excerpt, wall);
             if let Settlement::RetryLater(_) = settlement {
-                history.spend(exchange.at);
+                history.spend(record.at);
             }
             self.settle_later(delivery, history, tag, settlement);
         }
@@ -169,7 +183,7 @@ impl Driver {
                 self.gate.park(why, hold::LONGEST_HOLD, clock::now());
                 self.gate_changed(before);
             }
-            Errand::Events(_) => {}
+            Errand::Events(_) | Errand::Credentials => {}
         }
     }
 
@@ -180,7 +194,7 @@ impl Driver {
         }
     }
 
-    pub(super) fn job_answered(&mut self, id: &str, permit: Permit, exchange: &Exchange) {
+    pub(super) fn job_answered(&mut self, id: &str, mut permit: Permit, exchange: &Exchange) {
         let now = clock::now();
         let (_, _, told) = self.verdict(exchange, false, &Before::default());
         let decided = matches!(told, Answer::Success | Answer::Rejected);
@@ -194,6 +208,7 @@ impl Driver {
             Job::Running | Job::Done { .. } | Job::Failed(_) | Job::Unknown(_) => told,
         };
         let parked = self.gate.state_beneath() == State::Parked;
+        permit.is_about(doubt::key(id));
         self.tell_gate(permit, told, exchange);
         match job {
             Job::Running => {
@@ -252,9 +267,9 @@ impl Driver {
 
     fn retry(&self, history: &super::History, sentence: &str, wall: Timestamp) -> Settlement {
         let verdict = Verdict::Unavailable(sentence.to_owned());
-        let retry = &self.settings.retry;
-        match super::judge::next(&verdict, sentence, false, false, history.retries, history.failing_since, retry, wall)
-        {
+        let (retry, failing_since) = (&self.settings.retry, history.failing_since);
+        let standing = Standing { whose: Whose::Events, parked: false, history, failing_since, retry, wall };
+        match rule::next(&verdict, sentence, &standing) {
             Next::Settle(settlement) => settlement,
             Next::Wait { .. } => Settlement::RetryLater(delay(&retry.delays, history.retries)),
         }
@@ -275,12 +290,25 @@ impl Driver {
         }
     }
 
-    /// Tells the gate what became of a request; whether its trouble, if it is trouble, is the vendor's and not its own.
-    pub(super) fn tell_of_trouble(&mut self, permit: Permit, told: Answer, exchange: &Exchange) -> bool {
+    /// Tells the gate what became of a request, which was for the event of that `key`, where it was for one; whose trouble it is, if it is
+    /// trouble.
+    pub(super) fn tell_of_trouble(
+        &mut self,
+        permit: Permit,
+        key: Option<u64>,
+        told: Answer,
+        exchange: &Exchange,
+    ) -> Whose {
         let probe = permit.probe;
         self.tell_gate(permit, told, exchange);
-        let troubled = std::mem::replace(&mut self.troubled, told == Answer::Trouble);
-        troubled || probe || self.gate.state_beneath() == State::Broken
+        if matches!(told, Answer::Success | Answer::Rejected | Answer::Undecided) {
+            self.went_well = Some(clock::wall());
+        }
+        let troubled = std::mem::replace(&mut self.troubled, (told == Answer::Trouble).then_some(key));
+        // The same one twice says no more than once.
+        let another = troubled.is_some_and(|before| before.is_none() || before != key);
+        let vendors = another || probe || self.gate.state_beneath() == State::Broken;
+        if vendors { Whose::Vendors } else { Whose::Events }
     }
 
     /// Tells the gate what became of a request, and the log where that changed the gate.

@@ -6,7 +6,8 @@ use std::time::Instant;
 use http::HeaderValue;
 use jiff::Timestamp;
 
-use super::history::{History, REPLAY, Watched};
+use super::doubt;
+use super::history::{Attempt, History, REPLAY, Watched};
 use super::settle::Tag;
 use crate::broker::port::Delivery;
 use crate::event::{self, Event};
@@ -14,6 +15,9 @@ use crate::mapping::Mapping;
 use crate::redact;
 use crate::vendors::{Facts, Item, Refusal, Vendor};
 use crate::verdict::Reason;
+
+/// The names in a history of attempts that met with trouble.
+const TROUBLE: [&str; 2] = ["throttled", "unavailable"];
 
 /// A delivery that has passed every cheap check and waits for a place at the gate.
 #[derive(Debug)]
@@ -32,6 +36,40 @@ pub(super) struct Pending {
     pub token_refused: bool,
     /// How many attempts for it failed, as far as is known here: the trouble may be its own.
     pub troubles: u32,
+    /// Tells it from others, the same however often it is delivered.
+    pub key: u64,
+    /// The credentials were refused for it, and it is not known yet whether they are for others.
+    pub refused: bool,
+    /// How often it failed while others were taken, for reasons that looked like the vendor's, and how many had been taken by then.
+    pub odd: Odd,
+    /// It failed a moment ago: it is not sent before then, unless to find out whether the vendor is still in trouble.
+    pub rests_until: Option<Instant>,
+}
+
+/// An event that meets with trouble again and again while others are taken.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Odd {
+    times: u32,
+    taken: u64,
+}
+
+impl Odd {
+    /// So often makes it the event's own trouble.
+    const OWN: u32 = 3;
+
+    /// One that was taken from the queue after so many had been `taken`; the first is enough where it comes from a retry queue.
+    pub fn new(history: &History, taken: u64) -> Self {
+        let again = |attempt: &Attempt| history.retries > 0 && TROUBLE.contains(&attempt.verdict.as_str());
+        Self { times: if history.attempts.last().is_some_and(again) { Self::OWN - 1 } else { 0 }, taken }
+    }
+
+    /// It failed, `taken` events having been taken so far. Whether that is its own trouble by now.
+    pub fn failed(&mut self, taken: u64) -> bool {
+        if self.times == 0 || taken > self.taken {
+            *self = Self { times: self.times + 1, taken };
+        }
+        self.times >= Self::OWN
+    }
 }
 
 /// A W3C trace context as headers.
@@ -112,8 +150,23 @@ pub(super) fn take(
             let replay = delivery.message.properties.headers.contains_key(REPLAY);
             let taken = now;
             let (token_refused, troubles) = (false, u32::try_from(history.attempts.len()).unwrap_or(u32::MAX));
-            let pending =
-                Box::new(Pending { delivery, history, tag, item, trace, taken, replay, token_refused, troubles });
+            let key = key(&tag, &delivery);
+            let (refused, rests_until, odd) = (false, None, Odd::default());
+            let pending = Box::new(Pending {
+                delivery,
+                history,
+                tag,
+                item,
+                trace,
+                taken,
+                replay,
+                token_refused,
+                troubles,
+                key,
+                refused,
+                odd,
+                rests_until,
+            });
             match job {
                 Some(job) => Taken::Sent(job, pending),
                 None => Taken::Ready(pending),
@@ -125,4 +178,8 @@ pub(super) fn take(
             Taken::Dead { delivery: Box::new(delivery), history: Box::new(history), tag, reason, sentence }
         }
     }
+}
+
+fn key(tag: &Tag, delivery: &Delivery) -> u64 {
+    doubt::key((&tag.id, &tag.source, &tag.kind, &delivery.message.body))
 }

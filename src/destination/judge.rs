@@ -6,30 +6,46 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::Request;
+use http::{Request, StatusCode};
 use jiff::Timestamp;
 
 use super::attempt::{Attempted, Errand, Exchange};
-use super::history::Watched;
+use super::history::{Attempt, History, Watched};
 use super::hold::Mood;
-use super::intake::Pending;
+use super::intake::{Held, Pending};
 use super::line::Load;
+use super::rule::{self, Next, REFUSED_ALONE, Standing, Whose, delay, was_refused_alone};
 use super::{Driver, batch, before, outcome};
 use crate::broker::port::Delivery;
 use crate::clock;
-use crate::config::Retry;
 use crate::delivery::Trouble;
-use crate::gate::{Answer, Permit, State};
+use crate::gate::{Answer, Doubt, Permit, State, hints};
 use crate::vendors::{Before, Item, Reply, Vendor};
 use crate::verdict::{Reason, Settlement, Verdict};
 
-/// What becomes of an event after an attempt.
-#[derive(Debug, PartialEq)]
-pub(super) enum Next {
-    /// It leaves this worker's hands.
-    Settle(Settlement),
-    /// It waits for the gate, no attempt spent; `first` in line, or behind the others.
-    Wait { first: bool },
+/// An event that failed with others waits no longer than that before it is sent again.
+const LONGEST_REST: Duration = Duration::from_secs(60);
+
+/// An attempt as it was judged.
+#[derive(Debug)]
+pub(super) struct Ruling<'a> {
+    pub verdict: &'a Verdict,
+    /// The verdict's, masked.
+    pub sentence: &'a str,
+    pub record: &'a Attempt,
+    pub whose: Whose,
+    /// The destination was parked before the answer came.
+    pub parked: bool,
+}
+
+impl Ruling<'_> {
+    fn is_unauthorized(&self) -> bool {
+        matches!(self.verdict, Verdict::Unauthorized(_))
+    }
+
+    fn is_trouble(&self) -> bool {
+        matches!(self.verdict, Verdict::Unavailable(_) | Verdict::Throttled)
+    }
 }
 
 impl Driver {
@@ -55,7 +71,9 @@ impl Driver {
             Errand::Token => self.token_answered(permit, &exchange),
             Errand::Lookup(name) => self.lookup_answered(&name, permit, &exchange),
             Errand::Job(job) => self.job_answered(&job, permit, &exchange),
+            Errand::Credentials => self.credentials_tried(permit, &exchange),
         }
+        self.end_doubts();
     }
 
     /// What the vendor or the network said, its sentence masked, and what the gate should make of it. A token that proves to have been
@@ -64,7 +82,10 @@ impl Driver {
     pub(super) fn verdict(&mut self, exchange: &Exchange, again: bool, before: &Before) -> (Verdict, String, Answer) {
         let (vendor, request) = (self.settings.vendor.as_ref(), &exchange.request);
         let verdict = match &exchange.result {
-            Some(Ok(reply)) => read(vendor, request, &reply.without_secrets(request), before),
+            Some(Ok(reply)) => {
+                let verdict = read(vendor, request, &reply.without_secrets(request), before);
+                if is_limit(&verdict, reply) { Verdict::Throttled } else { verdict }
+            }
             Some(Err(trouble)) => Verdict::Unavailable(trouble.to_string()),
             None => Verdict::Unavailable("given up".to_owned()),
         };
@@ -74,7 +95,7 @@ impl Driver {
         if let (Some(tokens), Some(generation)) = (self.tokens.as_mut(), exchange.generation) {
             if told == Answer::Success {
                 tokens.accepted(generation);
-            } else if told == Answer::Unauthorized && tokens.refused(generation, clock::now()) && !again {
+            } else if told == Answer::Unauthorized && !again && tokens.refused(generation, clock::now()) {
                 told = Answer::Neutral;
             }
         }
@@ -85,8 +106,11 @@ impl Driver {
     }
 
     fn events_answered(&mut self, mut load: Load, permit: Permit, exchange: &Exchange) {
-        let again = load.events.iter().any(|pending| pending.token_refused);
         let alone = if let [pending] = load.events.as_slice() { Some(pending) } else { None };
+        // Refused before while others were taken, it tells nothing of the account or of its token.
+        let is_odd =
+            alone.is_some_and(|pending| was_refused_alone(&pending.history)) && self.gate.doubt() == Doubt::None;
+        let again = is_odd || load.events.iter().any(|pending| pending.token_refused);
         let before = alone.map(|pending| before::of(&pending.history, exchange.at)).unwrap_or_default();
         let (verdict, sentence, told) = self.verdict(exchange, again, &before);
         let renewing = told == Answer::Neutral;
@@ -101,8 +125,20 @@ impl Driver {
         let each = reply.and_then(|reply| self.settings.vendor.judge_each(reply, &items));
         // What was accepted may yet be rejected.
         let undecided = (several && refused) || stale.is_some() || job.is_some();
-        let told = if undecided { Answer::Undecided } else { each.as_deref().map_or(told, answer_of) };
-        let vendors_trouble = self.tell_of_trouble(permit, told, exchange);
+        let told = if undecided {
+            Answer::Undecided
+        } else if is_odd && told == Answer::Unauthorized {
+            Answer::Rejected
+        } else {
+            each.as_deref().map_or(told, answer_of)
+        };
+        let key = load.key();
+        let mut whose = self.tell_of_trouble(permit, Some(key), told, exchange);
+        if matches!(verdict, Verdict::Throttled) || renewing || (is_odd && parked) {
+            whose = Whose::Vendors;
+        } else if matches!(verdict, Verdict::Unauthorized(_)) {
+            whose = self.whose_refusal(told, key);
+        }
         if !matches!(verdict, Verdict::Delivered | Verdict::Accepted) {
             let record = exchange.record(&verdict, &sentence);
             load.events.iter_mut().for_each(|pending| pending.history.add(record.clone()));
@@ -121,14 +157,19 @@ impl Driver {
                 // The gate has heard of one.
                 self.gate.rejected(u64::try_from(each.len()).unwrap_or(u64::MAX).saturating_sub(1), clock::now());
             }
-            return self.each_answered(load, each, exchange);
+            return self.each_answered(load, each, self.whose_refusal(told, key), exchange);
         }
-        // One that the vendor chokes on must not take those that travel with it along.
-        let chokes = several && !vendors_trouble && matches!(verdict, Verdict::Unavailable(_));
-        if chokes && load.may_be_split() && (load.calls_left.is_some() || !self.rests(&load)) {
-            return self.split(load, &verdict, &sentence);
+        // One that is refused, or that the vendor chokes on, must not take those that travel with it along.
+        if several && whose == Whose::Events {
+            let chokes = matches!(verdict, Verdict::Unavailable(_))
+                && load.may_be_split()
+                && (load.calls_left.is_some() || !self.rests(&load));
+            if chokes || told == Answer::Unauthorized {
+                return self.split(load, &verdict, &sentence);
+            }
         }
-        self.follow(load, &verdict, &sentence, vendors_trouble, parked, exchange);
+        let record = exchange.record(&verdict, &sentence);
+        self.follow(load, &Ruling { verdict: &verdict, sentence: &sentence, record: &record, whose, parked });
     }
 
     /// What was looked up for these events and may have changed since.
@@ -159,8 +200,8 @@ impl Driver {
         self.watch(&job, load.events, true);
     }
 
-    /// Each event has an answer of its own.
-    fn each_answered(&mut self, load: Load, each: Vec<Verdict>, exchange: &Exchange) {
+    /// Each event has an answer of its own; `refusal` tells whose trouble it is where one says that its credentials are refused.
+    fn each_answered(&mut self, load: Load, each: Vec<Verdict>, refusal: Whose, exchange: &Exchange) {
         let unnamed = || Verdict::Rejected("the vendor's answer does not tell what became of this one".to_owned());
         let verdicts = each.into_iter().map(Some).chain(std::iter::repeat(None));
         let calls_left = load.calls_left;
@@ -169,41 +210,41 @@ impl Driver {
         for (mut pending, verdict) in events.into_iter().rev() {
             let verdict = verdict.unwrap_or_else(unnamed);
             let sentence = said(&verdict).map(|said| exchange.masked(said)).unwrap_or_default();
+            let record = exchange.record(&verdict, &sentence);
             if !matches!(verdict, Verdict::Delivered | Verdict::Accepted) {
-                pending.history.add(exchange.record(&verdict, &sentence));
+                pending.history.add(record.clone());
             }
             let load = Load { events: vec![pending], calls_left: calls_left.clone() };
-            self.follow(load, &verdict, &sentence, false, false, exchange);
+            let whose = match verdict {
+                Verdict::Unauthorized(_) => refusal,
+                Verdict::Throttled => Whose::Vendors,
+                Verdict::Delivered
+                | Verdict::Accepted
+                | Verdict::Unavailable(_)
+                | Verdict::TooLarge(_)
+                | Verdict::Rejected(_) => Whose::Events,
+            };
+            let ruling = Ruling { verdict: &verdict, sentence: &sentence, record: &record, whose, parked: false };
+            self.follow(load, &ruling);
         }
     }
 
     /// What becomes of events that share a verdict.
-    fn follow(
-        &mut self,
-        load: Load,
-        verdict: &Verdict,
-        sentence: &str,
-        vendors_trouble: bool,
-        parked: bool,
-        exchange: &Exchange,
-    ) {
-        let wall = clock::wall();
+    pub(super) fn follow(&mut self, mut load: Load, ruling: &Ruling<'_>) {
         let lane = load.lane().map(str::to_owned);
+        let in_doubt = ruling.is_unauthorized()
+            && ruling.whose == Whose::Vendors
+            && matches!(self.gate.doubt(), Doubt::Few | Doubt::Alone);
+        if in_doubt && load.events.len() > 1 {
+            // They stay together, to be halved where others are taken.
+            let calls = batch::calls_to_split(load.events.len());
+            load.calls_left = load.calls_left.or_else(|| Some(Arc::new(AtomicU32::new(calls))));
+        }
+        let alone = load.events.len() == 1;
         let (mut first, mut behind, calls_left) = (Vec::new(), Vec::new(), load.calls_left);
-        let record = exchange.record(verdict, sentence);
         for mut pending in load.events {
-            pending.troubles = pending.troubles.saturating_add(u32::from(matches!(verdict, Verdict::Unavailable(_))));
-            let history = &pending.history;
-            let (retries, since) = (history.retries, history.failing_since);
-            let mut next = next(verdict, sentence, vendors_trouble, parked, retries, since, &self.settings.retry, wall);
-            // What follows in its lane must not overtake it for a trouble of a moment.
-            if let (Next::Settle(Settlement::RetryLater(_)), Some(lane)) = (&next, &lane)
-                && self.lanes.rest(lane, clock::now())
-            {
-                next = Next::Wait { first: true };
-            }
-            outcome::attempted(&mut self.recent, &self.settings.name, &pending.tag, &record, retries, &next);
-            match next {
+            pending.refused = in_doubt;
+            match self.rule(&mut pending, ruling, alone) {
                 Next::Wait { first: true } => first.push(pending),
                 // Closed for long, few are held: those that always fail must not be all of them. A copy of what was replayed would be
                 // taken for another replay.
@@ -219,25 +260,16 @@ impl Driver {
                     self.settle_meanwhile(bytes, Arc::clone(&self.desk).send_behind(delivery, history));
                 }
                 Next::Wait { first: false } => {
-                    // The same again at once would look like many in trouble.
+                    // Not the same again at once.
                     if let Some(lane) = &lane {
                         self.lanes.rest(lane, clock::now());
+                    } else if ruling.is_trouble() {
+                        let pause = delay(&self.settings.retry.delays, pending.troubles.saturating_sub(1));
+                        pending.rests_until = Some(clock::now() + pause.min(LONGEST_REST));
                     }
                     behind.push(pending);
                 }
-                Next::Settle(settlement) => {
-                    match settlement {
-                        Settlement::Ack => {
-                            self.delivered(&pending, wall);
-                            lane.iter().for_each(|lane| self.lanes.went_well(lane));
-                        }
-                        Settlement::RetryLater(_) => {
-                            pending.history.spend(exchange.at);
-                        }
-                        Settlement::DeadLetter(..) | Settlement::Release => {}
-                    }
-                    self.settle(*pending, settlement);
-                }
+                Next::Settle(settlement) => self.settle_ruled(pending, settlement, ruling),
             }
         }
         if !first.is_empty() {
@@ -248,13 +280,55 @@ impl Driver {
         }
     }
 
+    /// How an event goes on that was sent `alone` or with others.
+    fn rule(&mut self, pending: &mut Pending, ruling: &Ruling<'_>, alone: bool) -> Next {
+        let Ruling { verdict, sentence, record, whose, parked } = *ruling;
+        let is_odd = alone && ruling.is_trouble() && pending.odd.failed(self.metrics.delivered.get());
+        let whose = if is_odd { Whose::Events } else { whose };
+        pending.troubles = pending.troubles.saturating_add(u32::from(is_worse_probe(verdict, &pending.history)));
+        let (history, retry) = (&pending.history, &self.settings.retry);
+        // Where nothing went well since, it may be an outage, which costs no event.
+        let well_since = |since: &Timestamp| self.went_well.is_some_and(|well| well > *since);
+        let failing_since = history.failing_since.filter(well_since);
+        let standing = Standing { whose, parked, history, failing_since, retry, wall: clock::wall() };
+        let mut next = rule::next(verdict, sentence, &standing);
+        // What follows in its lane must not overtake it for a trouble of a moment.
+        if let (Next::Settle(Settlement::RetryLater(_)), Some(lane)) = (&next, pending.item.lane.as_deref())
+            && !ruling.is_unauthorized()
+            && self.lanes.rest(lane, clock::now())
+        {
+            next = Next::Wait { first: true };
+        }
+        outcome::attempted(&mut self.recent, &self.settings.name, &pending.tag, record, history.retries, &next);
+        next
+    }
+
+    fn settle_ruled(&mut self, mut pending: Held, settlement: Settlement, ruling: &Ruling<'_>) {
+        match settlement {
+            Settlement::Ack => {
+                self.delivered(&pending, clock::wall());
+                pending.item.lane.iter().for_each(|lane| self.lanes.went_well(lane));
+            }
+            Settlement::RetryLater(_) => {
+                if ruling.is_unauthorized()
+                    && let Some(attempt) = pending.history.attempts.last_mut()
+                {
+                    REFUSED_ALONE.clone_into(&mut attempt.verdict);
+                }
+                pending.history.spend(ruling.record.at);
+            }
+            Settlement::DeadLetter(..) | Settlement::Release => {}
+        }
+        self.settle(*pending, settlement);
+    }
+
     /// Whether the load's lane rests now, so that the load can go first again.
     fn rests(&mut self, load: &Load) -> bool {
         load.lane().is_some_and(|lane| self.lanes.rest(lane, clock::now()))
     }
 
     /// Events that were refused together are sent again in two halves, to find the bad ones.
-    fn split(&mut self, load: Load, verdict: &Verdict, sentence: &str) {
+    pub(super) fn split(&mut self, load: Load, verdict: &Verdict, sentence: &str) {
         let count = load.events.len();
         let calls_left = load.calls_left.clone();
         let calls_left = calls_left.unwrap_or_else(|| Arc::new(AtomicU32::new(batch::calls_to_split(count))));
@@ -300,7 +374,7 @@ impl Driver {
             Errand::Events(load) => self.line.put_back(load),
             Errand::Lookup(name) => self.lookups.unanswered(&name, clock::now()),
             Errand::Job(job) => self.jobs.goes_on(&job, clock::now()),
-            Errand::Token => {}
+            Errand::Token | Errand::Credentials => {}
         }
     }
 
@@ -376,96 +450,23 @@ pub(super) fn answer(verdict: &Verdict) -> Answer {
     }
 }
 
-/// The rule. Trouble of the vendor's costs an event nothing: it waits. Trouble that looks like the event's own (the answer
-/// before was a good one) costs it an attempt, so that an event which the vendor chokes on cannot stop the others.
-#[expect(clippy::too_many_arguments, reason = "a pure rule over everything it depends on")]
-pub(super) fn next(
-    verdict: &Verdict,
-    sentence: &str,
-    vendors_trouble: bool,
-    parked: bool,
-    retries: u32,
-    failing_since: Option<Timestamp>,
-    retry: &Retry,
-    wall: Timestamp,
-) -> Next {
+/// Whether the last attempt of that history, with that verdict, makes the event a worse probe than others. Refused with 429 it goes
+/// first again, once.
+fn is_worse_probe(verdict: &Verdict, history: &History) -> bool {
     match verdict {
-        Verdict::Delivered | Verdict::Accepted => Next::Settle(Settlement::Ack),
-        Verdict::Throttled | Verdict::Unauthorized(_) => Next::Wait { first: true },
-        Verdict::Unavailable(_) if vendors_trouble => Next::Wait { first: false },
-        Verdict::Unavailable(_) => match failing_since {
-            Some(since) if wall.duration_since(since) >= age(retry.max_age) => {
-                let sentence = format!("not delivered within {:#}; at last: {sentence}", age(retry.max_age));
-                Next::Settle(Settlement::DeadLetter(Reason::Expired, sentence))
-            }
-            Some(_) | None => Next::Settle(Settlement::RetryLater(delay(&retry.delays, retries))),
-        },
-        // Parked for rejections: the rest of what was in flight must not follow into the dead letters.
-        Verdict::Rejected(_) | Verdict::TooLarge(_) if parked => Next::Wait { first: false },
-        Verdict::TooLarge(_) => Next::Settle(Settlement::DeadLetter(Reason::TooLarge, sentence.to_owned())),
-        Verdict::Rejected(_) => Next::Settle(Settlement::DeadLetter(Reason::Rejected, sentence.to_owned())),
-    }
-}
-
-pub(super) fn age(duration: Duration) -> jiff::SignedDuration {
-    jiff::SignedDuration::try_from(duration).unwrap_or(jiff::SignedDuration::MAX)
-}
-
-/// The delay before the next attempt; the last repeats.
-pub(super) fn delay(delays: &[Duration], retries: u32) -> Duration {
-    let index = usize::try_from(retries).unwrap_or(usize::MAX);
-    delays.get(index).or_else(|| delays.last()).copied().unwrap_or(Duration::from_secs(60))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const NOW: Timestamp = Timestamp::constant(1_700_000_000, 0);
-
-    fn retry() -> Retry {
-        Retry { delays: vec![Duration::from_secs(5), Duration::from_secs(30)], max_age: Duration::from_secs(86_400) }
-    }
-
-    fn unavailable(vendors_trouble: bool, retries: u32, failing_for_hours: Option<i64>) -> Next {
-        let since = failing_for_hours.map(|hours| NOW - jiff::SignedDuration::from_hours(hours));
-        next(&Verdict::Unavailable("x".into()), "x", vendors_trouble, false, retries, since, &retry(), NOW)
-    }
-
-    #[test]
-    fn trouble_of_the_vendors_costs_no_attempt_however_old_the_event_is() {
-        assert_eq!(unavailable(true, 0, None), Next::Wait { first: false });
-        assert_eq!(unavailable(true, 9, Some(100)), Next::Wait { first: false });
-    }
-
-    #[test]
-    fn trouble_of_the_events_own_takes_the_next_delay_and_the_last_repeats() {
-        for (retries, seconds) in [(0, 5), (1, 30), (2, 30), (99, 30)] {
-            assert_eq!(
-                unavailable(false, retries, Some(1)),
-                Next::Settle(Settlement::RetryLater(Duration::from_secs(seconds)))
-            );
+        Verdict::Unavailable(_) | Verdict::Unauthorized(_) => true,
+        Verdict::Throttled => {
+            history.attempts.iter().rev().nth(1).is_some_and(|before| before.verdict == verdict.name())
         }
+        Verdict::Delivered | Verdict::Accepted | Verdict::TooLarge(_) | Verdict::Rejected(_) => false,
     }
+}
 
-    #[test]
-    fn an_event_that_fails_until_max_age_expires() {
-        let Next::Settle(Settlement::DeadLetter(reason, sentence)) = unavailable(false, 9, Some(24)) else { panic!() };
-        assert_eq!((reason, sentence.as_str()), (Reason::Expired, "not delivered within 24h; at last: x"));
-    }
-
-    #[test]
-    fn a_rejection_is_a_dead_letter_unless_the_destination_is_parked() {
-        let rejected = Verdict::Rejected(String::new());
-        let of = |parked| next(&rejected, "no", false, parked, 0, None, &retry(), NOW);
-        assert_eq!(of(false), Next::Settle(Settlement::DeadLetter(Reason::Rejected, "no".into())));
-        assert_eq!(of(true), Next::Wait { first: false });
-    }
-
-    #[test]
-    fn throttling_and_bad_keys_cost_no_attempt() {
-        for verdict in [Verdict::Throttled, Verdict::Unauthorized(String::new())] {
-            assert_eq!(next(&verdict, "", false, false, 0, None, &retry(), NOW), Next::Wait { first: true });
-        }
+/// A 403 that says when to come again is a limit, not a wrong key.
+fn is_limit(verdict: &Verdict, reply: &Reply) -> bool {
+    let forbidden = reply.status == StatusCode::FORBIDDEN && matches!(verdict, Verdict::Unauthorized(_));
+    forbidden && {
+        let hints = hints(&reply.headers, clock::wall());
+        hints.retry_after.is_some() || hints.quota.is_some_and(|quota| quota.remaining == Some(0))
     }
 }

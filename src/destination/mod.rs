@@ -22,24 +22,25 @@ use crate::clock;
 use crate::config;
 use crate::delivery::Transport;
 use crate::delivery::token::Tokens;
-use crate::event;
 use crate::gate::{Gate, Lanes, Policy, State};
 use crate::metrics::DestinationMetrics;
-use crate::receipts::{self, Receipts};
+use crate::receipts::Receipts;
 use crate::vendors::Batching;
-use crate::verdict::{Reason, Settlement};
+use crate::verdict::Settlement;
 
 mod admit;
 mod attempt;
 mod batch;
 mod before;
 mod command;
+mod doubt;
 mod errands;
 pub mod fit;
 mod handover;
 pub mod history;
 mod hold;
 mod intake;
+mod invalid;
 mod jobs;
 mod judge;
 mod line;
@@ -50,26 +51,29 @@ pub mod orders;
 mod origin;
 mod outcome;
 pub mod recent;
+mod rule;
 mod settle;
 mod settling;
 mod stop;
+mod taking;
 
 pub use command::{Command, Handle, Ordered, View};
 pub use handover::Handover;
 
 use attempt::Attempted;
+use doubt::Doubts;
 use history::History;
 use hold::{Aside, Mood, Outlook, Room};
-use intake::{Pending, Taken};
+use intake::Pending;
+use invalid::Invalids;
 use jobs::Jobs;
 use line::Line;
 use lookups::Lookups;
 use machine::Machine;
 use notice::{Notices, Word};
 use orders::Orders;
-use origin::Origin;
 use recent::Recent;
-use settle::{Desk, Tag};
+use settle::Desk;
 
 /// Time for requests in flight to finish when the worker stops: of the ten seconds that there are, two are for what then has to reach
 /// the broker.
@@ -151,6 +155,7 @@ struct Driver {
     /// A new token on its way to its file: nothing is sent before.
     keeping: FuturesUnordered<BoxFuture<'static, ()>>,
     lookups: Lookups,
+    invalids: Invalids,
     jobs: Jobs,
     /// Whether the place before this one went to a question about a job.
     asked_about_job: bool,
@@ -164,8 +169,11 @@ struct Driver {
     /// Word on its way to whoever replayed an event.
     notices: Notices,
     delivered: LruCache<u64, ()>,
-    /// Whether the answer before said that the vendor is in trouble.
-    troubled: bool,
+    /// Whether the answer before said that the vendor is in trouble, and for which event it was.
+    troubled: Option<Option<u64>>,
+    doubts: Doubts,
+    /// When a request last went well or was rejected for what was in it.
+    went_well: Option<Timestamp>,
     /// What this machine lacks, if anything.
     machine: Machine,
     /// When the gate said to ask again.
@@ -212,6 +220,7 @@ impl Driver {
             token_file,
             keeping: FuturesUnordered::new(),
             lookups: Lookups::default(),
+            invalids: Invalids::default(),
             jobs: Jobs::default(),
             asked_about_job: false,
             settings,
@@ -231,10 +240,10 @@ impl Driver {
             aside: Aside::default(),
             is_unproven: false,
             notices,
-            delivered: LruCache::new(
-                REMEMBERED.max(NonZeroUsize::MIN.saturating_add(batching.items.saturating_mul(2))),
-            ),
-            troubled: false,
+            delivered: LruCache::new(REMEMBERED.max(two_of(batching))),
+            troubled: None,
+            doubts: Doubts::default(),
+            went_well: None,
             machine: Machine::default(),
             next_place: None,
             next_turn: None,
@@ -292,88 +301,6 @@ impl Driver {
         }
     }
 
-    /// A delivery, and those that came with it: what follows them all is done once.
-    fn take_with_others(&mut self, delivery: Delivery) {
-        self.take(delivery);
-        for _ in 1..TAKEN_AT_ONCE {
-            match self.inbox.deliveries.try_recv() {
-                Ok(delivery) => self.take(delivery),
-                Err(_) => return,
-            }
-        }
-    }
-
-    /// A delivery from the queue.
-    fn take(&mut self, delivery: Delivery) {
-        self.count(&delivery);
-        if self.mood == Mood::Open {
-            self.left_behind = None;
-        }
-        if self.batching.items > 1 {
-            self.room.note(delivery.message.body.len());
-        }
-        self.check(delivery);
-    }
-
-    fn count(&self, delivery: &Delivery) {
-        self.metrics.received.inc();
-        if delivery.redelivered {
-            self.metrics.redelivered.inc();
-            return;
-        }
-        match origin::of(&delivery.message) {
-            Origin::Producer => self.metrics.published.inc(),
-            Origin::Replay => {
-                self.metrics.replayed.inc();
-                self.tell_replayed(delivery);
-            }
-            Origin::Worker => {}
-        }
-    }
-
-    fn tell_replayed(&self, delivery: &Delivery) {
-        let history = History::read(&delivery.message, &delivery.routing_key, clock::wall());
-        let (routing_key, received) = (history.routing_key.as_str(), history.received);
-        let context = event::Context { routing_key, received, max_bytes: self.max_event_bytes };
-        let event = event::decode(&delivery.message, context);
-        let tag = event.map_or_else(|malformed| malformed.identity.into(), |event| Tag::of(&event));
-        self.desk.receipt(receipts::Outcome::Replayed, tag, &history, None);
-    }
-
-    /// Decodes and checks a delivery: it then waits for the gate, for an answer of the vendor's, or is a dead letter.
-    fn check(&mut self, delivery: Delivery) {
-        let (now, wall) = (clock::now(), clock::wall());
-        let vendor = self.settings.vendor.as_ref();
-        let (map, facts) = (&self.settings.map, self.lookups.consult());
-        match intake::take(delivery, vendor, map, facts, self.max_event_bytes, now, wall) {
-            Taken::Ready(pending) if self.was_delivered(&pending) => self.acknowledge(*pending),
-            Taken::Ready(pending) => match &pending.item.lookup {
-                // What waits for a new lookup is before it.
-                Some(name) if self.lookups.awaits(name) => {
-                    self.lookups.need(name.clone(), judge::carrying_history(*pending), now);
-                }
-                Some(_) | None => self.line.push(pending),
-            },
-            Taken::Sent(job, pending) => self.watch(&job, vec![pending], false),
-            Taken::Needs(name, delivery) => self.lookups.need(name, *delivery, now),
-            Taken::Dead { delivery, history, tag, reason, sentence } => {
-                self.bury(*delivery, *history, tag, reason, sentence);
-            }
-        }
-    }
-
-    /// Makes a dead letter of what cannot be sent.
-    fn bury(&mut self, delivery: Delivery, history: History, tag: Tag, reason: Reason, sentence: String) {
-        outcome::undeliverable(&mut self.recent, &self.settings.name, &tag, reason, &sentence);
-        self.settle_later(delivery, history, tag, Settlement::DeadLetter(reason, sentence));
-    }
-
-    /// Acks what the broker sent again although it had been delivered.
-    fn acknowledge(&mut self, pending: Pending) {
-        outcome::known(&mut self.recent, &self.settings.name, &pending.tag);
-        self.settle(pending, Settlement::Ack);
-    }
-
     /// Holds as many deliveries as the gate can use, and gives the others back.
     fn hold(&mut self) {
         let now = clock::now();
@@ -398,8 +325,10 @@ impl Driver {
             Appetite::Prefetch(_) if self.batching.items > 1 => self.room.adapt(self.held(), self.usual),
             Appetite::Prefetch(_) | Appetite::None => 0,
         };
-        let enough = mood.is_enough(self.line.len() + self.lookups.held() + self.attempts.len());
-        let aside = self.aside.adapt(self.usual);
+        // What was refused tells nothing: there has to be a place for what may.
+        let refused = if mood == Mood::Closed { self.line.refused() } else { 0 };
+        let enough = mood.is_enough(self.waits() + self.attempts.len() - refused);
+        let aside = self.aside.adapt(self.usual).saturating_add(u16::try_from(refused).unwrap_or(u16::MAX));
         if self.held_for == Some((mood, pace, concurrency, room, enough, aside)) {
             return;
         }
@@ -414,7 +343,7 @@ impl Driver {
 
     /// Deliveries not yet settled, about: those on their way are counted as one a request.
     fn held(&self) -> usize {
-        self.line.len() + self.lookups.held() + self.jobs.held() + self.attempts.len()
+        self.waits() + self.jobs.held() + self.attempts.len()
     }
 
     /// Gives back all but so many that wait. The first are kept, so that none is overtaken in its lane.
@@ -422,9 +351,8 @@ impl Driver {
         if self.line.len() > keeps {
             self.left_behind = self.oldest();
         }
-        for delivery in self.lookups.beyond(keeps) {
-            self.give_back(delivery);
-        }
+        let unread = self.lookups.beyond(keeps).into_iter().chain(self.invalids.beyond(keeps)).collect::<Vec<_>>();
+        unread.into_iter().for_each(|delivery| self.give_back(delivery));
         if self.line.len() > keeps {
             self.line.beyond(keeps).into_iter().for_each(|pending| self.settle(*pending, Settlement::Release));
         }
@@ -450,7 +378,7 @@ impl Driver {
         self.swept = now;
         self.recent.see(&status, wall);
         self.recent.sample(&status, self.metrics.delivered.get(), now, wall);
-        self.metrics.show(&status, self.attempts.len(), self.line.len() + self.lookups.held());
+        self.metrics.show(&status, self.attempts.len(), self.waits());
         self.metrics.show_copies(self.copies_waiting());
         if self.line.len() == 0 || status.state != State::Open {
             self.inbox.proof.want(None);
@@ -460,14 +388,19 @@ impl Driver {
         for pending in self.line.remove_if(too_long) {
             self.settle(*pending, Settlement::Release);
         }
-        for delivery in self.lookups.sweep(now) {
-            self.give_back(delivery);
-        }
+        let unread = self.lookups.sweep(now).into_iter().chain(self.invalids.sweep(now)).collect::<Vec<_>>();
+        unread.into_iter().for_each(|delivery| self.give_back(delivery));
+        self.check_invalid_again();
         let unsettled = |pending: &Pending| now.saturating_duration_since(pending.taken) > hold::LONGEST_UNSETTLED;
         let overdue = self.jobs.overdue(|pending| unsettled(pending) || !pending.delivery.ticket.is_live());
         self.ask_later(overdue);
         self.lanes.sweep(now);
     }
+}
+
+/// As many events as two requests carry.
+fn two_of(batching: Batching) -> NonZeroUsize {
+    NonZeroUsize::MIN.saturating_add(batching.items.saturating_mul(2))
 }
 
 /// How the gate treats the vendor.

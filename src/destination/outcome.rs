@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 
 use super::history::Attempt;
-use super::judge::Next;
 use super::recent::{self, Recent};
+use super::rule::Next;
 use super::settle::Tag;
 use crate::clock;
 use crate::gate::{State, Status};

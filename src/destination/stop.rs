@@ -79,6 +79,9 @@ impl Driver {
         while let Some(delivery) = self.lookups.pop() {
             delivery.ticket.leave();
         }
+        while let Some(delivery) = self.invalids.pop() {
+            delivery.ticket.leave();
+        }
         while let Some(pending) = self.line.pop() {
             pending.delivery.ticket.leave();
         }

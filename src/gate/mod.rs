@@ -3,6 +3,7 @@
 //! It decides and never acts: no task, no timer, no clock. `now` and `wall` are arguments everywhere.
 
 mod concurrency;
+mod doubt;
 mod growing;
 mod headers;
 mod lanes;
@@ -20,6 +21,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
+pub use doubt::Doubt;
 pub use growing::Bounds;
 pub use headers::{Hints, QuotaHint, hints};
 pub use lanes::{Free, Lanes};
@@ -100,6 +102,15 @@ pub struct Permit {
     place: u64,
     /// When it was given.
     at: Instant,
+    /// Which event it is for; at first one of its own.
+    about: u64,
+}
+
+impl Permit {
+    /// The request is for the event of that key: what the same event meets with twice counts once.
+    pub fn is_about(&mut self, event: u64) {
+        self.about = event;
+    }
 }
 
 /// What became of a request, as far as the gate is concerned.
@@ -235,7 +246,7 @@ impl Gate {
         self.last = now;
         self.days.used += 1;
         self.check_budget(now, wall);
-        Permit { probe, written, epoch: self.pauses.epoch(), place, at: now }
+        Permit { probe, written, epoch: self.pauses.epoch(), place, at: now, about: place }
     }
 
     /// A timer that was late tells of a busy machine, on which requests may be late too.
@@ -266,7 +277,7 @@ impl Gate {
         self.probe_out &= !permit.probe;
         self.places.answered(permit.place, now);
         self.concurrency.finished(!matches!(answer, Answer::Neutral | Answer::Trouble), self.pace(), now);
-        self.pauses.answered(permit.epoch, answer, hints, now);
+        self.pauses.answered(&permit, answer, hints, now);
         if answer == Answer::Throttled {
             self.learned.refused(permit.at);
         } else if answer == Answer::Success && was_open {
@@ -302,6 +313,11 @@ impl Gate {
         self.pauses.park(why, wait, now);
     }
 
+    /// Parks it for events in a row that our own check refused, until [`Gate::resume`].
+    pub fn park_for_invalid(&mut self, why: &str, now: Instant) {
+        self.pauses.park_for_invalid(why, now);
+    }
+
     /// Closes it for trouble that is not an answer to a request for events, as when no token can be had; a probe is due after `wait`.
     pub fn break_off(&mut self, why: &str, wait: Duration, now: Instant) {
         self.pauses.break_off(why, wait, now);
@@ -326,15 +342,20 @@ impl Gate {
         self.paused = true;
     }
 
-    /// Ends an operator's pause and goes on, drained, with whatever was beneath it. Without a pause it ends parking:
-    /// after rejections the gate opens, after refused credentials or an outage a probe goes out at once.
+    /// Ends an operator's pause and goes on, drained, with whatever was beneath it. Without a pause it ends every closing but
+    /// that of the day's budget: after rejections the gate opens, else a probe goes out at once, whatever the vendor had asked for.
     pub fn resume(&mut self, now: Instant) {
         if self.paused {
             self.paused = false;
             self.pace_from(now);
-        } else {
-            self.pauses.resume(now);
+            return;
         }
+        self.spread = None;
+        if self.empty_until.take().is_some_and(|until| until > now) && self.pauses.closed().is_none() {
+            let why = "an operator resumed it, against the vendor's headers: a probe tells whether they hold";
+            self.pauses.hold_back(why, now);
+        }
+        self.pauses.resume(now);
     }
 
     /// Changes the limits, live. The new pace starts drained; what was used of the day stays used. Nothing happens
@@ -434,7 +455,7 @@ impl Gate {
         self.spread.filter(|spread| spread.until > now)
     }
 
-    /// Slows down before the vendor must refuse.
+    /// Slows down before the vendor must refuse, once little is left: a fast stream for a moment uses up no large quota.
     ///
     /// Vendors round resets up to whole seconds. A stream at a legal pace uses a small quota up just before each reset,
     /// so what may end before the next place anyway must not hold it back: 5/s would become 3/s.
@@ -446,7 +467,10 @@ impl Gate {
         let paced = self.pacer.as_ref().is_some_and(|pacer| spacing <= pacer.period());
         match quota.remaining {
             Some(0) if !paced => self.empty_until = self.empty_until.max(Some(until)),
-            Some(_) => self.spread = (!paced && !spacing.is_zero()).then_some(Spread { spacing, until }),
+            Some(_) => {
+                let scarce = !paced && !spacing.is_zero() && !quota.is_plenty();
+                self.spread = scarce.then_some(Spread { spacing, until });
+            }
             None => {}
         }
     }

@@ -1,12 +1,13 @@
 //! A vendor's answers in; whether the gate is open, and until when it is not, out. Knows refusals (429), trouble,
 //! parking and the one probe that reopens, and nothing of quotas. Never opens without a probe or an operator.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
+use super::doubt::Doubt;
 use super::growing::Growing;
 use super::headers::Hints;
-use super::{Answer, Policy};
+use super::{Answer, Permit, Policy};
 
 /// A parked destination is probed this often.
 pub const PARKED_PROBE: Duration = Duration::from_secs(15);
@@ -14,12 +15,15 @@ pub const PARKED_PROBE: Duration = Duration::from_secs(15);
 pub const CALM: Duration = Duration::from_secs(60);
 /// No wait is taken for longer.
 pub const LONGEST: Duration = Duration::from_secs(86_400);
-/// So many in trouble one after the other break the circuit.
+/// So many events refused, and none that was sent later taken: then it is the account, not they.
+const REFUSED: usize = 4;
+/// So many events in trouble one after the other break the circuit.
 const TROUBLE_IN_A_ROW: usize = 5;
 /// The share of trouble is taken over so many answers,
 const RECENT: usize = 20;
 /// and not before there are so many. Half of them in trouble break the circuit.
 const RECENT_MIN: usize = 10;
+
 /// Why the gate is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
@@ -27,17 +31,24 @@ pub enum Cause {
     Throttled,
     /// The vendor cannot be reached or is in trouble.
     Broken,
+    /// The vendor refused the credentials of few events, and there are no others to tell whether it refuses all.
+    Alone,
     /// The vendor refused the credentials.
     Unauthorized,
     /// Too many events in a row were rejected.
     Rejections,
+    /// Too many events in a row were refused by our own check.
+    Invalid,
 }
 
 impl Cause {
     /// Whether a person is needed.
     #[must_use]
     pub fn parks(self) -> bool {
-        matches!(self, Self::Unauthorized | Self::Rejections)
+        match self {
+            Self::Throttled | Self::Broken => false,
+            Self::Alone | Self::Unauthorized | Self::Rejections | Self::Invalid => true,
+        }
     }
 }
 
@@ -65,13 +76,20 @@ pub struct Pauses {
     outages: Growing,
     /// When it last opened after a refusal, if it ever did.
     reopened: Option<Instant>,
-    recent: VecDeque<bool>,
+    /// The last answers: the event's key, and whether it met with trouble.
+    recent: VecDeque<(u64, bool)>,
+    /// The events that were refused for their credentials since such were last taken, by their keys, each with its place.
+    refused: Vec<(u64, u64)>,
+    /// The last place of a request whose credentials were taken.
+    trusted: u64,
     rejections: u32,
     park_after: u32,
     /// How many events the vendor took since it last opened.
     taken: u32,
     /// What the answer that comes next said, as a sentence; empty where it said nothing.
     said: String,
+    /// What was said of refused credentials last.
+    refusal: String,
 }
 
 impl Pauses {
@@ -90,10 +108,13 @@ impl Pauses {
             outages: Growing::new(policy.outages),
             reopened: None,
             recent: VecDeque::with_capacity(RECENT),
+            refused: Vec::new(),
+            trusted: 0,
             rejections: 0,
             park_after: policy.park_after_rejections,
             taken: 0,
             said: String::new(),
+            refusal: String::new(),
         }
     }
 
@@ -115,35 +136,121 @@ impl Pauses {
         self.epoch
     }
 
-    /// Takes note of an answer to a request of `epoch`.
-    pub fn answered(&mut self, epoch: u64, answer: Answer, hints: &Hints, now: Instant) {
+    /// Takes note of an answer to a request.
+    pub fn answered(&mut self, permit: &Permit, answer: Answer, hints: &Hints, now: Instant) {
         if answer == Answer::Success {
             self.rejections = 0;
         }
-        if epoch != self.epoch {
+        if answer == Answer::Unauthorized {
+            self.refusal.clone_from(&self.said);
+        }
+        let parked = self.closed.as_ref().map(|closed| closed.cause).filter(|cause| cause.parks());
+        match answer {
+            Answer::Success | Answer::Undecided => self.trust(permit.place, now),
+            Answer::Unauthorized if parked.is_none_or(|cause| cause == Cause::Alone) => {
+                return self.distrust(permit, hints, now);
+            }
+            Answer::Unauthorized | Answer::Throttled | Answer::Trouble | Answer::Rejected | Answer::Neutral => {}
+        }
+        if permit.epoch != self.epoch {
             return self.answered_late(answer, hints, now);
         }
         match (self.closed.as_ref().map(|closed| closed.cause), answer) {
             (_, Answer::Neutral) => {}
-            (Some(cause), answer) if cause.parks() => {
+            (Some(cause @ (Cause::Unauthorized | Cause::Rejections | Cause::Invalid)), answer) => {
                 self.parked_probe(cause, answer, hints, now);
             }
             (closed, Answer::Success | Answer::Rejected | Answer::Undecided) => {
                 if closed.is_some() {
                     self.open(now);
                 }
-                self.note(false);
+                self.note(permit.about, false);
                 self.taken = self.taken.saturating_add(1);
                 if answer == Answer::Rejected {
                     self.rejected(1, now);
                 }
             }
             (closed, Answer::Throttled) => self.refused(closed.is_none(), hints, now),
-            (closed, Answer::Trouble) => self.trouble(closed.is_some(), hints, now),
-            (_, Answer::Unauthorized) => {
-                self.close(Cause::Unauthorized, self.unauthorized(), PARKED_PROBE, now);
+            (closed, Answer::Trouble) => self.trouble(permit.about, closed.is_some(), hints, now),
+            (_, Answer::Unauthorized) => {}
+        }
+    }
+
+    /// Whether refused credentials are the account's trouble or that of single events.
+    pub fn doubt(&self) -> Doubt {
+        match self.closed.as_ref().map(|closed| closed.cause) {
+            Some(Cause::Unauthorized) => Doubt::Account,
+            Some(Cause::Alone) => Doubt::Alone,
+            Some(Cause::Throttled | Cause::Broken | Cause::Rejections | Cause::Invalid) | None => {
+                if self.refused.is_empty() { Doubt::None } else { Doubt::Few }
             }
         }
+    }
+
+    /// Whether the event of that key is one of few that were refused.
+    pub fn doubts(&self, event: u64) -> bool {
+        self.refused.iter().any(|(refused, _)| *refused == event)
+    }
+
+    /// There are no others to tell whether the vendor refuses all: a person is told, and what was refused is the probe.
+    pub fn nothing_else_to_ask(&mut self, now: Instant) {
+        if self.doubt() == Doubt::Few && !self.closed.as_ref().is_some_and(|closed| closed.cause.parks()) {
+            let wait =
+                self.closed.as_ref().map_or(Duration::ZERO, |closed| closed.until.saturating_duration_since(now));
+            self.close(Cause::Alone, self.unauthorized(), wait.max(PARKED_PROBE), now);
+        }
+    }
+
+    /// Something else came that can tell: a probe is due now.
+    pub fn ask_another(&mut self, now: Instant) {
+        if let Some(closed) = self.closed.as_mut().filter(|closed| closed.cause == Cause::Alone) {
+            closed.until = closed.until.min(now);
+        }
+    }
+
+    /// The credentials were tried on their own and refused.
+    pub fn refuses_credentials(&mut self, now: Instant) {
+        self.refusal.clone_from(&self.said);
+        self.close(Cause::Unauthorized, self.unauthorized(), PARKED_PROBE, now);
+    }
+
+    /// Closes an open gate until a probe has told how things are.
+    pub fn hold_back(&mut self, why: &str, now: Instant) {
+        self.close(Cause::Throttled, why.to_owned(), Duration::ZERO, now);
+    }
+
+    /// The credentials of the request in that place were taken: those of requests before it were good, too.
+    fn trust(&mut self, place: u64, now: Instant) {
+        self.trusted = self.trusted.max(place);
+        let any = !self.refused.is_empty();
+        self.refused.retain(|(_, refused)| *refused > place);
+        let cause = self.closed.as_ref().map(|closed| closed.cause);
+        if any && self.refused.is_empty() && matches!(cause, Some(Cause::Alone | Cause::Unauthorized)) {
+            self.open(now);
+        }
+    }
+
+    /// The credentials of a request were refused. One event may be refused for its own sake, as by a firewall; the account parks when
+    /// others are refused as well, and none that was sent later is taken.
+    fn distrust(&mut self, permit: &Permit, hints: &Hints, now: Instant) {
+        let is_probe = permit.epoch == self.epoch;
+        if permit.place > self.trusted {
+            self.refused.retain(|(event, _)| *event != permit.about);
+            self.refused.push((permit.about, permit.place));
+        }
+        let wait = hints.retry_after.unwrap_or_default().max(PARKED_PROBE);
+        match self.closed.as_ref().map(|closed| closed.cause) {
+            _ if self.refused.len() >= REFUSED => self.close(Cause::Unauthorized, self.unauthorized(), wait, now),
+            Some(Cause::Alone) if is_probe => self.close(Cause::Alone, self.unauthorized(), wait, now),
+            // The vendor is there again, and answers.
+            Some(Cause::Throttled | Cause::Broken) if is_probe => self.open(now),
+            Some(_) | None => {}
+        }
+    }
+
+    /// Parks for events that our own check refused. No probe tells whether that is mended.
+    pub fn park_for_invalid(&mut self, why: &str, now: Instant) {
+        self.close(Cause::Invalid, why.to_owned(), LONGEST, now);
     }
 
     /// Parks for a reason of the destination's own.
@@ -156,17 +263,16 @@ impl Pauses {
         self.close(Cause::Broken, why.to_owned(), wait, now);
     }
 
-    /// An operator wants it to go on: a rejecting gate opens, and one that waits for a person or an outage probes now.
-    /// The wait after a 429 is kept.
+    /// An operator wants it to go on: a rejecting gate opens, any other probes now, whatever the vendor asked for.
     pub fn resume(&mut self, now: Instant) {
         match self.closed.as_mut() {
-            Some(closed) if closed.cause == Cause::Rejections => {
+            Some(closed) if matches!(closed.cause, Cause::Rejections | Cause::Invalid) => {
                 self.rejections = 0;
                 self.epoch += 1;
                 self.open(now);
             }
-            Some(closed) if matches!(closed.cause, Cause::Unauthorized | Cause::Broken) => closed.until = now,
-            Some(_) | None => {}
+            Some(closed) => closed.until = closed.until.min(now),
+            None => {}
         }
     }
 
@@ -199,10 +305,11 @@ impl Pauses {
         self.close(Cause::Throttled, why, wait, now);
     }
 
-    fn trouble(&mut self, probe: bool, hints: &Hints, now: Instant) {
-        self.note(true);
-        let in_a_row = self.recent.iter().rev().take_while(|trouble| **trouble).count();
-        let troubled = self.recent.iter().filter(|trouble| **trouble).count();
+    /// One event that the vendor always chokes on counts once.
+    fn trouble(&mut self, event: u64, probe: bool, hints: &Hints, now: Instant) {
+        self.note(event, true);
+        let in_a_row = distinct(self.recent.iter().rev().take_while(|(_, trouble)| *trouble));
+        let troubled = distinct(self.recent.iter().filter(|(_, trouble)| *trouble));
         let why = match hints.retry_after {
             Some(wait) if !wait.is_zero() => Some(self.asked_to_wait(Answer::Trouble, wait)),
             _ if probe => Some(self.with_words("the probe failed too")),
@@ -247,8 +354,22 @@ impl Pauses {
     }
 
     fn unauthorized(&self) -> String {
-        let words = if self.said.is_empty() { "401 or 403" } else { &self.said };
-        format!("the vendor refused the credentials ({words}): check the key and that the account is on")
+        format!(
+            "the vendor refused the credentials ({}): check the key and that the account is on",
+            self.refusal_words()
+        )
+    }
+
+    /// What to say while few were refused.
+    pub fn of_doubt(&self) -> String {
+        let words = self.refusal_words();
+        format!(
+            "open; the vendor refused the credentials of an event ({words}): others will tell whether it refuses all"
+        )
+    }
+
+    fn refusal_words(&self) -> &str {
+        if self.refusal.is_empty() { "401 or 403" } else { &self.refusal }
     }
 
     fn asked_to_wait(&self, answer: Answer, wait: Duration) -> String {
@@ -261,11 +382,11 @@ impl Pauses {
         if self.said.is_empty() { why.to_owned() } else { format!("{why}: {}", self.said) }
     }
 
-    fn note(&mut self, trouble: bool) {
+    fn note(&mut self, event: u64, trouble: bool) {
         if self.recent.len() == RECENT {
             self.recent.pop_front();
         }
-        self.recent.push_back(trouble);
+        self.recent.push_back((event, trouble));
     }
 
     fn close(&mut self, cause: Cause, why: String, wait: Duration, now: Instant) {
@@ -281,4 +402,9 @@ impl Pauses {
         self.taken = 0;
         self.outages.reset();
     }
+}
+
+/// How many events there are among these answers.
+fn distinct<'a>(answers: impl Iterator<Item = &'a (u64, bool)>) -> usize {
+    answers.map(|(event, _)| event).collect::<HashSet<_>>().len()
 }

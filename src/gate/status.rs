@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::ledger::later;
 use super::pause::{Cause, Closed};
-use super::{Gate, quota};
+use super::{Doubt, Gate, quota};
 
 /// A smaller share of the quota is no passing matter.
 const MUCH_LESS: f64 = 0.9;
@@ -51,7 +51,7 @@ impl From<Cause> for State {
         match cause {
             Cause::Throttled => Self::Throttled,
             Cause::Broken => Self::Broken,
-            Cause::Unauthorized | Cause::Rejections => Self::Parked,
+            Cause::Alone | Cause::Unauthorized | Cause::Rejections | Cause::Invalid => Self::Parked,
         }
     }
 }
@@ -179,6 +179,12 @@ impl Gate {
         self.pauses.closed().map_or(State::Open, |closed| State::from(closed.cause))
     }
 
+    /// Whether it is parked for events that our own check refused.
+    #[must_use]
+    pub fn is_parked_for_invalid(&self) -> bool {
+        self.pauses.closed().is_some_and(|closed| closed.cause == Cause::Invalid)
+    }
+
     /// Whether an operator paused it.
     #[must_use]
     pub fn is_paused(&self) -> bool {
@@ -205,6 +211,8 @@ impl Gate {
         let (state, why) = (self.state(now), self.why(now, wall));
         let until = match state {
             State::Open | State::Paused => None,
+            // That takes a person.
+            State::Parked if self.is_parked_for_invalid() => None,
             State::Throttled | State::Broken | State::Parked => self.opens_at(now).filter(|at| *at > now),
         };
         Status {
@@ -235,6 +243,9 @@ impl Gate {
         }
         if self.empty_until.is_some_and(|until| until > now) {
             return "the vendor's headers say that its quota is used up".to_owned();
+        }
+        if self.doubt() == Doubt::Few {
+            return self.pauses.of_doubt();
         }
         let why = if self.ahead_until(now, wall).is_some() {
             "open, slowed to make the day budget last until midnight UTC"

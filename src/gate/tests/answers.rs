@@ -26,7 +26,7 @@ fn a_429_waits_for_retry_after_and_reopens_with_one_probe() {
 
 #[test]
 fn a_429_waits_as_the_vendor_says_best() {
-    let bare_reset = QuotaHint { remaining: None, reset: secs(40) };
+    let bare_reset = QuotaHint { remaining: None, reset: secs(40), limit: None };
     for (hints, least, most) in [
         (retry_after(7), secs(7), secs(7)),
         (Hints { quota: quota(0, 90).quota, ..retry_after(7) }, secs(7), secs(7)),
@@ -227,10 +227,10 @@ fn failures_of_what_was_in_flight_do_not_count_twice() {
 fn a_probes_answer_says_why_the_gate_stays_closed() {
     for (first, answer, state) in [
         (Answer::Throttled, Answer::Trouble, State::Broken),
-        (Answer::Throttled, Answer::Unauthorized, State::Parked),
+        (Answer::Throttled, Answer::Unauthorized, State::Open),
         (Answer::Throttled, Answer::Rejected, State::Open),
         (Answer::Trouble, Answer::Throttled, State::Throttled),
-        (Answer::Trouble, Answer::Unauthorized, State::Parked),
+        (Answer::Trouble, Answer::Unauthorized, State::Open),
         (Answer::Unauthorized, Answer::Trouble, State::Parked),
         (Answer::Unauthorized, Answer::Throttled, State::Parked),
         (Answer::Unauthorized, Answer::Rejected, State::Parked),
@@ -238,7 +238,10 @@ fn a_probes_answer_says_why_the_gate_stays_closed() {
         (Answer::Unauthorized, Answer::Success, State::Open),
     ] {
         let mut bench = bench();
-        bench.send(first, &retry_after(5));
+        let times = if first == Answer::Unauthorized { 4 } else { 1 };
+        for _ in 0..times {
+            bench.send(first, &retry_after(5));
+        }
         assert!(bench.send(answer, &Hints::default()));
         assert_eq!(bench.state(), state, "{first:?}, then {answer:?}");
     }
@@ -255,9 +258,9 @@ fn a_probe_that_was_never_sent_leaves_the_next_one_to_decide() {
 }
 
 #[test]
-fn refused_credentials_park_at_once_with_a_probe_every_15_s() {
+fn credentials_refused_for_four_events_park_with_a_probe_every_15_s() {
     let mut bench = bench();
-    bench.send(Answer::Unauthorized, &Hints::default());
+    bench.answered(4, Answer::Unauthorized);
     assert_eq!((bench.state(), bench.closed_for()), (State::Parked, secs(15)));
     assert!(bench.why().contains("check the key"), "{}", bench.why());
     let start = bench.now;
@@ -268,6 +271,96 @@ fn refused_credentials_park_at_once_with_a_probe_every_15_s() {
     assert_eq!(bench.closed_for(), Duration::ZERO);
     assert!(bench.send(Answer::Success, &Hints::default()), "resume probes at once");
     assert_eq!(bench.state(), State::Open);
+}
+
+/// One request about that event, answered at once.
+fn send_about(bench: &mut Bench, event: u64, answer: Answer) {
+    let mut permit = bench.permit();
+    permit.is_about(event);
+    bench.give_back(permit, answer);
+}
+
+#[test]
+fn one_event_in_trouble_however_often_does_not_break_the_circuit() {
+    let mut bench = bench();
+    for _ in 0..30 {
+        send_about(&mut bench, 1, Answer::Trouble);
+    }
+    assert_eq!(bench.state(), State::Open);
+    (2..6).for_each(|event| send_about(&mut bench, event, Answer::Trouble));
+    assert_eq!(bench.state(), State::Broken);
+    assert!(bench.why().contains("5 requests in a row"), "{}", bench.why());
+}
+
+#[test]
+fn one_refused_event_is_told_from_a_refused_account_by_what_was_sent_after_it() {
+    let mut bench = bench();
+    let early = bench.permit();
+    let mut odd = bench.permit();
+    odd.is_about(7);
+    let late = bench.permit();
+    bench.give_back(odd, Answer::Unauthorized);
+    assert_eq!((bench.state(), bench.gate.doubt()), (State::Open, Doubt::Few));
+    bench.give_back(early, Answer::Success);
+    assert!(bench.gate.doubts(7), "it was sent before");
+    bench.give_back(late, Answer::Success);
+    assert!(!bench.gate.doubts(7));
+    assert_eq!((bench.state(), bench.gate.doubt()), (State::Open, Doubt::None));
+}
+
+#[test]
+fn the_same_event_refused_time_and_again_is_no_refused_account_but_parks_where_there_is_nothing_else() {
+    let mut bench = bench();
+    for _ in 0..9 {
+        send_about(&mut bench, 7, Answer::Unauthorized);
+        bench.gate.nothing_else_to_ask(bench.now);
+        assert_eq!((bench.state(), bench.closed_for()), (State::Parked, secs(15)));
+        assert_eq!(bench.gate.doubt(), Doubt::Alone);
+    }
+    bench.gate.ask_another(bench.now);
+    assert_eq!(bench.closed_for(), Duration::ZERO);
+    send_about(&mut bench, 8, Answer::Success);
+    assert_eq!((bench.state(), bench.gate.doubt()), (State::Open, Doubt::None));
+}
+
+#[test]
+fn what_is_refused_for_what_is_in_it_does_not_tell_of_credentials() {
+    let mut bench = bench();
+    send_about(&mut bench, 7, Answer::Unauthorized);
+    bench.gate.nothing_else_to_ask(bench.now);
+    bench.gate.ask_another(bench.now);
+    send_about(&mut bench, 8, Answer::Rejected);
+    assert_eq!((bench.state(), bench.gate.doubt()), (State::Open, Doubt::Few));
+    (9..12).for_each(|event| send_about(&mut bench, event, Answer::Unauthorized));
+    assert_eq!((bench.state(), bench.gate.doubt()), (State::Parked, Doubt::Account));
+}
+
+#[test]
+fn a_doubt_outlives_a_429_and_an_outage() {
+    for (answer, hints) in [(Answer::Throttled, retry_after(3_600)), (Answer::Trouble, retry_after(3_600))] {
+        let mut bench = bench();
+        send_about(&mut bench, 7, Answer::Unauthorized);
+        bench.send(answer, &hints);
+        assert_eq!(bench.gate.doubt(), Doubt::Few);
+        bench.gate.nothing_else_to_ask(bench.now);
+        assert_eq!(
+            (bench.state(), bench.closed_for()),
+            (State::Parked, secs(3_600)),
+            "what the vendor asked for holds"
+        );
+        send_about(&mut bench, 7, Answer::Success);
+        assert_eq!((bench.state(), bench.gate.doubt()), (State::Open, Doubt::None));
+    }
+}
+
+#[test]
+fn credentials_that_are_refused_when_tried_on_their_own_park_at_once() {
+    let mut bench = bench();
+    send_about(&mut bench, 7, Answer::Unauthorized);
+    bench.gate.said("the vendor answered 401: no such key");
+    bench.gate.refuses_credentials(bench.now);
+    assert_eq!((bench.state(), bench.gate.doubt()), (State::Parked, Doubt::Account));
+    assert!(bench.why().contains("no such key"), "{}", bench.why());
 }
 
 #[test]
@@ -321,7 +414,7 @@ fn a_refusal_now_and_then_never_ends_in_long_pauses() {
 fn a_closed_gate_tells_what_the_vendor_said() {
     let mut bench = bench();
     bench.gate.said("Example answered 401: API key revoked");
-    bench.send(Answer::Unauthorized, &Hints::default());
+    bench.answered(4, Answer::Unauthorized);
     assert!(bench.why().contains("Example answered 401: API key revoked"), "{}", bench.why());
     assert!(bench.why().contains("check the key"), "{}", bench.why());
     bench.gate.said("Example answered 403: account disabled");

@@ -32,6 +32,14 @@ fn retry_after_is_read_in_all_its_forms() {
         ("2026-03-01T12:00:30Z", Some(secs(30))),
         ("Sun, 01 Mar 2026 11:00:00 GMT", Some(secs(0))),
         ("Tue, 01 Mar 2050 11:00:00 GMT", Some(secs(86_400))),
+        ("1772366430", Some(secs(30))),
+        ("1772366430.5", Some(millis(30_500))),
+        ("1772366430500", Some(millis(30_500))),
+        ("1772366430500000", Some(millis(30_500))),
+        ("1772360000", Some(secs(0))),
+        ("253402300799", Some(secs(86_400))),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", Some(secs(86_400))),
+        ("9999-12-31T23:59:59Z", Some(secs(86_400))),
         ("", None),
         ("-7", None),
         ("soon", None),
@@ -60,6 +68,11 @@ fn the_longest_retry_after_counts_and_the_plain_one_wins() {
     assert_eq!(read(&[("x-ratelimit-retry-after", "5")]).retry_after, Some(secs(5)));
     assert_eq!(read(&[("x-ratelimit-retry-after", "5"), ("retry-after", "2")]).retry_after, Some(secs(2)));
     assert_eq!(read(&[("x-ratelimit-retry-after", "5"), ("retry-after", "soon")]).retry_after, Some(secs(5)));
+    assert_eq!(read(&[("x-retry-after", "5")]).retry_after, Some(secs(5)));
+    assert_eq!(read(&[("x-some-retry-after-ms", "250")]).retry_after, Some(millis(250)));
+    assert_eq!(read(&[("x-some-retry-after-ms", "250"), ("retry-after", "1")]).retry_after, Some(secs(1)));
+    assert_eq!(read(&[("retry-after-ms", "250"), ("retry-after", "1")]).retry_after, Some(millis(250)));
+    assert_eq!(read(&[("retry-after-ms", "-1"), ("retry-after", "1")]).retry_after, Some(secs(1)));
 }
 
 #[test]
@@ -81,6 +94,17 @@ fn quotas_are_read_in_every_known_form() {
         (&[("x-ratelimit-remaining", "5"), ("x-ratelimit-reset", "Sun, 01 Mar 2026 12:00:30 GMT")], 5, secs(30)),
         (&[("x-ratelimit-remaining", "5"), ("x-ratelimit-reset", "2026-03-01T12:00:30Z")], 5, secs(30)),
         (&[("x-ratelimit-remaining", "5"), ("x-ratelimit-reset", "4102444800")], 5, secs(86_400)),
+        (&[("x-ratelimit-remaining", "5"), ("x-ratelimit-reset", "1772366430.5")], 5, millis(30_500)),
+        (&[("x-ratelimit-remaining", "5"), ("x-ratelimit-reset", "6m0s")], 5, secs(360)),
+        (&[("x-ratelimit-remaining", "5"), ("x-ratelimit-reset", "9999-12-31T23:59:59Z")], 5, secs(86_400)),
+        (&[("x-ratelimit-remaining", "5.0"), ("x-ratelimit-reset-after", "1.5")], 5, millis(1_500)),
+        (
+            &[("x-ratelimit-remaining", "0"), ("x-ratelimit-reset-after", "2"), ("x-ratelimit-reset", "1772369000")],
+            0,
+            secs(2),
+        ),
+        (&[("ratelimit", "limit=100, remaining=5"), ("ratelimit", "reset=30")], 5, secs(30)),
+        (&[("ratelimit", r#""burst";r=9;t=1"#), ("ratelimit", r#""daily";r=4;t=60"#)], 4, secs(60)),
         (&[("x-ratelimit-remaining-minute", "5"), ("x-ratelimit-reset-minute", "40")], 5, secs(40)),
         (&[("x-ratelimit-remaining-minute", "5"), ("x-ratelimit-reset-minute", "30000")], 5, secs(30)),
         (&[("x-ratelimit-remaining-hour", "5"), ("x-ratelimit-reset-hour", "40")], 5, secs(40)),
@@ -96,8 +120,41 @@ fn quotas_are_read_in_every_known_form() {
             secs(31),
         ),
     ] {
-        let expected = QuotaHint { remaining: Some(remaining), reset };
-        assert_eq!(read(lines).quota, Some(expected), "{lines:?}");
+        let said = read(lines).quota.map(|quota| (quota.remaining, quota.reset));
+        assert_eq!(said, Some((Some(remaining), reset)), "{lines:?}");
+    }
+}
+
+#[test]
+fn quotas_of_several_windows_and_units_are_read_by_their_names() {
+    for (lines, remaining, reset) in [
+        (&[("x-ratelimit-remaining-requests", "59"), ("x-ratelimit-reset-requests", "1s")][..], 59, secs(1)),
+        (&[("x-ratelimit-remaining-requests", "0"), ("x-ratelimit-reset-requests", "20ms")], 0, millis(20)),
+        (&[("x-some-ratelimit-remaining", "0"), ("x-some-ratelimit-interval-milliseconds", "10000")], 0, secs(10)),
+        (&[("x-some-ratelimit-secondly-remaining", "0"), ("x-some-ratelimit-secondly", "19")], 0, secs(1)),
+        (&[("x-ratelimit-remaining-minute", "0")], 0, secs(60)),
+        (&[("x-some-ratelimit-second-remaining", "0"), ("x-some-ratelimit-reset", "1")], 0, secs(1)),
+        (&[("x-some-ratelimit-hour-remaining", "0"), ("x-some-ratelimit-reset", "1772366430")], 0, secs(30)),
+        (
+            &[
+                ("some-ratelimit-requests-remaining", "0"),
+                ("some-ratelimit-requests-reset", "2026-03-01T12:00:30Z"),
+                ("some-ratelimit-tokens-remaining", "0"),
+                ("some-ratelimit-tokens-reset", "2026-03-01T13:00:30Z"),
+            ],
+            0,
+            secs(30),
+        ),
+        (&[("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "2026-03-01T12:01Z")], 0, secs(60)),
+        (&[("x-ratelimit-remaining-requests", "0"), ("x-ratelimit-reset-requests", "8.64s")], 0, millis(8_640)),
+        (
+            &[("x-rate-limit-limit", "600"), ("x-rate-limit-remaining", "0"), ("x-rate-limit-reset", "1772366430")],
+            0,
+            secs(30),
+        ),
+    ] {
+        let said = read(lines).quota.map(|quota| (quota.remaining, quota.reset));
+        assert_eq!(said, Some((Some(remaining), reset)), "{lines:?}");
     }
 }
 
@@ -115,6 +172,11 @@ fn what_is_malformed_or_of_another_unit_is_ignored() {
         &[("x-ratelimit-remaining", "5")],
         &[("x-ratelimit-remaining", "-5"), ("x-ratelimit-reset", "30")],
         &[("x-ratelimit-remaining", "5"), ("x-ratelimit-reset", "later")],
+        &[("x-ratelimit-remaining", "5"), ("x-ratelimit-reset", "-30")],
+        &[("x-ratelimit-remaining", "5"), ("x-ratelimit-reset", "-6m0s")],
+        &[("x-ratelimit-remaining-tokens", "0"), ("x-ratelimit-reset-tokens", "6m0s")],
+        &[("x-ratelimit-remaining-hour", "0")],
+        &[("retry-after-ms", "soon")],
         &[("x-ratelimit-remaining", ""), ("x-ratelimit-reset", "")],
         &[("ratelimit-limit", "100")],
     ] {
@@ -123,8 +185,24 @@ fn what_is_malformed_or_of_another_unit_is_ignored() {
 }
 
 #[test]
+fn how_large_a_quota_is_tells_whether_its_rest_is_scarce() {
+    for (lines, plenty) in [
+        (&[("x-ratelimit-remaining", "4999"), ("x-ratelimit-limit", "5000"), ("x-ratelimit-reset", "3600")][..], true),
+        (&[("x-ratelimit-remaining", "499"), ("x-ratelimit-limit", "5000"), ("x-ratelimit-reset", "3600")], false),
+        (&[("ratelimit-remaining", "50"), ("ratelimit-limit", "100, 100;w=60"), ("ratelimit-reset", "30")], true),
+        (&[("ratelimit", r#""a";r=50;t=9"#), ("ratelimit-policy", r#""a";q=100;w=60"#)], true),
+        (&[("ratelimit", r#""a";r=9;t=9"#), ("ratelimit-policy", r#""a";q=100;w=60"#)], false),
+        (&[("ratelimit", "limit=100, remaining=50, reset=30")], true),
+        (&[("x-ratelimit-remaining", "4999"), ("x-ratelimit-reset", "3600")], true),
+        (&[("x-ratelimit-remaining", "20"), ("x-ratelimit-reset", "3600")], false),
+    ] {
+        assert_eq!(read(lines).quota.map(|quota| quota.is_plenty()), Some(plenty), "{lines:?}");
+    }
+}
+
+#[test]
 fn a_reset_without_a_remainder_is_kept_for_a_429() {
-    let expected = QuotaHint { remaining: None, reset: secs(30) };
+    let expected = QuotaHint { remaining: None, reset: secs(30), limit: None };
     assert_eq!(read(&[("x-ratelimit-reset", "30")]).quota, Some(expected));
 }
 

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use super::{Answer, Gate, Hints, Ledger, Limit, Pass, Permit, Policy, QuotaHint, State};
+use super::{Answer, Doubt, Gate, Hints, Ledger, Limit, Pass, Permit, Policy, QuotaHint, State};
 
 /// A gate and its two clocks.
 struct Bench {
@@ -117,5 +117,5 @@ fn retry_after(seconds: u64) -> Hints {
 }
 
 fn quota(remaining: u64, reset: u64) -> Hints {
-    Hints { retry_after: None, quota: Some(QuotaHint { remaining: Some(remaining), reset: secs(reset) }) }
+    Hints { retry_after: None, quota: Some(QuotaHint { remaining: Some(remaining), reset: secs(reset), limit: None }) }
 }

@@ -21,11 +21,44 @@ fn a_pause_shuts_the_gate_and_resume_goes_on_drained() {
 #[test]
 fn resume_returns_to_what_was_beneath_the_pause() {
     let mut bench = Bench::new(&["5/s"]);
-    bench.send(Answer::Unauthorized, &Hints::default());
+    bench.answered(4, Answer::Unauthorized);
     bench.gate.pause();
     bench.gate.resume(bench.now);
     assert_eq!(bench.state(), State::Parked);
     assert_eq!(bench.closed_for(), secs(15));
+}
+
+#[test]
+fn a_resume_ends_whatever_the_vendor_asked_for_and_one_probe_goes_out() {
+    for (answer, hints) in [
+        (Answer::Throttled, retry_after(3_600)),
+        (Answer::Trouble, retry_after(3_600)),
+        (Answer::Success, quota(0, 3_600)),
+        (Answer::Throttled, quota(0, 3_600)),
+    ] {
+        let mut bench = Bench::new(&["100/s"]);
+        bench.send(answer, &hints);
+        assert!(bench.closed_for() >= secs(3_599), "{hints:?}");
+        bench.gate.resume(bench.now);
+        assert_eq!(bench.closed_for(), Duration::ZERO, "{hints:?}");
+        let probe = bench.permit();
+        assert!(probe.probe, "{hints:?}");
+        bench.advance(secs(1));
+        assert!(matches!(bench.pass(), Pass::Full), "one probe: {hints:?}");
+        bench.give_back(probe, Answer::Success);
+        assert_eq!(bench.state(), State::Open);
+    }
+}
+
+#[test]
+fn a_resume_ends_the_slow_pace_that_headers_asked_for_and_not_the_days_budget() {
+    let mut bench = Bench::new(&["100/s", "3/day"]);
+    bench.send(Answer::Success, &quota(1, 3_600));
+    bench.gate.resume(bench.now);
+    bench.answered(2, Answer::Success);
+    assert_eq!(bench.state(), State::Throttled);
+    bench.gate.resume(bench.now);
+    assert!(bench.closed_for() > secs(3_600), "the budget is Sluice's own");
 }
 
 #[test]

@@ -30,8 +30,11 @@ fn answer() -> impl Strategy<Value = Answer> {
 }
 
 fn hinted() -> impl Strategy<Value = Hints> {
-    let quota = (proptest::option::of(0_u64..5), 0_u64..100)
-        .prop_map(|(remaining, reset)| QuotaHint { remaining, reset: secs(reset) });
+    let quota = (proptest::option::of(0_u64..5), 0_u64..100).prop_map(|(remaining, reset)| QuotaHint {
+        remaining,
+        reset: secs(reset),
+        limit: None,
+    });
     let retry_after = proptest::option::weighted(0.3, (0_u64..100).prop_map(secs));
     (retry_after, proptest::option::weighted(0.2, quota)).prop_map(|(retry_after, quota)| Hints { retry_after, quota })
 }

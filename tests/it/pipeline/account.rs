@@ -25,6 +25,7 @@ pub struct Account {
     batching: Batching,
     lane_limit: Option<Limit>,
     sign_in: Option<SignIn>,
+    has_check: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -32,7 +33,7 @@ struct SignIn;
 
 impl Account {
     /// One that takes one event a request, without any of the rest.
-    pub const PLAIN: Self = Self { batching: Batching::ALONE, lane_limit: None, sign_in: None };
+    pub const PLAIN: Self = Self { batching: Batching::ALONE, lane_limit: None, sign_in: None, has_check: false };
 
     /// It takes up to `items` in one request, and `bytes` of them.
     pub fn batches(self, items: usize, bytes: usize, when: When) -> Self {
@@ -42,6 +43,11 @@ impl Account {
     /// It holds each lane to a limit.
     pub fn lanes(self, limit: &str) -> Self {
         Self { lane_limit: Some(limit.parse().unwrap()), ..self }
+    }
+
+    /// It has a request that tries the credentials.
+    pub fn checks(self) -> Self {
+        Self { has_check: true, ..self }
     }
 
     /// It wants access tokens, and allows 5 calls for them in an hour.
@@ -113,7 +119,7 @@ impl Vendor for Account {
     }
 
     fn credentials_check(&self) -> Option<Request<Bytes>> {
-        None
+        self.has_check.then(|| request("/me", String::new()))
     }
 
     fn batching(&self) -> Batching {

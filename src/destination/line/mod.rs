@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use super::batch;
 use super::intake::{Held, Pending};
 use crate::gate::Free;
-use crate::vendors::Batching;
+use crate::vendors::{Batching, Item};
 
 /// Events that travel in one request.
 #[derive(Debug)]
@@ -27,6 +27,11 @@ impl Load {
         self.events.first().and_then(|event| event.item.lane.as_deref())
     }
 
+    /// Tells it from others, as its first event does.
+    pub fn key(&self) -> u64 {
+        self.events.first().map_or(0, |event| event.key)
+    }
+
     /// Whether there are calls left for its halves.
     pub fn may_be_split(&self) -> bool {
         self.calls_left.as_ref().is_none_or(|left| left.load(Ordering::Relaxed) >= 2)
@@ -40,6 +45,18 @@ pub(super) enum Place {
     Part(usize),
     /// The line itself.
     Event(usize),
+}
+
+/// What is wanted of the line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// The first.
+    First,
+    /// The first of those whose credentials were not refused: they tell whether the account's are.
+    Others,
+    /// To find out whether a vendor is still in trouble: one that met with the least trouble before. Those that the vendor always
+    /// chokes on would tell nothing.
+    Probe,
 }
 
 /// What the line has to offer.
@@ -145,27 +162,43 @@ impl Line {
         self.parts.push_front(Load { events: load.events, calls_left: Some(calls_left) });
     }
 
-    /// The first that may be sent, where `free` tells of each lane whether it lets one through. To find out whether a vendor is `in_trouble`,
-    /// one that met with the least trouble before: those that the vendor always chokes on would tell nothing.
-    pub fn ready(&self, in_trouble: bool, mut free: impl FnMut(&str) -> Free) -> Ready {
+    /// The event that stands there.
+    pub fn event(&self, place: Place) -> Option<&Held> {
+        match place {
+            Place::Part(at) => self.parts.get(at)?.events.first(),
+            Place::Event(at) => self.singles().nth(at),
+        }
+    }
+
+    /// The first that `wanted` asks for and that may be sent, where `free` tells of each lane whether it lets one through.
+    pub fn ready(&self, wanted: Wanted, now: Instant, mut free: impl FnMut(&str) -> Free) -> Ready {
+        let in_trouble = wanted == Wanted::Probe;
         let (mut at, mut asked) = (None, HashSet::new());
-        let mut best: Option<(u32, Place)> = None;
+        let mut best: Option<((bool, u32), Place)> = None;
         let parts = self.parts.iter().enumerate();
         let parts = parts.filter_map(|(place, load)| Some((Place::Part(place), load.events.first()?)));
         let events = self.singles().enumerate().map(|(place, event)| (Place::Event(place), event));
         for (place, event) in parts.chain(events) {
+            let rests = event.rests_until.filter(|until| *until > now);
+            let trouble = (rests.is_some(), event.troubles);
             let free = match event.item.lane.as_deref() {
                 None => Free::Now,
                 // The first of each lane alone has a turn.
                 Some(lane) if !asked.insert(lane) => continue,
                 Some(lane) => free(lane),
             };
+            if event.refused && wanted == Wanted::Others {
+                continue;
+            }
             match free {
-                Free::Now if !in_trouble || event.troubles == 0 => return Ready::Now(place),
-                Free::Now if best.is_none_or(|(least, _)| event.troubles < least) => {
-                    best = Some((event.troubles, place));
+                Free::Now if trouble == (false, 0) || (!in_trouble && rests.is_none()) => return Ready::Now(place),
+                Free::Now if in_trouble => {
+                    if best.is_none_or(|(least, _)| trouble < least) {
+                        best = Some((trouble, place));
+                    }
                 }
-                Free::Now | Free::Busy => {}
+                Free::Now => at = at.into_iter().chain(rests).min(),
+                Free::Busy => {}
                 Free::At(until) => at = Some(at.map_or(until, |at: Instant| at.min(until))),
             }
         }
@@ -177,7 +210,7 @@ impl Line {
 
     /// Takes one event from there, which may be the first of a part.
     pub fn take_one(&mut self, place: Place) -> Option<Load> {
-        let Place::Part(at) = place else { return self.take(place, &Batching::ALONE, false) };
+        let Place::Part(at) = place else { return self.take(place, &Batching::ALONE, None) };
         let part = self.parts.get_mut(at)?;
         if part.events.len() <= 1 {
             return self.parts.remove(at);
@@ -185,17 +218,22 @@ impl Line {
         Some(Load { events: vec![part.events.remove(0)], calls_left: part.calls_left.clone() })
     }
 
-    /// Takes what is sent from there: alone, or with what may travel with it.
-    pub fn take(&mut self, place: Place, batching: &Batching, together: bool) -> Option<Load> {
+    /// Takes what is sent from there: alone, or, at the time that `together` tells, with what may travel with it.
+    pub fn take(&mut self, place: Place, batching: &Batching, together: Option<Instant>) -> Option<Load> {
         match place {
             Place::Part(at) => self.parts.remove(at),
-            Place::Event(at) if !together => self.take_single(at),
             Place::Event(at) => {
-                let chosen = batch::choose(self.singles().skip(at).map(|event| &event.item), batching);
-                if let [_] = chosen[..] {
+                let Some(now) = together else { return self.take_single(at) };
+                let awake = |event: &Held| event.rests_until.is_none_or(|until| until <= now);
+                let waiting = self.singles().enumerate().skip(at).filter(|(_, event)| awake(event));
+                let (places, items): (Vec<usize>, Vec<&Item>) =
+                    waiting.map(|(place, event)| (place, &event.item)).unzip();
+                let chosen = batch::choose(items.into_iter(), batching);
+                if chosen.len() <= 1 {
                     return self.take_single(at);
                 }
-                let mut chosen = chosen.into_iter().map(|position| at + position).peekable();
+                let chosen: Vec<usize> = chosen.into_iter().filter_map(|place| places.get(place).copied()).collect();
+                let mut chosen = chosen.into_iter().peekable();
                 let (mut events, mut position) = (Vec::new(), 0);
                 for queue in [&mut self.events, &mut self.replayed] {
                     let mut others = VecDeque::with_capacity(queue.len());
@@ -232,6 +270,31 @@ impl Line {
         taken.extend(extract(&mut self.events, &mut chosen));
         taken.extend(extract(&mut self.replayed, &mut chosen));
         taken
+    }
+
+    /// How many wait whose credentials were refused.
+    pub fn refused(&self) -> usize {
+        self.parts.iter().flat_map(|load| &load.events).chain(self.singles()).filter(|event| event.refused).count()
+    }
+
+    /// Takes out what was refused, as it travelled. Whose trouble that was is known now.
+    pub fn take_refused(&mut self) -> Vec<Load> {
+        let of_parts = |load: &Load| load.events.iter().any(|event| event.refused);
+        let (refused, others) = self.parts.drain(..).partition::<VecDeque<Load>, _>(of_parts);
+        self.parts = others;
+        let mut loads = Vec::from(refused);
+        for queue in [&mut self.events, &mut self.replayed] {
+            let singles = extract(queue, |event| event.refused);
+            loads.extend(singles.into_iter().map(|event| Load { events: vec![event], calls_left: None }));
+        }
+        loads.iter_mut().flat_map(|load| &mut load.events).for_each(|event| event.refused = false);
+        loads
+    }
+
+    /// What was refused was so with all others.
+    pub fn forgive(&mut self) {
+        let parts = self.parts.iter_mut().flat_map(|load| &mut load.events);
+        parts.chain(&mut self.events).chain(&mut self.replayed).for_each(|event| event.refused = false);
     }
 
     /// Takes out the first if it need not be sent any more, or the first of those that are replayed.
@@ -314,171 +377,4 @@ fn extract(queue: &mut VecDeque<Held>, mut chosen: impl FnMut(&Pending) -> bool)
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-    use tokio::sync::mpsc;
-    use tokio_util::sync::CancellationToken;
-
-    use super::*;
-    use crate::broker::port::{Delivery, Ticket};
-    use crate::destination::history::History;
-    use crate::destination::settle::Tag;
-    use crate::message::Message;
-    use crate::vendors::{Item, When};
-
-    const NOW: jiff::Timestamp = jiff::Timestamp::UNIX_EPOCH;
-
-    fn event(tag: u64, lane: Option<u8>, replay: bool) -> Held {
-        let epoch = CancellationToken::new();
-        // Nothing is settled here, and nothing says so.
-        epoch.cancel();
-        let ticket = Ticket::new(tag, epoch, mpsc::unbounded_channel().0);
-        let routing_key = String::new();
-        let history = History::new("a", NOW);
-        Box::new(Pending {
-            delivery: Delivery { message: Message::default(), routing_key, redelivered: false, returns: 0, ticket },
-            tag: Tag::unchecked(&Message::default(), &history),
-            history,
-            item: Item { lane: lane.map(|lane| lane.to_string()), ..Item::default() },
-            trace: None,
-            taken: crate::clock::now(),
-            replay,
-            token_refused: false,
-            troubles: 0,
-        })
-    }
-
-    fn tags<'a>(events: impl IntoIterator<Item = &'a Held>) -> Vec<u64> {
-        events.into_iter().map(|event| event.delivery.ticket.tag()).collect()
-    }
-
-    #[derive(Clone, Debug)]
-    enum Step {
-        Push(Option<u8>, bool),
-        Take { together: bool },
-        PutBack,
-        SendBehind,
-        Split,
-        Done,
-        Beyond(usize),
-        RemoveEvery(u64),
-    }
-
-    fn steps() -> impl Strategy<Value = Step> {
-        prop_oneof![
-            6 => (prop::option::of(0u8..2), any::<bool>()).prop_map(|(lane, replay)| Step::Push(lane, replay)),
-            4 => any::<bool>().prop_map(|together| Step::Take { together }),
-            2 => Just(Step::PutBack),
-            1 => Just(Step::SendBehind),
-            1 => Just(Step::Split),
-            1 => Just(Step::Done),
-            1 => (0usize..9).prop_map(Step::Beyond),
-            1 => (2u64..7).prop_map(Step::RemoveEvery),
-        ]
-    }
-
-    /// A line and the loads that were taken out of it.
-    #[derive(Default)]
-    struct Model {
-        line: Line,
-        out: Vec<Load>,
-        pushed: u64,
-        gone: Vec<u64>,
-    }
-
-    impl Model {
-        fn take(&mut self, together: bool) {
-            let busy: Vec<String> = self.out.iter().filter_map(|load| load.lane().map(str::to_owned)).collect();
-            let free = |lane: &str| if busy.iter().any(|busy| busy == lane) { Free::Busy } else { Free::Now };
-            if let Ready::Now(place) = self.line.ready(false, free) {
-                let batching = Batching { items: 3, bytes: usize::MAX, when: When::Always };
-                self.out.extend(self.line.take(place, &batching, together));
-            }
-        }
-
-        fn step(&mut self, step: &Step) {
-            match step {
-                Step::Push(lane, replay) => {
-                    self.line.push(event(self.pushed, *lane, *replay));
-                    self.pushed += 1;
-                }
-                Step::Take { together } => self.take(*together),
-                Step::Beyond(_) | Step::RemoveEvery(_) if self.out.iter().any(|load| load.lane().is_some()) => {}
-                Step::Beyond(keeps) => self.gone.extend(tags(&self.line.beyond(*keeps))),
-                Step::RemoveEvery(nth) => {
-                    let removed = self.line.remove_if(|event| event.delivery.ticket.tag() % nth == 0);
-                    self.gone.extend(tags(&removed));
-                }
-                Step::PutBack | Step::SendBehind | Step::Split | Step::Done if self.out.is_empty() => {}
-                Step::PutBack => self.line.put_back(self.out.remove(0)),
-                Step::SendBehind => self.line.send_behind(self.out.remove(0)),
-                Step::Split => {
-                    let load = self.out.remove(0);
-                    if load.events.len() > 1 {
-                        self.line.split(load, Arc::new(AtomicU32::new(9)));
-                    } else {
-                        self.line.put_back(load);
-                    }
-                }
-                Step::Done => self.gone.extend(tags(&self.out.remove(0).events)),
-            }
-        }
-
-        fn waiting(&self) -> impl Iterator<Item = &Held> {
-            self.line.parts.iter().flat_map(|load| &load.events).chain(self.line.singles())
-        }
-
-        fn check(&self) {
-            let mut all = tags(self.out.iter().flat_map(|load| &load.events).chain(self.waiting()));
-            assert_eq!(self.waiting().count(), self.line.len());
-            all.extend(&self.gone);
-            all.sort_unstable();
-            assert_eq!(all, (0..self.pushed).collect::<Vec<_>>(), "one was lost or doubled");
-            for lane in ["0", "1"] {
-                let of_lane = |event: &&Held| event.item.lane.as_deref() == Some(lane);
-                let out = self.out.iter().flat_map(|load| &load.events);
-                let order = tags(out.chain(self.waiting()).filter(of_lane));
-                assert!(order.is_sorted(), "lane {lane}: {order:?}");
-            }
-            assert!(self.line.events.iter().all(|event| !event.replay || event.item.lane.is_some()));
-            assert!(self.line.replayed.iter().all(|event| event.replay || event.item.lane.is_some()));
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn whatever_happens_lanes_keep_their_order_and_live_events_go_first(
-            steps in prop::collection::vec(steps(), 1..60),
-        ) {
-            let mut model = Model::default();
-            for step in &steps {
-                model.step(step);
-                model.check();
-            }
-        }
-    }
-
-    #[test]
-    fn whether_a_vendor_is_still_in_trouble_is_asked_with_what_met_with_the_least() {
-        let mut line = Line::default();
-        for (tag, lane, troubles) in [(0, None, 2), (1, None, 1), (2, Some(1), 3), (3, Some(1), 0), (4, None, 1)] {
-            line.push(Box::new(Pending { troubles, ..*event(tag, lane, false) }));
-        }
-        assert_eq!(line.ready(false, |_| Free::Now), Ready::Now(Place::Event(0)));
-        assert_eq!(line.ready(true, |_| Free::Now), Ready::Now(Place::Event(1)), "and nothing overtakes in its lane");
-        line.push(event(5, Some(2), false));
-        assert_eq!(line.ready(true, |_| Free::Now), Ready::Now(Place::Event(5)));
-        assert_eq!(tags(&line.beyond(2)), [1, 2, 3, 4], "what met with no trouble is kept");
-    }
-
-    #[test]
-    fn what_is_given_back_takes_those_behind_it_in_its_lane_along() {
-        let mut line = Line::default();
-        for (tag, lane) in [(0, Some(1)), (1, Some(2)), (2, None), (3, Some(1)), (4, Some(2))] {
-            line.push(event(tag, lane, tag == 0));
-        }
-        assert_eq!(tags(&line.remove_if(|event| event.delivery.ticket.tag() == 0)), [0, 3]);
-        assert_eq!(line.len(), 3);
-        assert!(line.remove_if(|_| false).is_empty());
-    }
-}
+mod tests;

@@ -1,0 +1,152 @@
+//! While it is not known whether refused credentials are the account's trouble or an event's own: what is asked next, and what becomes
+//! of what was refused once it is known.
+
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher as _};
+use std::time::{Duration, Instant};
+
+use super::Driver;
+use super::admit::Next;
+use super::attempt::Exchange;
+use super::history::Attempt;
+use super::intake::{Held, Odd};
+use super::judge::Ruling;
+use super::line::Load;
+use super::rule::{Whose, was_refused_alone};
+use crate::clock;
+use crate::gate::{Answer, Doubt, Permit, State};
+use crate::vendors::Before;
+use crate::verdict::Verdict;
+
+/// Other events are waited for so long before the credentials are tried on their own or a person is told.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Tells an event, a lookup or a job from others.
+pub(super) fn key(what: impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    what.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// What there is to remember while it is not known.
+#[derive(Debug, Default)]
+pub(super) struct Doubts {
+    /// The lookups whose credentials were refused.
+    pub lookups: BTreeMap<String, Attempt>,
+    /// Whether it was not known after the last answer.
+    unsettled: bool,
+    /// Since when nothing else could tell.
+    untold_since: Option<Instant>,
+}
+
+impl Driver {
+    /// What is sent next in a doubt: what was not refused yet, since it tells. After a while without any a request that tries the
+    /// credentials, where the vendor has one; else it is parked, and what was refused is the probe.
+    pub(super) fn next_in_doubt(&mut self, next: Option<Next>, now: Instant) -> Option<Next> {
+        let refused = match &next {
+            Some(Next::Events(place)) => self.line.event(*place).is_none_or(|event| self.gate.doubts(event.key)),
+            Some(Next::Lookup(name)) => self.gate.doubts(key(name)),
+            Some(Next::Job(job)) => self.gate.doubts(key(job)),
+            Some(Next::Token | Next::Credentials) | None => true,
+        };
+        if !refused {
+            self.doubts.untold_since = None;
+            self.gate.ask_another(now);
+            return next;
+        }
+        if !self.attempts.is_empty() {
+            return next;
+        }
+        let until = *self.doubts.untold_since.get_or_insert(now) + PATIENCE;
+        if until > now {
+            self.next_turn = Some(self.next_turn.map_or(until, |turn| turn.min(until)));
+            return next;
+        }
+        if self.settings.vendor.credentials_check().is_some() {
+            return Some(Next::Credentials);
+        }
+        self.leave_untold(now);
+        next
+    }
+
+    /// Nothing can tell: a person has to.
+    fn leave_untold(&mut self, now: Instant) {
+        let before = self.gate.state(now);
+        self.gate.nothing_else_to_ask(now);
+        self.gate_changed(before);
+    }
+
+    /// The credentials were tried on their own.
+    pub(super) fn credentials_tried(&mut self, permit: Permit, exchange: &Exchange) {
+        let (verdict, _, told) = self.verdict(exchange, false, &Before::default());
+        let now = clock::now();
+        match told {
+            Answer::Success | Answer::Rejected | Answer::Undecided => {
+                self.tell_gate(permit, Answer::Undecided, exchange)
+            }
+            Answer::Unauthorized => {
+                let before = self.gate.state(now);
+                self.give_up(permit);
+                self.gate.refuses_credentials(now);
+                self.gate_changed(before);
+            }
+            // A new token is on its way.
+            Answer::Neutral if matches!(verdict, Verdict::Unauthorized(_)) => self.give_up(permit),
+            Answer::Throttled | Answer::Trouble | Answer::Neutral => {
+                self.tell_gate(permit, told, exchange);
+                self.leave_untold(now);
+            }
+        }
+    }
+
+    /// Whose trouble it is that the credentials were refused for what has that `key`, after the gate was told so.
+    pub(super) fn whose_refusal(&self, told: Answer, key: u64) -> Whose {
+        let parked = self.gate.state_beneath() == State::Parked;
+        let accounts = told == Answer::Unauthorized && (parked || self.gate.doubts(key));
+        if accounts { Whose::Vendors } else { Whose::Events }
+    }
+
+    /// What is known of an event that came: one that was refused, given back and came again in the same doubt is still one that was
+    /// refused.
+    pub(super) fn recalled(&self, mut event: Held) -> Held {
+        event.odd = Odd::new(&event.history, self.metrics.delivered.get());
+        event.refused = self.gate.doubt() != Doubt::Account && self.gate.doubts(event.key);
+        event
+    }
+
+    /// What was refused while nobody knew whether all others are: by now it may be known.
+    pub(super) fn end_doubts(&mut self) {
+        let doubt = self.gate.doubt();
+        if matches!(doubt, Doubt::Few | Doubt::Alone) {
+            self.doubts.unsettled = true;
+            return;
+        }
+        if !self.doubts.unsettled {
+            return;
+        }
+        let Doubts { lookups, .. } = std::mem::take(&mut self.doubts);
+        if doubt == Doubt::Account {
+            return self.line.forgive();
+        }
+        self.line.take_refused().into_iter().for_each(|load| self.refused_alone(load));
+        lookups.iter().for_each(|(name, record)| self.put_off(name, record));
+    }
+
+    /// Others were taken with the same credentials: it is the event's own trouble, or that of one among several.
+    fn refused_alone(&mut self, load: Load) {
+        let first = load.events.first().map(|pending| &pending.history);
+        let Some(record) = first.and_then(|history| history.attempts.last().cloned()) else {
+            // It came again without what was known of it.
+            return self.line.put_back(load);
+        };
+        let verdict = Verdict::Unauthorized(record.excerpt.clone());
+        if load.events.len() > 1 {
+            return self.split(load, &verdict, &record.excerpt);
+        }
+        if first.is_some_and(was_refused_alone) {
+            self.gate.rejected(1, clock::now());
+        }
+        let (sentence, whose) = (record.excerpt.as_str(), Whose::Events);
+        self.follow(load, &Ruling { verdict: &verdict, sentence, record: &record, whose, parked: false });
+    }
+}

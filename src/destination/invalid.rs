@@ -1,0 +1,105 @@
+//! Events that our own check refuses in a row: after so many of one rule the destination parks, and what comes then waits to be checked
+//! again, since a person may mend the rule.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Instant;
+
+use super::hold::LONGEST_HOLD;
+use super::settle::Tag;
+use super::{Driver, History};
+use crate::broker::port::Delivery;
+use crate::clock;
+use crate::verdict::Reason;
+
+/// So many rules and types are told apart; producers choose types.
+const MOST_RULES: usize = 100;
+
+/// What was refused in a row, and what waits to be checked again.
+#[derive(Debug, Default)]
+pub(super) struct Invalids {
+    /// How many in a row, by the rule that they were made by, or by their type where there is none.
+    in_a_row: BTreeMap<String, u32>,
+    waiting: VecDeque<(Instant, Delivery)>,
+}
+
+impl Invalids {
+    /// An event was good.
+    pub fn went_well(&mut self) {
+        self.in_a_row.clear();
+    }
+
+    /// One more of that rule was refused; how many that makes in a row.
+    fn add(&mut self, rule: &str) -> u32 {
+        let known = self.in_a_row.contains_key(rule) || self.in_a_row.len() < MOST_RULES;
+        let count = self.in_a_row.entry(if known { rule } else { "" }.to_owned()).or_default();
+        *count = count.saturating_add(1);
+        *count
+    }
+
+    /// How many wait.
+    pub fn held(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Takes out all but so many, those that came last.
+    pub fn beyond(&mut self, keeps: usize) -> Vec<Delivery> {
+        self.waiting.drain(keeps.min(self.waiting.len())..).map(|(_, delivery)| delivery).collect()
+    }
+
+    /// Takes out the one that came first.
+    pub fn pop(&mut self) -> Option<Delivery> {
+        self.waiting.pop_front().map(|(_, delivery)| delivery)
+    }
+
+    /// Takes out those that have waited too long.
+    pub fn sweep(&mut self, now: Instant) -> Vec<Delivery> {
+        let old = |since: Instant| now.saturating_duration_since(since) > LONGEST_HOLD;
+        let mut taken = Vec::new();
+        while self.waiting.front().is_some_and(|(since, _)| old(*since)) {
+            taken.extend(self.pop());
+        }
+        taken
+    }
+}
+
+impl Driver {
+    /// Our own check refused an event: a dead letter, or, parked for many such, one that waits.
+    pub(super) fn refuse(&mut self, delivery: Delivery, history: History, tag: Tag, reason: Reason, sentence: String) {
+        if reason != Reason::Invalid {
+            return self.bury(delivery, history, tag, reason, sentence);
+        }
+        if self.gate.is_parked_for_invalid() {
+            return self.invalids.waiting.push_back((clock::now(), delivery));
+        }
+        let rule = match self.settings.map.rule_for(&tag.kind) {
+            Some(rule) => format!("the rule of map for {:?} (line {})", rule.pattern, rule.line),
+            None => format!("the type {:?}", tag.kind),
+        };
+        let count = self.invalids.add(&rule);
+        let limit = self.settings.park_after_rejections;
+        let why = format!(
+            "{count} events in a row are invalid by {rule}, at last: {sentence}; mend the rule and reload, or the producer and resume: what waits is then checked again"
+        );
+        self.bury(delivery, history, tag, reason, sentence);
+        if limit > 0 && count >= limit {
+            let now = clock::now();
+            let before = self.gate.state(now);
+            self.gate.park_for_invalid(&why, now);
+            self.gate_changed(before);
+            self.invalids.went_well();
+        }
+    }
+
+    /// Checks what waited again, unless it is still parked for that.
+    pub(super) fn check_invalid_again(&mut self) {
+        if self.invalids.held() > 0 && !self.gate.is_parked_for_invalid() {
+            let waiting = std::mem::take(&mut self.invalids.waiting);
+            waiting.into_iter().for_each(|(_, delivery)| self.check(delivery));
+        }
+    }
+
+    /// How many deliveries wait for the gate or to be checked.
+    pub(super) fn waits(&self) -> usize {
+        self.line.len() + self.lookups.held() + self.invalids.held()
+    }
+}

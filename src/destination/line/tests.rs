@@ -1,0 +1,179 @@
+//! The line: nothing is lost or doubled, and lanes keep their order, whatever happens.
+
+use proptest::prelude::*;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+use crate::broker::port::{Delivery, Ticket};
+use crate::destination::history::History;
+use crate::destination::intake::Odd;
+use crate::destination::settle::Tag;
+use crate::message::Message;
+use crate::vendors::When;
+
+const NOW: jiff::Timestamp = jiff::Timestamp::UNIX_EPOCH;
+
+fn event(tag: u64, lane: Option<u8>, replay: bool) -> Held {
+    let epoch = CancellationToken::new();
+    // Nothing is settled here, and nothing says so.
+    epoch.cancel();
+    let ticket = Ticket::new(tag, epoch, mpsc::unbounded_channel().0);
+    let routing_key = String::new();
+    let history = History::new("a", NOW);
+    Box::new(Pending {
+        delivery: Delivery { message: Message::default(), routing_key, redelivered: false, returns: 0, ticket },
+        tag: Tag::unchecked(&Message::default(), &history),
+        history,
+        item: Item { lane: lane.map(|lane| lane.to_string()), ..Item::default() },
+        trace: None,
+        taken: crate::clock::now(),
+        replay,
+        token_refused: false,
+        troubles: 0,
+        key: tag,
+        refused: false,
+        odd: Odd::default(),
+        rests_until: None,
+    })
+}
+
+fn tags<'a>(events: impl IntoIterator<Item = &'a Held>) -> Vec<u64> {
+    events.into_iter().map(|event| event.delivery.ticket.tag()).collect()
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Push(Option<u8>, bool),
+    Take { together: bool },
+    PutBack,
+    SendBehind,
+    Split,
+    Done,
+    Beyond(usize),
+    RemoveEvery(u64),
+}
+
+fn steps() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        6 => (prop::option::of(0u8..2), any::<bool>()).prop_map(|(lane, replay)| Step::Push(lane, replay)),
+        4 => any::<bool>().prop_map(|together| Step::Take { together }),
+        2 => Just(Step::PutBack),
+        1 => Just(Step::SendBehind),
+        1 => Just(Step::Split),
+        1 => Just(Step::Done),
+        1 => (0usize..9).prop_map(Step::Beyond),
+        1 => (2u64..7).prop_map(Step::RemoveEvery),
+    ]
+}
+
+/// A line and the loads that were taken out of it.
+#[derive(Default)]
+struct Model {
+    line: Line,
+    out: Vec<Load>,
+    pushed: u64,
+    gone: Vec<u64>,
+}
+
+impl Model {
+    fn take(&mut self, together: bool) {
+        let busy: Vec<String> = self.out.iter().filter_map(|load| load.lane().map(str::to_owned)).collect();
+        let free = |lane: &str| if busy.iter().any(|busy| busy == lane) { Free::Busy } else { Free::Now };
+        let now = crate::clock::now();
+        if let Ready::Now(place) = self.line.ready(Wanted::First, now, free) {
+            let batching = Batching { items: 3, bytes: usize::MAX, when: When::Always };
+            self.out.extend(self.line.take(place, &batching, together.then_some(now)));
+        }
+    }
+
+    fn step(&mut self, step: &Step) {
+        match step {
+            Step::Push(lane, replay) => {
+                self.line.push(event(self.pushed, *lane, *replay));
+                self.pushed += 1;
+            }
+            Step::Take { together } => self.take(*together),
+            Step::Beyond(_) | Step::RemoveEvery(_) if self.out.iter().any(|load| load.lane().is_some()) => {}
+            Step::Beyond(keeps) => self.gone.extend(tags(&self.line.beyond(*keeps))),
+            Step::RemoveEvery(nth) => {
+                let removed = self.line.remove_if(|event| event.delivery.ticket.tag() % nth == 0);
+                self.gone.extend(tags(&removed));
+            }
+            Step::PutBack | Step::SendBehind | Step::Split | Step::Done if self.out.is_empty() => {}
+            Step::PutBack => self.line.put_back(self.out.remove(0)),
+            Step::SendBehind => self.line.send_behind(self.out.remove(0)),
+            Step::Split => {
+                let load = self.out.remove(0);
+                if load.events.len() > 1 {
+                    self.line.split(load, Arc::new(AtomicU32::new(9)));
+                } else {
+                    self.line.put_back(load);
+                }
+            }
+            Step::Done => self.gone.extend(tags(&self.out.remove(0).events)),
+        }
+    }
+
+    fn waiting(&self) -> impl Iterator<Item = &Held> {
+        self.line.parts.iter().flat_map(|load| &load.events).chain(self.line.singles())
+    }
+
+    fn check(&self) {
+        let mut all = tags(self.out.iter().flat_map(|load| &load.events).chain(self.waiting()));
+        assert_eq!(self.waiting().count(), self.line.len());
+        all.extend(&self.gone);
+        all.sort_unstable();
+        assert_eq!(all, (0..self.pushed).collect::<Vec<_>>(), "one was lost or doubled");
+        for lane in ["0", "1"] {
+            let of_lane = |event: &&Held| event.item.lane.as_deref() == Some(lane);
+            let out = self.out.iter().flat_map(|load| &load.events);
+            let order = tags(out.chain(self.waiting()).filter(of_lane));
+            assert!(order.is_sorted(), "lane {lane}: {order:?}");
+        }
+        assert!(self.line.events.iter().all(|event| !event.replay || event.item.lane.is_some()));
+        assert!(self.line.replayed.iter().all(|event| event.replay || event.item.lane.is_some()));
+    }
+}
+
+proptest! {
+    #[test]
+    fn whatever_happens_lanes_keep_their_order_and_live_events_go_first(
+        steps in prop::collection::vec(steps(), 1..60),
+    ) {
+        let mut model = Model::default();
+        for step in &steps {
+            model.step(step);
+            model.check();
+        }
+    }
+}
+
+#[test]
+fn whether_a_vendor_is_still_in_trouble_is_asked_with_what_met_with_the_least() {
+    let mut line = Line::default();
+    for (tag, lane, troubles) in [(0, None, 2), (1, None, 1), (2, Some(1), 3), (3, Some(1), 0), (4, None, 1)] {
+        line.push(Box::new(Pending { troubles, ..*event(tag, lane, false) }));
+    }
+    let now = crate::clock::now();
+    assert_eq!(line.ready(Wanted::First, now, |_| Free::Now), Ready::Now(Place::Event(0)));
+    assert_eq!(
+        line.ready(Wanted::Probe, now, |_| Free::Now),
+        Ready::Now(Place::Event(1)),
+        "and nothing overtakes in its lane"
+    );
+    line.push(event(5, Some(2), false));
+    assert_eq!(line.ready(Wanted::Probe, now, |_| Free::Now), Ready::Now(Place::Event(5)));
+    assert_eq!(tags(&line.beyond(2)), [1, 2, 3, 4], "what met with no trouble is kept");
+}
+
+#[test]
+fn what_is_given_back_takes_those_behind_it_in_its_lane_along() {
+    let mut line = Line::default();
+    for (tag, lane) in [(0, Some(1)), (1, Some(2)), (2, None), (3, Some(1)), (4, Some(2))] {
+        line.push(event(tag, lane, tag == 0));
+    }
+    assert_eq!(tags(&line.remove_if(|event| event.delivery.ticket.tag() == 0)), [0, 3]);
+    assert_eq!(line.len(), 3);
+    assert!(line.remove_if(|_| false).is_empty());
+}
