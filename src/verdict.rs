@@ -12,8 +12,8 @@ pub enum Verdict {
     Delivered,
     /// The vendor took it and works on it.
     Accepted,
-    /// Too many requests: the gate closes, the event waits, no attempt is spent.
-    Throttled,
+    /// Too many requests: the gate closes, the event waits, no attempt is spent; the sentence says what was answered.
+    Throttled(String),
     /// The vendor cannot be reached or is in trouble; the sentence says what was seen.
     Unavailable(String),
     /// The key is wrong or the account is off: the destination is parked, the event waits.
@@ -31,7 +31,7 @@ impl Verdict {
         match self {
             Self::Delivered => "delivered",
             Self::Accepted => "accepted",
-            Self::Throttled => "throttled",
+            Self::Throttled(_) => "throttled",
             Self::Unavailable(_) => "unavailable",
             Self::Unauthorized(_) => "unauthorized",
             Self::TooLarge(_) => "too_large",

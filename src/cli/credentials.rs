@@ -46,7 +46,7 @@ pub(super) async fn try_out(destination: &Destination) -> (Option<bool>, String)
         Verdict::Unauthorized(said) | Verdict::Unavailable(said) => {
             (Some(false), redact::masked(&said, &secrets_of(&request)))
         }
-        Verdict::Throttled => (None, TOO_MANY.into()),
+        Verdict::Throttled(_) => (None, TOO_MANY.into()),
         Verdict::Delivered | Verdict::Accepted | Verdict::TooLarge(_) | Verdict::Rejected(_) => {
             (Some(true), format!("{} takes the credentials", request.uri().host().unwrap_or("the vendor")))
         }
@@ -81,7 +81,7 @@ async fn token(grant: &dyn Grant, transport: &HttpTransport) -> Result<HeaderVal
         keep(&tokens, path).map_err(bad)?;
         match outcome {
             Outcome::Token | Outcome::Again => {}
-            Outcome::Throttled => return Err((None, TOO_MANY.into())),
+            Outcome::Throttled(_) => return Err((None, TOO_MANY.into())),
             Outcome::Unavailable(said) | Outcome::Refused(said) => return Err(bad(said)),
         }
     }

@@ -71,7 +71,7 @@ impl Driver {
         let hints = exchange.reply().map(|reply| hints(&reply.headers, wall)).unwrap_or_default();
         let told = match &outcome {
             Outcome::Token | Outcome::Again | Outcome::Refused(_) | Outcome::Unavailable(_) => Answer::Neutral,
-            Outcome::Throttled => Answer::Throttled,
+            Outcome::Throttled(_) => Answer::Throttled,
         };
         // What came is kept before anything is sent with it.
         if let Some(path) = self.token_file.clone() {
@@ -85,7 +85,7 @@ impl Driver {
                 tracing::info!(destination, ms = exchange.ms(), "a new access token");
             }
             Outcome::Again => tracing::warn!(destination, "the refresh token was refused; signing in anew"),
-            Outcome::Throttled => tracing::warn!(destination, "the request for an access token was refused with 429"),
+            Outcome::Throttled(said) => tracing::warn!(destination, said, "too many calls for an access token"),
             Outcome::Unavailable(said) => {
                 let said = exchange.masked(&said);
                 tracing::warn!(destination, said, "no access token yet");

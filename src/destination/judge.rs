@@ -44,7 +44,7 @@ impl Ruling<'_> {
     }
 
     fn is_trouble(&self) -> bool {
-        matches!(self.verdict, Verdict::Unavailable(_) | Verdict::Throttled)
+        matches!(self.verdict, Verdict::Unavailable(_) | Verdict::Throttled(_))
     }
 }
 
@@ -84,7 +84,7 @@ impl Driver {
         let verdict = match &exchange.result {
             Some(Ok(reply)) => {
                 let verdict = read(vendor, request, &reply.without_secrets(request), before);
-                if is_limit(&verdict, reply) { Verdict::Throttled } else { verdict }
+                as_limit(verdict, reply)
             }
             Some(Err(trouble)) => Verdict::Unavailable(trouble.to_string()),
             None => Verdict::Unavailable("given up".to_owned()),
@@ -134,7 +134,7 @@ impl Driver {
         };
         let key = load.key();
         let mut whose = self.tell_of_trouble(permit, Some(key), told, exchange);
-        if matches!(verdict, Verdict::Throttled) || renewing || (is_odd && parked) {
+        if matches!(verdict, Verdict::Throttled(_)) || renewing || (is_odd && parked) {
             whose = Whose::Vendors;
         } else if matches!(verdict, Verdict::Unauthorized(_)) {
             whose = self.whose_refusal(told, key);
@@ -217,7 +217,7 @@ impl Driver {
             let load = Load { events: vec![pending], calls_left: calls_left.clone() };
             let whose = match verdict {
                 Verdict::Unauthorized(_) => refusal,
-                Verdict::Throttled => Whose::Vendors,
+                Verdict::Throttled(_) => Whose::Vendors,
                 Verdict::Delivered
                 | Verdict::Accepted
                 | Verdict::Unavailable(_)
@@ -417,9 +417,10 @@ fn said(verdict: &Verdict) -> Option<&str> {
     match verdict {
         Verdict::Unavailable(said)
         | Verdict::Unauthorized(said)
+        | Verdict::Throttled(said)
         | Verdict::TooLarge(said)
         | Verdict::Rejected(said) => Some(said),
-        Verdict::Delivered | Verdict::Accepted | Verdict::Throttled => None,
+        Verdict::Delivered | Verdict::Accepted => None,
     }
 }
 
@@ -443,7 +444,7 @@ fn answer_of(each: &[Verdict]) -> Answer {
 pub(super) fn answer(verdict: &Verdict) -> Answer {
     match verdict {
         Verdict::Delivered | Verdict::Accepted => Answer::Success,
-        Verdict::Throttled => Answer::Throttled,
+        Verdict::Throttled(_) => Answer::Throttled,
         Verdict::Unavailable(_) => Answer::Trouble,
         Verdict::Unauthorized(_) => Answer::Unauthorized,
         Verdict::TooLarge(_) | Verdict::Rejected(_) => Answer::Rejected,
@@ -455,7 +456,7 @@ pub(super) fn answer(verdict: &Verdict) -> Answer {
 fn is_worse_probe(verdict: &Verdict, history: &History) -> bool {
     match verdict {
         Verdict::Unavailable(_) | Verdict::Unauthorized(_) => true,
-        Verdict::Throttled => {
+        Verdict::Throttled(_) => {
             history.attempts.iter().rev().nth(1).is_some_and(|before| before.verdict == verdict.name())
         }
         Verdict::Delivered | Verdict::Accepted | Verdict::TooLarge(_) | Verdict::Rejected(_) => false,
@@ -463,10 +464,16 @@ fn is_worse_probe(verdict: &Verdict, history: &History) -> bool {
 }
 
 /// A 403 that says when to come again is a limit, not a wrong key.
-fn is_limit(verdict: &Verdict, reply: &Reply) -> bool {
-    let forbidden = reply.status == StatusCode::FORBIDDEN && matches!(verdict, Verdict::Unauthorized(_));
-    forbidden && {
-        let hints = hints(&reply.headers, clock::wall());
-        hints.retry_after.is_some() || hints.quota.is_some_and(|quota| quota.remaining == Some(0))
+fn as_limit(verdict: Verdict, reply: &Reply) -> Verdict {
+    match verdict {
+        Verdict::Unauthorized(said) if reply.status == StatusCode::FORBIDDEN && says_when(reply) => {
+            Verdict::Throttled(said)
+        }
+        verdict => verdict,
     }
+}
+
+fn says_when(reply: &Reply) -> bool {
+    let hints = hints(&reply.headers, clock::wall());
+    hints.retry_after.is_some() || hints.quota.is_some_and(|quota| quota.remaining == Some(0))
 }

@@ -48,16 +48,15 @@ pub(super) fn next(verdict: &Verdict, sentence: &str, standing: &Standing<'_>) -
     let dead = |reason, sentence| Next::Settle(Settlement::DeadLetter(reason, sentence));
     match (verdict, whose) {
         (Verdict::Delivered | Verdict::Accepted, _) => Next::Settle(Settlement::Ack),
-        (Verdict::Throttled | Verdict::Unauthorized(_), Whose::Vendors) => Next::Wait { first: true },
+        (Verdict::Throttled(_) | Verdict::Unauthorized(_), Whose::Vendors) => Next::Wait { first: true },
         (Verdict::Unauthorized(_), Whose::Events) if was_refused_alone(history) => {
             dead(Reason::Rejected, format!("{sentence}; other events were taken with the same credentials"))
         }
         (Verdict::Unauthorized(_), Whose::Events) => later(),
         (Verdict::Unavailable(_), Whose::Vendors) => Next::Wait { first: false },
-        (Verdict::Unavailable(_) | Verdict::Throttled, Whose::Events) => match failing_since {
+        (Verdict::Unavailable(_) | Verdict::Throttled(_), Whose::Events) => match failing_since {
             Some(since) if wall.duration_since(since) >= age(retry.max_age) => {
-                let said = if sentence.is_empty() { "the vendor answered 429 while it took others" } else { sentence };
-                let sentence = format!("not delivered within {:#}; at last: {said}", age(retry.max_age));
+                let sentence = format!("not delivered within {:#}; at last: {sentence}", age(retry.max_age));
                 dead(Reason::Expired, sentence)
             }
             Some(_) | None => later(),
@@ -144,7 +143,7 @@ mod tests {
 
     #[test]
     fn throttling_and_bad_keys_cost_no_attempt() {
-        for verdict in [Verdict::Throttled, Verdict::Unauthorized(String::new())] {
+        for verdict in [Verdict::Throttled(String::new()), Verdict::Unauthorized(String::new())] {
             let next = after(&verdict, "", Whose::Vendors, false, &history(0, None));
             assert_eq!(next, Next::Wait { first: true });
         }

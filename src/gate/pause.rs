@@ -297,10 +297,11 @@ impl Pauses {
         let reset = hints.quota.filter(|quota| quota.remaining.unwrap_or(0) == 0).map(|quota| quota.reset);
         let (wait, why) = match (hints.retry_after, reset) {
             (Some(wait), _) if !wait.is_zero() => (wait, self.asked_to_wait(Answer::Throttled, wait)),
-            (_, Some(wait)) if !wait.is_zero() => {
-                (wait, format!("the vendor answered 429 and its quota resets in {} s", wait.as_secs_f64()))
-            }
-            _ => (self.refusals.next(), "the vendor answered 429 without saying for how long".to_owned()),
+            (_, Some(wait)) if !wait.is_zero() => (
+                wait,
+                self.with_words(&format!("{} and its quota resets in {} s", self.refusing(), wait.as_secs_f64())),
+            ),
+            _ => (self.refusals.next(), self.with_words(&format!("{} without saying for how long", self.refusing()))),
         };
         self.close(Cause::Throttled, why, wait, now);
     }
@@ -373,8 +374,13 @@ impl Pauses {
     }
 
     fn asked_to_wait(&self, answer: Answer, wait: Duration) -> String {
-        let did = if answer == Answer::Throttled { "answered 429" } else { "is in trouble" };
-        self.with_words(&format!("the vendor {did} and asked to wait {} s (Retry-After)", wait.as_secs_f64()))
+        let did = if answer == Answer::Throttled { self.refusing() } else { "the vendor is in trouble" };
+        self.with_words(&format!("{did} and asked to wait {} s (Retry-After)", wait.as_secs_f64()))
+    }
+
+    /// How a vendor is called that refused for a limit: by 429, if its own words do not follow.
+    fn refusing(&self) -> &'static str {
+        if self.said.is_empty() { "the vendor answered 429" } else { "the vendor refused for a limit" }
     }
 
     /// `why` with the answer's own words, where it had any.

@@ -18,7 +18,7 @@ pub(super) fn by_status(status: StatusCode, sentence: impl FnOnce() -> String) -
         // The proxy's own credentials, a slow request, a replayed TLS early request: none of them says anything of the event.
         407 | 408 | 425 => Verdict::Unavailable(sentence()),
         413 => Verdict::TooLarge(sentence()),
-        429 => Verdict::Throttled,
+        429 => Verdict::Throttled(sentence()),
         400..=499 => Verdict::Rejected(sentence()),
         _ => Verdict::Unavailable(sentence()),
     }

@@ -119,14 +119,18 @@ pub fn read(vendor: &str, check: &str, reply: &Reply, wall: Timestamp) -> Result
     let body: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
     let error = body["error"].as_str().unwrap_or_default();
     match (reply.status, error) {
-        (StatusCode::TOO_MANY_REQUESTS, _) | (_, "slow_down") => return Err(Verdict::Throttled),
+        (StatusCode::TOO_MANY_REQUESTS, _) | (_, "slow_down") => {
+            return Err(Verdict::Throttled(asked_for_a_token(vendor, reply, &body)));
+        }
         (StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::PROXY_AUTHENTICATION_REQUIRED, _)
-        | (_, "temporarily_unavailable" | "server_error") => return Err(trouble(vendor, reply, &body)),
+        | (_, "temporarily_unavailable" | "server_error") => {
+            return Err(Verdict::Unavailable(asked_for_a_token(vendor, reply, &body)));
+        }
         (status, "") if status.is_success() => {}
         (status, _) if status.is_success() || status.is_client_error() => {
             return Err(refused(vendor, check, reply, &body));
         }
-        _ => return Err(trouble(vendor, reply, &body)),
+        _ => return Err(Verdict::Unavailable(asked_for_a_token(vendor, reply, &body))),
     }
     let Some(access) = body["access_token"].as_str().filter(|token| !token.is_empty()) else {
         return Err(Verdict::Unavailable(format!(
@@ -180,13 +184,14 @@ fn life(expires_in: &Value) -> SignedDuration {
     }
 }
 
-fn trouble(vendor: &str, reply: &Reply, body: &Value) -> Verdict {
+/// What the vendor answered instead of a token.
+fn asked_for_a_token(vendor: &str, reply: &Reply, body: &Value) -> String {
     let text = said(reply, body);
     let status = reply.status.as_u16();
     let text = if text.is_empty() { text } else { format!(": {text}") };
     let led = answer::redirect(reply)
         .map_or_else(String::new, |to| format!(" with a redirect to {to}, which is not followed,"));
-    Verdict::Unavailable(format!("{vendor} answered {status}{led} when asked for a token{text}"))
+    format!("{vendor} answered {status}{led} when asked for a token{text}")
 }
 
 fn refused(vendor: &str, check: &str, reply: &Reply, body: &Value) -> Verdict {

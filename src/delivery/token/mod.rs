@@ -57,7 +57,7 @@ pub enum Outcome {
     /// The refresh token was refused and is dropped; there is another way, so ask [`Tokens::need`] again.
     Again,
     /// The vendor answered that there were too many calls.
-    Throttled,
+    Throttled(String),
     /// The vendor is in trouble: the sentence says what was seen.
     Unavailable(String),
     /// The vendor refused the sign-in: the sentence says what a person has to do. The destination is to be parked.
@@ -231,8 +231,9 @@ impl Tokens {
         let outcome = self.failed(grant, verdict, &secrets, asked, now);
         self.refused = matches!(outcome, Outcome::Refused(_));
         self.trouble = match &outcome {
-            Outcome::Unavailable(sentence) | Outcome::Refused(sentence) => Some(sentence.clone()),
-            Outcome::Throttled => Some("the vendor answered that there were too many calls for a token".to_owned()),
+            Outcome::Unavailable(sentence) | Outcome::Refused(sentence) | Outcome::Throttled(sentence) => {
+                Some(sentence.clone())
+            }
             Outcome::Token | Outcome::Again => None,
         };
         outcome
@@ -346,9 +347,9 @@ impl Tokens {
         now: Instant,
     ) -> Outcome {
         match verdict {
-            Verdict::Throttled => {
+            Verdict::Throttled(sentence) => {
                 self.budget.failed(false, asked, now);
-                Outcome::Throttled
+                Outcome::Throttled(masked(&sentence, secrets))
             }
             Verdict::Unavailable(sentence) => {
                 self.budget.failed(false, asked, now);

@@ -266,7 +266,7 @@ fn a_207_is_read_item_by_item() {
         Verdict::Delivered,
         Verdict::Rejected(said("400: Bad: no price")),
         Verdict::Rejected(said("403")),
-        Verdict::Throttled,
+        Verdict::Throttled(said("429")),
         Verdict::Unavailable(said("503: Later")),
     ];
     assert_eq!(each(&listed.to_string(), 5), verdicts);
@@ -274,7 +274,7 @@ fn a_207_is_read_item_by_item() {
         assert_eq!(each(&json!({ key: listed }).to_string(), 5), verdicts);
     }
     let by_index = json!([{"index": 1, "status": 204}, {"index": 0, "status": 429}]);
-    assert_eq!(each(&by_index.to_string(), 2), [Verdict::Throttled, Verdict::Delivered]);
+    assert_eq!(each(&by_index.to_string(), 2), [Verdict::Throttled(said("429")), Verdict::Delivered]);
 }
 
 #[test]

@@ -211,8 +211,8 @@ fn reply(status: u16, body: &str) -> Reply {
 fn sentence(verdict: &sluice::verdict::Verdict) -> &str {
     use sluice::verdict::Verdict::{Accepted, Delivered, Rejected, Throttled, TooLarge, Unauthorized, Unavailable};
     match verdict {
-        Unavailable(said) | Unauthorized(said) | TooLarge(said) | Rejected(said) => said,
-        Delivered | Accepted | Throttled => "",
+        Unavailable(said) | Throttled(said) | Unauthorized(said) | TooLarge(said) | Rejected(said) => said,
+        Delivered | Accepted => "",
     }
 }
 

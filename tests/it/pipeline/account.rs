@@ -112,7 +112,7 @@ impl Vendor for Account {
             200..=299 => Verdict::Delivered,
             401 | 403 => Verdict::Unauthorized(said()),
             413 => Verdict::TooLarge(said()),
-            429 => Verdict::Throttled,
+            429 => Verdict::Throttled(said()),
             400..=499 => Verdict::Rejected(said()),
             _ => Verdict::Unavailable(said()),
         }
@@ -183,7 +183,7 @@ impl Grant for SignIn {
                 let (access, life): (String, u64) = read(reply);
                 Ok(Token { access: access.into(), expires: wall + Duration::from_secs(life), refresh: None })
             }
-            429 => Err(Verdict::Throttled),
+            429 => Err(Verdict::Throttled("the token endpoint answered 429".to_owned())),
             400..=499 => Err(Verdict::Unauthorized("the sign-in was refused: check the password".to_owned())),
             status => Err(Verdict::Unavailable(format!("the token endpoint answered {status}"))),
         }
