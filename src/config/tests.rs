@@ -256,7 +256,7 @@ fn a_wrong_map_is_told_at_the_line_of_its_key() {
             ":8: destinations.px.map.eventName: the jq expression is wrong: column 6: expected a term, found \"| .b\"",
         ),
         ("eventName = { jq = \".a | nosuch(.)\" }", "column 6: the filter nosuch is not known"),
-        ("eventName = { jq = \"env.HOME\" }", "the filter env is not known"),
+        ("eventName = { jq = \"env.HOME\" }", "env is left out on purpose"),
         ("eventName = { jq = \"$ENV.HOME\" }", "the variable $ENV is not known"),
         ("eventName = { jq = \".a[\" }", "column 4: expected a term, found the end"),
         (

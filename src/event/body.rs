@@ -110,13 +110,19 @@ pub(super) fn not_json(what: &str, text: &str, error: &serde_json::Error) -> Str
     if error.is_eof() {
         return format!("{what} is not JSON: it ends too early ({said})");
     }
-    if said.starts_with("trailing characters") {
-        return format!(
-            "{what} is more than one JSON value: the second begins at {place}; publish one event a message"
-        );
-    }
     let rest =
         text.lines().nth(error.line().saturating_sub(1)).and_then(|line| line.get(error.column().checked_sub(1)?..));
+    if said.starts_with("trailing characters") {
+        let next = rest.and_then(|rest| rest.chars().next()).unwrap_or(' ');
+        return if matches!(next, '{' | '[' | '"' | '-' | '0'..='9' | 't' | 'f' | 'n') {
+            format!("{what} is more than one JSON value: the second begins at {place}; publish one event a message")
+        } else {
+            format!("{what} is not JSON: {next:?} at {place} is after its end; publish one JSON value a message")
+        };
+    }
+    if said.starts_with("expected ident") {
+        return format!("{what} is not JSON: the word at {place} is none of true, false and null");
+    }
     match FOREIGN.iter().find(|foreign| rest.is_some_and(|rest| rest.starts_with(*foreign))) {
         Some(foreign) => format!("{what} is not JSON: {foreign} at {place} is not a JSON value"),
         None => format!("{what} is not JSON: {said}"),

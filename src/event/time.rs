@@ -8,6 +8,8 @@ use jiff::tz::{Offset, TimeZone};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Serialize, Serializer};
 
+/// The first year that RFC 3339 can write begins.
+const FIRST: DateTime = DateTime::constant(0, 1, 1, 0, 0, 0, 0);
 const EPOCH: DateTime = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
 /// The days that a leap second has ever ended.
 const LEAP_DAYS: [(i8, i8); 2] = [(6, 30), (12, 31)];
@@ -109,8 +111,8 @@ impl<'a> Rest<'a> {
         let utc = day.to_datetime(time).checked_sub(offset).ok();
         let ends_a_leap_day =
             |utc: DateTime| (utc.hour(), utc.minute()) == (23, 59) && LEAP_DAYS.contains(&(utc.month(), utc.day()));
-        // Beyond the last year that can be written is its end.
-        (second < 60 || utc.is_some_and(ends_a_leap_day)).then_some(Time(utc.unwrap_or(DateTime::MAX)))
+        // An instant in a year that cannot be written is the nearest one that can.
+        (second < 60 || utc.is_some_and(ends_a_leap_day)).then_some(Time(utc.unwrap_or(DateTime::MAX).max(FIRST)))
     }
 
     /// Nanoseconds; 0 where there is no fraction.
@@ -174,6 +176,7 @@ mod tests {
             ("9999-12-31T23:59:59Z", "9999-12-31T23:59:59Z"),
             ("9999-12-31T23:59:59.999999999Z", "9999-12-31T23:59:59.999999999Z"),
             ("0001-01-01T00:00:00Z", "0001-01-01T00:00:00Z"),
+            ("0000-01-01T00:00:00+01:00", "0000-01-01T00:00:00Z"),
             ("2016-12-31T23:59:60Z", "2016-12-31T23:59:59Z"),
             ("1990-12-31T15:59:60-08:00", "1990-12-31T23:59:59Z"),
             ("2015-07-01T01:59:60.5+02:00", "2015-06-30T23:59:59.5Z"),

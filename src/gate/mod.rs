@@ -141,7 +141,7 @@ pub struct Gate {
     paused: bool,
     pauses: Pauses,
     learned: Learned,
-    /// What held back the last request that had to wait, and when.
+    /// What held back the last request that had to wait, and until when, as far as that is known.
     held: Option<(Held, Instant)>,
     /// When the next place was said to come.
     place_due: Option<Instant>,
@@ -219,7 +219,7 @@ impl Gate {
             return self.concurrency.reached(self.pace(), now).map_or(Pass::Full, Pass::Wait);
         }
         if let Some((held, until)) = self.no_quota_before(now, wall) {
-            self.held = Some((held, now));
+            self.held = Some((held, until));
             return Pass::Wait(until);
         }
         self.note_lateness(now);
@@ -229,7 +229,7 @@ impl Gate {
             return Pass::Full;
         }
         if let Some(until) = self.no_place_before(now) {
-            self.held = Some((self.held_by_quota(), now));
+            self.held = Some((self.held_by_quota(), until));
             self.place_due = Some(until);
             return Pass::Wait(until);
         }

@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use super::number;
+use crate::event::Time;
 
 /// No event is older. Seconds taken for milliseconds are of January 1970, and most dates that stand for none are of then or before.
 const EARLIEST: Timestamp = Timestamp::constant(31_536_000, 0);
@@ -48,8 +49,9 @@ pub(super) fn milliseconds(value: &Value) -> Result<i64, String> {
         // No other unit, and no program's "no time": vendors' own examples write 42.
         return Ok(whole);
     }
-    let time = Timestamp::from_millisecond(whole).map_err(|_| format!("is {value}, which is no time; {wanted}"))?;
-    possible(time)
+    let time = Time::since_epoch(SignedDuration::from_millis(whole))
+        .ok_or_else(|| format!("is {value}, which is no time; {wanted}"))?;
+    possible(time.timestamp())
         .map(|_| whole)
         .map_err(|why| format!("is {value}: {time}, {why}; leave it out, and the event's time is sent"))
 }
@@ -117,7 +119,9 @@ mod tests {
             ("0", "1970-01-01T00:00:00Z, in 1970"),
             ("0.0", "1970-01-01T00:00:00Z, in 1970"),
             ("-1", "in the year 1969, when no event can have happened"),
-            ("253402300799999", "no time"),
+            ("253402300799999", "9999-12-31T23:59:59.999Z, in the year 9999, which programs write that have no time"),
+            ("253402214400000", "in the year 9999"),
+            ("1767323045120.0000001", "a number with a fraction"),
             ("9223372036854775807", "no time"),
             ("1795000000000.5", "a number with a fraction"),
             ("9223372036854775808123", "a whole number of more than 64 bits"),

@@ -244,6 +244,14 @@ fn what_is_not_json_is_told_for_what_it_is() {
             b"{}\n{}".to_vec(),
             "the body is more than one JSON value: the second begins at line 2 column 1; publish one event a message",
         ),
+        (
+            b"{\"a\":1}}".to_vec(),
+            "the body is not JSON: '}' at line 1 column 8 is after its end; publish one JSON value a message",
+        ),
+        (
+            b"{\"a\": tru}".to_vec(),
+            "the body is not JSON: the word at line 1 column 10 is none of true, false and null",
+        ),
         (b"\"{}\"".to_vec(), "the body is a string, not a JSON object"),
     ] {
         assert_eq!(sentence(&message("application/json", body)), expected);

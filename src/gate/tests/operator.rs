@@ -110,3 +110,14 @@ fn setting_the_same_limits_changes_nothing() {
     bench.gate.set_limits(&parsed(&["1/h"]), bench.now, bench.wall);
     assert!(matches!(bench.pass(), Pass::Go(_)));
 }
+
+#[test]
+fn what_holds_a_slow_pace_is_told_until_its_next_place() {
+    let mut bench = Bench::new(&["5/min"]);
+    let permit = bench.permit();
+    bench.give_back(permit, Answer::Success);
+    let Pass::Wait(until) = bench.pass() else { panic!() };
+    assert!(until > bench.now + secs(9));
+    bench.advance(secs(9));
+    assert_eq!(bench.gate.status(bench.now, bench.wall).held, crate::gate::Held::Quota);
+}

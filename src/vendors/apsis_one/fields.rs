@@ -3,15 +3,16 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::address;
 use super::settings::Settings;
-use crate::event::{Event, name_of};
+use crate::event::{Event, Time, name_of};
 use crate::vendors::{Invalid, number, time};
 
+/// Decimals of a second that are kept.
+const NANOSECONDS: usize = 9;
 /// The fields of an event, by the guide's words.
 pub(super) const FIELDS: [&str; 7] = ["profile", "event", "data", "keyspace", "section", "version_id", "event_time"];
 
@@ -97,6 +98,9 @@ fn version_id(value: &Value) -> Result<Cow<'_, Value>, Invalid> {
     if let Some(whole) = number::whole(value).filter(|whole| *whole >= 0) {
         return Ok(Cow::Owned(whole.into()));
     }
+    if number::is_whole(value) && !number::is_negative(value) {
+        return Err(invalid(format!("\"version_id\" is {value}, over 64 bits; write it as a string of digits")));
+    }
     let found = value.as_str().map_or_else(|| name_of(value).to_owned(), |text| format!("{text:?}"));
     Err(invalid(format!("\"version_id\" is {found}, it must be a whole number that is not negative")))
 }
@@ -112,14 +116,14 @@ fn received(event: &Event) -> Result<String, Invalid> {
 /// The same instant in UTC, with as many decimals as it was given.
 fn event_time(value: &Value) -> Result<String, Invalid> {
     let text = value.as_str().ok_or_else(|| wrong_type("event_time", "an RFC 3339 date and time", value))?;
-    let time: Timestamp = text.parse().map_err(|_| {
+    let time: Time = text.parse().map_err(|_| {
         invalid(format!("\"event_time\" is {text:?}, not an RFC 3339 date and time as 2020-10-14T09:43:34.471Z"))
     })?;
-    time::possible(time).map_err(|why| {
+    time::possible(time.timestamp()).map_err(|why| {
         invalid(format!("\"event_time\" is {text:?}, {why}; leave it out, and the event's time is sent"))
     })?;
     let decimals = text.split_once('.').map_or(0, |(_, rest)| rest.bytes().take_while(u8::is_ascii_digit).count());
-    Ok(format!("{time:.decimals$}"))
+    Ok(format!("{time:.decimals$}", decimals = decimals.min(NANOSECONDS)))
 }
 
 fn missing(field: &str) -> Invalid {

@@ -256,6 +256,34 @@ fn each(body: &str, count: usize) -> Vec<Verdict> {
 }
 
 #[test]
+fn an_event_time_is_rfc_3339_no_more_and_no_less() {
+    let sent = |time: &str| {
+        let mut event = bought("p");
+        event.data.insert("event_time".to_owned(), json!(time));
+        let item = vendor().prepare(&event, &known());
+        item.map(|item| serde_json::from_slice::<Value>(&item.content).unwrap()["event_time"].clone())
+    };
+    for (given, expected) in [
+        ("2026-01-02T03:04:05.1234567891Z", "2026-01-02T03:04:05.123456789Z"),
+        ("2026-01-02T03:04:05.50+01:00", "2026-01-02T02:04:05.50Z"),
+        ("2016-12-31T23:59:60Z", "2016-12-31T23:59:59Z"),
+    ] {
+        assert_eq!(sent(given).unwrap(), expected);
+    }
+    for wrong in [
+        "2026-01-02T03:04:05+24:00",
+        "2026-01-02 03:04:05Z",
+        "2026-01-02T03:04Z",
+        "2026-01-02T03:04:05Z[UTC]",
+        "2026-01-02T03:04:05,5Z",
+        "2026-03-01T23:59:60Z",
+    ] {
+        assert!(sent(wrong).unwrap_err().to_string().contains("not an RFC 3339 date and time"), "{wrong}");
+    }
+    assert!(sent("9999-12-31T23:59:59Z").unwrap_err().to_string().contains("in the year 9999"));
+}
+
+#[test]
 fn a_207_is_read_item_by_item() {
     let listed = json!([
         {"status": 204}, {"status": 400, "title": "Bad", "detail": "no price"}, {"status": 403}, {"status": 429},

@@ -70,6 +70,7 @@ fn row(value: &Val, between: &str, name: &str, quoted: &dyn Fn(&str) -> String) 
     };
     let cell = |item: &Val| match item {
         Val::Null => Ok(String::new()),
+        Val::Number(number) if number.as_f64().is_nan() => Ok(String::new()),
         Val::Bool(_) | Val::Number(_) => Ok(write::text(item)),
         Val::Text(text) => Ok(quoted(text)),
         Val::Array(_) | Val::Object(_) => fail(format!("{} is not valid in a csv row", item.shown())),

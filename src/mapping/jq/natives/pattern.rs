@@ -207,7 +207,16 @@ fn compile(pattern: &str, flags: &str, before_newline: bool) -> Result<Regex, St
             _ => return Err(format!("{flags} is not a valid modifier string")),
         }
     }
-    builder.build().map_err(|said| format!("not a regular expression: {said}"))
+    builder.build().map_err(|said| format!("not a regular expression: {}", why(&said)))
+}
+
+/// What is wrong with a pattern, on one line: the innermost cause says most.
+fn why(error: &fancy_regex::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause.to_string().lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
 /// `$` stands before a newline at the very end, too. Looking ahead for it costs more, so it is done only where there is one.

@@ -5,6 +5,26 @@ use super::super::prelude;
 use super::super::term::{Call, Term};
 use super::Parser;
 
+/// No filter of jq's own takes more.
+const MOST_PARAMETERS: usize = 6;
+/// What jq has and a map has not, each with its reason in docs/jq.md.
+const LEFT_OUT: [&str; 14] = [
+    "env",
+    "now",
+    "localtime",
+    "strflocaltime",
+    "input",
+    "inputs",
+    "input_filename",
+    "input_line_number",
+    "debug",
+    "stderr",
+    "halt",
+    "halt_error",
+    "modulemeta",
+    "get_search_list",
+];
+
 /// A name. All but functions are bindings: while the program runs there is a place for each.
 pub(super) enum Name {
     Variable(String),
@@ -85,7 +105,27 @@ impl Parser<'_> {
             let skip = self.names.iter().filter(|name| name.is_binding()).count();
             return Ok(Term::Call(Box::new(Call { prelude: true, function, skip, arguments })));
         }
-        Err(self.unknown(at, "filter", wanted))
+        Err(self.unknown_filter(at, wanted, count))
+    }
+
+    fn unknown_filter(&self, at: usize, wanted: &str, count: usize) -> String {
+        let is_known = |count: usize| {
+            natives::control(wanted, count).is_some()
+                || natives::find(wanted, count).is_some()
+                || prelude::find(wanted, count).is_some()
+        };
+        let others: Vec<String> =
+            (0..=MOST_PARAMETERS).filter(|count| is_known(*count)).map(|n| n.to_string()).collect();
+        let place = self.place(at);
+        if !others.is_empty() {
+            return format!("{place}: {wanted} takes {} arguments, not {count}", others.join(" or "));
+        }
+        if LEFT_OUT.contains(&wanted) {
+            return format!(
+                "{place}: {wanted} is left out on purpose: a map sees the event and nothing else (docs/jq.md)"
+            );
+        }
+        self.unknown(at, "filter", wanted)
     }
 
     fn unknown(&self, at: usize, kind: &str, name: &str) -> String {
