@@ -258,7 +258,7 @@ fn answers() -> Vec<Answered> {
         said(409, "rejected", "APSIS One answered 409: No: Not this one"),
         said(410, "rejected", "APSIS One answered 410: No: Not this one"),
         said(413, "too_large", "APSIS One answered 413: No: Not this one"),
-        said(429, "throttled", ""),
+        said(429, "throttled", "APSIS One answered 429: No: Not this one"),
         said(500, "unavailable", "APSIS One answered 500: No: Not this one"),
         said(501, "unavailable", "APSIS One answered 501: No: Not this one"),
         answered(

@@ -187,7 +187,7 @@ fn answers() -> Vec<Answered> {
         answered(404, "", "rejected", "Gainsight PX answered 404"),
         answered(408, "", "unavailable", "Gainsight PX answered 408"),
         answered(413, "", "too_large", "Gainsight PX answered 413"),
-        answered(429, "Rate limit exceeded", "throttled", ""),
+        answered(429, "Rate limit exceeded", "throttled", "Gainsight PX answered 429: Rate limit exceeded"),
         answered(500, "Internal error", "unavailable", "Gainsight PX answered 500: Internal error"),
         answered(503, "", "unavailable", "Gainsight PX answered 503"),
         answered(599, "", "unavailable", "Gainsight PX answered 599"),

@@ -125,7 +125,7 @@ pub fn fixtures() -> Fixtures {
             answered(404, "no such thing", "unavailable", "the API answered 404: no such thing"),
             answered(500, "no\n  more", "rejected", "the API answered 500: no more"),
             answered(503, "", "unavailable", "the API answered 503"),
-            answered(429, "slow down", "throttled", ""),
+            answered(429, "slow down", "throttled", "the API answered 429: slow down"),
             answered(401, "who?", "unauthorized", "the API answered 401: who?"),
             answered(413, "", "too_large", "the API answered 413"),
             answered(301, "", "unavailable", "the API answered 301"),

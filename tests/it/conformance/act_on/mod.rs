@@ -338,7 +338,7 @@ fn refusals() -> Vec<Answered> {
         answered(404, "", "rejected", "Act-On answered 404"),
         answered(408, "", "unavailable", "Act-On answered 408"),
         answered(413, "File is over 400 MB", "too_large", "Act-On answered 413: File is over 400 MB"),
-        answered(429, "", "throttled", ""),
+        answered(429, "", "throttled", "Act-On answered 429"),
         answered(500, r#"{"message":"oops"}"#, "unavailable", "Act-On answered 500: oops"),
         answered(503, "", "unavailable", "Act-On answered 503"),
         answered(302, "", "unavailable", "Act-On answered 302"),
