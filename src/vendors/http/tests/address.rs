@@ -7,7 +7,7 @@ use super::{configured, event};
 use crate::vendors::{Facts, Vendor};
 
 /// The address that an expression makes of an event.
-fn address(expression: &str, data: &Value) -> Result<String, String> {
+pub(super) fn address(expression: &str, data: &Value) -> Result<String, String> {
     made(configured(&format!("url = {{ jq = '''{expression}''' }}")).unwrap().as_ref(), data)
 }
 
