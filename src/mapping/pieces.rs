@@ -150,7 +150,7 @@ impl Telling {
             }
             Term::Try(parts) => {
                 let (body, handler) = *parts;
-                let caught = written.after(&body);
+                let caught = written.handling(&body);
                 let (body, handler) = self
                     .branches(|| self.pieces(body, written), || handler.map(|handler| self.pieces(handler, &caught)));
                 Term::Try(Box::new((body, handler)))

@@ -39,6 +39,8 @@ pub(super) struct Written<'a> {
     pub input: bool,
     /// Or in what a parameter gives.
     pub parameters: bool,
+    /// Whether what an error says may come out.
+    caught: bool,
 }
 
 /// What is known of a variable's value.
@@ -53,14 +55,21 @@ struct Known {
 pub(super) struct Seen {
     has: RefCell<BTreeMap<usize, bool>>,
     puts_together: RefCell<BTreeMap<usize, bool>>,
-    gives_address: RefCell<BTreeMap<(usize, bool, bool), bool>>,
+    gives_address: RefCell<BTreeMap<(usize, bool, bool, bool), bool>>,
 }
 
 impl<'a> Written<'a> {
     /// What is known where a program begins.
     pub fn of(program: &'a Program, seen: &'a Seen) -> Self {
         // `$event` is the one that is bound from outside.
-        Self { functions: &program.functions, seen, bound: vec![Known::default()], input: false, parameters: false }
+        Self {
+            functions: &program.functions,
+            seen,
+            bound: vec![Known::default()],
+            input: false,
+            parameters: false,
+            caught: false,
+        }
     }
 
     /// Whether the term gives a text of the expression, or one of several, whatever the event is.
@@ -146,8 +155,9 @@ impl<'a> Written<'a> {
             Term::Slice(parts) => self.gives_address(&parts.0),
             Term::Iterate(of) | Term::Optional(of) => self.gives_address(of),
             Term::Try(parts) => {
-                let caught = |handler| self.after(&parts.0).gives_address(handler);
-                self.gives_address(&parts.0) || parts.1.as_ref().is_some_and(caught)
+                let Some(handler) = &parts.1 else { return self.gives_address(&parts.0) };
+                let handled = self.handling(&parts.0);
+                handled.input || handled.gives_address(handler)
             }
             Term::If(parts) => self.gives_address(&parts.1) || self.gives_address(&parts.2),
             Term::Reduce(fold) | Term::Foreach(fold) => self.fold_gives_address(fold),
@@ -156,6 +166,7 @@ impl<'a> Written<'a> {
             Term::Variable(skip) => self.known(*skip).has_address,
             Term::Parameter(_) => self.parameters,
             Term::Call(call) => self.call_gives_address(call),
+            Term::Native(native, _) if native.name == "error" && !self.caught => false,
             Term::Native(native, arguments) => self.input || !LOOKING.contains(&native.name) && any(arguments),
             Term::Control(_, arguments) => self.input || any(arguments),
         }
@@ -169,7 +180,7 @@ impl<'a> Written<'a> {
 
     fn call_gives_address(&self, call: &Call) -> bool {
         if let Some((function, inside)) = self.body(call) {
-            let key = (call.function, inside.input, inside.parameters);
+            let key = (call.function, inside.input, inside.parameters, inside.caught);
             return once(&self.seen.gives_address, key, || inside.gives_address(&function.body));
         }
         let looked_at = match &call.arguments {
@@ -203,12 +214,20 @@ impl<'a> Written<'a> {
         Self { input: self.gives_address(left), ..self.clone() }
     }
 
+    /// What is known where an error of the body is caught: it may say all that the body saw.
+    pub fn handling(&self, body: &Term) -> Self {
+        let inside = Self { caught: true, ..self.clone() };
+        Self { input: self.input || inside.gives_address(body), ..self.clone() }
+    }
+
     /// A function of the program, and what is known in its body.
     pub fn body(&self, call: &Call) -> Option<(&'a Function, Self)> {
         let function = self.functions.get(call.function).filter(|_| !call.prelude)?;
         let outside = self.bound.len().saturating_sub(call.skip);
         let mut bound = self.bound.get(..outside).unwrap_or(&[]).to_vec();
-        let has_address = call.arguments.iter().any(|argument| self.gives_address(argument));
+        // It may catch what an argument says.
+        let caller = Self { caught: true, ..self.clone() };
+        let has_address = call.arguments.iter().any(|argument| caller.gives_address(argument));
         for is_value in &function.values {
             // Each parameter is bound as a filter, and `$a` as its value too.
             let known = Known { is_written: false, has_address };
