@@ -99,6 +99,9 @@ fn changed(program: Program) -> Result<Program, String> {
     Ok(Program { main, functions })
 }
 
+/// A function, whether a text has begun before it, and whether an address may be in its input and its parameters.
+type MadeOf = (usize, bool, bool, bool);
+
 /// Tells the parts of a text from each other, from the left to the right.
 #[derive(Default)]
 struct Telling {
@@ -107,7 +110,7 @@ struct Telling {
     /// Whether a word, with nothing written before it, may have an address of the expression in it: it would be taken whole.
     is_mixed: Cell<bool>,
     /// Functions that give parts, by what they were made of, and whether a text has begun behind them.
-    known: RefCell<BTreeMap<(usize, bool, bool, bool), (usize, bool)>>,
+    known: RefCell<BTreeMap<MadeOf, (usize, bool)>>,
     functions: RefCell<Vec<Function>>,
     /// How many functions the program has of its own.
     number: usize,
