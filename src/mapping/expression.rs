@@ -97,18 +97,19 @@ impl Expression {
         if text.len() > LONGEST {
             return Err(format!("has {} bytes; at most {LONGEST} are allowed", text.len()));
         }
-        Self::compile_with(text, |program| program)
+        Self::compile_with(text, Ok)
     }
 
     /// Compiles what `change` makes of an expression that compiles.
-    pub(super) fn compile_changed(text: &str, change: fn(Program) -> Program) -> Result<Self, String> {
+    pub(super) fn compile_changed(text: &str, change: fn(Program) -> Result<Program, String>) -> Result<Self, String> {
         Self::compile_with(text, change)
     }
 
-    fn compile_with(text: &str, change: fn(Program) -> Program) -> Result<Self, String> {
+    fn compile_with(text: &str, change: fn(Program) -> Result<Program, String>) -> Result<Self, String> {
         let read = text.to_owned();
         // Reading deeply nested text takes stack.
-        let compiled = pool::run(move || fuel::within(Budget::NONE, || jq::compile(&read, &["event"]).map(change)))?;
+        let compiled =
+            pool::run(move || fuel::within(Budget::NONE, || jq::compile(&read, &["event"]).and_then(change)))?;
         let program = compiled.unwrap_or_else(|_| Err("cannot be read as jq".to_owned()))?;
         Ok(Self { text: text.to_owned(), program: Arc::new(program), whole_event: text.contains("$event") })
     }

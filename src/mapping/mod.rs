@@ -10,6 +10,7 @@ mod fuel;
 mod jq;
 mod pieces;
 mod pool;
+mod written;
 
 use std::sync::Arc;
 

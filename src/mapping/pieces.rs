@@ -3,12 +3,13 @@
 
 #![expect(clippy::wildcard_enum_match_arm, reason = "what puts no text together is a word, whichever term it is")]
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::jq::{Bind, Call, Format, Function, Operator, Part, Pattern, Program, Term, Val};
+use super::jq::{Bind, Call, Control, Fold, Format, Function, Operator, Part, Pattern, Patterns, Program, Term, Val};
+use super::written::{Seen, Written, changes_case, each_of, keeps_parts, listed};
 use super::{Expression, Input};
 use crate::event::name_of;
 
@@ -29,7 +30,7 @@ impl Pieces {
     /// Of the same expression.
     ///
     /// # Errors
-    /// As [`Expression::compile`].
+    /// As [`Expression::compile`], and a sentence when it begins with an address of its own that cannot be told from the event's words.
     pub fn of(expression: &Expression) -> Result<Self, String> {
         Expression::compile_changed(expression.text(), changed).map(Self)
     }
@@ -84,134 +85,228 @@ fn after(parts: &[Piece]) -> String {
 }
 
 /// The program that gives an array of parts where `program` gives a text.
-fn changed(program: Program) -> Program {
-    let Program { main, functions } = program;
-    let main = {
-        let seen = RefCell::default();
-        // `$event` is the one that is bound from outside.
-        pieces(main, &Written { functions: &functions, seen: &seen, bound: vec![false] })
-    };
-    Program { main, functions }
+fn changed(program: Program) -> Result<Program, String> {
+    let seen = Seen::default();
+    let telling = Telling { number: program.functions.len(), ..Telling::default() };
+    let main = telling.pieces(program.main.clone(), &Written::of(&program, &seen));
+    if telling.is_mixed.get() {
+        return Err("makes an address in a way in which the event's words cannot be told from the address that is written in it; write it as \
+                    \"https://host/path/\\(.id | @uri)\", or with +, join, if, // and as, and change a word inside of \\( )"
+            .to_owned());
+    }
+    let mut functions = program.functions;
+    functions.extend(telling.functions.into_inner());
+    Ok(Program { main, functions })
 }
 
-/// Which names stand for texts written in the expression.
-#[derive(Clone)]
-struct Written<'a> {
-    functions: &'a [Function],
-    /// What is known of functions: each stands in one place, and means the same wherever it is called.
-    seen: &'a RefCell<BTreeMap<usize, bool>>,
-    /// For each binding, the innermost last.
-    bound: Vec<bool>,
+/// A function, whether a text has begun before it, and whether an address may be in its input and its parameters.
+type MadeOf = (usize, bool, bool, bool);
+
+/// Tells the parts of a text from each other, from the left to the right.
+#[derive(Default)]
+struct Telling {
+    /// Whether a text of the expression stands before.
+    begun: Cell<bool>,
+    /// Whether a word, with nothing written before it, may have an address of the expression in it: it would be taken whole.
+    is_mixed: Cell<bool>,
+    /// Functions that give parts, by what they were made of, and whether a text has begun behind them.
+    known: RefCell<BTreeMap<MadeOf, (usize, bool)>>,
+    functions: RefCell<Vec<Function>>,
+    /// How many functions the program has of its own.
+    number: usize,
 }
 
-impl Written<'_> {
-    /// Whether the term gives a text of the expression, or one of several, whatever the event is.
-    fn has(&self, term: &Term) -> bool {
+impl Telling {
+    /// The term that gives an array of parts where `term` gives a text: `[text]` for what is written, `[value, 1]` for a word.
+    fn pieces(&self, term: Term, written: &Written<'_>) -> Term {
         match term {
-            Term::Literal(Val::Text(_)) => true,
-            Term::Variable(skip) => self.bound.iter().rev().nth(*skip).copied().unwrap_or(false),
-            Term::Call(call) => self.calls(call),
-            Term::Operation(Operator::Add, pair) => self.has(&pair.0) && self.has(&pair.1),
-            // A table of texts, of which the event chooses one.
-            Term::Index(pair) => match &pair.0 {
-                Term::Object(fields) => fields.iter().all(|(_, value)| self.has(value)),
-                _ => false,
+            term if written.has(&term) => self.text(term),
+            Term::Text(format, parts) => {
+                let each = parts.into_iter().map(|part| match (part, format) {
+                    (Part::Text(text), _) => self.text(Term::Literal(Val::text(text))),
+                    (Part::Term(term), Format::Text) => self.pieces(term, written),
+                    (Part::Term(term), format) => self.word(pipe(term, Term::Format(format)), written),
+                });
+                each.reduce(sum).unwrap_or(Term::Array(None))
+            }
+            term if !written.puts_together(&term) => self.word(term, written),
+            Term::Operation(Operator::Add, pair) => {
+                let left = self.pieces(pair.0, written);
+                sum(left, self.pieces(pair.1, written))
+            }
+            Term::Bind(bind) => {
+                let inside = written.inside(&bind);
+                let Bind { source, patterns, body } = *bind;
+                Term::Bind(Box::new(Bind { source, patterns, body: self.pieces(body, &inside) }))
+            }
+            Term::Pipe(pair) => self.piped(pair.0, pair.1, written),
+            Term::Either(pair) => self.either(pair.0, pair.1, written),
+            Term::If(branches) => {
+                let (condition, then, other) = *branches;
+                let (then, other) = self.branches(|| self.pieces(then, written), || self.pieces(other, written));
+                Term::If(Box::new((condition, then, other)))
+            }
+            Term::Comma(pair) => {
+                let (one, other) = *pair;
+                let (one, other) = self.branches(|| self.pieces(one, written), || self.pieces(other, written));
+                Term::Comma(Box::new((one, other)))
+            }
+            Term::Try(parts) => {
+                let (body, handler) = *parts;
+                let caught = written.handling(&body);
+                let (body, handler) = self
+                    .branches(|| self.pieces(body, written), || handler.map(|handler| self.pieces(handler, &caught)));
+                Term::Try(Box::new((body, handler)))
+            }
+            Term::Control(Control::First, of) => {
+                Term::Control(Control::First, of.into_iter().map(|of| self.pieces(of, written)).collect())
+            }
+            Term::Call(call) => self.called(*call, written),
+            other => self.word(other, written),
+        }
+    }
+
+    fn text(&self, term: Term) -> Term {
+        self.begun.set(true);
+        array(array(term))
+    }
+
+    fn word(&self, term: Term, written: &Written<'_>) -> Term {
+        if !self.begun.get() && written.gives_address(&term) {
+            self.is_mixed.set(true);
+        }
+        array(array(Term::Comma(Box::new((null_kept(term), Term::Literal(Val::count(1)))))))
+    }
+
+    /// One of the two is taken: a text has begun behind them where it has in both.
+    fn branches<A, B>(&self, one: impl FnOnce() -> A, other: impl FnOnce() -> B) -> (A, B) {
+        let before = self.begun.get();
+        let one = one();
+        let begun = self.begun.replace(before);
+        let other = other();
+        self.begun.set(self.begun.get() && begun);
+        (one, other)
+    }
+
+    fn either(&self, left: Term, right: Term, written: &Written<'_>) -> Term {
+        let there = |then| Term::If(Box::new((Term::Identity, then, Term::Identity)));
+        let (left, right) = self.branches(
+            || match left {
+                left if written.has(&left) => pipe(left, there(self.text(Term::Identity))),
+                left if written.puts_together(&left) => {
+                    let condition = left.clone();
+                    Term::If(Box::new((condition, self.pieces(left, written), Term::Literal(Val::Null))))
+                }
+                left => {
+                    let word = self.word(Term::Identity, &written.after(&left));
+                    pipe(left, there(word))
+                }
             },
-            Term::Optional(term) => self.has(term),
-            _ => false,
+            || self.pieces(right, written),
+        );
+        Term::Either(Box::new((left, right)))
+    }
+
+    fn piped(&self, left: Term, right: Term, written: &Written<'_>) -> Term {
+        match (left, right) {
+            (list, Term::Native(native, mut arguments)) if ["join", "add"].contains(&native.name) => {
+                let between = arguments.pop();
+                match each_of(&list) {
+                    Some((source, each)) if between.is_some() => {
+                        self.joined(source, each.clone(), between.unwrap_or(Term::Identity), written)
+                    }
+                    _ => self.joined_one_by_one(&list, between.as_ref(), written),
+                }
+            }
+            (left, right) if keeps_parts(&right) => {
+                let left = self.pieces(left, written);
+                pipe(left, part_by_part(right))
+            }
+            (left, right) => {
+                let after = written.after(&left);
+                pipe(left, self.pieces(right, &after))
+            }
         }
     }
 
-    /// Whether the function is a name for such a text.
-    fn calls(&self, call: &Call) -> bool {
-        let Some(function) = self.functions.get(call.function) else { return false };
-        if call.prelude || !function.values.is_empty() {
-            return false;
-        }
-        if let Some(known) = self.seen.borrow().get(&call.function) {
-            return *known;
-        }
-        // One that calls itself gives no text.
-        self.seen.borrow_mut().insert(call.function, false);
-        let outside = self.bound.len().saturating_sub(call.skip);
-        let bound = self.bound.get(..outside).unwrap_or(&[]).to_vec();
-        let has = Self { bound, ..self.clone() }.has(&function.body);
-        self.seen.borrow_mut().insert(call.function, has);
-        has
-    }
-
-    /// What is known in the body of `source as pattern | body`.
-    fn inside(&self, bind: &Bind) -> Self {
-        let is_name = matches!(bind.patterns.alternatives.as_slice(), [Pattern::Variable(_)]);
-        let is_written = is_name && self.has(&bind.source);
-        let mut inside = self.clone();
-        inside.bound.extend(std::iter::repeat_n(is_written, bind.patterns.variables));
-        inside
-    }
-}
-
-/// The term that gives an array of parts where `term` gives a text: `[text]` for what is written, `[value, 1]` for a word.
-fn pieces(term: Term, written: &Written<'_>) -> Term {
-    match term {
-        term if written.has(&term) => array(array(term)),
-        Term::Text(format, parts) => {
-            let each = parts.into_iter().map(|part| match (part, format) {
-                (Part::Text(text), _) => array(array(Term::Literal(Val::text(text)))),
-                (Part::Term(term), Format::Text) if is_text(&term, written) => pieces(term, written),
-                (Part::Term(term), Format::Text) => word(term),
-                (Part::Term(term), format) => word(pipe(term, Term::Format(format))),
+    /// `[a, b] | join(between)`, and `[a, b] | add` with nothing between.
+    fn joined_one_by_one(&self, list: &Term, between: Option<&Term>, written: &Written<'_>) -> Term {
+        let Term::Array(Some(items)) = list else { return Term::Array(None) };
+        let mut joined: Option<Term> = None;
+        for item in listed(items) {
+            joined = Some(match (joined, between) {
+                (None, _) => self.pieces(item.clone(), written),
+                (Some(before), None) => sum(before, self.pieces(item.clone(), written)),
+                (Some(before), Some(between)) => {
+                    let before = sum(before, self.text(between.clone()));
+                    sum(before, self.pieces(item.clone(), written))
+                }
             });
-            each.reduce(sum).unwrap_or(Term::Array(None))
         }
-        term if !is_text(&term, written) => word(term),
-        Term::Operation(Operator::Add, pair) => sum(pieces(pair.0, written), pieces(pair.1, written)),
-        Term::Bind(bind) => {
-            let inside = written.inside(&bind);
-            let Bind { source, patterns, body } = *bind;
-            Term::Bind(Box::new(Bind { source, patterns, body: pieces(body, &inside) }))
-        }
-        Term::Pipe(pair) => match *pair {
-            (Term::Array(Some(items)), Term::Native(_, mut arguments)) => {
-                let between = arguments.pop().unwrap_or(Term::Identity);
-                let items = listed(*items).into_iter().map(|item| pieces(item, written));
-                let with = |all, item| sum(sum(all, array(array(between.clone()))), item);
-                items.reduce(with).unwrap_or(Term::Array(None))
+        joined.unwrap_or(Term::Array(None))
+    }
+
+    /// `[source | each] | join(between)`, for any number of items. Of none comes an empty word.
+    fn joined(&self, source: Term, each: Term, between: Term, written: &Written<'_>) -> Term {
+        let after = written.after(&source);
+        let item = if after.has(&each) || after.puts_together(&each) {
+            self.pieces(each, &after)
+        } else {
+            let made = self.word(Term::Identity, &after.after(&each));
+            pipe(null_kept(each), made)
+        };
+        let is_empty = Term::Operation(Operator::Equal, Box::new((Term::Identity, Term::Array(None))));
+        let either = |empty, other| Term::If(Box::new((is_empty.clone(), empty, other)));
+        let longer = sum(sum(Term::Identity, array(array(between))), Term::Variable(0));
+        let all = Term::Reduce(Box::new(Fold {
+            source: pipe(source, item),
+            patterns: Patterns { variables: 1, alternatives: vec![Pattern::Variable(0)] },
+            start: Term::Array(None),
+            update: either(Term::Variable(0), longer),
+            extract: None,
+        }));
+        let none = self.word(Term::Literal(Val::text("")), written);
+        pipe(all, either(none, Term::Identity))
+    }
+
+    /// A call of the function that gives the parts of what this one gives.
+    fn called(&self, mut call: Call, written: &Written<'_>) -> Term {
+        let Some((function, inside)) = written.body(&call) else {
+            return self.word(Term::Call(Box::new(call)), written);
+        };
+        let begun = self.begun.get();
+        let key = (call.function, begun, inside.input, inside.parameters);
+        let known = self.known.borrow().get(&key).copied();
+        let (number, begun) = known.unwrap_or_else(|| {
+            let at = self.functions.borrow().len();
+            // In its place before its body is known: it may call itself.
+            self.functions.borrow_mut().push(Function { values: function.values.clone(), body: Term::Identity });
+            self.known.borrow_mut().insert(key, (self.number + at, begun));
+            let body = self.pieces(function.body.clone(), &inside);
+            if let Some(made) = self.functions.borrow_mut().get_mut(at) {
+                made.body = body;
             }
-            (left, right) => pipe(left, pieces(right, written)),
-        },
-        Term::Either(pair) => {
-            let there = Term::If(Box::new((Term::Identity, word(Term::Identity), Term::Identity)));
-            Term::Either(Box::new((pipe(pair.0, there), pieces(pair.1, written))))
-        }
-        Term::If(branches) => {
-            let (condition, then, other) = *branches;
-            Term::If(Box::new((condition, pieces(then, written), pieces(other, written))))
-        }
-        other => word(other),
+            let known = (self.number + at, self.begun.get());
+            self.known.borrow_mut().insert(key, known);
+            known
+        });
+        self.begun.set(begun);
+        call.function = number;
+        Term::Call(Box::new(call))
     }
 }
 
-/// Whether the term puts a text together, so that its parts can be told apart. `+` adds numbers too.
-fn is_text(term: &Term, written: &Written<'_>) -> bool {
+/// What changes each part as `term` changes the whole text.
+fn part_by_part(term: Term) -> Term {
     match term {
-        Term::Text(..) => true,
-        Term::Operation(Operator::Add, pair) | Term::Either(pair) => {
-            is_text(&pair.0, written) || is_text(&pair.1, written)
+        Term::Pipe(pair) => pipe(part_by_part(pair.0), part_by_part(pair.1)),
+        Term::Native(native, arguments) if changes_case(native) => {
+            let texts = Term::Try(Box::new((Term::Native(native, arguments), None)));
+            let first = Term::Index(Box::new((Term::Iterate(Box::new(Term::Identity)), Term::Literal(Val::count(0)))));
+            Term::Modify(Box::new((first, Term::Either(Box::new((texts, Term::Identity))))))
         }
-        Term::Pipe(pair) => match &**pair {
-            (Term::Array(Some(_)), Term::Native(native, arguments)) if native.name == "join" => {
-                arguments.iter().all(|between| written.has(between))
-            }
-            (_, right) => is_text(right, written),
-        },
-        Term::Bind(bind) => is_text(&bind.body, &written.inside(bind)),
-        Term::If(branches) => is_text(&branches.1, written) || is_text(&branches.2, written),
-        term => written.has(term),
+        _ => Term::Identity,
     }
-}
-
-fn word(term: Term) -> Term {
-    array(array(Term::Comma(Box::new((null_kept(term), Term::Literal(Val::count(1)))))))
 }
 
 /// A null stays one: jq would write it as the text "null".
@@ -238,11 +333,4 @@ fn sum(left: Term, right: Term) -> Term {
 
 fn pipe(left: Term, right: Term) -> Term {
     Term::Pipe(Box::new((left, right)))
-}
-
-fn listed(items: Term) -> Vec<Term> {
-    match items {
-        Term::Comma(pair) => listed(pair.0).into_iter().chain(listed(pair.1)).collect(),
-        item => vec![item],
-    }
 }

@@ -13,9 +13,12 @@ mod tests;
 mod value;
 mod write;
 
+pub(super) use natives::Native;
 pub(super) use parse::program as compile;
 pub(super) use read::read;
 pub(super) use run::{Stop, program as run};
-pub(super) use term::{Bind, Call, Format, Function, Operator, Pattern, Piece as Part, Program, Term};
+pub(super) use term::{
+    Bind, Call, Control, Fold, Format, Function, Operator, Pattern, Patterns, Piece as Part, Program, Term,
+};
 pub(super) use value::Val;
 pub(super) use write::{sent, text};

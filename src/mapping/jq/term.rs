@@ -1,6 +1,7 @@
 //! A compiled program: the terms that are run. Pure.
 
 use super::natives::Native;
+use super::prelude;
 use super::value::Val;
 
 /// A program: what it runs, and the functions that it defines.
@@ -117,6 +118,13 @@ pub(in crate::mapping) struct Call {
     /// How many bindings back it was defined.
     pub skip: usize,
     pub arguments: Vec<Term>,
+}
+
+impl Call {
+    /// Whether it calls jq's own filter of that name.
+    pub fn is_jqs_own(&self, name: &str) -> bool {
+        self.prelude && prelude::find(name, self.arguments.len()) == Some(self.function)
+    }
 }
 
 #[derive(Clone, Debug)]

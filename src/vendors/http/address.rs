@@ -6,6 +6,7 @@ use std::borrow::Cow;
 
 use ::http::Uri;
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
+use url::Url;
 
 use crate::config::web_address;
 use crate::mapping::Piece;
@@ -62,12 +63,40 @@ pub(super) fn of(pieces: &[Piece]) -> Result<String, String> {
     }
     as_written(&address)?;
     let parsed = web_address(&address).map_err(|mend| format!("{:?} is wrong: {mend}", answer::cut(&address)))?;
+    if !pieces.first().is_some_and(has_authority) && authority(&parsed) != written_authority(&address) {
+        return Err(format!("{:?} leads to {}; write it as that", answer::cut(&address), authority(&parsed)));
+    }
+    if parsed.port() == Some(0) {
+        return Err(format!("{:?} has port 0, which nothing listens on", answer::cut(&address)));
+    }
     // As `url` writes it: what a URI cannot carry is percent-encoded.
     let parsed = String::from(parsed);
     match parsed.parse::<Uri>() {
         Ok(_) => Ok(parsed),
         Err(error) => Err(format!("{:?} is wrong: {error}", answer::cut(&address))),
     }
+}
+
+/// Whether the destination's own text says where the request goes, to the end of the port.
+fn has_authority(first: &Piece) -> bool {
+    let Piece::Text(text) = first else { return false };
+    text.split_once("://").is_some_and(|(_, rest)| rest.contains(['/', '?', '#']))
+}
+
+/// Where a URL parser finds the host and port.
+fn authority(url: &Url) -> String {
+    let (host, port) = (url.host_str().unwrap_or_default(), url.port_or_known_default().unwrap_or_default());
+    format!("{host}:{port}")
+}
+
+/// Host and port as they stand in an address; a parser may only change the case of letters. It reads `010.1` as 8.0.0.1 and `。` as a dot.
+fn written_authority(address: &str) -> String {
+    let (scheme, rest) = address.split_once("://").unwrap_or_default();
+    let written = rest.split(['/', '?', '#']).next().unwrap_or_default().to_ascii_lowercase();
+    // The colons of an IPv6 address stand in its brackets.
+    let has_port = written.rsplit(']').next().is_some_and(|behind| behind.contains(':'));
+    let usual = if scheme.eq_ignore_ascii_case("https") { 443 } else { 80 };
+    if has_port { written } else { format!("{written}:{usual}") }
 }
 
 impl Place {

@@ -1,6 +1,7 @@
 //! What a destination's settings make of events and answers.
 
 mod address;
+mod apart;
 mod settings;
 
 use std::sync::Arc;
