@@ -465,12 +465,13 @@ fn is_worse_probe(verdict: &Verdict, history: &History) -> bool {
 
 /// A 403 that says when to come again is a limit, not a wrong key.
 fn as_limit(verdict: Verdict, reply: &Reply) -> Verdict {
-    match verdict {
-        Verdict::Unauthorized(said) if reply.status == StatusCode::FORBIDDEN && says_when(reply) => {
-            Verdict::Throttled(said)
-        }
-        verdict => verdict,
+    let forbidden = reply.status == StatusCode::FORBIDDEN;
+    if let (Verdict::Unauthorized(said), true) = (&verdict, forbidden)
+        && says_when(reply)
+    {
+        return Verdict::Throttled(said.clone());
     }
+    verdict
 }
 
 fn says_when(reply: &Reply) -> bool {
