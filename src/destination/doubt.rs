@@ -110,14 +110,14 @@ impl Driver {
     /// refused.
     pub(super) fn recalled(&self, mut event: Held) -> Held {
         event.odd = Odd::new(&event.history, self.metrics.delivered.get());
-        event.refused = self.gate.doubt() != Doubt::Account && self.gate.doubts(event.key);
+        event.refused = self.gate.doubts(event.key);
         event
     }
 
     /// What was refused while nobody knew whether all others are: by now it may be known.
     pub(super) fn end_doubts(&mut self) {
         let doubt = self.gate.doubt();
-        if matches!(doubt, Doubt::Few | Doubt::Alone) {
+        if doubt != Doubt::None {
             self.doubts.unsettled = true;
             return;
         }
@@ -125,9 +125,6 @@ impl Driver {
             return;
         }
         let Doubts { lookups, .. } = std::mem::take(&mut self.doubts);
-        if doubt == Doubt::Account {
-            return self.line.forgive();
-        }
         self.line.take_refused().into_iter().for_each(|load| self.refused_alone(load));
         lookups.iter().for_each(|(name, record)| self.put_off(name, record));
     }

@@ -28,12 +28,13 @@ impl Invalids {
         self.in_a_row.clear();
     }
 
-    /// One more of that rule was refused; how many that makes in a row.
-    fn add(&mut self, rule: &str) -> u32 {
-        let known = self.in_a_row.contains_key(rule) || self.in_a_row.len() < MOST_RULES;
-        let count = self.in_a_row.entry(if known { rule } else { "" }.to_owned()).or_default();
+    /// One more of that rule was refused; how many that makes in a row, and of what.
+    fn add(&mut self, rule: String) -> (u32, String) {
+        let known = self.in_a_row.contains_key(&rule) || self.in_a_row.len() < MOST_RULES;
+        let rule = if known { rule } else { format!("others than the first {MOST_RULES} rules and types") };
+        let count = self.in_a_row.entry(rule.clone()).or_default();
         *count = count.saturating_add(1);
-        *count
+        (*count, rule)
     }
 
     /// How many wait.
@@ -75,7 +76,7 @@ impl Driver {
             Some(rule) => format!("the rule of map for {:?} (line {})", rule.pattern, rule.line),
             None => format!("the type {:?}", tag.kind),
         };
-        let count = self.invalids.add(&rule);
+        let (count, rule) = self.invalids.add(rule);
         let limit = self.settings.park_after_rejections;
         let why = format!(
             "{count} events in a row are invalid by {rule}, at last: {sentence}; mend the rule and reload, or the producer and resume: what waits is then checked again"

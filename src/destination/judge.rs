@@ -19,7 +19,7 @@ use super::{Driver, batch, before, outcome};
 use crate::broker::port::Delivery;
 use crate::clock;
 use crate::delivery::Trouble;
-use crate::gate::{Answer, Doubt, Permit, State, hints};
+use crate::gate::{Answer, Doubt, Permit, State, hints, is_used_up};
 use crate::vendors::{Before, Item, Reply, Vendor};
 use crate::verdict::{Reason, Settlement, Verdict};
 
@@ -107,9 +107,9 @@ impl Driver {
 
     fn events_answered(&mut self, mut load: Load, permit: Permit, exchange: &Exchange) {
         let alone = if let [pending] = load.events.as_slice() { Some(pending) } else { None };
-        // Refused before while others were taken, it tells nothing of the account or of its token.
-        let is_odd =
-            alone.is_some_and(|pending| was_refused_alone(&pending.history)) && self.gate.doubt() == Doubt::None;
+        // Refused before while others were taken, it tells nothing of the account or of its token; nor does a part of what was.
+        let was_alone = load.events.iter().all(|pending| was_refused_alone(&pending.history));
+        let is_odd = (was_alone || load.calls_left.is_some()) && self.gate.doubt() == Doubt::None;
         let again = is_odd || load.events.iter().any(|pending| pending.token_refused);
         let before = alone.map(|pending| before::of(&pending.history, exchange.at)).unwrap_or_default();
         let (verdict, sentence, told) = self.verdict(exchange, again, &before);
@@ -117,6 +117,7 @@ impl Driver {
         load.events.iter_mut().for_each(|pending| pending.token_refused = renewing);
         let several = load.events.len() > 1;
         let refused = told == Answer::Rejected;
+        let is_odd_part = several && is_odd && told == Answer::Unauthorized;
         let parked = self.gate.state_beneath() == State::Parked;
         let stale = if refused { self.stale(&load) } else { None };
         let reply = exchange.reply().filter(|_| told == Answer::Success);
@@ -128,7 +129,7 @@ impl Driver {
         let told = if undecided {
             Answer::Undecided
         } else if is_odd && told == Answer::Unauthorized {
-            Answer::Rejected
+            if was_alone && !several { Answer::Rejected } else { Answer::Neutral }
         } else {
             each.as_deref().map_or(told, answer_of)
         };
@@ -146,7 +147,7 @@ impl Driver {
         if let Some(name) = stale {
             return self.check_again(&name, load);
         }
-        if several && refused && !parked {
+        if several && (refused || is_odd_part) && !parked {
             return self.split(load, &verdict, &sentence);
         }
         if let Some(job) = job {
@@ -234,7 +235,11 @@ impl Driver {
         let lane = load.lane().map(str::to_owned);
         let in_doubt = ruling.is_unauthorized()
             && ruling.whose == Whose::Vendors
-            && matches!(self.gate.doubt(), Doubt::Few | Doubt::Alone);
+            && match self.gate.doubt() {
+                Doubt::Few | Doubt::Alone => true,
+                Doubt::Account => load.events.iter().any(|event| self.gate.doubts(event.key)),
+                Doubt::None => false,
+            };
         if in_doubt && load.events.len() > 1 {
             // They stay together, to be halved where others are taken.
             let calls = batch::calls_to_split(load.events.len());
@@ -463,7 +468,7 @@ fn is_worse_probe(verdict: &Verdict, history: &History) -> bool {
     }
 }
 
-/// A 403 that says when to come again is a limit, not a wrong key.
+/// A 403 that says when to come again, or that a quota is used up, is a limit, not a wrong key.
 fn as_limit(verdict: Verdict, reply: &Reply) -> Verdict {
     let forbidden = reply.status == StatusCode::FORBIDDEN;
     if let (Verdict::Unauthorized(said), true) = (&verdict, forbidden)
@@ -476,5 +481,7 @@ fn as_limit(verdict: Verdict, reply: &Reply) -> Verdict {
 
 fn says_when(reply: &Reply) -> bool {
     let hints = hints(&reply.headers, clock::wall());
-    hints.retry_after.is_some() || hints.quota.is_some_and(|quota| quota.remaining == Some(0))
+    hints.retry_after.is_some()
+        || hints.quota.is_some_and(|quota| quota.remaining == Some(0))
+        || is_used_up(&reply.headers)
 }

@@ -111,6 +111,13 @@ pub fn hints(headers: &HeaderMap, wall: Timestamp) -> Hints {
     Hints { retry_after: retry_after(headers, date), quota }
 }
 
+/// Whether a reply says that nothing is left of a quota, though perhaps not until when.
+#[must_use]
+pub fn is_used_up(headers: &HeaderMap) -> bool {
+    let remaining = |name| after_rate_limit(name).is_some_and(|(_, end)| FAMILIES.iter().any(|of| of.remaining == end));
+    headers.iter().any(|(name, value)| remaining(name) && text(value).and_then(count) == Some(0))
+}
+
 fn speaks_of_limits(name: &HeaderName) -> bool {
     name.as_str().contains("retry-after") || after_rate_limit(name).is_some()
 }

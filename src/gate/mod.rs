@@ -23,7 +23,7 @@ use jiff::Timestamp;
 
 pub use doubt::Doubt;
 pub use growing::Bounds;
-pub use headers::{Hints, QuotaHint, hints};
+pub use headers::{Hints, QuotaHint, hints, is_used_up};
 pub use lanes::{Free, Lanes};
 pub use ledger::{Ledger, midnight_after};
 pub use quota::{CATCH_UP, JITTER, Limit, LimitError, Window, rate};
@@ -214,6 +214,9 @@ impl Gate {
             Some(_) if self.probe_out => return Pass::Full,
             closed => closed.is_some(),
         };
+        if self.pauses.suspects() && self.concurrency.in_flight() > 0 {
+            return Pass::Full;
+        }
         if self.concurrency.in_flight() >= self.concurrency.bound(self.pace(), now) {
             self.held = Some((self.held_by_concurrency(), now));
             return self.concurrency.reached(self.pace(), now).map_or(Pass::Full, Pass::Wait);
@@ -240,6 +243,7 @@ impl Gate {
         self.in_hand = false;
         let written = Written::default();
         let place = self.places.take(written.clone());
+        self.pauses.sent(place);
         self.concurrency.sent(now);
         self.learned.sent(now);
         self.probe_out |= probe;
@@ -278,6 +282,7 @@ impl Gate {
         self.places.answered(permit.place, now);
         self.concurrency.finished(!matches!(answer, Answer::Neutral | Answer::Trouble), self.pace(), now);
         self.pauses.answered(&permit, answer, hints, now);
+        self.pauses.settle_doubt(self.concurrency.in_flight(), now);
         if answer == Answer::Throttled {
             self.learned.refused(permit.at);
         } else if answer == Answer::Success && was_open {
@@ -343,7 +348,7 @@ impl Gate {
     }
 
     /// Ends an operator's pause and goes on, drained, with whatever was beneath it. Without a pause it ends every closing but
-    /// that of the day's budget: after rejections the gate opens, else a probe goes out at once, whatever the vendor had asked for.
+    /// that of the day's budget: after events that our own check refused the gate opens, else a probe goes out at once, whatever the vendor had asked for.
     pub fn resume(&mut self, now: Instant) {
         if self.paused {
             self.paused = false;

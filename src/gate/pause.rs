@@ -17,6 +17,8 @@ pub const CALM: Duration = Duration::from_secs(60);
 pub const LONGEST: Duration = Duration::from_secs(86_400);
 /// So many events refused, and none that was sent later taken: then it is the account, not they.
 const REFUSED: usize = 4;
+/// So many refused events are remembered: parked, each probe is another one as long as that goes.
+const REMEMBERED: usize = 64;
 /// So many events in trouble one after the other break the circuit.
 const TROUBLE_IN_A_ROW: usize = 5;
 /// The share of trouble is taken over so many answers,
@@ -82,6 +84,12 @@ pub struct Pauses {
     refused: Vec<(u64, u64)>,
     /// The last place of a request whose credentials were taken.
     trusted: u64,
+    /// The last place that was given,
+    last: u64,
+    /// and the one when the first of `refused` was.
+    doubted: u64,
+    /// How long the last refusal asked to wait.
+    asked: Duration,
     rejections: u32,
     park_after: u32,
     /// How many events the vendor took since it last opened.
@@ -110,6 +118,9 @@ impl Pauses {
             recent: VecDeque::with_capacity(RECENT),
             refused: Vec::new(),
             trusted: 0,
+            last: 0,
+            doubted: 0,
+            asked: Duration::ZERO,
             rejections: 0,
             park_after: policy.park_after_rejections,
             taken: 0,
@@ -158,7 +169,7 @@ impl Pauses {
         match (self.closed.as_ref().map(|closed| closed.cause), answer) {
             (_, Answer::Neutral) => {}
             (Some(cause @ (Cause::Unauthorized | Cause::Rejections | Cause::Invalid)), answer) => {
-                self.parked_probe(cause, answer, hints, now);
+                self.parked_probe(permit, cause, answer, hints, now);
             }
             (closed, Answer::Success | Answer::Rejected | Answer::Undecided) => {
                 if closed.is_some() {
@@ -222,10 +233,15 @@ impl Pauses {
     /// The credentials of the request in that place were taken: those of requests before it were good, too.
     fn trust(&mut self, place: u64, now: Instant) {
         self.trusted = self.trusted.max(place);
-        let any = !self.refused.is_empty();
+        let before = self.refused.len();
         self.refused.retain(|(_, refused)| *refused > place);
-        let cause = self.closed.as_ref().map(|closed| closed.cause);
-        if any && self.refused.is_empty() && matches!(cause, Some(Cause::Alone | Cause::Unauthorized)) {
+        let left = self.refused.len();
+        let opens = match self.closed.as_ref().map(|closed| closed.cause) {
+            Some(Cause::Unauthorized) => left < REFUSED,
+            Some(Cause::Alone) => left == 0,
+            Some(Cause::Throttled | Cause::Broken | Cause::Rejections | Cause::Invalid) | None => false,
+        };
+        if opens && left < before {
             self.open(now);
         }
     }
@@ -234,18 +250,50 @@ impl Pauses {
     /// others are refused as well, and none that was sent later is taken.
     fn distrust(&mut self, permit: &Permit, hints: &Hints, now: Instant) {
         let is_probe = permit.epoch == self.epoch;
-        if permit.place > self.trusted {
-            self.refused.retain(|(event, _)| *event != permit.about);
-            self.refused.push((permit.about, permit.place));
-        }
-        let wait = hints.retry_after.unwrap_or_default().max(PARKED_PROBE);
+        self.remember_refused(permit);
+        self.asked = hints.retry_after.unwrap_or_default().max(PARKED_PROBE);
         match self.closed.as_ref().map(|closed| closed.cause) {
-            _ if self.refused.len() >= REFUSED => self.close(Cause::Unauthorized, self.unauthorized(), wait, now),
-            Some(Cause::Alone) if is_probe => self.close(Cause::Alone, self.unauthorized(), wait, now),
+            Some(Cause::Alone) if is_probe => self.close(Cause::Alone, self.unauthorized(), self.asked, now),
             // The vendor is there again, and answers.
             Some(Cause::Throttled | Cause::Broken) if is_probe => self.open(now),
             Some(_) | None => {}
         }
+    }
+
+    fn remember_refused(&mut self, permit: &Permit) {
+        if permit.place <= self.trusted {
+            return;
+        }
+        if self.refused.is_empty() {
+            self.doubted = self.last;
+        }
+        self.refused.retain(|(event, _)| *event != permit.about);
+        if self.refused.len() < REMEMBERED {
+            self.refused.push((permit.about, permit.place));
+        }
+    }
+
+    /// A request was given that place.
+    pub fn sent(&mut self, place: u64) {
+        self.last = place;
+    }
+
+    /// An answer came. So many were refused that it is the account, unless one of those still
+    /// in flight is taken, or the first one that was sent after the first refusal was known: until then others had no chance.
+    pub fn settle_doubt(&mut self, in_flight: usize, now: Instant) {
+        let parked = self.closed.as_ref().is_some_and(|closed| closed.cause.parks() && closed.cause != Cause::Alone);
+        if self.suspects() && in_flight == 0 && !parked && self.asked_others() {
+            self.close(Cause::Unauthorized, self.unauthorized(), self.asked, now);
+        }
+    }
+
+    /// Whether so many were refused that only those in flight, or one more, can tell that it is not the account.
+    pub fn suspects(&self) -> bool {
+        self.refused.len() >= REFUSED
+    }
+
+    fn asked_others(&self) -> bool {
+        self.refused.iter().any(|(_, place)| *place > self.doubted)
     }
 
     /// Parks for events that our own check refused. No probe tells whether that is mended.
@@ -263,10 +311,15 @@ impl Pauses {
         self.close(Cause::Broken, why.to_owned(), wait, now);
     }
 
-    /// An operator wants it to go on: a rejecting gate opens, any other probes now, whatever the vendor asked for.
+    /// An operator wants it to go on: one that our own check closed opens, any other probes now, whatever the vendor asked for.
     pub fn resume(&mut self, now: Instant) {
         match self.closed.as_mut() {
-            Some(closed) if matches!(closed.cause, Cause::Rejections | Cause::Invalid) => {
+            Some(closed) if closed.cause == Cause::Rejections => {
+                // One more that is rejected parks it again.
+                self.rejections = self.park_after.saturating_sub(1);
+                self.hold_back("an operator resumed it: one event tells whether the vendor takes them again", now);
+            }
+            Some(closed) if closed.cause == Cause::Invalid => {
                 self.rejections = 0;
                 self.epoch += 1;
                 self.open(now);
@@ -293,6 +346,9 @@ impl Pauses {
         if was_open && (!repeated || self.taken >= TAKEN_AGAIN) {
             self.refusals.reset();
         }
+        // What the vendor names is enough where it refuses for the first time; a probe that is refused again and again after a very short wait is a flood.
+        let again = !was_open;
+        let least = if again { self.refusals.next() } else { Duration::ZERO };
         // A reset of a quota that is not used up says nothing about this refusal.
         let reset = hints.quota.filter(|quota| quota.remaining.unwrap_or(0) == 0).map(|quota| quota.reset);
         let (wait, why) = match (hints.retry_after, reset) {
@@ -301,9 +357,10 @@ impl Pauses {
                 wait,
                 self.with_words(&format!("{} and its quota resets in {} s", self.refusing(), wait.as_secs_f64())),
             ),
+            _ if again => (least, self.with_words(&format!("{} without saying for how long", self.refusing()))),
             _ => (self.refusals.next(), self.with_words(&format!("{} without saying for how long", self.refusing()))),
         };
-        self.close(Cause::Throttled, why, wait, now);
+        self.close(Cause::Throttled, why, wait.max(least), now);
     }
 
     /// One event that the vendor always chokes on counts once.
@@ -323,8 +380,9 @@ impl Pauses {
             _ => None,
         };
         if let Some(why) = why {
-            let wait = hints.retry_after.filter(|wait| !wait.is_zero()).unwrap_or_else(|| self.outages.next());
-            self.close(Cause::Broken, why, wait, now);
+            let asked = hints.retry_after.filter(|wait| !wait.is_zero());
+            let least = if probe || asked.is_none() { self.outages.next() } else { Duration::ZERO };
+            self.close(Cause::Broken, why, asked.unwrap_or_default().max(least), now);
         }
     }
 
@@ -341,7 +399,7 @@ impl Pauses {
         }
     }
 
-    fn parked_probe(&mut self, cause: Cause, answer: Answer, hints: &Hints, now: Instant) {
+    fn parked_probe(&mut self, permit: &Permit, cause: Cause, answer: Answer, hints: &Hints, now: Instant) {
         // Whoever answers of the events themselves has taken the credentials.
         if answer == Answer::Success || (answer == Answer::Undecided && cause == Cause::Unauthorized) {
             self.open(now);
@@ -350,6 +408,9 @@ impl Pauses {
         let wait = hints.retry_after.unwrap_or_default().max(PARKED_PROBE);
         let before = self.closed.take().map(|closed| closed.why).unwrap_or_default();
         let refused = cause == Cause::Unauthorized && answer == Answer::Unauthorized;
+        if refused {
+            self.remember_refused(permit);
+        }
         let why = if refused && !self.said.is_empty() { self.unauthorized() } else { before };
         self.close(cause, why, wait, now);
     }

@@ -52,7 +52,8 @@ pub(super) enum Place {
 pub(super) enum Wanted {
     /// The first.
     First,
-    /// The first of those whose credentials were not refused: they tell whether the account's are.
+    /// The last of those whose credentials were not refused, replays after others: they tell whether the account's are, and what stands
+    /// far from the first is more likely to be of another kind.
     Others,
     /// To find out whether a vendor is still in trouble: one that met with the least trouble before. Those that the vendor always
     /// chokes on would tell nothing.
@@ -174,13 +175,14 @@ impl Line {
     pub fn ready(&self, wanted: Wanted, now: Instant, mut free: impl FnMut(&str) -> Free) -> Ready {
         let in_trouble = wanted == Wanted::Probe;
         let (mut at, mut asked) = (None, HashSet::new());
-        let mut best: Option<((bool, u32), Place)> = None;
+        let mut best: Option<((bool, bool, u32), Place)> = None;
+        let mut last: Option<(bool, Place)> = None;
         let parts = self.parts.iter().enumerate();
         let parts = parts.filter_map(|(place, load)| Some((Place::Part(place), load.events.first()?)));
         let events = self.singles().enumerate().map(|(place, event)| (Place::Event(place), event));
         for (place, event) in parts.chain(events) {
             let rests = event.rests_until.filter(|until| *until > now);
-            let trouble = (rests.is_some(), event.troubles);
+            let trouble = (event.refused, rests.is_some(), event.troubles);
             let free = match event.item.lane.as_deref() {
                 None => Free::Now,
                 // The first of each lane alone has a turn.
@@ -191,7 +193,14 @@ impl Line {
                 continue;
             }
             match free {
-                Free::Now if trouble == (false, 0) || (!in_trouble && rests.is_none()) => return Ready::Now(place),
+                Free::Now if wanted == Wanted::Others && rests.is_none() => {
+                    if !event.replay || last.is_none_or(|(replay, _)| replay) {
+                        last = Some((event.replay, place));
+                    }
+                }
+                Free::Now if trouble == (false, false, 0) || (!in_trouble && rests.is_none()) => {
+                    return Ready::Now(place);
+                }
                 Free::Now if in_trouble => {
                     if best.is_none_or(|(least, _)| trouble < least) {
                         best = Some((trouble, place));
@@ -202,8 +211,8 @@ impl Line {
                 Free::At(until) => at = Some(at.map_or(until, |at: Instant| at.min(until))),
             }
         }
-        match best {
-            Some((_, place)) => Ready::Now(place),
+        match last.map(|(_, place)| place).or(best.map(|(_, place)| place)) {
+            Some(place) => Ready::Now(place),
             None => at.map_or(Ready::Nothing, Ready::At),
         }
     }
@@ -291,12 +300,6 @@ impl Line {
         loads
     }
 
-    /// What was refused was so with all others.
-    pub fn forgive(&mut self) {
-        let parts = self.parts.iter_mut().flat_map(|load| &mut load.events);
-        parts.chain(&mut self.events).chain(&mut self.replayed).for_each(|event| event.refused = false);
-    }
-
     /// Takes out the first if it need not be sent any more, or the first of those that are replayed.
     pub fn remove_first_if(&mut self, gone: impl Fn(&Pending) -> bool) -> Option<Held> {
         self.events.pop_front_if(|event| gone(event)).or_else(|| self.replayed.pop_front_if(|event| gone(event)))
@@ -321,7 +324,7 @@ impl Line {
             }
             let is_first = event.item.lane.as_deref().is_none_or(|lane| lanes.insert(lane));
             match is_first {
-                true if event.troubles == 0 => drop(places.insert(place)),
+                true if event.troubles == 0 && !event.refused => drop(places.insert(place)),
                 true if troubled.len() < count => troubled.push(place),
                 false if others.len() < count => others.push(place),
                 true | false => {}

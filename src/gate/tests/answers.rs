@@ -45,6 +45,26 @@ fn a_429_waits_as_the_vendor_says_best() {
 }
 
 #[test]
+fn a_very_short_wait_of_the_vendors_makes_no_flood() {
+    let short = millis(1);
+    let reset = QuotaHint { remaining: Some(0), reset: short, limit: None };
+    for (answer, hints) in [
+        (Answer::Throttled, Hints { retry_after: Some(short), quota: None }),
+        (Answer::Trouble, Hints { retry_after: Some(short), quota: None }),
+        (Answer::Throttled, Hints { retry_after: None, quota: Some(reset) }),
+    ] {
+        let mut bench = bench();
+        let start = bench.now;
+        let mut sent = 0;
+        while bench.now - start < secs(40) {
+            bench.send(answer, &hints);
+            sent += 1;
+        }
+        assert!(sent <= 12, "{answer:?} {hints:?}: {sent} in 40 s");
+    }
+}
+
+#[test]
 fn each_refused_probe_waits_longer_up_to_a_minute() {
     let mut bench = bench();
     bench.send(Answer::Throttled, &Hints::default());
@@ -364,7 +384,7 @@ fn credentials_that_are_refused_when_tried_on_their_own_park_at_once() {
 }
 
 #[test]
-fn rejections_in_a_row_park_and_resume_opens() {
+fn rejections_in_a_row_park_and_a_resume_lets_one_event_tell() {
     let mut bench = bench();
     bench.answered(19, Answer::Rejected);
     bench.answered(1, Answer::Success);
@@ -376,8 +396,14 @@ fn rejections_in_a_row_park_and_resume_opens() {
     assert!(bench.why().contains("rejected 20 events in a row"), "{}", bench.why());
     assert!(bench.send(Answer::Rejected, &Hints::default()));
     assert_eq!((bench.state(), bench.closed_for()), (State::Parked, secs(15)));
-    bench.gate.resume(bench.now);
-    assert_eq!(bench.state(), State::Open);
+    for answer in [Answer::Rejected, Answer::Success] {
+        bench.gate.resume(bench.now);
+        let probe = bench.permit();
+        bench.advance(secs(1));
+        assert!(probe.probe && matches!(bench.pass(), Pass::Full), "one event");
+        bench.give_back(probe, answer);
+        assert_eq!(bench.state() == State::Open, answer == Answer::Success, "{answer:?}");
+    }
     bench.answered(19, Answer::Rejected);
     assert_eq!(bench.state(), State::Open, "the count began anew");
 }
