@@ -212,11 +212,10 @@ impl Gate {
         let probe = match self.pauses.closed() {
             Some(closed) if closed.until > now => return Pass::Wait(closed.until),
             Some(_) if self.probe_out => return Pass::Full,
+            // What is in flight tells first.
+            _ if self.pauses.suspects() && self.concurrency.in_flight() > 0 => return Pass::Full,
             closed => closed.is_some(),
         };
-        if self.pauses.suspects() && self.concurrency.in_flight() > 0 {
-            return Pass::Full;
-        }
         if self.concurrency.in_flight() >= self.concurrency.bound(self.pace(), now) {
             self.held = Some((self.held_by_concurrency(), now));
             return self.concurrency.reached(self.pace(), now).map_or(Pass::Full, Pass::Wait);
@@ -348,7 +347,7 @@ impl Gate {
     }
 
     /// Ends an operator's pause and goes on, drained, with whatever was beneath it. Without a pause it ends every closing but
-    /// that of the day's budget: after events that our own check refused the gate opens, else a probe goes out at once, whatever the vendor had asked for.
+    /// that of the day's budget: after events that our own check refused the gate opens, else a probe goes out at once.
     pub fn resume(&mut self, now: Instant) {
         if self.paused {
             self.paused = false;
