@@ -161,16 +161,18 @@ impl Driver {
             return self.each_answered(load, each, self.whose_refusal(told, key), exchange);
         }
         // One that is refused, or that the vendor chokes on, must not take those that travel with it along.
-        if several && whose == Whose::Events {
-            let chokes = matches!(verdict, Verdict::Unavailable(_))
-                && load.may_be_split()
-                && (load.calls_left.is_some() || !self.rests(&load));
-            if chokes || told == Answer::Unauthorized {
-                return self.split(load, &verdict, &sentence);
-            }
+        if several && whose == Whose::Events && (told == Answer::Unauthorized || self.chokes_on(&load, &verdict)) {
+            return self.split(load, &verdict, &sentence);
         }
         let record = exchange.record(&verdict, &sentence);
         self.follow(load, &Ruling { verdict: &verdict, sentence: &sentence, record: &record, whose, parked });
+    }
+
+    /// Whether one of these may be what the vendor chokes on, and they are not to be sent together again.
+    fn chokes_on(&mut self, load: &Load, verdict: &Verdict) -> bool {
+        matches!(verdict, Verdict::Unavailable(_))
+            && load.may_be_split()
+            && (load.calls_left.is_some() || !self.rests(load))
     }
 
     /// What was looked up for these events and may have changed since.
