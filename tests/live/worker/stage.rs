@@ -158,7 +158,7 @@ impl Stage {
 
     /// What a command that was begun came to.
     pub async fn end(child: Child) -> Ran {
-        let output = tokio::time::timeout(LONG, child.wait_with_output()).await.expect("the command ends").unwrap();
+        let output = tokio::time::timeout(LONG * 3, child.wait_with_output()).await.expect("the command ends").unwrap();
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
         Ran { code: output.status.code().unwrap(), out: text(output.stdout), err: text(output.stderr) }
     }
