@@ -15,7 +15,9 @@ impl<'p> Run<'p> {
         match term {
             Term::Modify(pair) => {
                 let found = self.paths(&pair.0, scope, &at.value)?;
-                let value = self.modified(found, at.value.clone(), &mut |old| self.first_of(&pair.1, scope, old))?;
+                let value = self.modified(found, at.value.clone(), &mut |old| {
+                    Ok(self.first_of(&pair.1, scope, Place::of(old))?.map(|place| place.value))
+                })?;
                 out(at.with(value))
             }
             Term::Assign(pair) => self.each(&pair.1, scope, &at.value, &mut |new| {
@@ -78,20 +80,5 @@ impl<'p> Run<'p> {
             }
         }
         if gone.is_empty() { Ok(value) } else { paths::delete(value, gone) }
-    }
-
-    fn first_of<'e>(&self, term: &'e Term, scope: Scope<'e>, input: Val) -> Result<Option<Val>, Stop>
-    where
-        'p: 'e,
-    {
-        let (label, mut found) = (self.new_label(), None);
-        let done = self.run(term, scope, Place::of(input), &mut |place| {
-            found = Some(place.value);
-            Err(Stop::Break(label))
-        });
-        match done {
-            Err(Stop::Break(broken)) if broken == label => Ok(found),
-            other => other.map(|()| found),
-        }
     }
 }

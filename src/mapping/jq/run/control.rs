@@ -3,7 +3,7 @@
 use super::super::natives::operator;
 use super::super::term::{Control, Term};
 use super::super::value::Val;
-use super::{Flow, Out, Place, Run, Scope, Stop, error};
+use super::{Flow, Out, Place, Run, Scope, Stop, ended_by, error};
 use crate::mapping::fuel;
 
 impl<'p> Run<'p> {
@@ -26,15 +26,11 @@ impl<'p> Run<'p> {
                 Val::Array(keys) => out(at.walk(&keys.items)?),
                 _ => Err(error("Path must be specified as an array")),
             }),
-            (Control::First, [of]) => self.first(of, scope, at, out),
+            (Control::First, [of]) => self.first_of(of, scope, at)?.map_or(Ok(()), out),
             (Control::Limit, [count, of]) => self.limit(count, of, scope, &at, out),
             (Control::IsEmpty, [of]) => {
-                let mut empty = true;
-                self.first(of, scope, Place::of(at.value.clone()), &mut |_| {
-                    empty = false;
-                    Ok(())
-                })?;
-                out(at.with(Val::Bool(empty)))
+                let first = self.first_of(of, scope, Place::of(at.value.clone()))?;
+                out(at.with(Val::Bool(first.is_none())))
             }
             (Control::Until, [done, next]) => self.grow(at, out, &mut |place, out, grown| {
                 self.each(done, scope, &place.value, &mut |is_done| {
@@ -69,19 +65,17 @@ impl<'p> Run<'p> {
         }
     }
 
-    fn first<'e>(&self, of: &'e Term, scope: Scope<'e>, at: Place, out: Out<'_>) -> Flow
+    /// The first value of a term, if it has any.
+    pub(super) fn first_of<'e>(&self, term: &'e Term, scope: Scope<'e>, at: Place) -> Result<Option<Place>, Stop>
     where
         'p: 'e,
     {
         let (label, mut found) = (self.new_label(), None);
-        let done = self.run(of, scope, at, &mut |place| {
+        let done = self.run(term, scope, at, &mut |place| {
             found = Some(place);
             Err(Stop::Break(label))
         });
-        match done {
-            Err(Stop::Break(broken)) if broken == label => found.map_or(Ok(()), out),
-            other => other,
-        }
+        ended_by(label, done).map(|()| found)
     }
 
     fn limit<'e>(&self, count: &'e Term, of: &'e Term, scope: Scope<'e>, at: &Place, out: Out<'_>) -> Flow
@@ -110,10 +104,7 @@ impl<'p> Run<'p> {
                 out(place)?;
                 if left > 0.0 { Ok(()) } else { Err(Stop::Break(label)) }
             });
-            match done {
-                Err(Stop::Break(broken)) if broken == label => Ok(()),
-                other => other,
-            }
+            ended_by(label, done)
         })
     }
 

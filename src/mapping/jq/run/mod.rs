@@ -67,6 +67,14 @@ pub(in crate::mapping) fn program(
     })
 }
 
+/// A `break` out of that label ends well.
+fn ended_by(label: u64, done: Flow) -> Flow {
+    match done {
+        Err(Stop::Break(broken)) if broken == label => Ok(()),
+        other => other,
+    }
+}
+
 fn back<'e>(mut scope: Scope<'e>, skip: usize) -> Scope<'e> {
     for _ in 0..skip {
         scope = scope.and_then(|binding| binding.before);
@@ -357,11 +365,7 @@ impl<'p> Run<'p> {
     {
         match term {
             Term::Index(pair) => self.each(&pair.1, scope, &at.value.clone(), &mut |key| {
-                self.run(&pair.0, scope, at.clone(), &mut |at| match at.step(key.clone()) {
-                    Ok(place) => out(place),
-                    Err(Stop::Error(_)) if optional => Ok(()),
-                    Err(stop) => Err(stop),
-                })
+                self.step(&pair.0, &key, optional, scope, at.clone(), out)
             }),
             Term::Slice(slice) => self.slice(slice, optional, scope, &at, out),
             Term::Iterate(of) => self.run(of, scope, at, &mut |at| {
@@ -369,6 +373,18 @@ impl<'p> Run<'p> {
             }),
             _ => Ok(()),
         }
+    }
+
+    /// From each place of a term to what stands there at a key.
+    fn step<'e>(&self, of: &'e Term, key: &Val, optional: bool, scope: Scope<'e>, at: Place, out: Out<'_>) -> Flow
+    where
+        'p: 'e,
+    {
+        self.run(of, scope, at, &mut |at| match at.step(key.clone()) {
+            Ok(place) => out(place),
+            Err(Stop::Error(_)) if optional => Ok(()),
+            Err(stop) => Err(stop),
+        })
     }
 
     fn slice<'e>(
@@ -389,11 +405,7 @@ impl<'p> Run<'p> {
         end(&slice.1, &mut |start| {
             end(&slice.2, &mut |end| {
                 let key = Val::of([("start", start.clone()), ("end", end)]);
-                self.run(&slice.0, scope, at.clone(), &mut |at| match at.step(key.clone()) {
-                    Ok(place) => out(place),
-                    Err(Stop::Error(_)) if optional => Ok(()),
-                    Err(stop) => Err(stop),
-                })
+                self.step(&slice.0, &key, optional, scope, at.clone(), out)
             })
         })
     }
@@ -445,10 +457,7 @@ impl<'p> Run<'p> {
     {
         let label = self.new_label();
         let bound = Binding { what: What::Label(label), before: scope };
-        match self.run(body, Some(&bound), at, out) {
-            Err(Stop::Break(broken)) if broken == label => Ok(()),
-            other => other,
-        }
+        ended_by(label, self.run(body, Some(&bound), at, out))
     }
 
     fn new_label(&self) -> u64 {
