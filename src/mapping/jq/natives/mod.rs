@@ -43,7 +43,7 @@ fn argument(arguments: &[Val], nth: usize) -> &Val {
     arguments.get(nth).unwrap_or(&Val::Null)
 }
 
-const CONTROLS: [(&str, usize, Control); 13] = [
+const CONTROLS: [(&str, usize, Control); 12] = [
     ("empty", 0, Control::Empty),
     ("path", 1, Control::Path),
     ("getpath", 1, Control::GetPath),
@@ -56,7 +56,6 @@ const CONTROLS: [(&str, usize, Control); 13] = [
     ("recurse", 0, Control::Recurse),
     ("range", 2, Control::Range),
     ("isempty", 1, Control::IsEmpty),
-    ("_empty", 0, Control::Empty),
 ];
 
 /// The one of that name with so many arguments.
