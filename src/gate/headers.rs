@@ -1,17 +1,13 @@
 //! A reply's headers in; what the vendor says about when and how much to send, out. Pure; anything malformed is
 //! ignored, as the RateLimit draft demands, and nothing is believed beyond a day.
 
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
-use jiff::civil::DateTime;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use sfv::{BareItem, Dictionary, List, ListEntry, Parameters, Parser};
 
-/// No wait that a vendor names is taken for longer.
-const LONGEST: Duration = Duration::from_secs(86_400);
-/// A quota of which nobody says how large it is is taken to be so large.
-const UNTOLD: u64 = 1_000;
+use super::when::{self, LONGEST, count};
 
 /// What a reply says about the vendor's quota.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,10 +30,12 @@ pub struct QuotaHint {
 }
 
 impl QuotaHint {
-    /// A tenth or more of the quota is left, or, where nobody says how large it is, as many as few quotas have.
+    /// A tenth or more of the quota is left: of the limit that is told, else of the most that was seen to remain. Where that is all that
+    /// is known, [`FEW`] or more are plenty, too.
     #[must_use]
-    pub fn is_plenty(&self) -> bool {
-        self.remaining.is_some_and(|left| left.saturating_mul(10) >= self.limit.unwrap_or(UNTOLD))
+    pub fn is_plenty(&self, most_seen: u64) -> bool {
+        let limit = self.limit.unwrap_or(most_seen.max(FEW * 10));
+        self.remaining.is_some_and(|left| left.saturating_mul(10) >= limit)
     }
 
     /// The time between requests that spreads what remains until the reset; one more than remains, so that the
@@ -58,43 +56,11 @@ impl QuotaHint {
     }
 }
 
-/// Headers that belong together, by what follows `ratelimit` in their names.
-struct Family {
-    remaining: &'static str,
-    /// When there is more: the first that is there counts.
-    reset: &'static [&'static str],
-    limit: &'static [&'static str],
-    /// The length of the window, if the name tells it.
-    window: Option<u64>,
-}
-
-const fn family(
-    remaining: &'static str,
-    reset: &'static [&'static str],
-    limit: &'static [&'static str],
-    window: Option<u64>,
-) -> Family {
-    Family { remaining, reset, limit, window }
-}
-
-/// Of older RateLimit drafts, `X-RateLimit-*`, `X-Rate-Limit-*`, and the like with a name between.
-const FAMILIES: [Family; 12] = [
-    family("-remaining", &["-reset-after", "-reset", "-interval-milliseconds"], &["-limit", "-max"], None),
-    family("-remaining-requests", &["-reset-requests"], &["-limit-requests"], None),
-    family("-remaining-second", &["-reset-second"], &["-limit-second"], Some(1)),
-    family("-secondly-remaining", &[], &["-secondly"], Some(1)),
-    family("-remaining-minute", &["-reset-minute"], &["-limit-minute"], Some(60)),
-    family("-remaining-hour", &["-reset-hour"], &["-limit-hour"], Some(3_600)),
-    family("-remaining-day", &["-reset-day"], &["-limit-day"], Some(86_400)),
-    family("-requests-remaining", &["-requests-reset"], &["-requests-limit"], None),
-    family("-second-remaining", &["-second-reset"], &["-second-limit"], Some(1)),
-    family("-minute-remaining", &["-minute-reset"], &["-minute-limit"], Some(60)),
-    family("-hour-remaining", &["-hour-reset"], &["-hour-limit"], Some(3_600)),
-    family("-day-remaining", &["-day-reset"], &["-day-limit"], Some(86_400)),
-];
+/// So many that remain are few, where nothing tells of how many.
+const FEW: u64 = 20;
 
 /// A window that is no longer is waited for where nothing says when it ends.
-const SHORT: u64 = 60;
+const SHORT: Duration = Duration::from_secs(60);
 
 /// Reads every form of `Retry-After`, `RateLimit` and `X-RateLimit-*` that vendors are known to send.
 ///
@@ -106,33 +72,37 @@ pub fn hints(headers: &HeaderMap, wall: Timestamp) -> Hints {
         return Hints::default();
     }
     let wall = wall.as_duration().as_secs_f64();
-    let date = headers.get(header::DATE).and_then(text).and_then(date).unwrap_or(wall);
-    let quota = families(headers, date).chain(structured(headers)).max_by_key(QuotaHint::tightness);
-    Hints { retry_after: retry_after(headers, date), quota }
+    let date = headers.get(header::DATE).and_then(text).and_then(when::seconds).unwrap_or(wall);
+    let retry_after = retry_after(headers, date);
+    // "Now" is more exact than a quota that is used up until its reset.
+    let counts =
+        |quota: &QuotaHint| retry_after != Some(Duration::ZERO) || quota.remaining.is_some_and(|left| left > 0);
+    let quota = families(headers, date).chain(structured(headers)).filter(counts).max_by_key(QuotaHint::tightness);
+    Hints { retry_after, quota }
 }
 
 /// Whether a reply says that nothing is left of a quota, though perhaps not until when.
 #[must_use]
 pub fn is_used_up(headers: &HeaderMap) -> bool {
-    let remaining = |name| after_rate_limit(name).is_some_and(|(_, end)| FAMILIES.iter().any(|of| of.remaining == end));
-    headers.iter().any(|(name, value)| remaining(name) && text(value).and_then(count) == Some(0))
+    let mut remaining = headers.keys().filter_map(Family::of).flat_map(|family| family.values(headers, "-remaining"));
+    remaining.any(|value| count(&value) == Some(0))
 }
 
 fn speaks_of_limits(name: &HeaderName) -> bool {
     name.as_str().contains("retry-after") || after_rate_limit(name).is_some()
 }
 
-/// `Retry-After-Ms`, which is the most exact; else `Retry-After`; else the same behind a prefix.
+/// `Retry-After-Ms`, which is the most exact; else `Retry-After`; else the same behind a prefix. Of several the longest counts.
 fn retry_after(headers: &HeaderMap, date: f64) -> Option<Duration> {
-    let longest = |name: &HeaderName, read: fn(&str, f64) -> Option<Duration>| {
-        headers.get_all(name).iter().filter_map(|value| read(text(value)?, date)).max()
+    let longest = |name: &HeaderName, read: &dyn Fn(&str) -> Option<Duration>| {
+        values(headers, name.as_str()).iter().filter_map(|value| read(value)).max()
     };
-    let millis = |value: &str, _| number(value).map(|millis| clamped(millis / 1e3));
+    let delay = |value: &str| when::delay(value, date);
     let prefixed = |end: &'static str| headers.keys().filter(move |name| name.as_str().ends_with(end));
-    longest(&HeaderName::from_static("retry-after-ms"), millis)
-        .or_else(|| longest(&header::RETRY_AFTER, delay))
-        .or_else(|| prefixed("-retry-after-ms").find_map(|name| longest(name, millis)))
-        .or_else(|| prefixed("-retry-after").find_map(|name| longest(name, delay)))
+    longest(&HeaderName::from_static("retry-after-ms"), &when::millis)
+        .or_else(|| longest(&header::RETRY_AFTER, &delay))
+        .or_else(|| prefixed("-retry-after-ms").find_map(|name| longest(name, &when::millis)))
+        .or_else(|| prefixed("-retry-after").find_map(|name| longest(name, &delay)))
 }
 
 /// A header's name in two parts: up to and with `ratelimit` or `rate-limit`, and what follows.
@@ -148,107 +118,104 @@ fn text(value: &HeaderValue) -> Option<&str> {
     value.to_str().ok().map(str::trim)
 }
 
+/// The parts of all lines of that header.
+fn values(headers: &HeaderMap, name: &str) -> Vec<String> {
+    headers.get_all(name).iter().filter_map(text).flat_map(when::parts).collect()
+}
+
 fn families(headers: &HeaderMap, date: f64) -> impl Iterator<Item = QuotaHint> + '_ {
-    let mut prefixes: Vec<&str> = headers.keys().filter_map(|name| Some(after_rate_limit(name)?.0)).collect();
-    prefixes.sort_unstable();
-    prefixes.dedup();
-    let plain = prefixes.iter().find_map(|prefix| value(headers, prefix, "-reset"));
-    prefixes
-        .into_iter()
-        .flat_map(move |prefix| FAMILIES.iter().filter_map(move |family| family.read(headers, prefix, plain, date)))
+    let mut families: Vec<Family> = headers.keys().filter_map(Family::of).collect();
+    families.sort_unstable();
+    families.dedup();
+    // The one reset that vendors send who count several windows, that of the tightest.
+    let plain = families
+        .iter()
+        .filter(|family| family.before.is_empty() && family.after.is_empty())
+        .find_map(|family| family.values(headers, "-reset").into_iter().next());
+    families.into_iter().flat_map(move |family| family.read(headers, plain.as_deref(), date))
 }
 
-/// The value of the header of that prefix and end.
-fn value<'a>(headers: &'a HeaderMap, prefix: &str, end: &str) -> Option<&'a str> {
-    headers.get(format!("{prefix}{end}")).and_then(text)
+/// Headers that belong together, by the words around `remaining`, `reset` and `limit` in their names: those of older RateLimit drafts,
+/// `X-RateLimit-*`, `X-Rate-Limit-*`, and the like with a name before, a unit or a window.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Family<'a> {
+    /// Up to `ratelimit`.
+    prefix: &'a str,
+    before: &'a str,
+    after: &'a str,
 }
 
-impl Family {
-    /// What these headers say; `plain` is the one reset that vendors send who count several windows, that of the tightest.
-    fn read(&self, headers: &HeaderMap, prefix: &str, plain: Option<&str>, date: f64) -> Option<QuotaHint> {
-        let remaining = value(headers, prefix, self.remaining);
-        let own = self.reset.iter().find_map(|end| Some((*end, value(headers, prefix, end)?)));
-        let window = self.window.map_or(LONGEST, Duration::from_secs);
-        let reset = match (own, remaining, self.window) {
-            (Some((end, reset)), ..) => reset_in(end, reset, date, window)?,
-            (None, Some(_), Some(seconds)) => match plain {
-                Some(reset) => reset_in("", reset, date, window)?,
-                None if seconds <= SHORT => window,
-                None => return None,
-            },
-            (None, ..) => return None,
+impl<'a> Family<'a> {
+    fn of(name: &'a HeaderName) -> Option<Self> {
+        let (prefix, end) = after_rate_limit(name)?;
+        let (before, after) = end.split_once("-remaining").or_else(|| end.split_once("-reset"))?;
+        let after = after.strip_prefix("-after").unwrap_or(after);
+        Some(Self { prefix, before, after })
+    }
+
+    fn values(&self, headers: &HeaderMap, part: &str) -> Vec<String> {
+        let Self { prefix, before, after } = self;
+        values(headers, &format!("{prefix}{before}{part}{after}"))
+    }
+
+    /// The length of the window, if the name tells it.
+    fn window(&self) -> Option<Duration> {
+        self.words().find_map(window)
+    }
+
+    /// Whether it counts requests, as far as its name tells.
+    fn is_of_requests(&self) -> bool {
+        self.words().all(|word| matches!(word, "" | "requests" | "req" | "per") || window(word).is_some())
+    }
+
+    fn words(&self) -> impl Iterator<Item = &'a str> {
+        self.before.split('-').chain(self.after.split('-'))
+    }
+
+    /// What these headers say, one for each of a list.
+    fn read(&self, headers: &HeaderMap, plain: Option<&str>, date: f64) -> Vec<QuotaHint> {
+        let first = |parts: &[&str]| {
+            parts.iter().map(|part| self.values(headers, part)).find(|values| !values.is_empty()).unwrap_or_default()
         };
-        let remaining = remaining.map(|text| count(text).ok_or(())).transpose().ok()?;
-        let limit = self.limit.iter().find_map(|end| count(value(headers, prefix, end)?));
-        Some(QuotaHint { remaining, reset, limit })
+        let at = |values: &[String], index: usize| values.get(index).or(values.first()).cloned();
+        let (window, remaining) = (self.window(), first(&["-remaining"]));
+        let (resets, millis) = (first(&["-reset-after", "-reset"]), first(&["-interval-milliseconds"]));
+        let limits = first(&["-limit", "-max", ""]);
+        let hint = |index: usize| {
+            let left = match remaining.get(index) {
+                Some(text) => Some(count(text)?),
+                None => None,
+            };
+            let until = |text: &str| when::reset(text, date, window.unwrap_or(LONGEST));
+            let reset = match (at(&resets, index), at(&millis, index), left, window) {
+                (Some(reset), ..) => until(&reset)?,
+                (None, Some(interval), ..) => when::millis(&interval)?,
+                (None, None, Some(_), Some(window)) => match plain {
+                    Some(reset) => until(reset)?,
+                    None if window <= SHORT => window,
+                    None => return None,
+                },
+                (None, None, ..) => return None,
+            };
+            let limit = at(&limits, index).and_then(|limit| count(&limit));
+            // Of what is not counted in requests, only that nothing is left can be heeded. What has no room at all is not counted.
+            let tells = (self.is_of_requests() || left == Some(0)) && limit != Some(0);
+            tells.then_some(QuotaHint { remaining: left, reset, limit })
+        };
+        (0..remaining.len().max(1)).filter_map(hint).collect()
     }
 }
 
-/// A number of requests: the first of a list, without parameters, rounded down.
-fn count(text: &str) -> Option<u64> {
-    let first = text.split([',', ';']).next().unwrap_or_default().trim();
-    number(first)?;
-    first.split('.').next()?.parse().ok()
-}
-
-/// `Retry-After`: seconds, a date, or the same in epoch seconds or less; a date that is past means now.
-fn delay(value: &str, date_of_reply: f64) -> Option<Duration> {
-    match number(value) {
-        Some(number) => Some(since_epoch(number, date_of_reply).unwrap_or_else(|| clamped(number))),
-        None => Some(clamped(date(value)? - date_of_reply)),
-    }
-}
-
-/// A reset: seconds left, milliseconds left, epoch seconds or less, a date, or a text such as `6m0s`. Seconds left that are
-/// longer than the window can only be milliseconds.
-fn reset_in(name: &str, value: &str, date_of_reply: f64, window: Duration) -> Option<Duration> {
-    match number(value) {
-        Some(millis) if name.ends_with("milliseconds") => Some(clamped(millis / 1e3)),
-        Some(number) => Some(
-            since_epoch(number, date_of_reply)
-                .unwrap_or_else(|| clamped(if number > window.as_secs_f64() { number / 1e3 } else { number })),
-        ),
-        None => date(value).map(|date| clamped(date - date_of_reply)).or_else(|| duration(value)),
-    }
-}
-
-/// How long until that time in epoch seconds, milliseconds, microseconds or nanoseconds; none where it is too little to be one.
-fn since_epoch(number: f64, date_of_reply: f64) -> Option<Duration> {
-    let seconds = match number {
-        n if n > 1e18 => n / 1e9,
-        n if n > 1e15 => n / 1e6,
-        n if n > 1e12 => n / 1e3,
-        n if n > 1e9 => n,
+/// The length of the window of that name.
+fn window(word: &str) -> Option<Duration> {
+    Some(Duration::from_secs(match word {
+        "second" | "secondly" | "1s" => 1,
+        "minute" | "minutely" | "1m" => 60,
+        "hour" | "hourly" | "1h" => 3_600,
+        "day" | "daily" | "1d" => 86_400,
+        "month" | "monthly" => 31 * 86_400,
         _ => return None,
-    };
-    Some(clamped(seconds - date_of_reply))
-}
-
-fn clamped(seconds: f64) -> Duration {
-    Duration::from_secs_f64(seconds.clamp(0.0, LONGEST.as_secs_f64()))
-}
-
-fn number(value: &str) -> Option<f64> {
-    let plain =
-        value.starts_with(|c: char| c.is_ascii_digit()) && value.chars().all(|c| c.is_ascii_digit() || c == '.');
-    if plain { value.parse().ok() } else { None }
-}
-
-/// `6m0s`, `1s`, `20ms`.
-fn duration(value: &str) -> Option<Duration> {
-    let duration = Duration::try_from(value.parse::<SignedDuration>().ok()?).ok()?;
-    Some(duration.min(LONGEST))
-}
-
-/// Epoch seconds of an HTTP-date in any of its three forms, or of RFC 3339. The end of the year 9999, which stands for
-/// "never", is past what a timestamp can be, and yet a date.
-fn date(value: &str) -> Option<f64> {
-    let http_date = httpdate::parse_http_date(value).ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-    let seconds = |time: Timestamp| time.as_duration().as_secs_f64();
-    let far = || {
-        value.get(..19)?.parse::<DateTime>().ok().filter(|time| time.year() == 9999).map(|_| seconds(Timestamp::MAX))
-    };
-    http_date.map(|since| since.as_secs_f64()).or_else(|| value.parse().ok().map(seconds)).or_else(far)
+    }))
 }
 
 /// `RateLimit: "default";r=50;t=30` with `RateLimit-Policy: "default";q=100;w=60` (draft 10 and 11), and

@@ -11,9 +11,11 @@ mod learned;
 mod ledger;
 mod pause;
 mod quota;
+mod remaining;
 mod status;
 #[cfg(test)]
 mod tests;
+mod when;
 mod window;
 mod written;
 
@@ -35,6 +37,7 @@ use learned::Learned;
 use ledger::{DayCount, later, span};
 use pause::{Cause, Pauses};
 use quota::Pacer;
+use remaining::{Remaining, Spread};
 use window::Places;
 
 /// Calls of so long ahead count as there to be spared.
@@ -156,16 +159,7 @@ pub struct Gate {
     carry_much: bool,
     /// When the spent day budget is there again.
     budget_back: Option<Instant>,
-    /// The vendor says that nothing is left until then.
-    empty_until: Option<Instant>,
-    spread: Option<Spread>,
-}
-
-/// What the vendor says remains, spread evenly over the time until it says there is more.
-#[derive(Clone, Copy, Debug)]
-struct Spread {
-    spacing: Duration,
-    until: Instant,
+    remaining: Remaining,
 }
 
 impl Gate {
@@ -189,8 +183,7 @@ impl Gate {
             days: DayCount::restored(ledger, wall),
             carry_much: policy.carry_much,
             budget_back: None,
-            empty_until: None,
-            spread: None,
+            remaining: Remaining::default(),
         };
         gate.places.keep_to(limits);
         gate.learned.set_pace(quota::rate(limits), now);
@@ -354,8 +347,7 @@ impl Gate {
             self.pace_from(now);
             return;
         }
-        self.spread = None;
-        if self.empty_until.take().is_some_and(|until| until > now) && self.pauses.closed().is_none() {
+        if self.remaining.forget(now) && self.pauses.closed().is_none() {
             let why = "an operator resumed it, against the vendor's headers: a probe tells whether they hold";
             self.pauses.hold_back(why, now);
         }
@@ -389,7 +381,8 @@ impl Gate {
     #[must_use]
     pub fn ledger(&self, now: Instant, wall: Timestamp) -> Ledger {
         let refused_until = self.pauses.closed().filter(|closed| closed.cause == Cause::Throttled);
-        let until = refused_until.map(|closed| closed.until).max(self.empty_until).filter(|until| *until > now);
+        let until =
+            refused_until.map(|closed| closed.until).max(self.remaining.empty_until).filter(|until| *until > now);
         Ledger {
             day: self.days.day,
             used: self.days.used,
@@ -412,14 +405,14 @@ impl Gate {
     #[must_use]
     pub fn opens_at(&self, now: Instant) -> Option<Instant> {
         let closed_until = self.pauses.closed().map(|closed| closed.until);
-        let at = closed_until.max(self.empty_until).max(self.budget_back).map_or(now, |at| at.max(now));
+        let at = closed_until.max(self.remaining.empty_until).max(self.budget_back).map_or(now, |at| at.max(now));
         (!self.paused).then_some(at)
     }
 
     /// When there is quota again, where there is none, and why: used up as the vendor says or by the day, or spread thin.
     fn no_quota_before(&self, now: Instant, wall: Timestamp) -> Option<(Held, Instant)> {
         let spread = self.spreading(now).map(|spread| spread.until.min(self.last + spread.spacing));
-        let vendors = self.empty_until.max(spread).map(|until| (Held::Remaining, until));
+        let vendors = self.remaining.empty_until.max(spread).map(|until| (Held::Remaining, until));
         let days = self.budget_back.max(self.ahead_until(now, wall)).map(|until| (Held::Day, until));
         [vendors, days].into_iter().flatten().filter(|(_, until)| *until > now).max_by_key(|(_, until)| *until)
     }
@@ -456,27 +449,13 @@ impl Gate {
     }
 
     fn spreading(&self, now: Instant) -> Option<Spread> {
-        self.spread.filter(|spread| spread.until > now)
+        self.remaining.spreading(now)
     }
 
-    /// Slows down before the vendor must refuse, once little is left: a fast stream for a moment uses up no large quota.
-    ///
-    /// Vendors round resets up to whole seconds. A stream at a legal pace uses a small quota up just before each reset,
-    /// so what may end before the next place anyway must not hold it back: 5/s would become 3/s.
     fn heed_quota(&mut self, answer: Answer, hints: &Hints, now: Instant) {
         let refused = matches!(answer, Answer::Throttled | Answer::Trouble);
         let Some(quota) = hints.quota.filter(|_| !(refused && hints.retry_after.is_some())) else { return };
-        let until = now + quota.reset.min(pause::LONGEST);
-        let spacing = quota.spacing();
-        let paced = self.pacer.as_ref().is_some_and(|pacer| spacing <= pacer.period());
-        match quota.remaining {
-            Some(0) if !paced => self.empty_until = self.empty_until.max(Some(until)),
-            Some(_) => {
-                let scarce = !paced && !spacing.is_zero() && !quota.is_plenty();
-                self.spread = scarce.then_some(Spread { spacing, until });
-            }
-            None => {}
-        }
+        self.remaining.heed(&quota, self.pacer.as_ref().map(Pacer::period), now);
     }
 
     /// A new pacer, at the learned share of the limits' pace, whose first place comes one period after `from`. It

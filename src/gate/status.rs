@@ -164,7 +164,7 @@ impl Gate {
     /// The state alone.
     #[must_use]
     pub fn state(&self, now: Instant) -> State {
-        let empty = self.budget_back.max(self.empty_until).is_some_and(|until| until > now);
+        let empty = self.budget_back.max(self.remaining.empty_until).is_some_and(|until| until > now);
         match self.pauses.closed() {
             _ if self.paused => State::Paused,
             Some(closed) => State::from(closed.cause),
@@ -241,7 +241,7 @@ impl Gate {
         if let Some(limit) = spent {
             return format!("the day budget of {limit} is used up; it begins anew at midnight UTC");
         }
-        if self.empty_until.is_some_and(|until| until > now) {
+        if self.remaining.empty_until.is_some_and(|until| until > now) {
             return "the vendor's headers say that its quota is used up".to_owned();
         }
         if self.doubt() == Doubt::Few {

@@ -40,7 +40,32 @@ fn retry_after_is_read_in_all_its_forms() {
         ("253402300799", Some(secs(86_400))),
         ("Fri, 31 Dec 9999 23:59:59 GMT", Some(secs(86_400))),
         ("9999-12-31T23:59:59Z", Some(secs(86_400))),
+        ("Sun, 1 Mar 2026 12:00:30 GMT", Some(secs(30))),
+        ("Sun, 01 Mar 2026 12:00:30 +0000", Some(secs(30))),
+        ("Sun, 01 Mar 2026 12:00:30 +00:00", Some(secs(30))),
+        ("Sun, 01 Mar 2026 12:00:30 UTC", Some(secs(30))),
+        ("Sun, 1 Mar 2026 13:30:30 +0130", Some(secs(30))),
+        ("Sun, 01 Mar 2026 04:00:30 -0800", Some(secs(30))),
+        ("01 Mar 2026 12:00:30 GMT", Some(secs(30))),
+        ("Sun, 01-Mar-2026 12:00:30 GMT", Some(secs(30))),
+        ("Sun Mar 1 12:00:30 2026", Some(secs(30))),
+        ("Sun Mar 01 2026 13:00:30 GMT+0100 (Central European Standard Time)", Some(secs(30))),
+        ("2026-03-01T13:00:30+01:00", Some(secs(30))),
+        ("2026-03-01T12:00:30+0000", Some(secs(30))),
+        ("2026-03-01 12:00:30 UTC", Some(secs(30))),
+        ("2026-03-01 12:00:30 +0000", Some(secs(30))),
+        ("2026-03-01T12:00:30.500000", Some(millis(30_500))),
+        ("Fri, 31 Dec 9999 23:59:59 +0000", Some(secs(86_400))),
+        ("3, 3", Some(secs(3))),
+        ("3,9", Some(secs(9))),
+        ("3, soon", Some(secs(3))),
+        ("Sun, 01 Mar 2026 12:00:30 GMT, Sun, 01 Mar 2026 12:00:30 GMT", Some(secs(30))),
         ("", None),
+        (",", None),
+        ("Sun, ", None),
+        ("Sun, 01 Mar 2026 12:00:30 Mars", None),
+        ("Sun, 01 Mar 2026 12:00:30 +00000", None),
+        ("12:00:30 GMT", None),
         ("-7", None),
         ("soon", None),
         ("7s", None),
@@ -60,6 +85,10 @@ fn the_replys_own_date_corrects_a_skewed_clock() {
     assert_eq!(read(&[date, ("retry-after", "Sun, 01 Mar 2026 10:00:20 GMT")]).retry_after, Some(secs(20)));
     assert_eq!(read(&[date, ("retry-after", "20")]).retry_after, Some(secs(20)));
     assert_eq!(read(&[date, ("x-ratelimit-remaining", "4"), ("x-ratelimit-reset", "1772359215")]), quota(4, 15));
+    for date in ["Sun, 1 Mar 2026 10:00:00 GMT", "Sun, 01 Mar 2026 10:00:00 UTC", "Sun, 01 Mar 2026 12:00:00 +0200"] {
+        let said = read(&[("date", date), ("retry-after", "Sun, 01 Mar 2026 10:00:20 GMT")]);
+        assert_eq!(said.retry_after, Some(secs(20)), "{date}");
+    }
 }
 
 #[test]
@@ -143,6 +172,30 @@ fn quotas_of_several_windows_and_units_are_read_by_their_names() {
                 ("some-ratelimit-tokens-reset", "2026-03-01T13:00:30Z"),
             ],
             0,
+            secs(3_630),
+        ),
+        (
+            &[("x-ratelimit-remaining-requests-day", "5"), ("x-ratelimit-reset-requests-day", "33011.5")],
+            5,
+            millis(33_011_500),
+        ),
+        (&[("x-ratelimit-remaining-req-minute", "0")], 0, secs(60)),
+        (&[("x-ratelimit-remaining-requests-1h", "5"), ("x-ratelimit-reset-requests-1h", "40s")], 5, secs(40)),
+        (
+            &[("x-ratelimit-remaining", "0, 15"), ("x-ratelimit-reset", "1, 3000"), ("x-ratelimit-limit", "1, 20")],
+            0,
+            secs(1),
+        ),
+        (
+            &[("x-ratelimit-remaining", "1, 0"), ("x-ratelimit-reset", "1, 3000"), ("x-ratelimit-limit", "1, 20")],
+            0,
+            secs(3_000),
+        ),
+        (&[("x-ratelimit-remaining", "5, 5"), ("x-ratelimit-reset", "30, 30")], 5, secs(30)),
+        (&[("x-ratelimit-remaining", "5"), ("x-ratelimit-remaining", "3"), ("x-ratelimit-reset", "30")], 3, secs(30)),
+        (
+            &[("x-ratelimit-remaining", "5"), ("x-ratelimit-reset", "Sun Mar 01 2026 13:00:30 GMT+0100 (CET)")],
+            5,
             secs(30),
         ),
         (&[("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "2026-03-01T12:01Z")], 0, secs(60)),
@@ -156,6 +209,66 @@ fn quotas_of_several_windows_and_units_are_read_by_their_names() {
         let said = read(lines).quota.map(|quota| (quota.remaining, quota.reset));
         assert_eq!(said, Some((Some(remaining), reset)), "{lines:?}");
     }
+}
+
+#[test]
+fn of_tokens_and_the_like_only_that_none_is_left_is_heeded() {
+    for (lines, reset) in [
+        (
+            &[
+                ("x-ratelimit-limit-tokens", "40000"),
+                ("x-ratelimit-remaining-tokens", "0"),
+                ("x-ratelimit-reset-tokens", "6m0s"),
+            ][..],
+            secs(360),
+        ),
+        (
+            &[("some-ratelimit-tokens-remaining", "0"), ("some-ratelimit-tokens-reset", "2026-03-01T12:00:30Z")],
+            secs(30),
+        ),
+        (
+            &[
+                ("some-ratelimit-input-tokens-remaining", "0"),
+                ("some-ratelimit-input-tokens-reset", "2026-03-01T12:00:30Z"),
+            ],
+            secs(30),
+        ),
+        (
+            &[
+                ("some-ratelimit-output-tokens-remaining", "0"),
+                ("some-ratelimit-output-tokens-reset", "2026-03-01T12:00:30Z"),
+            ],
+            secs(30),
+        ),
+        (&[("x-ratelimit-remaining-project-tokens", "0"), ("x-ratelimit-reset-project-tokens", "2s")], secs(2)),
+        (&[("x-ratelimit-remaining-tokens-minute", "0"), ("x-ratelimit-reset-tokens-minute", "12.5")], millis(12_500)),
+        (&[("x-ratelimit-remaining-tokens-minute", "0")], secs(60)),
+        (
+            &[("x-ratelimit-complexity-remaining", "0"), ("x-ratelimit-complexity-reset", "1772366430500")],
+            millis(30_500),
+        ),
+    ] {
+        let expected = Some((Some(0), reset));
+        assert_eq!(read(lines).quota.map(|quota| (quota.remaining, quota.reset)), expected, "{lines:?}");
+    }
+    let both = [
+        ("x-ratelimit-remaining-requests", "5"),
+        ("x-ratelimit-reset-requests", "30s"),
+        ("x-ratelimit-remaining-tokens", "3"),
+        ("x-ratelimit-reset-tokens", "6m0s"),
+    ];
+    assert_eq!(read(&both), quota(5, 30), "the requests that are left set the pace");
+}
+
+#[test]
+fn an_explicit_now_outranks_a_quota_that_is_used_up() {
+    let empty = [("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "3600")];
+    for now in [("retry-after", "0"), ("retry-after", "Sun, 01 Mar 2026 12:00:00 GMT"), ("retry-after-ms", "0")] {
+        assert_eq!(read(&[empty[0], empty[1], now]), retry_after(0), "{now:?}");
+    }
+    let some = read(&[("x-ratelimit-remaining", "3"), ("x-ratelimit-reset", "3600"), ("retry-after", "0")]);
+    assert_eq!(some.quota, quota(3, 3_600).quota, "what remains still tells the pace");
+    assert_eq!(read(&[empty[0], empty[1], ("retry-after", "5")]).quota, quota(0, 3_600).quota);
 }
 
 #[test]
@@ -174,7 +287,18 @@ fn what_is_malformed_or_of_another_unit_is_ignored() {
         &[("x-ratelimit-remaining", "5"), ("x-ratelimit-reset", "later")],
         &[("x-ratelimit-remaining", "5"), ("x-ratelimit-reset", "-30")],
         &[("x-ratelimit-remaining", "5"), ("x-ratelimit-reset", "-6m0s")],
-        &[("x-ratelimit-remaining-tokens", "0"), ("x-ratelimit-reset-tokens", "6m0s")],
+        &[("x-ratelimit-remaining-tokens", "900"), ("x-ratelimit-reset-tokens", "6m0s")],
+        &[("x-ratelimit-remaining-tokens", "0")],
+        &[("x-ratelimit-reset-tokens", "6m0s")],
+        &[
+            ("x-ratelimit-limit-tokens", "0"),
+            ("x-ratelimit-remaining-tokens", "0"),
+            ("x-ratelimit-reset-tokens", "6m0s"),
+        ],
+        &[
+            ("some-ratelimit-input-tokens-remaining", "1"),
+            ("some-ratelimit-input-tokens-reset", "2026-03-01T12:00:30Z"),
+        ],
         &[("x-ratelimit-remaining-hour", "0")],
         &[("retry-after-ms", "soon")],
         &[("x-ratelimit-remaining", ""), ("x-ratelimit-reset", "")],
@@ -194,9 +318,11 @@ fn how_large_a_quota_is_tells_whether_its_rest_is_scarce() {
         (&[("ratelimit", r#""a";r=9;t=9"#), ("ratelimit-policy", r#""a";q=100;w=60"#)], false),
         (&[("ratelimit", "limit=100, remaining=50, reset=30")], true),
         (&[("x-ratelimit-remaining", "4999"), ("x-ratelimit-reset", "3600")], true),
-        (&[("x-ratelimit-remaining", "20"), ("x-ratelimit-reset", "3600")], false),
+        (&[("x-ratelimit-remaining", "99"), ("x-ratelimit-reset", "3600")], true),
+        (&[("x-ratelimit-remaining", "20"), ("x-ratelimit-reset", "3600")], true),
+        (&[("x-ratelimit-remaining", "19"), ("x-ratelimit-reset", "3600")], false),
     ] {
-        assert_eq!(read(lines).quota.map(|quota| quota.is_plenty()), Some(plenty), "{lines:?}");
+        assert_eq!(read(lines).quota.map(|quota| quota.is_plenty(0)), Some(plenty), "{lines:?}");
     }
 }
 

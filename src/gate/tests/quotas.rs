@@ -127,6 +127,40 @@ fn what_remains_is_spread_until_a_reset_far_away() {
 }
 
 #[test]
+fn where_no_limit_is_told_the_most_that_was_left_of_the_window_tells_what_is_little() {
+    let slowed = |bench: &Bench| bench.why().contains("remaining quota");
+    let mut bench = Bench::new(&["200/s"]);
+    for left in (20..=99).rev() {
+        bench.send(Answer::Success, &quota(left, 3_600));
+        assert!(!slowed(&bench), "{left} is not little");
+    }
+    bench.send(Answer::Success, &quota(19, 3_600));
+    assert!(slowed(&bench), "19 are few of any quota");
+
+    let mut bench = Bench::new(&["200/s"]);
+    bench.send(Answer::Success, &quota(4_999, 60));
+    bench.send(Answer::Success, &quota(500, 60));
+    assert!(!slowed(&bench), "a tenth is left");
+    bench.send(Answer::Success, &quota(400, 60));
+    assert!(slowed(&bench), "less than a tenth of what was seen is left");
+    bench.advance(secs(61));
+    bench.send(Answer::Success, &quota(400, 60));
+    assert!(!slowed(&bench), "that was another window");
+}
+
+#[test]
+fn a_refusal_that_asks_to_come_back_at_once_closes_for_a_moment_whatever_is_left() {
+    let mut headers = http::HeaderMap::new();
+    for (name, value) in [("retry-after", "0"), ("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "3600")] {
+        headers.insert(name, value.parse().unwrap());
+    }
+    let mut bench = Bench::new(&["200/s"]);
+    let hints = super::super::hints(&headers, bench.wall);
+    bench.send(Answer::Throttled, &hints);
+    assert!(bench.closed_for() < secs(1), "{:?}", bench.closed_for());
+}
+
+#[test]
 fn a_small_remainder_that_resets_at_once_slows_nothing() {
     let mut bench = Bench::new(&["200/s"]);
     bench.send(Answer::Success, &quota(3, 1));
