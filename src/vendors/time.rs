@@ -13,6 +13,10 @@ use crate::event::Time;
 const EARLIEST: Timestamp = Timestamp::constant(31_536_000, 0);
 /// 2200, where no event can be yet.
 const LATEST: Timestamp = Timestamp::constant(7_258_118_400, 0);
+/// 1990, in milliseconds. No vendor that takes milliseconds is so old, and what is less is seconds of a time to come more likely.
+const FIRST_MILLISECOND: f64 = 631_152_000_000.0;
+/// In seconds: 2200 to the end of the year 9999, which stands for "never".
+const FAR_SECONDS: RangeInclusive<f64> = 7_258_118_400.0..=253_402_300_800.0;
 /// From the year 1, where .NET's ticks begin, to 1970.
 const SECONDS_BEFORE_1970: f64 = 62_135_596_800.0;
 /// In milliseconds: the last date of many programs.
@@ -45,15 +49,19 @@ pub(super) fn milliseconds(value: &Value) -> Result<i64, String> {
         return Err(format!("is {value}: these are {unit}; {wanted}"));
     }
     let Some(whole) = number::whole(value) else { return Err(format!("is {}; {wanted}", number::described(value))) };
-    if (1..EARLIEST.as_millisecond()).contains(&whole) {
+    if (1..EARLIEST.as_second()).contains(&whole) {
         // No other unit, and no program's "no time": vendors' own examples write 42.
         return Ok(whole);
     }
     let time = Time::since_epoch(SignedDuration::from_millis(whole))
         .ok_or_else(|| format!("is {value}, which is no time; {wanted}"))?;
-    possible(time.timestamp())
-        .map(|_| whole)
-        .map_err(|why| format!("is {value}: {time}, {why}; leave it out, and the event's time is sent"))
+    let known = possible(time.timestamp()).and_then(|possible| match value.as_f64() {
+        Some(number) if number > 0.0 && number < FIRST_MILLISECOND => {
+            Err(format!("in the year {}, when no event can have happened", possible.strftime("%Y")))
+        }
+        _ => Ok(whole),
+    });
+    known.map_err(|why| format!("is {value}: {time}, {why}; leave it out, and the event's time is sent"))
 }
 
 /// The unit in which the number is a time at which an event can have happened, where that is not milliseconds.
@@ -63,8 +71,11 @@ fn unit_meant(number: f64) -> Option<&'static str> {
             SignedDuration::try_from_secs_f64(seconds).ok().and_then(|since| Timestamp::from_duration(since).ok());
         time.is_some_and(|time| (EARLIEST..LATEST).contains(&time))
     };
-    if is_time(number / 1e3) || YEAR_9999.contains(&number) {
+    if (number >= FIRST_MILLISECOND && is_time(number / 1e3)) || YEAR_9999.contains(&number) {
         return None;
+    }
+    if FAR_SECONDS.contains(&number) {
+        return Some("seconds");
     }
     let units = [
         ("seconds", number),
@@ -88,7 +99,7 @@ mod tests {
         for json in ["1795000000000", "1795000000000.0", "1.795e12", "1795e9"] {
             assert_eq!(read(json), Ok(1_795_000_000_000), "{json}");
         }
-        for whole in [31_536_000_000, 42, 1] {
+        for whole in [631_152_000_000, 1_356_998_400_000, 7_258_118_399_999, 31_535_999, 42, 1] {
             assert_eq!(read(&whole.to_string()), Ok(whole));
         }
     }
@@ -100,6 +111,11 @@ mod tests {
             ("1795000000.0", "seconds"),
             ("1795000000.25", "seconds"),
             ("31536000", "seconds"),
+            ("7258118400", "seconds"),
+            ("31536000000", "seconds"),
+            ("253402300799", "seconds"),
+            ("253402300799.0", "seconds"),
+            ("253402214400", "seconds"),
             ("1795000000000000", "microseconds"),
             ("1795000000000000000", "nanoseconds"),
             ("639289968000000000", ".NET ticks"),
@@ -118,6 +134,8 @@ mod tests {
             ("-62135596800000", "0001-01-01T00:00:00Z, in the year 1, which programs write that have no time"),
             ("0", "1970-01-01T00:00:00Z, in 1970"),
             ("0.0", "1970-01-01T00:00:00Z, in 1970"),
+            ("253402300801", "in the year 1978, when no event can have happened"),
+            ("631151999999", "in the year 1989, when no event can have happened"),
             ("-1", "in the year 1969, when no event can have happened"),
             ("253402300799999", "9999-12-31T23:59:59.999Z, in the year 9999, which programs write that have no time"),
             ("253402214400000", "in the year 9999"),

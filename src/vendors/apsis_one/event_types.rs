@@ -66,12 +66,11 @@ fn id(version: &Listed) -> String {
     version.id.as_str().map_or_else(|| version.id.to_string(), str::to_owned)
 }
 
-/// The version to post, and the data as its types want it: nulls left out, a whole number without decimals where the type is
-/// integer. What was learned earlier and does not know the event, or a field of it, is asked for again first.
+/// The version to post, and the data as it is sent, checked against its types. What was learned earlier and does not know the event, or a field of it, is asked for again first.
 pub(super) fn checked(fields: &Fields<'_>, facts: &Facts) -> Result<(Value, Map<String, Value>), Refusal> {
     let given = fields.version_id.as_deref();
     if facts.is_blind() {
-        return Ok((given.cloned().unwrap_or_else(|| Value::from(UNKNOWN_VERSION)), without_nulls(fields.data)));
+        return Ok((given.cloned().unwrap_or_else(|| Value::from(UNKNOWN_VERSION)), as_sent(fields.data)));
     }
     let needs = || Refusal::Needs(fields.section.to_owned());
     let fact = facts.get(fields.section).ok_or_else(needs)?;
@@ -81,12 +80,14 @@ pub(super) fn checked(fields: &Fields<'_>, facts: &Facts) -> Result<(Value, Map<
     let (event, version) = match given {
         Some(version) => match given_version(known, fields, version)? {
             Some(found) => found,
-            None => return Ok((version.clone(), without_nulls(fields.data))),
+            None => return Ok((version.clone(), as_sent(fields.data))),
         },
         None => current_version(known, fields).map_err(unless_stale)?,
     };
-    let types = known[event]["versions"][version].as_object();
-    let data = typed(fields.data, types, &format!("version {version} of {event:?}"), unless_stale)?;
+    let data = as_sent(fields.data);
+    if let Some(types) = known[event]["versions"][version].as_object() {
+        check_types(&data, types, &format!("version {version} of {event:?}"), unless_stale)?;
+    }
     Ok((given.cloned().unwrap_or_else(|| as_number(version)), data))
 }
 
@@ -130,44 +131,44 @@ fn given_version<'a>(
     }
 }
 
-fn without_nulls(data: &Map<String, Value>) -> Map<String, Value> {
-    data.iter().filter(|(_, value)| !value.is_null()).map(|(field, value)| (field.clone(), value.clone())).collect()
+/// Without nulls, and a whole number without decimals: arithmetic in a mapping may have written 5 as 5.0. Whatever its type is, so that the
+/// request does not depend on what was looked up.
+fn as_sent(data: &Map<String, Value>) -> Map<String, Value> {
+    let plain = |value: &Value| value.is_i64() || value.is_u64();
+    let written =
+        |value: &Value| number::whole(value).filter(|_| !plain(value)).map_or_else(|| value.clone(), Value::from);
+    data.iter().filter(|(_, value)| !value.is_null()).map(|(field, value)| (field.clone(), written(value))).collect()
 }
 
-fn typed(
+fn check_types(
     data: &Map<String, Value>,
-    types: Option<&Map<String, Value>>,
+    types: &Map<String, Value>,
     version: &str,
     unless_stale: impl Fn(String) -> Refusal,
-) -> Result<Map<String, Value>, Refusal> {
-    let Some(types) = types else { return Ok(without_nulls(data)) };
-    let mut typed = Map::new();
-    for (field, value) in data.iter().filter(|(_, value)| !value.is_null()) {
+) -> Result<(), Refusal> {
+    for (field, value) in data {
         let Some(wanted) = types.get(field) else {
             let near = near(field, types);
             return Err(unless_stale(format!("\"data\" has the field {field:?}, which {version} does not have{near}")));
         };
         let wanted = wanted.as_str().unwrap_or_default();
-        let Some(value) = fitting(value, wanted) else {
+        if !fits(value, wanted) {
             let found = if wanted == "integer" { number::described(value) } else { name_of(value) };
             let said = format!("the field {field:?} of \"data\" is {found}; {version} wants {}", article(wanted));
             return Err(Refusal::Invalid(said));
-        };
-        typed.insert(field.clone(), value);
+        }
     }
-    Ok(typed)
+    Ok(())
 }
 
-/// The value as the type wants it. A type that the guide does not name is not checked.
-fn fitting(value: &Value, wanted: &str) -> Option<Value> {
+/// A type that the guide does not name is not checked.
+fn fits(value: &Value, wanted: &str) -> bool {
     match wanted {
-        // Arithmetic in a mapping may have written 5 as 5.0.
-        "integer" if value.is_u64() => Some(value.clone()),
-        "integer" => number::whole(value).map(Value::from),
-        "double" => value.is_number().then(|| value.clone()),
-        "string" => value.is_string().then(|| value.clone()),
-        "boolean" => value.is_boolean().then(|| value.clone()),
-        _ => Some(value.clone()),
+        "integer" => value.is_i64() || value.is_u64(),
+        "double" => value.is_number(),
+        "string" => value.is_string(),
+        "boolean" => value.is_boolean(),
+        _ => true,
     }
 }
 

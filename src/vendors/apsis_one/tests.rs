@@ -375,6 +375,22 @@ fn any_name() -> impl Strategy<Value = String> {
     prop_oneof!["\\PC{1,30}", "[./%?#+@ \\\\a]{1,10}", any::<String>()]
 }
 
+#[test]
+fn what_explain_shows_is_what_is_sent_whatever_the_types_are() {
+    let facts = facts(&json!([{
+        "id": "7", "deprecated_at": null,
+        "type": {"a": "integer", "b": "double", "c": "double", "d": "integer", "e": "double", "f": "double", "g": "integer"},
+    }]));
+    let data = r#"{"profile":"x","event":"bought","version_id":7,
+        "data":{"a":5.0,"b":5.0,"c":1.10,"d":5e0,"e":1e2,"f":18446744073709551617,"g":18446744073709551615,"h":null}}"#;
+    let event = event(serde_json::from_str(data).unwrap());
+    let sent = vendor().prepare(&event, &facts).unwrap().content;
+    let shown = vendor().prepare(&event, &Facts::blind()).unwrap().content;
+    assert_eq!(sent, shown);
+    let wanted = r#""data":{"a":5,"b":5,"c":1.10,"d":5,"e":100,"f":18446744073709551617,"g":18446744073709551615}"#;
+    assert!(String::from_utf8_lossy(&sent).contains(wanted), "{sent:?}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
