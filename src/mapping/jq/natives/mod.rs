@@ -7,6 +7,7 @@ pub(in crate::mapping::jq) mod math;
 pub(in crate::mapping::jq) mod operator;
 pub(in crate::mapping::jq) mod pattern;
 pub(in crate::mapping::jq) mod search;
+mod strftime;
 mod text;
 mod time;
 

@@ -2,11 +2,11 @@
 //! the week from Sunday, day of the year from 0. Pure.
 
 use jiff::Timestamp;
-use jiff::fmt::strtime::{self, BrokenDownTime};
+use jiff::fmt::strtime;
 use jiff::tz::TimeZone;
 
 use super::super::value::Val;
-use super::{Native, argument, fail, native};
+use super::{Native, argument, fail, native, strftime};
 use crate::mapping::jq::run::Stop;
 
 pub(super) const NATIVES: &[Native] = &[
@@ -27,10 +27,10 @@ pub(super) const NATIVES: &[Native] = &[
         let Val::Text(format) = argument(format, 0) else { return fail("strftime/1 requires a string format") };
         let seconds = value.as_f64().or_else(|| seconds_of(value));
         let Some(seconds) = seconds else { return fail("strftime/1 requires parsed datetime inputs") };
-        let time = BrokenDownTime::from(&timestamp(seconds)?.to_zoned(TimeZone::UTC));
-        time.to_string(without_locale(format).as_bytes())
-            .map(Val::text)
-            .or_else(|said| fail(format!("strftime: {said}")))
+        match strftime::write(format, &timestamp(seconds)?.to_zoned(TimeZone::UTC)) {
+            Some(written) => Ok(Val::text(written)),
+            None => fail("strftime/1: unknown system failure"),
+        }
     }),
     native("strptime", 1, |value, format| match (value, argument(format, 0)) {
         (Val::Text(text), Val::Text(format)) => parsed(text, format),
@@ -87,18 +87,38 @@ fn seconds_of(value: &Val) -> Option<f64> {
     Some(days * 86_400.0 + hour.trunc() * 3600.0 + minute.trunc() * 60.0 + second.floor())
 }
 
-/// What depends on a language, as C writes it in English.
-fn without_locale(format: &str) -> String {
-    format.replace("%c", "%a %b %e %H:%M:%S %Y").replace("%x", "%m/%d/%y").replace("%X", "%H:%M:%S")
+/// A format without what C reads over: flags, widths and modifiers; and what depends on a language, as C writes it in English. None where it
+/// has a directive that C does not know.
+fn plain(format: &str) -> Option<String> {
+    let mut plain = String::new();
+    let mut rest = format;
+    while let Some((text, directive)) = rest.split_once('%') {
+        plain.push_str(text);
+        let directive =
+            directive.trim_start_matches(['_', '-', '^', '#']).trim_start_matches(|c: char| c.is_ascii_digit());
+        let modified = [('E', "cCYxX"), ('O', "bBhdeHImMSUVWwy")].into_iter().find_map(|(modifier, letters)| {
+            directive.strip_prefix(modifier).filter(|rest| rest.starts_with(|c| letters.contains(c)))
+        });
+        let mut chars = modified.unwrap_or(directive).chars();
+        match chars.next()? {
+            'c' => plain.push_str("%a %b %e %H:%M:%S %Y"),
+            'x' => plain.push_str("%m/%d/%y"),
+            'X' => plain.push_str("%H:%M:%S"),
+            'r' => plain.push_str("%I:%M:%S %p"),
+            letter if "%aAbBhCdeDFgGHIjklmMnpRsStTuUVwWyYzZ".contains(letter) => plain.extend(['%', letter]),
+            _ => return None,
+        }
+        rest = chars.as_str();
+    }
+    Some(plain + rest)
 }
 
 /// A zone's name would have to be looked up in a file. What an offset looks like, C leaves to the text.
 fn parsed(text: &str, format: &str) -> Result<Val, Stop> {
-    if format.contains('Q') {
-        return fail("strptime reads no names of time zones");
-    }
-    let layout = without_locale(format);
-    let read = ["%z", "%:z", "Z"].into_iter().find_map(|offset| moment(text, &layout.replace("%z", offset)));
+    let layout = plain(format);
+    let read = layout.and_then(|layout| {
+        ["%z", "%:z", "Z"].into_iter().find_map(|offset| moment(text, &layout.replace("%z", offset)))
+    });
     match read {
         Some(seconds) => broken_down(super::math::of_signed(seconds)),
         None => fail(format!("date \"{text}\" does not match format \"{format}\"")),
