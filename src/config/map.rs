@@ -16,5 +16,13 @@ fn rule(section: &mut Section<'_>, kind: &Kind) -> Option<Rule> {
     section.expect(kind.fields);
     let names = section.keys().into_iter().filter(|name| kind.fields.contains(&name.as_str()));
     let fields: Vec<_> = names.filter_map(|name| Some((name.clone(), section.field(&name)?))).collect();
+    for (name, field) in &fields {
+        // A null is left out.
+        if let Some(value) = field.literal().filter(|value| !value.is_null())
+            && let Err(wrong) = (kind.check)(name, &value)
+        {
+            section.problem(name, format!("is the same for every event, and no event could be sent: {wrong}"));
+        }
+    }
     (!section.failed()).then(|| Rule { pattern, line, fields })
 }

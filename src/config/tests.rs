@@ -42,9 +42,10 @@ const KINDS: &[Kind] = &[
         name: "gainsight-px",
         limits: &["200/s", "1000000/day"],
         fields: vendors::gainsight_px::KIND.fields,
+        check: |_, _| Ok(()),
         configure: keyed,
     },
-    Kind { name: "http", limits: &[], fields: &["body"], configure: json_api },
+    Kind { name: "http", limits: &[], fields: &["body"], check: |_, _| Ok(()), configure: json_api },
 ];
 
 fn keyed(section: &mut Section<'_>) -> Option<Box<dyn Vendor>> {
@@ -68,7 +69,7 @@ fn json_api(section: &mut Section<'_>) -> Option<Box<dyn Vendor>> {
         keys.map(|key| oauth.text(key)).into_iter().all(|text| text.is_some()).then_some(())
     });
     for statuses in ["success", "retry_statuses", "reject"] {
-        section.integers(statuses, 100..=599);
+        section.integers(statuses, 100..=599, |_, _| None);
     }
     if section.failed() { None } else { Some(Box::new(Silent)) }
 }
@@ -245,6 +246,51 @@ fn map_rules_are_read_in_order_and_made_of_literals_references_and_expressions()
     assert_eq!(map.rule_for("other").unwrap().pattern, "#");
     assert_eq!(map.secrets(), [SECRET]);
     assert!(!format!("{map:?}").contains(SECRET));
+}
+
+#[test]
+fn a_literal_that_the_vendor_never_takes_is_told_at_its_line() {
+    let px = "vendor = \"gainsight-px\"\napi_key = \"k\"\nproperty_key = \"AP-XXXXXXXXXX-2\"\nsubscribe = [\"#\"]\n";
+    let apsis = "vendor = \"apsis-one\"\nclient_id = \"c\"\nclient_secret = \"s\"\nsubscribe = [\"#\"]\n";
+    let act_on = "vendor = \"act-on\"\nclient_id = \"c\"\nclient_secret = \"s\"\nusername = \"u\"\npassword = \"p\"\n\
+                  token_file = \"/t\"\nsubscribe = [\"#\"]\n";
+    let shown = |vendor: &str, rule: &str| {
+        let text = with_destination(&format!("{vendor}{MAP}{rule}\n"));
+        read_sample(&text).err().map(|problems| problems.to_string()).unwrap_or_default()
+    };
+    for (vendor, rule, expected) in [
+        (
+            px,
+            "date = \"2026-01-01\"",
+            "map.date: is the same for every event, and no event could be sent: \"date\" is a string",
+        ),
+        (px, "date = 1795000000", "these are seconds"),
+        (px, "date = { jq = \"1795000000\" }", "these are seconds"),
+        (px, "date = { jq = '\"soon\"' }", "\"date\" is a string"),
+        (px, "eventName = true", "\"eventName\" is a boolean, it must be a string"),
+        (px, "eventName = \" \"", "the required field \"eventName\" is empty"),
+        (px, "eventName = { a = 1 }", "\"eventName\" is an object"),
+        (px, "identifyId = [1]", "\"identifyId\" is an array"),
+        (px, "userType = \"user\"", "it must be one of"),
+        (px, "attributes = \"x\"", "\"attributes\" is a string, it must be an object"),
+        (px, "attributes = { plan = \"a\", Plan = \"b\" }", "differ by case alone"),
+        (apsis, "profile = 7", "\"profile\" is a number, it must be a string"),
+        (apsis, "version_id = \"seven\"", "it must be a whole number"),
+        (apsis, "event_time = \"yesterday\"", "not an RFC 3339 date and time"),
+        (apsis, "data = []", "\"data\" is an array, it must be an object"),
+        (act_on, "title = 7", "\"title\" is a number, it must be a string"),
+        (act_on, "customeventaction = \"BOUGHT\"", "it must be one of"),
+        (act_on, "createlistingentry = \"yes\"", "it must be \"Y\" or \"N\""),
+        (act_on, "email = \"someone\"", "has no @"),
+        (px, "eventName = { jq = \"null\" }", ""),
+        (px, "date = { jq = \".date\" }", ""),
+        (px, "attributes = { a = 1, b = { jq = \".b\" } }", ""),
+    ] {
+        let shown = shown(vendor, rule);
+        let line = format!("sluice.toml:{}: destinations.px.map.", vendor.lines().count() + 5);
+        let good = expected.is_empty() == shown.is_empty();
+        assert!(good && shown.contains(expected) && (shown.is_empty() || shown.contains(&line)), "{rule}: {shown}");
+    }
 }
 
 #[test]

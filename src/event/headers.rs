@@ -26,7 +26,7 @@ pub(super) struct Attributes<'a>(BTreeMap<String, Found<'a>>);
 #[derive(Debug)]
 struct Found<'a> {
     /// The lowest wins.
-    rank: (usize, bool),
+    rank: (usize, usize),
     header: &'a str,
     field: &'a Field,
 }
@@ -37,7 +37,8 @@ impl<'a> Attributes<'a> {
         // A null counts as left out.
         for (header, field) in headers.iter().filter(|(_, field)| !matches!(field, Field::Void)) {
             let Some((prefix, name)) = parts(header) else { continue };
-            let rank = (prefix, name.bytes().any(|byte| byte.is_ascii_uppercase()));
+            // A broker keeps names that differ in case alone: of these the one with the fewest capitals counts.
+            let rank = (prefix, header.bytes().filter(u8::is_ascii_uppercase).count());
             let name = name.to_ascii_lowercase();
             if found.get(&name).is_none_or(|other| rank < other.rank) {
                 found.insert(name, Found { rank, header, field });
@@ -52,7 +53,7 @@ impl<'a> Attributes<'a> {
         if !REQUIRED.iter().all(|name| headers.get(*name).is_some_and(|field| text(field).is_some())) {
             return Self::default();
         }
-        let rank = (PREFIXES.len(), false);
+        let rank = (PREFIXES.len(), 0);
         let known = BARE.iter().filter_map(|name| headers.get_key_value(*name));
         Self(known.map(|(header, field)| (header.clone(), Found { rank, header, field })).collect())
     }

@@ -39,6 +39,21 @@ impl Field {
         }))
     }
 
+    /// Its value, where that is the same for every event; of an expression only where it is written as JSON. A secret is not told.
+    #[must_use]
+    pub fn literal(&self) -> Option<Value> {
+        match self {
+            Self::Literal(value) => Some(value.clone()),
+            Self::Referred(_) => None,
+            Self::Jq(expression) => serde_json::from_str(expression.text()).ok(),
+            Self::Table(fields) => {
+                let fields = fields.iter().map(|(name, field)| Some((name.clone(), field.literal()?)));
+                fields.collect::<Option<_>>().map(Value::Object)
+            }
+            Self::Array(fields) => fields.iter().map(Self::literal).collect::<Option<_>>().map(Value::Array),
+        }
+    }
+
     pub(super) fn secrets(&self) -> Vec<&str> {
         match self {
             Self::Referred(text) => vec![text.expose_secret()],

@@ -37,6 +37,7 @@ pub use before::Before;
 pub use grant::{Calls, Grant, Token};
 pub use item::{Batching, Fact, Facts, Item, Refusal, When};
 pub use job::Job;
+pub(crate) use segment::has_directory;
 
 /// An answer to events is a status and a sentence, or the number of a job.
 const ANSWER_BYTES: usize = 16 * 1024;
@@ -53,6 +54,8 @@ pub struct Kind {
     pub limits: &'static [&'static str],
     /// The fields that `map` may set, by the names that the vendor gives them.
     pub fields: &'static [&'static str],
+    /// Whether the field of that name may be that value, whatever the event is.
+    pub check: fn(&str, &Value) -> Result<(), Invalid>,
     /// Reads the vendor's own keys of a destination. Problems go to the section; `None` when there is one.
     pub configure: fn(&mut Section<'_>) -> Option<Box<dyn Vendor>>,
 }

@@ -15,10 +15,29 @@ impl<'a> Section<'a> {
         self.checked_integer(line, key, &range, &value)
     }
 
-    /// An array of whole numbers.
-    pub fn integers(&mut self, key: &str, range: RangeInclusive<i64>) -> Option<Vec<i64>> {
-        let example = format!("[{}]", range.start());
-        self.elements(key, &example, |section, line, value| section.checked_integer(line, key, &range, &value))
+    /// The whole numbers of an array that are good; `mend` says of one, after those before it, what is wrong with it.
+    pub fn integers(
+        &mut self,
+        key: &str,
+        range: RangeInclusive<i64>,
+        mend: impl Fn(&[i64], i64) -> Option<String>,
+    ) -> Vec<i64> {
+        let example = format!("[{}]", range.end());
+        let mut good = Vec::new();
+        self.elements(key, &example, |section, line, value| {
+            // Which of them it is, where that is plain.
+            if let Some(meant) = value.as_str().and_then(|text| text.trim().parse::<i64>().ok()) {
+                section.wrong_type(line, key, &format!("a whole number, as {meant}"), &value);
+                return None;
+            }
+            let number = section.checked_integer(line, key, &range, &value)?;
+            if let Some(mend) = mend(&good, number) {
+                section.problem_at(line, key, format!("{number} {mend}"));
+            }
+            good.push(number);
+            Some(number)
+        });
+        good
     }
 
     /// A whole number as `T`, which `range` has to fit; `default` where it is absent or wrong.

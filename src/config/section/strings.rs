@@ -7,6 +7,7 @@ use toml_span::value::{Table, ValueInner};
 use url::Url;
 
 use super::Section;
+use crate::vendors::has_directory;
 
 impl<'a> Section<'a> {
     /// A string.
@@ -114,6 +115,13 @@ impl<'a> Section<'a> {
     }
 }
 
+/// As it is written: what a parser gives is folded.
+fn path_of(address: &str) -> &str {
+    let (_, rest) = address.split_once("//").unwrap_or_default();
+    let (rest, _) = rest.split_at(rest.find(['?', '#']).unwrap_or(rest.len()));
+    rest.split_once(['/', '\\']).map_or("", |(_, path)| path)
+}
+
 /// An http or https URL without credentials in it.
 ///
 /// # Errors
@@ -125,6 +133,10 @@ pub fn web_address(text: &str) -> Result<Url, String> {
         Ok(url) if !url.username().is_empty() || url.password().is_some() => {
             Err("must not carry credentials; remove what stands before the @".to_owned())
         }
+        Ok(_) if has_directory(path_of(text)) => Err(
+            "has \".\" or \"..\" as a segment of its path, which means a directory: requests would go elsewhere; write the path that is meant"
+                .to_owned(),
+        ),
         Ok(url) => Ok(url),
     }
 }

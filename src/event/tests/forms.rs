@@ -23,6 +23,22 @@ fn read(message: &Message) -> Event {
 }
 
 #[test]
+fn of_names_that_differ_in_case_alone_the_one_with_the_fewest_capitals_counts() {
+    for (names, wins) in [
+        (["ce-id", "CE-ID"], 0),
+        (["CE-id", "ce-id"], 1),
+        (["CE-ID", "Ce-Id"], 1),
+        (["cloudEvents:id", "CLOUDEVENTS:ID"], 0),
+        (["cloudevents_id", "cloudEvents_id"], 0),
+    ] {
+        let mut headers = prefixed("ce-");
+        headers.retain(|(name, _)| name != "ce-id");
+        headers.extend(names.iter().enumerate().map(|(at, name)| ((*name).to_owned(), Field::text(at.to_string()))));
+        assert_eq!(read(&headed(None, "{}", headers)).id.as_str(), wins.to_string(), "{names:?}");
+    }
+}
+
+#[test]
 fn a_binary_event_is_read_with_every_prefix_in_every_case() {
     for prefix in ["cloudEvents:", "cloudEvents_", "ce-", "ce_", "CE-", "Ce-", "CLOUDEVENTS:", ""] {
         let event = read(&headed(Some("application/json"), r#"{"a":1}"#, prefixed(prefix)));

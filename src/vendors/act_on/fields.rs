@@ -59,14 +59,14 @@ pub(super) fn row<'a>(event: &'a Event, settings: &'a Settings) -> Result<(Headi
     let defaults = &settings.defaults;
     let destination =
         required("destination", text("destination").or(defaults.custom_event.as_deref()), "custom_event")?;
-    let action = required("customeventaction", text("customeventaction").or(defaults.action), "customeventaction")?;
-    if !ACTIONS.contains(&action) {
-        return Err(Invalid(format!("\"customeventaction\" is {action:?}; it must be one of {}", ACTIONS.join(", "))));
-    }
+    let what = required("customeventaction", text("customeventaction").or(defaults.action), "customeventaction")?;
+    action(what)?;
     let dateformat = text("dateformat").map_or(Ok(defaults.dateformat), DateFormat::find).map_err(Invalid)?;
     let createlistingentry = match text("createlistingentry") {
-        Some(answer @ ("Y" | "N")) => Some(answer),
-        Some(other) => return Err(Invalid(format!("\"createlistingentry\" is {other:?}; it must be \"Y\" or \"N\""))),
+        Some(answer) => {
+            yes_or_no(answer)?;
+            Some(answer)
+        }
         None => defaults.createlistingentry.map(|create| if create { "Y" } else { "N" }),
     };
     let row = Row {
@@ -80,7 +80,7 @@ pub(super) fn row<'a>(event: &'a Event, settings: &'a Settings) -> Result<(Headi
     };
     let heading = Heading {
         destination: destination.into(),
-        customeventaction: action.into(),
+        customeventaction: what.into(),
         dateformat: dateformat.name.into(),
         quotecharacter: settings.quote.for_row(&row, settings.separator),
     };
@@ -95,17 +95,46 @@ fn given(event: &Event) -> Result<BTreeMap<&str, &str>, Invalid> {
             let known = FIELDS.join(", ");
             return Err(Invalid(format!("{field:?} is not a field of an Act-On custom event; known: {known}")));
         }
-        let Value::String(text) = value else {
-            return Err(Invalid(format!("{field:?} is {}, it must be a string", name_of(value))));
-        };
-        if text.contains('\0') {
-            return Err(Invalid(format!(
-                "{field:?} has a NUL character, which ends a text in many systems; remove it"
-            )));
-        }
-        given.insert(field.as_str(), text.as_str());
+        given.insert(field.as_str(), text(field, value)?);
     }
     Ok(given)
+}
+
+/// Whether a field may be that value. What `when` may be, `dateformat` decides.
+pub(super) fn check(field: &str, value: &Value) -> Result<(), Invalid> {
+    let text = text(field, value)?;
+    match field {
+        "email" => required(field, Some(text), "").and_then(email).map(|_| ()),
+        "customeventaction" => action(text),
+        "createlistingentry" => yes_or_no(text),
+        "dateformat" => DateFormat::find(text).map(|_| ()).map_err(Invalid),
+        "destination" | "title" => required(field, Some(text), "").map(|_| ()),
+        _ => Ok(()),
+    }
+}
+
+fn text<'a>(field: &str, value: &'a Value) -> Result<&'a str, Invalid> {
+    let Value::String(text) = value else {
+        return Err(Invalid(format!("{field:?} is {}, it must be a string", name_of(value))));
+    };
+    if text.contains('\0') {
+        return Err(Invalid(format!("{field:?} has a NUL character, which ends a text in many systems; remove it")));
+    }
+    Ok(text)
+}
+
+fn action(text: &str) -> Result<(), Invalid> {
+    if ACTIONS.contains(&text) {
+        return Ok(());
+    }
+    Err(Invalid(format!("\"customeventaction\" is {text:?}; it must be one of {}", ACTIONS.join(", "))))
+}
+
+fn yes_or_no(text: &str) -> Result<(), Invalid> {
+    if matches!(text, "Y" | "N") {
+        return Ok(());
+    }
+    Err(Invalid(format!("\"createlistingentry\" is {text:?}; it must be \"Y\" or \"N\"")))
 }
 
 /// A field that has to be there; `key` is the destination's setting that stands in for it, where there is one.

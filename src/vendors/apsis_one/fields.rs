@@ -80,6 +80,17 @@ impl<'a> Fields<'a> {
     }
 }
 
+/// Whether a field may be that value.
+pub(super) fn check(field: &str, value: &Value) -> Result<(), Invalid> {
+    match field {
+        "data" if value.is_object() => Ok(()),
+        "data" => Err(wrong_type("data", "an object", value)),
+        "version_id" => version_id(value).map(|_| ()),
+        "event_time" => event_time(value).map(|_| ()),
+        _ => text(field, value).map(|_| ()),
+    }
+}
+
 /// A name as it is written, spaces and all.
 fn text<'a>(field: &str, value: &'a Value) -> Result<&'a str, Invalid> {
     let text = value.as_str().ok_or_else(|| wrong_type(field, "a string", value))?;

@@ -17,6 +17,8 @@ const MAX_ATTRIBUTES: usize = 50;
 /// Longest attribute key, in characters (same page).
 const MAX_KEY_CHARS: usize = 1024;
 
+/// What every event must have.
+const REQUIRED: [&str; 3] = ["identifyId", "propertyKey", "eventName"];
 /// The documented fields, in the reference's order.
 pub(super) const FIELDS: [&str; 14] = [
     "eventId",
@@ -62,7 +64,7 @@ pub(super) fn body(event: &Event, settings: &Settings) -> Result<Vec<u8>, Invali
         };
         body.push((field, value));
     }
-    for field in ["identifyId", "propertyKey", "eventName"] {
+    for field in REQUIRED {
         let value = body.iter().find(|(name, _)| *name == field).and_then(|(_, value)| value.as_str());
         if value.is_none_or(|text| text.trim().is_empty()) {
             let mend = if field == "propertyKey" {
@@ -77,6 +79,18 @@ pub(super) fn body(event: &Event, settings: &Settings) -> Result<Vec<u8>, Invali
     match serde_json::Serializer::new(&mut written).collect_map(body) {
         Ok(()) => Ok(written),
         Err(error) => Err(invalid(format!("the body cannot be written as JSON: {error}"))),
+    }
+}
+
+/// Whether a field may be that value.
+pub(super) fn check(field: &str, value: &Value) -> Result<(), Invalid> {
+    match field {
+        "attributes" => attributes(value).map(|_| ()),
+        "date" => milliseconds(value).map(|_| ()),
+        _ if REQUIRED.contains(&field) && value.as_str().is_some_and(|text| text.trim().is_empty()) => {
+            Err(invalid(format!("the required field {field:?} is empty")))
+        }
+        _ => checked(field, value).map(|_| ()),
     }
 }
 
@@ -106,6 +120,10 @@ fn date(given: Option<&Value>, event: &Event) -> Result<i64, Invalid> {
             invalid(format!("\"date\" is missing, and the event's time {} is {why}; correct one of them", event.time))
         });
     };
+    milliseconds(value)
+}
+
+fn milliseconds(value: &Value) -> Result<i64, Invalid> {
     time::milliseconds(value).map_err(|wrong| invalid(format!("\"date\" {wrong}")))
 }
 

@@ -5,19 +5,17 @@
 use std::borrow::Cow;
 
 use ::http::Uri;
-use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use url::Url;
 
 use crate::config::web_address;
 use crate::mapping::Piece;
 use crate::vendors::answer;
-use crate::vendors::segment::is_directory;
+use crate::vendors::segment::has_directory;
 
 /// What separates nothing and cannot stand in an address as it is.
 const ENCODED: &AsciiSet =
     &CONTROLS.add(b' ').add(b'"').add(b'\'').add(b'<').add(b'>').add(b'^').add(b'`').add(b'{').add(b'|').add(b'}');
-/// How often a word may be encoded over and over: proxies on the way may decode it as often.
-const MOST_DECODED: usize = 4;
 
 /// Where in an address a word stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -181,23 +179,10 @@ fn as_written(address: &str) -> Result<(), String> {
     if authority.contains('@') {
         return wrong("must not carry credentials; remove what stands before the @");
     }
-    if path.split('/').any(is_folded) {
+    if has_directory(path) {
         return wrong(
             "has \".\" or \"..\" as a segment of its path, which means a directory: the request would go elsewhere",
         );
     }
     Ok(())
-}
-
-/// Whether a segment means a directory, to a URL parser or to a proxy that decodes before it looks.
-fn is_folded(segment: &str) -> bool {
-    let mut segment = Cow::from(segment);
-    for _ in 0..MOST_DECODED {
-        let decoded = percent_decode_str(&segment).decode_utf8_lossy().into_owned();
-        if decoded == segment {
-            break;
-        }
-        segment = decoded.into();
-    }
-    is_directory(&segment)
 }

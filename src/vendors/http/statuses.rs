@@ -17,15 +17,9 @@ pub(super) struct Statuses {
 impl Statuses {
     pub fn read(section: &mut Section<'_>) -> Self {
         let mut statuses = |key: &str| {
-            let listed = section.integers(key, 100..=599).unwrap_or_default();
-            for (at, status) in listed.iter().enumerate() {
-                if let Some(mend) = mend(key, *status) {
-                    section.problem(key, format!("{status} {mend}"));
-                } else if listed.iter().take(at).any(|earlier| earlier == status) {
-                    section.problem(key, format!("{status} stands in it twice; remove one"));
-                }
-            }
-            listed
+            let twice = "stands in it twice; remove one";
+            let mend = |earlier: &[i64], status| mend(key, status).or(earlier.contains(&status).then_some(twice));
+            section.integers(key, 100..=599, |earlier, status| mend(earlier, status).map(str::to_owned))
         };
         let (success, retry, reject) = (statuses("success"), statuses("retry_statuses"), statuses("reject"));
         if let Some(status) = success.iter().find(|s| retry.contains(s) || reject.contains(s)) {

@@ -63,6 +63,45 @@ fn a_listed_status_means_what_the_list_says() {
 }
 
 #[test]
+fn whatever_is_wrong_in_a_list_of_statuses_is_told_at_its_line() {
+    let lines = "reject = [\n  \"404\",\n  404.5, true,\n  404,\n  404,\n  700,\n  204,\n]";
+    let problems = |lines: &str| configured(&format!("{URL}\n{lines}")).err().unwrap_or_default();
+    let shown = problems(lines);
+    let first = shown.lines().find(|line| line.contains("not a string")).unwrap();
+    let at: usize = first.split(':').nth(1).unwrap().parse().unwrap();
+    for (line, said) in [
+        (at, "reject: must be a whole number, as 404, not a string"),
+        (at + 1, "reject: must be a whole number, not a float"),
+        (at + 1, "reject: must be a whole number, not a boolean"),
+        (at + 3, "reject: 404 stands in it twice; remove one"),
+        (at + 4, "reject: 700 is out of range; write 100 to 599"),
+        (at + 5, "reject: 204 says that the API took the event"),
+    ] {
+        let found = shown.lines().any(|shown| shown.contains(&format!(":{line}: ")) && shown.contains(said));
+        assert!(found, "{line}: {said} is not in:\n{shown}");
+    }
+    for (lines, said) in [
+        ("reject = 404", "must be an array, as in reject = [599], not an integer"),
+        ("reject = \"404\"", "must be an array, as in reject = [599], not a string"),
+        ("success = [200]\nreject = [\"x\", 200]", "200 is in another list too"),
+    ] {
+        assert!(problems(lines).contains(said), "{}", problems(lines));
+    }
+}
+
+#[test]
+fn an_address_that_leads_out_of_its_path_is_refused() {
+    let problems_of_url = |url: &str| configured(&format!("url = \"{url}\"")).err().unwrap_or_default();
+    for path in ["a/../b", "..", "./b", "a/%2e%2E/b", "a/%252e%252e/b", "a/.%2e", "a/..;x/b"] {
+        let shown = problems_of_url(&format!("https://h.example/{path}"));
+        assert!(shown.contains("url: has \".\" or \"..\" as a segment of its path"), "{path}: {shown}");
+    }
+    for path in ["a/b.c", "a/...", "a..b", "?to=../x", "#/../x"] {
+        assert_eq!(problems_of_url(&format!("https://h.example/{path}")), "", "{path}");
+    }
+}
+
+#[test]
 fn a_status_in_two_lists_is_a_problem() {
     for lines in ["success = [200]\nreject = [200]", "retry_statuses = [409]\nreject = [409]"] {
         let shown = configured(&format!("{URL}\n{lines}")).unwrap_err();
