@@ -17,12 +17,24 @@ pub fn explain(destination: &Destination, event: &Event) -> Value {
         Ok(request) => requested(&request, event, destination),
         Err(problem) => json!({ "problem": redact::masked(&problem, &destination.map.secrets()) }),
     };
-    explained["destination"] = json!(destination.name);
-    explained["vendor"] = json!(destination.vendor_name);
+    name(&mut explained, destination);
     if let Some(rule) = destination.map.rule_for(&event.kind) {
         explained["map"] = json!({ "type": rule.pattern, "line": rule.line });
     }
     explained
+}
+
+/// The same where there is not even an event.
+#[must_use]
+pub fn malformed(destination: &Destination, problem: &str) -> Value {
+    let mut explained = json!({ "problem": problem });
+    name(&mut explained, destination);
+    explained
+}
+
+fn name(explained: &mut Value, destination: &Destination) {
+    explained["destination"] = json!(destination.name);
+    explained["vendor"] = json!(destination.vendor_name);
 }
 
 fn request(destination: &Destination, event: &Event) -> Result<Request<Bytes>, String> {
@@ -161,6 +173,12 @@ mod tests {
         assert_eq!(explained["body_text"], data);
         assert!(shown(&explained).ends_with(&data.replace('\n', "\n  ")));
         assert_eq!(explained["headers"]["traceparent"], "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
+    }
+
+    #[test]
+    fn what_is_no_event_is_shown_under_its_destinations_name() {
+        let shown = shown(&malformed(&destination(HOOK), "not an event: the body is empty"));
+        assert_eq!(shown, "\nd (http)\n  problem: not an event: the body is empty");
     }
 
     #[test]

@@ -220,15 +220,25 @@ pub(super) async fn look(admin: &Admin, name: &str) -> Result<Json<Shown>, Probl
     Ok(Json(shown(admin, view)))
 }
 
+/// With so many events that failed and wait.
+fn why(said: String, waiting: u32) -> String {
+    match waiting {
+        0 => said,
+        1 => format!("{said}; 1 event waits for its next attempt"),
+        count => format!("{said}; {count} events wait for their next attempt"),
+    }
+}
+
 pub(super) fn shown(admin: &Admin, view: View) -> Shown {
     let depths = admin.depths_of(&view.name);
+    let why = why(view.why, depths.retry.filter(|_| view.fails).unwrap_or(0));
     Shown {
         name: view.name,
         vendor: view.vendor,
         subscribe: view.subscribe,
         limits: view.limits,
         state: view.state,
-        why: view.why,
+        why,
         until: view.until,
         quota: view.quota,
         rate: view.rate,
@@ -264,5 +274,18 @@ impl From<OrderError> for Problem {
             OrderError::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
         };
         Self::new(status, error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_waits_for_its_next_attempt_is_told_with_why() {
+        let why = |waiting| why("open; the last request failed: connection refused".to_owned(), waiting);
+        assert_eq!(why(0), "open; the last request failed: connection refused");
+        assert_eq!(why(1), "open; the last request failed: connection refused; 1 event waits for its next attempt");
+        assert!(why(2).ends_with("refused; 2 events wait for their next attempt"));
     }
 }

@@ -110,7 +110,7 @@ fn explained(letter: &Message, destination: &Destination, max_bytes: usize, now:
     let context = Context { routing_key: &routing_key, received: now, max_bytes };
     match event::decode(&history::original(letter), context) {
         Ok(event) => explain::explain(destination, &event),
-        Err(malformed) => serde_json::json!({ "problem": format!("not an event: {malformed}") }),
+        Err(malformed) => explain::malformed(destination, &format!("not an event: {malformed}")),
     }
 }
 

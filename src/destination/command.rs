@@ -138,6 +138,8 @@ pub struct View {
     pub state: &'static str,
     /// Why, as a sentence.
     pub why: String,
+    /// It is open, though its last request failed.
+    pub fails: bool,
     /// When that may end by itself.
     pub until: Option<Timestamp>,
     /// Requests a second that the limits allow; none where nothing paces it.
@@ -255,6 +257,7 @@ impl Driver {
             subscribe: self.settings.subscribe.clone(),
             limits: self.settings.limits.iter().map(ToString::to_string).collect(),
             state: gate.state.name(),
+            fails: gate.fails && machine.is_none(),
             why: machine.clone().filter(|_| gate.state == State::Open).unwrap_or(gate.why),
             until: gate.until.map(|until| until.wall),
             quota: gate.quota,

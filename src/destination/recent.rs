@@ -281,6 +281,7 @@ mod tests {
 
     fn gate(state: State, why: &str) -> Status {
         Status {
+            fails: false,
             quota: Some(200.0),
             state,
             why: why.to_owned(),

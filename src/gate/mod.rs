@@ -144,6 +144,10 @@ pub struct Gate {
     paused: bool,
     pauses: Pauses,
     learned: Learned,
+    /// What the answer that comes next said.
+    said: String,
+    /// What kept the last request from being answered well, where the vendor was in trouble or not there.
+    trouble: Option<String>,
     /// What held back the last request that had to wait, and until when, as far as that is known.
     held: Option<(Held, Instant)>,
     /// When the next place was said to come.
@@ -174,6 +178,8 @@ impl Gate {
             paused: ledger.paused,
             pauses: Pauses::new(&policy, closed_for, now),
             learned: Learned::new(ledger.learned, now),
+            said: String::new(),
+            trouble: None,
             held: None,
             place_due: None,
             pacer: None,
@@ -265,6 +271,7 @@ impl Gate {
     /// does.
     pub fn said(&mut self, sentence: &str) {
         self.pauses.said(sentence);
+        sentence.clone_into(&mut self.said);
     }
 
     /// Takes a permit back, with what became of its request.
@@ -285,8 +292,20 @@ impl Gate {
             (false, None) => self.opened(broken, now),
             _ => {}
         }
+        self.note_trouble(answer);
         self.heed_quota(answer, hints, now);
         self.check_budget(now, wall);
+    }
+
+    fn note_trouble(&mut self, answer: Answer) {
+        let said = std::mem::take(&mut self.said);
+        match answer {
+            Answer::Trouble => self.trouble = Some(said),
+            Answer::Neutral => {}
+            Answer::Success | Answer::Throttled | Answer::Unauthorized | Answer::Rejected | Answer::Undecided => {
+                self.trouble = None
+            }
+        }
     }
 
     /// Whether it is open as far as answers go, and whether it is broken.

@@ -140,6 +140,8 @@ pub struct Status {
     pub state: State,
     /// Why, as a sentence without an end.
     pub why: String,
+    /// It is open, though its last request failed.
+    pub fails: bool,
     /// When that may end by itself: a probe goes out, or there is quota again. None when open, paused, or due now.
     pub until: Option<Until>,
     /// Requests per second that the limits allow; none where nothing paces it.
@@ -218,6 +220,7 @@ impl Gate {
         Status {
             state,
             why,
+            fails: state == State::Open && self.trouble.is_some(),
             until: until.map(|at| Until { at, wall: later(wall, at - now) }),
             quota: quota::rate(&self.limits),
             rate: if state == State::Open { self.rate(now) } else { Some(0.0) },
@@ -258,7 +261,11 @@ impl Gate {
         } else {
             "open"
         };
-        why.to_owned()
+        match self.trouble.as_deref() {
+            Some("") => format!("{why}; the last request failed"),
+            Some(said) => format!("{why}; the last request failed: {said}"),
+            None => why.to_owned(),
+        }
     }
 
     /// What holds the pace: what held back the last request that had to wait, unless that is a while ago.

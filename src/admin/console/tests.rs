@@ -110,6 +110,7 @@ fn view(name: &str) -> View {
         subscribe: vec![EVIL.to_owned()],
         limits: vec!["200/s".to_owned(), "1000/day".to_owned()],
         state: "broken",
+        fails: false,
         why: format!("the vendor said {EVIL}"),
         until: Some(clock_in(90)),
         quota: Some(200.0),
@@ -148,6 +149,7 @@ fn recent() -> crate::destination::recent::Recent {
     let status = crate::gate::Status {
         state: crate::gate::State::Broken,
         why: EVIL.to_owned(),
+        fails: false,
         until: None,
         quota: Some(200.0),
         rate: Some(0.0),

@@ -457,3 +457,23 @@ fn a_closed_gate_tells_what_the_vendor_said() {
     bench.send(Answer::Trouble, &Hints::default());
     assert_eq!(bench.why(), "the probe failed too");
 }
+
+#[test]
+fn an_open_gate_tells_how_the_last_request_failed_until_one_is_answered() {
+    let mut bench = Bench::new(&["200/s"]);
+    let fails = |bench: &Bench| bench.gate.status(bench.now, bench.wall).fails;
+    bench.gate.said("no connection: connection refused");
+    bench.send(Answer::Trouble, &Hints::default());
+    assert_eq!(bench.why(), "open; the last request failed: no connection: connection refused");
+    assert!(fails(&bench));
+    bench.send(Answer::Neutral, &Hints::default());
+    assert!(fails(&bench), "that says nothing");
+    bench.send(Answer::Trouble, &Hints::default());
+    assert_eq!(bench.why(), "open; the last request failed");
+    bench.send(Answer::Rejected, &Hints::default());
+    assert_eq!((bench.why().as_str(), fails(&bench)), ("open", false));
+    for _ in 0..20 {
+        bench.send(Answer::Trouble, &Hints::default());
+    }
+    assert_eq!((bench.state(), fails(&bench)), (State::Broken, false));
+}

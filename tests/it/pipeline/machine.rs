@@ -48,6 +48,25 @@ async fn calls_for_a_token_that_were_not_sent_are_not_counted() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_open_gate_says_how_the_last_request_failed() {
+    let stage = Stage::new("limits = [\"100/s\"]");
+    stage.vendor.behave(|_| Answer::Refuse);
+    stage.publish(0..2);
+    pass(seconds(1)).await;
+    let view = stage.view().await;
+    assert_eq!(view.state, "open");
+    assert!(
+        view.fails && view.why.starts_with("open; the last request failed: ") && view.why.len() > 40,
+        "{}",
+        view.why
+    );
+    stage.vendor.behave(|_| Answer::Status(201));
+    stage.drained().await;
+    let view = stage.view().await;
+    assert_eq!((view.fails, view.why.as_str()), (false, "open"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_closed_gate_says_what_the_vendor_said() {
     let stage = Stage::new("limits = [\"100/s\"]\nheaders = { authorization = \"Bearer s3cret-key\" }");
     stage.vendor.behave(|_| Answer::Body(401, "API key s3cret-key was revoked".to_owned()));
