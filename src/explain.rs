@@ -197,6 +197,13 @@ mod tests {
         let explained = explained(px, &data);
         let text = explained["body_text"].as_str().unwrap_or_else(|| panic!("{explained}"));
         assert!(text.contains(&format!(r#""attributes":{attributes}"#)), "{text}");
+        let attributes = r#"{"a":1E2,"b":1e2,"c":1.50E-07,"d":-1e+2,"e":0E0,"f":1.10,"g":"1E2"}"#;
+        let data = format!(r#"{{"identifyId":"u","eventName":"n","attributes":{attributes}}}"#);
+        let text = self::explained(px, &data)["body_text"].to_string().replace("\\\"", "\"");
+        assert!(text.contains(&format!(r#""attributes":{attributes}"#)), "{text}");
+        let data = r#"{"identifyId":"u","eventName":"n","attributes":{"n":[1E2],"o":null}}"#;
+        let text = self::explained(px, data)["body_text"].to_string().replace("\\\"", "\"");
+        assert!(text.contains(r#""attributes":{"n":"[1E2]"}"#), "{text}");
         let data = r#"{"identifyId":"u","eventName":"n","attributes":{"n":[18446744073709551616,1.10]}}"#;
         let text = self::explained(px, data)["body_text"].to_string();
         assert!(text.contains(&nested.replace('"', "\\\"")), "{text}");

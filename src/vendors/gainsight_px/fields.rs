@@ -1,9 +1,10 @@
 //! An event's data to the documented JSON body, every field checked before a request is spent.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
-use serde::Serializer as _;
+use serde::{Deserialize, Serialize, Serializer as _};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::settings::{Settings, USER_TYPES};
@@ -37,6 +38,15 @@ pub(super) const FIELDS: [&str; 14] = [
     "remoteHost",
 ];
 
+/// A field as it is sent.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Sent<'a> {
+    Value(Cow<'a, Value>),
+    /// Attributes, with the digits that the event has.
+    Written(BTreeMap<String, Box<RawValue>>),
+}
+
 /// The request body. `eventId` defaults to the event's id, `date` to its time, `propertyKey` and `userType` to the destination's.
 /// A null counts as left out: PX cannot take nulls.
 pub(super) fn body(event: &Event, settings: &Settings) -> Result<Vec<u8>, Invalid> {
@@ -47,11 +57,16 @@ pub(super) fn body(event: &Event, settings: &Settings) -> Result<Vec<u8>, Invali
         )));
     }
     // Borrowed from the event, for most of it goes out as it came in.
-    let mut body: Vec<(&str, Cow<'_, Value>)> = Vec::with_capacity(FIELDS.len());
+    let mut body: Vec<(&str, Sent<'_>)> = Vec::with_capacity(FIELDS.len());
     for field in FIELDS {
         let given = event.data.get(field).filter(|value| !value.is_null());
         let value = match (field, given) {
-            ("attributes", Some(value)) => attributes(value)?,
+            ("attributes", Some(value)) => {
+                let attributes = attributes(value)?;
+                let written = if has_exponent(value) { written(&event.raw) } else { None };
+                body.push((field, written.map_or(Sent::Value(attributes), Sent::Written)));
+                continue;
+            }
             ("date", given) => Cow::Owned(Value::from(date(given, event)?)),
             (_, Some(value)) => Cow::Borrowed(checked(field, value)?),
             ("userType", None) => Cow::Owned(Value::from(settings.user_type)),
@@ -62,10 +77,13 @@ pub(super) fn body(event: &Event, settings: &Settings) -> Result<Vec<u8>, Invali
             },
             (_, None) => continue,
         };
-        body.push((field, value));
+        body.push((field, Sent::Value(value)));
     }
     for field in REQUIRED {
-        let value = body.iter().find(|(name, _)| *name == field).and_then(|(_, value)| value.as_str());
+        let value = body.iter().find(|(name, _)| *name == field).and_then(|(_, sent)| match sent {
+            Sent::Value(value) => value.as_str(),
+            Sent::Written(_) => None,
+        });
         if value.is_none_or(|text| text.trim().is_empty()) {
             let mend = if field == "propertyKey" {
                 "; set property_key on the destination or propertyKey in the data"
@@ -159,6 +177,32 @@ fn attributes(value: &Value) -> Result<Cow<'_, Value>, Invalid> {
     };
     let there = given.iter().filter(|(_, value)| !value.is_null());
     Ok(Cow::Owned(Value::Object(there.map(|(key, value)| (key.clone(), scalar(value))).collect())))
+}
+
+/// Whether there is a number whose digits are not as they came: the reader of JSON writes `1E2` as `1e+2`.
+fn has_exponent(value: &Value) -> bool {
+    match value {
+        Value::Number(number) => number.as_str().contains('e'),
+        Value::Array(items) => items.iter().any(has_exponent),
+        Value::Object(fields) => fields.values().any(has_exponent),
+        Value::Null | Value::Bool(_) | Value::String(_) => false,
+    }
+}
+
+/// The attributes as [`attributes`] has them, each as it stands in the event's text; none where that cannot be read so.
+fn written(raw: &[u8]) -> Option<BTreeMap<String, Box<RawValue>>> {
+    #[derive(Deserialize)]
+    struct Data<'a> {
+        #[serde(borrow)]
+        attributes: BTreeMap<String, &'a RawValue>,
+    }
+    let data: Data<'_> = serde_json::from_slice(raw).ok()?;
+    let given = data.attributes.into_iter().filter(|(_, value)| value.get() != "null");
+    let scalar = |value: &RawValue| match value.get() {
+        text if text.starts_with(['{', '[']) => RawValue::from_string(Value::from(text).to_string()).ok(),
+        _ => Some(value.to_owned()),
+    };
+    given.map(|(key, value)| Some((key, scalar(value)?))).collect()
 }
 
 fn check_keys(attributes: &Map<String, Value>) -> Result<(), Invalid> {
