@@ -27,6 +27,8 @@ const PAYS: f64 = 0.3;
 const TELLING: (f64, f64) = (20.0, 100.0);
 /// or after so many seconds.
 const TELLING_TIME: f64 = 4.0;
+/// Whether fewer do as well is known after so many answers.
+const FEWER_TELL: u32 = 50;
 /// What is usual changes by this part with each spell.
 const USUAL: f64 = 0.2;
 /// So much of the pace is all of it, and so much of a throughput the same.
@@ -51,6 +53,8 @@ pub(super) struct Concurrency {
     spell: Spell,
     /// When the vendor last answered, or requests began to wait for it.
     heard: Instant,
+    /// The gate is closed: what is answered now says nothing of how many may be in flight.
+    closed: bool,
     trial: Option<Trial>,
     /// No raise is tried before then, since the last brought nothing.
     no_raise_before: Option<Instant>,
@@ -114,6 +118,11 @@ impl Trial {
         }
     }
 
+    /// Answers a second since.
+    fn throughput_since(&self) -> f64 {
+        f64::from(self.answers) / self.seconds
+    }
+
     /// How many more are in flight than before, as a part of those, up to 1.
     fn growth(&self) -> f64 {
         (self.exposure / self.seconds / float(self.before) - 1.0).clamp(0.0, 1.0)
@@ -135,6 +144,7 @@ impl Concurrency {
             in_flight: 0,
             spell: Spell::new(now),
             heard: now,
+            closed: false,
             trial: None,
             no_raise_before: None,
             retry: RETRY.0,
@@ -204,6 +214,9 @@ impl Concurrency {
     pub fn finished(&mut self, by_vendor: bool, pace: Option<f64>, now: Instant) {
         self.expose(now);
         self.in_flight = self.in_flight.saturating_sub(1);
+        if self.closed {
+            return;
+        }
         if by_vendor {
             self.after_silence(pace, now);
             self.heard = now;
@@ -216,11 +229,23 @@ impl Concurrency {
         }
     }
 
+    /// Whether the gate is closed now. When it opens it goes on with the bound of before, and compares nothing with then.
+    pub fn gate_is_closed(&mut self, closed: bool, now: Instant) {
+        if std::mem::replace(&mut self.closed, closed) && !closed {
+            self.begin_spells(now);
+        }
+    }
+
+    fn begin_spells(&mut self, now: Instant) {
+        self.trial = None;
+        (self.spell, self.heard) = (Spell::new(now), now);
+    }
+
     /// The vendor is back after trouble: it begins anew.
     pub fn restart(&mut self, now: Instant) {
         self.found = FIRST;
-        (self.trial, self.no_raise_before, self.retry) = (None, None, RETRY.0);
-        (self.spell, self.heard) = (Spell::new(now), now);
+        (self.no_raise_before, self.retry) = (None, RETRY.0);
+        self.begin_spells(now);
     }
 
     fn expose(&mut self, now: Instant) {
@@ -286,7 +311,13 @@ impl Concurrency {
                     self.judge_raise(trial, settled, now);
                 }
             }
-            Some(trial) => self.judge_lowering(trial, throughput, settled, now),
+            Some(trial) => {
+                let trial = trial.and(answers, seconds, in_flight);
+                self.trial = Some(trial);
+                if trial.answers >= FEWER_TELL || trial.seconds >= TELLING_TIME {
+                    self.judge_lowering(trial, settled, now);
+                }
+            }
             None => {}
         }
         let rested = self.no_raise_before.is_none_or(|before| before <= now);
@@ -310,7 +341,7 @@ impl Concurrency {
     }
 
     fn judge_raise(&mut self, trial: Trial, settled: Instant, now: Instant) {
-        let throughput = f64::from(trial.answers) / trial.seconds;
+        let throughput = trial.throughput_since();
         let Some(before) = trial.throughput else {
             // Nothing can be compared: perhaps fewer do as well.
             self.trial = Some(Trial::new(self.found, Some(throughput), settled));
@@ -327,7 +358,8 @@ impl Concurrency {
         self.trial = Some(Trial::new(trial.before, trial.throughput, settled));
     }
 
-    fn judge_lowering(&mut self, trial: Trial, throughput: f64, settled: Instant, now: Instant) {
+    fn judge_lowering(&mut self, trial: Trial, settled: Instant, now: Instant) {
+        let throughput = trial.throughput_since();
         if trial.throughput.is_none_or(|before| throughput >= before * ENOUGH) && self.found > LEAST {
             self.trial = Some(Trial::new(self.found, trial.throughput, settled));
             self.found = lowered(self.found);
@@ -348,7 +380,7 @@ fn float(number: usize) -> f64 {
 }
 
 /// A number as a whole one, rounded down and bounded.
-fn whole(number: f64) -> usize {
+pub(super) fn whole(number: f64) -> usize {
     let mut whole = 0_u32;
     for bit in (0..26).rev().map(|bit| 1_u32 << bit) {
         if f64::from(whole | bit) <= number {
