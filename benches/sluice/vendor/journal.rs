@@ -42,15 +42,25 @@ impl Journal {
         Seen { accepted, refused, others, seconds: length.as_secs_f64() }
     }
 
-    /// The seconds within a time in which requests were wanted: not those that followed a refusal by less than `pause`.
+    /// The seconds within a time in which requests were wanted: not those that followed a refusal by less than `pause`, nor those in
+    /// which the one request after it was being answered.
     pub fn open_seconds(&self, from: Duration, length: Duration, pause: Duration) -> f64 {
         let (mut at, end) = (from, from + length);
         let mut open = Duration::ZERO;
         for refused in self.refused.iter().copied().filter(|refused| *refused < end) {
             open += refused.saturating_sub(at);
-            at = at.max(refused + pause);
+            at = at.max(refused + pause + self.probe_took(refused + pause));
         }
         (open + end.saturating_sub(at)).as_secs_f64()
+    }
+
+    /// How long the first request from then on was the only one: others wait for its answer.
+    fn probe_took(&self, from: Duration) -> Duration {
+        let first = self.accepted.partition_point(|at| *at < from);
+        match self.accepted.get(first..) {
+            Some([probe, next, ..]) => *next - *probe,
+            Some([] | [_]) | None => Duration::ZERO,
+        }
     }
 }
 
