@@ -19,7 +19,7 @@ use crate::config::Destination;
 use crate::destination::history;
 use crate::event::{self, Context};
 use crate::explain;
-use crate::message::Message;
+use crate::message::{Message, header};
 
 /// The time for a good diff.
 const DIFF_WITHIN: Duration = Duration::from_millis(250);
@@ -76,7 +76,7 @@ impl Edit {
         let from = Letter::read(letter, name);
         let mut edited = restored(letter);
         edited.body = body;
-        put(&mut edited, "edited-from", &from.id);
+        put(&mut edited, header::EDITED_FROM, &from.id);
         let to = Letter::read(&edited, name);
         let (before, after) = (String::from_utf8_lossy(&letter.body), String::from_utf8_lossy(&edited.body));
         let diff = diff(&before, &after, &from.id, &to.id);
@@ -206,7 +206,7 @@ impl DeadLetters {
 
     async fn copies(&self, edit: &Edit, by: &str, now: Timestamp) -> Result<(), EditError> {
         let mut original = discarded(&edit.original, by, now);
-        put(&mut original, "edited-to", &edit.to.id);
+        put(&mut original, header::EDITED_TO, &edit.to.id);
         let copies = [
             ("the original for the trash", "the letter is as it was", Pile::Trash, original),
             (

@@ -5,8 +5,8 @@
 use jiff::Timestamp;
 
 use super::cause::{cause, fingerprint};
-use crate::destination::history::{History, PREFIX};
-use crate::message::{Field, Message};
+use crate::destination::history::History;
+use crate::message::{Field, Message, header};
 use crate::verdict::Reason;
 
 /// Longest sentence kept, in bytes: headers travel in one AMQP frame.
@@ -35,23 +35,23 @@ impl Record<'_> {
     pub fn write(&self, original: &Message, history: &History) -> Message {
         let mut letter = history.write(original);
         let mut put = |name: &str, value: &str| {
-            letter.properties.headers.insert(format!("{PREFIX}{name}"), Field::text(value));
+            letter.properties.headers.insert(name.to_owned(), Field::text(value));
         };
-        put("reason", self.reason.name());
-        put("sentence", cut(self.sentence));
-        put("destination", self.destination);
-        put("event-type", self.event_type);
-        put("dead-lettered-at", &self.at.to_string());
-        put("worker", concat!("sluice/", env!("CARGO_PKG_VERSION")));
+        put(header::REASON, self.reason.name());
+        put(header::SENTENCE, cut(self.sentence));
+        put(header::DESTINATION, self.destination);
+        put(header::EVENT_TYPE, self.event_type);
+        put(header::DEAD_LETTERED_AT, &self.at.to_string());
+        put(header::WORKER, concat!("sluice/", env!("CARGO_PKG_VERSION")));
         let cause = cause(self.sentence, original);
-        put("fingerprint", &fingerprint(self.reason, &cause));
-        put("cause", &cause);
+        put(header::FINGERPRINT, &fingerprint(self.reason, &cause));
+        put(header::CAUSE, &cause);
         if let Some(id) = self.event_id {
-            put("event-id", id);
+            put(header::EVENT_ID, id);
         }
         if let (Some(first), Some(last)) = (history.attempts.first(), history.attempts.last()) {
-            put("first-attempt", &first.at.to_string());
-            put("last-attempt", &last.at.to_string());
+            put(header::FIRST_ATTEMPT, &first.at.to_string());
+            put(header::LAST_ATTEMPT, &last.at.to_string());
         }
         letter
     }

@@ -7,10 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::message::{Field, Message, ROUTING_KEY, is_the_brokers};
-
-/// All of Sluice's headers begin so.
-pub const PREFIX: &str = "x-sluice-";
+use crate::message::{Field, Message, header, is_the_brokers};
 
 /// A long history keeps this many of its first attempts …
 const KEEP_FIRST: usize = 5;
@@ -19,26 +16,15 @@ const KEEP_LAST: usize = 15;
 
 /// Headers that the broker would act on when a copy is published; they wait under another name.
 /// `CC` and `BCC` would route the copy to more queues.
-const SET_ASIDE: [(&str, &str); 2] = [("CC", "x-sluice-header-cc"), ("BCC", "x-sluice-header-bcc")];
-const PRIORITY: &str = "x-sluice-property-priority";
-const EXPIRATION: &str = "x-sluice-property-expiration";
-const USER_ID: &str = "x-sluice-property-user-id";
-/// The producer's delivery mode, where it was not [`PERSISTENT`]; [`NO_MODE`] where there was none. Copies are always persistent.
-const DELIVERY_MODE: &str = "x-sluice-property-delivery-mode";
+const SET_ASIDE: [(&str, &str); 2] = [("CC", header::SET_ASIDE_CC), ("BCC", header::SET_ASIDE_BCC)];
+/// The delivery mode of every copy; the producer's is set aside where it was another.
 const PERSISTENT: u8 = 2;
+/// Set aside where the producer's message had none.
 const NO_MODE: i64 = -1;
 
-/// On a replayed message: the operation that replayed it.
-pub const REPLAY: &str = "x-sluice-replay";
-/// Beside it: the letter that it was.
-pub const REPLAY_OF: &str = "x-sluice-replay-of";
-/// Beside it: the queue where whoever replayed it waits for outcomes.
-pub const REPLAY_TO: &str = "x-sluice-replay-to";
-/// On a letter that died again: the operation that had replayed it.
-pub const REPLAYED_BY: &str = "x-sluice-replayed-by";
-
-/// What a history is written to, without [`PREFIX`]; each is there only where it says something. What begins with `job` is one more.
-const WRITTEN: [&str; 5] = ["attempts", "attempts-omitted", "retries", "failing-since", "replays"];
+/// What a history is written to; each is there only where it says something. What begins with [`header::JOB`] is one more.
+const WRITTEN: [&str; 5] =
+    [header::ATTEMPTS, header::ATTEMPTS_OMITTED, header::RETRIES, header::FAILING_SINCE, header::REPLAYS];
 
 /// Longest excerpt that is kept of an answer, in bytes: twenty of them travel with everything else in one AMQP frame.
 const MAX_EXCERPT_BYTES: usize = 1_200;
@@ -112,24 +98,24 @@ impl History {
     #[must_use]
     pub fn read(message: &Message, routing_key: &str, now: Timestamp) -> Self {
         let headers = &message.properties.headers;
-        if !headers.contains_key(ROUTING_KEY) {
+        if !headers.contains_key(header::ROUTING_KEY) {
             return Self::new(routing_key, now);
         }
-        let text = |name: &str| headers.get(&format!("{PREFIX}{name}")).and_then(Field::as_str);
-        let number = |name: &str| headers.get(&format!("{PREFIX}{name}")).and_then(Field::as_i64).unwrap_or(0);
+        let text = |name: &str| headers.get(name).and_then(Field::as_str);
+        let number = |name: &str| headers.get(name).and_then(Field::as_i64).unwrap_or(0);
         let time = |name: &str| text(name).and_then(|time| time.parse().ok());
         Self {
-            routing_key: text("routing-key").unwrap_or(routing_key).to_owned(),
-            received: time("received").unwrap_or(now),
-            attempts: text("attempts").and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default(),
-            omitted: u64::try_from(number("attempts-omitted")).unwrap_or(0),
-            retries: u32::try_from(number("retries")).unwrap_or(0),
-            failing_since: time("failing-since"),
-            replays: u32::try_from(number("replays")).unwrap_or(0),
-            job: text("job").map(|id| Watched {
+            routing_key: text(header::ROUTING_KEY).unwrap_or(routing_key).to_owned(),
+            received: time(header::RECEIVED).unwrap_or(now),
+            attempts: text(header::ATTEMPTS).and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default(),
+            omitted: u64::try_from(number(header::ATTEMPTS_OMITTED)).unwrap_or(0),
+            retries: u32::try_from(number(header::RETRIES)).unwrap_or(0),
+            failing_since: time(header::FAILING_SINCE),
+            replays: u32::try_from(number(header::REPLAYS)).unwrap_or(0),
+            job: text(header::JOB).map(|id| Watched {
                 id: id.to_owned(),
-                rows: u64::try_from(number("job-rows")).unwrap_or(0),
-                since: time("job-since").unwrap_or(now),
+                rows: u64::try_from(number(header::JOB_ROWS)).unwrap_or(0),
+                since: time(header::JOB_SINCE).unwrap_or(now),
             }),
         }
     }
@@ -164,31 +150,29 @@ impl History {
         set_aside(&mut copy);
         let headers = &mut copy.properties.headers;
         // What this history does not have any more must not stay: a job that is over would be asked about again.
-        headers.retain(|name, _| {
-            name.strip_prefix(PREFIX).is_none_or(|name| !name.starts_with("job") && !WRITTEN.contains(&name))
-        });
-        let mut put = |name: &str, value: Field| headers.insert(format!("{PREFIX}{name}"), value);
-        put("routing-key", Field::text(self.routing_key.as_str()));
-        put("received", Field::text(self.received.to_string()));
+        headers.retain(|name, _| !name.starts_with(header::JOB) && !WRITTEN.contains(&name.as_str()));
+        let mut put = |name: &str, value: Field| headers.insert(name.to_owned(), value);
+        put(header::ROUTING_KEY, Field::text(self.routing_key.as_str()));
+        put(header::RECEIVED, Field::text(self.received.to_string()));
         if !self.attempts.is_empty() {
-            put("attempts", Field::text(serde_json::to_string(&self.attempts).unwrap_or_default()));
+            put(header::ATTEMPTS, Field::text(serde_json::to_string(&self.attempts).unwrap_or_default()));
         }
         if self.omitted > 0 {
-            put("attempts-omitted", Field::I64(i64::try_from(self.omitted).unwrap_or(i64::MAX)));
+            put(header::ATTEMPTS_OMITTED, Field::I64(i64::try_from(self.omitted).unwrap_or(i64::MAX)));
         }
         if self.retries > 0 {
-            put("retries", Field::I64(i64::from(self.retries)));
+            put(header::RETRIES, Field::I64(i64::from(self.retries)));
         }
         if let Some(since) = self.failing_since {
-            put("failing-since", Field::text(since.to_string()));
+            put(header::FAILING_SINCE, Field::text(since.to_string()));
         }
         if self.replays > 0 {
-            put("replays", Field::I64(i64::from(self.replays)));
+            put(header::REPLAYS, Field::I64(i64::from(self.replays)));
         }
         if let Some(job) = &self.job {
-            put("job", Field::text(job.id.as_str()));
-            put("job-rows", Field::I64(i64::try_from(job.rows).unwrap_or(i64::MAX)));
-            put("job-since", Field::text(job.since.to_string()));
+            put(header::JOB, Field::text(job.id.as_str()));
+            put(header::JOB_ROWS, Field::I64(i64::try_from(job.rows).unwrap_or(i64::MAX)));
+            put(header::JOB_SINCE, Field::text(job.since.to_string()));
         }
         copy
     }
@@ -201,25 +185,25 @@ pub fn set_aside(message: &mut Message) {
     let properties = &mut message.properties;
     let headers = &mut properties.headers;
     // A copy's expiration is the delay that it waited for.
-    let is_copy = headers.contains_key(ROUTING_KEY);
-    headers.retain(|name, _| !is_the_brokers(name) && name != "x-sluice-publish");
+    let is_copy = headers.contains_key(header::ROUTING_KEY);
+    headers.retain(|name, _| !is_the_brokers(name) && name != header::PUBLISH);
     for (name, aside) in SET_ASIDE {
         if let Some(field) = headers.remove(name) {
             headers.insert(aside.to_owned(), field);
         }
     }
     if let Some(expiration) = properties.expiration.take().filter(|_| !is_copy) {
-        headers.insert(EXPIRATION.to_owned(), Field::text(expiration));
+        headers.insert(header::SET_ASIDE_EXPIRATION.to_owned(), Field::text(expiration));
     }
     if let Some(user_id) = properties.user_id.take() {
-        headers.insert(USER_ID.to_owned(), Field::text(user_id));
+        headers.insert(header::SET_ASIDE_USER_ID.to_owned(), Field::text(user_id));
     }
     if let Some(priority) = properties.priority.take() {
-        headers.insert(PRIORITY.to_owned(), Field::I64(i64::from(priority)));
+        headers.insert(header::SET_ASIDE_PRIORITY.to_owned(), Field::I64(i64::from(priority)));
     }
     if let Some(mode) = other_mode(properties.delivery_mode.replace(PERSISTENT)) {
         // The mode of a copy is Sluice's own: what a first copy says stands.
-        headers.entry(DELIVERY_MODE.to_owned()).or_insert(Field::I64(mode));
+        headers.entry(header::SET_ASIDE_DELIVERY_MODE.to_owned()).or_insert(Field::I64(mode));
     }
 }
 
@@ -231,18 +215,18 @@ pub fn original(message: &Message) -> Message {
     let properties = &mut original.properties;
     let headers = &mut properties.headers;
     let text = |name: &str| headers.get(name).and_then(Field::as_str).map(str::to_owned);
-    let (expiration, user_id) = (text(EXPIRATION), text(USER_ID));
+    let (expiration, user_id) = (text(header::SET_ASIDE_EXPIRATION), text(header::SET_ASIDE_USER_ID));
     // What never was a copy, as what the broker itself moved to the dead letters, has its properties still.
-    if headers.contains_key(ROUTING_KEY) {
+    if headers.contains_key(header::ROUTING_KEY) {
         (properties.expiration, properties.user_id) = (expiration, user_id);
     } else {
         properties.expiration = expiration.or(properties.expiration.take());
         properties.user_id = user_id.or(properties.user_id.take());
     }
-    if let Some(priority) = headers.get(PRIORITY).and_then(Field::as_i64) {
+    if let Some(priority) = headers.get(header::SET_ASIDE_PRIORITY).and_then(Field::as_i64) {
         properties.priority = u8::try_from(priority).ok();
     }
-    if let Some(mode) = headers.get(DELIVERY_MODE).and_then(Field::as_i64) {
+    if let Some(mode) = headers.get(header::SET_ASIDE_DELIVERY_MODE).and_then(Field::as_i64) {
         properties.delivery_mode = u8::try_from(mode).ok();
     }
     for (name, aside) in SET_ASIDE {
@@ -250,18 +234,18 @@ pub fn original(message: &Message) -> Message {
             headers.insert(name.to_owned(), field);
         }
     }
-    headers.retain(|name, _| !name.starts_with(PREFIX) && !is_the_brokers(name));
+    headers.retain(|name, _| !name.starts_with(header::PREFIX) && !is_the_brokers(name));
     original
 }
 
 /// A letter's event that died again is a replay no more; which operation had replayed it stays told.
 pub fn end_replay(letter: &mut Message) {
     let headers = &mut letter.properties.headers;
-    if let Some(replay) = headers.remove(REPLAY) {
-        headers.insert(REPLAYED_BY.to_owned(), replay);
+    if let Some(replay) = headers.remove(header::REPLAY) {
+        headers.insert(header::REPLAYED_BY.to_owned(), replay);
     }
-    headers.remove(REPLAY_OF);
-    headers.remove(REPLAY_TO);
+    headers.remove(header::REPLAY_OF);
+    headers.remove(header::REPLAY_TO);
 }
 
 /// A delivery mode as it is set aside, where it has to be.
@@ -282,6 +266,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::message::header::{REPLAY, REPLAY_OF, REPLAY_TO, REPLAYED_BY, SET_ASIDE_DELIVERY_MODE};
     use crate::message::{Headers, Properties, wire_bytes};
 
     const NOW: Timestamp = Timestamp::constant(1_700_000_000, 0);
@@ -353,7 +338,7 @@ mod tests {
             let copy = History::new("a", NOW).write(&message);
             let again = History::new("a", NOW).write(&copy);
             for copy in [copy, again] {
-                assert_eq!(copy.properties.headers.get(DELIVERY_MODE).and_then(Field::as_i64), aside);
+                assert_eq!(copy.properties.headers.get(SET_ASIDE_DELIVERY_MODE).and_then(Field::as_i64), aside);
                 assert_eq!(copy.properties.delivery_mode, Some(2));
                 assert_eq!(original(&copy), message);
             }

@@ -21,7 +21,8 @@ use self::headers::{Attributes, from_epoch};
 pub use self::identity::Identity;
 pub use self::time::{NotRfc3339, Time};
 pub use self::trace::Trace;
-use crate::message::{MAX_HEADER_BYTES, Message, ROUTING_KEY, producers_bytes};
+use crate::message::header::ROUTING_KEY;
+use crate::message::{MAX_HEADER_BYTES, Message, producers_bytes};
 
 /// Longest `id`, `source` or `type` in bytes. AMQP's own names end at 255; ids and sources may be URLs.
 const MAX_ATTRIBUTE_BYTES: usize = 2048;

@@ -11,7 +11,7 @@ use sluice::broker::port::{
 };
 use sluice::clock;
 use sluice::dead_letters::notice::Notice;
-use sluice::destination::history::{REPLAY, REPLAY_OF, REPLAY_TO};
+use sluice::message::header::{REPLAY, REPLAY_OF, REPLAY_TO};
 use sluice::message::{Field, Message};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;

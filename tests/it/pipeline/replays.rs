@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use serde_json::json;
 use sluice::dead_letters::notice::{Notice, Outcome};
-use sluice::destination::history::{History, REPLAY, REPLAY_OF, REPLAY_TO, REPLAYED_BY};
+use sluice::destination::history::History;
 use sluice::destination::orders::Change;
+use sluice::message::header::{REPLAY, REPLAY_OF, REPLAY_TO, REPLAYED_BY};
 use sluice::vendors::When;
 
 use super::account::{Account, accepted, done, in_lane, job, rows, well, with};
