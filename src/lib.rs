@@ -24,6 +24,7 @@ pub mod mapping;
 pub mod message;
 pub mod metrics;
 pub mod receipts;
+pub mod record;
 pub mod redact;
 pub mod routing;
 pub mod sandbox;

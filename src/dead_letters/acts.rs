@@ -5,9 +5,10 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::letter::{self, keep_death};
-use crate::destination::fit::fit;
-use crate::destination::history::{History, set_aside};
 use crate::message::{Field, Message, header};
+use crate::record::copy::set_aside;
+use crate::record::fit::fit;
+use crate::record::history::History;
 
 /// What a letter says of its death, which a replay leaves behind. Its attempts and its links stay.
 const OF_ITS_DEATH: [&str; 13] = [

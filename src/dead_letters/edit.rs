@@ -16,10 +16,10 @@ use super::look::{LookError, Shown, no_progress};
 use super::{DeadLetters, Pile};
 use crate::broker::{Purpose, Reader, TurnError};
 use crate::config::Destination;
-use crate::destination::history;
 use crate::event::{self, Context};
 use crate::explain;
 use crate::message::{Message, header};
+use crate::record::copy::original;
 
 /// The time for a good diff.
 const DIFF_WITHIN: Duration = Duration::from_millis(250);
@@ -108,7 +108,7 @@ pub fn diff(before: &str, after: &str, from: &str, to: &str) -> String {
 fn explained(letter: &Message, destination: &Destination, max_bytes: usize, now: Timestamp) -> Value {
     let routing_key = letter::routing_key(letter).unwrap_or_default();
     let context = Context { routing_key: &routing_key, received: now, max_bytes };
-    match event::decode(&history::original(letter), context) {
+    match event::decode(&original(letter), context) {
         Ok(event) => explain::explain(destination, &event),
         Err(malformed) => explain::malformed(destination, &format!("not an event: {malformed}")),
     }

@@ -9,12 +9,13 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::cause::{cause, fingerprint};
-use super::death::Death;
 use super::fields;
-use crate::destination::history::{Attempt, original};
+use super::x_death::XDeath;
 use crate::event::{self, Context, Malformed};
 use crate::message::{Field, Headers, Message, header};
+use crate::record::copy::original;
+use crate::record::fingerprint::{cause, fingerprint};
+use crate::record::history::Attempt;
 use crate::redact;
 use crate::verdict::Reason;
 
@@ -146,7 +147,7 @@ impl<'a> Own<'a> {
 /// When it died, and how the broker tells it where Sluice did not.
 struct End<'a> {
     at: Option<Timestamp>,
-    death: Option<Death<'a>>,
+    death: Option<XDeath<'a>>,
 }
 
 impl<'a> End<'a> {
@@ -154,7 +155,7 @@ impl<'a> End<'a> {
         match Own(headers).time(header::DEAD_LETTERED_AT) {
             Some(at) => Self { at: Some(at), death: None },
             None => {
-                let death = Death::read(headers);
+                let death = XDeath::read(headers);
                 Self { at: death.as_ref().and_then(|death| death.at), death }
             }
         }
@@ -261,10 +262,10 @@ fn identified(message: &Message, end: &End<'_>) -> u64 {
 #[must_use]
 pub fn routing_key(message: &Message) -> Option<String> {
     let headers = &message.properties.headers;
-    key(Own(headers), Death::read(headers).as_ref()).map(str::to_owned)
+    key(Own(headers), XDeath::read(headers).as_ref()).map(str::to_owned)
 }
 
-fn key<'a>(own: Own<'a>, death: Option<&Death<'a>>) -> Option<&'a str> {
+fn key<'a>(own: Own<'a>, death: Option<&XDeath<'a>>) -> Option<&'a str> {
     own.text(header::ROUTING_KEY).or_else(|| death?.routing_key)
 }
 

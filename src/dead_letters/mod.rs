@@ -3,19 +3,15 @@
 
 pub mod acts;
 pub mod audit;
-pub mod cause;
-pub mod death;
 pub mod edit;
 pub mod export;
 mod fields;
 pub mod filter;
 pub mod groups;
-mod known;
 pub mod letter;
 pub mod look;
-pub mod notice;
 pub mod operation;
-pub mod record;
+pub mod x_death;
 
 #[cfg(test)]
 mod tests;

@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 use super::Driver;
 use super::admit::Next;
 use super::attempt::Exchange;
-use super::history::Attempt;
 use super::intake::{Held, Odd};
 use super::judge::Ruling;
 use super::line::Load;
 use super::rule::{Whose, was_refused_alone};
 use crate::clock;
 use crate::gate::{Answer, Doubt, Permit, State};
+use crate::record::history::Attempt;
 use crate::vendors::Before;
 use crate::verdict::Verdict;
 

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::Request;
-use sluice::destination::history::History;
 use sluice::event::Event;
 use sluice::message::Field;
+use sluice::record::history::History;
 use sluice::vendors::{Facts, Invalid, Item, Refusal, Reply, Vendor};
 use sluice::verdict::Verdict;
 

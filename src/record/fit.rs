@@ -79,8 +79,8 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::destination::history::{History, original};
     use crate::message::MAX_HEADER_BYTES;
+    use crate::record::{copy::original, history::History};
 
     const NOW: Timestamp = Timestamp::constant(1_700_000_000, 0);
 

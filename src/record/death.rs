@@ -4,8 +4,8 @@
 
 use jiff::Timestamp;
 
-use super::cause::{cause, fingerprint};
-use crate::destination::history::History;
+use super::fingerprint::{cause, fingerprint};
+use super::history::History;
 use crate::message::{Field, Message, header};
 use crate::verdict::Reason;
 
@@ -14,7 +14,7 @@ const MAX_SENTENCE_BYTES: usize = 2000;
 
 /// Why an event became a dead letter, and whose it was.
 #[derive(Clone, Debug)]
-pub struct Record<'a> {
+pub struct Death<'a> {
     /// From the closed list.
     pub reason: Reason,
     /// A sentence that a person understands, already masked.
@@ -29,7 +29,7 @@ pub struct Record<'a> {
     pub at: Timestamp,
 }
 
-impl Record<'_> {
+impl Death<'_> {
     /// The dead letter: `original` with its history and this record as headers.
     #[must_use]
     pub fn write(&self, original: &Message, history: &History) -> Message {
@@ -75,7 +75,7 @@ mod tests {
         let properties = Properties { message_id: Some("m".into()), priority: Some(3), ..Properties::default() };
         let original = Message { body: "x".into(), properties };
         let at = Timestamp::constant(1_700_000_000, 0);
-        let record = Record {
+        let death = Death {
             reason: Reason::Malformed,
             sentence: "the body is not JSON",
             destination: "px",
@@ -83,10 +83,10 @@ mod tests {
             event_type: "a.b",
             at,
         };
-        let letter = record.write(&original, &History::new("a.b", at));
+        let letter = death.write(&original, &History::new("a.b", at));
         assert_eq!(letter.body, original.body);
         assert_eq!((letter.properties.message_id.as_deref(), letter.properties.priority), (Some("m"), None));
-        assert_eq!(crate::destination::history::original(&letter), original);
+        assert_eq!(crate::record::copy::original(&letter), original);
         let header = |name: &str| letter.properties.headers.get(name).and_then(Field::as_str);
         assert_eq!(header("x-sluice-reason"), Some("malformed"));
         assert_eq!(header("x-sluice-sentence"), Some("the body is not JSON"));
