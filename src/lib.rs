@@ -28,6 +28,7 @@ pub mod record;
 pub mod redact;
 pub mod routing;
 pub mod sandbox;
+pub mod section;
 pub mod traces;
 pub mod vendors;
 pub mod verdict;

@@ -53,6 +53,11 @@ pub struct Event {
     pub original: Option<Bytes>,
 }
 
+/// Why an event cannot become a request: a sentence that names the field.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Invalid(pub String);
+
 /// Why a message is not an event: a sentence that says what is wrong and where.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{sentence}")]
