@@ -11,11 +11,11 @@ use crate::admin::{self, Admin};
 use crate::broker::{self, Broker};
 use crate::clock;
 use crate::config::{Config, ConfigFile};
-use crate::control;
 use crate::dead_letters::operation::Registry;
 use crate::fleet::Fleet;
 use crate::log;
 use crate::metrics::Metrics;
+use crate::operator;
 use crate::receipts::{self, Receipts};
 
 /// How often depths are read from the broker.
@@ -72,7 +72,7 @@ pub async fn run(config: Config, file: ConfigFile, stop: CancellationToken) -> R
     let serving = tokio::spawn(admin::serve(listener, admin.clone(), ending.clone()));
     let watching = tokio::spawn(watch_depths(admin.clone(), ending.clone()));
     let telling_of_log = tokio::spawn(log::tell_of_dropped());
-    let orders = tokio::spawn(control::listen(broker.clone(), fleet.roster(), operations.clone(), ending.clone()));
+    let orders = tokio::spawn(operator::listen(broker.clone(), fleet.roster(), operations.clone(), ending.clone()));
     warn_of_what_is_doubtful(fleet.config());
     tracing::info!(admin = %address, destinations = fleet.config().destinations.len(), version = env!("CARGO_PKG_VERSION"), "sluice is running");
     tend(&mut fleet, &file, &mut hangups, &admin, &stop).await;

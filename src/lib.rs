@@ -5,6 +5,7 @@
 
 pub mod admin;
 pub mod app;
+pub mod audit;
 pub mod broker;
 pub mod cli;
 pub mod clock;
@@ -23,6 +24,7 @@ pub mod log;
 pub mod mapping;
 pub mod message;
 pub mod metrics;
+pub mod operator;
 pub mod receipts;
 pub mod record;
 pub mod redact;

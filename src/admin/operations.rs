@@ -19,12 +19,12 @@ use super::extract::{Body, NoParams, Params, Segment};
 use super::problem::{Away, BadBody, Conflict, Problem, Refusals, Unknown};
 use super::which::InBody;
 use crate::config::Destination;
-use crate::control::{self, Order};
+use crate::control::{self, Order, Wish};
 use crate::dead_letters::DeadLetters;
 use crate::dead_letters::acts::Act;
 use crate::dead_letters::filter::Filter;
 use crate::dead_letters::look::no_progress;
-use crate::dead_letters::operation::{self, Counted, Plan, SelectError, Wish};
+use crate::dead_letters::operation::{self, Counted, Plan, SelectError};
 
 /// How long other processes have to tell of their operations.
 const OTHERS: Duration = Duration::from_secs(1);

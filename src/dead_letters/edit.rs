@@ -9,11 +9,11 @@ use serde_json::Value;
 use similar::TextDiff;
 
 use super::acts::{discarded, put, restored};
-use super::audit::Entry;
 use super::filter::Filter;
 use super::letter::{self, Letter};
 use super::look::{LookError, Shown, no_progress};
 use super::{DeadLetters, Pile};
+use crate::audit::Entry;
 use crate::broker::{Purpose, Reader, TurnError};
 use crate::config::Destination;
 use crate::event::{self, Context};

@@ -1,8 +1,7 @@
 //! Dead letters: events that will not be delivered without a person. One implementation for the command line, the admin API and the
-//! console: [`look`] shows them, [`operation`] acts on many, [`edit`] changes one, [`audit`] tells who did what.
+//! console: [`look`] shows them, [`operation`] acts on many, [`edit`] changes one; [`crate::audit`] tells who did what.
 
 pub mod acts;
-pub mod audit;
 pub mod edit;
 pub mod export;
 mod fields;
@@ -18,6 +17,7 @@ mod tests;
 
 use std::time::Duration;
 
+use crate::audit;
 use crate::broker::Broker;
 use crate::control::{self, Answer, Order};
 use crate::gate::{Limit, Window};

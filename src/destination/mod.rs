@@ -45,7 +45,6 @@ mod line;
 mod lookups;
 mod machine;
 mod notice;
-pub mod orders;
 mod outcome;
 pub mod recent;
 mod rule;
@@ -57,6 +56,7 @@ mod taking;
 pub use command::{Command, Handle, Ordered, View};
 pub use handover::Handover;
 
+use crate::control::stamp::Orders;
 use crate::record::history::History;
 use attempt::Attempted;
 use doubt::Doubts;
@@ -68,7 +68,6 @@ use line::Line;
 use lookups::Lookups;
 use machine::Machine;
 use notice::{Notices, Word};
-use orders::Orders;
 use recent::Recent;
 use settle::Desk;
 

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Operation, State, Wish};
+use super::{Operation, State};
+use crate::control::Wish;
 
 /// Ended ones that are remembered.
 const REMEMBERED: usize = 100;

@@ -6,11 +6,11 @@ use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 
-use super::Wish;
 use super::work::{End, PATIENCE, TICK, Work, cancelled, next_notice};
 use crate::broker::port::{Delivery, PublishError};
 use crate::broker::{LONGEST_TURN, Purpose, Reader, Turn, TurnError};
 use crate::clock;
+use crate::control::Wish;
 use crate::dead_letters::acts::{self, Act};
 use crate::dead_letters::{Pile, letter};
 use crate::message::header::DEAD_LETTERED_AT;

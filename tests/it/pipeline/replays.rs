@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use serde_json::json;
-use sluice::destination::orders::Change;
+use sluice::control::stamp::Change;
 use sluice::message::header::{REPLAY, REPLAY_OF, REPLAY_TO, REPLAYED_BY};
 use sluice::record::history::History;
 use sluice::record::replay::{Notice, ReplayOutcome};
