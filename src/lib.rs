@@ -34,3 +34,4 @@ pub mod section;
 pub mod traces;
 pub mod vendors;
 pub mod verdict;
+pub mod watch;

@@ -231,7 +231,7 @@ fn why(said: String, waiting: u32) -> String {
 }
 
 pub(super) fn shown(admin: &Admin, view: View) -> Shown {
-    let depths = admin.depths_of(&view.name);
+    let depths = admin.watch.depths_of(&view.name);
     let why = why(view.why, depths.retry.filter(|_| view.fails).unwrap_or(0));
     Shown {
         name: view.name,

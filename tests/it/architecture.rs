@@ -92,7 +92,7 @@ const VALUES: &[&str] = &[
     "redact.rs",
     "routing.rs",
     "destination/hold.rs",
-    "admin/outlook.rs",
+    "watch/outlook.rs",
     "destination/recent.rs",
     "admin/console/chart.rs",
     "admin/console/figures.rs",

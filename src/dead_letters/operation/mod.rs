@@ -23,7 +23,7 @@ use tokio::task::JoinHandle;
 
 pub use counted::Counted;
 pub(super) use flow::Gate;
-pub use registry::Registry;
+pub use registry::{Registry, TOLD_WITHIN};
 pub use selection::Selection;
 pub use state::{Phase, State};
 
