@@ -5,21 +5,28 @@ use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher as _};
 use std::time::{Duration, Instant};
 
+use http::StatusCode;
+
 use super::Driver;
 use super::admit::Next;
 use super::attempt::Exchange;
 use super::intake::{Held, Odd};
 use super::judge::Ruling;
 use super::line::Load;
-use super::rule::{Whose, was_refused_alone};
+use super::rule::{Whose, delay};
 use crate::clock;
-use crate::gate::{Answer, Doubt, Permit, State};
+use crate::gate::{Answer, Doubt, Permit, State, hints};
 use crate::record::history::Attempt;
 use crate::vendors::Before;
 use crate::verdict::Verdict;
 
 /// Other events are waited for so long before the credentials are tried on their own or a person is told.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// So many that were refused at once may be odd; more are refused for a limit.
+const FEW: usize = 3;
+/// They rest no longer than that.
+const LONGEST_REST: Duration = Duration::from_secs(10);
 
 /// Tells an event, a lookup or a job from others.
 pub(super) fn key(what: impl Hash) -> u64 {
@@ -99,6 +106,40 @@ impl Driver {
         }
     }
 
+    /// Tells the gate what became of events. One that always fails while others are taken says nothing of the vendor; where it was asked
+    /// to wait, one probe by another event tells whether that is for all.
+    pub(super) fn tell_of_events(
+        &mut self,
+        load: &Load,
+        permit: Permit,
+        told: Answer,
+        sentence: &str,
+        exchange: &Exchange,
+    ) -> Whose {
+        let taken = self.gate.last_taken();
+        let is_known = matches!(load.events.as_slice(), [event] if event.odd.is_known(taken));
+        if !is_known || !matches!(told, Answer::Throttled | Answer::Trouble) {
+            return self.tell_of_trouble(permit, Some(load.key()), told, exchange);
+        }
+        let whose = self.tell_of_trouble(permit, Some(load.key()), Answer::Neutral, exchange);
+        let now = clock::now();
+        let before = self.gate.state(now);
+        if before == State::Open && asks_to_wait(exchange) {
+            let why =
+                format!("an event that failed before failed again ({sentence}): another one tells whether all do");
+            self.gate.hold_back(&why, now);
+            self.gate_changed(before);
+        }
+        whose
+    }
+
+    /// The gate opens after a refusal. Few that were refused while others went well may be odd: others go first for a while, so that
+    /// they do not close it again at once.
+    pub(super) fn rest_few(&mut self) {
+        let until = clock::now() + delay(&self.settings.retry.delays, 0).min(LONGEST_REST);
+        self.line.rest_few(FEW, until);
+    }
+
     /// Whose trouble it is that the credentials were refused for what has that `key`, after the gate was told so.
     pub(super) fn whose_refusal(&self, told: Answer, key: u64) -> Whose {
         let parked = self.gate.state_beneath() == State::Parked;
@@ -109,7 +150,7 @@ impl Driver {
     /// What is known of an event that came: one that was refused, given back and came again in the same doubt is still one that was
     /// refused.
     pub(super) fn recalled(&self, mut event: Held) -> Held {
-        event.odd = Odd::new(&event.history, self.metrics.delivered.get());
+        event.odd = Odd::new(&event.history, self.gate.last_taken());
         event.refused = self.gate.doubts(event.key);
         event
     }
@@ -140,10 +181,13 @@ impl Driver {
         if load.events.len() > 1 {
             return self.split(load, &verdict, &record.excerpt);
         }
-        if first.is_some_and(was_refused_alone) {
-            self.gate.rejected(1, clock::now());
-        }
         let (sentence, whose) = (record.excerpt.as_str(), Whose::Events);
         self.follow(load, &Ruling { verdict: &verdict, sentence, record: &record, whose, parked: false });
     }
+}
+
+/// Whether the answer says how long to send nothing, or would have one wait.
+fn asks_to_wait(exchange: &Exchange) -> bool {
+    let hints = exchange.reply().map(|reply| hints(&reply.headers, clock::wall())).unwrap_or_default();
+    hints.retry_after.is_some_and(|wait| !wait.is_zero()) || exchange.status() == Some(StatusCode::TOO_MANY_REQUESTS)
 }

@@ -324,6 +324,9 @@ impl Driver {
     pub(super) fn gate_changed(&mut self, before: State) {
         let (now, wall) = (clock::now(), clock::wall());
         if self.gate.state(now) != before {
+            if before == State::Throttled && self.gate.state(now) == State::Open {
+                self.rest_few();
+            }
             let status = self.gate.status(now, wall);
             outcome::gate_changed(&self.settings.name, before, &status);
             if status.state == State::Parked {

@@ -41,6 +41,8 @@ pub(super) struct Pending {
     pub key: u64,
     /// The credentials were refused for it, and it is not known yet whether they are for others.
     pub refused: bool,
+    /// It was refused with 429 when the gate closed, or since.
+    pub throttled: bool,
     /// How often it failed while others were taken, for reasons that looked like the vendor's, and how many had been taken by then.
     pub odd: Odd,
     /// It failed a moment ago: it is not sent before then, unless to find out whether the vendor is still in trouble.
@@ -51,25 +53,41 @@ pub(super) struct Pending {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Odd {
     times: u32,
-    taken: u64,
+    /// What is taken beyond that place was sent later.
+    place: u64,
+    /// It was found to be its own trouble before, and it waited for its retry.
+    known: bool,
 }
 
 impl Odd {
     /// So often makes it the event's own trouble.
-    const OWN: u32 = 3;
+    const OWN: u32 = 2;
 
-    /// One that was taken from the queue after so many had been `taken`; the first is enough where it comes from a retry queue.
+    /// One that was taken from the queue when the request in the place `taken` was the last that was. From a retry queue it comes
+    /// since it failed while others were taken.
     pub fn new(history: &History, taken: u64) -> Self {
-        let again = |attempt: &Attempt| history.retries > 0 && TROUBLE.contains(&attempt.verdict.as_str());
-        Self { times: if history.attempts.last().is_some_and(again) { Self::OWN - 1 } else { 0 }, taken }
+        let again = |attempt: &Attempt| TROUBLE.contains(&attempt.verdict.as_str());
+        let known = history.retries > 0 && history.attempts.last().is_some_and(again);
+        Self { times: u32::from(known), place: taken, known }
     }
 
-    /// It failed, `taken` events having been taken so far. Whether that is its own trouble by now.
-    pub fn failed(&mut self, taken: u64) -> bool {
-        if self.times == 0 || taken > self.taken {
-            *self = Self { times: self.times + 1, taken };
+    /// It failed when the place `last` was the last that was given, and `taken` the last whose request was taken. Whether that is
+    /// its own trouble by now.
+    pub fn failed(&mut self, taken: u64, last: u64) -> bool {
+        if self.times == 0 || taken > self.place {
+            *self = Self { times: self.times + 1, place: last, known: self.known };
         }
         self.times >= Self::OWN
+    }
+
+    /// It was found to be its own trouble before, and others were taken since: what it meets with says nothing of the vendor.
+    pub fn is_known(&self, taken: u64) -> bool {
+        self.known && (self.times >= Self::OWN || taken > self.place)
+    }
+
+    /// It failed for the second time, or it waited for its retry, and there is nothing else to tell whose trouble it is.
+    pub fn failed_again(&self) -> bool {
+        self.times > 0
     }
 }
 
@@ -152,7 +170,7 @@ pub(super) fn take(
             let taken = now;
             let (token_refused, troubles) = (false, u32::try_from(history.attempts.len()).unwrap_or(u32::MAX));
             let key = key(&tag, &delivery);
-            let (refused, rests_until, odd) = (false, None, Odd::default());
+            let (refused, throttled, rests_until, odd) = (false, false, None, Odd::default());
             let pending = Box::new(Pending {
                 delivery,
                 history,
@@ -165,6 +183,7 @@ pub(super) fn take(
                 troubles,
                 key,
                 refused,
+                throttled,
                 odd,
                 rests_until,
             });

@@ -19,7 +19,7 @@ use crate::broker::port::Delivery;
 use crate::clock;
 use crate::delivery::Trouble;
 use crate::gate::{Answer, Doubt, Permit, State, hints, is_used_up};
-use crate::record::history::{Attempt, History, Watched};
+use crate::record::history::{Attempt, Watched};
 use crate::vendors::{Before, Item, Reply, Vendor};
 use crate::verdict::{Reason, Settlement, Verdict};
 
@@ -129,12 +129,12 @@ impl Driver {
         let told = if undecided {
             Answer::Undecided
         } else if is_odd && told == Answer::Unauthorized {
-            if was_alone && !several { Answer::Rejected } else { Answer::Neutral }
+            Answer::Neutral
         } else {
             each.as_deref().map_or(told, answer_of)
         };
         let key = load.key();
-        let mut whose = self.tell_of_trouble(permit, Some(key), told, exchange);
+        let mut whose = self.tell_of_events(&load, permit, told, &sentence, exchange);
         if matches!(verdict, Verdict::Throttled(_)) || renewing || (is_odd && parked) {
             whose = Whose::Vendors;
         } else if matches!(verdict, Verdict::Unauthorized(_)) {
@@ -251,6 +251,7 @@ impl Driver {
         let (mut first, mut behind, calls_left) = (Vec::new(), Vec::new(), load.calls_left);
         for mut pending in load.events {
             pending.refused = in_doubt;
+            pending.throttled |= matches!(ruling.verdict, Verdict::Throttled(_));
             match self.rule(&mut pending, ruling, alone) {
                 Next::Wait { first: true } => first.push(pending),
                 // Closed for long, few are held: those that always fail must not be all of them. A copy of what was replayed would be
@@ -289,10 +290,17 @@ impl Driver {
 
     /// How an event goes on that was sent `alone` or with others.
     fn rule(&mut self, pending: &mut Pending, ruling: &Ruling<'_>, alone: bool) -> Next {
-        let Ruling { verdict, sentence, record, whose, parked } = *ruling;
-        let is_odd = alone && ruling.is_trouble() && pending.odd.failed(self.metrics.delivered.get());
-        let whose = if is_odd { Whose::Events } else { whose };
-        pending.troubles = pending.troubles.saturating_add(u32::from(is_worse_probe(verdict, &pending.history)));
+        let Ruling { verdict, sentence, record, mut whose, parked } = *ruling;
+        if alone && ruling.is_trouble() {
+            // Nothing else is here to tell: it is sent again after its own delays.
+            let lonely = pending.odd.failed_again() && self.waits() == 0 && self.attempts.is_empty();
+            if pending.odd.failed(self.gate.last_taken(), self.gate.last_place()) || lonely {
+                whose = Whose::Events;
+            }
+        }
+        if ruling.is_trouble() || ruling.is_unauthorized() {
+            pending.troubles = pending.troubles.saturating_add(1);
+        }
         let (history, retry) = (&pending.history, &self.settings.retry);
         // Where nothing went well since, it may be an outage, which costs no event.
         let well_since = |since: &Timestamp| self.went_well.is_some_and(|well| well > *since);
@@ -458,30 +466,18 @@ pub(super) fn answer(verdict: &Verdict) -> Answer {
     }
 }
 
-/// Whether the last attempt of that history, with that verdict, makes the event a worse probe than others. Refused with 429 it goes
-/// first again, once.
-fn is_worse_probe(verdict: &Verdict, history: &History) -> bool {
-    match verdict {
-        Verdict::Unavailable(_) | Verdict::Unauthorized(_) => true,
-        Verdict::Throttled(_) => {
-            history.attempts.iter().rev().nth(1).is_some_and(|before| before.verdict == verdict.name())
-        }
-        Verdict::Delivered | Verdict::Accepted | Verdict::TooLarge(_) | Verdict::Rejected(_) => false,
-    }
-}
-
 /// A 403 that says when to come again, or that a quota is used up, is a limit, not a wrong key.
 fn as_limit(verdict: Verdict, reply: &Reply) -> Verdict {
     let forbidden = reply.status == StatusCode::FORBIDDEN;
     if let (Verdict::Unauthorized(said), true) = (&verdict, forbidden)
-        && says_when(reply)
+        && is_limit(reply)
     {
         return Verdict::Throttled(said.clone());
     }
     verdict
 }
 
-fn says_when(reply: &Reply) -> bool {
+fn is_limit(reply: &Reply) -> bool {
     let hints = hints(&reply.headers, clock::wall());
     hints.retry_after.is_some()
         || hints.quota.is_some_and(|quota| quota.remaining == Some(0))

@@ -22,6 +22,15 @@ const STEP: (f64, f64) = (1.25, 8.0);
 const DOWN: f64 = 0.8;
 /// A raise pays where it brings this share of what it would bring to a vendor that does not get slower.
 const PAYS: f64 = 0.3;
+/// Whether it does is known after so many answers, more where it brought few more in flight, up to the most, since chance is large among
+/// few;
+const TELLING: (f64, f64) = (20.0, 100.0);
+/// or after so many seconds.
+const TELLING_TIME: f64 = 4.0;
+/// Whether fewer do as well is known after so many answers.
+const FEWER_TELL: u32 = 50;
+/// What is usual changes by this part with each spell.
+const USUAL: f64 = 0.2;
 /// So much of the pace is all of it, and so much of a throughput the same.
 const ENOUGH: f64 = 0.95;
 /// So many times more sent than answered pile up.
@@ -33,7 +42,7 @@ const LONG_SPELL: Duration = Duration::from_secs(2);
 /// A vendor that answers nothing may have become slow: for so long requests go on.
 const SILENCE: Duration = Duration::from_secs(3);
 /// After a raise that brought nothing the next is tried so much later; each further one twice as late, up to the longest.
-const RETRY: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(60));
+const RETRY: (Duration, Duration) = (Duration::from_secs(3), Duration::from_secs(60));
 
 /// The bound of requests in flight.
 #[derive(Debug)]
@@ -44,10 +53,14 @@ pub(super) struct Concurrency {
     spell: Spell,
     /// When the vendor last answered, or requests began to wait for it.
     heard: Instant,
+    /// The gate is closed: what is answered now says nothing of how many may be in flight.
+    closed: bool,
     trial: Option<Trial>,
     /// No raise is tried before then, since the last brought nothing.
     no_raise_before: Option<Instant>,
     retry: Duration,
+    /// Answers a second while the bound held requests back, about. None since it changed.
+    usual: Option<f64>,
     /// Mean bytes of a request's body,
     mean_bytes: f64,
     /// and the step that they are in.
@@ -83,6 +96,43 @@ struct Trial {
     throughput: Option<f64>,
     /// What is answered before then says nothing of it.
     from: Instant,
+    /// Answers since,
+    answers: u32,
+    /// in so many seconds,
+    seconds: f64,
+    /// and the seconds that requests were in flight, all together.
+    exposure: f64,
+}
+
+impl Trial {
+    fn new(before: usize, throughput: Option<f64>, from: Instant) -> Self {
+        Self { before, throughput, from, answers: 0, seconds: 0.0, exposure: 0.0 }
+    }
+
+    fn and(self, answers: u32, seconds: f64, in_flight: f64) -> Self {
+        Self {
+            answers: self.answers + answers,
+            seconds: self.seconds + seconds,
+            exposure: self.exposure + in_flight * seconds,
+            ..self
+        }
+    }
+
+    /// Answers a second since.
+    fn throughput_since(&self) -> f64 {
+        f64::from(self.answers) / self.seconds
+    }
+
+    /// How many more are in flight than before, as a part of those, up to 1.
+    fn growth(&self) -> f64 {
+        (self.exposure / self.seconds / float(self.before) - 1.0).clamp(0.0, 1.0)
+    }
+
+    /// Whether there were enough answers to tell.
+    fn tells(&self) -> bool {
+        let answers = (TELLING.0 / self.growth().powi(2)).min(TELLING.1);
+        f64::from(self.answers) >= answers || self.seconds >= TELLING_TIME
+    }
 }
 
 impl Concurrency {
@@ -94,9 +144,11 @@ impl Concurrency {
             in_flight: 0,
             spell: Spell::new(now),
             heard: now,
+            closed: false,
             trial: None,
             no_raise_before: None,
             retry: RETRY.0,
+            usual: None,
             mean_bytes: 0.0,
             large_bytes: MOST_BYTES / MOST,
         }
@@ -162,6 +214,9 @@ impl Concurrency {
     pub fn finished(&mut self, by_vendor: bool, pace: Option<f64>, now: Instant) {
         self.expose(now);
         self.in_flight = self.in_flight.saturating_sub(1);
+        if self.closed {
+            return;
+        }
         if by_vendor {
             self.after_silence(pace, now);
             self.heard = now;
@@ -174,11 +229,23 @@ impl Concurrency {
         }
     }
 
+    /// Whether the gate is closed now. When it opens it goes on with the bound of before, and compares nothing with then.
+    pub fn gate_is_closed(&mut self, closed: bool, now: Instant) {
+        if std::mem::replace(&mut self.closed, closed) && !closed {
+            self.begin_spells(now);
+        }
+    }
+
+    fn begin_spells(&mut self, now: Instant) {
+        self.trial = None;
+        (self.spell, self.heard) = (Spell::new(now), now);
+    }
+
     /// The vendor is back after trouble: it begins anew.
     pub fn restart(&mut self, now: Instant) {
         self.found = FIRST;
-        (self.trial, self.no_raise_before, self.retry) = (None, None, RETRY.0);
-        (self.spell, self.heard) = (Spell::new(now), now);
+        (self.no_raise_before, self.retry) = (None, RETRY.0);
+        self.begin_spells(now);
     }
 
     fn expose(&mut self, now: Instant) {
@@ -196,7 +263,7 @@ impl Concurrency {
     fn after_silence(&mut self, pace: Option<f64>, now: Instant) {
         if self.fixed.is_none() && self.found < self.while_silent(pace, now) {
             let silent = now.saturating_duration_since(self.heard);
-            self.trial = Some(Trial { before: self.found, throughput: None, from: now + silent });
+            self.trial = Some(Trial::new(self.found, None, now + silent));
             self.found = self.in_flight.saturating_add(self.in_flight / 2).clamp(self.found, self.most());
             self.spell = Spell::new(now);
         }
@@ -208,7 +275,8 @@ impl Concurrency {
 
     /// What a spell of answers says of the bound.
     fn judge(&mut self, pace: Option<f64>, seconds: f64, now: Instant) {
-        let throughput = f64::from(self.spell.answers) / seconds;
+        let answers = self.spell.answers;
+        let throughput = f64::from(answers) / seconds;
         let (in_flight, bound) = (self.spell.exposure / seconds, self.spell.bound);
         let peak = self.spell.most_in_flight;
         // More goes out than is answered: the vendor may be getting slower by it.
@@ -217,6 +285,9 @@ impl Concurrency {
         self.spell = Spell::new(now);
         if self.fixed.is_some() {
             return;
+        }
+        if bound && self.trial.is_none() {
+            self.usual = Some(self.usual.map_or(throughput, |usual| usual + (throughput - usual) * USUAL));
         }
         let is_tried = piles_up && self.trial.is_some();
         if !bound && !is_tried {
@@ -233,8 +304,20 @@ impl Concurrency {
         let settled = now + Duration::from_secs_f64(latency.min(LONG_SPELL.as_secs_f64()));
         match self.trial {
             Some(trial) if trial.from > now => {}
-            Some(trial) if trial.before < self.found => self.judge_raise(trial, throughput, settled, now),
-            Some(trial) => self.judge_lowering(trial, throughput, settled, now),
+            Some(trial) if trial.before < self.found => {
+                let trial = trial.and(answers, seconds, in_flight);
+                self.trial = Some(trial);
+                if bound || trial.tells() {
+                    self.judge_raise(trial, settled, now);
+                }
+            }
+            Some(trial) => {
+                let trial = trial.and(answers, seconds, in_flight);
+                self.trial = Some(trial);
+                if trial.answers >= FEWER_TELL || trial.seconds >= TELLING_TIME {
+                    self.judge_lowering(trial, settled, now);
+                }
+            }
             None => {}
         }
         let rested = self.no_raise_before.is_none_or(|before| before <= now);
@@ -247,7 +330,7 @@ impl Concurrency {
         let found = float(self.found);
         let needed = pace.map_or(found * 2.0, |pace| in_flight * (pace / throughput) * RESERVE.0 + RESERVE.1);
         let wanted = whole(needed.clamp(found * STEP.0 + 1.0, found * STEP.1)).min(self.most());
-        let trial = Trial { before: self.found, throughput: Some(throughput), from: settled };
+        let trial = Trial::new(self.found, self.usual.take().or(Some(throughput)), settled);
         if wanted > self.found {
             self.found = wanted;
         } else {
@@ -257,21 +340,28 @@ impl Concurrency {
         self.trial = Some(trial);
     }
 
-    fn judge_raise(&mut self, trial: Trial, throughput: f64, settled: Instant, now: Instant) {
-        let growth = (float(self.found) / float(trial.before) - 1.0).min(1.0);
-        if trial.throughput.is_none_or(|before| throughput >= before * (1.0 + PAYS * growth)) {
+    fn judge_raise(&mut self, trial: Trial, settled: Instant, now: Instant) {
+        let throughput = trial.throughput_since();
+        let Some(before) = trial.throughput else {
+            // Nothing can be compared: perhaps fewer do as well.
+            self.trial = Some(Trial::new(self.found, Some(throughput), settled));
+            self.found = lowered(self.found);
+            return;
+        };
+        if throughput >= before * (1.0 + PAYS * trial.growth()) {
             (self.trial, self.retry) = (None, RETRY.0);
             return;
         }
         self.no_raise_before = Some(now + self.retry);
         self.retry = (self.retry * 2).min(RETRY.1);
         self.found = lowered(trial.before);
-        self.trial = Some(Trial { from: settled, ..trial });
+        self.trial = Some(Trial::new(trial.before, trial.throughput, settled));
     }
 
-    fn judge_lowering(&mut self, trial: Trial, throughput: f64, settled: Instant, now: Instant) {
+    fn judge_lowering(&mut self, trial: Trial, settled: Instant, now: Instant) {
+        let throughput = trial.throughput_since();
         if trial.throughput.is_none_or(|before| throughput >= before * ENOUGH) && self.found > LEAST {
-            self.trial = Some(Trial { before: self.found, from: settled, ..trial });
+            self.trial = Some(Trial::new(self.found, trial.throughput, settled));
             self.found = lowered(self.found);
         } else {
             self.found = trial.before;
@@ -290,7 +380,7 @@ fn float(number: usize) -> f64 {
 }
 
 /// A number as a whole one, rounded down and bounded.
-fn whole(number: f64) -> usize {
+pub(super) fn whole(number: f64) -> usize {
     let mut whole = 0_u32;
     for bit in (0..26).rev().map(|bit| 1_u32 << bit) {
         if f64::from(whole | bit) <= number {

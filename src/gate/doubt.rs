@@ -45,4 +45,21 @@ impl Gate {
     pub fn refuses_credentials(&mut self, now: Instant) {
         self.pauses.refuses_credentials(now);
     }
+
+    /// Closes an open gate until another request has told whether the vendor takes any.
+    pub fn hold_back(&mut self, why: &str, now: Instant) {
+        self.pauses.hold_back(why, now);
+    }
+
+    /// The last place that was given to a request.
+    #[must_use]
+    pub fn last_place(&self) -> u64 {
+        self.pauses.last_place()
+    }
+
+    /// The last place whose request was taken.
+    #[must_use]
+    pub fn last_taken(&self) -> u64 {
+        self.pauses.last_taken()
+    }
 }

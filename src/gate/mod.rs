@@ -32,7 +32,7 @@ pub use quota::{CATCH_UP, JITTER, Limit, LimitError, Window, rate};
 pub use status::{Held, State, Status, Until};
 pub use written::Written;
 
-use concurrency::Concurrency;
+use concurrency::{Concurrency, whole};
 use learned::Learned;
 use ledger::{DayCount, later, span};
 use pause::{Cause, Pauses};
@@ -208,6 +208,7 @@ impl Gate {
             self.pace_from(self.last);
         }
         self.check_budget(now, wall);
+        self.concurrency.gate_is_closed(self.pauses.closed().is_some(), now);
         let probe = match self.pauses.closed() {
             Some(closed) if closed.until > now => return Pass::Wait(closed.until),
             Some(_) if self.probe_out => return Pass::Full,
@@ -292,6 +293,7 @@ impl Gate {
             (false, None) => self.opened(broken, now),
             _ => {}
         }
+        self.concurrency.gate_is_closed(self.pauses.closed().is_some(), now);
         self.note_trouble(answer);
         self.heed_quota(answer, hints, now);
         self.check_budget(now, wall);
@@ -490,9 +492,4 @@ impl Gate {
         let spent = quota::day_limit(&self.limits).is_some_and(|limit| self.days.used >= limit);
         self.budget_back = spent.then(|| now + self.days.left(wall));
     }
-}
-
-/// A number of calls, rounded down and bounded.
-fn whole(number: f64) -> usize {
-    (0..=1_000_usize).rev().find(|candidate| f64::from(u16::try_from(*candidate).unwrap_or(0)) <= number).unwrap_or(0)
 }

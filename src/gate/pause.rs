@@ -273,6 +273,16 @@ impl Pauses {
         }
     }
 
+    /// The last place that was given.
+    pub fn last_place(&self) -> u64 {
+        self.last
+    }
+
+    /// The last place of a request that was taken.
+    pub fn last_taken(&self) -> u64 {
+        self.trusted
+    }
+
     /// A request was given that place.
     pub fn sent(&mut self, place: u64) {
         self.last = place;

@@ -281,6 +281,18 @@ impl Line {
         taken
     }
 
+    /// Where no more than `few` events were refused with 429 while others went well, they let others go first until then.
+    pub fn rest_few(&mut self, few: usize, until: Instant) {
+        let all = self.len();
+        let mut throttled: Vec<&mut Held> =
+            self.events.iter_mut().chain(&mut self.replayed).filter(|event| event.throttled).collect();
+        let rests = throttled.len() <= few && throttled.len() < all;
+        for event in &mut throttled {
+            event.throttled = false;
+            event.rests_until = event.rests_until.max(rests.then_some(until));
+        }
+    }
+
     /// How many wait whose credentials were refused.
     pub fn refused(&self) -> usize {
         self.parts.iter().flat_map(|load| &load.events).chain(self.singles()).filter(|event| event.refused).count()

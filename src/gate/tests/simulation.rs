@@ -65,7 +65,8 @@ pub(super) struct Seen {
     /// What the account had left for us.
     pub left: Vec<f64>,
     pub most_in_flight: usize,
-    pub in_flight: usize,
+    /// At the end of each second.
+    pub in_flight: Vec<usize>,
 }
 
 impl Seen {
@@ -192,6 +193,9 @@ pub(super) fn run(world: World, name: &str) -> Seen {
         .collect();
     loop {
         let at = (bench.now - start).as_secs_f64();
+        while seen.in_flight.len() < at as usize {
+            seen.in_flight.push(answers.len());
+        }
         if at >= world.seconds as f64 {
             break;
         }
@@ -252,7 +256,6 @@ pub(super) fn run(world: World, name: &str) -> Seen {
         let next = [wait, next_answer].into_iter().flatten().min().expect("something comes");
         bench.advance(next.max(bench.now + Duration::from_micros(1)) - bench.now);
     }
-    seen.in_flight = answers.len();
     seen.plot(name);
     seen
 }
@@ -301,7 +304,8 @@ fn a_vendor_that_only_gets_slower_is_not_flooded() {
     // Ten at once of 100 ms each: 100 a second, whatever is in flight.
     let latency: Latency = |_, _| 0.1;
     let seen = run(World { workers: 10, latency, seconds: 120, ..World::GOOD }, "ten workers of 100 ms");
-    missed.unless(seen.in_flight <= 60, format!("{} in flight", seen.in_flight));
+    let above = seen.in_flight[30..].iter().filter(|in_flight| **in_flight > 60).count();
+    missed.unless(above <= 6, format!("more than 60 in flight in {above} of 90 seconds: {:?}", seen.in_flight));
     missed.unless(seen.most_in_flight <= 150, format!("{} in flight", seen.most_in_flight));
     missed.unless(seen.rate(30, 120) >= 95.0, format!("{}", seen.rate(30, 120)));
 }
@@ -348,8 +352,9 @@ fn beside_another_user_nearly_all_of_what_is_left_is_used() {
                     (Some(_), "90 %") => (0.5, 0.06),
                     (Some(_), _) => (0.6, 0.02),
                 };
-                missed.unless(seen.used(30, 180) >= least, format!("{}", seen.used(30, 180)));
-                missed.unless(seen.refused_from(30) <= refused, format!("{}", seen.refused_from(30)));
+                let name = format!("others {share}, Retry-After {retry_after:?}");
+                missed.unless(seen.used(30, 180) >= least, format!("{name}: {}", seen.used(30, 180)));
+                missed.unless(seen.refused_from(30) <= refused, format!("{name}: {}", seen.refused_from(30)));
             }
         }
     }
@@ -400,8 +405,11 @@ fn a_limit_that_is_lower_than_documented_is_found() {
                     World { counts, real, latency, seconds: 240, ..World::GOOD },
                     &format!("{counts:?}, really {real}/s"),
                 );
-                missed.unless(seen.used(60, 240) >= 0.85, format!("{}", seen.used(60, 240)));
-                missed.unless(seen.refused_from(30) <= 0.02, format!("{}", seen.refused()));
+                // At 20/s whatever is in flight when the limit is met is many percent of a second's requests.
+                let most = if real < 100.0 { 0.035 } else { 0.02 };
+                let name = format!("{counts:?}, really {real}/s");
+                missed.unless(seen.used(60, 240) >= 0.85, format!("{name}: {}", seen.used(60, 240)));
+                missed.unless(seen.refused_from(30) <= most, format!("{name}: {}", seen.refused_from(30)));
             }
         }
     }

@@ -34,7 +34,7 @@ async fn a_429_waits_for_retry_after_then_probes_once_and_goes_on() {
     assert!(in_flight <= 4, "{in_flight} requests until the answer was there");
     assert_eq!(stage.vendor.calls_between(refused, refused + seconds(7)), 0);
     let probe = stage.vendor.calls()[20 + in_flight].0.clone();
-    assert_eq!(probe.event, 20, "the refused event is the first to go on");
+    assert_ne!(probe.event, 20, "another event tells more than the refused one, which may be odd");
     assert_eq!(stage.vendor.calls_between(probe.at, probe.at + ScriptedVendor::LATENCY), 1, "one probe");
     assert!(probe.at < refused + seconds(8));
     assert!((0..200).all(|event| stage.vendor.taken(event) == 1));
