@@ -11,15 +11,13 @@ use crate::admin::{self, Admin};
 use crate::broker::{self, Broker};
 use crate::clock;
 use crate::config::{Config, ConfigFile};
-use crate::control;
 use crate::dead_letters::operation::Registry;
 use crate::fleet::Fleet;
 use crate::log;
 use crate::metrics::Metrics;
+use crate::operator;
 use crate::receipts::{self, Receipts};
-
-/// How often depths are read from the broker.
-const DEPTHS_EVERY: Duration = Duration::from_secs(5);
+use crate::watch::Watch;
 
 /// How often ended destinations are looked for.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
@@ -68,14 +66,16 @@ pub async fn run(config: Config, file: ConfigFile, stop: CancellationToken) -> R
     let mut fleet = Fleet::new(broker.clone(), metrics.clone(), receipts, config, stop.clone());
     fleet.start_all()?;
     let operations = Registry::default();
-    let admin = Admin::new(metrics.clone(), broker.clone(), fleet.roster(), operations.clone(), fleet.config());
+    let (roster, config) = (fleet.roster(), fleet.config());
+    let watch = Watch::new(metrics.clone(), broker.clone(), roster.clone(), operations.clone(), config);
+    let admin = Admin::new(Arc::clone(&watch), metrics.clone(), broker.clone(), roster, operations.clone(), config);
     let serving = tokio::spawn(admin::serve(listener, admin.clone(), ending.clone()));
-    let watching = tokio::spawn(watch_depths(admin.clone(), ending.clone()));
+    let watching = tokio::spawn(Arc::clone(&watch).run(ending.clone()));
     let telling_of_log = tokio::spawn(log::tell_of_dropped());
-    let orders = tokio::spawn(control::listen(broker.clone(), fleet.roster(), operations.clone(), ending.clone()));
+    let orders = tokio::spawn(operator::listen(broker.clone(), fleet.roster(), operations.clone(), ending.clone()));
     warn_of_what_is_doubtful(fleet.config());
     tracing::info!(admin = %address, destinations = fleet.config().destinations.len(), version = env!("CARGO_PKG_VERSION"), "sluice is running");
-    tend(&mut fleet, &file, &mut hangups, &admin, &stop).await;
+    tend(&mut fleet, &file, &mut hangups, (&watch, &admin), &stop).await;
     tracing::info!("stopping: finishing what is in flight");
     let all_done = clock::now() + STOP_WITHIN;
     // What an operation has not acted on stays where it is.
@@ -146,7 +146,13 @@ pub fn broker_settings(config: &Config) -> broker::Settings {
 }
 
 /// Reloads on SIGHUP, and sees to it that every destination is at work, until stopped. A stop does not wait for a reload.
-async fn tend(fleet: &mut Fleet, file: &ConfigFile, hangups: &mut Signal, admin: &Admin, stop: &CancellationToken) {
+async fn tend(
+    fleet: &mut Fleet,
+    file: &ConfigFile,
+    hangups: &mut Signal,
+    (watch, admin): (&Watch, &Admin),
+    stop: &CancellationToken,
+) {
     let mut looks = tokio::time::interval(LOOK_EVERY);
     loop {
         tokio::select! {
@@ -156,6 +162,7 @@ async fn tend(fleet: &mut Fleet, file: &ConfigFile, hangups: &mut Signal, admin:
             },
             Some(()) = hangups.recv() => {
                 let Some(outcome) = stop.run_until_cancelled(reload(fleet, file)).await else { return };
+                watch.reloaded(fleet.config());
                 admin.reloaded(fleet.config(), outcome);
             }
         }
@@ -179,18 +186,4 @@ async fn reload(fleet: &mut Fleet, file: &ConfigFile) -> &'static str {
             "refused"
         }
     }
-}
-
-/// Keeps depths in the metrics and in what the admin API shows.
-async fn watch_depths(admin: Arc<Admin>, ending: CancellationToken) {
-    let mut ticks = tokio::time::interval(DEPTHS_EVERY);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    // A look ends too: a broker that does not answer would hold it for long.
-    let watching = async {
-        loop {
-            ticks.tick().await;
-            admin.refresh_depths().await;
-        }
-    };
-    ending.run_until_cancelled(watching).await.unwrap_or(())
 }

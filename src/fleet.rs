@@ -285,7 +285,7 @@ impl Fleet {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::destination::orders::Change;
+    use crate::control::stamp::Change;
 
     const FILE: &str = "[broker]\nurl = \"amqp://127.0.0.1:1\"\n";
 

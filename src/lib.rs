@@ -5,6 +5,7 @@
 
 pub mod admin;
 pub mod app;
+pub mod audit;
 pub mod broker;
 pub mod cli;
 pub mod clock;
@@ -23,10 +24,14 @@ pub mod log;
 pub mod mapping;
 pub mod message;
 pub mod metrics;
+pub mod operator;
 pub mod receipts;
+pub mod record;
 pub mod redact;
 pub mod routing;
 pub mod sandbox;
+pub mod section;
 pub mod traces;
 pub mod vendors;
 pub mod verdict;
+pub mod watch;

@@ -9,9 +9,9 @@ use jiff::Timestamp;
 use secrecy::SecretString;
 use sluice::broker::{Broker, Declare, Settings};
 use sluice::clock;
-use sluice::dead_letters::record::Record;
-use sluice::destination::history::{Attempt, History};
 use sluice::message::{Message, Properties};
+use sluice::record::death::Death;
+use sluice::record::history::{Attempt, History};
 use sluice::verdict::Reason;
 use tokio_util::sync::CancellationToken;
 
@@ -161,7 +161,7 @@ fn letter(destination: &Destination, n: u32, now: Timestamp) -> Message {
     let sentence = format!("Gainsight PX answered 400: user u-{n} is unknown");
     let mut history = History::new(&destination.name, now);
     history.add(Attempt { at: now, status: Some(400), ms: 12, verdict: "rejected".into(), excerpt: sentence.clone() });
-    let record = Record {
+    let death = Death {
         reason: Reason::Rejected,
         sentence: &sentence,
         destination: &destination.name,
@@ -169,5 +169,5 @@ fn letter(destination: &Destination, n: u32, now: Timestamp) -> Message {
         event_type: &destination.name,
         at: now,
     };
-    record.write(&Message { body: body.into(), properties }, &history)
+    death.write(&Message { body: body.into(), properties }, &history)
 }

@@ -17,6 +17,7 @@ use super::destinations::Named;
 use super::extract::{Body, NoParams, Params, Segment};
 use super::problem::{Away, BadBody, Conflict, Problem, Refusals, Unknown};
 use super::which::{Listed, Page};
+use crate::audit;
 use crate::broker::{Broker, TurnError};
 use crate::clock;
 use crate::config::Destination;
@@ -26,7 +27,7 @@ use crate::dead_letters::filter::Matcher;
 use crate::dead_letters::groups::{Group, Groups};
 use crate::dead_letters::letter::{Details, Letter};
 use crate::dead_letters::look::{LookError, Seen, Shown, no_progress};
-use crate::dead_letters::{DeadLetters, Pile, audit};
+use crate::dead_letters::{DeadLetters, Pile};
 use crate::message::Message;
 
 /// How long a request waits while others read the same letters.

@@ -13,8 +13,9 @@ use super::Admin;
 use super::auth::Who;
 use super::extract::{Body, NoParams, Params, Segment};
 use super::problem::{BadBody, Problem, Refusals, Unknown};
-use crate::control::{self, Order, OrderError};
+use crate::control::{Order, OrderError};
 use crate::destination::View;
+use crate::operator;
 
 /// A destination's name, in the path.
 #[derive(Deserialize, IntoParams)]
@@ -209,7 +210,7 @@ pub(super) async fn limits(
 }
 
 pub(super) async fn order(admin: &Admin, who: &Who, order: Order) -> Result<Json<Shown>, Problem> {
-    let answer = control::obey_everywhere(&admin.broker, &admin.roster, &order).await?;
+    let answer = operator::obey_everywhere(&admin.broker, &admin.roster, &order).await?;
     tracing::info!(who = who.name, ?order, "carried out");
     look(admin, &answer.destination).await
 }
@@ -230,7 +231,7 @@ fn why(said: String, waiting: u32) -> String {
 }
 
 pub(super) fn shown(admin: &Admin, view: View) -> Shown {
-    let depths = admin.depths_of(&view.name);
+    let depths = admin.watch.depths_of(&view.name);
     let why = why(view.why, depths.retry.filter(|_| view.fails).unwrap_or(0));
     Shown {
         name: view.name,

@@ -1,6 +1,5 @@
 //! What is seen from outside: metrics, health, and the API and the console over the destinations at work.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -15,19 +14,17 @@ use crate::config::{Config, Destination, Token};
 use crate::dead_letters::operation::Registry;
 use crate::fleet::Roster;
 use crate::metrics::Metrics;
+use crate::watch::Watch;
 
 mod api;
 mod auth;
 mod console;
 mod dead;
-mod deleted;
-mod depths;
 mod destinations;
 mod door;
 mod extract;
 mod health;
 mod operations;
-mod outlook;
 mod problem;
 mod which;
 
@@ -43,34 +40,38 @@ const CLOSE_WITHIN: Duration = Duration::from_millis(500);
 /// What the admin pages are made from.
 #[derive(Debug)]
 pub struct Admin {
+    watch: Arc<Watch>,
     metrics: Metrics,
     broker: Broker,
     roster: Roster,
     operations: Registry,
     tokens: RwLock<Arc<[Token]>>,
-    /// As the configuration in force has them.
-    destinations: RwLock<BTreeMap<String, Destination>>,
     max_event_bytes: usize,
-    depths: RwLock<depths::Known>,
     console: Console,
     strangers: auth::Strangers,
 }
 
 impl Admin {
-    /// An admin over what is at work. Where `config` has tokens, the API needs one of them.
+    /// An admin over what is at work and what is watched. Where `config` has tokens, the API needs one of them.
     #[must_use]
-    pub fn new(metrics: Metrics, broker: Broker, roster: Roster, operations: Registry, config: &Config) -> Arc<Self> {
+    pub fn new(
+        watch: Arc<Watch>,
+        metrics: Metrics,
+        broker: Broker,
+        roster: Roster,
+        operations: Registry,
+        config: &Config,
+    ) -> Arc<Self> {
         Arc::new(Self {
+            watch,
             metrics,
             broker,
             roster,
             operations,
             tokens: RwLock::new(config.admin.tokens.clone().into()),
-            destinations: RwLock::new(config.destinations.clone()),
             max_event_bytes: config.broker.max_event_bytes,
             console: Console::default(),
             strangers: auth::Strangers::default(),
-            depths: RwLock::default(),
         })
     }
 
@@ -78,7 +79,6 @@ impl Admin {
     /// replaced: the address that is listened on does not change at a reload, and may be off loopback.
     pub fn reloaded(&self, config: &Config, outcome: &str) {
         self.metrics.config_reloads_total.with_label_values(&[outcome]).inc();
-        *self.destinations.write().unwrap_or_else(PoisonError::into_inner) = config.destinations.clone();
         if !config.admin.tokens.is_empty() {
             *self.tokens.write().unwrap_or_else(PoisonError::into_inner) = config.admin.tokens.clone().into();
         }
@@ -86,7 +86,7 @@ impl Admin {
 
     /// A destination of the configuration in force.
     fn destination(&self, name: &str) -> Option<Destination> {
-        self.destinations.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+        self.watch.destination(name)
     }
 
     fn tokens(&self) -> Arc<[Token]> {

@@ -1,6 +1,5 @@
 //! `/api/v1/destinations/{name}/dead/operations`: many letters acted on at once, as a resource with progress.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,15 +18,13 @@ use super::extract::{Body, NoParams, Params, Segment};
 use super::problem::{Away, BadBody, Conflict, Problem, Refusals, Unknown};
 use super::which::InBody;
 use crate::config::Destination;
-use crate::control::{self, Order};
+use crate::control::{self, Order, Wish};
 use crate::dead_letters::DeadLetters;
 use crate::dead_letters::acts::Act;
 use crate::dead_letters::filter::Filter;
 use crate::dead_letters::look::no_progress;
-use crate::dead_letters::operation::{self, Counted, Plan, SelectError, Wish};
+use crate::dead_letters::operation::{self, Counted, Plan, SelectError, TOLD_WITHIN};
 
-/// How long other processes have to tell of their operations.
-const OTHERS: Duration = Duration::from_secs(1);
 /// Operations on one destination at a time: they take turns with each other and with whoever looks.
 const AT_ONCE: usize = 2;
 const CANARY_WAIT_SECONDS: u32 = 300;
@@ -227,15 +224,7 @@ pub(super) async fn list(
 /// Those of every process, the latest first.
 pub(super) async fn everywhere(admin: &Admin, name: &str) -> Result<Vec<operation::State>, Problem> {
     admin.known(name)?;
-    let order = Order::Operations { destination: Some(name.to_owned()) };
-    // With the broker away there are those of this process.
-    let others: Vec<Vec<operation::State>> = control::ask(&admin.broker, &order, OTHERS).await.unwrap_or_default();
-    let own = admin.operations.states().into_iter().filter(|state| state.destination == name);
-    let all: BTreeMap<String, operation::State> =
-        others.into_iter().flatten().chain(own).map(|state| (state.id.clone(), state)).collect();
-    let mut operations: Vec<operation::State> = all.into_values().collect();
-    operations.sort_by_key(|state| std::cmp::Reverse(state.started));
-    Ok(operations)
+    Ok(admin.operations.everywhere(&admin.broker, name).await)
 }
 
 /// One operation
@@ -298,7 +287,7 @@ pub(super) async fn find(admin: &Admin, of: &Of) -> Result<operation::State, Pro
         return Ok(state);
     }
     let order = Order::Operations { destination: Some(of.name.clone()) };
-    let others: Vec<Vec<operation::State>> = control::ask(&admin.broker, &order, OTHERS).await.unwrap_or_default();
+    let others: Vec<Vec<operation::State>> = control::ask(&admin.broker, &order, TOLD_WITHIN).await.unwrap_or_default();
     others.into_iter().flatten().find(is_it).ok_or_else(|| {
         let detail = format!("no process has an operation {:?} of {}", of.operation, of.name);
         Problem::new(StatusCode::NOT_FOUND, detail)
@@ -317,7 +306,7 @@ pub(super) async fn wish(admin: &Admin, of: &Of, wish: Wish) -> Result<Json<oper
     if admin.operations.wish(&state.id, wish).is_none() {
         let order = Order::Operation { id: state.id.clone(), wish };
         // Whether it reached its process the state tells.
-        let answers: Result<Vec<operation::State>, _> = control::ask(&admin.broker, &order, OTHERS).await;
+        let answers: Result<Vec<operation::State>, _> = control::ask(&admin.broker, &order, TOLD_WITHIN).await;
         return answers.ok().and_then(|answers| answers.into_iter().next()).map(Json).ok_or_else(|| over(&state));
     }
     Ok(Json(admin.operations.state(&state.id).unwrap_or(state)))

@@ -40,7 +40,10 @@ pub(super) fn admin(tokens: Vec<Token>) -> Arc<Admin> {
         name: "test".to_owned(),
     };
     let broker = Broker::start(settings, CancellationToken::new());
-    Admin::new(Metrics::new().unwrap(), broker, Roster::default(), Registry::default(), &config(tokens))
+    let (metrics, roster, operations) = (Metrics::new().unwrap(), Roster::default(), Registry::default());
+    let config = config(tokens);
+    let watch = Watch::new(metrics.clone(), broker.clone(), roster.clone(), operations.clone(), &config);
+    Admin::new(watch, metrics, broker, roster, operations, &config)
 }
 
 fn site(tokens: Vec<Token>) -> Router {

@@ -21,10 +21,10 @@ use super::fields::{TooLong, from_amqp, short};
 use super::link::{Link, Live};
 use super::pause::Pause;
 use super::port::{Appetite, Delivery, Disposition, Ticket, Witness};
-use super::publisher::ID_HEADER;
 use super::pulse;
 use super::topology::{DestinationQueues, Topology, TopologyError};
 use crate::clock;
+use crate::message::header::PUBLISH;
 use crate::message::{Field, Message};
 
 /// How many deliveries wait between the broker's channel and the destination.
@@ -356,7 +356,7 @@ pub(super) fn delivery(
     settle: &mpsc::UnboundedSender<(u64, Disposition)>,
 ) -> Delivery {
     let mut properties = from_amqp(&amqp.properties);
-    properties.headers.remove(ID_HEADER);
+    properties.headers.remove(PUBLISH);
     let returns = properties.headers.get(RETURNS_HEADER).and_then(Field::as_i64);
     Delivery {
         message: Message { body: Bytes::from(amqp.data), properties },

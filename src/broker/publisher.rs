@@ -28,11 +28,9 @@ use super::port::{Publication, PublishError};
 use super::status::Status;
 use super::topology::{Topology, TopologyError};
 use crate::clock;
+use crate::message::header::PUBLISH;
 use crate::message::{Field, MOST_HEADER_BYTES, wire_bytes};
 
-/// Set by the publisher, stripped at consumption: tells which publication a returned message was. The same for the same message to the
-/// same place, so that one that is put back lies there as it lay before.
-pub(super) const ID_HEADER: &str = "x-sluice-publish";
 /// Once a channel is closed all that was under way on it ends within so long.
 const LAST_WORDS: Duration = Duration::from_millis(100);
 const PERSISTENT: u8 = 2;
@@ -412,7 +410,7 @@ fn envelope(mark: i64, publication: &mut Publication) -> Result<Envelope, TooLon
     let message = std::mem::take(&mut publication.message);
     let mut properties = message.properties;
     properties.delivery_mode = Some(PERSISTENT);
-    properties.headers.insert(ID_HEADER.to_owned(), Field::I64(mark));
+    properties.headers.insert(PUBLISH.to_owned(), Field::I64(mark));
     let bytes = wire_bytes(&properties.headers);
     if bytes > MOST_HEADER_BYTES {
         return Err(TooLong { what: "the header table".to_owned(), bytes, most: MOST_HEADER_BYTES });
@@ -439,7 +437,7 @@ async fn send(channel: Channel, (id, of, mark, envelope): (i64, Of, i64, Envelop
 }
 
 fn returned_mark(message: &BasicReturnMessage) -> Option<i64> {
-    message.properties.headers().as_ref()?.inner().get(ID_HEADER)?.as_long_long_int()
+    message.properties.headers().as_ref()?.inner().get(PUBLISH)?.as_long_long_int()
 }
 
 fn unroutable(publication: &Publication) -> PublishError {

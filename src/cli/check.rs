@@ -8,7 +8,8 @@ use tokio_util::sync::CancellationToken;
 use super::{Error, credentials, print, print_json};
 use crate::app;
 use crate::broker::Broker;
-use crate::config::{Config, ConfigFile, Problem};
+use crate::config::{Config, ConfigFile};
+use crate::section::Problem;
 
 const BROKER_WITHIN: Duration = Duration::from_secs(10);
 

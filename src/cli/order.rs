@@ -6,8 +6,8 @@ use super::{Error, find, load, print, print_json};
 use crate::broker::{self, Names};
 use crate::clock;
 use crate::config::ConfigFile;
+use crate::control::stamp::Stamp;
 use crate::control::{self, ANSWER_WITHIN, Order};
-use crate::destination::orders::Stamp;
 
 /// Send nothing to a destination until it is resumed; its events wait
 #[derive(Debug, clap::Args)]

@@ -15,11 +15,12 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::{Error, load, print, print_json};
+use crate::audit;
 use crate::broker::port::{PublishError, Publisher};
 use crate::broker::{self, Broker, Declare, Names};
 use crate::config::{self, Config, ConfigFile};
 use crate::dead_letters::export::{self, Exported};
-use crate::dead_letters::{DeadLetters, acts, audit};
+use crate::dead_letters::{DeadLetters, acts};
 use crate::event::{self, Context};
 use crate::message::Message;
 use crate::{app, clock, lint, routing};

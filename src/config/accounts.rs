@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 
 use secrecy::ExposeSecret as _;
 
-use super::{Destination, Problem, Section};
+use super::Destination;
 use crate::gate::Limit;
+use crate::section::{Problem, Section};
 use crate::vendors::Kind;
 
 /// Notes destinations that cannot work beside each other as problems, and gives what is doubtful.

@@ -4,8 +4,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::Section;
 use super::destination::is_name;
+use crate::section::Section;
 
 /// Whoever holds the token of `[admin]` itself.
 const ADMIN: &str = "admin";

@@ -3,8 +3,8 @@
 use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
-use super::Section;
 pub use crate::broker::Declare;
+use crate::section::Section;
 
 /// `[broker]`.
 #[derive(Clone, Debug)]

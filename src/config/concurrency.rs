@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{Destination, Problem, Section};
+use super::Destination;
 use crate::gate::rate;
+use crate::section::{Problem, Section};
 
 /// Vendors take some 300 ms; what needs faster answers than this is doubtful.
 const USUAL: Duration = Duration::from_millis(500);

@@ -6,9 +6,10 @@ use std::time::Duration;
 use url::Url;
 use uuid::Uuid;
 
-use super::{Retry, Section, map};
+use super::{Retry, map};
 use crate::gate::Limit;
 use crate::mapping::Mapping;
+use crate::section::Section;
 use crate::vendors::{Kind, Vendor};
 
 /// Longest topic pattern.

@@ -2,7 +2,7 @@
 
 use tracing_subscriber::EnvFilter;
 
-use super::Section;
+use crate::section::Section;
 
 /// `[log]`.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,8 +1,8 @@
 //! `[[destinations.<name>.map]]`: which of the vendor's fields are made of what, for which types of events.
 
-use super::Section;
 use super::destination::topic_pattern;
 use crate::mapping::{Mapping, Rule};
+use crate::section::Section;
 use crate::vendors::Kind;
 
 /// The rules, with each field one of the vendor's.

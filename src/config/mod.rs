@@ -9,9 +9,8 @@ mod destination;
 mod file;
 mod log;
 mod map;
-mod problem;
+mod problems;
 mod retry;
-mod section;
 #[cfg(test)]
 mod tests;
 
@@ -27,12 +26,11 @@ pub use changes::Changes;
 pub use destination::Destination;
 pub use file::ConfigFile;
 pub use log::{Format, Log};
-pub use problem::{Problem, Problems};
+pub use problems::Problems;
 pub use retry::Retry;
-pub use section::{SecretTemplate, Section, web_address};
 
+use crate::section::{Problem, Section, Source};
 use crate::vendors::{self, Kind};
-use section::Source;
 
 /// Everything that is set in the file.
 #[derive(Clone, Debug)]

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use super::Section;
-use super::section::show_duration;
+use crate::section::{Section, show_duration};
 
 const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_hours(24);

@@ -8,9 +8,9 @@ use http::Request;
 use proptest::prelude::*;
 
 use super::*;
-use crate::event::Event;
+use crate::event::{Event, Invalid};
 use crate::gate::{Limit, Window};
-use crate::vendors::{Facts, Invalid, Item, REGISTRY, Refusal, Reply, Vendor};
+use crate::vendors::{Facts, Item, REGISTRY, Refusal, Reply, Vendor};
 use crate::verdict::Verdict;
 
 const SAMPLE: &str = include_str!("../../deploy/sluice.sample.toml");

@@ -5,30 +5,31 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::letter::{self, keep_death};
-use crate::destination::fit::fit;
-use crate::destination::history::{History, PREFIX, set_aside};
-use crate::message::{Field, Message};
+use crate::message::{Field, Message, header};
+use crate::record::copy::set_aside;
+use crate::record::fit::fit;
+use crate::record::history::History;
 
 /// What a letter says of its death, which a replay leaves behind. Its attempts and its links stay.
 const OF_ITS_DEATH: [&str; 13] = [
-    "reason",
-    "sentence",
-    "cause",
-    "fingerprint",
-    "destination",
-    "event-id",
-    "event-type",
-    "dead-lettered-at",
-    "worker",
-    "first-attempt",
-    "last-attempt",
-    "replayed-by",
-    "headers-dropped",
+    header::REASON,
+    header::SENTENCE,
+    header::CAUSE,
+    header::FINGERPRINT,
+    header::DESTINATION,
+    header::EVENT_ID,
+    header::EVENT_TYPE,
+    header::DEAD_LETTERED_AT,
+    header::WORKER,
+    header::FIRST_ATTEMPT,
+    header::LAST_ATTEMPT,
+    header::REPLAYED_BY,
+    header::HEADERS_DROPPED,
 ];
 /// What made the event older than it is now: attempts and age start afresh.
-const OF_ITS_AGE: [&str; 2] = ["retries", "failing-since"];
+const OF_ITS_AGE: [&str; 2] = [header::RETRIES, header::FAILING_SINCE];
 /// What a letter in the trash carries beside what it carried before.
-const OF_THE_TRASH: [&str; 3] = ["discarded-at", "discarded-by", "edited-to"];
+const OF_THE_TRASH: [&str; 3] = [header::DISCARDED_AT, header::DISCARDED_BY, header::EDITED_TO];
 
 /// What may be done with many letters at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -86,9 +87,9 @@ pub fn replayed(letter: &Message, id: &str, operation: &str, outcomes: &str, now
     let history = History::read(&letter, &routing_key, now).afresh();
     remove(&mut letter, &[&OF_ITS_DEATH[..], &OF_ITS_AGE, &OF_THE_TRASH].concat());
     let mut copy = history.write(&letter);
-    put(&mut copy, "replay", operation);
-    put(&mut copy, "replay-of", id);
-    put(&mut copy, "replay-to", outcomes);
+    put(&mut copy, header::REPLAY, operation);
+    put(&mut copy, header::REPLAY_OF, id);
+    put(&mut copy, header::REPLAY_TO, outcomes);
     fit(&mut copy);
     copy
 }
@@ -97,8 +98,8 @@ pub fn replayed(letter: &Message, id: &str, operation: &str, outcomes: &str, now
 #[must_use]
 pub fn discarded(letter: &Message, who: &str, now: Timestamp) -> Message {
     let mut copy = moved(letter);
-    put(&mut copy, "discarded-at", &now.to_string());
-    put(&mut copy, "discarded-by", who);
+    put(&mut copy, header::DISCARDED_AT, &now.to_string());
+    put(&mut copy, header::DISCARDED_BY, who);
     copy
 }
 
@@ -120,11 +121,11 @@ fn moved(letter: &Message) -> Message {
 }
 
 pub(super) fn put(message: &mut Message, name: &str, value: &str) {
-    message.properties.headers.insert(format!("{PREFIX}{name}"), Field::text(value));
+    message.properties.headers.insert(name.to_owned(), Field::text(value));
 }
 
 fn remove(message: &mut Message, names: &[&str]) {
     for name in names {
-        message.properties.headers.remove(&format!("{PREFIX}{name}"));
+        message.properties.headers.remove(*name);
     }
 }

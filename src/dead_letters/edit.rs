@@ -9,17 +9,17 @@ use serde_json::Value;
 use similar::TextDiff;
 
 use super::acts::{discarded, put, restored};
-use super::audit::Entry;
 use super::filter::Filter;
 use super::letter::{self, Letter};
 use super::look::{LookError, Shown, no_progress};
 use super::{DeadLetters, Pile};
+use crate::audit::Entry;
 use crate::broker::{Purpose, Reader, TurnError};
 use crate::config::Destination;
-use crate::destination::history;
 use crate::event::{self, Context};
 use crate::explain;
-use crate::message::Message;
+use crate::message::{Message, header};
+use crate::record::copy::original;
 
 /// The time for a good diff.
 const DIFF_WITHIN: Duration = Duration::from_millis(250);
@@ -76,7 +76,7 @@ impl Edit {
         let from = Letter::read(letter, name);
         let mut edited = restored(letter);
         edited.body = body;
-        put(&mut edited, "edited-from", &from.id);
+        put(&mut edited, header::EDITED_FROM, &from.id);
         let to = Letter::read(&edited, name);
         let (before, after) = (String::from_utf8_lossy(&letter.body), String::from_utf8_lossy(&edited.body));
         let diff = diff(&before, &after, &from.id, &to.id);
@@ -108,7 +108,7 @@ pub fn diff(before: &str, after: &str, from: &str, to: &str) -> String {
 fn explained(letter: &Message, destination: &Destination, max_bytes: usize, now: Timestamp) -> Value {
     let routing_key = letter::routing_key(letter).unwrap_or_default();
     let context = Context { routing_key: &routing_key, received: now, max_bytes };
-    match event::decode(&history::original(letter), context) {
+    match event::decode(&original(letter), context) {
         Ok(event) => explain::explain(destination, &event),
         Err(malformed) => explain::malformed(destination, &format!("not an event: {malformed}")),
     }
@@ -206,7 +206,7 @@ impl DeadLetters {
 
     async fn copies(&self, edit: &Edit, by: &str, now: Timestamp) -> Result<(), EditError> {
         let mut original = discarded(&edit.original, by, now);
-        put(&mut original, "edited-to", &edit.to.id);
+        put(&mut original, header::EDITED_TO, &edit.to.id);
         let copies = [
             ("the original for the trash", "the letter is as it was", Pile::Trash, original),
             (

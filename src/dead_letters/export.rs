@@ -8,8 +8,8 @@ use serde_json::{Map, Value, json};
 
 use super::fields;
 use super::letter::{Letter, routing_key};
-use crate::destination::history::original;
 use crate::message::Message;
+use crate::record::copy::original;
 
 /// The first field of a line, which tells it from an event; its value is the version.
 const MARK: &str = "sluice_dead_letter";

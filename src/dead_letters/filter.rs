@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::letter::{Letter, is_id, routing_key};
 use crate::event::{self, Context};
 use crate::mapping::{Expression, Input, Measured};
-use crate::message::{Field, Message};
+use crate::message::{Field, Message, header};
 use crate::verdict::Reason;
 use crate::{redact, routing};
 
@@ -233,7 +233,7 @@ impl Matcher {
 
     fn says_yes(&self, jq: &Expression, letter: &Letter, message: &Message) -> bool {
         let routing_key = routing_key(message);
-        let received = message.properties.headers.get("x-sluice-received").and_then(Field::as_str);
+        let received = message.properties.headers.get(header::RECEIVED).and_then(Field::as_str);
         let received = received.and_then(|at| at.parse().ok()).or(letter.dead_lettered_at);
         let context = Context {
             routing_key: routing_key.as_deref().unwrap_or(&letter.event_type),

@@ -9,19 +9,20 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::cause::{cause, fingerprint};
-use super::death::Death;
 use super::fields;
-use crate::destination::history::{Attempt, original};
+use super::x_death::XDeath;
 use crate::event::{self, Context, Malformed};
-use crate::message::{Field, Headers, Message};
+use crate::message::{Field, Headers, Message, header};
+use crate::record::copy::original;
+use crate::record::fingerprint::{cause, fingerprint};
+use crate::record::history::Attempt;
 use crate::redact;
 use crate::verdict::Reason;
 
 const LETTERS: Uuid = Uuid::from_u128(0x5d0f_3c6e_7a41_5b92_9c18_e6a4_20bd_71f3);
 
 /// Headers that make a letter this very one, beside what its producer published, when it died and its routing key.
-const MARKS: [&str; 4] = ["x-sluice-event-id", "x-sluice-received", "x-sluice-replays", "x-sluice-edited-from"];
+const MARKS: [&str; 4] = [header::EVENT_ID, header::RECEIVED, header::REPLAYS, header::EDITED_FROM];
 
 /// A dead letter, read.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
@@ -134,27 +135,27 @@ impl<'a> Own<'a> {
     }
 
     fn attempts(self) -> Vec<Attempt> {
-        self.text("x-sluice-attempts").and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default()
+        self.text(header::ATTEMPTS).and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default()
     }
 
     /// A message that the broker moved still carries it under the name that deliveries have.
     fn replayed_by(self) -> Option<&'a str> {
-        self.text("x-sluice-replayed-by").or_else(|| self.text("x-sluice-replay"))
+        self.text(header::REPLAYED_BY).or_else(|| self.text(header::REPLAY))
     }
 }
 
 /// When it died, and how the broker tells it where Sluice did not.
 struct End<'a> {
     at: Option<Timestamp>,
-    death: Option<Death<'a>>,
+    death: Option<XDeath<'a>>,
 }
 
 impl<'a> End<'a> {
     fn of(headers: &'a Headers) -> Self {
-        match Own(headers).time("x-sluice-dead-lettered-at") {
+        match Own(headers).time(header::DEAD_LETTERED_AT) {
             Some(at) => Self { at: Some(at), death: None },
             None => {
-                let death = Death::read(headers);
+                let death = XDeath::read(headers);
                 Self { at: death.as_ref().and_then(|death| death.at), death }
             }
         }
@@ -170,16 +171,16 @@ impl Letter {
         let end = End::of(headers);
         let (reason, sentence) = reason(own, &end);
         let (event_id, event_type) = event(message, own, &end);
-        let cause = own.owned("x-sluice-cause").unwrap_or_else(|| cause(&sentence, message));
+        let cause = own.owned(header::CAUSE).unwrap_or_else(|| cause(&sentence, message));
         let (first_attempt, last_attempt) = attempted(own);
         Self {
             id: format!("{:016x}", identified(message, &end)),
             reason,
-            destination: own.text("x-sluice-destination").unwrap_or(destination).to_owned(),
+            destination: own.text(header::DESTINATION).unwrap_or(destination).to_owned(),
             event_id,
             event_type,
             group: own
-                .owned("x-sluice-fingerprint")
+                .owned(header::FINGERPRINT)
                 .filter(|group| is_id(group))
                 .unwrap_or_else(|| fingerprint(reason, &cause)),
             cause,
@@ -187,13 +188,13 @@ impl Letter {
             dead_lettered_at: end.at,
             first_attempt,
             last_attempt,
-            worker: own.owned("x-sluice-worker"),
-            replays: own.number("x-sluice-replays").and_then(|replays| u32::try_from(replays).ok()).unwrap_or(0),
+            worker: own.owned(header::WORKER),
+            replays: own.number(header::REPLAYS).and_then(|replays| u32::try_from(replays).ok()).unwrap_or(0),
             replayed_by: own.replayed_by().map(str::to_owned),
-            edited_from: own.owned("x-sluice-edited-from"),
-            edited_to: own.owned("x-sluice-edited-to"),
-            discarded_at: own.time("x-sluice-discarded-at"),
-            discarded_by: own.owned("x-sluice-discarded-by"),
+            edited_from: own.owned(header::EDITED_FROM),
+            edited_to: own.owned(header::EDITED_TO),
+            discarded_at: own.time(header::DISCARDED_AT),
+            discarded_by: own.owned(header::DISCARDED_BY),
         }
     }
 }
@@ -208,8 +209,8 @@ impl Details {
         Self {
             letter: Letter::read(message, destination),
             attempts: own.attempts(),
-            attempts_omitted: own.number("x-sluice-attempts-omitted").and_then(|n| u64::try_from(n).ok()).unwrap_or(0),
-            received: own.time("x-sluice-received"),
+            attempts_omitted: own.number(header::ATTEMPTS_OMITTED).and_then(|n| u64::try_from(n).ok()).unwrap_or(0),
+            received: own.time(header::RECEIVED),
             routing_key: routing_key(message),
             properties: fields::properties(&original.properties),
             headers: redact::shown(fields::headers(&original.properties.headers)),
@@ -261,16 +262,16 @@ fn identified(message: &Message, end: &End<'_>) -> u64 {
 #[must_use]
 pub fn routing_key(message: &Message) -> Option<String> {
     let headers = &message.properties.headers;
-    key(Own(headers), Death::read(headers).as_ref()).map(str::to_owned)
+    key(Own(headers), XDeath::read(headers).as_ref()).map(str::to_owned)
 }
 
-fn key<'a>(own: Own<'a>, death: Option<&Death<'a>>) -> Option<&'a str> {
-    own.text("x-sluice-routing-key").or_else(|| death?.routing_key)
+fn key<'a>(own: Own<'a>, death: Option<&XDeath<'a>>) -> Option<&'a str> {
+    own.text(header::ROUTING_KEY).or_else(|| death?.routing_key)
 }
 
 fn reason(own: Own<'_>, end: &End<'_>) -> (Reason, String) {
-    let sentence = own.owned("x-sluice-sentence");
-    if let Some(name) = own.text("x-sluice-reason") {
+    let sentence = own.owned(header::SENTENCE);
+    if let Some(name) = own.text(header::REASON) {
         // A later version may know more of them.
         let reason = Reason::by_name(name).unwrap_or(Reason::Unknown);
         return (reason, sentence.unwrap_or_else(|| format!("its reason is {name:?}; nothing more is known")));
@@ -292,12 +293,12 @@ fn reason(own: Own<'_>, end: &End<'_>) -> (Reason, String) {
 
 /// Id and type: from the headers, else from the message itself, as far as they can be read.
 fn event(message: &Message, own: Own<'_>, end: &End<'_>) -> (Option<String>, String) {
-    if let Some(kind) = own.owned("x-sluice-event-type") {
-        return (own.owned("x-sluice-event-id"), kind);
+    if let Some(kind) = own.owned(header::EVENT_TYPE) {
+        return (own.owned(header::EVENT_ID), kind);
     }
     let routing_key = key(own, end.death.as_ref());
     let kind = routing_key.unwrap_or("unknown");
-    let received = own.time("x-sluice-received").or(end.at).unwrap_or(Timestamp::UNIX_EPOCH);
+    let received = own.time(header::RECEIVED).or(end.at).unwrap_or(Timestamp::UNIX_EPOCH);
     match event::decode(message, Context { routing_key: kind, received, max_bytes: usize::MAX }) {
         // A derived id depends on the routing key.
         Ok(event) if event.id_derived && routing_key.is_none() => (None, event.kind),
@@ -307,7 +308,7 @@ fn event(message: &Message, own: Own<'_>, end: &End<'_>) -> (Option<String>, Str
 }
 
 fn attempted(own: Own<'_>) -> (Option<Timestamp>, Option<Timestamp>) {
-    let (first, last) = (own.time("x-sluice-first-attempt"), own.time("x-sluice-last-attempt"));
+    let (first, last) = (own.time(header::FIRST_ATTEMPT), own.time(header::LAST_ATTEMPT));
     if first.is_some() && last.is_some() {
         return (first, last);
     }
@@ -321,15 +322,15 @@ pub fn keep_death(message: &mut Message) {
     let headers = &message.properties.headers;
     let own = Own(headers);
     let end = End::of(headers);
-    if end.death.is_none() || own.text("x-sluice-reason").is_some() {
+    if end.death.is_none() || own.text(header::REASON).is_some() {
         return;
     }
     let (reason, sentence) = reason(own, &end);
     let kept = [
-        ("x-sluice-reason", Some(reason.name().to_owned())),
-        ("x-sluice-sentence", Some(sentence)),
-        ("x-sluice-dead-lettered-at", end.at.map(|at| at.to_string())),
-        ("x-sluice-routing-key", key(own, end.death.as_ref()).map(str::to_owned)),
+        (header::REASON, Some(reason.name().to_owned())),
+        (header::SENTENCE, Some(sentence)),
+        (header::DEAD_LETTERED_AT, end.at.map(|at| at.to_string())),
+        (header::ROUTING_KEY, key(own, end.death.as_ref()).map(str::to_owned)),
     ];
     for (name, value) in kept {
         message.properties.headers.extend(value.map(|value| (name.to_owned(), Field::text(value))));

@@ -1,27 +1,23 @@
 //! Dead letters: events that will not be delivered without a person. One implementation for the command line, the admin API and the
-//! console: [`look`] shows them, [`operation`] acts on many, [`edit`] changes one, [`audit`] tells who did what.
+//! console: [`look`] shows them, [`operation`] acts on many, [`edit`] changes one; [`crate::audit`] tells who did what.
 
 pub mod acts;
-pub mod audit;
-pub mod cause;
-pub mod death;
 pub mod edit;
 pub mod export;
 mod fields;
 pub mod filter;
 pub mod groups;
-mod known;
 pub mod letter;
 pub mod look;
-pub mod notice;
 pub mod operation;
-pub mod record;
+pub mod x_death;
 
 #[cfg(test)]
 mod tests;
 
 use std::time::Duration;
 
+use crate::audit;
 use crate::broker::Broker;
 use crate::control::{self, Answer, Order};
 use crate::gate::{Limit, Window};

@@ -12,7 +12,7 @@ use super::worker::HOOK;
 use super::{Error, doing};
 use crate::broker::port::{Appetite, Delivery, Disposition};
 use crate::broker::{Broker, DestinationQueues};
-use crate::message::{Field, Message};
+use crate::message::{Field, Message, header};
 use crate::sandbox::Handle;
 
 /// The sandbox's names for the destinations' accounts.
@@ -71,8 +71,8 @@ fn id_in(body: &Value) -> &str {
 pub async fn leftovers(broker: &Broker, accounts: &mut Accounts, seen: &mut Seen) -> Result<(), Error> {
     for destination in DESTINATIONS {
         for message in read(broker, &format!("{destination}.dead")).await? {
-            let reason = header(&message, "x-sluice-reason").unwrap_or("no reason given").to_owned();
-            let sentence = header(&message, "x-sluice-sentence").unwrap_or_default();
+            let reason = text(&message, header::REASON).unwrap_or("no reason given").to_owned();
+            let sentence = text(&message, header::SENTENCE).unwrap_or_default();
             seen.field_named += u64::from(destination == ORDERED && sentence.contains(&format!("{WRONG_FIELD:?}")));
             accounts.see(id(&message), Ending::Dead(reason));
         }
@@ -118,11 +118,11 @@ async fn read(broker: &Broker, name: &str) -> Result<Vec<Message>, Error> {
     Ok(messages)
 }
 
-fn header<'a>(message: &'a Message, name: &str) -> Option<&'a str> {
+fn text<'a>(message: &'a Message, name: &str) -> Option<&'a str> {
     message.properties.headers.get(name).and_then(Field::as_str)
 }
 
 fn id(message: &Message) -> &str {
-    let given = header(message, "x-sluice-event-id").or(message.properties.message_id.as_deref());
+    let given = text(message, header::EVENT_ID).or(message.properties.message_id.as_deref());
     given.unwrap_or("an event without id")
 }

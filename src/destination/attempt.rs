@@ -10,11 +10,11 @@ use http::{Request, StatusCode};
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
-use super::history;
 use super::line::Load;
 use crate::clock;
 use crate::delivery::{Transport, Trouble, machine};
 use crate::gate::Permit;
+use crate::record::history;
 use crate::redact;
 use crate::traces::Span;
 use crate::vendors::{Reply, secrets_of};

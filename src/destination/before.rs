@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::history::{Attempt, History};
+use crate::record::history::{Attempt, History};
 use crate::vendors::Before;
 
 /// How the sentences of requests begin that the vendor may have taken without our seeing an answer ([`crate::delivery::Trouble`]).

@@ -8,10 +8,10 @@ use tokio::sync::{Mutex, OwnedMutexGuard, mpsc, oneshot};
 use uuid::Uuid;
 
 use super::Driver;
-use super::orders::{self, Change, Placed, Stamp};
 use super::recent::{Recent, Sample};
 use crate::broker::port::Appetite;
 use crate::clock;
+use crate::control::stamp::{self, Change, Placed, Stamp};
 use crate::gate::{Held, State};
 
 /// Something to do, now.
@@ -235,7 +235,7 @@ impl Driver {
                 self.check_invalid_again();
             }
             Change::Limits(limits) => {
-                let limits = orders::changed(&self.settings.limits, &limits);
+                let limits = stamp::changed(&self.settings.limits, &limits);
                 let shown = limits.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
                 tracing::warn!(destination, limits = shown, "limits changed by an operator");
                 self.gate.set_limits(&limits, now, wall);

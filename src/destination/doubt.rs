@@ -10,13 +10,13 @@ use http::StatusCode;
 use super::Driver;
 use super::admit::Next;
 use super::attempt::Exchange;
-use super::history::Attempt;
 use super::intake::{Held, Odd};
 use super::judge::Ruling;
 use super::line::Load;
 use super::rule::{Whose, delay};
 use crate::clock;
 use crate::gate::{Answer, Doubt, Permit, State, hints};
+use crate::record::history::Attempt;
 use crate::vendors::Before;
 use crate::verdict::Verdict;
 

@@ -7,7 +7,6 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::attempt::{Errand, Exchange};
-use super::history::{Attempt, Watched};
 use super::intake::Held;
 use super::judge::carrying_history;
 use super::rule::{self, Next, Standing, Whose, age, delay};
@@ -18,6 +17,7 @@ use crate::config;
 use crate::delivery::token::{Need, Outcome, Stored, Tokens};
 use crate::delivery::token_file;
 use crate::gate::{Answer, Hints, Permit, State, hints};
+use crate::record::history::{Attempt, Watched};
 use crate::vendors::{Before, Job};
 use crate::verdict::{Reason, Settlement, Verdict};
 

@@ -1,7 +1,7 @@
 //! What outlives a destination's task when its configuration changes.
 
-use super::orders::Orders;
 use super::recent::Recent;
+use crate::control::stamp::Orders;
 use crate::delivery::token::Stored;
 use crate::gate::Ledger;
 

@@ -7,11 +7,12 @@ use http::HeaderValue;
 use jiff::Timestamp;
 
 use super::doubt;
-use super::history::{Attempt, History, REPLAY, Watched};
 use super::settle::Tag;
 use crate::broker::port::Delivery;
 use crate::event::{self, Event};
 use crate::mapping::Mapping;
+use crate::message::header::REPLAY;
+use crate::record::history::{Attempt, History, Watched};
 use crate::redact;
 use crate::vendors::{Facts, Item, Refusal, Vendor};
 use crate::verdict::Reason;

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use lru::LruCache;
 
-use super::history::Watched;
 use super::intake::{Held, Pending};
+use crate::record::history::Watched;
 use crate::vendors::Job;
 
 /// The first pause before a job is asked about, where nothing is known of how long they take.

@@ -10,7 +10,6 @@ use http::{Request, StatusCode};
 use jiff::Timestamp;
 
 use super::attempt::{Attempted, Errand, Exchange};
-use super::history::{Attempt, Watched};
 use super::hold::Mood;
 use super::intake::{Held, Pending};
 use super::line::Load;
@@ -20,6 +19,7 @@ use crate::broker::port::Delivery;
 use crate::clock;
 use crate::delivery::Trouble;
 use crate::gate::{Answer, Doubt, Permit, State, hints, is_used_up};
+use crate::record::history::{Attempt, Watched};
 use crate::vendors::{Before, Item, Reply, Vendor};
 use crate::verdict::{Reason, Settlement, Verdict};
 

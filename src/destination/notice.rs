@@ -6,10 +6,10 @@ use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 
-use super::history::{REPLAY, REPLAY_OF, REPLAY_TO};
 use crate::broker::port::{PublishError, Publisher};
-use crate::dead_letters::notice::{Notice, Outcome};
+use crate::message::header::{self, REPLAY, REPLAY_OF, REPLAY_TO};
 use crate::message::{Field, Headers, Message, Properties};
+use crate::record::replay::{Notice, ReplayOutcome};
 
 /// Notices published at a time: a settlement's copy waits behind so many at most.
 const AT_ONCE: usize = 32;
@@ -25,7 +25,7 @@ pub(super) struct Word {
 
 impl Word {
     /// What there is to tell of `message`'s event, where someone waits for it.
-    pub fn on(message: &Message, outcome: Outcome) -> Option<Self> {
+    pub fn on(message: &Message, outcome: ReplayOutcome) -> Option<Self> {
         let headers = &message.properties.headers;
         let queue = text(headers, REPLAY_TO)?;
         let notice = Notice {
@@ -41,8 +41,8 @@ impl Word {
     /// The same with why it is `letter`.
     pub fn why(mut self, letter: &Message) -> Self {
         let headers = &letter.properties.headers;
-        self.notice.reason = text(headers, "x-sluice-reason");
-        self.notice.sentence = text(headers, "x-sluice-sentence");
+        self.notice.reason = text(headers, header::REASON);
+        self.notice.sentence = text(headers, header::SENTENCE);
         self
     }
 }

@@ -2,12 +2,12 @@
 
 use std::borrow::Cow;
 
-use super::history::Attempt;
 use super::recent::{self, Recent};
 use super::rule::Next;
 use super::settle::Tag;
 use crate::clock;
 use crate::gate::{State, Status};
+use crate::record::history::Attempt;
 use crate::redact;
 use crate::verdict::{Reason, Settlement};
 

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::history::History;
 use crate::config::Retry;
+use crate::record::history::History;
 use crate::verdict::{Reason, Settlement, Verdict};
 
 /// What becomes of an event after an attempt.
@@ -88,8 +88,8 @@ pub(super) fn delay(delays: &[Duration], retries: u32) -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use super::super::history::Attempt;
     use super::*;
+    use crate::record::history::Attempt;
 
     const NOW: Timestamp = Timestamp::constant(1_700_000_000, 0);
 

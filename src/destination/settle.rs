@@ -7,18 +7,18 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
-use super::fit::fit;
-use super::history::{self, History};
 use super::notice::Word;
 use crate::broker::Names;
 use crate::broker::port::{Delivery, Disposition, PublishError, Publisher, Ticket};
 use crate::clock;
-use crate::dead_letters::notice::Outcome;
-use crate::dead_letters::record::Record;
 use crate::event::{Event, Identity, Time};
 use crate::message::Message;
 use crate::metrics::DestinationMetrics;
 use crate::receipts::{self, About, Receipt, Receipts};
+use crate::record::death::Death;
+use crate::record::fit::fit;
+use crate::record::history::History;
+use crate::record::replay::{ReplayOutcome, end_replay};
 use crate::verdict::{Reason, Settlement};
 
 /// First and longest pause between tries to publish a copy.
@@ -107,7 +107,7 @@ impl Desk {
                 if settled {
                     self.receipt(receipts::Outcome::Delivered, tag, &history, None);
                 }
-                return settled.then(|| Word::on(&message, Outcome::Delivered))?;
+                return settled.then(|| Word::on(&message, ReplayOutcome::Delivered))?;
             }
             Settlement::RetryLater(delay) => {
                 let mut copy = history.write(&message);
@@ -115,12 +115,12 @@ impl Desk {
                 let queue = self.names.retry(&self.destination, delay);
                 if self.move_to(&queue, copy, ticket, may_return).await {
                     self.metrics.retried.inc();
-                    return Word::on(&message, Outcome::Retrying);
+                    return Word::on(&message, ReplayOutcome::Retrying);
                 }
             }
             Settlement::DeadLetter(reason, sentence) => {
                 let letter = self.letter(&message, &history, &tag, reason, &sentence);
-                let word = Word::on(&message, Outcome::Dead).map(|word| word.why(&letter));
+                let word = Word::on(&message, ReplayOutcome::Dead).map(|word| word.why(&letter));
                 if self.move_to(&self.names.dead(&self.destination), letter, ticket, may_return).await {
                     self.metrics.dead_letter(reason);
                     self.receipt(receipts::Outcome::DeadLettered, tag, &history, Some((reason, sentence)));
@@ -191,7 +191,7 @@ impl Desk {
     }
 
     fn letter(&self, message: &Message, history: &History, tag: &Tag, reason: Reason, sentence: &str) -> Message {
-        let record = Record {
+        let death = Death {
             reason,
             sentence,
             destination: &self.destination,
@@ -199,8 +199,8 @@ impl Desk {
             event_type: &tag.kind,
             at: clock::wall(),
         };
-        let mut letter = record.write(message, history);
-        history::end_replay(&mut letter);
+        let mut letter = death.write(message, history);
+        end_replay(&mut letter);
         letter
     }
 

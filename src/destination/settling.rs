@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use super::Driver;
-use super::history::History;
 use super::intake::Pending;
 use super::notice::Word;
 use super::settle::{Case, Tag};
 use crate::broker::port::{Delivery, Disposition};
-use crate::dead_letters::notice::Outcome;
 use crate::receipts;
+use crate::record::history::History;
+use crate::record::replay::ReplayOutcome;
 use crate::verdict::Settlement;
 
 impl Driver {
@@ -42,7 +42,7 @@ impl Driver {
                 if self.desk.dispose(delivery.ticket, Disposition::Ack) {
                     self.desk.receipt(receipts::Outcome::Delivered, tag, &history, None);
                     if replay {
-                        self.tell(Word::on(&delivery.message, Outcome::Delivered));
+                        self.tell(Word::on(&delivery.message, ReplayOutcome::Delivered));
                     }
                 }
             }

@@ -1,15 +1,15 @@
 //! Deliveries from the queue: counted, decoded and checked; then they wait for the gate, for an answer of the vendor's, or are dead letters.
 
-use super::history::History;
 use super::hold::Mood;
 use super::intake::{self, Pending, Taken};
-use super::origin::{self, Origin};
 use super::settle::Tag;
 use super::{Driver, TAKEN_AT_ONCE, judge, outcome};
 use crate::broker::port::Delivery;
 use crate::clock;
 use crate::event;
 use crate::receipts;
+use crate::record::history::History;
+use crate::record::origin::{self, Origin};
 use crate::verdict::{Reason, Settlement};
 
 impl Driver {

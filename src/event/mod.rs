@@ -21,7 +21,8 @@ use self::headers::{Attributes, from_epoch};
 pub use self::identity::Identity;
 pub use self::time::{NotRfc3339, Time};
 pub use self::trace::Trace;
-use crate::message::{MAX_HEADER_BYTES, Message, ROUTING_KEY, producers_bytes};
+use crate::message::header::ROUTING_KEY;
+use crate::message::{MAX_HEADER_BYTES, Message, producers_bytes};
 
 /// Longest `id`, `source` or `type` in bytes. AMQP's own names end at 255; ids and sources may be URLs.
 const MAX_ATTRIBUTE_BYTES: usize = 2048;
@@ -51,6 +52,11 @@ pub struct Event {
     /// What `data` was before the destination's `map` made the vendor's fields of it; none where no rule did.
     pub original: Option<Bytes>,
 }
+
+/// Why an event cannot become a request: a sentence that names the field.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Invalid(pub String);
 
 /// Why a message is not an event: a sentence that says what is wrong and where.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

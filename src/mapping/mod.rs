@@ -20,9 +20,8 @@ pub use expression::{Expression, Input, Measured};
 pub use field::{Field, Template};
 pub use pieces::{Piece, Pieces};
 
-use crate::event::Event;
+use crate::event::{Event, Invalid};
 use crate::routing;
-use crate::vendors::Invalid;
 
 /// A destination's `map`: its rules, of which the first that matches an event's type makes its fields.
 #[derive(Clone, Debug, Default)]

@@ -54,8 +54,8 @@ pub enum Refusal {
     Needs(String),
 }
 
-impl From<super::Invalid> for Refusal {
-    fn from(invalid: super::Invalid) -> Self {
+impl From<crate::event::Invalid> for Refusal {
+    fn from(invalid: crate::event::Invalid) -> Self {
         Self::Invalid(invalid.0)
     }
 }

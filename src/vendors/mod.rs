@@ -11,10 +11,10 @@ use bytes::Bytes;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 
-use crate::config::Section;
-use crate::event::Event;
+use crate::event::{Event, Invalid};
 use crate::gate::Limit;
 use crate::redact;
+use crate::section::Section;
 use crate::verdict::Verdict;
 
 mod account;
@@ -29,7 +29,6 @@ mod item;
 mod job;
 mod number;
 pub mod oauth;
-mod segment;
 mod time;
 
 pub use account::Account;
@@ -37,7 +36,6 @@ pub use before::Before;
 pub use grant::{Calls, Grant, Token};
 pub use item::{Batching, Fact, Facts, Item, Refusal, When};
 pub use job::Job;
-pub(crate) use segment::has_directory;
 
 /// An answer to events is a status and a sentence, or the number of a job.
 const ANSWER_BYTES: usize = 16 * 1024;
@@ -213,11 +211,6 @@ impl Reply {
         Cow::Owned(Self { body, ..self.clone() })
     }
 }
-
-/// Why an event cannot become a request: a sentence that names the field.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct Invalid(pub String);
 
 /// The vendor of that name.
 #[must_use]

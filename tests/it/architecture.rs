@@ -1,5 +1,6 @@
 //! The borders between the parts, guarded by reading the sources. A file's tests, and what a comment says, do not count.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -19,12 +20,44 @@ impl Source {
         places.iter().any(|place| if place.ends_with('/') { self.path.starts_with(place) } else { self.path == *place })
     }
 
+    /// The folder or file of `src/` that it is in or is.
+    fn part(&self) -> &str {
+        self.path.split(['/', '.']).next().unwrap_or_default()
+    }
+
+    /// The parts that it names by a path from the root, as in `crate::gate::Limit` and `crate::{clock, lint}`.
+    fn imports(&self) -> BTreeSet<&str> {
+        let paths = self.code.split("crate::").skip(1);
+        paths.flat_map(|path| path.strip_prefix('{').map_or_else(|| vec![first_word(path)], heads)).collect()
+    }
+
     fn names(&self, word: &str) -> bool {
         let is_word = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '_');
         self.code.match_indices(word).any(|(at, _)| {
             !is_word(self.code[..at].chars().next_back()) && !is_word(self.code[at + word.len()..].chars().next())
         })
     }
+}
+
+fn first_word(path: &str) -> &str {
+    path.split(|c: char| !(c.is_alphanumeric() || c == '_')).next().unwrap_or_default()
+}
+
+/// What each path of a group begins with: of `clock, gate::{Limit, State}, lint};` clock, gate and lint.
+fn heads(group: &str) -> Vec<&str> {
+    let (mut heads, mut from, mut depth) = (Vec::new(), 0, 1);
+    for (at, c) in group.char_indices() {
+        depth += i32::from(c == '{') - i32::from(c == '}');
+        if depth == 0 || (depth == 1 && c == ',') {
+            heads.push(first_word(group[from..at].trim_start()));
+            from = at + 1;
+        }
+        if depth == 0 {
+            break;
+        }
+    }
+    heads.retain(|head| !head.is_empty());
+    heads
 }
 
 /// Every file of product code under `src/`.
@@ -67,50 +100,116 @@ fn forbid<'a>(files: impl IntoIterator<Item = &'a Source>, words: &[&str], rule:
     assert!(found.is_empty(), "{rule}:\n{}", found.join("\n"));
 }
 
-const VALUES: &[&str] = &[
-    "event/",
-    "message.rs",
-    "verdict.rs",
-    "gate/",
-    "mapping/",
-    "vendors/",
+/// What imports from lower floors only, from the lowest to the highest. Those of one floor do not know each other.
+const FLOORS: &[&[&str]] = &[
+    &["clock", "gate", "message", "redact", "routing", "verdict"],
+    &["broker", "event", "traces"],
+    &["audit", "mapping", "metrics", "receipts", "record"],
+    &["control", "section"],
+    &["vendors"],
+    &["config", "delivery"],
+    &["explain", "lint", "log"],
+    &["dead_letters", "destination"],
+    &["fleet"],
+    &["operator", "watch"],
+    &["admin", "sandbox"],
+    &["app", "demo"],
+    &["cli"],
+];
+
+/// What decides: values in, values out.
+const PURE: &[&str] = &[
+    "admin/console/chart.rs",
+    "admin/console/did.rs",
+    "admin/console/figures.rs",
+    "admin/console/session.rs",
+    "admin/console/show.rs",
+    "control/stamp.rs",
     "dead_letters/acts.rs",
-    "dead_letters/cause.rs",
-    "dead_letters/death.rs",
     "dead_letters/export.rs",
     "dead_letters/fields.rs",
     "dead_letters/filter.rs",
     "dead_letters/groups.rs",
-    "dead_letters/known.rs",
     "dead_letters/letter.rs",
-    "dead_letters/notice.rs",
     "dead_letters/operation/flow.rs",
     "dead_letters/operation/outcomes.rs",
     "dead_letters/operation/pace.rs",
     "dead_letters/operation/selection.rs",
     "dead_letters/operation/state.rs",
     "dead_letters/operation/yielding.rs",
-    "dead_letters/record.rs",
+    "dead_letters/x_death.rs",
+    "destination/hold.rs",
+    "destination/recent.rs",
+    "event/",
+    "gate/",
+    "mapping/",
+    "message/",
+    "record/",
     "redact.rs",
     "routing.rs",
-    "destination/fit.rs",
-    "destination/history.rs",
-    "destination/hold.rs",
-    "destination/origin.rs",
-    "admin/outlook.rs",
-    "destination/orders.rs",
-    "destination/recent.rs",
-    "admin/console/chart.rs",
-    "admin/console/figures.rs",
-    "admin/console/session.rs",
-    "admin/console/show.rs",
+    "section/",
+    "vendors/",
+    "verdict.rs",
+    "watch/outlook.rs",
 ];
+
+#[test]
+fn every_part_stands_on_one_floor_and_imports_from_lower_ones() {
+    let sources = sources();
+    let parts: BTreeSet<&str> =
+        sources.iter().map(Source::part).filter(|part| !["lib", "main"].contains(part)).collect();
+    let mut named: Vec<&str> = FLOORS.concat();
+    named.sort_unstable();
+    assert_eq!(named, Vec::from_iter(parts), "each folder and file of src is on one floor");
+    let floor = |part: &str| FLOORS.iter().position(|floor| floor.contains(&part));
+    let mut upward = Vec::new();
+    for file in sources.iter().filter(|file| floor(file.part()).is_some()) {
+        let imports = file.imports().into_iter().filter(|part| *part != file.part());
+        let wrong = imports.filter(|part| floor(part) >= floor(file.part()));
+        upward.extend(wrong.map(|part| format!("src/{} imports {part}", file.path)));
+    }
+    assert!(upward.is_empty(), "imports go downward only; see the floors:\n{}", upward.join("\n"));
+}
+
+#[test]
+fn the_page_on_the_architecture_has_the_same_floors_and_the_same_pure_files() {
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/architecture.md")).unwrap();
+    let rows =
+        page.lines().filter(|line| line.starts_with("| ") && line[2..].starts_with(|c: char| c.is_ascii_digit()));
+    let floors: Vec<Vec<&str>> = rows.map(|row| in_backticks(row.split('|').nth(2).unwrap())).collect();
+    assert_eq!(floors, FLOORS, "docs/architecture.md has other floors");
+    let pure = page.split("\n\n").find(|paragraph| paragraph.starts_with("**Pure files**")).unwrap();
+    assert_eq!(in_backticks(pure), PURE, "docs/architecture.md has other pure files");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    for place in PURE {
+        assert!(root.join(place).exists(), "src/{place} is not there any more");
+    }
+}
+
+fn in_backticks(text: &str) -> Vec<&str> {
+    text.split('`').skip(1).step_by(2).collect()
+}
+
+#[test]
+fn each_header_of_sluice_is_spelled_once() {
+    let sources = sources();
+    let spells = |file: &&Source| file.code.contains("\"x-sluice-");
+    let (home, elsewhere): (Vec<_>, Vec<_>) =
+        sources.iter().filter(spells).partition(|file| file.path == "message/header.rs");
+    let elsewhere: Vec<&str> = elsewhere.into_iter().map(|file| file.path.as_str()).collect();
+    assert!(elsewhere.is_empty(), "src/message/header.rs has the names; {elsewhere:?} spells one");
+    let mut names: Vec<&str> = home[0].code.split('"').skip(1).step_by(2).collect();
+    let count = names.len();
+    names.sort_unstable();
+    names.dedup();
+    assert!(count > 30 && names.len() == count, "a name stands twice in {names:?}");
+}
 
 #[test]
 fn what_decides_touches_nothing_outside() {
     let outside =
         ["tokio", "lapin", "reqwest", "axum", "fastrand", "std::env", "std::fs", "std::net", "crate::clock", "tracing"];
-    forbid(sources().iter().filter(|file| file.is_in(VALUES)), &outside, "time, I/O and luck are arguments here");
+    forbid(sources().iter().filter(|file| file.is_in(PURE)), &outside, "time, I/O and luck are arguments here");
 }
 
 #[test]
@@ -120,7 +219,7 @@ fn each_outside_crate_has_one_home() {
         ("axum", &["admin/"]),
         ("askama", &["admin/console/"]),
         // What the API shows of letters describes itself, as it does for serde.
-        ("utoipa", &["admin/", "dead_letters/", "destination/history.rs"]),
+        ("utoipa", &["admin/", "audit.rs", "dead_letters/", "record/history.rs"]),
         // The body that tells when it was written is of its traits.
         ("hyper", &["sandbox/", "delivery/body.rs"]),
         ("fancy_regex", &["mapping/"]),

@@ -13,9 +13,9 @@ use crate::admin::Admin;
 use crate::admin::dead::{PATIENCE, to_its_end};
 use crate::admin::extract::Params;
 use crate::admin::problem::Problem;
+use crate::audit;
 use crate::clock;
 use crate::dead_letters::acts::Act;
-use crate::dead_letters::audit;
 
 /// Entries on the page: the last.
 const SOME: usize = 200;

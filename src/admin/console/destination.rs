@@ -20,8 +20,7 @@ use crate::admin::destinations::{self, Named, order, shown};
 use crate::admin::extract::{NoParams, Params, Segment};
 use crate::admin::problem::Problem;
 use crate::clock;
-use crate::control::{Order, OrderError};
-use crate::destination::orders;
+use crate::control::{Order, OrderError, stamp};
 use crate::destination::recent::{KEPT, Outcome, Recent};
 use crate::gate::{Limit, LimitError};
 use crate::verdict::Reason;
@@ -160,7 +159,7 @@ pub(super) async fn limits(
     let axum::Json(shown) = destinations::look(&admin, &name).await?;
     let parsed = |texts: &[String]| texts.iter().map(|text| text.parse()).collect::<Result<Vec<Limit>, _>>();
     let wrong = |error: LimitError| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string());
-    let then = orders::changed(&parsed(&shown.limits).map_err(wrong)?, &parsed(&limits).map_err(wrong)?);
+    let then = stamp::changed(&parsed(&shown.limits).map_err(wrong)?, &parsed(&limits).map_err(wrong)?);
     let then = then.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     if limits.is_empty() {
         let detail = "no limit is given; write at least one, such as \"100/s\", and several with commas between them";

@@ -3,9 +3,9 @@
 use jiff::Timestamp;
 
 use super::show::{Moment, count, percent, rate, span};
-use crate::admin::depths::age;
 use crate::admin::destinations::Shown;
 use crate::gate::State;
+use crate::watch::age;
 
 /// How a destination is, ready to be shown.
 #[derive(Clone, Debug)]

@@ -18,7 +18,7 @@ use crate::admin::extract::{Params, Segment};
 use crate::admin::problem::Problem;
 use crate::clock;
 use crate::dead_letters::letter::Details;
-use crate::destination::history::Attempt;
+use crate::record::history::Attempt;
 
 /// The most that is shown of a body.
 const MOST_SHOWN: usize = 256 * 1024;

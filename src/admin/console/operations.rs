@@ -17,7 +17,8 @@ use crate::admin::extract::{NoParams, Params, Segment};
 use crate::admin::operations::{Of, everywhere, find, wish};
 use crate::admin::problem::Problem;
 use crate::clock;
-use crate::dead_letters::operation::{Phase, State as Operation, Wish};
+use crate::control::Wish;
+use crate::dead_letters::operation::{Phase, State as Operation};
 
 /// How long one that has ended is news.
 const RECENT_SECONDS: i64 = 600;

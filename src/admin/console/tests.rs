@@ -5,7 +5,7 @@ use tower::ServiceExt as _;
 
 use super::*;
 use crate::admin::tests::{admin, config, tokens};
-use crate::destination::orders::Stamp;
+use crate::control::stamp::Stamp;
 use crate::destination::{Command, Handle, Ordered, View};
 
 const HOST: &str = "sluice.example:9464";

@@ -12,11 +12,12 @@ use super::which::Which;
 use super::{PATIENCE, Session, bar, confirm, progress, unless_stopped, who};
 use crate::cli::{Error, find, plain, print, print_json};
 use crate::config::ConfigFile;
-use crate::control;
+use crate::control::Wish;
 use crate::dead_letters::acts::Act;
 use crate::dead_letters::filter::Filter;
-use crate::dead_letters::operation::{Operation, Phase, Plan, Registry, SelectError, Selection, State, Wish};
+use crate::dead_letters::operation::{Operation, Phase, Plan, Registry, SelectError, Selection, State};
 use crate::fleet::Roster;
+use crate::operator;
 
 /// What every act asks for.
 #[derive(Debug, clap::Args)]
@@ -128,8 +129,12 @@ async fn run(args: Common, how: How, file: &ConfigFile, stop: CancellationToken)
     let session = Session::open(file).await?;
     let registry = Registry::default();
     // From elsewhere it can be seen, paused and ended too.
-    let listening =
-        tokio::spawn(control::listen(session.broker.clone(), Roster::default(), registry.clone(), session.end.clone()));
+    let listening = tokio::spawn(operator::listen(
+        session.broker.clone(),
+        Roster::default(),
+        registry.clone(),
+        session.end.clone(),
+    ));
     let done = act(&session, &args, how, filter, &registry, file, &stop).await;
     session.close().await;
     listening.abort();

@@ -6,9 +6,9 @@ use serde_json::json;
 
 use super::list::second;
 use super::{PATIENCE, Session};
+use crate::audit::{self, Entry};
 use crate::cli::{Error, find, load, print_json, print_table};
 use crate::config::ConfigFile;
-use crate::dead_letters::audit::{self, Entry};
 
 /// Show who did what with dead letters, when, and how it ended
 #[derive(Debug, clap::Args)]

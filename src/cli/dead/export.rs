@@ -9,11 +9,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::which::Which;
 use super::{PATIENCE, Session, bar, not_seen, progress, who, within_session};
+use crate::audit;
 use crate::cli::Error;
 use crate::clock;
 use crate::config::ConfigFile;
 use crate::dead_letters::look::Shown;
-use crate::dead_letters::{Pile, audit, export};
+use crate::dead_letters::{Pile, export};
 
 /// Write dead letters with everything as NDJSON; they stay where they are
 #[derive(Debug, clap::Args)]

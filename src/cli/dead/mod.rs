@@ -75,7 +75,7 @@ enum Command {
 }
 
 pub(super) async fn run(args: Args, file: &ConfigFile, stop: CancellationToken) -> Result<(), Error> {
-    use crate::dead_letters::operation::Wish;
+    use crate::control::Wish;
     match args.command {
         Command::List(args) => list::run(args, file, stop).await,
         Command::Groups(args) => groups::run(args, file, stop).await,

@@ -8,8 +8,8 @@ use super::Session;
 use super::list::second;
 use crate::cli::{Error, find, load, print, print_json, print_table};
 use crate::config::ConfigFile;
-use crate::control::{self, Order};
-use crate::dead_letters::operation::{State, Wish};
+use crate::control::{self, Order, Wish};
+use crate::dead_letters::operation::State;
 
 /// How long processes have to answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(3);

@@ -18,13 +18,12 @@ mod yielding;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 pub use counted::Counted;
 pub(super) use flow::Gate;
-pub use registry::Registry;
+pub use registry::{Registry, TOLD_WITHIN};
 pub use selection::Selection;
 pub use state::{Phase, State};
 
@@ -33,6 +32,7 @@ use super::filter::{Filter, FilterError};
 use super::look::{LookError, Progress, Shown};
 use super::{DeadLetters, Pile};
 use crate::clock;
+use crate::control::Wish;
 use work::Work;
 
 /// What is to be done.
@@ -63,19 +63,6 @@ pub enum SelectError {
     /// The letters cannot be read, or the filter takes too long on them.
     #[error(transparent)]
     Look(#[from] LookError),
-}
-
-/// What a person wants of an operation.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Wish {
-    /// Go on.
-    #[default]
-    Run,
-    /// Act on nothing more for now.
-    Pause,
-    /// End; what has been acted on stays so.
-    Cancel,
 }
 
 /// An operation at work, or one that has ended.

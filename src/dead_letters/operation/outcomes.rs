@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Instant;
 
-use crate::dead_letters::notice::{Notice, Outcome};
+use crate::record::replay::{Notice, ReplayOutcome};
 
 /// What is known of the replayed letters.
 #[derive(Debug, Default)]
@@ -41,13 +41,13 @@ impl Outcomes {
             return;
         }
         match notice.outcome {
-            Outcome::Delivered => self.delivered += 1,
-            Outcome::Dead => {
+            ReplayOutcome::Delivered => self.delivered += 1,
+            ReplayOutcome::Dead => {
                 self.dead_again += 1;
                 let said = notice.sentence.or(notice.reason).unwrap_or_default();
                 self.first_death.get_or_insert(said);
             }
-            Outcome::Retrying => drop(self.retrying.insert(id, ())),
+            ReplayOutcome::Retrying => drop(self.retrying.insert(id, ())),
         }
     }
 
@@ -76,7 +76,7 @@ impl Outcomes {
 mod tests {
     use super::*;
 
-    fn notice(letter: u64, outcome: Outcome) -> Notice {
+    fn notice(letter: u64, outcome: ReplayOutcome) -> Notice {
         Notice {
             replay: "r".into(),
             letter: format!("{letter:016x}"),
@@ -92,17 +92,17 @@ mod tests {
         let mut outcomes = Outcomes::default();
         (1..=3).for_each(|id| outcomes.sent(id, now));
         for (id, outcome) in [
-            (1, Outcome::Delivered),
-            (1, Outcome::Delivered),
-            (2, Outcome::Retrying),
-            (9, Outcome::Dead),
-            (3, Outcome::Dead),
+            (1, ReplayOutcome::Delivered),
+            (1, ReplayOutcome::Delivered),
+            (2, ReplayOutcome::Retrying),
+            (9, ReplayOutcome::Dead),
+            (3, ReplayOutcome::Dead),
         ] {
             outcomes.hear(notice(id, outcome), now);
         }
         assert_eq!((outcomes.delivered, outcomes.dead_again), (1, 1));
         assert_eq!((outcomes.under_way(), outcomes.retrying()), (0, 1));
-        outcomes.hear(notice(2, Outcome::Delivered), now);
+        outcomes.hear(notice(2, ReplayOutcome::Delivered), now);
         assert_eq!((outcomes.delivered, outcomes.retrying()), (2, 0));
         assert_eq!(outcomes.first_death.as_deref(), Some("no such user"));
     }

@@ -2,9 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use super::{Operation, State, Wish};
+use super::{Operation, State};
+use crate::broker::Broker;
+use crate::control::{self, Order, Wish};
 
+/// How long other processes have to tell of their operations.
+pub const TOLD_WITHIN: Duration = Duration::from_secs(1);
 /// Ended ones that are remembered.
 const REMEMBERED: usize = 100;
 
@@ -42,6 +47,19 @@ impl Registry {
         let mut states: Vec<State> = self.all().values().map(Operation::state).collect();
         states.sort_by_key(|state| std::cmp::Reverse(state.started));
         states
+    }
+
+    /// Those on a destination, of every process, the latest first.
+    pub async fn everywhere(&self, broker: &Broker, destination: &str) -> Vec<State> {
+        let order = Order::Operations { destination: Some(destination.to_owned()) };
+        // With the broker away there are those of this process.
+        let others: Vec<Vec<State>> = control::ask(broker, &order, TOLD_WITHIN).await.unwrap_or_default();
+        let own = self.states().into_iter().filter(|state| state.destination == destination);
+        let all: BTreeMap<String, State> =
+            others.into_iter().flatten().chain(own).map(|state| (state.id.clone(), state)).collect();
+        let mut operations: Vec<State> = all.into_values().collect();
+        operations.sort_by_key(|state| std::cmp::Reverse(state.started));
+        operations
     }
 
     /// How one is.

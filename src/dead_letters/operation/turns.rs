@@ -6,18 +6,17 @@ use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 
-use super::Wish;
 use super::work::{End, PATIENCE, TICK, Work, cancelled, next_notice};
 use crate::broker::port::{Delivery, PublishError};
 use crate::broker::{LONGEST_TURN, Purpose, Reader, Turn, TurnError};
 use crate::clock;
+use crate::control::Wish;
 use crate::dead_letters::acts::{self, Act};
 use crate::dead_letters::{Pile, letter};
+use crate::message::header::DEAD_LETTERED_AT;
 
 /// Copies on their way to the broker at once.
 const WINDOW: usize = 256;
-/// The moment of its death, which makes a letter unlike all others.
-const DIED_AT: &str = "x-sluice-dead-lettered-at";
 /// Left between two turns for whoever waits for one.
 const BETWEEN: Duration = Duration::from_millis(300);
 /// Before what a broker that was lost does not have is taken to be gone.
@@ -263,7 +262,7 @@ impl Work {
         match result {
             Ok(()) => {
                 // One that may be alike to another cannot be told from it: should the turn break off it goes once more rather than never.
-                if !self.selection.was_alike(id) && letter.message.properties.headers.contains_key(DIED_AT) {
+                if !self.selection.was_alike(id) && letter.message.properties.headers.contains_key(DEAD_LETTERED_AT) {
                     self.copied.insert(id);
                 }
                 turn.remove(letter);

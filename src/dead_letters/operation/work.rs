@@ -6,17 +6,19 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
 
+use super::Plan;
 use super::flow::{Flow, Gate};
 use super::outcomes::Outcomes;
 use super::pace::Pace;
 use super::selection::Selection;
 use super::state::{Phase, State};
 use super::yielding::Yielding;
-use super::{Plan, Wish};
+use crate::audit;
 use crate::broker::{LONGEST_TURN, TurnError};
 use crate::clock;
+use crate::control::Wish;
+use crate::dead_letters::DeadLetters;
 use crate::dead_letters::acts::Act;
-use crate::dead_letters::{DeadLetters, audit};
 
 /// How long a turn is waited for while others look or act.
 pub(super) const PATIENCE: Duration = LONGEST_TURN.saturating_mul(2);

@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 
 use super::*;
-use crate::dead_letters::cause::{cause, fingerprint};
+use crate::record::fingerprint::{cause, fingerprint};
 use crate::redact;
 
 const NAMES: [&str; 12] = [

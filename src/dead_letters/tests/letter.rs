@@ -1,7 +1,7 @@
 use super::*;
 use crate::dead_letters::acts;
 use crate::dead_letters::letter::{Details, identity, keep_death, routing_key};
-use crate::destination::history::original;
+use crate::record::copy::original;
 
 #[test]
 fn a_letter_says_what_sluice_wrote_of_it() {

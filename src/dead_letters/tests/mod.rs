@@ -7,9 +7,9 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::letter::Letter;
-use super::record::Record;
-use crate::destination::history::{Attempt, History};
 use crate::message::{Field, Headers, Message, Properties};
+use crate::record::death::Death;
+use crate::record::history::{Attempt, History};
 use crate::verdict::Reason;
 
 const DIED: Timestamp = Timestamp::constant(1_700_000_100, 0);
@@ -49,7 +49,7 @@ fn history() -> History {
 
 /// A letter as Sluice writes it.
 fn written(original: &Message, sentence: &str, at: Timestamp) -> Message {
-    let record = Record {
+    let death = Death {
         reason: Reason::Rejected,
         sentence,
         destination: "px",
@@ -57,7 +57,7 @@ fn written(original: &Message, sentence: &str, at: Timestamp) -> Message {
         event_type: "order.paid",
         at,
     };
-    record.write(original, &history())
+    death.write(original, &history())
 }
 
 fn sample() -> Message {

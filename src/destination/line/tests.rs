@@ -6,10 +6,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::broker::port::{Delivery, Ticket};
-use crate::destination::history::History;
 use crate::destination::intake::Odd;
 use crate::destination::settle::Tag;
 use crate::message::Message;
+use crate::record::history::History;
 use crate::vendors::When;
 
 const NOW: jiff::Timestamp = jiff::Timestamp::UNIX_EPOCH;

@@ -9,8 +9,8 @@ use serde_json::Value;
 use super::dates::DateFormat;
 use super::settings::{ACTIONS, Settings};
 use super::table::Quote;
-use crate::event::{Event, name_of};
-use crate::vendors::{Invalid, time};
+use crate::event::{Event, Invalid, name_of};
+use crate::vendors::time;
 
 /// The documented fields, in the reference's order.
 pub(super) const FIELDS: [&str; 8] =

@@ -1,10 +1,9 @@
 //! A multipart form (RFC 7578): fields and a file come in, the content type and the body go out. Equal forms give equal bytes.
 
+use crate::event::Invalid;
 use ::http::HeaderValue;
 use bytes::Bytes;
 use uuid::Uuid;
-
-use crate::vendors::Invalid;
 
 /// Name space of the boundaries (UUID version 5).
 const BOUNDARIES: Uuid = Uuid::from_u128(0x3d1a_94f7_0c52_5b8e_b6d3_7e20_a1f9_4c88);

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::settings::credential;
-use crate::config::Section;
+use crate::section::Section;
 use crate::vendors::oauth::{self, Part};
 use crate::vendors::{Account, Calls, Grant, Reply, Token};
 use crate::verdict::Verdict;

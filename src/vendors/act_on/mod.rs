@@ -4,9 +4,9 @@
 use ::http::{HeaderValue, Method, Request, Uri, header};
 use bytes::Bytes;
 
-use super::{Account, Batching, Facts, Grant, Invalid, Item, Job, Kind, Refusal, Reply, Vendor, When};
-use crate::config::Section;
-use crate::event::Event;
+use super::{Account, Batching, Facts, Grant, Item, Job, Kind, Refusal, Reply, Vendor, When};
+use crate::event::{Event, Invalid};
+use crate::section::Section;
 use crate::verdict::Verdict;
 
 mod dates;

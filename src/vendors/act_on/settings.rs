@@ -6,7 +6,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use super::dates::DateFormat;
 use super::table::{Quote, Separator};
-use crate::config::Section;
+use crate::section::Section;
 
 /// `customeventaction`, as documented.
 pub(super) const ACTIONS: [&str; 9] = [

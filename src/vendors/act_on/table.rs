@@ -1,11 +1,11 @@
 //! The CSV of touch points: rows come in, the file's text goes out. A value leaves it as it came in, or is refused.
 
+use crate::event::Invalid;
 use std::collections::HashSet;
 
 use csv::{QuoteStyle, Terminator, WriterBuilder};
 
 use super::fields::Row;
-use crate::vendors::Invalid;
 
 /// The columns, in their order. Act-On reads four of them, by their indexes; the first two tell whose row it is to a
 /// person who looks at the file there. With them the four stand where they stand in Act-On's example.

@@ -1,10 +1,9 @@
 //! The API's addresses: a base and names in; a path with each name as one segment, whatever stands in it, out.
 
+use crate::event::Invalid;
 use ::http::{HeaderValue, Method, Request, Uri, header};
 use bytes::Bytes;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, utf8_percent_encode};
-
-use crate::vendors::Invalid;
 
 /// Everything but the unreserved characters of RFC 3986.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');

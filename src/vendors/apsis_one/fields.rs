@@ -8,8 +8,8 @@ use serde_json::{Map, Value};
 
 use super::address;
 use super::settings::Settings;
-use crate::event::{Event, Time, name_of};
-use crate::vendors::{Invalid, number, time};
+use crate::event::{Event, Invalid, Time, name_of};
+use crate::vendors::{number, time};
 
 /// Decimals of a second that are kept.
 const NANOSECONDS: usize = 9;

@@ -6,10 +6,10 @@ use bytes::{Bytes, BytesMut};
 use secrecy::ExposeSecret as _;
 use serde_json::Value;
 
-use super::{ANSWER_BYTES, Account, Batching, Facts, Grant, Invalid, Item, Kind, Refusal, Reply, Vendor, When};
-use crate::config::Section;
-use crate::event::Event;
+use super::{ANSWER_BYTES, Account, Batching, Facts, Grant, Item, Kind, Refusal, Reply, Vendor, When};
+use crate::event::{Event, Invalid};
 use crate::gate::Limit;
+use crate::section::Section;
 use crate::verdict::Verdict;
 
 mod address;

@@ -4,8 +4,8 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use super::address;
 use super::token::ClientCredentials;
-use crate::config::Section;
 use crate::gate::{Limit, Window};
+use crate::section::Section;
 
 /// "Consecutive operations using the same profile key – up to 10 requests per second."
 const PROFILE_LIMIT: Limit = Limit { count: 10, window: Window::Second };

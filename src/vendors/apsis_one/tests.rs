@@ -397,7 +397,7 @@ proptest! {
     #[test]
     fn any_profile_key_is_one_segment_and_comes_back_when_it_is_decoded(key in any_name()) {
         let Ok(request) = vendor().request_for(&bought(&key), &known()) else {
-            prop_assert!(key.trim().is_empty() || crate::vendors::segment::is_directory(&key));
+            prop_assert!(key.trim().is_empty() || crate::section::web_address::is_directory(&key));
             return Ok(());
         };
         // As the HTTP client reads the address.

@@ -8,8 +8,8 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::settings::{Settings, USER_TYPES};
-use crate::event::{Event, name_of};
-use crate::vendors::{Invalid, time};
+use crate::event::{Event, Invalid, name_of};
+use crate::vendors::time;
 
 /// Longest `eventName`, in characters ("Use Custom Event API").
 const MAX_NAME_CHARS: usize = 2000;

@@ -4,9 +4,9 @@
 use ::http::{HeaderValue, Method, Request, StatusCode, Uri, header};
 use bytes::Bytes;
 
-use super::{Account, Facts, Invalid, Item, Kind, Refusal, Reply, Vendor, answer};
-use crate::config::Section;
-use crate::event::Event;
+use super::{Account, Facts, Item, Kind, Refusal, Reply, Vendor, answer};
+use crate::event::{Event, Invalid};
+use crate::section::Section;
 use crate::verdict::Verdict;
 
 mod errors;

@@ -4,7 +4,7 @@ use ::http::{HeaderValue, Uri};
 use secrecy::ExposeSecret;
 
 use super::endpoint;
-use crate::config::Section;
+use crate::section::Section;
 
 /// `userType`, as documented.
 pub(super) const USER_TYPES: [&str; 4] = ["LEAD", "USER", "VISITOR", "EMPTY_USER_TYPE"];

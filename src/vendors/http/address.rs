@@ -8,10 +8,9 @@ use ::http::Uri;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use url::Url;
 
-use crate::config::web_address;
 use crate::mapping::Piece;
+use crate::section::web_address::{has_directory, web_address};
 use crate::vendors::answer;
-use crate::vendors::segment::has_directory;
 
 /// What separates nothing and cannot stand in an address as it is.
 const ENCODED: &AsciiSet =

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use secrecy::SecretString;
 
-use crate::config::Section;
+use crate::section::Section;
 use crate::vendors::oauth::{self, Part};
 use crate::vendors::{Calls, Grant, Reply, Token};
 use crate::verdict::Verdict;

@@ -9,10 +9,10 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{Batching, Before, Facts, Grant, Invalid, Item, Kind, Refusal, Reply, SecretAddress, Vendor, When, answer};
-use crate::config::Section;
-use crate::event::Event;
+use super::{Batching, Before, Facts, Grant, Item, Kind, Refusal, Reply, SecretAddress, Vendor, When, answer};
+use crate::event::{Event, Invalid};
 use crate::mapping::{Expression, Input, Template};
+use crate::section::Section;
 use crate::verdict::Verdict;
 
 mod address;

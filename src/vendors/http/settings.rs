@@ -7,8 +7,8 @@ use secrecy::ExposeSecret as _;
 use super::grant::ClientCredentials;
 use super::statuses::Statuses;
 use super::{METHODS, Made, header};
-use crate::config::{SecretTemplate, Section, web_address};
 use crate::mapping::{Expression, Pieces, Template};
+use crate::section::{SecretTemplate, Section, web_address};
 
 /// Most events in one request.
 const MOST_BATCHED: i64 = 10_000;

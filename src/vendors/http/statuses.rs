@@ -1,7 +1,7 @@
 //! The statuses whose meaning a destination sets. Those that are about the account or the request as such, and not about the event, mean
 //! what they always mean.
 
-use crate::config::Section;
+use crate::section::Section;
 
 /// Three lists; any other status means what RFC 9110 says.
 #[derive(Debug)]

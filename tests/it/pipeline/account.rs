@@ -10,10 +10,10 @@ use jiff::Timestamp;
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use sluice::destination::Handover;
-use sluice::event::Event;
+use sluice::event::{Event, Invalid};
 use sluice::gate::Limit;
 use sluice::message::Message;
-use sluice::vendors::{Batching, Calls, Facts, Grant, Invalid, Item, Job, Refusal, Reply, Token, Vendor, When};
+use sluice::vendors::{Batching, Calls, Facts, Grant, Item, Job, Refusal, Reply, Token, Vendor, When};
 use sluice::verdict::Verdict;
 
 use super::vendor::{Answer, Call};

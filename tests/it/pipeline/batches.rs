@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use serde_json::json;
+use sluice::control::stamp::Change;
 use sluice::destination::Handover;
-use sluice::destination::orders::Change;
 use sluice::vendors::When;
 
 use super::account::{Account, well, with};

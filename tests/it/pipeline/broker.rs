@@ -10,9 +10,9 @@ use sluice::broker::port::{
     Appetite, Delivery, Disposition, Inbox, Proof, Publication, PublishError, Publisher, Ticket, Witness,
 };
 use sluice::clock;
-use sluice::dead_letters::notice::Notice;
-use sluice::destination::history::{REPLAY, REPLAY_OF, REPLAY_TO};
+use sluice::message::header::{REPLAY, REPLAY_OF, REPLAY_TO};
 use sluice::message::{Field, Message};
+use sluice::record::replay::Notice;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::broker::DELIVERY_LIMIT;
 use super::vendor::{Answer, ScriptedVendor};
 use super::{Stage, message, pass, seconds};
-use sluice::destination::orders::Change;
+use sluice::control::stamp::Change;
 
 #[tokio::test(start_paused = true)]
 async fn requests_keep_to_the_limit_and_use_it() {

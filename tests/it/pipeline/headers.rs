@@ -1,8 +1,8 @@
 //! Events with much in their headers: each stays the event that it is, over retries, letters and replays.
 
 use bytes::Bytes;
-use sluice::destination::history::original;
 use sluice::message::{Field, Headers, MAX_HEADER_BYTES, MOST_HEADER_BYTES, Message, wire_bytes};
+use sluice::record::copy::original;
 
 use super::broker::header;
 use super::vendor::Answer;

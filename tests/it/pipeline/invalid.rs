@@ -1,7 +1,7 @@
 //! Events that our own check refuses: a few are dead letters, many in a row park the destination, and what comes then waits.
 
 use serde_json::json;
-use sluice::destination::orders::Change;
+use sluice::control::stamp::Change;
 
 use super::account::with;
 use super::broker::header;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sluice::destination::orders::Change;
+use sluice::control::stamp::Change;
 use sluice::vendors::When;
 
 use super::account::{self, Account, accepted, done, job, rows, well, with_jobs};

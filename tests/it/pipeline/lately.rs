@@ -1,6 +1,6 @@
 //! What a destination tells of what happened lately.
 
-use sluice::destination::orders::Change;
+use sluice::control::stamp::Change;
 use sluice::destination::recent::Recent;
 use sluice::gate::State;
 

@@ -1,7 +1,7 @@
 //! What has to be asked of the vendor before events can be checked.
 
 use serde_json::json;
-use sluice::destination::orders::Change;
+use sluice::control::stamp::Change;
 use sluice::message::Message;
 
 use super::account::{Account, well, with};

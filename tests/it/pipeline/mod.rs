@@ -32,7 +32,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use sluice::broker::Names;
 use sluice::config::{self, Destination};
-use sluice::destination::orders::Change;
+use sluice::control::stamp::Change;
 use sluice::destination::{self, Handle, Handover, Parts, View};
 use sluice::message::{Message, Properties};
 use sluice::metrics::Metrics;

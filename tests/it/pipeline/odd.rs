@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use sluice::destination::orders::Change;
+use sluice::control::stamp::Change;
 use sluice::vendors::When;
 
 use super::account::{Account, in_lane, well, with};

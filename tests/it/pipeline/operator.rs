@@ -1,7 +1,7 @@
 //! What an operator can ask of a destination at work.
 
+use sluice::control::stamp::{Change, Stamp};
 use sluice::destination::Ordered;
-use sluice::destination::orders::{Change, Stamp};
 
 use super::{Stage, pass, seconds};
 

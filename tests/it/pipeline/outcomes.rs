@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::Request;
-use sluice::destination::history::History;
-use sluice::event::Event;
+use sluice::event::{Event, Invalid};
 use sluice::message::Field;
-use sluice::vendors::{Facts, Invalid, Item, Refusal, Reply, Vendor};
+use sluice::record::history::History;
+use sluice::vendors::{Facts, Item, Refusal, Reply, Vendor};
 use sluice::verdict::Verdict;
 
 use super::broker::header;

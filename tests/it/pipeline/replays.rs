@@ -4,9 +4,10 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use serde_json::json;
-use sluice::dead_letters::notice::{Notice, Outcome};
-use sluice::destination::history::{History, REPLAY, REPLAY_OF, REPLAY_TO, REPLAYED_BY};
-use sluice::destination::orders::Change;
+use sluice::control::stamp::Change;
+use sluice::message::header::{REPLAY, REPLAY_OF, REPLAY_TO, REPLAYED_BY};
+use sluice::record::history::History;
+use sluice::record::replay::{Notice, ReplayOutcome};
 use sluice::vendors::When;
 
 use super::account::{Account, accepted, done, in_lane, job, rows, well, with};
@@ -22,7 +23,7 @@ fn put(stage: &Stage, events: impl IntoIterator<Item = u64>) {
 }
 
 /// The outcomes that were told of one letter, in their order.
-fn outcomes(stage: &Stage, letter: u64) -> Vec<Outcome> {
+fn outcomes(stage: &Stage, letter: u64) -> Vec<ReplayOutcome> {
     let letter = format!("{letter:016x}");
     stage.broker.told().iter().filter(|notice| notice.letter == letter).map(|notice| notice.outcome).collect()
 }
@@ -32,22 +33,22 @@ fn outcomes(stage: &Stage, letter: u64) -> Vec<Outcome> {
 pub fn check_told(stage: &Stage, replayed: &[u64], lossy: bool) {
     let dead: HashSet<Option<u64>> = stage.broker.dead().iter().map(|letter| event_number(&letter.body)).collect();
     let taken: HashSet<u64> = stage.vendor.deliveries().into_iter().collect();
-    let mut told = HashMap::<String, Vec<Outcome>>::new();
+    let mut told = HashMap::<String, Vec<ReplayOutcome>>::new();
     for notice in stage.broker.told() {
         told.entry(notice.letter).or_default().push(notice.outcome);
     }
     for event in replayed {
         let told = told.remove(&format!("{event:016x}")).unwrap_or_default();
         let is = |outcome| told.contains(&outcome);
-        assert!(!is(Outcome::Delivered) || taken.contains(event), "{event} was not delivered: {told:?}");
-        assert!(!is(Outcome::Dead) || dead.contains(&Some(*event)), "{event} is not dead: {told:?}");
-        let ends = told.iter().filter(|outcome| **outcome != Outcome::Retrying).count();
-        assert!(lossy || (ends == 1 && told.last() != Some(&Outcome::Retrying)), "{event}: {told:?}");
+        assert!(!is(ReplayOutcome::Delivered) || taken.contains(event), "{event} was not delivered: {told:?}");
+        assert!(!is(ReplayOutcome::Dead) || dead.contains(&Some(*event)), "{event} is not dead: {told:?}");
+        let ends = told.iter().filter(|outcome| **outcome != ReplayOutcome::Retrying).count();
+        assert!(lossy || (ends == 1 && told.last() != Some(&ReplayOutcome::Retrying)), "{event}: {told:?}");
     }
     assert!(told.is_empty(), "told of events that nobody replayed: {told:?}");
 }
 
-fn notice(letter: u64, outcome: Outcome) -> Notice {
+fn notice(letter: u64, outcome: ReplayOutcome) -> Notice {
     Notice { replay: "op".into(), letter: format!("{letter:016x}"), outcome, reason: None, sentence: None }
 }
 
@@ -154,19 +155,19 @@ async fn a_replayed_event_tells_what_became_of_it() {
     stage.drained().await;
     put(&stage, [2]);
     pass(seconds(1)).await;
-    assert_eq!(outcomes(&stage, 2), [Outcome::Retrying]);
+    assert_eq!(outcomes(&stage, 2), [ReplayOutcome::Retrying]);
     stage.drained().await;
     pass(seconds(1)).await;
-    assert_eq!(outcomes(&stage, 2), [Outcome::Retrying, Outcome::Delivered]);
+    assert_eq!(outcomes(&stage, 2), [ReplayOutcome::Retrying, ReplayOutcome::Delivered]);
     let mut told = stage.broker.told();
     told.retain(|notice| !notice.letter.ends_with('2'));
     told.sort_by(|one, other| one.letter.cmp(&other.letter));
     let dead = Notice {
         reason: Some("rejected".into()),
         sentence: Some("vendor.test answered 422: said the vendor".into()),
-        ..notice(1, Outcome::Dead)
+        ..notice(1, ReplayOutcome::Dead)
     };
-    assert_eq!(told, [notice(0, Outcome::Delivered), dead]);
+    assert_eq!(told, [notice(0, ReplayOutcome::Delivered), dead]);
     let copies = stage.broker.published();
     let notice = copies.iter().find(|copy| copy.queue == REPLAYS).unwrap();
     assert_eq!(notice.message.properties.content_type.as_deref(), Some("application/json"));
@@ -183,7 +184,7 @@ async fn what_cannot_be_sent_at_all_tells_so() {
     stage.drained().await;
     pass(seconds(1)).await;
     let told = stage.broker.told();
-    assert_eq!((told.len(), told[0].outcome, told[0].reason.as_deref()), (1, Outcome::Dead, Some("malformed")));
+    assert_eq!((told.len(), told[0].outcome, told[0].reason.as_deref()), (1, ReplayOutcome::Dead, Some("malformed")));
 }
 
 #[tokio::test(start_paused = true)]
@@ -196,7 +197,7 @@ async fn an_event_known_as_delivered_tells_so_when_the_broker_sends_it_again() {
     stage.drained().await;
     pass(seconds(1)).await;
     assert_eq!(stage.vendor.count(), 1);
-    assert_eq!(outcomes(&stage, 0), [Outcome::Delivered; 2]);
+    assert_eq!(outcomes(&stage, 0), [ReplayOutcome::Delivered; 2]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -214,7 +215,11 @@ async fn an_event_in_a_job_tells_when_the_job_is_done_and_not_before() {
     stage.drained().await;
     pass(seconds(1)).await;
     for letter in 0..3 {
-        assert_eq!(outcomes(&stage, letter), [Outcome::Retrying, Outcome::Delivered], "it waited at the broker once");
+        assert_eq!(
+            outcomes(&stage, letter),
+            [ReplayOutcome::Retrying, ReplayOutcome::Delivered],
+            "it waited at the broker once"
+        );
     }
 }
 
@@ -277,7 +282,7 @@ async fn a_stop_tells_of_what_it_still_settled() {
     put(&stage, 0..20);
     pass(seconds(2)).await;
     stage.stop().await;
-    assert_eq!(outcomes(&stage, 0), [Outcome::Dead]);
+    assert_eq!(outcomes(&stage, 0), [ReplayOutcome::Dead]);
     let delivered: usize = (0..20).map(|event| stage.vendor.taken(event)).sum();
     assert!(delivered > 5);
     assert_eq!(stage.broker.told().len(), delivered + 1);
@@ -298,7 +303,7 @@ async fn what_is_given_back_tells_nothing_and_stays_a_replay() {
     stage.order(Change::Resume).await;
     stage.drained().await;
     pass(seconds(1)).await;
-    assert_eq!(outcomes(&stage, 0), [Outcome::Delivered]);
+    assert_eq!(outcomes(&stage, 0), [ReplayOutcome::Delivered]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -334,7 +339,7 @@ async fn a_letter_that_dies_again_keeps_its_attempts_and_counts_its_replays() {
     for name in [REPLAY, REPLAY_OF, REPLAY_TO] {
         assert_eq!(header(&again, name), None, "{name}");
     }
-    assert_eq!(sluice::destination::history::original(&again), message(0, true));
+    assert_eq!(sluice::record::copy::original(&again), message(0, true));
 }
 
 #[tokio::test(start_paused = true)]

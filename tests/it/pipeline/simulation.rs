@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use futures_util::FutureExt as _;
+use sluice::control::stamp::Change;
 use sluice::destination::Handover;
-use sluice::destination::orders::Change;
 use sluice::message::Message;
 use tokio::runtime::Builder;
 

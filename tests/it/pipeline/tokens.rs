@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use sluice::control::stamp::Change;
 use sluice::destination::Handover;
-use sluice::destination::orders::Change;
 use sluice::vendors::When;
 
 use super::account::{Account, bearer, token, well};

@@ -1,15 +1,14 @@
 //! A copy of an event on its way to a queue: made small enough to publish, and still the same event. Pure.
 
-use super::history::{Attempt, PREFIX};
+use super::history::Attempt;
 use crate::event::tells_identity;
+use crate::message::header::{ATTEMPTS, HEADERS_DROPPED, PREFIX};
 use crate::message::{Field, Headers, MOST_HEADER_BYTES, Message, header_bytes, wire_bytes};
 
 /// The most that the headers of a copy may take: whoever moves it later adds some.
 const MOST_BYTES: usize = MOST_HEADER_BYTES - 2_000;
 /// Longest header that is kept before others where a copy is too large to publish.
 const MOST_KEPT_BYTES: usize = 4_000;
-/// How many headers a copy had to leave out.
-const DROPPED: &str = "x-sluice-headers-dropped";
 
 /// Makes a copy small enough to publish. The excerpts of its attempts go first, then headers, the largest first, and last of all those
 /// without which it would be another event: what is left says how many went.
@@ -25,7 +24,7 @@ pub fn fit(copy: &mut Message) {
         .map(|header| (Worth::of(header.0, header_bytes(header)), header_bytes(header), header.0.clone()))
         .collect();
     by_worth.sort_by_key(|(worth, bytes, _)| (*worth, std::cmp::Reverse(*bytes)));
-    let mut dropped = headers.get(DROPPED).and_then(Field::as_i64).unwrap_or(0);
+    let mut dropped = headers.get(HEADERS_DROPPED).and_then(Field::as_i64).unwrap_or(0);
     for (_, size, name) in by_worth {
         if bytes <= MOST_BYTES {
             break;
@@ -35,12 +34,11 @@ pub fn fit(copy: &mut Message) {
         dropped += 1;
     }
     if dropped > 0 {
-        headers.insert(DROPPED.to_owned(), Field::I64(dropped));
+        headers.insert(HEADERS_DROPPED.to_owned(), Field::I64(dropped));
     }
 }
 
 fn leave_out_excerpts(headers: &mut Headers) {
-    const ATTEMPTS: &str = "x-sluice-attempts";
     let text = headers.get(ATTEMPTS).and_then(Field::as_str);
     let attempts = text.and_then(|json| serde_json::from_str::<Vec<Attempt>>(json).ok());
     let Some(mut attempts) = attempts else { return };
@@ -81,8 +79,8 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::destination::history::{History, original};
     use crate::message::MAX_HEADER_BYTES;
+    use crate::record::{copy::original, history::History};
 
     const NOW: Timestamp = Timestamp::constant(1_700_000_000, 0);
 
@@ -120,11 +118,11 @@ mod tests {
             "x-sluice-reason",
         ];
         assert_eq!(names(&copy), kept);
-        assert_eq!(copy.properties.headers[DROPPED], Field::I64(4));
+        assert_eq!(copy.properties.headers[HEADERS_DROPPED], Field::I64(4));
         copy.properties.headers.insert("cloudEvents:id".to_owned(), Field::text("x".repeat(90_000)));
         fit(&mut copy);
         assert!(wire_bytes(&copy.properties.headers) <= MOST_BYTES);
-        assert_eq!(copy.properties.headers[DROPPED], Field::I64(5), "and before");
+        assert_eq!(copy.properties.headers[HEADERS_DROPPED], Field::I64(5), "and before");
     }
 
     #[test]

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use prometheus::IntGaugeVec;
 
+use super::Watch;
 use super::deleted::Queues;
 use super::outlook::{Course, Sample};
-use super::{Admin, operations};
 use crate::clock;
 use crate::dead_letters::{Pile, operation};
 use crate::destination::View;
@@ -51,9 +51,9 @@ pub(super) struct Known {
 /// Ready messages by queue.
 type Ready = BTreeMap<String, u32>;
 
-impl Admin {
+impl Watch {
     /// Reads every depth from the broker, for the metrics, the API and the console.
-    pub async fn refresh_depths(&self) {
+    pub(super) async fn refresh_depths(&self) {
         let (now, wall) = (clock::now(), clock::wall());
         let slow = self.is_slow_turn(now);
         let mut views = Vec::new();
@@ -89,7 +89,8 @@ impl Admin {
     }
 
     /// What was last read of a destination.
-    pub(super) fn depths_of(&self, name: &str) -> Depths {
+    #[must_use]
+    pub fn depths_of(&self, name: &str) -> Depths {
         self.depths.read().unwrap_or_else(PoisonError::into_inner).depths.get(name).copied().unwrap_or_default()
     }
 
@@ -152,10 +153,18 @@ impl Admin {
             && read.dead < before.dead
             && self.broker.is_read(&names.dead(name)).await.unwrap_or(false)
         {
-            let operations = operations::everywhere(self, name).await.unwrap_or_default();
+            let operations = self.operations_on(name).await;
             read.dead = read.dead.max(held(&operations).or(before.dead));
         }
         read
+    }
+
+    /// The operations on a destination's letters, in whichever process.
+    async fn operations_on(&self, name: &str) -> Vec<operation::State> {
+        if self.destination(name).is_none() {
+            return Vec::new();
+        }
+        self.operations.everywhere(&self.broker, name).await
     }
 
     fn show(&self, view: &View, read: &Depths, wall: Timestamp) {
@@ -210,7 +219,7 @@ fn look_ahead(course: &mut Course, read: &mut Depths, view: &View, now: Instant,
 }
 
 /// Seconds since then; 0 for what is to come.
-pub(super) fn age(then: Timestamp, wall: Timestamp) -> f64 {
+pub(crate) fn age(then: Timestamp, wall: Timestamp) -> f64 {
     wall.duration_since(then).as_secs_f64().max(0.0)
 }
 

@@ -1,12 +1,7 @@
 //! Who put a message on a destination's queue, as its headers tell. Pure.
 
-use super::history::REPLAY;
 use crate::message::Message;
-
-/// On everything that a worker has written: the routing key that the producer used.
-const ROUTING_KEY: &str = "x-sluice-routing-key";
-/// On what comes back from a retry queue.
-const RETRIES: &str = "x-sluice-retries";
+use crate::message::header::{REPLAY, RETRIES, ROUTING_KEY};
 
 /// Who put a message on the destination's queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,8 +6,7 @@ use secrecy::SecretString;
 use toml_span::value::{Table, ValueInner};
 use url::Url;
 
-use super::Section;
-use crate::vendors::has_directory;
+use super::{Section, web_address};
 
 impl<'a> Section<'a> {
     /// A string.
@@ -60,7 +59,7 @@ impl<'a> Section<'a> {
     }
 
     /// Notes a problem when the key is absent.
-    pub(in crate::config) fn must_have(&mut self, key: &str, example: &str) {
+    pub(crate) fn must_have(&mut self, key: &str, example: &str) {
         if !self.has(key) {
             let message = format!("missing; add {key} = {example} under [{}]", self.path);
             self.problem(key, message);
@@ -112,31 +111,5 @@ impl<'a> Section<'a> {
             },
             _ => Err("must be a string, { env = \"NAME\" } or { file = \"/path\" }".to_owned()),
         }
-    }
-}
-
-/// As it is written: what a parser gives is folded.
-fn path_of(address: &str) -> &str {
-    let (_, rest) = address.split_once("//").unwrap_or_default();
-    let (rest, _) = rest.split_at(rest.find(['?', '#']).unwrap_or(rest.len()));
-    rest.split_once(['/', '\\']).map_or("", |(_, path)| path)
-}
-
-/// An http or https URL without credentials in it.
-///
-/// # Errors
-/// What to mend, without the text: it may hold a password.
-pub fn web_address(text: &str) -> Result<Url, String> {
-    match Url::parse(text) {
-        Err(error) => Err(format!("not a URL ({error}); write one as \"https://api.example.com\"")),
-        Ok(url) if !matches!(url.scheme(), "http" | "https") => Err("must begin with http:// or https://".to_owned()),
-        Ok(url) if !url.username().is_empty() || url.password().is_some() => {
-            Err("must not carry credentials; remove what stands before the @".to_owned())
-        }
-        Ok(_) if has_directory(path_of(text)) => Err(
-            "has \".\" or \"..\" as a segment of its path, which means a directory: requests would go elsewhere; write the path that is meant"
-                .to_owned(),
-        ),
-        Ok(url) => Ok(url),
     }
 }

@@ -11,7 +11,7 @@ const DELIVERY_LIMIT: &str = "delivery_limit";
 
 /// How the broker came to move a message.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Death<'a> {
+pub struct XDeath<'a> {
     /// The queue that it came from.
     pub queue: Option<&'a str>,
     /// The broker's name for why.
@@ -22,7 +22,7 @@ pub struct Death<'a> {
     pub routing_key: Option<&'a str>,
 }
 
-impl<'a> Death<'a> {
+impl<'a> XDeath<'a> {
     /// The death by the delivery limit, else the last one; none where the broker wrote nothing of one.
     #[must_use]
     pub fn read(headers: &'a Headers) -> Option<Self> {
@@ -78,7 +78,7 @@ mod tests {
             entry("delivery_limit", "sluice.px", 1_700_000_005, "sluice.px"),
             entry("expired", "own", 1_700_000_000, "order.paid"),
         ]);
-        let death = Death::read(&headers).unwrap();
+        let death = XDeath::read(&headers).unwrap();
         assert!(death.is_by_delivery_limit());
         assert_eq!((death.queue, death.routing_key), (Some("sluice.px"), Some("order.paid")));
         assert_eq!(death.at, Timestamp::from_second(1_700_000_005).ok());
@@ -86,9 +86,9 @@ mod tests {
 
     #[test]
     fn what_is_broken_or_missing_is_left_out() {
-        assert_eq!(Death::read(&Headers::new()), None);
+        assert_eq!(XDeath::read(&Headers::new()), None);
         for broken in [Field::Void, Field::text("x"), Field::Array(vec![Field::I64(1), Field::Table(Headers::new())])] {
-            assert_eq!(Death::read(&Headers::from([("x-death".to_owned(), broken)])), None);
+            assert_eq!(XDeath::read(&Headers::from([("x-death".to_owned(), broken)])), None);
         }
         let part = Headers::from([
             ("time".to_owned(), Field::I64(i64::MAX)),
@@ -97,8 +97,8 @@ mod tests {
             ("routing-keys".to_owned(), Field::text("no array")),
         ]);
         let headers = deaths(vec![Field::Table(part)]);
-        assert_eq!(Death::read(&headers), Some(Death { queue: Some("q"), ..Death::default() }));
+        assert_eq!(XDeath::read(&headers), Some(XDeath { queue: Some("q"), ..XDeath::default() }));
         let summary = Headers::from([("x-first-death-reason".to_owned(), Field::text("delivery_limit"))]);
-        assert!(Death::read(&summary).unwrap().is_by_delivery_limit());
+        assert!(XDeath::read(&summary).unwrap().is_by_delivery_limit());
     }
 }

@@ -1,13 +1,16 @@
-//! One table of the file, read key by key: a typed value out of each, or a problem noted at the key's line.
+//! One table of the configuration file, read key by key: a typed value out of each, or a problem noted at the key's line.
 //! What no getter asked for is unknown. Never shows a secret.
 
 mod numbers;
+mod problem;
 mod strings;
 mod templates;
+pub(crate) mod web_address;
 
-pub(super) use numbers::show_duration;
-pub use strings::web_address;
+pub(crate) use numbers::show_duration;
+pub use problem::Problem;
 pub use templates::SecretTemplate;
+pub use web_address::web_address;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -17,11 +20,9 @@ use std::path::Path;
 use toml_span::Span;
 use toml_span::value::{Table, Value, ValueInner};
 
-use super::problem::Problem;
-
 /// What a file is read with.
 #[derive(Clone, Copy)]
-pub(super) struct Source<'a> {
+pub(crate) struct Source<'a> {
     /// Where each line break stands in the text, in bytes.
     pub line_breaks: &'a [usize],
     pub env: &'a dyn Fn(&str) -> Option<String>,
@@ -56,7 +57,7 @@ impl fmt::Debug for Section<'_> {
 
 impl<'a> Section<'a> {
     /// A section of that path, which begins on `line`.
-    pub(super) fn new(source: Source<'a>, path: String, line: usize, table: Table<'a>) -> Self {
+    pub(crate) fn new(source: Source<'a>, path: String, line: usize, table: Table<'a>) -> Self {
         let lines = table.keys().map(|key| (key.name.to_string(), source.line(key.span))).collect();
         let (asked, resolved, problems) = Default::default();
         Self { source, path, line, table, lines, asked, resolved, problems }
@@ -75,7 +76,7 @@ impl<'a> Section<'a> {
     }
 
     /// Something to say of a key, not noted.
-    pub(super) fn told(&self, key: &str, message: impl Into<String>) -> Problem {
+    pub(crate) fn told(&self, key: &str, message: impl Into<String>) -> Problem {
         let line = self.lines.get(key).copied().unwrap_or(self.line);
         Problem { line, key: self.path_of(key), message: message.into() }
     }
@@ -99,7 +100,7 @@ impl<'a> Section<'a> {
     }
 
     /// Reads a table inside this one with `read`; an absent one as if it were empty.
-    pub(super) fn within<T>(&mut self, key: &str, read: impl FnOnce(&mut Section<'a>) -> Option<T>) -> Option<T> {
+    pub(crate) fn within<T>(&mut self, key: &str, read: impl FnOnce(&mut Section<'a>) -> Option<T>) -> Option<T> {
         let line = self.lines.get(key).copied().unwrap_or(self.line);
         let table = match self.take(key) {
             None => Table::new(),
@@ -124,7 +125,7 @@ impl<'a> Section<'a> {
 
     /// Takes out the tables that hold one of `keys` themselves, at any depth, and gives the rest of their paths. Those called as in `known`
     /// stay.
-    pub(super) fn take_tables_with(&mut self, keys: &[&str], known: &[&str]) -> Vec<String> {
+    pub(crate) fn take_tables_with(&mut self, keys: &[&str], known: &[&str]) -> Vec<String> {
         let paths: Vec<String> = self
             .table
             .iter()
@@ -137,7 +138,7 @@ impl<'a> Section<'a> {
     }
 
     /// Reads each table of an array of tables with `read`.
-    pub(super) fn tables<T>(
+    pub(crate) fn tables<T>(
         &mut self,
         key: &str,
         mut read: impl FnMut(&mut Section<'a>) -> Option<T>,
@@ -182,22 +183,22 @@ impl<'a> Section<'a> {
     }
 
     /// The line that the table begins on.
-    pub(super) fn line(&self) -> usize {
+    pub(crate) fn line(&self) -> usize {
         self.line
     }
 
     /// Tells which keys there may be, for the problem of an unknown one.
-    pub(super) fn expect(&mut self, keys: &[&str]) {
+    pub(crate) fn expect(&mut self, keys: &[&str]) {
         self.asked.extend(keys.iter().map(|key| (*key).to_owned()));
     }
 
     /// The keys that were not read yet, in the order of the file's names.
-    pub(super) fn keys(&self) -> Vec<String> {
+    pub(crate) fn keys(&self) -> Vec<String> {
         self.table.keys().map(|key| key.name.to_string()).collect()
     }
 
     /// What stands in this table, for a digest that tells whether it changed: call before reading.
-    pub(super) fn written(&self) -> String {
+    pub(crate) fn written(&self) -> String {
         let mut written = String::new();
         for (key, value) in &self.table {
             write_canonical(&mut written, &key.name, value.as_ref());
@@ -206,7 +207,7 @@ impl<'a> Section<'a> {
     }
 
     /// What the environment and files gave while this table was read, for the same digest. Secret.
-    pub(super) fn resolved(&self) -> &BTreeMap<String, Vec<String>> {
+    pub(crate) fn resolved(&self) -> &BTreeMap<String, Vec<String>> {
         &self.resolved
     }
 
@@ -223,7 +224,7 @@ impl<'a> Section<'a> {
     }
 
     /// Every problem of this section, unknown keys included.
-    pub(super) fn finish(mut self) -> Vec<Problem> {
+    pub(crate) fn finish(mut self) -> Vec<Problem> {
         for key in self.keys() {
             let message = match nearest(&self.asked, &key) {
                 Some(known) => format!("unknown key; did you mean {known:?}?"),
@@ -239,7 +240,7 @@ impl<'a> Section<'a> {
     }
 
     /// Drops the unread keys that are not a known one misspelt: nobody can tell whether they are right.
-    pub(super) fn ignore_the_rest(&mut self) {
+    pub(crate) fn ignore_the_rest(&mut self) {
         let asked = &self.asked;
         self.table.retain(|key, _| nearest(asked, &key.name).is_some());
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::Admin;
+use super::Watch;
 use crate::broker::DestinationQueues;
 use crate::config::Destination;
 use crate::destination::View;
@@ -52,7 +52,7 @@ impl Queues {
     }
 }
 
-impl Admin {
+impl Watch {
     /// Declares again what is gone of the destinations' queues, and of what all share.
     pub(super) async fn restore(&self, views: &[View]) {
         if !self.broker.status().borrow().connected() {

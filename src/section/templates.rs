@@ -59,7 +59,7 @@ impl<'a> Section<'a> {
     }
 
     /// Any value, in which each table may be `{ jq = "…" }` or what every string may be.
-    pub(in crate::config) fn field(&mut self, key: &str) -> Option<Field> {
+    pub(crate) fn field(&mut self, key: &str) -> Option<Field> {
         let (value, line) = self.take(key)?;
         self.field_of(line, key, value)
     }

@@ -41,16 +41,12 @@ impl<'a> Section<'a> {
     }
 
     /// A whole number as `T`, which `range` has to fit; `default` where it is absent or wrong.
-    pub(in crate::config) fn count<T: TryFrom<i64>>(&mut self, key: &str, range: RangeInclusive<i64>, default: T) -> T {
+    pub(crate) fn count<T: TryFrom<i64>>(&mut self, key: &str, range: RangeInclusive<i64>, default: T) -> T {
         self.count_if_any(key, range).unwrap_or(default)
     }
 
     /// A whole number in that range; none where it is not written.
-    pub(in crate::config) fn count_if_any<T: TryFrom<i64>>(
-        &mut self,
-        key: &str,
-        range: RangeInclusive<i64>,
-    ) -> Option<T> {
+    pub(crate) fn count_if_any<T: TryFrom<i64>>(&mut self, key: &str, range: RangeInclusive<i64>) -> Option<T> {
         self.integer(key, range).and_then(|number| T::try_from(number).ok())
     }
 
@@ -127,6 +123,6 @@ fn parse_duration(text: &str) -> Option<Duration> {
 }
 
 /// A duration as a person writes it in the file.
-pub(in crate::config) fn show_duration(duration: Duration) -> String {
+pub(crate) fn show_duration(duration: Duration) -> String {
     SignedDuration::try_from(duration).map_or_else(|_| format!("{duration:?}"), |signed| format!("{signed:#}"))
 }

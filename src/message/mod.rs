@@ -3,6 +3,8 @@
 //! These are AMQP 0-9-1's own properties and field types, kept apart from any client crate so that
 //! everything but `broker/` can be read, tested and simulated without one.
 
+pub mod header;
+
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
@@ -90,9 +92,6 @@ pub enum Field {
     /// `V`
     Void,
 }
-
-/// On every copy that Sluice makes of a message: the routing key that its producer used.
-pub const ROUTING_KEY: &str = "x-sluice-routing-key";
 
 /// The most that the headers of a published message may take: with all properties they travel in one frame, of 128 KiB unless the broker is
 /// set otherwise, and a larger one costs the connection.

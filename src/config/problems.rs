@@ -1,19 +1,10 @@
-//! What is wrong with a file: each problem with its line, its key and the mend. Never the value of a secret.
+//! What is wrong with a file, all of it at once.
 
 use std::fmt;
 
 use serde::Serialize;
 
-/// One thing to mend.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct Problem {
-    /// Line in the file, from 1.
-    pub line: usize,
-    /// The key with its tables, as in `broker.url`; empty when the text is not TOML.
-    pub key: String,
-    /// What is wrong and what to write instead.
-    pub message: String,
-}
+use crate::section::Problem;
 
 /// Everything that is wrong with a file, in the order of its lines.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

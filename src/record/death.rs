@@ -4,9 +4,9 @@
 
 use jiff::Timestamp;
 
-use super::cause::{cause, fingerprint};
-use crate::destination::history::{History, PREFIX};
-use crate::message::{Field, Message};
+use super::fingerprint::{cause, fingerprint};
+use super::history::History;
+use crate::message::{Field, Message, header};
 use crate::verdict::Reason;
 
 /// Longest sentence kept, in bytes: headers travel in one AMQP frame.
@@ -14,7 +14,7 @@ const MAX_SENTENCE_BYTES: usize = 2000;
 
 /// Why an event became a dead letter, and whose it was.
 #[derive(Clone, Debug)]
-pub struct Record<'a> {
+pub struct Death<'a> {
     /// From the closed list.
     pub reason: Reason,
     /// A sentence that a person understands, already masked.
@@ -29,29 +29,29 @@ pub struct Record<'a> {
     pub at: Timestamp,
 }
 
-impl Record<'_> {
+impl Death<'_> {
     /// The dead letter: `original` with its history and this record as headers.
     #[must_use]
     pub fn write(&self, original: &Message, history: &History) -> Message {
         let mut letter = history.write(original);
         let mut put = |name: &str, value: &str| {
-            letter.properties.headers.insert(format!("{PREFIX}{name}"), Field::text(value));
+            letter.properties.headers.insert(name.to_owned(), Field::text(value));
         };
-        put("reason", self.reason.name());
-        put("sentence", cut(self.sentence));
-        put("destination", self.destination);
-        put("event-type", self.event_type);
-        put("dead-lettered-at", &self.at.to_string());
-        put("worker", concat!("sluice/", env!("CARGO_PKG_VERSION")));
+        put(header::REASON, self.reason.name());
+        put(header::SENTENCE, cut(self.sentence));
+        put(header::DESTINATION, self.destination);
+        put(header::EVENT_TYPE, self.event_type);
+        put(header::DEAD_LETTERED_AT, &self.at.to_string());
+        put(header::WORKER, concat!("sluice/", env!("CARGO_PKG_VERSION")));
         let cause = cause(self.sentence, original);
-        put("fingerprint", &fingerprint(self.reason, &cause));
-        put("cause", &cause);
+        put(header::FINGERPRINT, &fingerprint(self.reason, &cause));
+        put(header::CAUSE, &cause);
         if let Some(id) = self.event_id {
-            put("event-id", id);
+            put(header::EVENT_ID, id);
         }
         if let (Some(first), Some(last)) = (history.attempts.first(), history.attempts.last()) {
-            put("first-attempt", &first.at.to_string());
-            put("last-attempt", &last.at.to_string());
+            put(header::FIRST_ATTEMPT, &first.at.to_string());
+            put(header::LAST_ATTEMPT, &last.at.to_string());
         }
         letter
     }
@@ -75,7 +75,7 @@ mod tests {
         let properties = Properties { message_id: Some("m".into()), priority: Some(3), ..Properties::default() };
         let original = Message { body: "x".into(), properties };
         let at = Timestamp::constant(1_700_000_000, 0);
-        let record = Record {
+        let death = Death {
             reason: Reason::Malformed,
             sentence: "the body is not JSON",
             destination: "px",
@@ -83,10 +83,10 @@ mod tests {
             event_type: "a.b",
             at,
         };
-        let letter = record.write(&original, &History::new("a.b", at));
+        let letter = death.write(&original, &History::new("a.b", at));
         assert_eq!(letter.body, original.body);
         assert_eq!((letter.properties.message_id.as_deref(), letter.properties.priority), (Some("m"), None));
-        assert_eq!(crate::destination::history::original(&letter), original);
+        assert_eq!(crate::record::copy::original(&letter), original);
         let header = |name: &str| letter.properties.headers.get(name).and_then(Field::as_str);
         assert_eq!(header("x-sluice-reason"), Some("malformed"));
         assert_eq!(header("x-sluice-sentence"), Some("the body is not JSON"));

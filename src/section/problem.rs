@@ -1,0 +1,14 @@
+//! What is wrong in a file: its line, its key and the mend. Never the value of a secret.
+
+use serde::Serialize;
+
+/// One thing to mend.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Problem {
+    /// Line in the file, from 1.
+    pub line: usize,
+    /// The key with its tables, as in `broker.url`; empty when the text is not TOML.
+    pub key: String,
+    /// What is wrong and what to write instead.
+    pub message: String,
+}

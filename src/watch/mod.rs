@@ -1,0 +1,76 @@
+//! What watches the broker beside the destinations, and mends it: what lies in the queues, when it will be gone, and what somebody deleted
+//! there.
+
+mod deleted;
+mod depths;
+mod outlook;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::broker::Broker;
+use crate::config::{Config, Destination};
+use crate::dead_letters::operation::Registry;
+use crate::fleet::Roster;
+use crate::metrics::Metrics;
+
+pub use depths::Depths;
+pub(crate) use depths::age;
+
+/// How often depths are read from the broker.
+const DEPTHS_EVERY: Duration = Duration::from_secs(5);
+
+/// The queues of the destinations at work, watched.
+#[derive(Debug)]
+pub struct Watch {
+    metrics: Metrics,
+    broker: Broker,
+    roster: Roster,
+    operations: Registry,
+    /// As the configuration in force has them.
+    destinations: RwLock<BTreeMap<String, Destination>>,
+    depths: RwLock<depths::Known>,
+}
+
+impl Watch {
+    /// Over what is at work; nothing is read yet.
+    #[must_use]
+    pub fn new(metrics: Metrics, broker: Broker, roster: Roster, operations: Registry, config: &Config) -> Arc<Self> {
+        Arc::new(Self {
+            metrics,
+            broker,
+            roster,
+            operations,
+            destinations: RwLock::new(config.destinations.clone()),
+            depths: RwLock::default(),
+        })
+    }
+
+    /// Takes note of a reload.
+    pub fn reloaded(&self, config: &Config) {
+        *self.destinations.write().unwrap_or_else(PoisonError::into_inner) = config.destinations.clone();
+    }
+
+    /// A destination of the configuration in force.
+    #[must_use]
+    pub fn destination(&self, name: &str) -> Option<Destination> {
+        self.destinations.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    /// Keeps depths in the metrics and in what the admin shows, until `ending`.
+    pub async fn run(self: Arc<Self>, ending: CancellationToken) {
+        let mut ticks = tokio::time::interval(DEPTHS_EVERY);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        // A look ends too: a broker that does not answer would hold it for long.
+        let watching = async {
+            loop {
+                ticks.tick().await;
+                self.refresh_depths().await;
+            }
+        };
+        ending.run_until_cancelled(watching).await.unwrap_or(())
+    }
+}
