@@ -5,8 +5,6 @@ use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher as _};
 use std::time::{Duration, Instant};
 
-use http::StatusCode;
-
 use super::Driver;
 use super::admit::Next;
 use super::attempt::Exchange;
@@ -106,8 +104,8 @@ impl Driver {
         }
     }
 
-    /// Tells the gate what became of events. One that always fails while others are taken says nothing of the vendor; where it was asked
-    /// to wait, one probe by another event tells whether that is for all.
+    /// Tells the gate what became of events. One that is always asked to wait while others are taken says nothing of the vendor: one probe
+    /// by another event tells whether that is for all.
     pub(super) fn tell_of_events(
         &mut self,
         load: &Load,
@@ -118,13 +116,13 @@ impl Driver {
     ) -> Whose {
         let taken = self.gate.last_taken();
         let is_known = matches!(load.events.as_slice(), [event] if event.odd.is_known(taken));
-        if !is_known || !matches!(told, Answer::Throttled | Answer::Trouble) {
+        if !(is_known && asks_to_wait(told, exchange)) {
             return self.tell_of_trouble(permit, Some(load.key()), told, exchange);
         }
         let whose = self.tell_of_trouble(permit, Some(load.key()), Answer::Neutral, exchange);
         let now = clock::now();
         let before = self.gate.state(now);
-        if before == State::Open && asks_to_wait(exchange) {
+        if before == State::Open {
             let why =
                 format!("an event that failed before failed again ({sentence}): another one tells whether all do");
             self.gate.hold_back(&why, now);
@@ -150,7 +148,7 @@ impl Driver {
     /// What is known of an event that came: one that was refused, given back and came again in the same doubt is still one that was
     /// refused.
     pub(super) fn recalled(&self, mut event: Held) -> Held {
-        event.odd = Odd::new(&event.history, self.gate.last_taken());
+        event.odd = Odd::new(&event.history, self.gate.last_taken(), self.went_well);
         event.refused = self.gate.doubts(event.key);
         event
     }
@@ -186,8 +184,8 @@ impl Driver {
     }
 }
 
-/// Whether the answer says how long to send nothing, or would have one wait.
-fn asks_to_wait(exchange: &Exchange) -> bool {
-    let hints = exchange.reply().map(|reply| hints(&reply.headers, clock::wall())).unwrap_or_default();
-    hints.retry_after.is_some_and(|wait| !wait.is_zero()) || exchange.status() == Some(StatusCode::TOO_MANY_REQUESTS)
+/// Whether the answer would have one send nothing for a while.
+fn asks_to_wait(told: Answer, exchange: &Exchange) -> bool {
+    let wait = || exchange.reply().and_then(|reply| hints(&reply.headers, clock::wall()).retry_after);
+    told == Answer::Throttled || (told == Answer::Trouble && wait().is_some_and(|wait| !wait.is_zero()))
 }

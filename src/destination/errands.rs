@@ -324,7 +324,7 @@ impl Driver {
     pub(super) fn gate_changed(&mut self, before: State) {
         let (now, wall) = (clock::now(), clock::wall());
         if self.gate.state(now) != before {
-            if before == State::Throttled && self.gate.state(now) == State::Open {
+            if matches!(before, State::Throttled | State::Broken) && self.gate.state(now) == State::Open {
                 self.rest_few();
             }
             let status = self.gate.status(now, wall);

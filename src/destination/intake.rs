@@ -41,8 +41,8 @@ pub(super) struct Pending {
     pub key: u64,
     /// The credentials were refused for it, and it is not known yet whether they are for others.
     pub refused: bool,
-    /// It was refused with 429 when the gate closed, or since.
-    pub throttled: bool,
+    /// It failed when the gate closed, or since.
+    pub failed: bool,
     /// How often it failed while others were taken, for reasons that looked like the vendor's, and how many had been taken by then.
     pub odd: Odd,
     /// It failed a moment ago: it is not sent before then, unless to find out whether the vendor is still in trouble.
@@ -63,12 +63,15 @@ impl Odd {
     /// So often makes it the event's own trouble.
     const OWN: u32 = 2;
 
-    /// One that was taken from the queue when the request in the place `taken` was the last that was. From a retry queue it comes
-    /// since it failed while others were taken.
-    pub fn new(history: &History, taken: u64) -> Self {
-        let again = |attempt: &Attempt| TROUBLE.contains(&attempt.verdict.as_str());
-        let known = history.retries > 0 && history.attempts.last().is_some_and(again);
-        Self { times: u32::from(known), place: taken, known }
+    /// One that was taken from the queue when the request in the place `taken` was the last that was, and another `went_well` then. From
+    /// a retry queue it comes since it failed while others were taken.
+    pub fn new(history: &History, taken: u64, went_well: Option<Timestamp>) -> Self {
+        let again = |attempt: &&Attempt| TROUBLE.contains(&attempt.verdict.as_str());
+        let failed = history.attempts.last().filter(again).filter(|_| history.retries > 0);
+        // Others were taken since: any place that was taken tells so.
+        let since = failed.is_some_and(|attempt| went_well.is_some_and(|well| well > attempt.answered()));
+        let known = failed.is_some();
+        Self { times: u32::from(known), place: if since { 0 } else { taken }, known }
     }
 
     /// It failed when the place `last` was the last that was given, and `taken` the last whose request was taken. Whether that is
@@ -82,7 +85,7 @@ impl Odd {
 
     /// It was found to be its own trouble before, and others were taken since: what it meets with says nothing of the vendor.
     pub fn is_known(&self, taken: u64) -> bool {
-        self.known && (self.times >= Self::OWN || taken > self.place)
+        self.known && taken > self.place
     }
 
     /// It failed for the second time, or it waited for its retry, and there is nothing else to tell whose trouble it is.
@@ -170,7 +173,7 @@ pub(super) fn take(
             let taken = now;
             let (token_refused, troubles) = (false, u32::try_from(history.attempts.len()).unwrap_or(u32::MAX));
             let key = key(&tag, &delivery);
-            let (refused, throttled, rests_until, odd) = (false, false, None, Odd::default());
+            let (refused, failed, rests_until, odd) = (false, false, None, Odd::default());
             let pending = Box::new(Pending {
                 delivery,
                 history,
@@ -183,7 +186,7 @@ pub(super) fn take(
                 troubles,
                 key,
                 refused,
-                throttled,
+                failed,
                 odd,
                 rests_until,
             });

@@ -251,7 +251,7 @@ impl Driver {
         let (mut first, mut behind, calls_left) = (Vec::new(), Vec::new(), load.calls_left);
         for mut pending in load.events {
             pending.refused = in_doubt;
-            pending.throttled |= matches!(ruling.verdict, Verdict::Throttled(_));
+            pending.failed |= ruling.is_trouble();
             match self.rule(&mut pending, ruling, alone) {
                 Next::Wait { first: true } => first.push(pending),
                 // Closed for long, few are held: those that always fail must not be all of them. A copy of what was replayed would be

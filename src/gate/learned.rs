@@ -44,7 +44,7 @@ const SLOW: f64 = 2.0;
 /// Open for so many windows without a refusal, it was good for long.
 const LONG: u32 = 3;
 /// One in so many of a window's requests refused, and at least so many, are much.
-const MUCH: (u32, u32) = (10, 3);
+const MUCH: (u32, u32) = (16, 3);
 /// So many are much after however few.
 const VERY_MUCH: u32 = 10;
 /// So many openings in a row that ended soon, after about as many requests, prove a limit;

@@ -363,10 +363,9 @@ impl Pauses {
         let reset = hints.quota.filter(|quota| quota.remaining.unwrap_or(0) == 0).map(|quota| quota.reset);
         let (wait, why) = match (hints.retry_after, reset) {
             (Some(wait), _) if !wait.is_zero() => (wait, self.asked_to_wait(Answer::Throttled, wait)),
-            (_, Some(wait)) if !wait.is_zero() => (
-                wait,
-                self.with_words(&format!("{} and its quota resets in {} s", self.refusing(), wait.as_secs_f64())),
-            ),
+            (_, Some(wait)) if !wait.is_zero() => {
+                (wait, self.with_words(&format!("{} and its quota resets in {}", self.refusing(), seconds(wait))))
+            }
             _ if again => (least, self.with_words(&format!("{} without saying for how long", self.refusing()))),
             _ => (self.refusals.next(), self.with_words(&format!("{} without saying for how long", self.refusing()))),
         };
@@ -446,7 +445,7 @@ impl Pauses {
 
     fn asked_to_wait(&self, answer: Answer, wait: Duration) -> String {
         let did = if answer == Answer::Throttled { self.refusing() } else { "the vendor is in trouble" };
-        self.with_words(&format!("{did} and asked to wait {} s (Retry-After)", wait.as_secs_f64()))
+        self.with_words(&format!("{did} and asked to wait {} (Retry-After)", seconds(wait)))
     }
 
     /// How a vendor is called that refused for a limit: by 429, if its own words do not follow.
@@ -479,6 +478,12 @@ impl Pauses {
         self.taken = 0;
         self.outages.reset();
     }
+}
+
+/// A wait as people write it, to a tenth of a second.
+fn seconds(wait: Duration) -> String {
+    let rounded = (wait.as_secs_f64() * 10.0).ceil() / 10.0;
+    format!("{rounded} s")
 }
 
 /// How many events there are among these answers.

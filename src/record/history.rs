@@ -40,6 +40,14 @@ pub struct Attempt {
     pub excerpt: String,
 }
 
+impl Attempt {
+    /// When its answer came, or it was given up.
+    #[must_use]
+    pub fn answered(&self) -> Timestamp {
+        self.at.saturating_add(std::time::Duration::from_millis(self.ms)).unwrap_or(Timestamp::MAX)
+    }
+}
+
 /// An event's way so far.
 #[derive(Clone, Debug, PartialEq)]
 pub struct History {

@@ -281,14 +281,14 @@ impl Line {
         taken
     }
 
-    /// Where no more than `few` events were refused with 429 while others went well, they let others go first until then.
+    /// Where no more than `few` events failed when the gate closed, or since, they let others go first until then.
     pub fn rest_few(&mut self, few: usize, until: Instant) {
         let all = self.len();
-        let mut throttled: Vec<&mut Held> =
-            self.events.iter_mut().chain(&mut self.replayed).filter(|event| event.throttled).collect();
-        let rests = throttled.len() <= few && throttled.len() < all;
-        for event in &mut throttled {
-            event.throttled = false;
+        let mut failed: Vec<&mut Held> =
+            self.events.iter_mut().chain(&mut self.replayed).filter(|event| event.failed).collect();
+        let rests = failed.len() <= few && failed.len() < all;
+        for event in &mut failed {
+            event.failed = false;
             event.rests_until = event.rests_until.max(rests.then_some(until));
         }
     }

@@ -33,7 +33,7 @@ fn event(tag: u64, lane: Option<u8>, replay: bool) -> Held {
         troubles: 0,
         key: tag,
         refused: false,
-        throttled: false,
+        failed: false,
         odd: Odd::default(),
         rests_until: None,
     })

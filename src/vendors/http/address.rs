@@ -52,7 +52,11 @@ pub(super) fn of(pieces: &[Piece]) -> Result<String, String> {
             Piece::Word(base) if at == 0 && !next.starts_with("://") => address.push_str(base),
             Piece::Text(text) => address.push_str(text),
             Piece::Word(word) => {
-                let fitting = Place::after(&address, next).take(word);
+                let place = Place::after(&address, next);
+                let chooses_host = matches!(place, Place::Host { whole: false })
+                    && !is_below_a_domain(pieces, at)
+                    && !is_last_of_ipv4(&address);
+                let fitting = if chooses_host { Err(CHOOSES_HOST) } else { place.take(word) };
                 let fitting = fitting.map_err(|why| format!("the word {:?} {why}", answer::cut(word)))?;
                 address.push_str(&fitting);
             }
@@ -72,6 +76,30 @@ pub(super) fn of(pieces: &[Piece]) -> Result<String, String> {
         Ok(_) => Ok(parsed),
         Err(error) => Err(format!("{:?} is wrong: {error}", answer::cut(&address))),
     }
+}
+
+const CHOOSES_HOST: &str = "would choose another host: in a host's name a word is followed by a dot and the rest of the name, as in \
+    eu-\\(.region).example.com; before a path write /";
+
+/// Whether the host of these parts ends in a domain that is written behind the word which stands there: by a dot right behind it, or,
+/// where something is glued to it, by a dot and a name of two labels.
+fn is_below_a_domain(pieces: &[Piece], at: usize) -> bool {
+    let behind = pieces.iter().skip(at + 1).map(|piece| match piece {
+        Piece::Text(text) => text.as_str(),
+        Piece::Word(_) => "x",
+    });
+    let behind: String = behind.collect();
+    let host = behind.split(['/', '?', '#', ':', '@']).next().unwrap_or_default();
+    host.split_once('.').is_some_and(|(glued, domain)| {
+        let labels = domain.split('.').filter(|label| !label.is_empty()).count();
+        labels >= if glued.is_empty() { 1 } else { 2 }
+    })
+}
+
+/// Whether the number that follows is the last of an IPv4 address.
+fn is_last_of_ipv4(before: &str) -> bool {
+    let host = before.split_once("://").unwrap_or_default().1;
+    host.ends_with('.') && host.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
 }
 
 /// Whether the destination's own text says where the request goes, to the end of the port.

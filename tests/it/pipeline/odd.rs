@@ -483,3 +483,27 @@ async fn many_odd_events_in_one_burst_are_rejected_and_park_nothing() {
         assert!((100..200).all(|event| stage.vendor.taken(event) == 1));
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_event_that_is_refused_at_each_retry_closes_the_gate_for_its_wait_twice_at_most() {
+    for status in [429, 503] {
+        let stage = Stage::new("limits = [\"100/s\"]");
+        stage.vendor.behave(move |call| match call.event {
+            0 => Answer::With(status, "retry-after", "10".to_owned()),
+            _ => Answer::Status(201),
+        });
+        stage.publish([0]);
+        for event in 1..3_000 {
+            stage.publish([event]);
+            pass(Duration::from_millis(100)).await;
+        }
+        stage.vendor.behave(well);
+        stage.drained().await;
+        let at: Vec<Duration> = stage.vendor.calls().iter().map(|(call, _)| call.at).collect();
+        let gaps = at.windows(2).filter(|pair| pair[1] < seconds(300) && pair[1] - pair[0] > seconds(5));
+        let gaps: Vec<_> = gaps.map(|pair| pair[0]).collect();
+        let odd: Vec<_> = stage.vendor.calls_for(0).iter().map(|call| call.at).collect();
+        assert!(gaps.len() <= 2, "{status}: the gate was closed at {gaps:?}; the odd one was sent at {odd:?}");
+        assert!(stage.vendor.calls_for(0).len() >= 4, "{status}: {}", stage.vendor.calls_for(0).len());
+    }
+}
