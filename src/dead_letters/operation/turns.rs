@@ -51,15 +51,25 @@ struct Desk {
     /// The next that may go.
     hand: Option<(u64, Delivery)>,
     sent: u64,
+    /// So many are to be sent.
+    limit: u64,
+    /// Copies of so many were confirmed in a turn that broke off: they are still there, unless their acks arrived.
+    unacked: usize,
     all_read: bool,
     trouble: Option<PublishError>,
+}
+
+impl Desk {
+    fn is_enough(&self) -> bool {
+        self.sent >= self.limit
+    }
 }
 
 impl Work {
     /// Acts on up to `limit` letters, in as many turns as it takes.
     pub(super) async fn turns(&mut self, limit: u64) -> Result<(), End> {
         let (mut trouble_since, mut left) = (None, limit);
-        while !self.selection.is_empty() && left > 0 {
+        while (!self.selection.is_empty() && left > 0) || !self.copied.is_empty() {
             self.wait_while_paused().await?;
             let before = self.state.borrow().moved;
             let broke = self.broke;
@@ -130,8 +140,16 @@ impl Work {
         self.note(None);
         self.yielding.has_the_turn(clock::now());
         self.expected = turn.count();
-        let mut desk = Desk { moving: FuturesUnordered::new(), hand: None, sent: 0, all_read: false, trouble: None };
-        let ended = self.go_through(&mut turn, &mut desk, limit).await;
+        let mut desk = Desk {
+            moving: FuturesUnordered::new(),
+            hand: None,
+            sent: 0,
+            limit,
+            unacked: self.copied.len(),
+            all_read: false,
+            trouble: None,
+        };
+        let ended = self.go_through(&mut turn, &mut desk).await;
         if let Some((id, letter)) = desk.hand.take() {
             self.selection.put(id);
             turn.keep(letter);
@@ -142,8 +160,10 @@ impl Work {
         }
         self.expected = turn.left();
         turn.end().await?;
-        // Every ack has arrived, and all that is left is there again.
-        self.copied.clear();
+        // Every ack has arrived, and all that is left is there again; a broker that has just started may not have told of all.
+        if !(self.broke && desk.unacked > 0) {
+            self.copied.clear();
+        }
         self.expected = 0;
         match desk.trouble {
             Some(trouble) => ended.map(|_| Ended::Trouble(trouble)),
@@ -151,7 +171,7 @@ impl Work {
         }
     }
 
-    async fn go_through(&mut self, turn: &mut Turn, desk: &mut Desk, limit: u64) -> Result<Ended, TurnError> {
+    async fn go_through(&mut self, turn: &mut Turn, desk: &mut Desk) -> Result<Ended, TurnError> {
         let mut ticks = tokio::time::interval_at(tokio::time::Instant::from_std(clock::now() + TICK), TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let until = clock::now() + LONGEST_TURN;
@@ -164,9 +184,10 @@ impl Work {
             if *self.wishes.borrow() != Wish::Run {
                 return Ok(Ended::Wish);
             }
-            let enough = desk.sent >= limit;
+            let enough = desk.is_enough() && desk.unacked == 0;
             if desk.moving.is_empty() && desk.hand.is_none() && (enough || desk.all_read) {
-                return Ok(if enough || self.selection.is_empty() { Ended::Enough } else { Ended::AllRead });
+                let done = (desk.is_enough() || self.selection.is_empty()) && !(self.broke && desk.unacked > 0);
+                return Ok(if done { Ended::Enough } else { Ended::AllRead });
             }
             let now = clock::now();
             let may_send = desk.hand.is_some()
@@ -202,14 +223,15 @@ impl Work {
 
     fn read(&mut self, letter: Delivery, turn: &mut Turn, desk: &mut Desk) {
         let id = letter::identity(&letter.message);
-        if self.copied.remove(&id) {
+        if self.copied.contains(&id) {
+            desk.unacked = desk.unacked.saturating_sub(1);
             turn.remove(letter);
-        } else if self.selection.take(id) {
+        } else if !desk.is_enough() && self.selection.take(id) {
             desk.hand = Some((id, letter));
         } else {
             turn.keep(letter);
             // Nothing more is meant: the rest need not be read.
-            desk.all_read |= self.selection.is_empty();
+            desk.all_read |= self.selection.is_empty() && desk.unacked == 0;
         }
     }
 
