@@ -21,10 +21,10 @@ use crate::verdict::Verdict;
 /// Other events are waited for so long before the credentials are tried on their own or a person is told.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// So many that were refused at once may be odd; more are refused for a limit.
+/// So many that failed at once may be odd; of more it is the vendor's trouble.
 const FEW: usize = 3;
-/// They rest no longer than that.
-const LONGEST_REST: Duration = Duration::from_secs(10);
+/// They let others go first no longer than that.
+const LONGEST_BEHIND: Duration = Duration::from_secs(10);
 
 /// Tells an event, a lookup or a job from others.
 pub(super) fn key(what: impl Hash) -> u64 {
@@ -131,10 +131,10 @@ impl Driver {
         whose
     }
 
-    /// The gate opens after a refusal. Few that were refused while others went well may be odd: others go first for a while, so that
-    /// they do not close it again at once.
+    /// The gate opens after a refusal or trouble. Few that failed while others went well may be odd: others go first for a while, so
+    /// that they do not close it again at once.
     pub(super) fn rest_few(&mut self) {
-        let until = clock::now() + delay(&self.settings.retry.delays, 0).min(LONGEST_REST);
+        let until = clock::now() + delay(&self.settings.retry.delays, 0).min(LONGEST_BEHIND);
         self.line.rest_few(FEW, until);
     }
 
