@@ -21,18 +21,23 @@ const LEAST_STEP: f64 = 0.9;
 const AT_LIMIT: f64 = 0.98;
 /// For how long the pace stays below a limit that was met for the first time; it may have been chance, or a wave.
 const HOLD: Duration = Duration::from_secs(4);
-/// Each time that it is met again soon the pace stays there twice as long, up to so many times.
-const HOLD_DOUBLES: u32 = 2;
+/// Each time that it is met again soon the pace stays there twice as long, up to this.
+const HOLD_LONGEST: Duration = Duration::from_secs(22);
 /// A limit that is met again within so long is the same.
 const SOON: Duration = Duration::from_secs(60);
 /// What is as near as this to a limit is about that limit.
 const SAME: f64 = 0.1;
+/// What is as near as this to a proved limit is that limit moved.
+const MOVED: f64 = 0.25;
+/// Refused while it stays below a proved limit, the pace goes down by so much, though no lower than to so much of the limit: what others
+/// use varies.
+const TIGHTER: (f64, f64) = (0.97, 0.9);
 /// Then the pace goes back to the limit in so many seconds,
-const BACK: f64 = 3.0;
+const BACK: f64 = 1.5;
 /// and beyond it by so much a second,
 const BEYOND: f64 = 0.005;
-/// and by the cube of the seconds times this: the whole of a quota in 10 s.
-const GROWTH: f64 = 1e-3;
+/// and by the cube of the seconds times this: the whole of a quota in 6 s.
+const GROWTH: f64 = 4e-3;
 /// A window is at least so long,
 const SHORTEST: f64 = 1.0;
 /// and long enough for so many requests: of fewer nothing can be told.
@@ -59,6 +64,8 @@ const MANY_FULL: u32 = 6;
 const NO_LOWER: f64 = 0.95;
 /// A limit that was proved and proves too high so soon was the best case.
 const AGAIN: Duration = Duration::from_secs(15);
+/// Where much was refused, the next opening that ends soon shows the limit if this part of the one that was found was accepted.
+const NEXT_SHOWS: f64 = 0.6;
 /// Parts of a window that requests are counted in.
 const PARTS: u32 = 20;
 
@@ -73,6 +80,8 @@ pub(super) struct Learned {
     opened: Instant,
     /// How the opening ended that was ended by a refusal, until the gate opens again.
     ended: Option<Ended>,
+    /// When the first request went out that was refused since it opened.
+    first_refused: Option<Instant>,
     /// Requests that were accepted since it opened.
     run: u32,
     /// Openings that ended soon, but not before a whole window was accepted, one after the other.
@@ -91,23 +100,38 @@ struct Found {
     from: f64,
     /// How often it was met, one time soon after the other.
     met: u32,
-    /// By what was accepted, and not only by a refusal near it.
-    proved: bool,
+    proof: Proof,
+}
+
+/// What tells of a limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Proof {
+    /// A refusal near it, which may be chance.
+    None,
+    /// What was accepted, again and again.
+    Accepted,
+    /// Much was refused beyond it.
+    Refused,
 }
 
 impl Found {
-    fn is_about(&self, share: f64) -> bool {
-        (self.share - share).abs() < self.share * SAME
+    fn is_proved(&self) -> bool {
+        self.proof > Proof::None
+    }
+
+    fn is_within(&self, part: f64, share: f64) -> bool {
+        (self.share - share).abs() < self.share * part
     }
 
     /// For how long the pace stays below it.
     fn hold(&self) -> Duration {
-        HOLD * 2_u32.pow((self.met - 1).min(HOLD_DOUBLES))
+        HOLD.saturating_mul(2_u32.saturating_pow(self.met - 1)).min(HOLD_LONGEST)
     }
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Ended {
+    at: Instant,
     /// The last request was sent then.
     last: Instant,
     open_for: Duration,
@@ -117,13 +141,14 @@ impl Learned {
     /// Goes on from a share that was learned before.
     pub fn new(share: f64, now: Instant) -> Self {
         let share = if share.is_finite() { share.clamp(SHARE_MIN, 1.0) } else { 1.0 };
-        let limit = (share < 1.0).then_some(Found { share, at: now, from: share, met: 1, proved: true });
+        let limit = (share < 1.0).then_some(Found { share, at: now, from: share, met: 1, proof: Proof::Accepted });
         Self {
             share,
             pace: None,
             limit,
             opened: now,
             ended: None,
+            first_refused: None,
             run: 0,
             full: 0,
             soon: VecDeque::new(),
@@ -150,6 +175,9 @@ impl Learned {
     /// A request that went out at `sent` was refused.
     pub fn refused(&mut self, sent: Instant) {
         self.sends.add(sent, |part| part.refused += 1);
+        if sent >= self.opened {
+            self.first_refused = Some(self.first_refused.map_or(sent, |first| first.min(sent)));
+        }
     }
 
     /// A request was accepted while the gate was open.
@@ -159,7 +187,7 @@ impl Learned {
 
     /// A refusal closed the open gate.
     pub fn closed(&mut self, last: Instant, now: Instant) {
-        self.ended = Some(Ended { last, open_for: now.saturating_duration_since(self.opened) });
+        self.ended = Some(Ended { at: now, last, open_for: now.saturating_duration_since(self.opened) });
     }
 
     /// The gate opens. Where a refusal had closed it, all that was in flight then has been answered, and it teaches something.
@@ -170,9 +198,14 @@ impl Learned {
         if self.pace.is_none() {
             return false;
         }
+        // Closed, it cannot find out whether more is left.
+        if let Some(limit) = self.limit.as_mut() {
+            limit.at += now.saturating_duration_since(ended.at);
+        }
         let before = self.share;
         self.learn(ended, now);
         self.run = 0;
+        self.first_refused = None;
         self.share.total_cmp(&before).is_ne()
     }
 
@@ -194,13 +227,16 @@ impl Learned {
 
     fn learn(&mut self, ended: Ended, now: Instant) {
         let window = self.window();
-        let Counted { sent, refused } = self.sends.before(ended.last, window);
+        let counted = self.sends.before(ended.last, window);
         let full = self.pace.unwrap_or(f64::INFINITY) * window.as_secs_f64();
-        let accepted = f64::from(sent.saturating_sub(refused)) / full;
+        // The account was full when it first refused; what was accepted after that had others' share of it, too.
+        let first = self.first_refused.map_or(ended.last, |first| first.min(ended.last));
+        let accepted = counted.accepted().min(self.sends.before(first, window).accepted()) / full;
+        let Counted { sent, refused } = counted;
         let run = if ended.open_for < window { f64::from(self.run) / full } else { 0.0 };
         let of_weight = f64::from(sent) >= full * self.share / 2.0 || refused >= VERY_MUCH;
         if of_weight && refused >= MUCH.1 && refused * MUCH.0 >= sent {
-            return self.prove(accepted, now);
+            return self.prove(accepted, Proof::Refused, now);
         }
         if ended.open_for >= window * LONG {
             self.forget();
@@ -211,17 +247,22 @@ impl Learned {
 
     /// An opening ended soon, after so much was accepted: alone that may be chance.
     fn ended_soon(&mut self, accepted: f64, now: Instant) {
-        if let Some(limit) =
-            self.limit.filter(|limit| limit.proved && now - limit.at < SOON && limit.is_about(accepted))
-            && self.share > limit.share * BELOW
-        {
-            return self.prove(accepted.max(limit.share * LEAST_STEP), now);
+        if let Some(limit) = self.limit.filter(|limit| limit.is_proved() && now - limit.at < SOON) {
+            if limit.is_within(SAME, accepted) && self.share > limit.share * BELOW {
+                return self.prove(accepted.max(limit.share * LEAST_STEP), Proof::Accepted, now);
+            }
+            let fresh = limit.proof == Proof::Refused && now - limit.at < AGAIN;
+            if fresh && (limit.share * NEXT_SHOWS..self.share * ALL).contains(&accepted) {
+                return self.prove(accepted, Proof::Refused, now);
+            }
         }
         if accepted >= self.share * ALL {
             // A limit that is lower would have been met before the window was full.
             self.full += 1;
-            if self.full == MANY_FULL {
-                self.prove(accepted, now);
+            match self.limit.filter(|limit| limit.is_proved() && self.share < limit.share * AT_LIMIT) {
+                Some(limit) => self.tighten(limit),
+                None if self.full == MANY_FULL => self.prove(accepted, Proof::Accepted, now),
+                None => {}
             }
             return;
         }
@@ -229,14 +270,14 @@ impl Learned {
         let last = || self.soon.iter().rev().take(ALIKE.0).copied();
         let (least, most) = (last().fold(f64::INFINITY, f64::min), last().fold(0.0, f64::max));
         if self.soon.len() >= ALIKE.0 && least >= most * ALIKE.1 {
-            let again = self.limit.is_some_and(|limit| limit.proved && now - limit.at < AGAIN);
-            return self.prove(if again { least } else { most }, now);
+            let again = self.limit.is_some_and(|limit| limit.is_proved() && now - limit.at < AGAIN);
+            return self.prove(if again { least } else { most }, Proof::Accepted, now);
         }
         if self.soon.len() >= MANY {
             let most = self.soon.iter().copied().fold(0.0, f64::max);
             self.soon.clear();
             if most < self.share * NO_LOWER {
-                self.prove(most, now);
+                self.prove(most, Proof::Accepted, now);
             }
         }
     }
@@ -247,28 +288,41 @@ impl Learned {
     }
 
     /// So much of the quota is left.
-    fn prove(&mut self, accepted: f64, now: Instant) {
+    fn prove(&mut self, accepted: f64, proof: Proof, now: Instant) {
         self.forget();
-        self.found(accepted.min(self.share), true, now);
+        self.found(accepted.min(self.share), proof, now);
     }
 
     /// The limit may be near. Far below the last one, a refusal says nothing of it.
     fn near(&mut self, accepted: f64, now: Instant) {
         match self.limit {
-            Some(limit) if self.share < limit.share * AT_LIMIT => {}
-            Some(limit) if limit.proved => self.found(accepted.clamp(limit.share * LEAST_STEP, self.share), false, now),
-            Some(limit) => self.found(self.share.max(limit.share), false, now),
-            None => self.found(self.share, false, now),
+            Some(limit) if self.share < limit.share * AT_LIMIT => {
+                if limit.is_proved() {
+                    self.tighten(limit);
+                }
+            }
+            Some(limit) if limit.is_proved() => {
+                self.found(accepted.clamp(limit.share * LEAST_STEP, self.share), Proof::None, now);
+            }
+            Some(limit) => self.found(self.share.max(limit.share), Proof::None, now),
+            None => self.found(self.share, Proof::None, now),
         }
     }
 
-    fn found(&mut self, share: f64, proved: bool, now: Instant) {
-        let before = self.limit.filter(|limit| now - limit.at < SOON && limit.is_about(share));
-        let met = before.map_or(1, |limit| limit.met + 1);
-        let proved = proved || before.is_some_and(|limit| limit.proved);
-        let below = if proved && met > 1 { BELOW_KNOWN } else { BELOW };
+    /// Stays farther below the limit; the way back to it begins when it would have begun.
+    fn tighten(&mut self, limit: Found) {
+        self.share = (self.share * TIGHTER.0).max(limit.share * TIGHTER.1).min(self.share);
+        self.limit = Some(Found { from: self.share, ..limit });
+    }
+
+    fn found(&mut self, share: f64, proof: Proof, now: Instant) {
+        let before = self.limit.filter(|limit| now - limit.at < SOON);
+        let met = before.filter(|limit| limit.is_within(SAME, share)).map_or(1, |limit| limit.met + 1);
+        let moved = before.is_some_and(|limit| limit.is_proved() && limit.is_within(MOVED, share));
+        let proof = if moved { proof.max(Proof::Accepted) } else { proof };
+        let below = if proof > Proof::None && met > 1 { BELOW_KNOWN } else { BELOW };
         self.share = (share * below).max(SHARE_MIN);
-        self.limit = Some(Found { share: share.max(SHARE_MIN), at: now, from: self.share, met, proved });
+        self.limit = Some(Found { share: share.max(SHARE_MIN), at: now, from: self.share, met, proof });
     }
 
     /// How long a time tells something of so many requests.
@@ -286,6 +340,12 @@ impl Learned {
 struct Counted {
     sent: u32,
     refused: u32,
+}
+
+impl Counted {
+    fn accepted(self) -> f64 {
+        f64::from(self.sent.saturating_sub(self.refused))
+    }
 }
 
 /// How many requests went out in each part of the last windows, and how many of them were refused.

@@ -350,6 +350,7 @@ fn beside_another_user_nearly_all_of_what_is_left_is_used() {
                     (None, "90 %") => (0.7, 0.05),
                     (None, _) => (0.75, 0.02),
                     (Some(_), "90 %") => (0.5, 0.06),
+                    (Some(_), "50 %") => (0.78, 0.02),
                     (Some(_), _) => (0.6, 0.02),
                 };
                 let name = format!("others {share}, Retry-After {retry_after:?}");
