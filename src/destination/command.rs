@@ -200,8 +200,8 @@ impl Driver {
         match command {
             Command::Order { change, stamp, answer } => drop(answer.send(self.order(change, stamp))),
             Command::View(answer) => drop(answer.send(self.view())),
-            Command::Recent(answer) => drop(answer.send(self.recent.clone())),
-            Command::Samples(answer) => drop(answer.send(self.recent.samples())),
+            Command::Recent(answer) => drop(answer.send(self.report.recent.clone())),
+            Command::Samples(answer) => drop(answer.send(self.report.recent.samples())),
         }
     }
 
@@ -223,12 +223,12 @@ impl Driver {
         let destination = self.settings.name.as_str();
         match change {
             Change::Pause => {
-                self.gate.pause();
+                self.dispatch.gate.pause();
                 tracing::warn!(destination, "paused by an operator");
             }
             Change::Resume => {
-                self.gate.resume(now);
-                if let Some(tokens) = &mut self.tokens {
+                self.dispatch.gate.resume(now);
+                if let Some(tokens) = self.side.tokens.get_mut() {
                     tokens.retry_now();
                 }
                 tracing::warn!(destination, "resumed by an operator");
@@ -238,18 +238,20 @@ impl Driver {
                 let limits = stamp::changed(&self.settings.limits, &limits);
                 let shown = limits.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
                 tracing::warn!(destination, limits = shown, "limits changed by an operator");
-                self.gate.set_limits(&limits, now, wall);
+                self.dispatch.gate.set_limits(&limits, now, wall);
                 self.settings.limits = limits;
             }
         }
         // It may let something through at once.
-        self.recent.see(&self.gate.status(now, wall), wall);
-        (self.next_place, self.next_turn, self.resting_until) = (None, None, None);
+        self.report.recent.see(&self.dispatch.gate.status(now, wall), wall);
+        self.dispatch.look_now();
+        self.prefetch.look_now();
     }
 
     fn view(&self) -> View {
         let now = clock::now();
-        let (gate, machine) = (self.gate.status(now, clock::wall()), self.machine.lacks(now).map(str::to_owned));
+        let (gate, machine) =
+            (self.dispatch.gate.status(now, clock::wall()), self.dispatch.machine.lacks(now).map(str::to_owned));
         let idle = *self.inbox.appetite.borrow() == Appetite::None;
         View {
             name: self.settings.name.clone(),
@@ -269,22 +271,22 @@ impl Driver {
             day_used: gate.day_used,
             day_limit: gate.day_limit,
             waiting: self.waits(),
-            unread: self.lookups.held(),
+            unread: self.side.lookups.held(),
             oldest: self.oldest(),
-            unconfirmed: self.jobs.held(),
+            unconfirmed: self.side.jobs.held(),
             consuming: *self.inbox.consuming.borrow(),
             ready: machine.is_none() && (idle || *self.inbox.consuming.borrow()),
             machine,
-            delivered: self.metrics.delivered.get(),
-            left: self.metrics.left() + u64::try_from(self.jobs.held()).unwrap_or(u64::MAX),
-            requests: self.metrics.batch_events.get_sample_count(),
-            carried: self.metrics.batch_events.get_sample_sum(),
+            delivered: self.report.metrics.delivered.get(),
+            left: self.report.metrics.left() + u64::try_from(self.side.jobs.held()).unwrap_or(u64::MAX),
+            requests: self.report.metrics.batch_events.get_sample_count(),
+            carried: self.report.metrics.batch_events.get_sample_sum(),
             // Events of one lane travel together, and how many lanes wait is not known.
-            together: if self.settings.vendor.lane_limit().is_some() { 1 } else { self.batching.items.max(1) },
-            throttled: self.metrics.throttled.get(),
-            retried: self.metrics.retried.get(),
-            copies_waiting: self.copies_waiting(),
-            copies_full: self.aside.is_full(self.usual),
+            together: if self.settings.vendor.lane_limit().is_some() { 1 } else { self.dispatch.batching.items.max(1) },
+            throttled: self.report.metrics.throttled.get(),
+            retried: self.report.metrics.retried.get(),
+            copies_waiting: self.settler.copies_waiting(),
+            copies_full: self.prefetch.is_full(&self.settler.aside),
         }
     }
 }

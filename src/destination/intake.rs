@@ -1,208 +1,91 @@
-//! From a delivery to an item that waits for the gate: decode, map and check, before anything is spent.
+//! Deliveries from the queue: counted and checked; then they are ready, wait for an answer of the vendor's, or are dead letters.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::Instant;
-
-use http::HeaderValue;
-use jiff::Timestamp;
-
-use super::doubt;
+use super::check::{self, Checked, Pending};
+use super::invalid::Invalids;
 use super::settle::Tag;
+use super::{Driver, judge, outcome};
 use crate::broker::port::Delivery;
-use crate::event::{self, Event};
-use crate::mapping::Mapping;
-use crate::message::header::REPLAY;
-use crate::record::history::{Attempt, History, Watched};
-use crate::redact;
-use crate::vendors::{Facts, Item, Refusal, Vendor};
-use crate::verdict::Reason;
+use crate::clock;
+use crate::event;
+use crate::record::history::History;
+use crate::record::origin::{self, Origin};
+use crate::verdict::{Reason, Settlement};
 
-/// The names in a history of attempts that met with trouble.
-const TROUBLE: [&str; 2] = ["throttled", "unavailable"];
-
-/// A delivery that has passed every cheap check and waits for a place at the gate.
-#[derive(Debug)]
-pub(super) struct Pending {
-    pub delivery: Delivery,
-    pub history: History,
-    pub tag: Tag,
-    pub item: Item,
-    /// The event's W3C trace context, which goes on to the vendor.
-    pub trace: Option<Trace>,
-    /// When it was taken from the queue.
-    pub taken: Instant,
-    /// Whether it was replayed: others go before it, and someone waits to hear what becomes of it.
-    pub replay: bool,
-    /// Whether it waits for a new access token, the one before having been refused for it.
-    pub token_refused: bool,
-    /// How many attempts for it failed, as far as is known here: the trouble may be its own.
-    pub troubles: u32,
-    /// Tells it from others, the same however often it is delivered.
-    pub key: u64,
-    /// The credentials were refused for it, and it is not known yet whether they are for others.
-    pub refused: bool,
-    /// It failed when the gate closed, or since.
-    pub failed: bool,
-    /// How often it failed while others were taken, for reasons that looked like the vendor's, and how many had been taken by then.
-    pub odd: Odd,
-    /// It failed a moment ago: it is not sent before then, unless to find out whether the vendor is still in trouble.
-    pub rests_until: Option<Instant>,
+/// What takes deliveries in.
+pub(super) struct Intake {
+    /// The largest body accepted, in bytes.
+    pub max_event_bytes: usize,
+    pub invalids: Invalids,
 }
 
-/// An event that meets with trouble again and again while others are taken.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Odd {
-    times: u32,
-    /// What is taken beyond that place was sent later.
-    place: u64,
-    /// It was found to be its own trouble before, and it waited for its retry.
-    known: bool,
-}
-
-impl Odd {
-    /// So often makes it the event's own trouble.
-    const OWN: u32 = 2;
-
-    /// One that was taken from the queue when the request in the place `taken` was the last that was, and another `went_well` then. From
-    /// a retry queue it comes since it failed while others were taken.
-    pub fn new(history: &History, taken: u64, went_well: Option<Timestamp>) -> Self {
-        let again = |attempt: &&Attempt| TROUBLE.contains(&attempt.verdict.as_str());
-        let failed = history.attempts.last().filter(again).filter(|_| history.retries > 0);
-        // Others were taken since: any place that was taken tells so.
-        let since = failed.is_some_and(|attempt| went_well.is_some_and(|well| well > attempt.answered()));
-        let known = failed.is_some();
-        Self { times: u32::from(known), place: if since { 0 } else { taken }, known }
+impl Driver {
+    /// Takes a delivery from the queue.
+    pub(super) fn take(&mut self, delivery: Delivery) {
+        self.count(&delivery);
+        self.prefetch.took(delivery.message.body.len());
+        self.check(delivery);
     }
 
-    /// It failed when the place `last` was the last that was given, and `taken` the last whose request was taken. Whether that is
-    /// its own trouble by now.
-    pub fn failed(&mut self, taken: u64, last: u64) -> bool {
-        if self.times == 0 || taken > self.place {
-            *self = Self { times: self.times + 1, place: last, known: self.known };
+    fn count(&self, delivery: &Delivery) {
+        let metrics = &self.report.metrics;
+        metrics.received.inc();
+        if delivery.redelivered {
+            metrics.redelivered.inc();
+            return;
         }
-        self.times >= Self::OWN
-    }
-
-    /// It was found to be its own trouble before, and others were taken since: what it meets with says nothing of the vendor.
-    pub fn is_known(&self, taken: u64) -> bool {
-        self.known && taken > self.place
-    }
-
-    /// It failed for the second time, or it waited for its retry, and there is nothing else to tell whose trouble it is.
-    pub fn failed_again(&self) -> bool {
-        self.times > 0
-    }
-}
-
-/// A W3C trace context as headers.
-#[derive(Debug)]
-pub(super) struct Trace {
-    pub parent: HeaderValue,
-    pub state: Option<HeaderValue>,
-}
-
-impl Trace {
-    fn of(event: &Event) -> Option<Self> {
-        let event::Trace { parent, state } = event.trace.as_ref()?;
-        let state = state.as_deref().and_then(|state| HeaderValue::from_str(state).ok());
-        Some(Self { parent: HeaderValue::from_str(parent).ok()?, state })
-    }
-}
-
-/// Boxed, since lines are shuffled.
-pub(super) type Held = Box<Pending>;
-
-/// What a delivery turned out to be.
-#[derive(Debug)]
-pub(super) enum Taken {
-    /// Ready to be sent.
-    Ready(Held),
-    /// It was sent before; the vendor's job decides what becomes of it.
-    Sent(Watched, Held),
-    /// The vendor has to be asked something before it can be checked.
-    Needs(String, Box<Delivery>),
-    /// Not deliverable; a sentence says why.
-    Dead { delivery: Box<Delivery>, history: Box<History>, tag: Tag, reason: Reason, sentence: String },
-}
-
-/// Why there is nothing to send.
-enum Stop {
-    Dead(Reason, String),
-    Needs(String),
-}
-
-/// Reads a delivery: its history, the event in it, and what the vendor makes of that event.
-pub(super) fn take(
-    delivery: Delivery,
-    vendor: &dyn Vendor,
-    map: &Mapping,
-    facts: &Facts,
-    max_bytes: usize,
-    now: Instant,
-    wall: Timestamp,
-) -> Taken {
-    let history = History::read(&delivery.message, &delivery.routing_key, wall);
-    let context = event::Context { routing_key: &history.routing_key, received: history.received, max_bytes };
-    let mut tag = None;
-    // A panic here is our bug, but one event must not take the worker down with everyone else's.
-    let read = catch_unwind(AssertUnwindSafe(|| {
-        let event = event::decode(&delivery.message, context).map_err(|malformed| {
-            let sentence = malformed.to_string();
-            tag = Some(malformed.identity.into());
-            Stop::Dead(Reason::Malformed, sentence)
-        })?;
-        tag = Some(Tag::of(&event));
-        if history.job.is_some() {
-            return Ok((Item::default(), None));
+        match origin::of(&delivery.message) {
+            Origin::Producer => metrics.published.inc(),
+            Origin::Replay => {
+                metrics.replayed.inc();
+                self.tell_replayed(delivery);
+            }
+            Origin::Worker => {}
         }
-        let mapped = map.apply(&event).map_err(|invalid| Stop::Dead(Reason::Invalid, invalid.to_string()))?;
-        match vendor.prepare(mapped.as_ref().unwrap_or(&event), facts) {
-            Ok(item) => Ok((item, Trace::of(&event))),
-            Err(Refusal::Needs(name)) => Err(Stop::Needs(name)),
-            Err(Refusal::Invalid(sentence)) => Err(Stop::Dead(Reason::Invalid, sentence)),
-        }
-    }));
-    let read = read.unwrap_or_else(|_| {
-        Err(Stop::Dead(Reason::Invalid, "Sluice failed on this event; this is a bug in Sluice".into()))
-    });
-    let tag = tag.unwrap_or_else(|| Tag::unchecked(&delivery.message, &history));
-    match read {
-        Ok((item, trace)) => {
-            let job = history.job.clone();
-            let replay = delivery.message.properties.headers.contains_key(REPLAY);
-            let taken = now;
-            let (token_refused, troubles) = (false, u32::try_from(history.attempts.len()).unwrap_or(u32::MAX));
-            let key = key(&tag, &delivery);
-            let (refused, failed, rests_until, odd) = (false, false, None, Odd::default());
-            let pending = Box::new(Pending {
-                delivery,
-                history,
-                tag,
-                item,
-                trace,
-                taken,
-                replay,
-                token_refused,
-                troubles,
-                key,
-                refused,
-                failed,
-                odd,
-                rests_until,
-            });
-            match job {
-                Some(job) => Taken::Sent(job, pending),
-                None => Taken::Ready(pending),
+    }
+
+    fn tell_replayed(&self, delivery: &Delivery) {
+        let history = History::read(&delivery.message, &delivery.routing_key, clock::wall());
+        let (routing_key, received) = (history.routing_key.as_str(), history.received);
+        let context = event::Context { routing_key, received, max_bytes: self.intake.max_event_bytes };
+        let event = event::decode(&delivery.message, context);
+        let tag = event.map_or_else(|malformed| malformed.identity.into(), |event| Tag::of(&event));
+        self.settler.replayed(tag, &history);
+    }
+
+    /// Decodes and checks a delivery: its event is then ready, it waits for an answer of the vendor's, or is a dead letter.
+    pub(super) fn check(&mut self, delivery: Delivery) {
+        let (now, wall) = (clock::now(), clock::wall());
+        let (vendor, lookups) = (self.settings.vendor.as_ref(), &mut self.side.lookups);
+        let (map, facts) = (&self.settings.map, lookups.consult());
+        match check::check(delivery, vendor, map, facts, self.intake.max_event_bytes, now, wall) {
+            Checked::Ready(pending) if self.settler.was_delivered(&pending) => self.acknowledge(*pending),
+            Checked::Ready(pending) => match &pending.item.lookup {
+                // What waits for a new lookup is before it.
+                Some(name) if lookups.awaits(name) => {
+                    lookups.need(name.clone(), judge::carrying_history(*pending), now)
+                }
+                Some(_) | None => {
+                    self.intake.invalids.went_well();
+                    self.dispatch.push(pending);
+                }
+            },
+            Checked::Sent(job, pending) => self.watch(&job, vec![pending], false),
+            Checked::Needs(name, delivery) => lookups.need(name, *delivery, now),
+            Checked::Dead { delivery, history, tag, reason, sentence } => {
+                self.refuse(*delivery, *history, tag, reason, sentence);
             }
         }
-        Err(Stop::Needs(name)) => Taken::Needs(name, Box::new(delivery)),
-        Err(Stop::Dead(reason, sentence)) => {
-            let sentence = redact::masked(&sentence, &map.secrets());
-            Taken::Dead { delivery: Box::new(delivery), history: Box::new(history), tag, reason, sentence }
-        }
     }
-}
 
-fn key(tag: &Tag, delivery: &Delivery) -> u64 {
-    doubt::key((&tag.id, &tag.source, &tag.kind, &delivery.message.body))
+    /// Makes a dead letter of what cannot be sent.
+    pub(super) fn bury(&mut self, delivery: Delivery, history: History, tag: Tag, reason: Reason, sentence: String) {
+        outcome::undeliverable(&mut self.report.recent, &self.settings.name, &tag, reason, &sentence);
+        self.settler.settle_delivery(delivery, history, tag, Settlement::DeadLetter(reason, sentence));
+    }
+
+    /// Acks what the broker sent again although it had been delivered.
+    pub(super) fn acknowledge(&mut self, pending: Pending) {
+        outcome::known(&mut self.report.recent, &self.settings.name, &pending.tag);
+        self.settler.settle(pending, Settlement::Ack);
+    }
 }

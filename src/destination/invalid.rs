@@ -4,11 +4,12 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
+use super::Driver;
 use super::hold::LONGEST_HOLD;
 use super::settle::Tag;
-use super::{Driver, History};
 use crate::broker::port::Delivery;
 use crate::clock;
+use crate::record::history::History;
 use crate::verdict::Reason;
 
 /// So many rules and types are told apart; producers choose types.
@@ -35,6 +36,11 @@ impl Invalids {
         let count = self.in_a_row.entry(rule.clone()).or_default();
         *count = count.saturating_add(1);
         (*count, rule)
+    }
+
+    /// One that waits to be checked again.
+    fn wait(&mut self, delivery: Delivery, now: Instant) {
+        self.waiting.push_back((now, delivery));
     }
 
     /// How many wait.
@@ -69,38 +75,30 @@ impl Driver {
         if reason != Reason::Invalid {
             return self.bury(delivery, history, tag, reason, sentence);
         }
-        if self.gate.is_parked_for_invalid() {
-            return self.invalids.waiting.push_back((clock::now(), delivery));
+        if self.dispatch.gate.is_parked_for_invalid() {
+            return self.intake.invalids.wait(delivery, clock::now());
         }
         let rule = match self.settings.map.rule_for(&tag.kind) {
             Some(rule) => format!("the rule of map for {:?} (line {})", rule.pattern, rule.line),
             None => format!("the type {:?}", tag.kind),
         };
-        let (count, rule) = self.invalids.add(rule);
+        let (count, rule) = self.intake.invalids.add(rule);
         let limit = self.settings.park_after_rejections;
         let why = format!(
             "{count} events in a row are invalid by {rule}, at last: {sentence}; mend the rule and reload, or the producer and resume: what waits is then checked again"
         );
         self.bury(delivery, history, tag, reason, sentence);
         if limit > 0 && count >= limit {
-            let now = clock::now();
-            let before = self.gate.state(now);
-            self.gate.park_for_invalid(&why, now);
-            self.gate_changed(before);
-            self.invalids.went_well();
+            self.dispatch.gate.park_for_invalid(&why, clock::now());
+            self.intake.invalids.went_well();
         }
     }
 
     /// Checks what waited again, unless it is still parked for that.
     pub(super) fn check_invalid_again(&mut self) {
-        if self.invalids.held() > 0 && !self.gate.is_parked_for_invalid() {
-            let waiting = std::mem::take(&mut self.invalids.waiting);
-            waiting.into_iter().for_each(|(_, delivery)| self.check(delivery));
+        if self.intake.invalids.held() > 0 && !self.dispatch.gate.is_parked_for_invalid() {
+            let waiting = self.intake.invalids.beyond(0);
+            waiting.into_iter().for_each(|delivery| self.check(delivery));
         }
-    }
-
-    /// How many deliveries wait for the gate or to be checked.
-    pub(super) fn waits(&self) -> usize {
-        self.line.len() + self.lookups.held() + self.invalids.held()
     }
 }

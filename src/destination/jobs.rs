@@ -6,9 +6,15 @@ use std::time::{Duration, Instant};
 
 use lru::LruCache;
 
-use super::intake::{Held, Pending};
+use super::attempt::Exchange;
+use super::check::{Held, Pending};
+use super::rule::{age, delay};
+use super::{Driver, doubt, outcome};
+use crate::clock;
+use crate::gate::{Answer, Permit, State};
 use crate::record::history::Watched;
-use crate::vendors::Job;
+use crate::vendors::{Before, Job};
+use crate::verdict::{Reason, Settlement};
 
 /// The first pause before a job is asked about, where nothing is known of how long they take.
 const FIRST: Duration = Duration::from_secs(1);
@@ -152,6 +158,110 @@ impl Jobs {
     pub fn drain(&mut self) -> Vec<Held> {
         self.watched.drain().flat_map(|(_, watch)| watch.events).collect()
     }
+}
+
+impl Driver {
+    /// The events' end is decided by a job: they stay unsettled until it is known.
+    pub(super) fn watch(&mut self, job: &Watched, events: Vec<Held>, accepted: bool) {
+        if let Some((end, events)) = self.side.jobs.watch(job, events, accepted, clock::now()) {
+            self.settle_job(&end, events);
+        }
+    }
+
+    /// A question about a job came back.
+    pub(super) fn job_answered(&mut self, id: &str, mut permit: Permit, exchange: &Exchange) {
+        let now = clock::now();
+        let (_, _, told) = self.verdict(exchange, false, &Before::default());
+        let decided = matches!(told, Answer::Success | Answer::Rejected);
+        let job = match (decided, exchange.reply()) {
+            (true, Some(reply)) => self.settings.vendor.judge_job(id, reply),
+            _ => Job::Running,
+        };
+        let told = match &job {
+            Job::Done { applied: 1.., .. } => Answer::Success,
+            Job::Running | Job::Done { .. } | Job::Failed(_) | Job::Unknown(_) if decided => Answer::Undecided,
+            Job::Running | Job::Done { .. } | Job::Failed(_) | Job::Unknown(_) => told,
+        };
+        let parked = self.dispatch.gate.state_beneath() == State::Parked;
+        permit.is_about(doubt::key(id));
+        self.dispatch.tell(permit, told, exchange);
+        match job {
+            Job::Running => {
+                self.side.jobs.is_known(id);
+                self.side.jobs.goes_on(id, now);
+            }
+            Job::Unknown(_) if !self.side.jobs.is_unknown(id, now) => self.side.jobs.goes_on(id, now),
+            Job::Done { applied: 0, rejected, ref sentence } if parked && rejected > 0 => {
+                // As with events that are refused one by one: a parked destination loses no more.
+                self.job_ended(id, Job::Failed(sentence.clone()));
+            }
+            end @ (Job::Done { .. } | Job::Failed(_) | Job::Unknown(_)) => self.job_ended(id, end),
+        }
+    }
+
+    pub(super) fn job_ended(&mut self, id: &str, end: Job) {
+        let now = clock::now();
+        if let Job::Done { applied: 0, rejected, .. } = end {
+            self.dispatch.gate.rejected(rejected, now);
+        }
+        let events = self.side.jobs.ended(id, end.clone(), now);
+        self.settle_job(&end, events);
+    }
+
+    /// What a job's end means for its events.
+    fn settle_job(&mut self, end: &Job, events: Vec<Held>) {
+        let wall = clock::wall();
+        for mut pending in events {
+            let Some(job) = pending.history.job.take() else { continue };
+            let settlement = match end {
+                Job::Done { applied, rejected: 0, .. } if *applied >= job.rows => Settlement::Ack,
+                Job::Done { applied: 0, sentence, .. } => Settlement::DeadLetter(Reason::Rejected, sentence.clone()),
+                Job::Done { sentence, .. } => {
+                    Settlement::DeadLetter(Reason::PartlyRejected, in_part(sentence, job.rows))
+                }
+                Job::Failed(sentence) => match self.retry(&pending.history, sentence, wall) {
+                    Settlement::RetryLater(delay) => {
+                        pending.history.spend(wall);
+                        Settlement::RetryLater(delay)
+                    }
+                    settlement @ (Settlement::Ack | Settlement::DeadLetter(..) | Settlement::Release) => settlement,
+                },
+                Job::Unknown(sentence) => Settlement::DeadLetter(Reason::Unconfirmed, unknown(sentence)),
+                // Not an end.
+                Job::Running => Settlement::Release,
+            };
+            outcome::job(&mut self.report.recent, &self.settings.name, &pending.tag, &job.id, &settlement);
+            if settlement == Settlement::Ack {
+                self.settler.delivered(&pending, wall);
+            }
+            self.settler.settle(*pending, settlement);
+        }
+    }
+
+    /// Events whose job has to be asked about later wait at the broker, with the job's number. They are not sent again.
+    pub(super) fn ask_later(&mut self, events: Vec<Held>) {
+        let (wall, retry) = (clock::wall(), self.settings.retry.clone());
+        for pending in events {
+            let Some(job) = pending.history.job.clone() else { continue };
+            let settlement = if wall.duration_since(job.since) >= age(retry.max_age) {
+                let sentence = format!("job {} did not end within {:#}", job.id, age(retry.max_age));
+                Settlement::DeadLetter(Reason::Unconfirmed, unknown(&sentence))
+            } else {
+                Settlement::RetryLater(delay(&retry.delays, 0))
+            };
+            self.settler.settle(*pending, settlement);
+        }
+    }
+}
+
+fn in_part(sentence: &str, rows: u64) -> String {
+    format!(
+        "{sentence}; the vendor does not say which of the {rows} rows it rejected, so this one may have been applied: look before you replay it"
+    )
+}
+
+fn unknown(sentence: &str) -> String {
+    format!("{sentence}; the vendor had accepted it, so it may have been applied: look before you replay it")
 }
 
 #[cfg(test)]

@@ -5,9 +5,18 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use super::attempt::Exchange;
 use super::hold::LONGEST_HOLD;
+use super::judge::carrying_history;
+use super::rule::Whose;
+use super::settle::unchecked;
+use super::{Driver, doubt};
 use crate::broker::port::Delivery;
-use crate::vendors::Facts;
+use crate::clock;
+use crate::gate::{Answer, Permit, State};
+use crate::record::history::Attempt;
+use crate::vendors::{Before, Facts};
+use crate::verdict::{Reason, Settlement, Verdict};
 
 /// What was learned so long ago is asked again when it lacks something.
 const FRESH: Duration = Duration::from_secs(30);
@@ -172,5 +181,75 @@ impl Lookups {
             open.since = now;
         }
         old
+    }
+}
+
+impl Driver {
+    /// A question came back.
+    pub(super) fn lookup_answered(&mut self, name: &str, mut permit: Permit, exchange: &Exchange) {
+        let (verdict, sentence, told) = self.verdict(exchange, false, &Before::default());
+        let (learned, told) = match (told, exchange.reply()) {
+            (Answer::Success, Some(reply)) => match self.settings.vendor.learn(name, reply) {
+                // What was learned is not yet an event delivered.
+                Ok(value) => (Some(Ok(value)), Answer::Neutral),
+                Err(said) => (Some(Err(exchange.masked(&said))), Answer::Rejected),
+            },
+            (Answer::Rejected, _) => (Some(Err(sentence.clone())), told),
+            _ => (None, told),
+        };
+        let parked = self.dispatch.gate.state_beneath() == State::Parked;
+        let key = doubt::key(name);
+        permit.is_about(key);
+        let mut whose = self.dispatch.tell_of_trouble(permit, None, told, exchange);
+        if told == Answer::Unauthorized {
+            whose = self.dispatch.whose_refusal(told, key);
+        }
+        let verdict = if told == Answer::Unauthorized { verdict } else { Verdict::Unavailable(sentence.clone()) };
+        let record = || exchange.record(&verdict, &sentence);
+        match learned {
+            Some(Ok(value)) => self.learned(name, value),
+            Some(Err(said)) if !parked => self.lookup_refused(name, &said),
+            // Other requests go well: what waits for this one must not be in their way.
+            None if matches!(told, Answer::Trouble | Answer::Unauthorized) && whose == Whose::Events => {
+                self.put_off(name, &record());
+            }
+            None if self.dispatch.gate.doubts(key) => {
+                self.dispatch.doubts.lookups.insert(name.to_owned(), record());
+                self.side.lookups.unanswered(name, clock::now());
+            }
+            Some(Err(_)) | None => self.side.lookups.unanswered(name, clock::now()),
+        }
+    }
+
+    /// The deliveries that wait for a lookup are tried again later, an attempt spent.
+    pub(super) fn put_off(&mut self, name: &str, record: &Attempt) {
+        let wall = clock::wall();
+        for delivery in self.side.lookups.give_up(name) {
+            let (mut history, tag) = unchecked(&delivery, wall);
+            history.add(record.clone());
+            let settlement = self.retry(&history, &record.excerpt, wall);
+            if let Settlement::RetryLater(_) = settlement {
+                history.spend(record.at);
+            }
+            self.settler.settle_delivery(delivery, history, tag, settlement);
+        }
+    }
+
+    /// What waited can be checked, and what was checked against something else is checked anew, in the order of arrival.
+    fn learned(&mut self, name: &str, value: Value) {
+        let changed = self.side.lookups.known(name).is_some_and(|before| *before != value);
+        let mut deliveries = Vec::from(self.side.lookups.learned(name, value, clock::now()));
+        if changed {
+            let checked = self.dispatch.line.take_out(|pending| pending.item.lookup.as_deref() == Some(name));
+            deliveries.extend(checked.into_iter().map(|pending| carrying_history(*pending)));
+        }
+        deliveries.sort_by_key(|delivery| delivery.ticket.tag());
+        deliveries.into_iter().for_each(|delivery| self.check(delivery));
+    }
+
+    pub(super) fn lookup_refused(&mut self, name: &str, said: &str) {
+        let Some(delivery) = self.side.lookups.refused(name, clock::now()) else { return };
+        let (history, tag) = unchecked(&delivery, clock::wall());
+        self.bury(delivery, history, tag, Reason::Invalid, format!("{name:?} could not be looked up: {said}"));
     }
 }

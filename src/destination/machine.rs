@@ -69,10 +69,10 @@ impl Machine {
 impl Driver {
     /// A request did not leave this machine: that says nothing of the vendor and costs its events nothing.
     pub(super) fn not_sent(&mut self, why: &str, errand: Errand, permit: Permit) {
-        if self.machine.failed(why, clock::now()) {
+        if self.dispatch.machine.failed(why, clock::now()) {
             tracing::error!(destination = self.settings.name, why, "nothing can be sent now; events wait");
         }
-        if let (Errand::Token, Some(tokens)) = (&errand, self.tokens.as_mut()) {
+        if let (Errand::Token, Some(tokens)) = (&errand, self.side.tokens.get_mut()) {
             tokens.not_sent();
         }
         self.take_back(errand, permit);

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
-
 use super::{Driver, STOP_WITHIN};
 use crate::broker::port::Appetite;
 use crate::clock;
@@ -21,33 +19,31 @@ impl Driver {
         let (ending, mut patient) = (self.ending.clone(), true);
         self.refresh_returned();
         loop {
-            let watched = self.jobs.drain();
+            let watched = self.side.jobs.drain();
             self.ask_later(watched);
-            if self.attempts.is_empty() && self.settling.is_empty() && self.keeping.is_empty() {
+            if self.sender.in_flight() == 0 && self.settler.unsettled() == 0 && !self.side.tokens.is_saving() {
                 break;
             }
             tokio::select! {
                 biased;
-                Some(attempted) = self.attempts.next(), if !self.attempts.is_empty() => self.judge(attempted),
-                Some(settled) = self.settling.next(), if !self.settling.is_empty() => self.settled(settled),
-                Some(()) = self.keeping.next(), if !self.keeping.is_empty() => {}
-                () = self.notices.sent(), if !self.notices.is_empty() => {}
+                attempted = self.sender.answered() => self.noting_gate(|driver| driver.judge(attempted)),
+                () = self.settler.progress() => {}
+                () = self.side.tokens.progress() => {}
                 Some(delivery) = self.inbox.deliveries.recv() => delivery.ticket.leave(),
                 () = ending.cancelled(), if patient => {
                     patient = false;
                     deadline = deadline.min(clock::now() + STOP_WITHIN);
                 }
                 () = clock::sleep_until(deadline) => {
-                    if self.hurry.is_cancelled() {
-                        self.desk.leaving.cancel();
-                        while self.settling.next().await.is_some() {}
+                    if self.sender.is_hurried() {
+                        self.settler.leave().await;
                         break;
                     }
                     tracing::warn!(
-                        destination = self.settings.name, unanswered = self.attempts.len(), unpublished = self.settling.len(),
+                        destination = self.settings.name, unanswered = self.sender.in_flight(), unpublished = self.settler.unsettled(),
                         "stopping before everything was finished; the broker sends these events again"
                     );
-                    self.hurry.cancel();
+                    self.sender.hurry();
                     deadline = clock::now() + HURRIED;
                 }
             }
@@ -57,16 +53,15 @@ impl Driver {
         let soon = deadline.min(clock::now() + HURRIED);
         tokio::select! {
             biased;
-            () = self.notices.all_sent() => {}
+            () = self.settler.all_told() => {}
             () = clock::sleep_until(soon) => {}
         }
     }
 
     /// What has been given back often through no fault of its own starts afresh as a copy: the channel's end will count once more.
     fn refresh_returned(&mut self) {
-        let limit = self.desk.delivery_limit;
-        for pending in self.line.take_out(|pending| pending.delivery.returns.saturating_mul(2) >= limit) {
-            self.settle(*pending, Settlement::Release);
+        for pending in self.dispatch.line.take_out(|pending| self.settler.was_returned_often(&pending.delivery)) {
+            self.settler.settle(*pending, Settlement::Release);
         }
     }
 
@@ -76,13 +71,13 @@ impl Driver {
         while let Some(delivery) = self.inbox.deliveries.recv().await {
             delivery.ticket.leave();
         }
-        while let Some(delivery) = self.lookups.pop() {
+        while let Some(delivery) = self.side.lookups.pop() {
             delivery.ticket.leave();
         }
-        while let Some(delivery) = self.invalids.pop() {
+        while let Some(delivery) = self.intake.invalids.pop() {
             delivery.ticket.leave();
         }
-        while let Some(pending) = self.line.pop() {
+        while let Some(pending) = self.dispatch.line.pop() {
             pending.delivery.ticket.leave();
         }
     }

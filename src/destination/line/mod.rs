@@ -8,7 +8,7 @@ use std::time::Instant;
 use jiff::Timestamp;
 
 use super::batch;
-use super::intake::{Held, Pending};
+use super::check::{Held, Pending};
 use crate::gate::Free;
 use crate::vendors::{Batching, Item};
 

@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::broker::port::{Delivery, Ticket};
-use crate::destination::intake::Odd;
+use crate::destination::check::Odd;
 use crate::destination::settle::Tag;
 use crate::message::Message;
 use crate::record::history::History;

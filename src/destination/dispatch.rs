@@ -1,0 +1,244 @@
+//! What goes out next and when: the gate, the events that are ready, and the order among those of one key.
+
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+
+use super::attempt::Exchange;
+use super::batch;
+use super::check::{Held, Odd, Pending};
+use super::doubt::Doubts;
+use super::line::{Line, Load, Place, Ready, Wanted};
+use super::machine::Machine;
+use super::rule::{Whose, delay};
+use crate::clock;
+use crate::config;
+use crate::gate::{Answer, Doubt, Gate, Hints, Lanes, Ledger, Permit, Policy, State, hints};
+use crate::vendors::Batching;
+
+/// So many that failed at once may be odd; of more it is the vendor's trouble.
+const FEW: usize = 3;
+/// They let others go first no longer than that.
+const LONGEST_BEHIND: Duration = Duration::from_secs(10);
+
+/// What is next, not yet taken from where it waits.
+#[derive(Debug)]
+pub(super) enum Next {
+    Token,
+    Lookup(String),
+    Job(String),
+    Events(Place),
+    Credentials,
+}
+
+/// What decides which request goes out, and when.
+pub(super) struct Dispatch {
+    pub gate: Gate,
+    pub line: Line,
+    pub lanes: Lanes,
+    pub batching: Batching,
+    pub doubts: Doubts,
+    /// What this machine lacks, if anything.
+    pub machine: Machine,
+    /// Whether a request waits for proof that the broker is still there.
+    pub is_unproven: bool,
+    /// Whether the answer before said that the vendor is in trouble, and for which event it was.
+    troubled: Option<Option<u64>>,
+    /// When a request last went well or was rejected for what was in it.
+    went_well: Option<Timestamp>,
+    /// When the gate said to ask again.
+    next_place: Option<Instant>,
+    /// When something beside the gate may let a request through.
+    next_turn: Option<Instant>,
+}
+
+impl Dispatch {
+    /// Goes on from what the driver before this one left.
+    pub fn new(settings: &config::Destination, ledger: &Ledger, now: Instant, wall: Timestamp) -> Self {
+        let batching = settings.vendor.batching();
+        let policy = Policy {
+            concurrency: settings.concurrency,
+            park_after_rejections: settings.park_after_rejections,
+            carry_much: batching.items > 1,
+            ..Policy::default()
+        };
+        Self {
+            gate: Gate::new(&settings.limits, policy, ledger, now, wall),
+            line: Line::default(),
+            lanes: Lanes::new(settings.vendor.lane_limit(), now),
+            batching,
+            doubts: Doubts::default(),
+            machine: Machine::default(),
+            is_unproven: false,
+            troubled: None,
+            went_well: None,
+            next_place: None,
+            next_turn: None,
+        }
+    }
+
+    /// When to look again.
+    pub fn next_at(&self) -> Option<Instant> {
+        self.next_place.or(self.next_turn)
+    }
+
+    /// When there is a place again, where there was none.
+    pub fn next_place(&self) -> Option<Instant> {
+        self.next_place
+    }
+
+    /// Something may be let through at once.
+    pub fn look_now(&mut self) {
+        (self.next_place, self.next_turn) = (None, None);
+    }
+
+    /// An answer came, which may have changed what the gate lets through.
+    pub fn ask_gate_again(&mut self) {
+        self.next_place = None;
+    }
+
+    /// There is no place before then.
+    pub fn no_place_before(&mut self, until: Instant) {
+        self.next_place = Some(until);
+    }
+
+    /// Nothing is to be sent before the first of those times.
+    pub fn look_at(&mut self, times: impl IntoIterator<Item = Option<Instant>>) {
+        self.next_turn = times.into_iter().flatten().min();
+    }
+
+    /// Looks again by then.
+    pub fn look_by(&mut self, until: Instant) {
+        self.next_turn = Some(self.next_turn.map_or(until, |turn| turn.min(until)));
+    }
+
+    /// Whether there is nothing to look for yet. Parked since there was nothing else to ask, what comes now is asked at once.
+    pub fn rests(&self, now: Instant) -> bool {
+        self.next_place.is_some_and(|next| next > now) && self.gate.doubt() != Doubt::Alone
+    }
+
+    /// What the ready events have to offer.
+    pub fn ready(&self, now: Instant) -> Ready {
+        let wanted = match self.gate.doubt() {
+            Doubt::Few => Wanted::Others,
+            Doubt::Alone | Doubt::Account => Wanted::Probe,
+            Doubt::None => match self.gate.state_beneath() {
+                State::Broken | State::Throttled => Wanted::Probe,
+                State::Open | State::Paused | State::Parked => Wanted::First,
+            },
+        };
+        self.line.ready(wanted, now, |lane| self.lanes.free(lane, now))
+    }
+
+    /// Takes the events that travel next. A probe risks one event, not many.
+    pub fn take(&mut self, place: Place, permit: &Permit, now: Instant, wall: Timestamp) -> Option<Load> {
+        if permit.probe {
+            return self.line.take_one(place);
+        }
+        let together = batch::together(&self.batching, self.line.len(), || self.gate.spare(now, wall));
+        self.line.take(place, &self.batching, together.then_some(now))
+    }
+
+    /// A request for those events goes out.
+    pub fn sent(&mut self, load: &Load) {
+        if let Some(lane) = load.lane() {
+            self.lanes.take(lane);
+        }
+    }
+
+    /// A request for those events came back, answered or not.
+    pub fn came_back(&mut self, load: &Load) {
+        if let Some(lane) = load.lane() {
+            self.lanes.answered(lane, clock::now());
+        }
+    }
+
+    /// Gives a permit back that was not used.
+    pub fn give_up(&mut self, permit: Permit) {
+        self.gate.finished(permit, Answer::Neutral, &Hints::default(), clock::now(), clock::wall());
+    }
+
+    /// Tells the gate what became of a request.
+    pub fn tell(&mut self, permit: Permit, told: Answer, exchange: &Exchange) {
+        let (now, wall) = (clock::now(), clock::wall());
+        let hints: Hints = exchange.reply().map(|reply| hints(&reply.headers, wall)).unwrap_or_default();
+        self.gate.finished(permit, told, &hints, now, wall);
+    }
+
+    /// Tells the gate what became of a request, which was for the event of that `key`, where it was for one; whose trouble it is, if it is
+    /// trouble.
+    pub fn tell_of_trouble(&mut self, permit: Permit, key: Option<u64>, told: Answer, exchange: &Exchange) -> Whose {
+        let probe = permit.probe;
+        self.tell(permit, told, exchange);
+        if matches!(told, Answer::Success | Answer::Rejected | Answer::Undecided) {
+            self.went_well = Some(clock::wall());
+        }
+        let troubled = std::mem::replace(&mut self.troubled, (told == Answer::Trouble).then_some(key));
+        // The same one twice says no more than once.
+        let another = troubled.is_some_and(|before| before.is_none() || before != key);
+        let vendors = another || probe || self.gate.state_beneath() == State::Broken;
+        if vendors { Whose::Vendors } else { Whose::Events }
+    }
+
+    /// Tells the gate what became of events. One that is always asked to wait while others are taken says nothing of the vendor: one probe
+    /// by another event tells whether that is for all.
+    pub fn tell_of_events(
+        &mut self,
+        load: &Load,
+        permit: Permit,
+        told: Answer,
+        sentence: &str,
+        exchange: &Exchange,
+    ) -> Whose {
+        let taken = self.gate.last_taken();
+        let is_known = matches!(load.events.as_slice(), [event] if event.odd.is_known(taken));
+        if !(is_known && asks_to_wait(told, exchange)) {
+            return self.tell_of_trouble(permit, Some(load.key()), told, exchange);
+        }
+        let whose = self.tell_of_trouble(permit, Some(load.key()), Answer::Neutral, exchange);
+        let now = clock::now();
+        if self.gate.state(now) == State::Open {
+            let why =
+                format!("an event that failed before failed again ({sentence}): another one tells whether all do");
+            self.gate.hold_back(&why, now);
+        }
+        whose
+    }
+
+    /// An event failed with its request, alone in it. Whether that is its own trouble by now: others were taken, or, with nothing
+    /// else here (`is_lonely`), it failed before.
+    pub fn failed_alone(&self, event: &mut Pending, is_lonely: bool) -> bool {
+        let lonely = event.odd.failed_again() && is_lonely;
+        event.odd.failed(self.gate.last_taken(), self.gate.last_place()) || lonely
+    }
+
+    /// Whether a request went well since then.
+    pub fn went_well_since(&self, then: Timestamp) -> bool {
+        self.went_well.is_some_and(|well| well > then)
+    }
+
+    /// The gate opens after a refusal or trouble. Few that failed while others went well may be odd: others go first for a while, so
+    /// that they do not close it again at once.
+    pub fn rest_few(&mut self, delays: &[Duration]) {
+        self.line.rest_few(FEW, clock::now() + delay(delays, 0).min(LONGEST_BEHIND));
+    }
+
+    /// An event is ready, with what is known of it: one that was refused, given back and came again in the same doubt is still one
+    /// that was refused.
+    pub fn push(&mut self, mut event: Held) {
+        event.odd = Odd::new(&event.history, self.gate.last_taken(), self.went_well);
+        event.refused = self.gate.doubts(event.key);
+        self.line.push(event);
+    }
+
+    /// Whether the load's lane rests now, so that the load can go first again.
+    pub fn rest(&mut self, load: &Load) -> bool {
+        load.lane().is_some_and(|lane| self.lanes.rest(lane, clock::now()))
+    }
+}
+
+/// Whether the answer would have one send nothing for a while.
+fn asks_to_wait(told: Answer, exchange: &Exchange) -> bool {
+    let wait = || exchange.reply().and_then(|reply| hints(&reply.headers, clock::wall()).retry_after);
+    told == Answer::Throttled || (told == Answer::Trouble && wait().is_some_and(|wait| !wait.is_zero()))
+}

@@ -1,0 +1,216 @@
+//! What follows from a judgement: an event is settled, waits again, or is sent once more with fewer others.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::attempt::Exchange;
+use super::check::{Held, Pending};
+use super::judge::said;
+use super::line::Load;
+use super::rule::{self, Next, REFUSED_ALONE, Standing, Whose, delay};
+use super::{Driver, batch, outcome};
+use crate::clock;
+use crate::gate::{Doubt, State};
+use crate::record::history::{Attempt, History};
+use crate::verdict::{Reason, Settlement, Verdict};
+
+/// An event that failed with others waits no longer than that before it is sent again.
+const LONGEST_REST: Duration = Duration::from_secs(60);
+
+/// An attempt as it was judged.
+#[derive(Debug)]
+pub(super) struct Ruling<'a> {
+    pub verdict: &'a Verdict,
+    /// The verdict's, masked.
+    pub sentence: &'a str,
+    pub record: &'a Attempt,
+    pub whose: Whose,
+    /// The destination was parked before the answer came.
+    pub parked: bool,
+}
+
+impl Ruling<'_> {
+    fn is_unauthorized(&self) -> bool {
+        matches!(self.verdict, Verdict::Unauthorized(_))
+    }
+
+    fn is_trouble(&self) -> bool {
+        matches!(self.verdict, Verdict::Unavailable(_) | Verdict::Throttled(_))
+    }
+}
+
+impl Driver {
+    /// Each event has an answer of its own; `refusal` tells whose trouble it is where one says that its credentials are refused.
+    pub(super) fn each_answered(&mut self, load: Load, each: Vec<Verdict>, refusal: Whose, exchange: &Exchange) {
+        let unnamed = || Verdict::Rejected("the vendor's answer does not tell what became of this one".to_owned());
+        let verdicts = each.into_iter().map(Some).chain(std::iter::repeat(None));
+        let calls_left = load.calls_left;
+        // In turn from the end, so that those that wait go first again in their order.
+        let events: Vec<_> = load.events.into_iter().zip(verdicts).collect();
+        for (mut pending, verdict) in events.into_iter().rev() {
+            let verdict = verdict.unwrap_or_else(unnamed);
+            let sentence = said(&verdict).map(|said| exchange.masked(said)).unwrap_or_default();
+            let record = exchange.record(&verdict, &sentence);
+            if !matches!(verdict, Verdict::Delivered | Verdict::Accepted) {
+                pending.history.add(record.clone());
+            }
+            let load = Load { events: vec![pending], calls_left: calls_left.clone() };
+            let whose = match verdict {
+                Verdict::Unauthorized(_) => refusal,
+                Verdict::Throttled(_) => Whose::Vendors,
+                Verdict::Delivered
+                | Verdict::Accepted
+                | Verdict::Unavailable(_)
+                | Verdict::TooLarge(_)
+                | Verdict::Rejected(_) => Whose::Events,
+            };
+            let ruling = Ruling { verdict: &verdict, sentence: &sentence, record: &record, whose, parked: false };
+            self.follow(load, &ruling);
+        }
+    }
+
+    /// What becomes of events that share a verdict.
+    pub(super) fn follow(&mut self, mut load: Load, ruling: &Ruling<'_>) {
+        let lane = load.lane().map(str::to_owned);
+        let in_doubt = ruling.is_unauthorized()
+            && ruling.whose == Whose::Vendors
+            && match self.dispatch.gate.doubt() {
+                Doubt::Few | Doubt::Alone => true,
+                Doubt::Account => load.events.iter().any(|event| self.dispatch.gate.doubts(event.key)),
+                Doubt::None => false,
+            };
+        if in_doubt && load.events.len() > 1 {
+            // They stay together, to be halved where others are taken.
+            let calls = batch::calls_to_split(load.events.len());
+            load.calls_left = load.calls_left.or_else(|| Some(Arc::new(AtomicU32::new(calls))));
+        }
+        let alone = load.events.len() == 1;
+        let (mut first, mut behind, calls_left) = (Vec::new(), Vec::new(), load.calls_left);
+        for mut pending in load.events {
+            pending.refused = in_doubt;
+            pending.failed |= ruling.is_trouble();
+            match self.rule(&mut pending, ruling, alone) {
+                Next::Wait { first: true } => first.push(pending),
+                // Closed for long, few are held: those that always fail must not be all of them. A copy of what was replayed would be
+                // taken for another replay.
+                Next::Wait { first: false }
+                    if lane.is_none()
+                        && calls_left.is_none()
+                        && !pending.replay
+                        && self.prefetch.is_closed()
+                        && self.dispatch.gate.state_beneath() == State::Broken =>
+                {
+                    let Pending { delivery, history, .. } = *pending;
+                    self.settler.send_behind(delivery, history);
+                }
+                Next::Wait { first: false } => {
+                    // Not the same again at once.
+                    if let Some(lane) = &lane {
+                        self.dispatch.lanes.rest(lane, clock::now());
+                    } else if ruling.is_trouble() {
+                        let pause = delay(&self.settings.retry.delays, pending.troubles.saturating_sub(1));
+                        pending.rests_until = Some(clock::now() + pause.min(LONGEST_REST));
+                    }
+                    behind.push(pending);
+                }
+                Next::Settle(settlement) => self.settle_ruled(pending, settlement, ruling),
+            }
+        }
+        if !first.is_empty() {
+            self.dispatch.line.put_back(Load { events: first, calls_left: calls_left.clone() });
+        }
+        if !behind.is_empty() {
+            self.dispatch.line.send_behind(Load { events: behind, calls_left });
+        }
+    }
+
+    /// How an event goes on that was sent `alone` or with others.
+    fn rule(&mut self, pending: &mut Pending, ruling: &Ruling<'_>, alone: bool) -> Next {
+        let Ruling { verdict, sentence, record, mut whose, parked } = *ruling;
+        if alone && ruling.is_trouble() {
+            // Nothing else is here to tell: it is sent again after its own delays.
+            let is_lonely = self.waits() == 0 && self.sender.in_flight() == 0;
+            if self.dispatch.failed_alone(pending, is_lonely) {
+                whose = Whose::Events;
+            }
+        }
+        if ruling.is_trouble() || ruling.is_unauthorized() {
+            pending.troubles = pending.troubles.saturating_add(1);
+        }
+        let (history, retry) = (&pending.history, &self.settings.retry);
+        // Where nothing went well since, it may be an outage, which costs no event.
+        let well_since = |since: &Timestamp| self.dispatch.went_well_since(*since);
+        let failing_since = history.failing_since.filter(well_since);
+        let standing = Standing { whose, parked, history, failing_since, retry, wall: clock::wall() };
+        let mut next = rule::next(verdict, sentence, &standing);
+        // What follows in its lane must not overtake it for a trouble of a moment.
+        if let (Next::Settle(Settlement::RetryLater(_)), Some(lane)) = (&next, pending.item.lane.as_deref())
+            && !ruling.is_unauthorized()
+            && self.dispatch.lanes.rest(lane, clock::now())
+        {
+            next = Next::Wait { first: true };
+        }
+        outcome::attempted(&mut self.report.recent, &self.settings.name, &pending.tag, record, history.retries, &next);
+        next
+    }
+
+    fn settle_ruled(&mut self, mut pending: Held, settlement: Settlement, ruling: &Ruling<'_>) {
+        match settlement {
+            Settlement::Ack => {
+                self.settler.delivered(&pending, clock::wall());
+                pending.item.lane.iter().for_each(|lane| self.dispatch.lanes.went_well(lane));
+            }
+            Settlement::RetryLater(_) => {
+                if ruling.is_unauthorized()
+                    && let Some(attempt) = pending.history.attempts.last_mut()
+                {
+                    REFUSED_ALONE.clone_into(&mut attempt.verdict);
+                }
+                pending.history.spend(ruling.record.at);
+            }
+            Settlement::DeadLetter(..) | Settlement::Release => {}
+        }
+        self.settler.settle(*pending, settlement);
+    }
+
+    /// Events that were refused together are sent again in two halves, to find the bad ones.
+    pub(super) fn split(&mut self, load: Load, verdict: &Verdict, sentence: &str) {
+        let count = load.events.len();
+        let calls_left = load.calls_left.clone();
+        let calls_left = calls_left.unwrap_or_else(|| Arc::new(AtomicU32::new(batch::calls_to_split(count))));
+        let left = calls_left.load(Ordering::Relaxed);
+        if left >= 2 {
+            calls_left.store(left - 2, Ordering::Relaxed);
+            tracing::debug!(
+                destination = self.settings.name,
+                events = count,
+                said = sentence,
+                "refused together; halved"
+            );
+            return self.dispatch.line.split(load, calls_left);
+        }
+        let reason = if matches!(verdict, Verdict::TooLarge(_)) { Reason::TooLarge } else { Reason::Rejected };
+        let sentence = format!(
+            "{sentence}; it was refused together with {} others, and no more calls are spent on finding out which are bad: it may be good",
+            count - 1
+        );
+        for pending in load.events {
+            outcome::undeliverable(&mut self.report.recent, &self.settings.name, &pending.tag, reason, &sentence);
+            self.settler.settle(*pending, Settlement::DeadLetter(reason, sentence.clone()));
+        }
+    }
+
+    /// An event that failed otherwise than by its own request: when it is tried again, or that it is not any more.
+    pub(super) fn retry(&self, history: &History, sentence: &str, wall: Timestamp) -> Settlement {
+        let verdict = Verdict::Unavailable(sentence.to_owned());
+        let (retry, failing_since) = (&self.settings.retry, history.failing_since);
+        let standing = Standing { whose: Whose::Events, parked: false, history, failing_since, retry, wall };
+        match rule::next(&verdict, sentence, &standing) {
+            Next::Settle(settlement) => settlement,
+            Next::Wait { .. } => Settlement::RetryLater(delay(&retry.delays, history.retries)),
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! What is done every second: gauges are shown, and what was held too long is given back.
+
+use std::time::Instant;
+
+use super::check::Pending;
+use super::recent::Recent;
+use super::{Driver, hold};
+use crate::clock;
+use crate::gate::State;
+use crate::metrics::DestinationMetrics;
+use crate::verdict::Settlement;
+
+/// What is told of a destination.
+pub(super) struct Report {
+    pub recent: Recent,
+    pub metrics: DestinationMetrics,
+    /// When gauges were last shown.
+    swept: Instant,
+}
+
+impl Report {
+    pub fn new(recent: Recent, metrics: DestinationMetrics, now: Instant) -> Self {
+        Self { recent, metrics, swept: now }
+    }
+}
+
+impl Driver {
+    /// Shows gauges, and gives back what was held too long.
+    pub(super) fn keep_house(&mut self) {
+        self.show();
+        let now = clock::now();
+        let too_long = |event: &Pending| now.saturating_duration_since(event.taken) > hold::LONGEST_HOLD;
+        for event in self.dispatch.line.remove_if(too_long) {
+            self.settler.settle(*event, Settlement::Release);
+        }
+        let unread =
+            self.side.lookups.sweep(now).into_iter().chain(self.intake.invalids.sweep(now)).collect::<Vec<_>>();
+        unread.into_iter().for_each(|delivery| self.settler.give_back(delivery));
+        self.check_invalid_again();
+        let unsettled = |event: &Pending| now.saturating_duration_since(event.taken) > hold::LONGEST_UNSETTLED;
+        let overdue = self.side.jobs.overdue(|event| unsettled(event) || !event.delivery.ticket.is_live());
+        self.ask_later(overdue);
+        self.dispatch.lanes.sweep(now);
+    }
+
+    fn show(&mut self) {
+        let (now, wall) = (clock::now(), clock::wall());
+        let status = self.dispatch.gate.status(now, wall);
+        let (in_flight, waits) = (self.sender.in_flight(), self.waits());
+        let Report { recent, metrics, swept } = &mut self.report;
+        if status.state != State::Open {
+            metrics.closed_seconds.inc_by(now.saturating_duration_since(*swept).as_secs_f64());
+        }
+        *swept = now;
+        recent.see(&status, wall);
+        recent.sample(&status, metrics.delivered.get(), now, wall);
+        metrics.show(&status, in_flight, waits);
+        metrics.show_copies(self.settler.copies_waiting());
+        if self.dispatch.line.len() == 0 || status.state != State::Open {
+            self.inbox.proof.want(None);
+        }
+        metrics.show_token(self.side.tokens.get().and_then(|tokens| tokens.age(wall)));
+    }
+}

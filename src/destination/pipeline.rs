@@ -1,0 +1,120 @@
+//! The path of an event through a destination:
+//!
+//! a delivery is taken in ([`super::intake`]) and checked ([`super::check`]); its event waits for the gate ([`super::dispatch`]), is
+//! sent ([`super::send`]), its answer is judged ([`super::judge`]), and the event is settled ([`super::settler`]) or waits again.
+//!
+//! One task moves all events, so that no part needs a lock. Requests and publications run beside each other inside it.
+
+use std::pin::Pin;
+use std::time::{Duration, Instant};
+
+use tokio::time::Interval;
+
+use super::attempt::Attempted;
+use super::{Command, Driver, outcome};
+use crate::broker::port::Delivery;
+use crate::clock;
+use crate::gate::State;
+
+/// Deliveries that are taken, and answers that are judged, before anything else is looked at.
+const AT_ONCE: usize = 32;
+/// How often gauges are set and old deliveries looked for.
+const HOUSEKEEPING: Duration = Duration::from_secs(1);
+
+/// What happens next.
+enum Step {
+    Delivered(Delivery),
+    Answered(Attempted),
+    /// Something may be sent or taken now that could not be before: a time has come, a copy is confirmed, the broker was heard.
+    LookAgain,
+    Asked(Command),
+    Housekeeping,
+    Stop,
+}
+
+impl Driver {
+    /// Moves events on until the destination is stopped.
+    pub(super) async fn run(&mut self) {
+        let mut housekeeping = tokio::time::interval(HOUSEKEEPING);
+        housekeeping.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut stopped = std::pin::pin!(self.stop.clone().cancelled_owned());
+        loop {
+            self.noting_gate(Self::send_ready);
+            self.adjust_prefetch();
+            match self.step(&mut housekeeping, stopped.as_mut()).await {
+                Step::Delivered(delivery) => self.take_with_others(delivery),
+                Step::Answered(attempted) => self.judge_with_others(attempted),
+                Step::LookAgain => {}
+                Step::Asked(command) => self.obey(command),
+                Step::Housekeeping => self.keep_house(),
+                Step::Stop => return,
+            }
+        }
+    }
+
+    /// Waits for what happens next: what frees places comes before what needs one.
+    async fn step(&mut self, housekeeping: &mut Interval, stopped: Pin<&mut impl Future<Output = ()>>) -> Step {
+        let next = self.dispatch.next_at();
+        tokio::select! {
+            biased;
+            () = stopped => Step::Stop,
+            attempted = self.sender.answered() => Step::Answered(attempted),
+            () = self.settler.progress() => Step::LookAgain,
+            () = self.side.tokens.progress() => Step::LookAgain,
+            () = wait_until(next) => {
+                self.dispatch.look_now();
+                Step::LookAgain
+            }
+            _ = housekeeping.tick() => Step::Housekeeping,
+            Ok(()) = self.inbox.consuming.changed() => Step::LookAgain,
+            () = self.inbox.proof.renewed(), if self.dispatch.is_unproven => Step::LookAgain,
+            command = self.commands.recv() => command.map_or(Step::Stop, Step::Asked),
+            delivery = self.inbox.deliveries.recv() => delivery.map_or(Step::Stop, Step::Delivered),
+        }
+    }
+
+    /// A delivery, and those that came with it: what follows them all is done once.
+    fn take_with_others(&mut self, delivery: Delivery) {
+        self.noting_gate(|driver| driver.take(delivery));
+        for _ in 1..AT_ONCE {
+            let Ok(delivery) = self.inbox.deliveries.try_recv() else { return };
+            self.noting_gate(|driver| driver.take(delivery));
+        }
+    }
+
+    /// An answer, and those that came with it.
+    fn judge_with_others(&mut self, attempted: Attempted) {
+        self.noting_gate(|driver| driver.judge(attempted));
+        for _ in 1..AT_ONCE {
+            let Some(attempted) = self.sender.answered_too() else { return };
+            self.noting_gate(|driver| driver.judge(attempted));
+        }
+    }
+
+    /// Does something, and says it where that changed the gate.
+    pub(super) fn noting_gate(&mut self, act: impl FnOnce(&mut Self)) {
+        let before = self.dispatch.gate.state(clock::now());
+        act(self);
+        let (now, wall) = (clock::now(), clock::wall());
+        let after = self.dispatch.gate.state(now);
+        if after == before {
+            return;
+        }
+        if matches!(before, State::Throttled | State::Broken) && after == State::Open {
+            self.dispatch.rest_few(&self.settings.retry.delays);
+        }
+        let status = self.dispatch.gate.status(now, wall);
+        outcome::gate_changed(&self.settings.name, before, &status);
+        if status.state == State::Parked {
+            self.settler.parked(&status.why);
+        }
+        self.report.recent.see(&status, wall);
+    }
+}
+
+async fn wait_until(until: Option<Instant>) {
+    match until {
+        Some(until) => clock::sleep_until(until).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,182 @@
+//! How many deliveries the consumer asks for, as the gate and what is held change.
+
+use std::time::Instant;
+
+use jiff::Timestamp;
+
+use super::Driver;
+use super::hold::{self, Aside, Mood, Outlook, Room};
+use crate::broker::port::Appetite;
+use crate::clock;
+use crate::gate::{Gate, State};
+use crate::vendors::Batching;
+use crate::verdict::Settlement;
+
+/// What decides how many deliveries are held.
+pub(super) struct PrefetchControl {
+    mood: Mood,
+    room: Room,
+    /// Whether a request carries several events.
+    several: bool,
+    /// Nothing is held before then: the next place is far away.
+    resting_until: Option<Instant>,
+    /// The oldest of what was given back to the queue, as long as nothing is taken from it again.
+    left_behind: Option<Timestamp>,
+    /// How many deliveries are held at most while none has to be put aside.
+    usual: u16,
+    /// What the appetite was last worked out for.
+    worked_out_for: Option<(Mood, Option<f64>, usize, u16, bool, u16)>,
+}
+
+/// What is held now.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Holding {
+    /// Deliveries that wait, and requests on their way.
+    pub waiting: usize,
+    /// Deliveries that wait for the end of a job.
+    pub unconfirmed: usize,
+    /// Events that wait and whose credentials were refused, where probes are needed.
+    pub refused: usize,
+}
+
+impl PrefetchControl {
+    pub fn new(batching: Batching) -> Self {
+        Self {
+            mood: Mood::Open,
+            room: Room::new(batching.items),
+            several: batching.items > 1,
+            resting_until: None,
+            left_behind: None,
+            usual: 0,
+            worked_out_for: None,
+        }
+    }
+
+    /// A delivery came with so many bytes.
+    pub fn took(&mut self, bytes: usize) {
+        if self.mood == Mood::Open {
+            self.left_behind = None;
+        }
+        if self.several {
+            self.room.note(bytes);
+        }
+    }
+
+    /// Looks at the gate, where there is no place before `next_place`.
+    pub fn look(&mut self, gate: &Gate, next_place: Option<Instant>, now: Instant) {
+        let far = [next_place, gate.opens_at(now)].into_iter().flatten().filter_map(|at| hold::rest(at, now)).max();
+        self.resting_until = far.or(self.resting_until.filter(|until| *until > now));
+        let outlook = Outlook {
+            open: gate.state(now) == State::Open,
+            paused: gate.is_paused(),
+            closed_for_long: gate.closed_for_long(now),
+            resting_until: self.resting_until,
+        };
+        self.mood = self.mood.next(outlook, now);
+    }
+
+    /// An operator changed the gate: it may let something through at once.
+    pub fn look_now(&mut self) {
+        self.resting_until = None;
+    }
+
+    /// Whether only probes are needed.
+    pub fn is_closed(&self) -> bool {
+        self.mood == Mood::Closed
+    }
+
+    /// How many waiting deliveries may be kept; None where that is no matter.
+    pub fn keeps(&self) -> Option<usize> {
+        (self.mood != Mood::Open).then(|| self.mood.keeps())
+    }
+
+    /// So old is the oldest of what is given back.
+    pub fn leaves(&mut self, oldest: Option<Timestamp>) {
+        self.left_behind = oldest;
+    }
+
+    /// The oldest of what was given back.
+    pub fn left_behind(&self) -> Option<Timestamp> {
+        self.left_behind
+    }
+
+    /// What to consume, where that may be another: `room` for batches is only made while it consumes.
+    pub fn appetite(&mut self, gate: &Gate, holding: Holding, aside: &mut Aside, consumes: bool) -> Option<Appetite> {
+        let (mood, pace, concurrency) = (self.mood, gate.pace_about(), gate.concurrency_soon());
+        let room = if consumes && self.several {
+            self.room.adapt(holding.waiting + holding.unconfirmed, self.usual)
+        } else {
+            0
+        };
+        // What was refused tells nothing: there has to be a place for what may.
+        let enough = mood.is_enough(holding.waiting.saturating_sub(holding.refused));
+        let aside = aside.adapt(self.usual).saturating_add(u16::try_from(holding.refused).unwrap_or(u16::MAX));
+        let worked_out_for = Some((mood, pace, concurrency, room, enough, aside));
+        if self.worked_out_for == worked_out_for {
+            return None;
+        }
+        self.worked_out_for = worked_out_for;
+        let mut appetite = if enough { Appetite::None } else { mood.appetite(pace, concurrency, &self.room) };
+        if let Appetite::Prefetch(usual) = &mut appetite {
+            self.usual = *usual;
+            *usual = usual.saturating_add(aside);
+        }
+        Some(appetite)
+    }
+
+    /// Whether so many copies wait that nothing more is taken.
+    pub fn is_full(&self, aside: &Aside) -> bool {
+        aside.is_full(self.usual)
+    }
+}
+
+impl Driver {
+    /// Holds as many deliveries as the gate can use, and gives the others back.
+    pub(super) fn adjust_prefetch(&mut self) {
+        let now = clock::now();
+        self.prefetch.look(&self.dispatch.gate, self.dispatch.next_place(), now);
+        // While the consumer is there, the broker would send at once what is given back. And what is out may come back, and then it is
+        // before the rest of its lane.
+        if let Some(keeps) = self.prefetch.keeps()
+            && !*self.inbox.consuming.borrow()
+            && !self.dispatch.lanes.is_busy()
+        {
+            self.release_beyond(keeps);
+        }
+        let holding = Holding {
+            waiting: self.waits() + self.sender.in_flight(),
+            unconfirmed: self.side.jobs.held(),
+            refused: if self.prefetch.is_closed() { self.dispatch.line.refused() } else { 0 },
+        };
+        let consumes = *self.inbox.appetite.borrow() != Appetite::None;
+        let Self { prefetch, dispatch, settler, inbox, .. } = self;
+        if let Some(appetite) = prefetch.appetite(&dispatch.gate, holding, &mut settler.aside, consumes) {
+            inbox.appetite.send_if_modified(|current| std::mem::replace(current, appetite) != appetite);
+        }
+    }
+
+    /// Gives back all but so many that wait. The first are kept, so that none is overtaken in its lane.
+    fn release_beyond(&mut self, keeps: usize) {
+        if self.dispatch.line.len() > keeps {
+            let oldest = self.oldest();
+            self.prefetch.leaves(oldest);
+        }
+        let (lookups, invalids) = (&mut self.side.lookups, &mut self.intake.invalids);
+        let unread = lookups.beyond(keeps).into_iter().chain(invalids.beyond(keeps)).collect::<Vec<_>>();
+        unread.into_iter().for_each(|delivery| self.settler.give_back(delivery));
+        if self.dispatch.line.len() > keeps {
+            let events = self.dispatch.line.beyond(keeps);
+            events.into_iter().for_each(|event| self.settler.settle(*event, Settlement::Release));
+        }
+    }
+
+    /// How many deliveries wait for the gate or to be checked.
+    pub(super) fn waits(&self) -> usize {
+        self.dispatch.line.len() + self.side.lookups.held() + self.intake.invalids.held()
+    }
+
+    /// The time of the oldest event that waits here, or in the queue as far as is known.
+    pub(super) fn oldest(&self) -> Option<Timestamp> {
+        [self.dispatch.line.oldest(), self.prefetch.left_behind()].into_iter().flatten().min()
+    }
+}

@@ -1,0 +1,248 @@
+//! What is ready goes out: one place of the gate's for each request, whatever it is for.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::{HeaderName, Request, header};
+use jiff::Timestamp;
+
+use super::attempt::Errand;
+use super::dispatch::Next;
+use super::line::{Load, Place, Ready};
+use super::sender::Outgoing;
+use super::{Driver, hold};
+use crate::clock;
+use crate::delivery::Keep;
+use crate::delivery::token::Need;
+use crate::gate::{Doubt, Pass, Permit, State};
+use crate::redact;
+use crate::traces::{self, Leg, Span};
+use crate::vendors::{Item, Job, Secrets};
+use crate::verdict::Reason;
+
+impl Driver {
+    /// Sends what the gate lets through.
+    pub(super) fn send_ready(&mut self) {
+        if self.dispatch.rests(clock::now()) {
+            return;
+        }
+        self.dispatch.look_now();
+        loop {
+            let (now, wall) = (clock::now(), clock::wall());
+            if let Some(until) = self.dispatch.machine.rests_until(self.sender.has_room(), now) {
+                return self.dispatch.look_at([Some(until)]);
+            }
+            let next = self.next(now, wall);
+            if !self.is_proven(next.as_ref(), now) {
+                return;
+            }
+            let Some(next) = next else { return };
+            match self.dispatch.gate.pass(now, wall) {
+                Pass::Go(permit) => self.send(next, permit, now, wall),
+                Pass::Wait(until) => return self.dispatch.no_place_before(until),
+                Pass::Full | Pass::Shut => return,
+            }
+        }
+    }
+
+    /// Whether what is next may be sent as far as the broker goes: where a channel may be dead, its events come again to somebody else.
+    fn is_proven(&mut self, next: Option<&Next>, now: Instant) -> bool {
+        let dispatch = &mut self.dispatch;
+        dispatch.is_unproven = false;
+        if matches!(next, Some(Next::Events(_))) && dispatch.gate.state(now) == State::Open {
+            let age = hold::unproven(dispatch.gate.pace());
+            self.inbox.proof.want(Some(age));
+            dispatch.is_unproven = !self.inbox.proof.is_fresh(age, now);
+        }
+        !dispatch.is_unproven
+    }
+
+    /// What should be sent next; where there is nothing yet, the dispatch knows when to look again.
+    fn next(&mut self, now: Instant, wall: Timestamp) -> Option<Next> {
+        self.pass_over_settled();
+        let mut next = self.waiting(now);
+        if matches!(self.dispatch.gate.doubt(), Doubt::Few | Doubt::Alone) {
+            let can_try = self.settings.vendor.credentials_check().is_some();
+            next = self.dispatch.next_in_doubt(next, self.sender.in_flight(), can_try, now);
+        }
+        let next = next?;
+        if self.side.tokens.is_saving() {
+            return None;
+        }
+        match self.side.tokens.get().map(|tokens| (tokens.need(now, wall), tokens.due(now, wall))) {
+            None | Some((Need::Ready(_), false)) => Some(next),
+            Some((Need::Busy, _)) => None,
+            Some((Need::Ready(_), true) | (Need::Fetch, _)) => Some(Next::Token),
+            Some((Need::NotBefore(at), _)) => {
+                self.without_token_until(at, now);
+                None
+            }
+        }
+    }
+
+    /// What waits, without regard to tokens and doubts.
+    fn waiting(&mut self, now: Instant) -> Option<Next> {
+        if let Some(name) = self.side.lookups.due(now) {
+            return Some(Next::Lookup(name.to_owned()));
+        }
+        let soon = match (self.dispatch.ready(now), self.side.jobs.due(now)) {
+            (Ready::Now(place), Some(_)) if self.side.asked_about_job => return Some(Next::Events(place)),
+            (_, Some(job)) => return Some(Next::Job(job.to_owned())),
+            (Ready::Now(place), None) => return Some(Next::Events(place)),
+            (Ready::At(at), None) => Some(at),
+            (Ready::Nothing, None) => None,
+        };
+        self.dispatch.look_at([soon, self.side.next()]);
+        None
+    }
+
+    /// No token may be asked for before then: the vendor allows only so many calls.
+    fn without_token_until(&mut self, at: Instant, now: Instant) {
+        if self.dispatch.gate.state_beneath() == State::Open
+            && let Some(tokens) = self.side.tokens.get()
+        {
+            let (why, wait) = (tokens.why(now), at.saturating_duration_since(now));
+            if tokens.is_refused() {
+                self.dispatch.gate.park(&why, wait, now);
+            } else {
+                self.dispatch.gate.break_off(&why, wait, now);
+            }
+        }
+        self.dispatch.look_at([Some(at)]);
+    }
+
+    /// Passes over what need not be sent any more: its channel has gone, or the request for its first copy was answered while
+    /// this one waited.
+    fn pass_over_settled(&mut self) {
+        let line = &mut self.dispatch.line;
+        line.forget_dead_parts();
+        while line.remove_first_if(|pending| !pending.delivery.ticket.is_live()).is_some() {}
+        while self.dispatch.line.first().is_some_and(|pending| self.settler.was_delivered(pending)) {
+            self.dispatch.line.pop_first().into_iter().for_each(|pending| self.acknowledge(*pending));
+        }
+    }
+
+    fn send(&mut self, next: Next, permit: Permit, now: Instant, wall: Timestamp) {
+        self.side.asked_about_job = matches!(next, Next::Job(_));
+        let vendor = Arc::clone(&self.settings.vendor);
+        let (errand, request) = match next {
+            Next::Events(place) => return self.send_events(place, permit, now, wall),
+            Next::Token => {
+                let tokens = self.side.tokens.get_mut().zip(vendor.grant());
+                (Errand::Token, tokens.and_then(|(tokens, grant)| tokens.request(grant, now)))
+            }
+            Next::Lookup(name) => {
+                self.side.lookups.sent(&name);
+                let request = vendor.lookup(&name);
+                (Errand::Lookup(name), request)
+            }
+            Next::Job(job) => {
+                self.side.jobs.sent(&job);
+                let request = vendor.job_status(&job);
+                (Errand::Job(job), request)
+            }
+            Next::Credentials => (Errand::Credentials, vendor.credentials_check()),
+        };
+        match request {
+            Some(request) => self.launch(errand, request, Span::none(), permit),
+            None => {
+                self.dispatch.give_up(permit);
+                self.no_request(errand);
+            }
+        }
+    }
+
+    fn send_events(&mut self, place: Place, mut permit: Permit, now: Instant, wall: Timestamp) {
+        let Some(load) = self.load(place, &permit, now, wall) else { return self.dispatch.give_up(permit) };
+        permit.is_about(load.key());
+        let items: Vec<&Item> = load.events.iter().map(|pending| &pending.item).collect();
+        match self.settings.vendor.request(&items) {
+            Ok(mut request) => {
+                Secrets::add(&mut request, &self.settings.map.secrets());
+                self.dispatch.gate.carries(&permit, request.body().len());
+                self.dispatch.sent(&load);
+                let span = self.trace(&load, &mut request);
+                self.launch(Errand::Events(load), request, span, permit);
+            }
+            Err(invalid) => {
+                self.dispatch.give_up(permit);
+                let sentence = redact::masked(&invalid.0, &self.settings.map.secrets());
+                for pending in load.events {
+                    self.bury(pending.delivery, pending.history, pending.tag, Reason::Invalid, sentence.clone());
+                }
+            }
+        }
+    }
+
+    /// The events that travel next, without those that need not be sent any more.
+    fn load(&mut self, place: Place, permit: &Permit, now: Instant, wall: Timestamp) -> Option<Load> {
+        let mut load = self.dispatch.take(place, permit, now, wall)?;
+        for pending in load.events.extract_if(.., |pending| self.settler.was_delivered(pending)).collect::<Vec<_>>() {
+            self.acknowledge(*pending);
+        }
+        load.events.retain(|pending| pending.delivery.ticket.is_live());
+        (!load.events.is_empty()).then_some(load)
+    }
+
+    /// The spans of a request for events, which then carries the trace on: as the spans say, or as its event came.
+    fn trace(&self, load: &Load, request: &mut Request<Bytes>) -> Span {
+        let legs = load.events.iter().map(|pending| Leg {
+            id: pending.tag.id.as_deref(),
+            kind: &pending.tag.kind,
+            traceparent: pending.trace.as_ref().map(|trace| &trace.parent),
+            taken: pending.taken,
+        });
+        let span = traces::request(&self.settings.name, request, legs);
+        let own = if let [pending] = &load.events[..] { pending.trace.as_ref() } else { None };
+        if let Some(parent) = span.traceparent().or_else(|| own.map(|trace| trace.parent.clone())) {
+            request.headers_mut().insert(HeaderName::from_static("traceparent"), parent);
+        }
+        // The spans of a single event go on with its trace.
+        if let Some(state) = own.and_then(|trace| trace.state.clone()) {
+            request.headers_mut().insert(HeaderName::from_static("tracestate"), state);
+        }
+        span
+    }
+
+    /// Sends a request, with the access token where there is one.
+    fn launch(&mut self, errand: Errand, mut request: Request<Bytes>, span: Span, permit: Permit) {
+        let (now, wall, mut generation) = (clock::now(), clock::wall(), None);
+        if let Some(tokens) = self.side.tokens.get().filter(|_| !matches!(errand, Errand::Token)) {
+            let Need::Ready(bearer) = tokens.need(now, wall) else {
+                // It ended while the request was made.
+                return self.take_back(errand, permit);
+            };
+            generation = Some(bearer.generation);
+            request.headers_mut().insert(header::AUTHORIZATION, bearer.header);
+        }
+        let metrics = &self.report.metrics;
+        metrics.places.inc();
+        let keep = match &errand {
+            Errand::Events(load) => {
+                metrics.batch_events.observe(f64::from(u32::try_from(load.events.len()).unwrap_or(u32::MAX)));
+                self.settings.vendor.answer_bytes(load.events.len())
+            }
+            Errand::Token => Keep::TOKEN.0,
+            Errand::Lookup(_) | Errand::Credentials => Keep::LOOKUP.0,
+            Errand::Job(_) => Keep::JOB.0,
+        };
+        request.extensions_mut().insert(Keep(keep));
+        // The call for a token counts though this worker may be killed before it is answered.
+        let first = if matches!(errand, Errand::Token) { self.side.tokens.saved(now, wall) } else { None };
+        self.sender.send(Outgoing { errand, request, generation, permit, span }, first);
+    }
+
+    /// Nothing could be asked: the vendor's folder names no request for it.
+    pub(super) fn no_request(&mut self, errand: Errand) {
+        match errand {
+            Errand::Lookup(name) => self.lookup_refused(&name, "the vendor has nothing of that name"),
+            Errand::Job(id) => self.job_ended(&id, Job::Unknown(format!("job {id} cannot be asked about"))),
+            Errand::Token => {
+                let why = "no access token: without a refresh token the configured sign-in has no way to one";
+                self.dispatch.gate.park(why, hold::LONGEST_HOLD, clock::now());
+            }
+            Errand::Events(_) | Errand::Credentials => {}
+        }
+    }
+}
