@@ -18,7 +18,7 @@ pub(super) fn together(batching: &Batching, waiting: usize, spare: impl FnOnce()
     }
 }
 
-/// The positions of the items that travel with the first one, itself included, in their order: those of its group and its lane.
+/// The positions of the items that travel with the first one, itself included, in their order: those of its group and its ordering key.
 pub(super) fn choose<'a>(items: impl Iterator<Item = &'a Item>, batching: &Batching) -> Vec<usize> {
     let mut items = items.enumerate();
     let Some((_, first)) = items.next() else { return Vec::new() };
@@ -27,9 +27,9 @@ pub(super) fn choose<'a>(items: impl Iterator<Item = &'a Item>, batching: &Batch
         if chosen.len() >= batching.items {
             break;
         }
-        if item.group != first.group || item.lane != first.lane {
-            // Nothing overtakes in its own lane.
-            if item.lane.is_some() && item.lane == first.lane {
+        if item.group != first.group || item.ordering_key != first.ordering_key {
+            // Nothing overtakes events of its ordering key.
+            if item.ordering_key.is_some() && item.ordering_key == first.ordering_key {
                 break;
             }
             continue;
@@ -56,9 +56,9 @@ mod tests {
 
     use super::*;
 
-    fn item(group: u8, lane: Option<u8>, bytes: usize) -> Item {
+    fn item(group: u8, ordering_key: Option<u8>, bytes: usize) -> Item {
         let content = Bytes::from(vec![b'x'; bytes]);
-        Item { group: group.to_string(), lane: lane.map(|lane| lane.to_string()), content, lookup: None }
+        Item { group: group.to_string(), ordering_key: ordering_key.map(|ordering_key| ordering_key.to_string()), content, lookup: None }
     }
 
     const RULE: Batching = Batching { items: 4, bytes: 100, when: When::Scarce };
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_overtakes_in_its_own_lane() {
+    fn nothing_overtakes_in_its_own_ordering_key() {
         let items =
             [item(1, Some(1), 1), item(2, Some(2), 1), item(1, Some(1), 1), item(3, Some(1), 1), item(1, Some(1), 1)];
         assert_eq!(choose(items.iter(), &RULE), [0, 2]);
@@ -99,12 +99,12 @@ mod tests {
             items in prop::collection::vec((0u8..3, prop::option::of(0u8..2), 0usize..60), 1..40),
             most in 1usize..10, bytes in 1usize..200,
         ) {
-            let items: Vec<Item> = items.into_iter().map(|(group, lane, bytes)| item(group, lane, bytes)).collect();
+            let items: Vec<Item> = items.into_iter().map(|(group, ordering_key, bytes)| item(group, ordering_key, bytes)).collect();
             let rule = Batching { items: most, bytes, when: When::Always };
             let chosen = choose(items.iter(), &rule);
             prop_assert_eq!(chosen[0], 0);
             prop_assert!(chosen.len() <= most && chosen.windows(2).all(|pair| pair[0] < pair[1]));
-            prop_assert!(chosen.iter().all(|at| items[*at].group == items[0].group && items[*at].lane == items[0].lane));
+            prop_assert!(chosen.iter().all(|at| items[*at].group == items[0].group && items[*at].ordering_key == items[0].ordering_key));
             let size: usize = chosen.iter().map(|at| items[*at].content.len() + 1).sum();
             prop_assert!(chosen.len() == 1 || size <= bytes + 1);
         }

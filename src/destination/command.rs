@@ -281,8 +281,8 @@ impl Driver {
             left: self.report.metrics.left() + u64::try_from(self.side.jobs.held()).unwrap_or(u64::MAX),
             requests: self.report.metrics.batch_events.get_sample_count(),
             carried: self.report.metrics.batch_events.get_sample_sum(),
-            // Events of one lane travel together, and how many lanes wait is not known.
-            together: if self.settings.vendor.lane_limit().is_some() { 1 } else { self.dispatch.batching.items.max(1) },
+            // Events of one ordering key travel together, and how many ordering keys wait is not known.
+            together: if self.settings.vendor.ordering_key_limit().is_some() { 1 } else { self.dispatch.batching.items.max(1) },
             throttled: self.report.metrics.throttled.get(),
             retried: self.report.metrics.retried.get(),
             copies_waiting: self.settler.copies_waiting(),

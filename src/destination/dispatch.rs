@@ -13,7 +13,7 @@ use super::machine::Machine;
 use super::rule::{Whose, delay};
 use crate::clock;
 use crate::config;
-use crate::gate::{Answer, Doubt, Gate, Hints, Lanes, Ledger, Permit, Policy, State, hints};
+use crate::gate::{Answer, Doubt, Gate, Hints, OrderingKeys, Ledger, Permit, Policy, State, hints};
 use crate::vendors::Batching;
 
 /// So many that failed at once may be odd; of more it is the vendor's trouble.
@@ -35,7 +35,7 @@ pub(super) enum Next {
 pub(super) struct Dispatch {
     pub gate: Gate,
     pub line: Line,
-    pub lanes: Lanes,
+    pub ordering_keys: OrderingKeys,
     pub batching: Batching,
     pub doubts: Doubts,
     /// What this machine lacks, if anything.
@@ -65,7 +65,7 @@ impl Dispatch {
         Self {
             gate: Gate::new(&settings.limits, policy, ledger, now, wall),
             line: Line::default(),
-            lanes: Lanes::new(settings.vendor.lane_limit(), now),
+            ordering_keys: OrderingKeys::new(settings.vendor.ordering_key_limit(), now),
             batching,
             doubts: Doubts::default(),
             machine: Machine::default(),
@@ -127,7 +127,7 @@ impl Dispatch {
                 State::Open | State::Paused | State::Parked => Wanted::First,
             },
         };
-        self.line.ready(wanted, now, |lane| self.lanes.free(lane, now))
+        self.line.ready(wanted, now, |ordering_key| self.ordering_keys.free(ordering_key, now))
     }
 
     /// Takes the events that travel next. A probe risks one event, not many.
@@ -141,15 +141,15 @@ impl Dispatch {
 
     /// A request for those events goes out.
     pub fn sent(&mut self, load: &Load) {
-        if let Some(lane) = load.lane() {
-            self.lanes.take(lane);
+        if let Some(ordering_key) = load.ordering_key() {
+            self.ordering_keys.take(ordering_key);
         }
     }
 
     /// A request for those events came back, answered or not.
     pub fn came_back(&mut self, load: &Load) {
-        if let Some(lane) = load.lane() {
-            self.lanes.answered(lane, clock::now());
+        if let Some(ordering_key) = load.ordering_key() {
+            self.ordering_keys.answered(ordering_key, clock::now());
         }
     }
 
@@ -231,9 +231,9 @@ impl Dispatch {
         self.line.push(event);
     }
 
-    /// Whether the load's lane rests now, so that the load can go first again.
+    /// Whether the load's ordering key rests now, so that the load can go first again.
     pub fn rest(&mut self, load: &Load) -> bool {
-        load.lane().is_some_and(|lane| self.lanes.rest(lane, clock::now()))
+        load.ordering_key().is_some_and(|ordering_key| self.ordering_keys.rest(ordering_key, clock::now()))
     }
 }
 

@@ -74,7 +74,7 @@ impl Driver {
 
     /// What becomes of events that share a verdict.
     pub(super) fn follow(&mut self, mut load: Load, ruling: &Ruling<'_>) {
-        let lane = load.lane().map(str::to_owned);
+        let ordering_key = load.ordering_key().map(str::to_owned);
         let in_doubt = ruling.is_unauthorized()
             && ruling.whose == Whose::Vendors
             && match self.dispatch.gate.doubt() {
@@ -97,7 +97,7 @@ impl Driver {
                 // Closed for long, few are held: those that always fail must not be all of them. A copy of what was replayed would be
                 // taken for another replay.
                 Next::Wait { first: false }
-                    if lane.is_none()
+                    if ordering_key.is_none()
                         && calls_left.is_none()
                         && !pending.replay
                         && self.prefetch.is_closed()
@@ -108,8 +108,8 @@ impl Driver {
                 }
                 Next::Wait { first: false } => {
                     // Not the same again at once.
-                    if let Some(lane) = &lane {
-                        self.dispatch.lanes.rest(lane, clock::now());
+                    if let Some(ordering_key) = &ordering_key {
+                        self.dispatch.ordering_keys.rest(ordering_key, clock::now());
                     } else if ruling.is_trouble() {
                         let pause = delay(&self.settings.retry.delays, pending.troubles.saturating_sub(1));
                         pending.rests_until = Some(clock::now() + pause.min(LONGEST_REST));
@@ -146,10 +146,10 @@ impl Driver {
         let failing_since = history.failing_since.filter(well_since);
         let standing = Standing { whose, parked, history, failing_since, retry, wall: clock::wall() };
         let mut next = rule::next(verdict, sentence, &standing);
-        // What follows in its lane must not overtake it for a trouble of a moment.
-        if let (Next::Settle(Settlement::RetryLater(_)), Some(lane)) = (&next, pending.item.lane.as_deref())
+        // What follows in its ordering key must not overtake it for a trouble of a moment.
+        if let (Next::Settle(Settlement::RetryLater(_)), Some(ordering_key)) = (&next, pending.item.ordering_key.as_deref())
             && !ruling.is_unauthorized()
-            && self.dispatch.lanes.rest(lane, clock::now())
+            && self.dispatch.ordering_keys.rest(ordering_key, clock::now())
         {
             next = Next::Wait { first: true };
         }
@@ -161,7 +161,7 @@ impl Driver {
         match settlement {
             Settlement::Ack => {
                 self.settler.delivered(&pending, clock::wall());
-                pending.item.lane.iter().for_each(|lane| self.dispatch.lanes.went_well(lane));
+                pending.item.ordering_key.iter().for_each(|ordering_key| self.dispatch.ordering_keys.went_well(ordering_key));
             }
             Settlement::RetryLater(_) => {
                 if ruling.is_unauthorized()

@@ -98,7 +98,7 @@ impl Mood {
         self == Self::Closed && held >= usize::from(PROBES)
     }
 
-    /// How many waiting deliveries may be kept, the first of their lanes.
+    /// How many waiting deliveries may be kept, the first of their ordering keys.
     pub fn keeps(self) -> usize {
         match self {
             Self::Open => usize::MAX,

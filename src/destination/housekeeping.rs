@@ -40,7 +40,7 @@ impl Driver {
         let unsettled = |event: &Pending| now.saturating_duration_since(event.taken) > hold::LONGEST_UNSETTLED;
         let overdue = self.side.jobs.overdue(|event| unsettled(event) || !event.delivery.ticket.is_live());
         self.ask_later(overdue);
-        self.dispatch.lanes.sweep(now);
+        self.dispatch.ordering_keys.sweep(now);
     }
 
     fn show(&mut self) {

@@ -136,10 +136,10 @@ impl Driver {
         let now = clock::now();
         self.prefetch.look(&self.dispatch.gate, self.dispatch.next_place(), now);
         // While the consumer is there, the broker would send at once what is given back. And what is out may come back, and then it is
-        // before the rest of its lane.
+        // before the rest of its ordering key.
         if let Some(keeps) = self.prefetch.keeps()
             && !*self.inbox.consuming.borrow()
-            && !self.dispatch.lanes.is_busy()
+            && !self.dispatch.ordering_keys.is_busy()
         {
             self.release_beyond(keeps);
         }
@@ -155,7 +155,7 @@ impl Driver {
         }
     }
 
-    /// Gives back all but so many that wait. The first are kept, so that none is overtaken in its lane.
+    /// Gives back all but so many that wait. The first are kept, so that none is overtaken in its ordering key.
     fn release_beyond(&mut self, keeps: usize) {
         if self.dispatch.line.len() > keeps {
             let oldest = self.oldest();

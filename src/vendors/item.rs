@@ -8,10 +8,10 @@ use serde_json::Value;
 /// An event that has passed every check and can travel.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Item {
-    /// What all items of one request share, in the vendor's own words: items of equal groups and lanes may travel together.
+    /// What all items of one request share, in the vendor's own words: items of equal groups and ordering keys may travel together.
     pub group: String,
-    /// Items of one lane arrive in the order of their events, and each lane has a limit of its own ([`super::Vendor::lane_limit`]).
-    pub lane: Option<String>,
+    /// Items of one ordering key arrive in the order of their events, and each ordering key has a limit of its own ([`super::Vendor::ordering_key_limit`]).
+    pub ordering_key: Option<String>,
     /// What the vendor makes the request of, in its own words.
     pub content: Bytes,
     /// What was looked up for it: when the vendor rejects it and that is not fresh, it is looked up anew and the event checked again.

@@ -92,8 +92,8 @@ pub trait Vendor: Send + Sync + std::fmt::Debug {
         Batching::ALONE
     }
 
-    /// The limit that each lane is held to, beside the account's.
-    fn lane_limit(&self) -> Option<Limit> {
+    /// The limit that each ordering key is held to, beside the account's.
+    fn ordering_key_limit(&self) -> Option<Limit> {
         None
     }
 

@@ -1,4 +1,4 @@
-//! The line of deliveries that wait for the gate: in the order of their arrival, those of one lane never out of it.
+//! The line of deliveries that wait for the gate: in the order of their arrival, those of one ordering key never out of it.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
@@ -22,9 +22,9 @@ pub(super) struct Load {
 }
 
 impl Load {
-    /// The lane that it travels in.
-    pub fn lane(&self) -> Option<&str> {
-        self.events.first().and_then(|event| event.item.lane.as_deref())
+    /// The ordering key that it travels in.
+    pub fn ordering_key(&self) -> Option<&str> {
+        self.events.first().and_then(|event| event.item.ordering_key.as_deref())
     }
 
     /// Tells it from others, as its first event does.
@@ -67,17 +67,17 @@ pub(super) enum Ready {
     Now(Place),
     /// Something from then on.
     At(Instant),
-    /// Nothing: it is empty, or every lane waits for an answer.
+    /// Nothing: it is empty, or every ordering key waits for an answer.
     Nothing,
 }
 
 /// Deliveries that have passed every check, in the order in which they are to be sent: parts, then `events`, then `replayed`. Within
-/// a lane that is the order of their arrival.
+/// an ordering key that is the order of their arrival.
 #[derive(Debug, Default)]
 pub(super) struct Line {
     parts: VecDeque<Load>,
     events: VecDeque<Held>,
-    /// Those that are replays, and those that follow one in their lane.
+    /// Those that are replays, and those that follow one in their ordering key.
     replayed: VecDeque<Held>,
 }
 
@@ -89,7 +89,7 @@ impl Line {
 
     /// Joins the end, or goes before the replayed ones where it is none and follows none of them.
     pub fn push(&mut self, event: Held) {
-        let last = event.replay || is_in(&self.replayed, event.item.lane.as_deref());
+        let last = event.replay || is_in(&self.replayed, event.item.ordering_key.as_deref());
         if last { self.replayed.push_back(event) } else { self.events.push_back(event) }
     }
 
@@ -123,26 +123,26 @@ impl Line {
         load.events.into_iter().next()
     }
 
-    /// Goes first again, in its order. What is replayed goes first of that alone, unless others of its lane came meanwhile, which it
+    /// Goes first again, in its order. What is replayed goes first of that alone, unless others of its ordering key came meanwhile, which it
     /// must not fall behind.
     pub fn put_back(&mut self, load: Load) {
         if load.calls_left.is_some() {
             return self.parts.push_front(load);
         }
-        let lane = load.lane();
-        let all_first = load.events.iter().any(|event| event.replay) && is_in(&self.events, lane);
+        let ordering_key = load.ordering_key();
+        let all_first = load.events.iter().any(|event| event.replay) && is_in(&self.events, ordering_key);
         let (first, last) = if all_first { (load.events, Vec::new()) } else { divide(load.events) };
         last.into_iter().rev().for_each(|event| self.replayed.push_front(event));
         first.into_iter().rev().for_each(|event| self.events.push_front(event));
     }
 
-    /// Goes behind the others, and with it what follows in its lane.
+    /// Goes behind the others, and with it what follows in its ordering key.
     pub fn send_behind(&mut self, load: Load) {
         let (mut parts, mut events, mut replayed) = (VecDeque::new(), VecDeque::new(), VecDeque::new());
-        if let Some(lane) = load.lane() {
-            (parts, self.parts) = self.parts.drain(..).partition(|load| load.lane() == Some(lane));
-            events = extract(&mut self.events, |event| event.item.lane.as_deref() == Some(lane));
-            replayed = extract(&mut self.replayed, |event| event.item.lane.as_deref() == Some(lane));
+        if let Some(ordering_key) = load.ordering_key() {
+            (parts, self.parts) = self.parts.drain(..).partition(|load| load.ordering_key() == Some(ordering_key));
+            events = extract(&mut self.events, |event| event.item.ordering_key.as_deref() == Some(ordering_key));
+            replayed = extract(&mut self.replayed, |event| event.item.ordering_key.as_deref() == Some(ordering_key));
         }
         if load.calls_left.is_some() {
             self.parts.push_back(load);
@@ -171,7 +171,7 @@ impl Line {
         }
     }
 
-    /// The first that `wanted` asks for and that may be sent, where `free` tells of each lane whether it lets one through.
+    /// The first that `wanted` asks for and that may be sent, where `free` tells of each ordering key whether it lets one through.
     pub fn ready(&self, wanted: Wanted, now: Instant, mut free: impl FnMut(&str) -> Free) -> Ready {
         let in_trouble = wanted == Wanted::Probe;
         let (mut at, mut asked) = (None, HashSet::new());
@@ -183,11 +183,11 @@ impl Line {
         for (place, event) in parts.chain(events) {
             let rests = event.rests_until.filter(|until| *until > now);
             let trouble = (event.refused, rests.is_some(), event.troubles);
-            let free = match event.item.lane.as_deref() {
+            let free = match event.item.ordering_key.as_deref() {
                 None => Free::Now,
-                // The first of each lane alone has a turn.
-                Some(lane) if !asked.insert(lane) => continue,
-                Some(lane) => free(lane),
+                // The first of each ordering key alone has a turn.
+                Some(ordering_key) if !asked.insert(ordering_key) => continue,
+                Some(ordering_key) => free(ordering_key),
             };
             if event.refused && wanted == Wanted::Others {
                 continue;
@@ -317,24 +317,24 @@ impl Line {
         self.events.pop_front_if(|event| gone(event)).or_else(|| self.replayed.pop_front_if(|event| gone(event)))
     }
 
-    /// Takes out all but so many, in their order. The first of each lane are kept before others, and of those the ones that met with no
+    /// Takes out all but so many, in their order. The first of each ordering key are kept before others, and of those the ones that met with no
     /// trouble: where one fails, the next can be tried.
     pub fn beyond(&mut self, keeps: usize) -> Vec<Held> {
-        let kept = self.first_of_lanes(keeps);
+        let kept = self.first_of_ordering_keys(keeps);
         let mut places = 0..;
         self.take_out(|_| places.next().is_some_and(|place| !kept.contains(&place)))
     }
 
-    /// The places of so many, the first of each lane before others.
-    fn first_of_lanes(&self, count: usize) -> HashSet<usize> {
+    /// The places of so many, the first of each ordering key before others.
+    fn first_of_ordering_keys(&self, count: usize) -> HashSet<usize> {
         let events = self.parts.iter().flat_map(|load| &load.events).chain(self.singles());
-        let (mut lanes, mut places) = (HashSet::new(), HashSet::new());
+        let (mut ordering_keys, mut places) = (HashSet::new(), HashSet::new());
         let (mut troubled, mut others) = (Vec::new(), Vec::new());
         for (place, event) in events.enumerate() {
             if places.len() >= count {
                 return places;
             }
-            let is_first = event.item.lane.as_deref().is_none_or(|lane| lanes.insert(lane));
+            let is_first = event.item.ordering_key.as_deref().is_none_or(|ordering_key| ordering_keys.insert(ordering_key));
             match is_first {
                 true if event.troubles == 0 && !event.refused => drop(places.insert(place)),
                 true if troubled.len() < count => troubled.push(place),
@@ -347,15 +347,15 @@ impl Line {
         places
     }
 
-    /// Takes out all of which that is true, in their order, and what follows them in their lanes: it would overtake them.
+    /// Takes out all of which that is true, in their order, and what follows them in their ordering keys: it would overtake them.
     pub fn remove_if(&mut self, gone: impl Fn(&Pending) -> bool) -> Vec<Held> {
         let parts = self.parts.iter().flat_map(|load| &load.events);
         if !parts.chain(self.singles()).any(|event| gone(event)) {
             return Vec::new();
         }
-        let mut lanes = HashSet::new();
-        self.take_out(|event| match &event.item.lane {
-            Some(lane) => lanes.contains(lane) || (gone(event) && lanes.insert(lane.clone())),
+        let mut ordering_keys = HashSet::new();
+        self.take_out(|event| match &event.item.ordering_key {
+            Some(ordering_key) => ordering_keys.contains(ordering_key) || (gone(event) && ordering_keys.insert(ordering_key.clone())),
             None => gone(event),
         })
     }
@@ -369,16 +369,16 @@ impl Line {
     }
 }
 
-/// Whether something of that lane is among them.
-fn is_in(events: &VecDeque<Held>, lane: Option<&str>) -> bool {
-    lane.is_some() && events.iter().any(|event| event.item.lane.as_deref() == lane)
+/// Whether something of that ordering key is among them.
+fn is_in(events: &VecDeque<Held>, ordering_key: Option<&str>) -> bool {
+    ordering_key.is_some() && events.iter().any(|event| event.item.ordering_key.as_deref() == ordering_key)
 }
 
-/// Those that go before what is replayed, and those that do not: of a lane, all from its first that is replayed.
+/// Those that go before what is replayed, and those that do not: of an ordering key, all from its first that is replayed.
 fn divide(events: impl IntoIterator<Item = Held>) -> (Vec<Held>, Vec<Held>) {
     let mut behind = false;
     events.into_iter().partition(|event| {
-        let first = !(event.replay || (behind && event.item.lane.is_some()));
+        let first = !(event.replay || (behind && event.item.ordering_key.is_some()));
         behind = !first;
         first
     })

@@ -1,4 +1,4 @@
-//! The line: nothing is lost or doubled, and lanes keep their order, whatever happens.
+//! The line: nothing is lost or doubled, and ordering keys keep their order, whatever happens.
 
 use proptest::prelude::*;
 use tokio::sync::mpsc;
@@ -14,7 +14,7 @@ use crate::vendors::When;
 
 const NOW: jiff::Timestamp = jiff::Timestamp::UNIX_EPOCH;
 
-fn event(tag: u64, lane: Option<u8>, replay: bool) -> Held {
+fn event(tag: u64, ordering_key: Option<u8>, replay: bool) -> Held {
     let epoch = CancellationToken::new();
     // Nothing is settled here, and nothing says so.
     epoch.cancel();
@@ -25,7 +25,7 @@ fn event(tag: u64, lane: Option<u8>, replay: bool) -> Held {
         delivery: Delivery { message: Message::default(), routing_key, redelivered: false, returns: 0, ticket },
         tag: Tag::unchecked(&Message::default(), &history),
         history,
-        item: Item { lane: lane.map(|lane| lane.to_string()), ..Item::default() },
+        item: Item { ordering_key: ordering_key.map(|ordering_key| ordering_key.to_string()), ..Item::default() },
         trace: None,
         taken: crate::clock::now(),
         replay,
@@ -57,7 +57,7 @@ enum Step {
 
 fn steps() -> impl Strategy<Value = Step> {
     prop_oneof![
-        6 => (prop::option::of(0u8..2), any::<bool>()).prop_map(|(lane, replay)| Step::Push(lane, replay)),
+        6 => (prop::option::of(0u8..2), any::<bool>()).prop_map(|(ordering_key, replay)| Step::Push(ordering_key, replay)),
         4 => any::<bool>().prop_map(|together| Step::Take { together }),
         2 => Just(Step::PutBack),
         1 => Just(Step::SendBehind),
@@ -79,8 +79,8 @@ struct Model {
 
 impl Model {
     fn take(&mut self, together: bool) {
-        let busy: Vec<String> = self.out.iter().filter_map(|load| load.lane().map(str::to_owned)).collect();
-        let free = |lane: &str| if busy.iter().any(|busy| busy == lane) { Free::Busy } else { Free::Now };
+        let busy: Vec<String> = self.out.iter().filter_map(|load| load.ordering_key().map(str::to_owned)).collect();
+        let free = |ordering_key: &str| if busy.iter().any(|busy| busy == ordering_key) { Free::Busy } else { Free::Now };
         let now = crate::clock::now();
         if let Ready::Now(place) = self.line.ready(Wanted::First, now, free) {
             let batching = Batching { items: 3, bytes: usize::MAX, when: When::Always };
@@ -90,12 +90,12 @@ impl Model {
 
     fn step(&mut self, step: &Step) {
         match step {
-            Step::Push(lane, replay) => {
-                self.line.push(event(self.pushed, *lane, *replay));
+            Step::Push(ordering_key, replay) => {
+                self.line.push(event(self.pushed, *ordering_key, *replay));
                 self.pushed += 1;
             }
             Step::Take { together } => self.take(*together),
-            Step::Beyond(_) | Step::RemoveEvery(_) if self.out.iter().any(|load| load.lane().is_some()) => {}
+            Step::Beyond(_) | Step::RemoveEvery(_) if self.out.iter().any(|load| load.ordering_key().is_some()) => {}
             Step::Beyond(keeps) => self.gone.extend(tags(&self.line.beyond(*keeps))),
             Step::RemoveEvery(nth) => {
                 let removed = self.line.remove_if(|event| event.delivery.ticket.tag() % nth == 0);
@@ -126,20 +126,20 @@ impl Model {
         all.extend(&self.gone);
         all.sort_unstable();
         assert_eq!(all, (0..self.pushed).collect::<Vec<_>>(), "one was lost or doubled");
-        for lane in ["0", "1"] {
-            let of_lane = |event: &&Held| event.item.lane.as_deref() == Some(lane);
+        for ordering_key in ["0", "1"] {
+            let of_ordering_key = |event: &&Held| event.item.ordering_key.as_deref() == Some(ordering_key);
             let out = self.out.iter().flat_map(|load| &load.events);
-            let order = tags(out.chain(self.waiting()).filter(of_lane));
-            assert!(order.is_sorted(), "lane {lane}: {order:?}");
+            let order = tags(out.chain(self.waiting()).filter(of_ordering_key));
+            assert!(order.is_sorted(), "ordering key {ordering_key}: {order:?}");
         }
-        assert!(self.line.events.iter().all(|event| !event.replay || event.item.lane.is_some()));
-        assert!(self.line.replayed.iter().all(|event| event.replay || event.item.lane.is_some()));
+        assert!(self.line.events.iter().all(|event| !event.replay || event.item.ordering_key.is_some()));
+        assert!(self.line.replayed.iter().all(|event| event.replay || event.item.ordering_key.is_some()));
     }
 }
 
 proptest! {
     #[test]
-    fn whatever_happens_lanes_keep_their_order_and_live_events_go_first(
+    fn whatever_happens_ordering_keys_keep_their_order_and_live_events_go_first(
         steps in prop::collection::vec(steps(), 1..60),
     ) {
         let mut model = Model::default();
@@ -153,15 +153,15 @@ proptest! {
 #[test]
 fn whether_a_vendor_is_still_in_trouble_is_asked_with_what_met_with_the_least() {
     let mut line = Line::default();
-    for (tag, lane, troubles) in [(0, None, 2), (1, None, 1), (2, Some(1), 3), (3, Some(1), 0), (4, None, 1)] {
-        line.push(Box::new(Pending { troubles, ..*event(tag, lane, false) }));
+    for (tag, ordering_key, troubles) in [(0, None, 2), (1, None, 1), (2, Some(1), 3), (3, Some(1), 0), (4, None, 1)] {
+        line.push(Box::new(Pending { troubles, ..*event(tag, ordering_key, false) }));
     }
     let now = crate::clock::now();
     assert_eq!(line.ready(Wanted::First, now, |_| Free::Now), Ready::Now(Place::Event(0)));
     assert_eq!(
         line.ready(Wanted::Probe, now, |_| Free::Now),
         Ready::Now(Place::Event(1)),
-        "and nothing overtakes in its lane"
+        "and nothing overtakes among events of its ordering key"
     );
     line.push(event(5, Some(2), false));
     assert_eq!(line.ready(Wanted::Probe, now, |_| Free::Now), Ready::Now(Place::Event(5)));
@@ -169,10 +169,10 @@ fn whether_a_vendor_is_still_in_trouble_is_asked_with_what_met_with_the_least() 
 }
 
 #[test]
-fn what_is_given_back_takes_those_behind_it_in_its_lane_along() {
+fn what_is_given_back_takes_those_behind_it_in_its_ordering_key_along() {
     let mut line = Line::default();
-    for (tag, lane) in [(0, Some(1)), (1, Some(2)), (2, None), (3, Some(1)), (4, Some(2))] {
-        line.push(event(tag, lane, tag == 0));
+    for (tag, ordering_key) in [(0, Some(1)), (1, Some(2)), (2, None), (3, Some(1)), (4, Some(2))] {
+        line.push(event(tag, ordering_key, tag == 0));
     }
     assert_eq!(tags(&line.remove_if(|event| event.delivery.ticket.tag() == 0)), [0, 3]);
     assert_eq!(line.len(), 3);

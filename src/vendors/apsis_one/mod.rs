@@ -59,7 +59,7 @@ impl Vendor for ApsisOne {
         vec![Account { what: "APSIS One client_id", id, exclusive: false }]
     }
 
-    /// The group is the request's address, the content one element of `items`. The lane is the profile's key alone: the
+    /// The group is the request's address, the content one element of `items`. The ordering key is the profile's key alone: the
     /// vendor limits requests "using the same profile key", and does not say whether two keyspaces make two of it.
     fn prepare(&self, event: &Event, facts: &Facts) -> Result<Item, Refusal> {
         let fields = Fields::read(event, &self.settings)?;
@@ -75,7 +75,7 @@ impl Vendor for ApsisOne {
             return Err(Refusal::Invalid(said));
         }
         let lookup = Some(fields.section.to_owned());
-        Ok(Item { group, lane: Some(fields.profile.to_owned()), content, lookup })
+        Ok(Item { group, ordering_key: Some(fields.profile.to_owned()), content, lookup })
     }
 
     fn request(&self, items: &[&Item]) -> Result<Request<Bytes>, Invalid> {
@@ -116,7 +116,7 @@ impl Vendor for ApsisOne {
         Batching { items: self.settings.batch_max, bytes: MAX_ITEM_BYTES, when: When::Always }
     }
 
-    fn lane_limit(&self) -> Option<Limit> {
+    fn ordering_key_limit(&self) -> Option<Limit> {
         Some(self.settings.profile_limit)
     }
 

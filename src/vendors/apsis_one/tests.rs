@@ -203,7 +203,7 @@ fn without_looking_anything_up_the_version_is_a_placeholder() {
 }
 
 #[test]
-fn events_of_one_profile_and_section_may_travel_together_and_a_profile_is_a_lane_in_every_keyspace() {
+fn events_of_one_profile_and_section_may_travel_together_and_a_profile_is_a_ordering_key_in_every_keyspace() {
     let (vendor, mut facts) = (vendor(), known());
     facts.put("other", facts.get("shop").unwrap().value.clone());
     let with = |profile: &str, field: &str, name: &str| {
@@ -216,9 +216,9 @@ fn events_of_one_profile_and_section_may_travel_together_and_a_profile_is_a_lane
     for other in [with("a", "keyspace", "crm"), with("a", "section", "other"), with("b", "keyspace", "email")] {
         assert_ne!(other.group, first.group);
     }
-    assert_eq!(with("a", "keyspace", "crm").lane, first.lane);
-    assert_ne!(with("b", "keyspace", "email").lane, first.lane);
-    assert_eq!(vendor.lane_limit().unwrap().to_string(), "10/s");
+    assert_eq!(with("a", "keyspace", "crm").ordering_key, first.ordering_key);
+    assert_ne!(with("b", "keyspace", "email").ordering_key, first.ordering_key);
+    assert_eq!(vendor.ordering_key_limit().unwrap().to_string(), "10/s");
 }
 
 #[test]

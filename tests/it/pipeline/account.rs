@@ -1,4 +1,4 @@
-//! A vendor for the tests that has everything a vendor can have: batches, lanes, access tokens, lookups and jobs, each where a
+//! A vendor for the tests that has everything a vendor can have: batches, ordering keys, access tokens, lookups and jobs, each where a
 //! test wants it. Beside it the answers of a server that is well.
 
 use std::sync::Arc;
@@ -23,7 +23,7 @@ use super::{Stage, message};
 #[derive(Clone, Debug)]
 pub struct Account {
     batching: Batching,
-    lane_limit: Option<Limit>,
+    ordering_key_limit: Option<Limit>,
     sign_in: Option<SignIn>,
     has_check: bool,
 }
@@ -33,16 +33,16 @@ struct SignIn;
 
 impl Account {
     /// One that takes one event a request, without any of the rest.
-    pub const PLAIN: Self = Self { batching: Batching::ALONE, lane_limit: None, sign_in: None, has_check: false };
+    pub const PLAIN: Self = Self { batching: Batching::ALONE, ordering_key_limit: None, sign_in: None, has_check: false };
 
     /// It takes up to `items` in one request, and `bytes` of them.
     pub fn batches(self, items: usize, bytes: usize, when: When) -> Self {
         Self { batching: Batching { items, bytes, when }, ..self }
     }
 
-    /// It holds each lane to a limit.
-    pub fn lanes(self, limit: &str) -> Self {
-        Self { lane_limit: Some(limit.parse().unwrap()), ..self }
+    /// It holds each ordering key to a limit.
+    pub fn ordering_keys(self, limit: &str) -> Self {
+        Self { ordering_key_limit: Some(limit.parse().unwrap()), ..self }
     }
 
     /// It has a request that tries the credentials.
@@ -71,12 +71,12 @@ impl Account {
     }
 }
 
-/// An event of a lane.
-pub fn in_lane(event: u64, lane: u64) -> Message {
-    with(event, &json!({ "lane": lane }))
+/// An event of an ordering key.
+pub fn in_ordering_key(event: u64, ordering_key: u64) -> Message {
+    with(event, &json!({ "ordering_key": ordering_key }))
 }
 
-/// An event with more in it: `lane`, `group`, `needs` mean something, anything else fills it.
+/// An event with more in it: `ordering key`, `group`, `needs` mean something, anything else fills it.
 pub fn with(event: u64, more: &Value) -> Message {
     let mut body = more.clone();
     body["event"] = event.into();
@@ -94,10 +94,10 @@ impl Vendor for Account {
                 Some(_) => return Err(Refusal::Invalid(format!("{needs} is not good"))),
             }
         }
-        let lane = text("lane");
-        let group = text("group").or_else(|| lane.clone()).unwrap_or_default();
+        let ordering_key = text("ordering_key");
+        let group = text("group").or_else(|| ordering_key.clone()).unwrap_or_default();
         let lookup = event.data.get("needs").and_then(Value::as_str).map(str::to_owned);
-        Ok(Item { group, lane, content: event.raw.clone(), lookup })
+        Ok(Item { group, ordering_key, content: event.raw.clone(), lookup })
     }
 
     fn request(&self, items: &[&Item]) -> Result<Request<Bytes>, Invalid> {
@@ -126,8 +126,8 @@ impl Vendor for Account {
         self.batching
     }
 
-    fn lane_limit(&self) -> Option<Limit> {
-        self.lane_limit
+    fn ordering_key_limit(&self) -> Option<Limit> {
+        self.ordering_key_limit
     }
 
     fn judge_each(&self, reply: &Reply, _: &[&Item]) -> Option<Vec<Verdict>> {

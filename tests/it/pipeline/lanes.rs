@@ -1,4 +1,4 @@
-//! Lanes: order within each, one request of each at a time, two limits at once, and no lane that slows another.
+//! Ordering keys: order within each, one request of each at a time, two limits at once, and no ordering key that slows another.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,40 +7,40 @@ use serde_json::json;
 use sluice::control::stamp::Change;
 use sluice::vendors::When;
 
-use super::account::{Account, in_lane, well, with};
+use super::account::{Account, in_ordering_key, well, with};
 use super::vendor::{Answer, Call, ScriptedVendor};
 use super::{Stage, pass, seconds};
 
-/// Event `n` is in lane `n % LANES`.
+/// Event `n` is in ordering key `n % LANES`.
 const LANES: u64 = 8;
 
 fn account() -> Account {
-    Account::PLAIN.batches(20, usize::MAX, When::Always).lanes("10/s")
+    Account::PLAIN.batches(20, usize::MAX, When::Always).ordering_keys("10/s")
 }
 
 fn publish(stage: &Stage, events: std::ops::Range<u64>) {
-    events.for_each(|event| stage.broker.put("shop.order", in_lane(event, event % LANES)));
+    events.for_each(|event| stage.broker.put("shop.order", in_ordering_key(event, event % LANES)));
 }
 
-/// That each lane's events were taken in their order, and nothing was in flight in a lane beside another of it.
+/// That each ordering key's events were taken in their order, and nothing was in flight in an ordering key beside another of it.
 #[track_caller]
-pub fn assert_order(vendor: &ScriptedVendor, lane: impl Fn(u64) -> u64) {
+pub fn assert_order(vendor: &ScriptedVendor, ordering_key: impl Fn(u64) -> u64) {
     let mut last = BTreeMap::new();
     for event in vendor.deliveries() {
-        let before = last.insert(lane(event), event);
-        assert!(before.is_none_or(|before| before < event), "{event} came after {before:?} in lane {}", lane(event));
+        let before = last.insert(ordering_key(event), event);
+        assert!(before.is_none_or(|before| before < event), "{event} came after {before:?} of ordering key {}", ordering_key(event));
     }
-    assert_one_at_a_time(vendor, lane);
+    assert_one_at_a_time(vendor, ordering_key);
 }
 
 #[track_caller]
-pub fn assert_one_at_a_time(vendor: &ScriptedVendor, lane: impl Fn(u64) -> u64) {
+pub fn assert_one_at_a_time(vendor: &ScriptedVendor, ordering_key: impl Fn(u64) -> u64) {
     let mut busy = BTreeMap::new();
     for call in vendor.calls_to("/events") {
-        let of = lane(call.event);
-        assert!(call.events.iter().all(|event| lane(*event) == of), "{:?} in one request", call.events);
+        let of = ordering_key(call.event);
+        assert!(call.events.iter().all(|event| ordering_key(*event) == of), "{:?} in one request", call.events);
         let until = busy.insert(of, call.answered.unwrap_or(Duration::MAX));
-        assert!(until.is_none_or(|until| until <= call.at), "two requests of lane {of} at {:?}", call.at);
+        assert!(until.is_none_or(|until| until <= call.at), "two requests of ordering key {of} at {:?}", call.at);
     }
 }
 
@@ -52,24 +52,24 @@ fn assert_within(at: &[Duration], most: usize) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_limits_of_each_lane_and_of_the_account_are_kept_together_and_used() {
-    let stage = Account::PLAIN.lanes("10/s").stage("limits = [\"50/s\"]");
+async fn the_limits_of_each_ordering_key_and_of_the_account_are_kept_together_and_used() {
+    let stage = Account::PLAIN.ordering_keys("10/s").stage("limits = [\"50/s\"]");
     publish(&stage, 0..2_000);
     pass(seconds(30)).await;
     let calls = stage.vendor.calls_to("/events");
     assert_within(&calls.iter().map(|call| call.at).collect::<Vec<_>>(), 50);
-    for lane in 0..LANES {
-        let at: Vec<Duration> = calls.iter().filter(|call| call.event % LANES == lane).map(|call| call.at).collect();
+    for ordering_key in 0..LANES {
+        let at: Vec<Duration> = calls.iter().filter(|call| call.event % LANES == ordering_key).map(|call| call.at).collect();
         assert_within(&at, 10);
     }
     assert!(calls.len() >= 1_380, "{} calls in 30 s at 50/s", calls.len());
     assert_order(&stage.vendor, |event| event % LANES);
-    let one = Account::PLAIN.lanes("10/s").stage("limits = [\"50/s\"]");
-    (0..200).for_each(|event| one.broker.put("shop.order", in_lane(event, 0)));
+    let one = Account::PLAIN.ordering_keys("10/s").stage("limits = [\"50/s\"]");
+    (0..200).for_each(|event| one.broker.put("shop.order", in_ordering_key(event, 0)));
     pass(seconds(11)).await;
     let at: Vec<Duration> = one.vendor.calls().iter().map(|(call, _)| call.at).collect();
     assert_within(&at, 10);
-    assert!(at.len() >= 95, "{} of one lane in 10 s", at.len());
+    assert!(at.len() >= 95, "{} of one ordering key in 10 s", at.len());
 }
 
 #[tokio::test(start_paused = true)]
@@ -108,7 +108,7 @@ async fn order_is_kept_when_trouble_comes_while_a_refused_batch_is_split() {
         _ if call.events.contains(&19) => Answer::Status(400),
         _ => well(call),
     });
-    (0..60).for_each(|event| stage.broker.put("shop.order", in_lane(event, 0)));
+    (0..60).for_each(|event| stage.broker.put("shop.order", in_ordering_key(event, 0)));
     stage.drained().await;
     assert_order(&stage.vendor, |_| 0);
     assert!(stage.vendor.took_each_once((0..60).filter(|event| *event != 19)));
@@ -116,7 +116,7 @@ async fn order_is_kept_when_trouble_comes_while_a_refused_batch_is_split() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failed_batch_of_a_lane_rests_and_goes_first_again_as_a_whole() {
+async fn a_failed_batch_of_a_ordering_key_rests_and_goes_first_again_as_a_whole() {
     let stage = account().stage("limits = [\"40/s\"]");
     stage.vendor.behave(|call| match call.event % LANES {
         0 if call.seen == 0 => Answer::Status(503),
@@ -125,8 +125,8 @@ async fn a_failed_batch_of_a_lane_rests_and_goes_first_again_as_a_whole() {
     pass(seconds(2)).await;
     // Others go through, so that the trouble is not taken for the vendor's.
     for round in 0..40 {
-        (0..10).for_each(|event| stage.broker.put("shop.order", in_lane(round * 160 + event * LANES, 0)));
-        stage.broker.put("shop.order", in_lane(round * 160 + 1, 1));
+        (0..10).for_each(|event| stage.broker.put("shop.order", in_ordering_key(round * 160 + event * LANES, 0)));
+        stage.broker.put("shop.order", in_ordering_key(round * 160 + 1, 1));
         pass(seconds(2)).await;
     }
     stage.drained().await;
@@ -138,20 +138,20 @@ async fn a_failed_batch_of_a_lane_rests_and_goes_first_again_as_a_whole() {
 async fn an_event_that_fails_again_and_again_gives_way_to_those_after_it() {
     let stage = account().stage("limits = [\"40/s\"]");
     stage.vendor.behave(|call| if call.events.contains(&0) { Answer::Status(500) } else { well(call) });
-    stage.broker.put("shop.order", in_lane(0, 0));
-    // The other lane has events all the time: it is not the vendor that is in trouble.
+    stage.broker.put("shop.order", in_ordering_key(0, 0));
+    // The other ordering key has events all the time: it is not the vendor that is in trouble.
     for event in 1..400 {
         pass(Duration::from_millis(500)).await;
-        let lane = if event < 120 { event % 2 } else { 1 };
-        stage.broker.put("shop.order", in_lane(event, lane));
+        let ordering_key = if event < 120 { event % 2 } else { 1 };
+        stage.broker.put("shop.order", in_ordering_key(event, ordering_key));
     }
     pass(seconds(1)).await;
-    assert!((1..400).all(|event| stage.vendor.taken(event) >= 1), "the lane goes on");
+    assert!((1..400).all(|event| stage.vendor.taken(event) >= 1), "its ordering key goes on");
     assert!(stage.broker.published().iter().any(|copy| copy.queue.contains(".retry.")));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lane_in_trouble_does_not_slow_the_others() {
+async fn a_ordering_key_in_trouble_does_not_slow_the_others() {
     let stage = account().stage("limits = [\"40/s\"]");
     stage.vendor.behave(|call| match call.event % LANES {
         0 if call.seen < 3 => Answer::Slow(503, seconds(3)),
@@ -174,10 +174,10 @@ async fn a_lane_in_trouble_does_not_slow_the_others() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn groups_of_one_lane_take_turns_in_order_and_lanes_of_one_group_stay_apart() {
+async fn groups_of_one_ordering_key_take_turns_in_order_and_ordering_keys_of_one_group_stay_apart() {
     let stage = account().stage("limits = [\"40/s\"]");
     for event in 0..200 {
-        let message = with(event, &json!({ "lane": event % 2, "group": event / 5 % 3 }));
+        let message = with(event, &json!({ "ordering_key": event % 2, "group": event / 5 % 3 }));
         stage.broker.put("shop.order", message);
     }
     stage.drained().await;

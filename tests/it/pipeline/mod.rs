@@ -11,7 +11,7 @@ mod holding;
 mod intake;
 mod invalid;
 mod jobs;
-mod lanes;
+mod ordering_keys;
 mod lately;
 mod lookups;
 mod machine;

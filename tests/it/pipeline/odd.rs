@@ -6,7 +6,7 @@ use serde_json::json;
 use sluice::control::stamp::Change;
 use sluice::vendors::When;
 
-use super::account::{Account, in_lane, well, with};
+use super::account::{Account, in_ordering_key, well, with};
 use super::broker::header;
 use super::vendor::{Answer, Call};
 use super::{Stage, pass, seconds};
@@ -101,11 +101,11 @@ async fn of_events_that_travel_together_only_the_refused_one_is_rejected() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refused_event_of_a_lane_stops_no_other_lane() {
-    let stage = Account::PLAIN.lanes("100/s").stage("limits = [\"100/s\"]");
+async fn a_refused_event_of_a_ordering_key_stops_no_other_ordering_key() {
+    let stage = Account::PLAIN.ordering_keys("100/s").stage("limits = [\"100/s\"]");
     stage.vendor.behave(|call| if call.event == 3 { Answer::Status(403) } else { well(call) });
     pass(seconds(2)).await;
-    (0..40).for_each(|event| stage.broker.put("shop.order", in_lane(event, event % 4)));
+    (0..40).for_each(|event| stage.broker.put("shop.order", in_ordering_key(event, event % 4)));
     stage.drained().await;
     assert_eq!(stage.broker.reasons(), ["rejected"]);
     assert!(stage.vendor.took_each_once((0..40).filter(|event| *event != 3)));

@@ -10,9 +10,9 @@ use sluice::record::history::History;
 use sluice::record::replay::{Notice, ReplayOutcome};
 use sluice::vendors::When;
 
-use super::account::{Account, accepted, done, in_lane, job, rows, well, with};
+use super::account::{Account, accepted, done, in_ordering_key, job, rows, well, with};
 use super::broker::{Fate, REPLAYS, header, replay};
-use super::lanes::assert_order;
+use super::ordering_keys::assert_order;
 use super::vendor::Answer;
 use super::{Stage, event_number, message, pass, seconds};
 
@@ -92,7 +92,7 @@ async fn a_batch_begins_with_what_is_live_and_takes_replayed_ones_along() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lane_keeps_its_order_whatever_is_replayed() {
+async fn a_ordering_key_keeps_its_order_whatever_is_replayed() {
     type Behaviour = fn(&super::vendor::Call) -> Answer;
     let behaviours: [(&str, Behaviour); 4] =
         [
@@ -104,12 +104,12 @@ async fn a_lane_keeps_its_order_whatever_is_replayed() {
             }),
         ];
     for (name, behave) in behaviours {
-        let stage = Account::PLAIN.batches(5, usize::MAX, When::Always).lanes("10/s").stage("limits = [\"40/s\"]");
+        let stage = Account::PLAIN.batches(5, usize::MAX, When::Always).ordering_keys("10/s").stage("limits = [\"40/s\"]");
         stage.vendor.behave(behave);
         for event in 0..400 {
-            // Of every lane some are replayed; those of the last all are.
-            let (lane, is_replay) = (event % 8, event % 8 == 7 || event / 8 % 3 == 1);
-            let message = in_lane(event, lane);
+            // Of every ordering key some are replayed; those of the last all are.
+            let (ordering_key, is_replay) = (event % 8, event % 8 == 7 || event / 8 % 3 == 1);
+            let message = in_ordering_key(event, ordering_key);
             stage.broker.put("shop.order", if is_replay { replay(event, message) } else { message });
             pass(Duration::from_millis(event % 30)).await;
         }
@@ -343,11 +343,11 @@ async fn a_letter_that_dies_again_keeps_its_attempts_and_counts_its_replays() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn replayed_events_that_wait_for_a_lookup_keep_their_lane_and_tell() {
-    let stage = Account::PLAIN.lanes("10/s").stage("limits = [\"40/s\"]");
+async fn replayed_events_that_wait_for_a_lookup_keep_their_ordering_key_and_tell() {
+    let stage = Account::PLAIN.ordering_keys("10/s").stage("limits = [\"40/s\"]");
     stage.broker.listen();
     for event in 0..40 {
-        let message = with(event, &json!({ "lane": event % 2, "needs": "order" }));
+        let message = with(event, &json!({ "ordering_key": event % 2, "needs": "order" }));
         stage.broker.put("shop.order", if event % 3 == 0 { replay(event, message) } else { message });
     }
     stage.drained().await;

@@ -1,5 +1,5 @@
-//! Random schedules over a vendor that has everything: batches, lanes, access tokens, lookups, and for some of them jobs.
-//! Whatever happens, each event has an end, no window is exceeded, and lanes keep their order where nothing was lost.
+//! Random schedules over a vendor that has everything: batches, ordering keys, access tokens, lookups, and for some of them jobs.
+//! Whatever happens, each event has an end, no window is exceeded, and ordering keys keep their order where nothing was lost.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -19,7 +19,7 @@ use tokio::runtime::Builder;
 
 use super::account::{Account, accepted, bearer, done, job, rows, well, with};
 use super::broker::{Fate, replay};
-use super::lanes::{assert_one_at_a_time, assert_order};
+use super::ordering_keys::{assert_one_at_a_time, assert_order};
 use super::vendor::{Answer, Call};
 use super::{Stage, event_number, pass, replays, seconds};
 
@@ -129,7 +129,7 @@ impl Schedule {
         let when = if rng.bool() { When::Always } else { When::Scarce };
         let account = Account::PLAIN.batches(rng.usize(1..30), rng.usize(50..2_000), when).signs_in();
         let jobs = rng.u8(0..3) == 0;
-        let account = if jobs { account } else { account.lanes(&format!("{LANE_LIMIT}/s")) };
+        let account = if jobs { account } else { account.ordering_keys(&format!("{LANE_LIMIT}/s")) };
         let stage = account.stage(SETTINGS);
         Self {
             rng,
@@ -180,7 +180,7 @@ impl Schedule {
         for event in self.published..end {
             let mut more = json!({ "needs": "order", "fill": "x".repeat(self.rng.usize(0..60)) });
             if !self.jobs {
-                more["lane"] = (event % LANES).into();
+                more["ordering_key"] = (event % LANES).into();
             }
             let message = self.perhaps_replayed(event, with(event, &more));
             self.stage.broker.put("shop.order", message);
@@ -256,17 +256,17 @@ impl Schedule {
         if self.jobs {
             return;
         }
-        let lane = |event: u64| event % LANES;
+        let ordering_key = |event: u64| event % LANES;
         for one in 0..LANES {
-            let calls = vendor.calls_to("/events").into_iter().filter(|call| lane(call.event) == one);
+            let calls = vendor.calls_to("/events").into_iter().filter(|call| ordering_key(call.event) == one);
             check_window(&calls.map(|call| call.at).collect::<Vec<_>>(), LANE_LIMIT, seconds(1));
         }
         let moved = self.stage.broker.published().into_iter().any(|copy| copy.queue.contains(".retry."));
         if !self.broken {
-            assert_one_at_a_time(vendor, lane);
+            assert_one_at_a_time(vendor, ordering_key);
             // What is given back while a gate is closed for long comes again behind what was given back before it.
             if !moved && self.stage.broker.requeued() == 0 {
-                assert_order(vendor, lane);
+                assert_order(vendor, ordering_key);
             }
         }
     }

@@ -1,0 +1,203 @@
+//! Ordering keys inside one gate: one request of an ordering key at a time, so that its events arrive in their order, and each ordering key held to a limit
+//! of its own. Decides and never acts; `now` is an argument.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use super::quota::Limit;
+use super::window::Places;
+use super::written::Written;
+
+/// The first pause of an ordering key whose event failed; each further one is twice as long.
+const FIRST_REST: Duration = Duration::from_millis(500);
+/// So many failures in a row are waited out in place; then the event gives way to those after it.
+const MOST_RESTS: u32 = 5;
+
+/// The ordering keys of one destination.
+#[derive(Debug)]
+pub struct OrderingKeys {
+    limit: Option<Limit>,
+    /// What the gate before this one sent is not known: no ordering key begins before.
+    from: Instant,
+    ordering_keys: HashMap<String, OrderingKey>,
+}
+
+#[derive(Debug, Default)]
+struct OrderingKey {
+    busy: bool,
+    /// The place of the request that is out.
+    place: u64,
+    places: Places,
+    resting_until: Option<Instant>,
+    failures: u32,
+}
+
+/// Whether an ordering key lets a request through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Free {
+    /// Now.
+    Now,
+    /// Not before then.
+    At(Instant),
+    /// Once the request that is out has been answered.
+    Busy,
+}
+
+impl OrderingKeys {
+    /// Ordering keys that are held to `limit` each, from `now` on.
+    #[must_use]
+    pub fn new(limit: Option<Limit>, now: Instant) -> Self {
+        let from = limit.map_or(now, |limit| now + limit.window.length().min(Duration::from_secs(60)));
+        Self { limit, from, ordering_keys: HashMap::new() }
+    }
+
+    /// Whether `ordering key` lets a request through.
+    #[must_use]
+    pub fn free(&self, ordering_key: &str, now: Instant) -> Free {
+        let Some(state) = self.ordering_keys.get(ordering_key) else {
+            return if self.from > now { Free::At(self.from) } else { Free::Now };
+        };
+        if state.busy {
+            return Free::Busy;
+        }
+        let until = state.places.none_before(now).max(state.resting_until).max(Some(self.from));
+        until.filter(|until| *until > now).map_or(Free::Now, Free::At)
+    }
+
+    /// A request of `ordering key` goes out.
+    pub fn take(&mut self, ordering_key: &str) {
+        let state = self.ordering_keys.entry(ordering_key.to_owned()).or_insert_with(|| {
+            let mut places = Places::default();
+            if let Some(limit) = self.limit {
+                places.keep(limit);
+            }
+            OrderingKey { places, ..OrderingKey::default() }
+        });
+        state.busy = true;
+        state.place = state.places.take(Written::default());
+        // One at a time costs nothing more by being counted as late as its answer.
+        state.places.late(state.place);
+    }
+
+    /// It was answered, or given up.
+    pub fn answered(&mut self, ordering_key: &str, now: Instant) {
+        if let Some(state) = self.ordering_keys.get_mut(ordering_key) {
+            state.busy = false;
+            state.places.answered(state.place, now);
+        }
+    }
+
+    /// Its event failed in a way that may be its own: true when the ordering key now rests so that the event can go first again, false when
+    /// it has failed too often for that.
+    pub fn rest(&mut self, ordering_key: &str, now: Instant) -> bool {
+        let Some(state) = self.ordering_keys.get_mut(ordering_key) else { return false };
+        // Events that travelled together failed once.
+        if state.resting_until.is_some_and(|until| until > now) {
+            return true;
+        }
+        if state.failures >= MOST_RESTS {
+            state.failures = 0;
+            return false;
+        }
+        state.resting_until = Some(now + FIRST_REST * 2_u32.pow(state.failures));
+        state.failures += 1;
+        true
+    }
+
+    /// Its event was taken.
+    pub fn went_well(&mut self, ordering_key: &str) {
+        if let Some(state) = self.ordering_keys.get_mut(ordering_key) {
+            state.failures = 0;
+        }
+    }
+
+    /// Whether a request of any ordering key is out.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        self.ordering_keys.values().any(|ordering_key| ordering_key.busy)
+    }
+
+    /// Forgets the ordering keys of which nothing matters any more.
+    pub fn sweep(&mut self, now: Instant) {
+        self.ordering_keys.retain(|_, ordering_key| {
+            let resting = ordering_key.resting_until.is_some_and(|until| until > now);
+            ordering_key.busy || resting || ordering_key.failures > 0 || !ordering_key.places.forgotten(now)
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ordering_keys(limit: &str) -> (OrderingKeys, Instant) {
+        let now = crate::clock::now();
+        (OrderingKeys::new(Some(limit.parse().unwrap()), now), now + Duration::from_secs(1))
+    }
+
+    #[test]
+    fn one_request_of_a_ordering_key_is_out_at_a_time_and_others_do_not_notice() {
+        let (mut ordering_keys, now) = ordering_keys("10/s");
+        ordering_keys.take("a");
+        assert_eq!((ordering_keys.free("a", now), ordering_keys.free("b", now)), (Free::Busy, Free::Now));
+        ordering_keys.answered("a", now);
+        assert_eq!(ordering_keys.free("a", now), Free::Now);
+    }
+
+    #[test]
+    fn no_second_holds_more_of_a_ordering_key_than_its_limit() {
+        let (mut ordering_keys, start) = ordering_keys("10/s");
+        let mut sent = Vec::new();
+        let mut now = start;
+        while sent.len() < 100 {
+            match ordering_keys.free("a", now) {
+                Free::Now => {
+                    ordering_keys.take("a");
+                    sent.push(now);
+                    now += Duration::from_millis(3);
+                    ordering_keys.answered("a", now);
+                }
+                Free::At(until) => now = until,
+                Free::Busy => panic!("answered at once"),
+            }
+        }
+        for window in sent.windows(11) {
+            assert!(window[10] - window[0] >= Duration::from_secs(1));
+        }
+        let all = sent[99] - sent[0];
+        assert!(all < Duration::from_millis(9_400), "{all:?} for 100 at 10/s");
+    }
+
+    #[test]
+    fn a_new_ordering_key_waits_out_what_a_worker_before_may_have_sent() {
+        let now = crate::clock::now();
+        let ordering_keys = OrderingKeys::new(Some("10/s".parse().unwrap()), now);
+        assert_eq!(ordering_keys.free("a", now), Free::At(now + Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn an_event_that_fails_keeps_its_turn_for_a_while_and_then_gives_way() {
+        let (mut ordering_keys, now) = ordering_keys("10/s");
+        ordering_keys.take("a");
+        ordering_keys.answered("a", now);
+        let mut at = now;
+        for rest in [500, 1_000, 2_000, 4_000, 8_000] {
+            assert!(ordering_keys.rest("a", at) && ordering_keys.rest("a", at), "two that failed together count once");
+            let until = at + Duration::from_millis(rest);
+            assert_eq!(ordering_keys.free("a", at), Free::At(until));
+            at = until;
+        }
+        assert!(!ordering_keys.rest("a", at));
+    }
+
+    #[test]
+    fn ordering_keys_are_forgotten_once_they_are_idle() {
+        let (mut ordering_keys, now) = ordering_keys("10/s");
+        ordering_keys.take("a");
+        ordering_keys.sweep(now + Duration::from_secs(100));
+        assert_eq!(ordering_keys.ordering_keys.len(), 1);
+        ordering_keys.answered("a", now);
+        ordering_keys.sweep(now + Duration::from_secs(100));
+        assert!(ordering_keys.ordering_keys.is_empty());
+    }
+}
