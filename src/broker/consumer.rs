@@ -20,7 +20,7 @@ use super::depths::depths;
 use super::fields::{TooLong, from_amqp, short};
 use super::link::{Link, Live};
 use super::pause::Pause;
-use super::port::{Appetite, Delivery, Disposition, Ticket, Witness};
+use super::port::{Delivery, Disposition, Prefetch, Ticket, Witness};
 use super::pulse;
 use super::topology::{DestinationQueues, Topology, TopologyError};
 use crate::clock;
@@ -44,7 +44,7 @@ pub(super) struct ConsumerTask {
     pub(super) topology: Topology,
     pub(super) queues: DestinationQueues,
     pub(super) deliveries: mpsc::Sender<Delivery>,
-    pub(super) appetite: watch::Receiver<Appetite>,
+    pub(super) prefetch: watch::Receiver<Prefetch>,
     pub(super) consuming: watch::Sender<bool>,
     /// Take nothing more.
     pub(super) stop: CancellationToken,
@@ -101,7 +101,7 @@ impl Broken {
 /// Why forwarding paused with the channel still good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Next {
-    /// The appetite changed.
+    /// The prefetch changed.
     Again,
     /// The inbox was dropped, or the worker stops.
     Finish,
@@ -241,10 +241,10 @@ impl ConsumerTask {
 
     async fn consume(&mut self, epoch: &Epoch<'_>) -> Result<(), Broken> {
         loop {
-            let appetite = *self.appetite.borrow_and_update();
-            let next = match appetite {
-                Appetite::None | Appetite::Prefetch(0) => self.fast(epoch).await?,
-                Appetite::Prefetch(prefetch) => self.feed(epoch, prefetch).await?,
+            let prefetch = *self.prefetch.borrow_and_update();
+            let next = match prefetch {
+                Prefetch::None | Prefetch::Of(0) => self.fast(epoch).await?,
+                Prefetch::Of(prefetch) => self.feed(epoch, prefetch).await?,
             };
             if next == Next::Finish {
                 return Ok(());
@@ -257,7 +257,7 @@ impl ConsumerTask {
         tokio::select! {
             () = epoch.token.cancelled() => Err(Broken::Gone),
             () = self.finish() => Ok(Next::Finish),
-            changed = self.appetite.changed() => Ok(if changed.is_ok() { Next::Again } else { Next::Finish }),
+            changed = self.prefetch.changed() => Ok(if changed.is_ok() { Next::Again } else { Next::Finish }),
         }
     }
 
@@ -282,7 +282,7 @@ impl ConsumerTask {
                     biased;
                     () = epoch.token.cancelled() => return Err(Broken::Gone),
                     () = &mut finish => break Next::Finish,
-                    changed = self.appetite.changed() => {
+                    changed = self.prefetch.changed() => {
                         break if changed.is_ok() { Next::Again } else { Next::Finish };
                     }
                     () = &mut calm, if careful => {

@@ -42,7 +42,7 @@ pub use turn::{LONGEST as LONGEST_TURN, Order, Purpose, Reader, Turn, TurnError}
 use crate::clock;
 use connection::within;
 use link::{Link, Live, Side, Supervisor};
-use port::{Appetite, Inbox, Proof, Publisher};
+use port::{Inbox, Prefetch, Proof, Publisher};
 use topology::Topology;
 
 /// Publications and commands on their way to their tasks.
@@ -179,11 +179,11 @@ impl Broker {
     }
 
     /// Opens a destination's queue. It is declared, consumed and rebuilt behind the inbox until that is dropped
-    /// (better: [`Inbox::close`]d); then what was taken can still be settled. Starts without appetite.
+    /// (better: [`Inbox::close`]d); then what was taken can still be settled. Starts with a prefetch of none.
     #[must_use]
     pub fn open(&self, queues: DestinationQueues) -> Inbox {
         let (deliveries, delivery_receiver) = mpsc::channel(consumer::HANDOVER);
-        let (appetite, appetite_receiver) = watch::channel(Appetite::None);
+        let (prefetch, prefetch_receiver) = watch::channel(Prefetch::None);
         let (consuming, consuming_receiver) = watch::channel(false);
         let (proof, witness) = Proof::new();
         let task = consumer::ConsumerTask {
@@ -191,7 +191,7 @@ impl Broker {
             topology: self.topology.clone(),
             queues,
             deliveries,
-            appetite: appetite_receiver,
+            prefetch: prefetch_receiver,
             consuming,
             stop: self.stop.clone(),
             closing: self.closing.clone(),
@@ -200,7 +200,7 @@ impl Broker {
             declared: false,
         };
         self.work.spawn(task.run());
-        Inbox { deliveries: delivery_receiver, appetite, consuming: consuming_receiver, proof }
+        Inbox { deliveries: delivery_receiver, prefetch, consuming: consuming_receiver, proof }
     }
 
     /// Removes `patterns` from the bindings of a destination's queue, after a reload took them out.

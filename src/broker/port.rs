@@ -12,11 +12,11 @@ use crate::message::Message;
 
 /// How much a destination wants to be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Appetite {
+pub enum Prefetch {
     /// Nothing: no consumer at all.
     None,
     /// A consumer that holds at most this many unsettled deliveries.
-    Prefetch(u16),
+    Of(u16),
 }
 
 /// A destination's end of its queue.
@@ -26,7 +26,7 @@ pub struct Inbox {
     pub deliveries: mpsc::Receiver<Delivery>,
     /// Set to change how much is consumed. A change takes effect within a moment; what was already
     /// delivered stays valid and has to be settled.
-    pub appetite: watch::Sender<Appetite>,
+    pub prefetch: watch::Sender<Prefetch>,
     /// True while a consumer is registered at the broker.
     pub consuming: watch::Receiver<bool>,
     /// When the broker was last heard on the deliveries' channel.

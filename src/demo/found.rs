@@ -10,7 +10,7 @@ use super::events::purchases::{self, WRONG_FIELD};
 use super::events::{BACKLOGGED, BYSTANDER, DESTINATIONS, ORDERED, TROUBLED, webinars};
 use super::worker::HOOK;
 use super::{Error, doing};
-use crate::broker::port::{Appetite, Delivery, Disposition};
+use crate::broker::port::{Delivery, Disposition, Prefetch};
 use crate::broker::{Broker, DestinationQueues};
 use crate::message::{Field, Message, header};
 use crate::sandbox::Handle;
@@ -99,7 +99,7 @@ async fn read(broker: &Broker, name: &str) -> Result<Vec<Message>, Error> {
     }
     let queues = DestinationQueues { name: name.to_owned(), subscribe: Vec::new(), retry_delays: Vec::new() };
     let mut inbox = broker.open(queues);
-    inbox.appetite.send_replace(Appetite::Prefetch(u16::try_from(depth).unwrap_or(u16::MAX)));
+    inbox.prefetch.send_replace(Prefetch::Of(u16::try_from(depth).unwrap_or(u16::MAX)));
     let (mut messages, mut tickets) = (Vec::new(), Vec::new());
     let reading = async {
         for _ in 0..depth {

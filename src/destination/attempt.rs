@@ -10,7 +10,7 @@ use http::{Request, StatusCode};
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
-use super::line::Load;
+use super::ready_queue::Batch;
 use crate::clock;
 use crate::delivery::{Transport, Trouble, machine};
 use crate::gate::Permit;
@@ -22,9 +22,9 @@ use crate::verdict::Verdict;
 
 /// What a request is for.
 #[derive(Debug)]
-pub(super) enum Errand {
+pub(super) enum Purpose {
     /// Events on their way to the vendor.
-    Events(Load),
+    Events(Batch),
     /// A new access token.
     Token,
     /// What has to be known before events can be checked, by its name.
@@ -37,7 +37,7 @@ pub(super) enum Errand {
 
 /// A finished or given-up attempt, not yet judged.
 pub(super) struct Attempted {
-    pub errand: Errand,
+    pub purpose: Purpose,
     pub permit: Permit,
     pub exchange: Exchange,
 }
@@ -56,7 +56,7 @@ pub(super) struct Exchange {
 /// Sends a request, once, and ends its `span`; gives up when `hurry` is cancelled.
 pub(super) async fn make(
     transport: Arc<dyn Transport>,
-    errand: Errand,
+    purpose: Purpose,
     request: Request<Bytes>,
     generation: Option<u64>,
     permit: Permit,
@@ -82,7 +82,7 @@ pub(super) async fn make(
         Some(Err(trouble)) => span.end(None, Some(&trouble.to_string())),
         None => span.end(None, None),
     }
-    Attempted { errand, permit, exchange: Exchange { request, generation, result, at, took } }
+    Attempted { purpose, permit, exchange: Exchange { request, generation, result, at, took } }
 }
 
 impl Exchange {

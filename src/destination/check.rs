@@ -7,7 +7,7 @@ use http::HeaderValue;
 use jiff::Timestamp;
 
 use super::doubt;
-use super::settle::Tag;
+use super::settler::Tag;
 use crate::broker::port::Delivery;
 use crate::event::{self, Event};
 use crate::mapping::Mapping;

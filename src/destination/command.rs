@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::Driver;
 use super::recent::{Recent, Sample};
-use crate::broker::port::Appetite;
+use crate::broker::port::Prefetch;
 use crate::clock;
 use crate::control::stamp::{self, Change, Placed, Stamp};
 use crate::gate::{Held, State};
@@ -252,7 +252,7 @@ impl Driver {
         let now = clock::now();
         let (gate, machine) =
             (self.dispatch.gate.status(now, clock::wall()), self.dispatch.machine.lacks(now).map(str::to_owned));
-        let idle = *self.inbox.appetite.borrow() == Appetite::None;
+        let idle = *self.inbox.prefetch.borrow() == Prefetch::None;
         View {
             name: self.settings.name.clone(),
             vendor: self.settings.vendor_name.to_owned(),
@@ -282,11 +282,15 @@ impl Driver {
             requests: self.report.metrics.batch_events.get_sample_count(),
             carried: self.report.metrics.batch_events.get_sample_sum(),
             // Events of one ordering key travel together, and how many ordering keys wait is not known.
-            together: if self.settings.vendor.ordering_key_limit().is_some() { 1 } else { self.dispatch.batching.items.max(1) },
+            together: if self.settings.vendor.ordering_key_limit().is_some() {
+                1
+            } else {
+                self.dispatch.batching.items.max(1)
+            },
             throttled: self.report.metrics.throttled.get(),
             retried: self.report.metrics.retried.get(),
-            copies_waiting: self.settler.copies_waiting(),
-            copies_full: self.prefetch.is_full(&self.settler.aside),
+            copies_waiting: self.settlements.copies_waiting(),
+            copies_full: self.prefetch.is_full(&self.settlements.copies),
         }
     }
 }

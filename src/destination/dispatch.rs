@@ -5,15 +5,15 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use super::attempt::Exchange;
-use super::batch;
+use super::batching;
 use super::check::{Held, Odd, Pending};
 use super::doubt::Doubts;
-use super::line::{Line, Load, Place, Ready, Wanted};
 use super::machine::Machine;
-use super::rule::{Whose, delay};
+use super::ready_queue::{Batch, Place, Ready, ReadyQueue, Wanted};
+use super::rule::{Fault, delay};
 use crate::clock;
 use crate::config;
-use crate::gate::{Answer, Doubt, Gate, Hints, OrderingKeys, Ledger, Permit, Policy, State, hints};
+use crate::gate::{Answer, Doubt, Gate, Hints, Ledger, OrderingKeys, Permit, Policy, State, hints};
 use crate::vendors::Batching;
 
 /// So many that failed at once may be odd; of more it is the vendor's trouble.
@@ -34,7 +34,7 @@ pub(super) enum Next {
 /// What decides which request goes out, and when.
 pub(super) struct Dispatch {
     pub gate: Gate,
-    pub line: Line,
+    pub ready: ReadyQueue,
     pub ordering_keys: OrderingKeys,
     pub batching: Batching,
     pub doubts: Doubts,
@@ -64,7 +64,7 @@ impl Dispatch {
         };
         Self {
             gate: Gate::new(&settings.limits, policy, ledger, now, wall),
-            line: Line::default(),
+            ready: ReadyQueue::default(),
             ordering_keys: OrderingKeys::new(settings.vendor.ordering_key_limit(), now),
             batching,
             doubts: Doubts::default(),
@@ -118,7 +118,7 @@ impl Dispatch {
     }
 
     /// What the ready events have to offer.
-    pub fn ready(&self, now: Instant) -> Ready {
+    pub fn next_ready(&self, now: Instant) -> Ready {
         let wanted = match self.gate.doubt() {
             Doubt::Few => Wanted::Others,
             Doubt::Alone | Doubt::Account => Wanted::Probe,
@@ -127,28 +127,28 @@ impl Dispatch {
                 State::Open | State::Paused | State::Parked => Wanted::First,
             },
         };
-        self.line.ready(wanted, now, |ordering_key| self.ordering_keys.free(ordering_key, now))
+        self.ready.next(wanted, now, |ordering_key| self.ordering_keys.free(ordering_key, now))
     }
 
     /// Takes the events that travel next. A probe risks one event, not many.
-    pub fn take(&mut self, place: Place, permit: &Permit, now: Instant, wall: Timestamp) -> Option<Load> {
+    pub fn take(&mut self, place: Place, permit: &Permit, now: Instant, wall: Timestamp) -> Option<Batch> {
         if permit.probe {
-            return self.line.take_one(place);
+            return self.ready.take_one(place);
         }
-        let together = batch::together(&self.batching, self.line.len(), || self.gate.spare(now, wall));
-        self.line.take(place, &self.batching, together.then_some(now))
+        let together = batching::together(&self.batching, self.ready.len(), || self.gate.spare(now, wall));
+        self.ready.take(place, &self.batching, together.then_some(now))
     }
 
     /// A request for those events goes out.
-    pub fn sent(&mut self, load: &Load) {
-        if let Some(ordering_key) = load.ordering_key() {
+    pub fn sent(&mut self, batch: &Batch) {
+        if let Some(ordering_key) = batch.ordering_key() {
             self.ordering_keys.take(ordering_key);
         }
     }
 
     /// A request for those events came back, answered or not.
-    pub fn came_back(&mut self, load: &Load) {
-        if let Some(ordering_key) = load.ordering_key() {
+    pub fn came_back(&mut self, batch: &Batch) {
+        if let Some(ordering_key) = batch.ordering_key() {
             self.ordering_keys.answered(ordering_key, clock::now());
         }
     }
@@ -167,7 +167,7 @@ impl Dispatch {
 
     /// Tells the gate what became of a request, which was for the event of that `key`, where it was for one; whose trouble it is, if it is
     /// trouble.
-    pub fn tell_of_trouble(&mut self, permit: Permit, key: Option<u64>, told: Answer, exchange: &Exchange) -> Whose {
+    pub fn tell_of_trouble(&mut self, permit: Permit, key: Option<u64>, told: Answer, exchange: &Exchange) -> Fault {
         let probe = permit.probe;
         self.tell(permit, told, exchange);
         if matches!(told, Answer::Success | Answer::Rejected | Answer::Undecided) {
@@ -177,32 +177,32 @@ impl Dispatch {
         // The same one twice says no more than once.
         let another = troubled.is_some_and(|before| before.is_none() || before != key);
         let vendors = another || probe || self.gate.state_beneath() == State::Broken;
-        if vendors { Whose::Vendors } else { Whose::Events }
+        if vendors { Fault::Vendor } else { Fault::Event }
     }
 
     /// Tells the gate what became of events. One that is always asked to wait while others are taken says nothing of the vendor: one probe
     /// by another event tells whether that is for all.
     pub fn tell_of_events(
         &mut self,
-        load: &Load,
+        batch: &Batch,
         permit: Permit,
         told: Answer,
         sentence: &str,
         exchange: &Exchange,
-    ) -> Whose {
+    ) -> Fault {
         let taken = self.gate.last_taken();
-        let is_known = matches!(load.events.as_slice(), [event] if event.odd.is_known(taken));
+        let is_known = matches!(batch.events.as_slice(), [event] if event.odd.is_known(taken));
         if !(is_known && asks_to_wait(told, exchange)) {
-            return self.tell_of_trouble(permit, Some(load.key()), told, exchange);
+            return self.tell_of_trouble(permit, Some(batch.key()), told, exchange);
         }
-        let whose = self.tell_of_trouble(permit, Some(load.key()), Answer::Neutral, exchange);
+        let fault = self.tell_of_trouble(permit, Some(batch.key()), Answer::Neutral, exchange);
         let now = clock::now();
         if self.gate.state(now) == State::Open {
             let why =
                 format!("an event that failed before failed again ({sentence}): another one tells whether all do");
             self.gate.hold_back(&why, now);
         }
-        whose
+        fault
     }
 
     /// An event failed with its request, alone in it. Whether that is its own trouble by now: others were taken, or, with nothing
@@ -220,7 +220,7 @@ impl Dispatch {
     /// The gate opens after a refusal or trouble. Few that failed while others went well may be odd: others go first for a while, so
     /// that they do not close it again at once.
     pub fn rest_few(&mut self, delays: &[Duration]) {
-        self.line.rest_few(FEW, clock::now() + delay(delays, 0).min(LONGEST_BEHIND));
+        self.ready.rest_few(FEW, clock::now() + delay(delays, 0).min(LONGEST_BEHIND));
     }
 
     /// An event is ready, with what is known of it: one that was refused, given back and came again in the same doubt is still one
@@ -228,12 +228,12 @@ impl Dispatch {
     pub fn push(&mut self, mut event: Held) {
         event.odd = Odd::new(&event.history, self.gate.last_taken(), self.went_well);
         event.refused = self.gate.doubts(event.key);
-        self.line.push(event);
+        self.ready.push(event);
     }
 
-    /// Whether the load's ordering key rests now, so that the load can go first again.
-    pub fn rest(&mut self, load: &Load) -> bool {
-        load.ordering_key().is_some_and(|ordering_key| self.ordering_keys.rest(ordering_key, clock::now()))
+    /// Whether the batch's ordering key rests now, so that the batch can go first again.
+    pub fn rest(&mut self, batch: &Batch) -> bool {
+        batch.ordering_key().is_some_and(|ordering_key| self.ordering_keys.rest(ordering_key, clock::now()))
     }
 }
 

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use super::Driver;
 use super::attempt::Exchange;
 use super::dispatch::{Dispatch, Next};
-use super::follow::Ruling;
-use super::line::Load;
-use super::rule::Whose;
+use super::follow::Judgement;
+use super::ready_queue::Batch;
+use super::rule::Fault;
 use crate::clock;
 use crate::gate::{Answer, Doubt, Permit, State};
 use crate::record::history::Attempt;
@@ -43,7 +43,7 @@ impl Dispatch {
     /// credentials, where the vendor has one (`can_try`); else it is parked, and what was refused is the probe.
     pub fn next_in_doubt(&mut self, next: Option<Next>, in_flight: usize, can_try: bool, now: Instant) -> Option<Next> {
         let refused = match &next {
-            Some(Next::Events(place)) => self.line.event(*place).is_none_or(|event| self.gate.doubts(event.key)),
+            Some(Next::Events(place)) => self.ready.event(*place).is_none_or(|event| self.gate.doubts(event.key)),
             Some(Next::Lookup(name)) => self.gate.doubts(key(name)),
             Some(Next::Job(job)) => self.gate.doubts(key(job)),
             Some(Next::Token | Next::Credentials) | None => true,
@@ -69,11 +69,11 @@ impl Dispatch {
         next
     }
 
-    /// Whose trouble it is that the credentials were refused for what has that `key`, after the gate was told so.
-    pub fn whose_refusal(&self, told: Answer, key: u64) -> Whose {
+    /// Fault trouble it is that the credentials were refused for what has that `key`, after the gate was told so.
+    pub fn fault_of_refusal(&self, told: Answer, key: u64) -> Fault {
         let parked = self.gate.state_beneath() == State::Parked;
         let accounts = told == Answer::Unauthorized && (parked || self.gate.doubts(key));
-        if accounts { Whose::Vendors } else { Whose::Events }
+        if accounts { Fault::Vendor } else { Fault::Event }
     }
 
     /// Whether a doubt has just ended, and the lookups that were refused meanwhile.
@@ -111,22 +111,22 @@ impl Driver {
     /// What was refused while nobody knew whether all others are: by now it may be known.
     pub(super) fn end_doubts(&mut self) {
         let Some(lookups) = self.dispatch.doubt_ended() else { return };
-        self.dispatch.line.take_refused().into_iter().for_each(|load| self.refused_alone(load));
+        self.dispatch.ready.take_refused().into_iter().for_each(|batch| self.refused_alone(batch));
         lookups.iter().for_each(|(name, record)| self.put_off(name, record));
     }
 
     /// Others were taken with the same credentials: it is the event's own trouble, or that of one among several.
-    fn refused_alone(&mut self, load: Load) {
-        let first = load.events.first().map(|pending| &pending.history);
+    fn refused_alone(&mut self, batch: Batch) {
+        let first = batch.events.first().map(|pending| &pending.history);
         let Some(record) = first.and_then(|history| history.attempts.last().cloned()) else {
             // It came again without what was known of it.
-            return self.dispatch.line.put_back(load);
+            return self.dispatch.ready.put_back(batch);
         };
         let verdict = Verdict::Unauthorized(record.excerpt.clone());
-        if load.events.len() > 1 {
-            return self.split(load, &verdict, &record.excerpt);
+        if batch.events.len() > 1 {
+            return self.split(batch, &verdict, &record.excerpt);
         }
-        let (sentence, whose) = (record.excerpt.as_str(), Whose::Events);
-        self.follow(load, &Ruling { verdict: &verdict, sentence, record: &record, whose, parked: false });
+        let (sentence, fault) = (record.excerpt.as_str(), Fault::Event);
+        self.follow(batch, &Judgement { verdict: &verdict, sentence, record: &record, fault, parked: false });
     }
 }

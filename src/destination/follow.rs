@@ -9,9 +9,9 @@ use jiff::Timestamp;
 use super::attempt::Exchange;
 use super::check::{Held, Pending};
 use super::judge::said;
-use super::line::Load;
-use super::rule::{self, Next, REFUSED_ALONE, Standing, Whose, delay};
-use super::{Driver, batch, outcome};
+use super::ready_queue::Batch;
+use super::rule::{self, Circumstances, Fault, Next, REFUSED_ALONE, delay};
+use super::{Driver, batching, outcome};
 use crate::clock;
 use crate::gate::{Doubt, State};
 use crate::record::history::{Attempt, History};
@@ -22,17 +22,17 @@ const LONGEST_REST: Duration = Duration::from_secs(60);
 
 /// An attempt as it was judged.
 #[derive(Debug)]
-pub(super) struct Ruling<'a> {
+pub(super) struct Judgement<'a> {
     pub verdict: &'a Verdict,
     /// The verdict's, masked.
     pub sentence: &'a str,
     pub record: &'a Attempt,
-    pub whose: Whose,
+    pub fault: Fault,
     /// The destination was parked before the answer came.
     pub parked: bool,
 }
 
-impl Ruling<'_> {
+impl Judgement<'_> {
     fn is_unauthorized(&self) -> bool {
         matches!(self.verdict, Verdict::Unauthorized(_))
     }
@@ -44,12 +44,12 @@ impl Ruling<'_> {
 
 impl Driver {
     /// Each event has an answer of its own; `refusal` tells whose trouble it is where one says that its credentials are refused.
-    pub(super) fn each_answered(&mut self, load: Load, each: Vec<Verdict>, refusal: Whose, exchange: &Exchange) {
+    pub(super) fn each_answered(&mut self, batch: Batch, each: Vec<Verdict>, refusal: Fault, exchange: &Exchange) {
         let unnamed = || Verdict::Rejected("the vendor's answer does not tell what became of this one".to_owned());
         let verdicts = each.into_iter().map(Some).chain(std::iter::repeat(None));
-        let calls_left = load.calls_left;
+        let calls_left = batch.calls_left;
         // In turn from the end, so that those that wait go first again in their order.
-        let events: Vec<_> = load.events.into_iter().zip(verdicts).collect();
+        let events: Vec<_> = batch.events.into_iter().zip(verdicts).collect();
         for (mut pending, verdict) in events.into_iter().rev() {
             let verdict = verdict.unwrap_or_else(unnamed);
             let sentence = said(&verdict).map(|said| exchange.masked(said)).unwrap_or_default();
@@ -57,42 +57,42 @@ impl Driver {
             if !matches!(verdict, Verdict::Delivered | Verdict::Accepted) {
                 pending.history.add(record.clone());
             }
-            let load = Load { events: vec![pending], calls_left: calls_left.clone() };
-            let whose = match verdict {
+            let batch = Batch { events: vec![pending], calls_left: calls_left.clone() };
+            let fault = match verdict {
                 Verdict::Unauthorized(_) => refusal,
-                Verdict::Throttled(_) => Whose::Vendors,
+                Verdict::Throttled(_) => Fault::Vendor,
                 Verdict::Delivered
                 | Verdict::Accepted
                 | Verdict::Unavailable(_)
                 | Verdict::TooLarge(_)
-                | Verdict::Rejected(_) => Whose::Events,
+                | Verdict::Rejected(_) => Fault::Event,
             };
-            let ruling = Ruling { verdict: &verdict, sentence: &sentence, record: &record, whose, parked: false };
-            self.follow(load, &ruling);
+            let judgement = Judgement { verdict: &verdict, sentence: &sentence, record: &record, fault, parked: false };
+            self.follow(batch, &judgement);
         }
     }
 
     /// What becomes of events that share a verdict.
-    pub(super) fn follow(&mut self, mut load: Load, ruling: &Ruling<'_>) {
-        let ordering_key = load.ordering_key().map(str::to_owned);
-        let in_doubt = ruling.is_unauthorized()
-            && ruling.whose == Whose::Vendors
+    pub(super) fn follow(&mut self, mut batch: Batch, judgement: &Judgement<'_>) {
+        let ordering_key = batch.ordering_key().map(str::to_owned);
+        let in_doubt = judgement.is_unauthorized()
+            && judgement.fault == Fault::Vendor
             && match self.dispatch.gate.doubt() {
                 Doubt::Few | Doubt::Alone => true,
-                Doubt::Account => load.events.iter().any(|event| self.dispatch.gate.doubts(event.key)),
+                Doubt::Account => batch.events.iter().any(|event| self.dispatch.gate.doubts(event.key)),
                 Doubt::None => false,
             };
-        if in_doubt && load.events.len() > 1 {
+        if in_doubt && batch.events.len() > 1 {
             // They stay together, to be halved where others are taken.
-            let calls = batch::calls_to_split(load.events.len());
-            load.calls_left = load.calls_left.or_else(|| Some(Arc::new(AtomicU32::new(calls))));
+            let calls = batching::calls_to_split(batch.events.len());
+            batch.calls_left = batch.calls_left.or_else(|| Some(Arc::new(AtomicU32::new(calls))));
         }
-        let alone = load.events.len() == 1;
-        let (mut first, mut behind, calls_left) = (Vec::new(), Vec::new(), load.calls_left);
-        for mut pending in load.events {
+        let alone = batch.events.len() == 1;
+        let (mut first, mut behind, calls_left) = (Vec::new(), Vec::new(), batch.calls_left);
+        for mut pending in batch.events {
             pending.refused = in_doubt;
-            pending.failed |= ruling.is_trouble();
-            match self.rule(&mut pending, ruling, alone) {
+            pending.failed |= judgement.is_trouble();
+            match self.rule(&mut pending, judgement, alone) {
                 Next::Wait { first: true } => first.push(pending),
                 // Closed for long, few are held: those that always fail must not be all of them. A copy of what was replayed would be
                 // taken for another replay.
@@ -104,51 +104,52 @@ impl Driver {
                         && self.dispatch.gate.state_beneath() == State::Broken =>
                 {
                     let Pending { delivery, history, .. } = *pending;
-                    self.settler.send_behind(delivery, history);
+                    self.settlements.send_behind(delivery, history);
                 }
                 Next::Wait { first: false } => {
                     // Not the same again at once.
                     if let Some(ordering_key) = &ordering_key {
                         self.dispatch.ordering_keys.rest(ordering_key, clock::now());
-                    } else if ruling.is_trouble() {
+                    } else if judgement.is_trouble() {
                         let pause = delay(&self.settings.retry.delays, pending.troubles.saturating_sub(1));
                         pending.rests_until = Some(clock::now() + pause.min(LONGEST_REST));
                     }
                     behind.push(pending);
                 }
-                Next::Settle(settlement) => self.settle_ruled(pending, settlement, ruling),
+                Next::Settle(settlement) => self.settle_ruled(pending, settlement, judgement),
             }
         }
         if !first.is_empty() {
-            self.dispatch.line.put_back(Load { events: first, calls_left: calls_left.clone() });
+            self.dispatch.ready.put_back(Batch { events: first, calls_left: calls_left.clone() });
         }
         if !behind.is_empty() {
-            self.dispatch.line.send_behind(Load { events: behind, calls_left });
+            self.dispatch.ready.send_behind(Batch { events: behind, calls_left });
         }
     }
 
     /// How an event goes on that was sent `alone` or with others.
-    fn rule(&mut self, pending: &mut Pending, ruling: &Ruling<'_>, alone: bool) -> Next {
-        let Ruling { verdict, sentence, record, mut whose, parked } = *ruling;
-        if alone && ruling.is_trouble() {
+    fn rule(&mut self, pending: &mut Pending, judgement: &Judgement<'_>, alone: bool) -> Next {
+        let Judgement { verdict, sentence, record, mut fault, parked } = *judgement;
+        if alone && judgement.is_trouble() {
             // Nothing else is here to tell: it is sent again after its own delays.
             let is_lonely = self.waits() == 0 && self.sender.in_flight() == 0;
             if self.dispatch.failed_alone(pending, is_lonely) {
-                whose = Whose::Events;
+                fault = Fault::Event;
             }
         }
-        if ruling.is_trouble() || ruling.is_unauthorized() {
+        if judgement.is_trouble() || judgement.is_unauthorized() {
             pending.troubles = pending.troubles.saturating_add(1);
         }
         let (history, retry) = (&pending.history, &self.settings.retry);
         // Where nothing went well since, it may be an outage, which costs no event.
         let well_since = |since: &Timestamp| self.dispatch.went_well_since(*since);
         let failing_since = history.failing_since.filter(well_since);
-        let standing = Standing { whose, parked, history, failing_since, retry, wall: clock::wall() };
-        let mut next = rule::next(verdict, sentence, &standing);
+        let circumstances = Circumstances { fault, parked, history, failing_since, retry, wall: clock::wall() };
+        let mut next = rule::next(verdict, sentence, &circumstances);
         // What follows in its ordering key must not overtake it for a trouble of a moment.
-        if let (Next::Settle(Settlement::RetryLater(_)), Some(ordering_key)) = (&next, pending.item.ordering_key.as_deref())
-            && !ruling.is_unauthorized()
+        if let (Next::Settle(Settlement::RetryLater(_)), Some(ordering_key)) =
+            (&next, pending.item.ordering_key.as_deref())
+            && !judgement.is_unauthorized()
             && self.dispatch.ordering_keys.rest(ordering_key, clock::now())
         {
             next = Next::Wait { first: true };
@@ -157,30 +158,34 @@ impl Driver {
         next
     }
 
-    fn settle_ruled(&mut self, mut pending: Held, settlement: Settlement, ruling: &Ruling<'_>) {
+    fn settle_ruled(&mut self, mut pending: Held, settlement: Settlement, judgement: &Judgement<'_>) {
         match settlement {
             Settlement::Ack => {
-                self.settler.delivered(&pending, clock::wall());
-                pending.item.ordering_key.iter().for_each(|ordering_key| self.dispatch.ordering_keys.went_well(ordering_key));
+                self.settlements.delivered(&pending, clock::wall());
+                pending
+                    .item
+                    .ordering_key
+                    .iter()
+                    .for_each(|ordering_key| self.dispatch.ordering_keys.went_well(ordering_key));
             }
             Settlement::RetryLater(_) => {
-                if ruling.is_unauthorized()
+                if judgement.is_unauthorized()
                     && let Some(attempt) = pending.history.attempts.last_mut()
                 {
                     REFUSED_ALONE.clone_into(&mut attempt.verdict);
                 }
-                pending.history.spend(ruling.record.at);
+                pending.history.spend(judgement.record.at);
             }
             Settlement::DeadLetter(..) | Settlement::Release => {}
         }
-        self.settler.settle(*pending, settlement);
+        self.settlements.settle(*pending, settlement);
     }
 
     /// Events that were refused together are sent again in two halves, to find the bad ones.
-    pub(super) fn split(&mut self, load: Load, verdict: &Verdict, sentence: &str) {
-        let count = load.events.len();
-        let calls_left = load.calls_left.clone();
-        let calls_left = calls_left.unwrap_or_else(|| Arc::new(AtomicU32::new(batch::calls_to_split(count))));
+    pub(super) fn split(&mut self, batch: Batch, verdict: &Verdict, sentence: &str) {
+        let count = batch.events.len();
+        let calls_left = batch.calls_left.clone();
+        let calls_left = calls_left.unwrap_or_else(|| Arc::new(AtomicU32::new(batching::calls_to_split(count))));
         let left = calls_left.load(Ordering::Relaxed);
         if left >= 2 {
             calls_left.store(left - 2, Ordering::Relaxed);
@@ -190,16 +195,16 @@ impl Driver {
                 said = sentence,
                 "refused together; halved"
             );
-            return self.dispatch.line.split(load, calls_left);
+            return self.dispatch.ready.split(batch, calls_left);
         }
         let reason = if matches!(verdict, Verdict::TooLarge(_)) { Reason::TooLarge } else { Reason::Rejected };
         let sentence = format!(
             "{sentence}; it was refused together with {} others, and no more calls are spent on finding out which are bad: it may be good",
             count - 1
         );
-        for pending in load.events {
+        for pending in batch.events {
             outcome::undeliverable(&mut self.report.recent, &self.settings.name, &pending.tag, reason, &sentence);
-            self.settler.settle(*pending, Settlement::DeadLetter(reason, sentence.clone()));
+            self.settlements.settle(*pending, Settlement::DeadLetter(reason, sentence.clone()));
         }
     }
 
@@ -207,8 +212,8 @@ impl Driver {
     pub(super) fn retry(&self, history: &History, sentence: &str, wall: Timestamp) -> Settlement {
         let verdict = Verdict::Unavailable(sentence.to_owned());
         let (retry, failing_since) = (&self.settings.retry, history.failing_since);
-        let standing = Standing { whose: Whose::Events, parked: false, history, failing_since, retry, wall };
-        match rule::next(&verdict, sentence, &standing) {
+        let circumstances = Circumstances { fault: Fault::Event, parked: false, history, failing_since, retry, wall };
+        match rule::next(&verdict, sentence, &circumstances) {
             Next::Settle(settlement) => settlement,
             Next::Wait { .. } => Settlement::RetryLater(delay(&retry.delays, history.retries)),
         }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::broker::port::Appetite;
+use crate::broker::port::Prefetch;
 
 /// Most deliveries held at once, unless more are in flight.
 const MAX_PREFETCH: f64 = 500.0;
@@ -38,7 +38,7 @@ const GROWTH: u16 = 4;
 
 /// What the destination is up to, as far as holding goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Mood {
+pub(super) enum Demand {
     /// The gate is open, or closed for a moment.
     Open,
     /// Closed for long: only probes are needed.
@@ -71,8 +71,8 @@ pub(super) fn unproven(pace: Option<f64>) -> Duration {
     Duration::from_secs_f64(seconds).clamp(UNPROVEN_FOR.0, UNPROVEN_FOR.1)
 }
 
-impl Mood {
-    /// The mood after this one. Once closed for long it stays so until the gate opens: giving everything back before each
+impl Demand {
+    /// The demand after this one. Once closed for long it stays so until the gate opens: giving everything back before each
     /// probe would count against the broker's delivery limit.
     pub fn next(self, outlook: Outlook, now: Instant) -> Self {
         if outlook.paused || outlook.resting_until.is_some_and(|until| until > now) {
@@ -85,11 +85,11 @@ impl Mood {
     }
 
     /// What to consume, for a gate that lets `pace` requests a second through, `concurrency` at once, and `room` for batches.
-    pub fn appetite(self, pace: Option<f64>, concurrency: usize, room: &Room) -> Appetite {
+    pub fn prefetch(self, pace: Option<f64>, concurrency: usize, room: &BatchRoom) -> Prefetch {
         match self {
-            Self::Open => Appetite::Prefetch(room.with(prefetch(pace.unwrap_or(f64::INFINITY), concurrency))),
-            Self::Closed => Appetite::Prefetch(PROBES),
-            Self::Idle => Appetite::None,
+            Self::Open => Prefetch::Of(room.with(for_rate(pace.unwrap_or(f64::INFINITY), concurrency))),
+            Self::Closed => Prefetch::Of(PROBES),
+            Self::Idle => Prefetch::None,
         }
     }
 
@@ -111,14 +111,14 @@ impl Mood {
 
 /// How many deliveries are held so that batches can be large: more when what there is proves too little, within a bound in bytes.
 #[derive(Clone, Debug)]
-pub(super) struct Room {
+pub(super) struct BatchRoom {
     /// Most that batches can use.
     most: u16,
     now: u16,
     mean_bytes: f64,
 }
 
-impl Room {
+impl BatchRoom {
     /// For requests that carry up to `items` events: one such batch under way and one that gathers.
     pub fn new(items: usize) -> Self {
         let most = if items > 1 { u16::try_from(items.saturating_mul(2)).unwrap_or(u16::MAX) } else { 0 };
@@ -156,7 +156,7 @@ impl Room {
 /// Deliveries whose copies the broker does not take for now (an alarm, a queue without its majority). They keep their places at the
 /// broker, so that others come in places of their own: in large steps, since each costs a new consumer, and within a bound.
 #[derive(Debug, Default)]
-pub(super) struct Aside {
+pub(super) struct CopiesWaiting {
     /// Places beside the usual ones.
     now: u16,
     /// Copies on their way, and their bytes.
@@ -164,7 +164,7 @@ pub(super) struct Aside {
     bytes: usize,
 }
 
-impl Aside {
+impl CopiesWaiting {
     /// A copy of so many bytes is on its way.
     pub fn add(&mut self, bytes: usize) {
         self.copies += 1;
@@ -216,7 +216,7 @@ fn rounded(number: f64) -> u16 {
     whole.max(1)
 }
 
-fn prefetch(rate: f64, concurrency: usize) -> u16 {
+fn for_rate(rate: f64, concurrency: usize) -> u16 {
     let concurrency = f64::from(u16::try_from(concurrency).unwrap_or(u16::MAX));
     let wanted = concurrency + concurrency.min(FEW) + rate * AHEAD.as_secs_f64();
     let most = MAX_PREFETCH.max(concurrency * 1.25);
@@ -230,25 +230,25 @@ mod tests {
 
     #[test]
     fn a_fast_gate_holds_what_it_can_use_in_a_moment() {
-        assert_eq!(Mood::Open.appetite(Some(200.0), 32, &Room::new(1)), Appetite::Prefetch(164));
-        assert_eq!(Mood::Open.appetite(Some(4000.0), 64, &Room::new(1)), Appetite::Prefetch(500));
-        assert_eq!(Mood::Open.appetite(None, 1000, &Room::new(1)), Appetite::Prefetch(1250));
+        assert_eq!(Demand::Open.prefetch(Some(200.0), 32, &BatchRoom::new(1)), Prefetch::Of(164));
+        assert_eq!(Demand::Open.prefetch(Some(4000.0), 64, &BatchRoom::new(1)), Prefetch::Of(500));
+        assert_eq!(Demand::Open.prefetch(None, 1000, &BatchRoom::new(1)), Prefetch::Of(1250));
     }
 
     #[test]
     fn a_slow_gate_holds_no_more_than_a_minutes_worth() {
-        assert_eq!(Mood::Open.appetite(Some(0.1), 32, &Room::new(1)), Appetite::Prefetch(6));
-        assert_eq!(Mood::Open.appetite(Some(0.001), 32, &Room::new(1)), Appetite::Prefetch(1));
+        assert_eq!(Demand::Open.prefetch(Some(0.1), 32, &BatchRoom::new(1)), Prefetch::Of(6));
+        assert_eq!(Demand::Open.prefetch(Some(0.001), 32, &BatchRoom::new(1)), Prefetch::Of(1));
     }
 
     #[test]
     fn a_gate_closed_for_long_holds_only_probes_and_a_paused_one_nothing() {
         let now = crate::clock::now();
         let parked = Outlook { open: false, paused: false, closed_for_long: true, resting_until: None };
-        assert_eq!(Mood::Open.next(parked, now).keeps(), 4);
+        assert_eq!(Demand::Open.next(parked, now).keeps(), 4);
         assert_eq!(
-            Mood::Open.next(Outlook { paused: true, ..parked }, now).appetite(Some(200.0), 32, &Room::new(1)),
-            Appetite::None
+            Demand::Open.next(Outlook { paused: true, ..parked }, now).prefetch(Some(200.0), 32, &BatchRoom::new(1)),
+            Prefetch::None
         );
     }
 
@@ -256,17 +256,17 @@ mod tests {
     fn a_gate_that_was_closed_for_long_stays_so_until_it_opens() {
         let now = crate::clock::now();
         let soon = Outlook { open: false, paused: false, closed_for_long: false, resting_until: None };
-        assert_eq!(Mood::Open.next(soon, now), Mood::Open);
-        assert_eq!(Mood::Closed.next(soon, now), Mood::Closed);
-        assert_eq!(Mood::Idle.next(soon, now), Mood::Closed);
-        assert_eq!(Mood::Closed.next(Outlook { open: true, ..soon }, now), Mood::Open);
+        assert_eq!(Demand::Open.next(soon, now), Demand::Open);
+        assert_eq!(Demand::Closed.next(soon, now), Demand::Closed);
+        assert_eq!(Demand::Idle.next(soon, now), Demand::Closed);
+        assert_eq!(Demand::Closed.next(Outlook { open: true, ..soon }, now), Demand::Open);
     }
 
     #[test]
     fn the_room_for_batches_grows_while_it_is_used_up_and_keeps_to_the_bytes() {
-        let mut room = Room::new(10_000);
+        let mut room = BatchRoom::new(10_000);
         let mut prefetch = 66;
-        let grow = |room: &mut Room, prefetch: &mut u16, bytes: usize| {
+        let grow = |room: &mut BatchRoom, prefetch: &mut u16, bytes: usize| {
             for _ in 0..20 {
                 (0..100).for_each(|_| room.note(bytes));
                 *prefetch = room.adapt(usize::from(*prefetch), *prefetch).max(*prefetch);
@@ -275,32 +275,32 @@ mod tests {
         assert_eq!(room.adapt(10, prefetch), 0);
         grow(&mut room, &mut prefetch, 300);
         assert!((8_000..=9_000).contains(&prefetch), "{prefetch}");
-        let mut large = Room::new(10_000);
+        let mut large = BatchRoom::new(10_000);
         let mut few = 66;
         grow(&mut large, &mut few, 250_000);
         assert!((66..=134).contains(&few), "{few}");
-        assert_eq!(Room::new(1).adapt(500, 500), 0);
+        assert_eq!(BatchRoom::new(1).adapt(500, 500), 0);
     }
 
     #[test]
     fn copies_that_wait_get_places_of_their_own_within_a_bound() {
-        let mut aside = Aside::default();
-        (0..82).for_each(|_| aside.add(300));
-        assert_eq!(aside.adapt(164), 0, "half of the places are left");
-        aside.add(300);
-        assert_eq!(aside.adapt(164), 166);
-        (0..4_000).for_each(|_| aside.add(300));
-        assert_eq!(aside.adapt(164), MOST_ASIDE);
-        assert!(aside.is_full(164));
-        (0..4_083).for_each(|_| aside.remove(300));
-        assert_eq!((aside.adapt(164), aside.copies(), aside.is_full(164)), (0, 0, false));
+        let mut copies = CopiesWaiting::default();
+        (0..82).for_each(|_| copies.add(300));
+        assert_eq!(copies.adapt(164), 0, "half of the places are left");
+        copies.add(300);
+        assert_eq!(copies.adapt(164), 166);
+        (0..4_000).for_each(|_| copies.add(300));
+        assert_eq!(copies.adapt(164), MOST_ASIDE);
+        assert!(copies.is_full(164));
+        (0..4_083).for_each(|_| copies.remove(300));
+        assert_eq!((copies.adapt(164), copies.copies(), copies.is_full(164)), (0, 0, false));
     }
 
     #[test]
     fn large_copies_get_fewer_places() {
-        let mut aside = Aside::default();
-        (0..100).for_each(|_| aside.add(250_000));
-        assert!((60..70).contains(&aside.adapt(164)));
+        let mut copies = CopiesWaiting::default();
+        (0..100).for_each(|_| copies.add(250_000));
+        assert!((60..70).contains(&copies.adapt(164)));
     }
 
     #[test]
@@ -318,7 +318,7 @@ mod tests {
         let until = rest(now + Duration::from_secs(100), now);
         assert_eq!(until, Some(now + Duration::from_secs(70)));
         let outlook = Outlook { open: true, paused: false, closed_for_long: false, resting_until: until };
-        assert_eq!(Mood::Open.next(outlook, now), Mood::Idle);
-        assert_eq!(Mood::Idle.next(outlook, now + Duration::from_secs(71)), Mood::Open);
+        assert_eq!(Demand::Open.next(outlook, now), Demand::Idle);
+        assert_eq!(Demand::Idle.next(outlook, now + Duration::from_secs(71)), Demand::Open);
     }
 }

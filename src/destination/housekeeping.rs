@@ -30,12 +30,12 @@ impl Driver {
         self.show();
         let now = clock::now();
         let too_long = |event: &Pending| now.saturating_duration_since(event.taken) > hold::LONGEST_HOLD;
-        for event in self.dispatch.line.remove_if(too_long) {
-            self.settler.settle(*event, Settlement::Release);
+        for event in self.dispatch.ready.remove_if(too_long) {
+            self.settlements.settle(*event, Settlement::Release);
         }
         let unread =
             self.side.lookups.sweep(now).into_iter().chain(self.intake.invalids.sweep(now)).collect::<Vec<_>>();
-        unread.into_iter().for_each(|delivery| self.settler.give_back(delivery));
+        unread.into_iter().for_each(|delivery| self.settlements.give_back(delivery));
         self.check_invalid_again();
         let unsettled = |event: &Pending| now.saturating_duration_since(event.taken) > hold::LONGEST_UNSETTLED;
         let overdue = self.side.jobs.overdue(|event| unsettled(event) || !event.delivery.ticket.is_live());
@@ -55,8 +55,8 @@ impl Driver {
         recent.see(&status, wall);
         recent.sample(&status, metrics.delivered.get(), now, wall);
         metrics.show(&status, in_flight, waits);
-        metrics.show_copies(self.settler.copies_waiting());
-        if self.dispatch.line.len() == 0 || status.state != State::Open {
+        metrics.show_copies(self.settlements.copies_waiting());
+        if self.dispatch.ready.len() == 0 || status.state != State::Open {
             self.inbox.proof.want(None);
         }
         metrics.show_token(self.side.tokens.get().and_then(|tokens| tokens.age(wall)));

@@ -2,7 +2,7 @@
 
 use super::check::{self, Checked, Pending};
 use super::invalid::Invalids;
-use super::settle::Tag;
+use super::settler::Tag;
 use super::{Driver, judge, outcome};
 use crate::broker::port::Delivery;
 use crate::clock;
@@ -49,7 +49,7 @@ impl Driver {
         let context = event::Context { routing_key, received, max_bytes: self.intake.max_event_bytes };
         let event = event::decode(&delivery.message, context);
         let tag = event.map_or_else(|malformed| malformed.identity.into(), |event| Tag::of(&event));
-        self.settler.replayed(tag, &history);
+        self.settlements.replayed(tag, &history);
     }
 
     /// Decodes and checks a delivery: its event is then ready, it waits for an answer of the vendor's, or is a dead letter.
@@ -58,7 +58,7 @@ impl Driver {
         let (vendor, lookups) = (self.settings.vendor.as_ref(), &mut self.side.lookups);
         let (map, facts) = (&self.settings.map, lookups.consult());
         match check::check(delivery, vendor, map, facts, self.intake.max_event_bytes, now, wall) {
-            Checked::Ready(pending) if self.settler.was_delivered(&pending) => self.acknowledge(*pending),
+            Checked::Ready(pending) if self.settlements.was_delivered(&pending) => self.acknowledge(*pending),
             Checked::Ready(pending) => match &pending.item.lookup {
                 // What waits for a new lookup is before it.
                 Some(name) if lookups.awaits(name) => {
@@ -78,14 +78,21 @@ impl Driver {
     }
 
     /// Makes a dead letter of what cannot be sent.
-    pub(super) fn bury(&mut self, delivery: Delivery, history: History, tag: Tag, reason: Reason, sentence: String) {
+    pub(super) fn dead_letter(
+        &mut self,
+        delivery: Delivery,
+        history: History,
+        tag: Tag,
+        reason: Reason,
+        sentence: String,
+    ) {
         outcome::undeliverable(&mut self.report.recent, &self.settings.name, &tag, reason, &sentence);
-        self.settler.settle_delivery(delivery, history, tag, Settlement::DeadLetter(reason, sentence));
+        self.settlements.settle_delivery(delivery, history, tag, Settlement::DeadLetter(reason, sentence));
     }
 
     /// Acks what the broker sent again although it had been delivered.
     pub(super) fn acknowledge(&mut self, pending: Pending) {
         outcome::known(&mut self.report.recent, &self.settings.name, &pending.tag);
-        self.settler.settle(pending, Settlement::Ack);
+        self.settlements.settle(pending, Settlement::Ack);
     }
 }

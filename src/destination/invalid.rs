@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::Driver;
 use super::hold::LONGEST_HOLD;
-use super::settle::Tag;
+use super::settler::Tag;
 use crate::broker::port::Delivery;
 use crate::clock;
 use crate::record::history::History;
@@ -73,7 +73,7 @@ impl Driver {
     /// Our own check refused an event: a dead letter, or, parked for many such, one that waits.
     pub(super) fn refuse(&mut self, delivery: Delivery, history: History, tag: Tag, reason: Reason, sentence: String) {
         if reason != Reason::Invalid {
-            return self.bury(delivery, history, tag, reason, sentence);
+            return self.dead_letter(delivery, history, tag, reason, sentence);
         }
         if self.dispatch.gate.is_parked_for_invalid() {
             return self.intake.invalids.wait(delivery, clock::now());
@@ -87,7 +87,7 @@ impl Driver {
         let why = format!(
             "{count} events in a row are invalid by {rule}, at last: {sentence}; mend the rule and reload, or the producer and resume: what waits is then checked again"
         );
-        self.bury(delivery, history, tag, reason, sentence);
+        self.dead_letter(delivery, history, tag, reason, sentence);
         if limit > 0 && count >= limit {
             self.dispatch.gate.park_for_invalid(&why, clock::now());
             self.intake.invalids.went_well();

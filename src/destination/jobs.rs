@@ -232,9 +232,9 @@ impl Driver {
             };
             outcome::job(&mut self.report.recent, &self.settings.name, &pending.tag, &job.id, &settlement);
             if settlement == Settlement::Ack {
-                self.settler.delivered(&pending, wall);
+                self.settlements.delivered(&pending, wall);
             }
-            self.settler.settle(*pending, settlement);
+            self.settlements.settle(*pending, settlement);
         }
     }
 
@@ -249,7 +249,7 @@ impl Driver {
             } else {
                 Settlement::RetryLater(delay(&retry.delays, 0))
             };
-            self.settler.settle(*pending, settlement);
+            self.settlements.settle(*pending, settlement);
         }
     }
 }

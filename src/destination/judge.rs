@@ -5,11 +5,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use bytes::Bytes;
 use http::{Request, StatusCode};
 
-use super::attempt::{Attempted, Errand, Exchange};
+use super::attempt::{Attempted, Exchange, Purpose};
 use super::check::Pending;
-use super::follow::Ruling;
-use super::line::Load;
-use super::rule::{Whose, was_refused_alone};
+use super::follow::Judgement;
+use super::ready_queue::Batch;
+use super::rule::{Fault, was_refused_alone};
 use super::{Driver, before};
 use crate::broker::port::Delivery;
 use crate::clock;
@@ -22,25 +22,27 @@ use crate::verdict::Verdict;
 impl Driver {
     /// Judges an attempt, tells the gate, and does what follows from it.
     pub(super) fn judge(&mut self, attempted: Attempted) {
-        let Attempted { errand, permit, exchange } = attempted;
-        if let Errand::Events(load) = &errand {
-            self.dispatch.came_back(load);
+        let Attempted { purpose, permit, exchange } = attempted;
+        if let Purpose::Events(batch) = &purpose {
+            self.dispatch.came_back(batch);
         }
         self.dispatch.ask_gate_again();
         match &exchange.result {
-            None => return self.take_back(errand, permit),
-            Some(Err(trouble @ Trouble::Machine { .. })) => return self.not_sent(&trouble.to_string(), errand, permit),
+            None => return self.take_back(purpose, permit),
+            Some(Err(trouble @ Trouble::Machine { .. })) => {
+                return self.not_sent(&trouble.to_string(), purpose, permit);
+            }
             Some(_) => self.dispatch.machine.went_well(),
         }
         self.report.metrics.attempt(exchange.status());
         self.report.metrics.request_duration.observe(exchange.took.as_secs_f64());
         self.report.recent.answered(exchange.status(), exchange.took);
-        match errand {
-            Errand::Events(load) => self.events_answered(load, permit, &exchange),
-            Errand::Token => self.token_answered(permit, &exchange),
-            Errand::Lookup(name) => self.lookup_answered(&name, permit, &exchange),
-            Errand::Job(job) => self.job_answered(&job, permit, &exchange),
-            Errand::Credentials => self.credentials_tried(permit, &exchange),
+        match purpose {
+            Purpose::Events(batch) => self.events_answered(batch, permit, &exchange),
+            Purpose::Token => self.token_answered(permit, &exchange),
+            Purpose::Lookup(name) => self.lookup_answered(&name, permit, &exchange),
+            Purpose::Job(job) => self.job_answered(&job, permit, &exchange),
+            Purpose::Credentials => self.credentials_tried(permit, &exchange),
         }
         self.end_doubts();
     }
@@ -74,23 +76,23 @@ impl Driver {
         (verdict, sentence, told)
     }
 
-    fn events_answered(&mut self, mut load: Load, permit: Permit, exchange: &Exchange) {
-        let alone = if let [pending] = load.events.as_slice() { Some(pending) } else { None };
+    fn events_answered(&mut self, mut batch: Batch, permit: Permit, exchange: &Exchange) {
+        let alone = if let [pending] = batch.events.as_slice() { Some(pending) } else { None };
         // Refused before while others were taken, it tells nothing of the account or of its token; nor does a part of what was.
-        let was_alone = load.events.iter().all(|pending| was_refused_alone(&pending.history));
-        let is_odd = (was_alone || load.calls_left.is_some()) && self.dispatch.gate.doubt() == Doubt::None;
-        let again = is_odd || load.events.iter().any(|pending| pending.token_refused);
+        let was_alone = batch.events.iter().all(|pending| was_refused_alone(&pending.history));
+        let is_odd = (was_alone || batch.calls_left.is_some()) && self.dispatch.gate.doubt() == Doubt::None;
+        let again = is_odd || batch.events.iter().any(|pending| pending.token_refused);
         let before = alone.map(|pending| before::of(&pending.history, exchange.at)).unwrap_or_default();
         let (verdict, sentence, told) = self.verdict(exchange, again, &before);
         let renewing = told == Answer::Neutral;
-        load.events.iter_mut().for_each(|pending| pending.token_refused = renewing);
-        let several = load.events.len() > 1;
+        batch.events.iter_mut().for_each(|pending| pending.token_refused = renewing);
+        let several = batch.events.len() > 1;
         let refused = told == Answer::Rejected;
         let is_odd_part = several && is_odd && told == Answer::Unauthorized;
         let parked = self.dispatch.gate.state_beneath() == State::Parked;
-        let stale = if refused { self.stale(&load) } else { None };
+        let stale = if refused { self.stale(&batch) } else { None };
         let reply = exchange.reply().filter(|_| told == Answer::Success);
-        let items: Vec<&Item> = load.events.iter().map(|pending| &pending.item).collect();
+        let items: Vec<&Item> = batch.events.iter().map(|pending| &pending.item).collect();
         let job = reply.and_then(|reply| self.settings.vendor.job(reply, &items));
         let each = reply.and_then(|reply| self.settings.vendor.judge_each(reply, &items));
         // What was accepted may yet be rejected.
@@ -102,25 +104,25 @@ impl Driver {
         } else {
             each.as_deref().map_or(told, answer_of)
         };
-        let key = load.key();
-        let mut whose = self.dispatch.tell_of_events(&load, permit, told, &sentence, exchange);
+        let key = batch.key();
+        let mut fault = self.dispatch.tell_of_events(&batch, permit, told, &sentence, exchange);
         if matches!(verdict, Verdict::Throttled(_)) || renewing || (is_odd && parked) {
-            whose = Whose::Vendors;
+            fault = Fault::Vendor;
         } else if matches!(verdict, Verdict::Unauthorized(_)) {
-            whose = self.dispatch.whose_refusal(told, key);
+            fault = self.dispatch.fault_of_refusal(told, key);
         }
         if !matches!(verdict, Verdict::Delivered | Verdict::Accepted) {
             let record = exchange.record(&verdict, &sentence);
-            load.events.iter_mut().for_each(|pending| pending.history.add(record.clone()));
+            batch.events.iter_mut().for_each(|pending| pending.history.add(record.clone()));
         }
         if let Some(name) = stale {
-            return self.check_again(&name, load);
+            return self.check_again(&name, batch);
         }
         if several && (refused || is_odd_part) && !parked {
-            return self.split(load, &verdict, &sentence);
+            return self.split(batch, &verdict, &sentence);
         }
         if let Some(job) = job {
-            return self.accepted(job, load);
+            return self.accepted(job, batch);
         }
         if let Some(each) = each {
             if told == Answer::Rejected {
@@ -129,26 +131,26 @@ impl Driver {
                     .gate
                     .rejected(u64::try_from(each.len()).unwrap_or(u64::MAX).saturating_sub(1), clock::now());
             }
-            return self.each_answered(load, each, self.dispatch.whose_refusal(told, key), exchange);
+            return self.each_answered(batch, each, self.dispatch.fault_of_refusal(told, key), exchange);
         }
         // One that is refused, or that the vendor chokes on, must not take those that travel with it along.
-        if several && whose == Whose::Events && (told == Answer::Unauthorized || self.chokes_on(&load, &verdict)) {
-            return self.split(load, &verdict, &sentence);
+        if several && fault == Fault::Event && (told == Answer::Unauthorized || self.chokes_on(&batch, &verdict)) {
+            return self.split(batch, &verdict, &sentence);
         }
         let record = exchange.record(&verdict, &sentence);
-        self.follow(load, &Ruling { verdict: &verdict, sentence: &sentence, record: &record, whose, parked });
+        self.follow(batch, &Judgement { verdict: &verdict, sentence: &sentence, record: &record, fault, parked });
     }
 
     /// Whether one of these may be what the vendor chokes on, and they are not to be sent together again.
-    fn chokes_on(&mut self, load: &Load, verdict: &Verdict) -> bool {
+    fn chokes_on(&mut self, batch: &Batch, verdict: &Verdict) -> bool {
         matches!(verdict, Verdict::Unavailable(_))
-            && load.may_be_split()
-            && (load.calls_left.is_some() || !self.dispatch.rest(load))
+            && batch.may_be_split()
+            && (batch.calls_left.is_some() || !self.dispatch.rest(batch))
     }
 
     /// What was looked up for these events and may have changed since.
-    fn stale(&self, load: &Load) -> Option<String> {
-        let first = load.events.first()?;
+    fn stale(&self, batch: &Batch) -> Option<String> {
+        let first = batch.events.first()?;
         let name = first.item.lookup.as_ref()?;
         // Once is enough for an event: else it would go in circles.
         let checked = first.delivery.ticket.was_checked_again();
@@ -157,9 +159,9 @@ impl Driver {
 
     /// What was looked up for these events may have changed: it is looked up anew, and they are checked against it. What was checked
     /// against the same waits with them, so that nothing overtakes.
-    fn check_again(&mut self, name: &str, load: Load) {
-        let waiting = self.dispatch.line.take_out(|pending| pending.item.lookup.as_deref() == Some(name));
-        let mut rejected = load.events;
+    fn check_again(&mut self, name: &str, batch: Batch) {
+        let waiting = self.dispatch.ready.take_out(|pending| pending.item.lookup.as_deref() == Some(name));
+        let mut rejected = batch.events;
         rejected.iter_mut().for_each(|pending| pending.delivery.ticket.check_again());
         for pending in rejected.into_iter().chain(waiting) {
             self.side.lookups.need(name.to_owned(), carrying_history(*pending), clock::now());
@@ -167,24 +169,24 @@ impl Driver {
     }
 
     /// The vendor accepted events as a job, whose end has to be seen.
-    fn accepted(&mut self, id: String, mut load: Load) {
-        let job = Watched { id, rows: u64::try_from(load.events.len()).unwrap_or(u64::MAX), since: clock::wall() };
+    fn accepted(&mut self, id: String, mut batch: Batch) {
+        let job = Watched { id, rows: u64::try_from(batch.events.len()).unwrap_or(u64::MAX), since: clock::wall() };
         tracing::debug!(destination = self.settings.name, job = job.id, events = job.rows, "accepted");
-        load.events.iter_mut().for_each(|pending| pending.history.job = Some(job.clone()));
-        self.watch(&job, load.events, true);
+        batch.events.iter_mut().for_each(|pending| pending.history.job = Some(job.clone()));
+        self.watch(&job, batch.events, true);
     }
 
     /// An attempt that was given up says nothing of the vendor, and its events have not had their turn.
-    pub(super) fn take_back(&mut self, errand: Errand, permit: Permit) {
-        if let Errand::Events(load) = &errand {
-            self.dispatch.came_back(load);
+    pub(super) fn take_back(&mut self, purpose: Purpose, permit: Permit) {
+        if let Purpose::Events(batch) = &purpose {
+            self.dispatch.came_back(batch);
         }
         self.dispatch.give_up(permit);
-        match errand {
-            Errand::Events(load) => self.dispatch.line.put_back(load),
-            Errand::Lookup(name) => self.side.lookups.unanswered(&name, clock::now()),
-            Errand::Job(job) => self.side.jobs.goes_on(&job, clock::now()),
-            Errand::Token | Errand::Credentials => {}
+        match purpose {
+            Purpose::Events(batch) => self.dispatch.ready.put_back(batch),
+            Purpose::Lookup(name) => self.side.lookups.unanswered(&name, clock::now()),
+            Purpose::Job(job) => self.side.jobs.goes_on(&job, clock::now()),
+            Purpose::Token | Purpose::Credentials => {}
         }
     }
 }

@@ -8,8 +8,8 @@ use serde_json::Value;
 use super::attempt::Exchange;
 use super::hold::LONGEST_HOLD;
 use super::judge::carrying_history;
-use super::rule::Whose;
-use super::settle::unchecked;
+use super::rule::Fault;
+use super::settler::unchecked;
 use super::{Driver, doubt};
 use crate::broker::port::Delivery;
 use crate::clock;
@@ -200,9 +200,9 @@ impl Driver {
         let parked = self.dispatch.gate.state_beneath() == State::Parked;
         let key = doubt::key(name);
         permit.is_about(key);
-        let mut whose = self.dispatch.tell_of_trouble(permit, None, told, exchange);
+        let mut fault = self.dispatch.tell_of_trouble(permit, None, told, exchange);
         if told == Answer::Unauthorized {
-            whose = self.dispatch.whose_refusal(told, key);
+            fault = self.dispatch.fault_of_refusal(told, key);
         }
         let verdict = if told == Answer::Unauthorized { verdict } else { Verdict::Unavailable(sentence.clone()) };
         let record = || exchange.record(&verdict, &sentence);
@@ -210,7 +210,7 @@ impl Driver {
             Some(Ok(value)) => self.learned(name, value),
             Some(Err(said)) if !parked => self.lookup_refused(name, &said),
             // Other requests go well: what waits for this one must not be in their way.
-            None if matches!(told, Answer::Trouble | Answer::Unauthorized) && whose == Whose::Events => {
+            None if matches!(told, Answer::Trouble | Answer::Unauthorized) && fault == Fault::Event => {
                 self.put_off(name, &record());
             }
             None if self.dispatch.gate.doubts(key) => {
@@ -231,7 +231,7 @@ impl Driver {
             if let Settlement::RetryLater(_) = settlement {
                 history.spend(record.at);
             }
-            self.settler.settle_delivery(delivery, history, tag, settlement);
+            self.settlements.settle_delivery(delivery, history, tag, settlement);
         }
     }
 
@@ -240,7 +240,7 @@ impl Driver {
         let changed = self.side.lookups.known(name).is_some_and(|before| *before != value);
         let mut deliveries = Vec::from(self.side.lookups.learned(name, value, clock::now()));
         if changed {
-            let checked = self.dispatch.line.take_out(|pending| pending.item.lookup.as_deref() == Some(name));
+            let checked = self.dispatch.ready.take_out(|pending| pending.item.lookup.as_deref() == Some(name));
             deliveries.extend(checked.into_iter().map(|pending| carrying_history(*pending)));
         }
         deliveries.sort_by_key(|delivery| delivery.ticket.tag());
@@ -250,6 +250,6 @@ impl Driver {
     pub(super) fn lookup_refused(&mut self, name: &str, said: &str) {
         let Some(delivery) = self.side.lookups.refused(name, clock::now()) else { return };
         let (history, tag) = unchecked(&delivery, clock::wall());
-        self.bury(delivery, history, tag, Reason::Invalid, format!("{name:?} could not be looked up: {said}"));
+        self.dead_letter(delivery, history, tag, Reason::Invalid, format!("{name:?} could not be looked up: {said}"));
     }
 }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::Driver;
-use super::attempt::Errand;
+use super::attempt::Purpose;
 use crate::clock;
 use crate::gate::Permit;
 
@@ -68,14 +68,14 @@ impl Machine {
 
 impl Driver {
     /// A request did not leave this machine: that says nothing of the vendor and costs its events nothing.
-    pub(super) fn not_sent(&mut self, why: &str, errand: Errand, permit: Permit) {
+    pub(super) fn not_sent(&mut self, why: &str, purpose: Purpose, permit: Permit) {
         if self.dispatch.machine.failed(why, clock::now()) {
             tracing::error!(destination = self.settings.name, why, "nothing can be sent now; events wait");
         }
-        if let (Errand::Token, Some(tokens)) = (&errand, self.side.tokens.get_mut()) {
+        if let (Purpose::Token, Some(tokens)) = (&purpose, self.side.tokens.get_mut()) {
             tokens.not_sent();
         }
-        self.take_back(errand, permit);
+        self.take_back(purpose, permit);
     }
 }
 

@@ -19,7 +19,7 @@ use crate::receipts::Receipts;
 use crate::vendors::Batching;
 
 mod attempt;
-mod batch;
+mod batching;
 mod before;
 mod check;
 mod command;
@@ -33,18 +33,18 @@ mod intake;
 mod invalid;
 mod jobs;
 mod judge;
-mod line;
 mod lookups;
 mod machine;
 mod notice;
 mod outcome;
 mod pipeline;
 mod prefetch;
+mod ready_queue;
 pub mod recent;
 mod rule;
 mod send;
 mod sender;
-mod settle;
+mod settlements;
 mod settler;
 mod side;
 mod stop;
@@ -60,7 +60,7 @@ use intake::Intake;
 use invalid::Invalids;
 use prefetch::PrefetchControl;
 use sender::Sender;
-use settle::Desk;
+use settlements::Settlements;
 use settler::Settler;
 use side::SideRequests;
 
@@ -126,7 +126,7 @@ struct Driver {
     dispatch: Dispatch,
     side: SideRequests,
     sender: Sender,
-    settler: Settler,
+    settlements: Settlements,
     prefetch: PrefetchControl,
     report: Report,
 }
@@ -136,7 +136,7 @@ impl Driver {
         let (now, wall) = (clock::now(), clock::wall());
         let settings = parts.settings;
         let batching = settings.vendor.batching();
-        let desk = Desk {
+        let settler = Settler {
             destination: settings.name.clone(),
             names: parts.names,
             publisher: parts.publisher,
@@ -151,7 +151,7 @@ impl Driver {
             dispatch: Dispatch::new(&settings, &before.ledger, now, wall),
             side: SideRequests::new(&settings, before.tokens, now, wall),
             sender: Sender::new(parts.transport),
-            settler: Settler::new(desk, two_of(batching)),
+            settlements: Settlements::new(settler, two_of(batching)),
             prefetch: PrefetchControl::new(batching),
             report: Report::new(before.recent, parts.metrics, now),
             settings,

@@ -18,12 +18,12 @@ const MOST_WAITING: usize = 1 << 16;
 
 /// A notice and where it goes.
 #[derive(Debug)]
-pub(super) struct Word {
+pub(super) struct OutcomeNotice {
     queue: String,
     notice: Notice,
 }
 
-impl Word {
+impl OutcomeNotice {
     /// What there is to tell of `message`'s event, where someone waits for it.
     pub fn on(message: &Message, outcome: ReplayOutcome) -> Option<Self> {
         let headers = &message.properties.headers;
@@ -54,7 +54,7 @@ fn text(headers: &Headers, name: &str) -> Option<String> {
 /// The notices of one destination on their way.
 pub(super) struct Notices {
     publisher: Publisher,
-    waiting: VecDeque<Word>,
+    waiting: VecDeque<OutcomeNotice>,
     under_way: FuturesUnordered<BoxFuture<'static, ()>>,
 }
 
@@ -64,7 +64,7 @@ impl Notices {
     }
 
     /// Sends it, or lets it wait; one too many is lost.
-    pub fn tell(&mut self, word: Word) {
+    pub fn tell(&mut self, word: OutcomeNotice) {
         if self.waiting.len() < MOST_WAITING {
             self.waiting.push_back(word);
         }
@@ -98,7 +98,7 @@ impl Notices {
     }
 }
 
-async fn publish(publisher: Publisher, word: Word) {
+async fn publish(publisher: Publisher, word: OutcomeNotice) {
     let body = serde_json::to_vec(&word.notice).unwrap_or_default();
     let properties = Properties { content_type: Some("application/json".to_owned()), ..Properties::default() };
     match publisher.publish("", &word.queue, Message { body: body.into(), properties }).await {

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::recent::{self, Recent};
 use super::rule::Next;
-use super::settle::Tag;
+use super::settler::Tag;
 use crate::clock;
 use crate::gate::{State, Status};
 use crate::record::history::Attempt;

@@ -1,7 +1,7 @@
 //! The path of an event through a destination:
 //!
 //! a delivery is taken in ([`super::intake`]) and checked ([`super::check`]); its event waits for the gate ([`super::dispatch`]), is
-//! sent ([`super::send`]), its answer is judged ([`super::judge`]), and the event is settled ([`super::settler`]) or waits again.
+//! sent ([`super::send`]), its answer is judged ([`super::judge`]), and the event is settled ([`super::settlements`]) or waits again.
 //!
 //! One task moves all events, so that no part needs a lock. Requests and publications run beside each other inside it.
 
@@ -59,7 +59,7 @@ impl Driver {
             biased;
             () = stopped => Step::Stop,
             attempted = self.sender.answered() => Step::Answered(attempted),
-            () = self.settler.progress() => Step::LookAgain,
+            () = self.settlements.progress() => Step::LookAgain,
             () = self.side.tokens.progress() => Step::LookAgain,
             () = wait_until(next) => {
                 self.dispatch.look_now();
@@ -106,7 +106,7 @@ impl Driver {
         let status = self.dispatch.gate.status(now, wall);
         outcome::gate_changed(&self.settings.name, before, &status);
         if status.state == State::Parked {
-            self.settler.parked(&status.why);
+            self.settlements.parked(&status.why);
         }
         self.report.recent.see(&status, wall);
     }

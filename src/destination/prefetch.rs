@@ -5,8 +5,8 @@ use std::time::Instant;
 use jiff::Timestamp;
 
 use super::Driver;
-use super::hold::{self, Aside, Mood, Outlook, Room};
-use crate::broker::port::Appetite;
+use super::hold::{self, BatchRoom, CopiesWaiting, Demand, Outlook};
+use crate::broker::port::Prefetch;
 use crate::clock;
 use crate::gate::{Gate, State};
 use crate::vendors::Batching;
@@ -14,8 +14,8 @@ use crate::verdict::Settlement;
 
 /// What decides how many deliveries are held.
 pub(super) struct PrefetchControl {
-    mood: Mood,
-    room: Room,
+    demand: Demand,
+    room: BatchRoom,
     /// Whether a request carries several events.
     several: bool,
     /// Nothing is held before then: the next place is far away.
@@ -24,8 +24,8 @@ pub(super) struct PrefetchControl {
     left_behind: Option<Timestamp>,
     /// How many deliveries are held at most while none has to be put aside.
     usual: u16,
-    /// What the appetite was last worked out for.
-    worked_out_for: Option<(Mood, Option<f64>, usize, u16, bool, u16)>,
+    /// What the prefetch was last worked out for.
+    worked_out_for: Option<(Demand, Option<f64>, usize, u16, bool, u16)>,
 }
 
 /// What is held now.
@@ -42,8 +42,8 @@ pub(super) struct Holding {
 impl PrefetchControl {
     pub fn new(batching: Batching) -> Self {
         Self {
-            mood: Mood::Open,
-            room: Room::new(batching.items),
+            demand: Demand::Open,
+            room: BatchRoom::new(batching.items),
             several: batching.items > 1,
             resting_until: None,
             left_behind: None,
@@ -54,7 +54,7 @@ impl PrefetchControl {
 
     /// A delivery came with so many bytes.
     pub fn took(&mut self, bytes: usize) {
-        if self.mood == Mood::Open {
+        if self.demand == Demand::Open {
             self.left_behind = None;
         }
         if self.several {
@@ -72,7 +72,7 @@ impl PrefetchControl {
             closed_for_long: gate.closed_for_long(now),
             resting_until: self.resting_until,
         };
-        self.mood = self.mood.next(outlook, now);
+        self.demand = self.demand.next(outlook, now);
     }
 
     /// An operator changed the gate: it may let something through at once.
@@ -82,12 +82,12 @@ impl PrefetchControl {
 
     /// Whether only probes are needed.
     pub fn is_closed(&self) -> bool {
-        self.mood == Mood::Closed
+        self.demand == Demand::Closed
     }
 
     /// How many waiting deliveries may be kept; None where that is no matter.
     pub fn keeps(&self) -> Option<usize> {
-        (self.mood != Mood::Open).then(|| self.mood.keeps())
+        (self.demand != Demand::Open).then(|| self.demand.keeps())
     }
 
     /// So old is the oldest of what is given back.
@@ -101,32 +101,38 @@ impl PrefetchControl {
     }
 
     /// What to consume, where that may be another: `room` for batches is only made while it consumes.
-    pub fn appetite(&mut self, gate: &Gate, holding: Holding, aside: &mut Aside, consumes: bool) -> Option<Appetite> {
-        let (mood, pace, concurrency) = (self.mood, gate.pace_about(), gate.concurrency_soon());
+    pub fn wanted(
+        &mut self,
+        gate: &Gate,
+        holding: Holding,
+        copies: &mut CopiesWaiting,
+        consumes: bool,
+    ) -> Option<Prefetch> {
+        let (demand, pace, concurrency) = (self.demand, gate.pace_about(), gate.concurrency_soon());
         let room = if consumes && self.several {
             self.room.adapt(holding.waiting + holding.unconfirmed, self.usual)
         } else {
             0
         };
         // What was refused tells nothing: there has to be a place for what may.
-        let enough = mood.is_enough(holding.waiting.saturating_sub(holding.refused));
-        let aside = aside.adapt(self.usual).saturating_add(u16::try_from(holding.refused).unwrap_or(u16::MAX));
-        let worked_out_for = Some((mood, pace, concurrency, room, enough, aside));
+        let enough = demand.is_enough(holding.waiting.saturating_sub(holding.refused));
+        let aside = copies.adapt(self.usual).saturating_add(u16::try_from(holding.refused).unwrap_or(u16::MAX));
+        let worked_out_for = Some((demand, pace, concurrency, room, enough, aside));
         if self.worked_out_for == worked_out_for {
             return None;
         }
         self.worked_out_for = worked_out_for;
-        let mut appetite = if enough { Appetite::None } else { mood.appetite(pace, concurrency, &self.room) };
-        if let Appetite::Prefetch(usual) = &mut appetite {
+        let mut wanted = if enough { Prefetch::None } else { demand.prefetch(pace, concurrency, &self.room) };
+        if let Prefetch::Of(usual) = &mut wanted {
             self.usual = *usual;
             *usual = usual.saturating_add(aside);
         }
-        Some(appetite)
+        Some(wanted)
     }
 
     /// Whether so many copies wait that nothing more is taken.
-    pub fn is_full(&self, aside: &Aside) -> bool {
-        aside.is_full(self.usual)
+    pub fn is_full(&self, copies: &CopiesWaiting) -> bool {
+        copies.is_full(self.usual)
     }
 }
 
@@ -146,37 +152,37 @@ impl Driver {
         let holding = Holding {
             waiting: self.waits() + self.sender.in_flight(),
             unconfirmed: self.side.jobs.held(),
-            refused: if self.prefetch.is_closed() { self.dispatch.line.refused() } else { 0 },
+            refused: if self.prefetch.is_closed() { self.dispatch.ready.refused() } else { 0 },
         };
-        let consumes = *self.inbox.appetite.borrow() != Appetite::None;
-        let Self { prefetch, dispatch, settler, inbox, .. } = self;
-        if let Some(appetite) = prefetch.appetite(&dispatch.gate, holding, &mut settler.aside, consumes) {
-            inbox.appetite.send_if_modified(|current| std::mem::replace(current, appetite) != appetite);
+        let consumes = *self.inbox.prefetch.borrow() != Prefetch::None;
+        let Self { prefetch, dispatch, settlements, inbox, .. } = self;
+        if let Some(wanted) = prefetch.wanted(&dispatch.gate, holding, &mut settlements.copies, consumes) {
+            inbox.prefetch.send_if_modified(|current| std::mem::replace(current, wanted) != wanted);
         }
     }
 
     /// Gives back all but so many that wait. The first are kept, so that none is overtaken in its ordering key.
     fn release_beyond(&mut self, keeps: usize) {
-        if self.dispatch.line.len() > keeps {
+        if self.dispatch.ready.len() > keeps {
             let oldest = self.oldest();
             self.prefetch.leaves(oldest);
         }
         let (lookups, invalids) = (&mut self.side.lookups, &mut self.intake.invalids);
         let unread = lookups.beyond(keeps).into_iter().chain(invalids.beyond(keeps)).collect::<Vec<_>>();
-        unread.into_iter().for_each(|delivery| self.settler.give_back(delivery));
-        if self.dispatch.line.len() > keeps {
-            let events = self.dispatch.line.beyond(keeps);
-            events.into_iter().for_each(|event| self.settler.settle(*event, Settlement::Release));
+        unread.into_iter().for_each(|delivery| self.settlements.give_back(delivery));
+        if self.dispatch.ready.len() > keeps {
+            let events = self.dispatch.ready.beyond(keeps);
+            events.into_iter().for_each(|event| self.settlements.settle(*event, Settlement::Release));
         }
     }
 
     /// How many deliveries wait for the gate or to be checked.
     pub(super) fn waits(&self) -> usize {
-        self.dispatch.line.len() + self.side.lookups.held() + self.intake.invalids.held()
+        self.dispatch.ready.len() + self.side.lookups.held() + self.intake.invalids.held()
     }
 
     /// The time of the oldest event that waits here, or in the queue as far as is known.
     pub(super) fn oldest(&self) -> Option<Timestamp> {
-        [self.dispatch.line.oldest(), self.prefetch.left_behind()].into_iter().flatten().min()
+        [self.dispatch.ready.oldest(), self.prefetch.left_behind()].into_iter().flatten().min()
     }
 }

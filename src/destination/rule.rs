@@ -17,19 +17,19 @@ pub(super) enum Next {
     Wait { first: bool },
 }
 
-/// Whose trouble it is that an event was not taken.
+/// Fault trouble it is that an event was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Whose {
+pub(super) enum Fault {
     /// The vendor's or the account's: others meet with it too, or it is not known yet whether they do.
-    Vendors,
+    Vendor,
     /// It looks like the event's own: others go well.
-    Events,
+    Event,
 }
 
 /// What the rule depends on beside the verdict.
 #[derive(Debug)]
-pub(super) struct Standing<'a> {
-    pub whose: Whose,
+pub(super) struct Circumstances<'a> {
+    pub fault: Fault,
     /// The destination was parked before the answer came.
     pub parked: bool,
     /// The attempts before this one.
@@ -42,19 +42,19 @@ pub(super) struct Standing<'a> {
 
 /// The rule. Trouble of the vendor's costs an event nothing: it waits. Trouble that looks like the event's own costs it an attempt, so
 /// that an event which the vendor chokes on, or refuses the credentials of, cannot stop the others.
-pub(super) fn next(verdict: &Verdict, sentence: &str, standing: &Standing<'_>) -> Next {
-    let Standing { whose, parked, history, failing_since, retry, wall } = *standing;
+pub(super) fn next(verdict: &Verdict, sentence: &str, circumstances: &Circumstances<'_>) -> Next {
+    let Circumstances { fault, parked, history, failing_since, retry, wall } = *circumstances;
     let later = || Next::Settle(Settlement::RetryLater(delay(&retry.delays, history.retries)));
     let dead = |reason, sentence| Next::Settle(Settlement::DeadLetter(reason, sentence));
-    match (verdict, whose) {
+    match (verdict, fault) {
         (Verdict::Delivered | Verdict::Accepted, _) => Next::Settle(Settlement::Ack),
-        (Verdict::Throttled(_) | Verdict::Unauthorized(_), Whose::Vendors) => Next::Wait { first: true },
-        (Verdict::Unauthorized(_), Whose::Events) if was_refused_alone(history) => {
+        (Verdict::Throttled(_) | Verdict::Unauthorized(_), Fault::Vendor) => Next::Wait { first: true },
+        (Verdict::Unauthorized(_), Fault::Event) if was_refused_alone(history) => {
             dead(Reason::Rejected, format!("{sentence}; other events were taken with the same credentials"))
         }
-        (Verdict::Unauthorized(_), Whose::Events) => later(),
-        (Verdict::Unavailable(_), Whose::Vendors) => Next::Wait { first: false },
-        (Verdict::Unavailable(_) | Verdict::Throttled(_), Whose::Events) => match failing_since {
+        (Verdict::Unauthorized(_), Fault::Event) => later(),
+        (Verdict::Unavailable(_), Fault::Vendor) => Next::Wait { first: false },
+        (Verdict::Unavailable(_) | Verdict::Throttled(_), Fault::Event) => match failing_since {
             Some(since) if wall.duration_since(since) >= age(retry.max_age) => {
                 let sentence = format!("not delivered within {:#}; at last: {sentence}", age(retry.max_age));
                 dead(Reason::Expired, sentence)
@@ -93,13 +93,13 @@ mod tests {
 
     const NOW: Timestamp = Timestamp::constant(1_700_000_000, 0);
 
-    fn after(verdict: &Verdict, sentence: &str, whose: Whose, parked: bool, history: &History) -> Next {
+    fn after(verdict: &Verdict, sentence: &str, fault: Fault, parked: bool, history: &History) -> Next {
         let retry = Retry {
             delays: vec![Duration::from_secs(5), Duration::from_secs(30)],
             max_age: Duration::from_secs(86_400),
         };
         let failing_since = history.failing_since;
-        next(verdict, sentence, &Standing { whose, parked, history, failing_since, retry: &retry, wall: NOW })
+        next(verdict, sentence, &Circumstances { fault, parked, history, failing_since, retry: &retry, wall: NOW })
     }
 
     fn history(retries: u32, failing_for_hours: Option<i64>) -> History {
@@ -107,21 +107,21 @@ mod tests {
         History { retries, failing_since, ..History::new("k", NOW) }
     }
 
-    fn unavailable(whose: Whose, retries: u32, failing_for_hours: Option<i64>) -> Next {
-        after(&Verdict::Unavailable("x".into()), "x", whose, false, &history(retries, failing_for_hours))
+    fn unavailable(fault: Fault, retries: u32, failing_for_hours: Option<i64>) -> Next {
+        after(&Verdict::Unavailable("x".into()), "x", fault, false, &history(retries, failing_for_hours))
     }
 
     #[test]
     fn trouble_of_the_vendors_costs_no_attempt_however_old_the_event_is() {
-        assert_eq!(unavailable(Whose::Vendors, 0, None), Next::Wait { first: false });
-        assert_eq!(unavailable(Whose::Vendors, 9, Some(100)), Next::Wait { first: false });
+        assert_eq!(unavailable(Fault::Vendor, 0, None), Next::Wait { first: false });
+        assert_eq!(unavailable(Fault::Vendor, 9, Some(100)), Next::Wait { first: false });
     }
 
     #[test]
     fn trouble_of_the_events_own_takes_the_next_delay_and_the_last_repeats() {
         for (retries, seconds) in [(0, 5), (1, 30), (2, 30), (99, 30)] {
             assert_eq!(
-                unavailable(Whose::Events, retries, Some(1)),
+                unavailable(Fault::Event, retries, Some(1)),
                 Next::Settle(Settlement::RetryLater(Duration::from_secs(seconds)))
             );
         }
@@ -129,14 +129,14 @@ mod tests {
 
     #[test]
     fn an_event_that_fails_until_max_age_expires() {
-        let next = unavailable(Whose::Events, 9, Some(24));
+        let next = unavailable(Fault::Event, 9, Some(24));
         let Next::Settle(Settlement::DeadLetter(reason, sentence)) = next else { panic!() };
         assert_eq!((reason, sentence.as_str()), (Reason::Expired, "not delivered within 24h; at last: x"));
     }
 
     #[test]
     fn a_rejection_is_a_dead_letter_unless_the_destination_is_parked() {
-        let of = |parked| after(&Verdict::Rejected(String::new()), "no", Whose::Events, parked, &history(0, None));
+        let of = |parked| after(&Verdict::Rejected(String::new()), "no", Fault::Event, parked, &history(0, None));
         assert_eq!(of(false), Next::Settle(Settlement::DeadLetter(Reason::Rejected, "no".into())));
         assert_eq!(of(true), Next::Wait { first: false });
     }
@@ -144,14 +144,14 @@ mod tests {
     #[test]
     fn throttling_and_bad_keys_cost_no_attempt() {
         for verdict in [Verdict::Throttled(String::new()), Verdict::Unauthorized(String::new())] {
-            let next = after(&verdict, "", Whose::Vendors, false, &history(0, None));
+            let next = after(&verdict, "", Fault::Vendor, false, &history(0, None));
             assert_eq!(next, Next::Wait { first: true });
         }
     }
 
     #[test]
     fn an_event_that_alone_is_refused_has_one_more_try() {
-        let of = |history: &History| after(&Verdict::Unauthorized("no".into()), "no", Whose::Events, false, history);
+        let of = |history: &History| after(&Verdict::Unauthorized("no".into()), "no", Fault::Event, false, history);
         let mut before = history(1, Some(1));
         let later = Duration::from_secs(30);
         assert_eq!(of(&history(0, None)), Next::Settle(Settlement::RetryLater(Duration::from_secs(5))));

@@ -7,9 +7,9 @@ use bytes::Bytes;
 use http::{HeaderName, Request, header};
 use jiff::Timestamp;
 
-use super::attempt::Errand;
+use super::attempt::Purpose;
 use super::dispatch::Next;
-use super::line::{Load, Place, Ready};
+use super::ready_queue::{Batch, Place, Ready};
 use super::sender::Outgoing;
 use super::{Driver, hold};
 use crate::clock;
@@ -86,7 +86,7 @@ impl Driver {
         if let Some(name) = self.side.lookups.due(now) {
             return Some(Next::Lookup(name.to_owned()));
         }
-        let soon = match (self.dispatch.ready(now), self.side.jobs.due(now)) {
+        let soon = match (self.dispatch.next_ready(now), self.side.jobs.due(now)) {
             (Ready::Now(place), Some(_)) if self.side.asked_about_job => return Some(Next::Events(place)),
             (_, Some(job)) => return Some(Next::Job(job.to_owned())),
             (Ready::Now(place), None) => return Some(Next::Events(place)),
@@ -115,86 +115,88 @@ impl Driver {
     /// Passes over what need not be sent any more: its channel has gone, or the request for its first copy was answered while
     /// this one waited.
     fn pass_over_settled(&mut self) {
-        let line = &mut self.dispatch.line;
-        line.forget_dead_parts();
-        while line.remove_first_if(|pending| !pending.delivery.ticket.is_live()).is_some() {}
-        while self.dispatch.line.first().is_some_and(|pending| self.settler.was_delivered(pending)) {
-            self.dispatch.line.pop_first().into_iter().for_each(|pending| self.acknowledge(*pending));
+        let ready = &mut self.dispatch.ready;
+        ready.forget_dead_parts();
+        while ready.remove_first_if(|pending| !pending.delivery.ticket.is_live()).is_some() {}
+        while self.dispatch.ready.first().is_some_and(|pending| self.settlements.was_delivered(pending)) {
+            self.dispatch.ready.pop_first().into_iter().for_each(|pending| self.acknowledge(*pending));
         }
     }
 
     fn send(&mut self, next: Next, permit: Permit, now: Instant, wall: Timestamp) {
         self.side.asked_about_job = matches!(next, Next::Job(_));
         let vendor = Arc::clone(&self.settings.vendor);
-        let (errand, request) = match next {
+        let (purpose, request) = match next {
             Next::Events(place) => return self.send_events(place, permit, now, wall),
             Next::Token => {
                 let tokens = self.side.tokens.get_mut().zip(vendor.grant());
-                (Errand::Token, tokens.and_then(|(tokens, grant)| tokens.request(grant, now)))
+                (Purpose::Token, tokens.and_then(|(tokens, grant)| tokens.request(grant, now)))
             }
             Next::Lookup(name) => {
                 self.side.lookups.sent(&name);
                 let request = vendor.lookup(&name);
-                (Errand::Lookup(name), request)
+                (Purpose::Lookup(name), request)
             }
             Next::Job(job) => {
                 self.side.jobs.sent(&job);
                 let request = vendor.job_status(&job);
-                (Errand::Job(job), request)
+                (Purpose::Job(job), request)
             }
-            Next::Credentials => (Errand::Credentials, vendor.credentials_check()),
+            Next::Credentials => (Purpose::Credentials, vendor.credentials_check()),
         };
         match request {
-            Some(request) => self.launch(errand, request, Span::none(), permit),
+            Some(request) => self.launch(purpose, request, Span::none(), permit),
             None => {
                 self.dispatch.give_up(permit);
-                self.no_request(errand);
+                self.no_request(purpose);
             }
         }
     }
 
     fn send_events(&mut self, place: Place, mut permit: Permit, now: Instant, wall: Timestamp) {
-        let Some(load) = self.load(place, &permit, now, wall) else { return self.dispatch.give_up(permit) };
-        permit.is_about(load.key());
-        let items: Vec<&Item> = load.events.iter().map(|pending| &pending.item).collect();
+        let Some(batch) = self.batch_at(place, &permit, now, wall) else { return self.dispatch.give_up(permit) };
+        permit.is_about(batch.key());
+        let items: Vec<&Item> = batch.events.iter().map(|pending| &pending.item).collect();
         match self.settings.vendor.request(&items) {
             Ok(mut request) => {
                 Secrets::add(&mut request, &self.settings.map.secrets());
                 self.dispatch.gate.carries(&permit, request.body().len());
-                self.dispatch.sent(&load);
-                let span = self.trace(&load, &mut request);
-                self.launch(Errand::Events(load), request, span, permit);
+                self.dispatch.sent(&batch);
+                let span = self.trace(&batch, &mut request);
+                self.launch(Purpose::Events(batch), request, span, permit);
             }
             Err(invalid) => {
                 self.dispatch.give_up(permit);
                 let sentence = redact::masked(&invalid.0, &self.settings.map.secrets());
-                for pending in load.events {
-                    self.bury(pending.delivery, pending.history, pending.tag, Reason::Invalid, sentence.clone());
+                for pending in batch.events {
+                    self.dead_letter(pending.delivery, pending.history, pending.tag, Reason::Invalid, sentence.clone());
                 }
             }
         }
     }
 
     /// The events that travel next, without those that need not be sent any more.
-    fn load(&mut self, place: Place, permit: &Permit, now: Instant, wall: Timestamp) -> Option<Load> {
-        let mut load = self.dispatch.take(place, permit, now, wall)?;
-        for pending in load.events.extract_if(.., |pending| self.settler.was_delivered(pending)).collect::<Vec<_>>() {
+    fn batch_at(&mut self, place: Place, permit: &Permit, now: Instant, wall: Timestamp) -> Option<Batch> {
+        let mut batch = self.dispatch.take(place, permit, now, wall)?;
+        for pending in
+            batch.events.extract_if(.., |pending| self.settlements.was_delivered(pending)).collect::<Vec<_>>()
+        {
             self.acknowledge(*pending);
         }
-        load.events.retain(|pending| pending.delivery.ticket.is_live());
-        (!load.events.is_empty()).then_some(load)
+        batch.events.retain(|pending| pending.delivery.ticket.is_live());
+        (!batch.events.is_empty()).then_some(batch)
     }
 
     /// The spans of a request for events, which then carries the trace on: as the spans say, or as its event came.
-    fn trace(&self, load: &Load, request: &mut Request<Bytes>) -> Span {
-        let legs = load.events.iter().map(|pending| Leg {
+    fn trace(&self, batch: &Batch, request: &mut Request<Bytes>) -> Span {
+        let legs = batch.events.iter().map(|pending| Leg {
             id: pending.tag.id.as_deref(),
             kind: &pending.tag.kind,
             traceparent: pending.trace.as_ref().map(|trace| &trace.parent),
             taken: pending.taken,
         });
         let span = traces::request(&self.settings.name, request, legs);
-        let own = if let [pending] = &load.events[..] { pending.trace.as_ref() } else { None };
+        let own = if let [pending] = &batch.events[..] { pending.trace.as_ref() } else { None };
         if let Some(parent) = span.traceparent().or_else(|| own.map(|trace| trace.parent.clone())) {
             request.headers_mut().insert(HeaderName::from_static("traceparent"), parent);
         }
@@ -206,43 +208,43 @@ impl Driver {
     }
 
     /// Sends a request, with the access token where there is one.
-    fn launch(&mut self, errand: Errand, mut request: Request<Bytes>, span: Span, permit: Permit) {
+    fn launch(&mut self, purpose: Purpose, mut request: Request<Bytes>, span: Span, permit: Permit) {
         let (now, wall, mut generation) = (clock::now(), clock::wall(), None);
-        if let Some(tokens) = self.side.tokens.get().filter(|_| !matches!(errand, Errand::Token)) {
+        if let Some(tokens) = self.side.tokens.get().filter(|_| !matches!(purpose, Purpose::Token)) {
             let Need::Ready(bearer) = tokens.need(now, wall) else {
                 // It ended while the request was made.
-                return self.take_back(errand, permit);
+                return self.take_back(purpose, permit);
             };
             generation = Some(bearer.generation);
             request.headers_mut().insert(header::AUTHORIZATION, bearer.header);
         }
         let metrics = &self.report.metrics;
         metrics.places.inc();
-        let keep = match &errand {
-            Errand::Events(load) => {
-                metrics.batch_events.observe(f64::from(u32::try_from(load.events.len()).unwrap_or(u32::MAX)));
-                self.settings.vendor.answer_bytes(load.events.len())
+        let keep = match &purpose {
+            Purpose::Events(batch) => {
+                metrics.batch_events.observe(f64::from(u32::try_from(batch.events.len()).unwrap_or(u32::MAX)));
+                self.settings.vendor.answer_bytes(batch.events.len())
             }
-            Errand::Token => Keep::TOKEN.0,
-            Errand::Lookup(_) | Errand::Credentials => Keep::LOOKUP.0,
-            Errand::Job(_) => Keep::JOB.0,
+            Purpose::Token => Keep::TOKEN.0,
+            Purpose::Lookup(_) | Purpose::Credentials => Keep::LOOKUP.0,
+            Purpose::Job(_) => Keep::JOB.0,
         };
         request.extensions_mut().insert(Keep(keep));
         // The call for a token counts though this worker may be killed before it is answered.
-        let first = if matches!(errand, Errand::Token) { self.side.tokens.saved(now, wall) } else { None };
-        self.sender.send(Outgoing { errand, request, generation, permit, span }, first);
+        let first = if matches!(purpose, Purpose::Token) { self.side.tokens.saved(now, wall) } else { None };
+        self.sender.send(Outgoing { purpose, request, generation, permit, span }, first);
     }
 
     /// Nothing could be asked: the vendor's folder names no request for it.
-    pub(super) fn no_request(&mut self, errand: Errand) {
-        match errand {
-            Errand::Lookup(name) => self.lookup_refused(&name, "the vendor has nothing of that name"),
-            Errand::Job(id) => self.job_ended(&id, Job::Unknown(format!("job {id} cannot be asked about"))),
-            Errand::Token => {
+    pub(super) fn no_request(&mut self, purpose: Purpose) {
+        match purpose {
+            Purpose::Lookup(name) => self.lookup_refused(&name, "the vendor has nothing of that name"),
+            Purpose::Job(id) => self.job_ended(&id, Job::Unknown(format!("job {id} cannot be asked about"))),
+            Purpose::Token => {
                 let why = "no access token: without a refresh token the configured sign-in has no way to one";
                 self.dispatch.gate.park(why, hold::LONGEST_HOLD, clock::now());
             }
-            Errand::Events(_) | Errand::Credentials => {}
+            Purpose::Events(_) | Purpose::Credentials => {}
         }
     }
 }

@@ -9,7 +9,7 @@ use futures_util::{FutureExt as _, StreamExt as _};
 use http::Request;
 use tokio_util::sync::CancellationToken;
 
-use super::attempt::{self, Attempted, Errand};
+use super::attempt::{self, Attempted, Purpose};
 use crate::delivery::Transport;
 use crate::gate::Permit;
 use crate::traces::Span;
@@ -24,7 +24,7 @@ pub(super) struct Sender {
 
 /// A request that may go out.
 pub(super) struct Outgoing {
-    pub errand: Errand,
+    pub purpose: Purpose,
     pub request: Request<Bytes>,
     /// Of the access token that it carries, where it carries one.
     pub generation: Option<u64>,
@@ -39,9 +39,9 @@ impl Sender {
 
     /// Sends a request once `first` is done.
     pub fn send(&mut self, outgoing: Outgoing, first: Option<BoxFuture<'static, ()>>) {
-        let Outgoing { errand, request, generation, permit, span } = outgoing;
+        let Outgoing { purpose, request, generation, permit, span } = outgoing;
         let transport = Arc::clone(&self.transport);
-        let attempt = attempt::make(transport, errand, request, generation, permit, span, self.hurry.clone());
+        let attempt = attempt::make(transport, purpose, request, generation, permit, span, self.hurry.clone());
         match first {
             None => self.attempts.push(Box::pin(attempt)),
             Some(first) => self.attempts.push(Box::pin(first.then(|()| attempt))),

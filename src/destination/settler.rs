@@ -1,179 +1,294 @@
-//! What settles deliveries while other things go on: copies and acks on their way, word to whoever replayed an event, and what was
-//! delivered lately.
+//! The one place that settles: a delivery and a settlement in; the broker told. A copy is confirmed before the original is acked.
 
-use std::num::NonZeroUsize;
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use futures_util::StreamExt as _;
-use futures_util::future::BoxFuture;
-use futures_util::stream::FuturesUnordered;
 use jiff::Timestamp;
-use lru::LruCache;
+use tokio_util::sync::CancellationToken;
 
-use super::check::Pending;
-use super::hold::Aside;
-use super::notice::{Notices, Word};
-use super::settle::{self, Case, Desk, Tag};
-use crate::broker::port::{Delivery, Disposition};
+use super::notice::OutcomeNotice;
+use crate::broker::Names;
+use crate::broker::port::{Delivery, Disposition, PublishError, Publisher, Ticket};
 use crate::clock;
-use crate::receipts;
+use crate::event::{Event, Identity, Time};
+use crate::message::Message;
+use crate::metrics::DestinationMetrics;
+use crate::receipts::{self, About, Receipt, Receipts};
+use crate::record::death::Death;
+use crate::record::fit::fit;
 use crate::record::history::History;
-use crate::record::replay::ReplayOutcome;
-use crate::verdict::Settlement;
+use crate::record::replay::{ReplayOutcome, end_replay};
+use crate::verdict::{Reason, Settlement};
 
-/// How many events just delivered are remembered, in case the broker lost their acks and sends them again.
-const REMEMBERED: NonZeroUsize = NonZeroUsize::MIN.saturating_add(4095);
+/// First and longest pause between tries to publish a copy.
+const PUBLISH_PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
-/// What settles.
+/// A copy that waits so long lets its event go back, well before the broker's consumer time-out: somewhere between, so that events which a
+/// vendor rejects do not all come again in a row.
+const COPIES_WAIT: (Duration, Duration) = (Duration::from_secs(400), Duration::from_secs(1_200));
+
+/// Which event it is, for logs and dead letters.
+#[derive(Clone, Debug)]
+pub(super) struct Tag {
+    pub id: Option<String>,
+    pub source: String,
+    pub kind: String,
+    pub time: Time,
+    /// The id of its producer's trace, where it has one.
+    pub trace_id: Option<String>,
+}
+
+impl Tag {
+    pub fn of(event: &Event) -> Self {
+        Self {
+            id: Some(event.id.clone()),
+            source: event.source.clone(),
+            kind: event.kind.clone(),
+            time: event.time,
+            trace_id: event.trace.as_ref().map(|trace| trace.id().to_owned()),
+        }
+    }
+
+    /// Of a message whose body has not been looked at, or cannot be: what headers and properties say.
+    pub fn unchecked(message: &Message, history: &History) -> Self {
+        Identity::of(message, &history.routing_key, history.received).into()
+    }
+}
+
+impl From<Identity> for Tag {
+    fn from(Identity { id, source, kind, time }: Identity) -> Self {
+        Self { id, source, kind, time, trace_id: None }
+    }
+}
+
+/// What is known of a delivery before its event has been checked.
+pub(super) fn unchecked(delivery: &Delivery, wall: Timestamp) -> (History, Tag) {
+    let history = History::read(&delivery.message, &delivery.routing_key, wall);
+    let tag = Tag::unchecked(&delivery.message, &history);
+    (history, tag)
+}
+
+/// What settling needs; one for each destination.
+#[derive(Debug)]
 pub(super) struct Settler {
-    desk: Arc<Desk>,
-    /// What is on its way to the broker, with the bytes that it holds.
-    settling: FuturesUnordered<BoxFuture<'static, (usize, Option<Word>)>>,
-    /// Copies on their way, and the places that they need.
-    pub aside: Aside,
-    /// Word on its way to whoever replayed an event.
-    notices: Notices,
-    delivered: LruCache<u64, ()>,
+    pub destination: String,
+    pub names: Names,
+    pub publisher: Publisher,
+    pub metrics: DestinationMetrics,
+    pub receipts: Option<Receipts>,
+    pub delivery_limit: u32,
+    /// Cancelled when nothing more is waited for: what is not settled by then is left to the broker.
+    pub leaving: CancellationToken,
+    /// Why copies for a queue could not be published when that was last tried.
+    pub trouble: Mutex<BTreeMap<String, String>>,
+}
+
+/// What is settled.
+#[derive(Debug)]
+pub(super) struct ToSettle {
+    pub delivery: Delivery,
+    pub history: History,
+    pub tag: Tag,
+    pub settlement: Settlement,
 }
 
 impl Settler {
-    /// One that remembers `remembered` events just delivered, or more.
-    pub fn new(desk: Desk, remembered: NonZeroUsize) -> Self {
-        Self {
-            notices: Notices::new(desk.publisher.clone()),
-            desk: Arc::new(desk),
-            settling: FuturesUnordered::new(),
-            aside: Aside::default(),
-            delivered: LruCache::new(REMEMBERED.max(remembered)),
-        }
-    }
-
-    /// Settles an event.
-    pub fn settle(&mut self, pending: Pending, settlement: Settlement) {
-        let Pending { delivery, history, tag, replay, .. } = pending;
+    /// Carries out a settlement. Returns once the broker has what it needs, or the delivery's channel is gone and the
+    /// broker gives the message to someone again. What comes out is to be told to whoever replayed the event.
+    pub async fn settle(self: Arc<Self>, case: ToSettle) -> Option<OutcomeNotice> {
+        let ToSettle { delivery, history, tag, settlement } = case;
+        let Delivery { message, ticket, returns, .. } = delivery;
+        // Brokers before 4.3 count every return towards the delivery limit, which is meant for messages that crash workers.
+        let may_return = returns.saturating_mul(2) < self.delivery_limit;
         match settlement {
-            // The common case needs no future: the ack task takes it from here.
             Settlement::Ack => {
-                if self.desk.dispose(delivery.ticket, Disposition::Ack) {
-                    self.desk.receipt(receipts::Outcome::Delivered, tag, &history, None);
-                    if replay {
-                        self.tell(Word::on(&delivery.message, ReplayOutcome::Delivered));
-                    }
+                let settled = self.dispose(ticket, Disposition::Ack);
+                if settled {
+                    self.receipt(receipts::Outcome::Delivered, tag, &history, None);
+                }
+                return settled.then(|| OutcomeNotice::on(&message, ReplayOutcome::Delivered))?;
+            }
+            Settlement::RetryLater(delay) => {
+                let mut copy = history.write(&message);
+                copy.properties.expiration = Some(jittered(delay).as_millis().to_string());
+                let queue = self.names.retry(&self.destination, delay);
+                if self.move_to(&queue, copy, ticket, may_return).await {
+                    self.metrics.retried.inc();
+                    return OutcomeNotice::on(&message, ReplayOutcome::Retrying);
                 }
             }
-            Settlement::RetryLater(_) | Settlement::DeadLetter(..) | Settlement::Release => {
-                self.settle_delivery(delivery, history, tag, settlement);
+            Settlement::DeadLetter(reason, sentence) => {
+                let letter = self.letter(&message, &history, &tag, reason, &sentence);
+                let word = OutcomeNotice::on(&message, ReplayOutcome::Dead).map(|word| word.why(&letter));
+                if self.move_to(&self.names.dead(&self.destination), letter, ticket, may_return).await {
+                    self.metrics.dead_letter(reason);
+                    self.receipt(receipts::Outcome::DeadLettered, tag, &history, Some((reason, sentence)));
+                    return word;
+                }
+            }
+            Settlement::Release => {
+                self.metrics.released.inc();
+                // One that was given back often through no fault of its own starts afresh as a copy.
+                if may_return {
+                    self.dispose(ticket, Disposition::Requeue);
+                } else {
+                    let queue = self.names.queue(&self.destination);
+                    let _moved = self.move_to(&queue, history.write(&message), ticket, false).await;
+                }
             }
         }
+        None
     }
 
-    /// Settles a delivery whose event need not have been read.
-    pub fn settle_delivery(&mut self, delivery: Delivery, history: History, tag: Tag, settlement: Settlement) {
-        let bytes = delivery.message.body.len();
-        self.go_on(bytes, Arc::clone(&self.desk).settle(Case { delivery, history, tag, settlement }));
+    /// Sends an event behind what waits in its queue, with its history, so that others come to hand. Where that cannot be done at once
+    /// it is only given back.
+    pub async fn send_behind(self: Arc<Self>, delivery: Delivery, history: History) -> Option<OutcomeNotice> {
+        self.metrics.released.inc();
+        let Delivery { message, ticket, .. } = delivery;
+        if !ticket.is_live() {
+            return None;
+        }
+        let queue = self.names.queue(&self.destination);
+        let mut copy = history.write(&message);
+        fit(&mut copy);
+        tokio::select! {
+            biased;
+            sent = self.publisher.publish("", &queue, copy) => {
+                self.dispose(ticket, if sent.is_ok() { Disposition::Ack } else { Disposition::Requeue });
+            }
+            () = self.leaving.cancelled() => ticket.leave(),
+        }
+        None
     }
 
-    /// Gives a delivery back that was not read.
-    pub fn give_back(&mut self, delivery: Delivery) {
-        let (history, tag) = settle::unchecked(&delivery, clock::wall());
-        self.settle_delivery(delivery, history, tag, Settlement::Release);
-    }
-
-    /// Sends an event behind what waits in its queue.
-    pub fn send_behind(&mut self, delivery: Delivery, history: History) {
-        let bytes = delivery.message.body.len();
-        self.go_on(bytes, Arc::clone(&self.desk).send_behind(delivery, history));
-    }
-
-    /// Tells that an event was replayed, where receipts are wanted.
-    pub fn replayed(&self, tag: Tag, history: &History) {
-        self.desk.receipt(receipts::Outcome::Replayed, tag, history, None);
+    /// Tells what became of an event, where receipts are wanted.
+    pub fn receipt(&self, outcome: receipts::Outcome, tag: Tag, history: &History, why: Option<(Reason, String)>) {
+        let Some(receipts) = &self.receipts else { return };
+        let attempts = u64::try_from(history.attempts.len()).unwrap_or(u64::MAX);
+        let (reason, sentence) = why.unzip();
+        receipts.tell(Receipt {
+            outcome,
+            destination: self.destination.clone(),
+            event: Some(About { id: tag.id, source: tag.source, r#type: tag.kind, time: tag.time }),
+            failed_attempts: attempts.saturating_add(history.omitted),
+            reason,
+            sentence,
+        });
     }
 
     /// Tells that the destination is parked, where receipts are wanted.
-    pub fn parked(&self, why: &str) {
-        self.desk.receipt_of_parking(why);
+    pub fn receipt_of_parking(&self, why: &str) {
+        let Some(receipts) = &self.receipts else { return };
+        receipts.tell(Receipt {
+            outcome: receipts::Outcome::Parked,
+            destination: self.destination.clone(),
+            event: None,
+            failed_attempts: 0,
+            reason: None,
+            sentence: Some(why.to_owned()),
+        });
     }
 
-    fn go_on(&mut self, bytes: usize, settling: impl Future<Output = Option<Word>> + Send + 'static) {
-        self.aside.add(bytes);
-        self.settling.push(Box::pin(async move { (bytes, settling.await) }));
+    fn letter(&self, message: &Message, history: &History, tag: &Tag, reason: Reason, sentence: &str) -> Message {
+        let death = Death {
+            reason,
+            sentence,
+            destination: &self.destination,
+            event_id: tag.id.as_deref(),
+            event_type: &tag.kind,
+            at: clock::wall(),
+        };
+        let mut letter = death.write(message, history);
+        end_replay(&mut letter);
+        letter
     }
 
-    /// Returns when one more is settled, or word of one has come through; never while nothing is on its way.
-    pub async fn progress(&mut self) {
-        tokio::select! {
-            biased;
-            Some((bytes, word)) = self.settling.next(), if !self.settling.is_empty() => {
-                self.aside.remove(bytes);
-                self.tell(word);
+    /// Publishes a copy until it is confirmed, then acks the original. False when the original's channel went first; or, where that
+    /// `may_return`, when it was given back before its time at the broker was up.
+    async fn move_to(&self, queue: &str, mut copy: Message, ticket: Ticket, may_return: bool) -> bool {
+        let (mut pause, until) = (PUBLISH_PAUSES.0, clock::now() + spread(COPIES_WAIT));
+        fit(&mut copy);
+        // The broker sends the original again: a copy beside it would be a second event.
+        if !ticket.is_live() {
+            return false;
+        }
+        loop {
+            let result = tokio::select! {
+                biased;
+                result = self.publisher.publish("", queue, copy.clone()) => result,
+                () = ticket.epoch().cancelled() => return false,
+                () = self.leaving.cancelled() => return leave(ticket),
+            };
+            let Err(error) = result else { break };
+            self.metrics.publish_failures.inc();
+            self.note_trouble(queue, &error);
+            if may_return && clock::now() >= until {
+                self.metrics.released.inc();
+                self.dispose(ticket, Disposition::Requeue);
+                return false;
             }
-            () = self.notices.sent(), if !self.notices.is_empty() => {}
-            else => std::future::pending().await,
+            tokio::select! {
+                () = clock::sleep(pause) => pause = (pause * 2).min(PUBLISH_PAUSES.1),
+                () = ticket.epoch().cancelled() => return false,
+                () = self.leaving.cancelled() => return leave(ticket),
+            }
+        }
+        self.note_success(queue);
+        self.dispose(ticket, Disposition::Ack);
+        true
+    }
+
+    /// Said once for all that wait for a queue, until the reason is another.
+    fn note_trouble(&self, queue: &str, error: &PublishError) {
+        let (destination, reason) = (&self.destination, error.to_string());
+        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        if trouble.insert(queue.to_owned(), reason).as_ref() != trouble.get(queue) {
+            tracing::warn!(
+                destination,
+                queue,
+                %error,
+                "a copy could not be published; its event waits aside, unsettled, and it is tried again until the broker has it"
+            );
         }
     }
 
-    /// How many are not settled yet.
-    pub fn unsettled(&self) -> usize {
-        self.settling.len()
-    }
-
-    /// Waits no longer: what is not settled by now is left to the broker.
-    pub async fn leave(&mut self) {
-        self.desk.leaving.cancel();
-        while self.settling.next().await.is_some() {}
-    }
-
-    /// Returns when word of all settlements has come through.
-    pub async fn all_told(&mut self) {
-        self.notices.all_sent().await;
-    }
-
-    /// Copies that the broker does not take for now.
-    pub fn copies_waiting(&self) -> usize {
-        if self.desk.is_in_trouble() { self.aside.copies() } else { 0 }
-    }
-
-    /// Whether a delivery was given back so often that it should start afresh as a copy before its channel ends.
-    pub fn was_returned_often(&self, delivery: &Delivery) -> bool {
-        delivery.returns.saturating_mul(2) >= self.desk.delivery_limit
-    }
-
-    /// Tells whoever replayed an event, where there is something to tell.
-    fn tell(&mut self, word: Option<Word>) {
-        if let Some(word) = word {
-            self.notices.tell(word);
+    fn note_success(&self, queue: &str) {
+        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        if trouble.remove(queue).is_some() {
+            tracing::info!(destination = self.destination, queue, "copies are published again");
         }
     }
 
-    /// Counts an event as delivered, and remembers it.
-    pub fn delivered(&mut self, pending: &Pending, wall: Timestamp) {
-        let metrics = &self.desk.metrics;
-        metrics.delivered.inc();
-        let latency = pending.tag.time.until(wall).as_secs_f64();
-        metrics.delivery_latency.observe(latency.max(0.0));
-        if let Some(key) = key(pending) {
-            self.delivered.put(key, ());
-        }
+    /// Whether copies could not be published when that was last tried.
+    pub fn is_in_trouble(&self) -> bool {
+        !self.trouble.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
-    /// Whether this very event was delivered a moment ago: the broker lost its ack.
-    pub fn was_delivered(&self, pending: &Pending) -> bool {
-        pending.delivery.redelivered && key(pending).is_some_and(|key| self.delivered.contains(&key))
+    /// Acks or gives back at once. False when the channel had already gone.
+    pub fn dispose(&self, ticket: Ticket, disposition: Disposition) -> bool {
+        let settled = ticket.settle(disposition);
+        if !settled {
+            tracing::debug!(
+                destination = self.destination,
+                "the channel was gone before a delivery was settled; the broker sends it again"
+            );
+        }
+        settled
     }
 }
 
-/// Tells one event from every other. None where the producer gave no id: equal content may then be two events.
-fn key(pending: &Pending) -> Option<u64> {
-    use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-    let message = &pending.delivery.message;
-    let structured = message.properties.content_type.as_deref().is_some_and(|kind| kind.contains("cloudevents"));
-    let named = structured
-        || message.properties.message_id.as_deref().is_some_and(|id| !id.is_empty())
-        || message.properties.headers.keys().any(|name| name.to_ascii_lowercase().starts_with("cloudevents"));
-    named.then(|| {
-        let mut hasher = DefaultHasher::new();
-        (&pending.tag.id, &pending.tag.source, &pending.tag.kind, &message.body).hash(&mut hasher);
-        hasher.finish()
-    })
+/// The broker sends it again once its channel ends. It has not been moved.
+fn leave(ticket: Ticket) -> bool {
+    ticket.leave();
+    false
+}
+
+fn spread((from, to): (Duration, Duration)) -> Duration {
+    from + to.saturating_sub(from).mul_f64(fastrand::f64())
+}
+
+/// 80 to 100 % of a delay: retries of one moment spread out, and the queue's own TTL stays the upper bound.
+fn jittered(delay: Duration) -> Duration {
+    delay.mul_f64(0.8 + 0.2 * fastrand::f64())
 }

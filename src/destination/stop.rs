@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Driver, STOP_WITHIN};
-use crate::broker::port::Appetite;
+use crate::broker::port::Prefetch;
 use crate::clock;
 use crate::verdict::Settlement;
 
@@ -14,20 +14,20 @@ impl Driver {
     /// Takes nothing more; what is in flight may finish and be settled, the rest goes back. With the worker ending, that takes
     /// [`STOP_WITHIN`] at most; at a reload, as long as a request may take.
     pub(super) async fn finish(&mut self) {
-        self.inbox.appetite.send_replace(Appetite::None);
+        self.inbox.prefetch.send_replace(Prefetch::None);
         let mut deadline = clock::now() + STOP_WITHIN.max(self.settings.timeout + HURRIED);
         let (ending, mut patient) = (self.ending.clone(), true);
         self.refresh_returned();
         loop {
             let watched = self.side.jobs.drain();
             self.ask_later(watched);
-            if self.sender.in_flight() == 0 && self.settler.unsettled() == 0 && !self.side.tokens.is_saving() {
+            if self.sender.in_flight() == 0 && self.settlements.unsettled() == 0 && !self.side.tokens.is_saving() {
                 break;
             }
             tokio::select! {
                 biased;
                 attempted = self.sender.answered() => self.noting_gate(|driver| driver.judge(attempted)),
-                () = self.settler.progress() => {}
+                () = self.settlements.progress() => {}
                 () = self.side.tokens.progress() => {}
                 Some(delivery) = self.inbox.deliveries.recv() => delivery.ticket.leave(),
                 () = ending.cancelled(), if patient => {
@@ -36,11 +36,11 @@ impl Driver {
                 }
                 () = clock::sleep_until(deadline) => {
                     if self.sender.is_hurried() {
-                        self.settler.leave().await;
+                        self.settlements.leave().await;
                         break;
                     }
                     tracing::warn!(
-                        destination = self.settings.name, unanswered = self.sender.in_flight(), unpublished = self.settler.unsettled(),
+                        destination = self.settings.name, unanswered = self.sender.in_flight(), unpublished = self.settlements.unsettled(),
                         "stopping before everything was finished; the broker sends these events again"
                     );
                     self.sender.hurry();
@@ -49,19 +49,19 @@ impl Driver {
             }
         }
         self.leave_all().await;
-        // Word of the last settlements; nothing waits for it longer than this.
+        // OutcomeNotice of the last settlements; nothing waits for it longer than this.
         let soon = deadline.min(clock::now() + HURRIED);
         tokio::select! {
             biased;
-            () = self.settler.all_told() => {}
+            () = self.settlements.all_told() => {}
             () = clock::sleep_until(soon) => {}
         }
     }
 
     /// What has been given back often through no fault of its own starts afresh as a copy: the channel's end will count once more.
     fn refresh_returned(&mut self) {
-        for pending in self.dispatch.line.take_out(|pending| self.settler.was_returned_often(&pending.delivery)) {
-            self.settler.settle(*pending, Settlement::Release);
+        for pending in self.dispatch.ready.take_out(|pending| self.settlements.was_returned_often(&pending.delivery)) {
+            self.settlements.settle(*pending, Settlement::Release);
         }
     }
 
@@ -77,7 +77,7 @@ impl Driver {
         while let Some(delivery) = self.intake.invalids.pop() {
             delivery.ticket.leave();
         }
-        while let Some(pending) = self.dispatch.line.pop() {
+        while let Some(pending) = self.dispatch.ready.pop() {
             pending.delivery.ticket.leave();
         }
     }

@@ -7,7 +7,7 @@ use sluice::broker::port::Disposition;
 use crate::support::*;
 
 #[tokio::test]
-async fn appetite_decides_how_much_is_sent_and_what_was_sent_stays_valid() {
+async fn the_prefetch_decides_how_much_is_sent_and_what_was_sent_stays_valid() {
     let broker = shared().await;
     let mut inbox = open(&broker).await;
     publish(&broker, 20).await;

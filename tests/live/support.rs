@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use secrecy::SecretString;
-use sluice::broker::port::{Appetite, Delivery, Disposition, Inbox};
+use sluice::broker::port::{Delivery, Disposition, Inbox, Prefetch};
 use sluice::broker::{Broker, Declare, DestinationQueues, Settings};
 use sluice::demo::node::{Node, Options};
 use sluice::message::{Message, Properties};
@@ -65,13 +65,13 @@ pub async fn open(broker: &Broker) -> Inbox {
 }
 
 pub async fn consume(inbox: &Inbox, prefetch: u16) {
-    inbox.appetite.send(Appetite::Prefetch(prefetch)).unwrap();
+    inbox.prefetch.send(Prefetch::Of(prefetch)).unwrap();
     let mut consuming = inbox.consuming.clone();
     tokio::time::timeout(LONG, consuming.wait_for(|is| *is)).await.expect("a consumer").unwrap();
 }
 
 pub async fn hold(inbox: &Inbox) {
-    inbox.appetite.send(Appetite::None).unwrap();
+    inbox.prefetch.send(Prefetch::None).unwrap();
     let mut consuming = inbox.consuming.clone();
     tokio::time::timeout(LONG, consuming.wait_for(|is| !*is)).await.expect("no consumer").unwrap();
 }

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 
-use sluice::broker::port::Appetite;
+use sluice::broker::port::Prefetch;
 use sluice::broker::{Broker, Declare};
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -64,7 +64,7 @@ async fn second_worker(declare: Declare) -> (Broker, Broker, Log, tracing::subsc
 async fn create_names_the_argument_that_differs_and_does_not_consume() {
     let (first, second, log, _guard) = second_worker(Declare::Create).await;
     let inbox = second.open(queues("px"));
-    inbox.appetite.send(Appetite::Prefetch(1)).unwrap();
+    inbox.prefetch.send(Prefetch::Of(1)).unwrap();
     log.wait_for("x-delivery-limit").await;
     assert!(log.text().contains("declare = \"check\""), "{}", log.text());
     assert!(!*inbox.consuming.borrow());

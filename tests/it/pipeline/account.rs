@@ -33,7 +33,8 @@ struct SignIn;
 
 impl Account {
     /// One that takes one event a request, without any of the rest.
-    pub const PLAIN: Self = Self { batching: Batching::ALONE, ordering_key_limit: None, sign_in: None, has_check: false };
+    pub const PLAIN: Self =
+        Self { batching: Batching::ALONE, ordering_key_limit: None, sign_in: None, has_check: false };
 
     /// It takes up to `items` in one request, and `bytes` of them.
     pub fn batches(self, items: usize, bytes: usize, when: When) -> Self {

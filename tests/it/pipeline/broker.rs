@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use sluice::broker::Names;
 use sluice::broker::port::{
-    Appetite, Delivery, Disposition, Inbox, Proof, Publication, PublishError, Publisher, Ticket, Witness,
+    Delivery, Disposition, Inbox, Prefetch, Proof, Publication, PublishError, Publisher, Ticket, Witness,
 };
 use sluice::clock;
 use sluice::message::header::{REPLAY, REPLAY_OF, REPLAY_TO};
@@ -237,7 +237,7 @@ impl MemoryBroker {
     /// A worker opens the destination's queue.
     pub fn open(&self) -> Inbox {
         let (deliveries, receiver) = mpsc::channel(usize::from(u16::MAX));
-        let (appetite, mut wanted) = watch::channel(Appetite::None);
+        let (prefetch, mut wanted) = watch::channel(Prefetch::None);
         let (consuming, is_consuming) = watch::channel(false);
         let (proof, witness) = Proof::new();
         tokio::spawn(self.clone().answer(witness.clone()));
@@ -246,12 +246,12 @@ impl MemoryBroker {
         let broker = self.clone();
         tokio::spawn(async move {
             loop {
-                let appetite = *wanted.borrow_and_update();
+                let prefetch = *wanted.borrow_and_update();
                 tokio::time::sleep(WIRE).await;
                 if let Some(consumer) = broker.state().consumer.as_mut() {
-                    consumer.prefetch = match appetite {
-                        Appetite::None => 0,
-                        Appetite::Prefetch(prefetch) => usize::from(prefetch),
+                    consumer.prefetch = match prefetch {
+                        Prefetch::None => 0,
+                        Prefetch::Of(prefetch) => usize::from(prefetch),
                     };
                     consumer.consuming.send_replace(consumer.prefetch > 0);
                 }
@@ -261,7 +261,7 @@ impl MemoryBroker {
                 }
             }
         });
-        Inbox { deliveries: receiver, appetite, consuming: is_consuming, proof }
+        Inbox { deliveries: receiver, prefetch, consuming: is_consuming, proof }
     }
 
     /// Answers whoever wants to know whether the broker is there.

@@ -104,7 +104,8 @@ async fn a_ordering_key_keeps_its_order_whatever_is_replayed() {
             }),
         ];
     for (name, behave) in behaviours {
-        let stage = Account::PLAIN.batches(5, usize::MAX, When::Always).ordering_keys("10/s").stage("limits = [\"40/s\"]");
+        let stage =
+            Account::PLAIN.batches(5, usize::MAX, When::Always).ordering_keys("10/s").stage("limits = [\"40/s\"]");
         stage.vendor.behave(behave);
         for event in 0..400 {
             // Of every ordering key some are replayed; those of the last all are.

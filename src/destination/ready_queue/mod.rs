@@ -7,21 +7,21 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 
-use super::batch;
+use super::batching;
 use super::check::{Held, Pending};
 use crate::gate::Free;
 use crate::vendors::{Batching, Item};
 
 /// Events that travel in one request.
 #[derive(Debug)]
-pub(super) struct Load {
+pub(super) struct Batch {
     /// At least one.
     pub events: Vec<Held>,
-    /// Of a load that was refused as a whole and split: how many calls may still be spent on the whole of it.
+    /// Of a batch that was refused as a whole and split: how many calls may still be spent on the whole of it.
     pub calls_left: Option<Arc<AtomicU32>>,
 }
 
-impl Load {
+impl Batch {
     /// The ordering key that it travels in.
     pub fn ordering_key(&self) -> Option<&str> {
         self.events.first().and_then(|event| event.item.ordering_key.as_deref())
@@ -41,7 +41,7 @@ impl Load {
 /// Where in the line the next request comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
-    /// A part of a load that was split.
+    /// A part of a batch that was split.
     Part(usize),
     /// The line itself.
     Event(usize),
@@ -74,17 +74,17 @@ pub(super) enum Ready {
 /// Deliveries that have passed every check, in the order in which they are to be sent: parts, then `events`, then `replayed`. Within
 /// an ordering key that is the order of their arrival.
 #[derive(Debug, Default)]
-pub(super) struct Line {
-    parts: VecDeque<Load>,
+pub(super) struct ReadyQueue {
+    parts: VecDeque<Batch>,
     events: VecDeque<Held>,
     /// Those that are replays, and those that follow one in their ordering key.
     replayed: VecDeque<Held>,
 }
 
-impl Line {
+impl ReadyQueue {
     /// How many deliveries wait.
     pub fn len(&self) -> usize {
-        self.parts.iter().map(|load| load.events.len()).sum::<usize>() + self.events.len() + self.replayed.len()
+        self.parts.iter().map(|batch| batch.events.len()).sum::<usize>() + self.events.len() + self.replayed.len()
     }
 
     /// Joins the end, or goes before the replayed ones where it is none and follows none of them.
@@ -95,7 +95,7 @@ impl Line {
 
     /// The time of the oldest event that waits; that of a replayed letter says nothing of lateness.
     pub fn oldest(&self) -> Option<Timestamp> {
-        let parts = self.parts.iter().flat_map(|load| &load.events);
+        let parts = self.parts.iter().flat_map(|batch| &batch.events);
         parts.chain(self.singles()).filter(|pending| !pending.replay).map(|pending| pending.tag.time.timestamp()).min()
     }
 
@@ -104,12 +104,12 @@ impl Line {
         self.events.iter().chain(&self.replayed)
     }
 
-    /// The first of the line, parts of loads aside.
+    /// The first of the line, parts of batches aside.
     pub fn first(&self) -> Option<&Pending> {
         self.events.front().or_else(|| self.replayed.front()).map(AsRef::as_ref)
     }
 
-    /// Takes the first of the line, parts of loads aside.
+    /// Takes the first of the line, parts of batches aside.
     pub fn pop_first(&mut self) -> Option<Held> {
         self.events.pop_front().or_else(|| self.replayed.pop_front())
     }
@@ -119,36 +119,36 @@ impl Line {
         if self.parts.is_empty() {
             return self.pop_first();
         }
-        let load = self.take_one(Place::Part(0))?;
-        load.events.into_iter().next()
+        let batch = self.take_one(Place::Part(0))?;
+        batch.events.into_iter().next()
     }
 
     /// Goes first again, in its order. What is replayed goes first of that alone, unless others of its ordering key came meanwhile, which it
     /// must not fall behind.
-    pub fn put_back(&mut self, load: Load) {
-        if load.calls_left.is_some() {
-            return self.parts.push_front(load);
+    pub fn put_back(&mut self, batch: Batch) {
+        if batch.calls_left.is_some() {
+            return self.parts.push_front(batch);
         }
-        let ordering_key = load.ordering_key();
-        let all_first = load.events.iter().any(|event| event.replay) && is_in(&self.events, ordering_key);
-        let (first, last) = if all_first { (load.events, Vec::new()) } else { divide(load.events) };
+        let ordering_key = batch.ordering_key();
+        let all_first = batch.events.iter().any(|event| event.replay) && is_in(&self.events, ordering_key);
+        let (first, last) = if all_first { (batch.events, Vec::new()) } else { divide(batch.events) };
         last.into_iter().rev().for_each(|event| self.replayed.push_front(event));
         first.into_iter().rev().for_each(|event| self.events.push_front(event));
     }
 
     /// Goes behind the others, and with it what follows in its ordering key.
-    pub fn send_behind(&mut self, load: Load) {
+    pub fn send_behind(&mut self, batch: Batch) {
         let (mut parts, mut events, mut replayed) = (VecDeque::new(), VecDeque::new(), VecDeque::new());
-        if let Some(ordering_key) = load.ordering_key() {
-            (parts, self.parts) = self.parts.drain(..).partition(|load| load.ordering_key() == Some(ordering_key));
+        if let Some(ordering_key) = batch.ordering_key() {
+            (parts, self.parts) = self.parts.drain(..).partition(|batch| batch.ordering_key() == Some(ordering_key));
             events = extract(&mut self.events, |event| event.item.ordering_key.as_deref() == Some(ordering_key));
             replayed = extract(&mut self.replayed, |event| event.item.ordering_key.as_deref() == Some(ordering_key));
         }
-        if load.calls_left.is_some() {
-            self.parts.push_back(load);
+        if batch.calls_left.is_some() {
+            self.parts.push_back(batch);
             self.events.append(&mut events);
         } else {
-            let (first, last) = divide(load.events.into_iter().chain(events));
+            let (first, last) = divide(batch.events.into_iter().chain(events));
             self.events.extend(first);
             self.replayed.extend(last);
         }
@@ -156,11 +156,11 @@ impl Line {
         self.replayed.append(&mut replayed);
     }
 
-    /// Two halves of a load that was refused as a whole go first.
-    pub fn split(&mut self, mut load: Load, calls_left: Arc<AtomicU32>) {
-        let second = load.events.split_off(load.events.len() / 2);
-        self.parts.push_front(Load { events: second, calls_left: Some(Arc::clone(&calls_left)) });
-        self.parts.push_front(Load { events: load.events, calls_left: Some(calls_left) });
+    /// Two halves of a batch that was refused as a whole go first.
+    pub fn split(&mut self, mut batch: Batch, calls_left: Arc<AtomicU32>) {
+        let second = batch.events.split_off(batch.events.len() / 2);
+        self.parts.push_front(Batch { events: second, calls_left: Some(Arc::clone(&calls_left)) });
+        self.parts.push_front(Batch { events: batch.events, calls_left: Some(calls_left) });
     }
 
     /// The event that stands there.
@@ -172,13 +172,13 @@ impl Line {
     }
 
     /// The first that `wanted` asks for and that may be sent, where `free` tells of each ordering key whether it lets one through.
-    pub fn ready(&self, wanted: Wanted, now: Instant, mut free: impl FnMut(&str) -> Free) -> Ready {
+    pub fn next(&self, wanted: Wanted, now: Instant, mut free: impl FnMut(&str) -> Free) -> Ready {
         let in_trouble = wanted == Wanted::Probe;
         let (mut at, mut asked) = (None, HashSet::new());
         let mut best: Option<((bool, bool, u32), Place)> = None;
         let mut last: Option<(bool, Place)> = None;
         let parts = self.parts.iter().enumerate();
-        let parts = parts.filter_map(|(place, load)| Some((Place::Part(place), load.events.first()?)));
+        let parts = parts.filter_map(|(place, batch)| Some((Place::Part(place), batch.events.first()?)));
         let events = self.singles().enumerate().map(|(place, event)| (Place::Event(place), event));
         for (place, event) in parts.chain(events) {
             let rests = event.rests_until.filter(|until| *until > now);
@@ -218,17 +218,17 @@ impl Line {
     }
 
     /// Takes one event from there, which may be the first of a part.
-    pub fn take_one(&mut self, place: Place) -> Option<Load> {
+    pub fn take_one(&mut self, place: Place) -> Option<Batch> {
         let Place::Part(at) = place else { return self.take(place, &Batching::ALONE, None) };
         let part = self.parts.get_mut(at)?;
         if part.events.len() <= 1 {
             return self.parts.remove(at);
         }
-        Some(Load { events: vec![part.events.remove(0)], calls_left: part.calls_left.clone() })
+        Some(Batch { events: vec![part.events.remove(0)], calls_left: part.calls_left.clone() })
     }
 
     /// Takes what is sent from there: alone, or, at the time that `together` tells, with what may travel with it.
-    pub fn take(&mut self, place: Place, batching: &Batching, together: Option<Instant>) -> Option<Load> {
+    pub fn take(&mut self, place: Place, batching: &Batching, together: Option<Instant>) -> Option<Batch> {
         match place {
             Place::Part(at) => self.parts.remove(at),
             Place::Event(at) => {
@@ -237,7 +237,7 @@ impl Line {
                 let waiting = self.singles().enumerate().skip(at).filter(|(_, event)| awake(event));
                 let (places, items): (Vec<usize>, Vec<&Item>) =
                     waiting.map(|(place, event)| (place, &event.item)).unzip();
-                let chosen = batch::choose(items.into_iter(), batching);
+                let chosen = batching::choose(items.into_iter(), batching);
                 if chosen.len() <= 1 {
                     return self.take_single(at);
                 }
@@ -256,26 +256,26 @@ impl Line {
                     }
                     *queue = others;
                 }
-                Some(Load { events, calls_left: None })
+                Some(Batch { events, calls_left: None })
             }
         }
     }
 
-    fn take_single(&mut self, at: usize) -> Option<Load> {
+    fn take_single(&mut self, at: usize) -> Option<Batch> {
         let event = match at.checked_sub(self.events.len()) {
             None => self.events.remove(at)?,
             Some(at) => self.replayed.remove(at)?,
         };
-        Some(Load { events: vec![event], calls_left: None })
+        Some(Batch { events: vec![event], calls_left: None })
     }
 
     /// Takes out all that `chosen` tells, in their order.
     pub fn take_out(&mut self, mut chosen: impl FnMut(&Pending) -> bool) -> Vec<Held> {
         let mut taken = Vec::new();
-        for load in &mut self.parts {
-            taken.extend(load.events.extract_if(.., |event| chosen(event)));
+        for batch in &mut self.parts {
+            taken.extend(batch.events.extract_if(.., |event| chosen(event)));
         }
-        self.parts.retain(|load| !load.events.is_empty());
+        self.parts.retain(|batch| !batch.events.is_empty());
         taken.extend(extract(&mut self.events, &mut chosen));
         taken.extend(extract(&mut self.replayed, &mut chosen));
         taken
@@ -295,21 +295,21 @@ impl Line {
 
     /// How many wait whose credentials were refused.
     pub fn refused(&self) -> usize {
-        self.parts.iter().flat_map(|load| &load.events).chain(self.singles()).filter(|event| event.refused).count()
+        self.parts.iter().flat_map(|batch| &batch.events).chain(self.singles()).filter(|event| event.refused).count()
     }
 
-    /// Takes out what was refused, as it travelled. Whose trouble that was is known now.
-    pub fn take_refused(&mut self) -> Vec<Load> {
-        let of_parts = |load: &Load| load.events.iter().any(|event| event.refused);
-        let (refused, others) = self.parts.drain(..).partition::<VecDeque<Load>, _>(of_parts);
+    /// Takes out what was refused, as it travelled. Fault trouble that was is known now.
+    pub fn take_refused(&mut self) -> Vec<Batch> {
+        let of_parts = |batch: &Batch| batch.events.iter().any(|event| event.refused);
+        let (refused, others) = self.parts.drain(..).partition::<VecDeque<Batch>, _>(of_parts);
         self.parts = others;
-        let mut loads = Vec::from(refused);
+        let mut batches = Vec::from(refused);
         for queue in [&mut self.events, &mut self.replayed] {
             let singles = extract(queue, |event| event.refused);
-            loads.extend(singles.into_iter().map(|event| Load { events: vec![event], calls_left: None }));
+            batches.extend(singles.into_iter().map(|event| Batch { events: vec![event], calls_left: None }));
         }
-        loads.iter_mut().flat_map(|load| &mut load.events).for_each(|event| event.refused = false);
-        loads
+        batches.iter_mut().flat_map(|batch| &mut batch.events).for_each(|event| event.refused = false);
+        batches
     }
 
     /// Takes out the first if it need not be sent any more, or the first of those that are replayed.
@@ -327,14 +327,15 @@ impl Line {
 
     /// The places of so many, the first of each ordering key before others.
     fn first_of_ordering_keys(&self, count: usize) -> HashSet<usize> {
-        let events = self.parts.iter().flat_map(|load| &load.events).chain(self.singles());
+        let events = self.parts.iter().flat_map(|batch| &batch.events).chain(self.singles());
         let (mut ordering_keys, mut places) = (HashSet::new(), HashSet::new());
         let (mut troubled, mut others) = (Vec::new(), Vec::new());
         for (place, event) in events.enumerate() {
             if places.len() >= count {
                 return places;
             }
-            let is_first = event.item.ordering_key.as_deref().is_none_or(|ordering_key| ordering_keys.insert(ordering_key));
+            let is_first =
+                event.item.ordering_key.as_deref().is_none_or(|ordering_key| ordering_keys.insert(ordering_key));
             match is_first {
                 true if event.troubles == 0 && !event.refused => drop(places.insert(place)),
                 true if troubled.len() < count => troubled.push(place),
@@ -349,23 +350,25 @@ impl Line {
 
     /// Takes out all of which that is true, in their order, and what follows them in their ordering keys: it would overtake them.
     pub fn remove_if(&mut self, gone: impl Fn(&Pending) -> bool) -> Vec<Held> {
-        let parts = self.parts.iter().flat_map(|load| &load.events);
+        let parts = self.parts.iter().flat_map(|batch| &batch.events);
         if !parts.chain(self.singles()).any(|event| gone(event)) {
             return Vec::new();
         }
         let mut ordering_keys = HashSet::new();
         self.take_out(|event| match &event.item.ordering_key {
-            Some(ordering_key) => ordering_keys.contains(ordering_key) || (gone(event) && ordering_keys.insert(ordering_key.clone())),
+            Some(ordering_key) => {
+                ordering_keys.contains(ordering_key) || (gone(event) && ordering_keys.insert(ordering_key.clone()))
+            }
             None => gone(event),
         })
     }
 
     /// Takes out the parts of which nothing is left to be sent.
     pub fn forget_dead_parts(&mut self) {
-        for load in &mut self.parts {
-            load.events.retain(|event| event.delivery.ticket.is_live());
+        for batch in &mut self.parts {
+            batch.events.retain(|event| event.delivery.ticket.is_live());
         }
-        self.parts.retain(|load| !load.events.is_empty());
+        self.parts.retain(|batch| !batch.events.is_empty());
     }
 }
 

@@ -58,7 +58,12 @@ mod tests {
 
     fn item(group: u8, ordering_key: Option<u8>, bytes: usize) -> Item {
         let content = Bytes::from(vec![b'x'; bytes]);
-        Item { group: group.to_string(), ordering_key: ordering_key.map(|ordering_key| ordering_key.to_string()), content, lookup: None }
+        Item {
+            group: group.to_string(),
+            ordering_key: ordering_key.map(|ordering_key| ordering_key.to_string()),
+            content,
+            lookup: None,
+        }
     }
 
     const RULE: Batching = Batching { items: 4, bytes: 100, when: When::Scarce };

@@ -28,7 +28,11 @@ pub fn assert_order(vendor: &ScriptedVendor, ordering_key: impl Fn(u64) -> u64) 
     let mut last = BTreeMap::new();
     for event in vendor.deliveries() {
         let before = last.insert(ordering_key(event), event);
-        assert!(before.is_none_or(|before| before < event), "{event} came after {before:?} of ordering key {}", ordering_key(event));
+        assert!(
+            before.is_none_or(|before| before < event),
+            "{event} came after {before:?} of ordering key {}",
+            ordering_key(event)
+        );
     }
     assert_one_at_a_time(vendor, ordering_key);
 }
@@ -59,7 +63,8 @@ async fn the_limits_of_each_ordering_key_and_of_the_account_are_kept_together_an
     let calls = stage.vendor.calls_to("/events");
     assert_within(&calls.iter().map(|call| call.at).collect::<Vec<_>>(), 50);
     for ordering_key in 0..LANES {
-        let at: Vec<Duration> = calls.iter().filter(|call| call.event % LANES == ordering_key).map(|call| call.at).collect();
+        let at: Vec<Duration> =
+            calls.iter().filter(|call| call.event % LANES == ordering_key).map(|call| call.at).collect();
         assert_within(&at, 10);
     }
     assert!(calls.len() >= 1_380, "{} calls in 30 s at 50/s", calls.len());

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::broker::port::{Delivery, Ticket};
 use crate::destination::check::Odd;
-use crate::destination::settle::Tag;
+use crate::destination::settler::Tag;
 use crate::message::Message;
 use crate::record::history::History;
 use crate::vendors::When;
@@ -68,21 +68,22 @@ fn steps() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// A line and the loads that were taken out of it.
+/// A line and the batches that were taken out of it.
 #[derive(Default)]
 struct Model {
-    line: Line,
-    out: Vec<Load>,
+    line: ReadyQueue,
+    out: Vec<Batch>,
     pushed: u64,
     gone: Vec<u64>,
 }
 
 impl Model {
     fn take(&mut self, together: bool) {
-        let busy: Vec<String> = self.out.iter().filter_map(|load| load.ordering_key().map(str::to_owned)).collect();
-        let free = |ordering_key: &str| if busy.iter().any(|busy| busy == ordering_key) { Free::Busy } else { Free::Now };
+        let busy: Vec<String> = self.out.iter().filter_map(|batch| batch.ordering_key().map(str::to_owned)).collect();
+        let free =
+            |ordering_key: &str| if busy.iter().any(|busy| busy == ordering_key) { Free::Busy } else { Free::Now };
         let now = crate::clock::now();
-        if let Ready::Now(place) = self.line.ready(Wanted::First, now, free) {
+        if let Ready::Now(place) = self.line.next(Wanted::First, now, free) {
             let batching = Batching { items: 3, bytes: usize::MAX, when: When::Always };
             self.out.extend(self.line.take(place, &batching, together.then_some(now)));
         }
@@ -95,7 +96,7 @@ impl Model {
                 self.pushed += 1;
             }
             Step::Take { together } => self.take(*together),
-            Step::Beyond(_) | Step::RemoveEvery(_) if self.out.iter().any(|load| load.ordering_key().is_some()) => {}
+            Step::Beyond(_) | Step::RemoveEvery(_) if self.out.iter().any(|batch| batch.ordering_key().is_some()) => {}
             Step::Beyond(keeps) => self.gone.extend(tags(&self.line.beyond(*keeps))),
             Step::RemoveEvery(nth) => {
                 let removed = self.line.remove_if(|event| event.delivery.ticket.tag() % nth == 0);
@@ -105,11 +106,11 @@ impl Model {
             Step::PutBack => self.line.put_back(self.out.remove(0)),
             Step::SendBehind => self.line.send_behind(self.out.remove(0)),
             Step::Split => {
-                let load = self.out.remove(0);
-                if load.events.len() > 1 {
-                    self.line.split(load, Arc::new(AtomicU32::new(9)));
+                let batch = self.out.remove(0);
+                if batch.events.len() > 1 {
+                    self.line.split(batch, Arc::new(AtomicU32::new(9)));
                 } else {
-                    self.line.put_back(load);
+                    self.line.put_back(batch);
                 }
             }
             Step::Done => self.gone.extend(tags(&self.out.remove(0).events)),
@@ -117,18 +118,18 @@ impl Model {
     }
 
     fn waiting(&self) -> impl Iterator<Item = &Held> {
-        self.line.parts.iter().flat_map(|load| &load.events).chain(self.line.singles())
+        self.line.parts.iter().flat_map(|batch| &batch.events).chain(self.line.singles())
     }
 
     fn check(&self) {
-        let mut all = tags(self.out.iter().flat_map(|load| &load.events).chain(self.waiting()));
+        let mut all = tags(self.out.iter().flat_map(|batch| &batch.events).chain(self.waiting()));
         assert_eq!(self.waiting().count(), self.line.len());
         all.extend(&self.gone);
         all.sort_unstable();
         assert_eq!(all, (0..self.pushed).collect::<Vec<_>>(), "one was lost or doubled");
         for ordering_key in ["0", "1"] {
             let of_ordering_key = |event: &&Held| event.item.ordering_key.as_deref() == Some(ordering_key);
-            let out = self.out.iter().flat_map(|load| &load.events);
+            let out = self.out.iter().flat_map(|batch| &batch.events);
             let order = tags(out.chain(self.waiting()).filter(of_ordering_key));
             assert!(order.is_sorted(), "ordering key {ordering_key}: {order:?}");
         }
@@ -152,25 +153,25 @@ proptest! {
 
 #[test]
 fn whether_a_vendor_is_still_in_trouble_is_asked_with_what_met_with_the_least() {
-    let mut line = Line::default();
+    let mut line = ReadyQueue::default();
     for (tag, ordering_key, troubles) in [(0, None, 2), (1, None, 1), (2, Some(1), 3), (3, Some(1), 0), (4, None, 1)] {
         line.push(Box::new(Pending { troubles, ..*event(tag, ordering_key, false) }));
     }
     let now = crate::clock::now();
-    assert_eq!(line.ready(Wanted::First, now, |_| Free::Now), Ready::Now(Place::Event(0)));
+    assert_eq!(line.next(Wanted::First, now, |_| Free::Now), Ready::Now(Place::Event(0)));
     assert_eq!(
-        line.ready(Wanted::Probe, now, |_| Free::Now),
+        line.next(Wanted::Probe, now, |_| Free::Now),
         Ready::Now(Place::Event(1)),
         "and nothing overtakes among events of its ordering key"
     );
     line.push(event(5, Some(2), false));
-    assert_eq!(line.ready(Wanted::Probe, now, |_| Free::Now), Ready::Now(Place::Event(5)));
+    assert_eq!(line.next(Wanted::Probe, now, |_| Free::Now), Ready::Now(Place::Event(5)));
     assert_eq!(tags(&line.beyond(2)), [1, 2, 3, 4], "what met with no trouble is kept");
 }
 
 #[test]
 fn what_is_given_back_takes_those_behind_it_in_its_ordering_key_along() {
-    let mut line = Line::default();
+    let mut line = ReadyQueue::default();
     for (tag, ordering_key) in [(0, Some(1)), (1, Some(2)), (2, None), (3, Some(1)), (4, Some(2))] {
         line.push(event(tag, ordering_key, tag == 0));
     }
