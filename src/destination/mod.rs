@@ -1,4 +1,4 @@
-//! One destination at work. [`pipeline`] tells the path of an event through it.
+//! One destination at work. `pipeline.rs` tells the path of an event through it.
 
 use std::num::NonZeroUsize;
 use std::panic::AssertUnwindSafe;
