@@ -67,6 +67,7 @@ use side::SideRequests;
 /// Time for requests in flight to finish when the worker stops: of the ten seconds that there are, two are for what then has to reach
 /// the broker.
 pub const STOP_WITHIN: Duration = Duration::from_secs(8);
+
 /// What a destination works with.
 pub struct Parts {
     /// Its section of the configuration.

@@ -75,11 +75,13 @@ impl Driver {
 
     /// A delivery, and those that came with it: what follows them all is done once.
     fn take_with_others(&mut self, delivery: Delivery) {
-        self.noting_gate(|driver| driver.take(delivery));
-        for _ in 1..AT_ONCE {
-            let Ok(delivery) = self.inbox.deliveries.try_recv() else { return };
-            self.noting_gate(|driver| driver.take(delivery));
-        }
+        self.noting_gate(|driver| {
+            driver.take(delivery);
+            for _ in 1..AT_ONCE {
+                let Ok(delivery) = driver.inbox.deliveries.try_recv() else { return };
+                driver.take(delivery);
+            }
+        });
     }
 
     /// An answer, and those that came with it.
