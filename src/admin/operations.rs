@@ -16,7 +16,7 @@ use super::dead::{PATIENCE, to_its_end};
 use super::destinations::Named;
 use super::extract::{Body, NoParams, Params, Segment};
 use super::problem::{Away, BadBody, Conflict, Problem, Refusals, Unknown};
-use super::which::InBody;
+use super::which::checked;
 use crate::config::Destination;
 use crate::control::{self, Order, Wish};
 use crate::dead_letters::DeadLetters;
@@ -50,7 +50,7 @@ pub(super) struct Start {
     act: Act,
     /// Which letters.
     #[serde(default)]
-    filter: InBody,
+    filter: Filter,
     /// All that are there.
     #[serde(default)]
     all: bool,
@@ -126,7 +126,7 @@ pub(super) async fn begin(
     Body(start): Body<Start>,
 ) -> Result<Response, Problem> {
     admin.letters(&name)?;
-    let filter = start.filter.filter()?;
+    let filter = checked(start.filter)?;
     let Start { act, rate, canary, canary_wait_seconds, all, dry_run, counted, .. } = start;
     let wanted = Wanted { act, filter, rate, canary, canary_wait_seconds, counted };
     wanted.check(all)?;

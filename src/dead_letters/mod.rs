@@ -17,6 +17,9 @@ mod tests;
 
 use std::time::Duration;
 
+use serde::Deserialize;
+use utoipa::ToSchema;
+
 use crate::audit;
 use crate::broker::Broker;
 use crate::control::{self, Answer, Order};
@@ -30,10 +33,12 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 /// What a replay takes of the gate's pace, unless told otherwise.
 const SHARE: f64 = 0.2;
 
-/// Which of a destination's two queues of letters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The dead letters, or the trash.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum Pile {
     /// Those that wait for a person.
+    #[default]
     Dead,
     /// Those that were discarded and can be restored for a week.
     Trash,

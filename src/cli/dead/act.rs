@@ -8,8 +8,7 @@ use jiff::SpanRelativeTo;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use super::which::Which;
-use super::{PATIENCE, Session, bar, confirm, progress, unless_stopped, who};
+use super::{PATIENCE, Session, bar, confirm, progress, said, unless_stopped, who};
 use crate::cli::{Error, find, plain, print, print_json};
 use crate::config::ConfigFile;
 use crate::control::Wish;
@@ -25,7 +24,7 @@ struct Common {
     /// The destination's name
     destination: String,
     #[command(flatten)]
-    which: Which,
+    filter: Filter,
     /// All that are there
     #[arg(long)]
     all: bool,
@@ -125,7 +124,7 @@ pub(super) async fn purge(args: PurgeArgs, file: &ConfigFile, stop: Cancellation
 }
 
 async fn run(args: Common, how: How, file: &ConfigFile, stop: CancellationToken) -> Result<(), Error> {
-    let filter = args.which.for_act(args.all)?;
+    said(&args.filter, args.all)?;
     let session = Session::open(file).await?;
     let registry = Registry::default();
     // From elsewhere it can be seen, paused and ended too.
@@ -135,7 +134,7 @@ async fn run(args: Common, how: How, file: &ConfigFile, stop: CancellationToken)
         registry.clone(),
         session.end.clone(),
     ));
-    let done = act(&session, &args, how, filter, &registry, file, &stop).await;
+    let done = act(&session, &args, how, &registry, file, &stop).await;
     session.close().await;
     listening.abort();
     done
@@ -145,7 +144,6 @@ async fn act(
     session: &Session,
     args: &Common,
     how: How,
-    filter: Filter,
     registry: &Registry,
     file: &ConfigFile,
     stop: &CancellationToken,
@@ -161,7 +159,7 @@ async fn act(
     bar.set_message("counting");
     let shown = progress(&bar);
     let selected = async {
-        letters.select(how.act, &filter, None, PATIENCE, &shown).await.map_err(|error| match error {
+        letters.select(how.act, &args.filter, None, PATIENCE, &shown).await.map_err(|error| match error {
             SelectError::Filter(error) => Error::Refused(error.to_string()),
             SelectError::Look(error) => super::not_seen(&error),
         })
@@ -170,7 +168,7 @@ async fn act(
     bar.finish_and_clear();
     // To a program an act that means no letter is an operation as any other, which did nothing.
     if args.dry_run || (selection.is_empty() && !args.json) {
-        return foretell(args, &how, &filter, rate, &selection);
+        return foretell(args, &how, rate, &selection);
     }
     if !args.yes && !selection.is_empty() {
         let sentence = sentence(args, &how, rate, &selection);
@@ -180,7 +178,7 @@ async fn act(
     bar.reset();
     let (canary, canary_wait) = (how.canary, how.canary_wait);
     // Those that were counted are pinned.
-    let plan = Plan { act: how.act, filter, rate, canary, canary_wait, counted: None, by: who() };
+    let plan = Plan { act: how.act, filter: args.filter.clone(), rate, canary, canary_wait, counted: None, by: who() };
     let operation = letters.begin(plan, Some(selection));
     let state = follow(operation, registry, &bar, stop).await;
     bar.finish_and_clear();
@@ -188,11 +186,11 @@ async fn act(
 }
 
 /// What would be done.
-fn foretell(args: &Common, how: &How, filter: &Filter, rate: Option<f64>, selection: &Selection) -> Result<(), Error> {
+fn foretell(args: &Common, how: &How, rate: Option<f64>, selection: &Selection) -> Result<(), Error> {
     let seconds = rate.map(|rate| seconds(selection.len(), rate));
     if args.json {
         return print_json(&json!({
-            "act": how.act, "destination": args.destination, "filter": filter.to_string(), "dry_run": true,
+            "act": how.act, "destination": args.destination, "filter": args.filter.to_string(), "dry_run": true,
             "there": selection.seen.there, "selected": selection.len(), "rate": rate, "seconds": seconds,
             "trouble": selection.seen.trouble,
         }));
