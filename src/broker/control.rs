@@ -16,12 +16,12 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::connection::{ConnectError, NOT_FOUND, Trouble, code, connect, open_channel, within};
+use super::connection::{ConnectError, NOT_FOUND, TRIES, Trouble, code, connect, open_channel, within};
 use super::fields::{from_amqp, short};
 use super::link::{Link, Live};
 use super::names::Names;
-use super::pause::Pause;
 use super::port::{PublishError, Publisher};
+use crate::backoff::Backoff;
 use crate::clock;
 use crate::message::{Message, Properties};
 
@@ -170,19 +170,19 @@ impl ControlTask {
     }
 
     async fn listen_for_ever(&self) {
-        let mut pause = Pause::new();
+        let mut backoff = Backoff::new(TRIES);
         let mut link = self.link.clone();
         while let Some(live) = link.up().await {
-            if let Err(trouble) = self.listen_once(&live, &mut pause).await
+            if let Err(trouble) = self.listen_once(&live, &mut backoff).await
                 && !live.gone.is_cancelled()
             {
                 tracing::warn!(%trouble, "not listening for commands, trying again until it works");
             }
-            clock::sleep(pause.next()).await;
+            clock::sleep(backoff.pause()).await;
         }
     }
 
-    async fn listen_once(&self, live: &Live, pause: &mut Pause) -> Result<(), Trouble> {
+    async fn listen_once(&self, live: &Live, backoff: &mut Backoff) -> Result<(), Trouble> {
         let channel = live.channel().await?;
         let exchange = short("the control exchange", &self.names.control())
             .map_err(|too_long| lapin::Error::from(std::io::Error::other(too_long)))?;
@@ -192,7 +192,7 @@ impl ControlTask {
         let (queue, mut commands) = listen(&channel).await?;
         let options = QueueBindOptions::default();
         within(channel.queue_bind(queue.as_str().into(), exchange, "".into(), options, FieldTable::default())).await?;
-        *pause = Pause::new();
+        backoff.reset();
         while let Some(delivery) = commands.next().await {
             let delivery = delivery?;
             let properties = from_amqp(&delivery.properties);

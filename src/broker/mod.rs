@@ -11,7 +11,6 @@ mod link;
 mod names;
 mod order;
 mod outbox;
-mod pause;
 pub mod port;
 mod publisher;
 mod pulse;

@@ -9,10 +9,10 @@ use lapin::types::FieldTable;
 use tokio::sync::{mpsc, watch};
 use uuid::Uuid;
 
-use super::connection::{Trouble, close_channel, within};
+use super::connection::{TRIES, Trouble, close_channel, within};
 use super::fields::short;
 use super::link::{Link, Live};
-use super::pause::Pause;
+use crate::backoff::Backoff;
 use crate::clock;
 
 /// Answers on their way to whoever waits for them.
@@ -39,13 +39,13 @@ impl RepliesTask {
     }
 
     async fn listen_for_ever(&mut self) {
-        let mut pause = Pause::new();
+        let mut backoff = Backoff::new(TRIES);
         while let Some(live) = self.link.up().await {
             if let Err(trouble) = self.listen_once(&live).await {
                 tracing::debug!(%trouble, queue = self.queue, "not listening for answers, trying again");
             }
             self.listening.send_replace(false);
-            clock::sleep(pause.next().min(MOST_PAUSE)).await;
+            clock::sleep(backoff.pause().min(MOST_PAUSE)).await;
         }
     }
 
