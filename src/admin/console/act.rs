@@ -8,8 +8,9 @@ use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::Response;
 
+use super::form::{Fields, see_other};
 use super::frame::{self, Frame};
-use super::guard::{Fields, forbidden, see_other};
+use super::guard::forbidden;
 use super::query::Asked;
 use super::show::{self, of, rate, span};
 use crate::admin::Admin;

@@ -8,8 +8,8 @@ use axum::extract::State;
 use axum::response::Response;
 use jiff::Timestamp;
 
+use super::form::see_other;
 use super::frame::{self, Frame};
-use super::guard::see_other;
 use super::operations::{self, ShownOperation};
 use super::query::Asked;
 use super::show::{Moment, count, of};

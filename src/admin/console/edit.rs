@@ -9,8 +9,9 @@ use axum::response::Response;
 use bytes::Bytes;
 
 use super::did::Did;
+use super::form::{Fields, see_other};
 use super::frame::{self, Frame};
-use super::guard::{Fields, forbidden, see_other};
+use super::guard::forbidden;
 use super::show::{compact, pretty};
 use crate::admin::Admin;
 use crate::admin::auth::Who;

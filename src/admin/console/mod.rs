@@ -22,6 +22,7 @@ mod destination;
 mod did;
 mod edit;
 mod figures;
+mod form;
 mod frame;
 mod guard;
 mod letter;

@@ -8,8 +8,8 @@ use axum::response::Response;
 use jiff::Timestamp;
 use serde::Deserialize;
 
+use super::form::{Fields, see_other};
 use super::frame::{self, Frame};
-use super::guard::{Fields, see_other};
 use super::show::{self, Moment, count, percent, rate, span};
 use crate::admin::Admin;
 use crate::admin::destinations::Named;
