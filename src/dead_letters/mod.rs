@@ -74,10 +74,14 @@ impl DeadLetters {
         }
     }
 
-    /// A replay's pace unless told otherwise, in letters a second: a fifth of the gate's, as a worker tells it or else as `limits` have it.
-    pub async fn default_rate(&self, limits: &[Limit]) -> f64 {
+    /// The pace of an act, in letters a second: as `given`, of a replay else a fifth of the gate's, as a worker tells it or as `limits`
+    /// have it.
+    pub async fn rate(&self, act: Act, given: Option<f64>, limits: &[Limit]) -> Option<f64> {
+        if act != Act::Replay || given.is_some() {
+            return given;
+        }
         let told = self.ask_worker().await.and_then(|answer| answer.rate);
-        told.filter(|rate| *rate > 0.0).unwrap_or_else(|| slowest(limits)) * SHARE
+        Some(told.filter(|rate| *rate > 0.0).unwrap_or_else(|| slowest(limits)) * SHARE)
     }
 
     /// How the gate is, as the worker says that drives it.

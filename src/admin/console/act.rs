@@ -10,11 +10,10 @@ use axum::response::Response;
 
 use super::form::{Fields, see_other};
 use super::frame::{self, Frame};
-use super::guard::forbidden;
 use super::query::Asked;
 use super::show::{self, of, rate, span};
 use crate::admin::Admin;
-use crate::admin::auth::Who;
+use crate::admin::auth::{Who, forbidden};
 use crate::admin::destinations::Named;
 use crate::admin::extract::{NoParams, Params, Query, Segment};
 use crate::admin::operations::Wanted;

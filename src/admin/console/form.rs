@@ -2,7 +2,7 @@
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use url::form_urlencoded;
 
@@ -27,11 +27,6 @@ impl<S: Sync> FromRequestParts<S> for Fields {
         let missing = || Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "nobody read the form");
         parts.extensions.remove().ok_or_else(missing)
     }
-}
-
-/// Whether a request changes nothing.
-pub(super) fn is_a_look(method: &Method) -> bool {
-    matches!(*method, Method::GET | Method::HEAD)
 }
 
 /// What a form says.

@@ -13,7 +13,7 @@ use super::frame::{self, Frame};
 use super::session::Seat;
 use super::sign_in;
 use crate::admin::Admin;
-use crate::admin::auth::{self, Who};
+use crate::admin::auth;
 use crate::admin::problem::Problem;
 use crate::clock;
 use crate::config::Role;
@@ -63,9 +63,9 @@ fn letters_of(path: &str) -> Option<&str> {
 /// The request with who it is from and what its form says, where it may be carried out.
 async fn checked(request: Request, seat: &Seat) -> Result<Request, Problem> {
     let (mut parts, body) = request.into_parts();
-    if !form::is_a_look(&parts.method) {
+    if !auth::is_a_look(&parts.method) {
         if seat.who.role == Role::Read && parts.uri.path() != SIGN_OUT {
-            return Err(forbidden(&seat.who));
+            return Err(auth::forbidden(&seat.who));
         }
         let body = to_bytes(body, LARGEST_FORM).await;
         let too_large =
@@ -81,10 +81,4 @@ async fn checked(request: Request, seat: &Seat) -> Result<Request, Problem> {
     parts.extensions.insert(seat.clone());
     parts.extensions.insert(seat.who.clone());
     Ok(Request::from_parts(parts, Body::empty()))
-}
-
-/// Why somebody who may only read is refused.
-pub(super) fn forbidden(who: &Who) -> Problem {
-    let detail = format!("the token {:?} may only read; acting needs one with role = \"act\"", who.name);
-    Problem::new(StatusCode::FORBIDDEN, detail)
 }

@@ -71,7 +71,7 @@ fn cookie(headers: &HeaderMap, id: &str, seconds: u64) -> String {
 
 /// What is answered to somebody who is not signed in.
 pub(super) fn first(admin: &Admin, request: &Request) -> Response {
-    if !form::is_a_look(request.method()) {
+    if !auth::is_a_look(request.method()) {
         let detail = "you are not signed in, or no longer: nothing was done; sign in, and try again";
         let problem = Problem::new(StatusCode::UNAUTHORIZED, detail);
         return sorry_until(Frame::for_nobody(admin), &problem, leading_to(came_from(request.headers())));

@@ -14,7 +14,7 @@ use crate::config::ConfigFile;
 use crate::control::Wish;
 use crate::dead_letters::acts::Act;
 use crate::dead_letters::filter::Filter;
-use crate::dead_letters::operation::{Operation, Phase, Plan, Registry, SelectError, Selection, State};
+use crate::dead_letters::operation::{Operation, Phase, Plan, Registry, SelectError, Selection, State, seconds};
 use crate::fleet::Roster;
 use crate::operator;
 
@@ -149,12 +149,8 @@ async fn act(
     stop: &CancellationToken,
 ) -> Result<(), Error> {
     let letters = session.letters(&args.destination, file)?;
-    let rate = match (how.act, how.rate) {
-        (Act::Replay, None) => {
-            Some(letters.default_rate(&find(&session.config, &args.destination, file)?.limits).await)
-        }
-        (_, rate) => rate,
-    };
+    let limits = &find(&session.config, &args.destination, file)?.limits;
+    let rate = letters.rate(how.act, how.rate, limits).await;
     let bar = bar(args.json);
     bar.set_message("counting");
     let shown = progress(&bar);
@@ -256,10 +252,6 @@ fn conclude(args: &Common, state: &State) -> Result<(), Error> {
             "the operation broke off; this is a bug in Sluice. What was not done is still there".to_owned(),
         )),
     }
-}
-
-fn seconds(letters: u64, rate: f64) -> f64 {
-    u32::try_from(letters).map_or(f64::INFINITY, f64::from) / rate
 }
 
 fn shown_seconds(seconds: f64) -> String {

@@ -62,7 +62,7 @@ pub(super) async fn run(args: Args, file: &ConfigFile, stop: CancellationToken) 
         failed.map_or(Ok(()), Err)?;
         let entry = audit::Entry {
             at: clock::wall(),
-            operation: uuid::Uuid::new_v4().simple().to_string()[..12].to_owned(),
+            operation: audit::operation_id(),
             by: who(),
             destination: args.destination.clone(),
             act: "export".to_owned(),
