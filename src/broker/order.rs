@@ -11,7 +11,7 @@ use lapin::types::{FieldTable, ShortString};
 use lapin::{Channel, Connection, Consumer};
 
 use super::connection::{Trouble, close_channel, open_channel, within};
-use super::turn_lock::ready;
+use super::depths::ready;
 use crate::clock;
 
 /// Runs that are told apart. A queue with more was not only read.

@@ -18,10 +18,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::connection::{within, words};
 use super::consumer::delivery;
+use super::depths::ready;
 use super::order::{Laps, consume};
 use super::port::{Delivery, Disposition};
 use super::turn_error::{TurnError, broken};
-use super::turn_lock::ready;
 
 /// Bytes of messages that may be on their way to the reader, about.
 const WINDOW_BYTES: usize = 16 * 1024 * 1024;

@@ -15,11 +15,12 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::connection::{ConnectError, NOT_FOUND, PATIENCE, Trouble, close_channel, code, open_channel, within};
+use super::depths::{is_consumed, ready};
 use super::order::Laps;
 use super::port::{Delivery, Disposition};
 use super::reading::{Purpose, Reading};
 use super::turn_error::{TurnError, broken};
-use super::turn_lock::{Beside, Lock, Place, Waited, is_consumed, ready};
+use super::turn_lock::{Beside, Lock, Place, Waited};
 use super::{Broker, BrokerError, acks, connection, turn_lock};
 use crate::clock;
 
@@ -74,7 +75,7 @@ impl Broker {
         let read = async {
             // A "no" costs a channel: it wears out no reader's connection.
             let (_live, channel) = self.consuming.clone().channel().await?;
-            let is_read = is_consumed(&channel, beside.turn).await?;
+            let is_read = is_consumed(&channel, &beside.turn).await?;
             close_channel(&channel).await;
             Ok(is_read)
         };
