@@ -7,6 +7,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+use uuid::Uuid;
 
 use crate::broker::port::PublishError;
 use crate::broker::{Broker, Purpose, TurnError};
@@ -33,6 +34,12 @@ pub struct Entry {
     /// How it ended; none where it began.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub outcome: Option<String>,
+}
+
+/// The id of a new operation.
+#[must_use]
+pub fn operation_id() -> String {
+    Uuid::new_v4().simple().to_string()[..12].to_owned()
 }
 
 /// Writes an entry. Returns once the broker has it.

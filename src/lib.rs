@@ -39,6 +39,7 @@
 pub mod admin;
 pub mod app;
 pub mod audit;
+pub mod backoff;
 pub mod broker;
 pub mod cli;
 pub mod clock;

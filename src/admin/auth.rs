@@ -61,12 +61,22 @@ pub(super) async fn guard(State(admin): State<Arc<Admin>>, mut request: Request,
         let problem = Problem::new(StatusCode::UNAUTHORIZED, "send a token of [admin] as \"Authorization: Bearer …\"");
         return ([(header::WWW_AUTHENTICATE, "Bearer")], problem).into_response();
     };
-    if who.role == Role::Read && !matches!(*request.method(), Method::GET | Method::HEAD) {
-        let detail = format!("the token {:?} may only read; acting needs one with role = \"act\"", who.name);
-        return Problem::new(StatusCode::FORBIDDEN, detail).into_response();
+    if who.role == Role::Read && !is_a_look(request.method()) {
+        return forbidden(&who).into_response();
     }
     request.extensions_mut().insert(who);
     next.run(request).await
+}
+
+/// Why somebody who may only read is refused.
+pub(super) fn forbidden(who: &Who) -> Problem {
+    let detail = format!("the token {:?} may only read; acting needs one with role = \"act\"", who.name);
+    Problem::new(StatusCode::FORBIDDEN, detail)
+}
+
+/// Whether a request of that method changes nothing.
+pub(super) fn is_a_look(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD)
 }
 
 /// A web page elsewhere can make an operator's browser send requests here: to an address that the page's own machine does

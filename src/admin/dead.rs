@@ -14,16 +14,16 @@ use utoipa::{IntoParams, ToSchema};
 use super::Admin;
 use super::auth::Who;
 use super::destinations::Named;
-use super::extract::{Body, NoParams, Params, Segment};
+use super::extract::{Body, NoParams, Params, Query, Segment};
 use super::problem::{Away, BadBody, Conflict, Problem, Refusals, Unknown};
-use super::which::{Listed, Page};
+use super::which::{Page, Which};
 use crate::audit;
 use crate::broker::{Broker, TurnError};
 use crate::clock;
 use crate::config::Destination;
 use crate::control::OrderError;
 use crate::dead_letters::edit::{Edit, EditError};
-use crate::dead_letters::filter::Matcher;
+use crate::dead_letters::filter::{Filter, Matcher};
 use crate::dead_letters::groups::{Group, Groups};
 use crate::dead_letters::letter::{Details, Letter};
 use crate::dead_letters::look::{LookError, Seen, Shown, no_progress};
@@ -53,19 +53,7 @@ pub(super) struct WhichPile {
     /// The dead letters, or the trash.
     #[param(inline)]
     #[serde(default)]
-    pub pile: PileName,
-}
-
-/// The dead letters, or the trash.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-#[schema(as = Pile)]
-pub(super) enum PileName {
-    /// Those that wait for a person.
-    #[default]
-    Dead,
-    /// Those that were discarded and can be restored.
-    Trash,
+    pub pile: Pile,
 }
 
 /// Letters one by one.
@@ -153,29 +141,20 @@ pub(super) struct Audit {
     entries: Vec<audit::Entry>,
 }
 
-impl From<PileName> for Pile {
-    fn from(name: PileName) -> Self {
-        match name {
-            PileName::Dead => Self::Dead,
-            PileName::Trash => Self::Trash,
-        }
-    }
-}
-
 /// Dead letters, one by one
 #[utoipa::path(
-    get, path = "/destinations/{name}/dead", operation_id = "list_dead_letters", tag = "dead letters", params(Named, Listed, Page),
+    get, path = "/destinations/{name}/dead", operation_id = "list_dead_letters", tag = "dead letters", params(Named, Filter, WhichPile, Page),
     responses((status = 200, description = "Looking changes nothing", body = List), Refusals, Unknown, Conflict, Away)
 )]
 pub(super) async fn list(
     State(admin): State<Arc<Admin>>,
     Segment(Named { name }): Segment<Named>,
-    Params(query): Params<super::which::ListedPage>,
+    Query(fields): Query,
 ) -> Result<Json<List>, Problem> {
-    let (listed, limit) = query.split()?;
+    let which = Which::once(fields, &["limit"])?;
+    let limit = which.number("limit", 100, 1000)?;
     let (letters, _) = admin.letters(&name)?;
-    let matcher = listed.matcher()?;
-    let pile = listed.pile.into();
+    let (pile, matcher) = (which.pile, which.matcher()?);
     let (seen, letters) = to_its_end(async move {
         let mut found: Vec<Letter> = Vec::new();
         let seen = look(&letters, pile, &matcher, |shown| match shown {
@@ -197,17 +176,17 @@ pub(super) async fn list(
 
 /// Dead letters by cause
 #[utoipa::path(
-    get, path = "/destinations/{name}/dead/groups", operation_id = "group_dead_letters", tag = "dead letters", params(Named, Listed),
+    get, path = "/destinations/{name}/dead/groups", operation_id = "group_dead_letters", tag = "dead letters", params(Named, Filter, WhichPile),
     responses((status = 200, description = "In one pass", body = Grouped), Refusals, Unknown, Conflict, Away)
 )]
 pub(super) async fn groups(
     State(admin): State<Arc<Admin>>,
     Segment(Named { name }): Segment<Named>,
-    Params(listed): Params<Listed>,
+    Query(fields): Query,
 ) -> Result<Json<Grouped>, Problem> {
+    let which = Which::once(fields, &[])?;
     let (letters, _) = admin.letters(&name)?;
-    let matcher = listed.matcher()?;
-    let pile = listed.pile.into();
+    let (pile, matcher) = (which.pile, which.matcher()?);
     let (seen, groups) = to_its_end(async move {
         let mut groups = Groups::default();
         let seen = look(&letters, pile, &matcher, |shown| {
@@ -236,7 +215,7 @@ pub(super) async fn show(
     Params(WhichPile { pile }): Params<WhichPile>,
 ) -> Result<Json<Details>, Problem> {
     let (letters, _) = admin.letters(&name)?;
-    let message = one(letters, pile.into(), letter).await?;
+    let message = one(letters, pile, letter).await?;
     Ok(Json(Details::read(&message, &name)))
 }
 

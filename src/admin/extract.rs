@@ -1,10 +1,11 @@
 //! What a handler takes out of a request. What cannot be taken is a [`Problem`].
 
 use axum::Json;
-use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
+use axum::extract::{self, FromRequest, FromRequestParts, Path, Request};
 use axum::http::request::Parts;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use url::form_urlencoded;
 
 use super::problem::Problem;
 
@@ -13,6 +14,9 @@ pub(super) struct Body<T>(pub T);
 
 /// The query's parameters. Their type must have `deny_unknown_fields`.
 pub(super) struct Params<T>(pub T);
+
+/// The query's parameters one by one, as they stand there.
+pub(super) struct Query(pub Vec<(String, String)>);
 
 /// What stands in the path, such as a destination's name.
 pub(super) struct Segment<T>(pub T);
@@ -37,10 +41,19 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Params<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        match Query::from_request_parts(parts, state).await {
-            Ok(Query(params)) => Ok(Self(params)),
+        match extract::Query::from_request_parts(parts, state).await {
+            Ok(extract::Query(params)) => Ok(Self(params)),
             Err(error) => Err(Problem::new(error.status(), error.body_text())),
         }
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Query {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let query = parts.uri.query().unwrap_or_default();
+        Ok(Self(form_urlencoded::parse(query.as_bytes()).into_owned().collect()))
     }
 }
 

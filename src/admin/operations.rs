@@ -16,10 +16,8 @@ use super::dead::{PATIENCE, to_its_end};
 use super::destinations::Named;
 use super::extract::{Body, NoParams, Params, Segment};
 use super::problem::{Away, BadBody, Conflict, Problem, Refusals, Unknown};
-use super::which::InBody;
-use crate::config::Destination;
+use super::which::checked;
 use crate::control::{self, Order, Wish};
-use crate::dead_letters::DeadLetters;
 use crate::dead_letters::acts::Act;
 use crate::dead_letters::filter::Filter;
 use crate::dead_letters::look::no_progress;
@@ -50,7 +48,7 @@ pub(super) struct Start {
     act: Act,
     /// Which letters.
     #[serde(default)]
-    filter: InBody,
+    filter: Filter,
     /// All that are there.
     #[serde(default)]
     all: bool,
@@ -126,7 +124,7 @@ pub(super) async fn begin(
     Body(start): Body<Start>,
 ) -> Result<Response, Problem> {
     admin.letters(&name)?;
-    let filter = start.filter.filter()?;
+    let filter = checked(start.filter)?;
     let Start { act, rate, canary, canary_wait_seconds, all, dry_run, counted, .. } = start;
     let wanted = Wanted { act, filter, rate, canary, canary_wait_seconds, counted };
     wanted.check(all)?;
@@ -169,16 +167,15 @@ impl Wanted {
     /// What it would mean now.
     pub async fn foretell(self, admin: &Admin, name: &str) -> Result<Foretold, Problem> {
         let (letters, destination) = admin.letters(name)?;
-        let rate = self.rate(&letters, &destination).await;
+        let rate = letters.rate(self.act, self.rate, &destination.limits).await;
         let selected = async move { Ok(letters.select(self.act, &self.filter, None, PATIENCE, &no_progress).await?) };
         let selection = to_its_end(selected).await?;
-        let count = u32::try_from(selection.len()).map_or(f64::INFINITY, f64::from);
         Ok(Foretold {
             there: selection.seen.there,
             selected: selection.len(),
             counted: selection.counted(),
             rate,
-            seconds: rate.map(|rate| count / rate),
+            seconds: rate.map(|rate| operation::seconds(selection.len(), rate)),
             trouble: selection.seen.trouble,
         })
     }
@@ -186,7 +183,7 @@ impl Wanted {
     /// Begins it, as an operation of this process.
     pub async fn begin(self, admin: &Admin, name: &str, by: String) -> Result<operation::State, Problem> {
         let (letters, destination) = admin.letters(name)?;
-        let rate = self.rate(&letters, &destination).await;
+        let rate = letters.rate(self.act, self.rate, &destination.limits).await;
         if admin.operations.at_work(name) >= AT_ONCE {
             let detail = format!(
                 "{AT_ONCE} operations of {name} are at work here already: wait until one has ended, or cancel one"
@@ -198,13 +195,6 @@ impl Wanted {
         let Self { act, filter, counted, .. } = self;
         let plan = Plan { act, filter, rate, canary, canary_wait, counted, by };
         Ok(admin.operations.add(letters.begin(plan, None)))
-    }
-
-    async fn rate(&self, letters: &DeadLetters, destination: &Destination) -> Option<f64> {
-        match (self.act, self.rate) {
-            (Act::Replay, None) => Some(letters.default_rate(&destination.limits).await),
-            (_, rate) => rate,
-        }
     }
 }
 

@@ -1,191 +1,116 @@
-//! Which letters: a filter in a query, and in a body.
+//! Which letters a query, a form or a body means, under the names that [`Filter`] has everywhere.
+
+use std::str::FromStr;
 
 use axum::http::StatusCode;
 use serde::Deserialize;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::IntoParams;
 
-use super::dead::PileName;
 use super::problem::Problem;
 use crate::clock;
+use crate::dead_letters::Pile;
 use crate::dead_letters::filter::{Filter, FilterError, Matcher};
-
-/// A filter in a query. Lists are separated by commas: their values are alternatives, and all parameters must hold.
-#[derive(Clone, Debug, Default, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct Listed {
-    /// Reasons.
-    #[param(
-        pattern = "^(malformed|invalid|rejected|too_large|partly_rejected|unconfirmed|expired|delivery_limit|unknown)(,(malformed|invalid|rejected|too_large|partly_rejected|unconfirmed|expired|delivery_limit|unknown))*$"
-    )]
-    pub reason: Option<String>,
-    /// Groups.
-    #[param(pattern = "^[0-9A-Fa-f]{16}(,[0-9A-Fa-f]{16})*$")]
-    pub group: Option<String>,
-    /// Event types; * stands for one word and # for any number.
-    #[param(pattern = "^[^,]+(,[^,]+)*$")]
-    pub r#type: Option<String>,
-    /// Ids of events.
-    #[param(pattern = "^[^,]+(,[^,]+)*$")]
-    pub id: Option<String>,
-    /// Ids of letters.
-    #[param(pattern = "^[0-9A-Fa-f]{16}(,[0-9A-Fa-f]{16})*$")]
-    pub letter: Option<String>,
-    /// Died longer ago than this, or before this time.
-    #[param(
-        pattern = "^([1-9][0-9]{0,3}[smhd]|20[0-9]{2}-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z)$"
-    )]
-    pub older_than: Option<String>,
-    /// Died no longer ago than this, or since this time.
-    #[param(
-        pattern = "^([1-9][0-9]{0,3}[smhd]|20[0-9]{2}-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z)$"
-    )]
-    pub newer_than: Option<String>,
-    /// A jq expression over the event. One that cannot be read is a 409 that says why.
-    pub jq: Option<String>,
-    /// The dead letters, or the trash.
-    #[param(inline)]
-    pub pile: PileName,
-}
 
 /// How many letters.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-#[expect(dead_code, reason = "only described: read as a part of ListedPage")]
+#[expect(dead_code, reason = "only described: read by [`Which::number`]")]
 pub(super) struct Page {
     /// Letters at most; 100 unless given.
     #[param(minimum = 1, maximum = 1000)]
     limit: Option<u16>,
 }
 
-/// [`Listed`] and [`Page`] in one query: serde cannot flatten what refuses unknown fields.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct ListedPage {
-    reason: Option<String>,
-    group: Option<String>,
-    r#type: Option<String>,
-    id: Option<String>,
-    letter: Option<String>,
-    older_than: Option<String>,
-    newer_than: Option<String>,
-    jq: Option<String>,
-    #[serde(default)]
-    pile: PileName,
-    limit: Option<u16>,
+/// What the fields of a query or a form say. Lists are separated by commas: their values are alternatives, and all fields must hold.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Which {
+    pub filter: Filter,
+    pub pile: Pile,
+    /// What else was asked for, by name.
+    rest: Vec<(String, String)>,
 }
 
-/// A filter in a body: values of one list are alternatives, and all must hold.
-#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields, default)]
-#[schema(as = Filter)]
-pub(super) struct InBody {
-    /// Reasons.
-    #[schema(value_type = Vec<ReasonName>)]
-    reason: Vec<String>,
-    /// Groups.
-    #[schema(value_type = Vec<Id>)]
-    group: Vec<String>,
-    /// Event types; * stands for one word and # for any number.
-    #[schema(value_type = Vec<TypePattern>)]
-    r#type: Vec<String>,
-    /// Ids of events.
-    #[schema(value_type = Vec<EventId>)]
-    id: Vec<String>,
-    /// Ids of letters.
-    #[schema(value_type = Vec<Id>)]
-    letter: Vec<String>,
-    /// Died longer ago than this, or before this time.
-    #[schema(
-        pattern = "^([1-9][0-9]{0,3}[smhd]|20[0-9]{2}-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z)$"
-    )]
-    older_than: Option<String>,
-    /// Died no longer ago than this, or since this time.
-    #[schema(
-        pattern = "^([1-9][0-9]{0,3}[smhd]|20[0-9]{2}-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z)$"
-    )]
-    newer_than: Option<String>,
-    /// A jq expression over the event.
-    jq: Option<String>,
-}
-
-/// A reason.
-#[derive(ToSchema)]
-#[schema(as = Reason, pattern = "^(malformed|invalid|rejected|too_large|partly_rejected|unconfirmed|expired|delivery_limit|unknown)$")]
-#[expect(dead_code, reason = "only described")]
-struct ReasonName(String);
-
-/// The id of a letter or a group.
-#[derive(ToSchema)]
-#[schema(pattern = "^[0-9A-Fa-f]{16}$")]
-#[expect(dead_code, reason = "only described")]
-struct Id(String);
-
-/// A topic pattern.
-#[derive(ToSchema)]
-#[schema(min_length = 1)]
-#[expect(dead_code, reason = "only described")]
-struct TypePattern(String);
-
-/// The id of an event.
-#[derive(ToSchema)]
-#[schema(min_length = 1)]
-#[expect(dead_code, reason = "only described")]
-struct EventId(String);
-
-impl ListedPage {
-    /// The filter, and how many letters at most.
-    pub fn split(self) -> Result<(Listed, usize), Problem> {
-        let Self { reason, group, r#type, id, letter, older_than, newer_than, jq, pile, limit } = self;
-        let limit = limit.unwrap_or(100);
-        if !(1..=1000).contains(&limit) {
-            return Err(Problem::new(StatusCode::BAD_REQUEST, "limit is from 1 to 1000"));
+impl Which {
+    /// Reads fields; `also` are the names of those beside the filter's and the pile.
+    ///
+    /// # Errors
+    /// A problem for a field of another name: one that is not heeded would mean too many letters.
+    pub fn read(fields: impl IntoIterator<Item = (String, String)>, also: &[&str]) -> Result<Self, Problem> {
+        let mut which = Self::default();
+        for (name, text) in fields {
+            if name == "pile" {
+                which.pile = pile(&text)?;
+            } else if also.contains(&name.as_str()) {
+                which.rest.push((name, text));
+            } else if !which.filter.add(&name, &text) {
+                return Err(unreadable(format!(
+                    "there is no parameter {name:?} here; one that is not heeded would show too much"
+                )));
+            }
         }
-        Ok((Listed { reason, group, r#type, id, letter, older_than, newer_than, jq, pile }, usize::from(limit)))
+        Ok(which)
     }
-}
 
-impl Listed {
-    /// What it means.
+    /// As [`Self::read`], from a program: none stands there twice.
+    pub fn once(fields: Vec<(String, String)>, also: &[&str]) -> Result<Self, Problem> {
+        let is_twice =
+            |(place, (name, _)): &(usize, &(String, String))| fields[..*place].iter().any(|(n, _)| n == name);
+        match fields.iter().enumerate().find(is_twice) {
+            Some((_, (name, _))) => Err(unreadable(format!("the parameter {name:?} stands there twice"))),
+            None => Self::read(fields, also),
+        }
+    }
+
+    /// A further field.
+    pub fn also(&self, name: &str) -> Option<&str> {
+        self.rest.iter().find(|(field, _)| field == name).map(|(_, text)| text.as_str())
+    }
+
+    /// A further field that is a number.
+    pub fn also_number<T: FromStr>(&self, name: &str) -> Result<Option<T>, Problem> {
+        let wrong =
+            |text: &str| unreadable(format!("{name} is {text:?}, which is no number, or one that is too large"));
+        self.also(name).map(|text| text.trim_end_matches("/s").parse().map_err(|_| wrong(text))).transpose()
+    }
+
+    /// A further field that is a number from 1 to `most`; `unless` given, this.
+    pub fn number(&self, name: &str, unless: usize, most: usize) -> Result<usize, Problem> {
+        let Some(text) = self.also(name) else { return Ok(unless) };
+        let wrong = || unreadable(format!("{name} is {text:?}; it is a number from 1 to {most}"));
+        text.parse().ok().filter(|number| (1..=most).contains(number)).ok_or_else(wrong)
+    }
+
+    /// What the filter means.
     ///
     /// # Errors
     /// A problem that says what is wrong with it.
     pub fn matcher(&self) -> Result<Matcher, Problem> {
-        let filter = self.filter();
-        filter.compile(clock::wall()).map_err(|error| problem(&filter, &error, StatusCode::BAD_REQUEST))
-    }
-
-    /// The filter that it is, not yet checked.
-    pub fn filter(&self) -> Filter {
-        let list = |text: &Option<String>| -> Vec<String> {
-            text.iter().flat_map(|text| text.split(',')).map(str::to_owned).collect()
-        };
-        Filter {
-            reason: list(&self.reason),
-            group: list(&self.group),
-            kind: list(&self.r#type),
-            id: list(&self.id),
-            letter: list(&self.letter),
-            older_than: self.older_than.clone(),
-            newer_than: self.newer_than.clone(),
-            jq: self.jq.clone(),
-        }
+        let compiled = self.filter.compile(clock::wall());
+        compiled.map_err(|error| problem(&self.filter, &error, StatusCode::BAD_REQUEST))
     }
 }
 
-impl InBody {
-    /// The filter that it is.
-    ///
-    /// # Errors
-    /// A problem that says what is wrong with it.
-    pub fn filter(self) -> Result<Filter, Problem> {
-        let Self { reason, group, r#type: kind, id, letter, older_than, newer_than, jq } = self;
-        let filter = Filter { reason, group, kind, id, letter, older_than, newer_than, jq };
-        match filter.compile(clock::wall()) {
-            Ok(_) => Ok(filter),
-            Err(error) => Err(problem(&filter, &error, StatusCode::UNPROCESSABLE_ENTITY)),
-        }
+/// The filter of a body, where it can be read.
+///
+/// # Errors
+/// A problem that says what is wrong with it.
+pub(super) fn checked(filter: Filter) -> Result<Filter, Problem> {
+    match filter.compile(clock::wall()) {
+        Ok(_) => Ok(filter),
+        Err(error) => Err(problem(&filter, &error, StatusCode::UNPROCESSABLE_ENTITY)),
     }
+}
+
+fn pile(text: &str) -> Result<Pile, Problem> {
+    match text {
+        "dead" => Ok(Pile::Dead),
+        "trash" => Ok(Pile::Trash),
+        _ => Err(unreadable(format!("pile is {text:?}; it is \"dead\" or \"trash\""))),
+    }
+}
+
+pub(super) fn unreadable(detail: String) -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, detail)
 }
 
 /// What is wrong with a filter: `malformed` where a schema can say so, else 409.
@@ -202,4 +127,32 @@ fn is_of_its_meaning(filter: &Filter, error: &FilterError) -> bool {
             && alone(Filter { newer_than: None, jq: None, ..filter.clone() })
     };
     error.field == "jq" || exclude_each_other()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn once(text: &str) -> Result<Which, Problem> {
+        Which::once(url::form_urlencoded::parse(text.as_bytes()).into_owned().collect(), &["limit"])
+    }
+
+    #[test]
+    fn a_program_names_letters_as_a_filter_does_and_says_nothing_twice() {
+        let which = once("reason=rejected,expired&type=shop.%23&jq=.a,.b&pile=trash&limit=7").unwrap();
+        let filter = serde_json::json!({ "reason": ["rejected", "expired"], "type": ["shop.#"], "jq": ".a,.b" });
+        assert_eq!((which.filter.clone(), which.pile), (serde_json::from_value(filter).unwrap(), Pile::Trash));
+        assert_eq!(which.number("limit", 100, 1000).unwrap(), 7);
+        assert_eq!(once("").unwrap().number("limit", 100, 1000).unwrap(), 100);
+        for text in ["reason=expired&reason=expired", "jq=.a&jq=.b", "limit=1&limit=1", "reasons=x", "page=2", "pile="]
+        {
+            assert_eq!(once(text).unwrap_err().status(), StatusCode::BAD_REQUEST, "{text}");
+        }
+        for (text, status) in
+            [("reason=", 400), ("group=x", 400), ("jq=.%5B", 409), ("older_than=1h&newer_than=2m", 409)]
+        {
+            assert_eq!(once(text).unwrap().matcher().unwrap_err().status().as_u16(), status, "{text}");
+        }
+        assert!(once("limit=0").unwrap().number("limit", 100, 1000).is_err());
+    }
 }

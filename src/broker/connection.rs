@@ -9,10 +9,14 @@ use lapin::uri::{AMQPScheme, AMQPUri};
 use lapin::{Channel, Connection, ConnectionProperties, ErrorKind};
 use secrecy::{ExposeSecret, SecretString};
 
+use crate::backoff::Bounds;
+
 /// The longest any single exchange with the broker may take.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 /// Seconds; the server's own 60 would notice a dead peer only after two minutes.
 const HEARTBEAT_SECONDS: u16 = 5;
+/// The pauses between tries that go on for ever, with full jitter: many workers do not come back at one moment.
+pub(super) const TRIES: Bounds = Bounds::doubling(Duration::from_millis(50), Duration::from_secs(5), 1.0);
 
 /// Reply codes of refusals: no right to it, no such object, another connection's own, not as it is there, and against a rule or a limit.
 pub(super) const ACCESS_REFUSED: u16 = 403;

@@ -15,14 +15,14 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::acks;
-use super::connection::{NOT_FOUND, Trouble, close_channel, code, within};
+use super::connection::{NOT_FOUND, TRIES, Trouble, close_channel, code, within};
 use super::depths::depths;
 use super::fields::{TooLong, from_amqp, short};
 use super::link::{Link, Live};
-use super::pause::Pause;
 use super::port::{Delivery, Disposition, Prefetch, Ticket, Witness};
 use super::pulse;
 use super::topology::{DestinationQueues, Topology, TopologyError};
+use crate::backoff::Backoff;
 use crate::clock;
 use crate::message::header::PUBLISH;
 use crate::message::{Field, Message};
@@ -117,7 +117,7 @@ struct Epoch<'a> {
 impl ConsumerTask {
     /// Works until the inbox is dropped or the worker stops, and until what it took has been settled.
     pub(super) async fn run(mut self) {
-        let mut pause = Pause::new();
+        let mut backoff = Backoff::new(TRIES);
         let mut last_error = String::new();
         let mut silences = 0_u32;
         loop {
@@ -134,7 +134,8 @@ impl ConsumerTask {
             if was_consuming {
                 let cut_short = clock::now().saturating_duration_since(began) < SHORT_LIFE;
                 self.short_lives = if cut_short { self.short_lives.saturating_add(1) } else { 0 };
-                (pause, last_error) = (Pause::new(), String::new());
+                backoff.reset();
+                last_error.clear();
             }
             self.declared &= !broken.is_want_of_a_queue();
             silences = if broken.is_silence() { silences + 1 } else { 0 };
@@ -156,7 +157,7 @@ impl ConsumerTask {
             }
             tokio::select! {
                 () = self.finish() => return,
-                () = clock::sleep(pause.next()) => {}
+                () = clock::sleep(backoff.pause()) => {}
             }
         }
     }

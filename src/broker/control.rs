@@ -9,19 +9,19 @@ use lapin::options::{
     BasicConsumeOptions, BasicPublishOptions, ConfirmSelectOptions, ExchangeDeclareOptions, QueueBindOptions,
     QueueDeclareOptions,
 };
-use lapin::types::FieldTable;
+use lapin::types::{FieldTable, ShortString};
 use lapin::{BasicProperties, Channel, Connection, Consumer, ExchangeKind};
 use secrecy::SecretString;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::connection::{ConnectError, NOT_FOUND, Trouble, code, connect, open_channel, within};
+use super::connection::{ConnectError, NOT_FOUND, TRIES, Trouble, code, connect, open_channel, within};
 use super::fields::{from_amqp, short};
 use super::link::{Link, Live};
 use super::names::Names;
-use super::pause::Pause;
 use super::port::{PublishError, Publisher};
+use crate::backoff::Backoff;
 use crate::clock;
 use crate::message::{Message, Properties};
 
@@ -114,7 +114,7 @@ pub async fn control_call(
 async fn call(connection: &Connection, names: &Names, body: &[u8], timeout: Duration) -> Result<Vec<Bytes>, Trouble> {
     let channel = open_channel(connection).await?;
     within(channel.confirm_select(ConfirmSelectOptions::default())).await?;
-    let (reply_to, mut replies) = listen(&channel).await?;
+    let (reply_to, mut replies) = listen(&channel, "".into()).await?;
     let id = Uuid::new_v4().to_string();
     let properties =
         BasicProperties::default().with_reply_to(reply_to.as_str().into()).with_correlation_id(id.as_str().into());
@@ -137,10 +137,10 @@ async fn call(connection: &Connection, names: &Names, body: &[u8], timeout: Dura
     Ok(answers)
 }
 
-/// An exclusive queue with a name of the broker's choice, consumed without acks.
-async fn listen(channel: &Channel) -> Result<(String, Consumer), Trouble> {
+/// An exclusive queue, consumed without acks. Without a name the broker chooses one.
+pub(super) async fn listen(channel: &Channel, name: ShortString) -> Result<(String, Consumer), Trouble> {
     let options = QueueDeclareOptions { exclusive: true, auto_delete: true, ..QueueDeclareOptions::default() };
-    let queue = within(channel.queue_declare("".into(), options, FieldTable::default())).await?;
+    let queue = within(channel.queue_declare(name, options, FieldTable::default())).await?;
     let options = BasicConsumeOptions { no_ack: true, ..BasicConsumeOptions::default() };
     let tag = Uuid::new_v4().to_string();
     let name = queue.name().clone();
@@ -170,29 +170,28 @@ impl ControlTask {
     }
 
     async fn listen_for_ever(&self) {
-        let mut pause = Pause::new();
+        let mut backoff = Backoff::new(TRIES);
         let mut link = self.link.clone();
         while let Some(live) = link.up().await {
-            if let Err(trouble) = self.listen_once(&live, &mut pause).await
+            if let Err(trouble) = self.listen_once(&live, &mut backoff).await
                 && !live.gone.is_cancelled()
             {
                 tracing::warn!(%trouble, "not listening for commands, trying again until it works");
             }
-            clock::sleep(pause.next()).await;
+            clock::sleep(backoff.pause()).await;
         }
     }
 
-    async fn listen_once(&self, live: &Live, pause: &mut Pause) -> Result<(), Trouble> {
+    async fn listen_once(&self, live: &Live, backoff: &mut Backoff) -> Result<(), Trouble> {
         let channel = live.channel().await?;
-        let exchange = short("the control exchange", &self.names.control())
-            .map_err(|too_long| lapin::Error::from(std::io::Error::other(too_long)))?;
+        let exchange = short("the control exchange", &self.names.control())?;
         let options = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
         within(channel.exchange_declare(exchange.clone(), ExchangeKind::Fanout, options, FieldTable::default()))
             .await?;
-        let (queue, mut commands) = listen(&channel).await?;
+        let (queue, mut commands) = listen(&channel, "".into()).await?;
         let options = QueueBindOptions::default();
         within(channel.queue_bind(queue.as_str().into(), exchange, "".into(), options, FieldTable::default())).await?;
-        *pause = Pause::new();
+        backoff.reset();
         while let Some(delivery) = commands.next().await {
             let delivery = delivery?;
             let properties = from_amqp(&delivery.properties);

@@ -1,7 +1,8 @@
 //! Queue names in, how many messages lie ready in each out. Never creates a queue.
 
 use lapin::options::QueueDeclareOptions;
-use lapin::types::FieldTable;
+use lapin::types::{FieldTable, ShortString};
+use lapin::{Channel, Queue};
 
 use super::connection::{NOT_FOUND, Trouble, close_channel, code, within};
 use super::fields::short;
@@ -16,9 +17,8 @@ pub(super) async fn depths(link: &mut Link, queues: &[String]) -> Result<Vec<Opt
             depths.push(None);
             continue;
         };
-        let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-        match within(channel.queue_declare(name, options, FieldTable::default())).await {
-            Ok(queue) => depths.push(Some(queue.message_count())),
+        match ready(&channel, &name).await {
+            Ok(count) => depths.push(Some(count)),
             Err(Trouble::Amqp(error)) if code(&error) == Some(NOT_FOUND) => {
                 depths.push(None);
                 // A refusal closes the channel.
@@ -29,4 +29,23 @@ pub(super) async fn depths(link: &mut Link, queues: &[String]) -> Result<Vec<Opt
     }
     close_channel(&channel).await;
     Ok(depths)
+}
+
+/// Ready messages of a queue.
+pub(super) async fn ready(channel: &Channel, queue: &ShortString) -> Result<u32, Trouble> {
+    Ok(found(channel, queue).await?.message_count())
+}
+
+/// Whether anybody consumes a queue. Where there is none, the channel has then ended.
+pub(super) async fn is_consumed(channel: &Channel, queue: &ShortString) -> Result<bool, Trouble> {
+    match found(channel, queue).await {
+        Ok(queue) => Ok(queue.consumer_count() > 0),
+        Err(Trouble::Amqp(error)) if code(&error) == Some(NOT_FOUND) => Ok(false),
+        Err(trouble) => Err(trouble),
+    }
+}
+
+async fn found(channel: &Channel, queue: &ShortString) -> Result<Queue, Trouble> {
+    let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+    within(channel.queue_declare(queue.clone(), options, FieldTable::default())).await
 }

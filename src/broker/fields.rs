@@ -7,6 +7,7 @@ use bytes::Bytes;
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, ByteArray, DecimalValue, FieldArray, FieldTable, LongString, ShortString};
 
+use super::connection::Trouble;
 use crate::message::{Field, Headers, Properties};
 
 /// A name or short property over the 255 bytes that AMQP allows, or headers over what a frame carries.
@@ -16,6 +17,12 @@ pub(super) struct TooLong {
     pub(super) what: String,
     pub(super) bytes: usize,
     pub(super) most: usize,
+}
+
+impl From<TooLong> for Trouble {
+    fn from(too_long: TooLong) -> Self {
+        Self::Amqp(std::io::Error::other(too_long).into())
+    }
 }
 
 /// A short string, or which one is too long. The crate's own `From` would panic.

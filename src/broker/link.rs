@@ -14,9 +14,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
-use super::connection::{ConnectError, PATIENCE, Trouble, close, connect, describe, open_channel, words};
-use super::pause::Pause;
+use super::connection::{ConnectError, PATIENCE, TRIES, Trouble, close, connect, describe, open_channel, words};
 use super::status::{LinkStatus, Status};
+use crate::backoff::Backoff;
 use crate::clock;
 
 /// At most so many channels that the broker closed wear a connection out; fewer where it allows fewer than twice as many.
@@ -176,7 +176,7 @@ impl Supervisor {
     }
 
     async fn run(self: Arc<Self>, live: &watch::Sender<Option<Live>>) {
-        let mut pause = Pause::new();
+        let mut backoff = Backoff::new(TRIES);
         loop {
             let connected = tokio::select! {
                 () = self.end.cancelled() => return,
@@ -184,14 +184,14 @@ impl Supervisor {
             };
             match connected {
                 Ok(connection) => {
-                    pause = Pause::new();
+                    backoff.reset();
                     self.serve(connection, live).await;
                 }
                 Err(error) => self.note_failure(error),
             }
             tokio::select! {
                 () = self.end.cancelled() => return,
-                () = clock::sleep(pause.next()) => {}
+                () = clock::sleep(backoff.pause()) => {}
             }
         }
     }
@@ -287,7 +287,7 @@ impl Supervisor {
             "few or no numbers for channels are left on this connection to the broker: new channels are opened on another, those that are \
              open stay"
         );
-        let (mut pause, mut said) = (Pause::new(), false);
+        let (mut backoff, mut said) = (Backoff::new(TRIES), false);
         loop {
             match self.connect().await {
                 Ok(connection) => return connection,
@@ -299,7 +299,7 @@ impl Supervisor {
                 }
                 Err(_) => {}
             }
-            clock::sleep(pause.next()).await;
+            clock::sleep(backoff.pause()).await;
         }
     }
 

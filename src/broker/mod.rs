@@ -11,7 +11,6 @@ mod link;
 mod names;
 mod order;
 mod outbox;
-mod pause;
 pub mod port;
 mod publisher;
 mod pulse;
@@ -20,6 +19,7 @@ mod replies;
 mod status;
 mod topology;
 mod turn;
+mod turn_error;
 mod turn_lock;
 
 use std::sync::{Arc, Mutex};
@@ -35,9 +35,11 @@ use tokio_util::task::TaskTracker;
 pub use connection::ConnectError;
 pub use control::{ControlError, ControlMessage, ControlSender, control_call};
 pub use names::Names;
+pub use reading::Purpose;
 pub use status::{LinkStatus, Status};
 pub use topology::{Declare, DestinationQueues};
-pub use turn::{LONGEST as LONGEST_TURN, Order, Purpose, Reader, Turn, TurnError};
+pub use turn::{LONGEST as LONGEST_TURN, Order, Reader, Turn};
+pub use turn_error::TurnError;
 
 use crate::clock;
 use connection::within;

@@ -6,12 +6,12 @@
 //! that count, with the order kept among equals, brings the old one back.
 
 use futures_util::StreamExt as _;
-use lapin::types::ShortString;
-use lapin::{Channel, Connection};
+use lapin::options::{BasicConsumeOptions, BasicQosOptions};
+use lapin::types::{FieldTable, ShortString};
+use lapin::{Channel, Connection, Consumer};
 
-use super::connection::{Trouble, close_channel, open_channel};
-use super::reading::consume;
-use super::turn_lock::ready;
+use super::connection::{Trouble, close_channel, open_channel, within};
+use super::depths::ready;
 use crate::clock;
 
 /// Runs that are told apart. A queue with more was not only read.
@@ -95,6 +95,17 @@ async fn take(channel: &Channel, queue: &ShortString, length: u32) -> Result<(),
         left -= u32::from(window);
     }
     Ok(())
+}
+
+/// One more consumer, which holds `window` messages at most.
+pub(super) async fn consume(
+    channel: &Channel,
+    queue: &ShortString,
+    tag: ShortString,
+    window: u16,
+) -> Result<Consumer, Trouble> {
+    within(channel.basic_qos(window, BasicQosOptions::default())).await?;
+    within(channel.basic_consume(queue.clone(), tag, BasicConsumeOptions::default(), FieldTable::default())).await
 }
 
 #[cfg(test)]

@@ -19,14 +19,14 @@ use lapin::{BasicProperties, Channel, Confirmation};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::connection::{NOT_FOUND, close_channel, code, told, within};
+use super::connection::{NOT_FOUND, TRIES, close_channel, code, told, within};
 use super::fields::{TooLong, short, to_amqp};
 use super::link::{Link, Live};
 use super::outbox::{self, ALLOWED, Of, Outbox, WINDOW, Way};
-use super::pause::Pause;
 use super::port::{Publication, PublishError};
 use super::status::Status;
 use super::topology::{Topology, TopologyError};
+use crate::backoff::Backoff;
 use crate::clock;
 use crate::message::header::PUBLISH;
 use crate::message::{Field, MOST_HEADER_BYTES, wire_bytes};
@@ -97,7 +97,7 @@ impl PublisherTask {
 
     /// Works until the broker is closed and nothing is left to publish.
     pub(super) async fn run(mut self) {
-        let mut pause = Pause::new();
+        let mut backoff = Backoff::new(TRIES);
         let mut last_error = String::new();
         while !self.finished() {
             let mut link = self.link.clone();
@@ -106,7 +106,9 @@ impl PublisherTask {
             let opening = self.open(&live);
             match self.meanwhile(opening).await {
                 Some(Ok(channel)) => {
-                    (pause, last_error, self.silences, self.declared) = (Pause::new(), String::new(), 0, true);
+                    backoff.reset();
+                    last_error.clear();
+                    (self.silences, self.declared) = (0, true);
                     self.serve(channel, &live).await;
                 }
                 Some(Err(error)) => {
@@ -119,7 +121,7 @@ impl PublisherTask {
                 }
                 None => return,
             }
-            self.meanwhile(clock::sleep(pause.next())).await;
+            self.meanwhile(clock::sleep(backoff.pause())).await;
         }
     }
 

@@ -10,18 +10,18 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
-use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
-use lapin::types::{FieldTable, ShortString};
-use lapin::{Channel, Consumer};
+use lapin::Channel;
+use lapin::options::BasicCancelOptions;
+use lapin::types::ShortString;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::connection::{Trouble, within, words};
+use super::connection::{within, words};
 use super::consumer::delivery;
-use super::order::Laps;
+use super::depths::ready;
+use super::order::{Laps, consume};
 use super::port::{Delivery, Disposition};
-use super::turn::{Purpose, TurnError, broken};
-use super::turn_lock::ready;
+use super::turn_error::{TurnError, broken};
 
 /// Bytes of messages that may be on their way to the reader, about.
 const WINDOW_BYTES: usize = 16 * 1024 * 1024;
@@ -43,6 +43,15 @@ const LARGEST_FOR_ORDER: u32 = 8192;
 const COUNTS: [&str; 2] = ["x-acquired-count", "x-delivery-count"];
 /// Nothing for so long: is there nothing left, or has the consumer used up its prefetch?
 const QUIET: Duration = Duration::from_secs(1);
+
+/// What a turn is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// To look: everything that is read is held until the end.
+    Look,
+    /// To act on some of the messages.
+    Act,
+}
 
 /// The reading task's belongings.
 pub(super) struct Reading {
@@ -201,17 +210,6 @@ impl Reading {
     fn failed(&self, why: &impl std::fmt::Display) -> Stop {
         Stop::Failed(broken(&self.queue.to_string(), why))
     }
-}
-
-/// One more consumer, which holds `window` messages at most.
-pub(super) async fn consume(
-    channel: &Channel,
-    queue: &ShortString,
-    tag: ShortString,
-    window: u16,
-) -> Result<Consumer, Trouble> {
-    within(channel.basic_qos(window, BasicQosOptions::default())).await?;
-    within(channel.basic_consume(queue.clone(), tag, BasicConsumeOptions::default(), FieldTable::default())).await
 }
 
 /// How often a message has been out.

@@ -4,15 +4,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
-use lapin::options::{BasicConsumeOptions, QueueDeclareOptions};
-use lapin::types::FieldTable;
 use tokio::sync::{mpsc, watch};
-use uuid::Uuid;
 
-use super::connection::{Trouble, close_channel, within};
+use super::connection::{TRIES, Trouble, close_channel};
+use super::control::listen;
 use super::fields::short;
 use super::link::{Link, Live};
-use super::pause::Pause;
+use crate::backoff::Backoff;
 use crate::clock;
 
 /// Answers on their way to whoever waits for them.
@@ -39,26 +37,19 @@ impl RepliesTask {
     }
 
     async fn listen_for_ever(&mut self) {
-        let mut pause = Pause::new();
+        let mut backoff = Backoff::new(TRIES);
         while let Some(live) = self.link.up().await {
             if let Err(trouble) = self.listen_once(&live).await {
                 tracing::debug!(%trouble, queue = self.queue, "not listening for answers, trying again");
             }
             self.listening.send_replace(false);
-            clock::sleep(pause.next().min(MOST_PAUSE)).await;
+            clock::sleep(backoff.pause().min(MOST_PAUSE)).await;
         }
     }
 
     async fn listen_once(&self, live: &Live) -> Result<(), Trouble> {
         let channel = live.channel().await?;
-        let queue = short("the queue for answers", &self.queue)
-            .map_err(|too_long| lapin::Error::from(std::io::Error::other(too_long)))?;
-        let options = QueueDeclareOptions { exclusive: true, auto_delete: true, ..QueueDeclareOptions::default() };
-        within(channel.queue_declare(queue.clone(), options, FieldTable::default())).await?;
-        let options = BasicConsumeOptions { no_ack: true, ..BasicConsumeOptions::default() };
-        let tag = Uuid::new_v4().to_string();
-        let mut consumer =
-            within(channel.basic_consume(queue, tag.as_str().into(), options, FieldTable::default())).await?;
+        let (_, mut consumer) = listen(&channel, short("the queue for answers", &self.queue)?).await?;
         self.listening.send_replace(true);
         while let Some(delivery) = consumer.next().await {
             if self.replies.send(Bytes::from(delivery?.data)).await.is_err() {

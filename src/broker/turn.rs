@@ -15,10 +15,12 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::connection::{ConnectError, NOT_FOUND, PATIENCE, Trouble, close_channel, code, open_channel, within};
+use super::depths::{is_consumed, ready};
 use super::order::Laps;
 use super::port::{Delivery, Disposition};
-use super::reading::Reading;
-use super::turn_lock::{Beside, Lock, Place, Waited, is_consumed, ready};
+use super::reading::{Purpose, Reading};
+use super::turn_error::{TurnError, broken};
+use super::turn_lock::{Beside, Lock, Place, Waited};
 use super::{Broker, BrokerError, acks, connection, turn_lock};
 use crate::clock;
 
@@ -30,48 +32,6 @@ const RECOVERED_WITHIN: Duration = Duration::from_secs(30);
 pub const LONGEST: Duration = Duration::from_mins(10);
 /// Messages between the reading task and whoever takes them.
 const HANDOVER: usize = 64;
-
-/// Why a turn could not be had, or ended early. What was not acked is back in the queue.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum TurnError {
-    /// The broker cannot be reached.
-    #[error(transparent)]
-    Connect(#[from] ConnectError),
-    /// There is no such queue.
-    #[error("the broker has no queue {0:?}; it is created when a worker first runs with that destination")]
-    Missing(String),
-    /// Somebody else has had the turn all the time.
-    #[error("somebody else has been reading {queue:?} for {waited:?}; try again when they are done")]
-    Busy {
-        /// The queue.
-        queue: String,
-        /// How long it was waited for.
-        waited: Duration,
-    },
-    /// Whoever has the turn lets nobody else in for now.
-    #[error(
-        "an operation is at work on {0:?} and lets nobody look just now, since that would hold it up for long: pause it to look, or look \
-         again later (`sluice dead operations` and the console name it)"
-    )]
-    Shut(String),
-    /// The connection or the channel broke, or the broker said no.
-    #[error("reading {queue:?} broke off: {why}")]
-    Broken {
-        /// The queue.
-        queue: String,
-        /// What the broker or the client said.
-        why: String,
-    },
-}
-
-/// What a turn is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Purpose {
-    /// To look: everything that is read is held until the end.
-    Look,
-    /// To act on some of the messages.
-    Act,
-}
 
 /// What became of a queue's order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,7 +75,7 @@ impl Broker {
         let read = async {
             // A "no" costs a channel: it wears out no reader's connection.
             let (_live, channel) = self.consuming.clone().channel().await?;
-            let is_read = is_consumed(&channel, beside.turn).await?;
+            let is_read = is_consumed(&channel, &beside.turn).await?;
             close_channel(&channel).await;
             Ok(is_read)
         };
@@ -302,10 +262,6 @@ fn in_queue(queue: &str, trouble: &Trouble) -> TurnError {
         Trouble::Amqp(error) if code(error) == Some(NOT_FOUND) => TurnError::Missing(queue.to_owned()),
         Trouble::Amqp(_) | Trouble::TimedOut | Trouble::NoChannel | Trouble::Away => broken(queue, trouble),
     }
-}
-
-pub(super) fn broken(queue: &str, why: &impl std::fmt::Display) -> TurnError {
-    TurnError::Broken { queue: queue.to_owned(), why: why.to_string() }
 }
 
 /// The right to read one queue alone, for as long as it lasts.

@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use uuid::Uuid;
 
-use super::connection::{NOT_FOUND, Trouble, close_channel, code, open_channel, within};
+use super::connection::{Trouble, close_channel, open_channel, within};
 use super::fields::{TooLong, short};
 use super::port::Publisher;
 use crate::clock;
@@ -292,21 +292,5 @@ pub(super) async fn delete(connection: &Connection, turn: &ShortString) {
     let deleted: Result<(), Trouble> = deleted.await;
     if let Err(trouble) = deleted {
         tracing::debug!(queue = %turn, %trouble, "not deleted");
-    }
-}
-
-/// Ready messages of a queue.
-pub(super) async fn ready(channel: &Channel, queue: &ShortString) -> Result<u32, Trouble> {
-    let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-    Ok(within(channel.queue_declare(queue.clone(), options, FieldTable::default())).await?.message_count())
-}
-
-/// Whether anybody consumes a queue. Where there is none, the channel has then ended.
-pub(super) async fn is_consumed(channel: &Channel, queue: ShortString) -> Result<bool, Trouble> {
-    let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-    match within(channel.queue_declare(queue, options, FieldTable::default())).await {
-        Ok(queue) => Ok(queue.consumer_count() > 0),
-        Err(Trouble::Amqp(error)) if code(&error) == Some(NOT_FOUND) => Ok(false),
-        Err(trouble) => Err(trouble),
     }
 }

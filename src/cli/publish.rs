@@ -130,7 +130,7 @@ async fn record(broker: &Broker, args: &Args, outcome: &Outcome) {
         let letters = DeadLetters { broker: broker.clone(), destination: destination.clone() };
         let entry = audit::Entry {
             at: clock::wall(),
-            operation: uuid::Uuid::new_v4().simple().to_string()[..12].to_owned(),
+            operation: audit::operation_id(),
             by: super::dead::who(),
             destination: destination.clone(),
             act: "publish".to_owned(),

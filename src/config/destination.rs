@@ -6,16 +6,11 @@ use std::time::Duration;
 use url::Url;
 use uuid::Uuid;
 
-use super::{Retry, map};
+use super::{Retry, map, topic};
 use crate::gate::Limit;
 use crate::mapping::Mapping;
 use crate::section::Section;
 use crate::vendors::{Kind, Vendor};
-
-/// Longest topic pattern.
-const MOST_PATTERN_BYTES: usize = 255;
-/// Most `#` in one: each multiplies the work of matching, and newer brokers refuse more.
-const MOST_HASHES: usize = 2;
 
 /// One configured vendor account.
 #[derive(Clone, Debug)]
@@ -144,54 +139,13 @@ fn subscriptions(section: &mut Section<'_>) -> Vec<String> {
         section.problem("subscribe", "is empty, so no event would come; write at least one pattern, as in [\"#\"]");
     }
     for (at, pattern) in patterns.iter().enumerate() {
-        check_topic_pattern(section, "subscribe", pattern);
+        topic::check(section, "subscribe", pattern);
         if patterns.iter().take(at).any(|earlier| earlier == pattern) {
             let shown = section.shown("subscribe", pattern);
             section.problem("subscribe", format!("{shown} stands in it twice; remove one"));
         }
     }
     patterns
-}
-
-/// One topic pattern; every type where it is absent.
-pub(super) fn topic_pattern(section: &mut Section<'_>, key: &str) -> String {
-    let pattern = section.text(key).unwrap_or_else(|| "#".to_owned());
-    check_topic_pattern(section, key, &pattern);
-    pattern
-}
-
-fn check_topic_pattern(section: &mut Section<'_>, key: &str, pattern: &str) {
-    if let Some(why) = topic_fault(pattern) {
-        let shown = section.shown(key, pattern);
-        section.problem(key, format!("{shown} is not a topic pattern{why}"));
-    }
-}
-
-/// What is wrong with a pattern of words of a routing key, `*` and `#`, joined by dots. It becomes the key of a binding: at most 255 bytes,
-/// AMQP 0-9-1's short string.
-fn topic_fault(pattern: &str) -> Option<String> {
-    let is_word = |word: &str| {
-        matches!(word, "*" | "#")
-            || !word.is_empty()
-                && !word.contains(|c: char| matches!(c, '*' | '#') || c.is_whitespace() || c.is_control())
-    };
-    if pattern.len() > MOST_PATTERN_BYTES {
-        let bytes = pattern.len();
-        return Some(format!(
-            " that a broker takes: it has {bytes} bytes, and {MOST_PATTERN_BYTES} are allowed; shorten it"
-        ));
-    }
-    let words: Vec<&str> = pattern.split('.').collect();
-    if !words.iter().all(|word| is_word(word)) {
-        return Some("; write words joined by dots, where * stands for one word and # for any number".to_owned());
-    }
-    let hashes = words.iter().filter(|word| **word == "#").count();
-    (hashes > MOST_HASHES).then(|| {
-        format!(
-            " that every broker takes: it has {hashes} #, and RabbitMQ from 4.3.5 on refuses more than {MOST_HASHES}; \
-             write one # for several side by side, or several patterns"
-        )
-    })
 }
 
 /// The limits that are set, else those that the vendor documents.

@@ -1,6 +1,6 @@
 //! `[[destinations.<name>.map]]`: which of the vendor's fields are made of what, for which types of events.
 
-use super::destination::topic_pattern;
+use super::topic;
 use crate::mapping::{Mapping, Rule};
 use crate::section::Section;
 use crate::vendors::Kind;
@@ -11,7 +11,7 @@ pub(super) fn read(section: &mut Section<'_>, kind: &Kind) -> Mapping {
 }
 
 fn rule(section: &mut Section<'_>, kind: &Kind) -> Option<Rule> {
-    let pattern = topic_pattern(section, "type");
+    let pattern = topic::pattern(section, "type");
     let line = section.line();
     section.expect(kind.fields);
     let names = section.keys().into_iter().filter(|name| kind.fields.contains(&name.as_str()));

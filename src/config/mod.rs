@@ -13,6 +13,7 @@ mod problems;
 mod retry;
 #[cfg(test)]
 mod tests;
+mod topic;
 
 use std::collections::BTreeMap;
 use std::io;

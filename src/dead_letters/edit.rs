@@ -13,7 +13,7 @@ use super::filter::Filter;
 use super::letter::{self, Letter};
 use super::look::{LookError, Shown, no_progress};
 use super::{DeadLetters, Pile};
-use crate::audit::Entry;
+use crate::audit::{Entry, operation_id};
 use crate::broker::{Purpose, Reader, TurnError};
 use crate::config::Destination;
 use crate::event::{self, Context};
@@ -152,7 +152,7 @@ impl DeadLetters {
         reader.close().await;
         let entry = Entry {
             at: now,
-            operation: uuid::Uuid::new_v4().simple().to_string()[..12].to_owned(),
+            operation: operation_id(),
             by: by.to_owned(),
             destination: self.destination.clone(),
             act: "edit".to_owned(),

@@ -8,6 +8,7 @@ use jiff::fmt::friendly::SpanParser;
 use jiff::{SignedDuration, SpanRelativeTo, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use utoipa::{IntoParams, ToSchema};
 
 use super::letter::{Letter, is_id, routing_key};
 use crate::event::{self, Context};
@@ -25,35 +26,104 @@ const WORK_ON_EACH: u64 = 10_000;
 /// What it may take beyond that, in a whole pass: about a second.
 const WORK_BEYOND: u64 = 100_000_000;
 
-/// Which letters: values of one kind are alternatives, and every kind that is there has to hold.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+// One type for the command line, the API and the console: its documentation is the API's, its `help` the command line's.
+/// A filter: values of one list are alternatives, and all must hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema, IntoParams, clap::Args)]
 #[serde(default, deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+#[command(next_help_heading = "Which letters")]
 pub struct Filter {
-    /// Reasons by name.
+    /// Reasons.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<ReasonName>)]
+    #[param(
+        value_type = Option<String>,
+        pattern = "^(malformed|invalid|rejected|too_large|partly_rejected|unconfirmed|expired|delivery_limit|unknown)(,(malformed|invalid|rejected|too_large|partly_rejected|unconfirmed|expired|delivery_limit|unknown))*$"
+    )]
+    #[arg(
+        long,
+        value_name = "REASON",
+        help = "By reason: malformed, invalid, rejected, too_large, partly_rejected, unconfirmed, expired, delivery_limit, unknown"
+    )]
     pub reason: Vec<String>,
-    /// Groups by name.
+    /// Groups.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<Id>)]
+    #[param(value_type = Option<String>, pattern = "^[0-9A-Fa-f]{16}(,[0-9A-Fa-f]{16})*$")]
+    #[arg(long, value_name = "GROUP", help = "By group, as `sluice dead groups` shows it")]
     pub group: Vec<String>,
-    /// Topic patterns of event types.
+    /// Event types; * stands for one word and # for any number.
     #[serde(rename = "type", skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<TypePattern>)]
+    #[param(value_type = Option<String>, pattern = "^[^,]+(,[^,]+)*$")]
+    #[arg(long = "type", value_name = "TYPE", help = "By event type; * stands for one word and # for any number")]
     pub kind: Vec<String>,
     /// Ids of events.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<EventId>)]
+    #[param(value_type = Option<String>, pattern = "^[^,]+(,[^,]+)*$")]
+    #[arg(long, value_name = "ID", help = "By the event's id")]
     pub id: Vec<String>,
     /// Ids of letters.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<Id>)]
+    #[param(value_type = Option<String>, pattern = "^[0-9A-Fa-f]{16}(,[0-9A-Fa-f]{16})*$")]
+    #[arg(long, value_name = "LETTER", help = "By the letter's own id, 16 hex digits")]
     pub letter: Vec<String>,
-    /// Died before that time, or longer ago than that.
+    /// Died longer ago than this, or before this time.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(
+        pattern = "^([1-9][0-9]{0,3}[smhd]|20[0-9]{2}-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z)$"
+    )]
+    #[param(
+        pattern = "^([1-9][0-9]{0,3}[smhd]|20[0-9]{2}-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z)$"
+    )]
+    #[arg(
+        long,
+        value_name = "AGE|TIME",
+        help = "Died before: an age as 90m, 2h, 3d, or a time as 2026-01-31T12:00:00Z"
+    )]
     pub older_than: Option<String>,
-    /// Died at that time or later, or no longer ago than that.
+    /// Died no longer ago than this, or since this time.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(
+        pattern = "^([1-9][0-9]{0,3}[smhd]|20[0-9]{2}-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z)$"
+    )]
+    #[param(
+        pattern = "^([1-9][0-9]{0,3}[smhd]|20[0-9]{2}-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z)$"
+    )]
+    #[arg(long, value_name = "AGE|TIME", help = "Died since: an age as 90m, 2h, 3d, or a time")]
     pub newer_than: Option<String>,
-    /// A jq expression over the event: `.` is its data, `$event` the whole of it. Anything but false, null and nothing is a yes.
+    // `.` is its data, `$event` the whole of it. Anything but false, null and nothing is a yes.
+    /// A jq expression over the event. One that cannot be read is a 409 that says why.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[arg(long, value_name = "JQ", help = "By a jq expression over the event: . is its data, $event the whole of it")]
     pub jq: Option<String>,
 }
+
+/// A reason.
+#[derive(ToSchema)]
+#[schema(as = Reason, pattern = "^(malformed|invalid|rejected|too_large|partly_rejected|unconfirmed|expired|delivery_limit|unknown)$")]
+#[expect(dead_code, reason = "only described")]
+struct ReasonName(String);
+
+/// The id of a letter or a group.
+#[derive(ToSchema)]
+#[schema(pattern = "^[0-9A-Fa-f]{16}$")]
+#[expect(dead_code, reason = "only described")]
+struct Id(String);
+
+/// A topic pattern.
+#[derive(ToSchema)]
+#[schema(min_length = 1)]
+#[expect(dead_code, reason = "only described")]
+struct TypePattern(String);
+
+/// The id of an event.
+#[derive(ToSchema)]
+#[schema(min_length = 1)]
+#[expect(dead_code, reason = "only described")]
+struct EventId(String);
 
 /// What is wrong with a filter, and what to write.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -120,6 +190,50 @@ impl Filter {
         *self == Self::default()
     }
 
+    /// Each field's name and what it says.
+    fn fields(&self) -> [(&'static str, &[String]); 8] {
+        [
+            ("reason", &self.reason),
+            ("group", &self.group),
+            ("type", &self.kind),
+            ("id", &self.id),
+            ("letter", &self.letter),
+            ("older_than", self.older_than.as_slice()),
+            ("newer_than", self.newer_than.as_slice()),
+            ("jq", self.jq.as_slice()),
+        ]
+    }
+
+    /// The fields that say something, as a query or a form has them: the values of a list with commas between.
+    #[must_use]
+    pub fn pairs(&self) -> Vec<(&'static str, String)> {
+        let said = self.fields().into_iter().filter(|(_, values)| !values.is_empty());
+        said.map(|(name, values)| (name, values.join(","))).collect()
+    }
+
+    /// Takes a field as [`Self::pairs`] has it: more values of a list, or another single one. False where none has that name.
+    pub fn add(&mut self, name: &str, text: &str) -> bool {
+        let list = match name {
+            "reason" => &mut self.reason,
+            "group" => &mut self.group,
+            "type" => &mut self.kind,
+            "id" => &mut self.id,
+            "letter" => &mut self.letter,
+            _ => {
+                let single = match name {
+                    "older_than" => &mut self.older_than,
+                    "newer_than" => &mut self.newer_than,
+                    "jq" => &mut self.jq,
+                    _ => return false,
+                };
+                *single = Some(text.to_owned());
+                return true;
+            }
+        };
+        list.extend(text.split(',').map(str::to_owned));
+        true
+    }
+
     /// Checks it and makes it ready; lengths of time are counted back from `now`.
     ///
     /// # Errors
@@ -157,22 +271,13 @@ impl Filter {
 /// One line, e-mail addresses masked; "all" where every letter is meant.
 impl fmt::Display for Filter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let lists = [
-            ("reason", &self.reason),
-            ("group", &self.group),
-            ("type", &self.kind),
-            ("id", &self.id),
-            ("letter", &self.letter),
-        ];
-        let listed = lists.into_iter().filter(|(_, values)| !values.is_empty());
-        let listed = listed.map(|(name, values)| {
-            let values: Vec<String> = values.iter().map(|value| shown(value)).collect();
-            format!("{name}={}", values.join(","))
-        });
-        let single = [("older_than", &self.older_than), ("newer_than", &self.newer_than), ("jq", &self.jq)];
-        let single =
-            single.into_iter().filter_map(|(name, value)| Some(format!("{name}={}", shown(value.as_deref()?))));
-        let parts: Vec<String> = listed.chain(single).collect();
+        let said = self.fields().into_iter().filter(|(_, values)| !values.is_empty());
+        let parts: Vec<String> = said
+            .map(|(name, values)| {
+                let values: Vec<String> = values.iter().map(|value| shown(value)).collect();
+                format!("{name}={}", values.join(","))
+            })
+            .collect();
         f.write_str(if parts.is_empty() { "all".to_owned() } else { parts.join(" ") }.as_str())
     }
 }

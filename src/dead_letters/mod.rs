@@ -17,6 +17,9 @@ mod tests;
 
 use std::time::Duration;
 
+use serde::Deserialize;
+use utoipa::ToSchema;
+
 use crate::audit;
 use crate::broker::Broker;
 use crate::control::{self, Answer, Order};
@@ -30,10 +33,12 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 /// What a replay takes of the gate's pace, unless told otherwise.
 const SHARE: f64 = 0.2;
 
-/// Which of a destination's two queues of letters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The dead letters, or the trash.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum Pile {
     /// Those that wait for a person.
+    #[default]
     Dead,
     /// Those that were discarded and can be restored for a week.
     Trash,
@@ -69,10 +74,14 @@ impl DeadLetters {
         }
     }
 
-    /// A replay's pace unless told otherwise, in letters a second: a fifth of the gate's, as a worker tells it or else as `limits` have it.
-    pub async fn default_rate(&self, limits: &[Limit]) -> f64 {
+    /// The pace of an act, in letters a second: as `given`, of a replay else a fifth of the gate's, as a worker tells it or as `limits`
+    /// have it.
+    pub async fn rate(&self, act: Act, given: Option<f64>, limits: &[Limit]) -> Option<f64> {
+        if act != Act::Replay || given.is_some() {
+            return given;
+        }
         let told = self.ask_worker().await.and_then(|answer| answer.rate);
-        told.filter(|rate| *rate > 0.0).unwrap_or_else(|| slowest(limits)) * SHARE
+        Some(told.filter(|rate| *rate > 0.0).unwrap_or_else(|| slowest(limits)) * SHARE)
     }
 
     /// How the gate is, as the worker says that drives it.

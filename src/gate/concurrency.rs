@@ -6,6 +6,8 @@
 
 use std::time::{Duration, Instant};
 
+use crate::backoff::{Backoff, Bounds};
+
 /// The bound before anything is known of the vendor's latency, and the least that it is lowered to where it is not reached.
 const FIRST: usize = 32;
 /// It is never lower,
@@ -42,7 +44,7 @@ const LONG_SPELL: Duration = Duration::from_secs(2);
 /// A vendor that answers nothing may have become slow: for so long requests go on.
 const SILENCE: Duration = Duration::from_secs(3);
 /// After a raise that brought nothing the next is tried so much later; each further one twice as late, up to the longest.
-const RETRY: (Duration, Duration) = (Duration::from_secs(3), Duration::from_secs(60));
+const RETRY: Bounds = Bounds::doubling(Duration::from_secs(3), Duration::from_secs(60), 0.0);
 
 /// The bound of requests in flight.
 #[derive(Debug)]
@@ -58,7 +60,7 @@ pub(super) struct Concurrency {
     trial: Option<Trial>,
     /// No raise is tried before then, since the last brought nothing.
     no_raise_before: Option<Instant>,
-    retry: Duration,
+    retry: Backoff,
     /// Answers a second while the bound held requests back, about. None since it changed.
     usual: Option<f64>,
     /// Mean bytes of a request's body,
@@ -147,7 +149,7 @@ impl Concurrency {
             closed: false,
             trial: None,
             no_raise_before: None,
-            retry: RETRY.0,
+            retry: Backoff::new(RETRY),
             usual: None,
             mean_bytes: 0.0,
             large_bytes: MOST_BYTES / MOST,
@@ -244,7 +246,8 @@ impl Concurrency {
     /// The vendor is back after trouble: it begins anew.
     pub fn restart(&mut self, now: Instant) {
         self.found = FIRST;
-        (self.no_raise_before, self.retry) = (None, RETRY.0);
+        self.no_raise_before = None;
+        self.retry.reset();
         self.begin_spells(now);
     }
 
@@ -349,11 +352,11 @@ impl Concurrency {
             return;
         };
         if throughput >= before * (1.0 + PAYS * trial.growth()) {
-            (self.trial, self.retry) = (None, RETRY.0);
+            self.trial = None;
+            self.retry.reset();
             return;
         }
-        self.no_raise_before = Some(now + self.retry);
-        self.retry = (self.retry * 2).min(RETRY.1);
+        self.no_raise_before = Some(now + self.retry.pause());
         self.found = lowered(trial.before);
         self.trial = Some(Trial::new(trial.before, trial.throughput, settled));
     }
@@ -366,7 +369,7 @@ impl Concurrency {
         } else {
             self.found = trial.before;
             self.trial = None;
-            self.no_raise_before = self.no_raise_before.max(Some(now + RETRY.0));
+            self.no_raise_before = self.no_raise_before.max(Some(now + RETRY.first));
         }
     }
 }

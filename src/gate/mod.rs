@@ -4,7 +4,6 @@
 
 mod concurrency;
 mod doubt;
-mod growing;
 mod headers;
 mod learned;
 mod ledger;
@@ -24,7 +23,6 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 pub use doubt::Doubt;
-pub use growing::Bounds;
 pub use headers::{Hints, QuotaHint, hints, is_used_up};
 pub use ledger::{Ledger, midnight_after};
 pub use ordering_keys::{Free, OrderingKeys};
@@ -32,6 +30,7 @@ pub use quota::{CATCH_UP, JITTER, Limit, LimitError, Window, rate};
 pub use status::{Held, State, Status, Until};
 pub use written::Written;
 
+use crate::backoff::Bounds;
 use concurrency::{Concurrency, whole};
 use learned::Learned;
 use ledger::{DayCount, later, span};
@@ -49,8 +48,11 @@ const LARGE_BYTES: usize = 16 * 1024;
 /// A destination lets go of its deliveries when the gate stays closed for longer than this.
 const LONG: Duration = Duration::from_secs(30);
 
+/// Each pause varies by this share, so that many destinations do not come back in step.
+const JITTER_OF_PAUSES: f64 = 0.25;
+
 /// How a gate treats a vendor, beside its limits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Policy {
     /// Requests in flight at once; 0 is taken as 1. None: as many as the pace needs at the vendor's latency.
     pub concurrency: Option<usize>,
@@ -71,8 +73,8 @@ impl Default for Policy {
         Self {
             concurrency: None,
             park_after_rejections: 20,
-            refusals: Bounds { first: Duration::from_millis(200), max },
-            outages: Bounds { first: Duration::from_secs(1), max },
+            refusals: Bounds::doubling(Duration::from_millis(200), max, JITTER_OF_PAUSES),
+            outages: Bounds::doubling(Duration::from_secs(1), max, JITTER_OF_PAUSES),
             carry_much: false,
         }
     }

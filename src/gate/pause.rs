@@ -5,9 +5,9 @@ use std::collections::{HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use super::doubt::Doubt;
-use super::growing::Growing;
 use super::headers::Hints;
 use super::{Answer, Permit, Policy};
+use crate::backoff::Backoff;
 
 /// A parked destination is probed this often.
 pub const PARKED_PROBE: Duration = Duration::from_secs(15);
@@ -74,8 +74,8 @@ pub struct Pauses {
     closed: Option<Closed>,
     /// Raised at each closing: answers to requests sent before it belong to an older epoch.
     epoch: u64,
-    refusals: Growing,
-    outages: Growing,
+    refusals: Backoff,
+    outages: Backoff,
     /// When it last opened after a refusal, if it ever did.
     reopened: Option<Instant>,
     /// The last answers: the event's key, and whether it met with trouble.
@@ -112,8 +112,8 @@ impl Pauses {
         Self {
             closed,
             epoch: 0,
-            refusals: Growing::new(policy.refusals),
-            outages: Growing::new(policy.outages),
+            refusals: Backoff::new(policy.refusals),
+            outages: Backoff::new(policy.outages),
             reopened: None,
             recent: VecDeque::with_capacity(RECENT),
             refused: Vec::new(),
@@ -358,7 +358,7 @@ impl Pauses {
         }
         // What the vendor names is enough where it refuses for the first time; a probe that is refused again and again after a very short wait is a flood.
         let again = !was_open;
-        let least = if again { self.refusals.next() } else { Duration::ZERO };
+        let least = if again { self.refusals.pause() } else { Duration::ZERO };
         // A reset of a quota that is not used up says nothing about this refusal.
         let reset = hints.quota.filter(|quota| quota.remaining.unwrap_or(0) == 0).map(|quota| quota.reset);
         let (wait, why) = match (hints.retry_after, reset) {
@@ -367,7 +367,7 @@ impl Pauses {
                 (wait, self.with_words(&format!("{} and its quota resets in {}", self.refusing(), seconds(wait))))
             }
             _ if again => (least, self.with_words(&format!("{} without saying for how long", self.refusing()))),
-            _ => (self.refusals.next(), self.with_words(&format!("{} without saying for how long", self.refusing()))),
+            _ => (self.refusals.pause(), self.with_words(&format!("{} without saying for how long", self.refusing()))),
         };
         self.close(Cause::Throttled, why, wait.max(least), now);
     }
@@ -390,7 +390,7 @@ impl Pauses {
         };
         if let Some(why) = why {
             let asked = hints.retry_after.filter(|wait| !wait.is_zero());
-            let least = if probe || asked.is_none() { self.outages.next() } else { Duration::ZERO };
+            let least = if probe || asked.is_none() { self.outages.pause() } else { Duration::ZERO };
             self.close(Cause::Broken, why, asked.unwrap_or_default().max(least), now);
         }
     }

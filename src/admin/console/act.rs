@@ -8,15 +8,14 @@ use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::Response;
 
+use super::form::{Fields, see_other};
 use super::frame::{self, Frame};
-use super::guard::{Fields, forbidden, see_other};
-use super::query::{Asked, in_address};
+use super::query::Asked;
 use super::show::{self, of, rate, span};
 use crate::admin::Admin;
-use crate::admin::auth::Who;
-use crate::admin::dead::PileName;
+use crate::admin::auth::{Who, forbidden};
 use crate::admin::destinations::Named;
-use crate::admin::extract::{NoParams, Params, Segment};
+use crate::admin::extract::{NoParams, Params, Query, Segment};
 use crate::admin::operations::Wanted;
 use crate::admin::problem::Problem;
 use crate::config::Role;
@@ -41,16 +40,16 @@ pub(super) struct Plan {
 impl Plan {
     fn read(fields: impl IntoIterator<Item = (String, String)>) -> Result<Self, Problem> {
         let asked = Asked::read(fields, &FIELDS)?;
-        let name = asked.also("act").unwrap_or_default();
+        let name = asked.which.also("act").unwrap_or_default();
         let act = Act::named(name).ok_or_else(|| {
             let detail = format!("act is {name:?}; it is replay, discard, restore or purge");
             Problem::new(StatusCode::BAD_REQUEST, detail)
         })?;
-        let (rate, canary) = (asked.also_number("rate")?, asked.also_number("canary")?);
-        let wait = asked.also_number("wait")?;
-        let counted = asked.also("counted").map(|counted| Counted::try_from(counted.to_owned())).transpose();
+        let (rate, canary) = (asked.which.also_number("rate")?, asked.which.also_number("canary")?);
+        let wait = asked.which.also_number("wait")?;
+        let counted = asked.which.also("counted").map(|counted| Counted::try_from(counted.to_owned())).transpose();
         let counted = counted.map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.to_string()))?;
-        if asked.also("chosen").is_some() && asked.listed.letter.is_none() {
+        if asked.which.also("chosen").is_some() && asked.which.filter.letter.is_empty() {
             return Err(Problem::new(
                 StatusCode::BAD_REQUEST,
                 "choose at least one letter: nothing chosen means none, not all",
@@ -61,7 +60,7 @@ impl Plan {
     }
 
     fn wanted(&self) -> Result<Wanted, Problem> {
-        let (filter, is_replay) = (self.asked.listed.filter(), self.act == Act::Replay);
+        let (filter, is_replay) = (self.asked.which.filter.clone(), self.act == Act::Replay);
         let wanted = Wanted {
             act: self.act,
             filter,
@@ -80,8 +79,9 @@ impl Plan {
 impl<S: Sync> FromRequestParts<S> for Plan {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        Self::read(in_address(parts))
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let Query(fields) = Query::from_request_parts(parts, state).await?;
+        Self::read(fields)
     }
 }
 
@@ -130,7 +130,7 @@ pub(super) async fn count(
     given.extend(canary.map(|canary| ("canary", canary.to_string())));
     given.extend(wait.map(|wait| ("wait", wait.to_string())));
     let mut back = asked.clone();
-    back.listed.pile = pile_name(act);
+    back.which.pile = Pile::of(act);
     let shown = Page {
         frame,
         act,
@@ -154,13 +154,6 @@ pub(super) async fn count(
 /// How long it takes, as far as that can be foretold.
 fn about(seconds: f64) -> String {
     if seconds < 1.0 { span(seconds) } else { format!("about {}", span(seconds)) }
-}
-
-fn pile_name(act: Act) -> PileName {
-    match Pile::of(act) {
-        Pile::Dead => PileName::Dead,
-        Pile::Trash => PileName::Trash,
-    }
 }
 
 /// Begins the operation: of the letters that were counted, or of none.

@@ -8,13 +8,13 @@ use axum::extract::State;
 use axum::response::Response;
 use jiff::Timestamp;
 
+use super::form::see_other;
 use super::frame::{self, Frame};
-use super::guard::see_other;
 use super::operations::{self, ShownOperation};
 use super::query::Asked;
 use super::show::{Moment, count, of};
 use crate::admin::Admin;
-use crate::admin::dead::{PileName, look, to_its_end};
+use crate::admin::dead::{look, to_its_end};
 use crate::admin::destinations::Named;
 use crate::admin::extract::Segment;
 use crate::admin::problem::Problem;
@@ -109,7 +109,7 @@ pub(super) async fn page(
     let there = found.seen.there;
     let first = (asked.page - 1) * asked.limit;
     let shown = Page {
-        is_trash: asked.listed.pile == PileName::Trash,
+        is_trash: asked.which.pile == Pile::Trash,
         reasons: reasons(&asked),
         chips: chips(&asked),
         summary: if asked.is_all() {
@@ -144,8 +144,8 @@ pub(super) async fn page(
 async fn find(admin: &Admin, name: &str, asked: &Asked) -> Result<Found, Problem> {
     let (letters, _) = admin.letters(name)?;
     let matcher = asked.matcher()?;
-    let pile: Pile = asked.listed.pile.into();
-    let (skipped, limit) = ((asked.page - 1).saturating_mul(asked.limit), asked.limit);
+    let (pile, limit) = (asked.which.pile, asked.limit);
+    let skipped = (asked.page - 1).saturating_mul(limit);
     to_its_end(async move {
         let (mut groups, mut found, mut matched) = (Groups::default(), Vec::new(), 0);
         let seen = look(&letters, pile, &matcher, |shown| {
@@ -168,8 +168,7 @@ async fn find(admin: &Admin, name: &str, asked: &Asked) -> Result<Found, Problem
 }
 
 fn reasons(asked: &Asked) -> Vec<(&'static str, bool)> {
-    let chosen = asked.listed.reason.as_deref().unwrap_or_default();
-    Reason::ALL.map(|reason| (reason.name(), reason.name() == chosen)).to_vec()
+    Reason::ALL.map(|reason| (reason.name(), asked.which.filter.reason == [reason.name()])).to_vec()
 }
 
 fn chips(asked: &Asked) -> Vec<Chip> {

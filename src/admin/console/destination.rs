@@ -6,13 +6,14 @@ use askama::Template;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
+use axum::routing::{MethodRouter, post};
 use serde::Deserialize;
 
 use super::chart::{self, Chart, Past};
 use super::did::Did;
 use super::figures::Figures;
+use super::form::{Fields, see_other};
 use super::frame::{self, Frame};
-use super::guard::{Fields, see_other};
 use super::show::{Moment, count};
 use crate::admin::Admin;
 use crate::admin::auth::Who;
@@ -108,26 +109,17 @@ pub(super) async fn page(
     Ok(frame::page(&shown))
 }
 
-pub(super) async fn pause(
-    State(admin): State<Arc<Admin>>,
-    who: Who,
-    Segment(Named { name }): Segment<Named>,
-    Params(NoParams {}): Params<NoParams>,
-    _: Fields,
-) -> Result<Response, Problem> {
-    drop(order(&admin, &who, Order::Pause { destination: name.clone() }).await?);
-    Ok(done_with(&name, "paused"))
-}
-
-pub(super) async fn resume(
-    State(admin): State<Arc<Admin>>,
-    who: Who,
-    Segment(Named { name }): Segment<Named>,
-    Params(NoParams {}): Params<NoParams>,
-    _: Fields,
-) -> Result<Response, Problem> {
-    drop(order(&admin, &who, Order::Resume { destination: name.clone() }).await?);
-    Ok(done_with(&name, "resumed"))
+/// An order that a form gives with nothing more to say; `did` tells that it was carried out.
+pub(super) fn ordered(order_to: fn(String) -> Order, did: &'static str) -> MethodRouter<Arc<Admin>> {
+    let handle = async move |State(admin): State<Arc<Admin>>,
+                             who: Who,
+                             Segment(Named { name }): Segment<Named>,
+                             Params(NoParams {}): Params<NoParams>,
+                             _: Fields| {
+        drop(order(&admin, &who, order_to(name.clone())).await?);
+        Ok::<_, Problem>(done_with(&name, did))
+    };
+    post(handle)
 }
 
 /// Whoever reloads the question, or signs in on the way to its answer, is led to where it was asked.

@@ -9,11 +9,11 @@ use axum::response::Response;
 use bytes::Bytes;
 
 use super::did::Did;
+use super::form::{Fields, see_other};
 use super::frame::{self, Frame};
-use super::guard::{Fields, forbidden, see_other};
 use super::show::{compact, pretty};
 use crate::admin::Admin;
-use crate::admin::auth::Who;
+use crate::admin::auth::{Who, forbidden};
 use crate::admin::dead::{One, PATIENCE, one, to_its_end};
 use crate::admin::extract::{NoParams, Params, Segment};
 use crate::admin::problem::Problem;

@@ -3,18 +3,17 @@
 use std::sync::Arc;
 
 use axum::body::{Body, to_bytes};
-use axum::extract::{FromRequestParts, Request, State};
-use axum::http::request::Parts;
-use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
 use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
-use url::form_urlencoded;
+use axum::response::Response;
 
+use super::form;
 use super::frame::{self, Frame};
 use super::session::Seat;
 use super::sign_in;
 use crate::admin::Admin;
-use crate::admin::auth::{self, Who};
+use crate::admin::auth;
 use crate::admin::problem::Problem;
 use crate::clock;
 use crate::config::Role;
@@ -25,26 +24,6 @@ const LARGEST_FORM: usize = 4 * 1024 * 1024;
 const CSRF: &str = "csrf";
 /// Where a session ends. Whoever may only read may do that too.
 pub(super) const SIGN_OUT: &str = "/sign-out";
-
-/// What a form says.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Fields(pub Vec<(String, String)>);
-
-impl Fields {
-    /// The field of that name, where it says something.
-    pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(field, value)| field == name && !value.is_empty()).map(|(_, value)| value.as_str())
-    }
-}
-
-impl<S: Sync> FromRequestParts<S> for Fields {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        let missing = || Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "nobody read the form");
-        parts.extensions.remove().ok_or_else(missing)
-    }
-}
 
 /// Lets a request through that may do what it is about. Whatever goes wrong is answered with a page.
 pub(super) async fn guard(State(admin): State<Arc<Admin>>, request: Request, next: Next) -> Response {
@@ -84,14 +63,14 @@ fn letters_of(path: &str) -> Option<&str> {
 /// The request with who it is from and what its form says, where it may be carried out.
 async fn checked(request: Request, seat: &Seat) -> Result<Request, Problem> {
     let (mut parts, body) = request.into_parts();
-    if !is_a_look(&parts.method) {
+    if !auth::is_a_look(&parts.method) {
         if seat.who.role == Role::Read && parts.uri.path() != SIGN_OUT {
-            return Err(forbidden(&seat.who));
+            return Err(auth::forbidden(&seat.who));
         }
         let body = to_bytes(body, LARGEST_FORM).await;
         let too_large =
             |_| Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "the form is too large; use \"sluice dead edit\"");
-        let fields = read(&parts.headers, &body.map_err(too_large)?)?;
+        let fields = form::read(&parts.headers, &body.map_err(too_large)?)?;
         let given = fields.get(CSRF).unwrap_or_default();
         if !auth::equal(given.as_bytes(), seat.csrf.as_bytes()) {
             let detail = "the form is from an earlier session or another site: go back, reload the page, and try again";
@@ -102,30 +81,4 @@ async fn checked(request: Request, seat: &Seat) -> Result<Request, Problem> {
     parts.extensions.insert(seat.clone());
     parts.extensions.insert(seat.who.clone());
     Ok(Request::from_parts(parts, Body::empty()))
-}
-
-/// Why somebody who may only read is refused.
-pub(super) fn forbidden(who: &Who) -> Problem {
-    let detail = format!("the token {:?} may only read; acting needs one with role = \"act\"", who.name);
-    Problem::new(StatusCode::FORBIDDEN, detail)
-}
-
-pub(super) fn is_a_look(method: &Method) -> bool {
-    matches!(*method, Method::GET | Method::HEAD)
-}
-
-/// What a form says.
-pub(super) fn read(headers: &HeaderMap, body: &[u8]) -> Result<Fields, Problem> {
-    let kind = auth::text(headers, header::CONTENT_TYPE).unwrap_or_default();
-    let kind = kind.split_once(';').map_or(kind, |(kind, _parameters)| kind).trim();
-    if !kind.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
-        let detail = "a form is sent as application/x-www-form-urlencoded; programs use /api/v1";
-        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
-    }
-    Ok(Fields(form_urlencoded::parse(body).into_owned().collect()))
-}
-
-/// To another page, after something was done.
-pub(super) fn see_other(place: &str) -> Response {
-    (StatusCode::SEE_OTHER, [(header::LOCATION, place.to_owned())]).into_response()
 }

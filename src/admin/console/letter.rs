@@ -13,10 +13,11 @@ use super::did::Did;
 use super::frame::{self, Frame};
 use super::show::{Moment, count, pretty};
 use crate::admin::Admin;
-use crate::admin::dead::{One, PileName, one};
+use crate::admin::dead::{One, one};
 use crate::admin::extract::{Params, Segment};
 use crate::admin::problem::Problem;
 use crate::clock;
+use crate::dead_letters::Pile;
 use crate::dead_letters::letter::Details;
 use crate::record::history::Attempt;
 
@@ -28,7 +29,7 @@ const MOST_SHOWN: usize = 256 * 1024;
 #[serde(deny_unknown_fields)]
 pub(super) struct Where {
     #[serde(default)]
-    pile: PileName,
+    pile: Pile,
     #[serde(default)]
     did: Did,
 }
@@ -78,11 +79,11 @@ pub(super) async fn page(
     Params(Where { pile, did }): Params<Where>,
 ) -> Result<Response, Problem> {
     let (letters, _) = admin.letters(&name)?;
-    let message = one(letters, pile.into(), letter).await?;
+    let message = one(letters, pile, letter).await?;
     let details = Details::read(&message, &name);
     let now = clock::wall();
     let shown = Page {
-        is_trash: pile == PileName::Trash,
+        is_trash: pile == Pile::Trash,
         reason: details.letter.reason.name(),
         at: Moment::maybe(details.letter.dead_lettered_at, now),
         received: Moment::maybe(details.received, now),

@@ -11,6 +11,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 
 use super::{Admin, problem};
+use crate::control::{Order, Wish};
 use session::Sessions;
 
 mod act;
@@ -22,6 +23,7 @@ mod destination;
 mod did;
 mod edit;
 mod figures;
+mod form;
 mod frame;
 mod guard;
 mod letter;
@@ -73,16 +75,19 @@ pub(super) fn router(admin: &Arc<Admin>) -> Router<Arc<Admin>> {
         .route("/", get(overview::page))
         .route("/audit", get(audit::page))
         .route("/destinations/{name}", get(destination::page))
-        .route("/destinations/{name}/pause", post(destination::pause))
-        .route("/destinations/{name}/resume", post(destination::resume))
+        .route("/destinations/{name}/pause", destination::ordered(|destination| Order::Pause { destination }, "paused"))
+        .route(
+            "/destinations/{name}/resume",
+            destination::ordered(|destination| Order::Resume { destination }, "resumed"),
+        )
         .route("/destinations/{name}/limits", get(destination::back).post(destination::limits))
         .route(DEAD, get(dead::page))
         .route(&dead("/act"), get(act::count))
         .route(&dead("/operations"), get(operations::list).post(act::begin))
         .route(&dead("/operations/{operation}"), get(operations::page))
-        .route(&dead("/operations/{operation}/pause"), post(operations::pause))
-        .route(&dead("/operations/{operation}/resume"), post(operations::resume))
-        .route(&dead("/operations/{operation}/cancel"), post(operations::cancel))
+        .route(&dead("/operations/{operation}/pause"), operations::wished(Wish::Pause))
+        .route(&dead("/operations/{operation}/resume"), operations::wished(Wish::Run))
+        .route(&dead("/operations/{operation}/cancel"), operations::wished(Wish::Cancel))
         .route(&dead("/letters/{letter}"), get(letter::page))
         .route(&dead("/letters/{letter}/edit"), get(edit::form).post(edit::submit))
         .route(guard::SIGN_OUT, post(sign_in::leave))

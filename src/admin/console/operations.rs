@@ -5,11 +5,12 @@ use std::sync::Arc;
 use askama::Template;
 use axum::extract::State;
 use axum::response::Response;
+use axum::routing::{MethodRouter, post};
 use jiff::Timestamp;
 use serde::Deserialize;
 
+use super::form::{Fields, see_other};
 use super::frame::{self, Frame};
-use super::guard::{Fields, see_other};
 use super::show::{self, Moment, count, percent, rate, span};
 use crate::admin::Admin;
 use crate::admin::destinations::Named;
@@ -156,34 +157,14 @@ pub(super) async fn page(
     Ok(frame::page(&Page { frame, name: of.name, operation }))
 }
 
-pub(super) async fn pause(
-    State(admin): State<Arc<Admin>>,
-    Segment(of): Segment<Of>,
-    Params(NoParams {}): Params<NoParams>,
-    _: Fields,
-) -> Result<Response, Problem> {
-    wished(&admin, &of, Wish::Pause).await
-}
-
-pub(super) async fn resume(
-    State(admin): State<Arc<Admin>>,
-    Segment(of): Segment<Of>,
-    Params(NoParams {}): Params<NoParams>,
-    _: Fields,
-) -> Result<Response, Problem> {
-    wished(&admin, &of, Wish::Run).await
-}
-
-pub(super) async fn cancel(
-    State(admin): State<Arc<Admin>>,
-    Segment(of): Segment<Of>,
-    Params(NoParams {}): Params<NoParams>,
-    _: Fields,
-) -> Result<Response, Problem> {
-    wished(&admin, &of, Wish::Cancel).await
-}
-
-async fn wished(admin: &Admin, of: &Of, wanted: Wish) -> Result<Response, Problem> {
-    drop(wish(admin, of, wanted).await?);
-    Ok(see_other(&format!("/destinations/{}/dead/operations/{}", of.name, of.operation)))
+/// What a person wants of an operation, by a form that says nothing more.
+pub(super) fn wished(wanted: Wish) -> MethodRouter<Arc<Admin>> {
+    let handle = async move |State(admin): State<Arc<Admin>>,
+                             Segment(of): Segment<Of>,
+                             Params(NoParams {}): Params<NoParams>,
+                             _: Fields| {
+        drop(wish(&admin, &of, wanted).await?);
+        Ok::<_, Problem>(see_other(&format!("/destinations/{}/dead/operations/{}", of.name, of.operation)))
+    };
+    post(handle)
 }

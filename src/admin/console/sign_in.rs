@@ -10,8 +10,8 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use url::form_urlencoded;
 
+use super::form::{self, Fields, see_other};
 use super::frame::{Frame, page, sorry, sorry_until};
-use super::guard::{self, Fields, see_other};
 use super::session::LASTS;
 use crate::admin::Admin;
 use crate::admin::auth::{self, holder};
@@ -71,7 +71,7 @@ fn cookie(headers: &HeaderMap, id: &str, seconds: u64) -> String {
 
 /// What is answered to somebody who is not signed in.
 pub(super) fn first(admin: &Admin, request: &Request) -> Response {
-    if !guard::is_a_look(request.method()) {
+    if !auth::is_a_look(request.method()) {
         let detail = "you are not signed in, or no longer: nothing was done; sign in, and try again";
         let problem = Problem::new(StatusCode::UNAUTHORIZED, detail);
         return sorry_until(Frame::for_nobody(admin), &problem, leading_to(came_from(request.headers())));
@@ -121,7 +121,7 @@ pub(super) async fn enter(State(admin): State<Arc<Admin>>, request: Request) -> 
     }
     let (parts, body) = request.into_parts();
     let body = to_bytes(body, LARGEST).await.unwrap_or_default();
-    let fields = match guard::read(&parts.headers, &body) {
+    let fields = match form::read(&parts.headers, &body) {
         Ok(fields) => fields,
         Err(problem) => return sorry(nobody(), &problem),
     };

@@ -11,6 +11,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::time::{Duration, Instant};
 
 use super::port::{Publication, PublishError};
+use crate::backoff::{Backoff, Bounds};
 
 /// From taking a publication over to its outcome.
 pub(super) const ALLOWED: Duration = Duration::from_secs(10);
@@ -21,7 +22,7 @@ pub(super) const SHARE: usize = 32;
 /// The oldest that is under way on a channel says after so long that its place is silent.
 const SILENT_AFTER: Duration = Duration::from_secs(3);
 /// First and longest pause between side channels: what is not confirmed on one is not waited for on the next, and may be there twice.
-const RENEWALS: (Duration, Duration) = (Duration::from_secs(15), Duration::from_mins(5));
+const RENEWALS: Bounds = Bounds::doubling(Duration::from_secs(15), Duration::from_mins(5), 0.0);
 
 /// The two channels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,13 +116,20 @@ struct Channel {
 /// When the side channel is to be replaced.
 #[derive(Debug)]
 struct Renewal {
-    pause: Duration,
+    backoff: Backoff,
     due: Option<Instant>,
 }
 
 impl Default for Renewal {
     fn default() -> Self {
-        Self { pause: RENEWALS.0, due: None }
+        Self { backoff: Backoff::new(RENEWALS), due: None }
+    }
+}
+
+impl Renewal {
+    /// It is due after a pause, unless it is already to be.
+    fn set(&mut self, now: Instant) {
+        self.due.get_or_insert_with(|| now + self.backoff.pause());
     }
 }
 
@@ -177,8 +185,7 @@ impl Outbox {
             channel.unanswered.insert(id, (now, place));
             let of = Of { place, way, channel: channel.number };
             if way == Way::Side {
-                let pause = self.renewal.pause;
-                self.renewal.due.get_or_insert(now + pause);
+                self.renewal.set(now);
             }
             let sent = self.under_way.entry(id).or_insert(UnderWay { due, publication });
             return Some((id, of, &mut sent.publication));
@@ -263,8 +270,7 @@ impl Outbox {
             self.main.is_doubtful = true;
             self.places.entry(place).or_default().standing = Standing::Silent;
             // What is under way there is not waited for any longer than on a side channel.
-            let pause = self.renewal.pause;
-            self.renewal.due.get_or_insert(now + pause);
+            self.renewal.set(now);
         }
         let mut expired = Vec::new();
         while let Some(waiting) = self.waiting.pop_front_if(|waiting| waiting.due <= now) {
@@ -304,7 +310,6 @@ impl Outbox {
         *channel = Channel { number: channel.number + 1, ..Channel::default() };
         if way == Way::Side {
             self.renewal.due = None;
-            self.renewal.pause = (self.renewal.pause * 2).min(RENEWALS.1);
         }
         self.places.retain(|_, place| match (way, place.standing) {
             (Way::Main, Standing::Silent) | (Way::Side, Standing::New | Standing::Good) => true,

@@ -121,7 +121,7 @@ fn what_holds_a_channel_up_is_the_oldest_on_it_and_the_others_go_on_over_another
     stage.answer(true);
     stage.publish("bad", 1);
     assert_eq!(stage.send(), (0, 0), "one is there already");
-    stage.pass(RENEWALS.0 * 2);
+    stage.pass(RENEWALS.first * 2);
     stage.publish("bad", 2);
     assert_eq!(stage.send(), (0, 1));
     stage.silent.clear();

@@ -8,14 +8,13 @@ use jiff::SpanRelativeTo;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use super::which::Which;
-use super::{PATIENCE, Session, bar, confirm, progress, unless_stopped, who};
+use super::{PATIENCE, Session, bar, confirm, progress, said, unless_stopped, who};
 use crate::cli::{Error, find, plain, print, print_json};
 use crate::config::ConfigFile;
 use crate::control::Wish;
 use crate::dead_letters::acts::Act;
 use crate::dead_letters::filter::Filter;
-use crate::dead_letters::operation::{Operation, Phase, Plan, Registry, SelectError, Selection, State};
+use crate::dead_letters::operation::{Operation, Phase, Plan, Registry, SelectError, Selection, State, seconds};
 use crate::fleet::Roster;
 use crate::operator;
 
@@ -25,7 +24,7 @@ struct Common {
     /// The destination's name
     destination: String,
     #[command(flatten)]
-    which: Which,
+    filter: Filter,
     /// All that are there
     #[arg(long)]
     all: bool,
@@ -125,7 +124,7 @@ pub(super) async fn purge(args: PurgeArgs, file: &ConfigFile, stop: Cancellation
 }
 
 async fn run(args: Common, how: How, file: &ConfigFile, stop: CancellationToken) -> Result<(), Error> {
-    let filter = args.which.for_act(args.all)?;
+    said(&args.filter, args.all)?;
     let session = Session::open(file).await?;
     let registry = Registry::default();
     // From elsewhere it can be seen, paused and ended too.
@@ -135,7 +134,7 @@ async fn run(args: Common, how: How, file: &ConfigFile, stop: CancellationToken)
         registry.clone(),
         session.end.clone(),
     ));
-    let done = act(&session, &args, how, filter, &registry, file, &stop).await;
+    let done = act(&session, &args, how, &registry, file, &stop).await;
     session.close().await;
     listening.abort();
     done
@@ -145,23 +144,18 @@ async fn act(
     session: &Session,
     args: &Common,
     how: How,
-    filter: Filter,
     registry: &Registry,
     file: &ConfigFile,
     stop: &CancellationToken,
 ) -> Result<(), Error> {
     let letters = session.letters(&args.destination, file)?;
-    let rate = match (how.act, how.rate) {
-        (Act::Replay, None) => {
-            Some(letters.default_rate(&find(&session.config, &args.destination, file)?.limits).await)
-        }
-        (_, rate) => rate,
-    };
+    let limits = &find(&session.config, &args.destination, file)?.limits;
+    let rate = letters.rate(how.act, how.rate, limits).await;
     let bar = bar(args.json);
     bar.set_message("counting");
     let shown = progress(&bar);
     let selected = async {
-        letters.select(how.act, &filter, None, PATIENCE, &shown).await.map_err(|error| match error {
+        letters.select(how.act, &args.filter, None, PATIENCE, &shown).await.map_err(|error| match error {
             SelectError::Filter(error) => Error::Refused(error.to_string()),
             SelectError::Look(error) => super::not_seen(&error),
         })
@@ -170,7 +164,7 @@ async fn act(
     bar.finish_and_clear();
     // To a program an act that means no letter is an operation as any other, which did nothing.
     if args.dry_run || (selection.is_empty() && !args.json) {
-        return foretell(args, &how, &filter, rate, &selection);
+        return foretell(args, &how, rate, &selection);
     }
     if !args.yes && !selection.is_empty() {
         let sentence = sentence(args, &how, rate, &selection);
@@ -180,7 +174,7 @@ async fn act(
     bar.reset();
     let (canary, canary_wait) = (how.canary, how.canary_wait);
     // Those that were counted are pinned.
-    let plan = Plan { act: how.act, filter, rate, canary, canary_wait, counted: None, by: who() };
+    let plan = Plan { act: how.act, filter: args.filter.clone(), rate, canary, canary_wait, counted: None, by: who() };
     let operation = letters.begin(plan, Some(selection));
     let state = follow(operation, registry, &bar, stop).await;
     bar.finish_and_clear();
@@ -188,11 +182,11 @@ async fn act(
 }
 
 /// What would be done.
-fn foretell(args: &Common, how: &How, filter: &Filter, rate: Option<f64>, selection: &Selection) -> Result<(), Error> {
+fn foretell(args: &Common, how: &How, rate: Option<f64>, selection: &Selection) -> Result<(), Error> {
     let seconds = rate.map(|rate| seconds(selection.len(), rate));
     if args.json {
         return print_json(&json!({
-            "act": how.act, "destination": args.destination, "filter": filter.to_string(), "dry_run": true,
+            "act": how.act, "destination": args.destination, "filter": args.filter.to_string(), "dry_run": true,
             "there": selection.seen.there, "selected": selection.len(), "rate": rate, "seconds": seconds,
             "trouble": selection.seen.trouble,
         }));
@@ -258,10 +252,6 @@ fn conclude(args: &Common, state: &State) -> Result<(), Error> {
             "the operation broke off; this is a bug in Sluice. What was not done is still there".to_owned(),
         )),
     }
-}
-
-fn seconds(letters: u64, rate: f64) -> f64 {
-    u32::try_from(letters).map_or(f64::INFINITY, f64::from) / rate
 }
 
 fn shown_seconds(seconds: f64) -> String {

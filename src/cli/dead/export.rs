@@ -7,14 +7,14 @@ use std::path::PathBuf;
 use clap::ValueHint;
 use tokio_util::sync::CancellationToken;
 
-use super::which::Which;
-use super::{PATIENCE, Session, bar, not_seen, progress, who, within_session};
+use super::{PATIENCE, Session, bar, compiled, not_seen, pile, progress, said, who, within_session};
 use crate::audit;
 use crate::cli::Error;
 use crate::clock;
 use crate::config::ConfigFile;
+use crate::dead_letters::export;
+use crate::dead_letters::filter::Filter;
 use crate::dead_letters::look::Shown;
-use crate::dead_letters::{Pile, export};
 
 /// Write dead letters with everything as NDJSON; they stay where they are
 #[derive(Debug, clap::Args)]
@@ -27,7 +27,7 @@ pub(super) struct Args {
     /// The destination's name
     destination: String,
     #[command(flatten)]
-    which: Which,
+    filter: Filter,
     /// All that are there
     #[arg(long)]
     all: bool,
@@ -40,17 +40,16 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: Args, file: &ConfigFile, stop: CancellationToken) -> Result<(), Error> {
-    let filter = args.which.for_act(args.all)?;
-    let matcher = filter.compile(clock::wall()).map_err(|error| Error::Refused(error.to_string()))?;
+    said(&args.filter, args.all)?;
+    let matcher = compiled(&args.filter)?;
     let session = Session::open(file).await?;
     within_session(session, &stop, async |session| {
         let letters = session.letters(&args.destination, file)?;
-        let pile = if args.trash { Pile::Trash } else { Pile::Dead };
         let bar = bar(false);
         let progress = progress(&bar);
         let mut out = Output::new(&args)?;
         let mut failed = None;
-        let seen = letters.look(pile, &matcher, PATIENCE, &progress, |step| {
+        let seen = letters.look(pile(args.trash), &matcher, PATIENCE, &progress, |step| {
             let written = match step {
                 Shown::Anew => out.begin(),
                 Shown::Letter(_, message) => out.line(&export::line(message, &args.destination)),
@@ -63,11 +62,11 @@ pub(super) async fn run(args: Args, file: &ConfigFile, stop: CancellationToken) 
         failed.map_or(Ok(()), Err)?;
         let entry = audit::Entry {
             at: clock::wall(),
-            operation: uuid::Uuid::new_v4().simple().to_string()[..12].to_owned(),
+            operation: audit::operation_id(),
             by: who(),
             destination: args.destination.clone(),
             act: "export".to_owned(),
-            filter: filter.to_string(),
+            filter: args.filter.to_string(),
             count: seen.matched,
             outcome: Some(format!("{} letters exported", seen.matched)),
         };

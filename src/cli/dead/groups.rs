@@ -6,12 +6,10 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::list::second;
-use super::which::Which;
-use super::{PATIENCE, Session, bar, not_seen, progress, within_session};
+use super::{PATIENCE, Session, bar, compiled, not_seen, pile, progress, within_session};
 use crate::cli::{Error, print, print_json, print_table};
-use crate::clock;
 use crate::config::ConfigFile;
-use crate::dead_letters::Pile;
+use crate::dead_letters::filter::Filter;
 use crate::dead_letters::groups::{Group, Groups};
 use crate::dead_letters::look::Shown;
 
@@ -23,7 +21,7 @@ pub(super) struct Args {
     /// The destination's name
     destination: String,
     #[command(flatten)]
-    which: Which,
+    filter: Filter,
     /// Of those in the trash instead
     #[arg(long)]
     trash: bool,
@@ -33,15 +31,14 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: Args, file: &ConfigFile, stop: CancellationToken) -> Result<(), Error> {
-    let matcher = args.which.filter().compile(clock::wall()).map_err(|error| Error::Refused(error.to_string()))?;
+    let matcher = compiled(&args.filter)?;
     let session = Session::open(file).await?;
     within_session(session, &stop, async |session| {
         let letters = session.letters(&args.destination, file)?;
-        let pile = if args.trash { Pile::Trash } else { Pile::Dead };
         let bar = bar(args.json);
         let progress = progress(&bar);
         let mut groups = Groups::default();
-        let seen = letters.look(pile, &matcher, PATIENCE, &progress, |step| {
+        let seen = letters.look(pile(args.trash), &matcher, PATIENCE, &progress, |step| {
             match step {
                 Shown::Anew => groups = Groups::default(),
                 Shown::Letter(letter, _) => groups.add(letter),

@@ -7,12 +7,10 @@ use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use super::which::Which;
-use super::{PATIENCE, Session, bar, not_seen, progress, within_session};
+use super::{PATIENCE, Session, bar, compiled, not_seen, pile, progress, within_session};
 use crate::cli::{Error, plain, print, print_exactly};
-use crate::clock;
 use crate::config::ConfigFile;
-use crate::dead_letters::Pile;
+use crate::dead_letters::filter::Filter;
 use crate::dead_letters::letter::Letter;
 use crate::dead_letters::look::{Seen, Shown};
 
@@ -25,7 +23,7 @@ pub(super) struct Args {
     /// The destination's name
     destination: String,
     #[command(flatten)]
-    which: Which,
+    filter: Filter,
     /// Letters shown at most; 0 for all
     #[arg(long, value_name = "N", default_value_t = 100)]
     limit: u64,
@@ -38,17 +36,16 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: Args, file: &ConfigFile, stop: CancellationToken) -> Result<(), Error> {
-    let matcher = args.which.filter().compile(clock::wall()).map_err(|error| Error::Refused(error.to_string()))?;
+    let matcher = compiled(&args.filter)?;
     let session = Session::open(file).await?;
     within_session(session, &stop, async |session| {
         let letters = session.letters(&args.destination, file)?;
-        let pile = if args.trash { Pile::Trash } else { Pile::Dead };
         let bar = bar(args.json);
         let progress = progress(&bar);
         // Kept in a file until the letters have been let go: whoever reads the output may take hours.
         let mut spool = tempfile::tempfile()?;
         let (mut shown, mut failed) = (0_u64, None);
-        let seen = letters.look(pile, &matcher, PATIENCE, &progress, |step| {
+        let seen = letters.look(pile(args.trash), &matcher, PATIENCE, &progress, |step| {
             let written = match step {
                 Shown::Anew => {
                     shown = 0;

@@ -8,7 +8,6 @@ mod groups;
 mod list;
 mod operations;
 mod show;
-mod which;
 
 use std::io::{IsTerminal as _, Write as _};
 use std::time::Duration;
@@ -21,9 +20,10 @@ use tokio_util::sync::CancellationToken;
 use super::{Error, find, load};
 use crate::broker::Broker;
 use crate::config::{Config, ConfigFile};
-use crate::dead_letters::DeadLetters;
+use crate::dead_letters::filter::{Filter, Matcher};
 use crate::dead_letters::look::LookError;
-use crate::{app, broker};
+use crate::dead_letters::{DeadLetters, Pile};
+use crate::{app, broker, clock};
 
 /// How long a look waits for others who read the same letters.
 const PATIENCE: Duration = Duration::from_mins(2);
@@ -132,6 +132,25 @@ async fn within_session<T>(
     let done = unless_stopped(stop, work(&session)).await;
     session.close().await;
     done
+}
+
+/// What an act means is said: never all letters by mere omission.
+fn said(filter: &Filter, all: bool) -> Result<(), Error> {
+    match (filter.is_empty(), all) {
+        (true, false) => Err(Error::Refused("say which letters: give a filter, or --all for all of them".to_owned())),
+        (false, true) => Err(Error::Refused("--all and a filter exclude each other: leave one out".to_owned())),
+        (true, true) | (false, false) => Ok(()),
+    }
+}
+
+/// What a filter means now.
+fn compiled(filter: &Filter) -> Result<Matcher, Error> {
+    filter.compile(clock::wall()).map_err(|error| Error::Refused(error.to_string()))
+}
+
+/// Where a command looks.
+fn pile(trash: bool) -> Pile {
+    if trash { Pile::Trash } else { Pile::Dead }
 }
 
 /// Why a look gave nothing.

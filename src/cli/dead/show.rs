@@ -2,7 +2,7 @@
 
 use tokio_util::sync::CancellationToken;
 
-use super::{PATIENCE, Session, not_seen, within_session};
+use super::{PATIENCE, Session, not_seen, pile, within_session};
 use crate::cli::{Error, print, print_json, print_lines};
 use crate::config::ConfigFile;
 use crate::dead_letters::letter::Details;
@@ -32,8 +32,7 @@ pub(super) async fn run(args: Args, file: &ConfigFile, stop: CancellationToken) 
     let session = Session::open(file).await?;
     within_session(session, &stop, async |session| {
         let letters = session.letters(&args.destination, file)?;
-        let pile = if args.trash { Pile::Trash } else { Pile::Dead };
-        let letter = one(&letters, pile, &args.id).await?;
+        let letter = one(&letters, pile(args.trash), &args.id).await?;
         let details = Details::read(&letter, &args.destination);
         if args.json { print_json(&details) } else { tell(&details) }
     })

@@ -25,12 +25,13 @@ pub use counted::Counted;
 pub(super) use flow::Gate;
 pub use registry::{Registry, TOLD_WITHIN};
 pub use selection::Selection;
-pub use state::{Phase, State};
+pub use state::{Phase, State, seconds};
 
 use super::acts::Act;
 use super::filter::{Filter, FilterError};
 use super::look::{LookError, Progress, Shown};
 use super::{DeadLetters, Pile};
+use crate::audit;
 use crate::clock;
 use crate::control::Wish;
 use work::Work;
@@ -105,7 +106,7 @@ impl DeadLetters {
     /// Begins an operation. Without a `selection` it makes its own first.
     #[must_use]
     pub fn begin(&self, plan: Plan, selection: Option<Selection>) -> Operation {
-        let id = uuid::Uuid::new_v4().simple().to_string()[..12].to_owned();
+        let id = audit::operation_id();
         let (wish, wishes) = watch::channel(Wish::Run);
         let (work, state) = Work::new(self.clone(), plan, id, wishes);
         let task = tokio::spawn(work.run(selection));

@@ -106,6 +106,12 @@ pub struct State {
     pub outcome: Option<String>,
 }
 
+/// How long so many letters take at that pace.
+#[must_use]
+pub fn seconds(letters: u64, rate: f64) -> f64 {
+    u32::try_from(letters).map_or(f64::INFINITY, f64::from) / rate
+}
+
 impl State {
     /// Letters that are still to be acted on.
     #[must_use]
@@ -117,6 +123,6 @@ impl State {
     #[must_use]
     pub fn seconds_left(&self) -> Option<f64> {
         let rate = self.rate.filter(|rate| *rate > 0.0)?;
-        Some(u32::try_from(self.left()).map_or(f64::INFINITY, f64::from) / rate)
+        Some(seconds(self.left(), rate))
     }
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use jiff::{SignedDuration, Timestamp};
 
 use super::span;
+use crate::backoff::{Backoff, Bounds};
 use crate::vendors::Calls;
 
 /// Each call is counted for so much longer than the vendor's window, since calls do not take equally long on their way.
@@ -17,7 +18,7 @@ const FIRST_PAUSE: u32 = 240;
 const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
 /// Each pause is so many times the one before: with 5 calls an hour 15 s, 5 min, 20 min. So the few calls reach
 /// through an outage, where slower growth would spend them in its first minutes.
-const GROWTH: u32 = 20;
+const GROWTH: f64 = 20.0;
 /// A refused sign-in is not tried again earlier than this unless an operator says so.
 const REFUSED_PAUSE: Duration = Duration::from_secs(15);
 
@@ -28,7 +29,7 @@ pub(super) struct Budget {
     window: Duration,
     /// When each call stops to count, oldest first.
     ends: VecDeque<Instant>,
-    failures: u32,
+    backoff: Backoff,
     /// Our own pause after failures.
     pause: Option<Instant>,
     /// The vendor's `Retry-After`.
@@ -44,7 +45,15 @@ impl Budget {
         let mut made: Vec<Duration> = made.iter().map(|at| span(*at, wall)).filter(|age| *age < window).collect();
         made.sort_unstable();
         let ends = made.into_iter().take(count).rev().map(|age| now + window.saturating_sub(age)).collect();
-        Self { count, window, ends, failures: 0, pause: None, asked: None, pressed: false }
+        Self {
+            count,
+            window,
+            ends,
+            backoff: Backoff::new(growing(count, window)),
+            pause: None,
+            asked: None,
+            pressed: false,
+        }
     }
 
     /// When the next call may be made; `None`: now.
@@ -74,7 +83,7 @@ impl Budget {
 
     /// It brought a token.
     pub fn succeeded(&mut self) {
-        self.failures = 0;
+        self.backoff.reset();
         self.pause = None;
         self.asked = None;
         self.pressed = false;
@@ -83,8 +92,8 @@ impl Budget {
     /// It brought none; `refused` for good unless a person does something, and `asked` is how long the vendor wants to
     /// be left alone.
     pub fn failed(&mut self, refused: bool, asked: Duration, now: Instant) {
-        self.failures = self.failures.saturating_add(1);
-        let pause = if refused { self.longest_pause().max(REFUSED_PAUSE) } else { self.growing_pause() };
+        let growing = self.backoff.pause();
+        let pause = if refused { self.longest_pause().max(REFUSED_PAUSE) } else { growing };
         self.pause = Some(now + pause);
         self.asked = Some(now + asked);
     }
@@ -104,7 +113,7 @@ impl Budget {
 
     /// Calls that far apart never use up a window, and leave one of those that need no operator.
     pub fn longest_pause(&self) -> Duration {
-        self.window / u32::try_from(self.count.saturating_sub(2).max(1)).unwrap_or(u32::MAX)
+        longest_pause(self.count, self.window)
     }
 
     /// A sentence, when there is no call left for now.
@@ -134,12 +143,15 @@ impl Budget {
         let counting: Vec<Instant> = self.ends.iter().copied().filter(|end| *end > now).collect();
         counting.len().checked_sub(most).and_then(|oldest| counting.get(oldest).copied())
     }
+}
 
-    fn growing_pause(&self) -> Duration {
-        let first = (self.window / FIRST_PAUSE).max(SHORTEST_PAUSE);
-        let times = GROWTH.saturating_pow(self.failures.saturating_sub(1));
-        first.saturating_mul(times).min(self.longest_pause().max(SHORTEST_PAUSE))
-    }
+fn longest_pause(count: usize, window: Duration) -> Duration {
+    window / u32::try_from(count.saturating_sub(2).max(1)).unwrap_or(u32::MAX)
+}
+
+fn growing(count: usize, window: Duration) -> Bounds {
+    let first = (window / FIRST_PAUSE).max(SHORTEST_PAUSE);
+    Bounds { first, max: longest_pause(count, window).max(SHORTEST_PAUSE), times: GROWTH, jitter: 0.0 }
 }
 
 fn earlier(from: Timestamp, by: Duration) -> Timestamp {
