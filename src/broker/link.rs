@@ -154,7 +154,7 @@ enum Ended {
 }
 
 /// Keeps one connection up.
-pub(super) struct Supervisor {
+pub(super) struct LinkTask {
     pub(super) side: Side,
     pub(super) url: SecretString,
     pub(super) name: String,
@@ -166,7 +166,7 @@ pub(super) struct Supervisor {
     pub(super) blocked: Mutex<BTreeMap<Uuid, String>>,
 }
 
-impl Supervisor {
+impl LinkTask {
     /// The link, which is kept up until `end`.
     pub(super) fn link(self) -> Link {
         let (live, receiver) = watch::channel(None);
@@ -375,7 +375,7 @@ mod tests {
 
     #[test]
     fn a_broker_that_takes_no_messages_on_one_of_two_connections_takes_none() {
-        let supervisor = Supervisor {
+        let task = LinkTask {
             side: Side::Publishing,
             url: SecretString::from("amqp://localhost"),
             name: "test".to_owned(),
@@ -386,8 +386,8 @@ mod tests {
         };
         let (one, other) = (Uuid::from_u128(1), Uuid::from_u128(2));
         let blocked_after = |connection, reason: Option<&str>| {
-            supervisor.note_blocked(connection, reason.map(str::to_owned));
-            supervisor.status.borrow().publishing.blocked.is_some()
+            task.note_blocked(connection, reason.map(str::to_owned));
+            task.status.borrow().publishing.blocked.is_some()
         };
         assert!(blocked_after(one, Some("low on memory")));
         assert!(blocked_after(other, Some("low on memory")));

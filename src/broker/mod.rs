@@ -41,7 +41,7 @@ pub use turn::{LONGEST as LONGEST_TURN, Order, Purpose, Reader, Turn, TurnError}
 
 use crate::clock;
 use connection::within;
-use link::{Link, Live, Side, Supervisor};
+use link::{Link, LinkTask, Live, Side};
 use port::{Appetite, Inbox, Proof, Publisher};
 use topology::Topology;
 
@@ -98,7 +98,7 @@ impl Broker {
         let (status, status_receiver) = watch::channel(Status::default());
         let (status, end, links) = (Arc::new(status), CancellationToken::new(), TaskTracker::new());
         let link = |side| {
-            let supervisor = Supervisor {
+            let task = LinkTask {
                 side,
                 url: settings.url.clone(),
                 name: settings.name.clone(),
@@ -107,7 +107,7 @@ impl Broker {
                 tasks: links.clone(),
                 blocked: Mutex::default(),
             };
-            supervisor.link()
+            task.link()
         };
         let (consuming, publishing) = (link(Side::Consuming), link(Side::Publishing));
         let topology = Topology::new(Names::new(&settings.prefix), settings.declare, settings.delivery_limit);
