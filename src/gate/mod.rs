@@ -25,6 +25,7 @@ use jiff::Timestamp;
 
 pub use doubt::Doubt;
 pub use growing::Bounds;
+pub(crate) use growing::Growing;
 pub use headers::{Hints, QuotaHint, hints, is_used_up};
 pub use lanes::{Free, Lanes};
 pub use ledger::{Ledger, midnight_after};
