@@ -40,6 +40,7 @@ pub use topology::{Declare, DestinationQueues};
 pub use turn::{LONGEST as LONGEST_TURN, Order, Purpose, Reader, Turn, TurnError};
 
 use crate::clock;
+use crate::supervisor::Supervisor;
 use connection::within;
 use link::{Link, LinkTask, Live, Side};
 use port::{Appetite, Inbox, Proof, Publisher};
@@ -80,6 +81,7 @@ pub struct Broker {
     stop: CancellationToken,
     closing: CancellationToken,
     end: CancellationToken,
+    supervisor: Supervisor,
     work: TaskTracker,
     links: TaskTracker,
 }
@@ -92,9 +94,15 @@ impl std::fmt::Debug for Broker {
 
 impl Broker {
     /// Starts connecting and returns at once. When `stop` is cancelled, every consumer takes nothing more; acks and
-    /// publications go on until [`Broker::close`].
+    /// publications go on until [`Broker::close`]. For a command, which ends soon anyway: nobody hears of parts that were given up.
     #[must_use]
     pub fn start(settings: Settings, stop: CancellationToken) -> Self {
+        Self::start_under(&Supervisor::default(), settings, stop)
+    }
+
+    /// As [`Broker::start`], with its parts watched by `supervisor`.
+    #[must_use]
+    pub fn start_under(supervisor: &Supervisor, settings: Settings, stop: CancellationToken) -> Self {
         let (status, status_receiver) = watch::channel(Status::default());
         let (status, end, links) = (Arc::new(status), CancellationToken::new(), TaskTracker::new());
         let link = |side| {
@@ -104,6 +112,7 @@ impl Broker {
                 name: settings.name.clone(),
                 status: Arc::clone(&status),
                 end: end.clone(),
+                supervisor: supervisor.clone(),
                 tasks: links.clone(),
                 blocked: Mutex::default(),
             };
@@ -121,10 +130,24 @@ impl Broker {
             closing.clone(),
             outbox::WINDOW,
         );
-        work.spawn(task.run());
+        work.spawn(supervisor.keep("publisher", &closing, task));
         let (publisher, status) = (Publisher::new(queue), status_receiver);
-        let Settings { url, name, .. } = settings;
-        Self { url, name, topology, consuming, publishing, publisher, status, stop, closing, end, work, links }
+        let (Settings { url, name, .. }, supervisor) = (settings, supervisor.clone());
+        Self {
+            url,
+            name,
+            topology,
+            consuming,
+            publishing,
+            publisher,
+            status,
+            stop,
+            closing,
+            end,
+            supervisor,
+            work,
+            links,
+        }
     }
 
     /// The names of the objects at this broker.
@@ -174,7 +197,7 @@ impl Broker {
         let (link, status, closing) = (self.publishing.clone(), self.status.clone(), self.closing.clone());
         // All may be for one queue.
         let task = publisher::PublisherTask::new(publications, link, status, topology, closing, outbox::SHARE);
-        self.work.spawn(task.run());
+        self.work.spawn(self.supervisor.keep_trying("publisher of receipts", &self.closing, task));
         Publisher::new(queue)
     }
 
@@ -186,6 +209,7 @@ impl Broker {
         let (appetite, appetite_receiver) = watch::channel(Appetite::None);
         let (consuming, consuming_receiver) = watch::channel(false);
         let (proof, witness) = Proof::new();
+        let name = format!("consumer of {}", queues.name);
         let task = consumer::ConsumerTask {
             link: self.consuming.clone(),
             topology: self.topology.clone(),
@@ -199,7 +223,7 @@ impl Broker {
             witness,
             declared: false,
         };
-        self.work.spawn(task.run());
+        self.work.spawn(self.supervisor.keep_trying(&name, &self.closing, task));
         Inbox { deliveries: delivery_receiver, appetite, consuming: consuming_receiver, proof }
     }
 
@@ -257,14 +281,9 @@ impl Broker {
     pub fn replies(&self, queue: &str) -> (mpsc::Receiver<Bytes>, watch::Receiver<bool>) {
         let (replies, receiver) = mpsc::channel(replies::ROOM);
         let (listening, is_listening) = watch::channel(false);
-        let task = replies::RepliesTask { link: self.consuming.clone(), queue: queue.to_owned(), replies, listening };
-        let closing = self.closing.clone();
-        self.work.spawn(async move {
-            tokio::select! {
-                () = closing.cancelled() => {}
-                () = task.run() => {}
-            }
-        });
+        let (link, closing) = (self.consuming.clone(), self.closing.clone());
+        let task = replies::RepliesTask { link, queue: queue.to_owned(), replies, listening, closing };
+        self.work.spawn(self.supervisor.keep_trying(&format!("listener on {queue}"), &self.closing, task));
         (receiver, is_listening)
     }
 
@@ -287,7 +306,7 @@ impl Broker {
             messages,
             closing: self.closing.clone(),
         };
-        self.work.spawn(task.run());
+        self.work.spawn(self.supervisor.keep("command listener", &self.closing, task));
         (ControlSender { publisher: self.publisher.clone(), exchange: self.names().control() }, receiver)
     }
 

@@ -7,6 +7,7 @@ use futures_util::StreamExt as _;
 use lapin::options::{BasicConsumeOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
 use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::connection::{Trouble, close_channel, within};
@@ -14,6 +15,7 @@ use super::fields::short;
 use super::link::{Link, Live};
 use super::pause::Pause;
 use crate::clock;
+use crate::supervisor::Part;
 
 /// Answers on their way to whoever waits for them.
 pub(super) const ROOM: usize = 4096;
@@ -26,18 +28,24 @@ pub(super) struct RepliesTask {
     pub(super) queue: String,
     pub(super) replies: mpsc::Sender<Bytes>,
     pub(super) listening: watch::Sender<bool>,
+    pub(super) closing: CancellationToken,
 }
 
-impl RepliesTask {
-    /// Listens until nobody takes the answers any more.
-    pub(super) async fn run(mut self) {
-        let replies = self.replies.clone();
+impl Part for RepliesTask {
+    /// Listens until nobody takes the answers any more or the broker closes.
+    async fn run(&mut self) -> Result<(), String> {
+        let (replies, closing) = (self.replies.clone(), self.closing.clone());
+        self.listening.send_replace(false);
         tokio::select! {
+            () = closing.cancelled() => {}
             () = replies.closed() => {}
             () = self.listen_for_ever() => {}
         }
+        Ok(())
     }
+}
 
+impl RepliesTask {
     async fn listen_for_ever(&mut self) {
         let mut pause = Pause::new();
         while let Some(live) = self.link.up().await {
