@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::admin::{self, Admin};
 use crate::broker::{self, Broker};
@@ -17,6 +18,7 @@ use crate::log;
 use crate::metrics::Metrics;
 use crate::operator;
 use crate::receipts::{self, Receipts};
+use crate::supervisor::{GivenUp, Supervisor};
 use crate::watch::Watch;
 
 /// How often ended destinations are looked for.
@@ -48,34 +50,43 @@ pub enum RunError {
     /// A destination cannot be started.
     #[error(transparent)]
     Destination(#[from] crate::fleet::StartError),
+    /// A part of the worker failed again and again.
+    #[error(transparent)]
+    Part(#[from] GivenUp),
 }
 
 /// Runs a worker until `stop` is cancelled. `file` is read again on SIGHUP.
 ///
 /// # Errors
-/// [`RunError`] when it cannot start. A broker that is away is no error: the worker waits for it.
+/// [`RunError`] when it cannot start, or when a part of it failed again and again; then it has stopped in order. A broker that is away is
+/// no error: the worker waits for it.
 pub async fn run(config: Config, file: ConfigFile, stop: CancellationToken) -> Result<(), RunError> {
+    let supervisor = Supervisor::default();
     let metrics = Metrics::new()?;
     let mut hangups = signal(SignalKind::hangup()).map_err(RunError::Signals)?;
     let address = config.admin.listen;
     let listener = tokio::net::TcpListener::bind(address).await.map_err(|cause| RunError::Listen { address, cause })?;
     let ending = CancellationToken::new();
-    let broker = Broker::start(broker_settings(&config), ending.clone());
+    let broker = Broker::start_under(&supervisor, broker_settings(&config), ending.clone());
     let told = CancellationToken::new();
-    let (receipts, telling) = tell_outcomes(&config, &broker, &metrics, &told);
+    let (receipts, telling) = tell_outcomes(&config, &broker, &metrics, &supervisor, &told);
     let mut fleet = Fleet::new(broker.clone(), metrics.clone(), receipts, config, stop.clone());
     fleet.start_all()?;
     let operations = Registry::default();
     let (roster, config) = (fleet.roster(), fleet.config());
     let watch = Watch::new(metrics.clone(), broker.clone(), roster.clone(), operations.clone(), config);
-    let admin = Admin::new(Arc::clone(&watch), metrics.clone(), broker.clone(), roster, operations.clone(), config);
-    let serving = tokio::spawn(admin::serve(listener, admin.clone(), ending.clone()));
-    let watching = tokio::spawn(Arc::clone(&watch).run(ending.clone()));
-    let telling_of_log = tokio::spawn(log::tell_of_dropped());
-    let orders = tokio::spawn(operator::listen(broker.clone(), fleet.roster(), operations.clone(), ending.clone()));
+    let (watched, over) = (Arc::clone(&watch), supervisor.clone());
+    let admin = Admin::new(watched, metrics.clone(), broker.clone(), roster.clone(), operations.clone(), over, config);
+    let parts = TaskTracker::new();
+    let orders = operator::listener(broker.clone(), roster, operations.clone(), ending.clone());
+    parts.spawn(supervisor.keep("admin server", &ending, admin::server(listener, admin.clone(), ending.clone())));
+    parts.spawn(supervisor.keep("queue watch", &ending, watch.part(ending.clone())));
+    parts.spawn(supervisor.keep("operator's orders", &ending, orders));
+    parts.spawn(supervisor.keep_trying("count of dropped log lines", &ending, log::teller(ending.clone())));
     warn_of_what_is_doubtful(fleet.config());
     tracing::info!(admin = %address, destinations = fleet.config().destinations.len(), version = env!("CARGO_PKG_VERSION"), "sluice is running");
-    tend(&mut fleet, &file, &mut hangups, (&watch, &admin), &stop).await;
+    let tended = tend(&mut fleet, &file, &mut hangups, (&watch, &admin), &supervisor, &stop).await;
+    stop.cancel();
     tracing::info!("stopping: finishing what is in flight");
     let all_done = clock::now() + STOP_WITHIN;
     // What an operation has not acted on stays where it is.
@@ -90,14 +101,10 @@ pub async fn run(config: Config, file: ConfigFile, stop: CancellationToken) -> R
         tracing::warn!("the broker did not take everything in time; what was not acked it sends again");
     }
     ending.cancel();
-    telling_of_log.abort();
-    for task in [serving, watching, orders] {
-        if let Err(error) = task.await {
-            tracing::error!(%error, "a part of the worker failed");
-        }
-    }
+    parts.close();
+    parts.wait().await;
     tracing::info!("stopped");
-    Ok(())
+    Ok(tended?)
 }
 
 fn warn_of_what_is_doubtful(config: &Config) {
@@ -124,6 +131,7 @@ fn tell_outcomes(
     config: &Config,
     broker: &Broker,
     metrics: &Metrics,
+    supervisor: &Supervisor,
     ending: &CancellationToken,
 ) -> (Option<Receipts>, Option<JoinHandle<()>>) {
     if !config.broker.receipts {
@@ -131,7 +139,7 @@ fn tell_outcomes(
     }
     let (publisher, exchange) = (broker.receipts_publisher(), broker.names().receipts());
     let (receipts, task) = receipts::open(publisher, exchange, metrics.receipts_total.clone(), ending.clone());
-    (Some(receipts), Some(tokio::spawn(task.run())))
+    (Some(receipts), Some(tokio::spawn(supervisor.keep_trying("receipts", ending, task))))
 }
 
 /// What the broker needs of a configuration.
@@ -146,22 +154,27 @@ pub fn broker_settings(config: &Config) -> broker::Settings {
 }
 
 /// Reloads on SIGHUP, and sees to it that every destination is at work, until stopped. A stop does not wait for a reload.
+///
+/// # Errors
+/// A part that the worker cannot work without failed again and again.
 async fn tend(
     fleet: &mut Fleet,
     file: &ConfigFile,
     hangups: &mut Signal,
     (watch, admin): (&Watch, &Admin),
+    supervisor: &Supervisor,
     stop: &CancellationToken,
-) {
+) -> Result<(), GivenUp> {
     let mut looks = tokio::time::interval(LOOK_EVERY);
     loop {
         tokio::select! {
-            () = stop.cancelled() => return,
+            () = stop.cancelled() => return Ok(()),
+            given_up = supervisor.given_up() => return Err(given_up),
             _ = looks.tick() => if let Err(error) = fleet.revive().await {
                 tracing::error!(%error, "a destination could not be started again");
             },
             Some(()) = hangups.recv() => {
-                let Some(outcome) = stop.run_until_cancelled(reload(fleet, file)).await else { return };
+                let Some(outcome) = stop.run_until_cancelled(reload(fleet, file)).await else { return Ok(()) };
                 watch.reloaded(fleet.config());
                 admin.reloaded(fleet.config(), outcome);
             }

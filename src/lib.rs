@@ -65,6 +65,7 @@ pub mod redact;
 pub mod routing;
 pub mod sandbox;
 pub mod section;
+pub mod supervisor;
 pub mod traces;
 pub mod vendors;
 pub mod verdict;

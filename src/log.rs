@@ -4,12 +4,14 @@ use std::io::{self, BufWriter, IsTerminal as _, Stderr, Write};
 use std::sync::{OnceLock, mpsc};
 use std::time::Duration;
 
+use tokio_util::sync::CancellationToken;
 use tracing_appender::non_blocking::{ErrorCounter, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 
 use crate::clock;
 use crate::config::{Format, Log};
 use crate::redact;
+use crate::supervisor::Part;
 
 /// How long lines gather after a write. A thread that is woken for each line costs more than making the line.
 const GATHER: Duration = Duration::from_millis(5);
@@ -88,8 +90,15 @@ pub fn dropped() -> u64 {
     u64::try_from(dropped).unwrap_or(u64::MAX)
 }
 
-/// Says in the log how many lines it lacks, once it is read again. Never ends.
-pub async fn tell_of_dropped() {
+/// What says in the log how many lines it lacks, once it is read again; until `ending`.
+pub fn teller(ending: CancellationToken) -> impl Part {
+    move || {
+        let ending = ending.clone();
+        async move { ending.run_until_cancelled(tell_of_dropped()).await.unwrap_or(Ok(())) }
+    }
+}
+
+async fn tell_of_dropped() -> Result<(), String> {
     let mut told = 0;
     loop {
         clock::sleep(LOOK_EVERY).await;

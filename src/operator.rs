@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use tokio_util::sync::CancellationToken;
 
 use crate::audit;
@@ -13,6 +14,7 @@ use crate::control::{ANSWER_WITHIN, Answer, Order, OrderError, give};
 use crate::dead_letters::operation::Registry;
 use crate::destination::{Handle, Ordered};
 use crate::fleet::Roster;
+use crate::supervisor::Part;
 
 /// An order that was carried out here and could not be sent is sent again after this …
 const PAUSE: Duration = Duration::from_secs(2);
@@ -96,6 +98,11 @@ async fn spread<Answers: Future<Output = Result<Vec<Bytes>, ControlError>>>(
         }
         clock::sleep(PAUSE).await;
     }
+}
+
+/// What carries out the orders that come through the broker, until `ending`.
+pub fn listener(broker: Broker, roster: Roster, operations: Registry, ending: CancellationToken) -> impl Part {
+    move || listen(broker.clone(), roster.clone(), operations.clone(), ending.clone()).map(Ok)
 }
 
 /// Carries out the orders that come through the broker, until `ending`.

@@ -18,6 +18,7 @@ use crate::clock;
 use crate::event::Time;
 use crate::message::{Message, Properties};
 use crate::redact;
+use crate::supervisor::Part;
 use crate::verdict::Reason;
 
 /// Receipts that wait to be published; about four megabytes.
@@ -214,10 +215,10 @@ pub fn open(
     (Receipts { queue: sender, counted }, task)
 }
 
-impl ReceiptsTask {
-    /// Publishes until `ending`, and then what is left.
-    pub async fn run(mut self) {
-        let Self { queue, publisher, exchange, counted, ending } = &mut self;
+impl Part for ReceiptsTask {
+    /// Publishes until `ending`, and then what is left. What an earlier run had under way is not told again.
+    async fn run(&mut self) -> Result<(), String> {
+        let Self { queue, publisher, exchange, counted, ending } = self;
         let (publisher, exchange, ending) = (&*publisher, exchange.as_str(), &*ending);
         let (mut under_way, mut all_taken) = (FuturesUnordered::new(), false);
         // Counted on from a random one: as unique, and the system is not asked for each.
@@ -251,7 +252,7 @@ impl ReceiptsTask {
                     }
                 }
                 () = ending.cancelled(), if !closed => queue.close(),
-                else => return,
+                else => return Ok(()),
             }
         }
     }
@@ -334,6 +335,10 @@ mod tests {
         (receipts, task, broker, counted, ending)
     }
 
+    fn running(mut task: ReceiptsTask) -> tokio::task::JoinHandle<Result<(), String>> {
+        tokio::spawn(async move { task.run().await })
+    }
+
     #[test]
     fn a_receipt_is_a_cloud_event_about_its_event() {
         let message = dead("order.paid").message(Uuid::nil(), NOW);
@@ -375,7 +380,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_the_broker_lost_is_published_again_and_what_nobody_wants_is_not() {
         let (receipts, task, mut broker, counted, ending) = opened();
-        let running = tokio::spawn(task.run());
+        let running = running(task);
         receipts.tell(dead("a"));
         let mut keys = Vec::new();
         for answer in [Err(PublishError::Lost), Ok(())] {
@@ -396,7 +401,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_receipt_alone_goes_out_at_once_and_those_that_follow_soon_go_together() {
         let (receipts, task, mut broker, ..) = opened();
-        let _running = tokio::spawn(task.run());
+        let _running = running(task);
         let begun = clock::now();
         let mut times = Vec::new();
         for told in [&["a"][..], &["b", "c"]] {
@@ -417,7 +422,7 @@ mod tests {
         receipts.tell(dead("a"));
         receipts.tell(dead("b"));
         ending.cancel();
-        let running = tokio::spawn(task.run());
+        let running = running(task);
         for answer in [Ok(()), Err(PublishError::Lost)] {
             let Some(publication) = broker.recv().await else { panic!() };
             assert!(publication.outcome.send(answer).is_ok());

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::serve::Listener;
@@ -18,12 +19,12 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_
 
 /// A listener that has descriptors to spare.
 pub(super) struct Door {
-    listener: TcpListener,
+    listener: Arc<TcpListener>,
     spare: Vec<File>,
 }
 
 impl Door {
-    pub(super) fn new(listener: TcpListener) -> Self {
+    pub(super) fn new(listener: Arc<TcpListener>) -> Self {
         Self { listener, spare: Vec::new() }
     }
 

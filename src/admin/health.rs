@@ -38,10 +38,11 @@ struct Readiness {
     waiting: Vec<String>,
 }
 
-/// 200 when the broker is there and every destination consumes or has no need to, else 503.
+/// 200 when the broker is there, every part of the worker works, and every destination consumes or has no need to; else 503.
 pub(super) async fn ready(State(admin): State<Arc<Admin>>) -> Response {
     let status = admin.broker.status().borrow().clone();
     let (mut lacking, mut waiting) = (status.lacking(), Vec::from_iter(status.waiting()));
+    lacking.extend(admin.supervisor.lacking());
     for (name, handle) in admin.roster.all() {
         let view = handle.view().await;
         if let Some(copies) = view.as_ref().map(|view| view.copies_waiting).ok().filter(|copies| *copies > 0) {

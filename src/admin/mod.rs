@@ -14,6 +14,7 @@ use crate::config::{Config, Destination, Token};
 use crate::dead_letters::operation::Registry;
 use crate::fleet::Roster;
 use crate::metrics::Metrics;
+use crate::supervisor::{Part, Supervisor};
 use crate::watch::Watch;
 
 mod api;
@@ -45,6 +46,7 @@ pub struct Admin {
     broker: Broker,
     roster: Roster,
     operations: Registry,
+    supervisor: Supervisor,
     tokens: RwLock<Arc<[Token]>>,
     max_event_bytes: usize,
     console: Console,
@@ -60,6 +62,7 @@ impl Admin {
         broker: Broker,
         roster: Roster,
         operations: Registry,
+        supervisor: Supervisor,
         config: &Config,
     ) -> Arc<Self> {
         Arc::new(Self {
@@ -68,6 +71,7 @@ impl Admin {
             broker,
             roster,
             operations,
+            supervisor,
             tokens: RwLock::new(config.admin.tokens.clone().into()),
             max_event_bytes: config.broker.max_event_bytes,
             console: Console::default(),
@@ -94,8 +98,13 @@ impl Admin {
     }
 }
 
-/// Serves until `ending`.
-pub async fn serve(listener: TcpListener, admin: Arc<Admin>, ending: CancellationToken) {
+/// What serves until `ending`.
+pub fn server(listener: TcpListener, admin: Arc<Admin>, ending: CancellationToken) -> impl Part {
+    let listener = Arc::new(listener);
+    move || serve(Arc::clone(&listener), Arc::clone(&admin), ending.clone())
+}
+
+async fn serve(listener: Arc<TcpListener>, admin: Arc<Admin>, ending: CancellationToken) -> Result<(), String> {
     let stopping = ending.clone();
     let serving = axum::serve(Door::new(listener), router(admin)).with_graceful_shutdown(stopping.cancelled_owned());
     let bounded = async {
@@ -103,10 +112,11 @@ pub async fn serve(listener: TcpListener, admin: Arc<Admin>, ending: Cancellatio
         crate::clock::sleep(CLOSE_WITHIN).await;
     };
     tokio::select! {
-        result = serving => if let Err(error) = result {
-            tracing::error!(%error, "the admin server failed");
-        },
-        () = bounded => tracing::debug!("admin connections were still open at the stop"),
+        served = serving => served.map_err(|error| format!("the server ended: {error}")),
+        () = bounded => {
+            tracing::debug!("admin connections were still open at the stop");
+            Ok(())
+        }
     }
 }
 

@@ -43,7 +43,7 @@ pub(super) fn admin(tokens: Vec<Token>) -> Arc<Admin> {
     let (metrics, roster, operations) = (Metrics::new().unwrap(), Roster::default(), Registry::default());
     let config = config(tokens);
     let watch = Watch::new(metrics.clone(), broker.clone(), roster.clone(), operations.clone(), &config);
-    Admin::new(watch, metrics, broker, roster, operations, &config)
+    Admin::new(watch, metrics, broker, roster, operations, Supervisor::default(), &config)
 }
 
 fn site(tokens: Vec<Token>) -> Router {
@@ -141,6 +141,33 @@ async fn no_web_page_of_another_site_may_use_the_api() {
     assert_eq!(ask(&closed, "POST", PAUSE, &headers, "").await.0, 404, "a name of its own, with a token");
     let headers = [("authorization", ACT), ("host", "sluice.example"), ("origin", "https://evil.example")];
     assert_eq!(ask(&closed, "POST", PAUSE, &headers, "").await.0, 403);
+}
+
+/// What `/readyz` lacks.
+async fn lacking(admin: &Arc<Admin>) -> Vec<String> {
+    let request = Request::get("/readyz").body(Body::empty()).unwrap();
+    let answer = router(Arc::clone(admin)).oneshot(request).await.unwrap();
+    assert_eq!(answer.status(), 503);
+    let body = axum::body::to_bytes(answer.into_body(), usize::MAX).await.unwrap();
+    let said: Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!(said["ready"], false);
+    serde_json::from_value(said["lacking"].clone()).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn readiness_names_a_part_of_the_worker_that_does_not_work() {
+    let (admin, stop) = (admin(Vec::new()), CancellationToken::new());
+    let named = |lacking: &[String]| lacking.iter().filter(|lack| lack.starts_with("queue watch:")).count();
+    assert_eq!(named(&lacking(&admin).await), 0);
+    let failing = || async { Err("nothing is as it was".to_owned()) };
+    tokio::spawn(admin.supervisor.keep("queue watch", &stop, failing));
+    tokio::task::yield_now().await;
+    let lacks = lacking(&admin).await;
+    assert_eq!(named(&lacks), 1, "{lacks:?}");
+    assert!(!lacks.concat().contains("nothing is as it was"), "whoever asks needs no token: {lacks:?}");
+    admin.supervisor.given_up().await;
+    let lacks = lacking(&admin).await;
+    assert_eq!(named(&lacks), 1, "{lacks:?}");
 }
 
 #[tokio::test]

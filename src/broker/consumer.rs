@@ -26,6 +26,7 @@ use crate::backoff::Backoff;
 use crate::clock;
 use crate::message::header::PUBLISH;
 use crate::message::{Field, Message};
+use crate::supervisor::Part;
 
 /// How many deliveries wait between the broker's channel and the destination.
 pub(super) const HANDOVER: usize = 1024;
@@ -114,9 +115,20 @@ struct Epoch<'a> {
     settle: mpsc::UnboundedSender<(u64, Disposition)>,
 }
 
-impl ConsumerTask {
+impl Part for ConsumerTask {
     /// Works until the inbox is dropped or the worker stops, and until what it took has been settled.
-    pub(super) async fn run(mut self) {
+    async fn run(&mut self) -> Result<(), String> {
+        // An earlier run was broken off, perhaps by a message: then those that follow are taken one at a time, too.
+        if self.consuming.send_replace(false) {
+            self.short_lives = self.short_lives.saturating_add(1);
+        }
+        self.consume_for_ever().await;
+        Ok(())
+    }
+}
+
+impl ConsumerTask {
+    async fn consume_for_ever(&mut self) {
         let mut backoff = Backoff::new(TRIES);
         let mut last_error = String::new();
         let mut silences = 0_u32;
@@ -212,6 +224,8 @@ impl ConsumerTask {
         }
         let channel = live.channel().await?;
         let token = live.gone.child_token();
+        // However this ends: what came over the channel comes again.
+        let _ends = token.clone().drop_guard();
         let (settle, settled) = mpsc::unbounded_channel();
         let acks = acks::run(channel.clone(), settled, token.clone(), self.closing.clone());
         let consuming = async {

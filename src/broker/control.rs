@@ -24,6 +24,7 @@ use super::port::{PublishError, Publisher};
 use crate::backoff::Backoff;
 use crate::clock;
 use crate::message::{Message, Properties};
+use crate::supervisor::Part;
 
 /// After the first answer, how long other workers' answers are waited for.
 const OTHERS: Duration = Duration::from_millis(200);
@@ -158,17 +159,19 @@ pub(super) struct ControlTask {
     pub(super) closing: CancellationToken,
 }
 
-impl ControlTask {
+impl Part for ControlTask {
     /// Listens until nobody takes the commands any more or the broker closes.
-    pub(super) async fn run(self) {
-        let closing = self.closing.clone();
+    async fn run(&mut self) -> Result<(), String> {
         tokio::select! {
-            () = closing.cancelled() => {}
+            () = self.closing.cancelled() => {}
             () = self.messages.closed() => {}
             () = self.listen_for_ever() => {}
         }
+        Ok(())
     }
+}
 
+impl ControlTask {
     async fn listen_for_ever(&self) {
         let mut backoff = Backoff::new(TRIES);
         let mut link = self.link.clone();

@@ -18,6 +18,7 @@ use super::connection::{ConnectError, PATIENCE, TRIES, Trouble, close, connect, 
 use super::status::{LinkStatus, Status};
 use crate::backoff::Backoff;
 use crate::clock;
+use crate::supervisor::{Part, Supervisor};
 
 /// At most so many channels that the broker closed wear a connection out; fewer where it allows fewer than twice as many.
 const WORN_OUT: u32 = 1_000;
@@ -154,28 +155,49 @@ enum Ended {
 }
 
 /// Keeps one connection up.
-pub(super) struct Supervisor {
+pub(super) struct LinkTask {
     pub(super) side: Side,
     pub(super) url: SecretString,
     pub(super) name: String,
     pub(super) status: Arc<watch::Sender<Status>>,
     pub(super) end: CancellationToken,
+    pub(super) supervisor: Supervisor,
     /// Where its tasks are waited for.
     pub(super) tasks: TaskTracker,
     /// Why the broker takes no messages for now, for each connection that it has said so on.
     pub(super) blocked: Mutex<BTreeMap<Uuid, String>>,
 }
 
-impl Supervisor {
+impl LinkTask {
     /// The link, which is kept up until `end`.
     pub(super) fn link(self) -> Link {
         let (live, receiver) = watch::channel(None);
-        let tasks = self.tasks.clone();
-        tasks.spawn(async move { Arc::new(self).run(&live).await });
+        let name = format!("{} connection", self.side.name());
+        let (task, live) = (Arc::new(self), Arc::new(live));
+        let keeping = Arc::clone(&task);
+        let part = move || {
+            let (task, live) = (Arc::clone(&keeping), Arc::clone(&live));
+            async move {
+                task.abandon(&live);
+                task.keep_up(&live).await;
+                Ok(())
+            }
+        };
+        task.tasks.spawn(task.supervisor.keep(&name, &task.end, part));
         Link { live: receiver }
     }
 
-    async fn run(self: Arc<Self>, live: &watch::Sender<Option<Live>>) {
+    /// Gives up what an earlier run left: nobody listens on that connection any more.
+    fn abandon(&self, live: &watch::Sender<Option<Live>>) {
+        self.blocked.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.change(|link| (link.connected, link.blocked) = (false, None));
+        if let Some(left) = live.send_replace(None) {
+            left.gone.cancel();
+            tokio::spawn(async move { close(&left.connection).await });
+        }
+    }
+
+    async fn keep_up(self: Arc<Self>, live: &watch::Sender<Option<Live>>) {
         let mut backoff = Backoff::new(TRIES);
         loop {
             let connected = tokio::select! {
@@ -221,7 +243,9 @@ impl Supervisor {
                     let old = std::mem::replace(&mut now, Live::of(connection));
                     let old_ear = std::mem::replace(&mut ear, Ear::on(&now));
                     live.send_replace(Some(now.clone()));
-                    self.tasks.spawn(Arc::clone(self).see_out(old, old_ear));
+                    let name = format!("{} connection that was replaced", self.side.name());
+                    let replaced = Replaced { task: Arc::clone(self), live: old, ear: old_ear };
+                    self.tasks.spawn(self.supervisor.keep_trying(&name, &self.end, replaced));
                 }
             }
         };
@@ -253,28 +277,6 @@ impl Supervisor {
         tokio::select! {
             why = self.listen(ear) => Ended::Lost(why),
             connection = self.replacement(worn_out, since) => Ended::Replaced(connection),
-        }
-    }
-
-    /// Follows a connection that was replaced: it stays up for the channels that it has, and may be blocked, unblocked and lost.
-    async fn see_out(self: Arc<Self>, live: Live, mut ear: Ear) {
-        let lost = tokio::select! {
-            () = self.end.cancelled() => None,
-            () = live.unused() => None,
-            why = self.listen(&mut ear) => Some(why),
-        };
-        live.gone.cancel();
-        self.note_blocked(ear.id, None);
-        if let Some(reason) = lost {
-            tracing::warn!(
-                side = self.side.name(),
-                reason,
-                "lost a connection to the broker that had been replaced; what was left on it goes over to the other"
-            );
-            self.change(|link| link.epochs += 1);
-        }
-        if live.connection.status().connected() {
-            close(&live.connection).await;
         }
     }
 
@@ -360,6 +362,38 @@ impl Supervisor {
     }
 }
 
+/// A connection that was replaced: it stays up for the channels that it has, and may be blocked, unblocked and lost.
+struct Replaced {
+    task: Arc<LinkTask>,
+    live: Live,
+    ear: Ear,
+}
+
+impl Part for Replaced {
+    async fn run(&mut self) -> Result<(), String> {
+        let Self { task, live, ear } = self;
+        let lost = tokio::select! {
+            () = task.end.cancelled() => None,
+            () = live.unused() => None,
+            why = task.listen(ear) => Some(why),
+        };
+        live.gone.cancel();
+        task.note_blocked(ear.id, None);
+        if let Some(reason) = lost {
+            tracing::warn!(
+                side = task.side.name(),
+                reason,
+                "lost a connection to the broker that had been replaced; what was left on it goes over to the other"
+            );
+            task.change(|link| link.epochs += 1);
+        }
+        if live.connection.status().connected() {
+            close(&live.connection).await;
+        }
+        Ok(())
+    }
+}
+
 impl Status {
     fn link(&self, side: Side) -> &LinkStatus {
         match side {
@@ -370,24 +404,34 @@ impl Status {
 }
 
 #[cfg(test)]
+impl Link {
+    /// One that never comes up while the sender is there.
+    pub(super) fn away() -> (watch::Sender<Option<Live>>, Self) {
+        let (sender, live) = watch::channel(None);
+        (sender, Self { live })
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_broker_that_takes_no_messages_on_one_of_two_connections_takes_none() {
-        let supervisor = Supervisor {
+        let task = LinkTask {
             side: Side::Publishing,
             url: SecretString::from("amqp://localhost"),
             name: "test".to_owned(),
             status: Arc::new(watch::channel(Status::default()).0),
             end: CancellationToken::new(),
+            supervisor: Supervisor::default(),
             tasks: TaskTracker::new(),
             blocked: Mutex::default(),
         };
         let (one, other) = (Uuid::from_u128(1), Uuid::from_u128(2));
         let blocked_after = |connection, reason: Option<&str>| {
-            supervisor.note_blocked(connection, reason.map(str::to_owned));
-            supervisor.status.borrow().publishing.blocked.is_some()
+            task.note_blocked(connection, reason.map(str::to_owned));
+            task.status.borrow().publishing.blocked.is_some()
         };
         assert!(blocked_after(one, Some("low on memory")));
         assert!(blocked_after(other, Some("low on memory")));

@@ -42,8 +42,9 @@ pub use turn::{LONGEST as LONGEST_TURN, Order, Reader, Turn};
 pub use turn_error::TurnError;
 
 use crate::clock;
+use crate::supervisor::Supervisor;
 use connection::within;
-use link::{Link, Live, Side, Supervisor};
+use link::{Link, LinkTask, Live, Side};
 use port::{Inbox, Prefetch, Proof, Publisher};
 use topology::Topology;
 
@@ -82,6 +83,7 @@ pub struct Broker {
     stop: CancellationToken,
     closing: CancellationToken,
     end: CancellationToken,
+    supervisor: Supervisor,
     work: TaskTracker,
     links: TaskTracker,
 }
@@ -94,22 +96,29 @@ impl std::fmt::Debug for Broker {
 
 impl Broker {
     /// Starts connecting and returns at once. When `stop` is cancelled, every consumer takes nothing more; acks and
-    /// publications go on until [`Broker::close`].
+    /// publications go on until [`Broker::close`]. For a command, which ends soon anyway: nobody hears of parts that were given up.
     #[must_use]
     pub fn start(settings: Settings, stop: CancellationToken) -> Self {
+        Self::start_under(&Supervisor::default(), settings, stop)
+    }
+
+    /// As [`Broker::start`], with its parts watched by `supervisor`.
+    #[must_use]
+    pub fn start_under(supervisor: &Supervisor, settings: Settings, stop: CancellationToken) -> Self {
         let (status, status_receiver) = watch::channel(Status::default());
         let (status, end, links) = (Arc::new(status), CancellationToken::new(), TaskTracker::new());
         let link = |side| {
-            let supervisor = Supervisor {
+            let task = LinkTask {
                 side,
                 url: settings.url.clone(),
                 name: settings.name.clone(),
                 status: Arc::clone(&status),
                 end: end.clone(),
+                supervisor: supervisor.clone(),
                 tasks: links.clone(),
                 blocked: Mutex::default(),
             };
-            supervisor.link()
+            task.link()
         };
         let (consuming, publishing) = (link(Side::Consuming), link(Side::Publishing));
         let topology = Topology::new(Names::new(&settings.prefix), settings.declare, settings.delivery_limit);
@@ -123,10 +132,24 @@ impl Broker {
             closing.clone(),
             outbox::WINDOW,
         );
-        work.spawn(task.run());
+        work.spawn(supervisor.keep("publisher", &closing, task));
         let (publisher, status) = (Publisher::new(queue), status_receiver);
-        let Settings { url, name, .. } = settings;
-        Self { url, name, topology, consuming, publishing, publisher, status, stop, closing, end, work, links }
+        let (Settings { url, name, .. }, supervisor) = (settings, supervisor.clone());
+        Self {
+            url,
+            name,
+            topology,
+            consuming,
+            publishing,
+            publisher,
+            status,
+            stop,
+            closing,
+            end,
+            supervisor,
+            work,
+            links,
+        }
     }
 
     /// The names of the objects at this broker.
@@ -176,7 +199,7 @@ impl Broker {
         let (link, status, closing) = (self.publishing.clone(), self.status.clone(), self.closing.clone());
         // All may be for one queue.
         let task = publisher::PublisherTask::new(publications, link, status, topology, closing, outbox::SHARE);
-        self.work.spawn(task.run());
+        self.work.spawn(self.supervisor.keep_trying("publisher of receipts", &self.closing, task));
         Publisher::new(queue)
     }
 
@@ -188,6 +211,7 @@ impl Broker {
         let (prefetch, prefetch_receiver) = watch::channel(Prefetch::None);
         let (consuming, consuming_receiver) = watch::channel(false);
         let (proof, witness) = Proof::new();
+        let name = format!("consumer of {}", queues.name);
         let task = consumer::ConsumerTask {
             link: self.consuming.clone(),
             topology: self.topology.clone(),
@@ -201,7 +225,7 @@ impl Broker {
             witness,
             declared: false,
         };
-        self.work.spawn(task.run());
+        self.work.spawn(self.supervisor.keep_trying(&name, &self.closing, task));
         Inbox { deliveries: delivery_receiver, prefetch, consuming: consuming_receiver, proof }
     }
 
@@ -259,14 +283,9 @@ impl Broker {
     pub fn replies(&self, queue: &str) -> (mpsc::Receiver<Bytes>, watch::Receiver<bool>) {
         let (replies, receiver) = mpsc::channel(replies::ROOM);
         let (listening, is_listening) = watch::channel(false);
-        let task = replies::RepliesTask { link: self.consuming.clone(), queue: queue.to_owned(), replies, listening };
-        let closing = self.closing.clone();
-        self.work.spawn(async move {
-            tokio::select! {
-                () = closing.cancelled() => {}
-                () = task.run() => {}
-            }
-        });
+        let (link, closing) = (self.consuming.clone(), self.closing.clone());
+        let task = replies::RepliesTask { link, queue: queue.to_owned(), replies, listening, closing };
+        self.work.spawn(self.supervisor.keep_trying(&format!("listener on {queue}"), &self.closing, task));
         (receiver, is_listening)
     }
 
@@ -289,7 +308,7 @@ impl Broker {
             messages,
             closing: self.closing.clone(),
         };
-        self.work.spawn(task.run());
+        self.work.spawn(self.supervisor.keep("command listener", &self.closing, task));
         (ControlSender { publisher: self.publisher.clone(), exchange: self.names().control() }, receiver)
     }
 

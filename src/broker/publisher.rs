@@ -30,6 +30,7 @@ use crate::backoff::Backoff;
 use crate::clock;
 use crate::message::header::PUBLISH;
 use crate::message::{Field, MOST_HEADER_BYTES, wire_bytes};
+use crate::supervisor::Part;
 
 /// Once a channel is closed all that was under way on it ends within so long.
 const LAST_WORDS: Duration = Duration::from_millis(100);
@@ -47,6 +48,8 @@ pub(super) struct PublisherTask {
     status: watch::Receiver<Status>,
     topology: Topology,
     closing: CancellationToken,
+    /// Most that is under way at a time.
+    window: usize,
     outbox: Outbox,
     /// No more publications will come.
     ended: bool,
@@ -72,6 +75,16 @@ struct Envelope {
     body: Bytes,
 }
 
+impl Part for PublisherTask {
+    /// Works until the broker is closed and nothing is left to publish. What an earlier run had taken over is reported lost, since nobody
+    /// knows what became of it.
+    async fn run(&mut self) -> Result<(), String> {
+        (self.outbox, self.silences, self.declared) = (Outbox::new(self.window), 0, false);
+        self.publish().await;
+        Ok(())
+    }
+}
+
 impl PublisherTask {
     /// With `window` publications under way at most.
     pub(super) fn new(
@@ -88,6 +101,7 @@ impl PublisherTask {
             status,
             topology,
             closing,
+            window,
             outbox: Outbox::new(window),
             ended: false,
             silences: 0,
@@ -95,8 +109,8 @@ impl PublisherTask {
         }
     }
 
-    /// Works until the broker is closed and nothing is left to publish.
-    pub(super) async fn run(mut self) {
+    /// Works until nothing is left to publish, or the connection was ended for good.
+    async fn publish(&mut self) {
         let mut backoff = Backoff::new(TRIES);
         let mut last_error = String::new();
         while !self.finished() {
@@ -449,5 +463,28 @@ fn unroutable(publication: &Publication) -> PublishError {
 fn report(publication: Publication, outcome: Result<(), PublishError>) {
     if publication.outcome.send(outcome).is_err() {
         tracing::debug!("a publication's outcome came when nobody waited for it any more");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::broker::port::Publisher;
+    use crate::broker::{Declare, Names};
+    use crate::message::Message;
+
+    #[tokio::test(start_paused = true)]
+    async fn after_a_failure_what_was_taken_over_is_lost_and_what_comes_then_is_taken() {
+        let ((queue, publications), (_up, link)) = (mpsc::channel(1), Link::away());
+        let (_status, status) = watch::channel(Status::default());
+        let topology = Topology::new(Names::new("test"), Declare::Create, 20);
+        let mut task = PublisherTask::new(publications, link, status, topology, CancellationToken::new(), WINDOW);
+        let publisher = Publisher::new(queue);
+        let before = publisher.submit("", "px", Message::default()).await.unwrap();
+        // As a panic breaks it off.
+        assert!(tokio::time::timeout(Duration::from_secs(1), task.run()).await.is_err());
+        tokio::spawn(async move { task.run().await });
+        let after = publisher.submit("", "px", Message::default()).await.unwrap();
+        assert_eq!((before.await, after.await), (Err(PublishError::Lost), Err(outbox::timed_out())));
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
 
 use super::connection::{TRIES, Trouble, close_channel};
 use super::control::listen;
@@ -12,6 +13,7 @@ use super::fields::short;
 use super::link::{Link, Live};
 use crate::backoff::Backoff;
 use crate::clock;
+use crate::supervisor::Part;
 
 /// Answers on their way to whoever waits for them.
 pub(super) const ROOM: usize = 4096;
@@ -24,18 +26,24 @@ pub(super) struct RepliesTask {
     pub(super) queue: String,
     pub(super) replies: mpsc::Sender<Bytes>,
     pub(super) listening: watch::Sender<bool>,
+    pub(super) closing: CancellationToken,
 }
 
-impl RepliesTask {
-    /// Listens until nobody takes the answers any more.
-    pub(super) async fn run(mut self) {
-        let replies = self.replies.clone();
+impl Part for RepliesTask {
+    /// Listens until nobody takes the answers any more or the broker closes.
+    async fn run(&mut self) -> Result<(), String> {
+        let (replies, closing) = (self.replies.clone(), self.closing.clone());
+        self.listening.send_replace(false);
         tokio::select! {
+            () = closing.cancelled() => {}
             () = replies.closed() => {}
             () = self.listen_for_ever() => {}
         }
+        Ok(())
     }
+}
 
+impl RepliesTask {
     async fn listen_for_ever(&mut self) {
         let mut backoff = Backoff::new(TRIES);
         while let Some(live) = self.link.up().await {

@@ -348,7 +348,10 @@ impl Turn {
             drop(message.map(|delivery| delivery.ticket.leave()));
         }
         let laps = (&mut self.reading).await.unwrap_or(None);
-        let carried_out = (&mut self.acks).await.unwrap_or(None);
+        let carried_out = (&mut self.acks).await.unwrap_or_else(|_| {
+            self.token.cancel();
+            None
+        });
         let Some(laps) = laps.filter(|_| !self.token.is_cancelled()) else {
             return Err(broken(&self.queue, &"the channel ended"));
         };

@@ -152,8 +152,10 @@ impl Place {
         let hearing = hear(self.publisher, self.name, self.first, self.deliveries, Arc::clone(&door));
         let task = ended.clone();
         tokio::spawn(async move {
-            if task.run_until_cancelled(hearing).await.is_some() {
-                lost.cancel();
+            // Also where it panics.
+            let lost = lost.drop_guard();
+            if task.run_until_cancelled(hearing).await.is_none() {
+                lost.disarm();
             }
         });
         Lock { channel: self.channel, door, _hearing: ended.drop_guard() }

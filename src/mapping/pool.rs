@@ -1,6 +1,7 @@
 //! Threads with large stacks, for what needs more than a caller has: reading expressions, and evaluating hard ones. They are
 //! started when the first expression is compiled, at load, so that no event ever needs a thread that the machine does not give.
 
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -30,7 +31,7 @@ pub(super) fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 }
 
 fn lost() -> String {
-    "the threads for jq have ended".to_owned()
+    "a thread for jq failed; this is a bug in Sluice, and its log says where".to_owned()
 }
 
 fn started() -> Result<Sender<Job>, String> {
@@ -54,12 +55,28 @@ fn started() -> Result<Sender<Job>, String> {
     Ok(jobs)
 }
 
+/// Does one job after another, for as long as the process runs.
 fn work(waiting: &Mutex<Receiver<Job>>) {
     loop {
         let next = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
         match next {
-            Ok(job) => job(),
+            // A panic is told to whoever asked by the answer that does not come; the thread stays.
+            Ok(job) => drop(panic::catch_unwind(AssertUnwindSafe(job))),
             Err(_) => return,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_threads_outlive_what_panics_on_them() {
+        for _ in 0..=THREADS {
+            let failed = run(|| -> u32 { panic!("a bug") });
+            assert!(failed.is_err_and(|why| why.contains("bug in Sluice")));
+        }
+        assert_eq!(run(|| 1), Ok(1));
     }
 }

@@ -16,6 +16,7 @@ use crate::config::{Config, Destination};
 use crate::dead_letters::operation::Registry;
 use crate::fleet::Roster;
 use crate::metrics::Metrics;
+use crate::supervisor::Part;
 
 pub use depths::Depths;
 pub(crate) use depths::age;
@@ -60,8 +61,13 @@ impl Watch {
         self.destinations.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
     }
 
-    /// Keeps depths in the metrics and in what the admin shows, until `ending`.
-    pub async fn run(self: Arc<Self>, ending: CancellationToken) {
+    /// What keeps depths in the metrics and in what the admin shows, until `ending`.
+    pub fn part(self: &Arc<Self>, ending: CancellationToken) -> impl Part + use<> {
+        let watch = Arc::clone(self);
+        move || Arc::clone(&watch).run(ending.clone())
+    }
+
+    async fn run(self: Arc<Self>, ending: CancellationToken) -> Result<(), String> {
         let mut ticks = tokio::time::interval(DEPTHS_EVERY);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         // A look ends too: a broker that does not answer would hold it for long.
@@ -71,6 +77,6 @@ impl Watch {
                 self.refresh_depths().await;
             }
         };
-        ending.run_until_cancelled(watching).await.unwrap_or(())
+        ending.run_until_cancelled(watching).await.unwrap_or(Ok(()))
     }
 }

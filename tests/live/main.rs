@@ -9,6 +9,8 @@
     reason = "a test fails by panicking, and real processes live by the real clock and environment"
 )]
 
+#[path = "../it/bug.rs"]
+mod bug;
 mod console;
 mod consuming;
 mod control;
@@ -17,6 +19,7 @@ mod producers;
 mod prometheus;
 mod publishing;
 mod silent;
+mod supervision;
 mod support;
 mod topology;
 mod turns;

@@ -16,8 +16,10 @@ mod work;
 mod yielding;
 
 use std::ops::ControlFlow;
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -109,8 +111,20 @@ impl DeadLetters {
         let id = audit::operation_id();
         let (wish, wishes) = watch::channel(Wish::Run);
         let (work, state) = Work::new(self.clone(), plan, id, wishes);
-        let task = tokio::spawn(work.run(selection));
+        let told = work.state.clone();
+        let task = tokio::spawn(ended(work.run(selection), told));
         Operation { state, wish, task: Some(task) }
+    }
+}
+
+/// Does the work to its end. One that panics is not taken for one that is still at work.
+async fn ended(work: impl Future<Output = ()>, state: watch::Sender<State>) {
+    if AssertUnwindSafe(work).catch_unwind().await.is_err() {
+        state.send_modify(|state| {
+            let outcome =
+                "it broke off; this is a bug in Sluice, and its log says where. What was not done is still there";
+            (state.phase, state.ended, state.outcome) = (Phase::Failed, Some(clock::wall()), Some(outcome.to_owned()));
+        });
     }
 }
 
@@ -142,5 +156,25 @@ impl Operation {
             tracing::error!(%error, "an operation failed; this is a bug in Sluice");
         }
         self.state()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_operation_that_panics_has_failed_and_is_over() {
+        let state: State = serde_json::from_value(serde_json::json!({
+            "id": "1", "act": "replay", "destination": "px", "filter": "all", "by": "ann", "started": "2026-01-01T00:00:00Z",
+            "phase": "working", "there": 3, "selected": 3, "moved": 1, "delivered": 0, "dead_again": 0, "retrying": 0,
+            "missing": 0, "refused": 0,
+        }))
+        .unwrap();
+        let (told, state) = watch::channel(state);
+        ended(async { panic!("a bug") }, told).await;
+        let state = state.borrow();
+        assert_eq!((state.phase, state.moved, state.ended.is_some()), (Phase::Failed, 1, true));
+        assert!(state.outcome.as_ref().is_some_and(|outcome| outcome.contains("bug in Sluice")));
     }
 }

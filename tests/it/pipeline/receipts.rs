@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use sluice::broker::port::{Publication, Publisher};
 use sluice::message::{Field, Message, Properties};
 use sluice::receipts::{self, ReceiptsTask};
+use sluice::supervisor::Part as _;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -24,6 +25,10 @@ fn telling(lines: &str) -> (Stage, ReceiptsTask, mpsc::Receiver<Publication>) {
     (stage, task, arriving)
 }
 
+fn publish(mut task: ReceiptsTask) {
+    tokio::spawn(async move { task.run().await });
+}
+
 /// The next receipt, which the broker takes: its routing key, and what it says.
 async fn next(arriving: &mut mpsc::Receiver<Publication>) -> (String, Value) {
     let received = tokio::time::timeout(seconds(60), arriving.recv()).await;
@@ -37,7 +42,7 @@ async fn next(arriving: &mut mpsc::Receiver<Publication>) -> (String, Value) {
 #[tokio::test(start_paused = true)]
 async fn what_becomes_of_each_event_is_told_with_its_id_and_why() {
     let (stage, task, mut arriving) = telling("limits = [\"100/s\"]");
-    tokio::spawn(task.run());
+    publish(task);
     stage.vendor.behave(|call| Answer::Status(if call.event == 1 { 422 } else { 201 }));
     stage.publish([0]);
     let (key, told) = next(&mut arriving).await;
@@ -66,7 +71,7 @@ fn sent(content_type: &str, body: impl Into<Bytes>, headers: &[(&str, &str)]) ->
 #[tokio::test(start_paused = true)]
 async fn what_is_no_event_is_named_in_receipt_and_letter_as_far_as_it_can_be_read() {
     let (stage, task, mut arriving) = telling("limits = [\"100/s\"]");
-    tokio::spawn(task.run());
+    publish(task);
     let structured = |rest: &str| {
         let body = format!(r#"{{"specversion":"1.0","id":"S-1","source":"/shop","type":"shop.paid",{rest}}}"#);
         sent("application/cloudevents+json", body, &[])
@@ -101,7 +106,7 @@ async fn what_is_no_event_is_named_in_receipt_and_letter_as_far_as_it_can_be_rea
 #[tokio::test(start_paused = true)]
 async fn a_replay_is_told_and_then_what_became_of_it() {
     let (stage, task, mut arriving) = telling("limits = [\"100/s\"]");
-    tokio::spawn(task.run());
+    publish(task);
     stage.broker.put("sluice.hook", replay(7, message(7, true)));
     let mut keys = vec![next(&mut arriving).await.0, next(&mut arriving).await.0];
     // What the helper writes as the producer's key.
@@ -114,7 +119,7 @@ async fn a_replay_is_told_and_then_what_became_of_it() {
 #[tokio::test(start_paused = true)]
 async fn a_destination_that_parks_is_told_once() {
     let (stage, task, mut arriving) = telling("limits = [\"100/s\"]");
-    tokio::spawn(task.run());
+    publish(task);
     stage.vendor.behave(|_| Answer::Status(401));
     stage.publish(0..5);
     let (key, told) = next(&mut arriving).await;
