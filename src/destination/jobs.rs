@@ -10,6 +10,7 @@ use super::attempt::Exchange;
 use super::check::{Held, Pending};
 use super::rule::{age, delay};
 use super::{Driver, doubt, outcome};
+use crate::backoff::{Backoff, Bounds};
 use crate::clock;
 use crate::gate::{Answer, Permit, State};
 use crate::record::history::Watched;
@@ -18,9 +19,9 @@ use crate::verdict::{Reason, Settlement};
 
 /// The first pause before a job is asked about, where nothing is known of how long they take.
 const FIRST: Duration = Duration::from_secs(1);
-/// Each pause is longer than the one before by this factor, up to the longest.
-const GROWTH: f64 = 1.6;
+/// No pause is longer.
 const LONGEST: Duration = Duration::from_secs(60);
+const PAUSES: Bounds = Bounds { first: FIRST, max: LONGEST, times: 1.6, jitter: 0.0 };
 /// A vendor that does not know a job so soon after accepting it may only be slow.
 const BELIEVED_AFTER: Duration = Duration::from_secs(60);
 /// And one such answer among others may be a proxy's.
@@ -42,7 +43,7 @@ struct Watch {
     events: Vec<Held>,
     began: Instant,
     next: Instant,
-    pause: Duration,
+    backoff: Backoff,
     out: bool,
     /// How often in a row the vendor said that it does not know it.
     denials: u32,
@@ -76,7 +77,7 @@ impl Jobs {
             events: Vec::new(),
             began: now,
             next,
-            pause: FIRST,
+            backoff: Backoff::new(PAUSES),
             out: false,
             denials: 0,
             whole: accepted,
@@ -107,8 +108,7 @@ impl Jobs {
     pub fn goes_on(&mut self, job: &str, now: Instant) {
         if let Some(watch) = self.watched.get_mut(job) {
             watch.out = false;
-            watch.next = now + watch.pause;
-            watch.pause = watch.pause.mul_f64(GROWTH).min(LONGEST);
+            watch.next = now + watch.backoff.pause();
         }
     }
 

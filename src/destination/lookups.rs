@@ -11,6 +11,7 @@ use super::judge::carrying_history;
 use super::rule::Fault;
 use super::settler::unchecked;
 use super::{Driver, doubt};
+use crate::backoff::{Backoff, Bounds};
 use crate::broker::port::Delivery;
 use crate::clock;
 use crate::gate::{Answer, Permit, State};
@@ -23,7 +24,7 @@ const FRESH: Duration = Duration::from_secs(30);
 /// What was learned so long ago is asked again.
 const RENEW: Duration = Duration::from_secs(600);
 /// The pauses between questions that are not answered: each twice as long as the one before.
-const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+const PAUSES: Bounds = Bounds::doubling(Duration::from_secs(1), Duration::from_secs(60), 0.0);
 
 /// A destination's open questions and what it knows.
 #[derive(Debug, Default)]
@@ -44,12 +45,12 @@ struct Open {
     since: Instant,
     /// When it is asked.
     next: Instant,
-    pause: Duration,
+    backoff: Backoff,
 }
 
 impl Open {
     fn new(now: Instant) -> Self {
-        Self { deliveries: VecDeque::new(), out: false, since: now, next: now, pause: PAUSES.0 }
+        Self { deliveries: VecDeque::new(), out: false, since: now, next: now, backoff: Backoff::new(PAUSES) }
     }
 }
 
@@ -92,8 +93,7 @@ impl Lookups {
     pub fn unanswered(&mut self, name: &str, now: Instant) {
         if let Some(open) = self.open.get_mut(name) {
             open.out = false;
-            open.next = now + open.pause;
-            open.pause = (open.pause * 2).min(PAUSES.1);
+            open.next = now + open.backoff.pause();
         }
     }
 

@@ -4,11 +4,12 @@ use std::time::{Duration, Instant};
 
 use super::Driver;
 use super::attempt::Purpose;
+use crate::backoff::{Backoff, Bounds};
 use crate::clock;
 use crate::gate::Permit;
 
 /// The pauses after a request that could not be sent: each twice as long as the one before, until one can be sent.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+const PAUSES: Bounds = Bounds::doubling(Duration::from_millis(100), Duration::from_secs(5), 0.0);
 /// As many requests are on their way as there is room for: so long until the next look.
 const FULL: Duration = Duration::from_millis(20);
 /// For so long after the last of them it is shown.
@@ -22,13 +23,13 @@ pub(super) struct Machine {
     /// When a request could last not be sent, and why.
     last: Option<(Instant, String)>,
     until: Option<Instant>,
-    pause: Duration,
+    backoff: Backoff,
     told: Option<Instant>,
 }
 
 impl Default for Machine {
     fn default() -> Self {
-        Self { last: None, until: None, pause: PAUSES.0, told: None }
+        Self { last: None, until: None, backoff: Backoff::new(PAUSES), told: None }
     }
 }
 
@@ -37,8 +38,7 @@ impl Machine {
     fn failed(&mut self, why: &str, now: Instant) -> bool {
         // Those that were sent together fail together.
         if self.until.is_none_or(|until| until <= now) {
-            self.until = Some(now + self.pause);
-            self.pause = (self.pause * 2).min(PAUSES.1);
+            self.until = Some(now + self.backoff.pause());
         }
         self.last = Some((now, why.to_owned()));
         let tell = self.told.is_none_or(|told| now.saturating_duration_since(told) >= TOLD_EVERY);
@@ -50,7 +50,7 @@ impl Machine {
 
     /// A request was sent.
     pub fn went_well(&mut self) {
-        self.pause = PAUSES.0;
+        self.backoff.reset();
     }
 
     /// Until when nothing is to be sent; `has_room` for one more now.
@@ -94,11 +94,11 @@ mod tests {
             pauses.push(until - now);
             now = until;
         }
-        assert!(pauses.windows(2).all(|pair| pair[1] == (pair[0] * 2).min(PAUSES.1)), "{pauses:?}");
+        assert!(pauses.windows(2).all(|pair| pair[1] == (pair[0] * 2).min(PAUSES.max)), "{pauses:?}");
         assert_eq!(machine.rests_until(true, now), None);
         machine.went_well();
         machine.failed("no files", now);
-        assert_eq!(machine.rests_until(true, now), Some(now + PAUSES.0));
+        assert_eq!(machine.rests_until(true, now), Some(now + PAUSES.first));
     }
 
     #[test]

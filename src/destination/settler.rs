@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use super::notice::OutcomeNotice;
+use crate::backoff::{Backoff, Bounds};
 use crate::broker::Names;
 use crate::broker::port::{Delivery, Disposition, PublishError, Publisher, Ticket};
 use crate::clock;
@@ -22,7 +23,7 @@ use crate::record::replay::{ReplayOutcome, end_replay};
 use crate::verdict::{Reason, Settlement};
 
 /// First and longest pause between tries to publish a copy.
-const PUBLISH_PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+const PUBLISH_PAUSES: Bounds = Bounds::doubling(Duration::from_millis(100), Duration::from_secs(5), 0.0);
 
 /// A copy that waits so long lets its event go back, well before the broker's consumer time-out: somewhere between, so that events which a
 /// vendor rejects do not all come again in a row.
@@ -207,7 +208,7 @@ impl Settler {
     /// Publishes a copy until it is confirmed, then acks the original. False when the original's channel went first; or, where that
     /// `may_return`, when it was given back before its time at the broker was up.
     async fn move_to(&self, queue: &str, mut copy: Message, ticket: Ticket, may_return: bool) -> bool {
-        let (mut pause, until) = (PUBLISH_PAUSES.0, clock::now() + spread(COPIES_WAIT));
+        let (mut backoff, until) = (Backoff::new(PUBLISH_PAUSES), clock::now() + spread(COPIES_WAIT));
         fit(&mut copy);
         // The broker sends the original again: a copy beside it would be a second event.
         if !ticket.is_live() {
@@ -229,7 +230,7 @@ impl Settler {
                 return false;
             }
             tokio::select! {
-                () = clock::sleep(pause) => pause = (pause * 2).min(PUBLISH_PAUSES.1),
+                () = clock::sleep(backoff.pause()) => {}
                 () = ticket.epoch().cancelled() => return false,
                 () = self.leaving.cancelled() => return leave(ticket),
             }
