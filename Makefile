@@ -4,7 +4,7 @@ INSTALL := deploy/install-dependencies.sh
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench check audit image kubernetes-rules
+.PHONY: help demo unit test bench check audit image kubernetes-rules
 
 ## help: this list
 help:
@@ -14,6 +14,11 @@ help:
 demo:
 	@$(INSTALL) rust cc rabbitmq
 	cargo run --release --locked --bin sluice -- demo $(if $(KEEP),--keep)
+
+## unit: the tests that need no service and no other program, and a tenth of the random schedules
+unit:
+	@$(INSTALL) rust cc
+	SLUICE_FEW_SCHEDULES=1 cargo test --locked --all-features --lib --test it -- --skip mapping::jq::tests --skip rules::promtool
 
 ## test: all tests, those against real RabbitMQ nodes too
 test:

@@ -5,6 +5,7 @@ use std::process::Command;
 
 use clap::Parser as _;
 use sluice::cli::Cli;
+use sluice::verdict::Reason;
 
 const PAGE: &str = include_str!("../../docs/operations.md");
 /// What an entry says, in this order.
@@ -33,6 +34,16 @@ fn an_entry_says_what_it_means_how_to_look_what_to_do_and_what_not() {
     for (name, entry) in entries() {
         let places = PARTS.map(|part| entry.find(part).unwrap_or_else(|| panic!("{name} has no {part}")));
         assert!(places.is_sorted(), "{name}: its parts are not in the order {PARTS:?}");
+    }
+}
+
+#[test]
+fn every_reason_of_a_dead_letter_has_a_line_that_says_whose_turn_it_is() {
+    let entry = &entries()["SluiceDeadLetters"];
+    let lines: Vec<&str> = entry.lines().filter(|line| line.starts_with("| `")).collect();
+    for reason in Reason::ALL.map(Reason::name) {
+        let of_it = lines.iter().filter(|line| line.contains(&format!("`{reason}`"))).count();
+        assert_eq!(of_it, 1, "{reason}");
     }
 }
 

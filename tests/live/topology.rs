@@ -37,7 +37,7 @@ impl Log {
     }
 
     async fn wait_for(&self, words: &str) {
-        for _ in 0..400 {
+        for _ in 0..1_600 {
             if self.text().contains(words) {
                 return;
             }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use sluice::broker::{Broker, LONGEST_TURN, Order, Purpose, Reader, Turn, TurnError};
 
 use crate::support::{LONG, bodies, depth, message, own_node, settings, shared, start};
+use crate::worker::stage::until;
 
 /// More than the first consumers of a turn take.
 const MANY: usize = 3_000;
@@ -190,18 +191,12 @@ async fn who_has_the_turn_learns_that_somebody_waits_and_who_waits_too_long_is_t
     let held = turn(&mut reader, &dead, Purpose::Act).await;
     assert!(!held.is_wanted());
     let mut other = broker.reader().await.unwrap();
-    let (waited, wanted) = tokio::join!(other.turn(&dead, Purpose::Look, Duration::from_secs(2)), async {
-        for _ in 0..100 {
-            if held.is_wanted() {
-                return true;
-            }
-            tokio::time::sleep(Duration::from_millis(15)).await;
-        }
-        false
-    });
-    assert!(wanted);
+    let (waited, ()) = tokio::join!(
+        other.turn(&dead, Purpose::Look, Duration::from_secs(5)),
+        until("somebody waits", async || held.is_wanted())
+    );
     assert!(matches!(waited.unwrap_err(), TurnError::Busy { .. }));
-    crate::worker::stage::until("nobody waits any more", async || !held.is_wanted()).await;
+    until("nobody waits any more", async || !held.is_wanted()).await;
     held.end().await.unwrap();
     turn(&mut other, &dead, Purpose::Look).await.end().await.unwrap();
 }

@@ -187,3 +187,8 @@ async fn pass(duration: Duration) {
 fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
+
+/// How many of so many random schedules are tried: all, or a tenth where `SLUICE_FEW_SCHEDULES` is set, as `make unit` does.
+fn some_of(schedules: u64) -> u64 {
+    if std::env::var_os("SLUICE_FEW_SCHEDULES").is_some() { schedules / 10 } else { schedules }
+}
