@@ -136,8 +136,8 @@ async fn obey_message(message: &ControlMessage, roster: &Roster, operations: &Re
             serde_json::to_vec(&states).ok()
         }
         // Only the process that has it answers.
-        Order::Operation { id, wish } => {
-            operations.wish(id, *wish).and_then(|_| serde_json::to_vec(&operations.state(id)).ok())
+        Order::Operation { id, signal } => {
+            operations.signal(id, *signal).and_then(|_| serde_json::to_vec(&operations.state(id)).ok())
         }
         Order::Pause { .. }
         | Order::Resume { .. }

@@ -43,7 +43,12 @@ impl<S: Sync> FromRequestParts<S> for Who {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        let missing = || Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "nobody asked who this is");
+        let missing = || {
+            Problem::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "this request reached a page without its sign-in being checked; this is a bug in Sluice",
+            )
+        };
         parts.extensions.get().cloned().ok_or_else(missing)
     }
 }
@@ -98,7 +103,7 @@ pub(super) fn same_site(headers: &HeaderMap, open: bool) -> Result<(), Problem> 
         return Err(Problem::new(StatusCode::FORBIDDEN, "this request is from a web page of another site"));
     }
     if open && host.is_some_and(|host| !is_address(host)) {
-        let detail = "without tokens, only \"localhost\" and plain addresses are taken as Host; ask for such a one, or set a token under [admin]";
+        let detail = "without tokens, the Host has to be \"localhost\" or an IP address; use one of these, or set a token under [admin]";
         return Err(Problem::new(StatusCode::FORBIDDEN, detail));
     }
     Ok(())

@@ -293,11 +293,11 @@ pub(super) async fn one(letters: DeadLetters, pile: Pile, id: String) -> Result<
     match (found.next(), found.next()) {
         (Some(letter), None) => Ok(letter),
         (Some(_), Some(_)) => {
-            let detail = format!("several letters are of the event {id:?}; name one by its own id");
+            let detail = format!("several letters belong to the event {id:?}; name one by its own id");
             Err(Problem::new(StatusCode::CONFLICT, detail))
         }
         (None, _) => {
-            let detail = format!("no letter {id:?} is there, and none of an event of that id");
+            let detail = format!("there is no letter {id:?}, and none of an event with that id");
             Err(Problem::new(StatusCode::NOT_FOUND, detail))
         }
     }

@@ -17,7 +17,7 @@ use super::destinations::Named;
 use super::extract::{Body, NoParams, Params, Segment};
 use super::problem::{Away, BadBody, Conflict, Problem, Refusals, Unknown};
 use super::which::checked;
-use crate::control::{self, Order, Wish};
+use crate::control::{self, Order, Signal};
 use crate::dead_letters::acts::Act;
 use crate::dead_letters::filter::Filter;
 use crate::dead_letters::look::no_progress;
@@ -240,7 +240,7 @@ pub(super) async fn pause(
     Segment(of): Segment<Of>,
     Params(NoParams {}): Params<NoParams>,
 ) -> Result<Json<operation::State>, Problem> {
-    wish(&admin, &of, Wish::Pause).await
+    signal(&admin, &of, Signal::Pause).await
 }
 
 /// Go on after a pause
@@ -253,7 +253,7 @@ pub(super) async fn resume(
     Segment(of): Segment<Of>,
     Params(NoParams {}): Params<NoParams>,
 ) -> Result<Json<operation::State>, Problem> {
-    wish(&admin, &of, Wish::Run).await
+    signal(&admin, &of, Signal::Run).await
 }
 
 /// End it; what has been acted on stays so
@@ -266,7 +266,7 @@ pub(super) async fn cancel(
     Segment(of): Segment<Of>,
     Params(NoParams {}): Params<NoParams>,
 ) -> Result<Json<operation::State>, Problem> {
-    wish(&admin, &of, Wish::Cancel).await
+    signal(&admin, &of, Signal::Cancel).await
 }
 
 /// It, in this process or in another.
@@ -284,7 +284,7 @@ pub(super) async fn find(admin: &Admin, of: &Of) -> Result<operation::State, Pro
     })
 }
 
-pub(super) async fn wish(admin: &Admin, of: &Of, wish: Wish) -> Result<Json<operation::State>, Problem> {
+pub(super) async fn signal(admin: &Admin, of: &Of, signal: Signal) -> Result<Json<operation::State>, Problem> {
     let state = find(admin, of).await?;
     let over = |state: &operation::State| {
         let outcome = state.outcome.as_deref().unwrap_or_default();
@@ -293,8 +293,8 @@ pub(super) async fn wish(admin: &Admin, of: &Of, wish: Wish) -> Result<Json<oper
     if state.phase.is_over() {
         return Err(over(&state));
     }
-    if admin.operations.wish(&state.id, wish).is_none() {
-        let order = Order::Operation { id: state.id.clone(), wish };
+    if admin.operations.signal(&state.id, signal).is_none() {
+        let order = Order::Operation { id: state.id.clone(), signal };
         // Whether it reached its process the state tells.
         let answers: Result<Vec<operation::State>, _> = control::ask(&admin.broker, &order, TOLD_WITHIN).await;
         return answers.ok().and_then(|answers| answers.into_iter().next()).map(Json).ok_or_else(|| over(&state));

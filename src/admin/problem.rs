@@ -101,7 +101,7 @@ impl IntoResponses for Away {
 impl IntoResponses for Refusals {
     fn responses() -> BTreeMap<String, RefOr<Described>> {
         described(&[
-            ("400", "The request cannot be read: a parameter that is unknown or wrong, or JSON that is none"),
+            ("400", "The request cannot be read: a parameter that is unknown or wrong, or text that is not JSON"),
             ("401", "No token, or a wrong one"),
             ("403", "The token may only read, or the request is from another site's web page"),
             ("405", "The address does not take that method; `Allow` has those it takes"),

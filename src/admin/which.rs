@@ -34,7 +34,7 @@ impl Which {
     /// Reads fields; `also` are the names of those beside the filter's and the pile.
     ///
     /// # Errors
-    /// A problem for a field of another name: one that is not heeded would mean too many letters.
+    /// A problem for a field of another name: one that is ignored would mean too many letters.
     pub fn read(fields: impl IntoIterator<Item = (String, String)>, also: &[&str]) -> Result<Self, Problem> {
         let mut which = Self::default();
         for (name, text) in fields {
@@ -44,7 +44,7 @@ impl Which {
                 which.rest.push((name, text));
             } else if !which.filter.add(&name, &text) {
                 return Err(unreadable(format!(
-                    "there is no parameter {name:?} here; one that is not heeded would show too much"
+                    "there is no parameter {name:?} here; ignored, it would show too much"
                 )));
             }
         }
@@ -68,8 +68,7 @@ impl Which {
 
     /// A further field that is a number.
     pub fn also_number<T: FromStr>(&self, name: &str) -> Result<Option<T>, Problem> {
-        let wrong =
-            |text: &str| unreadable(format!("{name} is {text:?}, which is no number, or one that is too large"));
+        let wrong = |text: &str| unreadable(format!("{name} is {text:?}, which is not a number, or is too large"));
         self.also(name).map(|text| text.trim_end_matches("/s").parse().map_err(|_| wrong(text))).transpose()
     }
 

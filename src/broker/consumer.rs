@@ -258,7 +258,7 @@ impl ConsumerTask {
         loop {
             let prefetch = *self.prefetch.borrow_and_update();
             let next = match prefetch {
-                Prefetch::None | Prefetch::Of(0) => self.fast(epoch).await?,
+                Prefetch::None | Prefetch::Of(0) => self.idle(epoch).await?,
                 Prefetch::Of(prefetch) => self.feed(epoch, prefetch).await?,
             };
             if next == Next::Finish {
@@ -268,7 +268,7 @@ impl ConsumerTask {
     }
 
     /// Holds the channel without a consumer.
-    async fn fast(&mut self, epoch: &Epoch<'_>) -> Result<Next, Broken> {
+    async fn idle(&mut self, epoch: &Epoch<'_>) -> Result<Next, Broken> {
         tokio::select! {
             () = epoch.token.cancelled() => Err(Broken::Gone),
             () = self.finish() => Ok(Next::Finish),

@@ -118,7 +118,7 @@ impl Link {
 }
 
 /// What is heard on one connection, from its first moment to its last: an event that nobody listens for is lost, and each comes once.
-struct Ear {
+struct Listener {
     id: Uuid,
     since: Instant,
     events: BoxStream<'static, Event>,
@@ -130,7 +130,7 @@ struct Ear {
     most: u32,
 }
 
-impl Ear {
+impl Listener {
     fn on(live: &Live) -> Self {
         let connection = &live.connection;
         Self {
@@ -230,28 +230,28 @@ impl LinkTask {
         });
         tracing::info!(side = self.side.name(), at = describe(&self.url), "connected to the broker");
         let mut now = Live::of(connection);
-        let mut ear = Ear::on(&now);
+        let mut listener = Listener::on(&now);
         live.send_replace(Some(now.clone()));
         let lost = loop {
             let ended = tokio::select! {
                 () = self.end.cancelled() => break None,
-                ended = self.follow(&mut ear) => ended,
+                ended = self.follow(&mut listener) => ended,
             };
             match ended {
                 Ended::Lost(why) => break Some(why),
                 Ended::Replaced(connection) => {
                     let old = std::mem::replace(&mut now, Live::of(connection));
-                    let old_ear = std::mem::replace(&mut ear, Ear::on(&now));
+                    let old_listener = std::mem::replace(&mut listener, Listener::on(&now));
                     live.send_replace(Some(now.clone()));
                     let name = format!("{} connection that was replaced", self.side.name());
-                    let replaced = Replaced { task: Arc::clone(self), live: old, ear: old_ear };
+                    let replaced = Replaced { task: Arc::clone(self), live: old, listener: old_listener };
                     self.tasks.spawn(self.supervisor.keep_trying(&name, &self.end, replaced));
                 }
             }
         };
         live.send_replace(None);
         now.gone.cancel();
-        self.note_blocked(ear.id, None);
+        self.note_blocked(listener.id, None);
         self.change(|link| link.connected = false);
         match lost {
             Some(why) => {
@@ -272,10 +272,10 @@ impl LinkTask {
     }
 
     /// Follows a connection until it is lost, or another has been opened since it is worn out.
-    async fn follow(&self, ear: &mut Ear) -> Ended {
-        let (worn_out, since) = (ear.worn_out.clone(), ear.since);
+    async fn follow(&self, listener: &mut Listener) -> Ended {
+        let (worn_out, since) = (listener.worn_out.clone(), listener.since);
         tokio::select! {
-            why = self.listen(ear) => Ended::Lost(why),
+            why = self.listen(listener) => Ended::Lost(why),
             connection = self.replacement(worn_out, since) => Ended::Replaced(connection),
         }
     }
@@ -306,11 +306,11 @@ impl LinkTask {
     }
 
     /// Hears a connection's events; returns why it is lost.
-    async fn listen(&self, ear: &mut Ear) -> String {
-        while ear.status.connected() {
+    async fn listen(&self, listener: &mut Listener) -> String {
+        while listener.status.connected() {
             let event = tokio::select! {
-                () = ear.given_up.cancelled() => return "the broker did not answer on it".to_owned(),
-                heard = tokio::time::timeout(GLANCE, ear.events.next()) => {
+                () = listener.given_up.cancelled() => return "the broker did not answer on it".to_owned(),
+                heard = tokio::time::timeout(GLANCE, listener.events.next()) => {
                     let Ok(event) = heard else { continue };
                     event
                 }
@@ -318,18 +318,18 @@ impl LinkTask {
             match event {
                 Some(Event::ConnectionBlocked(reason)) => {
                     tracing::warn!(reason, "the broker takes no messages for now (resource alarm); publishing waits");
-                    self.note_blocked(ear.id, Some(reason));
+                    self.note_blocked(listener.id, Some(reason));
                 }
                 Some(Event::ConnectionUnblocked) => {
                     tracing::info!("the broker takes messages again");
-                    self.note_blocked(ear.id, None);
+                    self.note_blocked(listener.id, None);
                 }
-                Some(Event::Error(error)) if !ear.status.connected() => return words(&error),
+                Some(Event::Error(error)) if !listener.status.connected() => return words(&error),
                 // A channel's error comes this way too, and leaves the connection up.
                 Some(Event::Error(_)) => {
-                    ear.refusals += 1;
-                    if ear.refusals >= ear.most {
-                        ear.worn_out.cancel();
+                    listener.refusals += 1;
+                    if listener.refusals >= listener.most {
+                        listener.worn_out.cancel();
                     }
                 }
                 Some(_) => {}
@@ -366,19 +366,19 @@ impl LinkTask {
 struct Replaced {
     task: Arc<LinkTask>,
     live: Live,
-    ear: Ear,
+    listener: Listener,
 }
 
 impl Part for Replaced {
     async fn run(&mut self) -> Result<(), String> {
-        let Self { task, live, ear } = self;
+        let Self { task, live, listener } = self;
         let lost = tokio::select! {
             () = task.end.cancelled() => None,
             () = live.unused() => None,
-            why = task.listen(ear) => Some(why),
+            why = task.listen(listener) => Some(why),
         };
         live.gone.cancel();
-        task.note_blocked(ear.id, None);
+        task.note_blocked(listener.id, None);
         if let Some(reason) = lost {
             tracing::warn!(
                 side = task.side.name(),

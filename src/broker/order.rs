@@ -23,22 +23,22 @@ const LOOKS: u32 = 1000;
 
 /// How often each message of a queue has been out, in the order of the queue: as runs of equal counts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Laps {
+pub(super) struct TimesOut {
     runs: Vec<(u32, u32)>,
 }
 
-impl Laps {
+impl TimesOut {
     /// The next message has been out so often.
-    pub(super) fn note(&mut self, laps: u32) {
+    pub(super) fn note(&mut self, times_out: u32) {
         match self.runs.last_mut() {
-            Some((last, length)) if *last == laps => *length += 1,
-            Some(_) | None => self.runs.push((laps, 1)),
+            Some((last, length)) if *last == times_out => *length += 1,
+            Some(_) | None => self.runs.push((times_out, 1)),
         }
     }
 
     /// How often the last one has been out.
     pub(super) fn last(&self) -> Option<u32> {
-        self.runs.last().map(|(laps, _)| *laps)
+        self.runs.last().map(|(times_out, _)| *times_out)
     }
 
     /// The lengths of the runs as they lie, and in which order they should; none where that is the same, or cannot be told.
@@ -114,20 +114,20 @@ mod tests {
 
     use super::*;
 
-    fn laps(runs: &[(u32, u32)]) -> Laps {
-        Laps { runs: runs.to_vec() }
+    fn times_out(runs: &[(u32, u32)]) -> TimesOut {
+        TimesOut { runs: runs.to_vec() }
     }
 
     #[test]
     fn a_queue_whose_earlier_messages_were_out_more_often_is_in_order() {
         for runs in [&[][..], &[(0, 9)], &[(3, 5), (1, 2), (0, 4)]] {
-            assert_eq!(laps(runs).disorder(), None);
+            assert_eq!(times_out(runs).disorder(), None);
         }
     }
 
     #[test]
     fn a_killed_readers_part_goes_first_again() {
-        assert_eq!(laps(&[(1, 900), (2, 100), (0, 7)]).disorder(), Some((vec![900, 100, 7], vec![1, 0, 2])));
+        assert_eq!(times_out(&[(1, 900), (2, 100), (0, 7)]).disorder(), Some((vec![900, 100, 7], vec![1, 0, 2])));
     }
 
     proptest! {
@@ -144,13 +144,13 @@ mod tests {
                 let mut out: Vec<(usize, u32)> = returned.drain(..taken.min(returned.len())).collect();
                 let more = taken.min(all) - out.len();
                 out.extend(fresh.drain(..more));
-                returned.extend(out.into_iter().map(|(n, laps)| (n, laps + 1)));
+                returned.extend(out.into_iter().map(|(n, times_out)| (n, times_out + 1)));
                 fresh.extend((next..next + arrive).map(|n| (n, 0)));
                 next += arrive;
             }
             let lie: Vec<(usize, u32)> = returned.into_iter().chain(fresh).collect();
             let mut sorted = lie.clone();
-            sorted.sort_by_key(|(_, laps)| std::cmp::Reverse(*laps));
+            sorted.sort_by_key(|(_, times_out)| std::cmp::Reverse(*times_out));
             prop_assert!(sorted.is_sorted_by_key(|(n, _)| *n), "{lie:?}");
         }
     }

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::connection::{within, words};
 use super::consumer::delivery;
 use super::depths::ready;
-use super::order::{Laps, consume};
+use super::order::{TimesOut, consume};
 use super::port::{Delivery, Disposition};
 use super::turn_error::{TurnError, broken};
 
@@ -66,7 +66,7 @@ pub(super) struct Reading {
     seen: u32,
     bytes: usize,
     consumers: u32,
-    laps: Laps,
+    times_out: TimesOut,
 }
 
 /// Why reading stops.
@@ -97,13 +97,13 @@ impl Reading {
             seen: 0,
             bytes: 0,
             consumers: 0,
-            laps: Laps::default(),
+            times_out: TimesOut::default(),
         }
     }
 
     /// Hands messages over until all that were there have been. When nobody takes them any more it reads on, as far as the order
     /// needs it. Returns how often each had been out, or nothing when the reading failed.
-    pub(super) async fn run(mut self, hand: mpsc::Sender<Result<Delivery, TurnError>>) -> Option<Laps> {
+    pub(super) async fn run(mut self, hand: mpsc::Sender<Result<Delivery, TurnError>>) -> Option<TimesOut> {
         while self.seen < self.count {
             match self.through_one_consumer(&hand).await {
                 Ok(()) => {}
@@ -116,7 +116,7 @@ impl Reading {
                 }
             }
         }
-        Some(self.laps)
+        Some(self.times_out)
     }
 
     async fn through_one_consumer(&mut self, hand: &mpsc::Sender<Result<Delivery, TurnError>>) -> Result<(), Stop> {
@@ -159,7 +159,7 @@ impl Reading {
 
     /// Everything has been read; or nobody takes messages any more, and all that had been out before has been read.
     fn is_done(&self, hand: &mpsc::Sender<Result<Delivery, TurnError>>) -> bool {
-        self.seen >= self.count || (hand.is_closed() && self.laps.last() == Some(0))
+        self.seen >= self.count || (hand.is_closed() && self.times_out.last() == Some(0))
     }
 
     async fn hand_over(
@@ -170,7 +170,7 @@ impl Reading {
         let amqp = amqp.map_err(|error| self.failed(&words(&error)))?;
         self.seen += 1;
         self.bytes += amqp.data.len();
-        self.laps.note(laps_of(&amqp));
+        self.times_out.note(times_out_of(&amqp));
         let mut message = delivery(amqp, &self.token, &self.settle);
         // The broker's own, and another at each look.
         COUNTS.iter().for_each(|count| drop(message.message.properties.headers.remove(*count)));
@@ -213,7 +213,7 @@ impl Reading {
 }
 
 /// How often a message has been out.
-fn laps_of(amqp: &lapin::message::Delivery) -> u32 {
+fn times_out_of(amqp: &lapin::message::Delivery) -> u32 {
     let headers = amqp.properties.headers().as_ref();
     let count = |name: &str| {
         let value = headers?.inner().get(name)?;

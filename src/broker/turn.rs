@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::connection::{ConnectError, NOT_FOUND, PATIENCE, Trouble, close_channel, code, open_channel, within};
 use super::depths::{is_consumed, ready};
-use super::order::Laps;
+use super::order::TimesOut;
 use super::port::{Delivery, Disposition};
 use super::reading::{Purpose, Reading};
 use super::turn_error::{TurnError, broken};
@@ -277,7 +277,7 @@ pub struct Turn {
     token: CancellationToken,
     held: Arc<AtomicU32>,
     messages: mpsc::Receiver<Result<Delivery, TurnError>>,
-    reading: JoinHandle<Option<Laps>>,
+    reading: JoinHandle<Option<TimesOut>>,
     acks: JoinHandle<Option<Instant>>,
 }
 
@@ -347,12 +347,12 @@ impl Turn {
             self.held.fetch_add(1, Ordering::Relaxed);
             drop(message.map(|delivery| delivery.ticket.leave()));
         }
-        let laps = (&mut self.reading).await.unwrap_or(None);
+        let times_out = (&mut self.reading).await.unwrap_or(None);
         let carried_out = (&mut self.acks).await.unwrap_or_else(|_| {
             self.token.cancel();
             None
         });
-        let Some(laps) = laps.filter(|_| !self.token.is_cancelled()) else {
+        let Some(times_out) = times_out.filter(|_| !self.token.is_cancelled()) else {
             return Err(broken(&self.queue, &"the channel ended"));
         };
         if let Some(carried_out) = carried_out {
@@ -361,15 +361,15 @@ impl Turn {
         }
         self.token.cancel();
         close_channel(&self.channel).await;
-        let order = self.give_back(&laps).await.map_err(|trouble| broken(&self.queue, &trouble))?;
+        let order = self.give_back(&times_out).await.map_err(|trouble| broken(&self.queue, &trouble))?;
         self.lock.leave().await;
         Ok(order)
     }
 
-    async fn give_back(&self, laps: &Laps) -> Result<Order, Trouble> {
+    async fn give_back(&self, times_out: &TimesOut) -> Result<Order, Trouble> {
         self.returned().await?;
         // What was taken out of an act's runs is not known.
-        let mended = self.purpose == Purpose::Look && laps.mend(&self.connection, &self.beside.queue).await?;
+        let mended = self.purpose == Purpose::Look && times_out.mend(&self.connection, &self.beside.queue).await?;
         Ok(if mended { Order::Mended } else { Order::Kept })
     }
 

@@ -23,8 +23,8 @@ pub enum TurnError {
     },
     /// Whoever has the turn lets nobody else in for now.
     #[error(
-        "an operation is at work on {0:?} and lets nobody look just now, since that would hold it up for long: pause it to look, or look \
-         again later (`sluice dead operations` and the console name it)"
+        "an operation is at work on {0:?}, and looking would hold it up for long: pause it to look, or look again later \
+         (`sluice dead operations` and the console name it)"
     )]
     Shut(String),
     /// The connection or the channel broke, or the broker said no.

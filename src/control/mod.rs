@@ -60,7 +60,8 @@ pub enum Order {
         /// Its id.
         id: String,
         /// What.
-        wish: Wish,
+        #[serde(rename = "wish")]
+        signal: Signal,
     },
     /// An order to a destination, with its place among all others.
     Stamped {
@@ -79,7 +80,7 @@ pub enum Order {
 /// What a person wants of an operation on dead letters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Wish {
+pub enum Signal {
     /// Go on.
     #[default]
     Run,

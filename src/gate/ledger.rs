@@ -32,7 +32,7 @@ impl Default for Ledger {
 const DAY: Duration = Duration::from_secs(86_400);
 /// A clock that is set back by no more than this was right about the day, or soon will be: the count goes on.
 const SMALL_STEP: Duration = Duration::from_secs(3_600);
-/// One so-manieth of an evenly spent budget may be spent ahead of the time of day.
+/// An evenly spent budget may be ahead of the time of day by one part in so many.
 const AHEAD: u64 = 10;
 
 /// Counts requests by the day in UTC.

@@ -112,7 +112,7 @@ fn editable(message: &Message) -> Result<&str, Problem> {
         return Err(refused("the event is larger than 1 MiB, too large for a browser; use \"sluice dead edit\""));
     }
     std::str::from_utf8(&message.body)
-        .map_err(|_| refused("the event is no UTF-8 text; use \"sluice dead edit --file\" with its new bytes"))
+        .map_err(|_| refused("the event is not UTF-8 text; use \"sluice dead edit --file\" with its new bytes"))
 }
 
 /// Forms turn every line break into CR LF; and what was one line of JSON was laid out for the eye only.

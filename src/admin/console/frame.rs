@@ -9,7 +9,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use super::assets;
-use super::session::Seat;
+use super::session::Viewer;
 use super::show::Moment;
 use crate::admin::Admin;
 use crate::admin::problem::Problem;
@@ -34,12 +34,12 @@ pub(super) struct Frame {
 }
 
 impl Frame {
-    pub fn new(admin: &Admin, seat: &Seat) -> Self {
+    pub fn new(admin: &Admin, viewer: &Viewer) -> Self {
         Self {
-            who: Some(seat.who.name.clone()),
-            may_act: seat.who.role == Role::Act,
-            signed_in: seat.signed_in,
-            csrf: seat.csrf.clone(),
+            who: Some(viewer.who.name.clone()),
+            may_act: viewer.who.role == Role::Act,
+            signed_in: viewer.signed_in,
+            csrf: viewer.csrf.clone(),
             trouble: trouble(admin),
             ..Self::for_nobody(admin)
         }
@@ -71,8 +71,13 @@ impl FromRequestParts<Arc<Admin>> for Frame {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, admin: &Arc<Admin>) -> Result<Self, Problem> {
-        let missing = || Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "nobody asked who this is");
-        parts.extensions.get::<Seat>().map(|seat| Self::new(admin, seat)).ok_or_else(missing)
+        let missing = || {
+            Problem::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "this request reached a page without its sign-in being checked; this is a bug in Sluice",
+            )
+        };
+        parts.extensions.get::<Viewer>().map(|viewer| Self::new(admin, viewer)).ok_or_else(missing)
     }
 }
 
@@ -86,7 +91,7 @@ fn trouble(admin: &Admin) -> Vec<String> {
 }
 
 #[derive(Template)]
-#[template(path = "sorry.html")]
+#[template(path = "error.html")]
 struct Sorry<'a> {
     frame: Frame,
     status: u16,
@@ -99,17 +104,17 @@ struct Sorry<'a> {
 }
 
 /// A problem as a page.
-pub(super) fn sorry(frame: Frame, problem: &Problem) -> Response {
+pub(super) fn error_page(frame: Frame, problem: &Problem) -> Response {
     told(frame, problem, None, None)
 }
 
 /// A problem that signing in mends, with the way there.
-pub(super) fn sorry_until(frame: Frame, problem: &Problem, sign_in: String) -> Response {
+pub(super) fn error_page_until(frame: Frame, problem: &Problem, sign_in: String) -> Response {
     told(frame, problem, Some(sign_in), None)
 }
 
 /// A problem with dead letters, of which these operations may be at work.
-pub(super) fn sorry_for_letters(frame: Frame, problem: &Problem, operations: Option<String>) -> Response {
+pub(super) fn error_page_for_letters(frame: Frame, problem: &Problem, operations: Option<String>) -> Response {
     told(frame, problem, None, operations)
 }
 

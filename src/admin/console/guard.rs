@@ -10,7 +10,7 @@ use axum::response::Response;
 
 use super::form;
 use super::frame::{self, Frame};
-use super::session::Seat;
+use super::session::Viewer;
 use super::sign_in;
 use crate::admin::Admin;
 use crate::admin::auth;
@@ -29,18 +29,18 @@ pub(super) const SIGN_OUT: &str = "/sign-out";
 pub(super) async fn guard(State(admin): State<Arc<Admin>>, request: Request, next: Next) -> Response {
     let tokens = admin.tokens();
     if let Err(problem) = auth::same_site(request.headers(), tokens.is_empty()) {
-        return frame::sorry(Frame::for_nobody(&admin), &problem);
+        return frame::error_page(Frame::for_nobody(&admin), &problem);
     }
-    let seat = if tokens.is_empty() {
+    let viewer = if tokens.is_empty() {
         Some(admin.console.sessions.local())
     } else {
         let id = sign_in::session_of(request.headers());
         id.and_then(|id| admin.console.sessions.find(id, &tokens, clock::now()))
     };
-    let Some(seat) = seat else { return sign_in::first(&admin, &request) };
-    let request = match checked(request, &seat).await {
+    let Some(viewer) = viewer else { return sign_in::first(&admin, &request) };
+    let request = match checked(request, &viewer).await {
         Ok(request) => request,
-        Err(problem) => return frame::sorry(Frame::new(&admin, &seat), &problem),
+        Err(problem) => return frame::error_page(Frame::new(&admin, &viewer), &problem),
     };
     let letters_of = letters_of(request.uri().path()).map(str::to_owned);
     let answer = next.run(request).await;
@@ -48,7 +48,7 @@ pub(super) async fn guard(State(admin): State<Arc<Admin>>, request: Request, nex
         Some(problem) => {
             let letters_of = letters_of.filter(|_| problem.status() == StatusCode::CONFLICT);
             let operations = letters_of.map(|name| format!("/destinations/{name}/dead/operations"));
-            frame::sorry_for_letters(Frame::new(&admin, &seat), problem, operations)
+            frame::error_page_for_letters(Frame::new(&admin, &viewer), problem, operations)
         }
         None => answer,
     }
@@ -61,24 +61,24 @@ fn letters_of(path: &str) -> Option<&str> {
 }
 
 /// The request with who it is from and what its form says, where it may be carried out.
-async fn checked(request: Request, seat: &Seat) -> Result<Request, Problem> {
+async fn checked(request: Request, viewer: &Viewer) -> Result<Request, Problem> {
     let (mut parts, body) = request.into_parts();
     if !auth::is_a_look(&parts.method) {
-        if seat.who.role == Role::Read && parts.uri.path() != SIGN_OUT {
-            return Err(auth::forbidden(&seat.who));
+        if viewer.who.role == Role::Read && parts.uri.path() != SIGN_OUT {
+            return Err(auth::forbidden(&viewer.who));
         }
         let body = to_bytes(body, LARGEST_FORM).await;
         let too_large =
             |_| Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "the form is too large; use \"sluice dead edit\"");
         let fields = form::read(&parts.headers, &body.map_err(too_large)?)?;
         let given = fields.get(CSRF).unwrap_or_default();
-        if !auth::equal(given.as_bytes(), seat.csrf.as_bytes()) {
+        if !auth::equal(given.as_bytes(), viewer.csrf.as_bytes()) {
             let detail = "the form is from an earlier session or another site: go back, reload the page, and try again";
             return Err(Problem::new(StatusCode::FORBIDDEN, detail));
         }
         parts.extensions.insert(fields);
     }
-    parts.extensions.insert(seat.clone());
-    parts.extensions.insert(seat.who.clone());
+    parts.extensions.insert(viewer.clone());
+    parts.extensions.insert(viewer.who.clone());
     Ok(Request::from_parts(parts, Body::empty()))
 }

@@ -11,7 +11,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 
 use super::{Admin, problem};
-use crate::control::{Order, Wish};
+use crate::control::{Order, Signal};
 use session::Sessions;
 
 mod act;
@@ -85,9 +85,9 @@ pub(super) fn router(admin: &Arc<Admin>) -> Router<Arc<Admin>> {
         .route(&dead("/act"), get(act::count))
         .route(&dead("/operations"), get(operations::list).post(act::begin))
         .route(&dead("/operations/{operation}"), get(operations::page))
-        .route(&dead("/operations/{operation}/pause"), operations::wished(Wish::Pause))
-        .route(&dead("/operations/{operation}/resume"), operations::wished(Wish::Run))
-        .route(&dead("/operations/{operation}/cancel"), operations::wished(Wish::Cancel))
+        .route(&dead("/operations/{operation}/pause"), operations::wished(Signal::Pause))
+        .route(&dead("/operations/{operation}/resume"), operations::wished(Signal::Run))
+        .route(&dead("/operations/{operation}/cancel"), operations::wished(Signal::Cancel))
         .route(&dead("/letters/{letter}"), get(letter::page))
         .route(&dead("/letters/{letter}/edit"), get(edit::form).post(edit::submit))
         .route(guard::SIGN_OUT, post(sign_in::leave))
@@ -115,7 +115,7 @@ pub(super) async fn not_found(State(admin): State<Arc<Admin>>, headers: HeaderMa
     let problem = problem::not_found().await;
     let by_person = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
     if by_person.is_some_and(|accept| accept.contains("text/html")) {
-        return with_headers(frame::sorry(frame::Frame::for_nobody(&admin), &problem));
+        return with_headers(frame::error_page(frame::Frame::for_nobody(&admin), &problem));
     }
     problem.into_response()
 }

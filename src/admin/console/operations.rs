@@ -15,10 +15,10 @@ use super::show::{self, Moment, count, percent, rate, span};
 use crate::admin::Admin;
 use crate::admin::destinations::Named;
 use crate::admin::extract::{NoParams, Params, Segment};
-use crate::admin::operations::{Of, everywhere, find, wish};
+use crate::admin::operations::{Of, everywhere, find, signal};
 use crate::admin::problem::Problem;
 use crate::clock;
-use crate::control::Wish;
+use crate::control::Signal;
 use crate::dead_letters::operation::{Phase, State as Operation};
 
 /// How long one that has ended is news.
@@ -158,12 +158,12 @@ pub(super) async fn page(
 }
 
 /// What a person wants of an operation, by a form that says nothing more.
-pub(super) fn wished(wanted: Wish) -> MethodRouter<Arc<Admin>> {
+pub(super) fn wished(wanted: Signal) -> MethodRouter<Arc<Admin>> {
     let handle = async move |State(admin): State<Arc<Admin>>,
                              Segment(of): Segment<Of>,
                              Params(NoParams {}): Params<NoParams>,
                              _: Fields| {
-        drop(wish(&admin, &of, wanted).await?);
+        drop(signal(&admin, &of, wanted).await?);
         Ok::<_, Problem>(see_other(&format!("/destinations/{}/dead/operations/{}", of.name, of.operation)))
     };
     post(handle)

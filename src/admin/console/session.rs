@@ -18,7 +18,7 @@ const MOST: NonZeroUsize = NonZeroUsize::MIN.saturating_add(999);
 
 /// Whoever a page is for.
 #[derive(Clone, Debug)]
-pub(super) struct Seat {
+pub(super) struct Viewer {
     pub who: Who,
     /// What every form has to carry.
     pub csrf: String,
@@ -62,15 +62,15 @@ impl Sessions {
     }
 
     /// Whose session it is, as long as it lasts and its token is among `tokens`; with the name and the role that the token has now.
-    pub fn find(&self, id: &str, tokens: &[Token], now: Instant) -> Option<Seat> {
+    pub fn find(&self, id: &str, tokens: &[Token], now: Instant) -> Option<Viewer> {
         let mut sessions = self.all();
         let session = sessions.get(id)?;
         let token = auth::holder(tokens, session.token.expose_secret()).filter(|_| session.ends > now);
-        let seat = token.map(|token| Seat { who: Who::from(token), csrf: session.csrf.clone(), signed_in: true });
-        if seat.is_none() {
+        let viewer = token.map(|token| Viewer { who: Who::from(token), csrf: session.csrf.clone(), signed_in: true });
+        if viewer.is_none() {
             sessions.pop(id);
         }
-        seat
+        viewer
     }
 
     /// Ends a session.
@@ -79,8 +79,8 @@ impl Sessions {
     }
 
     /// Whoever comes where no token is set.
-    pub fn local(&self) -> Seat {
-        Seat { who: Who::local(), csrf: self.local.clone(), signed_in: false }
+    pub fn local(&self) -> Viewer {
+        Viewer { who: Who::local(), csrf: self.local.clone(), signed_in: false }
     }
 }
 
@@ -104,7 +104,7 @@ mod tests {
         let tokens = [token("first-secret", Role::Read), token("second-secret", Role::Act)];
         let (first, second) = (sessions.begin(&tokens[0], now), sessions.begin(&tokens[1], now));
         assert_ne!(first, second);
-        let found = |id: &str, tokens: &[Token], now| sessions.find(id, tokens, now).map(|seat| seat.who.role);
+        let found = |id: &str, tokens: &[Token], now| sessions.find(id, tokens, now).map(|viewer| viewer.who.role);
         assert_eq!(found(&first, &tokens, now), Some(Role::Read));
         assert_eq!(found(&first, &[token("first-secret", Role::Act)], now), Some(Role::Act), "as the token is now");
         assert_eq!(found(&second, &tokens[..1], now), None, "its token was replaced");

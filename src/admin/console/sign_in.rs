@@ -11,7 +11,7 @@ use serde::Deserialize;
 use url::form_urlencoded;
 
 use super::form::{self, Fields, see_other};
-use super::frame::{Frame, page, sorry, sorry_until};
+use super::frame::{Frame, error_page, error_page_until, page};
 use super::session::LASTS;
 use crate::admin::Admin;
 use crate::admin::auth::{self, holder};
@@ -74,7 +74,7 @@ pub(super) fn first(admin: &Admin, request: &Request) -> Response {
     if !auth::is_a_look(request.method()) {
         let detail = "you are not signed in, or no longer: nothing was done; sign in, and try again";
         let problem = Problem::new(StatusCode::UNAUTHORIZED, detail);
-        return sorry_until(Frame::for_nobody(admin), &problem, leading_to(came_from(request.headers())));
+        return error_page_until(Frame::for_nobody(admin), &problem, leading_to(came_from(request.headers())));
     }
     // A link in a chat is followed without the cookie, which is for requests from this site only. This page comes again at once,
     // and that is from this site.
@@ -117,13 +117,13 @@ pub(super) async fn enter(State(admin): State<Arc<Admin>>, request: Request) -> 
     let nobody = || Frame::for_nobody(&admin);
     let tokens = admin.tokens();
     if let Err(problem) = auth::same_site(request.headers(), tokens.is_empty()) {
-        return sorry(nobody(), &problem);
+        return error_page(nobody(), &problem);
     }
     let (parts, body) = request.into_parts();
     let body = to_bytes(body, LARGEST).await.unwrap_or_default();
     let fields = match form::read(&parts.headers, &body) {
         Ok(fields) => fields,
-        Err(problem) => return sorry(nobody(), &problem),
+        Err(problem) => return error_page(nobody(), &problem),
     };
     let to = local(fields.get("to").unwrap_or("/")).to_owned();
     let Some(token) = holder(&tokens, fields.get("token").unwrap_or_default().trim()) else {

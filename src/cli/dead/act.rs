@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::{PATIENCE, Session, bar, confirm, progress, said, unless_stopped, who};
 use crate::cli::{Error, find, plain, print, print_json};
 use crate::config::ConfigFile;
-use crate::control::Wish;
+use crate::control::Signal;
 use crate::dead_letters::acts::Act;
 use crate::dead_letters::filter::Filter;
 use crate::dead_letters::operation::{Operation, Phase, Plan, Registry, SelectError, Selection, State, seconds};
@@ -168,7 +168,9 @@ async fn act(
     }
     if !args.yes && !selection.is_empty() {
         let sentence = sentence(args, &how, rate, &selection);
-        let unasked = format!("{sentence}. Nobody can be asked here: add --yes to do it, or --dry-run to only count");
+        let unasked = format!(
+            "{sentence}. This is not a terminal, so you cannot be asked: add --yes to do it, or --dry-run to only count"
+        );
         confirm(&format!("{sentence}. Go on?"), &unasked, stop).await?;
     }
     bar.reset();
@@ -229,7 +231,7 @@ async fn follow(operation: Operation, registry: &Registry, bar: &ProgressBar, st
             changed = watch.changed() => if changed.is_err() { return watch.borrow().clone() },
             () = stop.cancelled() => {
                 // Over already: then the state says so.
-                let _is_over = registry.wish(&id, Wish::Cancel);
+                let _is_over = registry.signal(&id, Signal::Cancel);
                 let over = watch.wait_for(|state| state.phase.is_over()).await;
                 return over.map_or(state, |state| state.clone());
             }

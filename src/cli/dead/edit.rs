@@ -77,8 +77,8 @@ async fn edit(session: &Session, args: &Args, file: &ConfigFile, stop: &Cancella
         )));
     }
     if !args.yes {
-        let unasked = "nobody can be asked here: add --yes to do it, or --dry-run to only look";
-        confirm("Put it in the letter's place?", unasked, stop).await?;
+        let unasked = "this is not a terminal, so you cannot be asked: add --yes to do it, or --dry-run to only look";
+        confirm("Save this change?", unasked, stop).await?;
     }
     // Once begun it is not stopped: half of it would leave two letters.
     let replaced = letters.replace(&edit, &who(), PATIENCE, clock::wall()).await;

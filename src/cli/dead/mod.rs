@@ -75,7 +75,7 @@ enum Command {
 }
 
 pub(super) async fn run(args: Args, file: &ConfigFile, stop: CancellationToken) -> Result<(), Error> {
-    use crate::control::Wish;
+    use crate::control::Signal;
     match args.command {
         Command::List(args) => list::run(args, file, stop).await,
         Command::Groups(args) => groups::run(args, file, stop).await,
@@ -88,9 +88,9 @@ pub(super) async fn run(args: Args, file: &ConfigFile, stop: CancellationToken) 
         Command::Export(args) => export::run(args, file, stop).await,
         Command::Audit(args) => audit::run(args, file).await,
         Command::Operations(args) => operations::list(args, file).await,
-        Command::Pause(args) => operations::wish(args, Wish::Pause, file).await,
-        Command::Resume(args) => operations::wish(args, Wish::Run, file).await,
-        Command::Cancel(args) => operations::wish(args, Wish::Cancel, file).await,
+        Command::Pause(args) => operations::signal(args, Signal::Pause, file).await,
+        Command::Resume(args) => operations::signal(args, Signal::Run, file).await,
+        Command::Cancel(args) => operations::signal(args, Signal::Cancel, file).await,
     }
 }
 

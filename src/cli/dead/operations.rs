@@ -8,7 +8,7 @@ use super::Session;
 use super::list::second;
 use crate::cli::{Error, find, load, print, print_json, print_table};
 use crate::config::ConfigFile;
-use crate::control::{self, Order, Wish};
+use crate::control::{self, Order, Signal};
 use crate::dead_letters::operation::State;
 
 /// How long processes have to answer.
@@ -67,8 +67,8 @@ fn row(state: &State) -> [String; 10] {
     ]
 }
 
-pub(super) async fn wish(args: WishArgs, wish: Wish, file: &ConfigFile) -> Result<(), Error> {
-    let order = Order::Operation { id: args.operation.clone(), wish };
+pub(super) async fn signal(args: WishArgs, signal: Signal, file: &ConfigFile) -> Result<(), Error> {
+    let order = Order::Operation { id: args.operation.clone(), signal };
     let state = ask::<State>(&order, file).await?.into_iter().next();
     let Some(state) = state else {
         return Err(Error::Refused(format!(
@@ -83,10 +83,10 @@ pub(super) async fn wish(args: WishArgs, wish: Wish, file: &ConfigFile) -> Resul
     if args.json {
         return print_json(&state);
     }
-    let will = match wish {
-        Wish::Run => "goes on",
-        Wish::Pause => "pauses",
-        Wish::Cancel => "ends",
+    let will = match signal {
+        Signal::Run => "goes on",
+        Signal::Pause => "pauses",
+        Signal::Cancel => "ends",
     };
     Ok(print(&format!(
         "{} of {} {will}: {} done, {} left",

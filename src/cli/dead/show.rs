@@ -46,10 +46,10 @@ pub(super) async fn one(letters: &DeadLetters, pile: Pile, id: &str) -> Result<M
     match (found.next(), found.next()) {
         (Some(letter), None) => Ok(letter),
         (Some(_), Some(_)) => Err(Error::Refused(format!(
-            "several letters are of the event {id:?}: `sluice dead list {} --id {id}` shows them; name one by its own id",
+            "several letters belong to the event {id:?}: `sluice dead list {} --id {id}` shows them; name one by its own id",
             letters.destination
         ))),
-        (None, _) => Err(Error::Refused(format!("no letter {id:?} is there, and none of an event of that id"))),
+        (None, _) => Err(Error::Refused(format!("there is no letter {id:?}, and none of an event with that id"))),
     }
 }
 

@@ -35,7 +35,7 @@ use super::look::{LookError, Progress, Shown};
 use super::{DeadLetters, Pile};
 use crate::audit;
 use crate::clock;
-use crate::control::Wish;
+use crate::control::Signal;
 use work::Work;
 
 /// What is to be done.
@@ -72,7 +72,7 @@ pub enum SelectError {
 #[derive(Debug)]
 pub struct Operation {
     state: watch::Receiver<State>,
-    wish: watch::Sender<Wish>,
+    signal: watch::Sender<Signal>,
     task: Option<JoinHandle<()>>,
 }
 
@@ -109,11 +109,11 @@ impl DeadLetters {
     #[must_use]
     pub fn begin(&self, plan: Plan, selection: Option<Selection>) -> Operation {
         let id = audit::operation_id();
-        let (wish, wishes) = watch::channel(Wish::Run);
-        let (work, state) = Work::new(self.clone(), plan, id, wishes);
+        let (signal, signals) = watch::channel(Signal::Run);
+        let (work, state) = Work::new(self.clone(), plan, id, signals);
         let told = work.state.clone();
         let task = tokio::spawn(ended(work.run(selection), told));
-        Operation { state, wish, task: Some(task) }
+        Operation { state, signal, task: Some(task) }
     }
 }
 
@@ -142,10 +142,10 @@ impl Operation {
     }
 
     /// What a person wants of it. False when it is over.
-    pub fn wish(&self, wish: Wish) -> bool {
+    pub fn signal(&self, signal: Signal) -> bool {
         let is_over = self.state.borrow().phase.is_over();
         // Its task may end at this moment.
-        !is_over && self.wish.send(wish).is_ok()
+        !is_over && self.signal.send(signal).is_ok()
     }
 
     /// Waits until it is over.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{Operation, State};
 use crate::broker::Broker;
-use crate::control::{self, Order, Wish};
+use crate::control::{self, Order, Signal};
 
 /// How long other processes have to tell of their operations.
 pub const TOLD_WITHIN: Duration = Duration::from_secs(1);
@@ -70,8 +70,8 @@ impl Registry {
 
     /// What a person wants of one. None where it is not here; false where it is over.
     #[must_use]
-    pub fn wish(&self, id: &str, wish: Wish) -> Option<bool> {
-        self.all().get(id).map(|operation| operation.wish(wish))
+    pub fn signal(&self, id: &str, signal: Signal) -> Option<bool> {
+        self.all().get(id).map(|operation| operation.signal(signal))
     }
 
     /// How many are at work on a destination.
@@ -85,7 +85,7 @@ impl Registry {
     pub async fn cancel_all(&self) {
         let mut operations = std::mem::take(&mut *self.all());
         for operation in operations.values() {
-            operation.wish(Wish::Cancel);
+            operation.signal(Signal::Cancel);
         }
         for operation in operations.values_mut() {
             operation.over().await;

@@ -10,7 +10,7 @@ use super::work::{End, PATIENCE, TICK, Work, cancelled, next_notice};
 use crate::broker::port::{Delivery, PublishError};
 use crate::broker::{LONGEST_TURN, Purpose, Reader, Turn, TurnError};
 use crate::clock;
-use crate::control::Wish;
+use crate::control::Signal;
 use crate::dead_letters::acts::{self, Act};
 use crate::dead_letters::{Pile, letter};
 use crate::message::header::DEAD_LETTERED_AT;
@@ -33,7 +33,7 @@ enum Ended {
     /// Somebody else wants a turn, or this one has lasted long.
     Yield,
     /// A person wants something else.
-    Wish,
+    Signal,
     /// The broker did not take a copy.
     Trouble(PublishError),
 }
@@ -80,7 +80,7 @@ impl Work {
                 trouble_since = None;
             }
             let error = match turned {
-                Ok(Ended::Enough | Ended::Wish) => continue,
+                Ok(Ended::Enough | Ended::Signal) => continue,
                 // A broker that has just started may not have told of all that is there.
                 Ok(Ended::AllRead) if broke => {
                     self.broke = false;
@@ -119,7 +119,7 @@ impl Work {
 
     async fn wait(&mut self, time: Duration) -> Result<(), End> {
         tokio::select! {
-            () = cancelled(&mut self.wishes) => Err(End::Cancelled),
+            () = cancelled(&mut self.signals) => Err(End::Cancelled),
             () = clock::sleep(time) => Ok(()),
         }
     }
@@ -135,7 +135,7 @@ impl Work {
         let queue = self.letters.queue(Pile::of(self.plan.act));
         let mut turn = tokio::select! {
             turn = reader.turn(&queue, Purpose::Act, PATIENCE) => turn?,
-            () = cancelled(&mut self.wishes) => return Ok(Ended::Wish),
+            () = cancelled(&mut self.signals) => return Ok(Ended::Signal),
         };
         self.note(None);
         self.yielding.has_the_turn(clock::now());
@@ -181,8 +181,8 @@ impl Work {
                 // The caller has it.
                 return Ok(Ended::Yield);
             }
-            if *self.wishes.borrow() != Wish::Run {
-                return Ok(Ended::Wish);
+            if *self.signals.borrow() != Signal::Run {
+                return Ok(Ended::Signal);
             }
             let enough = desk.is_enough() && desk.unacked == 0;
             if desk.moving.is_empty() && desk.hand.is_none() && (enough || desk.all_read) {
@@ -196,7 +196,7 @@ impl Work {
             let reads = desk.hand.is_none() && !desk.all_read && !enough && desk.moving.len() < WINDOW;
             tokio::select! {
                 biased;
-                changed = self.wishes.changed() => if changed.is_err() { return Ok(Ended::Wish) },
+                changed = self.signals.changed() => if changed.is_err() { return Ok(Ended::Signal) },
                 Some(moved) = desk.moving.next(), if !desk.moving.is_empty() => self.moved(moved, turn, &mut desk.trouble),
                 notice = next_notice(&mut self.notices) => {
                     self.hear(notice);

@@ -16,7 +16,7 @@ use super::yielding::Yielding;
 use crate::audit;
 use crate::broker::{LONGEST_TURN, TurnError};
 use crate::clock;
-use crate::control::Wish;
+use crate::control::Signal;
 use crate::dead_letters::DeadLetters;
 use crate::dead_letters::acts::Act;
 
@@ -47,7 +47,7 @@ pub(super) struct Work {
     pub letters: DeadLetters,
     pub plan: Plan,
     pub id: String,
-    pub wishes: watch::Receiver<Wish>,
+    pub signals: watch::Receiver<Signal>,
     pub state: watch::Sender<State>,
     pub selection: Selection,
     /// Letters whose copies are confirmed, and which may still be there since their turn broke off.
@@ -71,7 +71,7 @@ impl Work {
         letters: DeadLetters,
         plan: Plan,
         id: String,
-        wishes: watch::Receiver<Wish>,
+        signals: watch::Receiver<Signal>,
     ) -> (Self, watch::Receiver<State>) {
         let state = State {
             id: id.clone(),
@@ -101,7 +101,7 @@ impl Work {
             letters,
             plan,
             id,
-            wishes,
+            signals,
             state,
             selection: Selection::default(),
             copied: HashSet::new(),
@@ -189,7 +189,7 @@ impl Work {
         let counting = self.letters.select(self.plan.act, &self.plan.filter, self.plan.counted, PATIENCE, &progress);
         tokio::select! {
             counted = counting => counted.map_err(|error| End::Failed(error.to_string())),
-            () = cancelled(&mut self.wishes) => Err(End::Cancelled),
+            () = cancelled(&mut self.signals) => Err(End::Cancelled),
         }
     }
 
@@ -224,7 +224,7 @@ impl Work {
                 return Ok(());
             }
             tokio::select! {
-                changed = self.wishes.changed() => if changed.is_err() { return Err(End::Cancelled) },
+                changed = self.signals.changed() => if changed.is_err() { return Err(End::Cancelled) },
                 notice = next_notice(&mut self.notices) => self.hear(notice),
                 _ = ticks.tick() => {
                     let note = self.ask().await;
@@ -280,7 +280,7 @@ impl Work {
         self.phase(Phase::Finishing);
         while self.outcomes.under_way() > 0 {
             tokio::select! {
-                () = cancelled(&mut self.wishes) => return Ok(()),
+                () = cancelled(&mut self.signals) => return Ok(()),
                 notice = next_notice(&mut self.notices) => self.hear(notice),
                 () = clock::sleep(LAST_OUTCOMES) => return Ok(()),
             }
@@ -293,14 +293,14 @@ impl Work {
     pub(super) async fn wait_while_paused(&mut self) -> Result<(), End> {
         let before = self.state.borrow().phase;
         loop {
-            let wish = *self.wishes.borrow_and_update();
-            match wish {
-                Wish::Run => break,
-                Wish::Cancel => return Err(End::Cancelled),
-                Wish::Pause => self.phase(Phase::Paused),
+            let signal = *self.signals.borrow_and_update();
+            match signal {
+                Signal::Run => break,
+                Signal::Cancel => return Err(End::Cancelled),
+                Signal::Pause => self.phase(Phase::Paused),
             }
             tokio::select! {
-                changed = self.wishes.changed() => if changed.is_err() { return Err(End::Cancelled) },
+                changed = self.signals.changed() => if changed.is_err() { return Err(End::Cancelled) },
                 notice = next_notice(&mut self.notices) => self.hear(notice),
             }
             self.show();
@@ -372,9 +372,9 @@ pub(super) async fn next_notice(notices: &mut Option<mpsc::Receiver<Bytes>>) -> 
 }
 
 /// When a person wants it to end.
-pub(super) async fn cancelled(wishes: &mut watch::Receiver<Wish>) {
-    // Whoever could want something has gone: so has the wish to go on.
-    drop(wishes.wait_for(|wish| *wish == Wish::Cancel).await);
+pub(super) async fn cancelled(signals: &mut watch::Receiver<Signal>) {
+    // Whoever could want something has gone: so has the signal to go on.
+    drop(signals.wait_for(|signal| *signal == Signal::Cancel).await);
 }
 
 /// How it ended, for people.

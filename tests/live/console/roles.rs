@@ -16,7 +16,7 @@ async fn who_may_only_read_sees_everything_and_is_offered_nothing() {
     browser.go("/destinations/px").await;
     browser.fill("#token", "a-token-of-nobody").await;
     browser.press("Sign in").await;
-    browser.see("That is no token of this worker").await;
+    browser.see("This worker has no such token").await;
     browser.sign_in_at(READER, "may only read").await;
     assert!(!browser.has("main form, main summary").await, "nothing to act with");
     browser.go("/destinations/px/dead").await;

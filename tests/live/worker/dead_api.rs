@@ -111,9 +111,9 @@ async fn an_operation_is_paused_resumed_and_cancelled_where_it_is() {
     let (stage, client) = with_a_reader(30).await;
     let (_, begun) = act(&stage, "/operations", json!({"act": "replay", "all": true, "rate": 1})).await;
     let path = format!("/operations/{}", begun["id"].as_str().unwrap());
-    for (wish, phase) in [("pause", "paused"), ("resume", "working"), ("cancel", "cancelled")] {
-        let (status, said) = act(&stage, &format!("{path}/{wish}"), Value::Null).await;
-        assert_eq!(status, 200, "{wish}: {said}");
+    for (signal, phase) in [("pause", "paused"), ("resume", "working"), ("cancel", "cancelled")] {
+        let (status, said) = act(&stage, &format!("{path}/{signal}"), Value::Null).await;
+        assert_eq!(status, 200, "{signal}: {said}");
         until(&format!("it is {phase}"), async || get(&stage, &path).await["phase"] == phase).await;
     }
     let ended = over(&stage, &begun).await;
@@ -127,13 +127,13 @@ async fn an_operation_is_paused_resumed_and_cancelled_where_it_is() {
 #[tokio::test]
 async fn a_canary_that_waits_can_be_paused_too() {
     let (stage, client) = with_a_reader(6).await;
-    let pause = |wish: &str| format!("/api/v1/destinations/px/{wish}");
+    let pause = |signal: &str| format!("/api/v1/destinations/px/{signal}");
     assert_eq!(stage.ask("POST", &pause("pause"), Some(TOKEN), "").await.0, 200);
     let (_, begun) = act(&stage, "/operations", json!({"act": "replay", "all": true, "rate": 500, "canary": 2})).await;
     let path = format!("/operations/{}", begun["id"].as_str().unwrap());
     until("the canary was sent", async || get(&stage, &path).await["moved"] == 2).await;
-    for (wish, phase) in [("pause", "paused"), ("resume", "canary")] {
-        assert_eq!(act(&stage, &format!("{path}/{wish}"), Value::Null).await.0, 200);
+    for (signal, phase) in [("pause", "paused"), ("resume", "canary")] {
+        assert_eq!(act(&stage, &format!("{path}/{signal}"), Value::Null).await.0, 200);
         until(&format!("it is {phase}"), async || get(&stage, &path).await["phase"] == phase).await;
     }
     assert_eq!(stage.ask("POST", &pause("resume"), Some(TOKEN), "").await.0, 200);
