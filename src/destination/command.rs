@@ -232,7 +232,7 @@ impl Driver {
                     tokens.retry_now();
                 }
                 tracing::warn!(destination, "resumed by an operator");
-                self.check_invalid_again();
+                self.noting_gate(Self::check_invalid_again);
             }
             Change::Limits(limits) => {
                 let limits = stamp::changed(&self.settings.limits, &limits);

@@ -46,7 +46,7 @@ impl Driver {
                 Step::Answered(attempted) => self.judge_with_others(attempted),
                 Step::LookAgain => {}
                 Step::Asked(command) => self.obey(command),
-                Step::Housekeeping => self.keep_house(),
+                Step::Housekeeping => self.noting_gate(Self::keep_house),
                 Step::Stop => return,
             }
         }

@@ -139,3 +139,19 @@ async fn a_broker_that_takes_no_receipts_holds_no_event_up() {
     assert_eq!(stage.view().await.delivered, 5_000);
     assert_eq!(stage.metrics.receipts_total.with_label_values(&["dropped"]).get(), 5_000 - 4_096);
 }
+
+#[tokio::test(start_paused = true)]
+async fn each_parking_is_told_also_that_which_follows_a_resume_at_once() {
+    let (stage, task, mut arriving) = telling(
+        "limits = [\"100/s\"]\npark_after_rejections = 2\n[[destinations.hook.map]]\ntype = \"#\"\nbody = { jq = 'error(\"never\")' }",
+    );
+    publish(task);
+    stage.publish(0..6);
+    for _ in 0..3 {
+        let told = [next(&mut arriving).await, next(&mut arriving).await, next(&mut arriving).await];
+        let mut outcomes = told.map(|(_, told)| told["outcome"].as_str().unwrap().to_owned());
+        outcomes.sort();
+        assert_eq!(outcomes, ["dead_lettered", "dead_lettered", "parked"]);
+        stage.order(sluice::control::stamp::Change::Resume).await;
+    }
+}
