@@ -80,8 +80,8 @@ pub async fn run(config: Config, file: ConfigFile, stop: CancellationToken) -> R
     let parts = TaskTracker::new();
     let orders = operator::listener(broker.clone(), roster, operations.clone(), ending.clone());
     parts.spawn(supervisor.keep("admin server", &ending, admin::server(listener, admin.clone(), ending.clone())));
-    parts.spawn(supervisor.keep("queue watch", &ending, watch.part(ending.clone())));
-    parts.spawn(supervisor.keep("operator's orders", &ending, orders));
+    parts.spawn(supervisor.keep_trying("queue watch", &ending, watch.part(ending.clone())));
+    parts.spawn(supervisor.keep_trying("operator's orders", &ending, orders));
     parts.spawn(supervisor.keep_trying("count of dropped log lines", &ending, log::teller(ending.clone())));
     warn_of_what_is_doubtful(fleet.config());
     tracing::info!(admin = %address, destinations = fleet.config().destinations.len(), version = env!("CARGO_PKG_VERSION"), "sluice is running");

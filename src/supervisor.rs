@@ -15,7 +15,7 @@ use crate::clock;
 use crate::redact;
 
 /// Between a failure and the next start.
-const PAUSES: Bounds = Bounds::doubling(Duration::from_secs(1), Duration::from_mins(1), 0.25);
+const PAUSES: Bounds = Bounds::doubling(Duration::from_secs(1), Duration::from_secs(5), 0.25);
 /// Failures in a row after which another start is taken not to help.
 const MOST_FAILURES: u32 = 5;
 /// A part that has worked for so long is well: its next failure is the first in a row.
@@ -240,9 +240,9 @@ mod tests {
         let (part, _) = failing(u32::MAX);
         let began = clock::now();
         supervisor.keep("publisher", &stop, part).await;
-        // 1, 2, 4 and 8 s, each give or take a quarter.
+        // 1, 2, 4 and 5 s, each give or take a quarter.
         let took = clock::now().saturating_duration_since(began).as_secs_f64();
-        assert!((11.0..19.0).contains(&took), "{took}");
+        assert!((8.0..14.0).contains(&took), "{took}");
     }
 
     #[tokio::test(start_paused = true)]

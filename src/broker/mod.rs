@@ -308,7 +308,7 @@ impl Broker {
             messages,
             closing: self.closing.clone(),
         };
-        self.work.spawn(self.supervisor.keep("command listener", &self.closing, task));
+        self.work.spawn(self.supervisor.keep_trying("command listener", &self.closing, task));
         (ControlSender { publisher: self.publisher.clone(), exchange: self.names().control() }, receiver)
     }
 

@@ -232,6 +232,7 @@ impl Driver {
                     tokens.retry_now();
                 }
                 tracing::warn!(destination, "resumed by an operator");
+                self.report.told = self.dispatch.gate.state(now);
                 self.noting_gate(Self::check_invalid_again);
             }
             Change::Limits(limits) => {
@@ -243,6 +244,7 @@ impl Driver {
             }
         }
         // It may let something through at once.
+        self.report.told = self.dispatch.gate.state(now);
         self.report.recent.see(&self.dispatch.gate.status(now, wall), wall);
         self.dispatch.look_now();
         self.prefetch.look_now();

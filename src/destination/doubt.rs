@@ -69,7 +69,7 @@ impl Dispatch {
         next
     }
 
-    /// Fault trouble it is that the credentials were refused for what has that `key`, after the gate was told so.
+    /// Whose trouble it is that the credentials were refused for what has that `key`, after the gate was told so.
     pub fn fault_of_refusal(&self, told: Answer, key: u64) -> Fault {
         let parked = self.gate.state_beneath() == State::Parked;
         let accounts = told == Answer::Unauthorized && (parked || self.gate.doubts(key));

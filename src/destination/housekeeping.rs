@@ -14,13 +14,15 @@ use crate::verdict::Settlement;
 pub(super) struct Report {
     pub recent: Recent,
     pub metrics: DestinationMetrics,
+    /// The state of the gate that was last told.
+    pub told: State,
     /// When gauges were last shown.
     swept: Instant,
 }
 
 impl Report {
-    pub fn new(recent: Recent, metrics: DestinationMetrics, now: Instant) -> Self {
-        Self { recent, metrics, swept: now }
+    pub fn new(recent: Recent, metrics: DestinationMetrics, told: State, now: Instant) -> Self {
+        Self { recent, metrics, told, swept: now }
     }
 }
 
@@ -47,7 +49,7 @@ impl Driver {
         let (now, wall) = (clock::now(), clock::wall());
         let status = self.dispatch.gate.status(now, wall);
         let (in_flight, waits) = (self.sender.in_flight(), self.waits());
-        let Report { recent, metrics, swept } = &mut self.report;
+        let Report { recent, metrics, swept, .. } = &mut self.report;
         if status.state != State::Open {
             metrics.closed_seconds.inc_by(now.saturating_duration_since(*swept).as_secs_f64());
         }

@@ -147,14 +147,15 @@ impl Driver {
             leaving: CancellationToken::new(),
             trouble: Mutex::default(),
         };
+        let dispatch = Dispatch::new(&settings, &before.ledger, now, wall);
         Self {
             intake: Intake { max_event_bytes: parts.max_event_bytes, invalids: Invalids::default() },
-            dispatch: Dispatch::new(&settings, &before.ledger, now, wall),
             side: SideRequests::new(&settings, before.tokens, now, wall),
             sender: Sender::new(parts.transport),
             settlements: Settlements::new(settler, two_of(batching)),
             prefetch: PrefetchControl::new(batching),
-            report: Report::new(before.recent, parts.metrics, now),
+            report: Report::new(before.recent, parts.metrics, dispatch.gate.state(now), now),
+            dispatch,
             settings,
             inbox: parts.inbox,
             orders: before.orders,

@@ -93,15 +93,16 @@ impl Driver {
         }
     }
 
-    /// Does something, and says it where that changed the gate.
+    /// Does something, and tells it where the gate has changed.
     pub(super) fn noting_gate(&mut self, act: impl FnOnce(&mut Self)) {
-        let before = self.dispatch.gate.state(clock::now());
         act(self);
-        let (now, wall) = (clock::now(), clock::wall());
+        let now = clock::now();
         let after = self.dispatch.gate.state(now);
+        let before = std::mem::replace(&mut self.report.told, after);
         if after == before {
             return;
         }
+        let wall = clock::wall();
         if matches!(before, State::Throttled | State::Broken) && after == State::Open {
             self.dispatch.rest_few(&self.settings.retry.delays);
         }

@@ -17,7 +17,7 @@ pub(super) enum Next {
     Wait { first: bool },
 }
 
-/// Fault trouble it is that an event was not taken.
+/// Whose trouble it is that an event was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
     /// The vendor's or the account's: others meet with it too, or it is not known yet whether they do.

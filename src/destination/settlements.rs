@@ -31,7 +31,7 @@ pub(super) struct Settlements {
     settling: FuturesUnordered<BoxFuture<'static, (usize, Option<OutcomeNotice>)>>,
     /// Copies on their way, and the places that they need.
     pub copies: CopiesWaiting,
-    /// OutcomeNotice on its way to whoever replayed an event.
+    /// Notices on their way to whoever replayed an event.
     notices: Notices,
     delivered: LruCache<u64, ()>,
 }

@@ -49,7 +49,7 @@ impl Driver {
             }
         }
         self.leave_all().await;
-        // OutcomeNotice of the last settlements; nothing waits for it longer than this.
+        // Notices of the last settlements; nothing waits for it longer than this.
         let soon = deadline.min(clock::now() + HURRIED);
         tokio::select! {
             biased;

@@ -129,6 +129,14 @@ impl Found {
     }
 }
 
+/// What was seen since the gate opened.
+#[derive(Clone, Copy, Debug)]
+struct Opening {
+    run: u32,
+    first_refused: Option<Instant>,
+    began: Instant,
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Ended {
     at: Instant,
@@ -193,7 +201,12 @@ impl Learned {
     /// The gate opens. Where a refusal had closed it, all that was in flight then has been answered, and it teaches something.
     /// True where the share is another.
     pub fn opened(&mut self, now: Instant) -> bool {
-        self.opened = now;
+        // What was refused while it was closed, or broken, tells nothing of the opening that begins now.
+        let opening = Opening {
+            run: std::mem::take(&mut self.run),
+            first_refused: self.first_refused.take(),
+            began: std::mem::replace(&mut self.opened, now),
+        };
         let Some(ended) = self.ended.take() else { return false };
         if self.pace.is_none() {
             return false;
@@ -203,9 +216,7 @@ impl Learned {
             limit.at += now.saturating_duration_since(ended.at);
         }
         let before = self.share;
-        self.learn(ended, now);
-        self.run = 0;
-        self.first_refused = None;
+        self.learn(ended, &opening, now);
         self.share.total_cmp(&before).is_ne()
     }
 
@@ -225,15 +236,16 @@ impl Learned {
         grown
     }
 
-    fn learn(&mut self, ended: Ended, now: Instant) {
+    fn learn(&mut self, ended: Ended, opening: &Opening, now: Instant) {
         let window = self.window();
         let counted = self.sends.before(ended.last, window);
         let full = self.pace.unwrap_or(f64::INFINITY) * window.as_secs_f64();
         // The account was full when it first refused; what was accepted after that had others' share of it, too.
-        let first = self.first_refused.map_or(ended.last, |first| first.min(ended.last));
+        let first = opening.first_refused.filter(|first| *first >= opening.began && *first <= ended.last);
+        let first = first.unwrap_or(ended.last);
         let accepted = counted.accepted().min(self.sends.before(first, window).accepted()) / full;
         let Counted { sent, refused } = counted;
-        let run = if ended.open_for < window { f64::from(self.run) / full } else { 0.0 };
+        let run = if ended.open_for < window { f64::from(opening.run) / full } else { 0.0 };
         let of_weight = f64::from(sent) >= full * self.share / 2.0 || refused >= VERY_MUCH;
         if of_weight && refused >= MUCH.1 && refused * MUCH.0 >= sent {
             return self.prove(accepted, Proof::Refused, now);
@@ -242,16 +254,17 @@ impl Learned {
             self.forget();
             return self.near(accepted, now);
         }
-        self.ended_soon(accepted.max(run), now);
+        self.ended_soon(accepted.max(run), refused, now);
     }
 
     /// An opening ended soon, after so much was accepted: alone that may be chance.
-    fn ended_soon(&mut self, accepted: f64, now: Instant) {
+    fn ended_soon(&mut self, accepted: f64, refused: u32, now: Instant) {
         if let Some(limit) = self.limit.filter(|limit| limit.is_proved() && now - limit.at < SOON) {
             if limit.is_within(SAME, accepted) && self.share > limit.share * BELOW {
                 return self.prove(accepted.max(limit.share * LEAST_STEP), Proof::Accepted, now);
             }
-            let fresh = limit.proof == Proof::Refused && now - limit.at < AGAIN;
+            // One that is refused alone may be chance.
+            let fresh = limit.proof == Proof::Refused && now - limit.at < AGAIN && refused > 1;
             if fresh && (limit.share * NEXT_SHOWS..self.share * ALL).contains(&accepted) {
                 return self.prove(accepted, Proof::Refused, now);
             }
@@ -261,7 +274,7 @@ impl Learned {
             self.full += 1;
             match self.limit.filter(|limit| limit.is_proved() && self.share < limit.share * AT_LIMIT) {
                 Some(limit) => self.tighten(limit),
-                None if self.full == MANY_FULL => self.prove(accepted, Proof::Accepted, now),
+                None if self.full >= MANY_FULL => self.prove(accepted, Proof::Accepted, now),
                 None => {}
             }
             return;

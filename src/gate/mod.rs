@@ -374,7 +374,11 @@ impl Gate {
             let why = "an operator resumed it, against the vendor's headers: a probe tells whether they hold";
             self.pauses.hold_back(why, now);
         }
+        let was_closed = self.pauses.closed().is_some();
         self.pauses.resume(now);
+        if was_closed && self.pauses.closed().is_none() && self.learned.opened(now) {
+            self.pace_from(self.last);
+        }
     }
 
     /// Changes the limits, live. The new pace starts drained; what was used of the day stays used. Nothing happens

@@ -51,7 +51,7 @@ impl OrderingKeys {
         Self { limit, from, ordering_keys: HashMap::new() }
     }
 
-    /// Whether `ordering key` lets a request through.
+    /// Whether `ordering_key` lets a request through.
     #[must_use]
     pub fn free(&self, ordering_key: &str, now: Instant) -> Free {
         let Some(state) = self.ordering_keys.get(ordering_key) else {
@@ -64,7 +64,7 @@ impl OrderingKeys {
         until.filter(|until| *until > now).map_or(Free::Now, Free::At)
     }
 
-    /// A request of `ordering key` goes out.
+    /// A request of `ordering_key` goes out.
     pub fn take(&mut self, ordering_key: &str) {
         let state = self.ordering_keys.entry(ordering_key.to_owned()).or_insert_with(|| {
             let mut places = Places::default();

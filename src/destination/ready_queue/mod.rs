@@ -298,7 +298,7 @@ impl ReadyQueue {
         self.parts.iter().flat_map(|batch| &batch.events).chain(self.singles()).filter(|event| event.refused).count()
     }
 
-    /// Takes out what was refused, as it travelled. Fault trouble that was is known now.
+    /// Takes out what was refused, as it travelled. Whose trouble that was is known now.
     pub fn take_refused(&mut self) -> Vec<Batch> {
         let of_parts = |batch: &Batch| batch.events.iter().any(|event| event.refused);
         let (refused, others) = self.parts.drain(..).partition::<VecDeque<Batch>, _>(of_parts);

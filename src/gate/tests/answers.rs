@@ -140,6 +140,28 @@ fn a_refusal_costs_a_little_and_calm_brings_it_back() {
 }
 
 #[test]
+fn what_was_refused_while_the_vendor_was_in_trouble_says_nothing_of_a_later_opening() {
+    let mut bench = Bench::new(&["200/s"]);
+    bench.answered(5, Answer::Trouble);
+    assert_eq!(bench.state(), State::Broken);
+    let probe = bench.permit();
+    bench.give_back_with(probe, Answer::Throttled, &retry_after(1));
+    let probe = bench.permit();
+    bench.give_back(probe, Answer::Success);
+    assert_eq!((learned(&bench), bench.state()), (1.0, State::Open));
+    bench.answered(12_000, Answer::Success);
+    // The vendor refuses 40 of the 200 that are in flight.
+    let permits: Vec<Permit> = (0..200).map(|_| bench.permit()).collect();
+    for (position, permit) in permits.into_iter().enumerate() {
+        let answer = if position >= 160 { Answer::Throttled } else { Answer::Success };
+        bench.give_back_with(permit, answer, &retry_after(1));
+    }
+    let probe = bench.permit();
+    bench.give_back(probe, Answer::Success);
+    assert!((0.7..0.9).contains(&learned(&bench)), "{}", learned(&bench));
+}
+
+#[test]
 fn a_limit_that_is_met_after_as_many_requests_again_and_again_is_learned() {
     let mut bench = Bench::new(&["100/s"]);
     bench.answered(400, Answer::Success);
