@@ -367,17 +367,16 @@ impl Gate {
     pub fn resume(&mut self, now: Instant) {
         if self.paused {
             self.paused = false;
-            self.pace_from(now);
-            return;
+            return self.pace_from(now);
         }
         if self.remaining.forget(now) && self.pauses.closed().is_none() {
             let why = "an operator resumed it, against the vendor's headers: a probe tells whether they hold";
             self.pauses.hold_back(why, now);
         }
-        let was_closed = self.pauses.closed().is_some();
+        let (was_open, broken) = self.was_open();
         self.pauses.resume(now);
-        if was_closed && self.pauses.closed().is_none() && self.learned.opened(now) {
-            self.pace_from(self.last);
+        if !was_open && self.was_open().0 {
+            self.opened(broken, now);
         }
     }
 
