@@ -206,7 +206,7 @@ async fn a_token_begins_a_session_that_ends_by_signing_out_and_with_its_token() 
     let mut browser = Browser::new(&admin);
     let answer = browser.post("/sign-in", &[("token", "a-token-of-nobody-at-all"), ("to", "/audit")]).await;
     assert!(
-        answer.status == 401 && answer.text.contains("no token") && answer.text.contains("/audit"),
+        answer.status == 401 && answer.text.contains("no such token") && answer.text.contains("/audit"),
         "{}",
         answer.text
     );
