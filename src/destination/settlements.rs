@@ -165,15 +165,10 @@ impl Settlements {
 
 /// Tells one event from every other. None where the producer gave no id: equal content may then be two events.
 fn key(pending: &Pending) -> Option<u64> {
-    use std::hash::{DefaultHasher, Hash as _, Hasher as _};
     let message = &pending.delivery.message;
     let structured = message.properties.content_type.as_deref().is_some_and(|kind| kind.contains("cloudevents"));
     let named = structured
         || message.properties.message_id.as_deref().is_some_and(|id| !id.is_empty())
         || message.properties.headers.keys().any(|name| name.to_ascii_lowercase().starts_with("cloudevents"));
-    named.then(|| {
-        let mut hasher = DefaultHasher::new();
-        (&pending.tag.id, &pending.tag.source, &pending.tag.kind, &message.body).hash(&mut hasher);
-        hasher.finish()
-    })
+    named.then_some(pending.key)
 }

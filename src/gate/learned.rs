@@ -129,14 +129,6 @@ impl Found {
     }
 }
 
-/// What was seen since the gate opened.
-#[derive(Clone, Copy, Debug)]
-struct Opening {
-    run: u32,
-    first_refused: Option<Instant>,
-    began: Instant,
-}
-
 #[derive(Clone, Copy, Debug)]
 struct Ended {
     at: Instant,
@@ -173,6 +165,7 @@ impl Learned {
     pub fn set_pace(&mut self, pace: Option<f64>, now: Instant) {
         self.pace = pace;
         self.sends = Sends::new(self.window(), now);
+        self.first_refused = None;
     }
 
     /// A request goes out.
@@ -201,22 +194,16 @@ impl Learned {
     /// The gate opens. Where a refusal had closed it, all that was in flight then has been answered, and it teaches something.
     /// True where the share is another.
     pub fn opened(&mut self, now: Instant) -> bool {
-        // What was refused while it was closed, or broken, tells nothing of the opening that begins now.
-        let opening = Opening {
-            run: std::mem::take(&mut self.run),
-            first_refused: self.first_refused.take(),
-            began: std::mem::replace(&mut self.opened, now),
-        };
-        let Some(ended) = self.ended.take() else { return false };
-        if self.pace.is_none() {
-            return false;
-        }
-        // Closed, it cannot find out whether more is left.
-        if let Some(limit) = self.limit.as_mut() {
-            limit.at += now.saturating_duration_since(ended.at);
-        }
         let before = self.share;
-        self.learn(ended, &opening, now);
+        if let Some(ended) = self.ended.take().filter(|_| self.pace.is_some()) {
+            // Closed, it cannot find out whether more is left.
+            if let Some(limit) = self.limit.as_mut() {
+                limit.at += now.saturating_duration_since(ended.at);
+            }
+            self.learn(ended, now);
+        }
+        // What was refused while it was closed, or broken, tells nothing of the opening that begins now.
+        (self.opened, self.run, self.first_refused) = (now, 0, None);
         self.share.total_cmp(&before).is_ne()
     }
 
@@ -236,16 +223,15 @@ impl Learned {
         grown
     }
 
-    fn learn(&mut self, ended: Ended, opening: &Opening, now: Instant) {
+    fn learn(&mut self, ended: Ended, now: Instant) {
         let window = self.window();
         let counted = self.sends.before(ended.last, window);
         let full = self.pace.unwrap_or(f64::INFINITY) * window.as_secs_f64();
         // The account was full when it first refused; what was accepted after that had others' share of it, too.
-        let first = opening.first_refused.filter(|first| *first >= opening.began && *first <= ended.last);
-        let first = first.unwrap_or(ended.last);
+        let first = self.first_refused.unwrap_or(ended.last);
         let accepted = counted.accepted().min(self.sends.before(first, window).accepted()) / full;
         let Counted { sent, refused } = counted;
-        let run = if ended.open_for < window { f64::from(opening.run) / full } else { 0.0 };
+        let run = if ended.open_for < window { f64::from(self.run) / full } else { 0.0 };
         let of_weight = f64::from(sent) >= full * self.share / 2.0 || refused >= VERY_MUCH;
         if of_weight && refused >= MUCH.1 && refused * MUCH.0 >= sent {
             return self.prove(accepted, Proof::Refused, now);

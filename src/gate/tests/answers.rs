@@ -144,10 +144,8 @@ fn what_was_refused_while_the_vendor_was_in_trouble_says_nothing_of_a_later_open
     let mut bench = Bench::new(&["200/s"]);
     bench.answered(5, Answer::Trouble);
     assert_eq!(bench.state(), State::Broken);
-    let probe = bench.permit();
-    bench.give_back_with(probe, Answer::Throttled, &retry_after(1));
-    let probe = bench.permit();
-    bench.give_back(probe, Answer::Success);
+    bench.send(Answer::Throttled, &retry_after(1));
+    bench.answered(1, Answer::Success);
     assert_eq!((learned(&bench), bench.state()), (1.0, State::Open));
     bench.answered(12_000, Answer::Success);
     // The vendor refuses 40 of the 200 that are in flight.
@@ -156,8 +154,7 @@ fn what_was_refused_while_the_vendor_was_in_trouble_says_nothing_of_a_later_open
         let answer = if position >= 160 { Answer::Throttled } else { Answer::Success };
         bench.give_back_with(permit, answer, &retry_after(1));
     }
-    let probe = bench.permit();
-    bench.give_back(probe, Answer::Success);
+    bench.answered(1, Answer::Success);
     assert!((0.7..0.9).contains(&learned(&bench)), "{}", learned(&bench));
 }
 
