@@ -22,15 +22,15 @@ mod auth;
 mod console;
 mod dead;
 mod destinations;
-mod door;
 mod extract;
 mod health;
+mod letter_query;
+mod listener;
 mod operations;
 mod problem;
-mod which;
 
 use console::Console;
-use door::Door;
+use listener::Door;
 
 #[cfg(test)]
 mod tests;

@@ -6,8 +6,8 @@ use std::time::Duration;
 use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
 
+use super::collect::KEPT;
 use super::events::{purchases, reports};
-use super::found::KEPT;
 use super::home::{Home, last_lines};
 use super::node::{Node, NodeError, Options};
 use super::worker::Worker;

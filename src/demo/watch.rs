@@ -7,16 +7,16 @@ use tokio::sync::Notify;
 use tokio::time::MissedTickBehavior;
 
 use super::accounts::Ending;
+use super::collect::{ENDPOINTS, SIGN_INS, Seen};
 use super::events::{BACKLOGGED, BYSTANDER, DESTINATIONS, ORDERED, TROUBLED};
 use super::figures::{self, Buckets, Latencies, QuotaUse, Sample};
-use super::found::{ENDPOINTS, SIGN_INS, Seen};
 use super::produce::{plan, produce};
 use super::report::{Backlog, Bystander, Figures, Gate, Ordered};
+use super::scenario::{Act, Scene, hiccups, scenes};
 use super::stage::Cast;
 use super::stalls::Stalls;
-use super::story::{Act, Scene, hiccups, scenes};
 use super::worker::{LIMIT, Shown, Worker};
-use super::{Audience, Error, Report, found};
+use super::{Audience, Error, Report, collect};
 use crate::broker::Broker;
 use crate::clock;
 use crate::sandbox::{EndpointStats, Handle, Revoked};
@@ -119,8 +119,8 @@ pub(super) async fn play(cast: Cast<'_>, audience: &mut dyn Audience) -> Result<
     let stalls = Stalls::watch();
     tokio::try_join!(produce(broker, &backlog_due), watch.watch(worker, audience))?;
     watch.gathered.worst_stall = stalls.worst();
-    let mut seen = found::deliveries(&sandbox, &mut accounts);
-    found::leftovers(broker, &mut accounts, &mut seen).await?;
+    let mut seen = collect::deliveries(&sandbox, &mut accounts);
+    collect::leftovers(broker, &mut accounts, &mut seen).await?;
     let figures = watch.figures(seen);
     Ok(Report::new(&accounts.balance(), watch.gathered.elapsed, figures))
 }

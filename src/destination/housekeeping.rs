@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::check::Pending;
 use super::recent::Recent;
-use super::{Driver, hold};
+use super::{Driver, demand};
 use crate::clock;
 use crate::gate::State;
 use crate::metrics::DestinationMetrics;
@@ -31,7 +31,7 @@ impl Driver {
     pub(super) fn keep_house(&mut self) {
         self.show();
         let now = clock::now();
-        let too_long = |event: &Pending| now.saturating_duration_since(event.taken) > hold::LONGEST_HOLD;
+        let too_long = |event: &Pending| now.saturating_duration_since(event.taken) > demand::LONGEST_HOLD;
         for event in self.dispatch.ready.remove_if(too_long) {
             self.settlements.settle(*event, Settlement::Release);
         }
@@ -39,7 +39,7 @@ impl Driver {
             self.side.lookups.sweep(now).into_iter().chain(self.intake.invalids.sweep(now)).collect::<Vec<_>>();
         unread.into_iter().for_each(|delivery| self.settlements.give_back(delivery));
         self.check_invalid_again();
-        let unsettled = |event: &Pending| now.saturating_duration_since(event.taken) > hold::LONGEST_UNSETTLED;
+        let unsettled = |event: &Pending| now.saturating_duration_since(event.taken) > demand::LONGEST_UNSETTLED;
         let overdue = self.side.jobs.overdue(|event| unsettled(event) || !event.delivery.ticket.is_live());
         self.ask_later(overdue);
         self.dispatch.ordering_keys.sweep(now);

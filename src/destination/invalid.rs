@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
 use super::Driver;
-use super::hold::LONGEST_HOLD;
+use super::demand::LONGEST_HOLD;
 use super::settler::Tag;
 use crate::broker::port::Delivery;
 use crate::clock;

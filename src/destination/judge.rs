@@ -10,7 +10,7 @@ use super::check::Pending;
 use super::follow::Judgement;
 use super::ready_queue::Batch;
 use super::rule::{Fault, was_refused_alone};
-use super::{Driver, before};
+use super::{Driver, earlier};
 use crate::broker::port::Delivery;
 use crate::clock;
 use crate::delivery::Trouble;
@@ -82,7 +82,7 @@ impl Driver {
         let was_alone = batch.events.iter().all(|pending| was_refused_alone(&pending.history));
         let is_odd = (was_alone || batch.calls_left.is_some()) && self.dispatch.gate.doubt() == Doubt::None;
         let again = is_odd || batch.events.iter().any(|pending| pending.token_refused);
-        let before = alone.map(|pending| before::of(&pending.history, exchange.at)).unwrap_or_default();
+        let before = alone.map(|pending| earlier::of(&pending.history, exchange.at)).unwrap_or_default();
         let (verdict, sentence, told) = self.verdict(exchange, again, &before);
         let renewing = told == Answer::Neutral;
         batch.events.iter_mut().for_each(|pending| pending.token_refused = renewing);

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::attempt::Exchange;
-use super::hold::LONGEST_HOLD;
+use super::demand::LONGEST_HOLD;
 use super::judge::carrying_history;
 use super::rule::Fault;
 use super::settler::unchecked;

@@ -20,14 +20,14 @@ use crate::vendors::Batching;
 
 mod attempt;
 mod batching;
-mod before;
 mod check;
-mod command;
+mod demand;
 mod dispatch;
 mod doubt;
+mod earlier;
 mod follow;
+mod handle;
 mod handover;
-mod hold;
 mod housekeeping;
 mod intake;
 mod invalid;
@@ -46,11 +46,11 @@ mod send;
 mod sender;
 mod settlements;
 mod settler;
-mod side;
+mod side_requests;
 mod stop;
 mod tokens;
 
-pub use command::{Command, Handle, Ordered, View};
+pub use handle::{Command, Handle, Ordered, View};
 pub use handover::Handover;
 
 use crate::control::stamp::Orders;
@@ -62,7 +62,7 @@ use prefetch::PrefetchControl;
 use sender::Sender;
 use settlements::Settlements;
 use settler::Settler;
-use side::SideRequests;
+use side_requests::SideRequests;
 
 /// Time for requests in flight to finish when the worker stops: of the ten seconds that there are, two are for what then has to reach
 /// the broker.

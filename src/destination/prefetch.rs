@@ -5,7 +5,7 @@ use std::time::Instant;
 use jiff::Timestamp;
 
 use super::Driver;
-use super::hold::{self, BatchRoom, CopiesWaiting, Demand, Outlook};
+use super::demand::{self, BatchRoom, CopiesWaiting, Demand, Outlook};
 use crate::broker::port::Prefetch;
 use crate::clock;
 use crate::gate::{Gate, State};
@@ -64,7 +64,7 @@ impl PrefetchControl {
 
     /// Looks at the gate, where there is no place before `next_place`.
     pub fn look(&mut self, gate: &Gate, next_place: Option<Instant>, now: Instant) {
-        let far = [next_place, gate.opens_at(now)].into_iter().flatten().filter_map(|at| hold::rest(at, now)).max();
+        let far = [next_place, gate.opens_at(now)].into_iter().flatten().filter_map(|at| demand::rest(at, now)).max();
         self.resting_until = far.or(self.resting_until.filter(|until| *until > now));
         let outlook = Outlook {
             open: gate.state(now) == State::Open,

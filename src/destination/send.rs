@@ -11,7 +11,7 @@ use super::attempt::Purpose;
 use super::dispatch::Next;
 use super::ready_queue::{Batch, Place, Ready};
 use super::sender::Outgoing;
-use super::{Driver, hold};
+use super::{Driver, demand};
 use crate::clock;
 use crate::delivery::Keep;
 use crate::delivery::token::Need;
@@ -51,7 +51,7 @@ impl Driver {
         let dispatch = &mut self.dispatch;
         dispatch.is_unproven = false;
         if matches!(next, Some(Next::Events(_))) && dispatch.gate.state(now) == State::Open {
-            let age = hold::unproven(dispatch.gate.pace());
+            let age = demand::unproven(dispatch.gate.pace());
             self.inbox.proof.want(Some(age));
             dispatch.is_unproven = !self.inbox.proof.is_fresh(age, now);
         }
@@ -242,7 +242,7 @@ impl Driver {
             Purpose::Job(id) => self.job_ended(&id, Job::Unknown(format!("job {id} cannot be asked about"))),
             Purpose::Token => {
                 let why = "no access token: without a refresh token the configured sign-in has no way to one";
-                self.dispatch.gate.park(why, hold::LONGEST_HOLD, clock::now());
+                self.dispatch.gate.park(why, demand::LONGEST_HOLD, clock::now());
             }
             Purpose::Events(_) | Purpose::Credentials => {}
         }

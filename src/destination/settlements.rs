@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use lru::LruCache;
 
 use super::check::Pending;
-use super::hold::CopiesWaiting;
+use super::demand::CopiesWaiting;
 use super::notice::{Notices, OutcomeNotice};
 use super::settler::{self, Settler, Tag, ToSettle};
 use crate::broker::port::{Delivery, Disposition};

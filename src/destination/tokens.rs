@@ -9,7 +9,7 @@ use futures_util::stream::FuturesUnordered;
 use jiff::Timestamp;
 
 use super::attempt::Exchange;
-use super::{Driver, hold};
+use super::{Driver, demand};
 use crate::clock;
 use crate::config;
 use crate::delivery::token::{Need, Outcome, Stored, Tokens};
@@ -133,7 +133,7 @@ impl Driver {
             }
             Outcome::Refused(said) => {
                 let said = exchange.masked(&said);
-                self.dispatch.gate.park(&said, not_before.unwrap_or(hold::LONGEST_HOLD), now);
+                self.dispatch.gate.park(&said, not_before.unwrap_or(demand::LONGEST_HOLD), now);
             }
         }
     }

@@ -4,6 +4,7 @@
 
 mod concurrency;
 mod doubt;
+mod header_times;
 mod headers;
 mod learned;
 mod ledger;
@@ -14,7 +15,6 @@ mod remaining;
 mod status;
 #[cfg(test)]
 mod tests;
-mod when;
 mod window;
 mod written;
 

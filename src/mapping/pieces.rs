@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use super::analysis::{Seen, Written, changes_case, each_of, keeps_parts, listed};
 use super::jq::{Bind, Call, Control, Fold, Format, Function, Operator, Part, Pattern, Patterns, Program, Term, Val};
-use super::written::{Seen, Written, changes_case, each_of, keeps_parts, listed};
 use super::{Expression, Input};
 use crate::event::name_of;
 

@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use regex::{Captures, Regex};
 use uuid::Uuid;
 
-use super::known::{HIDDEN, Known, is_quote};
+use super::event_values::{HIDDEN, Known, is_quote};
 use crate::message::Message;
 use crate::verdict::Reason;
 

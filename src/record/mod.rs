@@ -3,9 +3,9 @@
 
 pub mod copy;
 pub mod death;
+mod event_values;
 pub mod fingerprint;
 pub mod fit;
 pub mod history;
-mod known;
 pub mod origin;
 pub mod replay;

@@ -21,7 +21,7 @@ mod account;
 pub mod act_on;
 mod answer;
 pub mod apsis_one;
-mod before;
+mod earlier;
 pub mod gainsight_px;
 mod grant;
 pub mod http;
@@ -32,7 +32,7 @@ pub mod oauth;
 mod time;
 
 pub use account::Account;
-pub use before::Before;
+pub use earlier::Before;
 pub use grant::{Calls, Grant, Token};
 pub use item::{Batching, Fact, Facts, Item, Refusal, When};
 pub use job::Job;

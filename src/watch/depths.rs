@@ -9,7 +9,7 @@ use prometheus::IntGaugeVec;
 
 use super::Watch;
 use super::deleted::Queues;
-use super::outlook::{Course, Sample};
+use super::forecast::{Course, Sample};
 use crate::clock;
 use crate::dead_letters::{Pile, operation};
 use crate::destination::View;

@@ -3,7 +3,7 @@
 
 mod deleted;
 mod depths;
-mod outlook;
+mod forecast;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};

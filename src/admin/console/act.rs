@@ -10,7 +10,7 @@ use axum::response::Response;
 
 use super::form::{Fields, see_other};
 use super::frame::{self, Frame};
-use super::query::Asked;
+use super::letter_search::Asked;
 use super::show::{self, of, rate, span};
 use crate::admin::Admin;
 use crate::admin::auth::{Who, forbidden};

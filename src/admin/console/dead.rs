@@ -10,8 +10,8 @@ use jiff::Timestamp;
 
 use super::form::see_other;
 use super::frame::{self, Frame};
+use super::letter_search::Asked;
 use super::operations::{self, ShownOperation};
-use super::query::Asked;
 use super::show::{Moment, count, of};
 use crate::admin::Admin;
 use crate::admin::dead::{look, to_its_end};

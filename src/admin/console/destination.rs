@@ -10,8 +10,8 @@ use axum::routing::{MethodRouter, post};
 use serde::Deserialize;
 
 use super::chart::{self, Chart, Past};
-use super::did::Did;
 use super::figures::Figures;
+use super::flash::Did;
 use super::form::{Fields, see_other};
 use super::frame::{self, Frame};
 use super::show::{Moment, count};

@@ -8,7 +8,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use bytes::Bytes;
 
-use super::did::Did;
+use super::flash::Did;
 use super::form::{Fields, see_other};
 use super::frame::{self, Frame};
 use super::show::{compact, pretty};

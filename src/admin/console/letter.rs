@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::did::Did;
+use super::flash::Did;
 use super::frame::{self, Frame};
 use super::show::{Moment, count, pretty};
 use crate::admin::Admin;

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use super::chart::{self, Chart};
 use super::figures::Figures;
 use super::frame::{self, Frame};
-use super::query::query;
+use super::letter_search::query;
 use super::show::{count, of, rate};
 use crate::admin::Admin;
 use crate::admin::destinations::shown;

@@ -9,7 +9,7 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::{PATIENCE, Session, bar, confirm, progress, said, unless_stopped, who};
-use crate::cli::{Error, find, plain, print, print_json};
+use crate::cli::{Error, find, print, print_json, sanitize};
 use crate::config::ConfigFile;
 use crate::control::Signal;
 use crate::dead_letters::acts::Act;
@@ -221,7 +221,7 @@ async fn follow(operation: Operation, registry: &Registry, bar: &ProgressBar, st
         bar.set_message(format!("{} {id} ({})", state.act.name(), state.phase.name()));
         if state.note != note {
             note.clone_from(&state.note);
-            note.iter().for_each(|note| bar.println(plain::line(note)));
+            note.iter().for_each(|note| bar.println(sanitize::line(note)));
         }
         if state.phase.is_over() {
             return state;

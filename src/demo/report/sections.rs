@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::demo::collect::Seen;
 use crate::demo::events::purchases::PROFILES;
 use crate::demo::figures::Latency;
-use crate::demo::found::Seen;
 use crate::gate::JITTER;
 use crate::sandbox::EndpointStats;
 

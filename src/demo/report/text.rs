@@ -9,7 +9,7 @@ use crate::demo::events::purchases::WRONG_FIELD;
 use crate::demo::events::webinars::BACKLOG;
 use crate::demo::events::{BACKLOGGED, BYSTANDER, ORDERED, TROUBLED};
 use crate::demo::figures::Latency;
-use crate::demo::story;
+use crate::demo::scenario;
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -75,7 +75,7 @@ fn write_backlog(text: &mut String, backlog: &Backlog) -> fmt::Result {
     let spent = format!("{facts} facts, {csvs} CSVs, {job_questions} questions about their jobs; {refused} refused");
     count(text, "calls", *calls, &spent)?;
     let took = backlog.seconds.map_or("-".to_owned(), |seconds| format!("{seconds:.1} s"));
-    line(text, "took", &took, &format!("instead of {:.0} min, which single calls take", story::minutes()))?;
+    line(text, "took", &took, &format!("instead of {:.0} min, which single calls take", scenario::minutes()))?;
     count(text, "sign-ins", *sign_ins, "of 5 in an hour; the token was revoked on the way")?;
     count(text, "failed jobs", *failed_jobs, "accepted and then not applied: their events were sent again")?;
     count(text, "changed", backlog.changed, "titles have commas, quotes, tabs, line breaks, emoji, right-to-left marks")

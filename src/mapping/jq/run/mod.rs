@@ -4,7 +4,7 @@
 mod assign;
 mod bind;
 mod control;
-mod place;
+mod path_value;
 
 use std::cell::Cell;
 
@@ -14,7 +14,7 @@ use super::term::{Call, Fold, Function, Piece, Program, Term};
 use super::value::{Fields, Val};
 use crate::mapping::fuel;
 
-pub(super) use place::Place;
+pub(super) use path_value::Place;
 
 /// Why a term ended before its last value.
 #[derive(Debug)]

@@ -5,8 +5,8 @@ use axum::http::request::Parts;
 use url::form_urlencoded;
 
 use crate::admin::extract::Query;
+use crate::admin::letter_query::{Which, unreadable};
 use crate::admin::problem::Problem;
-use crate::admin::which::{Which, unreadable};
 use crate::clock;
 use crate::dead_letters::Pile;
 use crate::dead_letters::filter::{Filter, Matcher};
