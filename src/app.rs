@@ -78,10 +78,10 @@ pub async fn run(config: Config, file: ConfigFile, stop: CancellationToken) -> R
     let (watched, over) = (Arc::clone(&watch), supervisor.clone());
     let admin = Admin::new(watched, metrics.clone(), broker.clone(), roster.clone(), operations.clone(), over, config);
     let parts = TaskTracker::new();
-    let orders = operator::listener(broker.clone(), roster, operations.clone(), ending.clone());
+    let commands = operator::listener(broker.clone(), roster, operations.clone(), ending.clone());
     parts.spawn(supervisor.keep("admin server", &ending, admin::server(listener, admin.clone(), ending.clone())));
     parts.spawn(supervisor.keep_trying("queue watch", &ending, watch.part(ending.clone())));
-    parts.spawn(supervisor.keep_trying("operator's orders", &ending, orders));
+    parts.spawn(supervisor.keep_trying("operator's commands", &ending, commands));
     parts.spawn(supervisor.keep_trying("count of dropped log lines", &ending, log::teller(ending.clone())));
     warn_of_what_is_doubtful(fleet.config());
     tracing::info!(admin = %address, destinations = fleet.config().destinations.len(), version = env!("CARGO_PKG_VERSION"), "sluice is running");

@@ -240,7 +240,7 @@ impl Fleet {
         let name = settings.name.clone();
         let transport = (self.connect)(&settings).map_err(|cause| StartError { destination: name.clone(), cause })?;
         let before = self.kept.remove(&name).unwrap_or_default();
-        let (handle, commands) = Handle::new();
+        let (handle, calls) = Handle::new();
         let stop = CancellationToken::new();
         let parts = Parts {
             names: self.broker.names().clone(),
@@ -255,7 +255,7 @@ impl Fleet {
             transport,
             metrics: self.metrics.destination(&name),
             receipts: self.receipts.clone(),
-            commands,
+            calls,
             stop: stop.clone(),
             ending: self.ending.clone(),
             settings,
@@ -306,7 +306,7 @@ mod tests {
         let broker = Broker::start(crate::app::broker_settings(&config), ending.clone());
         let mut fleet = Fleet::new(broker, Metrics::new().unwrap(), None, config, ending);
         fleet.start_all().unwrap();
-        fleet.roster.get("hook").unwrap().order(Change::Pause, None).await.unwrap();
+        fleet.roster.get("hook").unwrap().change(Change::Pause, None).await.unwrap();
         fleet
     }
 

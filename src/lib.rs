@@ -30,7 +30,7 @@
 //!
 //! # The path of an operator's act
 //!
-//! `sluice pause`, a click in the console and a call of the API make the same [`control::Order`]. It goes through the broker to every worker
+//! `sluice pause`, a click in the console and a call of the API make the same [`control::Command`]. It goes through the broker to every worker
 //! ([`control`]); each carries it out where it drives the destination ([`operator`]), the latest stamp wins, and each answers. The destination's task
 //! takes it between two events (`destination/handle.rs`). [`admin`] and [`cli`] show what the destination tells of itself.
 //!

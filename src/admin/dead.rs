@@ -21,7 +21,7 @@ use crate::audit;
 use crate::broker::{Broker, TurnError};
 use crate::clock;
 use crate::config::Destination;
-use crate::control::OrderError;
+use crate::control::CommandError;
 use crate::dead_letters::edit::{Edit, EditError};
 use crate::dead_letters::filter::{Filter, Matcher};
 use crate::dead_letters::groups::{Group, Groups};
@@ -323,7 +323,7 @@ impl Admin {
 
     /// A destination of the configuration.
     pub(super) fn known(&self, name: &str) -> Result<Destination, Problem> {
-        self.destination(name).ok_or_else(|| Problem::from(OrderError::Unknown(name.to_owned())))
+        self.destination(name).ok_or_else(|| Problem::from(CommandError::Unknown(name.to_owned())))
     }
 
     /// The broker, unless this worker knows already that it is away: nobody waits for that.

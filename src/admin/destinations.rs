@@ -13,7 +13,7 @@ use super::Admin;
 use super::auth::Who;
 use super::extract::{Body, NoParams, Params, Segment};
 use super::problem::{BadBody, Problem, Refusals, Unknown};
-use crate::control::{Order, OrderError};
+use crate::control::{Command, CommandError};
 use crate::destination::View;
 use crate::operator;
 
@@ -174,7 +174,7 @@ pub(super) async fn pause(
     Segment(Named { name }): Segment<Named>,
     Params(NoParams {}): Params<NoParams>,
 ) -> Result<Json<Shown>, Problem> {
-    order(&admin, &who, Order::Pause { destination: name }).await
+    command(&admin, &who, Command::Pause { destination: name }).await
 }
 
 /// Go on; a parked destination probes at once
@@ -189,7 +189,7 @@ pub(super) async fn resume(
     Segment(Named { name }): Segment<Named>,
     Params(NoParams {}): Params<NoParams>,
 ) -> Result<Json<Shown>, Problem> {
-    order(&admin, &who, Order::Resume { destination: name }).await
+    command(&admin, &who, Command::Resume { destination: name }).await
 }
 
 /// Hold to other limits
@@ -206,17 +206,17 @@ pub(super) async fn limits(
     Params(NoParams {}): Params<NoParams>,
     Body(Limits { limits }): Body<Limits>,
 ) -> Result<Json<Shown>, Problem> {
-    order(&admin, &who, Order::Limits { destination: name, limits }).await
+    command(&admin, &who, Command::Limits { destination: name, limits }).await
 }
 
-pub(super) async fn order(admin: &Admin, who: &Who, order: Order) -> Result<Json<Shown>, Problem> {
-    let answer = operator::obey_everywhere(&admin.broker, &admin.roster, &order).await?;
-    tracing::info!(who = who.name, ?order, "carried out");
+pub(super) async fn command(admin: &Admin, who: &Who, command: Command) -> Result<Json<Shown>, Problem> {
+    let answer = operator::apply_everywhere(&admin.broker, &admin.roster, &command).await?;
+    tracing::info!(who = who.name, ?command, "carried out");
     look(admin, &answer.destination).await
 }
 
 pub(super) async fn look(admin: &Admin, name: &str) -> Result<Json<Shown>, Problem> {
-    let unknown = || Problem::from(OrderError::Unknown(name.to_owned()));
+    let unknown = || Problem::from(CommandError::Unknown(name.to_owned()));
     let view = admin.roster.get(name).ok_or_else(unknown)?.view().await.map_err(|_| unknown())?;
     Ok(Json(shown(admin, view)))
 }
@@ -268,11 +268,11 @@ pub(super) fn shown(admin: &Admin, view: View) -> Shown {
     }
 }
 
-impl From<OrderError> for Problem {
-    fn from(error: OrderError) -> Self {
+impl From<CommandError> for Problem {
+    fn from(error: CommandError) -> Self {
         let status = match &error {
-            OrderError::Unknown(_) => StatusCode::NOT_FOUND,
-            OrderError::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            CommandError::Unknown(_) => StatusCode::NOT_FOUND,
+            CommandError::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
         };
         Self::new(status, error.to_string())
     }

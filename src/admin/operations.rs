@@ -17,7 +17,7 @@ use super::destinations::Named;
 use super::extract::{Body, NoParams, Params, Segment};
 use super::letter_query::checked;
 use super::problem::{Away, BadBody, Conflict, Problem, Refusals, Unknown};
-use crate::control::{self, Order, Signal};
+use crate::control::{self, Command, Signal};
 use crate::dead_letters::acts::Act;
 use crate::dead_letters::filter::Filter;
 use crate::dead_letters::look::no_progress;
@@ -276,8 +276,9 @@ pub(super) async fn find(admin: &Admin, of: &Of) -> Result<operation::State, Pro
     if let Some(state) = admin.operations.state(&of.operation).filter(is_it) {
         return Ok(state);
     }
-    let order = Order::Operations { destination: Some(of.name.clone()) };
-    let others: Vec<Vec<operation::State>> = control::ask(&admin.broker, &order, TOLD_WITHIN).await.unwrap_or_default();
+    let command = Command::Operations { destination: Some(of.name.clone()) };
+    let others: Vec<Vec<operation::State>> =
+        control::ask(&admin.broker, &command, TOLD_WITHIN).await.unwrap_or_default();
     others.into_iter().flatten().find(is_it).ok_or_else(|| {
         let detail = format!("no process has an operation {:?} of {}", of.operation, of.name);
         Problem::new(StatusCode::NOT_FOUND, detail)
@@ -294,9 +295,9 @@ pub(super) async fn signal(admin: &Admin, of: &Of, signal: Signal) -> Result<Jso
         return Err(over(&state));
     }
     if admin.operations.signal(&state.id, signal).is_none() {
-        let order = Order::Operation { id: state.id.clone(), signal };
+        let command = Command::Operation { id: state.id.clone(), signal };
         // Whether it reached its process the state tells.
-        let answers: Result<Vec<operation::State>, _> = control::ask(&admin.broker, &order, TOLD_WITHIN).await;
+        let answers: Result<Vec<operation::State>, _> = control::ask(&admin.broker, &command, TOLD_WITHIN).await;
         return answers.ok().and_then(|answers| answers.into_iter().next()).map(Json).ok_or_else(|| over(&state));
     }
     Ok(Json(admin.operations.state(&state.id).unwrap_or(state)))

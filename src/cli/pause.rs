@@ -1,4 +1,4 @@
-//! `sluice pause`, `resume`, `limits`: an order to whichever worker drives the destination, through the broker.
+//! `sluice pause`, `resume`, `limits`: a command to whichever worker drives the destination, through the broker.
 
 use uuid::Uuid;
 
@@ -7,7 +7,7 @@ use crate::broker::{self, Names};
 use crate::clock;
 use crate::config::ConfigFile;
 use crate::control::stamp::Stamp;
-use crate::control::{self, ANSWER_WITHIN, Order};
+use crate::control::{self, ANSWER_WITHIN, Command};
 
 /// Send nothing to a destination until it is resumed; its events wait
 #[derive(Debug, clap::Args)]
@@ -50,29 +50,29 @@ pub struct LimitsArgs {
 }
 
 pub(super) async fn pause(args: PauseArgs, file: &ConfigFile) -> Result<(), Error> {
-    give(&args.destination.clone(), Order::Pause { destination: args.destination }, args.json, file).await
+    send(&args.destination.clone(), Command::Pause { destination: args.destination }, args.json, file).await
 }
 
 pub(super) async fn resume(args: ResumeArgs, file: &ConfigFile) -> Result<(), Error> {
-    give(&args.destination.clone(), Order::Resume { destination: args.destination }, args.json, file).await
+    send(&args.destination.clone(), Command::Resume { destination: args.destination }, args.json, file).await
 }
 
 pub(super) async fn limits(args: LimitsArgs, file: &ConfigFile) -> Result<(), Error> {
-    give(
+    send(
         &args.destination.clone(),
-        Order::Limits { destination: args.destination, limits: args.limits },
+        Command::Limits { destination: args.destination, limits: args.limits },
         args.json,
         file,
     )
     .await
 }
 
-async fn give(destination: &str, order: Order, json: bool, file: &ConfigFile) -> Result<(), Error> {
+async fn send(destination: &str, command: Command, json: bool, file: &ConfigFile) -> Result<(), Error> {
     let config = load(file)?;
     find(&config, destination, file)?;
     let (url, names) = (&config.broker.url, Names::new(&config.broker.prefix));
     let call = |body| broker::control_call(url, &names, body, ANSWER_WITHIN);
-    let answers = control::give(call, &order, Stamp::after(None, clock::wall(), Uuid::new_v4())).await;
+    let answers = control::send(call, &command, Stamp::after(None, clock::wall(), Uuid::new_v4())).await;
     let answers = answers.map_err(|error| Error::Failed(error.to_string()))?;
     let Some(answer) = answers.first() else {
         return Err(Error::Refused(format!(
@@ -85,7 +85,7 @@ async fn give(destination: &str, order: Order, json: bool, file: &ConfigFile) ->
     let state = answer.state.as_deref().unwrap_or("done");
     if answers.iter().any(|answer| answer.later.is_some()) {
         return Err(Error::Refused(format!(
-            "a later order was given meanwhile and holds, in place of this one or of a part of it; {destination} is {state}, and \
+            "a later command replaces this one, or a part of it; {destination} is {state}, and \
              `sluice status --json` shows its limits"
         )));
     }

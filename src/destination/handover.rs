@@ -1,7 +1,7 @@
 //! What outlives a destination's task when its configuration changes.
 
 use super::recent::Recent;
-use crate::control::stamp::Orders;
+use crate::control::stamp::LatestCommands;
 use crate::delivery::token::Stored;
 use crate::gate::Ledger;
 
@@ -14,8 +14,8 @@ pub struct Handover {
     pub tokens: Option<Stored>,
     /// What happened lately.
     pub recent: Recent,
-    /// The latest orders.
-    pub orders: Orders,
+    /// The latest commands.
+    pub commands: LatestCommands,
 }
 
 impl From<Ledger> for Handover {

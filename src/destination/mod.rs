@@ -50,10 +50,10 @@ mod side_requests;
 mod stop;
 mod tokens;
 
-pub use handle::{Command, Handle, Ordered, View};
+pub use handle::{Applied, Call, Handle, View};
 pub use handover::Handover;
 
-use crate::control::stamp::Orders;
+use crate::control::stamp::LatestCommands;
 use dispatch::Dispatch;
 use housekeeping::Report;
 use intake::Intake;
@@ -89,7 +89,7 @@ pub struct Parts {
     /// Where it tells what became of events, if anywhere.
     pub receipts: Option<Receipts>,
     /// Pause, resume, limits, status.
-    pub commands: mpsc::Receiver<Command>,
+    pub calls: mpsc::Receiver<Call>,
     /// Cancelled to stop.
     pub stop: CancellationToken,
     /// Cancelled when the whole worker stops: then what is in flight gets [`STOP_WITHIN`], else as long as a request may take.
@@ -112,15 +112,15 @@ pub async fn drive(parts: Parts, before: Handover) -> Handover {
         ledger: driver.dispatch.gate.ledger(now, wall),
         tokens: driver.side.tokens.get().map(|tokens| tokens.stored(now, wall)),
         recent: driver.report.recent,
-        orders: driver.orders,
+        commands: driver.commands,
     }
 }
 
 struct Driver {
     settings: config::Destination,
     inbox: Inbox,
-    orders: Orders,
-    commands: mpsc::Receiver<Command>,
+    commands: LatestCommands,
+    calls: mpsc::Receiver<Call>,
     stop: CancellationToken,
     ending: CancellationToken,
     intake: Intake,
@@ -158,8 +158,8 @@ impl Driver {
             dispatch,
             settings,
             inbox: parts.inbox,
-            orders: before.orders,
-            commands: parts.commands,
+            commands: before.commands,
+            calls: parts.calls,
             stop: parts.stop,
             ending: parts.ending,
         }

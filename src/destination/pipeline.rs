@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::time::Interval;
 
 use super::attempt::Attempted;
-use super::{Command, Driver, outcome};
+use super::{Call, Driver, outcome};
 use crate::broker::port::Delivery;
 use crate::clock;
 use crate::gate::State;
@@ -27,7 +27,7 @@ enum Step {
     Answered(Attempted),
     /// Something may be sent or taken now that could not be before: a time has come, a copy is confirmed, the broker was heard.
     LookAgain,
-    Asked(Command),
+    Called(Call),
     Housekeeping,
     Stop,
 }
@@ -45,7 +45,7 @@ impl Driver {
                 Step::Delivered(delivery) => self.take_with_others(delivery),
                 Step::Answered(attempted) => self.judge_with_others(attempted),
                 Step::LookAgain => {}
-                Step::Asked(command) => self.obey(command),
+                Step::Called(call) => self.answer(call),
                 Step::Housekeeping => self.noting_gate(Self::keep_house),
                 Step::Stop => return,
             }
@@ -68,7 +68,7 @@ impl Driver {
             _ = housekeeping.tick() => Step::Housekeeping,
             Ok(()) = self.inbox.consuming.changed() => Step::LookAgain,
             () = self.inbox.proof.renewed(), if self.dispatch.is_unproven => Step::LookAgain,
-            command = self.commands.recv() => command.map_or(Step::Stop, Step::Asked),
+            call = self.calls.recv() => call.map_or(Step::Stop, Step::Called),
             delivery = self.inbox.deliveries.recv() => delivery.map_or(Step::Stop, Step::Delivered),
         }
     }

@@ -210,7 +210,7 @@ const UNWATCHED: &[(&str, usize)] = &[
     ("log.rs", 1),
     // Threads that catch what panics on them.
     ("mapping/pool.rs", 1),
-    // An order on its way to other workers.
+    // A command on its way to other workers.
     ("operator.rs", 1),
 ];
 

@@ -17,11 +17,11 @@ use super::frame::{self, Frame};
 use super::show::{Moment, count};
 use crate::admin::Admin;
 use crate::admin::auth::Who;
-use crate::admin::destinations::{self, Named, order, shown};
+use crate::admin::destinations::{self, Named, command, shown};
 use crate::admin::extract::{NoParams, Params, Segment};
 use crate::admin::problem::Problem;
 use crate::clock;
-use crate::control::{Order, OrderError, stamp};
+use crate::control::{Command, CommandError, stamp};
 use crate::destination::recent::{KEPT, Outcome, Recent};
 use crate::gate::{Limit, LimitError};
 use crate::verdict::Reason;
@@ -91,7 +91,7 @@ pub(super) async fn page(
     Segment(Named { name }): Segment<Named>,
     Params(News { did }): Params<News>,
 ) -> Result<Response, Problem> {
-    let unknown = || Problem::from(OrderError::Unknown(name.clone()));
+    let unknown = || Problem::from(CommandError::Unknown(name.clone()));
     let handle = admin.roster.get(&name).ok_or_else(unknown)?;
     let (view, recent) = (handle.view().await.map_err(|_| unknown())?, handle.recent().await.map_err(|_| unknown())?);
     let now = clock::wall();
@@ -109,14 +109,14 @@ pub(super) async fn page(
     Ok(frame::page(&shown))
 }
 
-/// An order that a form gives with nothing more to say; `did` tells that it was carried out.
-pub(super) fn ordered(order_to: fn(String) -> Order, did: &'static str) -> MethodRouter<Arc<Admin>> {
+/// A command that a form gives with nothing more to say; `did` tells that it was carried out.
+pub(super) fn command_form(command_to: fn(String) -> Command, did: &'static str) -> MethodRouter<Arc<Admin>> {
     let handle = async move |State(admin): State<Arc<Admin>>,
                              who: Who,
                              Segment(Named { name }): Segment<Named>,
                              Params(NoParams {}): Params<NoParams>,
                              _: Fields| {
-        drop(order(&admin, &who, order_to(name.clone())).await?);
+        drop(command(&admin, &who, command_to(name.clone())).await?);
         Ok::<_, Problem>(done_with(&name, did))
     };
     post(handle)
@@ -128,7 +128,7 @@ pub(super) async fn back(
     Segment(Named { name }): Segment<Named>,
 ) -> Result<Response, Problem> {
     if admin.roster.get(&name).is_none() {
-        return Err(OrderError::Unknown(name).into());
+        return Err(CommandError::Unknown(name).into());
     }
     Ok(see_other(&format!("/destinations/{name}")))
 }
@@ -145,7 +145,7 @@ pub(super) async fn limits(
     let given = fields.get("limits").unwrap_or_default();
     let limits: Vec<String> = given.split([',', ' ']).filter(|limit| !limit.is_empty()).map(str::to_owned).collect();
     if fields.get("sure").is_some() {
-        drop(order(&admin, &who, Order::Limits { destination: name.clone(), limits }).await?);
+        drop(command(&admin, &who, Command::Limits { destination: name.clone(), limits }).await?);
         return Ok(done_with(&name, "limited"));
     }
     let axum::Json(shown) = destinations::look(&admin, &name).await?;

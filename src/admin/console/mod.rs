@@ -11,7 +11,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 
 use super::{Admin, problem};
-use crate::control::{Order, Signal};
+use crate::control::{Command, Signal};
 use session::Sessions;
 
 mod act;
@@ -75,10 +75,13 @@ pub(super) fn router(admin: &Arc<Admin>) -> Router<Arc<Admin>> {
         .route("/", get(overview::page))
         .route("/audit", get(audit::page))
         .route("/destinations/{name}", get(destination::page))
-        .route("/destinations/{name}/pause", destination::ordered(|destination| Order::Pause { destination }, "paused"))
+        .route(
+            "/destinations/{name}/pause",
+            destination::command_form(|destination| Command::Pause { destination }, "paused"),
+        )
         .route(
             "/destinations/{name}/resume",
-            destination::ordered(|destination| Order::Resume { destination }, "resumed"),
+            destination::command_form(|destination| Command::Resume { destination }, "resumed"),
         )
         .route("/destinations/{name}/limits", get(destination::back).post(destination::limits))
         .route(DEAD, get(dead::page))

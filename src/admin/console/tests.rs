@@ -6,7 +6,7 @@ use tower::ServiceExt as _;
 use super::*;
 use crate::admin::tests::{admin, config, tokens};
 use crate::control::stamp::Stamp;
-use crate::destination::{Command, Handle, Ordered, View};
+use crate::destination::{Applied, Call, Handle, View};
 
 const HOST: &str = "sluice.example:9464";
 const FORM: &str = "application/x-www-form-urlencoded";
@@ -80,19 +80,19 @@ impl Answer {
 
 /// A destination that answers what it is asked, and whose texts are as bad as they can be.
 fn pretend(admin: &Admin, name: &str) -> tokio::sync::mpsc::UnboundedReceiver<String> {
-    let (handle, mut commands) = Handle::new();
+    let (handle, mut calls) = Handle::new();
     let (heard, hears) = tokio::sync::mpsc::unbounded_channel();
     admin.roster.set(name, Some(handle));
     let name = name.to_owned();
     tokio::spawn(async move {
-        while let Some(command) = commands.recv().await {
-            match command {
-                Command::View(answer) => drop(answer.send(view(&name))),
-                Command::Recent(answer) => drop(answer.send(recent())),
-                Command::Samples(answer) => drop(answer.send(recent().samples())),
-                Command::Order { change, answer, .. } => {
+        while let Some(call) = calls.recv().await {
+            match call {
+                Call::View(answer) => drop(answer.send(view(&name))),
+                Call::Recent(answer) => drop(answer.send(recent())),
+                Call::Samples(answer) => drop(answer.send(recent().samples())),
+                Call::Change { change, answer, .. } => {
                     drop(heard.send(format!("{change:?}")));
-                    drop(answer.send(Ordered::Holds {
+                    drop(answer.send(Applied::Holds {
                         stamp: Stamp::after(None, crate::clock::wall(), uuid::Uuid::new_v4()),
                         later: None,
                     }));

@@ -80,7 +80,7 @@ impl Stage {
     }
 
     fn start(&mut self, before: &Handover) {
-        let (handle, commands) = Handle::new();
+        let (handle, calls) = Handle::new();
         let stop = CancellationToken::new();
         let parts = Parts {
             settings: self.settings.clone(),
@@ -92,7 +92,7 @@ impl Stage {
             transport: Arc::new(self.vendor.clone()),
             metrics: self.metrics.destination(DESTINATION),
             receipts: self.receipts.clone(),
-            commands,
+            calls,
             ending: stop.clone(),
             stop: stop.clone(),
         };
@@ -117,8 +117,8 @@ impl Stage {
         assert!(worker.task.await.unwrap_err().is_cancelled(), "the worker had failed before it was killed");
     }
 
-    async fn order(&self, change: Change) {
-        self.worker.as_ref().unwrap().handle.order(change, None).await.unwrap();
+    async fn change(&self, change: Change) {
+        self.worker.as_ref().unwrap().handle.change(change, None).await.unwrap();
     }
 
     async fn view(&self) -> View {
