@@ -13,7 +13,7 @@ use secrecy::ExposeSecret as _;
 use super::Admin;
 use super::problem::Problem;
 use crate::clock;
-use crate::config::{Role, Token};
+use crate::config::{AdminToken, Role};
 
 /// How often the log tells of wrong tokens.
 const TOLD_EVERY: Duration = Duration::from_mins(1);
@@ -33,8 +33,8 @@ impl Who {
     }
 }
 
-impl From<&Token> for Who {
-    fn from(token: &Token) -> Self {
+impl From<&AdminToken> for Who {
+    fn from(token: &AdminToken) -> Self {
         Self { name: token.name.clone(), role: token.role }
     }
 }
@@ -61,7 +61,7 @@ pub(super) async fn guard(State(admin): State<Arc<Admin>>, mut request: Request,
     }
     let Some(who) = identify(request.headers(), &tokens) else {
         if request.headers().contains_key(header::AUTHORIZATION) {
-            admin.strangers.came(clock::now());
+            admin.wrong_tokens.count_one(clock::now());
         }
         let problem = Problem::new(StatusCode::UNAUTHORIZED, "send a token of [admin] as \"Authorization: Bearer …\"");
         return ([(header::WWW_AUTHENTICATE, "Bearer")], problem).into_response();
@@ -120,7 +120,7 @@ fn is_address(host: &str) -> bool {
 }
 
 /// Whose token it is.
-fn identify(headers: &HeaderMap, tokens: &[Token]) -> Option<Who> {
+fn identify(headers: &HeaderMap, tokens: &[AdminToken]) -> Option<Who> {
     if tokens.is_empty() {
         return Some(Who::local());
     }
@@ -132,7 +132,7 @@ fn identify(headers: &HeaderMap, tokens: &[Token]) -> Option<Who> {
 /// Those who come with wrong tokens. Nobody waits for them: a token cannot be guessed. They are told in the log, in a line a minute
 /// at most, since whoever reaches this server can make them many.
 #[derive(Debug, Default)]
-pub(super) struct Strangers(Mutex<Untold>);
+pub(super) struct WrongTokens(Mutex<Untold>);
 
 #[derive(Debug, Default)]
 struct Untold {
@@ -140,16 +140,16 @@ struct Untold {
     told: Option<Instant>,
 }
 
-impl Strangers {
+impl WrongTokens {
     /// One came.
-    pub fn came(&self, now: Instant) {
-        if let Some(count) = self.count(now) {
+    pub fn count_one(&self, now: Instant) {
+        if let Some(count) = self.due(now) {
             tracing::warn!(count, "wrong tokens were given to the API or the console");
         }
     }
 
     /// How many came that the log does not tell of, where it is time to tell.
-    fn count(&self, now: Instant) -> Option<u64> {
+    fn due(&self, now: Instant) -> Option<u64> {
         let mut untold = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         untold.count += 1;
         if untold.told.is_some_and(|told| now.saturating_duration_since(told) < TOLD_EVERY) {
@@ -161,8 +161,8 @@ impl Strangers {
 }
 
 /// The token of that text. Every token is looked at, whichever it is.
-pub(super) fn holder<'a>(tokens: &'a [Token], given: &str) -> Option<&'a Token> {
-    let matches = |token: &Token| equal(token.secret.expose_secret().as_bytes(), given.as_bytes());
+pub(super) fn holder<'a>(tokens: &'a [AdminToken], given: &str) -> Option<&'a AdminToken> {
+    let matches = |token: &AdminToken| equal(token.secret.expose_secret().as_bytes(), given.as_bytes());
     tokens.iter().fold(None, |found, token| if matches(token) { Some(token) } else { found })
 }
 
@@ -182,11 +182,11 @@ mod tests {
 
     #[test]
     fn wrong_tokens_are_told_at_once_and_then_together_once_a_minute() {
-        let (strangers, now) = (Strangers::default(), crate::clock::now());
-        assert_eq!(strangers.count(now), Some(1));
+        let (wrong_tokens, now) = (WrongTokens::default(), crate::clock::now());
+        assert_eq!(wrong_tokens.due(now), Some(1));
         for second in 0..50 {
-            assert_eq!(strangers.count(now + Duration::from_secs(second)), None);
+            assert_eq!(wrong_tokens.due(now + Duration::from_secs(second)), None);
         }
-        assert_eq!(strangers.count(now + TOLD_EVERY), Some(51));
+        assert_eq!(wrong_tokens.due(now + TOLD_EVERY), Some(51));
     }
 }

@@ -14,8 +14,8 @@ use crate::dead_letters::filter::{Filter, FilterError, Matcher};
 /// How many letters.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-#[expect(dead_code, reason = "only described: read by [`Which::number`]")]
-pub(super) struct Page {
+#[expect(dead_code, reason = "only described: read by [`LetterQuery::number`]")]
+pub(super) struct PageSize {
     /// Letters at most; 100 unless given.
     #[param(minimum = 1, maximum = 1000)]
     limit: Option<u16>,
@@ -23,14 +23,14 @@ pub(super) struct Page {
 
 /// What the fields of a query or a form say. Lists are separated by commas: their values are alternatives, and all fields must hold.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Which {
+pub(super) struct LetterQuery {
     pub filter: Filter,
     pub pile: Pile,
     /// What else was asked for, by name.
     rest: Vec<(String, String)>,
 }
 
-impl Which {
+impl LetterQuery {
     /// Reads fields; `also` are the names of those beside the filter's and the pile.
     ///
     /// # Errors
@@ -132,8 +132,8 @@ fn is_of_its_meaning(filter: &Filter, error: &FilterError) -> bool {
 mod tests {
     use super::*;
 
-    fn once(text: &str) -> Result<Which, Problem> {
-        Which::once(url::form_urlencoded::parse(text.as_bytes()).into_owned().collect(), &["limit"])
+    fn once(text: &str) -> Result<LetterQuery, Problem> {
+        LetterQuery::once(url::form_urlencoded::parse(text.as_bytes()).into_owned().collect(), &["limit"])
     }
 
     #[test]

@@ -18,12 +18,12 @@ const SPARE: usize = 4;
 const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
 /// A listener that has descriptors to spare.
-pub(super) struct Door {
+pub(super) struct SpareListener {
     listener: Arc<TcpListener>,
     spare: Vec<File>,
 }
 
-impl Door {
+impl SpareListener {
     pub(super) fn new(listener: Arc<TcpListener>) -> Self {
         Self { listener, spare: Vec::new() }
     }
@@ -50,7 +50,7 @@ impl Door {
     }
 }
 
-impl Listener for Door {
+impl Listener for SpareListener {
     type Io = TcpStream;
     type Addr = SocketAddr;
 

@@ -84,7 +84,7 @@ pub(super) struct BadBody;
 pub(super) struct Conflict;
 
 /// What an endpoint answers besides that needs the broker.
-pub(super) struct Away;
+pub(super) struct BrokerAway;
 
 impl IntoResponses for Conflict {
     fn responses() -> BTreeMap<String, RefOr<Described>> {
@@ -92,7 +92,7 @@ impl IntoResponses for Conflict {
     }
 }
 
-impl IntoResponses for Away {
+impl IntoResponses for BrokerAway {
     fn responses() -> BTreeMap<String, RefOr<Described>> {
         described(&[("503", "The broker cannot be reached, or broke off")])
     }

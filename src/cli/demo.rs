@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Error, print_json, print_lines};
 use crate::clock;
-use crate::demo::{self, Addresses, Audience, Moment, Report, Standing};
+use crate::demo::{self, Addresses, Audience, DestinationProgress, Moment, Report};
 
 /// Between two lines of progress where there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(3);
@@ -148,14 +148,14 @@ impl Bars {
     }
 }
 
-fn progress(standing: &Standing) -> String {
-    let Standing { name, delivered, expected, state, .. } = standing;
+fn progress(standing: &DestinationProgress) -> String {
+    let DestinationProgress { name, delivered, expected, state, .. } = standing;
     let gate = if state == "open" { String::new() } else { format!(" {}", gate(standing)) };
     format!("{name} {delivered}/{expected}{gate}")
 }
 
 /// The gate in a few words.
-fn gate(standing: &Standing) -> String {
+fn gate(standing: &DestinationProgress) -> String {
     match (standing.rate.filter(|rate| *rate > 0.0), standing.seconds_left) {
         (Some(rate), _) => format!("{}, {rate:.0}/s", standing.state),
         (None, Some(seconds)) => format!("{}, {seconds:.0} s left", standing.state),

@@ -7,7 +7,7 @@ use secrecy::ExposeSecret as _;
 
 use super::Destination;
 use crate::gate::Limit;
-use crate::section::{Problem, Section};
+use crate::section::{ConfigProblem, Section};
 use crate::vendors::Kind;
 
 /// Notes destinations that cannot work beside each other as problems, and gives what is doubtful.
@@ -15,7 +15,7 @@ pub(super) fn check(
     all: &mut Section<'_>,
     destinations: &BTreeMap<String, Destination>,
     registry: &[Kind],
-) -> Vec<Problem> {
+) -> Vec<ConfigProblem> {
     each_token_file_has_one_destination(all, destinations);
     let mut owners: BTreeMap<(&str, &str, String), &Destination> = BTreeMap::new();
     let mut doubtful = Vec::new();

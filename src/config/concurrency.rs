@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use super::Destination;
 use crate::gate::rate;
-use crate::section::{Problem, Section};
+use crate::section::{ConfigProblem, Section};
 
 /// Vendors take some 300 ms; what needs faster answers than this is doubtful.
 const USUAL: Duration = Duration::from_millis(500);
 
 /// What is doubtful of each destination's `concurrency`.
-pub(super) fn check(all: &Section<'_>, destinations: &BTreeMap<String, Destination>) -> Vec<Problem> {
+pub(super) fn check(all: &Section<'_>, destinations: &BTreeMap<String, Destination>) -> Vec<ConfigProblem> {
     destinations.iter().filter_map(|(name, destination)| Some(all.told(name, doubt(destination)?))).collect()
 }
 

@@ -88,7 +88,7 @@ impl DeadLetters {
     async fn ask_gate(&self) -> Gate {
         match self.ask_worker().await.and_then(|answer| answer.state) {
             None => Gate::Nobody,
-            Some(state) if state == crate::gate::State::Paused.name() => Gate::Paused,
+            Some(state) if state == crate::gate::GateState::Paused.name() => Gate::Paused,
             Some(state) => Gate::Other(state),
         }
     }

@@ -5,7 +5,7 @@ use std::pin::Pin;
 
 use bytes::Bytes;
 
-use crate::gate::Written;
+use crate::gate::WrittenAt;
 use crate::vendors::Reply;
 
 mod body;
@@ -22,7 +22,7 @@ pub trait Transport: Send + Sync {
     fn send<'a>(
         &'a self,
         request: &'a ::http::Request<Bytes>,
-        written: &'a Written,
+        written: &'a WrittenAt,
     ) -> Pin<Box<dyn Future<Output = Result<Reply, Trouble>> + Send + 'a>>;
 
     /// Whether this machine has room for one more request now.

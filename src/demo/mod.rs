@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use report::Report;
 pub use stage::Addresses;
-pub use watch::{Moment, Standing};
+pub use watch::{DestinationProgress, Moment};
 
 use crate::broker::port::PublishError;
 use crate::broker::{BrokerError, ConnectError};

@@ -36,7 +36,7 @@ pub(super) struct Stage {
 pub(super) struct Cast<'a> {
     pub broker: &'a Broker,
     pub worker: &'a mut Worker,
-    pub sandbox: sandbox::Handle,
+    pub sandbox: sandbox::SandboxHandle,
 }
 
 /// Where everything is while a demo stays up.

@@ -49,7 +49,7 @@ pub(super) enum Demand {
 
 /// What the gate says, as far as holding goes.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Outlook {
+pub(super) struct GateOutlook {
     /// It is open.
     pub open: bool,
     /// An operator paused it.
@@ -74,7 +74,7 @@ pub(super) fn unproven(pace: Option<f64>) -> Duration {
 impl Demand {
     /// The demand after this one. Once closed for long it stays so until the gate opens: giving everything back before each
     /// probe would count against the broker's delivery limit.
-    pub fn next(self, outlook: Outlook, now: Instant) -> Self {
+    pub fn next(self, outlook: GateOutlook, now: Instant) -> Self {
         if outlook.paused || outlook.resting_until.is_some_and(|until| until > now) {
             Self::Idle
         } else if outlook.closed_for_long || (!outlook.open && self != Self::Open) {
@@ -244,10 +244,14 @@ mod tests {
     #[test]
     fn a_gate_closed_for_long_holds_only_probes_and_a_paused_one_nothing() {
         let now = crate::clock::now();
-        let parked = Outlook { open: false, paused: false, closed_for_long: true, resting_until: None };
+        let parked = GateOutlook { open: false, paused: false, closed_for_long: true, resting_until: None };
         assert_eq!(Demand::Open.next(parked, now).keeps(), 4);
         assert_eq!(
-            Demand::Open.next(Outlook { paused: true, ..parked }, now).prefetch(Some(200.0), 32, &BatchRoom::new(1)),
+            Demand::Open.next(GateOutlook { paused: true, ..parked }, now).prefetch(
+                Some(200.0),
+                32,
+                &BatchRoom::new(1)
+            ),
             Prefetch::None
         );
     }
@@ -255,11 +259,11 @@ mod tests {
     #[test]
     fn a_gate_that_was_closed_for_long_stays_so_until_it_opens() {
         let now = crate::clock::now();
-        let soon = Outlook { open: false, paused: false, closed_for_long: false, resting_until: None };
+        let soon = GateOutlook { open: false, paused: false, closed_for_long: false, resting_until: None };
         assert_eq!(Demand::Open.next(soon, now), Demand::Open);
         assert_eq!(Demand::Closed.next(soon, now), Demand::Closed);
         assert_eq!(Demand::Idle.next(soon, now), Demand::Closed);
-        assert_eq!(Demand::Closed.next(Outlook { open: true, ..soon }, now), Demand::Open);
+        assert_eq!(Demand::Closed.next(GateOutlook { open: true, ..soon }, now), Demand::Open);
     }
 
     #[test]
@@ -317,7 +321,7 @@ mod tests {
         assert_eq!(rest(now + Duration::from_secs(60), now), None);
         let until = rest(now + Duration::from_secs(100), now);
         assert_eq!(until, Some(now + Duration::from_secs(70)));
-        let outlook = Outlook { open: true, paused: false, closed_for_long: false, resting_until: until };
+        let outlook = GateOutlook { open: true, paused: false, closed_for_long: false, resting_until: until };
         assert_eq!(Demand::Open.next(outlook, now), Demand::Idle);
         assert_eq!(Demand::Idle.next(outlook, now + Duration::from_secs(71)), Demand::Open);
     }

@@ -13,7 +13,7 @@ use super::ready_queue::Batch;
 use super::rule::{self, Circumstances, Fault, Next, REFUSED_ALONE, delay};
 use super::{Driver, batching, outcome};
 use crate::clock;
-use crate::gate::{Doubt, State};
+use crate::gate::{Doubt, GateState};
 use crate::record::history::{Attempt, History};
 use crate::verdict::{Reason, Settlement, Verdict};
 
@@ -101,7 +101,7 @@ impl Driver {
                         && calls_left.is_none()
                         && !pending.replay
                         && self.prefetch.is_closed()
-                        && self.dispatch.gate.state_beneath() == State::Broken =>
+                        && self.dispatch.gate.state_beneath() == GateState::Broken =>
                 {
                     let Pending { delivery, history, .. } = *pending;
                     self.settlements.send_behind(delivery, history);

@@ -12,7 +12,7 @@ use super::recent::{Recent, Sample};
 use crate::broker::port::Prefetch;
 use crate::clock;
 use crate::control::stamp::{self, Change, Placement, Stamp};
-use crate::gate::{Held, State};
+use crate::gate::{GateState, HeldBy};
 
 /// A call to the destination's task.
 #[derive(Debug)]
@@ -153,7 +153,7 @@ pub struct View {
     /// How many may be on their way at once, as set or as found.
     pub concurrency: usize,
     /// What holds the pace.
-    pub held: Held,
+    pub held: HeldBy,
     /// Requests counted against today's budget (UTC).
     pub day_used: u64,
     /// The day budget, where there is one.
@@ -262,7 +262,7 @@ impl Driver {
             limits: self.settings.limits.iter().map(ToString::to_string).collect(),
             state: gate.state.name(),
             fails: gate.fails && machine.is_none(),
-            why: machine.clone().filter(|_| gate.state == State::Open).unwrap_or(gate.why),
+            why: machine.clone().filter(|_| gate.state == GateState::Open).unwrap_or(gate.why),
             until: gate.until.map(|until| until.wall),
             quota: gate.quota,
             rate: gate.rate,

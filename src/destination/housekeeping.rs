@@ -6,7 +6,7 @@ use super::check::Pending;
 use super::recent::Recent;
 use super::{Driver, demand};
 use crate::clock;
-use crate::gate::State;
+use crate::gate::GateState;
 use crate::metrics::DestinationMetrics;
 use crate::verdict::Settlement;
 
@@ -15,13 +15,13 @@ pub(super) struct Report {
     pub recent: Recent,
     pub metrics: DestinationMetrics,
     /// The state of the gate that was last told.
-    pub told: State,
+    pub told: GateState,
     /// When gauges were last shown.
     swept: Instant,
 }
 
 impl Report {
-    pub fn new(recent: Recent, metrics: DestinationMetrics, told: State, now: Instant) -> Self {
+    pub fn new(recent: Recent, metrics: DestinationMetrics, told: GateState, now: Instant) -> Self {
         Self { recent, metrics, told, swept: now }
     }
 }
@@ -50,7 +50,7 @@ impl Driver {
         let status = self.dispatch.gate.status(now, wall);
         let (in_flight, waits) = (self.sender.in_flight(), self.waits());
         let Report { recent, metrics, swept, .. } = &mut self.report;
-        if status.state != State::Open {
+        if status.state != GateState::Open {
             metrics.closed_seconds.inc_by(now.saturating_duration_since(*swept).as_secs_f64());
         }
         *swept = now;
@@ -58,7 +58,7 @@ impl Driver {
         recent.sample(&status, metrics.delivered.get(), now, wall);
         metrics.show(&status, in_flight, waits);
         metrics.show_copies(self.settlements.copies_waiting());
-        if self.dispatch.ready.len() == 0 || status.state != State::Open {
+        if self.dispatch.ready.len() == 0 || status.state != GateState::Open {
             self.inbox.proof.want(None);
         }
         metrics.show_token(self.side.tokens.get().and_then(|tokens| tokens.age(wall)));

@@ -14,9 +14,9 @@ use super::{Driver, earlier};
 use crate::broker::port::Delivery;
 use crate::clock;
 use crate::delivery::Trouble;
-use crate::gate::{Answer, Doubt, Permit, State, hints, is_used_up};
+use crate::gate::{Answer, Doubt, GateState, Permit, hints, is_used_up};
 use crate::record::history::Watched;
-use crate::vendors::{Before, Item, Reply, Vendor};
+use crate::vendors::{EarlierAttempts, Item, Reply, Vendor};
 use crate::verdict::Verdict;
 
 impl Driver {
@@ -50,7 +50,12 @@ impl Driver {
     /// What the vendor or the network said, its sentence masked, and what the gate should make of it. A token that proves to have been
     /// revoked or to have ended is not the account's trouble: the gate hears nothing of it, and a new one is had, unless that was
     /// done `again` for the same request.
-    pub(super) fn verdict(&mut self, exchange: &Exchange, again: bool, before: &Before) -> (Verdict, String, Answer) {
+    pub(super) fn verdict(
+        &mut self,
+        exchange: &Exchange,
+        again: bool,
+        before: &EarlierAttempts,
+    ) -> (Verdict, String, Answer) {
         let (vendor, request) = (self.settings.vendor.as_ref(), &exchange.request);
         let verdict = match &exchange.result {
             Some(Ok(reply)) => {
@@ -89,7 +94,7 @@ impl Driver {
         let several = batch.events.len() > 1;
         let refused = told == Answer::Rejected;
         let is_odd_part = several && is_odd && told == Answer::Unauthorized;
-        let parked = self.dispatch.gate.state_beneath() == State::Parked;
+        let parked = self.dispatch.gate.state_beneath() == GateState::Parked;
         let stale = if refused { self.stale(&batch) } else { None };
         let reply = exchange.reply().filter(|_| told == Answer::Success);
         let items: Vec<&Item> = batch.events.iter().map(|pending| &pending.item).collect();
@@ -212,7 +217,7 @@ pub(super) fn said(verdict: &Verdict) -> Option<&str> {
 
 /// The vendor's reading of an answer. A panic there is our bug: the vendor may have taken the event, so it is not sent
 /// again but becomes a dead letter for a person to look at, and many in a row park the destination.
-fn read(vendor: &dyn Vendor, request: &Request<Bytes>, reply: &Reply, before: &Before) -> Verdict {
+fn read(vendor: &dyn Vendor, request: &Request<Bytes>, reply: &Reply, before: &EarlierAttempts) -> Verdict {
     catch_unwind(AssertUnwindSafe(|| vendor.judge_after(request, reply, before))).unwrap_or_else(|_| {
         let status = reply.status.as_u16();
         Verdict::Rejected(format!("Sluice failed on the vendor's answer {status}; this is a bug in Sluice"))

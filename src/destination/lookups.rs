@@ -14,9 +14,9 @@ use super::{Driver, doubt};
 use crate::backoff::{Backoff, Bounds};
 use crate::broker::port::Delivery;
 use crate::clock;
-use crate::gate::{Answer, Permit, State};
+use crate::gate::{Answer, GateState, Permit};
 use crate::record::history::Attempt;
-use crate::vendors::{Before, Facts};
+use crate::vendors::{EarlierAttempts, Facts};
 use crate::verdict::{Reason, Settlement, Verdict};
 
 /// What was learned so long ago is asked again when it lacks something.
@@ -187,7 +187,7 @@ impl Lookups {
 impl Driver {
     /// A question came back.
     pub(super) fn lookup_answered(&mut self, name: &str, mut permit: Permit, exchange: &Exchange) {
-        let (verdict, sentence, told) = self.verdict(exchange, false, &Before::default());
+        let (verdict, sentence, told) = self.verdict(exchange, false, &EarlierAttempts::default());
         let (learned, told) = match (told, exchange.reply()) {
             (Answer::Success, Some(reply)) => match self.settings.vendor.learn(name, reply) {
                 // What was learned is not yet an event delivered.
@@ -197,7 +197,7 @@ impl Driver {
             (Answer::Rejected, _) => (Some(Err(sentence.clone())), told),
             _ => (None, told),
         };
-        let parked = self.dispatch.gate.state_beneath() == State::Parked;
+        let parked = self.dispatch.gate.state_beneath() == GateState::Parked;
         let key = doubt::key(name);
         permit.is_about(key);
         let mut fault = self.dispatch.tell_of_trouble(permit, None, told, exchange);

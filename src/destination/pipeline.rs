@@ -14,7 +14,7 @@ use super::attempt::Attempted;
 use super::{Call, Driver, outcome};
 use crate::broker::port::Delivery;
 use crate::clock;
-use crate::gate::State;
+use crate::gate::GateState;
 
 /// Deliveries that are taken, and answers that are judged, before anything else is looked at.
 const AT_ONCE: usize = 32;
@@ -103,12 +103,12 @@ impl Driver {
             return;
         }
         let wall = clock::wall();
-        if matches!(before, State::Throttled | State::Broken) && after == State::Open {
+        if matches!(before, GateState::Throttled | GateState::Broken) && after == GateState::Open {
             self.dispatch.rest_few(&self.settings.retry.delays);
         }
         let status = self.dispatch.gate.status(now, wall);
         outcome::gate_changed(&self.settings.name, before, &status);
-        if status.state == State::Parked {
+        if status.state == GateState::Parked {
             self.settlements.parked(&status.why);
         }
         self.report.recent.see(&status, wall);

@@ -5,10 +5,10 @@ use std::time::Instant;
 use jiff::Timestamp;
 
 use super::Driver;
-use super::demand::{self, BatchRoom, CopiesWaiting, Demand, Outlook};
+use super::demand::{self, BatchRoom, CopiesWaiting, Demand, GateOutlook};
 use crate::broker::port::Prefetch;
 use crate::clock;
-use crate::gate::{Gate, State};
+use crate::gate::{Gate, GateState};
 use crate::vendors::Batching;
 use crate::verdict::Settlement;
 
@@ -66,8 +66,8 @@ impl PrefetchControl {
     pub fn look(&mut self, gate: &Gate, next_place: Option<Instant>, now: Instant) {
         let far = [next_place, gate.opens_at(now)].into_iter().flatten().filter_map(|at| demand::rest(at, now)).max();
         self.resting_until = far.or(self.resting_until.filter(|until| *until > now));
-        let outlook = Outlook {
-            open: gate.state(now) == State::Open,
+        let outlook = GateOutlook {
+            open: gate.state(now) == GateState::Open,
             paused: gate.is_paused(),
             closed_for_long: gate.closed_for_long(now),
             resting_until: self.resting_until,

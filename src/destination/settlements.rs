@@ -55,7 +55,7 @@ impl Settlements {
             // The common case needs no future: the ack task takes it from here.
             Settlement::Ack => {
                 if self.settler.dispose(delivery.ticket, Disposition::Ack) {
-                    self.settler.receipt(receipts::Outcome::Delivered, tag, &history, None);
+                    self.settler.receipt(receipts::ReceiptKind::Delivered, tag, &history, None);
                     if replay {
                         self.tell(OutcomeNotice::on(&delivery.message, ReplayOutcome::Delivered));
                     }
@@ -87,7 +87,7 @@ impl Settlements {
 
     /// Tells that an event was replayed, where receipts are wanted.
     pub fn replayed(&self, tag: Tag, history: &History) {
-        self.settler.receipt(receipts::Outcome::Replayed, tag, history, None);
+        self.settler.receipt(receipts::ReceiptKind::Replayed, tag, history, None);
     }
 
     /// Tells that the destination is parked, where receipts are wanted.

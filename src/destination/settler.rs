@@ -106,7 +106,7 @@ impl Settler {
             Settlement::Ack => {
                 let settled = self.dispose(ticket, Disposition::Ack);
                 if settled {
-                    self.receipt(receipts::Outcome::Delivered, tag, &history, None);
+                    self.receipt(receipts::ReceiptKind::Delivered, tag, &history, None);
                 }
                 return settled.then(|| OutcomeNotice::on(&message, ReplayOutcome::Delivered))?;
             }
@@ -124,7 +124,7 @@ impl Settler {
                 let word = OutcomeNotice::on(&message, ReplayOutcome::Dead).map(|word| word.why(&letter));
                 if self.move_to(&self.names.dead(&self.destination), letter, ticket, may_return).await {
                     self.metrics.dead_letter(reason);
-                    self.receipt(receipts::Outcome::DeadLettered, tag, &history, Some((reason, sentence)));
+                    self.receipt(receipts::ReceiptKind::DeadLettered, tag, &history, Some((reason, sentence)));
                     return word;
                 }
             }
@@ -164,7 +164,7 @@ impl Settler {
     }
 
     /// Tells what became of an event, where receipts are wanted.
-    pub fn receipt(&self, outcome: receipts::Outcome, tag: Tag, history: &History, why: Option<(Reason, String)>) {
+    pub fn receipt(&self, outcome: receipts::ReceiptKind, tag: Tag, history: &History, why: Option<(Reason, String)>) {
         let Some(receipts) = &self.receipts else { return };
         let attempts = u64::try_from(history.attempts.len()).unwrap_or(u64::MAX);
         let (reason, sentence) = why.unzip();
@@ -182,7 +182,7 @@ impl Settler {
     pub fn receipt_of_parking(&self, why: &str) {
         let Some(receipts) = &self.receipts else { return };
         receipts.tell(Receipt {
-            outcome: receipts::Outcome::Parked,
+            outcome: receipts::ReceiptKind::Parked,
             destination: self.destination.clone(),
             event: None,
             failed_attempts: 0,

@@ -27,14 +27,14 @@ pub use headers::{Hints, QuotaHint, hints, is_used_up};
 pub use ledger::{Ledger, midnight_after};
 pub use ordering_keys::{Free, OrderingKeys};
 pub use quota::{CATCH_UP, JITTER, Limit, LimitError, Window, rate};
-pub use status::{Held, State, Status, Until};
-pub use written::Written;
+pub use status::{GateState, HeldBy, Status, Until};
+pub use written::WrittenAt;
 
 use crate::backoff::Bounds;
 use concurrency::{Concurrency, whole};
 use learned::Learned;
 use ledger::{DayCount, later, span};
-use pause::{Cause, Pauses};
+use pause::{CloseCause, Pauses};
 use quota::Pacer;
 use remaining::{Remaining, Spread};
 use window::Places;
@@ -101,7 +101,7 @@ pub struct Permit {
     /// This request alone decides whether the gate reopens.
     pub probe: bool,
     /// To be marked once the request is written: a vendor counts it no earlier.
-    pub written: Written,
+    pub written: WrittenAt,
     epoch: u64,
     /// Its number among the places.
     place: u64,
@@ -151,7 +151,7 @@ pub struct Gate {
     /// What kept the last request from being answered well, where the vendor was in trouble or not there.
     trouble: Option<String>,
     /// What held back the last request that had to wait, and until when, as far as that is known.
-    held: Option<(Held, Instant)>,
+    held: Option<(HeldBy, Instant)>,
     /// When the next place was said to come.
     place_due: Option<Instant>,
     /// None where all limits are by the day.
@@ -242,7 +242,7 @@ impl Gate {
 
     fn take_place(&mut self, probe: bool, now: Instant, wall: Timestamp) -> Permit {
         self.in_hand = false;
-        let written = Written::default();
+        let written = WrittenAt::default();
         let place = self.places.take(written.clone());
         self.pauses.sent(place);
         self.concurrency.sent(now);
@@ -291,7 +291,7 @@ impl Gate {
             self.learned.accepted();
         }
         match (was_open, self.pauses.closed().map(|closed| closed.cause)) {
-            (true, Some(Cause::Throttled)) => self.learned.closed(self.last, now),
+            (true, Some(CloseCause::Throttled)) => self.learned.closed(self.last, now),
             (false, None) => self.opened(broken, now),
             _ => {}
         }
@@ -315,7 +315,7 @@ impl Gate {
     /// Whether it is open as far as answers go, and whether it is broken.
     fn was_open(&self) -> (bool, bool) {
         let cause = self.pauses.closed().map(|closed| closed.cause);
-        (cause.is_none(), cause == Some(Cause::Broken))
+        (cause.is_none(), cause == Some(CloseCause::Broken))
     }
 
     /// An answer opened it.
@@ -406,7 +406,7 @@ impl Gate {
     /// What has to outlive this gate.
     #[must_use]
     pub fn ledger(&self, now: Instant, wall: Timestamp) -> Ledger {
-        let refused_until = self.pauses.closed().filter(|closed| closed.cause == Cause::Throttled);
+        let refused_until = self.pauses.closed().filter(|closed| closed.cause == CloseCause::Throttled);
         let until =
             refused_until.map(|closed| closed.until).max(self.remaining.empty_until).filter(|until| *until > now);
         Ledger {
@@ -436,19 +436,19 @@ impl Gate {
     }
 
     /// When there is quota again, where there is none, and why: used up as the vendor says or by the day, or spread thin.
-    fn no_quota_before(&self, now: Instant, wall: Timestamp) -> Option<(Held, Instant)> {
+    fn no_quota_before(&self, now: Instant, wall: Timestamp) -> Option<(HeldBy, Instant)> {
         let spread = self.spreading(now).map(|spread| spread.until.min(self.last + spread.spacing));
-        let vendors = self.remaining.empty_until.max(spread).map(|until| (Held::Remaining, until));
-        let days = self.budget_back.max(self.ahead_until(now, wall)).map(|until| (Held::Day, until));
+        let vendors = self.remaining.empty_until.max(spread).map(|until| (HeldBy::Remaining, until));
+        let days = self.budget_back.max(self.ahead_until(now, wall)).map(|until| (HeldBy::Day, until));
         [vendors, days].into_iter().flatten().filter(|(_, until)| *until > now).max_by_key(|(_, until)| *until)
     }
 
-    fn held_by_quota(&self) -> Held {
-        if self.learned.share() < 1.0 { Held::Learned } else { Held::Quota }
+    fn held_by_quota(&self) -> HeldBy {
+        if self.learned.share() < 1.0 { HeldBy::Learned } else { HeldBy::Quota }
     }
 
-    fn held_by_concurrency(&self) -> Held {
-        if self.concurrency.is_fixed() { Held::Concurrency } else { Held::Latency }
+    fn held_by_concurrency(&self) -> HeldBy {
+        if self.concurrency.is_fixed() { HeldBy::Concurrency } else { HeldBy::Latency }
     }
 
     fn day_limit_if_even(&self) -> Option<u64> {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::quota::Limit;
 use super::window::Places;
-use super::written::Written;
+use super::written::WrittenAt;
 
 /// The first pause of an ordering key whose event failed; each further one is twice as long.
 const FIRST_REST: Duration = Duration::from_millis(500);
@@ -74,7 +74,7 @@ impl OrderingKeys {
             OrderingKey { places, ..OrderingKey::default() }
         });
         state.busy = true;
-        state.place = state.places.take(Written::default());
+        state.place = state.places.take(WrittenAt::default());
         // One at a time costs nothing more by being counted as late as its answer.
         state.places.late(state.place);
     }

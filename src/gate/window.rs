@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::quota::{JITTER, Limit, Window};
-use super::written::Written;
+use super::written::WrittenAt;
 
 /// Larger windows than this are left to the pacer, to bound memory (48 bytes a place).
 const MOST_PLACES: u32 = 20_000;
@@ -46,7 +46,7 @@ pub(super) struct Places {
 #[derive(Debug)]
 struct Place {
     number: u64,
-    written: Written,
+    written: WrittenAt,
     answered: Option<Instant>,
 }
 
@@ -119,7 +119,7 @@ impl Places {
     }
 
     /// Takes a place; its number is for [`Places::answered`], and `written` is marked once its request is written.
-    pub fn take(&mut self, written: Written) -> u64 {
+    pub fn take(&mut self, written: WrittenAt) -> u64 {
         // Without a limit the last ones are kept for the one that may come.
         let most = self.limit.map_or(1_000, |(count, _)| count);
         while self.counted.len() + self.late.len() >= most && self.counted.pop_front().is_some() {}
@@ -145,7 +145,7 @@ impl Places {
         if let Some(index) = self.late.iter().position(|late| *late == number) {
             self.late.swap_remove(index);
             self.taken += 1;
-            self.counted.push_back(Place { number: self.taken, written: Written::default(), answered: Some(now) });
+            self.counted.push_back(Place { number: self.taken, written: WrittenAt::default(), answered: Some(now) });
         } else if let Some(index) = self.at(number)
             && let Some(place) = self.counted.get_mut(index)
         {

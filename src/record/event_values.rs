@@ -31,14 +31,14 @@ const PLAIN: &str = "a account all allowed already an and answered any are array
 
 /// The values and the field names of an event.
 #[derive(Debug, Default)]
-pub(super) struct Known<'a> {
+pub(super) struct EventValues<'a> {
     sentence: &'a str,
     /// As they stand in the sentence, the longest first.
     values: Vec<String>,
     names: HashSet<String>,
 }
 
-impl<'a> Known<'a> {
+impl<'a> EventValues<'a> {
     /// Of what is an event; nothing of anything else.
     pub fn of(message: &Message, sentence: &'a str) -> Self {
         let mut known = Self { sentence, ..Self::default() };

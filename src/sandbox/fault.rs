@@ -40,7 +40,7 @@ impl Fault {
 /// A rule: which fault befalls which requests.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Rule {
+pub struct FaultRule {
     /// What goes wrong.
     pub fault: Fault,
     /// The status to answer with, for `status` and `html`.
@@ -103,7 +103,7 @@ impl TryFrom<Value> for RetryAfter {
     }
 }
 
-impl Rule {
+impl FaultRule {
     /// That fault for every request, until it is cleared.
     #[must_use]
     pub fn new(fault: Fault) -> Self {
@@ -151,7 +151,7 @@ impl Rule {
     }
 }
 
-impl FromStr for Rule {
+impl FromStr for FaultRule {
     type Err = RuleError;
 
     fn from_str(text: &str) -> Result<Self, RuleError> {
@@ -175,7 +175,7 @@ pub(super) struct Faults {
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Active {
     #[serde(flatten)]
-    rule: Rule,
+    rule: FaultRule,
     /// How many requests it has befallen.
     befallen: u64,
     #[serde(skip)]
@@ -193,8 +193,8 @@ impl Faults {
     /// Adds a rule, whose `after` and `seconds` count from `now`.
     ///
     /// # Errors
-    /// As [`Rule::check`].
-    pub fn add(&mut self, rule: Rule, now: Duration) -> Result<(), RuleError> {
+    /// As [`FaultRule::check`].
+    pub fn add(&mut self, rule: FaultRule, now: Duration) -> Result<(), RuleError> {
         rule.check()?;
         let span = |seconds: Option<f64>| seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
         let begins = now.saturating_add(span(rule.after).unwrap_or_default());
@@ -231,7 +231,7 @@ impl Faults {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Befallen {
     /// The rule.
-    pub rule: Rule,
+    pub rule: FaultRule,
     /// When the rule is over, if it says.
     pub ends: Option<Duration>,
 }
@@ -325,7 +325,7 @@ mod tests {
             r#"{"fault":"status","path":"v1"}"#,
             r#"{"fault":"status","sahre":0.5}"#,
         ] {
-            assert!(rule.parse::<Rule>().is_err(), "{rule} was taken");
+            assert!(rule.parse::<FaultRule>().is_err(), "{rule} was taken");
         }
     }
 }

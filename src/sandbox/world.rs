@@ -13,9 +13,9 @@ use http_body_util::Full;
 use super::announce;
 use super::api::{self, Answer, Api, Call, Revoked};
 use super::control;
-use super::fault::{Active, Befallen, Fault, Faults, RetryAfter, Rule, RuleError};
+use super::fault::{Active, Befallen, Fault, FaultRule, Faults, RetryAfter, RuleError};
 use super::latency::{Latencies, Latency, LatencyError, LatencyOf};
-use super::ledger::{Arrival, EndpointStats, Ledger, Outcome};
+use super::ledger::{Arrival, CallOutcome, EndpointStats, Ledger};
 use super::lock;
 use crate::clock;
 
@@ -72,7 +72,7 @@ impl World {
         let now = self.now();
         let befallen = lock(&self.faults).befall(path, now);
         let works = befallen.as_ref().is_none_or(|befallen| befallen.rule.fault.works());
-        let (outcome, answer) = if works { api.answer(&call, now) } else { (Outcome::Faulted, Answer::default()) };
+        let (outcome, answer) = if works { api.answer(&call, now) } else { (CallOutcome::Faulted, Answer::default()) };
         let endpoint = api.endpoint(&call);
         lock(&self.ledger).record(&Arrival {
             endpoint,
@@ -137,8 +137,8 @@ impl World {
     /// Adds a fault, which counts from now.
     ///
     /// # Errors
-    /// As [`Rule::check`].
-    pub fn add_fault(&self, rule: Rule) -> Result<(), RuleError> {
+    /// As [`FaultRule::check`].
+    pub fn add_fault(&self, rule: FaultRule) -> Result<(), RuleError> {
         lock(&self.faults).add(rule, self.now())
     }
 
@@ -184,7 +184,7 @@ async fn distort(befallen: Befallen, mut answer: Answer, now: Duration) -> Resul
     }
 }
 
-fn status(rule: &Rule, default: StatusCode) -> StatusCode {
+fn status(rule: &FaultRule, default: StatusCode) -> StatusCode {
     rule.status.and_then(|status| StatusCode::from_u16(status).ok()).unwrap_or(default)
 }
 

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 /// One thing to mend.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct Problem {
+pub struct ConfigProblem {
     /// Line in the file, from 1.
     pub line: usize,
     /// The key with its tables, as in `broker.url`; empty when the text is not TOML.

@@ -33,7 +33,7 @@ pub struct Watch {
     operations: Registry,
     /// As the configuration in force has them.
     destinations: RwLock<BTreeMap<String, Destination>>,
-    depths: RwLock<depths::Known>,
+    depths: RwLock<depths::KnownDepths>,
 }
 
 impl Watch {

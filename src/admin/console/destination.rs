@@ -11,26 +11,26 @@ use serde::Deserialize;
 
 use super::chart::{self, Chart, Past};
 use super::figures::Figures;
-use super::flash::Did;
+use super::flash::Flash;
 use super::form::{Fields, see_other};
 use super::frame::{self, Frame};
 use super::show::{Moment, count};
 use crate::admin::Admin;
 use crate::admin::auth::Who;
-use crate::admin::destinations::{self, Named, command, shown};
+use crate::admin::destinations::{self, DestinationPath, command, shown};
 use crate::admin::extract::{NoParams, Params, Segment};
 use crate::admin::problem::Problem;
 use crate::clock;
 use crate::control::{Command, CommandError, stamp};
-use crate::destination::recent::{KEPT, Outcome, Recent};
+use crate::destination::recent::{KEPT, Recent, RecentOutcome};
 use crate::gate::{Limit, LimitError};
 use crate::verdict::Reason;
 
-/// What was just done.
+/// The flash message of the page.
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct News {
-    did: Did,
+pub(super) struct FlashQuery {
+    did: Flash,
 }
 
 struct ShownChange {
@@ -88,8 +88,8 @@ struct Sure {
 pub(super) async fn page(
     State(admin): State<Arc<Admin>>,
     frame: Frame,
-    Segment(Named { name }): Segment<Named>,
-    Params(News { did }): Params<News>,
+    Segment(DestinationPath { name }): Segment<DestinationPath>,
+    Params(FlashQuery { did }): Params<FlashQuery>,
 ) -> Result<Response, Problem> {
     let unknown = || Problem::from(CommandError::Unknown(name.clone()));
     let handle = admin.roster.get(&name).ok_or_else(unknown)?;
@@ -97,7 +97,7 @@ pub(super) async fn page(
     let now = clock::wall();
     let figures = Figures::of(shown(&admin, view), now);
     let shown = Page {
-        did: did.news(now).and_then(|act| done(act, &figures)),
+        did: did.current(now).and_then(|act| done(act, &figures)),
         charts: charts(&recent, &figures, now),
         since: Moment::maybe(recent.since(), now),
         changes: changes(&recent, now),
@@ -113,7 +113,7 @@ pub(super) async fn page(
 pub(super) fn command_form(command_to: fn(String) -> Command, did: &'static str) -> MethodRouter<Arc<Admin>> {
     let handle = async move |State(admin): State<Arc<Admin>>,
                              who: Who,
-                             Segment(Named { name }): Segment<Named>,
+                             Segment(DestinationPath { name }): Segment<DestinationPath>,
                              Params(NoParams {}): Params<NoParams>,
                              _: Fields| {
         drop(command(&admin, &who, command_to(name.clone())).await?);
@@ -125,7 +125,7 @@ pub(super) fn command_form(command_to: fn(String) -> Command, did: &'static str)
 /// Whoever reloads the question, or signs in on the way to its answer, is led to where it was asked.
 pub(super) async fn back(
     State(admin): State<Arc<Admin>>,
-    Segment(Named { name }): Segment<Named>,
+    Segment(DestinationPath { name }): Segment<DestinationPath>,
 ) -> Result<Response, Problem> {
     if admin.roster.get(&name).is_none() {
         return Err(CommandError::Unknown(name).into());
@@ -138,7 +138,7 @@ pub(super) async fn limits(
     State(admin): State<Arc<Admin>>,
     frame: Frame,
     who: Who,
-    Segment(Named { name }): Segment<Named>,
+    Segment(DestinationPath { name }): Segment<DestinationPath>,
     Params(NoParams {}): Params<NoParams>,
     fields: Fields,
 ) -> Result<Response, Problem> {
@@ -162,7 +162,7 @@ pub(super) async fn limits(
 }
 
 fn done_with(name: &str, act: &str) -> Response {
-    see_other(&format!("/destinations/{name}?{}", Did::now(act, clock::wall())))
+    see_other(&format!("/destinations/{name}?{}", Flash::query(act, clock::wall())))
 }
 
 /// What was done, in words, as long as it is so.
@@ -181,7 +181,7 @@ fn done(act: &str, figures: &Figures) -> Option<&'static str> {
 
 fn charts(recent: &Recent, figures: &Figures, now: jiff::Timestamp) -> Vec<(&'static str, Chart)> {
     let samples = recent.samples();
-    let frame = chart::Frame { width: 600, height: 120, now, span: KEPT };
+    let frame = chart::Plot { width: 600, height: 120, now, span: KEPT };
     let past = Past { changes: recent.changes().cloned().collect(), state: figures.state, since: recent.since() };
     vec![
         ("Requests a second", chart::rate(frame, &samples, &past, figures.quota)),
@@ -216,7 +216,7 @@ fn reasons(admin: &Admin, name: &str) -> Vec<ShownReason> {
 }
 
 impl ShownOutcome {
-    fn of(outcome: &Outcome, now: jiff::Timestamp) -> Self {
+    fn of(outcome: &RecentOutcome, now: jiff::Timestamp) -> Self {
         let ended = match outcome.outcome {
             "delivered" => "delivered",
             "retry" => "retried later",

@@ -92,7 +92,7 @@ fn trouble(admin: &Admin) -> Vec<String> {
 
 #[derive(Template)]
 #[template(path = "error.html")]
-struct Sorry<'a> {
+struct ErrorPage<'a> {
     frame: Frame,
     status: u16,
     title: &'a str,
@@ -120,7 +120,7 @@ pub(super) fn error_page_for_letters(frame: Frame, problem: &Problem, operations
 
 fn told(frame: Frame, problem: &Problem, sign_in: Option<String>, operations: Option<String>) -> Response {
     let (status, title, detail) = (problem.status().as_u16(), problem.title(), problem.detail());
-    (problem.status(), page(&Sorry { frame, status, title, detail, sign_in, operations })).into_response()
+    (problem.status(), page(&ErrorPage { frame, status, title, detail, sign_in, operations })).into_response()
 }
 
 /// A page as an answer.

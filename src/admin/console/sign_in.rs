@@ -40,7 +40,7 @@ struct Again {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Wanted {
+pub(super) struct SignInQuery {
     #[serde(default)]
     to: String,
 }
@@ -105,7 +105,7 @@ fn local(to: &str) -> &str {
 }
 
 /// The page that asks for a token.
-pub(super) async fn ask(State(admin): State<Arc<Admin>>, Params(Wanted { to }): Params<Wanted>) -> Response {
+pub(super) async fn ask(State(admin): State<Arc<Admin>>, Params(SignInQuery { to }): Params<SignInQuery>) -> Response {
     if admin.tokens().is_empty() {
         return see_other("/");
     }
@@ -127,7 +127,7 @@ pub(super) async fn enter(State(admin): State<Arc<Admin>>, request: Request) -> 
     };
     let to = local(fields.get("to").unwrap_or("/")).to_owned();
     let Some(token) = holder(&tokens, fields.get("token").unwrap_or_default().trim()) else {
-        admin.strangers.came(clock::now());
+        admin.wrong_tokens.count_one(clock::now());
         return (StatusCode::UNAUTHORIZED, page(&Page { frame: nobody(), to, wrong: true })).into_response();
     };
     tracing::info!(who = token.name, "signed in to the console");

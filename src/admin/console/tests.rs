@@ -120,7 +120,7 @@ fn view(name: &str) -> View {
         learned: 0.7,
         in_flight: 1,
         concurrency: 32,
-        held: crate::gate::Held::Closed,
+        held: crate::gate::HeldBy::Closed,
         day_used: 250,
         day_limit: Some(1000),
         waiting: 2,
@@ -147,7 +147,7 @@ fn clock_in(seconds: u64) -> jiff::Timestamp {
 fn recent() -> crate::destination::recent::Recent {
     let mut recent = crate::destination::recent::Recent::default();
     let status = crate::gate::Status {
-        state: crate::gate::State::Broken,
+        state: crate::gate::GateState::Broken,
         why: EVIL.to_owned(),
         fails: false,
         until: None,
@@ -156,12 +156,12 @@ fn recent() -> crate::destination::recent::Recent {
         learned: 1.0,
         in_flight: 0,
         concurrency: 32,
-        held: crate::gate::Held::Nothing,
+        held: crate::gate::HeldBy::Nothing,
         day_used: 0,
         day_limit: None,
     };
     recent.see(&status, crate::clock::wall());
-    let outcome = crate::destination::recent::Outcome {
+    let outcome = crate::destination::recent::RecentOutcome {
         at: crate::clock::wall(),
         outcome: "dead_lettered",
         status: Some(400),

@@ -164,7 +164,7 @@ async fn act(
     bar.finish_and_clear();
     // To a program an act that means no letter is an operation as any other, which did nothing.
     if args.dry_run || (selection.is_empty() && !args.json) {
-        return foretell(args, &how, rate, &selection);
+        return estimate(args, &how, rate, &selection);
     }
     if !args.yes && !selection.is_empty() {
         let sentence = sentence(args, &how, rate, &selection);
@@ -184,7 +184,7 @@ async fn act(
 }
 
 /// What would be done.
-fn foretell(args: &Common, how: &How, rate: Option<f64>, selection: &Selection) -> Result<(), Error> {
+fn estimate(args: &Common, how: &How, rate: Option<f64>, selection: &Selection) -> Result<(), Error> {
     let seconds = rate.map(|rate| seconds(selection.len(), rate));
     if args.json {
         return print_json(&json!({

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 
 use super::number::Number;
-use crate::mapping::fuel::{self, Stop};
+use crate::mapping::fuel::{self, Exceeded};
 
 /// A JSON value.
 #[derive(Clone, Debug)]
@@ -76,7 +76,7 @@ impl Size {
     fn checked(self) -> Self {
         fuel::weigh(self.weight);
         if self.depth > fuel::deepest() {
-            fuel::stop(Stop::Depth);
+            fuel::stop(Exceeded::Depth);
         }
         self
     }

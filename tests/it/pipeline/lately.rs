@@ -2,7 +2,7 @@
 
 use sluice::control::stamp::Change;
 use sluice::destination::recent::Recent;
-use sluice::gate::State;
+use sluice::gate::GateState;
 
 use super::vendor::Answer;
 use super::{Stage, pass, seconds};
@@ -22,7 +22,10 @@ async fn what_happened_lately_is_told_and_outlives_a_reload() {
     assert_eq!((dead.id.as_str(), dead.kind.as_str(), dead.status), ("3", "shop.order", Some(422)));
     assert!(dead.said.contains("said the vendor"), "{dead:?}");
     let change = before.changes().next().unwrap();
-    assert_eq!((change.from, change.to, change.why.as_str()), (State::Open, State::Paused, "an operator paused it"));
+    assert_eq!(
+        (change.from, change.to, change.why.as_str()),
+        (GateState::Open, GateState::Paused, "an operator paused it")
+    );
     let samples = before.samples();
     assert_eq!(samples.len(), 2, "one of what happened, one to say that it is quiet: {samples:?}");
     assert!(
