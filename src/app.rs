@@ -25,7 +25,7 @@ use crate::watch::Watch;
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// Time for a whole stop, but for what closing connections takes.
 const STOP_WITHIN: Duration = Duration::from_millis(9_500);
-/// Time for the last receipts, and no more than half of what is left.
+/// Time for the last receipts, but at most half of the time that is left.
 const TELL_WITHIN: Duration = Duration::from_secs(2);
 /// Time at least for the last acks and publications to reach the broker at the stop.
 const FLUSH_WITHIN: Duration = Duration::from_secs(1);

@@ -30,7 +30,7 @@ pub struct StartError {
     cause: SetupError,
 }
 
-/// Who is at work, by name. Cheap to clone; always current.
+/// The destinations at work, by name. Cheap to clone; always current.
 #[derive(Clone, Debug, Default)]
 pub struct Roster {
     handles: Arc<RwLock<BTreeMap<String, Handle>>>,
@@ -76,7 +76,7 @@ pub struct Fleet {
     running: BTreeMap<String, Running>,
     /// Those that are stopping, each with what its successor has to know.
     leaving: FuturesUnordered<BoxFuture<'static, (String, Handover)>>,
-    /// What those knew that are not at work: removed, or not to be set up now.
+    /// The handovers of destinations that are not at work: removed, or not able to start now.
     kept: BTreeMap<String, Handover>,
     roster: Roster,
     /// How a destination's requests are sent.
@@ -120,7 +120,7 @@ impl Fleet {
         &self.config
     }
 
-    /// Who is at work.
+    /// The destinations at work.
     #[must_use]
     pub fn roster(&self) -> Roster {
         self.roster.clone()

@@ -34,7 +34,7 @@
 //! ([`control`]); each carries it out where it drives the destination ([`operator`]), the latest stamp wins, and each answers. The destination's task
 //! takes it between two events (`destination/handle.rs`). [`admin`] and [`cli`] show what the destination tells of itself.
 //!
-//! [`app`] starts all of this, [`fleet`] keeps the destinations at work over a reload, [`watch`] reads depths and mends what was deleted at the broker.
+//! [`app`] starts all of this, [`fleet`] keeps the destinations at work over a reload, [`watch`] reads depths and declares again what was deleted at the broker.
 
 pub mod admin;
 pub mod app;

@@ -1,6 +1,6 @@
-//! Receipts: what became of each event, told to whoever wants to know. An event's outcome comes in; a CloudEvent goes out to the
-//! topic exchange `<prefix>.receipts`, beside the deliveries and never at their cost: made and published by a task of its own, on a
-//! channel of its own, from a queue of bounded length, and what finds no room there is dropped and counted.
+//! Receipts: publishes what became of each event. An outcome comes in; a CloudEvent goes out to the topic exchange `<prefix>.receipts`. That
+//! never holds up a delivery: a task of its own publishes on a channel of its own, from a queue of bounded length. If the queue is full,
+//! receipts are dropped and counted.
 
 use std::time::Duration;
 
@@ -25,10 +25,10 @@ use crate::verdict::Reason;
 const MOST_WAITING: usize = 4096;
 /// Receipts published at a time.
 const AT_ONCE: usize = 512;
-/// Receipts go out in bursts so far apart: each burst wakes the connection once, and the broker confirms it at once. Going out one by one they
-/// would cost half as much again.
+/// Receipts go out in bursts with this time between: a burst wakes the connection once, and the broker confirms it as one. Sent one by one,
+/// they would cost half as much again.
 const BURSTS: Duration = Duration::from_millis(10);
-/// Before one that the broker did not confirm is published again.
+/// The pause before a receipt that was not confirmed is published again.
 const PAUSE: Duration = Duration::from_secs(1);
 /// One that the broker has not taken by then is dropped: an exchange that is missing must be seen.
 const TRIED_FOR: Duration = Duration::from_secs(60);

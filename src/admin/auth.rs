@@ -1,4 +1,4 @@
-//! Who may come in: tokens with names and roles, and no page of another site.
+//! Authentication: tokens with names and roles. Requests from pages of other sites are refused.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -18,7 +18,7 @@ use crate::config::{AdminToken, Role};
 /// How often the log tells of wrong tokens.
 const TOLD_EVERY: Duration = Duration::from_mins(1);
 
-/// Whoever a request is from. Handlers that act take it as an argument.
+/// Who sends a request. Handlers that act take it as an argument.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Who {
     /// The token's name; `admin` for that of `[admin]` itself, `local` where none is set.
@@ -27,7 +27,7 @@ pub(super) struct Who {
 }
 
 impl Who {
-    /// Whoever comes in where no token is set.
+    /// Anyone, if no token is set.
     pub fn local() -> Self {
         Self { name: "local".to_owned(), role: Role::Act }
     }
@@ -53,7 +53,7 @@ impl<S: Sync> FromRequestParts<S> for Who {
     }
 }
 
-/// Lets a request through that may do what it is about, and notes who it is from.
+/// Middleware: lets a request through if its sender may do it, and adds who that is.
 pub(super) async fn guard(State(admin): State<Arc<Admin>>, mut request: Request, next: Next) -> Response {
     let tokens = admin.tokens();
     if let Err(problem) = same_site(request.headers(), tokens.is_empty()) {
@@ -73,7 +73,7 @@ pub(super) async fn guard(State(admin): State<Arc<Admin>>, mut request: Request,
     next.run(request).await
 }
 
-/// Why somebody who may only read is refused.
+/// Refuses an act with a token that may only read.
 pub(super) fn forbidden(who: &Who) -> Problem {
     let detail = format!("the token {:?} may only read; acting needs one with role = \"act\"", who.name);
     Problem::new(StatusCode::FORBIDDEN, detail)
@@ -84,10 +84,9 @@ pub(super) fn is_a_look(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD)
 }
 
-/// A web page elsewhere can make an operator's browser send requests here: to an address that the page's own machine does
-/// not reach, and with nothing asked on loopback. The browser then says in `Origin` where the page is from, which only this
-/// server's own pages may be. A page whose name was made to lead here (DNS rebinding) has the same name in both headers:
-/// without tokens, only what cannot be made to lead elsewhere is taken, an address or `localhost`.
+/// A page of another site can make an operator's browser send requests here, where that site itself has no access. The browser then names the
+/// page's site in `Origin`: only this server's own pages are allowed. With DNS rebinding both headers have the attacker's name; so without
+/// tokens, `Host` has to be an IP address or `localhost`.
 pub(super) fn same_site(headers: &HeaderMap, open: bool) -> Result<(), Problem> {
     let host = text(headers, header::HOST);
     if let Some(origin) = text(headers, header::ORIGIN) {
@@ -129,8 +128,8 @@ fn identify(headers: &HeaderMap, tokens: &[AdminToken]) -> Option<Who> {
     holder(tokens, given).map(Who::from)
 }
 
-/// Those who come with wrong tokens. Nobody waits for them: a token cannot be guessed. They are told in the log, in a line a minute
-/// at most, since whoever reaches this server can make them many.
+/// Counts requests with wrong tokens. They are not slowed down, since a token cannot be guessed. The log has one line a minute at most, since
+/// anyone who reaches this server can send many.
 #[derive(Debug, Default)]
 pub(super) struct WrongTokens(Mutex<Untold>);
 
@@ -141,14 +140,14 @@ struct Untold {
 }
 
 impl WrongTokens {
-    /// One came.
+    /// Counts one, and logs if a line is due.
     pub fn count_one(&self, now: Instant) {
         if let Some(count) = self.due(now) {
             tracing::warn!(count, "wrong tokens were given to the API or the console");
         }
     }
 
-    /// How many came that the log does not tell of, where it is time to tell.
+    /// Counts one. Returns how many are not in the log yet, if a line is due.
     fn due(&self, now: Instant) -> Option<u64> {
         let mut untold = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         untold.count += 1;

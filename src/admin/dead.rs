@@ -240,7 +240,7 @@ pub(super) async fn edit(
         return Err(Problem::new(StatusCode::CONFLICT, "nothing is changed: the body is the same"));
     }
     if let Some(problem) = edit.problem().filter(|_| !new.force && !new.dry_run) {
-        let detail = format!("it would be a dead letter again: {problem}; \"force\": true edits it all the same");
+        let detail = format!("it would be a dead letter again: {problem}; \"force\": true edits it anyway");
         return Err(Problem::new(StatusCode::CONFLICT, detail));
     }
     let edited = !new.dry_run;
@@ -303,7 +303,7 @@ pub(super) async fn one(letters: DeadLetters, pile: Pile, id: String) -> Result<
     }
 }
 
-/// Goes on though the client goes away: a pass that is dropped half way would leave its letters out of order.
+/// Goes on if the client disconnects: a pass that is dropped half way would leave the letters out of order.
 pub(super) async fn to_its_end<T: Send + 'static>(
     work: impl Future<Output = Result<T, Problem>> + Send + 'static,
 ) -> Result<T, Problem> {

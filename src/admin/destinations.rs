@@ -1,4 +1,4 @@
-//! `/api/v1/destinations`: how each is, and pause, resume and limits.
+//! `/api/v1/destinations`: the status of each; pause, resume and limits.
 
 use std::sync::Arc;
 
@@ -145,7 +145,7 @@ pub(super) async fn list(
     for (_, handle) in admin.roster.all() {
         // One that stops just now is not listed.
         if let Ok(view) = handle.view().await {
-            destinations.push(shown(&admin, view));
+            destinations.push(status_from(&admin, view));
         }
     }
     Json(DestinationList { destinations })
@@ -162,7 +162,7 @@ pub(super) async fn show(
     Segment(DestinationPath { name }): Segment<DestinationPath>,
     Params(NoParams {}): Params<NoParams>,
 ) -> Result<Json<DestinationStatus>, Problem> {
-    look(&admin, &name).await
+    status_of(&admin, &name).await
 }
 
 /// Send nothing until resumed
@@ -215,16 +215,16 @@ pub(super) async fn limits(
 pub(super) async fn command(admin: &Admin, who: &Who, command: Command) -> Result<Json<DestinationStatus>, Problem> {
     let answer = operator::apply_everywhere(&admin.broker, &admin.roster, &command).await?;
     tracing::info!(who = who.name, ?command, "carried out");
-    look(admin, &answer.destination).await
+    status_of(admin, &answer.destination).await
 }
 
-pub(super) async fn look(admin: &Admin, name: &str) -> Result<Json<DestinationStatus>, Problem> {
+pub(super) async fn status_of(admin: &Admin, name: &str) -> Result<Json<DestinationStatus>, Problem> {
     let unknown = || Problem::from(CommandError::Unknown(name.to_owned()));
     let view = admin.roster.get(name).ok_or_else(unknown)?.view().await.map_err(|_| unknown())?;
-    Ok(Json(shown(admin, view)))
+    Ok(Json(status_from(admin, view)))
 }
 
-/// With so many events that failed and wait.
+/// Adds how many events failed and wait.
 fn why(said: String, waiting: u32) -> String {
     match waiting {
         0 => said,
@@ -233,7 +233,7 @@ fn why(said: String, waiting: u32) -> String {
     }
 }
 
-pub(super) fn shown(admin: &Admin, view: View) -> DestinationStatus {
+pub(super) fn status_from(admin: &Admin, view: View) -> DestinationStatus {
     let depths = admin.watch.depths_of(&view.name);
     let why = why(view.why, depths.retry.filter(|_| view.fails).unwrap_or(0));
     DestinationStatus {

@@ -1,4 +1,4 @@
-//! What a handler takes out of a request. What cannot be taken is a [`Problem`].
+//! Extractors: what a handler takes out of a request. If that fails, the answer is a [`Problem`].
 
 use axum::Json;
 use axum::extract::{self, FromRequest, FromRequestParts, Path, Request};

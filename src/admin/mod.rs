@@ -1,4 +1,4 @@
-//! What is seen from outside: metrics, health, and the API and the console over the destinations at work.
+//! The admin server: metrics, health, the API and the console.
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! One destination's credentials, tried: an access token where the vendor wants one, then a request that changes nothing.
+//! Tries one destination's credentials: gets an access token if the vendor wants one, then sends a request that changes nothing.
 
 use http::{HeaderValue, header};
 

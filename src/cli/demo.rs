@@ -82,7 +82,7 @@ impl Screen {
 
     /// A line above the bars.
     fn line(&self, text: &str) {
-        // Whoever watched may have gone; the demo still ends in order.
+        // Nobody may be watching any more; the demo still ends in order.
         match &self.bars {
             Some(bars) => drop(bars.all.println(text)),
             None if self.json => drop(writeln!(io::stderr(), "{text}")),

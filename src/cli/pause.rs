@@ -1,4 +1,4 @@
-//! `sluice pause`, `resume`, `limits`: a command to whichever worker drives the destination, through the broker.
+//! `sluice pause`, `resume`, `limits`: commands through the broker to the worker that drives the destination.
 
 use uuid::Uuid;
 
@@ -22,7 +22,7 @@ pub struct PauseArgs {
     json: bool,
 }
 
-/// Go on after a pause; without one the vendor is tried again at once, whatever it had asked for
+/// Go on after a pause. Without a pause the vendor is tried again at once, even if it asked to wait
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Example:\n  sluice resume px-prod")]
 pub struct ResumeArgs {

@@ -7,9 +7,9 @@ use secrecy::{ExposeSecret as _, SecretString};
 use super::destination::is_name;
 use crate::section::Section;
 
-/// Whoever holds the token of `[admin]` itself.
+/// The name of the token of `[admin]` itself.
 const ADMIN: &str = "admin";
-/// Whoever comes in where there is no token.
+/// The name for anyone, if there is no token.
 const LOCAL: &str = "local";
 const SHORTEST_BYTES: usize = 16;
 

@@ -53,7 +53,7 @@ pub struct Config {
 /// Reads the file's text. `env` gives environment variables, `read_file` the files that secrets are in.
 ///
 /// # Errors
-/// Every problem there is, with `file_name`, line and mend.
+/// Every problem, with `file_name`, line and how to fix it.
 pub fn parse(
     file_name: &str,
     text: &str,

@@ -85,7 +85,7 @@ pub enum Signal {
     /// Go on.
     #[default]
     Run,
-    /// Act on nothing more for now.
+    /// Stop acting for now.
     Pause,
     /// End; what has been acted on stays so.
     Cancel,

@@ -1,5 +1,5 @@
-//! Where the events ended: ids read from the real queues and from what the sandbox took go into the accounts.
-//! Whatever is read stays where it lies.
+//! Finds where the events ended: reads ids from the real queues and from the sandbox, and enters them into the accounts. Nothing is taken
+//! out of the queues.
 
 use std::time::Duration;
 

@@ -60,7 +60,7 @@ pub(super) struct Odd {
 }
 
 impl Odd {
-    /// So often makes it the event's own trouble.
+    /// After this many failures the trouble is the event's own.
     const OWN: u32 = 2;
 
     /// One that was taken from the queue when the request in the place `taken` was the last that was, and another `went_well` then. From

@@ -6,9 +6,9 @@ use crate::broker::port::Prefetch;
 
 /// Most deliveries held at once, unless more are in flight.
 const MAX_PREFETCH: f64 = 500.0;
-/// Beside those in flight so many more are held, or as many where fewer are in flight.
+/// Deliveries held beside those in flight: as many again, up to this.
 const FEW: f64 = 32.0;
-/// What the gate lets through in this time is fetched ahead.
+/// Deliveries for this time of the gate's pace are fetched ahead.
 const AHEAD: Duration = Duration::from_millis(500);
 /// No delivery should wait longer than this for its place while the gate is open.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
@@ -28,7 +28,7 @@ const OVERHEAD_BYTES: f64 = 2_500.0;
 const MOST_ASIDE: u16 = 2_000;
 const ASIDE_BYTES: usize = 16 * 1024 * 1024;
 const OVERHEAD: usize = 2_500;
-/// So few of them are every day's.
+/// This many of them are normal.
 const FEW_ASIDE: usize = 8;
 /// How many requests may be sent without proof that the broker is there, and the bounds of the time that makes.
 const UNPROVEN: f64 = 16.0;
@@ -36,7 +36,7 @@ const UNPROVEN_FOR: (Duration, Duration) = (Duration::from_millis(50), Duration:
 /// The room for deliveries grows by this factor when it is used up.
 const GROWTH: u16 = 4;
 
-/// What the destination is up to, as far as holding goes.
+/// How many deliveries the destination needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Demand {
     /// The gate is open, or closed for a moment.
@@ -47,7 +47,7 @@ pub(super) enum Demand {
     Idle,
 }
 
-/// What the gate says, as far as holding goes.
+/// The state of the gate, as far as holding deliveries depends on it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct GateOutlook {
     /// It is open.
@@ -60,12 +60,13 @@ pub(super) struct GateOutlook {
     pub resting_until: Option<Instant>,
 }
 
-/// When to take up deliveries again for a place at `next`, where that is too far away to hold them until then.
-pub(super) fn rest(next: Instant, now: Instant) -> Option<Instant> {
+/// When to take deliveries again, if the next place at `next` is too far away to hold them until then.
+pub(super) fn resume_at(next: Instant, now: Instant) -> Option<Instant> {
     (next.saturating_duration_since(now) > LONGEST_WAIT).then(|| next - EARLY)
 }
 
-/// How long ago the broker may have been heard for a request to be sent, at that pace: over a way that was cut no ack arrives.
+/// At that pace, how long ago the broker may last have been heard so that a request may still be sent. No ack arrives over a connection that
+/// was cut.
 pub(super) fn unproven(pace: Option<f64>) -> Duration {
     let seconds = pace.map_or(0.0, |pace| UNPROVEN / pace.max(UNPROVEN / UNPROVEN_FOR.1.as_secs_f64()));
     Duration::from_secs_f64(seconds).clamp(UNPROVEN_FOR.0, UNPROVEN_FOR.1)
@@ -127,7 +128,7 @@ impl BatchRoom {
         Self { most, now, mean_bytes: 0.0 }
     }
 
-    /// A delivery came with so many bytes.
+    /// Takes note of a delivery of that size.
     pub fn note(&mut self, bytes: usize) {
         let bytes = u32::try_from(bytes).map_or(f64::from(u32::MAX), f64::from) + OVERHEAD_BYTES;
         self.mean_bytes =
@@ -318,8 +319,8 @@ mod tests {
     #[test]
     fn nothing_is_held_for_a_place_that_is_over_a_minute_away() {
         let now = crate::clock::now();
-        assert_eq!(rest(now + Duration::from_secs(60), now), None);
-        let until = rest(now + Duration::from_secs(100), now);
+        assert_eq!(resume_at(now + Duration::from_secs(60), now), None);
+        let until = resume_at(now + Duration::from_secs(100), now);
         assert_eq!(until, Some(now + Duration::from_secs(70)));
         let outlook = GateOutlook { open: true, paused: false, closed_for_long: false, resting_until: until };
         assert_eq!(Demand::Open.next(outlook, now), Demand::Idle);

@@ -16,9 +16,9 @@ use crate::config;
 use crate::gate::{Answer, Doubt, Gate, GateState, Hints, Ledger, OrderingKeys, Permit, Policy, hints};
 use crate::vendors::Batching;
 
-/// So many that failed at once may be odd; of more it is the vendor's trouble.
+/// Up to this many events that failed at once may be at fault themselves; with more it is the vendor's trouble.
 const FEW: usize = 3;
-/// They let others go first no longer than that.
+/// They let others go first for no longer than this.
 const LONGEST_BEHIND: Duration = Duration::from_secs(10);
 
 /// What is next, not yet taken from where it waits.
@@ -112,8 +112,8 @@ impl Dispatch {
         self.next_turn = Some(self.next_turn.map_or(until, |turn| turn.min(until)));
     }
 
-    /// Whether there is nothing to look for yet. Parked since there was nothing else to ask, what comes now is asked at once.
-    pub fn rests(&self, now: Instant) -> bool {
+    /// Whether there is nothing to do yet. If it parked because there was no other event to ask with, a new event is sent at once.
+    pub fn is_resting(&self, now: Instant) -> bool {
         self.next_place.is_some_and(|next| next > now) && self.gate.doubt() != Doubt::Alone
     }
 

@@ -1,5 +1,5 @@
-//! While it is not known whether refused credentials are the account's trouble or an event's own: what is asked next, and what becomes
-//! of what was refused once it is known.
+//! After refused credentials it is not known at first whether the account or one event is at fault. This decides what to send next to find
+//! out, and what becomes of the refused events then.
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher as _};
@@ -17,7 +17,7 @@ use crate::record::history::Attempt;
 use crate::vendors::EarlierAttempts;
 use crate::verdict::Verdict;
 
-/// Other events are waited for so long before the credentials are tried on their own or a person is told.
+/// How long to wait for other events before the credentials are tried on their own, or a person is told.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Tells an event, a lookup or a job from others.

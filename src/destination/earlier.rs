@@ -1,4 +1,4 @@
-//! What the attempts before this one leave open: an event's history in; whether the vendor may have it already out. Pure.
+//! Reads from an event's history whether the vendor may already have it from an earlier attempt. Pure.
 
 use std::time::Duration;
 

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use serde::Serialize;
 use tokio::sync::{Mutex, OwnedMutexGuard, mpsc, oneshot};
 use uuid::Uuid;
 
@@ -124,7 +123,7 @@ impl Handle {
 }
 
 /// A destination as people see it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug)]
 pub struct View {
     /// Its name.
     pub name: String,
@@ -171,7 +170,6 @@ pub struct View {
     /// Whether it consumes, or has no need to.
     pub ready: bool,
     /// What this machine lacks, as a sentence, where requests could not be sent for it lately.
-    #[serde(skip)]
     pub machine: Option<String>,
     /// Events delivered since this worker started.
     pub delivered: u64,
@@ -232,7 +230,7 @@ impl Driver {
                     tokens.retry_now();
                 }
                 tracing::warn!(destination, "resumed by an operator");
-                self.report.told = self.dispatch.gate.state(now);
+                self.report.last_state = self.dispatch.gate.state(now);
                 self.noting_gate(Self::check_invalid_again);
             }
             Change::Limits(limits) => {
@@ -244,7 +242,7 @@ impl Driver {
             }
         }
         // It may let something through at once.
-        self.report.told = self.dispatch.gate.state(now);
+        self.report.last_state = self.dispatch.gate.state(now);
         self.report.recent.see(&self.dispatch.gate.status(now, wall), wall);
         self.dispatch.look_now();
         self.prefetch.look_now();

@@ -1,4 +1,4 @@
-//! What outlives a destination's task when its configuration changes.
+//! What one task of a destination hands to the next when the configuration changes.
 
 use super::recent::Recent;
 use crate::control::stamp::LatestCommands;

@@ -10,19 +10,19 @@ use crate::gate::GateState;
 use crate::metrics::DestinationMetrics;
 use crate::verdict::Settlement;
 
-/// What is told of a destination.
+/// What a destination reports: metrics, recent events, and changes of its gate.
 pub(super) struct Report {
     pub recent: Recent,
     pub metrics: DestinationMetrics,
-    /// The state of the gate that was last told.
-    pub told: GateState,
+    /// The last state of the gate that was reported.
+    pub last_state: GateState,
     /// When gauges were last shown.
     swept: Instant,
 }
 
 impl Report {
-    pub fn new(recent: Recent, metrics: DestinationMetrics, told: GateState, now: Instant) -> Self {
-        Self { recent, metrics, told, swept: now }
+    pub fn new(recent: Recent, metrics: DestinationMetrics, last_state: GateState, now: Instant) -> Self {
+        Self { recent, metrics, last_state, swept: now }
     }
 }
 

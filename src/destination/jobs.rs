@@ -24,7 +24,7 @@ const LONGEST: Duration = Duration::from_secs(60);
 const PAUSES: Bounds = Bounds { first: FIRST, max: LONGEST, times: 1.6, jitter: 0.0 };
 /// A vendor that does not know a job so soon after accepting it may only be slow.
 const BELIEVED_AFTER: Duration = Duration::from_secs(60);
-/// And one such answer among others may be a proxy's.
+/// A vendor has to say so this often in a row, since one such answer may be a proxy's.
 const BELIEVED_AT: u32 = 3;
 /// Ended jobs that are remembered, for events that come back later than others of their job.
 const REMEMBERED: NonZeroUsize = NonZeroUsize::MIN.saturating_add(255);

@@ -1,4 +1,4 @@
-//! From an answer to a settlement: what the vendor meant, what the gate makes of it, what becomes of the event.
+//! Judges an answer: what the vendor meant, what the gate learns, and what becomes of the event.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -65,7 +65,7 @@ impl Driver {
             Some(Err(trouble)) => Verdict::Unavailable(trouble.to_string()),
             None => Verdict::Unavailable("given up".to_owned()),
         };
-        let sentence = said(&verdict).map(|said| exchange.masked(said)).unwrap_or_default();
+        let sentence = sentence_of(&verdict).map(|said| exchange.masked(said)).unwrap_or_default();
         self.dispatch.gate.said(&sentence);
         let mut told = answer(&verdict);
         if let (Some(tokens), Some(generation)) = (self.side.tokens.get_mut(), exchange.generation) {
@@ -204,7 +204,7 @@ pub(super) fn carrying_history(pending: Pending) -> Delivery {
 }
 
 /// The sentence in a verdict.
-pub(super) fn said(verdict: &Verdict) -> Option<&str> {
+pub(super) fn sentence_of(verdict: &Verdict) -> Option<&str> {
     match verdict {
         Verdict::Unavailable(said)
         | Verdict::Unauthorized(said)

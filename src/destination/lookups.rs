@@ -19,9 +19,9 @@ use crate::record::history::Attempt;
 use crate::vendors::{EarlierAttempts, Facts};
 use crate::verdict::{Reason, Settlement, Verdict};
 
-/// What was learned so long ago is asked again when it lacks something.
+/// If a fact is older than this and lacks something, it is looked up again.
 const FRESH: Duration = Duration::from_secs(30);
-/// What was learned so long ago is asked again.
+/// A fact older than this is looked up again.
 const RENEW: Duration = Duration::from_secs(600);
 /// The pauses between questions that are not answered: each twice as long as the one before.
 const PAUSES: Bounds = Bounds::doubling(Duration::from_secs(1), Duration::from_secs(60), 0.0);
@@ -209,7 +209,7 @@ impl Driver {
         match learned {
             Some(Ok(value)) => self.learned(name, value),
             Some(Err(said)) if !parked => self.lookup_refused(name, &said),
-            // Other requests go well: what waits for this one must not be in their way.
+            // Other requests succeed: what waits for this lookup must not hold them up.
             None if matches!(told, Answer::Trouble | Answer::Unauthorized) && fault == Fault::Event => {
                 self.put_off(name, &record());
             }

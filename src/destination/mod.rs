@@ -68,7 +68,7 @@ use side_requests::SideRequests;
 /// the broker.
 pub const STOP_WITHIN: Duration = Duration::from_secs(8);
 
-/// What a destination works with.
+/// What a destination needs to run.
 pub struct Parts {
     /// Its section of the configuration.
     pub settings: config::Destination,
@@ -76,7 +76,7 @@ pub struct Parts {
     pub names: Names,
     /// The largest body accepted, in bytes.
     pub max_event_bytes: usize,
-    /// How often the broker gives a message back before it dead-letters it.
+    /// How often the broker redelivers a message before it dead-letters it.
     pub delivery_limit: u32,
     /// Its queue.
     pub inbox: Inbox,
@@ -86,7 +86,7 @@ pub struct Parts {
     pub transport: Arc<dyn Transport>,
     /// Where it counts.
     pub metrics: DestinationMetrics,
-    /// Where it tells what became of events, if anywhere.
+    /// Where receipts go, if they are wanted.
     pub receipts: Option<Receipts>,
     /// Pause, resume, limits, status.
     pub calls: mpsc::Receiver<Call>,
@@ -103,7 +103,7 @@ pub async fn drive(parts: Parts, before: Handover) -> Handover {
         driver.run().await;
         driver.finish().await;
     });
-    // Whoever starts it again must not forget a pause or what was spent of the day.
+    // The next start must not forget a pause or what was spent of the day.
     if driven.catch_unwind().await.is_err() {
         tracing::error!(destination = driver.settings.name, "a destination failed; this is a bug in Sluice");
     }

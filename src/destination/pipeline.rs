@@ -52,7 +52,7 @@ impl Driver {
         }
     }
 
-    /// Waits for what happens next: what frees places comes before what needs one.
+    /// Waits for what happens next. What frees places comes first.
     async fn step(&mut self, housekeeping: &mut Interval, stopped: Pin<&mut impl Future<Output = ()>>) -> Step {
         let next = self.dispatch.next_at();
         tokio::select! {
@@ -93,12 +93,12 @@ impl Driver {
         }
     }
 
-    /// Does something, and tells it where the gate has changed.
+    /// Does something, and reports if the gate has changed.
     pub(super) fn noting_gate(&mut self, act: impl FnOnce(&mut Self)) {
         act(self);
         let now = clock::now();
         let after = self.dispatch.gate.state(now);
-        let before = std::mem::replace(&mut self.report.told, after);
+        let before = std::mem::replace(&mut self.report.last_state, after);
         if after == before {
             return;
         }

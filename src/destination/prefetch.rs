@@ -64,7 +64,8 @@ impl PrefetchControl {
 
     /// Looks at the gate, where there is no place before `next_place`.
     pub fn look(&mut self, gate: &Gate, next_place: Option<Instant>, now: Instant) {
-        let far = [next_place, gate.opens_at(now)].into_iter().flatten().filter_map(|at| demand::rest(at, now)).max();
+        let far =
+            [next_place, gate.opens_at(now)].into_iter().flatten().filter_map(|at| demand::resume_at(at, now)).max();
         self.resting_until = far.or(self.resting_until.filter(|until| *until > now));
         let outlook = GateOutlook {
             open: gate.state(now) == GateState::Open,
@@ -90,7 +91,7 @@ impl PrefetchControl {
         (self.demand != Demand::Open).then(|| self.demand.keeps())
     }
 
-    /// So old is the oldest of what is given back.
+    /// Takes note of the oldest event that is given back.
     pub fn leaves(&mut self, oldest: Option<Timestamp>) {
         self.left_behind = oldest;
     }

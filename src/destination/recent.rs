@@ -196,7 +196,7 @@ impl Sample {
     }
 }
 
-/// How long requests took, within a quarter.
+/// How long requests took, to within 25 %.
 #[derive(Clone, Debug, Default)]
 struct Times {
     /// By [`Times::place`]; empty before the first.

@@ -1,4 +1,4 @@
-//! What is ready goes out: one place of the gate's for each request, whatever it is for.
+//! Sends what is ready: each request takes one place of the gate, whatever it is for.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -24,7 +24,7 @@ use crate::verdict::Reason;
 impl Driver {
     /// Sends what the gate lets through.
     pub(super) fn send_ready(&mut self) {
-        if self.dispatch.rests(clock::now()) {
+        if self.dispatch.is_resting(clock::now()) {
             return;
         }
         self.dispatch.look_now();
@@ -241,7 +241,7 @@ impl Driver {
             Purpose::Lookup(name) => self.lookup_refused(&name, "the vendor has nothing of that name"),
             Purpose::Job(id) => self.job_ended(&id, Job::Unknown(format!("job {id} cannot be asked about"))),
             Purpose::Token => {
-                let why = "no access token: without a refresh token the configured sign-in has no way to one";
+                let why = "no access token: the configured sign-in needs a refresh token, and there is none";
                 self.dispatch.gate.park(why, demand::LONGEST_HOLD, clock::now());
             }
             Purpose::Events(_) | Purpose::Credentials => {}

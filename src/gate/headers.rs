@@ -56,10 +56,10 @@ impl QuotaHint {
     }
 }
 
-/// So many that remain are few, where nothing tells of how many.
+/// If the limit is not known, this many remaining requests are few.
 const FEW: u64 = 20;
 
-/// A window that is no longer is waited for where nothing says when it ends.
+/// If nothing says when a window ends, it is waited for if it is no longer than this.
 const SHORT: Duration = Duration::from_secs(60);
 
 /// Reads every form of `Retry-After`, `RateLimit` and `X-RateLimit-*` that vendors are known to send.
@@ -198,7 +198,7 @@ impl<'a> Family<'a> {
                 (None, None, ..) => return None,
             };
             let limit = at(&limits, index).and_then(|limit| count(&limit));
-            // Of what is not counted in requests, only that nothing is left can be heeded. What has no room at all is not counted.
+            // Of a quota that does not count requests, only "nothing left" can be used. One with a limit of 0 is ignored.
             let tells = (self.is_of_requests() || left == Some(0)) && limit != Some(0);
             tells.then_some(QuotaHint { remaining: left, reset, limit })
         };

@@ -39,10 +39,10 @@ use quota::Pacer;
 use remaining::{Remaining, Spread};
 use window::Places;
 
-/// Calls of so long ahead count as there to be spared.
+/// The calls of this time ahead count as calls to spare.
 const SPARE: Duration = Duration::from_secs(2);
 
-/// A body that takes a while to be built, sent and read.
+/// A body of this many bytes takes a while to build, send and read.
 const LARGE_BYTES: usize = 16 * 1024;
 
 /// A destination lets go of its deliveries when the gate stays closed for longer than this.
@@ -56,7 +56,7 @@ const JITTER_OF_PAUSES: f64 = 0.25;
 pub struct Policy {
     /// Requests in flight at once; 0 is taken as 1. None: as many as the pace needs at the vendor's latency.
     pub concurrency: Option<usize>,
-    /// So many rejected events in a row park the destination; 0: never.
+    /// This many rejected events in a row park the destination; 0: never.
     pub park_after_rejections: u32,
     /// The pauses after a 429 that does not say for how long.
     pub refusals: Bounds,
@@ -107,7 +107,7 @@ pub struct Permit {
     place: u64,
     /// When it was given.
     at: Instant,
-    /// Which event it is for; at first one of its own.
+    /// The event that it is for; until that is set, a number of its own.
     about: u64,
 }
 

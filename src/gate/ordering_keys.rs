@@ -1,5 +1,5 @@
-//! Ordering keys inside one gate: one request of an ordering key at a time, so that its events arrive in their order, and each ordering key held to a limit
-//! of its own. Decides and never acts; `now` is an argument.
+//! Ordering keys inside one gate: one request of a key at a time, so that its events arrive in their order, and a limit for each key. Decides
+//! and never acts; `now` is an argument.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -10,14 +10,14 @@ use super::written::WrittenAt;
 
 /// The first pause of an ordering key whose event failed; each further one is twice as long.
 const FIRST_REST: Duration = Duration::from_millis(500);
-/// So many failures in a row are waited out in place; then the event gives way to those after it.
+/// After this many failures in a row the event no longer keeps its turn: those after it go first.
 const MOST_RESTS: u32 = 5;
 
 /// The ordering keys of one destination.
 #[derive(Debug)]
 pub struct OrderingKeys {
     limit: Option<Limit>,
-    /// What the gate before this one sent is not known: no ordering key begins before.
+    /// No ordering key begins before this time, since what the gate before this one sent is not known.
     from: Instant,
     ordering_keys: HashMap<String, OrderingKey>,
 }

@@ -11,19 +11,19 @@ use crate::backoff::Backoff;
 
 /// A parked destination is probed this often.
 pub const PARKED_PROBE: Duration = Duration::from_secs(15);
-/// After so long open without a refusal, the next one is the first again.
+/// After this time open without a refusal, the next refusal counts as the first again.
 pub const CALM: Duration = Duration::from_secs(60);
-/// No wait is taken for longer.
+/// The longest wait that is believed.
 pub const LONGEST: Duration = Duration::from_secs(86_400);
-/// So many events refused, and none that was sent later taken: then it is the account, not they.
+/// If this many events are refused for their credentials, and none that was sent later is taken, the account is at fault.
 const REFUSED: usize = 4;
-/// So many refused events are remembered: parked, each probe is another one as long as that goes.
+/// This many refused events are remembered: while parked, each probe is another event, as long as there are others.
 const REMEMBERED: usize = 64;
-/// So many events in trouble one after the other break the circuit.
+/// This many events that fail one after the other open the circuit breaker.
 const TROUBLE_IN_A_ROW: usize = 5;
-/// The share of trouble is taken over so many answers,
+/// The share of failures is taken over this many last answers,
 const RECENT: usize = 20;
-/// and not before there are so many. Half of them in trouble break the circuit.
+/// and not before there are this many. If half of them failed, the circuit breaker opens.
 const RECENT_MIN: usize = 10;
 
 /// Why the gate is closed.
@@ -65,8 +65,8 @@ pub struct Closed {
     pub until: Instant,
 }
 
-/// A vendor that took this many events since the gate opened refuses anew: the pauses begin again at the first. Without
-/// this, a refusal now and then would end in the longest pause.
+/// If the vendor took this many events since the gate opened, its next refusal is a new one: the pauses begin at the first. Otherwise a
+/// refusal now and then would end in the longest pause.
 const TAKEN_AGAIN: u32 = 5;
 /// The gate's memory of answers.
 #[derive(Debug)]
@@ -313,7 +313,7 @@ impl Pauses {
         self.refused.iter().any(|(_, place)| *place > self.doubted)
     }
 
-    /// Parks for events that our own check refused. No probe tells whether that is mended.
+    /// Parks for events that our own check refused. No probe can tell whether that is fixed.
     pub fn park_for_invalid(&mut self, why: &str, now: Instant) {
         self.close(CloseCause::Invalid, why.to_owned(), LONGEST, now);
     }

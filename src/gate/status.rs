@@ -9,9 +9,9 @@ use super::ledger::later;
 use super::pause::{CloseCause, Closed};
 use super::{Doubt, Gate, quota};
 
-/// A smaller share of the quota is no passing matter.
+/// A smaller share of the quota means that the vendor's limit is really lower.
 const MUCH_LESS: f64 = 0.9;
-/// What held back a request so long ago does not hold the pace any more.
+/// After this time a cause that held back a request does not hold the pace any more.
 const HELD_FOR: Duration = Duration::from_secs(3);
 
 /// The state of a gate.

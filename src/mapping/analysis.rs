@@ -1,5 +1,5 @@
-//! What is known of a program's terms whatever the event is: which give a text of the expression, which put a text together, and out of
-//! which an address may come that is written in the expression. Pure.
+//! Static analysis of an expression, whatever the event is: which terms give a text written in the expression, which put a text together, and
+//! which may give an address that is written in the expression. Pure.
 
 #![expect(
     clippy::wildcard_enum_match_arm,

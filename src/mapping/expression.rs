@@ -134,7 +134,7 @@ impl Expression {
     /// # Errors
     /// As `evaluate`.
     pub fn json(&self, input: &Input<'_>) -> Result<Option<String>, String> {
-        self.run(input).0.unwrap_or_else(|stop| Err(told(stop)))?.map(|value| sent(&value)).transpose()
+        self.run(input).0.unwrap_or_else(|stop| Err(sentence_for(stop)))?.map(|value| sent(&value)).transpose()
     }
 
     /// Evaluates it, and tells what that took: for whoever does so again and again.
@@ -142,7 +142,7 @@ impl Expression {
     pub fn measured(&self, input: &Input<'_>) -> Measured {
         let (given, work) = self.run(input);
         let ran_too_long = matches!(given, Err(Exceeded::Work | Exceeded::Depth));
-        let value = given.unwrap_or_else(|stop| Err(told(stop)));
+        let value = given.unwrap_or_else(|stop| Err(sentence_for(stop)));
         let result = value.and_then(|value| value.map(|value| to_value(&value)).transpose());
         Measured { result, work, ran_too_long }
     }
@@ -177,7 +177,7 @@ fn run(program: &Program, data: Val, event: Val) -> Result<Option<Val>, String> 
     match done {
         _ if more => Err("it gives more than one value; write [ … ] for an array of them, or first(…)".to_owned()),
         Err(jq::Stop::Error(said)) => Err(short(&said)),
-        Err(jq::Stop::Break(_)) => Err(told(Exceeded::Broken)),
+        Err(jq::Stop::Break(_)) => Err(sentence_for(Exceeded::Broken)),
         Ok(()) => match given.filter(|value| !matches!(value, Val::Null)) {
             Some(value) if value.size().depth > DEEPEST => fuel::stop(Exceeded::Depth),
             given => Ok(given),
@@ -217,7 +217,7 @@ impl fmt::Debug for Expression {
     }
 }
 
-fn told(stop: Exceeded) -> String {
+fn sentence_for(stop: Exceeded) -> String {
     let sentence = match stop {
         Exceeded::Work => "it runs too long; it was stopped (does it end for every event?)",
         Exceeded::Depth => "it calls itself or nests values too deeply; it was stopped",

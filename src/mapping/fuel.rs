@@ -1,4 +1,4 @@
-//! What one evaluation may use: work goes in; what it gave comes out, or why it was stopped. Counts steps and watches the
+//! Bounds one evaluation: work goes in; its result comes out, or why it was stopped. Counts steps and watches the
 //! stack instead of the clock, so that the same expression on the same event ends the same everywhere.
 
 use std::any::Any;

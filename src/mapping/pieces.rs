@@ -1,4 +1,4 @@
-//! A text that is put together of what stands in an expression and of an event's words, told apart. The expression
+//! Tells apart, in a text that an expression makes, what is written in the expression and what comes from the event. The expression
 //! `"users/\(.id)"` goes in; for an event, the text `users/` and the word that its `id` is come out. Pure.
 
 #![expect(clippy::wildcard_enum_match_arm, reason = "what puts no text together is a word, whichever term it is")]

@@ -16,9 +16,9 @@ const FINGERPRINTS: Uuid = Uuid::from_u128(0x1b7e_55aa_93c4_5d0e_a2f4_77c1_90e8_
 
 /// Longest cause, in bytes: it is for a line of a list, and travels in a header.
 const MOST_BYTES: usize = 300;
-/// Nothing behind so many bytes of a sentence is looked at.
+/// Only this many bytes of a sentence are looked at.
 const MOST_READ: usize = 4000;
-/// Of a text that was cut, so many characters count: where it was cut depends on the length of what varies.
+/// Of a text that was cut, this many characters count, since the place of the cut depends on the length of the parts that vary.
 const CUT_CHARS: usize = 120;
 /// Digits at the end of a field's name, at most.
 const MOST_DIGITS: usize = 2;

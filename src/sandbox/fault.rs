@@ -1,4 +1,4 @@
-//! Faults on command: rules come in, and each request learns which fault, if any, befalls it.
+//! Faults to order: rules come in, and for each request the fault that it meets, if any, goes out.
 //! Pure: the time is an argument, and chance comes from a seed, so that a run can be repeated.
 
 use std::str::FromStr;

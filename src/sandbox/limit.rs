@@ -11,7 +11,7 @@ use serde::Serialize;
 const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_hours(24);
 
-/// So many requests in so much time, written `200/s`, `100/min`, `5000/h` or `1000000/day`.
+/// A number of requests in a window of time, written `200/s`, `100/min`, `5000/h` or `1000000/day`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(into = "String")]
 pub struct Limit {

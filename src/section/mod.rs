@@ -71,12 +71,12 @@ impl<'a> Section<'a> {
 
     /// Notes a problem at the key's line, whether or not it was read, else at the table's.
     pub fn problem(&mut self, key: &str, message: impl Into<String>) {
-        let problem = self.told(key, message);
+        let problem = self.warning(key, message);
         self.problems.push(problem);
     }
 
-    /// Something to say of a key, not noted.
-    pub(crate) fn told(&self, key: &str, message: impl Into<String>) -> ConfigProblem {
+    /// A warning about a key; the caller keeps it.
+    pub(crate) fn warning(&self, key: &str, message: impl Into<String>) -> ConfigProblem {
         let line = self.lines.get(key).copied().unwrap_or(self.line);
         ConfigProblem { line, key: self.path_of(key), message: message.into() }
     }
@@ -187,7 +187,7 @@ impl<'a> Section<'a> {
         self.line
     }
 
-    /// Tells which keys there may be, for the problem of an unknown one.
+    /// The keys that may be there, for the message about an unknown one.
     pub(crate) fn expect(&mut self, keys: &[&str]) {
         self.asked.extend(keys.iter().map(|key| (*key).to_owned()));
     }

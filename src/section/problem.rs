@@ -1,8 +1,8 @@
-//! What is wrong in a file: its line, its key and the mend. Never the value of a secret.
+//! A problem in the configuration file: its line, its key and how to fix it. Never the value of a secret.
 
 use serde::Serialize;
 
-/// One thing to mend.
+/// One thing to fix.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct ConfigProblem {
     /// Line in the file, from 1.

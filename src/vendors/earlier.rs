@@ -1,4 +1,4 @@
-//! What earlier requests of an event leave open. Values only.
+//! What is known of earlier requests for an event. Values only.
 
 use std::time::Duration;
 

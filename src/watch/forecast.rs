@@ -1,4 +1,4 @@
-//! When a backlog is gone and a day budget is used up, from how both went in the last minutes. Pure.
+//! Foretells when a backlog is gone and when a day budget is used up, from the last minutes. Pure.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -7,13 +7,13 @@ use jiff::Timestamp;
 
 use crate::gate::midnight_after;
 
-/// How long samples are kept: what a budget's pace is made of.
+/// How long samples are kept: a budget's pace is measured over this time.
 const KEPT: Duration = Duration::from_secs(300);
-/// The pace of a backlog is made of the last so many seconds …
+/// The pace of a backlog is measured over the last of these seconds …
 const RECENT: Duration = Duration::from_secs(60);
-/// … once there are so many of them, …
+/// … once there are at least this many of them, …
 const ENOUGH: Duration = Duration::from_secs(15);
-/// … and so many requests could be made meanwhile: with few, each of which carries many events, one more or less makes much.
+/// … and this many requests could be made in them. With few requests that carry many events each, one more or less changes much.
 const ENOUGH_REQUESTS: f64 = 3.0;
 
 /// A destination at one moment.
@@ -32,7 +32,7 @@ pub(super) struct BacklogSample {
     pub day_used: u64,
 }
 
-/// A destination's last minutes.
+/// How a destination's backlog and budget changed in the last minutes.
 #[derive(Debug, Default)]
 pub(super) struct Trend {
     samples: VecDeque<BacklogSample>,

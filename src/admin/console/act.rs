@@ -1,4 +1,4 @@
-//! Acting on many letters: first how many that means, then the operation.
+//! Acting on many letters: first shows how many, then begins the operation.
 
 use std::sync::Arc;
 
@@ -55,7 +55,7 @@ impl ActForm {
                 "choose at least one letter: nothing chosen means none, not all",
             ));
         }
-        // No canary is what 0 says to a person.
+        // To a person 0 means no canary.
         Ok(Self { act, rate, canary: canary.filter(|canary| *canary > 0), wait, counted, search })
     }
 

@@ -17,7 +17,7 @@ use super::frame::{self, Frame};
 use super::show::{Moment, count};
 use crate::admin::Admin;
 use crate::admin::auth::Who;
-use crate::admin::destinations::{self, DestinationPath, command, shown};
+use crate::admin::destinations::{self, DestinationPath, command, status_from};
 use crate::admin::extract::{NoParams, Params, Segment};
 use crate::admin::problem::Problem;
 use crate::clock;
@@ -95,7 +95,7 @@ pub(super) async fn page(
     let handle = admin.roster.get(&name).ok_or_else(unknown)?;
     let (view, recent) = (handle.view().await.map_err(|_| unknown())?, handle.recent().await.map_err(|_| unknown())?);
     let now = clock::wall();
-    let figures = Figures::of(shown(&admin, view), now);
+    let figures = Figures::of(status_from(&admin, view), now);
     let shown = Page {
         did: did.current(now).and_then(|act| done(act, &figures)),
         charts: charts(&recent, &figures, now),
@@ -109,7 +109,7 @@ pub(super) async fn page(
     Ok(frame::page(&shown))
 }
 
-/// A command that a form gives with nothing more to say; `did` tells that it was carried out.
+/// A form that gives a command without further fields; `did` names the flash message afterwards.
 pub(super) fn command_form(command_to: fn(String) -> Command, did: &'static str) -> MethodRouter<Arc<Admin>> {
     let handle = async move |State(admin): State<Arc<Admin>>,
                              who: Who,
@@ -122,7 +122,7 @@ pub(super) fn command_form(command_to: fn(String) -> Command, did: &'static str)
     post(handle)
 }
 
-/// Whoever reloads the question, or signs in on the way to its answer, is led to where it was asked.
+/// If the question page is reloaded, or reached by signing in, the browser is sent back to the destination.
 pub(super) async fn back(
     State(admin): State<Arc<Admin>>,
     Segment(DestinationPath { name }): Segment<DestinationPath>,
@@ -133,7 +133,7 @@ pub(super) async fn back(
     Ok(see_other(&format!("/destinations/{name}")))
 }
 
-/// First asks whether that is meant, then does it.
+/// Asks for confirmation first, then does it.
 pub(super) async fn limits(
     State(admin): State<Arc<Admin>>,
     frame: Frame,
@@ -148,7 +148,7 @@ pub(super) async fn limits(
         drop(command(&admin, &who, Command::Limits { destination: name.clone(), limits }).await?);
         return Ok(done_with(&name, "limited"));
     }
-    let axum::Json(shown) = destinations::look(&admin, &name).await?;
+    let axum::Json(shown) = destinations::status_of(&admin, &name).await?;
     let parsed = |texts: &[String]| texts.iter().map(|text| text.parse()).collect::<Result<Vec<Limit>, _>>();
     let wrong = |error: LimitError| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string());
     let then = stamp::changed(&parsed(&shown.limits).map_err(wrong)?, &parsed(&limits).map_err(wrong)?);

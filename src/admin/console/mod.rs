@@ -1,5 +1,5 @@
-//! The console at `/`: how each destination is, and what operators do, as pages that browsers show. The same functions stand behind it as behind
-//! the API; without scripts everything works too, and with them pages keep themselves up to date.
+//! The console at `/`: pages that show the destinations and let operators act. It calls the same functions as the API. Everything works without
+//! scripts; with them pages update themselves.
 
 use std::sync::Arc;
 

@@ -16,7 +16,7 @@ use super::frame::{self, Frame};
 use super::letter_search::query_string;
 use super::show::{count, of, rate};
 use crate::admin::Admin;
-use crate::admin::destinations::shown;
+use crate::admin::destinations::status_from;
 use crate::admin::extract::Params;
 use crate::admin::problem::Problem;
 use crate::clock;
@@ -145,7 +145,7 @@ async fn figures(admin: &Admin, now: Timestamp) -> Vec<Figures> {
     let views = admin.roster.all().into_iter().map(|(_, handle)| async move { handle.view().await });
     // One that stops just now is not listed.
     let views = join_all(views).await.into_iter().flatten();
-    views.map(|view| Figures::of(shown(admin, view), now)).collect()
+    views.map(|view| Figures::of(status_from(admin, view), now)).collect()
 }
 
 async fn row(admin: &Admin, figures: Figures, now: Timestamp) -> Row {

@@ -1,4 +1,4 @@
-//! Who is signed in to the console: sessions in memory, so many at most, each with an end. Pure; the time is an argument.
+//! The console's sessions: in memory, limited in number and time. Pure; the time is an argument.
 
 use std::num::NonZeroUsize;
 use std::sync::{Mutex, MutexGuard, PoisonError};

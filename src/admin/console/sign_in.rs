@@ -31,7 +31,7 @@ struct Page {
     wrong: bool,
 }
 
-/// Comes again by itself, as from this site.
+/// Reloads itself, so that the request comes from this site.
 #[derive(Template)]
 #[template(path = "again.html")]
 struct Again {
@@ -69,15 +69,15 @@ fn cookie(headers: &HeaderMap, id: &str, seconds: u64) -> String {
     format!("{}={id}; Path=/; HttpOnly; SameSite=Strict; Max-Age={seconds}{secure}", cookie_name(headers))
 }
 
-/// What is answered to somebody who is not signed in.
+/// The answer to somebody who is not signed in.
 pub(super) fn first(admin: &Admin, request: &Request) -> Response {
     if !auth::is_a_look(request.method()) {
         let detail = "you are not signed in, or no longer: nothing was done; sign in, and try again";
         let problem = Problem::new(StatusCode::UNAUTHORIZED, detail);
         return error_page_until(Frame::for_nobody(admin), &problem, leading_to(came_from(request.headers())));
     }
-    // A link in a chat is followed without the cookie, which is for requests from this site only. This page comes again at once,
-    // and that is from this site.
+    // A link from a chat comes without the cookie, which browsers send for requests from this site only. This page reloads itself at once, and
+    // that request is from this site.
     if request.headers().get("sec-fetch-site").is_some_and(|site| site == "cross-site") {
         return page(&Again { frame: Frame::for_nobody(admin) });
     }

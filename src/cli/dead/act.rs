@@ -8,7 +8,7 @@ use jiff::SpanRelativeTo;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use super::{PATIENCE, Session, bar, confirm, progress, said, unless_stopped, who};
+use super::{PATIENCE, Session, bar, confirm, progress, require_selection, unless_stopped, who};
 use crate::cli::{Error, find, print, print_json, sanitize};
 use crate::config::ConfigFile;
 use crate::control::Signal;
@@ -124,7 +124,7 @@ pub(super) async fn purge(args: PurgeArgs, file: &ConfigFile, stop: Cancellation
 }
 
 async fn run(args: Common, how: How, file: &ConfigFile, stop: CancellationToken) -> Result<(), Error> {
-    said(&args.filter, args.all)?;
+    require_selection(&args.filter, args.all)?;
     let session = Session::open(file).await?;
     let registry = Registry::default();
     // From elsewhere it can be seen, paused and ended too.
@@ -240,7 +240,7 @@ async fn follow(operation: Operation, registry: &Registry, bar: &ProgressBar, st
 }
 
 fn conclude(args: &Common, state: &State) -> Result<(), Error> {
-    let outcome = state.outcome.clone().unwrap_or_else(|| "it ended without saying how".to_owned());
+    let outcome = state.outcome.clone().unwrap_or_else(|| "it ended without an outcome".to_owned());
     if args.json {
         print_json(state)?;
     }

@@ -46,7 +46,7 @@ pub(super) async fn list(args: ListArgs, file: &ConfigFile) -> Result<(), Error>
         return print_json(&json!({ "operations": states }));
     }
     if states.is_empty() {
-        return Ok(print("no operation is at work, and no worker remembers one")?);
+        return Ok(print("no operation is running, and no worker remembers one")?);
     }
     let header = ["operation", "began", "who", "what", "destination", "which", "phase", "done", "left", "note"];
     Ok(print_table(header, states.iter().map(row))?)

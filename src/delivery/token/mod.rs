@@ -24,7 +24,7 @@ const AHEAD_LEAST: Duration = Duration::from_secs(60);
 const AHEAD_MOST: Duration = Duration::from_secs(600);
 /// A token is not sent in the last moment of its life, since it has to be good when the vendor reads it.
 const ON_ITS_WAY: Duration = Duration::from_secs(5);
-/// A token that is over when it comes (one clock of the two is wrong) is tried for so long.
+/// A token that has expired when it comes (one of the two clocks is wrong) is tried for this long.
 const TRIED: Duration = Duration::from_secs(60);
 
 /// What a request needs now.

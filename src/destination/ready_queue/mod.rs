@@ -1,4 +1,4 @@
-//! The line of deliveries that wait for the gate: in the order of their arrival, those of one ordering key never out of it.
+//! The queue of deliveries that wait for the gate, in the order of their arrival. Events of one ordering key never leave that order.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
@@ -38,16 +38,16 @@ impl Batch {
     }
 }
 
-/// Where in the line the next request comes from.
+/// Where in the queue the next request comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum QueuePlace {
     /// A part of a batch that was split.
     Part(usize),
-    /// The line itself.
+    /// The queue itself.
     Event(usize),
 }
 
-/// What is wanted of the line.
+/// Which event to pick.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Pick {
     /// The first.
@@ -60,7 +60,7 @@ pub(super) enum Pick {
     Probe,
 }
 
-/// What the line has to offer.
+/// What can be sent now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ready {
     /// Something to send now.
@@ -104,12 +104,12 @@ impl ReadyQueue {
         self.events.iter().chain(&self.replayed)
     }
 
-    /// The first of the line, parts of batches aside.
+    /// The first in the queue, parts of batches aside.
     pub fn first(&self) -> Option<&Pending> {
         self.events.front().or_else(|| self.replayed.front()).map(AsRef::as_ref)
     }
 
-    /// Takes the first of the line, parts of batches aside.
+    /// Takes the first in the queue, parts of batches aside.
     pub fn pop_first(&mut self) -> Option<Held> {
         self.events.pop_front().or_else(|| self.replayed.pop_front())
     }

@@ -60,7 +60,7 @@ async fn no_page_hinders_anybody_light_or_dark_wide_or_narrow() {
         browser.press("Review the change").await;
         browser.see("What changes").await;
         found.extend(look(&browser, &axe, name, None).await);
-        browser.press("Edit on").await;
+        browser.press("Keep editing").await;
         browser.see("Edit the event").await;
     }
     assert!(found.is_empty(), "{}", found.join("\n"));
