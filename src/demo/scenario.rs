@@ -1,6 +1,6 @@
 //! What happens in the demo, and when. Pure.
 
-use crate::sandbox::{Fault, FaultRule, RetryAfter};
+use crate::sandbox::{FaultKind, FaultRule, RetryAfter};
 
 use super::events::webinars::{BACKLOG, FIRST};
 use super::events::{BACKLOGGED, TROUBLED};
@@ -47,7 +47,7 @@ pub(super) fn scenes() -> Vec<Scene> {
         ..FaultRule::status(429)
     };
     let down = FaultRule { seconds: Some(2.5), path: path(), ..FaultRule::status(503) };
-    let cut = FaultRule { after: Some(2.5), seconds: Some(2.5), path: path(), ..FaultRule::new(Fault::Reset) };
+    let cut = FaultRule { after: Some(2.5), seconds: Some(2.5), path: path(), ..FaultRule::new(FaultKind::Reset) };
     let scene = |destination, after, told: &str, act| Scene { destination, after, told: told.to_owned(), act };
     let (first, minutes) = (u64::try_from(FIRST).unwrap_or(0), minutes());
     let backlog = format!(

@@ -15,7 +15,7 @@ use super::report::{BacklogFigures, BystanderFigures, DemoFigures, GateFigures, 
 use super::scenario::{Act, Scene, hiccups, scenes};
 use super::stage::Cast;
 use super::stalls::Stalls;
-use super::worker::{DestinationStatus, LIMIT, Worker};
+use super::worker::{LIMIT, Worker, WorkerDestination};
 use super::{Audience, Error, Report, collect};
 use crate::broker::Broker;
 use crate::clock;
@@ -171,7 +171,7 @@ impl Watch<'_> {
         Ok(())
     }
 
-    fn moment(&self, shown: &[DestinationStatus], taken: &BTreeMap<&str, u64>, dead: u64, unrouted: u64) -> Moment {
+    fn moment(&self, shown: &[WorkerDestination], taken: &BTreeMap<&str, u64>, dead: u64, unrouted: u64) -> Moment {
         let now = clock::wall();
         let standing = |name: &str| {
             let shown = shown.iter().find(|shown| shown.name == name)?;
@@ -248,14 +248,14 @@ impl Gathered {
     /// Takes in what the worker and the sandbox show; tells of a change of the troubled gate.
     fn look(
         &mut self,
-        shown: &[DestinationStatus],
+        shown: &[WorkerDestination],
         px: Option<&EndpointStats>,
         metrics: &str,
         began: Instant,
         audience: &mut dyn Audience,
     ) {
         self.elapsed = clock::now().duration_since(began);
-        let by_name = |figure: fn(&DestinationStatus) -> u64| {
+        let by_name = |figure: fn(&WorkerDestination) -> u64| {
             shown.iter().map(|shown| (shown.name.clone(), figure(shown))).collect()
         };
         self.throttled = by_name(|shown| shown.throttled);

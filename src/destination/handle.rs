@@ -15,7 +15,7 @@ use crate::gate::{GateState, HeldBy};
 
 /// A call to the destination's task.
 #[derive(Debug)]
-pub enum Call {
+pub enum DestinationCall {
     /// Carry out an operator's command.
     Change {
         /// What to change.
@@ -50,7 +50,7 @@ pub enum Applied {
 /// Reaches the task of a destination. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Handle {
-    calls: mpsc::Sender<Call>,
+    calls: mpsc::Sender<DestinationCall>,
     /// Held while a command that was given here is sent to the other workers.
     telling: Arc<Mutex<()>>,
 }
@@ -63,7 +63,7 @@ pub struct Gone;
 impl Handle {
     /// A handle, and the receiver for the destination's task.
     #[must_use]
-    pub fn new() -> (Self, mpsc::Receiver<Call>) {
+    pub fn new() -> (Self, mpsc::Receiver<DestinationCall>) {
         let (calls, receiver) = mpsc::channel(16);
         (Self { calls, telling: Arc::default() }, receiver)
     }
@@ -72,7 +72,7 @@ impl Handle {
     ///
     /// # Errors
     /// [`Gone`] when the destination has stopped.
-    pub async fn call(&self, call: Call) -> Result<(), Gone> {
+    pub async fn call(&self, call: DestinationCall) -> Result<(), Gone> {
         self.calls.send(call).await.map_err(|_| Gone)
     }
 
@@ -82,7 +82,7 @@ impl Handle {
     /// [`Gone`] when the destination has stopped.
     pub async fn change(&self, change: Change, stamp: Option<Stamp>) -> Result<Applied, Gone> {
         let (answer, applied) = oneshot::channel();
-        self.call(Call::Change { change, stamp, answer }).await?;
+        self.call(DestinationCall::Change { change, stamp, answer }).await?;
         applied.await.map_err(|_| Gone)
     }
 
@@ -97,7 +97,7 @@ impl Handle {
     /// [`Gone`] when the destination has stopped.
     pub async fn view(&self) -> Result<View, Gone> {
         let (answer, view) = oneshot::channel();
-        self.call(Call::View(answer)).await?;
+        self.call(DestinationCall::View(answer)).await?;
         view.await.map_err(|_| Gone)
     }
 
@@ -107,7 +107,7 @@ impl Handle {
     /// [`Gone`] when the destination has stopped.
     pub async fn recent(&self) -> Result<Recent, Gone> {
         let (answer, recent) = oneshot::channel();
-        self.call(Call::Recent(answer)).await?;
+        self.call(DestinationCall::Recent(answer)).await?;
         recent.await.map_err(|_| Gone)
     }
 
@@ -117,7 +117,7 @@ impl Handle {
     /// [`Gone`] when the destination has stopped.
     pub async fn samples(&self) -> Result<Vec<Sample>, Gone> {
         let (answer, samples) = oneshot::channel();
-        self.call(Call::Samples(answer)).await?;
+        self.call(DestinationCall::Samples(answer)).await?;
         samples.await.map_err(|_| Gone)
     }
 }
@@ -193,13 +193,13 @@ pub struct View {
 }
 
 impl Driver {
-    pub(super) fn answer(&mut self, call: Call) {
+    pub(super) fn answer(&mut self, call: DestinationCall) {
         // Nobody waiting for the answer is no failure.
         match call {
-            Call::Change { change, stamp, answer } => drop(answer.send(self.apply(change, stamp))),
-            Call::View(answer) => drop(answer.send(self.view())),
-            Call::Recent(answer) => drop(answer.send(self.report.recent.clone())),
-            Call::Samples(answer) => drop(answer.send(self.report.recent.samples())),
+            DestinationCall::Change { change, stamp, answer } => drop(answer.send(self.apply(change, stamp))),
+            DestinationCall::View(answer) => drop(answer.send(self.view())),
+            DestinationCall::Recent(answer) => drop(answer.send(self.report.recent.clone())),
+            DestinationCall::Samples(answer) => drop(answer.send(self.report.recent.samples())),
         }
     }
 

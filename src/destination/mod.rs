@@ -50,7 +50,7 @@ mod side_requests;
 mod stop;
 mod tokens;
 
-pub use handle::{Applied, Call, Handle, View};
+pub use handle::{Applied, DestinationCall, Handle, View};
 pub use handover::Handover;
 
 use crate::control::stamp::LatestCommands;
@@ -89,7 +89,7 @@ pub struct Parts {
     /// Where receipts go, if they are wanted.
     pub receipts: Option<Receipts>,
     /// Pause, resume, limits, status.
-    pub calls: mpsc::Receiver<Call>,
+    pub calls: mpsc::Receiver<DestinationCall>,
     /// Cancelled to stop.
     pub stop: CancellationToken,
     /// Cancelled when the whole worker stops: then what is in flight gets [`STOP_WITHIN`], else as long as a request may take.
@@ -120,7 +120,7 @@ struct Driver {
     settings: config::Destination,
     inbox: Inbox,
     commands: LatestCommands,
-    calls: mpsc::Receiver<Call>,
+    calls: mpsc::Receiver<DestinationCall>,
     stop: CancellationToken,
     ending: CancellationToken,
     intake: Intake,

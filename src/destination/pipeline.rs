@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::time::Interval;
 
 use super::attempt::Attempted;
-use super::{Call, Driver, outcome};
+use super::{DestinationCall, Driver, outcome};
 use crate::broker::port::Delivery;
 use crate::clock;
 use crate::gate::GateState;
@@ -27,7 +27,7 @@ enum Step {
     Answered(Attempted),
     /// Something may be sent or taken now that could not be before: a time has come, a copy is confirmed, the broker was heard.
     LookAgain,
-    Called(Call),
+    Called(DestinationCall),
     Housekeeping,
     Stop,
 }

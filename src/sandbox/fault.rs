@@ -10,7 +10,7 @@ use serde_json::Value;
 /// What goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Fault {
+pub enum FaultKind {
     /// Answers `status` (503 by default) and does nothing else.
     Status,
     /// Never answers.
@@ -27,7 +27,7 @@ pub enum Fault {
     DropAfter,
 }
 
-impl Fault {
+impl FaultKind {
     /// Whether the vendor does its work under this fault: checks the request and takes the event.
     pub(super) fn works(self) -> bool {
         match self {
@@ -42,7 +42,7 @@ impl Fault {
 #[serde(deny_unknown_fields)]
 pub struct FaultRule {
     /// What goes wrong.
-    pub fault: Fault,
+    pub fault: FaultKind,
     /// The status to answer with, for `status` and `html`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
@@ -106,7 +106,7 @@ impl TryFrom<Value> for RetryAfter {
 impl FaultRule {
     /// That fault for every request, until it is cleared.
     #[must_use]
-    pub fn new(fault: Fault) -> Self {
+    pub fn new(fault: FaultKind) -> Self {
         Self {
             fault,
             status: None,
@@ -124,7 +124,7 @@ impl FaultRule {
     /// Answers `status` to every request, until it is cleared.
     #[must_use]
     pub fn status(status: u16) -> Self {
-        Self { status: Some(status), ..Self::new(Fault::Status) }
+        Self { status: Some(status), ..Self::new(FaultKind::Status) }
     }
 
     /// Refuses figures that make no sense.
@@ -303,8 +303,8 @@ mod tests {
     #[test]
     fn the_first_rule_that_applies_wins() {
         let mut faults = faults(&[r#"{"fault":"status","status":500,"count":1}"#, r#"{"fault":"hang"}"#]);
-        assert_eq!(faults.befall("/", NOW).unwrap().rule.fault, Fault::Status);
-        assert_eq!(faults.befall("/", NOW).unwrap().rule.fault, Fault::Hang);
+        assert_eq!(faults.befall("/", NOW).unwrap().rule.fault, FaultKind::Status);
+        assert_eq!(faults.befall("/", NOW).unwrap().rule.fault, FaultKind::Hang);
     }
 
     #[test]

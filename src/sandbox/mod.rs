@@ -36,7 +36,7 @@ pub use act_on::ActOnSettings;
 pub use announce::{QuotaHeaders, RetryAfterForm};
 pub use api::Revoked;
 pub use apsis_one::{ApsisEventType, ApsisSettings, ApsisVersion, EventTypeError, FieldType};
-pub use fault::{Fault, FaultRule, RetryAfter, RuleError};
+pub use fault::{FaultKind, FaultRule, RetryAfter, RuleError};
 pub use gainsight_px::{PxKey, PxSettings};
 pub use hook::{HookClient, HookSettings};
 pub use latency::{Latency, LatencyError, LatencyOf};
@@ -104,7 +104,7 @@ pub enum SandboxError {
     },
     /// A fault makes no sense.
     #[error(transparent)]
-    Fault(#[from] RuleError),
+    FaultKind(#[from] RuleError),
     /// A latency is for nobody.
     #[error(transparent)]
     Latency(#[from] LatencyError),

@@ -20,7 +20,7 @@ use crate::admin::destinations::status_from;
 use crate::admin::extract::Params;
 use crate::admin::problem::Problem;
 use crate::clock;
-use crate::gate::GateState as Gate;
+use crate::gate::GateState;
 
 /// Rows on a page.
 const ROWS: usize = 100;
@@ -160,7 +160,7 @@ async fn row(admin: &Admin, figures: Figures, now: Timestamp) -> Row {
 
 /// Those first that need a person, then those that wait; within each, those with dead letters.
 fn urgency(figures: &Figures) -> (usize, bool) {
-    let order = [Gate::Parked, Gate::Broken, Gate::Paused, Gate::Throttled, Gate::Open];
+    let order = [GateState::Parked, GateState::Broken, GateState::Paused, GateState::Throttled, GateState::Open];
     let place = order.iter().position(|state| state.name() == figures.state).unwrap_or(order.len());
     (place, figures.dead.is_none_or(|dead| dead == 0))
 }
@@ -180,7 +180,8 @@ fn choices(filter: &OverviewFilter, all: &[Figures]) -> Vec<Choice> {
             state,
         })
     };
-    let states = [Gate::Parked, Gate::Broken, Gate::Paused, Gate::Throttled, Gate::Open].map(Gate::name);
+    let states = [GateState::Parked, GateState::Broken, GateState::Paused, GateState::Throttled, GateState::Open]
+        .map(GateState::name);
     let by_state = states.into_iter().filter_map(|state| choice(state, state));
     choice("", "all").into_iter().chain(by_state).chain(choice(DEAD, "with dead letters")).collect()
 }

@@ -6,7 +6,7 @@ use tower::ServiceExt as _;
 use super::*;
 use crate::admin::tests::{admin, config, tokens};
 use crate::control::stamp::Stamp;
-use crate::destination::{Applied, Call, Handle, View};
+use crate::destination::{Applied, DestinationCall, Handle, View};
 
 const HOST: &str = "sluice.example:9464";
 const FORM: &str = "application/x-www-form-urlencoded";
@@ -87,10 +87,10 @@ fn pretend(admin: &Admin, name: &str) -> tokio::sync::mpsc::UnboundedReceiver<St
     tokio::spawn(async move {
         while let Some(call) = calls.recv().await {
             match call {
-                Call::View(answer) => drop(answer.send(view(&name))),
-                Call::Recent(answer) => drop(answer.send(recent())),
-                Call::Samples(answer) => drop(answer.send(recent().samples())),
-                Call::Change { change, answer, .. } => {
+                DestinationCall::View(answer) => drop(answer.send(view(&name))),
+                DestinationCall::Recent(answer) => drop(answer.send(recent())),
+                DestinationCall::Samples(answer) => drop(answer.send(recent().samples())),
+                DestinationCall::Change { change, answer, .. } => {
                     drop(heard.send(format!("{change:?}")));
                     drop(answer.send(Applied::Holds {
                         stamp: Stamp::after(None, crate::clock::wall(), uuid::Uuid::new_v4()),
