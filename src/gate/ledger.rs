@@ -102,12 +102,12 @@ impl DayCount {
 }
 
 /// How long from `from` to `to`; nothing when `to` is past.
-pub(super) fn span(from: Timestamp, to: Timestamp) -> Duration {
+pub(crate) fn span(from: Timestamp, to: Timestamp) -> Duration {
     Duration::try_from(to.duration_since(from)).unwrap_or_default()
 }
 
 /// `after` later than `from`, as far as the calendar goes.
-pub(super) fn later(from: Timestamp, after: Duration) -> Timestamp {
+pub(crate) fn later(from: Timestamp, after: Duration) -> Timestamp {
     from.checked_add(after).unwrap_or(Timestamp::MAX)
 }
 

@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::Trouble;
 use budget::Budget;
 
-use crate::gate;
+use crate::gate::{self, later, span};
 use crate::redact::masked;
 use crate::vendors::{AccessToken, Grant, Reply, secrets_of};
 use crate::verdict::Verdict;
@@ -399,15 +399,6 @@ fn without_secrets(request: &Request<Bytes>) -> String {
     let credentials =
         request.headers().get(::http::header::AUTHORIZATION).map(HeaderValue::as_bytes).unwrap_or_default();
     format!("{} {body} {}", request.uri(), String::from_utf8_lossy(credentials))
-}
-
-/// How long from `from` to `to`; nothing when `to` is past.
-fn span(from: Timestamp, to: Timestamp) -> Duration {
-    Duration::try_from(to.duration_since(from)).unwrap_or_default()
-}
-
-fn later(from: Timestamp, after: Duration) -> Timestamp {
-    from.checked_add(after).unwrap_or(Timestamp::MAX)
 }
 
 #[cfg(test)]

@@ -171,8 +171,7 @@ impl Val {
         if text.len() <= MOST {
             return format!("{} ({text})", self.kind());
         }
-        let end = (0..=CUT).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
-        format!("{} ({}...)", self.kind(), text.get(..end).unwrap_or(""))
+        format!("{} ({}...)", self.kind(), &text[..text.floor_char_boundary(CUT)])
     }
 
     /// jq's order, `==`, `<` and the like: NaN is less than itself.
