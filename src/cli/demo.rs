@@ -36,7 +36,7 @@ Examples:
   sluice demo --keep                  stay up afterwards, to look around
   sluice demo --json | jq .backlog";
 
-/// See it all at work on this machine: broker, worker, four vendors' sandbox and 7,828 events
+/// Run everything on this machine: a broker, a worker, a sandbox of four vendors and 7,828 events
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Args {

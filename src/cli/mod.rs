@@ -151,7 +151,7 @@ fn ignores_hangups() -> bool {
     ignored.is_some_and(|ignored| ignored & 1 == 1)
 }
 
-/// Tells the user what went wrong, and the shell by exit code.
+/// Prints what went wrong; the exit code tells the shell.
 #[must_use]
 pub fn report(message: &str, code: u8) -> ExitCode {
     // With standard error closed there is no one to tell.

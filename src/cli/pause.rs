@@ -33,7 +33,7 @@ pub struct ResumeArgs {
     json: bool,
 }
 
-/// Hold a destination to other limits, until a reload that changes the destination or a restart
+/// Change a destination's limits, until a restart or a reload that changes the destination
 #[derive(Debug, clap::Args)]
 #[command(
     after_long_help = "A limit replaces that of its window; those of other windows stay in force.\n\nExamples:\n  sluice limits px-prod 100/s\n  sluice limits px-prod 100/s 500000/day"

@@ -58,7 +58,7 @@ pub struct Args {
     /// Exported dead letters become events anew, instead of going back among the dead letters
     #[arg(long)]
     as_events: bool,
-    /// Only tell what is wrong, publish nothing
+    /// Only report problems; publish nothing
     #[arg(long)]
     lint: bool,
     /// Print JSON

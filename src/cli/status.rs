@@ -1,4 +1,4 @@
-//! `sluice status`: how each destination is, asked of a worker's admin API.
+//! `sluice status`: the status of each destination, from a worker's admin API.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -17,7 +17,7 @@ Examples:
   sluice status --url http://sluice.internal:9464
   sluice status --json | jq '.destinations[] | select(.state != \"open\")'";
 
-/// Show how each destination is
+/// Show the status of each destination
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Args {

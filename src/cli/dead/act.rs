@@ -25,13 +25,13 @@ struct Common {
     destination: String,
     #[command(flatten)]
     filter: Filter,
-    /// All that are there
+    /// All letters
     #[arg(long)]
     all: bool,
-    /// Only tell how many there are
+    /// Only count the letters
     #[arg(long)]
     dry_run: bool,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(long, short)]
     yes: bool,
     /// Print JSON
@@ -63,7 +63,7 @@ pub(super) struct ReplayArgs {
     /// Send so many first (1 to 100000), and the others only when the vendor has taken those
     #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..=100_000))]
     canary: Option<u32>,
-    /// How long to wait for what becomes of the canary
+    /// How long to wait for the outcomes of the canary
     #[arg(long, value_name = "TIME", default_value = "5m", value_parser = read_duration, requires = "canary")]
     canary_wait: Duration,
 }

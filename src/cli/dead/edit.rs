@@ -40,10 +40,10 @@ pub(super) struct Args {
     /// Only show what would change
     #[arg(long)]
     dry_run: bool,
-    /// Also where it would be a dead letter again
+    /// Edit even if it would be a dead letter again
     #[arg(long)]
     force: bool,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(long, short)]
     yes: bool,
     /// Print JSON

@@ -28,13 +28,13 @@ pub(super) struct Args {
     destination: String,
     #[command(flatten)]
     filter: Filter,
-    /// All that are there
+    /// All letters
     #[arg(long)]
     all: bool,
     /// The file to write, instead of standard output
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     to: Option<PathBuf>,
-    /// Those in the trash instead
+    /// Letters in the trash instead
     #[arg(long)]
     trash: bool,
 }

@@ -24,10 +24,10 @@ pub(super) struct Args {
     destination: String,
     #[command(flatten)]
     filter: Filter,
-    /// Letters shown at most; 0 for all
+    /// The most letters to show; 0 for all
     #[arg(long, value_name = "N", default_value_t = 100)]
     limit: u64,
-    /// Those in the trash instead
+    /// Letters in the trash instead
     #[arg(long)]
     trash: bool,
     /// Print JSON

@@ -18,7 +18,7 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(3);
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  sluice dead operations\n  sluice dead operations px-prod --json")]
 pub(super) struct ListArgs {
-    /// One destination's only
+    /// Only this destination
     destination: Option<String>,
     /// Print JSON
     #[arg(long)]
