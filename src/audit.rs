@@ -101,7 +101,7 @@ pub async fn read(
                 }
             }
         }
-        turn.end().await.map(|_| ())
+        turn.end().await
     };
     let ended = read.await;
     reader.close().await;

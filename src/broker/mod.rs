@@ -9,7 +9,6 @@ mod depths;
 mod fields;
 mod link;
 mod names;
-mod order;
 mod outbox;
 pub mod port;
 mod publisher;
@@ -38,7 +37,7 @@ pub use names::Names;
 pub use reading::Purpose;
 pub use status::{LinkStatus, Status};
 pub use topology::{Declare, DestinationQueues};
-pub use turn::{LONGEST as LONGEST_TURN, Order, Reader, Turn};
+pub use turn::{LONGEST as LONGEST_TURN, Reader, Turn};
 pub use turn_error::TurnError;
 
 use crate::clock;

@@ -3,23 +3,22 @@
 //! The broker sends a consumer no more than its prefetch before something is acked, and that ends at 65,535: what holds more reads
 //! through one consumer after the other. A quorum queue puts what comes back behind what came back before, and both before what has
 //! never been out (seen on 3.10.8). So whoever takes a part of the first two must take all of it before giving it back, or the order is
-//! another; `order.rs` mends what a killed reader could not.
+//! another. A reader that is killed half way leaves another order.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
-use lapin::Channel;
-use lapin::options::BasicCancelOptions;
-use lapin::types::ShortString;
+use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
+use lapin::types::{FieldTable, ShortString};
+use lapin::{Channel, Consumer};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::connection::{within, words};
+use super::connection::{Trouble, within, words};
 use super::consumer::delivery;
 use super::depths::ready;
-use super::order::{TimesOut, consume};
 use super::port::{Delivery, Disposition};
 use super::turn_error::{TurnError, broken};
 
@@ -27,16 +26,15 @@ use super::turn_error::{TurnError, broken};
 const WINDOW_BYTES: usize = 16 * 1024 * 1024;
 /// Beside its body a message takes so many, about.
 const OVERHEAD_BYTES: usize = 2_000;
-/// Messages on their way before their size is known: few, so that the rest is taken a moment later. A reader that is killed when it has
-/// taken everything leaves the order as it was.
+/// Messages on their way before their size is known.
 const FIRST_WINDOW: u32 = 8;
 /// The same where messages are acted on.
 const FIRST_TO_ACT: u32 = 256;
-/// Consumers of one turn, where their windows can be large enough: 3.10 gives back in order what up to 32 consumers of a killed
-/// reader held (seen: it keeps them in an Erlang map, which is in order up to that size).
+/// Consumers of one turn, where their windows can be large enough: 3.10 gives back in order what up to 32 consumers of one
+/// channel held (seen: it keeps them in an Erlang map, which is in order up to that size).
 const CONSUMERS: u32 = 31;
-/// Over this a window grows only with what its bytes allow: memory stays bounded, and of a queue of more than a quarter of a million
-/// that is read when its reader is killed, parts may come back in another order. (A tag that is used again while its messages are
+/// Over this a window grows only with what its bytes allow: memory stays bounded, and parts of a queue of more than a quarter of a
+/// million may come back in another order. (A tag that is used again while its messages are
 /// held crashes 3.10's channel: seen.)
 const LARGEST_FOR_ORDER: u32 = 8192;
 /// How often a message has been out. 4.3 counts that apart from failed deliveries, brokers before it have one count for both.
@@ -66,7 +64,8 @@ pub(super) struct Reading {
     seen: u32,
     bytes: usize,
     consumers: u32,
-    times_out: TimesOut,
+    /// The last message that was read had never been out, and so none behind it has.
+    last_is_fresh: bool,
 }
 
 /// Why reading stops.
@@ -97,13 +96,13 @@ impl Reading {
             seen: 0,
             bytes: 0,
             consumers: 0,
-            times_out: TimesOut::default(),
+            last_is_fresh: false,
         }
     }
 
     /// Hands messages over until all that were there have been. When nobody takes them any more it reads on, as far as the order
-    /// needs it. Returns how often each had been out, or nothing when the reading failed.
-    pub(super) async fn run(mut self, hand: mpsc::Sender<Result<Delivery, TurnError>>) -> Option<TimesOut> {
+    /// needs it. False when the reading failed.
+    pub(super) async fn run(mut self, hand: mpsc::Sender<Result<Delivery, TurnError>>) -> bool {
         while self.seen < self.count {
             match self.through_one_consumer(&hand).await {
                 Ok(()) => {}
@@ -112,11 +111,11 @@ impl Reading {
                     self.token.cancel();
                     // With nobody left to tell, the turn's end finds the channel broken.
                     drop(hand.send(Err(error)).await);
-                    return None;
+                    return false;
                 }
             }
         }
-        Some(self.times_out)
+        true
     }
 
     async fn through_one_consumer(&mut self, hand: &mpsc::Sender<Result<Delivery, TurnError>>) -> Result<(), Stop> {
@@ -159,7 +158,7 @@ impl Reading {
 
     /// Everything has been read; or nobody takes messages any more, and all that had been out before has been read.
     fn is_done(&self, hand: &mpsc::Sender<Result<Delivery, TurnError>>) -> bool {
-        self.seen >= self.count || (hand.is_closed() && self.times_out.last() == Some(0))
+        self.seen >= self.count || (hand.is_closed() && self.last_is_fresh)
     }
 
     async fn hand_over(
@@ -170,10 +169,11 @@ impl Reading {
         let amqp = amqp.map_err(|error| self.failed(&words(&error)))?;
         self.seen += 1;
         self.bytes += amqp.data.len();
-        self.times_out.note(times_out_of(&amqp));
         let mut message = delivery(amqp, &self.token, &self.settle);
         // The broker's own, and another at each look.
-        COUNTS.iter().for_each(|count| drop(message.message.properties.headers.remove(*count)));
+        let headers = &mut message.message.properties.headers;
+        let times_out = COUNTS.iter().filter_map(|count| headers.remove(*count)?.as_i64()).max();
+        self.last_is_fresh = times_out.unwrap_or(0) == 0;
         if let Err(unsent) = hand.send(Ok(message)).await {
             // Nobody will ack it, so it makes no room.
             self.held.fetch_add(1, Ordering::Relaxed);
@@ -212,15 +212,8 @@ impl Reading {
     }
 }
 
-/// How often a message has been out.
-fn times_out_of(amqp: &lapin::message::Delivery) -> u32 {
-    let headers = amqp.properties.headers().as_ref();
-    let count = |name: &str| {
-        let value = headers?.inner().get(name)?;
-        value
-            .as_long_long_int()
-            .or_else(|| value.as_long_int().map(i64::from))
-            .or_else(|| value.as_long_uint().map(i64::from))
-    };
-    u32::try_from(COUNTS.into_iter().find_map(count).unwrap_or(0)).unwrap_or(0)
+/// One more consumer, which holds `window` messages at most.
+async fn consume(channel: &Channel, queue: &ShortString, tag: ShortString, window: u16) -> Result<Consumer, Trouble> {
+    within(channel.basic_qos(window, BasicQosOptions::default())).await?;
+    within(channel.basic_consume(queue.clone(), tag, BasicConsumeOptions::default(), FieldTable::default())).await
 }

@@ -1,5 +1,5 @@
 //! Turns: one reader of a queue at a time, whoever and wherever it is. Messages come out in order; what is not acked goes back in
-//! order at the end, also when the reader is killed. Looking changes nothing.
+//! order at the end. Looking changes nothing.
 //!
 //! Two readers at once would each see a part, and give their parts back in the wrong order.
 
@@ -16,7 +16,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::connection::{ConnectError, NOT_FOUND, PATIENCE, Trouble, close_channel, code, open_channel, within};
 use super::depths::{is_consumed, ready};
-use super::order::TimesOut;
 use super::port::{Delivery, Disposition};
 use super::reading::{Purpose, Reading};
 use super::turn_error::{TurnError, broken};
@@ -33,20 +32,10 @@ pub const LONGEST: Duration = Duration::from_mins(10);
 /// Messages between the reading task and whoever takes them.
 const HANDOVER: usize = 64;
 
-/// What became of a queue's order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Order {
-    /// It is as it was.
-    Kept,
-    /// A reader that had been killed before had changed it: what this turn showed was in another order than the old one, which is
-    /// there again now.
-    Mended,
-}
-
 /// A connection of its own for turns, one at a time.
 pub struct Reader {
     broker: Broker,
-    connection: Arc<lapin::Connection>,
+    connection: lapin::Connection,
     at_least: u32,
 }
 
@@ -63,7 +52,7 @@ impl Broker {
     /// Why there is none.
     pub async fn reader(&self) -> Result<Reader, ConnectError> {
         let connection = connection::connect(&self.url, &format!("{} (reading)", self.name)).await?;
-        Ok(Reader { broker: self.clone(), connection: Arc::new(connection), at_least: 0 })
+        Ok(Reader { broker: self.clone(), connection, at_least: 0 })
     }
 
     /// Whether somebody reads a queue, and so holds messages of it for a while.
@@ -199,8 +188,6 @@ impl Reader {
             beside,
             count,
             acked: 0,
-            purpose,
-            connection: Arc::clone(&self.connection),
             lock,
             channel,
             token,
@@ -270,14 +257,12 @@ pub struct Turn {
     beside: Beside,
     count: u32,
     acked: u32,
-    purpose: Purpose,
-    connection: Arc<lapin::Connection>,
     lock: Lock,
     channel: Channel,
     token: CancellationToken,
     held: Arc<AtomicU32>,
     messages: mpsc::Receiver<Result<Delivery, TurnError>>,
-    reading: JoinHandle<Option<TimesOut>>,
+    reading: JoinHandle<bool>,
     acks: JoinHandle<Option<Instant>>,
 }
 
@@ -334,12 +319,11 @@ impl Turn {
     }
 
     /// Ends the turn: acks reach the broker, the rest goes back in order, and the next reader has its turn. Every message that came
-    /// out must have been kept or removed. Tells whether the order was not the old one, since an earlier reader had been killed; after a
-    /// look it has then been mended.
+    /// out must have been kept or removed.
     ///
     /// # Errors
     /// [`TurnError::Broken`] when the connection broke meanwhile: the broker gives back what it had not seen acked.
-    pub async fn end(mut self) -> Result<Order, TurnError> {
+    pub async fn end(mut self) -> Result<(), TurnError> {
         // Giving back takes a while: whoever comes now may wait for it.
         self.shut(false);
         self.messages.close();
@@ -347,30 +331,23 @@ impl Turn {
             self.held.fetch_add(1, Ordering::Relaxed);
             drop(message.map(|delivery| delivery.ticket.leave()));
         }
-        let times_out = (&mut self.reading).await.unwrap_or(None);
+        let was_read = (&mut self.reading).await.unwrap_or(false);
         let carried_out = (&mut self.acks).await.unwrap_or_else(|_| {
             self.token.cancel();
             None
         });
-        let Some(times_out) = times_out.filter(|_| !self.token.is_cancelled()) else {
+        if !was_read || self.token.is_cancelled() {
             return Err(broken(&self.queue, &"the channel ended"));
-        };
+        }
         if let Some(carried_out) = carried_out {
             // What the broker has not carried out when the channel closes comes back.
             clock::sleep_until(carried_out).await;
         }
         self.token.cancel();
         close_channel(&self.channel).await;
-        let order = self.give_back(&times_out).await.map_err(|trouble| broken(&self.queue, &trouble))?;
+        self.returned().await.map_err(|trouble| broken(&self.queue, &trouble))?;
         self.lock.leave().await;
-        Ok(order)
-    }
-
-    async fn give_back(&self, times_out: &TimesOut) -> Result<Order, Trouble> {
-        self.returned().await?;
-        // What was taken out of an act's runs is not known.
-        let mended = self.purpose == Purpose::Look && times_out.mend(&self.connection, &self.beside.queue).await?;
-        Ok(if mended { Order::Mended } else { Order::Kept })
+        Ok(())
     }
 
     /// The channel's end is carried out a moment after it is answered: the next reader must find everything.

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::filter::{Matcher, TooLong};
 use super::letter::Letter;
 use super::{DeadLetters, Pile};
-use crate::broker::{Order, Purpose, Reader, TurnError};
+use crate::broker::{Purpose, Reader, TurnError};
 use crate::clock;
 use crate::message::Message;
 
@@ -94,8 +94,8 @@ impl Looking<'_> {
 }
 
 impl DeadLetters {
-    /// Shows each letter that `matcher` means to `visit`, in order, until that breaks off. Where the broker is lost on the way, or the order
-    /// had to be mended after a reader that was killed, the pass is made anew.
+    /// Shows each letter that `matcher` means to `visit`, in order, until that breaks off. Where the broker is lost on the way
+    /// the pass is made anew.
     ///
     /// # Errors
     /// [`LookError`] when somebody else reads for all of `patience`, when the broker is away for half of it or for a minute, and when the
@@ -110,14 +110,12 @@ impl DeadLetters {
     ) -> Result<Seen, LookError> {
         let mut looking =
             Looking { pile, matcher, patience, progress, there: 0, reached: clock::now(), lost_since: None };
-        let mut mended = false;
         loop {
             if visit(Shown::Anew).is_break() {
                 return Ok(Seen::default());
             }
             match self.pass(&mut looking, &mut visit).await {
-                Ok((_, Order::Mended)) if !mended => mended = true,
-                Ok((seen, _)) => return Ok(seen.after(looking.expected())),
+                Ok(seen) => return Ok(seen.after(looking.expected())),
                 Err(error @ LookError::Turn(TurnError::Broken { .. } | TurnError::Connect(_))) => {
                     let since = *looking.lost_since.get_or_insert(looking.reached);
                     if clock::now().saturating_duration_since(since) > AWAY.min(patience / 2) {
@@ -137,7 +135,7 @@ impl DeadLetters {
         &self,
         looking: &mut Looking<'_>,
         visit: &mut (impl FnMut(Shown<'_>) -> ControlFlow<()> + Send),
-    ) -> Result<(Seen, Order), LookError> {
+    ) -> Result<Seen, LookError> {
         let mut reader = self.broker.reader().await.map_err(TurnError::from)?.expecting(looking.expected());
         let passed = self.pass_with(&mut reader, looking, visit).await;
         looking.reached = clock::now();
@@ -150,7 +148,7 @@ impl DeadLetters {
         reader: &mut Reader,
         looking: &mut Looking<'_>,
         visit: &mut (impl FnMut(Shown<'_>) -> ControlFlow<()> + Send),
-    ) -> Result<(Seen, Order), LookError> {
+    ) -> Result<Seen, LookError> {
         let mut turn = reader.turn(&self.queue(looking.pile), Purpose::Look, looking.patience).await?;
         looking.there = looking.expected().max(turn.count());
         let (matcher, progress, began) = (looking.matcher, looking.progress, clock::now());
@@ -174,9 +172,9 @@ impl DeadLetters {
                 break;
             }
         }
-        let order = turn.end().await?;
+        turn.end().await?;
         checked?;
         (seen.trouble, seen.took) = (matcher.trouble(), clock::now().saturating_duration_since(began));
-        Ok((seen, order))
+        Ok(seen)
     }
 }
