@@ -1,6 +1,7 @@
 //! The audit: who did what with dead letters, when, with which filter, how many, and how it ended. In a queue of its own at the
 //! broker, and in every worker's log.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -86,7 +87,7 @@ pub async fn read(
     patience: Duration,
 ) -> Result<Vec<Entry>, TurnError> {
     let mut reader = broker.reader().await?;
-    let mut entries = std::collections::VecDeque::new();
+    let mut last = Last { limit, entries: VecDeque::new() };
     let read = async {
         let mut turn = reader.turn(&broker.names().audit(), Purpose::Look, patience).await?;
         while let Some(delivery) = turn.next().await? {
@@ -95,15 +96,54 @@ pub async fn read(
             // What is no entry was put there by something else.
             let Ok(entry) = entry else { continue };
             if destination.is_none_or(|name| name == entry.destination) {
-                entries.push_back(entry);
-                if entries.len() > limit {
-                    entries.pop_front();
-                }
+                last.add(entry);
             }
         }
         turn.end().await
     };
     let ended = read.await;
     reader.close().await;
-    ended.map(|()| entries.into())
+    ended.map(|()| last.entries.into())
+}
+
+/// The last entries by their time: the queue may be in another order after a reader was killed.
+struct Last {
+    limit: usize,
+    entries: VecDeque<Entry>,
+}
+
+impl Last {
+    fn add(&mut self, entry: Entry) {
+        self.entries.insert(self.entries.partition_point(|earlier| earlier.at <= entry.at), entry);
+        if self.entries.len() > self.limit {
+            self.entries.pop_front();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_entries_are_told_by_their_time_whatever_the_order_of_the_queue() {
+        let mut last = Last { limit: 3, entries: VecDeque::new() };
+        for (second, operation) in [(4, "c"), (5, "d"), (1, "a"), (3, "b"), (5, "e")] {
+            let at = Timestamp::from_second(second).unwrap();
+            let text = || "x".to_owned();
+            let operation = operation.to_owned();
+            last.add(Entry {
+                at,
+                operation,
+                by: text(),
+                destination: text(),
+                act: text(),
+                filter: text(),
+                count: 1,
+                outcome: None,
+            });
+        }
+        let operations: Vec<_> = last.entries.iter().map(|entry| entry.operation.as_str()).collect();
+        assert_eq!(operations, ["c", "d", "e"]);
+    }
 }

@@ -67,7 +67,7 @@ pub(super) struct List {
     /// What the filter could not do, where it failed on letters, and what the broker lost.
     #[schema(required)]
     trouble: Option<String>,
-    /// The oldest first.
+    /// The oldest first; in another order after a process was killed while it read them.
     letters: Vec<Letter>,
 }
 

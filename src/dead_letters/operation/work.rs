@@ -147,8 +147,8 @@ impl Work {
         self.yielding = Yielding::new(there, self.selection.seen.took);
         if let Some(counted) = self.plan.counted.filter(|counted| *counted != self.selection.counted()) {
             return Err(End::Failed(format!(
-                "the letters that were counted are not all there any more, or not in their order ({} counted, {selected} meant by \
-                 now): nothing was done; count again",
+                "the letters that were counted are not all there any more, or others came before them ({} counted, {selected} \
+                 meant by now): nothing was done; count again",
                 counted.letters()
             )));
         }
