@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::broker::port::PublishError;
-use crate::broker::{Broker, Purpose, TurnError};
+use crate::broker::{Broker, Purpose, ReadError};
 use crate::message::{Message, Properties};
 
 /// One line of the audit. An operation has two: when it began and when it ended.
@@ -79,27 +79,27 @@ pub fn log(entry: &Entry) {
 /// The last `limit` entries, of one destination or of all, oldest first.
 ///
 /// # Errors
-/// [`TurnError`] when the audit cannot be read.
+/// [`ReadError`] when the audit cannot be read.
 pub async fn read(
     broker: &Broker,
     destination: Option<&str>,
     limit: usize,
     patience: Duration,
-) -> Result<Vec<Entry>, TurnError> {
+) -> Result<Vec<Entry>, ReadError> {
     let mut reader = broker.reader().await?;
     let mut last = Last { limit, entries: VecDeque::new() };
     let read = async {
-        let mut turn = reader.turn(&broker.names().audit(), Purpose::Look, patience).await?;
-        while let Some(delivery) = turn.next().await? {
+        let mut locked = reader.lock(&broker.names().audit(), Purpose::Look, patience).await?;
+        while let Some(delivery) = locked.next().await? {
             let entry = serde_json::from_slice::<Entry>(&delivery.message.body);
-            turn.keep(delivery);
+            locked.keep(delivery);
             // What is no entry was put there by something else.
             let Ok(entry) = entry else { continue };
             if destination.is_none_or(|name| name == entry.destination) {
                 last.add(entry);
             }
         }
-        turn.end().await
+        locked.end().await
     };
     let ended = read.await;
     reader.close().await;

@@ -18,7 +18,7 @@ use super::extract::{Body, NoParams, Params, Query, Segment};
 use super::problem::{Away, BadBody, Conflict, Problem, Refusals, Unknown};
 use super::which::{Page, Which};
 use crate::audit;
-use crate::broker::{Broker, TurnError};
+use crate::broker::{Broker, ReadError};
 use crate::clock;
 use crate::config::Destination;
 use crate::control::OrderError;
@@ -336,12 +336,12 @@ impl Admin {
     }
 }
 
-impl From<TurnError> for Problem {
-    fn from(error: TurnError) -> Self {
+impl From<ReadError> for Problem {
+    fn from(error: ReadError) -> Self {
         let status = match &error {
-            TurnError::Missing(_) => StatusCode::NOT_FOUND,
-            TurnError::Busy { .. } | TurnError::Shut(_) => StatusCode::CONFLICT,
-            TurnError::Connect(_) | TurnError::Broken { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            ReadError::Missing(_) => StatusCode::NOT_FOUND,
+            ReadError::Busy { .. } | ReadError::Closed(_) => StatusCode::CONFLICT,
+            ReadError::Connect(_) | ReadError::Broken { .. } => StatusCode::SERVICE_UNAVAILABLE,
         };
         Self::new(status, error.to_string())
     }
@@ -350,7 +350,7 @@ impl From<TurnError> for Problem {
 impl From<LookError> for Problem {
     fn from(error: LookError) -> Self {
         match error {
-            LookError::Turn(error) => error.into(),
+            LookError::Read(error) => error.into(),
             LookError::TooLong(error) => Self::new(StatusCode::CONFLICT, error.to_string()),
         }
     }
@@ -359,7 +359,7 @@ impl From<LookError> for Problem {
 impl From<EditError> for Problem {
     fn from(error: EditError) -> Self {
         match error {
-            EditError::Turn(error) => error.into(),
+            EditError::Read(error) => error.into(),
             EditError::Gone(_) => Self::new(StatusCode::CONFLICT, error.to_string()),
             EditError::Publish { .. } => Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
         }

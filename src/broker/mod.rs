@@ -8,18 +8,18 @@ mod control;
 mod depths;
 mod fields;
 mod link;
+mod locked_read;
 mod names;
 mod outbox;
 pub mod port;
 mod publisher;
 mod pulse;
-mod reading;
+mod read_error;
+mod read_lock;
+mod read_task;
 mod replies;
 mod status;
 mod topology;
-mod turn;
-mod turn_error;
-mod turn_lock;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -33,12 +33,12 @@ use tokio_util::task::TaskTracker;
 
 pub use connection::ConnectError;
 pub use control::{ControlError, ControlMessage, ControlSender, control_call};
+pub use locked_read::{LONGEST as LONGEST_READ, LockedRead, Reader};
 pub use names::Names;
-pub use reading::Purpose;
+pub use read_error::ReadError;
+pub use read_task::Purpose;
 pub use status::{LinkStatus, Status};
 pub use topology::{Declare, DestinationQueues};
-pub use turn::{LONGEST as LONGEST_TURN, Reader, Turn};
-pub use turn_error::TurnError;
 
 use crate::clock;
 use crate::supervisor::Supervisor;

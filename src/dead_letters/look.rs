@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::filter::{Matcher, TooLong};
 use super::letter::Letter;
 use super::{DeadLetters, Pile};
-use crate::broker::{Purpose, Reader, TurnError};
+use crate::broker::{Purpose, ReadError, Reader};
 use crate::clock;
 use crate::message::Message;
 
@@ -22,7 +22,7 @@ const TRY_EVERY: Duration = Duration::from_millis(500);
 pub enum LookError {
     /// They cannot be read.
     #[error(transparent)]
-    Turn(#[from] TurnError),
+    Read(#[from] ReadError),
     /// The filter's jq expression takes too long.
     #[error(transparent)]
     TooLong(#[from] TooLong),
@@ -116,7 +116,7 @@ impl DeadLetters {
             }
             match self.pass(&mut looking, &mut visit).await {
                 Ok(seen) => return Ok(seen.after(looking.expected())),
-                Err(error @ LookError::Turn(TurnError::Broken { .. } | TurnError::Connect(_))) => {
+                Err(error @ LookError::Read(ReadError::Broken { .. } | ReadError::Connect(_))) => {
                     let since = *looking.lost_since.get_or_insert(looking.reached);
                     if clock::now().saturating_duration_since(since) > AWAY.min(patience / 2) {
                         return Err(error);
@@ -124,7 +124,7 @@ impl DeadLetters {
                     clock::sleep(TRY_EVERY).await;
                 }
                 Err(
-                    error @ LookError::Turn(TurnError::Missing(_) | TurnError::Busy { .. } | TurnError::Shut(_))
+                    error @ LookError::Read(ReadError::Missing(_) | ReadError::Busy { .. } | ReadError::Closed(_))
                     | error @ LookError::TooLong(_),
                 ) => return Err(error),
             }
@@ -136,7 +136,7 @@ impl DeadLetters {
         looking: &mut Looking<'_>,
         visit: &mut (impl FnMut(Shown<'_>) -> ControlFlow<()> + Send),
     ) -> Result<Seen, LookError> {
-        let mut reader = self.broker.reader().await.map_err(TurnError::from)?.expecting(looking.expected());
+        let mut reader = self.broker.reader().await.map_err(ReadError::from)?.expecting(looking.expected());
         let passed = self.pass_with(&mut reader, looking, visit).await;
         looking.reached = clock::now();
         reader.close().await;
@@ -149,14 +149,14 @@ impl DeadLetters {
         looking: &mut Looking<'_>,
         visit: &mut (impl FnMut(Shown<'_>) -> ControlFlow<()> + Send),
     ) -> Result<Seen, LookError> {
-        let mut turn = reader.turn(&self.queue(looking.pile), Purpose::Look, looking.patience).await?;
-        looking.there = looking.expected().max(turn.count());
+        let mut locked = reader.lock(&self.queue(looking.pile), Purpose::Look, looking.patience).await?;
+        looking.there = looking.expected().max(locked.count());
         let (matcher, progress, began) = (looking.matcher, looking.progress, clock::now());
         matcher.anew();
-        let mut seen = Seen { there: turn.count(), ..Seen::default() };
+        let mut seen = Seen { there: locked.count(), ..Seen::default() };
         let (mut read, mut checked) = (0, Ok(()));
         progress(read, seen.there);
-        while let Some(delivery) = turn.next().await? {
+        while let Some(delivery) = locked.next().await? {
             read += 1;
             progress(read, seen.there);
             let letter = Letter::read(&delivery.message, &self.destination);
@@ -166,13 +166,13 @@ impl DeadLetters {
             } else {
                 ControlFlow::Continue(())
             };
-            turn.keep(delivery);
+            locked.keep(delivery);
             checked = matcher.check(read, seen.there);
             if goes_on.is_break() || checked.is_err() {
                 break;
             }
         }
-        turn.end().await?;
+        locked.end().await?;
         checked?;
         (seen.trouble, seen.took) = (matcher.trouble(), clock::now().saturating_duration_since(began));
         Ok(seen)

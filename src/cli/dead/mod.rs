@@ -156,7 +156,7 @@ fn pile(trash: bool) -> Pile {
 /// Why a look gave nothing.
 fn not_seen(error: &LookError) -> Error {
     match error {
-        LookError::Turn(error) => Error::Failed(error.to_string()),
+        LookError::Read(error) => Error::Failed(error.to_string()),
         // As a filter that cannot be read.
         LookError::TooLong(error) => Error::Refused(error.to_string()),
     }

@@ -1,7 +1,7 @@
 //! Operations: many letters acted on at once, pinned, paced, with progress, pause, resume and cancel.
 //!
 //! First one pass counts and pins: the letters that are there and that the filter means, by their ids. Then they are acted on in
-//! turns, copy first, and whoever waits to look gets a turn between. Nothing is kept but in the broker: when the process dies, each letter
+//! rounds, copy first; whoever waits to look may do so between two of them. Nothing is kept but in the broker: when the process dies, each letter
 //! has either gone or is still there, and the same command does the rest.
 
 mod counted;
@@ -9,9 +9,9 @@ mod flow;
 mod outcomes;
 mod pace;
 mod registry;
+mod rounds;
 mod selection;
 mod state;
-mod turns;
 mod work;
 mod yielding;
 

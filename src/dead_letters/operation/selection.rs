@@ -1,4 +1,4 @@
-//! The letters that an operation means, by id: pinned once, and taken out as their turn comes. Pure.
+//! The letters that an operation means, by id: pinned once, and taken out one by one. Pure.
 
 use std::collections::{HashMap, HashSet};
 

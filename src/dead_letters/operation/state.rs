@@ -88,7 +88,7 @@ pub struct State {
     pub dead_again: u64,
     /// Of the replayed: how many wait for another try.
     pub retrying: u64,
-    /// How many were not there any more when their turn came.
+    /// How many were not there any more.
     pub missing: u64,
     /// How many could not be acted on, and are still there.
     pub refused: u64,

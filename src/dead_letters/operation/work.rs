@@ -14,14 +14,14 @@ use super::selection::Selection;
 use super::state::{Phase, State};
 use super::yielding::Yielding;
 use crate::audit;
-use crate::broker::{LONGEST_TURN, TurnError};
+use crate::broker::{LONGEST_READ, ReadError};
 use crate::clock;
 use crate::control::Signal;
 use crate::dead_letters::DeadLetters;
 use crate::dead_letters::acts::Act;
 
-/// How long a turn is waited for while others look or act.
-pub(super) const PATIENCE: Duration = LONGEST_TURN.saturating_mul(2);
+/// How long the read lock is waited for while others look or act.
+pub(super) const PATIENCE: Duration = LONGEST_READ.saturating_mul(2);
 /// How long the last outcomes are waited for when all has been sent, since the last one came.
 const LAST_OUTCOMES: Duration = Duration::from_secs(3);
 /// How long the queue for outcomes may take to come into being.
@@ -50,13 +50,13 @@ pub(super) struct Work {
     pub signals: watch::Receiver<Signal>,
     pub state: watch::Sender<State>,
     pub selection: Selection,
-    /// Letters whose copies are confirmed, and which may still be there since their turn broke off.
+    /// Letters whose copies are confirmed, and which may still be there since their round broke off.
     pub copied: HashSet<u64>,
-    /// The last turn broke off, and left so many letters.
+    /// The last round broke off, and left so many letters.
     pub expected: u32,
-    /// A turn has broken off since all that was there was last read.
+    /// A round has broken off since all that was there was last read.
     pub broke: bool,
-    /// A turn has broken off.
+    /// A round has broken off.
     pub has_broken: bool,
     pub pace: Pace,
     pub flow: Flow,
@@ -167,11 +167,11 @@ impl Work {
         self.pace.anew(clock::now());
         if let Some(canary) = self.plan.canary {
             self.phase(Phase::Canary);
-            self.turns(u64::from(canary)).await?;
+            self.rounds(u64::from(canary)).await?;
             self.canary().await?;
         }
         self.phase(Phase::Working);
-        self.turns(u64::MAX).await?;
+        self.rounds(u64::MAX).await?;
         self.last_outcomes().await?;
         match self.state.borrow().missing {
             missing if missing > 0 && self.has_broken => Err(End::Failed(format!(
@@ -313,7 +313,7 @@ impl Work {
     }
 
     /// Whether trouble at the broker has lasted too long.
-    pub(super) fn away_too_long(&self, since: std::time::Instant, error: &TurnError) -> Result<(), End> {
+    pub(super) fn away_too_long(&self, since: std::time::Instant, error: &ReadError) -> Result<(), End> {
         if clock::now().saturating_duration_since(since) < AWAY {
             return Ok(());
         }

@@ -1,8 +1,8 @@
-//! A turn's reading: a queue's messages in order, each held until it is acked or the turn ends. Never takes more than is there.
+//! The task that reads a locked queue: messages in order, each held until it is acked or the read ends. Never takes more than is there.
 //!
 //! The broker sends a consumer no more than its prefetch before something is acked, and that ends at 65,535: what holds more reads
 //! through one consumer after the other. A quorum queue puts what comes back behind what came back before, and both before what has
-//! never been out (seen on 3.10.8). So whoever takes a part of the first two must take all of it before giving it back, or the order is
+//! never been out (seen on 3.10.8). So whoever takes a part of what has been out must take all of it before giving it back, or the order is
 //! another. A reader that is killed half way leaves another order.
 
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use super::connection::{Trouble, within, words};
 use super::consumer::delivery;
 use super::depths::ready;
 use super::port::{Delivery, Disposition};
-use super::turn_error::{TurnError, broken};
+use super::read_error::{ReadError, broken};
 
 /// Bytes of messages that may be on their way to the reader, about.
 const WINDOW_BYTES: usize = 16 * 1024 * 1024;
@@ -30,19 +30,18 @@ const OVERHEAD_BYTES: usize = 2_000;
 const FIRST_WINDOW: u32 = 8;
 /// The same where messages are acted on.
 const FIRST_TO_ACT: u32 = 256;
-/// Consumers of one turn, where their windows can be large enough: 3.10 gives back in order what up to 32 consumers of one
+/// Consumers of one read, where their windows can be large enough: 3.10 gives back in order what up to 32 consumers of one
 /// channel held (seen: it keeps them in an Erlang map, which is in order up to that size).
 const CONSUMERS: u32 = 31;
 /// Over this a window grows only with what its bytes allow: memory stays bounded, and parts of a queue of more than a quarter of a
-/// million may come back in another order. (A tag that is used again while its messages are
-/// held crashes 3.10's channel: seen.)
+/// million may come back in another order. (A tag that is used again while its messages are held crashes 3.10's channel: seen.)
 const LARGEST_FOR_ORDER: u32 = 8192;
 /// How often a message has been out. 4.3 counts that apart from failed deliveries, brokers before it have one count for both.
 const COUNTS: [&str; 2] = ["x-acquired-count", "x-delivery-count"];
 /// Nothing for so long: is there nothing left, or has the consumer used up its prefetch?
 const QUIET: Duration = Duration::from_secs(1);
 
-/// What a turn is for.
+/// What a read is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
     /// To look: everything that is read is held until the end.
@@ -51,8 +50,8 @@ pub enum Purpose {
     Act,
 }
 
-/// The reading task's belongings.
-pub(super) struct Reading {
+/// One read.
+pub(super) struct ReadTask {
     channel: Channel,
     queue: ShortString,
     purpose: Purpose,
@@ -72,10 +71,10 @@ pub(super) struct Reading {
 enum Stop {
     /// All that has to be read has been.
     Done,
-    Failed(TurnError),
+    Failed(ReadError),
 }
 
-impl Reading {
+impl ReadTask {
     pub(super) fn new(
         channel: Channel,
         queue: ShortString,
@@ -102,14 +101,14 @@ impl Reading {
 
     /// Hands messages over until all that were there have been. When nobody takes them any more it reads on, as far as the order
     /// needs it. False when the reading failed.
-    pub(super) async fn run(mut self, hand: mpsc::Sender<Result<Delivery, TurnError>>) -> bool {
+    pub(super) async fn run(mut self, hand: mpsc::Sender<Result<Delivery, ReadError>>) -> bool {
         while self.seen < self.count {
             match self.through_one_consumer(&hand).await {
                 Ok(()) => {}
                 Err(Stop::Done) => break,
                 Err(Stop::Failed(error)) => {
                     self.token.cancel();
-                    // With nobody left to tell, the turn's end finds the channel broken.
+                    // With nobody left to tell, the end of the read finds the channel broken.
                     drop(hand.send(Err(error)).await);
                     return false;
                 }
@@ -118,11 +117,11 @@ impl Reading {
         true
     }
 
-    async fn through_one_consumer(&mut self, hand: &mpsc::Sender<Result<Delivery, TurnError>>) -> Result<(), Stop> {
+    async fn through_one_consumer(&mut self, hand: &mpsc::Sender<Result<Delivery, ReadError>>) -> Result<(), Stop> {
         let window = self.window();
         self.consumers += 1;
         // The broker gives back in the order of the tags.
-        let tag = ShortString::from(format!("turn-{:09}", self.consumers));
+        let tag = ShortString::from(format!("read-{:09}", self.consumers));
         let mut consumer =
             consume(&self.channel, &self.queue, tag.clone(), window).await.map_err(|trouble| self.failed(&trouble))?;
         self.held.store(0, Ordering::Relaxed);
@@ -157,14 +156,14 @@ impl Reading {
     }
 
     /// Everything has been read; or nobody takes messages any more, and all that had been out before has been read.
-    fn is_done(&self, hand: &mpsc::Sender<Result<Delivery, TurnError>>) -> bool {
+    fn is_done(&self, hand: &mpsc::Sender<Result<Delivery, ReadError>>) -> bool {
         self.seen >= self.count || (hand.is_closed() && self.last_is_fresh)
     }
 
     async fn hand_over(
         &mut self,
         amqp: lapin::Result<lapin::message::Delivery>,
-        hand: &mpsc::Sender<Result<Delivery, TurnError>>,
+        hand: &mpsc::Sender<Result<Delivery, ReadError>>,
     ) -> Result<(), Stop> {
         let amqp = amqp.map_err(|error| self.failed(&words(&error)))?;
         self.seen += 1;

@@ -1,8 +1,8 @@
-//! Who may read a queue: a quorum queue beside it, with a single active consumer. One message stays in it; whoever is sent it has the
-//! turn for as long as they consume. So a turn ends with its holder, also when the node that the holder was connected to dies. (An
-//! exclusive queue of a dead node stays locked until the node is back, from RabbitMQ 4.2 on.)
+//! The read lock of a queue: a second quorum queue with a single active consumer. One message stays in it, and whoever the broker sends it
+//! to holds the lock for as long as they consume. So the lock ends with its holder, also when the node that the holder was connected to
+//! dies. (An exclusive queue of a dead node stays locked until the node is back, from RabbitMQ 4.2 on.)
 //!
-//! Whoever waits knocks by a message to the same queue: the broker sends it to whoever has the turn.
+//! Whoever waits publishes requests to the lock queue: the broker sends them to the holder.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,79 +24,80 @@ use super::port::Publisher;
 use crate::clock;
 use crate::message::{Message, Properties};
 
-/// Between two knocks; the broker keeps one for so long,
-const KNOCK_EVERY: Duration = Duration::from_millis(250);
-const KNOCK_LIVES: Duration = Duration::from_millis(1_000);
-/// and whoever has the turn believes it for so long.
-const KNOCK_COUNTS: Duration = Duration::from_millis(1_500);
-/// The types of messages in the queue; the one that stays has none.
+/// Between two requests of whoever waits.
+const REQUEST_EVERY: Duration = Duration::from_millis(250);
+/// How long the broker keeps a request.
+const REQUEST_LIVES: Duration = Duration::from_millis(1_000);
+/// How long the holder takes the sender of a request for waiting.
+const REQUEST_COUNTS: Duration = Duration::from_millis(1_500);
+/// The types of messages in the lock queue; the one that stays has none.
 const WAITS: &str = "waits";
 const GIVES_UP: &str = "gives up";
-/// Knocks on their way to whoever has the turn, and the message that stays.
+/// Requests on their way to the holder, and the message that stays.
 const PREFETCH: u16 = 64;
-/// The broker deletes it when nobody has read for so long (30 days, in ms).
+/// The broker deletes the lock queue when nobody has consumed it for so long (30 days, in ms).
 const UNUSED: i64 = 30 * 86_400_000;
-/// From 4.3 on a consumer whose node went down keeps its place for so long (ms); 60 s if not said. Brokers before take no notice.
+/// From 4.3 on a consumer whose node went down stays the active one for so long (ms); 60 s if not said. Brokers before take no notice.
 const DISCONNECTED: i64 = 5_000;
-/// Never reached: the message that stays goes back at each end of a turn.
+/// Never reached: the message that stays goes back whenever the lock is released.
 const NO_DELIVERY_LIMIT: i64 = 1_000_000_000;
 
-/// A queue that is read, and the one beside it that tells who may.
+/// The names of a queue and of its lock queue.
 #[derive(Clone)]
-pub(super) struct Beside {
+pub(super) struct LockNames {
     pub(super) queue: ShortString,
-    pub(super) turn: ShortString,
+    pub(super) lock: ShortString,
 }
 
-impl Beside {
+impl LockNames {
     pub(super) fn of(queue: &str) -> Result<Self, TooLong> {
         let name = |end: &str| short("the queue's name", &format!("{queue}{end}"));
-        Ok(Self { queue: name("")?, turn: name(".turn")? })
+        Ok(Self { queue: name("")?, lock: name(".lock")? })
     }
 }
 
-/// What a moment of waiting brought.
+/// What waiting for a moment brought.
 pub(super) enum Waited {
-    /// The turn.
-    Turn,
-    /// Whoever has it lets nobody in.
-    Shut,
+    /// The lock.
+    Acquired,
+    /// The holder lets nobody look for now.
+    Closed,
     /// Nothing yet.
-    Nothing,
+    NotYet,
 }
 
-/// A place among those who wait for a turn.
-pub(super) struct Place {
+/// One who waits for the lock.
+pub(super) struct Waiter {
     channel: Channel,
     publisher: Publisher,
-    turn: ShortString,
-    /// Tells its knocks from others'.
+    lock: ShortString,
+    /// Tells its requests from others'.
     name: String,
     deliveries: Consumer,
     first: Option<Delivery>,
-    /// Where it is told that nobody is let in, once it has knocked.
+    /// Where the holder answers that it lets nobody look, once it has been asked.
     answers: Option<(ShortString, Consumer)>,
 }
 
-impl Place {
-    pub(super) async fn take(
+impl Waiter {
+    pub(super) async fn join(
         connection: &Connection,
         publisher: Publisher,
-        turn: ShortString,
+        lock: ShortString,
     ) -> Result<Self, Trouble> {
         let channel = open_channel(connection).await?;
         let name = Uuid::new_v4().to_string();
-        match queue_up(&channel, &publisher, &turn, &name).await {
-            Ok(deliveries) => Ok(Self { channel, publisher, turn, name, deliveries, first: None, answers: None }),
+        match queue_up(&channel, &publisher, &lock, &name).await {
+            Ok(deliveries) => Ok(Self { channel, publisher, lock, name, deliveries, first: None, answers: None }),
             Err(trouble) => {
-                // It must not be sent the turn.
+                // It must not be sent the lock.
                 close_channel(&channel).await;
                 Err(trouble)
             }
         }
     }
 
-    /// Waits a moment for the turn, and knocks where it does not come.
+    /// Waits for the lock for a moment, and sends the holder a request where it does not come.
     pub(super) async fn wait(&mut self, is_patient: bool) -> Result<Waited, Trouble> {
         let answer = async {
             match &mut self.answers {
@@ -106,20 +107,20 @@ impl Place {
         };
         tokio::select! {
             biased;
-            // A consumer that the broker ended has lost its place.
+            // A consumer that the broker ended waits no more.
             first = self.deliveries.next() => {
                 self.first = Some(first.ok_or(Trouble::Away)??);
-                return Ok(Waited::Turn);
+                return Ok(Waited::Acquired);
             }
-            () = answer => return Ok(Waited::Shut),
-            () = clock::sleep(KNOCK_EVERY) => {}
+            () = answer => return Ok(Waited::Closed),
+            () = clock::sleep(REQUEST_EVERY) => {}
         }
-        self.knock(is_patient).await?;
-        Ok(Waited::Nothing)
+        self.request(is_patient).await?;
+        Ok(Waited::NotYet)
     }
 
-    /// Lets whoever has the turn know that somebody waits; who has little patience learns whether that is in vain.
-    async fn knock(&mut self, is_patient: bool) -> Result<(), Trouble> {
+    /// Lets the holder know that somebody waits. Who is not patient gets an answer where waiting is in vain.
+    async fn request(&mut self, is_patient: bool) -> Result<(), Trouble> {
         if !is_patient && self.answers.is_none() {
             let options = QueueDeclareOptions { exclusive: true, ..QueueDeclareOptions::default() };
             let queue = within(self.channel.queue_declare("".into(), options, FieldTable::default())).await?;
@@ -130,76 +131,83 @@ impl Place {
         Ok(())
     }
 
-    /// Gives the place up.
+    /// Waits no more.
     pub(super) async fn leave(self) {
         self.tell(GIVES_UP).await;
         close_channel(&self.channel).await;
     }
 
-    /// A broker that takes no messages now is told nothing; the place is kept all the same.
+    /// While the broker takes no messages the holder hears nothing; waiting goes on all the same.
     async fn tell(&self, kind: &str) {
         let reply_to = self.answers.as_ref().map(|(queue, _)| queue.to_string());
-        let told = self.publisher.publish("", self.turn.as_str(), short_lived(kind, &self.name, reply_to));
-        if !matches!(tokio::time::timeout(KNOCK_EVERY, told).await, Ok(Ok(()))) {
-            tracing::debug!(queue = %self.turn, kind, "whoever has the turn may not have been told");
+        let told = self.publisher.publish("", self.lock.as_str(), short_lived(kind, &self.name, reply_to));
+        if !matches!(tokio::time::timeout(REQUEST_EVERY, told).await, Ok(Ok(()))) {
+            tracing::debug!(queue = %self.lock, kind, "the holder of the read lock may not have been told");
         }
     }
 
-    /// The turn, once it is there. `lost` is cancelled where it ends without its holder's doing.
-    pub(super) fn hold(self, lost: CancellationToken) -> Lock {
-        let door = Arc::new(Door::default());
+    /// The lock, once it was acquired. `lost` is cancelled where the lock ends without its holder's doing.
+    pub(super) fn hold(self, lost: CancellationToken) -> ReadLock {
+        let waiters = Arc::new(Waiters::default());
         let ended = CancellationToken::new();
-        let hearing = hear(self.publisher, self.name, self.first, self.deliveries, Arc::clone(&door));
+        let listening = listen(self.publisher, self.name, self.first, self.deliveries, Arc::clone(&waiters));
         let task = ended.clone();
         tokio::spawn(async move {
             // Also where it panics.
             let lost = lost.drop_guard();
-            if task.run_until_cancelled(hearing).await.is_none() {
+            if task.run_until_cancelled(listening).await.is_none() {
                 lost.disarm();
             }
         });
-        Lock { channel: self.channel, door, _hearing: ended.drop_guard() }
+        ReadLock { channel: self.channel, waiters, _listening: ended.drop_guard() }
     }
 }
 
-/// The turn.
-pub(super) struct Lock {
+/// The right to read a queue.
+pub(super) struct ReadLock {
     channel: Channel,
-    door: Arc<Door>,
-    _hearing: DropGuard,
+    waiters: Arc<Waiters>,
+    _listening: DropGuard,
 }
 
-impl Lock {
+impl ReadLock {
     pub(super) fn channel(&self) -> &Channel {
         &self.channel
     }
 
-    /// Whether somebody waits.
-    pub(super) fn is_wanted(&self) -> bool {
+    /// Whether somebody waits for it.
+    pub(super) fn is_waited_for(&self) -> bool {
         let now = clock::now();
-        self.door.waiting.borrow().values().any(|knocked| now.saturating_duration_since(*knocked) < KNOCK_COUNTS)
+        self.waiters.requests.borrow().values().any(|at| now.saturating_duration_since(*at) < REQUEST_COUNTS)
     }
 
-    /// Lets nobody in, or those again who come from now on.
-    pub(super) fn shut(&self, shut: bool) {
-        self.door.is_shut.store(shut, Ordering::Relaxed);
+    /// Whether those who ask from now on and are not patient are told that waiting is in vain.
+    pub(super) fn set_closed(&self, is_closed: bool) {
+        self.waiters.are_refused.store(is_closed, Ordering::Relaxed);
     }
 
-    /// Gives the turn to the next: the message that stays goes back with the channel.
-    pub(super) async fn leave(self) {
+    /// Releases it: the message that stays goes back with the channel, and the broker sends it to the next.
+    pub(super) async fn release(self) {
         close_channel(&self.channel).await;
     }
 }
 
+/// Those who wait for a lock, as its holder knows them.
 #[derive(Debug, Default)]
-struct Door {
-    /// When each of those who wait knocked last.
-    waiting: watch::Sender<BTreeMap<String, Instant>>,
-    is_shut: AtomicBool,
+struct Waiters {
+    /// When the last request of each came.
+    requests: watch::Sender<BTreeMap<String, Instant>>,
+    are_refused: AtomicBool,
 }
 
-/// Hears who knocks, for as long as the turn lasts.
-async fn hear(publisher: Publisher, own: String, first: Option<Delivery>, mut deliveries: Consumer, door: Arc<Door>) {
+/// Takes requests for as long as the lock lasts.
+async fn listen(
+    publisher: Publisher,
+    own: String,
+    first: Option<Delivery>,
+    mut deliveries: Consumer,
+    waiters: Arc<Waiters>,
+) {
     let mut next = first;
     loop {
         let delivery = match next.take() {
@@ -211,22 +219,22 @@ async fn hear(publisher: Publisher, own: String, first: Option<Delivery>, mut de
         };
         let properties = &delivery.properties;
         let Some(kind) = properties.kind().as_ref().map(ShortString::as_str) else {
-            // It stays, and is held until the turn ends.
+            // The message that stays: it is held until the lock is released.
             continue;
         };
         let name = properties.correlation_id().as_ref().map(ToString::to_string).unwrap_or_default();
         match (kind, properties.reply_to()) {
             _ if name == own => {}
-            (WAITS, Some(answers)) if door.is_shut.load(Ordering::Relaxed) => {
+            (WAITS, Some(answers)) if waiters.are_refused.load(Ordering::Relaxed) => {
                 let (publisher, answers) = (publisher.clone(), answers.to_string());
                 // Whoever is gone needs no answer.
-                tokio::spawn(async move { publisher.publish("", &answers, short_lived("shut", "", None)).await });
+                tokio::spawn(async move { publisher.publish("", &answers, short_lived("closed", "", None)).await });
             }
-            (WAITS, _) => door.waiting.send_modify(|waiting| {
-                waiting.insert(name, clock::now());
+            (WAITS, _) => waiters.requests.send_modify(|requests| {
+                requests.insert(name, clock::now());
             }),
-            _ => door.waiting.send_modify(|waiting| {
-                waiting.remove(&name);
+            _ => waiters.requests.send_modify(|requests| {
+                requests.remove(&name);
             }),
         }
         if within(delivery.ack(BasicAckOptions::default())).await.is_err() {
@@ -240,7 +248,7 @@ fn short_lived(kind: &str, name: &str, reply_to: Option<String>) -> Message {
         kind: Some(kind.to_owned()),
         correlation_id: Some(name.to_owned()),
         reply_to,
-        expiration: Some(KNOCK_LIVES.as_millis().to_string()),
+        expiration: Some(REQUEST_LIVES.as_millis().to_string()),
         ..Properties::default()
     };
     Message { properties, ..Message::default() }
@@ -249,16 +257,16 @@ fn short_lived(kind: &str, name: &str, reply_to: Option<String>) -> Message {
 async fn queue_up(
     channel: &Channel,
     publisher: &Publisher,
-    turn: &ShortString,
+    lock: &ShortString,
     name: &str,
 ) -> Result<Consumer, Trouble> {
-    if declare(channel, turn).await? {
+    if declare(channel, lock).await? {
         // Where two do this at once there are two: the one who consumes is sent both, and nobody else is sent any.
-        let stays = publisher.publish("", turn.as_str(), Message::default());
+        let stays = publisher.publish("", lock.as_str(), Message::default());
         within(async { Ok(stays.await) }).await?.map_err(|_| Trouble::Away)?;
     }
     within(channel.basic_qos(PREFETCH, BasicQosOptions::default())).await?;
-    consume(channel, turn, name).await
+    consume(channel, lock, name).await
 }
 
 async fn consume(channel: &Channel, queue: &ShortString, tag: &str) -> Result<Consumer, Trouble> {
@@ -266,8 +274,8 @@ async fn consume(channel: &Channel, queue: &ShortString, tag: &str) -> Result<Co
     within(channel.basic_consume(queue.clone(), tag.into(), options, FieldTable::default())).await
 }
 
-/// True where nothing is in it and nobody consumes.
-async fn declare(channel: &Channel, turn: &ShortString) -> Result<bool, Trouble> {
+/// Declares the lock queue. True where nothing is in it and nobody consumes it.
+async fn declare(channel: &Channel, lock: &ShortString) -> Result<bool, Trouble> {
     let mut arguments = FieldTable::default();
     arguments.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
     arguments.insert("x-single-active-consumer".into(), AMQPValue::Boolean(true));
@@ -279,20 +287,20 @@ async fn declare(channel: &Channel, turn: &ShortString) -> Result<bool, Trouble>
         arguments.insert(name.into(), AMQPValue::LongLongInt(value));
     }
     let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
-    let queue = within(channel.queue_declare(turn.clone(), options, arguments)).await?;
+    let queue = within(channel.queue_declare(lock.clone(), options, arguments)).await?;
     Ok(queue.message_count() == 0 && queue.consumer_count() == 0)
 }
 
-/// Deletes it: the next to ask makes it anew.
-pub(super) async fn delete(connection: &Connection, turn: &ShortString) {
+/// Deletes the lock queue: whoever comes next declares it anew.
+pub(super) async fn delete(connection: &Connection, lock: &ShortString) {
     let deleted = async {
         let channel = open_channel(connection).await?;
-        within(channel.queue_delete(turn.clone(), QueueDeleteOptions::default())).await?;
+        within(channel.queue_delete(lock.clone(), QueueDeleteOptions::default())).await?;
         close_channel(&channel).await;
         Ok(())
     };
     let deleted: Result<(), Trouble> = deleted.await;
     if let Err(trouble) = deleted {
-        tracing::debug!(queue = %turn, %trouble, "not deleted");
+        tracing::debug!(queue = %lock, %trouble, "not deleted");
     }
 }

@@ -1,7 +1,7 @@
-//! Turns: one reader of a queue at a time, whoever and wherever it is. Messages come out in order; what is not acked goes back in
-//! order at the end. Looking changes nothing.
+//! Reading a queue under its read lock: one reader at a time, on whatever machine. Messages come out in order; what is not acked goes back
+//! in order at the end. Looking changes nothing.
 //!
-//! Two readers at once would each see a part, and give their parts back in the wrong order.
+//! Two readers at once would each see a part of the messages.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -17,22 +17,22 @@ use tokio_util::sync::CancellationToken;
 use super::connection::{ConnectError, NOT_FOUND, PATIENCE, Trouble, close_channel, code, open_channel, within};
 use super::depths::{is_consumed, ready};
 use super::port::{Delivery, Disposition};
-use super::reading::{Purpose, Reading};
-use super::turn_error::{TurnError, broken};
-use super::turn_lock::{Beside, Lock, Place, Waited};
-use super::{Broker, BrokerError, acks, connection, turn_lock};
+use super::read_error::{ReadError, broken};
+use super::read_lock::{LockNames, ReadLock, Waited, Waiter};
+use super::read_task::{Purpose, ReadTask};
+use super::{Broker, BrokerError, acks, connection, read_lock};
 use crate::clock;
 
 /// Between two looks at what another reader's end gives back.
 const SETTLED_FOR: Duration = Duration::from_millis(50);
 /// After a loss of the broker: how long it may take until all that was there is there again.
 const RECOVERED_WITHIN: Duration = Duration::from_secs(30);
-/// The longest turn: no message may stay out near the broker's consumer time-out of 30 minutes.
+/// The longest read: no message may stay out near the broker's consumer time-out of 30 minutes.
 pub const LONGEST: Duration = Duration::from_mins(10);
 /// Messages between the reading task and whoever takes them.
 const HANDOVER: usize = 64;
 
-/// A connection of its own for turns, one at a time.
+/// A connection of its own, to read one queue after the other.
 pub struct Reader {
     broker: Broker,
     connection: lapin::Connection,
@@ -46,7 +46,7 @@ impl std::fmt::Debug for Reader {
 }
 
 impl Broker {
-    /// Opens a connection for turns.
+    /// Opens a connection to read queues.
     ///
     /// # Errors
     /// Why there is none.
@@ -60,11 +60,11 @@ impl Broker {
     /// # Errors
     /// What the broker said.
     pub async fn is_read(&self, queue: &str) -> Result<bool, BrokerError> {
-        let Ok(beside) = Beside::of(queue) else { return Ok(false) };
+        let Ok(names) = LockNames::of(queue) else { return Ok(false) };
         let read = async {
-            // A "no" costs a channel: it wears out no reader's connection.
+            // Where nobody ever read the queue the broker closes the channel: so not on a reader's connection.
             let (_live, channel) = self.consuming.clone().channel().await?;
-            let is_read = is_consumed(&channel, &beside.turn).await?;
+            let is_read = is_consumed(&channel, &names.lock).await?;
             close_channel(&channel).await;
             Ok(is_read)
         };
@@ -73,119 +73,118 @@ impl Broker {
 }
 
 impl Reader {
-    /// A turn that comes after one that broke off: so many messages must be there unless others took some. A broker that has just started
-    /// tells of fewer for a while; they are waited for, but not for ever.
+    /// After a read that broke off: so many messages must be there unless others took some. A broker that has just started tells of fewer
+    /// for a while; they are waited for, but not for ever.
     #[must_use]
     pub fn expecting(self, at_least: u32) -> Self {
         Self { at_least, ..self }
     }
 
-    /// Waits for the turn to read `queue`, for at most `patience`. Where it is shut, whoever would not wait for the [`LONGEST`] turn is
-    /// told so at once.
+    /// Waits for the read lock of `queue`, for at most `patience`, and begins to read. Where its holder lets nobody look, whoever would not
+    /// wait for the [`LONGEST`] read is told so at once.
     ///
     /// # Errors
-    /// [`TurnError`]; nothing has changed then.
-    pub async fn turn(&mut self, queue: &str, purpose: Purpose, patience: Duration) -> Result<Turn, TurnError> {
-        let beside = Beside::of(queue).map_err(|too_long| broken(queue, &too_long))?;
-        // What is not there is told before anything is put beside it.
+    /// [`ReadError`]; nothing has changed then.
+    pub async fn lock(&mut self, queue: &str, purpose: Purpose, patience: Duration) -> Result<LockedRead, ReadError> {
+        let names = LockNames::of(queue).map_err(|too_long| broken(queue, &too_long))?;
+        // Where there is no queue, no lock queue is declared.
         let channel = self.channel(queue).await?;
-        ready(&channel, &beside.queue).await.map_err(|trouble| in_queue(queue, &trouble))?;
+        ready(&channel, &names.queue).await.map_err(|trouble| in_queue(queue, &trouble))?;
         close_channel(&channel).await;
-        let (lost, place) = (CancellationToken::new(), self.place(queue, &beside, patience).await?);
-        let lock = place.hold(lost.clone());
-        match self.count(queue, &beside).await {
-            Ok(count) => self.begin(queue, beside, (lock, lost), count, purpose).await,
+        let (lost, waiter) = (CancellationToken::new(), self.wait(queue, &names, patience).await?);
+        let lock = waiter.hold(lost.clone());
+        match self.count(queue, &names).await {
+            Ok(count) => self.begin(queue, names, (lock, lost), count, purpose).await,
             Err(error) => {
                 // It must not outlive the failure.
-                lock.leave().await;
+                lock.release().await;
                 Err(error)
             }
         }
     }
 
-    /// Waits for the turn.
-    async fn place(&self, queue: &str, beside: &Beside, patience: Duration) -> Result<Place, TurnError> {
+    /// Waits for the lock, whatever becomes of its queue meanwhile.
+    async fn wait(&self, queue: &str, names: &LockNames, patience: Duration) -> Result<Waiter, ReadError> {
         let until = clock::now() + patience;
         loop {
-            match self.wait(queue, beside, until, patience).await {
-                Ok(had) => return had,
-                // Somebody else is just declaring what is beside the queue.
+            match self.wait_once(queue, names, until, patience).await {
+                Ok(waited) => return waited,
+                // Somebody else is just declaring the lock queue.
                 Err(Trouble::Away) if clock::now() < until => clock::sleep(SETTLED_FOR).await,
-                // Declared within a second of a broker's death, a quorum queue may never have a leader. Whoever has the turn loses it.
+                // Declared within a second of a broker's death, a quorum queue may never have a leader. A holder loses the lock.
                 Err(Trouble::TimedOut) if clock::now() < until => {
-                    tracing::warn!(queue = %beside.turn, "it tells who may read a queue and does not answer: it is made anew");
-                    turn_lock::delete(&self.connection, &beside.turn).await;
+                    tracing::warn!(queue = %names.lock, "the queue of a read lock does not answer: it is deleted and declared anew");
+                    read_lock::delete(&self.connection, &names.lock).await;
                 }
                 Err(trouble) => {
-                    let why = format!("{trouble} (of {:?}, which tells who may read it)", beside.turn.as_str());
-                    return Err(broken(queue, &why));
+                    return Err(broken(queue, &format!("{trouble} (about its read lock {:?})", names.lock.as_str())));
                 }
             }
         }
     }
 
-    async fn wait(
+    async fn wait_once(
         &self,
         queue: &str,
-        beside: &Beside,
+        names: &LockNames,
         until: Instant,
         patience: Duration,
-    ) -> Result<Result<Place, TurnError>, Trouble> {
-        let mut place = Place::take(&self.connection, self.broker.publisher(), beside.turn.clone()).await?;
+    ) -> Result<Result<Waiter, ReadError>, Trouble> {
+        let mut waiter = Waiter::join(&self.connection, self.broker.publisher(), names.lock.clone()).await?;
         let refused = loop {
-            match place.wait(patience >= LONGEST).await {
-                Ok(Waited::Turn) => return Ok(Ok(place)),
-                Ok(Waited::Shut) => break Ok(Err(TurnError::Shut(queue.to_owned()))),
-                Ok(Waited::Nothing) if clock::now() < until => {}
-                Ok(Waited::Nothing) => {
-                    break Ok(Err(TurnError::Busy { queue: queue.to_owned(), waited: patience }));
+            match waiter.wait(patience >= LONGEST).await {
+                Ok(Waited::Acquired) => return Ok(Ok(waiter)),
+                Ok(Waited::Closed) => break Ok(Err(ReadError::Closed(queue.to_owned()))),
+                Ok(Waited::NotYet) if clock::now() < until => {}
+                Ok(Waited::NotYet) => {
+                    break Ok(Err(ReadError::Busy { queue: queue.to_owned(), waited: patience }));
                 }
                 Err(trouble) => break Err(trouble),
             }
         };
-        place.leave().await;
+        waiter.leave().await;
         refused
     }
 
-    /// How many messages there are for this turn.
-    async fn count(&self, queue: &str, beside: &Beside) -> Result<u32, TurnError> {
+    /// How many messages there are to read.
+    async fn count(&self, queue: &str, names: &LockNames) -> Result<u32, ReadError> {
         let in_queue = |trouble: Trouble| in_queue(queue, &trouble);
         let channel = self.channel(queue).await?;
         let until = clock::now() + RECOVERED_WITHIN;
-        let mut count = settled_count(&channel, &beside.queue).await.map_err(in_queue)?;
+        let mut count = settled_count(&channel, &names.queue).await.map_err(in_queue)?;
         while count < self.at_least && clock::now() < until {
             clock::sleep(SETTLED_FOR).await;
-            count = settled_count(&channel, &beside.queue).await.map_err(in_queue)?;
+            count = settled_count(&channel, &names.queue).await.map_err(in_queue)?;
         }
         close_channel(&channel).await;
-        if count == 0 { self.truly_none(queue, beside).await } else { Ok(count) }
+        if count == 0 { self.truly_none(queue, names).await } else { Ok(count) }
     }
 
     async fn begin(
         &self,
         queue: &str,
-        beside: Beside,
-        (lock, token): (Lock, CancellationToken),
+        names: LockNames,
+        (lock, token): (ReadLock, CancellationToken),
         count: u32,
         purpose: Purpose,
-    ) -> Result<Turn, TurnError> {
+    ) -> Result<LockedRead, ReadError> {
         let channel = self.channel(queue).await?;
         let (settle, settled) = mpsc::unbounded_channel();
         let held = Arc::new(AtomicU32::new(0));
         let acks = acks::run(channel.clone(), settled, token.clone(), CancellationToken::new());
         let (hand, messages) = mpsc::channel(HANDOVER);
-        let reading = Reading::new(
+        let task = ReadTask::new(
             channel.clone(),
-            beside.queue.clone(),
+            names.queue.clone(),
             purpose,
             count,
             settle,
             token.clone(),
             Arc::clone(&held),
         );
-        Ok(Turn {
+        Ok(LockedRead {
             queue: queue.to_owned(),
-            beside,
+            names,
             count,
             acked: 0,
             lock,
@@ -193,24 +192,24 @@ impl Reader {
             token,
             held,
             messages,
-            reading: tokio::spawn(reading.run(hand)),
+            reading: tokio::spawn(task.run(hand)),
             acks: tokio::spawn(acks),
         })
     }
 
-    /// A queue that has no leader yet after a broker's start is told to be empty: whether it is, a `get` tells.
-    async fn truly_none(&self, queue: &str, beside: &Beside) -> Result<u32, TurnError> {
+    /// Of a queue that has no leader yet after its start, the broker says that it is empty: a `get` tells whether it is.
+    async fn truly_none(&self, queue: &str, names: &LockNames) -> Result<u32, ReadError> {
         let until = clock::now() + PATIENCE;
         loop {
             let channel = self.channel(queue).await?;
-            let got = within(channel.basic_get(beside.queue.clone(), BasicGetOptions::default())).await;
+            let got = within(channel.basic_get(names.queue.clone(), BasicGetOptions::default())).await;
             let is_empty = matches!(got, Ok(None));
             close_channel(&channel).await;
             if is_empty {
                 return Ok(0);
             }
             let channel = self.channel(queue).await?;
-            let count = settled_count(&channel, &beside.queue).await.map_err(|trouble| broken(queue, &trouble))?;
+            let count = settled_count(&channel, &names.queue).await.map_err(|trouble| broken(queue, &trouble))?;
             close_channel(&channel).await;
             if count > 0 {
                 return Ok(count);
@@ -221,11 +220,11 @@ impl Reader {
         }
     }
 
-    async fn channel(&self, queue: &str) -> Result<Channel, TurnError> {
+    async fn channel(&self, queue: &str) -> Result<Channel, ReadError> {
         open_channel(&self.connection).await.map_err(|trouble| broken(queue, &trouble))
     }
 
-    /// Closes the connection; a turn that it still has ends.
+    /// Closes the connection; a read that still goes on ends.
     pub async fn close(self) {
         connection::close(&self.connection).await;
     }
@@ -244,88 +243,88 @@ async fn settled_count(channel: &Channel, queue: &ShortString) -> Result<u32, Tr
     }
 }
 
-fn in_queue(queue: &str, trouble: &Trouble) -> TurnError {
+fn in_queue(queue: &str, trouble: &Trouble) -> ReadError {
     match trouble {
-        Trouble::Amqp(error) if code(error) == Some(NOT_FOUND) => TurnError::Missing(queue.to_owned()),
+        Trouble::Amqp(error) if code(error) == Some(NOT_FOUND) => ReadError::Missing(queue.to_owned()),
         Trouble::Amqp(_) | Trouble::TimedOut | Trouble::NoChannel | Trouble::Away => broken(queue, trouble),
     }
 }
 
-/// The right to read one queue alone, for as long as it lasts.
-pub struct Turn {
+/// A read of one queue by its only reader, for as long as it lasts.
+pub struct LockedRead {
     queue: String,
-    beside: Beside,
+    names: LockNames,
     count: u32,
     acked: u32,
-    lock: Lock,
+    lock: ReadLock,
     channel: Channel,
     token: CancellationToken,
     held: Arc<AtomicU32>,
-    messages: mpsc::Receiver<Result<Delivery, TurnError>>,
+    messages: mpsc::Receiver<Result<Delivery, ReadError>>,
     reading: JoinHandle<bool>,
     acks: JoinHandle<Option<Instant>>,
 }
 
-impl std::fmt::Debug for Turn {
+impl std::fmt::Debug for LockedRead {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Turn").field("queue", &self.queue).field("count", &self.count).finish_non_exhaustive()
+        f.debug_struct("LockedRead").field("queue", &self.queue).field("count", &self.count).finish_non_exhaustive()
     }
 }
 
-impl Turn {
-    /// How many messages there were when the turn began. Those that come later are not read.
+impl LockedRead {
+    /// How many messages there were when the read began. Those that come later are not read.
     #[must_use]
     pub fn count(&self) -> u32 {
         self.count
     }
 
-    /// How many of them are not [`Turn::remove`]d.
+    /// How many of them were not [`LockedRead::remove`]d.
     #[must_use]
     pub fn left(&self) -> u32 {
         self.count.saturating_sub(self.acked)
     }
 
-    /// The next message, or `None` when all that were there have been read. Each has to be [`Turn::keep`]t or [`Turn::remove`]d. May be
-    /// dropped while it waits.
+    /// The next message, or `None` when all that were there have been read. Each has to be [`LockedRead::keep`]t or
+    /// [`LockedRead::remove`]d. May be dropped while it waits.
     ///
     /// # Errors
-    /// [`TurnError::Broken`]: the turn is over.
-    pub async fn next(&mut self) -> Result<Option<Delivery>, TurnError> {
+    /// [`ReadError::Broken`]: the read is over.
+    pub async fn next(&mut self) -> Result<Option<Delivery>, ReadError> {
         self.messages.recv().await.transpose()
     }
 
-    /// It goes back at the end of the turn.
+    /// The message goes back at the end of the read.
     pub fn keep(&self, delivery: Delivery) {
         self.held.fetch_add(1, Ordering::Relaxed);
         delivery.ticket.leave();
     }
 
-    /// It is done with: the broker has a copy of it elsewhere, or it is to be gone. False where the channel went first: it is still there.
+    /// The message is acked: the broker has a copy of it elsewhere, or it is to be gone. False where the channel ended first: it is still there.
     pub fn remove(&mut self, delivery: Delivery) -> bool {
         let removed = delivery.ticket.settle(Disposition::Ack);
         self.acked += u32::from(removed);
         removed
     }
 
-    /// Whether somebody else waits for the turn.
+    /// Whether somebody else waits for the lock.
     #[must_use]
-    pub fn is_wanted(&self) -> bool {
-        self.lock.is_wanted()
+    pub fn is_waited_for(&self) -> bool {
+        self.lock.is_waited_for()
     }
 
-    /// Shuts it, so that whoever asks for a turn meanwhile need not wait; or opens it again, as it is at its beginning.
-    pub fn shut(&self, shut: bool) {
-        self.lock.shut(shut);
+    /// Whether whoever comes to look from now on is told at once that waiting is in vain. At the beginning it is not so.
+    pub fn set_closed(&self, is_closed: bool) {
+        self.lock.set_closed(is_closed);
     }
 
-    /// Ends the turn: acks reach the broker, the rest goes back in order, and the next reader has its turn. Every message that came
-    /// out must have been kept or removed.
+    /// Ends the read: acks reach the broker, the rest goes back in order, and the lock is released. Every message that came out must have
+    /// been kept or removed.
     ///
     /// # Errors
-    /// [`TurnError::Broken`] when the connection broke meanwhile: the broker gives back what it had not seen acked.
-    pub async fn end(mut self) -> Result<(), TurnError> {
+    /// [`ReadError::Broken`] when the connection broke meanwhile: the broker gives back what it had not seen acked.
+    pub async fn end(mut self) -> Result<(), ReadError> {
         // Giving back takes a while: whoever comes now may wait for it.
-        self.shut(false);
+        self.set_closed(false);
         self.messages.close();
         while let Some(message) = self.messages.recv().await {
             self.held.fetch_add(1, Ordering::Relaxed);
@@ -346,7 +345,7 @@ impl Turn {
         self.token.cancel();
         close_channel(&self.channel).await;
         self.returned().await.map_err(|trouble| broken(&self.queue, &trouble))?;
-        self.lock.leave().await;
+        self.lock.release().await;
         Ok(())
     }
 
@@ -354,7 +353,7 @@ impl Turn {
     async fn returned(&self) -> Result<(), Trouble> {
         let expected = self.left();
         let until = clock::now() + PATIENCE;
-        while clock::now() < until && ready(self.lock.channel(), &self.beside.queue).await? < expected {
+        while clock::now() < until && ready(self.lock.channel(), &self.names.queue).await? < expected {
             clock::sleep(SETTLED_FOR / 5).await;
         }
         Ok(())
