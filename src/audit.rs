@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::broker::port::PublishError;
-use crate::broker::{Broker, Purpose, ReadError};
+use crate::broker::{Broker, ReadError, ReadPurpose};
 use crate::message::{Message, Properties};
 
 /// One line of the audit. An operation has two: when it began and when it ended.
@@ -89,7 +89,7 @@ pub async fn read(
     let mut reader = broker.reader().await?;
     let mut last = Last { limit, entries: VecDeque::new() };
     let read = async {
-        let mut locked = reader.lock(&broker.names().audit(), Purpose::Look, patience).await?;
+        let mut locked = reader.lock(&broker.names().audit(), ReadPurpose::Look, patience).await?;
         while let Some(delivery) = locked.next().await? {
             let entry = serde_json::from_slice::<Entry>(&delivery.message.body);
             locked.keep(delivery);

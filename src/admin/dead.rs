@@ -26,7 +26,7 @@ use crate::dead_letters::edit::{Edit, EditError};
 use crate::dead_letters::filter::{Filter, Matcher};
 use crate::dead_letters::groups::{Group, Groups};
 use crate::dead_letters::letter::{Details, Letter};
-use crate::dead_letters::look::{LookError, Seen, Shown, no_progress};
+use crate::dead_letters::look::{LookError, LookStep, LookSummary, no_progress};
 use crate::dead_letters::{DeadLetters, Pile};
 use crate::message::Message;
 
@@ -158,11 +158,11 @@ pub(super) async fn list(
     let (seen, letters) = to_its_end(async move {
         let mut found: Vec<Letter> = Vec::new();
         let seen = look(&letters, pile, &matcher, |shown| match shown {
-            Shown::Anew => {
+            LookStep::Anew => {
                 found.clear();
                 ControlFlow::Continue(())
             }
-            Shown::Letter(letter, _) => {
+            LookStep::Letter(letter, _) => {
                 found.push(letter.clone());
                 if found.len() >= limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             }
@@ -191,8 +191,8 @@ pub(super) async fn groups(
         let mut groups = Groups::default();
         let seen = look(&letters, pile, &matcher, |shown| {
             match shown {
-                Shown::Anew => groups = Groups::default(),
-                Shown::Letter(letter, _) => groups.add(letter),
+                LookStep::Anew => groups = Groups::default(),
+                LookStep::Letter(letter, _) => groups.add(letter),
             }
             ControlFlow::Continue(())
         });
@@ -281,8 +281,8 @@ pub(super) async fn look(
     letters: &DeadLetters,
     pile: Pile,
     matcher: &Matcher,
-    visit: impl FnMut(Shown<'_>) -> ControlFlow<()> + Send,
-) -> Result<Seen, LookError> {
+    visit: impl FnMut(LookStep<'_>) -> ControlFlow<()> + Send,
+) -> Result<LookSummary, LookError> {
     letters.look(pile, matcher, PATIENCE, &no_progress, visit).await
 }
 
@@ -351,7 +351,7 @@ impl From<LookError> for Problem {
     fn from(error: LookError) -> Self {
         match error {
             LookError::Read(error) => error.into(),
-            LookError::TooLong(error) => Self::new(StatusCode::CONFLICT, error.to_string()),
+            LookError::TooSlow(error) => Self::new(StatusCode::CONFLICT, error.to_string()),
         }
     }
 }

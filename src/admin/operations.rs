@@ -21,7 +21,7 @@ use crate::control::{self, Order, Signal};
 use crate::dead_letters::acts::Act;
 use crate::dead_letters::filter::Filter;
 use crate::dead_letters::look::no_progress;
-use crate::dead_letters::operation::{self, Counted, Plan, SelectError, TOLD_WITHIN};
+use crate::dead_letters::operation::{self, Counted, OperationPlan, SelectError, TOLD_WITHIN};
 
 /// Operations on one destination at a time: they take turns with each other and with whoever looks.
 const AT_ONCE: usize = 2;
@@ -105,7 +105,7 @@ pub(super) struct Foretold {
 #[derive(Serialize, ToSchema)]
 pub(super) struct Operations {
     /// The latest first.
-    operations: Vec<operation::State>,
+    operations: Vec<operation::OperationState>,
 }
 
 /// Act on many letters
@@ -113,7 +113,7 @@ pub(super) struct Operations {
     post, path = "/destinations/{name}/dead/operations", operation_id = "begin_operation", tag = "operations",
     params(Named), request_body = Start,
     responses((status = 200, description = "With `dry_run`: how many there are", body = Foretold),
-        (status = 202, description = "It has begun; Location is where it is", body = operation::State),
+        (status = 202, description = "It has begun; Location is where it is", body = operation::OperationState),
         Refusals, Unknown, BadBody, Conflict, Away)
 )]
 pub(super) async fn begin(
@@ -181,7 +181,7 @@ impl Wanted {
     }
 
     /// Begins it, as an operation of this process.
-    pub async fn begin(self, admin: &Admin, name: &str, by: String) -> Result<operation::State, Problem> {
+    pub async fn begin(self, admin: &Admin, name: &str, by: String) -> Result<operation::OperationState, Problem> {
         let (letters, destination) = admin.letters(name)?;
         let rate = letters.rate(self.act, self.rate, &destination.limits).await;
         if admin.operations.at_work(name) >= AT_ONCE {
@@ -193,7 +193,7 @@ impl Wanted {
         let canary_wait = Duration::from_secs(u64::from(self.canary_wait_seconds.unwrap_or(CANARY_WAIT_SECONDS)));
         let canary = self.canary.filter(|_| self.act == Act::Replay);
         let Self { act, filter, counted, .. } = self;
-        let plan = Plan { act, filter, rate, canary, canary_wait, counted, by };
+        let plan = OperationPlan { act, filter, rate, canary, canary_wait, counted, by };
         Ok(admin.operations.add(letters.begin(plan, None)))
     }
 }
@@ -212,7 +212,7 @@ pub(super) async fn list(
 }
 
 /// Those of every process, the latest first.
-pub(super) async fn everywhere(admin: &Admin, name: &str) -> Result<Vec<operation::State>, Problem> {
+pub(super) async fn everywhere(admin: &Admin, name: &str) -> Result<Vec<operation::OperationState>, Problem> {
     admin.known(name)?;
     Ok(admin.operations.everywhere(&admin.broker, name).await)
 }
@@ -220,73 +220,74 @@ pub(super) async fn everywhere(admin: &Admin, name: &str) -> Result<Vec<operatio
 /// One operation
 #[utoipa::path(
     get, path = "/destinations/{name}/dead/operations/{operation}", operation_id = "show_operation", tag = "operations", params(Of),
-    responses((status = 200, description = "As it is now", body = operation::State), Refusals, Unknown)
+    responses((status = 200, description = "As it is now", body = operation::OperationState), Refusals, Unknown)
 )]
 pub(super) async fn show(
     State(admin): State<Arc<Admin>>,
     Segment(of): Segment<Of>,
     Params(NoParams {}): Params<NoParams>,
-) -> Result<Json<operation::State>, Problem> {
+) -> Result<Json<operation::OperationState>, Problem> {
     find(&admin, &of).await.map(Json)
 }
 
 /// Act on nothing more for now
 #[utoipa::path(
     post, path = "/destinations/{name}/dead/operations/{operation}/pause", operation_id = "pause_operation", tag = "operations", params(Of),
-    responses((status = 200, description = "It pauses within a moment", body = operation::State), Refusals, Unknown, Conflict)
+    responses((status = 200, description = "It pauses within a moment", body = operation::OperationState), Refusals, Unknown, Conflict)
 )]
 pub(super) async fn pause(
     State(admin): State<Arc<Admin>>,
     Segment(of): Segment<Of>,
     Params(NoParams {}): Params<NoParams>,
-) -> Result<Json<operation::State>, Problem> {
+) -> Result<Json<operation::OperationState>, Problem> {
     signal(&admin, &of, Signal::Pause).await
 }
 
 /// Go on after a pause
 #[utoipa::path(
     post, path = "/destinations/{name}/dead/operations/{operation}/resume", operation_id = "resume_operation", tag = "operations", params(Of),
-    responses((status = 200, description = "It goes on within a moment", body = operation::State), Refusals, Unknown, Conflict)
+    responses((status = 200, description = "It goes on within a moment", body = operation::OperationState), Refusals, Unknown, Conflict)
 )]
 pub(super) async fn resume(
     State(admin): State<Arc<Admin>>,
     Segment(of): Segment<Of>,
     Params(NoParams {}): Params<NoParams>,
-) -> Result<Json<operation::State>, Problem> {
+) -> Result<Json<operation::OperationState>, Problem> {
     signal(&admin, &of, Signal::Run).await
 }
 
 /// End it; what has been acted on stays so
 #[utoipa::path(
     post, path = "/destinations/{name}/dead/operations/{operation}/cancel", operation_id = "cancel_operation", tag = "operations", params(Of),
-    responses((status = 200, description = "It ends within a moment", body = operation::State), Refusals, Unknown, Conflict)
+    responses((status = 200, description = "It ends within a moment", body = operation::OperationState), Refusals, Unknown, Conflict)
 )]
 pub(super) async fn cancel(
     State(admin): State<Arc<Admin>>,
     Segment(of): Segment<Of>,
     Params(NoParams {}): Params<NoParams>,
-) -> Result<Json<operation::State>, Problem> {
+) -> Result<Json<operation::OperationState>, Problem> {
     signal(&admin, &of, Signal::Cancel).await
 }
 
 /// It, in this process or in another.
-pub(super) async fn find(admin: &Admin, of: &Of) -> Result<operation::State, Problem> {
+pub(super) async fn find(admin: &Admin, of: &Of) -> Result<operation::OperationState, Problem> {
     admin.known(&of.name)?;
-    let is_it = |state: &operation::State| state.id == of.operation && state.destination == of.name;
+    let is_it = |state: &operation::OperationState| state.id == of.operation && state.destination == of.name;
     if let Some(state) = admin.operations.state(&of.operation).filter(is_it) {
         return Ok(state);
     }
     let order = Order::Operations { destination: Some(of.name.clone()) };
-    let others: Vec<Vec<operation::State>> = control::ask(&admin.broker, &order, TOLD_WITHIN).await.unwrap_or_default();
+    let others: Vec<Vec<operation::OperationState>> =
+        control::ask(&admin.broker, &order, TOLD_WITHIN).await.unwrap_or_default();
     others.into_iter().flatten().find(is_it).ok_or_else(|| {
         let detail = format!("no process has an operation {:?} of {}", of.operation, of.name);
         Problem::new(StatusCode::NOT_FOUND, detail)
     })
 }
 
-pub(super) async fn signal(admin: &Admin, of: &Of, signal: Signal) -> Result<Json<operation::State>, Problem> {
+pub(super) async fn signal(admin: &Admin, of: &Of, signal: Signal) -> Result<Json<operation::OperationState>, Problem> {
     let state = find(admin, of).await?;
-    let over = |state: &operation::State| {
+    let over = |state: &operation::OperationState| {
         let outcome = state.outcome.as_deref().unwrap_or_default();
         Problem::new(StatusCode::CONFLICT, format!("the operation is over: {outcome}"))
     };
@@ -296,7 +297,7 @@ pub(super) async fn signal(admin: &Admin, of: &Of, signal: Signal) -> Result<Jso
     if admin.operations.signal(&state.id, signal).is_none() {
         let order = Order::Operation { id: state.id.clone(), signal };
         // Whether it reached its process the state tells.
-        let answers: Result<Vec<operation::State>, _> = control::ask(&admin.broker, &order, TOLD_WITHIN).await;
+        let answers: Result<Vec<operation::OperationState>, _> = control::ask(&admin.broker, &order, TOLD_WITHIN).await;
         return answers.ok().and_then(|answers| answers.into_iter().next()).map(Json).ok_or_else(|| over(&state));
     }
     Ok(Json(admin.operations.state(&state.id).unwrap_or(state)))

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::acks;
-use super::connection::{NOT_FOUND, TRIES, Trouble, close_channel, code, within};
+use super::connection::{AmqpTrouble, NOT_FOUND, TRIES, close_channel, code, within};
 use super::depths::depths;
 use super::fields::{TooLong, from_amqp, short};
 use super::link::{Link, Live};
@@ -62,11 +62,11 @@ pub(super) struct ConsumerTask {
 
 /// Why a consumer or its channel ended.
 #[derive(Debug, thiserror::Error)]
-enum Broken {
+enum ConsumerError {
     #[error(transparent)]
     Topology(#[from] TopologyError),
     #[error(transparent)]
-    Trouble(#[from] Trouble),
+    Trouble(#[from] AmqpTrouble),
     #[error(transparent)]
     TooLong(#[from] TooLong),
     #[error("the broker cancelled the consumer")]
@@ -75,15 +75,18 @@ enum Broken {
     Gone,
 }
 
-impl Broken {
+impl ConsumerError {
     fn is_want_of_channels(&self) -> bool {
-        matches!(self, Self::Trouble(Trouble::NoChannel) | Self::Topology(TopologyError::Trouble(Trouble::NoChannel)))
+        matches!(
+            self,
+            Self::Trouble(AmqpTrouble::NoChannel) | Self::Topology(TopologyError::Trouble(AmqpTrouble::NoChannel))
+        )
     }
 
     /// Whether the queue is gone, or may be.
     fn is_want_of_a_queue(&self) -> bool {
         match self {
-            Self::Trouble(Trouble::Amqp(error)) => code(error) == Some(NOT_FOUND),
+            Self::Trouble(AmqpTrouble::Amqp(error)) => code(error) == Some(NOT_FOUND),
             Self::Cancelled => true,
             Self::Topology(_) | Self::Trouble(_) | Self::TooLong(_) | Self::Gone => false,
         }
@@ -93,7 +96,7 @@ impl Broken {
     fn is_silence(&self) -> bool {
         match self {
             Self::Topology(error) => error.is_silence(),
-            Self::Trouble(trouble) => matches!(trouble, Trouble::TimedOut),
+            Self::Trouble(trouble) => matches!(trouble, AmqpTrouble::TimedOut),
             Self::TooLong(_) | Self::Cancelled | Self::Gone => false,
         }
     }
@@ -101,7 +104,7 @@ impl Broken {
 
 /// Why forwarding paused with the channel still good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Next {
+enum FeedEnd {
     /// The prefetch changed.
     Again,
     /// The inbox was dropped, or the worker stops.
@@ -155,7 +158,7 @@ impl ConsumerTask {
                 silences = 0;
                 live.give_up();
             }
-            if matches!(broken, Broken::Cancelled) {
+            if matches!(broken, ConsumerError::Cancelled) {
                 tokio::select! {
                     () = self.finish() => return,
                     () = self.tell_whether_deleted() => {}
@@ -212,7 +215,7 @@ impl ConsumerTask {
     }
 
     /// One channel from opening to closing.
-    async fn live_through(&mut self, live: &Live) -> Result<(), Broken> {
+    async fn live_through(&mut self, live: &Live) -> Result<(), ConsumerError> {
         if self.declared {
             self.declare_meanwhile(live.clone());
         } else {
@@ -251,33 +254,33 @@ impl ConsumerTask {
         let broken = token.is_cancelled();
         token.cancel();
         close_channel(&channel).await;
-        if broken && ended.is_ok() { Err(Broken::Gone) } else { ended }
+        if broken && ended.is_ok() { Err(ConsumerError::Gone) } else { ended }
     }
 
-    async fn consume(&mut self, epoch: &Epoch<'_>) -> Result<(), Broken> {
+    async fn consume(&mut self, epoch: &Epoch<'_>) -> Result<(), ConsumerError> {
         loop {
             let prefetch = *self.prefetch.borrow_and_update();
             let next = match prefetch {
                 Prefetch::None | Prefetch::Of(0) => self.idle(epoch).await?,
                 Prefetch::Of(prefetch) => self.feed(epoch, prefetch).await?,
             };
-            if next == Next::Finish {
+            if next == FeedEnd::Finish {
                 return Ok(());
             }
         }
     }
 
     /// Holds the channel without a consumer.
-    async fn idle(&mut self, epoch: &Epoch<'_>) -> Result<Next, Broken> {
+    async fn idle(&mut self, epoch: &Epoch<'_>) -> Result<FeedEnd, ConsumerError> {
         tokio::select! {
-            () = epoch.token.cancelled() => Err(Broken::Gone),
-            () = self.finish() => Ok(Next::Finish),
-            changed = self.prefetch.changed() => Ok(if changed.is_ok() { Next::Again } else { Next::Finish }),
+            () = epoch.token.cancelled() => Err(ConsumerError::Gone),
+            () = self.finish() => Ok(FeedEnd::Finish),
+            changed = self.prefetch.changed() => Ok(if changed.is_ok() { FeedEnd::Again } else { FeedEnd::Finish }),
         }
     }
 
     /// One consumer from its registration to its cancellation.
-    async fn feed(&mut self, epoch: &Epoch<'_>, prefetch: u16) -> Result<Next, Broken> {
+    async fn feed(&mut self, epoch: &Epoch<'_>, prefetch: u16) -> Result<FeedEnd, ConsumerError> {
         let channel = epoch.channel;
         let careful = self.short_lives >= SHORT_LIVES;
         let prefetch = if careful { 1 } else { prefetch };
@@ -295,14 +298,14 @@ impl ConsumerTask {
             loop {
                 tokio::select! {
                     biased;
-                    () = epoch.token.cancelled() => return Err(Broken::Gone),
-                    () = &mut finish => break Next::Finish,
+                    () = epoch.token.cancelled() => return Err(ConsumerError::Gone),
+                    () = &mut finish => break FeedEnd::Finish,
                     changed = self.prefetch.changed() => {
-                        break if changed.is_ok() { Next::Again } else { Next::Finish };
+                        break if changed.is_ok() { FeedEnd::Again } else { FeedEnd::Finish };
                     }
                     () = &mut calm, if careful => {
                         self.short_lives = 0;
-                        break Next::Again;
+                        break FeedEnd::Again;
                     }
                     forwarded = forward_one(&mut consumer, &self.deliveries, epoch, &self.witness) => forwarded?,
                 }
@@ -315,15 +318,15 @@ impl ConsumerTask {
     }
 
     /// What had been sent before the cancellation: still valid, so it is forwarded, or given back when that is over.
-    async fn empty(&mut self, consumer: &mut Consumer, epoch: &Epoch<'_>, next: Next) -> Result<(), Broken> {
+    async fn empty(&mut self, consumer: &mut Consumer, epoch: &Epoch<'_>, next: FeedEnd) -> Result<(), ConsumerError> {
         while let Some(delivery) = consumer.next().await {
-            let delivery = epoch.delivery(delivery.map_err(Trouble::from)?);
+            let delivery = epoch.delivery(delivery.map_err(AmqpTrouble::from)?);
             let forwarded = match next {
-                Next::Again => tokio::select! {
-                    () = epoch.token.cancelled() => return Err(Broken::Gone),
+                FeedEnd::Again => tokio::select! {
+                    () = epoch.token.cancelled() => return Err(ConsumerError::Gone),
                     sent = self.deliveries.send(delivery) => sent.map_err(|unsent| unsent.0),
                 },
-                Next::Finish => Err(delivery),
+                FeedEnd::Finish => Err(delivery),
             };
             if let Err(delivery) = forwarded {
                 delivery.ticket.settle(Disposition::Requeue);
@@ -339,12 +342,12 @@ async fn forward_one(
     deliveries: &mpsc::Sender<Delivery>,
     epoch: &Epoch<'_>,
     witness: &Witness,
-) -> Result<(), Broken> {
+) -> Result<(), ConsumerError> {
     let Ok(room) = deliveries.reserve().await else {
         // The inbox is gone; the caller sees it at its next look.
         return std::future::pending().await;
     };
-    let delivery = consumer.next().await.ok_or(Broken::Cancelled)?.map_err(Trouble::from)?;
+    let delivery = consumer.next().await.ok_or(ConsumerError::Cancelled)?.map_err(AmqpTrouble::from)?;
     // Where many wait to be taken this one may have come long ago.
     if deliveries.capacity() >= HANDOVER / 2 {
         witness.heard(clock::now());

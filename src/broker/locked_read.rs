@@ -14,12 +14,12 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::connection::{ConnectError, NOT_FOUND, PATIENCE, Trouble, close_channel, code, open_channel, within};
+use super::connection::{AmqpTrouble, ConnectError, NOT_FOUND, PATIENCE, close_channel, code, open_channel, within};
 use super::depths::{is_consumed, ready};
 use super::port::{Delivery, Disposition};
 use super::read_error::{ReadError, broken};
 use super::read_lock::{LockNames, ReadLock, Waited, Waiter};
-use super::read_task::{Purpose, ReadTask};
+use super::read_task::{ReadPurpose, ReadTask};
 use super::{Broker, BrokerError, acks, connection, read_lock};
 use crate::clock;
 
@@ -85,7 +85,12 @@ impl Reader {
     ///
     /// # Errors
     /// [`ReadError`]; nothing has changed then.
-    pub async fn lock(&mut self, queue: &str, purpose: Purpose, patience: Duration) -> Result<LockedRead, ReadError> {
+    pub async fn lock(
+        &mut self,
+        queue: &str,
+        purpose: ReadPurpose,
+        patience: Duration,
+    ) -> Result<LockedRead, ReadError> {
         let names = LockNames::of(queue).map_err(|too_long| broken(queue, &too_long))?;
         // Where there is no queue, no lock queue is declared.
         let channel = self.channel(queue).await?;
@@ -110,9 +115,9 @@ impl Reader {
             match self.wait_once(queue, names, until, patience).await {
                 Ok(waited) => return waited,
                 // Somebody else is just declaring the lock queue.
-                Err(Trouble::Away) if clock::now() < until => clock::sleep(SETTLED_FOR).await,
+                Err(AmqpTrouble::Away) if clock::now() < until => clock::sleep(SETTLED_FOR).await,
                 // Declared within a second of a broker's death, a quorum queue may never have a leader. A holder loses the lock.
-                Err(Trouble::TimedOut) if clock::now() < until => {
+                Err(AmqpTrouble::TimedOut) if clock::now() < until => {
                     tracing::warn!(queue = %names.lock, "the queue of a read lock does not answer: it is deleted and declared anew");
                     read_lock::delete(&self.connection, &names.lock).await;
                 }
@@ -129,7 +134,7 @@ impl Reader {
         names: &LockNames,
         until: Instant,
         patience: Duration,
-    ) -> Result<Result<Waiter, ReadError>, Trouble> {
+    ) -> Result<Result<Waiter, ReadError>, AmqpTrouble> {
         let mut waiter = Waiter::join(&self.connection, self.broker.publisher(), names.lock.clone()).await?;
         let refused = loop {
             match waiter.wait(patience >= LONGEST).await {
@@ -148,7 +153,7 @@ impl Reader {
 
     /// How many messages there are to read.
     async fn count(&self, queue: &str, names: &LockNames) -> Result<u32, ReadError> {
-        let in_queue = |trouble: Trouble| in_queue(queue, &trouble);
+        let in_queue = |trouble: AmqpTrouble| in_queue(queue, &trouble);
         let channel = self.channel(queue).await?;
         let until = clock::now() + RECOVERED_WITHIN;
         let mut count = settled_count(&channel, &names.queue).await.map_err(in_queue)?;
@@ -166,7 +171,7 @@ impl Reader {
         names: LockNames,
         (lock, token): (ReadLock, CancellationToken),
         count: u32,
-        purpose: Purpose,
+        purpose: ReadPurpose,
     ) -> Result<LockedRead, ReadError> {
         let channel = self.channel(queue).await?;
         let (settle, settled) = mpsc::unbounded_channel();
@@ -231,7 +236,7 @@ impl Reader {
 }
 
 /// Ready messages, once what an earlier reader held is back.
-async fn settled_count(channel: &Channel, queue: &ShortString) -> Result<u32, Trouble> {
+async fn settled_count(channel: &Channel, queue: &ShortString) -> Result<u32, AmqpTrouble> {
     let mut count = ready(channel, queue).await?;
     loop {
         clock::sleep(SETTLED_FOR).await;
@@ -243,10 +248,12 @@ async fn settled_count(channel: &Channel, queue: &ShortString) -> Result<u32, Tr
     }
 }
 
-fn in_queue(queue: &str, trouble: &Trouble) -> ReadError {
+fn in_queue(queue: &str, trouble: &AmqpTrouble) -> ReadError {
     match trouble {
-        Trouble::Amqp(error) if code(error) == Some(NOT_FOUND) => ReadError::Missing(queue.to_owned()),
-        Trouble::Amqp(_) | Trouble::TimedOut | Trouble::NoChannel | Trouble::Away => broken(queue, trouble),
+        AmqpTrouble::Amqp(error) if code(error) == Some(NOT_FOUND) => ReadError::Missing(queue.to_owned()),
+        AmqpTrouble::Amqp(_) | AmqpTrouble::TimedOut | AmqpTrouble::NoChannel | AmqpTrouble::Away => {
+            broken(queue, trouble)
+        }
     }
 }
 
@@ -350,7 +357,7 @@ impl LockedRead {
     }
 
     /// The channel's end is carried out a moment after it is answered: the next reader must find everything.
-    async fn returned(&self) -> Result<(), Trouble> {
+    async fn returned(&self) -> Result<(), AmqpTrouble> {
         let expected = self.left();
         let until = clock::now() + PATIENCE;
         while clock::now() < until && ready(self.lock.channel(), &self.names.queue).await? < expected {

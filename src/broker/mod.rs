@@ -36,8 +36,8 @@ pub use control::{ControlError, ControlMessage, ControlSender, control_call};
 pub use locked_read::{LONGEST as LONGEST_READ, LockedRead, Reader};
 pub use names::Names;
 pub use read_error::ReadError;
-pub use read_task::Purpose;
-pub use status::{LinkStatus, Status};
+pub use read_task::ReadPurpose;
+pub use status::{BrokerStatus, LinkStatus};
 pub use topology::{Declare, DestinationQueues};
 
 use crate::clock;
@@ -56,7 +56,7 @@ const LONGEST_CLOSE: Duration = Duration::from_secs(2);
 
 /// How to reach the broker and what may be done there.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct BrokerSettings {
     /// `amqp://user:password@host:5672/vhost`, or `amqps://`; `?heartbeat=` in seconds (5 unless given).
     pub url: SecretString,
     /// What every name at the broker starts with.
@@ -78,7 +78,7 @@ pub struct Broker {
     consuming: Link,
     publishing: Link,
     publisher: Publisher,
-    status: watch::Receiver<Status>,
+    status: watch::Receiver<BrokerStatus>,
     stop: CancellationToken,
     closing: CancellationToken,
     end: CancellationToken,
@@ -97,14 +97,14 @@ impl Broker {
     /// Starts connecting and returns at once. When `stop` is cancelled, every consumer takes nothing more; acks and
     /// publications go on until [`Broker::close`]. For a command, which ends soon anyway: nobody hears of parts that were given up.
     #[must_use]
-    pub fn start(settings: Settings, stop: CancellationToken) -> Self {
+    pub fn start(settings: BrokerSettings, stop: CancellationToken) -> Self {
         Self::start_under(&Supervisor::default(), settings, stop)
     }
 
     /// As [`Broker::start`], with its parts watched by `supervisor`.
     #[must_use]
-    pub fn start_under(supervisor: &Supervisor, settings: Settings, stop: CancellationToken) -> Self {
-        let (status, status_receiver) = watch::channel(Status::default());
+    pub fn start_under(supervisor: &Supervisor, settings: BrokerSettings, stop: CancellationToken) -> Self {
+        let (status, status_receiver) = watch::channel(BrokerStatus::default());
         let (status, end, links) = (Arc::new(status), CancellationToken::new(), TaskTracker::new());
         let link = |side| {
             let task = LinkTask {
@@ -133,7 +133,7 @@ impl Broker {
         );
         work.spawn(supervisor.keep("publisher", &closing, task));
         let (publisher, status) = (Publisher::new(queue), status_receiver);
-        let (Settings { url, name, .. }, supervisor) = (settings, supervisor.clone());
+        let (BrokerSettings { url, name, .. }, supervisor) = (settings, supervisor.clone());
         Self {
             url,
             name,
@@ -159,7 +159,7 @@ impl Broker {
 
     /// Whether it is connected, and what is wrong if not.
     #[must_use]
-    pub fn status(&self) -> watch::Receiver<Status> {
+    pub fn status(&self) -> watch::Receiver<BrokerStatus> {
         self.status.clone()
     }
 
@@ -331,7 +331,7 @@ impl Broker {
         let mut link = self.consuming.clone();
         match tokio::time::timeout(connection::PATIENCE, link.up()).await {
             Ok(Some(live)) => Ok(live),
-            Ok(None) | Err(_) => Err(BrokerError::from_trouble(connection::Trouble::Away)),
+            Ok(None) | Err(_) => Err(BrokerError::from_trouble(connection::AmqpTrouble::Away)),
         }
     }
 }
@@ -342,7 +342,7 @@ impl Broker {
 pub struct BrokerError(String);
 
 impl BrokerError {
-    fn from_trouble(trouble: connection::Trouble) -> Self {
+    fn from_trouble(trouble: connection::AmqpTrouble) -> Self {
         Self(trouble.to_string())
     }
 }

@@ -22,9 +22,9 @@ use tokio_util::sync::CancellationToken;
 use super::connection::{NOT_FOUND, TRIES, close_channel, code, told, within};
 use super::fields::{TooLong, short, to_amqp};
 use super::link::{Link, Live};
-use super::outbox::{self, ALLOWED, Of, Outbox, WINDOW, Way};
+use super::outbox::{self, ALLOWED, Outbox, SentTo, WINDOW, Way};
 use super::port::{Publication, PublishError};
-use super::status::Status;
+use super::status::BrokerStatus;
 use super::topology::{Topology, TopologyError};
 use crate::backoff::Backoff;
 use crate::clock;
@@ -45,7 +45,7 @@ const SILENCES: u32 = 2;
 pub(super) struct PublisherTask {
     queue: mpsc::Receiver<Publication>,
     link: Link,
-    status: watch::Receiver<Status>,
+    status: watch::Receiver<BrokerStatus>,
     topology: Topology,
     closing: CancellationToken,
     /// Most that is under way at a time.
@@ -62,13 +62,13 @@ pub(super) struct PublisherTask {
 /// A publication that was sent, and what the broker said.
 struct Finished {
     id: i64,
-    of: Of,
+    sent_to: SentTo,
     mark: i64,
     confirmation: lapin::Result<Confirmation>,
 }
 
 /// What goes out on the wire for one publication.
-struct Envelope {
+struct WireMessage {
     exchange: ShortString,
     routing_key: ShortString,
     properties: BasicProperties,
@@ -90,7 +90,7 @@ impl PublisherTask {
     pub(super) fn new(
         queue: mpsc::Receiver<Publication>,
         link: Link,
-        status: watch::Receiver<Status>,
+        status: watch::Receiver<BrokerStatus>,
         topology: Topology,
         closing: CancellationToken,
         window: usize,
@@ -303,14 +303,14 @@ impl PublisherTask {
     }
 
     /// What to send, or nothing when there is nothing that may be sent.
-    fn next(&mut self, way: Way) -> Option<(i64, Of, i64, Envelope)> {
+    fn next(&mut self, way: Way) -> Option<(i64, SentTo, i64, WireMessage)> {
         loop {
-            let (id, of, publication) = self.outbox.next(way, clock::now())?;
+            let (id, sent_to, publication) = self.outbox.next(way, clock::now())?;
             let mark = mark(publication);
-            match envelope(mark, publication) {
-                Ok(envelope) => return Some((id, of, mark, envelope)),
+            match wire_message(mark, publication) {
+                Ok(wire_message) => return Some((id, sent_to, mark, wire_message)),
                 Err(error) => {
-                    let unsent = self.outbox.unsent(id, of);
+                    let unsent = self.outbox.unsent(id, sent_to);
                     unsent.into_iter().for_each(|it| report(it, Err(PublishError::Unsendable(error.to_string()))));
                 }
             }
@@ -322,17 +322,17 @@ impl PublisherTask {
         let mut returned = HashSet::new();
         let mut ended = Vec::with_capacity(batch.len());
         let mut broken = None;
-        for Finished { id, of, mark, confirmation } in batch {
+        for Finished { id, sent_to, mark, confirmation } in batch {
             let (outcome, message) = match confirmation {
                 Ok(Confirmation::Ack(message)) => (Ok(()), message),
                 Ok(Confirmation::Nack(message)) => (Err(PublishError::Refused), message),
                 Ok(Confirmation::NotRequested) => (Err(PublishError::Lost), None),
                 Err(error) => {
                     // One loss of the channel is the loss of all that were under way; that an earlier one is closed says nothing.
-                    if self.outbox.is_present(of) && broken != Some(Way::Main) && broken != Some(of.way()) {
+                    if self.outbox.is_present(sent_to) && broken != Some(Way::Main) && broken != Some(sent_to.way()) {
                         tracing::warn!(reason = told(&error), "publications were lost on their way");
                         self.declared &= code(&error) != Some(NOT_FOUND);
-                        broken = Some(of.way());
+                        broken = Some(sent_to.way());
                     }
                     let why = match code(&error) {
                         Some(NOT_FOUND) => {
@@ -341,15 +341,15 @@ impl PublisherTask {
                         Some(_) => PublishError::Closed(told(&error)),
                         None => PublishError::Lost,
                     };
-                    self.outbox.lost(id, of).into_iter().for_each(|it| report(it, Err(why.clone())));
+                    self.outbox.lost(id, sent_to).into_iter().for_each(|it| report(it, Err(why.clone())));
                     continue;
                 }
             };
             returned.extend(message.as_ref().and_then(returned_mark));
-            ended.push((id, of, mark, outcome));
+            ended.push((id, sent_to, mark, outcome));
         }
-        for (id, of, mark, outcome) in ended {
-            if let Some(publication) = self.outbox.answered(id, of, outcome.is_ok()) {
+        for (id, sent_to, mark, outcome) in ended {
+            if let Some(publication) = self.outbox.answered(id, sent_to, outcome.is_ok()) {
                 let outcome = if returned.contains(&mark) { Err(unroutable(&publication)) } else { outcome };
                 report(publication, outcome);
             }
@@ -422,7 +422,7 @@ fn mark(publication: &Publication) -> i64 {
     i64::from_ne_bytes(hasher.finish().to_ne_bytes())
 }
 
-fn envelope(mark: i64, publication: &mut Publication) -> Result<Envelope, TooLong> {
+fn wire_message(mark: i64, publication: &mut Publication) -> Result<WireMessage, TooLong> {
     let message = std::mem::take(&mut publication.message);
     let mut properties = message.properties;
     properties.delivery_mode = Some(PERSISTENT);
@@ -431,7 +431,7 @@ fn envelope(mark: i64, publication: &mut Publication) -> Result<Envelope, TooLon
     if bytes > MOST_HEADER_BYTES {
         return Err(TooLong { what: "the header table".to_owned(), bytes, most: MOST_HEADER_BYTES });
     }
-    Ok(Envelope {
+    Ok(WireMessage {
         exchange: short("the exchange", &publication.exchange)?,
         routing_key: short("the routing key", &publication.routing_key)?,
         properties: to_amqp(&properties)?,
@@ -439,8 +439,8 @@ fn envelope(mark: i64, publication: &mut Publication) -> Result<Envelope, TooLon
     })
 }
 
-async fn send(channel: Channel, (id, of, mark, envelope): (i64, Of, i64, Envelope)) -> Finished {
-    let Envelope { exchange, routing_key, properties, body } = envelope;
+async fn send(channel: Channel, (id, sent_to, mark, wire_message): (i64, SentTo, i64, WireMessage)) -> Finished {
+    let WireMessage { exchange, routing_key, properties, body } = wire_message;
     let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
     let published = channel.basic_publish(exchange, routing_key, options, &body, properties).await;
     // The confirm may be long in coming.
@@ -449,7 +449,7 @@ async fn send(channel: Channel, (id, of, mark, envelope): (i64, Of, i64, Envelop
         Ok(confirm) => confirm.await,
         Err(error) => Err(error),
     };
-    Finished { id, of, mark, confirmation }
+    Finished { id, sent_to, mark, confirmation }
 }
 
 fn returned_mark(message: &BasicReturnMessage) -> Option<i64> {
@@ -476,7 +476,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn after_a_failure_what_was_taken_over_is_lost_and_what_comes_then_is_taken() {
         let ((queue, publications), (_up, link)) = (mpsc::channel(1), Link::away());
-        let (_status, status) = watch::channel(Status::default());
+        let (_status, status) = watch::channel(BrokerStatus::default());
         let topology = Topology::new(Names::new("test"), Declare::Create, 20);
         let mut task = PublisherTask::new(publications, link, status, topology, CancellationToken::new(), WINDOW);
         let publisher = Publisher::new(queue);

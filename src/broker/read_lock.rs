@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use uuid::Uuid;
 
-use super::connection::{Trouble, close_channel, open_channel, within};
+use super::connection::{AmqpTrouble, close_channel, open_channel, within};
 use super::fields::{TooLong, short};
 use super::port::Publisher;
 use crate::clock;
@@ -84,7 +84,7 @@ impl Waiter {
         connection: &Connection,
         publisher: Publisher,
         lock: ShortString,
-    ) -> Result<Self, Trouble> {
+    ) -> Result<Self, AmqpTrouble> {
         let channel = open_channel(connection).await?;
         let name = Uuid::new_v4().to_string();
         match queue_up(&channel, &publisher, &lock, &name).await {
@@ -98,7 +98,7 @@ impl Waiter {
     }
 
     /// Waits for the lock for a moment, and sends the holder a request where it does not come.
-    pub(super) async fn wait(&mut self, is_patient: bool) -> Result<Waited, Trouble> {
+    pub(super) async fn wait(&mut self, is_patient: bool) -> Result<Waited, AmqpTrouble> {
         let answer = async {
             match &mut self.answers {
                 Some((_, answers)) => drop(answers.next().await),
@@ -109,7 +109,7 @@ impl Waiter {
             biased;
             // A consumer that the broker ended waits no more.
             first = self.deliveries.next() => {
-                self.first = Some(first.ok_or(Trouble::Away)??);
+                self.first = Some(first.ok_or(AmqpTrouble::Away)??);
                 return Ok(Waited::Acquired);
             }
             () = answer => return Ok(Waited::Closed),
@@ -120,7 +120,7 @@ impl Waiter {
     }
 
     /// Lets the holder know that somebody waits. Who is not patient gets an answer where waiting is in vain.
-    async fn request(&mut self, is_patient: bool) -> Result<(), Trouble> {
+    async fn request(&mut self, is_patient: bool) -> Result<(), AmqpTrouble> {
         if !is_patient && self.answers.is_none() {
             let options = QueueDeclareOptions { exclusive: true, ..QueueDeclareOptions::default() };
             let queue = within(self.channel.queue_declare("".into(), options, FieldTable::default())).await?;
@@ -259,23 +259,23 @@ async fn queue_up(
     publisher: &Publisher,
     lock: &ShortString,
     name: &str,
-) -> Result<Consumer, Trouble> {
+) -> Result<Consumer, AmqpTrouble> {
     if declare(channel, lock).await? {
         // Where two do this at once there are two: the one who consumes is sent both, and nobody else is sent any.
         let stays = publisher.publish("", lock.as_str(), Message::default());
-        within(async { Ok(stays.await) }).await?.map_err(|_| Trouble::Away)?;
+        within(async { Ok(stays.await) }).await?.map_err(|_| AmqpTrouble::Away)?;
     }
     within(channel.basic_qos(PREFETCH, BasicQosOptions::default())).await?;
     consume(channel, lock, name).await
 }
 
-async fn consume(channel: &Channel, queue: &ShortString, tag: &str) -> Result<Consumer, Trouble> {
+async fn consume(channel: &Channel, queue: &ShortString, tag: &str) -> Result<Consumer, AmqpTrouble> {
     let options = BasicConsumeOptions::default();
     within(channel.basic_consume(queue.clone(), tag.into(), options, FieldTable::default())).await
 }
 
 /// Declares the lock queue. True where nothing is in it and nobody consumes it.
-async fn declare(channel: &Channel, lock: &ShortString) -> Result<bool, Trouble> {
+async fn declare(channel: &Channel, lock: &ShortString) -> Result<bool, AmqpTrouble> {
     let mut arguments = FieldTable::default();
     arguments.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
     arguments.insert("x-single-active-consumer".into(), AMQPValue::Boolean(true));
@@ -299,7 +299,7 @@ pub(super) async fn delete(connection: &Connection, lock: &ShortString) {
         close_channel(&channel).await;
         Ok(())
     };
-    let deleted: Result<(), Trouble> = deleted.await;
+    let deleted: Result<(), AmqpTrouble> = deleted.await;
     if let Err(trouble) = deleted {
         tracing::debug!(queue = %lock, %trouble, "not deleted");
     }

@@ -16,7 +16,7 @@ use lapin::{Channel, Consumer};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::connection::{Trouble, within, words};
+use super::connection::{AmqpTrouble, within, words};
 use super::consumer::delivery;
 use super::depths::ready;
 use super::port::{Delivery, Disposition};
@@ -43,7 +43,7 @@ const QUIET: Duration = Duration::from_secs(1);
 
 /// What a read is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Purpose {
+pub enum ReadPurpose {
     /// To look: everything that is read is held until the end.
     Look,
     /// To act on some of the messages.
@@ -54,7 +54,7 @@ pub enum Purpose {
 pub(super) struct ReadTask {
     channel: Channel,
     queue: ShortString,
-    purpose: Purpose,
+    purpose: ReadPurpose,
     count: u32,
     settle: mpsc::UnboundedSender<(u64, Disposition)>,
     token: CancellationToken,
@@ -68,7 +68,7 @@ pub(super) struct ReadTask {
 }
 
 /// Why reading stops.
-enum Stop {
+enum ReadEnd {
     /// All that has to be read has been.
     Done,
     Failed(ReadError),
@@ -78,7 +78,7 @@ impl ReadTask {
     pub(super) fn new(
         channel: Channel,
         queue: ShortString,
-        purpose: Purpose,
+        purpose: ReadPurpose,
         count: u32,
         settle: mpsc::UnboundedSender<(u64, Disposition)>,
         token: CancellationToken,
@@ -105,8 +105,8 @@ impl ReadTask {
         while self.seen < self.count {
             match self.through_one_consumer(&hand).await {
                 Ok(()) => {}
-                Err(Stop::Done) => break,
-                Err(Stop::Failed(error)) => {
+                Err(ReadEnd::Done) => break,
+                Err(ReadEnd::Failed(error)) => {
                     self.token.cancel();
                     // With nobody left to tell, the end of the read finds the channel broken.
                     drop(hand.send(Err(error)).await);
@@ -117,7 +117,7 @@ impl ReadTask {
         true
     }
 
-    async fn through_one_consumer(&mut self, hand: &mpsc::Sender<Result<Delivery, ReadError>>) -> Result<(), Stop> {
+    async fn through_one_consumer(&mut self, hand: &mpsc::Sender<Result<Delivery, ReadError>>) -> Result<(), ReadEnd> {
         let window = self.window();
         self.consumers += 1;
         // The broker gives back in the order of the tags.
@@ -138,13 +138,13 @@ impl ReadTask {
                 Ok(None) => return Err(self.failed(&"the broker cancelled the consumer")),
                 Err(_) if ready(&self.channel, &self.queue).await.map_err(|trouble| self.failed(&trouble))? == 0 => {
                     // Others took some away, or some expired.
-                    return Err(Stop::Done);
+                    return Err(ReadEnd::Done);
                 }
                 Err(_) => break,
             }
         }
         if self.is_done(hand) {
-            return Err(Stop::Done);
+            return Err(ReadEnd::Done);
         }
         let cancelled = within(self.channel.basic_cancel(tag, BasicCancelOptions::default())).await;
         cancelled.map_err(|trouble| self.failed(&trouble))?;
@@ -164,7 +164,7 @@ impl ReadTask {
         &mut self,
         amqp: lapin::Result<lapin::message::Delivery>,
         hand: &mpsc::Sender<Result<Delivery, ReadError>>,
-    ) -> Result<(), Stop> {
+    ) -> Result<(), ReadEnd> {
         let amqp = amqp.map_err(|error| self.failed(&words(&error)))?;
         self.seen += 1;
         self.bytes += amqp.data.len();
@@ -185,8 +185,8 @@ impl ReadTask {
     /// while more is on its way to it leaves those out of order.
     fn used_up(&self, read: u32, window: u32) -> bool {
         match self.purpose {
-            Purpose::Look => read >= window,
-            Purpose::Act => self.held.load(Ordering::Relaxed) >= window,
+            ReadPurpose::Look => read >= window,
+            ReadPurpose::Act => self.held.load(Ordering::Relaxed) >= window,
         }
     }
 
@@ -198,21 +198,26 @@ impl ReadTask {
         let by_bytes = u32::try_from(WINDOW_BYTES / mean).unwrap_or(u32::MAX);
         let few = left.div_ceil(CONSUMERS.saturating_sub(self.consumers).max(1)).min(LARGEST_FOR_ORDER);
         let window = match self.purpose {
-            Purpose::Look if self.consumers == 0 => FIRST_WINDOW,
-            Purpose::Look => by_bytes.max(few),
-            Purpose::Act if self.consumers == 0 => FIRST_TO_ACT,
-            Purpose::Act => by_bytes.max(few.saturating_mul(2)),
+            ReadPurpose::Look if self.consumers == 0 => FIRST_WINDOW,
+            ReadPurpose::Look => by_bytes.max(few),
+            ReadPurpose::Act if self.consumers == 0 => FIRST_TO_ACT,
+            ReadPurpose::Act => by_bytes.max(few.saturating_mul(2)),
         };
         u16::try_from(window.min(left).max(1)).unwrap_or(u16::MAX)
     }
 
-    fn failed(&self, why: &impl std::fmt::Display) -> Stop {
-        Stop::Failed(broken(&self.queue.to_string(), why))
+    fn failed(&self, why: &impl std::fmt::Display) -> ReadEnd {
+        ReadEnd::Failed(broken(&self.queue.to_string(), why))
     }
 }
 
 /// One more consumer, which holds `window` messages at most.
-async fn consume(channel: &Channel, queue: &ShortString, tag: ShortString, window: u16) -> Result<Consumer, Trouble> {
+async fn consume(
+    channel: &Channel,
+    queue: &ShortString,
+    tag: ShortString,
+    window: u16,
+) -> Result<Consumer, AmqpTrouble> {
     within(channel.basic_qos(window, BasicQosOptions::default())).await?;
     within(channel.basic_consume(queue.clone(), tag, BasicConsumeOptions::default(), FieldTable::default())).await
 }

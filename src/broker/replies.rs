@@ -7,7 +7,7 @@ use futures_util::StreamExt as _;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::connection::{TRIES, Trouble, close_channel};
+use super::connection::{AmqpTrouble, TRIES, close_channel};
 use super::control::listen;
 use super::fields::short;
 use super::link::{Link, Live};
@@ -55,7 +55,7 @@ impl RepliesTask {
         }
     }
 
-    async fn listen_once(&self, live: &Live) -> Result<(), Trouble> {
+    async fn listen_once(&self, live: &Live) -> Result<(), AmqpTrouble> {
         let channel = live.channel().await?;
         let (_, mut consumer) = listen(&channel, short("the queue for answers", &self.queue)?).await?;
         self.listening.send_replace(true);

@@ -11,10 +11,10 @@ use similar::TextDiff;
 use super::acts::{discarded, put, restored};
 use super::filter::Filter;
 use super::letter::{self, Letter};
-use super::look::{LookError, Shown, no_progress};
+use super::look::{LookError, LookStep, no_progress};
 use super::{DeadLetters, Pile};
 use crate::audit::{Entry, operation_id};
-use crate::broker::{Purpose, ReadError, Reader};
+use crate::broker::{ReadError, ReadPurpose, Reader};
 use crate::config::Destination;
 use crate::event::{self, Context};
 use crate::explain;
@@ -126,15 +126,15 @@ impl DeadLetters {
         let mut found: Vec<Message> = Vec::new();
         let look = self.look(pile, &everything, patience, &no_progress, |shown| {
             match shown {
-                Shown::Anew => found.clear(),
-                Shown::Letter(letter, message) if letter.id == id => {
+                LookStep::Anew => found.clear(),
+                LookStep::Letter(letter, message) if letter.id == id => {
                     found = vec![message.clone()];
                     return ControlFlow::Break(());
                 }
-                Shown::Letter(letter, message) if letter.event_id.as_deref() == Some(id) && found.len() < 2 => {
+                LookStep::Letter(letter, message) if letter.event_id.as_deref() == Some(id) && found.len() < 2 => {
                     found.push(message.clone());
                 }
-                Shown::Letter(..) => {}
+                LookStep::Letter(..) => {}
             }
             ControlFlow::Continue(())
         });
@@ -178,7 +178,7 @@ impl DeadLetters {
         now: Timestamp,
     ) -> Result<(), EditError> {
         let wanted = letter::identity(&edit.original);
-        let mut locked = reader.lock(&self.queue(Pile::Dead), Purpose::Act, patience).await?;
+        let mut locked = reader.lock(&self.queue(Pile::Dead), ReadPurpose::Act, patience).await?;
         let mut found = None;
         while let Some(delivery) = locked.next().await? {
             if letter::identity(&delivery.message) == wanted {

@@ -176,7 +176,7 @@ impl Spent {
     "jq: {jq:?} takes too long ({why}): the pass ended after {read} of {there} letters and changed nothing; write one that ends \
      sooner, or narrow the letters by another filter too, as a type, a reason or a group"
 )]
-pub struct TooLong {
+pub struct TooSlow {
     jq: String,
     why: &'static str,
     read: u32,
@@ -316,11 +316,11 @@ impl Matcher {
     /// Whether the jq expression takes too long for the pass to go on, after `read` letters of `there`.
     ///
     /// # Errors
-    /// [`TooLong`]: it does.
-    pub fn check(&self, read: u32, there: u32) -> Result<(), TooLong> {
+    /// [`TooSlow`]: it does.
+    pub fn check(&self, read: u32, there: u32) -> Result<(), TooSlow> {
         let Some(jq) = &self.jq else { return Ok(()) };
         let Some(why) = self.spent().is_too_much() else { return Ok(()) };
-        Err(TooLong { jq: redact::masked(cut(jq.text()), &[]), why, read, there })
+        Err(TooSlow { jq: redact::masked(cut(jq.text()), &[]), why, read, there })
     }
 
     fn spent(&self) -> MutexGuard<'_, Spent> {

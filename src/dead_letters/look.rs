@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::filter::{Matcher, TooLong};
+use super::filter::{Matcher, TooSlow};
 use super::letter::Letter;
 use super::{DeadLetters, Pile};
-use crate::broker::{Purpose, ReadError, Reader};
+use crate::broker::{ReadError, ReadPurpose, Reader};
 use crate::clock;
 use crate::message::Message;
 
@@ -25,12 +25,12 @@ pub enum LookError {
     Read(#[from] ReadError),
     /// The filter's jq expression takes too long.
     #[error(transparent)]
-    TooLong(#[from] TooLong),
+    TooSlow(#[from] TooSlow),
 }
 
 /// What a pass saw.
 #[derive(Clone, Debug, Default, Serialize)]
-pub struct Seen {
+pub struct LookSummary {
     /// Letters that were there when it began: these and no others were looked at.
     pub there: u32,
     /// How many of them the filter meant, as far as the pass went.
@@ -43,7 +43,7 @@ pub struct Seen {
     pub took: Duration,
 }
 
-impl Seen {
+impl LookSummary {
     /// After passes that broke off, when so many were there.
     fn after(mut self, before: u32) -> Self {
         let there = self.there;
@@ -66,7 +66,7 @@ pub fn no_progress(_: u32, _: u32) {}
 
 /// What a pass shows to whoever looks.
 #[derive(Debug)]
-pub enum Shown<'a> {
+pub enum LookStep<'a> {
     /// The pass begins, maybe once more: what was seen before counts no more.
     Anew,
     /// A letter that the filter means, and the message that it is.
@@ -106,13 +106,13 @@ impl DeadLetters {
         matcher: &Matcher,
         patience: Duration,
         progress: Progress<'_>,
-        mut visit: impl FnMut(Shown<'_>) -> ControlFlow<()> + Send,
-    ) -> Result<Seen, LookError> {
+        mut visit: impl FnMut(LookStep<'_>) -> ControlFlow<()> + Send,
+    ) -> Result<LookSummary, LookError> {
         let mut looking =
             Looking { pile, matcher, patience, progress, there: 0, reached: clock::now(), lost_since: None };
         loop {
-            if visit(Shown::Anew).is_break() {
-                return Ok(Seen::default());
+            if visit(LookStep::Anew).is_break() {
+                return Ok(LookSummary::default());
             }
             match self.pass(&mut looking, &mut visit).await {
                 Ok(seen) => return Ok(seen.after(looking.expected())),
@@ -125,7 +125,7 @@ impl DeadLetters {
                 }
                 Err(
                     error @ LookError::Read(ReadError::Missing(_) | ReadError::Busy { .. } | ReadError::Closed(_))
-                    | error @ LookError::TooLong(_),
+                    | error @ LookError::TooSlow(_),
                 ) => return Err(error),
             }
         }
@@ -134,8 +134,8 @@ impl DeadLetters {
     async fn pass(
         &self,
         looking: &mut Looking<'_>,
-        visit: &mut (impl FnMut(Shown<'_>) -> ControlFlow<()> + Send),
-    ) -> Result<Seen, LookError> {
+        visit: &mut (impl FnMut(LookStep<'_>) -> ControlFlow<()> + Send),
+    ) -> Result<LookSummary, LookError> {
         let mut reader = self.broker.reader().await.map_err(ReadError::from)?.expecting(looking.expected());
         let passed = self.pass_with(&mut reader, looking, visit).await;
         looking.reached = clock::now();
@@ -147,13 +147,13 @@ impl DeadLetters {
         &self,
         reader: &mut Reader,
         looking: &mut Looking<'_>,
-        visit: &mut (impl FnMut(Shown<'_>) -> ControlFlow<()> + Send),
-    ) -> Result<Seen, LookError> {
-        let mut locked = reader.lock(&self.queue(looking.pile), Purpose::Look, looking.patience).await?;
+        visit: &mut (impl FnMut(LookStep<'_>) -> ControlFlow<()> + Send),
+    ) -> Result<LookSummary, LookError> {
+        let mut locked = reader.lock(&self.queue(looking.pile), ReadPurpose::Look, looking.patience).await?;
         looking.there = looking.expected().max(locked.count());
         let (matcher, progress, began) = (looking.matcher, looking.progress, clock::now());
         matcher.anew();
-        let mut seen = Seen { there: locked.count(), ..Seen::default() };
+        let mut seen = LookSummary { there: locked.count(), ..LookSummary::default() };
         let (mut read, mut checked) = (0, Ok(()));
         progress(read, seen.there);
         while let Some(delivery) = locked.next().await? {
@@ -162,7 +162,7 @@ impl DeadLetters {
             let letter = Letter::read(&delivery.message, &self.destination);
             let goes_on = if matcher.matches(&letter, &delivery.message) {
                 seen.matched += 1;
-                visit(Shown::Letter(&letter, &delivery.message))
+                visit(LookStep::Letter(&letter, &delivery.message))
             } else {
                 ControlFlow::Continue(())
             };

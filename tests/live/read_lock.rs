@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sluice::broker::{Broker, LONGEST_READ, LockedRead, Purpose, ReadError, Reader};
+use sluice::broker::{Broker, LONGEST_READ, LockedRead, ReadError, ReadPurpose, Reader};
 
 use crate::support::{LONG, bodies, depth, message, own_node, settings, shared, start};
 use crate::worker::stage::until;
@@ -22,7 +22,7 @@ async fn with_letters(broker: &Broker, count: usize) -> String {
     dead
 }
 
-async fn lock(reader: &mut Reader, queue: &str, purpose: Purpose) -> LockedRead {
+async fn lock(reader: &mut Reader, queue: &str, purpose: ReadPurpose) -> LockedRead {
     reader.lock(queue, purpose, LONG).await.unwrap()
 }
 
@@ -34,7 +34,7 @@ async fn look(broker: &Broker, queue: &str) -> Vec<String> {
 /// The same once so many are there: a broker that was killed gives back what was out a moment after it is up.
 async fn look_for(broker: &Broker, queue: &str, at_least: usize) -> Vec<String> {
     let mut reader = broker.reader().await.unwrap().expecting(u32::try_from(at_least).unwrap());
-    let mut locked = lock(&mut reader, queue, Purpose::Look).await;
+    let mut locked = lock(&mut reader, queue, ReadPurpose::Look).await;
     let mut seen = Vec::new();
     while let Some(letter) = locked.next().await.unwrap() {
         seen.push(String::from_utf8_lossy(&letter.message.body).into_owned());
@@ -61,7 +61,7 @@ async fn after_a_loss_what_must_be_there_is_waited_for() {
     let broker = shared().await;
     let dead = with_letters(&broker, 3).await;
     let mut reader = broker.reader().await.unwrap().expecting(5);
-    let (locked, _) = tokio::join!(lock(&mut reader, &dead, Purpose::Look), async {
+    let (locked, _) = tokio::join!(lock(&mut reader, &dead, ReadPurpose::Look), async {
         // What a broker finds again comes after the lock has been asked for.
         while !broker.is_read(&dead).await.unwrap() {
             tokio::task::yield_now().await;
@@ -99,7 +99,7 @@ async fn readers_that_are_killed_lose_nothing_and_double_nothing() {
     let dead = with_letters(&broker, MANY).await;
     for read in [10, MANY, 1, 1] {
         let mut reader = broker.reader().await.unwrap();
-        let mut locked = lock(&mut reader, &dead, Purpose::Look).await;
+        let mut locked = lock(&mut reader, &dead, ReadPurpose::Look).await;
         for _ in 0..read {
             let letter = locked.next().await.unwrap().unwrap();
             locked.keep(letter);
@@ -122,7 +122,7 @@ async fn who_stops_looking_half_way_leaves_the_order_as_it_was() {
     let broker = shared().await;
     let dead = with_letters(&broker, MANY).await;
     same(&look(&broker, &dead).await, &expected(0..MANY));
-    for purpose in [Purpose::Look, Purpose::Act] {
+    for purpose in [ReadPurpose::Look, ReadPurpose::Act] {
         let mut reader = broker.reader().await.unwrap();
         let mut locked = lock(&mut reader, &dead, purpose).await;
         let letter = locked.next().await.unwrap().unwrap();
@@ -137,7 +137,7 @@ async fn what_is_removed_is_gone_and_the_rest_keeps_its_order() {
     let broker = shared().await;
     let dead = with_letters(&broker, MANY).await;
     let mut reader = broker.reader().await.unwrap();
-    let mut locked = lock(&mut reader, &dead, Purpose::Act).await;
+    let mut locked = lock(&mut reader, &dead, ReadPurpose::Act).await;
     let mut number = 0;
     while let Some(letter) = locked.next().await.unwrap() {
         if number % 3 == 0 {
@@ -157,7 +157,7 @@ async fn letters_that_come_during_a_read_are_not_part_of_it() {
     let broker = shared().await;
     let dead = with_letters(&broker, 5).await;
     let mut reader = broker.reader().await.unwrap();
-    let mut locked = lock(&mut reader, &dead, Purpose::Act).await;
+    let mut locked = lock(&mut reader, &dead, ReadPurpose::Act).await;
     broker.publisher().publish("", &dead, message("later")).await.unwrap();
     let mut taken = Vec::new();
     while let Some(letter) = locked.next().await.unwrap() {
@@ -174,17 +174,17 @@ async fn who_holds_the_lock_learns_that_somebody_waits_and_who_waits_too_long_is
     let broker = shared().await;
     let dead = with_letters(&broker, 5).await;
     let mut reader = broker.reader().await.unwrap();
-    let held = lock(&mut reader, &dead, Purpose::Act).await;
+    let held = lock(&mut reader, &dead, ReadPurpose::Act).await;
     assert!(!held.is_waited_for());
     let mut other = broker.reader().await.unwrap();
     let (waited, ()) = tokio::join!(
-        other.lock(&dead, Purpose::Look, Duration::from_secs(5)),
+        other.lock(&dead, ReadPurpose::Look, Duration::from_secs(5)),
         until("somebody waits", async || held.is_waited_for())
     );
     assert!(matches!(waited.unwrap_err(), ReadError::Busy { .. }));
     until("nobody waits any more", async || !held.is_waited_for()).await;
     held.end().await.unwrap();
-    lock(&mut other, &dead, Purpose::Look).await.end().await.unwrap();
+    lock(&mut other, &dead, ReadPurpose::Look).await.end().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -192,12 +192,12 @@ async fn who_looks_at_what_is_closed_to_readers_is_told_at_once_and_who_acts_wai
     let broker = shared().await;
     let dead = with_letters(&broker, 5).await;
     let (mut reader, mut other) = (broker.reader().await.unwrap(), broker.reader().await.unwrap());
-    let held = lock(&mut reader, &dead, Purpose::Act).await;
+    let held = lock(&mut reader, &dead, ReadPurpose::Act).await;
     held.set_closed(true);
-    let refused = other.lock(&dead, Purpose::Look, LONG).await.unwrap_err();
+    let refused = other.lock(&dead, ReadPurpose::Look, LONG).await.unwrap_err();
     assert!(matches!(&refused, ReadError::Closed(queue) if *queue == dead), "{refused}");
     assert!(!held.is_waited_for(), "nobody waits");
-    let (patient, ()) = tokio::join!(other.lock(&dead, Purpose::Act, LONGEST_READ), async {
+    let (patient, ()) = tokio::join!(other.lock(&dead, ReadPurpose::Act, LONGEST_READ), async {
         while !held.is_waited_for() {
             tokio::task::yield_now().await;
         }
@@ -206,7 +206,7 @@ async fn who_looks_at_what_is_closed_to_readers_is_told_at_once_and_who_acts_wai
     let held = patient.unwrap();
     held.set_closed(true);
     held.set_closed(false);
-    let (looked, ended) = tokio::join!(lock(&mut reader, &dead, Purpose::Look), held.end());
+    let (looked, ended) = tokio::join!(lock(&mut reader, &dead, ReadPurpose::Look), held.end());
     ended.unwrap();
     assert_eq!(looked.count(), 5);
     looked.end().await.unwrap();
@@ -217,7 +217,7 @@ async fn a_queue_that_is_not_there_is_told_by_its_name_and_leaves_no_lock() {
     let broker = shared().await;
     let mut reader = broker.reader().await.unwrap();
     for _ in 0..2 {
-        let error = reader.lock("nowhere.dead", Purpose::Look, LONG).await.unwrap_err();
+        let error = reader.lock("nowhere.dead", ReadPurpose::Look, LONG).await.unwrap_err();
         assert!(matches!(&error, ReadError::Missing(queue) if queue == "nowhere.dead"), "{error}");
     }
 }
@@ -230,7 +230,7 @@ async fn a_broker_that_is_killed_ends_the_read_and_loses_nothing() {
     // Killed within a second of a queue's first declaration, RabbitMQ may lose what it confirmed.
     tokio::time::sleep(std::time::Duration::from_secs(3)).await;
     let mut reader = broker.reader().await.unwrap();
-    let mut locked = lock(&mut reader, &dead, Purpose::Look).await;
+    let mut locked = lock(&mut reader, &dead, ReadPurpose::Look).await;
     let letter = locked.next().await.unwrap().unwrap();
     locked.keep(letter);
     // The same holds for the lock queue, which was declared when the read began.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sluice::broker::{Broker, Purpose, ReadError};
+use sluice::broker::{Broker, ReadError, ReadPurpose};
 use sluice::demo::node::Node;
 
 use crate::support::*;
@@ -130,10 +130,10 @@ async fn who_waits_for_a_read_lock_longer_than_a_connection_has_channels_waits_o
     let _inbox = open(&broker).await;
     let dead = broker.names().dead("px");
     let (mut reader, mut other) = (broker.reader().await.unwrap(), broker.reader().await.unwrap());
-    let held = reader.lock(&dead, Purpose::Act, LONG).await.unwrap();
-    let waited = other.lock(&dead, Purpose::Look, Duration::from_secs(3)).await;
+    let held = reader.lock(&dead, ReadPurpose::Act, LONG).await.unwrap();
+    let waited = other.lock(&dead, ReadPurpose::Look, Duration::from_secs(3)).await;
     assert!(matches!(waited.unwrap_err(), ReadError::Busy { .. }));
-    let (locked, ended) = tokio::join!(other.lock(&dead, Purpose::Look, LONG), async {
+    let (locked, ended) = tokio::join!(other.lock(&dead, ReadPurpose::Look, LONG), async {
         while !held.is_waited_for() {
             tokio::time::sleep(Duration::from_secs(1)).await;
         }

@@ -9,7 +9,7 @@ use futures_util::stream::FuturesUnordered;
 
 use super::work::{End, PATIENCE, TICK, Work, cancelled, next_notice};
 use crate::broker::port::{Delivery, PublishError};
-use crate::broker::{LONGEST_READ, LockedRead, Purpose, ReadError, Reader};
+use crate::broker::{LONGEST_READ, LockedRead, ReadError, ReadPurpose, Reader};
 use crate::clock;
 use crate::control::Signal;
 use crate::dead_letters::acts::{self, Act};
@@ -135,7 +135,7 @@ impl Work {
     async fn round_with(&mut self, reader: &mut Reader, limit: u64) -> Result<RoundEnd, ReadError> {
         let queue = self.letters.queue(Pile::of(self.plan.act));
         let mut locked = tokio::select! {
-            locked = reader.lock(&queue, Purpose::Act, PATIENCE) => locked?,
+            locked = reader.lock(&queue, ReadPurpose::Act, PATIENCE) => locked?,
             () = cancelled(&mut self.signals) => return Ok(RoundEnd::Signal),
         };
         self.note(None);

@@ -3,13 +3,13 @@
 use std::collections::{HashMap, HashSet};
 
 use super::Counted;
-use crate::dead_letters::look::Seen;
+use crate::dead_letters::look::LookSummary;
 
 /// Those that were there and matched when the operation began.
 #[derive(Debug, Default)]
 pub struct Selection {
     /// What the pass saw.
-    pub seen: Seen,
+    pub seen: LookSummary,
     counted: Counted,
     ids: HashSet<u64>,
     /// Letters alike to the last byte: how many there are of each.

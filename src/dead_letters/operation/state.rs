@@ -56,7 +56,8 @@ impl Phase {
 
 /// An operation as it is now.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct State {
+#[schema(as = State)]
+pub struct OperationState {
     /// Its id.
     pub id: String,
     /// What it does.
@@ -112,7 +113,7 @@ pub fn seconds(letters: u64, rate: f64) -> f64 {
     u32::try_from(letters).map_or(f64::INFINITY, f64::from) / rate
 }
 
-impl State {
+impl OperationState {
     /// Letters that are still to be acted on.
     #[must_use]
     pub fn left(&self) -> u64 {

@@ -6,12 +6,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
 
-use super::Plan;
-use super::flow::{Flow, Gate};
+use super::OperationPlan;
+use super::flow::{GateView, ReplayFlow};
 use super::outcomes::Outcomes;
 use super::pace::Pace;
 use super::selection::Selection;
-use super::state::{Phase, State};
+use super::state::{OperationState, Phase};
 use super::yielding::Yielding;
 use crate::audit;
 use crate::broker::{LONGEST_READ, ReadError};
@@ -45,10 +45,10 @@ pub(super) enum End {
 /// An operation's belongings.
 pub(super) struct Work {
     pub letters: DeadLetters,
-    pub plan: Plan,
+    pub plan: OperationPlan,
     pub id: String,
     pub signals: watch::Receiver<Signal>,
-    pub state: watch::Sender<State>,
+    pub state: watch::Sender<OperationState>,
     pub selection: Selection,
     /// Letters whose copies are confirmed, and which may still be there since their round broke off.
     pub copied: HashSet<u64>,
@@ -59,7 +59,7 @@ pub(super) struct Work {
     /// A round has broken off.
     pub has_broken: bool,
     pub pace: Pace,
-    pub flow: Flow,
+    pub flow: ReplayFlow,
     pub yielding: Yielding,
     pub outcomes: Outcomes,
     pub notices: Option<mpsc::Receiver<Bytes>>,
@@ -69,11 +69,11 @@ impl Work {
     /// An operation that has yet to run, and how it is from then on.
     pub fn new(
         letters: DeadLetters,
-        plan: Plan,
+        plan: OperationPlan,
         id: String,
         signals: watch::Receiver<Signal>,
-    ) -> (Self, watch::Receiver<State>) {
-        let state = State {
+    ) -> (Self, watch::Receiver<OperationState>) {
+        let state = OperationState {
             id: id.clone(),
             act: plan.act,
             destination: letters.destination.clone(),
@@ -96,7 +96,7 @@ impl Work {
             outcome: None,
         };
         let (state, watching) = watch::channel(state);
-        let (pace, flow) = (Pace::new(plan.rate, clock::now()), Flow::new(plan.rate));
+        let (pace, flow) = (Pace::new(plan.rate, clock::now()), ReplayFlow::new(plan.rate));
         let work = Self {
             letters,
             plan,
@@ -268,7 +268,7 @@ impl Work {
         }
         let gate = self.letters.ask_gate().await;
         let overdue = oldest.is_some_and(|oldest| now.saturating_duration_since(oldest) > LOST);
-        if overdue && gate == Gate::Other("open".to_owned()) && self.letters.is_drained().await {
+        if overdue && gate == GateView::Other("open".to_owned()) && self.letters.is_drained().await {
             self.outcomes.give_up();
         }
         let note = self.flow.learn(&gate, &self.letters.destination, now);
@@ -378,7 +378,7 @@ pub(super) async fn cancelled(signals: &mut watch::Receiver<Signal>) {
 }
 
 /// How it ended, for people.
-fn told(end: &End, state: &State) -> (Phase, String) {
+fn told(end: &End, state: &OperationState) -> (Phase, String) {
     let done = state.act.done();
     let letters = if state.selected == 1 { "letter" } else { "letters" };
     let mut parts = vec![format!("{} of {} {letters} {done}", state.moved, state.selected)];
