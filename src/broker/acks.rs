@@ -22,8 +22,8 @@ const SETTLING: Duration = Duration::from_millis(500);
 const SETTLED_A_SECOND: f64 = 2_000.0;
 
 /// Acks what comes out of `settled` until every ticket is gone, the channel is (`epoch`), or the broker closes;
-/// then what was handed over before is still acked. Ends the epoch when the broker cannot be told. Returns when the broker can be taken
-/// to have carried all of them out; `None` where nothing is left to wait for.
+/// then what was handed over before is still acked. Ends the epoch when the broker cannot be told. Returns the time at which
+/// the broker should have carried all of them out; `None` where nothing is left to wait for.
 pub(super) async fn run(
     channel: Channel,
     mut settled: mpsc::UnboundedReceiver<(u64, Disposition)>,

@@ -85,7 +85,7 @@ pub(super) fn words(error: &lapin::Error) -> String {
     if let ErrorKind::ProtocolError(amqp) = error.kind() { amqp.get_message().to_string() } else { error.to_string() }
 }
 
-/// The broker's words and what they ask for, by its reply code. Nothing here is mended by deleting anything.
+/// The broker's words, and what to do about them, by its reply code. Never advises to delete anything.
 pub(super) fn told(error: &lapin::Error) -> String {
     let advice = match code(error) {
         Some(ACCESS_REFUSED) => {

@@ -35,11 +35,11 @@ const SHORT_LIFE: Duration = Duration::from_secs(5);
 /// After so many short lives in a row, deliveries are taken one at a time: then the message that costs the connection is the
 /// only one that the broker counts a return for, and the others do not follow it to the dead letters.
 const SHORT_LIVES: u32 = 2;
-/// Epochs in a row that end for want of an answer, after which the connection itself is given up.
-const SILENCES: u32 = 2;
+/// Epochs in a row that end without an answer, after which the connection itself is given up.
+const TIMEOUTS: u32 = 2;
 const RETURNS_HEADER: &str = "x-delivery-count";
 
-/// The consumer task's belongings.
+/// The task that consumes a destination's queue.
 pub(super) struct ConsumerTask {
     pub(super) link: Link,
     pub(super) topology: Topology,
@@ -76,7 +76,7 @@ enum ConsumerError {
 }
 
 impl ConsumerError {
-    fn is_want_of_channels(&self) -> bool {
+    fn is_out_of_channels(&self) -> bool {
         matches!(
             self,
             Self::Trouble(AmqpTrouble::NoChannel) | Self::Topology(TopologyError::Trouble(AmqpTrouble::NoChannel))
@@ -84,7 +84,7 @@ impl ConsumerError {
     }
 
     /// Whether the queue is gone, or may be.
-    fn is_want_of_a_queue(&self) -> bool {
+    fn may_lack_its_queue(&self) -> bool {
         match self {
             Self::Trouble(AmqpTrouble::Amqp(error)) => code(error) == Some(NOT_FOUND),
             Self::Cancelled => true,
@@ -93,9 +93,9 @@ impl ConsumerError {
     }
 
     /// Whether the broker did not answer in time.
-    fn is_silence(&self) -> bool {
+    fn is_timeout(&self) -> bool {
         match self {
-            Self::Topology(error) => error.is_silence(),
+            Self::Topology(error) => error.is_timeout(),
             Self::Trouble(trouble) => matches!(trouble, AmqpTrouble::TimedOut),
             Self::TooLong(_) | Self::Cancelled | Self::Gone => false,
         }
@@ -134,7 +134,7 @@ impl ConsumerTask {
     async fn consume_for_ever(&mut self) {
         let mut backoff = Backoff::new(TRIES);
         let mut last_error = String::new();
-        let mut silences = 0_u32;
+        let mut timeouts = 0_u32;
         loop {
             let mut link = self.link.clone();
             let live = tokio::select! {
@@ -152,10 +152,10 @@ impl ConsumerTask {
                 backoff.reset();
                 last_error.clear();
             }
-            self.declared &= !broken.is_want_of_a_queue();
-            silences = if broken.is_silence() { silences + 1 } else { 0 };
-            if silences >= SILENCES && !live.gone.is_cancelled() {
-                silences = 0;
+            self.declared &= !broken.may_lack_its_queue();
+            timeouts = if broken.is_timeout() { timeouts + 1 } else { 0 };
+            if timeouts >= TIMEOUTS && !live.gone.is_cancelled() {
+                timeouts = 0;
                 live.give_up();
             }
             if matches!(broken, ConsumerError::Cancelled) {
@@ -166,7 +166,7 @@ impl ConsumerTask {
             }
             let error = broken.to_string();
             // Where there is no channel left another connection is about to come.
-            if !broken.is_want_of_channels() && error != last_error && !live.gone.is_cancelled() {
+            if !broken.is_out_of_channels() && error != last_error && !live.gone.is_cancelled() {
                 tracing::error!(destination = self.queues.name, "not consuming, trying again until it works: {error}");
                 last_error = error;
             }
@@ -200,7 +200,7 @@ impl ConsumerTask {
         }
     }
 
-    /// Makes sure of what was there before, beside what is consumed.
+    /// Declares what may be missing, while the queue is consumed.
     fn declare_meanwhile(&self, live: Live) {
         let (topology, queues) = (self.topology.clone(), self.queues.clone());
         tokio::spawn(async move {
@@ -284,12 +284,10 @@ impl ConsumerTask {
         let channel = epoch.channel;
         let careful = self.short_lives >= SHORT_LIVES;
         let prefetch = if careful { 1 } else { prefetch };
-        within(channel.basic_qos(prefetch, BasicQosOptions::default())).await?;
         let queue = short("the queue's name", &self.topology.names.queue(&self.queues.name))?;
         // A tag that was used before on a channel may be refused, which would cost the connection.
         let tag = ShortString::from(Uuid::new_v4().to_string());
-        let options = BasicConsumeOptions::default();
-        let mut consumer = within(channel.basic_consume(queue, tag.clone(), options, FieldTable::default())).await?;
+        let mut consumer = consume(channel, &queue, tag.clone(), prefetch).await?;
         self.consuming.send_replace(true);
         tracing::debug!(destination = self.queues.name, prefetch, "consuming");
         let next = {
@@ -317,7 +315,7 @@ impl ConsumerTask {
         Ok(next)
     }
 
-    /// What had been sent before the cancellation: still valid, so it is forwarded, or given back when that is over.
+    /// Forwards what had been sent before the cancellation, since it is still valid; or gives it back when consuming is over.
     async fn empty(&mut self, consumer: &mut Consumer, epoch: &Epoch<'_>, next: FeedEnd) -> Result<(), ConsumerError> {
         while let Some(delivery) = consumer.next().await {
             let delivery = epoch.delivery(delivery.map_err(AmqpTrouble::from)?);
@@ -365,6 +363,17 @@ impl Epoch<'_> {
     fn delivery(&self, amqp: AmqpDelivery) -> Delivery {
         delivery(amqp, &self.token, &self.settle)
     }
+}
+
+/// One more consumer on a channel, which holds `prefetch` unsettled messages at most.
+pub(super) async fn consume(
+    channel: &Channel,
+    queue: &ShortString,
+    tag: ShortString,
+    prefetch: u16,
+) -> Result<Consumer, AmqpTrouble> {
+    within(channel.basic_qos(prefetch, BasicQosOptions::default())).await?;
+    within(channel.basic_consume(queue.clone(), tag, BasicConsumeOptions::default(), FieldTable::default())).await
 }
 
 /// A delivery as the rest of Sluice sees it, of the channel whose life `token` is.

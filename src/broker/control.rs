@@ -155,7 +155,7 @@ pub(super) async fn listen(channel: &Channel, name: ShortString) -> Result<(Stri
     Ok((name.to_string(), consumer))
 }
 
-/// A worker's ear for commands.
+/// The task that listens for commands.
 pub(super) struct ControlTask {
     pub(super) link: Link,
     pub(super) names: Names,

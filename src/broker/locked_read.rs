@@ -19,7 +19,7 @@ use super::depths::{is_consumed, ready};
 use super::port::{Delivery, Disposition};
 use super::read_error::{ReadError, broken};
 use super::read_lock::{LockNames, ReadLock, Waited, Waiter};
-use super::read_task::{ReadPurpose, ReadTask};
+use super::read_task::{ReadPurpose, ReadSoFar, ReadTask};
 use super::{Broker, BrokerError, acks, connection, read_lock};
 use crate::clock;
 
@@ -178,15 +178,16 @@ impl Reader {
         let held = Arc::new(AtomicU32::new(0));
         let acks = acks::run(channel.clone(), settled, token.clone(), CancellationToken::new());
         let (hand, messages) = mpsc::channel(HANDOVER);
-        let task = ReadTask::new(
-            channel.clone(),
-            names.queue.clone(),
+        let task = ReadTask {
+            channel: channel.clone(),
+            queue: names.queue.clone(),
             purpose,
             count,
             settle,
-            token.clone(),
-            Arc::clone(&held),
-        );
+            token: token.clone(),
+            held: Arc::clone(&held),
+            so_far: ReadSoFar::default(),
+        };
         Ok(LockedRead {
             queue: queue.to_owned(),
             names,

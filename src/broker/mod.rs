@@ -95,7 +95,7 @@ impl std::fmt::Debug for Broker {
 
 impl Broker {
     /// Starts connecting and returns at once. When `stop` is cancelled, every consumer takes nothing more; acks and
-    /// publications go on until [`Broker::close`]. For a command, which ends soon anyway: nobody hears of parts that were given up.
+    /// publications go on until [`Broker::close`]. For a command: it ends soon, so nobody watches its parts.
     #[must_use]
     pub fn start(settings: BrokerSettings, stop: CancellationToken) -> Self {
         Self::start_under(&Supervisor::default(), settings, stop)
@@ -189,8 +189,8 @@ impl Broker {
         self.publisher.clone()
     }
 
-    /// A way to publish to the exchange of receipts, which is then declared, on a channel of its own: whatever becomes of that,
-    /// other publications do not notice.
+    /// A way to publish to the exchange of receipts, which is then declared, on a channel of its own: its failures do not touch other
+    /// publications.
     #[must_use]
     pub fn receipts_publisher(&self) -> Publisher {
         let (queue, publications) = mpsc::channel(HANDOVER);
@@ -246,7 +246,7 @@ impl Broker {
         Ok(())
     }
 
-    /// How many messages lie ready in each of `queues`, in their order; `None` for one that does not exist.
+    /// How many messages are ready in each of `queues`, in the same order; `None` for one that does not exist.
     ///
     /// # Errors
     /// What the broker said, or that there is no connection.
@@ -277,7 +277,7 @@ impl Broker {
         restored.map_err(|error| BrokerError(error.to_string()))
     }
 
-    /// What is sent to the queue of that name, which exists as long as somebody takes it; and whether it exists now.
+    /// What is sent to the queue of that name, and whether it exists now. It exists for as long as the receiver does.
     #[must_use]
     pub fn replies(&self, queue: &str) -> (mpsc::Receiver<Bytes>, watch::Receiver<bool>) {
         let (replies, receiver) = mpsc::channel(replies::ROOM);

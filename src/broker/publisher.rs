@@ -38,10 +38,10 @@ const PERSISTENT: u8 = 2;
 
 /// Between two tries for another channel.
 const OPEN_EVERY: Duration = Duration::from_secs(1);
-/// Publishers in a row that find no channel for want of an answer, after which the connection itself is given up.
-const SILENCES: u32 = 2;
+/// Tries for a channel in a row that get no answer, after which the connection itself is given up.
+const TIMEOUTS: u32 = 2;
 
-/// The publisher task's belongings.
+/// The task that publishes.
 pub(super) struct PublisherTask {
     queue: mpsc::Receiver<Publication>,
     link: Link,
@@ -54,8 +54,8 @@ pub(super) struct PublisherTask {
     /// No more publications will come.
     ended: bool,
     /// How often in a row the broker has not answered to a new channel.
-    silences: u32,
-    /// Whether what all share was declared, and no loss of it is known: then nothing waits for that again.
+    timeouts: u32,
+    /// Whether the shared exchanges and queues were declared, and no loss of them is known: then they are not declared again.
     declared: bool,
 }
 
@@ -79,7 +79,7 @@ impl Part for PublisherTask {
     /// Works until the broker is closed and nothing is left to publish. What an earlier run had taken over is reported lost, since nobody
     /// knows what became of it.
     async fn run(&mut self) -> Result<(), String> {
-        (self.outbox, self.silences, self.declared) = (Outbox::new(self.window), 0, false);
+        (self.outbox, self.timeouts, self.declared) = (Outbox::new(self.window), 0, false);
         self.publish().await;
         Ok(())
     }
@@ -104,7 +104,7 @@ impl PublisherTask {
             window,
             outbox: Outbox::new(window),
             ended: false,
-            silences: 0,
+            timeouts: 0,
             declared: false,
         }
     }
@@ -122,11 +122,11 @@ impl PublisherTask {
                 Some(Ok(channel)) => {
                     backoff.reset();
                     last_error.clear();
-                    (self.silences, self.declared) = (0, true);
+                    (self.timeouts, self.declared) = (0, true);
                     self.serve(channel, &live).await;
                 }
                 Some(Err(error)) => {
-                    self.note_silence(&error, &live);
+                    self.note_timeout(&error, &live);
                     let error = error.to_string();
                     if error != last_error && !live.gone.is_cancelled() {
                         tracing::error!("publishing waits, {error}");
@@ -157,10 +157,10 @@ impl PublisherTask {
     }
 
     /// A connection on which the broker does not even answer to a new channel is given up; one that an alarm holds up answers later.
-    fn note_silence(&mut self, error: &TopologyError, live: &Live) {
-        self.silences = if error.is_silence() && !self.is_blocked() { self.silences + 1 } else { 0 };
-        if self.silences >= SILENCES {
-            self.silences = 0;
+    fn note_timeout(&mut self, error: &TopologyError, live: &Live) {
+        self.timeouts = if error.is_timeout() && !self.is_blocked() { self.timeouts + 1 } else { 0 };
+        if self.timeouts >= TIMEOUTS {
+            self.timeouts = 0;
             live.give_up();
         }
     }
@@ -250,7 +250,7 @@ impl PublisherTask {
                     opening = None;
                     match opened {
                         Ok(next) => leaving.extend(self.begin(way, next, &mut main, &mut side).map(leave)),
-                        Err(error) => self.note_silence(&error, live),
+                        Err(error) => self.note_timeout(&error, live),
                     }
                 }
                 Some(()) = leaving.next(), if !leaving.is_empty() => {}
@@ -265,7 +265,7 @@ impl PublisherTask {
 
     /// Goes on over `next`; what comes out is the channel that it replaces.
     fn begin(&mut self, way: Way, next: Channel, main: &mut Channel, side: &mut Option<Channel>) -> Option<Channel> {
-        self.silences = 0;
+        self.timeouts = 0;
         self.outbox.begin_channel(way);
         match way {
             Way::Main => Some(std::mem::replace(main, next)),
@@ -310,7 +310,7 @@ impl PublisherTask {
             match wire_message(mark, publication) {
                 Ok(wire_message) => return Some((id, sent_to, mark, wire_message)),
                 Err(error) => {
-                    let unsent = self.outbox.unsent(id, sent_to);
+                    let unsent = self.outbox.lost(id, sent_to);
                     unsent.into_iter().for_each(|it| report(it, Err(PublishError::Unsendable(error.to_string()))));
                 }
             }
@@ -411,7 +411,7 @@ async fn wait_until(due: Option<Instant>) {
     }
 }
 
-/// What tells a publication from others; two that are alike in it may stand for each other, as they go the same way.
+/// Tells a publication from others. Two with the same mark go the same way, so one may stand for the other.
 fn mark(publication: &Publication) -> i64 {
     let Publication { exchange, routing_key, message, .. } = publication;
     let mut hasher = DefaultHasher::new();

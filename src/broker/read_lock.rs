@@ -9,9 +9,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use futures_util::StreamExt as _;
+use futures_util::{StreamExt as _, stream};
 use lapin::message::Delivery;
-use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions, QueueDeclareOptions, QueueDeleteOptions};
+use lapin::options::{BasicAckOptions, QueueDeclareOptions, QueueDeleteOptions};
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{Channel, Connection, Consumer};
 use tokio::sync::watch;
@@ -19,6 +19,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use uuid::Uuid;
 
 use super::connection::{AmqpTrouble, close_channel, open_channel, within};
+use super::consumer::consume;
 use super::fields::{TooLong, short};
 use super::port::Publisher;
 use crate::clock;
@@ -124,7 +125,7 @@ impl Waiter {
         if !is_patient && self.answers.is_none() {
             let options = QueueDeclareOptions { exclusive: true, ..QueueDeclareOptions::default() };
             let queue = within(self.channel.queue_declare("".into(), options, FieldTable::default())).await?;
-            let answers = consume(&self.channel, queue.name(), "answers").await?;
+            let answers = consume(&self.channel, queue.name(), "answers".into(), 1).await?;
             self.answers = Some((queue.name().clone(), answers));
         }
         self.tell(WAITS).await;
@@ -205,18 +206,11 @@ async fn listen(
     publisher: Publisher,
     own: String,
     first: Option<Delivery>,
-    mut deliveries: Consumer,
+    deliveries: Consumer,
     waiters: Arc<Waiters>,
 ) {
-    let mut next = first;
-    loop {
-        let delivery = match next.take() {
-            Some(delivery) => delivery,
-            None => match deliveries.next().await {
-                Some(Ok(delivery)) => delivery,
-                Some(Err(_)) | None => return,
-            },
-        };
+    let mut deliveries = stream::iter(first.map(Ok)).chain(deliveries);
+    while let Some(Ok(delivery)) = deliveries.next().await {
         let properties = &delivery.properties;
         let Some(kind) = properties.kind().as_ref().map(ShortString::as_str) else {
             // The message that stays: it is held until the lock is released.
@@ -265,13 +259,7 @@ async fn queue_up(
         let stays = publisher.publish("", lock.as_str(), Message::default());
         within(async { Ok(stays.await) }).await?.map_err(|_| AmqpTrouble::Away)?;
     }
-    within(channel.basic_qos(PREFETCH, BasicQosOptions::default())).await?;
-    consume(channel, lock, name).await
-}
-
-async fn consume(channel: &Channel, queue: &ShortString, tag: &str) -> Result<Consumer, AmqpTrouble> {
-    let options = BasicConsumeOptions::default();
-    within(channel.basic_consume(queue.clone(), tag.into(), options, FieldTable::default())).await
+    consume(channel, lock, name.into(), PREFETCH).await
 }
 
 /// Declares the lock queue. True where nothing is in it and nobody consumes it.

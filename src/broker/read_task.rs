@@ -10,21 +10,21 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
-use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
-use lapin::types::{FieldTable, ShortString};
-use lapin::{Channel, Consumer};
+use lapin::Channel;
+use lapin::options::BasicCancelOptions;
+use lapin::types::ShortString;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::connection::{AmqpTrouble, within, words};
-use super::consumer::delivery;
+use super::connection::{within, words};
+use super::consumer::{consume, delivery};
 use super::depths::ready;
 use super::port::{Delivery, Disposition};
 use super::read_error::{ReadError, broken};
 
 /// Bytes of messages that may be on their way to the reader, about.
 const WINDOW_BYTES: usize = 16 * 1024 * 1024;
-/// Beside its body a message takes so many, about.
+/// Bytes that a message takes besides its body, about.
 const OVERHEAD_BYTES: usize = 2_000;
 /// Messages on their way before their size is known.
 const FIRST_WINDOW: u32 = 8;
@@ -38,7 +38,7 @@ const CONSUMERS: u32 = 31;
 const LARGEST_FOR_ORDER: u32 = 8192;
 /// How often a message has been out. 4.3 counts that apart from failed deliveries, brokers before it have one count for both.
 const COUNTS: [&str; 2] = ["x-acquired-count", "x-delivery-count"];
-/// Nothing for so long: is there nothing left, or has the consumer used up its prefetch?
+/// When nothing came for so long, the queue is asked whether anything is left.
 const QUIET: Duration = Duration::from_secs(1);
 
 /// What a read is for.
@@ -52,14 +52,20 @@ pub enum ReadPurpose {
 
 /// One read.
 pub(super) struct ReadTask {
-    channel: Channel,
-    queue: ShortString,
-    purpose: ReadPurpose,
-    count: u32,
-    settle: mpsc::UnboundedSender<(u64, Disposition)>,
-    token: CancellationToken,
+    pub(super) channel: Channel,
+    pub(super) queue: ShortString,
+    pub(super) purpose: ReadPurpose,
+    pub(super) count: u32,
+    pub(super) settle: mpsc::UnboundedSender<(u64, Disposition)>,
+    pub(super) token: CancellationToken,
     /// Messages kept since the present consumer began.
-    held: Arc<AtomicU32>,
+    pub(super) held: Arc<AtomicU32>,
+    pub(super) so_far: ReadSoFar,
+}
+
+/// How far a read has come.
+#[derive(Default)]
+pub(super) struct ReadSoFar {
     seen: u32,
     bytes: usize,
     consumers: u32,
@@ -75,34 +81,10 @@ enum ReadEnd {
 }
 
 impl ReadTask {
-    pub(super) fn new(
-        channel: Channel,
-        queue: ShortString,
-        purpose: ReadPurpose,
-        count: u32,
-        settle: mpsc::UnboundedSender<(u64, Disposition)>,
-        token: CancellationToken,
-        held: Arc<AtomicU32>,
-    ) -> Self {
-        Self {
-            channel,
-            queue,
-            purpose,
-            count,
-            settle,
-            token,
-            held,
-            seen: 0,
-            bytes: 0,
-            consumers: 0,
-            last_is_fresh: false,
-        }
-    }
-
-    /// Hands messages over until all that were there have been. When nobody takes them any more it reads on, as far as the order
-    /// needs it. False when the reading failed.
+    /// Hands over all messages that were there. When nobody takes them any more it reads on, as far as the order needs it. False when the
+    /// read failed.
     pub(super) async fn run(mut self, hand: mpsc::Sender<Result<Delivery, ReadError>>) -> bool {
-        while self.seen < self.count {
+        while self.so_far.seen < self.count {
             match self.through_one_consumer(&hand).await {
                 Ok(()) => {}
                 Err(ReadEnd::Done) => break,
@@ -119,14 +101,14 @@ impl ReadTask {
 
     async fn through_one_consumer(&mut self, hand: &mpsc::Sender<Result<Delivery, ReadError>>) -> Result<(), ReadEnd> {
         let window = self.window();
-        self.consumers += 1;
+        self.so_far.consumers += 1;
         // The broker gives back in the order of the tags.
-        let tag = ShortString::from(format!("read-{:09}", self.consumers));
+        let tag = ShortString::from(format!("read-{:09}", self.so_far.consumers));
         let mut consumer =
             consume(&self.channel, &self.queue, tag.clone(), window).await.map_err(|trouble| self.failed(&trouble))?;
         self.held.store(0, Ordering::Relaxed);
-        let (first, window) = (self.seen, u32::from(window));
-        while !self.used_up(self.seen - first, window) && !self.is_done(hand) {
+        let (first, window) = (self.so_far.seen, u32::from(window));
+        while !self.used_up(self.so_far.seen - first, window) && !self.is_done(hand) {
             let next = tokio::select! {
                 biased;
                 () = self.token.cancelled() => return Err(self.failed(&"the channel ended")),
@@ -148,7 +130,7 @@ impl ReadTask {
         }
         let cancelled = within(self.channel.basic_cancel(tag, BasicCancelOptions::default())).await;
         cancelled.map_err(|trouble| self.failed(&trouble))?;
-        // What was on its way.
+        // What was on its way when the consumer was cancelled.
         while let Some(amqp) = consumer.next().await {
             self.hand_over(amqp, hand).await?;
         }
@@ -157,7 +139,7 @@ impl ReadTask {
 
     /// Everything has been read; or nobody takes messages any more, and all that had been out before has been read.
     fn is_done(&self, hand: &mpsc::Sender<Result<Delivery, ReadError>>) -> bool {
-        self.seen >= self.count || (hand.is_closed() && self.last_is_fresh)
+        self.so_far.seen >= self.count || (hand.is_closed() && self.so_far.last_is_fresh)
     }
 
     async fn hand_over(
@@ -166,13 +148,13 @@ impl ReadTask {
         hand: &mpsc::Sender<Result<Delivery, ReadError>>,
     ) -> Result<(), ReadEnd> {
         let amqp = amqp.map_err(|error| self.failed(&words(&error)))?;
-        self.seen += 1;
-        self.bytes += amqp.data.len();
+        self.so_far.seen += 1;
+        self.so_far.bytes += amqp.data.len();
         let mut message = delivery(amqp, &self.token, &self.settle);
         // The broker's own, and another at each look.
         let headers = &mut message.message.properties.headers;
         let times_out = COUNTS.iter().filter_map(|count| headers.remove(*count)?.as_i64()).max();
-        self.last_is_fresh = times_out.unwrap_or(0) == 0;
+        self.so_far.last_is_fresh = times_out.unwrap_or(0) == 0;
         if let Err(unsent) = hand.send(Ok(message)).await {
             // Nobody will ack it, so it makes no room.
             self.held.fetch_add(1, Ordering::Relaxed);
@@ -193,14 +175,14 @@ impl ReadTask {
     /// The next consumer's prefetch: enough that few consumers are needed, and else what its bytes allow. Where messages are acted on
     /// the first is small, and lasts as long as most are removed.
     fn window(&self) -> u16 {
-        let left = self.count - self.seen;
-        let mean = self.bytes / usize::try_from(self.seen.max(1)).unwrap_or(usize::MAX) + OVERHEAD_BYTES;
+        let left = self.count - self.so_far.seen;
+        let mean = self.so_far.bytes / usize::try_from(self.so_far.seen.max(1)).unwrap_or(usize::MAX) + OVERHEAD_BYTES;
         let by_bytes = u32::try_from(WINDOW_BYTES / mean).unwrap_or(u32::MAX);
-        let few = left.div_ceil(CONSUMERS.saturating_sub(self.consumers).max(1)).min(LARGEST_FOR_ORDER);
+        let few = left.div_ceil(CONSUMERS.saturating_sub(self.so_far.consumers).max(1)).min(LARGEST_FOR_ORDER);
         let window = match self.purpose {
-            ReadPurpose::Look if self.consumers == 0 => FIRST_WINDOW,
+            ReadPurpose::Look if self.so_far.consumers == 0 => FIRST_WINDOW,
             ReadPurpose::Look => by_bytes.max(few),
-            ReadPurpose::Act if self.consumers == 0 => FIRST_TO_ACT,
+            ReadPurpose::Act if self.so_far.consumers == 0 => FIRST_TO_ACT,
             ReadPurpose::Act => by_bytes.max(few.saturating_mul(2)),
         };
         u16::try_from(window.min(left).max(1)).unwrap_or(u16::MAX)
@@ -209,15 +191,4 @@ impl ReadTask {
     fn failed(&self, why: &impl std::fmt::Display) -> ReadEnd {
         ReadEnd::Failed(broken(&self.queue.to_string(), why))
     }
-}
-
-/// One more consumer, which holds `window` messages at most.
-async fn consume(
-    channel: &Channel,
-    queue: &ShortString,
-    tag: ShortString,
-    window: u16,
-) -> Result<Consumer, AmqpTrouble> {
-    within(channel.basic_qos(window, BasicQosOptions::default())).await?;
-    within(channel.basic_consume(queue.clone(), tag, BasicConsumeOptions::default(), FieldTable::default())).await
 }

@@ -1,4 +1,4 @@
-//! An exclusive queue of a known name that others answer to: plain bytes out. Made anew after every loss of the connection.
+//! An exclusive queue of a known name that others answer to: plain bytes out. Declared again after every loss of the connection.
 
 use std::time::Duration;
 
@@ -17,10 +17,10 @@ use crate::supervisor::Part;
 
 /// Answers on their way to whoever waits for them.
 pub(super) const ROOM: usize = 4096;
-/// While another connection of ours, which is lost, still has the queue.
+/// The longest pause between tries: a lost connection of ours may still have the queue.
 const MOST_PAUSE: Duration = Duration::from_secs(1);
 
-/// The task's belongings.
+/// The task that listens for answers.
 pub(super) struct RepliesTask {
     pub(super) link: Link,
     pub(super) queue: String,

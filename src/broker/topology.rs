@@ -72,7 +72,7 @@ pub(super) enum TopologyError {
 
 impl TopologyError {
     /// Whether the broker did not answer in time.
-    pub(super) fn is_silence(&self) -> bool {
+    pub(super) fn is_timeout(&self) -> bool {
         matches!(self, Self::Trouble(AmqpTrouble::TimedOut))
     }
 
@@ -118,7 +118,7 @@ impl Topology {
         self.declare == Declare::Create
     }
 
-    /// Whether the exchange is there that producers publish to; a "no" ends the channel.
+    /// Whether the exchange is there that producers publish to; where it is not, the broker closes the channel.
     pub(super) async fn has_events_exchange(&self, channel: &Channel) -> Result<bool, TopologyError> {
         let events = exchange(&self.names.events(), ExchangeKind::Topic, FieldTable::default());
         match events.declare(channel, true).await {
@@ -128,7 +128,7 @@ impl Topology {
         }
     }
 
-    /// Makes sure of what all destinations and producers share.
+    /// Makes sure of the exchanges and queues that all destinations and producers share.
     pub(super) async fn ensure_shared(&self, live: &Live) -> Result<(), TopologyError> {
         self.ensure(live, &self.shared()).await
     }

@@ -21,7 +21,7 @@ use crate::verdict::Reason;
 
 const LETTERS: Uuid = Uuid::from_u128(0x5d0f_3c6e_7a41_5b92_9c18_e6a4_20bd_71f3);
 
-/// Headers that make a letter this very one, beside what its producer published, when it died and its routing key.
+/// Headers that tell a letter from others, together with what its producer published, when it died and its routing key.
 const MARKS: [&str; 4] = [header::EVENT_ID, header::RECEIVED, header::REPLAYS, header::EDITED_FROM];
 
 /// A dead letter, read.

@@ -44,7 +44,7 @@ pub struct LookSummary {
 }
 
 impl LookSummary {
-    /// After passes that broke off, when so many were there.
+    /// Says so where there were more letters before the broker was lost.
     fn after(mut self, before: u32) -> Self {
         let there = self.there;
         if before > there {
@@ -61,7 +61,7 @@ impl LookSummary {
 /// Told from time to time: letters read, and how many there are.
 pub type Progress<'a> = &'a (dyn Fn(u32, u32) + Send + Sync);
 
-/// For whom progress does not matter.
+/// Ignores it.
 pub fn no_progress(_: u32, _: u32) {}
 
 /// What a pass shows to whoever looks.

@@ -223,11 +223,6 @@ impl Outbox {
         self.wants_channel(Way::Side, now) || self.waiting.iter().any(|waiting| self.may_go(waiting, Way::Side))
     }
 
-    /// Takes one out that could not be sent after all.
-    pub(super) fn unsent(&mut self, id: i64, sent_to: SentTo) -> Option<Publication> {
-        self.lost(id, sent_to)
-    }
-
     /// The broker answered, in time or not; the publication where somebody still waits for its outcome.
     pub(super) fn answered(&mut self, id: i64, sent_to: SentTo, accepted: bool) -> Option<Publication> {
         if self.is_present(sent_to)
@@ -242,7 +237,7 @@ impl Outbox {
         self.lost(id, sent_to)
     }
 
-    /// Its channel ended before the broker answered.
+    /// It could not be sent after all, or its channel ended before the broker answered.
     pub(super) fn lost(&mut self, id: i64, sent_to: SentTo) -> Option<Publication> {
         if self.is_present(sent_to) {
             self.channel(sent_to.way).unanswered.remove(&id);

@@ -5,13 +5,13 @@
 
 use std::time::{Duration, Instant};
 
-/// Whatever the pace: a worker holds 500 at most.
+/// At any pace, since a worker holds 500 at most.
 const MOST: f64 = 400.0;
-/// However slow the pace: a canary must get through.
+/// At any pace, so that a canary gets through.
 const LEAST: f64 = 10.0;
-/// No outcome for so long while none may be sent: what keeps them?
+/// After so long without an outcome, while nothing may be sent, the gate is asked.
 const SILENCE: Duration = Duration::from_secs(2);
-/// How long what was found out holds.
+/// How long the answer counts.
 const HOLDS: Duration = Duration::from_secs(10);
 
 /// What the destination's gate is like, as far as replays go.

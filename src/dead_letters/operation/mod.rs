@@ -51,7 +51,7 @@ pub struct OperationPlan {
     pub canary: Option<u32>,
     /// How long the canary's outcomes are waited for.
     pub canary_wait: Duration,
-    /// What was counted for whoever said yes: these and none that came since, or where they are not there as they were, nothing.
+    /// What was counted for the person who said yes: these letters and none that came since; nothing where they are not all there.
     pub counted: Option<Counted>,
     /// A token's name, or user@host.
     pub by: String,
@@ -117,7 +117,7 @@ impl DeadLetters {
     }
 }
 
-/// Does the work to its end. One that panics is not taken for one that is still at work.
+/// Does the work to its end. Where it panics the operation has failed, and is not shown as still at work.
 async fn ended(work: impl Future<Output = ()>, state: watch::Sender<OperationState>) {
     if AssertUnwindSafe(work).catch_unwind().await.is_err() {
         state.send_modify(|state| {
@@ -141,7 +141,7 @@ impl Operation {
         self.state.clone()
     }
 
-    /// What a person wants of it. False when it is over.
+    /// Passes on what a person wants of it. False when it is over.
     pub fn signal(&self, signal: Signal) -> bool {
         let is_over = self.state.borrow().phase.is_over();
         // Its task may end at this moment.

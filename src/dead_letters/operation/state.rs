@@ -22,7 +22,7 @@ pub enum Phase {
     Finishing,
     /// Done.
     Done,
-    /// Ended since the canary came back, or did not come through.
+    /// Ended because the canary came back, or did not come through.
     Stopped,
     /// Ended by a person.
     Cancelled,

@@ -28,9 +28,9 @@ const LAST_OUTCOMES: Duration = Duration::from_secs(3);
 const LISTENING_WITHIN: Duration = Duration::from_secs(10);
 /// What is under way for so long at an open gate with an empty queue: its outcomes have been lost.
 const LOST: Duration = Duration::from_secs(10);
-/// How long a broker that is away is waited for.
+/// How long the operation waits for a broker that is away.
 const AWAY: Duration = Duration::from_mins(5);
-/// How often an operation looks around.
+/// How often an operation checks whether somebody waits for the lock, and what keeps its letters.
 pub(super) const TICK: Duration = Duration::from_secs(1);
 
 /// How an operation ended.
@@ -42,7 +42,7 @@ pub(super) enum End {
     Failed(String),
 }
 
-/// An operation's belongings.
+/// An operation at work.
 pub(super) struct Work {
     pub letters: DeadLetters,
     pub plan: OperationPlan,
@@ -123,7 +123,7 @@ impl Work {
         self.show();
         let state = self.state.borrow().clone();
         let (phase, mut outcome) = told(&end, &state);
-        // Letters that were left out are not left out silently.
+        // Says which letters were left out.
         self.selection.seen.trouble.iter().for_each(|trouble| outcome = format!("{outcome}; {trouble}"));
         let entry = self.entry(Some(outcome.clone()));
         // Where not even the beginning could be written there is nothing to end.
@@ -193,7 +193,7 @@ impl Work {
         }
     }
 
-    /// From now on outcomes are heard of.
+    /// Begins to listen for outcomes.
     async fn listen(&mut self) -> Result<(), End> {
         let (notices, mut listening) = self.letters.broker.replies(&self.letters.broker.names().outcomes(&self.id));
         self.notices = Some(notices);
@@ -211,7 +211,7 @@ impl Work {
         loop {
             let before = clock::now();
             self.wait_while_paused().await?;
-            // A pause costs nothing of the time.
+            // A pause does not count.
             until += clock::now().saturating_duration_since(before);
             self.show();
             let sent = self.state.borrow().moved;
@@ -241,7 +241,7 @@ impl Work {
         }
     }
 
-    /// One died again: what becomes of the others under way is told a moment later.
+    /// One died again: waits a moment for the outcomes of the others under way.
     async fn others_of_canary(&mut self) {
         let until = clock::now() + LAST_OUTCOMES;
         while self.outcomes.under_way() > 0 {
@@ -253,13 +253,13 @@ impl Work {
         self.show();
     }
 
-    /// What the gate is like, as a note.
+    /// Asks how the gate is, for a note.
     async fn ask(&mut self) -> Option<String> {
         let gate = self.letters.ask_gate().await;
         Some(self.flow.learn(&gate, &self.letters.destination, clock::now()))
     }
 
-    /// Looks what keeps the letters under way, when nothing has been heard of them.
+    /// Finds out what keeps the letters under way, when nothing has been heard of them.
     pub(super) async fn look_after_flow(&mut self) {
         let now = clock::now();
         let (under_way, oldest) = (self.outcomes.under_way(), self.outcomes.oldest());
@@ -275,7 +275,7 @@ impl Work {
         self.note(Some(note));
     }
 
-    /// All has been sent: the last outcomes are waited for, but not for long.
+    /// All has been sent: waits for the last outcomes, but not for long.
     async fn last_outcomes(&mut self) -> Result<(), End> {
         self.phase(Phase::Finishing);
         while self.outcomes.under_way() > 0 {
@@ -289,7 +289,7 @@ impl Work {
         Ok(())
     }
 
-    /// Until a person wants it to go on.
+    /// Waits until a person lets it go on.
     pub(super) async fn wait_while_paused(&mut self) -> Result<(), End> {
         let before = self.state.borrow().phase;
         loop {
@@ -373,7 +373,7 @@ pub(super) async fn next_notice(notices: &mut Option<mpsc::Receiver<Bytes>>) -> 
 
 /// When a person wants it to end.
 pub(super) async fn cancelled(signals: &mut watch::Receiver<Signal>) {
-    // Whoever could want something has gone: so has the signal to go on.
+    // Where the sender is gone nobody can let it go on: that counts as cancelled, too.
     drop(signals.wait_for(|signal| *signal == Signal::Cancel).await);
 }
 

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 /// The longest that an operation stands still for a look.
 const LONGEST_STAND: Duration = Duration::from_secs(10);
-/// It owes itself no more than that: it may have stood still for another operation.
+/// The longest that it works before it gives way again: it may have stood still for another operation.
 const MOST_OWED: Duration = Duration::from_secs(30);
-/// So long somebody waits rather than being sent away.
+/// Who would have to wait for no longer than this is not refused.
 const A_MOMENT: Duration = Duration::from_secs(3);
 
 /// What giving way has cost, and what it would cost.
@@ -44,7 +44,7 @@ impl Yielding {
         self.owed(now).is_zero()
     }
 
-    /// Whether nobody should wait in order to look, while so many letters are there.
+    /// Whether whoever comes to look is refused, while so many letters are there.
     pub fn is_closed(&self, there: u32, now: Instant) -> bool {
         let stand = self.each.saturating_mul(2).saturating_mul(there);
         stand > LONGEST_STAND || self.owed(now) > A_MOMENT
