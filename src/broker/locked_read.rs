@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use lapin::Channel;
 use lapin::options::BasicGetOptions;
 use lapin::types::ShortString;
+use lapin::{Channel, Consumer};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -269,7 +269,7 @@ pub struct LockedRead {
     token: CancellationToken,
     held: Arc<AtomicU32>,
     messages: mpsc::Receiver<Result<Delivery, ReadError>>,
-    reading: JoinHandle<bool>,
+    reading: JoinHandle<Result<Option<Consumer>, ()>>,
     acks: JoinHandle<Option<Instant>>,
 }
 
@@ -338,20 +338,21 @@ impl LockedRead {
             self.held.fetch_add(1, Ordering::Relaxed);
             drop(message.map(|delivery| delivery.ticket.leave()));
         }
-        let was_read = (&mut self.reading).await.unwrap_or(false);
+        let last_consumer = (&mut self.reading).await.unwrap_or(Err(()));
         let carried_out = (&mut self.acks).await.unwrap_or_else(|_| {
             self.token.cancel();
             None
         });
-        if !was_read || self.token.is_cancelled() {
+        let (Ok(last_consumer), false) = (last_consumer, self.token.is_cancelled()) else {
             return Err(broken(&self.queue, &"the channel ended"));
-        }
+        };
         if let Some(carried_out) = carried_out {
             // What the broker has not carried out when the channel closes comes back.
             clock::sleep_until(carried_out).await;
         }
         self.token.cancel();
         close_channel(&self.channel).await;
+        drop(last_consumer);
         self.returned().await.map_err(|trouble| broken(&self.queue, &trouble))?;
         self.lock.release().await;
         Ok(())

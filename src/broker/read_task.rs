@@ -10,9 +10,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
-use lapin::Channel;
 use lapin::options::BasicCancelOptions;
 use lapin::types::ShortString;
+use lapin::{Channel, Consumer};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -76,27 +76,28 @@ pub(super) struct ReadSoFar {
 /// Why reading stops.
 enum ReadEnd {
     /// All that has to be read has been.
-    Done,
+    Done(Consumer),
     Failed(ReadError),
 }
 
 impl ReadTask {
-    /// Hands over all messages that were there. When nobody takes them any more it reads on, as far as the order needs it. False when the
-    /// read failed.
-    pub(super) async fn run(mut self, hand: mpsc::Sender<Result<Delivery, ReadError>>) -> bool {
+    /// Hands over all messages that were there. When nobody takes them any more it reads on, as far as the order needs it. Returns
+    /// its last consumer, which must outlive the channel: lapin cancels a consumer that is dropped, and where the channel ends before that is
+    /// answered, lapin ends the whole connection. An error when the read failed.
+    pub(super) async fn run(mut self, hand: mpsc::Sender<Result<Delivery, ReadError>>) -> Result<Option<Consumer>, ()> {
         while self.so_far.seen < self.count {
             match self.through_one_consumer(&hand).await {
                 Ok(()) => {}
-                Err(ReadEnd::Done) => break,
+                Err(ReadEnd::Done(consumer)) => return Ok(Some(consumer)),
                 Err(ReadEnd::Failed(error)) => {
                     self.token.cancel();
                     // With nobody left to tell, the end of the read finds the channel broken.
                     drop(hand.send(Err(error)).await);
-                    return false;
+                    return Err(());
                 }
             }
         }
-        true
+        Ok(None)
     }
 
     async fn through_one_consumer(&mut self, hand: &mpsc::Sender<Result<Delivery, ReadError>>) -> Result<(), ReadEnd> {
@@ -120,13 +121,13 @@ impl ReadTask {
                 Ok(None) => return Err(self.failed(&"the broker cancelled the consumer")),
                 Err(_) if ready(&self.channel, &self.queue).await.map_err(|trouble| self.failed(&trouble))? == 0 => {
                     // Others took some away, or some expired.
-                    return Err(ReadEnd::Done);
+                    return Err(ReadEnd::Done(consumer));
                 }
                 Err(_) => break,
             }
         }
         if self.is_done(hand) {
-            return Err(ReadEnd::Done);
+            return Err(ReadEnd::Done(consumer));
         }
         let cancelled = within(self.channel.basic_cancel(tag, BasicCancelOptions::default())).await;
         cancelled.map_err(|trouble| self.failed(&trouble))?;

@@ -107,7 +107,7 @@ async fn readers_that_are_killed_lose_nothing_and_double_nothing() {
         // As when its process is killed: the connection ends, nothing is given back.
         reader.close().await;
         drop(locked);
-        let mut seen = look(&broker, &dead).await;
+        let mut seen = look_for(&broker, &dead, MANY).await;
         // In which order it comes back is no promise.
         seen.sort();
         same(&seen, &expected(0..MANY));
@@ -130,6 +130,23 @@ async fn who_stops_looking_half_way_leaves_the_order_as_it_was() {
         locked.end().await.unwrap();
         same(&look(&broker, &dead).await, &expected(0..MANY));
     }
+}
+
+// A consumer that the client crate cancels while its channel ends costs the whole connection, and the lock with it.
+#[tokio::test(flavor = "multi_thread")]
+async fn looks_that_end_one_after_the_other_leave_the_connection_whole() {
+    let broker = shared().await;
+    let dead = with_letters(&broker, 300).await;
+    let mut reader = broker.reader().await.unwrap();
+    for read in [300, 1].repeat(5) {
+        let mut locked = lock(&mut reader, &dead, ReadPurpose::Look).await;
+        for _ in 0..read {
+            let letter = locked.next().await.unwrap().unwrap();
+            locked.keep(letter);
+        }
+        locked.end().await.unwrap();
+    }
+    same(&look(&broker, &dead).await, &expected(0..300));
 }
 
 #[tokio::test(flavor = "multi_thread")]
