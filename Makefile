@@ -1,6 +1,8 @@
 # The commands people type. Each installs what it needs and says so before it does.
 
 INSTALL := deploy/install-dependencies.sh
+# Most tests wait, for a broker or for time to pass: five at a time use two cores well.
+THREADS = $(shell n=$$(nproc); [ "$$n" -gt 5 ] && echo "$$n" || echo 5)
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
 
 .DEFAULT_GOAL := help
@@ -23,7 +25,7 @@ unit:
 ## test: all tests, those against real RabbitMQ nodes too
 test:
 	@$(INSTALL) rust cc rabbitmq promtool schemathesis pika jq amqp-tools node node-packages chromium
-	cargo test --locked --all-features
+	RUST_TEST_THREADS=$(THREADS) cargo test --locked --all-features
 
 ## bench: Sluice against a bare loop of the same crates, with a table of the figures (QUICK=1, MILLION=1, ONLY="quota bursts")
 bench:

@@ -42,7 +42,6 @@ use window::Places;
 
 /// The calls of this time ahead count as calls to spare.
 const SPARE: Duration = Duration::from_secs(2);
-
 /// A body of this many bytes takes a while to build, send and read.
 const LARGE_BYTES: usize = 16 * 1024;
 
