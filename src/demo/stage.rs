@@ -149,7 +149,7 @@ fn vendors() -> sandbox::Settings {
 fn with_log(error: NodeError) -> Error {
     let lines = match &error {
         NodeError::Ended { log, .. } | NodeError::TooSlow(log) => last_lines(log, LOG_LINES),
-        NodeError::NotInstalled(_) | NodeError::Io { .. } => String::new(),
+        NodeError::NotInstalled(_) | NodeError::Io { .. } | NodeError::Refused { .. } => String::new(),
     };
     Error::Node(error, lines)
 }
