@@ -5,14 +5,15 @@
 
 use std::time::Duration;
 
-use lapin::uri::{AMQPScheme, AMQPUri};
 use lapin::{Channel, Connection, ConnectionProperties, ErrorKind};
-use secrecy::{ExposeSecret, SecretString};
 
+use super::nodes::NodeUrls;
 use crate::backoff::Bounds;
 
 /// The longest any single exchange with the broker may take.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a node of a cluster may take to be connected to while others are left to try.
+const NODE_PATIENCE: Duration = Duration::from_secs(3);
 /// Seconds; the server's own 60 would notice a dead peer only after two minutes.
 const HEARTBEAT_SECONDS: u16 = 5;
 /// The pauses between tries that go on for ever, with full jitter: many workers do not come back at one moment.
@@ -49,9 +50,27 @@ pub enum ConnectError {
         /// What the system said.
         words: String,
     },
+    /// Each node of a cluster was tried.
+    #[error("none of the {} nodes of the broker takes the connection: {}", .0.len(), sentences(.0))]
+    Nodes(Vec<ConnectError>),
     /// Nothing is known yet.
     #[error("no connection to the broker after {0:?}; check the address and the network between")]
     Slow(Duration),
+}
+
+impl ConnectError {
+    /// Whether trying again cannot help.
+    pub(super) fn is_hopeless(&self) -> bool {
+        match self {
+            Self::Url | Self::Refused { .. } => true,
+            Self::Unreachable { .. } | Self::Slow(_) => false,
+            Self::Nodes(errors) => errors.iter().all(Self::is_hopeless),
+        }
+    }
+}
+
+fn sentences(errors: &[ConnectError]) -> String {
+    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
 /// By the broker's words, since it has one code for both.
@@ -143,33 +162,43 @@ pub(super) async fn close(connection: &Connection) {
     }
 }
 
-/// One connection, or a sentence that says why not.
-pub(super) async fn connect(url: &SecretString, name: &str) -> Result<Connection, ConnectError> {
-    let mut uri = parse(url)?;
+/// A connection, and the node that it leads to.
+pub(super) struct Opened {
+    pub(super) connection: Connection,
+    /// The node's place in the list.
+    pub(super) node: usize,
+    /// The node's URL without user and password.
+    pub(super) at: String,
+}
+
+/// A connection to the first node that takes one, or a sentence that says why none does. Begins behind the node that was lost, if one was,
+/// else at any, so that workers spread.
+pub(super) async fn connect(nodes: &NodeUrls, name: &str, lost: Option<usize>) -> Result<Opened, ConnectError> {
+    let order: Vec<_> = nodes.order(lost).collect();
+    let mut errors = Vec::new();
+    for (index, &node) in order.iter().enumerate() {
+        let is_last = index + 1 == order.len();
+        match connect_to(nodes, node, name, if is_last { PATIENCE } else { NODE_PATIENCE }).await {
+            Ok(connection) => return Ok(Opened { connection, node, at: nodes.describe(node) }),
+            Err(error) => errors.push((node, error)),
+        }
+    }
+    // As they are listed: the same trouble is the same error, wherever the tries began.
+    errors.sort_by_key(|(node, _)| *node);
+    let mut errors: Vec<_> = errors.into_iter().map(|(_, error)| error).collect();
+    Err(if errors.len() == 1 { errors.remove(0) } else { ConnectError::Nodes(errors) })
+}
+
+async fn connect_to(nodes: &NodeUrls, node: usize, name: &str, patience: Duration) -> Result<Connection, ConnectError> {
+    let mut uri = nodes.uri(node).ok_or(ConnectError::Url)?;
     uri.query.heartbeat.get_or_insert(HEARTBEAT_SECONDS);
     let properties = ConnectionProperties::default().with_connection_name(name.into());
-    let at = describe(url);
-    match tokio::time::timeout(PATIENCE, Connection::connect_uri(uri, properties)).await {
+    let at = nodes.describe(node);
+    match tokio::time::timeout(patience, Connection::connect_uri(uri, properties)).await {
         Ok(Ok(connection)) => Ok(connection),
         Ok(Err(error)) if error.is_amqp_error() => Err(ConnectError::Refused { at, words: words(&error) }),
         Ok(Err(error)) => Err(ConnectError::Unreachable { at, words: words(&error) }),
-        Err(_) => Err(ConnectError::Unreachable { at, words: format!("no answer within {PATIENCE:?}") }),
-    }
-}
-
-// The parser's own message repeats the URL, password and all: it is not passed on.
-fn parse(url: &SecretString) -> Result<AMQPUri, ConnectError> {
-    url.expose_secret().parse().map_err(|_| ConnectError::Url)
-}
-
-/// The URL without user and password.
-pub(super) fn describe(url: &SecretString) -> String {
-    match parse(url) {
-        Ok(uri) => {
-            let scheme = if uri.scheme == AMQPScheme::AMQPS { "amqps" } else { "amqp" };
-            format!("{scheme}://{}:{} (virtual host {:?})", uri.authority.host, uri.authority.port, uri.vhost)
-        }
-        Err(_) => "an unreadable URL".to_owned(),
+        Err(_) => Err(ConnectError::Unreachable { at, words: format!("no answer within {patience:?}") }),
     }
 }
 
@@ -178,14 +207,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_described_url_shows_no_user_and_no_password() {
-        let url = SecretString::from("amqps://ann:s3cret@mq.example.com:5671/orders");
-        assert_eq!(describe(&url), "amqps://mq.example.com:5671 (virtual host \"orders\")");
+    fn an_unreadable_url_is_an_error_that_does_not_repeat_it() {
+        let nodes = NodeUrls::from("amqp:s3cret");
+        assert!(nodes.uri(0).is_none());
+        assert!(!ConnectError::Url.to_string().contains("s3cret") && !nodes.describe(0).contains("s3cret"));
     }
 
-    #[test]
-    fn an_unreadable_url_is_an_error_that_does_not_repeat_it() {
-        let error = parse(&SecretString::from("amqp:s3cret")).unwrap_err();
-        assert!(!error.to_string().contains("s3cret"));
+    /// A listener that takes connections and never says a word, or one whose port is free again.
+    async fn node(silent: bool) -> (Option<tokio::net::TcpListener>, String) {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("amqp://{}", listener.local_addr().unwrap());
+        (silent.then_some(listener), url)
+    }
+
+    #[tokio::test]
+    async fn a_node_that_refuses_and_one_that_is_silent_are_passed_over() {
+        let ((_, gone), (_silent, silent)) = (node(false).await, node(true).await);
+        let nodes = NodeUrls::from(format!("{gone},{silent},{gone}"));
+        let tried = connect(&nodes, "test", Some(2)).await;
+        let Err(ConnectError::Nodes(errors)) = tried else { panic!("a connection to nobody") };
+        assert_eq!(errors.len(), 3);
+        assert!(errors[1].to_string().contains("no answer within 3s"), "{}", errors[1]);
+        assert!(errors.iter().all(|error| !error.is_hopeless()));
     }
 }

@@ -10,6 +10,7 @@ mod fields;
 mod link;
 mod locked_read;
 mod names;
+mod nodes;
 mod outbox;
 pub mod port;
 mod publisher;
@@ -26,7 +27,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use lapin::types::FieldTable;
-use secrecy::SecretString;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -35,6 +35,7 @@ pub use connection::ConnectError;
 pub use control::{ControlError, ControlMessage, ControlSender, control_call};
 pub use locked_read::{LONGEST as LONGEST_READ, LockedRead, Reader};
 pub use names::Names;
+pub use nodes::NodeUrls;
 pub use read_error::ReadError;
 pub use read_task::ReadPurpose;
 pub use status::{BrokerStatus, LinkStatus};
@@ -57,8 +58,8 @@ const LONGEST_CLOSE: Duration = Duration::from_secs(2);
 /// How to reach the broker and what may be done there.
 #[derive(Clone, Debug)]
 pub struct BrokerSettings {
-    /// `amqp://user:password@host:5672/vhost`, or `amqps://`; `?heartbeat=` in seconds (5 unless given).
-    pub url: SecretString,
+    /// `amqp://user:password@host:5672/vhost`, or `amqps://`, of each node; `?heartbeat=` in seconds (5 unless given).
+    pub url: NodeUrls,
     /// What every name at the broker starts with.
     pub prefix: String,
     /// What may be declared.
@@ -72,7 +73,7 @@ pub struct BrokerSettings {
 /// A handle to the broker. Cheap to clone.
 #[derive(Clone)]
 pub struct Broker {
-    url: SecretString,
+    url: NodeUrls,
     name: String,
     topology: Topology,
     consuming: Link,
@@ -169,10 +170,8 @@ impl Broker {
     /// The last thing that went wrong, after `timeout`; at once when trying again cannot help.
     pub async fn wait_ready(&self, timeout: Duration) -> Result<(), ConnectError> {
         let mut status = self.status.clone();
-        let settled = status.wait_for(|status| {
-            let hopeless = matches!(status.error(), Some(ConnectError::Url | ConnectError::Refused { .. }));
-            status.connected() || hopeless
-        });
+        let settled =
+            status.wait_for(|status| status.connected() || status.error().is_some_and(ConnectError::is_hopeless));
         // Whether it settled, ran out of time or ended, the status says the rest.
         drop(tokio::time::timeout(timeout, settled).await);
         let status = self.status.borrow();

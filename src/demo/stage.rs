@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
 
 use super::collect::KEPT;
@@ -75,7 +74,7 @@ impl Stage {
             .tell("a worker (sluice run) consumes; the sandbox plays its vendors, which take 100 to 600 ms to answer");
 
         let settings = BrokerSettings {
-            url: SecretString::from(url),
+            url: url.into(),
             prefix: "sluice".to_owned(),
             // The worker has declared everything.
             declare: Declare::Never,
