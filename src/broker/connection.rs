@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use lapin::uri::AMQPUri;
 use lapin::{Channel, Connection, ConnectionProperties, ErrorKind};
 
 use super::nodes::NodeUrls;
@@ -14,7 +15,8 @@ use crate::backoff::Bounds;
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a node of a cluster may take to be connected to while others are left to try.
 const NODE_PATIENCE: Duration = Duration::from_secs(3);
-/// Seconds; the server's own 60 would notice a dead peer only after two minutes.
+/// Seconds of silence after which either side shall take the other for dead; the server's own 60 would notice a dead peer only after two
+/// minutes.
 const HEARTBEAT_SECONDS: u16 = 5;
 /// The pauses between tries that go on for ever, with full jitter: many workers do not come back at one moment.
 pub(super) const TRIES: Bounds = Bounds::doubling(Duration::from_millis(50), Duration::from_secs(5), 1.0);
@@ -191,7 +193,7 @@ pub(super) async fn connect(nodes: &NodeUrls, name: &str, lost: Option<usize>) -
 
 async fn connect_to(nodes: &NodeUrls, node: usize, name: &str, patience: Duration) -> Result<Connection, ConnectError> {
     let mut uri = nodes.uri(node).ok_or(ConnectError::Url)?;
-    uri.query.heartbeat.get_or_insert(HEARTBEAT_SECONDS);
+    negotiate_heartbeat(&mut uri);
     let properties = ConnectionProperties::default().with_connection_name(name.into());
     let at = nodes.describe(node);
     match tokio::time::timeout(patience, Connection::connect_uri(uri, properties)).await {
@@ -200,6 +202,13 @@ async fn connect_to(nodes: &NodeUrls, node: usize, name: &str, patience: Duratio
         Ok(Err(error)) => Err(ConnectError::Unreachable { at, words: words(&error) }),
         Err(_) => Err(ConnectError::Unreachable { at, words: format!("no answer within {patience:?}") }),
     }
+}
+
+/// Asks for half of what is configured: RabbitMQ takes a peer for dead after two to three intervals without a sign, lapin after two to two and
+/// a half. 0 leaves it to the broker.
+fn negotiate_heartbeat(uri: &mut AMQPUri) {
+    let configured = uri.query.heartbeat.unwrap_or(HEARTBEAT_SECONDS);
+    uri.query.heartbeat = Some(if configured == 0 { 0 } else { (configured / 2).max(1) });
 }
 
 #[cfg(test)]
@@ -211,6 +220,17 @@ mod tests {
         let nodes = NodeUrls::from("amqp:s3cret");
         assert!(nodes.uri(0).is_none());
         assert!(!ConnectError::Url.to_string().contains("s3cret") && !nodes.describe(0).contains("s3cret"));
+    }
+
+    #[test]
+    fn half_of_the_configured_heartbeat_is_asked_for() {
+        for (query, asked) in
+            [("", 2), ("?heartbeat=20", 10), ("?heartbeat=5", 2), ("?heartbeat=1", 1), ("?heartbeat=0", 0)]
+        {
+            let mut uri = format!("amqp://host{query}").parse().unwrap();
+            negotiate_heartbeat(&mut uri);
+            assert_eq!(uri.query.heartbeat, Some(asked), "{query}");
+        }
     }
 
     /// A listener that takes connections and never says a word, or one whose port is free again.

@@ -58,7 +58,8 @@ const LONGEST_CLOSE: Duration = Duration::from_secs(2);
 /// How to reach the broker and what may be done there.
 #[derive(Clone, Debug)]
 pub struct BrokerSettings {
-    /// `amqp://user:password@host:5672/vhost`, or `amqps://`, of each node; `?heartbeat=` in seconds (5 unless given).
+    /// `amqp://user:password@host:5672/vhost`, or `amqps://`, of each node; `?heartbeat=` is how many seconds of silence mean that the other side
+    /// is dead (5 unless given).
     pub url: NodeUrls,
     /// What every name at the broker starts with.
     pub prefix: String,
