@@ -1,4 +1,4 @@
-//! A private RabbitMQ node from the installed package, in a folder and on ports of its own: nothing it does touches
+//! A private RabbitMQ node, in a folder and on ports of its own: nothing it does touches
 //! a broker that the machine already runs. Never leaves a process behind.
 
 use std::collections::BTreeMap;
@@ -13,10 +13,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
+use super::release::Release;
 use crate::clock;
 
-/// Where the package keeps the scripts themselves; those on the PATH change the user first.
-const SCRIPTS: &str = "/usr/lib/rabbitmq/bin";
 /// What the nodes of a cluster know each other by, in a node's folder.
 const COOKIE: &str = "home/.erlang.cookie";
 /// The longest a node may take to start.
@@ -39,7 +38,10 @@ pub struct Options {
 #[derive(Debug, thiserror::Error)]
 pub enum NodeError {
     /// The package is missing.
-    #[error("RabbitMQ is not installed ({0} is missing); install it with: apt-get install rabbitmq-server")]
+    #[error(
+        "RabbitMQ is not installed ({0} is missing); install it with: apt-get install rabbitmq-server, or, where SLUICE_TEST_RABBITMQ asks for \
+         a version, with: deploy/install-dependencies.sh rabbitmq-<version>"
+    )]
     NotInstalled(PathBuf),
     /// A file or process could not be made.
     #[error("cannot {doing}: {source}")]
@@ -78,6 +80,7 @@ const GUARD: &str = r#"trap '' INT TERM HUP; read _; for p; do [ "/proc/$p/cwd" 
 #[derive(Debug)]
 pub struct Node {
     dir: PathBuf,
+    release: Release,
     options: Options,
     ports: Ports,
     beam: Option<Child>,
@@ -105,7 +108,7 @@ impl Node {
         let cookie = uuid::Uuid::new_v4().simple().to_string();
         let ports = Ports::free().map_err(doing("find free ports"))?;
         let mut node = Self::prepare(dir, options, ports, &cookie)?;
-        node.port_mapper = Some(start_port_mapper(&node.dir, ports).await?);
+        node.port_mapper = Some(start_port_mapper(node.release.port_mapper(&node.dir), &node.dir, ports).await?);
         node.boot().await?;
         Ok(node)
     }
@@ -129,15 +132,11 @@ impl Node {
 
     /// A node that does not run yet.
     fn prepare(dir: &Path, options: Options, ports: Ports, cookie: &str) -> Result<Self, NodeError> {
-        for program in [script("rabbitmq-server"), script("rabbitmqctl")] {
-            if !program.exists() {
-                return Err(NodeError::NotInstalled(program));
-            }
-        }
+        let release = Release::wanted()?;
         std::fs::create_dir_all(dir).map_err(doing("make the node's folder"))?;
         let dir = dir.canonicalize().map_err(doing("find the node's folder"))?;
         write_files(&dir, ports, cookie).map_err(doing("write the node's files"))?;
-        Ok(Self { dir, options, ports, beam: None, port_mapper: None, guard: None })
+        Ok(Self { dir, release, options, ports, beam: None, port_mapper: None, guard: None })
     }
 
     /// Where it takes AMQP connections.
@@ -262,7 +261,7 @@ impl Node {
     }
 
     fn command(&self, program: &str) -> Command {
-        let mut command = Command::new(script(program));
+        let mut command = self.release.script(program, &self.dir);
         command.env_clear().envs(environment(&self.dir, self.ports, self.options)).current_dir(&self.dir);
         command
     }
@@ -299,10 +298,6 @@ impl Ports {
 
 fn node_name(ports: Ports) -> String {
     format!("sluice{}@localhost", ports.amqp)
-}
-
-fn script(program: &str) -> PathBuf {
-    Path::new(SCRIPTS).join(program)
 }
 
 fn doing(doing: &str) -> impl FnOnce(io::Error) -> NodeError + use<> {
@@ -362,8 +357,7 @@ fn environment(dir: &Path, ports: Ports, options: Options) -> BTreeMap<&'static 
 }
 
 /// In the foreground and as our own child; otherwise the broker would start one that outlives it.
-async fn start_port_mapper(dir: &Path, ports: Ports) -> Result<Child, NodeError> {
-    let mut command = Command::new("epmd");
+async fn start_port_mapper(mut command: Command, dir: &Path, ports: Ports) -> Result<Child, NodeError> {
     command.args(["-address", "127.0.0.1", "-port"]).arg(ports.port_mapper.to_string()).current_dir(dir);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
     let mut child = command.spawn().map_err(doing("start epmd"))?;
