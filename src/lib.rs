@@ -53,6 +53,7 @@ pub mod event;
 pub mod explain;
 pub mod fleet;
 pub mod gate;
+pub mod lease;
 pub mod lint;
 pub mod log;
 pub mod mapping;
