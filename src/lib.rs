@@ -65,6 +65,7 @@ pub mod record;
 pub mod redact;
 pub mod routing;
 pub mod sandbox;
+pub mod seal;
 pub mod section;
 pub mod supervisor;
 pub mod traces;

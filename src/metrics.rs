@@ -225,6 +225,12 @@ make!(IntCounter, plain);
 make!(prometheus::CounterVec, labelled);
 
 impl Metrics {
+    /// The same metrics where nobody sees them.
+    #[must_use]
+    pub fn unseen(&self) -> Self {
+        Self::new().unwrap_or_else(|_| self.clone())
+    }
+
     /// Shows the connections to the broker.
     pub fn show_broker(&self, status: &crate::broker::Status) {
         let blocked = status.publishing.blocked.is_some() || status.consuming.blocked.is_some();

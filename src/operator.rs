@@ -13,7 +13,7 @@ use crate::control::stamp::Stamp;
 use crate::control::{ANSWER_WITHIN, Answer, Order, OrderError, give};
 use crate::dead_letters::operation::Registry;
 use crate::destination::{Handle, Ordered};
-use crate::fleet::Roster;
+use crate::fleet::{Peers, Roster};
 use crate::supervisor::Part;
 
 /// An order that was carried out here and could not be sent is sent again after this …
@@ -101,23 +101,29 @@ async fn spread<Answers: Future<Output = Result<Vec<Bytes>, ControlError>>>(
 }
 
 /// What carries out the orders that come through the broker, until `ending`.
-pub fn listener(broker: Broker, roster: Roster, operations: Registry, ending: CancellationToken) -> impl Part {
-    move || listen(broker.clone(), roster.clone(), operations.clone(), ending.clone()).map(Ok)
+pub fn listener(
+    broker: Broker,
+    roster: Roster,
+    peers: Peers,
+    operations: Registry,
+    ending: CancellationToken,
+) -> impl Part {
+    move || listen(broker.clone(), roster.clone(), peers.clone(), operations.clone(), ending.clone()).map(Ok)
 }
 
 /// Carries out the orders that come through the broker, until `ending`.
-pub async fn listen(broker: Broker, roster: Roster, operations: Registry, ending: CancellationToken) {
+pub async fn listen(broker: Broker, roster: Roster, peers: Peers, operations: Registry, ending: CancellationToken) {
     let (_sender, mut orders) = broker.control();
     // What is being obeyed ends too: an answer may wait long for a broker that takes nothing.
     let obeying = async {
         while let Some(message) = orders.recv().await {
-            obey_message(&message, &roster, &operations).await;
+            obey_message(&message, &roster, &peers, &operations).await;
         }
     };
     ending.run_until_cancelled(obeying).await;
 }
 
-async fn obey_message(message: &ControlMessage, roster: &Roster, operations: &Registry) {
+async fn obey_message(message: &ControlMessage, roster: &Roster, peers: &Peers, operations: &Registry) {
     let order: Order = match serde_json::from_slice(&message.body) {
         Ok(order) => order,
         Err(error) => {
@@ -128,6 +134,10 @@ async fn obey_message(message: &ControlMessage, roster: &Roster, operations: &Re
     let answer = match &order {
         Order::Audit { entry } => {
             audit::log(entry);
+            None
+        }
+        Order::Announce { announcement } => {
+            peers.heard(announcement.clone(), clock::now());
             None
         }
         Order::Operations { destination } => {

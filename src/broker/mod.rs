@@ -7,6 +7,7 @@ mod consumer;
 mod control;
 mod depths;
 mod fields;
+mod lease;
 mod link;
 mod names;
 mod order;
@@ -34,6 +35,7 @@ use tokio_util::task::TaskTracker;
 
 pub use connection::ConnectError;
 pub use control::{ControlError, ControlMessage, ControlSender, control_call};
+pub use lease::{LeaseAct, LeaseEvent, LeaseQueue};
 pub use names::Names;
 pub use reading::Purpose;
 pub use status::{LinkStatus, Status};
@@ -194,12 +196,16 @@ impl Broker {
     /// other publications do not notice.
     #[must_use]
     pub fn receipts_publisher(&self) -> Publisher {
-        let (queue, publications) = mpsc::channel(HANDOVER);
-        let topology = self.topology.with_receipts();
-        let (link, status, closing) = (self.publishing.clone(), self.status.clone(), self.closing.clone());
         // All may be for one queue.
-        let task = publisher::PublisherTask::new(publications, link, status, topology, closing, outbox::SHARE);
-        self.work.spawn(self.supervisor.keep_trying("publisher of receipts", &self.closing, task));
+        self.publisher_of("publisher of receipts", self.topology.with_receipts(), outbox::SHARE)
+    }
+
+    /// A publisher with a channel of its own and `window` publications under way at most.
+    fn publisher_of(&self, name: &str, topology: Topology, window: usize) -> Publisher {
+        let (queue, publications) = mpsc::channel(HANDOVER);
+        let (link, status, closing) = (self.publishing.clone(), self.status.clone(), self.closing.clone());
+        let task = publisher::PublisherTask::new(publications, link, status, topology, closing, window);
+        self.work.spawn(self.supervisor.keep_trying(name, &self.closing, task));
         Publisher::new(queue)
     }
 
@@ -227,6 +233,30 @@ impl Broker {
         };
         self.work.spawn(self.supervisor.keep_trying(&name, &self.closing, task));
         Inbox { deliveries: delivery_receiver, prefetch, consuming: consuming_receiver, proof }
+    }
+
+    /// Opens a destination's lease queue, which is declared, consumed and opened anew until the end that is returned is dropped.
+    #[must_use]
+    pub fn lease(&self, destination: &str) -> LeaseQueue {
+        let (events, event_receiver) = mpsc::channel(lease::HANDOVER);
+        let (acts, act_receiver) = mpsc::unbounded_channel();
+        let task = lease::LeaseTask {
+            link: self.consuming.clone(),
+            topology: self.topology.clone(),
+            destination: destination.to_owned(),
+            events,
+            acts: act_receiver,
+            closing: self.closing.clone(),
+            last_tag: 0,
+        };
+        self.work.spawn(self.supervisor.keep_trying(&format!("lease of {destination}"), &self.closing, task));
+        LeaseQueue { events: event_receiver, acts }
+    }
+
+    /// A way to publish notes to lease queues, on a channel of its own: no backlog of events is before them.
+    #[must_use]
+    pub fn lease_publisher(&self) -> Publisher {
+        self.publisher_of("publisher of leases", self.topology.clone(), outbox::WINDOW)
     }
 
     /// Removes `patterns` from the bindings of a destination's queue, after a reload took them out.

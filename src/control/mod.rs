@@ -3,6 +3,7 @@
 
 pub mod stamp;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,6 +17,7 @@ use crate::broker::port::PublishError;
 use crate::broker::{Broker, ControlError};
 use crate::clock;
 use crate::gate::Limit;
+use crate::lease::Owner;
 use crate::message::{Message, Properties};
 
 /// How long the workers have to answer an order.
@@ -70,11 +72,30 @@ pub enum Order {
         /// What.
         order: Box<Order>,
     },
+    /// Know what a worker tells of itself.
+    Announce {
+        /// That.
+        announcement: Announcement,
+    },
     /// Log what was done with dead letters.
     Audit {
         /// What was done.
         entry: Entry,
     },
+}
+
+/// What a worker tells of itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Announcement {
+    /// Who.
+    pub worker: Owner,
+    /// The destinations that it drives.
+    pub drives: BTreeSet<String>,
+    /// How many it could drive.
+    pub destinations: usize,
+    /// It is about to stop.
+    #[serde(default)]
+    pub leaves: bool,
 }
 
 /// What a person wants of an operation on dead letters.
@@ -135,7 +156,11 @@ impl Order {
                 let limits = limits.map_err(|error| OrderError::Invalid(error.to_string()))?;
                 (destination, Some(Change::Limits(limits)))
             }
-            Self::Operations { .. } | Self::Operation { .. } | Self::Stamped { .. } | Self::Audit { .. } => {
+            Self::Operations { .. }
+            | Self::Operation { .. }
+            | Self::Stamped { .. }
+            | Self::Audit { .. }
+            | Self::Announce { .. } => {
                 return Ok(None);
             }
         }))

@@ -243,6 +243,8 @@ impl Driver {
                 self.settings.limits = limits;
             }
         }
+        // It must outlive this worker.
+        drop(self.record_ledger());
         // It may let something through at once.
         self.report.told = self.dispatch.gate.state(now);
         self.report.recent.see(&self.dispatch.gate.status(now, wall), wall);

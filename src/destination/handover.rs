@@ -1,5 +1,6 @@
 //! What outlives a destination's task when its configuration changes.
 
+use super::ledger::Limits;
 use super::recent::Recent;
 use crate::control::stamp::Orders;
 use crate::delivery::token::Stored;
@@ -16,6 +17,8 @@ pub struct Handover {
     pub recent: Recent,
     /// The latest orders.
     pub orders: Orders,
+    /// The limits that an operator set.
+    pub limits: Option<Limits>,
 }
 
 impl From<Ledger> for Handover {

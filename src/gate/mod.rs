@@ -2,6 +2,7 @@
 //!
 //! It decides and never acts: no task, no timer, no clock. `now` and `wall` are arguments everywhere.
 
+mod booking;
 mod concurrency;
 mod doubt;
 mod headers;
@@ -31,6 +32,7 @@ pub use status::{Held, State, Status, Until};
 pub use written::Written;
 
 use crate::backoff::Bounds;
+use booking::Booked;
 use concurrency::{Concurrency, whole};
 use learned::Learned;
 use ledger::{DayCount, later, span};
@@ -162,6 +164,8 @@ pub struct Gate {
     /// When the last permit was given, or the gate made.
     last: Instant,
     days: DayCount,
+    /// Where the day's count is booked ahead: up to where.
+    booked: Option<Booked>,
     carry_much: bool,
     /// When the spent day budget is there again.
     budget_back: Option<Instant>,
@@ -189,6 +193,7 @@ impl Gate {
             places: Places::new(policy.carry_much),
             last: now,
             days: DayCount::restored(ledger, wall),
+            booked: None,
             carry_much: policy.carry_much,
             budget_back: None,
             remaining: Remaining::default(),
@@ -225,6 +230,10 @@ impl Gate {
         if let Some((held, until)) = self.no_quota_before(now, wall) {
             self.held = Some((held, until));
             return Pass::Wait(until);
+        }
+        if self.is_unbooked() {
+            self.held = Some((Held::Day, now));
+            return Pass::Full;
         }
         self.note_lateness(now);
         self.places.set_aside_unwritten();

@@ -1,9 +1,12 @@
 //! Who drives, as a state machine: time and notes in, acts out. It knows no broker.
 //!
 //! The broker hands the notes of a lease queue to one consumer at a time, in their order. A driver proves that it still is that consumer
-//! by a round trip: it publishes its next note, which the queue's majority has to take, and gets it back. From the start of that round
-//! trip it may send for as long as the lease is. Who gets the note of another waits that long from its receipt, so the two never send at
-//! once, whatever their calendars say.
+//! by a round trip: it gives its note back, or publishes the next one, which the queue's majority has to take, and gets it again. From the
+//! start of that round trip it may send for as long as the lease is. Who gets the note of another waits that long from its receipt, so
+//! the two never send at once, whatever their calendars say.
+//!
+//! A note that only proves is given back and not published: a broker that takes no messages for now (resource alarm) still carries that
+//! out.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -12,6 +15,8 @@ use serde_json::Value;
 
 use super::note::{FORMAT, Note, NoteError, Owner, Says, millis};
 
+/// A ledger that can wait is written this often at most.
+const WRITE_EVERY: Duration = Duration::from_secs(2);
 /// Steady clocks of two machines may differ by one part in so many.
 const CLOCK_RATES: u32 = 20;
 /// With something to send a proof is renewed after one part in so many of the lease.
@@ -32,6 +37,8 @@ pub enum Act {
     Publish(Note),
     /// Ack a note: it is outdated.
     Ack(u64),
+    /// Give a note back to the queue, where it is the first: whoever is the consumer gets it again.
+    Return(u64),
     /// Start a driver with that ledger, in place of one that runs. It may send while there is proof, and not before.
     Drive(Value),
     /// Stop the driver: somebody else drives, or nobody can.
@@ -74,16 +81,21 @@ pub struct Machine {
     /// The note that counts.
     best: Option<Note>,
     ledger: Value,
-    /// The ledger has what no note has yet.
+    /// The ledger has what no note has yet, and what cannot wait.
     is_unwritten: bool,
+    is_urgent: bool,
     /// A driver runs.
     drives: bool,
     wanted: bool,
     /// The start of the last round trip that came back, and its version.
     proof: Option<Instant>,
     recorded: u64,
-    /// Notes on their way, each with when it left.
+    /// Published notes that have not come yet, each with when it left.
     on_the_way: VecDeque<(u64, Instant)>,
+    /// The version of the note that was given back, and when.
+    returning: Option<(u64, Instant)>,
+    /// When the consumer was last seen to live.
+    heard: Instant,
     published: Instant,
     /// Notes that are not acked, by their tags; none for what cannot be read.
     in_hand: Vec<(u64, Option<(u64, u64)>)>,
@@ -109,11 +121,14 @@ impl Machine {
             best: None,
             ledger: Value::Null,
             is_unwritten: false,
+            is_urgent: false,
             drives: false,
             wanted: false,
             proof: None,
             recorded: 0,
             on_the_way: VecDeque::new(),
+            returning: None,
+            heard: now,
             published: now,
             in_hand: Vec::new(),
             why_stuck: None,
@@ -166,7 +181,7 @@ impl Machine {
             self.best = None;
         }
         // The last driver knows most: it writes first.
-        self.next_first_note = now + if self.is_mine { self.lease / 2 } else { self.lease * 2 };
+        self.next_first_note = now + if self.is_mine { self.lease / 8 } else { self.lease / 4 };
         self.first_notes = FIRST_NOTES.0;
     }
 
@@ -174,6 +189,7 @@ impl Machine {
     pub fn closed(&mut self) {
         self.place = Place::Away;
         self.on_the_way.clear();
+        self.returning = None;
         self.in_hand.clear();
         self.why_stuck = None;
     }
@@ -192,17 +208,25 @@ impl Machine {
         self.tick(now);
     }
 
-    /// Takes a new ledger, which goes to the broker at once where `urgent`, else with the next note; returns the version that has it.
+    /// Takes a new ledger, which goes to the broker at once where `urgent`, else within a moment; returns the version that has it.
     pub fn record(&mut self, ledger: Value, urgent: bool, now: Instant) -> u64 {
+        self.is_unwritten |= self.ledger != ledger;
+        self.is_urgent |= urgent;
         self.ledger = ledger;
-        self.is_unwritten |= urgent;
         let before = self.version;
         self.tick(now);
         self.version.max(before + 1)
     }
 
-    /// A note came.
-    pub fn received(&mut self, tag: u64, note: Note, now: Instant) {
+    /// A note could not be published.
+    pub fn failed(&mut self, version: u64, now: Instant) {
+        self.on_the_way.retain(|(on_the_way, _)| *on_the_way != version);
+        (self.is_unwritten, self.is_urgent) = (true, true);
+        self.tick(now);
+    }
+
+    /// A note came; `again` where the broker says that it was out before.
+    pub fn received(&mut self, tag: u64, note: Note, again: bool, now: Instant) {
         self.first_note.get_or_insert(now);
         self.in_hand.push((tag, Some(note.age())));
         if note.says == Says::Reset && !matches!(self.place, Place::LettingGo(_)) {
@@ -213,7 +237,7 @@ impl Machine {
         }
         let own = note.owner.id == self.me.id && note.term == self.term;
         match self.place {
-            Place::Holding | Place::LettingGo(_) if own => self.came_back(&note, now),
+            Place::Holding | Place::LettingGo(_) if own => self.came_back(&note, again, now),
             Place::Holding | Place::LettingGo(_) if note.term < self.term => self.ack(tag),
             Place::LettingGo(_) => self.leave(),
             Place::Holding => {
@@ -278,14 +302,19 @@ impl Machine {
             Place::Waiting(until) => Some(until),
             Place::LettingGo(since) => Some(since + self.lease),
             Place::Stuck(since) => Some(since + PASS_ON),
-            Place::Holding => match self.on_the_way.front() {
-                Some((_, first)) => Some((self.published + self.lease / 2).min(*first + self.lease * 2)),
-                None if self.is_unwritten => Some(self.published),
-                None => {
-                    let renew = self.proof.map_or(self.published, |proof| proof + self.lease / RENEW);
-                    Some(if self.wanted { renew } else { self.published + KEEP })
-                }
-            },
+            Place::Holding => {
+                let waits = self.returning.is_some() || !self.on_the_way.is_empty();
+                let lost = waits.then(|| self.heard + self.lease * 2);
+                let write = match (self.is_unwritten, self.is_urgent) {
+                    _ if !self.on_the_way.is_empty() => None,
+                    (true, true) => Some(self.published),
+                    (true, false) => Some(self.published + WRITE_EVERY),
+                    (false, _) => None,
+                };
+                let renew = self.proof.map_or(self.published, |proof| proof + self.lease / RENEW);
+                let renew = if self.wanted { renew } else { self.published.max(self.heard) + KEEP };
+                [lost, write, (!waits).then_some(renew)].into_iter().flatten().min()
+            }
         }
     }
 
@@ -336,7 +365,7 @@ impl Machine {
             self.is_mine = false;
             self.ledger = note.ledger;
         }
-        self.is_unwritten = false;
+        (self.is_unwritten, self.is_urgent) = (false, false);
         self.proof = None;
         self.drives = true;
         self.acts.push(Act::Drive(self.ledger.clone()));
@@ -348,6 +377,7 @@ impl Machine {
         let resumes = self.is_mine && best == self.term;
         self.place = Place::Holding;
         self.on_the_way.clear();
+        self.returning = None;
         if !resumes {
             self.term = best.max(self.term) + 1;
             self.is_mine = false;
@@ -356,26 +386,47 @@ impl Machine {
     }
 
     fn hold(&mut self, now: Instant) {
-        if let Some((_, first)) = self.on_the_way.front() {
-            if now.saturating_duration_since(*first) >= self.lease * 2 {
-                // The broker takes no notes, or gives them to somebody else.
-                self.leave();
-            } else if now.saturating_duration_since(self.published) >= self.lease / 2 {
-                self.publish(Says::Held, now);
-            }
-            return;
+        let waits = self.returning.is_some() || !self.on_the_way.is_empty();
+        if waits && now.saturating_duration_since(self.heard) >= self.lease * 2 {
+            // The broker takes nothing, or gives the notes to somebody else.
+            return self.leave();
         }
-        let is_old = |proof: Instant| now.saturating_duration_since(proof) >= self.lease / RENEW;
-        let renews = self.wanted && self.proof.is_none_or(is_old);
-        if renews || self.is_unwritten || now.saturating_duration_since(self.published) >= KEEP {
-            self.publish(Says::Held, now);
+        let is_due = self.is_urgent || now.saturating_duration_since(self.published) >= WRITE_EVERY;
+        if self.is_unwritten && is_due && self.on_the_way.is_empty() {
+            return self.publish(Says::Held, now);
+        }
+        let is_old = |since: Instant, age: Duration| now.saturating_duration_since(since) >= age;
+        let renews = self.wanted && self.proof.is_none_or(|proof| is_old(proof, self.lease / RENEW));
+        if self.returning.is_none() && (renews || is_old(self.published.max(self.heard), KEEP)) {
+            self.give_back(now);
         }
     }
 
-    fn came_back(&mut self, note: &Note, now: Instant) {
-        while let Some((version, at)) = self.on_the_way.front().copied().filter(|(version, _)| *version <= note.version)
-        {
-            self.on_the_way.pop_front();
+    /// Gives the own note back, so that it comes again.
+    fn give_back(&mut self, now: Instant) {
+        let own = self.in_hand.iter().find_map(|(tag, age)| {
+            age.filter(|(term, _)| self.is_mine && *term == self.term).map(|(_, version)| (*tag, version))
+        });
+        let Some((tag, version)) = own else { return };
+        self.in_hand.retain(|(held, _)| *held != tag);
+        self.note_waiting(now);
+        self.returning = Some((version, now));
+        self.acts.push(Act::Return(tag));
+    }
+
+    /// Something is about to be on its way: from now on an answer is waited for.
+    fn note_waiting(&mut self, now: Instant) {
+        if self.returning.is_none() && self.on_the_way.is_empty() {
+            self.heard = now;
+        }
+    }
+
+    fn came_back(&mut self, note: &Note, again: bool, now: Instant) {
+        self.heard = now;
+        if let Some((_, at)) = self.returning.take_if(|(version, _)| again && *version == note.version) {
+            self.proof = self.proof.max(Some(at));
+        }
+        while let Some((version, at)) = self.on_the_way.pop_front_if(|(version, _)| *version <= note.version) {
             if version == note.version {
                 self.proof = self.proof.max(Some(at));
             }
@@ -396,8 +447,7 @@ impl Machine {
         self.stop();
         self.why_stuck = None;
         self.is_mine = false;
-        let unreadable: Vec<u64> =
-            self.in_hand.extract_if(.., |(_, age)| age.is_none()).map(|(tag, _)| tag).collect();
+        let unreadable: Vec<u64> = self.in_hand.extract_if(.., |(_, age)| age.is_none()).map(|(tag, _)| tag).collect();
         unreadable.into_iter().for_each(|tag| self.acts.push(Act::Ack(tag)));
         if let Some((_, age)) = self.in_hand.last_mut() {
             *age = Some((term, u64::MAX));
@@ -409,8 +459,9 @@ impl Machine {
     }
 
     fn publish(&mut self, says: Says, now: Instant) {
+        self.note_waiting(now);
         self.version += 1;
-        self.is_unwritten = false;
+        (self.is_unwritten, self.is_urgent) = (false, false);
         self.published = now;
         self.on_the_way.push_back((self.version, now));
         self.acts.push(Act::Publish(Note {
@@ -443,13 +494,12 @@ impl Machine {
 
     /// Acks all but the latest note.
     fn ack_outdated(&mut self) {
-        let Some(latest) = self.in_hand.iter().filter_map(|(tag, age)| Some((age.as_ref()?, tag))).max() else { return };
+        let Some(latest) = self.in_hand.iter().filter_map(|(tag, age)| Some((age.as_ref()?, tag))).max() else {
+            return;
+        };
         let latest = *latest.1;
-        let outdated: Vec<u64> = self
-            .in_hand
-            .extract_if(.., |(tag, age)| age.is_some() && *tag != latest)
-            .map(|(tag, _)| tag)
-            .collect();
+        let outdated: Vec<u64> =
+            self.in_hand.extract_if(.., |(tag, age)| age.is_some() && *tag != latest).map(|(tag, _)| tag).collect();
         self.acts.extend(outdated.into_iter().map(Act::Ack));
     }
 }

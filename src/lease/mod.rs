@@ -4,6 +4,7 @@
 mod fence;
 mod machine;
 mod note;
+pub mod port;
 #[cfg(test)]
 mod tests;
 

@@ -56,7 +56,9 @@ pub struct Owner {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoteError {
     /// It is of a newer version.
-    #[error("the note in the lease queue has format {0}; this version reads {FORMAT}: upgrade this worker, or run `sluice lease reset`")]
+    #[error(
+        "the note in the lease queue has format {0}; this version reads {FORMAT}: upgrade this worker, or run `sluice lease reset`"
+    )]
     Newer(u32),
     /// It is no note.
     #[error("the message in the lease queue is no note ({0}): see who published it, then run `sluice lease reset`")]

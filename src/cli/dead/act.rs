@@ -15,7 +15,7 @@ use crate::control::Signal;
 use crate::dead_letters::acts::Act;
 use crate::dead_letters::filter::Filter;
 use crate::dead_letters::operation::{Operation, Phase, Plan, Registry, SelectError, Selection, State, seconds};
-use crate::fleet::Roster;
+use crate::fleet::{Peers, Roster};
 use crate::operator;
 
 /// What every act asks for.
@@ -131,6 +131,7 @@ async fn run(args: Common, how: How, file: &ConfigFile, stop: CancellationToken)
     let listening = tokio::spawn(operator::listen(
         session.broker.clone(),
         Roster::default(),
+        Peers::of_this_process(),
         registry.clone(),
         session.end.clone(),
     ));

@@ -45,12 +45,13 @@ enum Frame {
     Consume,
     Publish(Note),
     Ack(u64),
+    Return(u64),
     Leave,
 }
 
 #[derive(Clone, Debug, PartialEq)]
 enum Delivered {
-    Note(u64, Note),
+    Note(u64, Note, bool),
     Cancelled,
 }
 
@@ -84,7 +85,7 @@ struct Sim {
     workers: Vec<Option<Process>>,
     starts: u128,
     // The broker's queue.
-    ready: VecDeque<(u64, Note)>,
+    ready: VecDeque<(u64, Note, bool)>,
     consumers: VecDeque<(Worker, u64)>,
     unacked: Vec<(Worker, u64, u64, Note)>,
     next: u64,
@@ -218,7 +219,10 @@ impl Sim {
             // No answer: it tries again.
             return self.at(self.now + 500, Event::Open(worker));
         }
-        let Some(process) = self.workers[worker].as_mut().filter(|process| !process.frozen && process.connection == 0) else { return };
+        let Some(process) = self.workers[worker].as_mut().filter(|process| !process.frozen && process.connection == 0)
+        else {
+            return;
+        };
         self.order += 1;
         process.connection = self.order;
         process.cut = false;
@@ -258,12 +262,22 @@ impl Sim {
         match frame {
             Frame::Publish(note) => {
                 self.next += 1;
-                self.ready.push_back((self.next, note));
+                self.ready.push_back((self.next, note, false));
             }
-            Frame::Consume | Frame::Ack(_) if self.dead.contains(&(worker, connection)) => {}
+            Frame::Consume | Frame::Ack(_) | Frame::Return(_) if self.dead.contains(&(worker, connection)) => {}
             Frame::Consume => self.consumers.push_back((worker, connection)),
             Frame::Ack(tag) => {
                 self.unacked.retain(|(of, over, held, _)| (*of, *over, *held) != (worker, connection, tag));
+            }
+            Frame::Return(tag) => {
+                let is_it = |(of, over, held, _): &mut (Worker, u64, u64, Note)| {
+                    (*of, *over, *held) == (worker, connection, tag)
+                };
+                let returned: Vec<_> = self.unacked.extract_if(.., is_it).collect();
+                for (_, _, _, note) in returned {
+                    self.next += 1;
+                    self.ready.push_front((self.next, note, true));
+                }
             }
             Frame::Leave => return self.gone(worker, connection),
         }
@@ -274,12 +288,12 @@ impl Sim {
     fn gone(&mut self, worker: Worker, connection: u64) {
         self.dead.insert((worker, connection));
         self.consumers.retain(|consumer| *consumer != (worker, connection));
-        let mut back: Vec<(u64, Note)> = self
+        let mut back: Vec<(u64, Note, bool)> = self
             .unacked
             .extract_if(.., |(of, over, ..)| (*of, *over) == (worker, connection))
-            .map(|(_, _, id, note)| (id, note))
+            .map(|(_, _, id, note)| (id, note, true))
             .collect();
-        back.sort_by_key(|(id, _)| Reverse(*id));
+        back.sort_by_key(|(id, ..)| Reverse(*id));
         back.into_iter().for_each(|note| self.ready.push_front(note));
         self.deliver();
     }
@@ -290,13 +304,13 @@ impl Sim {
             // The queue's leader gives nothing to a node that it does not hear, and keeps the role for it.
             return;
         }
-        while let Some((id, note)) = self.ready.pop_front() {
+        while let Some((id, note, again)) = self.ready.pop_front() {
             self.unacked.push((worker, connection, id, note.clone()));
             let delay = self.delay();
             let arrives = self.to_worker.entry(worker).or_default();
             *arrives = (self.now + delay).max(*arrives);
             let at = *arrives;
-            self.at(at, Event::AtWorker(worker, connection, Delivered::Note(id, note)));
+            self.at(at, Event::AtWorker(worker, connection, Delivered::Note(id, note, again)));
         }
     }
 
@@ -310,7 +324,7 @@ impl Sim {
         }
         let now = self.base + process.offset + Duration::from_micros(self.now * process.rate);
         match delivered {
-            Delivered::Note(tag, note) => process.machine.received(tag, note, now),
+            Delivered::Note(tag, note, again) => process.machine.received(tag, note, again, now),
             Delivered::Cancelled => {
                 process.machine.closed();
                 process.connection = 0;
@@ -386,6 +400,7 @@ impl Sim {
             match act {
                 Act::Publish(note) => self.send(worker, connection, Frame::Publish(note)),
                 Act::Ack(tag) => self.send(worker, connection, Frame::Ack(tag)),
+                Act::Return(tag) => self.send(worker, connection, Frame::Return(tag)),
                 Act::Drive(ledger) => {
                     let booked = ledger.get("booked").and_then(Value::as_u64).unwrap_or(0);
                     (process.booked, process.confirmed, process.booking) = (booked, booked, None);
@@ -530,7 +545,10 @@ fn schedule(seed: u64) {
             sim.ready.len(),
             sim.unacked.iter().map(|(worker, over, ..)| (worker, over)).collect::<Vec<_>>(),
             sim.partition,
-            sim.workers.iter().map(|process| process.as_ref().map(|process| (process.connection, process.cut, process.frozen))).collect::<Vec<_>>(),
+            sim.workers
+                .iter()
+                .map(|process| process.as_ref().map(|process| (process.connection, process.cut, process.frozen)))
+                .collect::<Vec<_>>(),
         );
     }
 }

@@ -1,0 +1,58 @@
+//! A day's budget is booked before it is used: who takes over after a crash counts the booked as used, so that no day holds more than its
+//! limit, and a crash wastes one booking at most.
+
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+
+use super::concurrency::whole;
+use super::{Gate, Ledger, quota};
+
+/// Of a day's budget so much is booked ahead as is sent in this time, and no more than one part in so many.
+const AHEAD: Duration = Duration::from_secs(4);
+const SHARE: u64 = 250;
+
+/// A day, and how much of its budget is booked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Booked {
+    day: Date,
+    used: u64,
+}
+
+impl Gate {
+    /// From now on nothing is used of a day's budget that is not booked: `day` up to `used` requests.
+    pub fn booked(&mut self, day: Date, used: u64) {
+        self.booked = Some(Booked { day, used });
+    }
+
+    /// What to book now, as the ledger that says so: a little ahead of what is used. None while enough is booked.
+    #[must_use]
+    pub fn to_book(&self, now: Instant, wall: Timestamp) -> Option<Ledger> {
+        let limit = quota::day_limit(&self.limits)?;
+        let (used, booked) = (self.days.used, self.booked_today()?);
+        let soon =
+            self.pace().map_or(u64::MAX, |pace| u64::try_from(whole(pace * AHEAD.as_secs_f64())).unwrap_or(u64::MAX));
+        let ahead = soon.min(limit / SHARE).max(1);
+        if booked >= limit || booked.saturating_sub(used) > ahead / 2 {
+            return None;
+        }
+        Some(Ledger { used: (used + ahead).max(booked).min(limit), ..self.ledger(now, wall) })
+    }
+
+    /// The ledger as far as the broker has to have it: with what is booked.
+    #[must_use]
+    pub fn booked_ledger(&self, now: Instant, wall: Timestamp) -> Option<Ledger> {
+        let booked = self.booked_today()?;
+        let ledger = self.ledger(now, wall);
+        Some(Ledger { used: ledger.used.max(booked), ..ledger })
+    }
+
+    fn booked_today(&self) -> Option<u64> {
+        self.booked.map(|booked| if booked.day == self.days.day { booked.used } else { 0 })
+    }
+
+    pub(super) fn is_unbooked(&self) -> bool {
+        quota::day_limit(&self.limits).is_some() && self.booked_today().is_some_and(|booked| self.days.used >= booked)
+    }
+}
