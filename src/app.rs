@@ -12,7 +12,7 @@ use crate::admin::{self, Admin};
 use crate::broker::{self, Broker};
 use crate::clock;
 use crate::config::{Config, ConfigFile};
-use crate::control::{self, Order};
+use crate::control::{self, Command};
 use crate::dead_letters::operation::Registry;
 use crate::fleet::{ANNOUNCE_EVERY, Fleet, Peers};
 use crate::log;
@@ -26,7 +26,7 @@ use crate::watch::Watch;
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// Time for a whole stop, but for what closing connections takes.
 const STOP_WITHIN: Duration = Duration::from_millis(9_500);
-/// Time for the last receipts, and no more than half of what is left.
+/// Time for the last receipts, but at most half of the time that is left.
 const TELL_WITHIN: Duration = Duration::from_secs(2);
 /// Time at least for the last acks and publications to reach the broker at the stop.
 const FLUSH_WITHIN: Duration = Duration::from_secs(1);
@@ -80,15 +80,12 @@ pub async fn run(config: Config, file: ConfigFile, stop: CancellationToken) -> R
     let admin = Admin::new(watched, metrics.clone(), broker.clone(), roster.clone(), operations.clone(), over, config);
     let parts = TaskTracker::new();
     let peers = fleet.peers();
-    let orders = operator::listener(broker.clone(), roster, peers.clone(), operations.clone(), ending.clone());
-    parts.spawn(supervisor.keep_trying(
-        "announcements",
-        &ending,
-        announcing(broker.clone(), peers.clone(), stop.clone()),
-    ));
+    let commands = operator::listener(broker.clone(), roster, peers.clone(), operations.clone(), ending.clone());
+    let announcements = announcing(broker.clone(), peers.clone(), stop.clone());
+    parts.spawn(supervisor.keep_trying("announcements", &ending, announcements));
     parts.spawn(supervisor.keep("admin server", &ending, admin::server(listener, admin.clone(), ending.clone())));
     parts.spawn(supervisor.keep_trying("queue watch", &ending, watch.part(ending.clone())));
-    parts.spawn(supervisor.keep_trying("operator's orders", &ending, orders));
+    parts.spawn(supervisor.keep_trying("operator's commands", &ending, commands));
     parts.spawn(supervisor.keep_trying("count of dropped log lines", &ending, log::teller(ending.clone())));
     warn_of_what_is_doubtful(fleet.config());
     tracing::info!(admin = %address, destinations = fleet.config().destinations.len(), version = env!("CARGO_PKG_VERSION"), "sluice is running");
@@ -132,7 +129,7 @@ fn announcing(broker: Broker, peers: Peers, stop: CancellationToken) -> impl Par
 }
 
 async fn announce(broker: Broker, peers: Peers) {
-    control::announce(&broker, &Order::Announce { announcement: peers.announcement() }).await;
+    control::announce(&broker, &Command::Announce { announcement: peers.announcement() }).await;
 }
 
 fn warn_of_what_is_doubtful(config: &Config) {

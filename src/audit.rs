@@ -1,5 +1,5 @@
-//! The audit: who did what with dead letters, when, with which filter, how many, and how it ended. In a queue of its own at the
-//! broker, and in every worker's log.
+//! The audit: who did what with dead letters, when, with which filter, how many, and how it ended. It is kept in a queue at the broker and
+//! written to every worker's log.
 
 use std::time::Duration;
 

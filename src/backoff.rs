@@ -13,9 +13,9 @@ pub struct Bounds {
     pub first: Duration,
     /// No pause is longer.
     pub max: Duration,
-    /// Each is so many times the one before.
+    /// The factor from one pause to the next.
     pub times: f64,
-    /// Each varies by this share, 0 to 1, so that many do not come back in step.
+    /// Each pause varies by this share, 0 to 1, so that many callers do not retry in step.
     pub jitter: f64,
 }
 

@@ -15,7 +15,7 @@ pub fn now() -> Instant {
 #[must_use]
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the calendar clock")]
 pub fn wall() -> Timestamp {
-    // Nothing but where time is paused: there the steady clock stands still, or has been moved on.
+    // Zero unless time is paused: then the steady clock stands still, or was moved on.
     let (shown, real) = (now(), Instant::now());
     let (ahead, behind) = (shown.saturating_duration_since(real), real.saturating_duration_since(shown));
     let wall = Timestamp::now();

@@ -1,4 +1,4 @@
-//! What a destination makes of an event: the exact request, secrets masked, or what is wrong with it. Sends nothing. Pure.
+//! Shows what a destination makes of an event: the exact request with secrets masked, or what is wrong. Sends nothing. Pure.
 
 use bytes::Bytes;
 use http::Request;

@@ -30,11 +30,11 @@
 //!
 //! # The path of an operator's act
 //!
-//! `sluice pause`, a click in the console and a call of the API make the same [`control::Order`]. It goes through the broker to every worker
+//! `sluice pause`, a click in the console and a call of the API make the same [`control::Command`]. It goes through the broker to every worker
 //! ([`control`]); each carries it out where it drives the destination ([`operator`]), the latest stamp wins, and each answers. The destination's task
-//! takes it between two events (`destination/command.rs`). [`admin`] and [`cli`] show what the destination tells of itself.
+//! takes it between two events (`destination/handle.rs`). [`admin`] and [`cli`] show what the destination tells of itself.
 //!
-//! [`app`] starts all of this, [`fleet`] keeps the destinations at work over a reload, [`watch`] reads depths and mends what was deleted at the broker.
+//! [`app`] starts all of this, [`fleet`] keeps the destinations at work over a reload, [`watch`] reads depths and declares again what was deleted at the broker.
 
 pub mod admin;
 pub mod app;

@@ -1,4 +1,4 @@
-//! Logging: set up once, to standard error, by a thread of its own. Whoever does not read the log does not stop deliveries.
+//! Logging: set up once, written to standard error by a thread of its own. If nobody reads the log, deliveries go on.
 
 use std::io::{self, BufWriter, IsTerminal as _, Stderr, Write};
 use std::sync::{OnceLock, mpsc};
@@ -17,7 +17,7 @@ use crate::supervisor::Part;
 const GATHER: Duration = Duration::from_millis(5);
 /// Lines that wait for the thread, at most; what comes then is dropped and counted. Some 4 MB, and 16 s of a busy worker.
 const BUFFERED: usize = 8_192;
-/// How often it is looked whether lines were dropped.
+/// How often to look for dropped lines.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// Time at the end for what is buffered.
 const FLUSH_WITHIN: Duration = Duration::from_millis(1_200);

@@ -9,7 +9,7 @@ use prometheus::{
     Opts, Registry, TextEncoder,
 };
 
-use crate::gate::{Held, State, Status};
+use crate::gate::{GateState, HeldBy, Status};
 use crate::verdict::Reason;
 
 /// Events in one request: one, or as many as an Act-On CSV holds.
@@ -60,7 +60,7 @@ impl Make for HistogramVec {
 
 /// What is known of a metric without running: for the page in `docs/`.
 #[derive(Clone, Copy, Debug)]
-pub struct Entry {
+pub struct MetricInfo {
     /// Its full name.
     pub name: &'static str,
     /// The type in the source, as `IntCounterVec`.
@@ -71,7 +71,7 @@ pub struct Entry {
     pub help: &'static str,
 }
 
-impl Entry {
+impl MetricInfo {
     /// Prometheus's word for its kind: `counter`, `gauge` or `histogram`.
     #[must_use]
     pub fn kind(&self) -> &'static str {
@@ -85,8 +85,8 @@ impl Entry {
 pub fn label_values(label: &str) -> Option<Vec<&'static str>> {
     match label {
         "class" => Some(CLASSES.to_vec()),
-        "state" => Some(State::ALL.map(State::name).to_vec()),
-        "by" => Some(Held::ALL.map(Held::name).to_vec()),
+        "state" => Some(GateState::ALL.map(GateState::name).to_vec()),
+        "by" => Some(HeldBy::ALL.map(HeldBy::name).to_vec()),
         "reason" => Some(Reason::ALL.map(Reason::name).to_vec()),
         "connection" => Some(vec!["consuming", "publishing"]),
         _ => None,
@@ -103,7 +103,7 @@ macro_rules! metrics {
         }
 
         /// Every metric, in the order of its life.
-        pub const ENTRIES: &[Entry] = &[$(Entry {
+        pub const ENTRIES: &[MetricInfo] = &[$(MetricInfo {
             name: concat!("sluice_", stringify!($name)),
             kind: stringify!($kind),
             labels: &[$($label),*],
@@ -270,7 +270,7 @@ impl Metrics {
     pub fn destination(&self, name: &str) -> DestinationMetrics {
         let reason = |reason: Reason| self.dead_lettered_total.with_label_values(&[name, reason.name()]);
         let class = |class: &str| self.attempts_total.with_label_values(&[name, class]);
-        let state = |state: State| self.gate_state.with_label_values(&[name, state.name()]);
+        let state = |state: GateState| self.gate_state.with_label_values(&[name, state.name()]);
         DestinationMetrics {
             name: name.to_owned(),
             published: self.published_total.with_label_values(&[name]),
@@ -289,11 +289,11 @@ impl Metrics {
             copies_waiting: self.copies_waiting.with_label_values(&[name]),
             in_flight: self.in_flight.with_label_values(&[name]),
             concurrency: self.concurrency_limit.with_label_values(&[name]),
-            held: Held::ALL.map(|by| self.pace_held.with_label_values(&[name, by.name()])),
+            held: HeldBy::ALL.map(|by| self.pace_held.with_label_values(&[name, by.name()])),
             waiting: self.waiting.with_label_values(&[name]),
             request_duration: self.request_duration_seconds.with_label_values(&[name]),
             delivery_latency: self.delivery_latency_seconds.with_label_values(&[name]),
-            states: State::ALL.map(state),
+            states: GateState::ALL.map(state),
             closed_seconds: self.gate_closed_seconds_total.with_label_values(&[name]),
             until: self.gate_until_timestamp_seconds.with_label_values(&[name]),
             quota: self.quota_requests_per_second.with_label_values(&[name]),
@@ -333,10 +333,10 @@ impl Metrics {
         ] {
             drop(gauges.remove_label_values(&[name]));
         }
-        for state in State::ALL {
+        for state in GateState::ALL {
             drop(self.gate_state.remove_label_values(&[name, state.name()]));
         }
-        for held in Held::ALL {
+        for held in HeldBy::ALL {
             drop(self.pace_held.remove_label_values(&[name, held.name()]));
         }
     }
@@ -364,7 +364,7 @@ pub struct DestinationMetrics {
     pub publish_failures: IntCounter,
     pub in_flight: IntGauge,
     pub concurrency: IntGauge,
-    pub held: [IntGauge; Held::ALL.len()],
+    pub held: [IntGauge; HeldBy::ALL.len()],
     pub waiting: IntGauge,
     copies_waiting: IntGauge,
     pub request_duration: Histogram,
@@ -403,12 +403,12 @@ impl DestinationMetrics {
     pub fn show(&self, gate: &Status, in_flight: usize, waiting: usize) {
         let whole = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
         let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
-        for (gauge, other) in self.states.iter().zip(State::ALL) {
+        for (gauge, other) in self.states.iter().zip(GateState::ALL) {
             gauge.set(i64::from(other == gate.state));
         }
         self.in_flight.set(count(in_flight));
         self.concurrency.set(count(gate.concurrency));
-        for (gauge, other) in self.held.iter().zip(Held::ALL) {
+        for (gauge, other) in self.held.iter().zip(HeldBy::ALL) {
             gauge.set(i64::from(other == gate.held));
         }
         self.waiting.set(count(waiting));

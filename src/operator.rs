@@ -1,4 +1,4 @@
-//! An operator's orders carried out: those that are given here, and those that reach this process through the broker.
+//! Carries out operators' commands: those given to this process, and those that reach it through the broker.
 
 use std::time::Duration;
 
@@ -10,97 +10,104 @@ use crate::audit;
 use crate::broker::{Broker, ControlError, ControlMessage};
 use crate::clock;
 use crate::control::stamp::Stamp;
-use crate::control::{ANSWER_WITHIN, Answer, Order, OrderError, give};
+use crate::control::{ANSWER_WITHIN, Command, CommandError, CommandReply, send};
 use crate::dead_letters::operation::Registry;
-use crate::destination::{Handle, Ordered};
+use crate::destination::{Applied, Handle};
 use crate::fleet::{Peers, Roster};
 use crate::supervisor::Part;
 
-/// An order that was carried out here and could not be sent is sent again after this …
+/// Between tries to tell the other workers of a command …
 const PAUSE: Duration = Duration::from_secs(2);
-/// … so often.
+/// … and how many more there are.
 const SENT_AGAIN: u32 = 30;
 
-/// Carries out an order to a destination in this worker; says how its gate is after it.
+/// Carries out a command to a destination in this worker; returns the state of its gate after it.
 ///
 /// # Errors
-/// [`OrderError`] when the destination is not here or the order makes no sense.
-pub async fn obey(roster: &Roster, order: &Order) -> Result<Answer, OrderError> {
-    Ok(carry_out(roster, order).await?.0)
+/// [`CommandError`] when the destination is not here or the command is wrong.
+pub async fn apply(roster: &Roster, command: &Command) -> Result<CommandReply, CommandError> {
+    Ok(carry_out(roster, command).await?.0)
 }
 
-/// As [`obey`]; and whose order it is and with which stamp it holds, where it changed something.
-async fn carry_out(roster: &Roster, order: &Order) -> Result<(Answer, Option<(Handle, Stamp)>), OrderError> {
-    let (order, stamp) =
-        if let Order::Stamped { stamp, order } = order { (&**order, Some(*stamp)) } else { (order, None) };
-    let Some((destination, change)) = order.parts()? else {
-        return Err(OrderError::Invalid("this is no order to a destination".into()));
+/// As [`apply`]; returns the destination and the stamp too, where the command changed something.
+async fn carry_out(
+    roster: &Roster,
+    command: &Command,
+) -> Result<(CommandReply, Option<(Handle, Stamp)>), CommandError> {
+    let (command, stamp) =
+        if let Command::Stamped { stamp, command } = command { (&**command, Some(*stamp)) } else { (command, None) };
+    let Some((destination, change)) = command.parts()? else {
+        return Err(CommandError::Invalid("this command is not for a destination".into()));
     };
-    let unknown = || OrderError::Unknown(destination.to_owned());
+    let unknown = || CommandError::Unknown(destination.to_owned());
     let handle = roster.get(destination).ok_or_else(unknown)?;
-    let ordered = match change {
-        Some(change) => Some(handle.order(change, stamp).await.map_err(|_| unknown())?),
+    let applied = match change {
+        Some(change) => Some(handle.change(change, stamp).await.map_err(|_| unknown())?),
         None => None,
     };
     let view = handle.view().await.map_err(|_| unknown())?;
     let (state, rate) = (Some(view.state.to_owned()), view.rate.filter(|rate| rate.is_finite()));
-    let (holds, later) = match ordered {
-        Some(Ordered::Holds { stamp, later }) => (Some((handle, stamp)), later),
-        Some(Ordered::Late(at)) => (None, Some(at)),
+    let (holds, later) = match applied {
+        Some(Applied::Holds { stamp, later }) => (Some((handle, stamp)), later),
+        Some(Applied::Superseded(at)) => (None, Some(at)),
         None => (None, None),
     };
-    Ok((Answer { destination: destination.to_owned(), state, rate, later, error: None }, holds))
+    Ok((CommandReply { destination: destination.to_owned(), state, rate, later, error: None }, holds))
 }
 
-/// Carries out an order to a destination in this worker, and tells the other workers to do the same.
+/// Carries out a command to a destination in this worker, and sends it to the other workers.
 ///
 /// # Errors
-/// As [`obey`]; then no other worker hears of it.
-pub async fn obey_everywhere(broker: &Broker, roster: &Roster, order: &Order) -> Result<Answer, OrderError> {
-    let (answer, held) = carry_out(roster, order).await?;
+/// As [`apply`]; then no other worker hears of it.
+pub async fn apply_everywhere(
+    broker: &Broker,
+    roster: &Roster,
+    command: &Command,
+) -> Result<CommandReply, CommandError> {
+    let (answer, held) = carry_out(roster, command).await?;
     if let Some((handle, stamp)) = held {
-        let (broker, order) = (broker.clone(), order.clone());
+        let (broker, command) = (broker.clone(), command.clone());
         let call = move |body| {
             let broker = broker.clone();
             async move { broker.call(body, ANSWER_WITHIN).await }
         };
-        // A broker that is away must not keep whoever gave the order waiting.
-        tokio::spawn(spread(handle, call, order, stamp));
+        // The operator must not wait for a broker that is away.
+        tokio::spawn(spread(handle, call, command, stamp));
     }
     Ok(answer)
 }
 
-/// Tells every worker by `call` of an order that was carried out here. It may be told late: where there is a later one it changes nothing.
+/// Sends a command that was carried out here to every worker by `call`. It may arrive late: it changes nothing where a later command is known.
 async fn spread<Answers: Future<Output = Result<Vec<Bytes>, ControlError>>>(
     handle: Handle,
     call: impl Fn(Bytes) -> Answers,
-    order: Order,
+    command: Command,
     stamp: Stamp,
 ) {
-    // One after another, since one that is given again as a later one would hold over what was ordered meanwhile.
+    // One after another: a command that is sent again with a later stamp would win over commands given meanwhile.
     let _turn = handle.turn_to_tell().await;
-    // As it goes over the wire.
-    let shown = serde_json::to_string(&order).unwrap_or_default();
+    // As it is sent.
+    let shown = serde_json::to_string(&command).unwrap_or_default();
     for tried in 0..=SENT_AGAIN {
-        let why = match give(&call, &order, stamp).await {
+        let why = match send(&call, &command, stamp).await {
             Ok(answers) if !answers.is_empty() => return,
             Ok(_) => "no worker answered".to_owned(),
             Err(error) => error.to_string(),
         };
         match tried {
             0 => tracing::warn!(
-                order = shown,
+                command = shown,
                 why,
-                "carried out here; other workers are told as soon as they can be reached"
+                "carried out here; the other workers get it as soon as they can be reached"
             ),
-            SENT_AGAIN => tracing::warn!(order = shown, why, "carried out here; other workers have not heard of it"),
+            SENT_AGAIN => tracing::warn!(command = shown, why, "carried out here; the other workers did not get it"),
             _ => {}
         }
         clock::sleep(PAUSE).await;
     }
 }
 
-/// What carries out the orders that come through the broker, until `ending`.
+/// The part that carries out the commands from the broker, until `ending`.
 pub fn listener(
     broker: Broker,
     roster: Roster,
@@ -111,64 +118,68 @@ pub fn listener(
     move || listen(broker.clone(), roster.clone(), peers.clone(), operations.clone(), ending.clone()).map(Ok)
 }
 
-/// Carries out the orders that come through the broker, until `ending`.
+/// Carries out the commands from the broker, until `ending`.
 pub async fn listen(broker: Broker, roster: Roster, peers: Peers, operations: Registry, ending: CancellationToken) {
-    let (_sender, mut orders) = broker.control();
-    // What is being obeyed ends too: an answer may wait long for a broker that takes nothing.
-    let obeying = async {
-        while let Some(message) = orders.recv().await {
-            obey_message(&message, &roster, &peers, &operations).await;
+    let (_sender, mut commands) = broker.control();
+    // The command in work is dropped too: its answer may wait long for a broker that takes nothing.
+    let applying = async {
+        while let Some(message) = commands.recv().await {
+            apply_message(&message, &roster, &peers, &operations).await;
         }
     };
-    ending.run_until_cancelled(obeying).await;
+    ending.run_until_cancelled(applying).await;
 }
 
-async fn obey_message(message: &ControlMessage, roster: &Roster, peers: &Peers, operations: &Registry) {
-    let order: Order = match serde_json::from_slice(&message.body) {
-        Ok(order) => order,
+async fn apply_message(message: &ControlMessage, roster: &Roster, peers: &Peers, operations: &Registry) {
+    let command: Command = match serde_json::from_slice(&message.body) {
+        Ok(command) => command,
         Err(error) => {
-            tracing::warn!(%error, "an order on the control exchange cannot be read; ignored");
+            tracing::warn!(%error, "a command on the control exchange cannot be read; ignored");
             return;
         }
     };
-    let answer = match &order {
-        Order::Audit { entry } => {
+    let answer = match &command {
+        Command::Audit { entry } => {
             audit::log(entry);
             None
         }
-        Order::Announce { announcement } => {
+        Command::Announce { announcement } => {
             peers.heard(announcement.clone(), clock::now());
             None
         }
-        Order::Operations { destination } => {
+        Command::Operations { destination } => {
             let mut states = operations.states();
             states.retain(|state| destination.as_ref().is_none_or(|name| *name == state.destination));
             serde_json::to_vec(&states).ok()
         }
-        // Only the process that has it answers.
-        Order::Operation { id, signal } => {
+        // Only the process that runs the operation answers.
+        Command::Operation { id, signal } => {
             operations.signal(id, *signal).and_then(|_| serde_json::to_vec(&operations.state(id)).ok())
         }
-        Order::Pause { .. }
-        | Order::Resume { .. }
-        | Order::Limits { .. }
-        | Order::Tell { .. }
-        | Order::Stamped { .. } => answer(roster, &order).await,
+        Command::Pause { .. }
+        | Command::Resume { .. }
+        | Command::Limits { .. }
+        | Command::Tell { .. }
+        | Command::Stamped { .. } => answer(roster, &command).await,
     };
     if let Some(body) = answer {
-        // Who asked has gone: nobody is left to tell.
+        // An error means that the sender has gone.
         drop(message.reply(body.into()).await);
     }
 }
 
-async fn answer(roster: &Roster, order: &Order) -> Option<Vec<u8>> {
-    let answer = match obey(roster, order).await {
+async fn answer(roster: &Roster, command: &Command) -> Option<Vec<u8>> {
+    let answer = match apply(roster, command).await {
         Ok(answer) => answer,
-        // Another worker may drive it: only the one that does answers.
-        Err(OrderError::Unknown(_)) => return None,
-        Err(error @ OrderError::Invalid(_)) => {
-            Answer { destination: String::new(), state: None, rate: None, later: None, error: Some(error.to_string()) }
-        }
+        // Only the worker that drives the destination answers.
+        Err(CommandError::Unknown(_)) => return None,
+        Err(error @ CommandError::Invalid(_)) => CommandReply {
+            destination: String::new(),
+            state: None,
+            rate: None,
+            later: None,
+            error: Some(error.to_string()),
+        },
     };
     serde_json::to_vec(&answer).ok()
 }
@@ -182,11 +193,11 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn an_order_is_told_when_the_one_before_has_been_told() {
+    async fn a_command_is_told_when_the_one_before_has_been_told() {
         let (handle, _commands) = Handle::new();
         let (told, mut telling) = tokio::sync::mpsc::unbounded_channel();
         let slow = Arc::new(tokio::sync::Semaphore::new(0));
-        let tell = |order: Order| {
+        let tell = |command: Command| {
             let (told, slow) = (told.clone(), Arc::clone(&slow));
             let call = move |body: Bytes| {
                 drop(told.send(body));
@@ -196,11 +207,11 @@ mod tests {
                     Ok(vec![Bytes::from_static(br#"{"destination":"px"}"#)])
                 }
             };
-            spread(handle.clone(), call, order, Stamp::after(None, clock::wall(), Uuid::new_v4()))
+            spread(handle.clone(), call, command, Stamp::after(None, clock::wall(), Uuid::new_v4()))
         };
-        let pause = tokio::spawn(tell(Order::Pause { destination: "px".into() }));
+        let pause = tokio::spawn(tell(Command::Pause { destination: "px".into() }));
         let first = telling.recv().await.unwrap_or_default();
-        let resume = tokio::spawn(tell(Order::Resume { destination: "px".into() }));
+        let resume = tokio::spawn(tell(Command::Resume { destination: "px".into() }));
         tokio::task::yield_now().await;
         assert!(telling.try_recv().is_err(), "the first has not been told yet");
         slow.add_permits(2);

@@ -1,6 +1,6 @@
-//! Receipts: what became of each event, told to whoever wants to know. An event's outcome comes in; a CloudEvent goes out to the
-//! topic exchange `<prefix>.receipts`, beside the deliveries and never at their cost: made and published by a task of its own, on a
-//! channel of its own, from a queue of bounded length, and what finds no room there is dropped and counted.
+//! Receipts: publishes what became of each event. An outcome comes in; a CloudEvent goes out to the topic exchange `<prefix>.receipts`. That
+//! never holds up a delivery: a task of its own publishes on a channel of its own, from a queue of bounded length. If the queue is full,
+//! receipts are dropped and counted.
 
 use std::time::Duration;
 
@@ -25,10 +25,10 @@ use crate::verdict::Reason;
 const MOST_WAITING: usize = 4096;
 /// Receipts published at a time.
 const AT_ONCE: usize = 512;
-/// Receipts go out in bursts so far apart: each burst wakes the connection once, and the broker confirms it at once. Going out one by one they
-/// would cost half as much again.
+/// Receipts go out in bursts with this time between: a burst wakes the connection once, and the broker confirms it as one. Sent one by one,
+/// they would cost half as much again.
 const BURSTS: Duration = Duration::from_millis(10);
-/// Before one that the broker did not confirm is published again.
+/// The pause before a receipt that was not confirmed is published again.
 const PAUSE: Duration = Duration::from_secs(1);
 /// One that the broker has not taken by then is dropped: an exchange that is missing must be seen.
 const TRIED_FOR: Duration = Duration::from_secs(60);
@@ -38,7 +38,7 @@ const MOST_KEY_BYTES: usize = 255;
 /// What became of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Outcome {
+pub enum ReceiptKind {
     /// The vendor took it.
     Delivered,
     /// It will not be delivered without a person.
@@ -49,7 +49,7 @@ pub enum Outcome {
     Replayed,
 }
 
-impl Outcome {
+impl ReceiptKind {
     /// Every outcome.
     pub const ALL: [Self; 4] = [Self::Delivered, Self::DeadLettered, Self::Parked, Self::Replayed];
 
@@ -92,7 +92,7 @@ pub struct About {
 #[derive(Clone, Debug, Serialize)]
 pub struct Receipt {
     /// What became of it.
-    pub outcome: Outcome,
+    pub outcome: ReceiptKind,
     /// Where it was to go.
     pub destination: String,
     /// Which event; none where the receipt is about the destination.
@@ -310,7 +310,7 @@ mod tests {
     fn dead(kind: &str) -> Receipt {
         let event = About { id: Some("e-1".into()), source: "shop".into(), r#type: kind.into(), time: NOW.into() };
         Receipt {
-            outcome: Outcome::DeadLettered,
+            outcome: ReceiptKind::DeadLettered,
             destination: "px".into(),
             event: Some(event),
             failed_attempts: 2,
@@ -319,7 +319,7 @@ mod tests {
         }
     }
 
-    fn about_nothing(outcome: Outcome) -> Receipt {
+    fn about_nothing(outcome: ReceiptKind) -> Receipt {
         let (destination, sentence) = ("px".into(), Some("why".into()));
         Receipt { outcome, destination, event: None, failed_attempts: 0, reason: None, sentence }
     }
@@ -362,7 +362,7 @@ mod tests {
     #[test]
     fn its_routing_key_can_be_subscribed_to_by_outcome_destination_and_type() {
         assert_eq!(dead("order.paid").routing_key(), "dead_lettered.px.order.paid");
-        assert_eq!(about_nothing(Outcome::Parked).routing_key(), "parked.px.-");
+        assert_eq!(about_nothing(ReceiptKind::Parked).routing_key(), "parked.px.-");
         let long = "ü".repeat(200);
         let key = dead(&long).routing_key();
         assert!((254..=255).contains(&key.len()) && key.ends_with('ü'), "{key}");
@@ -372,7 +372,7 @@ mod tests {
     async fn too_many_are_dropped_and_counted_and_nobody_waits() {
         let (receipts, _task, _broker, counted, _) = opened();
         for _ in 0..MOST_WAITING + 3 {
-            receipts.tell(about_nothing(Outcome::Parked));
+            receipts.tell(about_nothing(ReceiptKind::Parked));
         }
         assert_eq!(counted.with_label_values(&["dropped"]).get(), 3);
     }

@@ -16,7 +16,7 @@ static EMAIL: LazyLock<Option<Regex>> = LazyLock::new(|| {
     ))
     .ok()
 });
-/// Of which one stands in every address: they are quicker to look for.
+/// Every address has one of these: a quick check before the slower search.
 const AT_SIGNS: [&str; 5] = ["@", "%40", "&#", "&commat;", "\\u0040"];
 
 /// Shortest secret worth masking: anything shorter would mask ordinary text.

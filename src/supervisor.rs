@@ -16,9 +16,9 @@ use crate::redact;
 
 /// Between a failure and the next start.
 const PAUSES: Bounds = Bounds::doubling(Duration::from_secs(1), Duration::from_secs(5), 0.25);
-/// Failures in a row after which another start is taken not to help.
+/// After this many failures in a row another start would not help.
 const MOST_FAILURES: u32 = 5;
-/// A part that has worked for so long is well: its next failure is the first in a row.
+/// A part that has worked for this long is well again: its next failure counts as the first in a row.
 const WELL_AFTER: Duration = Duration::from_mins(1);
 
 /// What works for as long as the process does. A function that makes such a future anew is one, too.

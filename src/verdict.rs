@@ -1,4 +1,4 @@
-//! The closed vocabulary of outcomes: one name each for log, metric and header alike.
+//! The closed lists of outcomes. Each has one name, the same in logs, metrics and headers.
 
 use std::str::FromStr;
 use std::time::Duration;

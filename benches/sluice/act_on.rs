@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use sluice::clock;
-use sluice::sandbox::{ActOnSettings, Enforcement, Handle, Latency, Sandbox, Settings};
+use sluice::sandbox::{ActOnSettings, Enforcement, Latency, Sandbox, SandboxHandle, Settings};
 
 use crate::Error;
 use crate::bench::Size;
@@ -130,7 +130,7 @@ impl Backlog {
         });
     }
 
-    fn tell_arrivals(self, vendor: &Handle, report: &mut Report) -> Result<(), Error> {
+    fn tell_arrivals(self, vendor: &SandboxHandle, report: &mut Report) -> Result<(), Error> {
         let mut stats = vendor.stats();
         let calls = stats.remove("act-on").ok_or("Act-On saw no call")?;
         let auth = stats.remove("act-on/auth").ok_or("Act-On saw no token call")?;
@@ -145,7 +145,7 @@ impl Backlog {
     }
 
     /// How many events did not arrive as they were published.
-    fn changed(self, vendor: &Handle) -> Result<u64, Error> {
+    fn changed(self, vendor: &SandboxHandle) -> Result<u64, Error> {
         let mut changed = 0;
         for event in vendor.events(Some("act-on"), usize::MAX) {
             let event: Value = serde_json::from_slice(&event)?;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::future::try_join_all;
 use serde_json::{Value, json};
 use sluice::clock;
-use sluice::sandbox::{ApsisEventType, ApsisSettings, Enforcement, Handle, Latency, Sandbox, Settings};
+use sluice::sandbox::{ApsisEventType, ApsisSettings, Enforcement, Latency, Sandbox, SandboxHandle, Settings};
 
 use crate::Error;
 use crate::bench::Size;
@@ -141,7 +141,7 @@ impl Account {
 }
 
 /// How many events came before one of their profile that was published earlier.
-fn out_of_order(vendor: &Handle) -> Result<u64, Error> {
+fn out_of_order(vendor: &SandboxHandle) -> Result<u64, Error> {
     let mut latest: BTreeMap<String, u64> = BTreeMap::new();
     let mut wrong = 0;
     for event in vendor.events(Some("apsis-one"), usize::MAX) {

@@ -34,7 +34,7 @@ class Publisher:
                     raise
                 logging.warning("event %s: %r, trying again in %s s", event["id"], error, pause)
                 time.sleep(pause)
-            # Anything else is a mistake that no repetition mends: no such exchange, no permission, no queue (UnroutableError).
+            # Anything else is a mistake that no repetition fixes: no such exchange, no permission, no queue (UnroutableError).
 
     def try_once(self, event):
         if self.channel is None or not self.channel.is_open:

@@ -37,7 +37,7 @@ impl Publisher {
                 Ok(Ok(Confirmation::Ack(None))) => return Ok(()),
                 Ok(Ok(Confirmation::Ack(Some(_)))) => return Err("no queue takes it from the exchange".into()),
                 Ok(Ok(_)) => "the broker refused it".into(),
-                // No such exchange, no permission: a mistake that no repetition mends.
+                // No such exchange, no permission: a mistake that no repetition fixes.
                 Ok(Err(error)) if error.is_amqp_soft_error() => return Err(error.into()),
                 Ok(Err(error)) => error.into(),
                 Err(_) => "no confirm in time".into(),

@@ -58,13 +58,13 @@ pub(super) fn router(admin: &Arc<Admin>) -> Router<Arc<Admin>> {
                        Where tokens are set under `[admin]`, every request needs one; one with `role = \"read\"` may only GET.",
     ),
     components(schemas(Problem)),
-    modifiers(&Bearer)
+    modifiers(&BearerScheme)
 )]
-struct Frame;
+struct ApiDocument;
 
-struct Bearer;
+struct BearerScheme;
 
-impl Modify for Bearer {
+impl Modify for BearerScheme {
     fn modify(&self, document: &mut Document) {
         let scheme = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
         document.components.get_or_insert_default().add_security_scheme("bearer", scheme);
@@ -74,7 +74,7 @@ impl Modify for Bearer {
 
 /// The whole document.
 pub(super) fn described() -> Document {
-    OpenApiRouter::with_openapi(Frame::openapi()).nest(PREFIX, endpoints()).into_openapi()
+    OpenApiRouter::with_openapi(ApiDocument::openapi()).nest(PREFIX, endpoints()).into_openapi()
 }
 
 /// This document

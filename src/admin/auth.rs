@@ -1,4 +1,4 @@
-//! Who may come in: tokens with names and roles, and no page of another site.
+//! Authentication: tokens with names and roles. Requests from pages of other sites are refused.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -13,12 +13,12 @@ use secrecy::ExposeSecret as _;
 use super::Admin;
 use super::problem::Problem;
 use crate::clock;
-use crate::config::{Role, Token};
+use crate::config::{AdminToken, Role};
 
 /// How often the log tells of wrong tokens.
 const TOLD_EVERY: Duration = Duration::from_mins(1);
 
-/// Whoever a request is from. Handlers that act take it as an argument.
+/// Who sends a request. Handlers that act take it as an argument.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Who {
     /// The token's name; `admin` for that of `[admin]` itself, `local` where none is set.
@@ -27,14 +27,14 @@ pub(super) struct Who {
 }
 
 impl Who {
-    /// Whoever comes in where no token is set.
+    /// Anyone, if no token is set.
     pub fn local() -> Self {
         Self { name: "local".to_owned(), role: Role::Act }
     }
 }
 
-impl From<&Token> for Who {
-    fn from(token: &Token) -> Self {
+impl From<&AdminToken> for Who {
+    fn from(token: &AdminToken) -> Self {
         Self { name: token.name.clone(), role: token.role }
     }
 }
@@ -53,7 +53,7 @@ impl<S: Sync> FromRequestParts<S> for Who {
     }
 }
 
-/// Lets a request through that may do what it is about, and notes who it is from.
+/// Middleware: lets a request through if its sender may do it, and adds who that is.
 pub(super) async fn guard(State(admin): State<Arc<Admin>>, mut request: Request, next: Next) -> Response {
     let tokens = admin.tokens();
     if let Err(problem) = same_site(request.headers(), tokens.is_empty()) {
@@ -61,7 +61,7 @@ pub(super) async fn guard(State(admin): State<Arc<Admin>>, mut request: Request,
     }
     let Some(who) = identify(request.headers(), &tokens) else {
         if request.headers().contains_key(header::AUTHORIZATION) {
-            admin.strangers.came(clock::now());
+            admin.wrong_tokens.count_one(clock::now());
         }
         let problem = Problem::new(StatusCode::UNAUTHORIZED, "send a token of [admin] as \"Authorization: Bearer …\"");
         return ([(header::WWW_AUTHENTICATE, "Bearer")], problem).into_response();
@@ -73,7 +73,7 @@ pub(super) async fn guard(State(admin): State<Arc<Admin>>, mut request: Request,
     next.run(request).await
 }
 
-/// Why somebody who may only read is refused.
+/// Refuses an act with a token that may only read.
 pub(super) fn forbidden(who: &Who) -> Problem {
     let detail = format!("the token {:?} may only read; acting needs one with role = \"act\"", who.name);
     Problem::new(StatusCode::FORBIDDEN, detail)
@@ -84,10 +84,9 @@ pub(super) fn is_a_look(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD)
 }
 
-/// A web page elsewhere can make an operator's browser send requests here: to an address that the page's own machine does
-/// not reach, and with nothing asked on loopback. The browser then says in `Origin` where the page is from, which only this
-/// server's own pages may be. A page whose name was made to lead here (DNS rebinding) has the same name in both headers:
-/// without tokens, only what cannot be made to lead elsewhere is taken, an address or `localhost`.
+/// A page of another site can make an operator's browser send requests here, where that site itself has no access. The browser then names the
+/// page's site in `Origin`: only this server's own pages are allowed. With DNS rebinding both headers have the attacker's name; so without
+/// tokens, `Host` has to be an IP address or `localhost`.
 pub(super) fn same_site(headers: &HeaderMap, open: bool) -> Result<(), Problem> {
     let host = text(headers, header::HOST);
     if let Some(origin) = text(headers, header::ORIGIN) {
@@ -120,7 +119,7 @@ fn is_address(host: &str) -> bool {
 }
 
 /// Whose token it is.
-fn identify(headers: &HeaderMap, tokens: &[Token]) -> Option<Who> {
+fn identify(headers: &HeaderMap, tokens: &[AdminToken]) -> Option<Who> {
     if tokens.is_empty() {
         return Some(Who::local());
     }
@@ -129,10 +128,10 @@ fn identify(headers: &HeaderMap, tokens: &[Token]) -> Option<Who> {
     holder(tokens, given).map(Who::from)
 }
 
-/// Those who come with wrong tokens. Nobody waits for them: a token cannot be guessed. They are told in the log, in a line a minute
-/// at most, since whoever reaches this server can make them many.
+/// Counts requests with wrong tokens. They are not slowed down, since a token cannot be guessed. The log has one line a minute at most, since
+/// anyone who reaches this server can send many.
 #[derive(Debug, Default)]
-pub(super) struct Strangers(Mutex<Untold>);
+pub(super) struct WrongTokens(Mutex<Untold>);
 
 #[derive(Debug, Default)]
 struct Untold {
@@ -140,16 +139,16 @@ struct Untold {
     told: Option<Instant>,
 }
 
-impl Strangers {
-    /// One came.
-    pub fn came(&self, now: Instant) {
-        if let Some(count) = self.count(now) {
+impl WrongTokens {
+    /// Counts one, and logs if a line is due.
+    pub fn count_one(&self, now: Instant) {
+        if let Some(count) = self.due(now) {
             tracing::warn!(count, "wrong tokens were given to the API or the console");
         }
     }
 
-    /// How many came that the log does not tell of, where it is time to tell.
-    fn count(&self, now: Instant) -> Option<u64> {
+    /// Counts one. Returns how many are not in the log yet, if a line is due.
+    fn due(&self, now: Instant) -> Option<u64> {
         let mut untold = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         untold.count += 1;
         if untold.told.is_some_and(|told| now.saturating_duration_since(told) < TOLD_EVERY) {
@@ -161,8 +160,8 @@ impl Strangers {
 }
 
 /// The token of that text. Every token is looked at, whichever it is.
-pub(super) fn holder<'a>(tokens: &'a [Token], given: &str) -> Option<&'a Token> {
-    let matches = |token: &Token| equal(token.secret.expose_secret().as_bytes(), given.as_bytes());
+pub(super) fn holder<'a>(tokens: &'a [AdminToken], given: &str) -> Option<&'a AdminToken> {
+    let matches = |token: &AdminToken| equal(token.secret.expose_secret().as_bytes(), given.as_bytes());
     tokens.iter().fold(None, |found, token| if matches(token) { Some(token) } else { found })
 }
 
@@ -182,11 +181,11 @@ mod tests {
 
     #[test]
     fn wrong_tokens_are_told_at_once_and_then_together_once_a_minute() {
-        let (strangers, now) = (Strangers::default(), crate::clock::now());
-        assert_eq!(strangers.count(now), Some(1));
+        let (wrong_tokens, now) = (WrongTokens::default(), crate::clock::now());
+        assert_eq!(wrong_tokens.due(now), Some(1));
         for second in 0..50 {
-            assert_eq!(strangers.count(now + Duration::from_secs(second)), None);
+            assert_eq!(wrong_tokens.due(now + Duration::from_secs(second)), None);
         }
-        assert_eq!(strangers.count(now + TOLD_EVERY), Some(51));
+        assert_eq!(wrong_tokens.due(now + TOLD_EVERY), Some(51));
     }
 }

@@ -13,15 +13,15 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::Admin;
 use super::auth::Who;
-use super::destinations::Named;
-use super::extract::{Body, NoParams, Params, Query, Segment};
-use super::problem::{Away, BadBody, Conflict, Problem, Refusals, Unknown};
-use super::which::{Page, Which};
+use super::destinations::DestinationPath;
+use super::extract::{JsonBody, NoParams, Params, Query, Segment};
+use super::letter_query::{LetterQuery, PageSize};
+use super::problem::{BadBody, BrokerAway, Conflict, Problem, Refusals, Unknown};
 use crate::audit;
 use crate::broker::{Broker, TurnError};
 use crate::clock;
 use crate::config::Destination;
-use crate::control::OrderError;
+use crate::control::CommandError;
 use crate::dead_letters::edit::{Edit, EditError};
 use crate::dead_letters::filter::{Filter, Matcher};
 use crate::dead_letters::groups::{Group, Groups};
@@ -36,7 +36,7 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(15);
 /// A destination's name and a letter, in the path.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Path)]
-pub(super) struct One {
+pub(super) struct LetterPath {
     /// The destination's name.
     #[param(pattern = "^[a-z0-9][a-z0-9_-]{0,62}$", example = "px-prod")]
     pub name: String,
@@ -49,7 +49,7 @@ pub(super) struct One {
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
-pub(super) struct WhichPile {
+pub(super) struct PileQuery {
     /// The dead letters, or the trash.
     #[param(inline)]
     #[serde(default)]
@@ -59,7 +59,7 @@ pub(super) struct WhichPile {
 /// Letters one by one.
 #[derive(Serialize, ToSchema)]
 #[schema(as = DeadLetters)]
-pub(super) struct List {
+pub(super) struct LetterList {
     /// How many there were when the pass began: these and no others were looked at.
     there: u32,
     /// How many are shown.
@@ -121,7 +121,7 @@ pub(super) struct Edited {
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
-pub(super) struct OfWhom {
+pub(super) struct AuditQuery {
     /// One destination's only.
     destination: Option<String>,
     /// Entries at most: the last.
@@ -143,15 +143,15 @@ pub(super) struct Audit {
 
 /// Dead letters, one by one
 #[utoipa::path(
-    get, path = "/destinations/{name}/dead", operation_id = "list_dead_letters", tag = "dead letters", params(Named, Filter, WhichPile, Page),
-    responses((status = 200, description = "Looking changes nothing", body = List), Refusals, Unknown, Conflict, Away)
+    get, path = "/destinations/{name}/dead", operation_id = "list_dead_letters", tag = "dead letters", params(DestinationPath, Filter, PileQuery, PageSize),
+    responses((status = 200, description = "Looking changes nothing", body = LetterList), Refusals, Unknown, Conflict, BrokerAway)
 )]
 pub(super) async fn list(
     State(admin): State<Arc<Admin>>,
-    Segment(Named { name }): Segment<Named>,
+    Segment(DestinationPath { name }): Segment<DestinationPath>,
     Query(fields): Query,
-) -> Result<Json<List>, Problem> {
-    let which = Which::once(fields, &["limit"])?;
+) -> Result<Json<LetterList>, Problem> {
+    let which = LetterQuery::once(fields, &["limit"])?;
     let limit = which.number("limit", 100, 1000)?;
     let (letters, _) = admin.letters(&name)?;
     let (pile, matcher) = (which.pile, which.matcher()?);
@@ -171,20 +171,20 @@ pub(super) async fn list(
         Ok((seen, found))
     })
     .await?;
-    Ok(Json(List { there: seen.there, shown: seen.matched, trouble: seen.trouble, letters }))
+    Ok(Json(LetterList { there: seen.there, shown: seen.matched, trouble: seen.trouble, letters }))
 }
 
 /// Dead letters by cause
 #[utoipa::path(
-    get, path = "/destinations/{name}/dead/groups", operation_id = "group_dead_letters", tag = "dead letters", params(Named, Filter, WhichPile),
-    responses((status = 200, description = "In one pass", body = Grouped), Refusals, Unknown, Conflict, Away)
+    get, path = "/destinations/{name}/dead/groups", operation_id = "group_dead_letters", tag = "dead letters", params(DestinationPath, Filter, PileQuery),
+    responses((status = 200, description = "In one pass", body = Grouped), Refusals, Unknown, Conflict, BrokerAway)
 )]
 pub(super) async fn groups(
     State(admin): State<Arc<Admin>>,
-    Segment(Named { name }): Segment<Named>,
+    Segment(DestinationPath { name }): Segment<DestinationPath>,
     Query(fields): Query,
 ) -> Result<Json<Grouped>, Problem> {
-    let which = Which::once(fields, &[])?;
+    let which = LetterQuery::once(fields, &[])?;
     let (letters, _) = admin.letters(&name)?;
     let (pile, matcher) = (which.pile, which.matcher()?);
     let (seen, groups) = to_its_end(async move {
@@ -206,13 +206,13 @@ pub(super) async fn groups(
 /// One letter with everything
 #[utoipa::path(
     get, path = "/destinations/{name}/dead/letters/{letter}", operation_id = "show_dead_letter", tag = "dead letters",
-    params(One, WhichPile),
-    responses((status = 200, description = "With every attempt, and the event as it was published", body = Details), Refusals, Unknown, Conflict, Away)
+    params(LetterPath, PileQuery),
+    responses((status = 200, description = "With every attempt, and the event as it was published", body = Details), Refusals, Unknown, Conflict, BrokerAway)
 )]
 pub(super) async fn show(
     State(admin): State<Arc<Admin>>,
-    Segment(One { name, letter }): Segment<One>,
-    Params(WhichPile { pile }): Params<WhichPile>,
+    Segment(LetterPath { name, letter }): Segment<LetterPath>,
+    Params(PileQuery { pile }): Params<PileQuery>,
 ) -> Result<Json<Details>, Problem> {
     let (letters, _) = admin.letters(&name)?;
     let message = one(letters, pile, letter).await?;
@@ -222,16 +222,16 @@ pub(super) async fn show(
 /// Change a letter's event
 #[utoipa::path(
     post, path = "/destinations/{name}/dead/letters/{letter}/edit", operation_id = "edit_dead_letter", tag = "dead letters",
-    params(One), request_body = NewBody,
+    params(LetterPath), request_body = NewBody,
     responses((status = 200, description = "The edited letter is among the dead ones, the original in the trash", body = Edited),
-        Refusals, Unknown, BadBody, Conflict, Away)
+        Refusals, Unknown, BadBody, Conflict, BrokerAway)
 )]
 pub(super) async fn edit(
     State(admin): State<Arc<Admin>>,
     who: Who,
-    Segment(One { name, letter }): Segment<One>,
+    Segment(LetterPath { name, letter }): Segment<LetterPath>,
     Params(NoParams {}): Params<NoParams>,
-    Body(new): Body<NewBody>,
+    JsonBody(new): JsonBody<NewBody>,
 ) -> Result<Json<Edited>, Problem> {
     let (letters, destination) = admin.letters(&name)?;
     let message = one(letters.clone(), Pile::Dead, letter).await?;
@@ -240,7 +240,7 @@ pub(super) async fn edit(
         return Err(Problem::new(StatusCode::CONFLICT, "nothing is changed: the body is the same"));
     }
     if let Some(problem) = edit.problem().filter(|_| !new.force && !new.dry_run) {
-        let detail = format!("it would be a dead letter again: {problem}; \"force\": true edits it all the same");
+        let detail = format!("it would be a dead letter again: {problem}; \"force\": true edits it anyway");
         return Err(Problem::new(StatusCode::CONFLICT, detail));
     }
     let edited = !new.dry_run;
@@ -259,12 +259,12 @@ pub(super) async fn edit(
 
 /// Who did what with dead letters
 #[utoipa::path(
-    get, path = "/dead/audit", operation_id = "audit_dead_letters", tag = "dead letters", params(OfWhom),
-    responses((status = 200, description = "Every act, and how it ended", body = Audit), Refusals, Unknown, Conflict, Away)
+    get, path = "/dead/audit", operation_id = "audit_dead_letters", tag = "dead letters", params(AuditQuery),
+    responses((status = 200, description = "Every act, and how it ended", body = Audit), Refusals, Unknown, Conflict, BrokerAway)
 )]
 pub(super) async fn audit(
     State(admin): State<Arc<Admin>>,
-    Params(OfWhom { destination, limit }): Params<OfWhom>,
+    Params(AuditQuery { destination, limit }): Params<AuditQuery>,
 ) -> Result<Json<Audit>, Problem> {
     if !(1..=10_000).contains(&limit) {
         return Err(Problem::new(StatusCode::BAD_REQUEST, "limit is from 1 to 10000"));
@@ -303,7 +303,7 @@ pub(super) async fn one(letters: DeadLetters, pile: Pile, id: String) -> Result<
     }
 }
 
-/// Goes on though the client goes away: a pass that is dropped half way would leave its letters out of order.
+/// Goes on if the client disconnects: a pass that is dropped half way would leave the letters out of order.
 pub(super) async fn to_its_end<T: Send + 'static>(
     work: impl Future<Output = Result<T, Problem>> + Send + 'static,
 ) -> Result<T, Problem> {
@@ -323,7 +323,7 @@ impl Admin {
 
     /// A destination of the configuration.
     pub(super) fn known(&self, name: &str) -> Result<Destination, Problem> {
-        self.destination(name).ok_or_else(|| Problem::from(OrderError::Unknown(name.to_owned())))
+        self.destination(name).ok_or_else(|| Problem::from(CommandError::Unknown(name.to_owned())))
     }
 
     /// The broker, unless this worker knows already that it is away: nobody waits for that.

@@ -1,4 +1,4 @@
-//! `/api/v1/destinations`: how each is, and pause, resume and limits.
+//! `/api/v1/destinations`: the status of each; pause, resume and limits.
 
 use std::sync::Arc;
 
@@ -11,16 +11,16 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::Admin;
 use super::auth::Who;
-use super::extract::{Body, NoParams, Params, Segment};
+use super::extract::{JsonBody, NoParams, Params, Segment};
 use super::problem::{BadBody, Problem, Refusals, Unknown};
-use crate::control::{Order, OrderError};
+use crate::control::{Command, CommandError};
 use crate::destination::View;
 use crate::operator;
 
 /// A destination's name, in the path.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Path)]
-pub(super) struct Named {
+pub(super) struct DestinationPath {
     /// The destination's name.
     #[param(pattern = "^[a-z0-9][a-z0-9_-]{0,62}$", example = "px-prod")]
     pub name: String,
@@ -29,7 +29,7 @@ pub(super) struct Named {
 /// A destination at work, with its depths at the broker.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Destination)]
-pub(super) struct Shown {
+pub(super) struct DestinationStatus {
     /// Its name.
     #[schema(example = "px-prod")]
     pub name: String,
@@ -111,9 +111,9 @@ pub(super) struct Shown {
 /// All destinations at work.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Destinations)]
-pub(super) struct List {
+pub(super) struct DestinationList {
     /// By name.
-    destinations: Vec<Shown>,
+    destinations: Vec<DestinationStatus>,
 }
 
 /// New limits, until a reload that changes the destination, or a restart. Windows that are left out keep theirs.
@@ -121,7 +121,7 @@ pub(super) struct List {
 #[serde(deny_unknown_fields)]
 pub(super) struct Limits {
     /// Each replaces that of its window; all hold at once: requests in a second, minute, hour or day.
-    #[schema(min_items = 1, value_type = Vec<OneLimit>)]
+    #[schema(min_items = 1, value_type = Vec<LimitText>)]
     limits: Vec<String>,
 }
 
@@ -129,99 +129,102 @@ pub(super) struct Limits {
 #[derive(ToSchema)]
 #[schema(as = Limit, pattern = "^[1-9][0-9]{0,8}/(s|min|h|day)$", example = "100/s")]
 #[expect(dead_code, reason = "only described: the text is read where all limits are")]
-struct OneLimit(String);
+struct LimitText(String);
 
 /// Every destination at work
 #[utoipa::path(
     get, path = "/destinations",
     operation_id = "list_destinations", tag = "destinations",
-    responses((status = 200, description = "In the order of their names", body = List), Refusals)
+    responses((status = 200, description = "In the order of their names", body = DestinationList), Refusals)
 )]
-pub(super) async fn list(State(admin): State<Arc<Admin>>, Params(NoParams {}): Params<NoParams>) -> Json<List> {
+pub(super) async fn list(
+    State(admin): State<Arc<Admin>>,
+    Params(NoParams {}): Params<NoParams>,
+) -> Json<DestinationList> {
     let mut destinations = Vec::new();
     for (_, handle) in admin.roster.all() {
         // One that stops just now is not listed.
         if let Ok(view) = handle.view().await {
-            destinations.push(shown(&admin, view));
+            destinations.push(status_from(&admin, view));
         }
     }
-    Json(List { destinations })
+    Json(DestinationList { destinations })
 }
 
 /// One destination
 #[utoipa::path(
     get, path = "/destinations/{name}",
-    operation_id = "show_destination", tag = "destinations", params(Named),
-    responses((status = 200, description = "As it is now", body = Shown), Refusals, Unknown)
+    operation_id = "show_destination", tag = "destinations", params(DestinationPath),
+    responses((status = 200, description = "As it is now", body = DestinationStatus), Refusals, Unknown)
 )]
 pub(super) async fn show(
     State(admin): State<Arc<Admin>>,
-    Segment(Named { name }): Segment<Named>,
+    Segment(DestinationPath { name }): Segment<DestinationPath>,
     Params(NoParams {}): Params<NoParams>,
-) -> Result<Json<Shown>, Problem> {
-    look(&admin, &name).await
+) -> Result<Json<DestinationStatus>, Problem> {
+    status_of(&admin, &name).await
 }
 
 /// Send nothing until resumed
 #[utoipa::path(
     post, path = "/destinations/{name}/pause",
-    operation_id = "pause_destination", tag = "destinations", params(Named),
-    responses((status = 200, description = "As it is after that", body = Shown), Refusals, Unknown)
+    operation_id = "pause_destination", tag = "destinations", params(DestinationPath),
+    responses((status = 200, description = "As it is after that", body = DestinationStatus), Refusals, Unknown)
 )]
 pub(super) async fn pause(
     State(admin): State<Arc<Admin>>,
     who: Who,
-    Segment(Named { name }): Segment<Named>,
+    Segment(DestinationPath { name }): Segment<DestinationPath>,
     Params(NoParams {}): Params<NoParams>,
-) -> Result<Json<Shown>, Problem> {
-    order(&admin, &who, Order::Pause { destination: name }).await
+) -> Result<Json<DestinationStatus>, Problem> {
+    command(&admin, &who, Command::Pause { destination: name }).await
 }
 
 /// Go on; a parked destination probes at once
 #[utoipa::path(
     post, path = "/destinations/{name}/resume",
-    operation_id = "resume_destination", tag = "destinations", params(Named),
-    responses((status = 200, description = "As it is after that", body = Shown), Refusals, Unknown)
+    operation_id = "resume_destination", tag = "destinations", params(DestinationPath),
+    responses((status = 200, description = "As it is after that", body = DestinationStatus), Refusals, Unknown)
 )]
 pub(super) async fn resume(
     State(admin): State<Arc<Admin>>,
     who: Who,
-    Segment(Named { name }): Segment<Named>,
+    Segment(DestinationPath { name }): Segment<DestinationPath>,
     Params(NoParams {}): Params<NoParams>,
-) -> Result<Json<Shown>, Problem> {
-    order(&admin, &who, Order::Resume { destination: name }).await
+) -> Result<Json<DestinationStatus>, Problem> {
+    command(&admin, &who, Command::Resume { destination: name }).await
 }
 
 /// Hold to other limits
 #[utoipa::path(
     put, path = "/destinations/{name}/limits",
-    operation_id = "set_limits", tag = "destinations", params(Named),
+    operation_id = "set_limits", tag = "destinations", params(DestinationPath),
     request_body = Limits,
-    responses((status = 200, description = "As it is after that", body = Shown), Refusals, Unknown, BadBody)
+    responses((status = 200, description = "As it is after that", body = DestinationStatus), Refusals, Unknown, BadBody)
 )]
 pub(super) async fn limits(
     State(admin): State<Arc<Admin>>,
     who: Who,
-    Segment(Named { name }): Segment<Named>,
+    Segment(DestinationPath { name }): Segment<DestinationPath>,
     Params(NoParams {}): Params<NoParams>,
-    Body(Limits { limits }): Body<Limits>,
-) -> Result<Json<Shown>, Problem> {
-    order(&admin, &who, Order::Limits { destination: name, limits }).await
+    JsonBody(Limits { limits }): JsonBody<Limits>,
+) -> Result<Json<DestinationStatus>, Problem> {
+    command(&admin, &who, Command::Limits { destination: name, limits }).await
 }
 
-pub(super) async fn order(admin: &Admin, who: &Who, order: Order) -> Result<Json<Shown>, Problem> {
-    let answer = operator::obey_everywhere(&admin.broker, &admin.roster, &order).await?;
-    tracing::info!(who = who.name, ?order, "carried out");
-    look(admin, &answer.destination).await
+pub(super) async fn command(admin: &Admin, who: &Who, command: Command) -> Result<Json<DestinationStatus>, Problem> {
+    let answer = operator::apply_everywhere(&admin.broker, &admin.roster, &command).await?;
+    tracing::info!(who = who.name, ?command, "carried out");
+    status_of(admin, &answer.destination).await
 }
 
-pub(super) async fn look(admin: &Admin, name: &str) -> Result<Json<Shown>, Problem> {
-    let unknown = || Problem::from(OrderError::Unknown(name.to_owned()));
+pub(super) async fn status_of(admin: &Admin, name: &str) -> Result<Json<DestinationStatus>, Problem> {
+    let unknown = || Problem::from(CommandError::Unknown(name.to_owned()));
     let view = admin.roster.get(name).ok_or_else(unknown)?.view().await.map_err(|_| unknown())?;
-    Ok(Json(shown(admin, view)))
+    Ok(Json(status_from(admin, view)))
 }
 
-/// With so many events that failed and wait.
+/// Adds how many events failed and wait.
 fn why(said: String, waiting: u32) -> String {
     match waiting {
         0 => said,
@@ -230,10 +233,10 @@ fn why(said: String, waiting: u32) -> String {
     }
 }
 
-pub(super) fn shown(admin: &Admin, view: View) -> Shown {
+pub(super) fn status_from(admin: &Admin, view: View) -> DestinationStatus {
     let depths = admin.watch.depths_of(&view.name);
     let why = why(view.why, depths.retry.filter(|_| view.fails).unwrap_or(0));
-    Shown {
+    DestinationStatus {
         name: view.name,
         vendor: view.vendor,
         subscribe: view.subscribe,
@@ -268,11 +271,11 @@ pub(super) fn shown(admin: &Admin, view: View) -> Shown {
     }
 }
 
-impl From<OrderError> for Problem {
-    fn from(error: OrderError) -> Self {
+impl From<CommandError> for Problem {
+    fn from(error: CommandError) -> Self {
         let status = match &error {
-            OrderError::Unknown(_) => StatusCode::NOT_FOUND,
-            OrderError::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            CommandError::Unknown(_) => StatusCode::NOT_FOUND,
+            CommandError::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
         };
         Self::new(status, error.to_string())
     }

@@ -1,4 +1,4 @@
-//! What a handler takes out of a request. What cannot be taken is a [`Problem`].
+//! Extractors: what a handler takes out of a request. If that fails, the answer is a [`Problem`].
 
 use axum::Json;
 use axum::extract::{self, FromRequest, FromRequestParts, Path, Request};
@@ -10,7 +10,7 @@ use url::form_urlencoded;
 use super::problem::Problem;
 
 /// The JSON body. Its type should have `deny_unknown_fields`.
-pub(super) struct Body<T>(pub T);
+pub(super) struct JsonBody<T>(pub T);
 
 /// The query's parameters. Their type must have `deny_unknown_fields`.
 pub(super) struct Params<T>(pub T);
@@ -26,7 +26,7 @@ pub(super) struct Segment<T>(pub T);
 #[serde(deny_unknown_fields)]
 pub(super) struct NoParams {}
 
-impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {

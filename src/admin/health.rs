@@ -23,7 +23,7 @@ pub(super) async fn metrics(State(admin): State<Arc<Admin>>) -> Response {
     }
 }
 
-/// The process answers: restart it when this fails.
+/// Liveness: the process answers; restart it when this fails.
 pub(super) async fn alive() -> &'static str {
     "ok\n"
 }
@@ -33,7 +33,7 @@ pub(super) async fn alive() -> &'static str {
 struct Readiness {
     ready: bool,
     lacking: Vec<String>,
-    /// What does not go on although the worker is at work.
+    /// What waits although the worker is ready.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     waiting: Vec<String>,
 }
@@ -50,8 +50,7 @@ pub(super) async fn ready(State(admin): State<Arc<Admin>>) -> Response {
         }
         match view {
             Ok(view) if view.copies_full => {
-                lacking
-                    .push(format!("destination {name}: nothing more is taken before the broker takes those that wait"));
+                lacking.push(format!("destination {name}: takes no more events until the broker takes those copies"));
             }
             Ok(view) if view.ready => {}
             Ok(View { machine: Some(lack), .. }) => lacking.push(format!("destination {name}: {lack}")),

@@ -1,4 +1,4 @@
-//! What is seen from outside: metrics, health, and the API and the console over the destinations at work.
+//! The admin server: metrics, health, the API and the console.
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::Broker;
-use crate::config::{Config, Destination, Token};
+use crate::config::{AdminToken, Config, Destination};
 use crate::dead_letters::operation::Registry;
 use crate::fleet::Roster;
 use crate::metrics::Metrics;
@@ -22,15 +22,15 @@ mod auth;
 mod console;
 mod dead;
 mod destinations;
-mod door;
 mod extract;
 mod health;
+mod letter_query;
+mod listener;
 mod operations;
 mod problem;
-mod which;
 
 use console::Console;
-use door::Door;
+use listener::SpareListener;
 
 #[cfg(test)]
 mod tests;
@@ -47,10 +47,10 @@ pub struct Admin {
     roster: Roster,
     operations: Registry,
     supervisor: Supervisor,
-    tokens: RwLock<Arc<[Token]>>,
+    tokens: RwLock<Arc<[AdminToken]>>,
     max_event_bytes: usize,
     console: Console,
-    strangers: auth::Strangers,
+    wrong_tokens: auth::WrongTokens,
 }
 
 impl Admin {
@@ -75,7 +75,7 @@ impl Admin {
             tokens: RwLock::new(config.admin.tokens.clone().into()),
             max_event_bytes: config.broker.max_event_bytes,
             console: Console::default(),
-            strangers: auth::Strangers::default(),
+            wrong_tokens: auth::WrongTokens::default(),
         })
     }
 
@@ -93,7 +93,7 @@ impl Admin {
         self.watch.destination(name)
     }
 
-    fn tokens(&self) -> Arc<[Token]> {
+    fn tokens(&self) -> Arc<[AdminToken]> {
         Arc::clone(&self.tokens.read().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -106,7 +106,8 @@ pub fn server(listener: TcpListener, admin: Arc<Admin>, ending: CancellationToke
 
 async fn serve(listener: Arc<TcpListener>, admin: Arc<Admin>, ending: CancellationToken) -> Result<(), String> {
     let stopping = ending.clone();
-    let serving = axum::serve(Door::new(listener), router(admin)).with_graceful_shutdown(stopping.cancelled_owned());
+    let serving =
+        axum::serve(SpareListener::new(listener), router(admin)).with_graceful_shutdown(stopping.cancelled_owned());
     let bounded = async {
         ending.cancelled().await;
         crate::clock::sleep(CLOSE_WITHIN).await;

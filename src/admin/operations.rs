@@ -13,11 +13,11 @@ use utoipa::{IntoParams, ToSchema};
 use super::Admin;
 use super::auth::Who;
 use super::dead::{PATIENCE, to_its_end};
-use super::destinations::Named;
-use super::extract::{Body, NoParams, Params, Segment};
-use super::problem::{Away, BadBody, Conflict, Problem, Refusals, Unknown};
-use super::which::checked;
-use crate::control::{self, Order, Signal};
+use super::destinations::DestinationPath;
+use super::extract::{JsonBody, NoParams, Params, Segment};
+use super::letter_query::checked;
+use super::problem::{BadBody, BrokerAway, Conflict, Problem, Refusals, Unknown};
+use crate::control::{self, Command, Signal};
 use crate::dead_letters::acts::Act;
 use crate::dead_letters::filter::Filter;
 use crate::dead_letters::look::no_progress;
@@ -30,7 +30,7 @@ const CANARY_WAIT_SECONDS: u32 = 300;
 /// A destination's name and an operation, in the path.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Path)]
-pub(super) struct Of {
+pub(super) struct OperationPath {
     /// The destination's name.
     #[param(pattern = "^[a-z0-9][a-z0-9_-]{0,62}$", example = "px-prod")]
     pub name: String,
@@ -43,7 +43,7 @@ pub(super) struct Of {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = NewOperation)]
-pub(super) struct Start {
+pub(super) struct NewOperation {
     /// What to do.
     act: Act,
     /// Which letters.
@@ -82,7 +82,8 @@ fn whole<'de, D: serde::Deserializer<'de>>(number: D) -> Result<Option<u32>, D::
 
 /// What an operation would mean.
 #[derive(Serialize, ToSchema)]
-pub(super) struct Foretold {
+#[schema(as = Foretold)]
+pub(super) struct Estimate {
     /// How many letters there are.
     pub there: u32,
     /// How many of them are meant.
@@ -103,7 +104,8 @@ pub(super) struct Foretold {
 
 /// Operations.
 #[derive(Serialize, ToSchema)]
-pub(super) struct Operations {
+#[schema(as = Operations)]
+pub(super) struct OperationList {
     /// The latest first.
     operations: Vec<operation::State>,
 }
@@ -111,25 +113,25 @@ pub(super) struct Operations {
 /// Act on many letters
 #[utoipa::path(
     post, path = "/destinations/{name}/dead/operations", operation_id = "begin_operation", tag = "operations",
-    params(Named), request_body = Start,
-    responses((status = 200, description = "With `dry_run`: how many there are", body = Foretold),
+    params(DestinationPath), request_body = NewOperation,
+    responses((status = 200, description = "With `dry_run`: how many there are", body = Estimate),
         (status = 202, description = "It has begun; Location is where it is", body = operation::State),
-        Refusals, Unknown, BadBody, Conflict, Away)
+        Refusals, Unknown, BadBody, Conflict, BrokerAway)
 )]
 pub(super) async fn begin(
     State(admin): State<Arc<Admin>>,
     who: Who,
-    Segment(Named { name }): Segment<Named>,
+    Segment(DestinationPath { name }): Segment<DestinationPath>,
     Params(NoParams {}): Params<NoParams>,
-    Body(start): Body<Start>,
+    JsonBody(start): JsonBody<NewOperation>,
 ) -> Result<Response, Problem> {
     admin.letters(&name)?;
     let filter = checked(start.filter)?;
-    let Start { act, rate, canary, canary_wait_seconds, all, dry_run, counted, .. } = start;
-    let wanted = Wanted { act, filter, rate, canary, canary_wait_seconds, counted };
+    let NewOperation { act, rate, canary, canary_wait_seconds, all, dry_run, counted, .. } = start;
+    let wanted = OperationRequest { act, filter, rate, canary, canary_wait_seconds, counted };
     wanted.check(all)?;
     if dry_run {
-        return Ok(Json(wanted.foretell(&admin, &name).await?).into_response());
+        return Ok(Json(wanted.estimate(&admin, &name).await?).into_response());
     }
     let state = wanted.begin(&admin, &name, who.name).await?;
     let place = format!("/api/v1/destinations/{name}/dead/operations/{}", state.id);
@@ -137,7 +139,7 @@ pub(super) async fn begin(
 }
 
 /// What is to be done, as the API and the console ask for it.
-pub(super) struct Wanted {
+pub(super) struct OperationRequest {
     pub act: Act,
     pub filter: Filter,
     pub rate: Option<f64>,
@@ -147,7 +149,7 @@ pub(super) struct Wanted {
     pub counted: Option<Counted>,
 }
 
-impl Wanted {
+impl OperationRequest {
     /// Whether it makes sense; `all` says that it means all letters.
     pub fn check(&self, all: bool) -> Result<(), Problem> {
         let in_range = self.rate.is_none_or(|rate| (0.0001..=100_000.0).contains(&rate))
@@ -165,12 +167,12 @@ impl Wanted {
     }
 
     /// What it would mean now.
-    pub async fn foretell(self, admin: &Admin, name: &str) -> Result<Foretold, Problem> {
+    pub async fn estimate(self, admin: &Admin, name: &str) -> Result<Estimate, Problem> {
         let (letters, destination) = admin.letters(name)?;
         let rate = letters.rate(self.act, self.rate, &destination.limits).await;
         let selected = async move { Ok(letters.select(self.act, &self.filter, None, PATIENCE, &no_progress).await?) };
         let selection = to_its_end(selected).await?;
-        Ok(Foretold {
+        Ok(Estimate {
             there: selection.seen.there,
             selected: selection.len(),
             counted: selection.counted(),
@@ -200,15 +202,15 @@ impl Wanted {
 
 /// Operations at work, and the last that ended
 #[utoipa::path(
-    get, path = "/destinations/{name}/dead/operations", operation_id = "list_operations", tag = "operations", params(Named),
-    responses((status = 200, description = "In whichever process they run", body = Operations), Refusals, Unknown)
+    get, path = "/destinations/{name}/dead/operations", operation_id = "list_operations", tag = "operations", params(DestinationPath),
+    responses((status = 200, description = "In whichever process they run", body = OperationList), Refusals, Unknown)
 )]
 pub(super) async fn list(
     State(admin): State<Arc<Admin>>,
-    Segment(Named { name }): Segment<Named>,
+    Segment(DestinationPath { name }): Segment<DestinationPath>,
     Params(NoParams {}): Params<NoParams>,
-) -> Result<Json<Operations>, Problem> {
-    Ok(Json(Operations { operations: everywhere(&admin, &name).await? }))
+) -> Result<Json<OperationList>, Problem> {
+    Ok(Json(OperationList { operations: everywhere(&admin, &name).await? }))
 }
 
 /// Those of every process, the latest first.
@@ -219,12 +221,12 @@ pub(super) async fn everywhere(admin: &Admin, name: &str) -> Result<Vec<operatio
 
 /// One operation
 #[utoipa::path(
-    get, path = "/destinations/{name}/dead/operations/{operation}", operation_id = "show_operation", tag = "operations", params(Of),
+    get, path = "/destinations/{name}/dead/operations/{operation}", operation_id = "show_operation", tag = "operations", params(OperationPath),
     responses((status = 200, description = "As it is now", body = operation::State), Refusals, Unknown)
 )]
 pub(super) async fn show(
     State(admin): State<Arc<Admin>>,
-    Segment(of): Segment<Of>,
+    Segment(of): Segment<OperationPath>,
     Params(NoParams {}): Params<NoParams>,
 ) -> Result<Json<operation::State>, Problem> {
     find(&admin, &of).await.map(Json)
@@ -232,12 +234,12 @@ pub(super) async fn show(
 
 /// Act on nothing more for now
 #[utoipa::path(
-    post, path = "/destinations/{name}/dead/operations/{operation}/pause", operation_id = "pause_operation", tag = "operations", params(Of),
+    post, path = "/destinations/{name}/dead/operations/{operation}/pause", operation_id = "pause_operation", tag = "operations", params(OperationPath),
     responses((status = 200, description = "It pauses within a moment", body = operation::State), Refusals, Unknown, Conflict)
 )]
 pub(super) async fn pause(
     State(admin): State<Arc<Admin>>,
-    Segment(of): Segment<Of>,
+    Segment(of): Segment<OperationPath>,
     Params(NoParams {}): Params<NoParams>,
 ) -> Result<Json<operation::State>, Problem> {
     signal(&admin, &of, Signal::Pause).await
@@ -245,12 +247,12 @@ pub(super) async fn pause(
 
 /// Go on after a pause
 #[utoipa::path(
-    post, path = "/destinations/{name}/dead/operations/{operation}/resume", operation_id = "resume_operation", tag = "operations", params(Of),
+    post, path = "/destinations/{name}/dead/operations/{operation}/resume", operation_id = "resume_operation", tag = "operations", params(OperationPath),
     responses((status = 200, description = "It goes on within a moment", body = operation::State), Refusals, Unknown, Conflict)
 )]
 pub(super) async fn resume(
     State(admin): State<Arc<Admin>>,
-    Segment(of): Segment<Of>,
+    Segment(of): Segment<OperationPath>,
     Params(NoParams {}): Params<NoParams>,
 ) -> Result<Json<operation::State>, Problem> {
     signal(&admin, &of, Signal::Run).await
@@ -258,33 +260,38 @@ pub(super) async fn resume(
 
 /// End it; what has been acted on stays so
 #[utoipa::path(
-    post, path = "/destinations/{name}/dead/operations/{operation}/cancel", operation_id = "cancel_operation", tag = "operations", params(Of),
+    post, path = "/destinations/{name}/dead/operations/{operation}/cancel", operation_id = "cancel_operation", tag = "operations", params(OperationPath),
     responses((status = 200, description = "It ends within a moment", body = operation::State), Refusals, Unknown, Conflict)
 )]
 pub(super) async fn cancel(
     State(admin): State<Arc<Admin>>,
-    Segment(of): Segment<Of>,
+    Segment(of): Segment<OperationPath>,
     Params(NoParams {}): Params<NoParams>,
 ) -> Result<Json<operation::State>, Problem> {
     signal(&admin, &of, Signal::Cancel).await
 }
 
 /// It, in this process or in another.
-pub(super) async fn find(admin: &Admin, of: &Of) -> Result<operation::State, Problem> {
+pub(super) async fn find(admin: &Admin, of: &OperationPath) -> Result<operation::State, Problem> {
     admin.known(&of.name)?;
     let is_it = |state: &operation::State| state.id == of.operation && state.destination == of.name;
     if let Some(state) = admin.operations.state(&of.operation).filter(is_it) {
         return Ok(state);
     }
-    let order = Order::Operations { destination: Some(of.name.clone()) };
-    let others: Vec<Vec<operation::State>> = control::ask(&admin.broker, &order, TOLD_WITHIN).await.unwrap_or_default();
+    let command = Command::Operations { destination: Some(of.name.clone()) };
+    let others: Vec<Vec<operation::State>> =
+        control::ask(&admin.broker, &command, TOLD_WITHIN).await.unwrap_or_default();
     others.into_iter().flatten().find(is_it).ok_or_else(|| {
         let detail = format!("no process has an operation {:?} of {}", of.operation, of.name);
         Problem::new(StatusCode::NOT_FOUND, detail)
     })
 }
 
-pub(super) async fn signal(admin: &Admin, of: &Of, signal: Signal) -> Result<Json<operation::State>, Problem> {
+pub(super) async fn signal(
+    admin: &Admin,
+    of: &OperationPath,
+    signal: Signal,
+) -> Result<Json<operation::State>, Problem> {
     let state = find(admin, of).await?;
     let over = |state: &operation::State| {
         let outcome = state.outcome.as_deref().unwrap_or_default();
@@ -294,9 +301,9 @@ pub(super) async fn signal(admin: &Admin, of: &Of, signal: Signal) -> Result<Jso
         return Err(over(&state));
     }
     if admin.operations.signal(&state.id, signal).is_none() {
-        let order = Order::Operation { id: state.id.clone(), signal };
+        let command = Command::Operation { id: state.id.clone(), signal };
         // Whether it reached its process the state tells.
-        let answers: Result<Vec<operation::State>, _> = control::ask(&admin.broker, &order, TOLD_WITHIN).await;
+        let answers: Result<Vec<operation::State>, _> = control::ask(&admin.broker, &command, TOLD_WITHIN).await;
         return answers.ok().and_then(|answers| answers.into_iter().next()).map(Json).ok_or_else(|| over(&state));
     }
     Ok(Json(admin.operations.state(&state.id).unwrap_or(state)))

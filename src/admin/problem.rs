@@ -71,20 +71,20 @@ pub(super) async fn wrong_method() -> Problem {
     )
 }
 
-/// What every endpoint may answer instead, for `responses(…)`.
+/// The errors of every endpoint, for `responses(…)`.
 pub(super) struct Refusals;
 
-/// What an endpoint answers besides whose path has a name in it.
+/// The error of an endpoint with a name in its path.
 pub(super) struct Unknown;
 
-/// What an endpoint answers besides that takes a body.
+/// The errors of an endpoint that takes a body.
 pub(super) struct BadBody;
 
-/// What an endpoint answers besides that depends on what is there.
+/// The error of an endpoint that depends on the present state.
 pub(super) struct Conflict;
 
-/// What an endpoint answers besides that needs the broker.
-pub(super) struct Away;
+/// The error of an endpoint that needs the broker.
+pub(super) struct BrokerAway;
 
 impl IntoResponses for Conflict {
     fn responses() -> BTreeMap<String, RefOr<Described>> {
@@ -92,7 +92,7 @@ impl IntoResponses for Conflict {
     }
 }
 
-impl IntoResponses for Away {
+impl IntoResponses for BrokerAway {
     fn responses() -> BTreeMap<String, RefOr<Described>> {
         described(&[("503", "The broker cannot be reached, or broke off")])
     }

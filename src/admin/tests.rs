@@ -15,14 +15,14 @@ const PAUSE: &str = "/api/v1/destinations/px/pause";
 const LIMITS: &str = "/api/v1/destinations/px/limits";
 const JSON: (&str, &str) = ("content-type", "application/json");
 
-pub(super) fn tokens() -> Vec<Token> {
+pub(super) fn tokens() -> Vec<AdminToken> {
     let token =
-        |name: &str, role| Token { name: name.to_owned(), role, secret: format!("a-token-to-{name}-with").into() };
+        |name: &str, role| AdminToken { name: name.to_owned(), role, secret: format!("a-token-to-{name}-with").into() };
     vec![token("act", Role::Act), token("read", Role::Read)]
 }
 
 /// A configuration with these tokens and no destination.
-pub(super) fn config(tokens: Vec<Token>) -> Config {
+pub(super) fn config(tokens: Vec<AdminToken>) -> Config {
     let text = "[broker]\nurl = \"amqp://localhost\"\n";
     let config = crate::config::parse("test.toml", text, &|_| None, &|_| Err(std::io::ErrorKind::NotFound.into()));
     let mut config = config.unwrap_or_else(|problems| panic!("{problems}"));
@@ -31,7 +31,7 @@ pub(super) fn config(tokens: Vec<Token>) -> Config {
 }
 
 /// An admin over nothing, whose broker is away.
-pub(super) fn admin(tokens: Vec<Token>) -> Arc<Admin> {
+pub(super) fn admin(tokens: Vec<AdminToken>) -> Arc<Admin> {
     let settings = Settings {
         url: "amqp://127.0.0.1:1".into(),
         prefix: "test".to_owned(),
@@ -46,7 +46,7 @@ pub(super) fn admin(tokens: Vec<Token>) -> Arc<Admin> {
     Admin::new(watch, metrics, broker, roster, operations, Supervisor::default(), &config)
 }
 
-fn site(tokens: Vec<Token>) -> Router {
+fn site(tokens: Vec<AdminToken>) -> Router {
     router(admin(tokens))
 }
 

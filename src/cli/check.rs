@@ -9,7 +9,7 @@ use super::{Error, credentials, print, print_json};
 use crate::app;
 use crate::broker::Broker;
 use crate::config::{Config, ConfigFile};
-use crate::section::Problem;
+use crate::section::ConfigProblem;
 
 const BROKER_WITHIN: Duration = Duration::from_secs(10);
 
@@ -55,7 +55,7 @@ pub(super) async fn run(args: &Args, file: &ConfigFile) -> Result<(), Error> {
         print_json(&serde_json::json!({ "file": file.path(), "problems": [], "warnings": warnings, "live": tried }))?;
     } else {
         for warning in &config.warnings {
-            let (file, Problem { line, key, message }) = (file.path().display(), warning);
+            let (file, ConfigProblem { line, key, message }) = (file.path().display(), warning);
             print(&format!("{file}:{line}: warning: {key}: {message}"))?;
         }
         print(&format!("{}: good; destinations: {}", file.path().display(), names(&config)))?;

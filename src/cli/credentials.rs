@@ -1,13 +1,13 @@
-//! One destination's credentials, tried: an access token where the vendor wants one, then a request that changes nothing.
+//! Tries one destination's credentials: gets an access token if the vendor wants one, then sends a request that changes nothing.
 
 use http::{HeaderValue, header};
 
 use crate::clock;
 use crate::config::Destination;
 use crate::delivery::http::HttpTransport;
-use crate::delivery::token::{Need, Outcome, Tokens};
+use crate::delivery::token::{Need, TokenOutcome, Tokens};
 use crate::delivery::{Transport as _, token_file};
-use crate::gate::Written;
+use crate::gate::WrittenAt;
 use crate::redact;
 use crate::vendors::{Grant, secrets_of};
 use crate::verdict::Verdict;
@@ -38,7 +38,7 @@ pub(super) async fn try_out(destination: &Destination) -> (Option<bool>, String)
     if let Some(token) = token {
         request.headers_mut().insert(header::AUTHORIZATION, token);
     }
-    let reply = match transport.send(&request, &Written::default()).await {
+    let reply = match transport.send(&request, &WrittenAt::default()).await {
         Ok(reply) => reply.without_secrets(&request).into_owned(),
         Err(trouble) => return (Some(false), trouble.to_string()),
     };
@@ -74,15 +74,15 @@ async fn token(grant: &dyn Grant, transport: &HttpTransport) -> Result<HeaderVal
         let Some(request) = tokens.request(grant, now) else { return Err(bad(tokens.why(now))) };
         keep(&tokens, path).map_err(bad)?;
         let result = transport
-            .send(&request, &Written::default())
+            .send(&request, &WrittenAt::default())
             .await
             .map(|reply| reply.without_secrets(&request).into_owned());
         let outcome = tokens.answered(grant, result.as_ref(), clock::now(), clock::wall());
         keep(&tokens, path).map_err(bad)?;
         match outcome {
-            Outcome::Token | Outcome::Again => {}
-            Outcome::Throttled(_) => return Err((None, TOO_MANY.into())),
-            Outcome::Unavailable(said) | Outcome::Refused(said) => return Err(bad(said)),
+            TokenOutcome::Token | TokenOutcome::Again => {}
+            TokenOutcome::Throttled(_) => return Err((None, TOO_MANY.into())),
+            TokenOutcome::Unavailable(said) | TokenOutcome::Refused(said) => return Err(bad(said)),
         }
     }
 }

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Error, print_json, print_lines};
 use crate::clock;
-use crate::demo::{self, Addresses, Audience, Moment, Report, Standing};
+use crate::demo::{self, Addresses, Audience, DestinationProgress, Moment, Report};
 
 /// Between two lines of progress where there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(3);
@@ -36,7 +36,7 @@ Examples:
   sluice demo --keep                  stay up afterwards, to look around
   sluice demo --json | jq .backlog";
 
-/// See it all at work on this machine: broker, worker, four vendors' sandbox and 7,828 events
+/// Run everything on this machine: a broker, a worker, a sandbox of four vendors and 7,828 events
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Args {
@@ -82,7 +82,7 @@ impl Screen {
 
     /// A line above the bars.
     fn line(&self, text: &str) {
-        // Whoever watched may have gone; the demo still ends in order.
+        // Nobody may be watching any more; the demo still ends in order.
         match &self.bars {
             Some(bars) => drop(bars.all.println(text)),
             None if self.json => drop(writeln!(io::stderr(), "{text}")),
@@ -148,14 +148,14 @@ impl Bars {
     }
 }
 
-fn progress(standing: &Standing) -> String {
-    let Standing { name, delivered, expected, state, .. } = standing;
+fn progress(standing: &DestinationProgress) -> String {
+    let DestinationProgress { name, delivered, expected, state, .. } = standing;
     let gate = if state == "open" { String::new() } else { format!(" {}", gate(standing)) };
     format!("{name} {delivered}/{expected}{gate}")
 }
 
 /// The gate in a few words.
-fn gate(standing: &Standing) -> String {
+fn gate(standing: &DestinationProgress) -> String {
     match (standing.rate.filter(|rate| *rate > 0.0), standing.seconds_left) {
         (Some(rate), _) => format!("{}, {rate:.0}/s", standing.state),
         (None, Some(seconds)) => format!("{}, {seconds:.0} s left", standing.state),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use url::Url;
 
-use super::status::said;
+use super::status::cause_of;
 use super::{Error, load, print, status};
 use crate::config::ConfigFile;
 
@@ -46,7 +46,7 @@ pub(super) async fn run(args: &Args, file: &ConfigFile) -> Result<(), Error> {
         None => status::at(load(file)?.admin.listen),
     };
     let (path, good) = if args.alive { ("/healthz", "alive") } else { ("/readyz", "ready") };
-    let failed = |cause: reqwest::Error| Error::Failed(format!("nothing answers at {base} ({})", said(&cause)));
+    let failed = |cause: reqwest::Error| Error::Failed(format!("nothing answers at {base} ({})", cause_of(&cause)));
     let client = reqwest::Client::builder().timeout(ANSWER_WITHIN).no_proxy().build().map_err(failed)?;
     let reply = client.get(format!("{base}{path}")).send().await.map_err(failed)?;
     let status = reply.status();

@@ -19,11 +19,11 @@ pub mod demo;
 mod error;
 pub mod explain;
 pub mod health;
-pub mod order;
-mod plain;
+pub mod pause;
 pub mod publish;
 pub mod run;
 pub mod sandbox;
+mod sanitize;
 pub mod status;
 
 pub use error::Error;
@@ -68,9 +68,9 @@ enum Command {
     Status(status::Args),
     Health(health::Args),
     Dead(Box<dead::Args>),
-    Pause(order::PauseArgs),
-    Resume(order::ResumeArgs),
-    Limits(order::LimitsArgs),
+    Pause(pause::PauseArgs),
+    Resume(pause::ResumeArgs),
+    Limits(pause::LimitsArgs),
     Sandbox(Box<sandbox::Args>),
     Demo(demo::Args),
     /// Print a completion script for a shell
@@ -96,9 +96,9 @@ impl Cli {
             Command::Status(args) => status::run(&args, &file).await,
             Command::Health(args) => health::run(&args, &file).await,
             Command::Dead(args) => dead::run(*args, &file, stop_with_session()?).await,
-            Command::Pause(args) => order::pause(args, &file).await,
-            Command::Resume(args) => order::resume(args, &file).await,
-            Command::Limits(args) => order::limits(args, &file).await,
+            Command::Pause(args) => pause::pause(args, &file).await,
+            Command::Resume(args) => pause::resume(args, &file).await,
+            Command::Limits(args) => pause::limits(args, &file).await,
             Command::Sandbox(args) => Ok(sandbox::run(*args, stop_with_session()?).await?),
             Command::Demo(args) => demo::run(args, stop_with_session()?).await,
             Command::Completions { shell } => {
@@ -151,29 +151,29 @@ fn ignores_hangups() -> bool {
     ignored.is_some_and(|ignored| ignored & 1 == 1)
 }
 
-/// Tells the user what went wrong, and the shell by exit code.
+/// Prints what went wrong; the exit code tells the shell.
 #[must_use]
 pub fn report(message: &str, code: u8) -> ExitCode {
     // With standard error closed there is no one to tell.
-    drop(writeln!(io::stderr(), "sluice: {}", plain::lines(message)));
+    drop(writeln!(io::stderr(), "sluice: {}", sanitize::lines(message)));
     ExitCode::from(code)
 }
 
 /// Prints a line for a person.
 fn print(line: &str) -> io::Result<()> {
-    print_exactly(&plain::line(line))
+    print_exactly(&sanitize::line(line))
 }
 
 /// Prints several lines for a person. What others wrote may only stand in them where it cannot pass for a line of Sluice's.
 fn print_lines(text: &str) -> io::Result<()> {
-    print_exactly(&plain::lines(text))
+    print_exactly(&sanitize::lines(text))
 }
 
 /// Prints a table, one row a line.
 fn print_table<const N: usize>(header: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> io::Result<()> {
     let mut table = Table::new();
     table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_header(header);
-    table.add_rows(rows.into_iter().map(|row| row.map(|cell| plain::line(&cell))));
+    table.add_rows(rows.into_iter().map(|row| row.map(|cell| sanitize::line(&cell))));
     print_exactly(&table.to_string())
 }
 

@@ -58,7 +58,7 @@ pub struct Args {
     /// Exported dead letters become events anew, instead of going back among the dead letters
     #[arg(long)]
     as_events: bool,
-    /// Only tell what is wrong, publish nothing
+    /// Only report problems; publish nothing
     #[arg(long)]
     lint: bool,
     /// Print JSON
@@ -68,7 +68,7 @@ pub struct Args {
 
 /// What became of the lines.
 #[derive(Debug, Default, Serialize)]
-struct Outcome {
+struct Summary {
     published: u64,
     /// Published, but no destination subscribes to their type: they are in the unrouted queue.
     unrouted: u64,
@@ -85,7 +85,7 @@ struct Problem {
     problem: String,
 }
 
-impl Outcome {
+impl Summary {
     /// Counts where a line goes.
     fn goes(&mut self, to: &To, config: &Config) {
         match to {
@@ -125,7 +125,7 @@ pub(super) async fn run(args: Args, file: &ConfigFile, stop: CancellationToken) 
 }
 
 /// Tells the audit of letters that were put back.
-async fn record(broker: &Broker, args: &Args, outcome: &Outcome) {
+async fn record(broker: &Broker, args: &Args, outcome: &Summary) {
     for (destination, count) in &outcome.put_back {
         let letters = DeadLetters { broker: broker.clone(), destination: destination.clone() };
         let entry = audit::Entry {
@@ -158,8 +158,8 @@ async fn publish_all(
     publisher: Option<Publisher>,
     bar: &ProgressBar,
     stop: &CancellationToken,
-) -> Result<Outcome, Error> {
-    let (mut outcome, mut window) = (Outcome::default(), FuturesUnordered::new());
+) -> Result<Summary, Error> {
+    let (mut outcome, mut window) = (Summary::default(), FuturesUnordered::new());
     let exchange = names.events();
     let mut lines = lines(open(&args.file)?);
     let mut index = 0;
@@ -211,7 +211,7 @@ async fn publish_all(
     Ok(outcome)
 }
 
-fn note(outcome: &mut Outcome, done: Option<(u64, Result<(), PublishError>)>) {
+fn note(outcome: &mut Summary, done: Option<(u64, Result<(), PublishError>)>) {
     match done {
         Some((_, Ok(()))) => outcome.published += 1,
         Some((line, Err(error))) => outcome.refuse(line, format!("not published: {error}")),
@@ -290,7 +290,7 @@ fn progress(args: &Args) -> ProgressBar {
     }
 }
 
-fn tell(args: &Args, outcome: &Outcome, stopped: bool) -> Result<(), Error> {
+fn tell(args: &Args, outcome: &Summary, stopped: bool) -> Result<(), Error> {
     if args.json {
         print_json(outcome)?;
     } else {

@@ -1,4 +1,4 @@
-//! `sluice status`: how each destination is, asked of a worker's admin API.
+//! `sluice status`: the status of each destination, from a worker's admin API.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -17,7 +17,7 @@ Examples:
   sluice status --url http://sluice.internal:9464
   sluice status --json | jq '.destinations[] | select(.state != \"open\")'";
 
-/// Show how each destination is
+/// Show the status of each destination
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Args {
@@ -56,13 +56,13 @@ pub(super) fn at(listen: SocketAddr) -> String {
 }
 
 /// Why there is no answer: of a time-out the innermost error would say nothing.
-pub(super) fn said(error: &reqwest::Error) -> String {
+pub(super) fn cause_of(error: &reqwest::Error) -> String {
     if error.is_timeout() { "no answer in time".to_owned() } else { cause::sentence(error) }
 }
 
 async fn ask(base: &str, admin: &Admin) -> Result<Value, Error> {
     let failed = |cause: reqwest::Error| {
-        let cause = said(&cause);
+        let cause = cause_of(&cause);
         Error::Failed(format!("no worker answers at {base} ({cause}); is it running? name another with --url"))
     };
     let client = reqwest::Client::builder().timeout(Duration::from_secs(5)).no_proxy().build().map_err(failed)?;

@@ -1,4 +1,4 @@
-//! Destinations that are one account at their vendor: each would count its quota for itself, and some would take each other's token.
+//! Checks for destinations with the same account at their vendor: each would count the quota for itself, and some would end each other's token.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use secrecy::ExposeSecret as _;
 
 use super::Destination;
 use crate::gate::Limit;
-use crate::section::{Problem, Section};
+use crate::section::{ConfigProblem, Section};
 use crate::vendors::Kind;
 
 /// Notes destinations that cannot work beside each other as problems, and gives what is doubtful.
@@ -15,7 +15,7 @@ pub(super) fn check(
     all: &mut Section<'_>,
     destinations: &BTreeMap<String, Destination>,
     registry: &[Kind],
-) -> Vec<Problem> {
+) -> Vec<ConfigProblem> {
     each_token_file_has_one_destination(all, destinations);
     let mut owners: BTreeMap<(&str, &str, String), &Destination> = BTreeMap::new();
     let mut doubtful = Vec::new();
@@ -35,7 +35,7 @@ pub(super) fn check(
             } else if told != Some(&other.name)
                 && [destination, other].iter().any(|one| has_documented_limits(one, registry))
             {
-                doubtful.push(all.told(name, format!("{same}, and each counts the account's quota for itself; write into the limits of each its share, or make one destination of both")));
+                doubtful.push(all.warning(name, format!("{same}, and each counts the account's quota for itself; write into the limits of each its share, or make one destination of both")));
             }
         }
     }

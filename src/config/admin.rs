@@ -7,9 +7,9 @@ use secrecy::{ExposeSecret as _, SecretString};
 use super::destination::is_name;
 use crate::section::Section;
 
-/// Whoever holds the token of `[admin]` itself.
+/// The name of the token of `[admin]` itself.
 const ADMIN: &str = "admin";
-/// Whoever comes in where there is no token.
+/// The name for anyone, if there is no token.
 const LOCAL: &str = "local";
 const SHORTEST_BYTES: usize = 16;
 
@@ -20,12 +20,12 @@ pub struct Admin {
     pub listen: SocketAddr,
     /// One of them is asked of whoever uses the API; none: anyone may. At least one when `listen` is off loopback.
     /// That of `[admin]` comes first, then those of `[admin.tokens.<name>]` by name.
-    pub tokens: Vec<Token>,
+    pub tokens: Vec<AdminToken>,
 }
 
 /// A token, and who holds it.
 #[derive(Clone, Debug)]
-pub struct Token {
+pub struct AdminToken {
     /// Who acts with it, for logs.
     pub name: String,
     /// What it is good for.
@@ -56,7 +56,7 @@ impl Admin {
             }
         };
         let mut given = section.has("token");
-        let own = section.secret("token").map(|secret| Token { name: ADMIN.to_owned(), role: Role::Act, secret });
+        let own = section.secret("token").map(|secret| AdminToken { name: ADMIN.to_owned(), role: Role::Act, secret });
         if let Some(own) = &own {
             must_be_sendable(section, &own.secret);
         }
@@ -67,7 +67,7 @@ impl Admin {
                 if let Some(mend) = name_mend(&name) {
                     all.problem(&name, mend);
                 }
-                tokens.extend(all.within(&name, |section| Token::read(section, &tokens)));
+                tokens.extend(all.within(&name, |section| AdminToken::read(section, &tokens)));
             }
             Some(())
         });
@@ -79,7 +79,7 @@ impl Admin {
     }
 }
 
-impl Token {
+impl AdminToken {
     fn read(section: &mut Section<'_>, others: &[Self]) -> Option<Self> {
         let name = section.name().to_owned();
         section.must_have("role", "\"read\" or \"act\"");

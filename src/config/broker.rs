@@ -81,7 +81,7 @@ impl Broker {
     }
 }
 
-/// What to mend in a broker's URL. Never repeats it: it holds a password.
+/// What is wrong with a broker's URL. Never repeats it: it holds a password.
 fn url_mend(text: &str) -> Option<String> {
     match Url::parse(text) {
         Err(error) => Some(format!("not a URL ({error}); write one as amqp://user:password@host:5672/vhost")),

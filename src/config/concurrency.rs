@@ -1,18 +1,18 @@
-//! A `concurrency` that keeps the limits from being used.
+//! Warns of a `concurrency` that is too low to use the limits.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::Destination;
 use crate::gate::rate;
-use crate::section::{Problem, Section};
+use crate::section::{ConfigProblem, Section};
 
 /// Vendors take some 300 ms; what needs faster answers than this is doubtful.
 const USUAL: Duration = Duration::from_millis(500);
 
 /// What is doubtful of each destination's `concurrency`.
-pub(super) fn check(all: &Section<'_>, destinations: &BTreeMap<String, Destination>) -> Vec<Problem> {
-    destinations.iter().filter_map(|(name, destination)| Some(all.told(name, doubt(destination)?))).collect()
+pub(super) fn check(all: &Section<'_>, destinations: &BTreeMap<String, Destination>) -> Vec<ConfigProblem> {
+    destinations.iter().filter_map(|(name, destination)| Some(all.warning(name, doubt(destination)?))).collect()
 }
 
 fn doubt(destination: &Destination) -> Option<String> {

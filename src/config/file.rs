@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Config, Problem, Problems, parse};
+use super::{Config, ConfigProblem, Problems, parse};
 
 /// A configuration file, read whenever it is asked for.
 #[derive(Clone, Debug)]
@@ -31,7 +31,7 @@ impl ConfigFile {
         let name = self.path.display().to_string();
         let text = std::fs::read_to_string(&self.path).map_err(|error| {
             let message = format!("cannot be read: {error}; name another file with --config");
-            Problems::new(&name, vec![Problem { line: 0, key: String::new(), message }])
+            Problems::new(&name, vec![ConfigProblem { line: 0, key: String::new(), message }])
         })?;
         parse(&name, &text, &environment, &|path| std::fs::read_to_string(path))
     }

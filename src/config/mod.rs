@@ -21,7 +21,7 @@ use std::path::Path;
 
 use toml_span::value::{Table, ValueInner};
 
-pub use admin::{Admin, Role, Token};
+pub use admin::{Admin, AdminToken, Role};
 pub use broker::{Broker, Declare};
 pub use changes::Changes;
 pub use destination::Destination;
@@ -30,7 +30,7 @@ pub use log::{Format, Log};
 pub use problems::Problems;
 pub use retry::Retry;
 
-use crate::section::{Problem, Section, Source};
+use crate::section::{ConfigProblem, Section, Source};
 use crate::vendors::{self, Kind};
 
 /// Everything that is set in the file.
@@ -47,13 +47,13 @@ pub struct Config {
     /// `[destinations.<name>]` by name.
     pub destinations: BTreeMap<String, Destination>,
     /// What works and is probably not meant.
-    pub warnings: Vec<Problem>,
+    pub warnings: Vec<ConfigProblem>,
 }
 
 /// Reads the file's text. `env` gives environment variables, `read_file` the files that secrets are in.
 ///
 /// # Errors
-/// Every problem there is, with `file_name`, line and mend.
+/// Every problem, with `file_name`, line and how to fix it.
 pub fn parse(
     file_name: &str,
     text: &str,
@@ -109,7 +109,7 @@ fn read(root: &mut Section<'_>, registry: &[Kind]) -> Option<Config> {
     Some(Config { broker: broker?, admin: admin?, retry: retry?, log: log?, destinations, warnings })
 }
 
-fn read_toml(text: &str) -> Result<Table<'_>, Problem> {
+fn read_toml(text: &str) -> Result<Table<'_>, ConfigProblem> {
     let error = match toml_span::parse(text).map(|mut value| value.take()) {
         Ok(ValueInner::Table(table)) => return Ok(table),
         // A TOML document is always a table.
@@ -119,5 +119,5 @@ fn read_toml(text: &str) -> Result<Table<'_>, Problem> {
     let before = text.get(..error.span.start).unwrap_or(text);
     let line = before.matches('\n').count() + 1;
     let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
-    Err(Problem { line, key: String::new(), message: format!("column {column}: {error}") })
+    Err(ConfigProblem { line, key: String::new(), message: format!("column {column}: {error}") })
 }

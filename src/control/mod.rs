@@ -1,5 +1,5 @@
-//! Orders that reach every process through the fanout exchange `sluice.control`: to destinations, to operations on dead letters, and
-//! what every worker should log. What they are and how they are sent; `operator` carries them out.
+//! Operators' commands: what they are, and how they are sent to every process through the fanout exchange `sluice.control`. They go to a
+//! destination, to an operation on dead letters, or to every worker's log. `operator` carries them out.
 
 pub mod stamp;
 
@@ -20,15 +20,15 @@ use crate::gate::Limit;
 use crate::lease::Owner;
 use crate::message::{Message, Properties};
 
-/// How long the workers have to answer an order.
+/// Time for the workers to answer a command.
 pub const ANSWER_WITHIN: Duration = Duration::from_secs(5);
-/// How often an order is given again where clocks of others are ahead of this one.
+/// How often a command is sent with a new stamp because clocks of other machines are ahead.
 const TRIES: u32 = 3;
 
-/// What to do.
+/// A command of an operator.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "command")]
-pub enum Order {
+pub enum Command {
     /// Send nothing until resumed.
     Pause {
         /// Which destination.
@@ -39,19 +39,19 @@ pub enum Order {
         /// Which destination.
         destination: String,
     },
-    /// Hold to these limits until the next reload or restart, and to those of other windows as before.
+    /// Keep these limits until the next reload or restart, and to those of other windows as before.
     Limits {
         /// Which destination.
         destination: String,
         /// Such as `100/s`.
         limits: Vec<String>,
     },
-    /// Tell how the gate is.
+    /// Report the gate's state.
     Tell {
         /// Which destination.
         destination: String,
     },
-    /// Tell how the operations on dead letters are: of this destination, or of all.
+    /// Report the operations on dead letters, of one destination or of all.
     Operations {
         /// Which destination.
         #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -65,12 +65,13 @@ pub enum Order {
         #[serde(rename = "wish")]
         signal: Signal,
     },
-    /// An order to a destination, with its place among all others.
+    /// A command to a destination with its stamp.
     Stamped {
-        /// Its place.
+        /// Its stamp.
         stamp: Stamp,
         /// What.
-        order: Box<Order>,
+        #[serde(rename = "order")]
+        command: Box<Command>,
     },
     /// Know what a worker tells of itself.
     Announce {
@@ -105,55 +106,55 @@ pub enum Signal {
     /// Go on.
     #[default]
     Run,
-    /// Act on nothing more for now.
+    /// Stop acting for now.
     Pause,
     /// End; what has been acted on stays so.
     Cancel,
 }
 
-/// What the worker that drives the destination says to an order.
+/// What the worker that drives the destination answers to a command.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Answer {
+pub struct CommandReply {
     /// Which destination.
     pub destination: String,
-    /// The gate's state after the order, where it was carried out.
+    /// The gate's state after the command, where it was carried out.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub state: Option<String>,
     /// Requests a second that the gate lets through.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub rate: Option<f64>,
-    /// The time of the later order that holds instead, or for a part of it, in Unix microseconds.
+    /// Where a later command holds instead, for all or a part of it: the time of that one, in Unix microseconds.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub later: Option<i64>,
-    /// Why it was not.
+    /// Why it was not carried out.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub error: Option<String>,
 }
 
-/// Why an order was not carried out.
+/// Why a command was not carried out.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum OrderError {
-    /// No such destination in this worker.
+pub enum CommandError {
+    /// This worker drives no such destination.
     #[error("no destination {0:?} is at work here")]
     Unknown(String),
-    /// The order itself is wrong.
+    /// The command itself is wrong.
     #[error("{0}")]
     Invalid(String),
 }
 
-impl Order {
-    /// To which destination it is, and what it changes there; none where it is to no destination.
-    pub(crate) fn parts(&self) -> Result<Option<(&str, Option<Change>)>, OrderError> {
+impl Command {
+    /// The destination that it is for, and what it changes there. None where it is for no destination.
+    pub(crate) fn parts(&self) -> Result<Option<(&str, Option<Change>)>, CommandError> {
         Ok(Some(match self {
             Self::Pause { destination } => (destination, Some(Change::Pause)),
             Self::Resume { destination } => (destination, Some(Change::Resume)),
             Self::Tell { destination } => (destination, None),
             Self::Limits { limits, .. } if limits.is_empty() => {
-                return Err(OrderError::Invalid("limits is empty; write at least one, such as \"100/s\"".into()));
+                return Err(CommandError::Invalid("limits is empty; write at least one, such as \"100/s\"".into()));
             }
             Self::Limits { destination, limits } => {
                 let limits: Result<Vec<Limit>, _> = limits.iter().map(|limit| limit.parse()).collect();
-                let limits = limits.map_err(|error| OrderError::Invalid(error.to_string()))?;
+                let limits = limits.map_err(|error| CommandError::Invalid(error.to_string()))?;
                 (destination, Some(Change::Limits(limits)))
             }
             Self::Operations { .. }
@@ -167,24 +168,24 @@ impl Order {
     }
 
     fn stamped(&self, stamp: Stamp) -> Self {
-        Self::Stamped { stamp, order: Box::new(self.clone()) }
+        Self::Stamped { stamp, command: Box::new(self.clone()) }
     }
 }
 
-/// Gives an order with that stamp to every worker by `call`, and returns their answers. Where all later orders that they know of are from what
-/// is still the future here, a clock is ahead and this order is the later one all the same: then it is given again, as later than those.
-/// Where one is from the past, it was given after this one and holds; whoever gave it sees to it.
+/// Sends a command with that stamp to every worker by `call`, and returns their answers. A worker may know a later command. If all of those are
+/// from the future by this clock, another clock is ahead: the command is sent again with a stamp later than theirs. If one is from the past, it was
+/// given after this one and wins.
 ///
 /// # Errors
 /// Why it could not be sent.
-pub async fn give<Answers: Future<Output = Result<Vec<Bytes>, ControlError>>>(
+pub async fn send<Answers: Future<Output = Result<Vec<Bytes>, ControlError>>>(
     call: impl Fn(Bytes) -> Answers,
-    order: &Order,
+    command: &Command,
     mut stamp: Stamp,
-) -> Result<Vec<Answer>, ControlError> {
+) -> Result<Vec<CommandReply>, ControlError> {
     let mut answers = Vec::new();
     for _ in 0..TRIES {
-        answers = read::<Answer>(&call(written(&order.stamped(stamp))?).await?);
+        answers = read::<CommandReply>(&call(written(&command.stamped(stamp))?).await?);
         let wall = clock::wall();
         let later: Vec<i64> = answers.iter().filter_map(|answer| answer.later).collect();
         let Some(latest) = later.iter().max().filter(|_| later.iter().all(|at| *at > wall.as_microsecond())) else {
@@ -195,20 +196,20 @@ pub async fn give<Answers: Future<Output = Result<Vec<Bytes>, ControlError>>>(
     Ok(answers)
 }
 
-/// Sends an order to every process and returns what they answer within `timeout`, as far as it can be read.
+/// Sends a command to every process, and returns the answers that come within `timeout` and can be read.
 ///
 /// # Errors
 /// Why it could not be sent.
 pub async fn ask<T: DeserializeOwned>(
     broker: &Broker,
-    order: &Order,
+    command: &Command,
     timeout: Duration,
 ) -> Result<Vec<T>, ControlError> {
-    Ok(read(&broker.call(written(order)?, timeout).await?))
+    Ok(read(&broker.call(written(command)?, timeout).await?))
 }
 
-fn written(order: &Order) -> Result<Bytes, ControlError> {
-    serde_json::to_vec(order).map(Bytes::from).map_err(|error| ControlError::Broken(error.to_string()))
+fn written(command: &Command) -> Result<Bytes, ControlError> {
+    serde_json::to_vec(command).map(Bytes::from).map_err(|error| ControlError::Broken(error.to_string()))
 }
 
 /// The answers that can be read.
@@ -216,9 +217,9 @@ fn read<T: DeserializeOwned>(answers: &[Bytes]) -> Vec<T> {
     answers.iter().filter_map(|body| serde_json::from_slice(body).ok()).collect()
 }
 
-/// Lets every process know. Nobody listening is no failure. False where it may not have gone out.
-pub async fn announce(broker: &Broker, order: &Order) -> bool {
-    let Ok(body) = serde_json::to_vec(order) else { return false };
+/// Sends a command to every process and waits for no answer. False if it may not have been sent; that nobody listens is no failure.
+pub async fn announce(broker: &Broker, command: &Command) -> bool {
+    let Ok(body) = serde_json::to_vec(command) else { return false };
     let message = Message { body: body.into(), properties: Properties::default() };
     match broker.publisher().publish(&broker.names().control(), "", message).await {
         Ok(()) | Err(PublishError::Unroutable { .. }) => true,
@@ -236,27 +237,27 @@ mod tests {
     use super::*;
 
     /// Gives a pause to workers that each time answer with these; returns the stamps it was given with.
-    async fn given(laters: &[&[Option<i64>]]) -> (Vec<Stamp>, Vec<Answer>) {
+    async fn given(laters: &[&[Option<i64>]]) -> (Vec<Stamp>, Vec<CommandReply>) {
         let stamps = Mutex::new(Vec::new());
-        let order = Order::Pause { destination: "px".into() };
+        let command = Command::Pause { destination: "px".into() };
         let call = |body: Bytes| {
-            let Ok(Order::Stamped { stamp, .. }) = serde_json::from_slice(&body) else {
+            let Ok(Command::Stamped { stamp, .. }) = serde_json::from_slice(&body) else {
                 panic!("no place in {body:?}")
             };
             let Ok(mut stamps) = stamps.lock() else { panic!() };
             let laters = laters.get(stamps.len()).copied().unwrap_or_default();
             stamps.push(stamp);
-            let answer = |later| Answer { destination: "px".into(), state: None, rate: None, later, error: None };
+            let answer = |later| CommandReply { destination: "px".into(), state: None, rate: None, later, error: None };
             let answers = laters.iter().map(|later| serde_json::to_vec(&answer(*later)).unwrap_or_default().into());
             std::future::ready(Ok(answers.collect()))
         };
         let stamp = Stamp::after(None, clock::wall(), Uuid::new_v4());
-        let answers = give(call, &order, stamp).await.unwrap_or_else(|error| panic!("{error}"));
+        let answers = send(call, &command, stamp).await.unwrap_or_else(|error| panic!("{error}"));
         (stamps.into_inner().unwrap_or_default(), answers)
     }
 
     #[tokio::test]
-    async fn an_order_is_given_again_as_the_later_one_where_a_workers_clock_is_ahead() {
+    async fn a_command_is_given_again_as_the_later_one_where_a_workers_clock_is_ahead() {
         let ahead = clock::wall().as_microsecond() + 3_600_000_000;
         let (stamps, answers) = given(&[&[None, Some(ahead)], &[None, None]]).await;
         assert_eq!(stamps.iter().map(|stamp| stamp.at > ahead).collect::<Vec<_>>(), [false, true]);
@@ -264,7 +265,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_order_that_came_second_stays_so() {
+    async fn a_command_that_came_second_stays_so() {
         let before = clock::wall().as_microsecond();
         let (stamps, answers) = given(&[&[Some(before)]]).await;
         assert_eq!((stamps.len(), answers.first().and_then(|answer| answer.later)), (1, Some(before)));

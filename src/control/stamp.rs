@@ -1,5 +1,5 @@
-//! An operator's orders in one order everywhere: which of two holds is told by what they carry, never by which of them arrived first. So
-//! workers that have heard the same orders, in whatever order, do the same. Pure.
+//! Every worker puts operators' commands in the same order. If two commands contradict each other, the one with the later stamp wins, whichever
+//! arrived first. So workers that got the same commands do the same. Pure.
 
 use std::collections::BTreeMap;
 
@@ -20,18 +20,18 @@ pub enum Change {
     Limits(Vec<Limit>),
 }
 
-/// An order's place among all orders.
+/// The position of a command among all commands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Stamp {
-    /// When it was given, in Unix time in microseconds; but later than every order that was known where it was given, so that a clock
-    /// which is behind cannot make an order an old one.
+    /// When it was given: microseconds of Unix time, but always later than every command known there. So a clock that is behind
+    /// cannot make a new command an old one.
     pub at: i64,
-    /// Tells apart what was given at the same time.
+    /// Orders commands of the same microsecond.
     pub id: Uuid,
 }
 
 impl Stamp {
-    /// Of an order that is given at `wall` where nothing later than `known` is known.
+    /// The stamp of a command that is given at `wall`; `known` is the latest stamp known there.
     #[must_use]
     pub fn after(known: Option<i64>, wall: Timestamp, id: Uuid) -> Self {
         let at = known.map_or(i64::MIN, |known| known.saturating_add(1)).max(wall.as_microsecond());
@@ -39,7 +39,7 @@ impl Stamp {
     }
 }
 
-/// What two orders cannot both have.
+/// What a command sets. Of two commands with the same subject the later wins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Subject {
@@ -47,50 +47,50 @@ enum Subject {
     Limit(Window),
 }
 
-/// What to do with an order.
+/// What to do with a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Placed {
-    /// Carry out this much of it, about which nothing later is known.
+pub enum Placement {
+    /// Carry out this part; no later command is known about it.
     Due {
-        /// That much.
+        /// The part.
         change: Change,
-        /// For the rest a later order holds, of this time.
+        /// For the rest a later command holds: its time.
         later: Option<i64>,
     },
     /// It was carried out before.
-    Done,
-    /// Nothing: a later one holds, of this time.
-    Late(i64),
+    Repeated,
+    /// Do nothing: a later command holds. Its time.
+    Superseded(i64),
 }
 
-/// The latest orders to a destination.
+/// The latest commands to a destination.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(from = "Vec<(Subject, Stamp)>", into = "Vec<(Subject, Stamp)>")]
-pub struct Orders {
+pub struct LatestCommands {
     latest: BTreeMap<Subject, Stamp>,
 }
 
-impl From<Vec<(Subject, Stamp)>> for Orders {
+impl From<Vec<(Subject, Stamp)>> for LatestCommands {
     fn from(latest: Vec<(Subject, Stamp)>) -> Self {
         Self { latest: latest.into_iter().collect() }
     }
 }
 
-impl From<Orders> for Vec<(Subject, Stamp)> {
-    fn from(orders: Orders) -> Self {
-        orders.latest.into_iter().collect()
+impl From<LatestCommands> for Vec<(Subject, Stamp)> {
+    fn from(commands: LatestCommands) -> Self {
+        commands.latest.into_iter().collect()
     }
 }
 
-impl Orders {
-    /// The stamp of an order that is given here and now.
+impl LatestCommands {
+    /// The stamp for a command that is given now.
     #[must_use]
     pub fn stamp(&self, wall: Timestamp, id: Uuid) -> Stamp {
         Stamp::after(self.latest.values().map(|stamp| stamp.at).max(), wall, id)
     }
 
-    /// Finds an order's place among those before it.
-    pub fn place(&mut self, change: Change, stamp: Stamp) -> Placed {
+    /// Decides what of a command is to be carried out, and remembers its stamp.
+    pub fn place(&mut self, change: Change, stamp: Stamp) -> Placement {
         let (newest, due) = match change {
             Change::Limits(mut limits) => {
                 let newest = limits.iter().filter_map(|limit| self.latest(Subject::Limit(limit.window))).max();
@@ -108,9 +108,9 @@ impl Orders {
         };
         let later = newest.filter(|newest| *newest > stamp).map(|newest| newest.at);
         match (due, later) {
-            (Some(change), later) => Placed::Due { change, later },
-            (None, Some(at)) => Placed::Late(at),
-            (None, None) => Placed::Done,
+            (Some(change), later) => Placement::Due { change, later },
+            (None, Some(at)) => Placement::Superseded(at),
+            (None, None) => Placement::Repeated,
         }
     }
 
@@ -181,20 +181,20 @@ mod tests {
         limits: Vec<Limit>,
     }
 
-    fn hear<'a>(orders: impl IntoIterator<Item = &'a (Change, Stamp)>) -> Heard {
-        let (mut heard, mut known) = (Heard::default(), Orders::default());
-        for (change, stamp) in orders {
+    fn hear<'a>(commands: impl IntoIterator<Item = &'a (Change, Stamp)>) -> Heard {
+        let (mut heard, mut known) = (Heard::default(), LatestCommands::default());
+        for (change, stamp) in commands {
             match known.place(change.clone(), *stamp) {
-                Placed::Due { change: Change::Limits(new), .. } => heard.limits = changed(&heard.limits, &new),
-                Placed::Due { change: flow, .. } => heard.paused = flow == Change::Pause,
-                Placed::Done | Placed::Late(_) => {}
+                Placement::Due { change: Change::Limits(new), .. } => heard.limits = changed(&heard.limits, &new),
+                Placement::Due { change: flow, .. } => heard.paused = flow == Change::Pause,
+                Placement::Repeated | Placement::Superseded(_) => {}
             }
         }
         heard
     }
 
     #[test]
-    fn of_opposite_orders_the_later_holds_whichever_is_heard_first() {
+    fn of_opposite_commands_the_later_holds_whichever_is_heard_first() {
         let (pause, resume) = ((Change::Pause, at(1)), (Change::Resume, at(2)));
         assert!(!hear([&pause, &resume]).paused && !hear([&resume, &pause]).paused);
         let same = |id| Stamp { at: 5, id: Uuid::from_u128(id) };
@@ -203,22 +203,22 @@ mod tests {
     }
 
     #[test]
-    fn an_order_that_is_heard_again_is_not_carried_out_again() {
-        let mut orders = Orders::default();
-        assert_eq!(orders.place(Change::Resume, at(7)), Placed::Due { change: Change::Resume, later: None });
-        assert_eq!(orders.place(Change::Resume, at(7)), Placed::Done);
-        assert_eq!(orders.place(Change::Pause, at(6)), Placed::Late(7));
+    fn a_command_that_is_heard_again_is_not_carried_out_again() {
+        let mut commands = LatestCommands::default();
+        assert_eq!(commands.place(Change::Resume, at(7)), Placement::Due { change: Change::Resume, later: None });
+        assert_eq!(commands.place(Change::Resume, at(7)), Placement::Repeated);
+        assert_eq!(commands.place(Change::Pause, at(6)), Placement::Superseded(7));
     }
 
     #[test]
-    fn what_is_given_after_another_order_is_later_whatever_the_clock_says() {
-        let mut orders = Orders::default();
-        let ahead = orders.stamp(NOON + Duration::from_secs(3_600), Uuid::nil());
-        assert_eq!(orders.place(Change::Pause, ahead), Placed::Due { change: Change::Pause, later: None });
-        let next = orders.stamp(NOON, Uuid::nil());
-        assert_eq!(orders.place(Change::Resume, next), Placed::Due { change: Change::Resume, later: None });
+    fn what_is_given_after_another_command_is_later_whatever_the_clock_says() {
+        let mut commands = LatestCommands::default();
+        let ahead = commands.stamp(NOON + Duration::from_secs(3_600), Uuid::nil());
+        assert_eq!(commands.place(Change::Pause, ahead), Placement::Due { change: Change::Pause, later: None });
+        let next = commands.stamp(NOON, Uuid::nil());
+        assert_eq!(commands.place(Change::Resume, next), Placement::Due { change: Change::Resume, later: None });
         assert_eq!(
-            orders.stamp(NOON + Duration::from_secs(7_200), Uuid::nil()).at,
+            commands.stamp(NOON + Duration::from_secs(7_200), Uuid::nil()).at,
             NOON.as_microsecond() + 7_200_000_000
         );
     }
@@ -232,11 +232,11 @@ mod tests {
 
     #[test]
     fn of_several_limits_those_hold_that_nothing_later_was_said_about() {
-        let mut orders = Orders::default();
-        assert!(matches!(orders.place(Change::Limits(limits(&["50/s"])), at(9)), Placed::Due { later: None, .. }));
-        let older = orders.place(Change::Limits(limits(&["80/s", "500/day"])), at(8));
-        assert_eq!(older, Placed::Due { change: Change::Limits(limits(&["500/day"])), later: Some(9) });
-        assert_eq!(orders.place(Change::Limits(limits(&["80/s"])), at(8)), Placed::Late(9));
+        let mut commands = LatestCommands::default();
+        assert!(matches!(commands.place(Change::Limits(limits(&["50/s"])), at(9)), Placement::Due { later: None, .. }));
+        let older = commands.place(Change::Limits(limits(&["80/s", "500/day"])), at(8));
+        assert_eq!(older, Placement::Due { change: Change::Limits(limits(&["500/day"])), later: Some(9) });
+        assert_eq!(commands.place(Change::Limits(limits(&["80/s"])), at(8)), Placement::Superseded(9));
     }
 
     fn some_change() -> impl Strategy<Value = Change> {
@@ -247,11 +247,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn workers_that_heard_the_same_orders_in_any_order_do_the_same(
+        fn workers_that_heard_the_same_commands_in_any_order_do_the_same(
             (given, shuffled) in prop::collection::vec((some_change(), 0..4_i64, any::<u128>()), 1..12)
-                .prop_map(|orders| {
+                .prop_map(|commands| {
                     let stamp = |at, id| Stamp { at, id: Uuid::from_u128(id) };
-                    orders.into_iter().map(|(change, at, id)| (change, stamp(at, id))).collect::<Vec<_>>()
+                    commands.into_iter().map(|(change, at, id)| (change, stamp(at, id))).collect::<Vec<_>>()
                 })
                 .prop_flat_map(|given| (Just(given.clone()), Just(given).prop_shuffle()))
         ) {

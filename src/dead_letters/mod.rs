@@ -22,7 +22,7 @@ use utoipa::ToSchema;
 
 use crate::audit;
 use crate::broker::Broker;
-use crate::control::{self, Answer, Order};
+use crate::control::{self, Command, CommandReply};
 use crate::gate::{Limit, Window};
 
 use acts::Act;
@@ -88,15 +88,15 @@ impl DeadLetters {
     async fn ask_gate(&self) -> Gate {
         match self.ask_worker().await.and_then(|answer| answer.state) {
             None => Gate::Nobody,
-            Some(state) if state == crate::gate::State::Paused.name() => Gate::Paused,
+            Some(state) if state == crate::gate::GateState::Paused.name() => Gate::Paused,
             Some(state) => Gate::Other(state),
         }
     }
 
-    async fn ask_worker(&self) -> Option<Answer> {
-        let order = Order::Tell { destination: self.destination.clone() };
+    async fn ask_worker(&self) -> Option<CommandReply> {
+        let command = Command::Tell { destination: self.destination.clone() };
         // A broker that is away has no worker to ask either.
-        let answers: Vec<Answer> = control::ask(&self.broker, &order, ANSWER_WITHIN).await.ok()?;
+        let answers: Vec<CommandReply> = control::ask(&self.broker, &command, ANSWER_WITHIN).await.ok()?;
         answers.into_iter().find(|answer| answer.error.is_none())
     }
 
@@ -114,7 +114,7 @@ impl DeadLetters {
     /// Why the audit may not have it.
     pub async fn record(&self, entry: &audit::Entry) -> Result<(), crate::broker::port::PublishError> {
         audit::write(&self.broker, entry).await?;
-        control::announce(&self.broker, &Order::Audit { entry: entry.clone() }).await;
+        control::announce(&self.broker, &Command::Audit { entry: entry.clone() }).await;
         Ok(())
     }
 }

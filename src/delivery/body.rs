@@ -7,14 +7,14 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 
 use crate::clock;
-use crate::gate::Written;
+use crate::gate::WrittenAt;
 use crate::lease::Fence;
 
 /// Bytes in one piece. The client asks for them when it writes the request, and writes them at once.
 #[derive(Debug)]
 pub(super) struct Marked {
     bytes: Option<Bytes>,
-    written: Written,
+    written: WrittenAt,
     fence: Option<Fence>,
 }
 
@@ -25,7 +25,7 @@ pub(super) struct FenceClosed;
 
 impl Marked {
     /// `written` is marked when the client takes the bytes, or now where there are none.
-    pub fn new(bytes: Bytes, written: Written, fence: Option<Fence>) -> Self {
+    pub fn new(bytes: Bytes, written: WrittenAt, fence: Option<Fence>) -> Self {
         if bytes.is_empty() {
             written.mark(clock::now());
         }

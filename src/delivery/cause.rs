@@ -1,4 +1,4 @@
-//! What went wrong below HTTP, in the words of whoever has to mend it: out of the errors of the client crates, innermost first.
+//! Names the cause of a failure below HTTP in the words of whoever has to fix it. It reads the errors of the client crates, innermost first.
 
 use std::error::Error;
 use std::io::{self, ErrorKind};

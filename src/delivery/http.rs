@@ -12,7 +12,7 @@ use reqwest::{Client, Url, redirect};
 use super::body::Marked;
 use super::cause::{self, Cause};
 use super::{Keep, Transport, Trouble, machine, tls};
-use crate::gate::Written;
+use crate::gate::WrittenAt;
 use crate::lease::Fence;
 use crate::vendors::Reply;
 
@@ -83,7 +83,7 @@ impl HttpTransport {
         Ok(Self { client, timeout, connect_timeout, proxy, last: Arc::default() })
     }
 
-    async fn exchange(&self, request: &::http::Request<Bytes>, written: &Written) -> Result<Reply, reqwest::Error> {
+    async fn exchange(&self, request: &::http::Request<Bytes>, written: &WrittenAt) -> Result<Reply, reqwest::Error> {
         let mut outgoing = reqwest::Request::new(request.method().clone(), self.address(request.uri())?);
         outgoing.headers_mut().clone_from(request.headers());
         *outgoing.body_mut() = Some(reqwest::Body::wrap(Marked::new(
@@ -154,7 +154,7 @@ impl Transport for HttpTransport {
     fn send<'a>(
         &'a self,
         request: &'a ::http::Request<Bytes>,
-        written: &'a Written,
+        written: &'a WrittenAt,
     ) -> Pin<Box<dyn Future<Output = Result<Reply, Trouble>> + Send + 'a>> {
         Box::pin(async move {
             let _place = machine::place().map_err(|cause| Trouble::Machine { host: self.host(request), cause })?;

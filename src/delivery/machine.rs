@@ -8,11 +8,11 @@ use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-/// Files that are not for requests: the broker's connections, the admin server's, what is read and written; such a part of all that may be open,
+/// The part of all open files that is kept for other things than requests (broker, admin server, files read and written),
 const RESERVE_PART: u64 = 8;
-/// and so many at least,
+/// at least this many,
 const RESERVE_LEAST: u64 = 28;
-/// and at most.
+/// at most this many.
 const RESERVE_MOST: u64 = 1_024;
 /// A request takes its connection, and one that is being made or waits in the pool.
 const FILES_EACH: u64 = 2;

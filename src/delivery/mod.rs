@@ -5,7 +5,7 @@ use std::pin::Pin;
 
 use bytes::Bytes;
 
-use crate::gate::Written;
+use crate::gate::WrittenAt;
 use crate::vendors::Reply;
 
 mod body;
@@ -22,7 +22,7 @@ pub trait Transport: Send + Sync {
     fn send<'a>(
         &'a self,
         request: &'a ::http::Request<Bytes>,
-        written: &'a Written,
+        written: &'a WrittenAt,
     ) -> Pin<Box<dyn Future<Output = Result<Reply, Trouble>> + Send + 'a>>;
 
     /// Whether this machine has room for one more request now.
@@ -36,11 +36,11 @@ pub trait Transport: Send + Sync {
 pub struct Keep(pub usize);
 
 impl Keep {
-    /// Of a token's, and of what nothing is said of.
+    /// For a token, and by default.
     pub const TOKEN: Self = Self(64 * 1024);
-    /// Of a job's state.
+    /// For a job's state.
     pub const JOB: Self = Self(256 * 1024);
-    /// Of what was looked up, which may be a long list.
+    /// For a lookup, which may be a long list.
     pub const LOOKUP: Self = Self(8 * 1024 * 1024);
 }
 
@@ -63,7 +63,7 @@ pub enum Trouble {
         /// The destination's `timeout`.
         timeout: std::time::Duration,
     },
-    /// This machine could not do its part: nothing was sent, and nothing is known of the vendor.
+    /// This machine could not send it: that says nothing of the vendor.
     #[error("this machine cannot send to {host}: {cause}")]
     Machine {
         /// Host and port.

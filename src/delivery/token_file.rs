@@ -61,7 +61,7 @@ pub fn load(path: &Path) -> Result<Option<Stored>, String> {
     if mode & 0o077 != 0 {
         tracing::warn!(
             path = %path.display(), mode = format!("{mode:o}"),
-            "others may read the token file: chmod 600 it; the next token that is saved mends it"
+            "others may read the token file: chmod 600 it; or wait for the next token, which is saved with the right mode"
         );
     }
     let mut text = Vec::new();

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 /// How the troubled destination was at one moment.
 #[derive(Clone, Copy, Debug)]
-pub struct Sample {
+pub struct GateSample {
     /// On the steady clock, from any start.
     pub at: Duration,
     /// Whether its gate was open.
@@ -20,14 +20,14 @@ pub struct Sample {
 /// The quota used while the gate was open and had work.
 #[derive(Clone, Debug, Default)]
 pub struct QuotaUse {
-    last: Option<Sample>,
+    last: Option<GateSample>,
     open_for: Duration,
     requests: u64,
 }
 
 impl QuotaUse {
     /// Takes a sample; what lies between two counts where the gate was open with a backlog at both.
-    pub fn sample(&mut self, sample: Sample) {
+    pub fn sample(&mut self, sample: GateSample) {
         if let Some(last) = self.last.replace(sample)
             && [last, sample].iter().all(|sample| sample.open && sample.backlog)
         {
@@ -69,7 +69,7 @@ pub struct Latencies {
 
 /// Latencies in short.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Latency {
+pub struct LatencySummary {
     /// How many there were.
     pub count: u64,
     /// 99 of 100 took no longer, in seconds: the upper bound of a histogram's bucket.
@@ -90,10 +90,10 @@ impl Latencies {
 
     /// None where nothing was observed.
     #[must_use]
-    pub fn summary(&self) -> Option<Latency> {
+    pub fn summary(&self) -> Option<LatencySummary> {
         let count = self.seen.last().map(|(_, count)| *count).filter(|count| *count > 0)?;
         let (bound, _) = self.seen.iter().find(|(_, below)| below * 100 >= count * 99)?;
-        Some(Latency { count, p99_at_most_seconds: *bound })
+        Some(LatencySummary { count, p99_at_most_seconds: *bound })
     }
 }
 
@@ -107,8 +107,8 @@ pub fn float(count: u64) -> f64 {
 mod tests {
     use super::*;
 
-    fn sample(seconds: u64, open: bool, backlog: bool, requests: u64) -> Sample {
-        Sample { at: Duration::from_secs(seconds), open, backlog, requests }
+    fn sample(seconds: u64, open: bool, backlog: bool, requests: u64) -> GateSample {
+        GateSample { at: Duration::from_secs(seconds), open, backlog, requests }
     }
 
     #[test]
@@ -138,7 +138,7 @@ mod tests {
         let mut latencies = Latencies::default();
         assert_eq!(latencies.summary(), None);
         latencies.add(&Vec::new(), &read);
-        assert_eq!(latencies.summary(), Some(Latency { count: 100, p99_at_most_seconds: 0.5 }));
+        assert_eq!(latencies.summary(), Some(LatencySummary { count: 100, p99_at_most_seconds: 0.5 }));
     }
 
     #[test]
@@ -147,6 +147,6 @@ mod tests {
         let mut latencies = Latencies::default();
         latencies.add(&reading(10, 10), &reading(20, 20));
         latencies.add(&reading(20, 90), &reading(25, 95));
-        assert_eq!(latencies.summary(), Some(Latency { count: 15, p99_at_most_seconds: 0.1 }));
+        assert_eq!(latencies.summary(), Some(LatencySummary { count: 15, p99_at_most_seconds: 0.1 }));
     }
 }

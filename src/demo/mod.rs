@@ -4,16 +4,16 @@
 //! Never used by a worker in production.
 
 pub mod accounts;
+mod collect;
 pub mod events;
 pub mod figures;
-mod found;
 mod home;
 pub mod node;
 mod produce;
 mod report;
+mod scenario;
 mod stage;
 mod stalls;
-mod story;
 mod watch;
 mod worker;
 
@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use report::Report;
 pub use stage::Addresses;
-pub use watch::{Moment, Standing};
+pub use watch::{DestinationProgress, Moment};
 
 use crate::broker::port::PublishError;
 use crate::broker::{BrokerError, ConnectError};

@@ -6,8 +6,8 @@ use std::time::Duration;
 use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
 
+use super::collect::KEPT;
 use super::events::{purchases, reports};
-use super::found::KEPT;
 use super::home::{Home, last_lines};
 use super::node::{Node, NodeError, Options};
 use super::worker::Worker;
@@ -36,7 +36,7 @@ pub(super) struct Stage {
 pub(super) struct Cast<'a> {
     pub broker: &'a Broker,
     pub worker: &'a mut Worker,
-    pub sandbox: sandbox::Handle,
+    pub sandbox: sandbox::SandboxHandle,
 }
 
 /// Where everything is while a demo stays up.

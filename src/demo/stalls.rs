@@ -1,5 +1,5 @@
-//! How long this machine keeps a task waiting that should run: the worst is remembered, since a request that is held up on its
-//! way arrives at another time than it was sent for.
+//! Measures how long this machine keeps a ready task waiting, and remembers the longest time: a request that is held up arrives later than
+//! planned.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -7,19 +7,19 @@ use tokio::sync::Notify;
 use tokio::time::MissedTickBehavior;
 
 use super::accounts::Ending;
+use super::collect::{Anomalies, ENDPOINTS, SIGN_INS};
 use super::events::{BACKLOGGED, BYSTANDER, DESTINATIONS, ORDERED, TROUBLED};
-use super::figures::{self, Buckets, Latencies, QuotaUse, Sample};
-use super::found::{ENDPOINTS, SIGN_INS, Seen};
+use super::figures::{self, Buckets, GateSample, Latencies, QuotaUse};
 use super::produce::{plan, produce};
-use super::report::{Backlog, Bystander, Figures, Gate, Ordered};
+use super::report::{BacklogFigures, BystanderFigures, DemoFigures, GateFigures, OrderedFigures};
+use super::scenario::{Act, Scene, hiccups, scenes};
 use super::stage::Cast;
 use super::stalls::Stalls;
-use super::story::{Act, Scene, hiccups, scenes};
-use super::worker::{LIMIT, Shown, Worker};
-use super::{Audience, Error, Report, found};
+use super::worker::{LIMIT, Worker, WorkerDestination};
+use super::{Audience, Error, Report, collect};
 use crate::broker::Broker;
 use crate::clock;
-use crate::sandbox::{EndpointStats, Handle, Revoked};
+use crate::sandbox::{EndpointStats, Revoked, SandboxHandle};
 
 /// Between two looks at everything.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -32,7 +32,7 @@ pub struct Moment {
     /// Since the first event was published.
     pub elapsed: Duration,
     /// The destinations, the troubled one first.
-    pub destinations: Vec<Standing>,
+    pub destinations: Vec<DestinationProgress>,
     /// Dead letters at the broker.
     pub dead: u64,
     /// Events that nobody subscribes to, at the broker.
@@ -43,7 +43,7 @@ pub struct Moment {
 
 /// One destination in a moment.
 #[derive(Clone, Debug)]
-pub struct Standing {
+pub struct DestinationProgress {
     /// Its name.
     pub name: String,
     /// Different events that its vendor took.
@@ -82,7 +82,7 @@ struct Gathered {
 /// Who watches, and what has been seen so far.
 struct Watch<'a> {
     broker: &'a Broker,
-    sandbox: &'a Handle,
+    sandbox: &'a SandboxHandle,
     backlog_due: &'a Notify,
     /// What is still to happen.
     scenes: Vec<Scene>,
@@ -119,8 +119,8 @@ pub(super) async fn play(cast: Cast<'_>, audience: &mut dyn Audience) -> Result<
     let stalls = Stalls::watch();
     tokio::try_join!(produce(broker, &backlog_due), watch.watch(worker, audience))?;
     watch.gathered.worst_stall = stalls.worst();
-    let mut seen = found::deliveries(&sandbox, &mut accounts);
-    found::leftovers(broker, &mut accounts, &mut seen).await?;
+    let mut seen = collect::deliveries(&sandbox, &mut accounts);
+    collect::leftovers(broker, &mut accounts, &mut seen).await?;
     let figures = watch.figures(seen);
     Ok(Report::new(&accounts.balance(), watch.gathered.elapsed, figures))
 }
@@ -171,11 +171,11 @@ impl Watch<'_> {
         Ok(())
     }
 
-    fn moment(&self, shown: &[Shown], taken: &BTreeMap<&str, u64>, dead: u64, unrouted: u64) -> Moment {
+    fn moment(&self, shown: &[WorkerDestination], taken: &BTreeMap<&str, u64>, dead: u64, unrouted: u64) -> Moment {
         let now = clock::wall();
         let standing = |name: &str| {
             let shown = shown.iter().find(|shown| shown.name == name)?;
-            Some(Standing {
+            Some(DestinationProgress {
                 name: name.to_owned(),
                 delivered: taken.get(name).copied().unwrap_or(0),
                 expected: self.expected.get(name).copied().unwrap_or(0),
@@ -191,13 +191,13 @@ impl Watch<'_> {
     }
 
     /// The figures of what was seen.
-    fn figures(&self, seen: Seen) -> Figures {
+    fn figures(&self, seen: Anomalies) -> DemoFigures {
         let stats = self.sandbox.stats();
         let of = |destination| stats.get(endpoint(destination));
         let gathered = &self.gathered;
         let limit = f64::from(LIMIT);
         let counted = |counts: &BTreeMap<String, u64>| counts.get(TROUBLED).copied().unwrap_or(0);
-        let gate = Gate {
+        let gate = GateFigures {
             refused: counted(&gathered.throttled),
             refused_over_the_limit: of(TROUBLED).map_or(0, |px| px.refused),
             retried: counted(&gathered.retried),
@@ -206,12 +206,12 @@ impl Watch<'_> {
             quota_used_in_all: of(TROUBLED).and_then(|px| px.quota_use),
         };
         let took = gathered.backlog_from.zip(gathered.backlog_until).map(|(from, until)| until.saturating_sub(from));
-        Figures {
+        DemoFigures {
             worst_stall_seconds: (gathered.worst_stall.as_secs_f64() * 1_000.0).round() / 1_000.0,
             gate,
-            backlog: Backlog::new(of(BACKLOGGED), stats.get(SIGN_INS), took, seen),
-            ordered: Ordered::new(of(ORDERED), seen),
-            bystander: Bystander {
+            backlog: BacklogFigures::new(of(BACKLOGGED), stats.get(SIGN_INS), took, seen),
+            ordered: OrderedFigures::new(of(ORDERED), seen),
+            bystander: BystanderFigures {
                 calls: of(BYSTANDER).map_or(0, |hook| hook.accepted),
                 while_open: gathered.while_open.summary(),
                 while_closed: gathered.while_closed.summary(),
@@ -248,21 +248,22 @@ impl Gathered {
     /// Takes in what the worker and the sandbox show; tells of a change of the troubled gate.
     fn look(
         &mut self,
-        shown: &[Shown],
+        shown: &[WorkerDestination],
         px: Option<&EndpointStats>,
         metrics: &str,
         began: Instant,
         audience: &mut dyn Audience,
     ) {
         self.elapsed = clock::now().duration_since(began);
-        let by_name =
-            |figure: fn(&Shown) -> u64| shown.iter().map(|shown| (shown.name.clone(), figure(shown))).collect();
+        let by_name = |figure: fn(&WorkerDestination) -> u64| {
+            shown.iter().map(|shown| (shown.name.clone(), figure(shown))).collect()
+        };
         self.throttled = by_name(|shown| shown.throttled);
         self.retried = by_name(|shown| shown.retried);
         let Some(troubled) = shown.iter().find(|shown| shown.name == TROUBLED) else { return };
         let (open, was_open) = (troubled.state == "open", self.open);
         let requests = px.map_or(0, |px| px.accepted + px.refused + px.invalid);
-        self.quota.sample(Sample { at: self.elapsed, open, backlog: troubled.waiting > 0, requests });
+        self.quota.sample(GateSample { at: self.elapsed, open, backlog: troubled.waiting > 0, requests });
         let buckets = figures::buckets(metrics, "sluice_delivery_latency_seconds", BYSTANDER);
         let latencies = if open && was_open { &mut self.while_open } else { &mut self.while_closed };
         latencies.add(&self.buckets, &buckets);

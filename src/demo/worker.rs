@@ -41,7 +41,7 @@ pub struct Worker {
 
 /// A destination, as the admin API shows it.
 #[derive(Clone, Debug, Deserialize)]
-pub struct Shown {
+pub struct WorkerDestination {
     /// Its name.
     pub name: String,
     /// The gate's state.
@@ -68,7 +68,7 @@ pub struct Shown {
 
 #[derive(Deserialize)]
 struct Listed {
-    destinations: Vec<Shown>,
+    destinations: Vec<WorkerDestination>,
 }
 
 impl Worker {
@@ -135,7 +135,7 @@ impl Worker {
     ///
     /// # Errors
     /// It does not answer.
-    pub async fn destinations(&self) -> Result<Vec<Shown>, Error> {
+    pub async fn destinations(&self) -> Result<Vec<WorkerDestination>, Error> {
         let answer = self.client.get(format!("{}/api/v1/destinations", self.admin)).send().await;
         let answer = answer.and_then(reqwest::Response::error_for_status).map_err(Error::Admin)?;
         Ok(answer.json::<Listed>().await.map_err(Error::Admin)?.destinations)

@@ -28,9 +28,9 @@ pub(super) enum Purpose {
     Events(Batch),
     /// A new access token.
     Token,
-    /// What has to be known before events can be checked, by its name.
+    /// A lookup, by its name.
     Lookup(String),
-    /// How a job is, by its number.
+    /// The state of a job, by its number.
     Job(String),
     /// Whether the credentials are good.
     Credentials,
@@ -46,7 +46,7 @@ pub(super) struct Attempted {
 /// A request and what came of it.
 pub(super) struct Exchange {
     pub request: Request<Bytes>,
-    /// Of the access token that it carried, where it carried one.
+    /// The generation of the access token that it carried, if any.
     pub generation: Option<u64>,
     /// None when it was given up because the worker stops: the vendor may have taken it.
     pub result: Option<Result<Reply, Trouble>>,

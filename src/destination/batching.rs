@@ -1,7 +1,7 @@
 //! Which of the waiting events travel together: what may is the vendor's rule, when to stop waiting is the gate's. Pure.
 //!
-//! Nothing ever waits for company. A request takes what is there when the gate gives a place; the scarcer the places, the more
-//! is there.
+//! An event never waits for others to travel with. A request takes what is ready when the gate gives a place. The scarcer the places, the
+//! more is ready.
 
 use crate::vendors::{Batching, Item, When};
 

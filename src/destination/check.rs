@@ -28,7 +28,7 @@ pub(super) struct Pending {
     pub tag: Tag,
     pub item: Item,
     /// The event's W3C trace context, which goes on to the vendor.
-    pub trace: Option<Trace>,
+    pub trace: Option<TraceHeaders>,
     /// When it was taken from the queue.
     pub taken: Instant,
     /// Whether it was replayed: others go before it, and someone waits to hear what becomes of it.
@@ -60,7 +60,7 @@ pub(super) struct Odd {
 }
 
 impl Odd {
-    /// So often makes it the event's own trouble.
+    /// After this many failures the trouble is the event's own.
     const OWN: u32 = 2;
 
     /// One that was taken from the queue when the request in the place `taken` was the last that was, and another `went_well` then. From
@@ -96,12 +96,12 @@ impl Odd {
 
 /// A W3C trace context as headers.
 #[derive(Debug)]
-pub(super) struct Trace {
+pub(super) struct TraceHeaders {
     pub parent: HeaderValue,
     pub state: Option<HeaderValue>,
 }
 
-impl Trace {
+impl TraceHeaders {
     fn of(event: &Event) -> Option<Self> {
         let event::Trace { parent, state } = event.trace.as_ref()?;
         let state = state.as_deref().and_then(|state| HeaderValue::from_str(state).ok());
@@ -157,7 +157,7 @@ pub(super) fn check(
         }
         let mapped = map.apply(&event).map_err(|invalid| Stop::Dead(Reason::Invalid, invalid.to_string()))?;
         match vendor.prepare(mapped.as_ref().unwrap_or(&event), facts) {
-            Ok(item) => Ok((item, Trace::of(&event))),
+            Ok(item) => Ok((item, TraceHeaders::of(&event))),
             Err(Refusal::Needs(name)) => Err(Stop::Needs(name)),
             Err(Refusal::Invalid(sentence)) => Err(Stop::Dead(Reason::Invalid, sentence)),
         }

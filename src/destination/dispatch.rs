@@ -9,25 +9,25 @@ use super::batching;
 use super::check::{Held, Odd, Pending};
 use super::doubt::Doubts;
 use super::machine::Machine;
-use super::ready_queue::{Batch, Place, Ready, ReadyQueue, Wanted};
+use super::ready_queue::{Batch, Pick, QueuePlace, Ready, ReadyQueue};
 use super::rule::{Fault, delay};
 use crate::clock;
 use crate::config;
-use crate::gate::{Answer, Doubt, Gate, Hints, Ledger, OrderingKeys, Permit, Policy, State, hints};
+use crate::gate::{Answer, Doubt, Gate, GateState, Hints, Ledger, OrderingKeys, Permit, Policy, hints};
 use crate::vendors::Batching;
 
-/// So many that failed at once may be odd; of more it is the vendor's trouble.
+/// Up to this many events that failed at once may be at fault themselves; with more it is the vendor's trouble.
 const FEW: usize = 3;
-/// They let others go first no longer than that.
+/// They let others go first for no longer than this.
 const LONGEST_BEHIND: Duration = Duration::from_secs(10);
 
 /// What is next, not yet taken from where it waits.
 #[derive(Debug)]
-pub(super) enum Next {
+pub(super) enum NextRequest {
     Token,
     Lookup(String),
     Job(String),
-    Events(Place),
+    Events(QueuePlace),
     Credentials,
 }
 
@@ -112,26 +112,26 @@ impl Dispatch {
         self.next_turn = Some(self.next_turn.map_or(until, |turn| turn.min(until)));
     }
 
-    /// Whether there is nothing to look for yet. Parked since there was nothing else to ask, what comes now is asked at once.
-    pub fn rests(&self, now: Instant) -> bool {
+    /// Whether there is nothing to do yet. If it parked because there was no other event to ask with, a new event is sent at once.
+    pub fn is_resting(&self, now: Instant) -> bool {
         self.next_place.is_some_and(|next| next > now) && self.gate.doubt() != Doubt::Alone
     }
 
     /// What the ready events have to offer.
     pub fn next_ready(&self, now: Instant) -> Ready {
         let wanted = match self.gate.doubt() {
-            Doubt::Few => Wanted::Others,
-            Doubt::Alone | Doubt::Account => Wanted::Probe,
+            Doubt::Few => Pick::Others,
+            Doubt::Alone | Doubt::Account => Pick::Probe,
             Doubt::None => match self.gate.state_beneath() {
-                State::Broken | State::Throttled => Wanted::Probe,
-                State::Open | State::Paused | State::Parked => Wanted::First,
+                GateState::Broken | GateState::Throttled => Pick::Probe,
+                GateState::Open | GateState::Paused | GateState::Parked => Pick::First,
             },
         };
         self.ready.next(wanted, now, |ordering_key| self.ordering_keys.free(ordering_key, now))
     }
 
     /// Takes the events that travel next. A probe risks one event, not many.
-    pub fn take(&mut self, place: Place, permit: &Permit, now: Instant, wall: Timestamp) -> Option<Batch> {
+    pub fn take(&mut self, place: QueuePlace, permit: &Permit, now: Instant, wall: Timestamp) -> Option<Batch> {
         if permit.probe {
             return self.ready.take_one(place);
         }
@@ -176,7 +176,7 @@ impl Dispatch {
         let troubled = std::mem::replace(&mut self.troubled, (told == Answer::Trouble).then_some(key));
         // The same one twice says no more than once.
         let another = troubled.is_some_and(|before| before.is_none() || before != key);
-        let vendors = another || probe || self.gate.state_beneath() == State::Broken;
+        let vendors = another || probe || self.gate.state_beneath() == GateState::Broken;
         if vendors { Fault::Vendor } else { Fault::Event }
     }
 
@@ -197,7 +197,7 @@ impl Dispatch {
         }
         let fault = self.tell_of_trouble(permit, Some(batch.key()), Answer::Neutral, exchange);
         let now = clock::now();
-        if self.gate.state(now) == State::Open {
+        if self.gate.state(now) == GateState::Open {
             let why =
                 format!("an event that failed before failed again ({sentence}): another one tells whether all do");
             self.gate.hold_back(&why, now);

@@ -1,5 +1,5 @@
-//! While it is not known whether refused credentials are the account's trouble or an event's own: what is asked next, and what becomes
-//! of what was refused once it is known.
+//! After refused credentials it is not known at first whether the account or one event is at fault. This decides what to send next to find
+//! out, and what becomes of the refused events then.
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher as _};
@@ -7,17 +7,17 @@ use std::time::{Duration, Instant};
 
 use super::Driver;
 use super::attempt::Exchange;
-use super::dispatch::{Dispatch, Next};
+use super::dispatch::{Dispatch, NextRequest};
 use super::follow::Judgement;
 use super::ready_queue::Batch;
 use super::rule::Fault;
 use crate::clock;
-use crate::gate::{Answer, Doubt, Permit, State};
+use crate::gate::{Answer, Doubt, GateState, Permit};
 use crate::record::history::Attempt;
-use crate::vendors::Before;
+use crate::vendors::EarlierAttempts;
 use crate::verdict::Verdict;
 
-/// Other events are waited for so long before the credentials are tried on their own or a person is told.
+/// How long to wait for other events before the credentials are tried on their own, or a person is told.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Tells an event, a lookup or a job from others.
@@ -41,12 +41,20 @@ pub(super) struct Doubts {
 impl Dispatch {
     /// What is sent next in a doubt: what was not refused yet, since it tells. After a while without any a request that tries the
     /// credentials, where the vendor has one (`can_try`); else it is parked, and what was refused is the probe.
-    pub fn next_in_doubt(&mut self, next: Option<Next>, in_flight: usize, can_try: bool, now: Instant) -> Option<Next> {
+    pub fn next_in_doubt(
+        &mut self,
+        next: Option<NextRequest>,
+        in_flight: usize,
+        can_try: bool,
+        now: Instant,
+    ) -> Option<NextRequest> {
         let refused = match &next {
-            Some(Next::Events(place)) => self.ready.event(*place).is_none_or(|event| self.gate.doubts(event.key)),
-            Some(Next::Lookup(name)) => self.gate.doubts(key(name)),
-            Some(Next::Job(job)) => self.gate.doubts(key(job)),
-            Some(Next::Token | Next::Credentials) | None => true,
+            Some(NextRequest::Events(place)) => {
+                self.ready.event(*place).is_none_or(|event| self.gate.doubts(event.key))
+            }
+            Some(NextRequest::Lookup(name)) => self.gate.doubts(key(name)),
+            Some(NextRequest::Job(job)) => self.gate.doubts(key(job)),
+            Some(NextRequest::Token | NextRequest::Credentials) | None => true,
         };
         if !refused {
             self.doubts.untold_since = None;
@@ -62,7 +70,7 @@ impl Dispatch {
             return next;
         }
         if can_try {
-            return Some(Next::Credentials);
+            return Some(NextRequest::Credentials);
         }
         // Nothing can tell: a person has to.
         self.gate.nothing_else_to_ask(now);
@@ -71,7 +79,7 @@ impl Dispatch {
 
     /// Whose trouble it is that the credentials were refused for what has that `key`, after the gate was told so.
     pub fn fault_of_refusal(&self, told: Answer, key: u64) -> Fault {
-        let parked = self.gate.state_beneath() == State::Parked;
+        let parked = self.gate.state_beneath() == GateState::Parked;
         let accounts = told == Answer::Unauthorized && (parked || self.gate.doubts(key));
         if accounts { Fault::Vendor } else { Fault::Event }
     }
@@ -89,7 +97,7 @@ impl Dispatch {
 impl Driver {
     /// The credentials were tried on their own.
     pub(super) fn credentials_tried(&mut self, permit: Permit, exchange: &Exchange) {
-        let (verdict, _, told) = self.verdict(exchange, false, &Before::default());
+        let (verdict, _, told) = self.verdict(exchange, false, &EarlierAttempts::default());
         let dispatch = &mut self.dispatch;
         match told {
             Answer::Success | Answer::Rejected | Answer::Undecided => {

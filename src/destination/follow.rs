@@ -1,4 +1,4 @@
-//! What follows from a judgement: an event is settled, waits again, or is sent once more with fewer others.
+//! Carries out a judgement: an event is settled, waits again, or is sent once more with fewer others.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -8,16 +8,16 @@ use jiff::Timestamp;
 
 use super::attempt::Exchange;
 use super::check::{Held, Pending};
-use super::judge::said;
+use super::judge::sentence_of;
 use super::ready_queue::Batch;
 use super::rule::{self, Circumstances, Fault, Next, REFUSED_ALONE, delay};
 use super::{Driver, batching, outcome};
 use crate::clock;
-use crate::gate::{Doubt, State};
+use crate::gate::{Doubt, GateState};
 use crate::record::history::{Attempt, History};
 use crate::verdict::{Reason, Settlement, Verdict};
 
-/// An event that failed with others waits no longer than that before it is sent again.
+/// An event that failed together with others waits no longer than this before it is sent again.
 const LONGEST_REST: Duration = Duration::from_secs(60);
 
 /// An attempt as it was judged.
@@ -52,7 +52,7 @@ impl Driver {
         let events: Vec<_> = batch.events.into_iter().zip(verdicts).collect();
         for (mut pending, verdict) in events.into_iter().rev() {
             let verdict = verdict.unwrap_or_else(unnamed);
-            let sentence = said(&verdict).map(|said| exchange.masked(said)).unwrap_or_default();
+            let sentence = sentence_of(&verdict).map(|said| exchange.masked(said)).unwrap_or_default();
             let record = exchange.record(&verdict, &sentence);
             if !matches!(verdict, Verdict::Delivered | Verdict::Accepted) {
                 pending.history.add(record.clone());
@@ -101,7 +101,7 @@ impl Driver {
                         && calls_left.is_none()
                         && !pending.replay
                         && self.prefetch.is_closed()
-                        && self.dispatch.gate.state_beneath() == State::Broken =>
+                        && self.dispatch.gate.state_beneath() == GateState::Broken =>
                 {
                     let Pending { delivery, history, .. } = *pending;
                     self.settlements.send_behind(delivery, history);

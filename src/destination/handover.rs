@@ -1,8 +1,8 @@
-//! What outlives a destination's task when its configuration changes.
+//! What one task of a destination hands to the next when the configuration changes.
 
 use super::ledger::Limits;
 use super::recent::Recent;
-use crate::control::stamp::Orders;
+use crate::control::stamp::LatestCommands;
 use crate::delivery::token::Stored;
 use crate::gate::Ledger;
 
@@ -15,8 +15,8 @@ pub struct Handover {
     pub tokens: Option<Stored>,
     /// What happened lately.
     pub recent: Recent,
-    /// The latest orders.
-    pub orders: Orders,
+    /// The latest commands.
+    pub commands: LatestCommands,
     /// The limits that an operator set.
     pub limits: Option<Limits>,
 }

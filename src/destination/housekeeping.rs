@@ -4,25 +4,25 @@ use std::time::Instant;
 
 use super::check::Pending;
 use super::recent::Recent;
-use super::{Driver, hold};
+use super::{Driver, demand};
 use crate::clock;
-use crate::gate::State;
+use crate::gate::GateState;
 use crate::metrics::DestinationMetrics;
 use crate::verdict::Settlement;
 
-/// What is told of a destination.
+/// What a destination reports: metrics, recent events, and changes of its gate.
 pub(super) struct Report {
     pub recent: Recent,
     pub metrics: DestinationMetrics,
-    /// The state of the gate that was last told.
-    pub told: State,
+    /// The last state of the gate that was reported.
+    pub last_state: GateState,
     /// When gauges were last shown.
     swept: Instant,
 }
 
 impl Report {
-    pub fn new(recent: Recent, metrics: DestinationMetrics, told: State, now: Instant) -> Self {
-        Self { recent, metrics, told, swept: now }
+    pub fn new(recent: Recent, metrics: DestinationMetrics, last_state: GateState, now: Instant) -> Self {
+        Self { recent, metrics, last_state, swept: now }
     }
 }
 
@@ -32,7 +32,7 @@ impl Driver {
         self.show();
         self.note_ledger();
         let now = clock::now();
-        let too_long = |event: &Pending| now.saturating_duration_since(event.taken) > hold::LONGEST_HOLD;
+        let too_long = |event: &Pending| now.saturating_duration_since(event.taken) > demand::LONGEST_HOLD;
         for event in self.dispatch.ready.remove_if(too_long) {
             self.settlements.settle(*event, Settlement::Release);
         }
@@ -40,7 +40,7 @@ impl Driver {
             self.side.lookups.sweep(now).into_iter().chain(self.intake.invalids.sweep(now)).collect::<Vec<_>>();
         unread.into_iter().for_each(|delivery| self.settlements.give_back(delivery));
         self.check_invalid_again();
-        let unsettled = |event: &Pending| now.saturating_duration_since(event.taken) > hold::LONGEST_UNSETTLED;
+        let unsettled = |event: &Pending| now.saturating_duration_since(event.taken) > demand::LONGEST_UNSETTLED;
         let overdue = self.side.jobs.overdue(|event| unsettled(event) || !event.delivery.ticket.is_live());
         self.ask_later(overdue);
         self.dispatch.ordering_keys.sweep(now);
@@ -51,7 +51,7 @@ impl Driver {
         let status = self.dispatch.gate.status(now, wall);
         let (in_flight, waits) = (self.sender.in_flight(), self.waits());
         let Report { recent, metrics, swept, .. } = &mut self.report;
-        if status.state != State::Open {
+        if status.state != GateState::Open {
             metrics.closed_seconds.inc_by(now.saturating_duration_since(*swept).as_secs_f64());
         }
         *swept = now;
@@ -59,7 +59,7 @@ impl Driver {
         recent.sample(&status, metrics.delivered.get(), now, wall);
         metrics.show(&status, in_flight, waits);
         metrics.show_copies(self.settlements.copies_waiting());
-        if self.dispatch.ready.len() == 0 || status.state != State::Open {
+        if self.dispatch.ready.len() == 0 || status.state != GateState::Open {
             self.inbox.proof.want(None);
         }
         metrics.show_token(self.side.tokens.get().and_then(|tokens| tokens.age(wall)));

@@ -1,4 +1,4 @@
-//! Deliveries from the queue: counted and checked; then they are ready, wait for an answer of the vendor's, or are dead letters.
+//! Takes deliveries from the queue, counts and checks them. Then they are ready, wait for a lookup, or are dead letters.
 
 use super::check::{self, Checked, Pending};
 use super::invalid::Invalids;

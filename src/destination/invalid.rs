@@ -1,18 +1,18 @@
-//! Events that our own check refuses in a row: after so many of one rule the destination parks, and what comes then waits to be checked
-//! again, since a person may mend the rule.
+//! Counts events that our own check refuses in a row. After `park_after_rejections` by one rule the destination parks. Later events then wait
+//! to be checked again, since a person may fix the rule.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
 use super::Driver;
-use super::hold::LONGEST_HOLD;
+use super::demand::LONGEST_HOLD;
 use super::settler::Tag;
 use crate::broker::port::Delivery;
 use crate::clock;
 use crate::record::history::History;
 use crate::verdict::Reason;
 
-/// So many rules and types are told apart; producers choose types.
+/// The most rules and types that are counted apart: producers choose types, so they could be many.
 const MOST_RULES: usize = 100;
 
 /// What was refused in a row, and what waits to be checked again.
@@ -85,7 +85,7 @@ impl Driver {
         let (count, rule) = self.intake.invalids.add(rule);
         let limit = self.settings.park_after_rejections;
         let why = format!(
-            "{count} events in a row are invalid by {rule}, at last: {sentence}; mend the rule and reload, or the producer and resume: what waits is then checked again"
+            "{count} events in a row are invalid by {rule}, at last: {sentence}; fix the rule and reload, or fix the producer and resume: the waiting events are then checked again"
         );
         self.dead_letter(delivery, history, tag, reason, sentence);
         if limit > 0 && count >= limit {

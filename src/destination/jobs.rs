@@ -12,9 +12,9 @@ use super::rule::{age, delay};
 use super::{Driver, doubt, outcome};
 use crate::backoff::{Backoff, Bounds};
 use crate::clock;
-use crate::gate::{Answer, Permit, State};
+use crate::gate::{Answer, GateState, Permit};
 use crate::record::history::Watched;
-use crate::vendors::{Before, Job};
+use crate::vendors::{EarlierAttempts, Job};
 use crate::verdict::{Reason, Settlement};
 
 /// The first pause before a job is asked about, where nothing is known of how long they take.
@@ -24,7 +24,7 @@ const LONGEST: Duration = Duration::from_secs(60);
 const PAUSES: Bounds = Bounds { first: FIRST, max: LONGEST, times: 1.6, jitter: 0.0 };
 /// A vendor that does not know a job so soon after accepting it may only be slow.
 const BELIEVED_AFTER: Duration = Duration::from_secs(60);
-/// And one such answer among others may be a proxy's.
+/// A vendor has to say so this often in a row, since one such answer may be a proxy's.
 const BELIEVED_AT: u32 = 3;
 /// Ended jobs that are remembered, for events that come back later than others of their job.
 const REMEMBERED: NonZeroUsize = NonZeroUsize::MIN.saturating_add(255);
@@ -171,7 +171,7 @@ impl Driver {
     /// A question about a job came back.
     pub(super) fn job_answered(&mut self, id: &str, mut permit: Permit, exchange: &Exchange) {
         let now = clock::now();
-        let (_, _, told) = self.verdict(exchange, false, &Before::default());
+        let (_, _, told) = self.verdict(exchange, false, &EarlierAttempts::default());
         let decided = matches!(told, Answer::Success | Answer::Rejected);
         let job = match (decided, exchange.reply()) {
             (true, Some(reply)) => self.settings.vendor.judge_job(id, reply),
@@ -182,7 +182,7 @@ impl Driver {
             Job::Running | Job::Done { .. } | Job::Failed(_) | Job::Unknown(_) if decided => Answer::Undecided,
             Job::Running | Job::Done { .. } | Job::Failed(_) | Job::Unknown(_) => told,
         };
-        let parked = self.dispatch.gate.state_beneath() == State::Parked;
+        let parked = self.dispatch.gate.state_beneath() == GateState::Parked;
         permit.is_about(doubt::key(id));
         self.dispatch.tell(permit, told, exchange);
         match job {

@@ -1,4 +1,4 @@
-//! From an answer to a settlement: what the vendor meant, what the gate makes of it, what becomes of the event.
+//! Judges an answer: what the vendor meant, what the gate learns, and what becomes of the event.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -10,13 +10,13 @@ use super::check::Pending;
 use super::follow::Judgement;
 use super::ready_queue::Batch;
 use super::rule::{Fault, was_refused_alone};
-use super::{Driver, before};
+use super::{Driver, earlier};
 use crate::broker::port::Delivery;
 use crate::clock;
 use crate::delivery::Trouble;
-use crate::gate::{Answer, Doubt, Permit, State, hints, is_used_up};
+use crate::gate::{Answer, Doubt, GateState, Permit, hints, is_used_up};
 use crate::record::history::Watched;
-use crate::vendors::{Before, Item, Reply, Vendor};
+use crate::vendors::{EarlierAttempts, Item, Reply, Vendor};
 use crate::verdict::Verdict;
 
 impl Driver {
@@ -50,7 +50,12 @@ impl Driver {
     /// What the vendor or the network said, its sentence masked, and what the gate should make of it. A token that proves to have been
     /// revoked or to have ended is not the account's trouble: the gate hears nothing of it, and a new one is had, unless that was
     /// done `again` for the same request.
-    pub(super) fn verdict(&mut self, exchange: &Exchange, again: bool, before: &Before) -> (Verdict, String, Answer) {
+    pub(super) fn verdict(
+        &mut self,
+        exchange: &Exchange,
+        again: bool,
+        before: &EarlierAttempts,
+    ) -> (Verdict, String, Answer) {
         let (vendor, request) = (self.settings.vendor.as_ref(), &exchange.request);
         let verdict = match &exchange.result {
             Some(Ok(reply)) => {
@@ -60,7 +65,7 @@ impl Driver {
             Some(Err(trouble)) => Verdict::Unavailable(trouble.to_string()),
             None => Verdict::Unavailable("given up".to_owned()),
         };
-        let sentence = said(&verdict).map(|said| exchange.masked(said)).unwrap_or_default();
+        let sentence = sentence_of(&verdict).map(|said| exchange.masked(said)).unwrap_or_default();
         self.dispatch.gate.said(&sentence);
         let mut told = answer(&verdict);
         if let (Some(tokens), Some(generation)) = (self.side.tokens.get_mut(), exchange.generation) {
@@ -82,14 +87,14 @@ impl Driver {
         let was_alone = batch.events.iter().all(|pending| was_refused_alone(&pending.history));
         let is_odd = (was_alone || batch.calls_left.is_some()) && self.dispatch.gate.doubt() == Doubt::None;
         let again = is_odd || batch.events.iter().any(|pending| pending.token_refused);
-        let before = alone.map(|pending| before::of(&pending.history, exchange.at)).unwrap_or_default();
+        let before = alone.map(|pending| earlier::of(&pending.history, exchange.at)).unwrap_or_default();
         let (verdict, sentence, told) = self.verdict(exchange, again, &before);
         let renewing = told == Answer::Neutral;
         batch.events.iter_mut().for_each(|pending| pending.token_refused = renewing);
         let several = batch.events.len() > 1;
         let refused = told == Answer::Rejected;
         let is_odd_part = several && is_odd && told == Answer::Unauthorized;
-        let parked = self.dispatch.gate.state_beneath() == State::Parked;
+        let parked = self.dispatch.gate.state_beneath() == GateState::Parked;
         let stale = if refused { self.stale(&batch) } else { None };
         let reply = exchange.reply().filter(|_| told == Answer::Success);
         let items: Vec<&Item> = batch.events.iter().map(|pending| &pending.item).collect();
@@ -199,7 +204,7 @@ pub(super) fn carrying_history(pending: Pending) -> Delivery {
 }
 
 /// The sentence in a verdict.
-pub(super) fn said(verdict: &Verdict) -> Option<&str> {
+pub(super) fn sentence_of(verdict: &Verdict) -> Option<&str> {
     match verdict {
         Verdict::Unavailable(said)
         | Verdict::Unauthorized(said)
@@ -212,7 +217,7 @@ pub(super) fn said(verdict: &Verdict) -> Option<&str> {
 
 /// The vendor's reading of an answer. A panic there is our bug: the vendor may have taken the event, so it is not sent
 /// again but becomes a dead letter for a person to look at, and many in a row park the destination.
-fn read(vendor: &dyn Vendor, request: &Request<Bytes>, reply: &Reply, before: &Before) -> Verdict {
+fn read(vendor: &dyn Vendor, request: &Request<Bytes>, reply: &Reply, before: &EarlierAttempts) -> Verdict {
     catch_unwind(AssertUnwindSafe(|| vendor.judge_after(request, reply, before))).unwrap_or_else(|_| {
         let status = reply.status.as_u16();
         Verdict::Rejected(format!("Sluice failed on the vendor's answer {status}; this is a bug in Sluice"))

@@ -88,7 +88,7 @@ impl Driver {
         Handover {
             ledger: self.dispatch.gate.ledger(now, wall),
             tokens: self.side.tokens.get().map(|tokens| tokens.stored(now, wall)),
-            orders: self.orders.clone(),
+            commands: self.commands.clone(),
             limits: ledger::Limits::of(&self.configured, &self.settings.limits),
             ..Handover::default()
         }

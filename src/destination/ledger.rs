@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Handover;
-use crate::control::stamp::Orders;
+use crate::control::stamp::LatestCommands;
 use crate::delivery::token::{Access, Stored};
 use crate::gate::{self, Limit};
 use crate::seal::Seal;
@@ -16,7 +16,7 @@ use crate::seal::Seal;
 #[serde(default)]
 struct Content {
     gate: gate::Ledger,
-    orders: Orders,
+    commands: LatestCommands,
     /// The limits that an operator set, and those of the configuration that they were set against.
     #[serde(skip_serializing_if = "Option::is_none")]
     limits: Option<Limits>,
@@ -116,7 +116,7 @@ pub fn write(handover: &Handover, seal: Option<&Seal>) -> Value {
     });
     let content = Content {
         gate: handover.ledger.clone(),
-        orders: handover.orders.clone(),
+        commands: handover.commands.clone(),
         limits: handover.limits.clone(),
         sign_ins,
     };
@@ -124,7 +124,7 @@ pub fn write(handover: &Handover, seal: Option<&Seal>) -> Value {
     serde_json::to_value(&content).unwrap_or_default()
 }
 
-/// Reads what a note carries, into what this worker knows itself: of orders the latest count, whoever heard them.
+/// Reads what a note carries, into what this worker knows itself: of commands the latest count, whoever heard them.
 ///
 /// # Errors
 /// [`LedgerError`]: then nobody may drive with it.
@@ -135,11 +135,11 @@ pub fn read(note: &Value, mut known: Handover, seal: Option<&Seal>) -> Result<Ha
     let content: Content =
         serde_json::from_value(note.clone()).map_err(|error| LedgerError::Unreadable(error.to_string()))?;
     let paused =
-        if known.orders.flow_is_later_than(&content.orders) { known.ledger.paused } else { content.gate.paused };
-    if !known.orders.limits_are_later_than(&content.orders) {
+        if known.commands.flow_is_later_than(&content.commands) { known.ledger.paused } else { content.gate.paused };
+    if !known.commands.limits_are_later_than(&content.commands) {
         known.limits = content.limits;
     }
-    known.orders.merge(content.orders);
+    known.commands.merge(content.commands);
     known.ledger = gate::Ledger { paused, ..content.gate };
     if let Some(sign_ins) = content.sign_ins {
         let opened = match (sign_ins.sealed, seal) {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::attempt::Exchange;
-use super::hold::LONGEST_HOLD;
+use super::demand::LONGEST_HOLD;
 use super::judge::carrying_history;
 use super::rule::Fault;
 use super::settler::unchecked;
@@ -14,14 +14,14 @@ use super::{Driver, doubt};
 use crate::backoff::{Backoff, Bounds};
 use crate::broker::port::Delivery;
 use crate::clock;
-use crate::gate::{Answer, Permit, State};
+use crate::gate::{Answer, GateState, Permit};
 use crate::record::history::Attempt;
-use crate::vendors::{Before, Facts};
+use crate::vendors::{EarlierAttempts, Facts};
 use crate::verdict::{Reason, Settlement, Verdict};
 
-/// What was learned so long ago is asked again when it lacks something.
+/// If a fact is older than this and lacks something, it is looked up again.
 const FRESH: Duration = Duration::from_secs(30);
-/// What was learned so long ago is asked again.
+/// A fact older than this is looked up again.
 const RENEW: Duration = Duration::from_secs(600);
 /// The pauses between questions that are not answered: each twice as long as the one before.
 const PAUSES: Bounds = Bounds::doubling(Duration::from_secs(1), Duration::from_secs(60), 0.0);
@@ -187,7 +187,7 @@ impl Lookups {
 impl Driver {
     /// A question came back.
     pub(super) fn lookup_answered(&mut self, name: &str, mut permit: Permit, exchange: &Exchange) {
-        let (verdict, sentence, told) = self.verdict(exchange, false, &Before::default());
+        let (verdict, sentence, told) = self.verdict(exchange, false, &EarlierAttempts::default());
         let (learned, told) = match (told, exchange.reply()) {
             (Answer::Success, Some(reply)) => match self.settings.vendor.learn(name, reply) {
                 // What was learned is not yet an event delivered.
@@ -197,7 +197,7 @@ impl Driver {
             (Answer::Rejected, _) => (Some(Err(sentence.clone())), told),
             _ => (None, told),
         };
-        let parked = self.dispatch.gate.state_beneath() == State::Parked;
+        let parked = self.dispatch.gate.state_beneath() == GateState::Parked;
         let key = doubt::key(name);
         permit.is_about(key);
         let mut fault = self.dispatch.tell_of_trouble(permit, None, told, exchange);
@@ -209,7 +209,7 @@ impl Driver {
         match learned {
             Some(Ok(value)) => self.learned(name, value),
             Some(Err(said)) if !parked => self.lookup_refused(name, &said),
-            // Other requests go well: what waits for this one must not be in their way.
+            // Other requests succeed: what waits for this lookup must not hold them up.
             None if matches!(told, Answer::Trouble | Answer::Unauthorized) && fault == Fault::Event => {
                 self.put_off(name, &record());
             }

@@ -1,4 +1,4 @@
-//! What this machine lacks to send requests with: nobody's trouble but its own. Requests wait, and it is told.
+//! What this machine lacks to send requests (files, ports, memory). That is not the vendor's fault: requests wait, and log and status say so.
 
 use std::time::{Duration, Instant};
 
@@ -10,11 +10,11 @@ use crate::gate::Permit;
 
 /// The pauses after a request that could not be sent: each twice as long as the one before, until one can be sent.
 const PAUSES: Bounds = Bounds::doubling(Duration::from_millis(100), Duration::from_secs(5), 0.0);
-/// As many requests are on their way as there is room for: so long until the next look.
+/// If there is no room for one more request, the time until the next look.
 const FULL: Duration = Duration::from_millis(20);
-/// For so long after the last of them it is shown.
+/// The status shows the lack for this long after the last failure.
 const SHOWN: Duration = Duration::from_secs(15);
-/// The log tells of it so often.
+/// How often the log tells of it.
 const TOLD_EVERY: Duration = Duration::from_secs(60);
 
 /// What is known of the machine.

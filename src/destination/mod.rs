@@ -17,18 +17,19 @@ use crate::delivery::Transport;
 use crate::lease::port::DriverEnd;
 use crate::metrics::DestinationMetrics;
 use crate::receipts::Receipts;
+use crate::seal::Seal;
 use crate::vendors::Batching;
 
 mod attempt;
 mod batching;
-mod before;
 mod check;
-mod command;
+mod demand;
 mod dispatch;
 mod doubt;
+mod earlier;
 mod follow;
+mod handle;
 mod handover;
-mod hold;
 mod housekeeping;
 mod intake;
 mod invalid;
@@ -49,16 +50,15 @@ mod send;
 mod sender;
 mod settlements;
 mod settler;
-mod side;
+mod side_requests;
 mod stop;
 mod tokens;
 
-pub use command::{Command, Handle, Ordered, View};
+pub use handle::{Applied, DestinationCall, Handle, View};
 pub use handover::Handover;
 
-use crate::control::stamp::Orders;
+use crate::control::stamp::LatestCommands;
 use crate::gate::Limit;
-use crate::seal::Seal;
 use dispatch::Dispatch;
 use housekeeping::Report;
 use intake::Intake;
@@ -68,13 +68,13 @@ use prefetch::PrefetchControl;
 use sender::Sender;
 use settlements::Settlements;
 use settler::Settler;
-use side::SideRequests;
+use side_requests::SideRequests;
 
 /// Time for requests in flight to finish when the worker stops: of the ten seconds that there are, two are for what then has to reach
 /// the broker.
 pub const STOP_WITHIN: Duration = Duration::from_secs(8);
 
-/// What a destination works with.
+/// What a destination needs to run.
 pub struct Parts {
     /// Its section of the configuration.
     pub settings: config::Destination,
@@ -82,7 +82,7 @@ pub struct Parts {
     pub names: Names,
     /// The largest body accepted, in bytes.
     pub max_event_bytes: usize,
-    /// How often the broker gives a message back before it dead-letters it.
+    /// How often the broker redelivers a message before it dead-letters it.
     pub delivery_limit: u32,
     /// Its lease: whether and when it may send.
     pub lease: DriverEnd,
@@ -96,10 +96,10 @@ pub struct Parts {
     pub transport: Arc<dyn Transport>,
     /// Where it counts.
     pub metrics: DestinationMetrics,
-    /// Where it tells what became of events, if anywhere.
+    /// Where receipts go, if they are wanted.
     pub receipts: Option<Receipts>,
     /// Pause, resume, limits, status.
-    pub commands: mpsc::Receiver<Command>,
+    pub calls: mpsc::Receiver<DestinationCall>,
     /// Cancelled to stop.
     pub stop: CancellationToken,
     /// Cancelled when the whole worker stops: then what is in flight gets [`STOP_WITHIN`], else as long as a request may take.
@@ -113,7 +113,7 @@ pub async fn drive(parts: Parts, before: Handover) -> Handover {
         driver.run().await;
         driver.finish().await;
     });
-    // Whoever starts it again must not forget a pause or what was spent of the day.
+    // The next start must not forget a pause or what was spent of the day.
     if driven.catch_unwind().await.is_err() {
         tracing::error!(destination = driver.settings.name, "a destination failed; this is a bug in Sluice");
     }
@@ -126,8 +126,8 @@ struct Driver {
     configured: Vec<Limit>,
     keeping: Keeping,
     inbox: Inbox,
-    orders: Orders,
-    commands: mpsc::Receiver<Command>,
+    commands: LatestCommands,
+    calls: mpsc::Receiver<DestinationCall>,
     stop: CancellationToken,
     ending: CancellationToken,
     intake: Intake,
@@ -174,8 +174,8 @@ impl Driver {
             settings,
             configured,
             inbox: parts.inbox,
-            orders: before.orders,
-            commands: parts.commands,
+            commands: before.commands,
+            calls: parts.calls,
             stop: parts.stop,
             ending: parts.ending,
         }

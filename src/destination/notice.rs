@@ -1,4 +1,4 @@
-//! Telling whoever replayed an event what became of it: best effort, after the settlement and never in its way.
+//! Tells whoever replayed an event what became of it: best effort, after the settlement, and never at its cost.
 
 use std::collections::VecDeque;
 
@@ -11,7 +11,7 @@ use crate::message::header::{self, REPLAY, REPLAY_OF, REPLAY_TO};
 use crate::message::{Field, Headers, Message, Properties};
 use crate::record::replay::{Notice, ReplayOutcome};
 
-/// Notices published at a time: a settlement's copy waits behind so many at most.
+/// Notices published at a time: a settlement's copy waits behind no more than these.
 const AT_ONCE: usize = 32;
 /// Notices that wait for those; more than a destination ever holds events.
 const MOST_WAITING: usize = 1 << 16;
@@ -64,18 +64,18 @@ impl Notices {
     }
 
     /// Sends it, or lets it wait; one too many is lost.
-    pub fn tell(&mut self, word: OutcomeNotice) {
+    pub fn tell(&mut self, notice: OutcomeNotice) {
         if self.waiting.len() < MOST_WAITING {
-            self.waiting.push_back(word);
+            self.waiting.push_back(notice);
         }
         self.send();
     }
 
     fn send(&mut self) {
         while self.under_way.len() < AT_ONCE
-            && let Some(word) = self.waiting.pop_front()
+            && let Some(notice) = self.waiting.pop_front()
         {
-            self.under_way.push(Box::pin(publish(self.publisher.clone(), word)));
+            self.under_way.push(Box::pin(publish(self.publisher.clone(), notice)));
         }
     }
 
@@ -98,12 +98,14 @@ impl Notices {
     }
 }
 
-async fn publish(publisher: Publisher, word: OutcomeNotice) {
-    let body = serde_json::to_vec(&word.notice).unwrap_or_default();
+async fn publish(publisher: Publisher, notice: OutcomeNotice) {
+    let body = serde_json::to_vec(&notice.notice).unwrap_or_default();
     let properties = Properties { content_type: Some("application/json".to_owned()), ..Properties::default() };
-    match publisher.publish("", &word.queue, Message { body: body.into(), properties }).await {
+    match publisher.publish("", &notice.queue, Message { body: body.into(), properties }).await {
         // Whoever replayed it waits no more.
         Ok(()) | Err(PublishError::Unroutable { .. }) => {}
-        Err(error) => tracing::debug!(queue = word.queue, %error, "what became of a replayed event could not be told"),
+        Err(error) => {
+            tracing::debug!(queue = notice.queue, %error, "what became of a replayed event could not be told")
+        }
     }
 }

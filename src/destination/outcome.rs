@@ -6,7 +6,7 @@ use super::recent::{self, Recent};
 use super::rule::Next;
 use super::settler::Tag;
 use crate::clock;
-use crate::gate::{State, Status};
+use crate::gate::{GateState, Status};
 use crate::record::history::Attempt;
 use crate::redact;
 use crate::verdict::{Reason, Settlement};
@@ -157,34 +157,34 @@ pub(super) fn known(recent: &mut Recent, destination: &str, tag: &Tag) {
 }
 
 /// An end after an attempt.
-fn after(attempt: &Attempt, outcome: &'static str) -> recent::Outcome {
-    recent::Outcome {
+fn after(attempt: &Attempt, outcome: &'static str) -> recent::RecentOutcome {
+    recent::RecentOutcome {
         at: attempt.at,
         outcome,
         status: attempt.status,
         ms: Some(attempt.ms),
-        ..recent::Outcome::default()
+        ..recent::RecentOutcome::default()
     }
 }
 
 /// An end that no request of its own led to.
-fn without_request(outcome: &'static str) -> recent::Outcome {
-    recent::Outcome { at: clock::wall(), outcome, ..recent::Outcome::default() }
+fn without_request(outcome: &'static str) -> recent::RecentOutcome {
+    recent::RecentOutcome { at: clock::wall(), outcome, ..recent::RecentOutcome::default() }
 }
 
 /// A change of the gate's state, said once.
-pub(super) fn gate_changed(destination: &str, before: State, status: &Status) {
+pub(super) fn gate_changed(destination: &str, before: GateState, status: &Status) {
     let (from, to, why) = (before.name(), status.state.name(), status.why.as_str());
     match status.state {
-        State::Open => tracing::info!(destination, from, to, "the gate is open again"),
-        State::Parked => tracing::error!(
+        GateState::Open => tracing::info!(destination, from, to, "the gate is open again"),
+        GateState::Parked => tracing::error!(
             destination,
             from,
             to,
             why,
             "the destination is parked: a person is needed; its events wait"
         ),
-        State::Throttled | State::Paused | State::Broken => {
+        GateState::Throttled | GateState::Paused | GateState::Broken => {
             tracing::warn!(destination, from, to, why, "the gate is closed")
         }
     }

@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 use tokio::time::Interval;
 
 use super::attempt::Attempted;
-use super::{Command, Driver, outcome};
+use super::{DestinationCall, Driver, outcome};
 use crate::broker::port::Delivery;
 use crate::clock;
-use crate::gate::State;
+use crate::gate::GateState;
 
 /// Deliveries that are taken, and answers that are judged, before anything else is looked at.
 const AT_ONCE: usize = 32;
@@ -27,7 +27,7 @@ enum Step {
     Answered(Attempted),
     /// Something may be sent or taken now that could not be before: a time has come, a copy is confirmed, the broker was heard.
     LookAgain,
-    Asked(Command),
+    Called(DestinationCall),
     Housekeeping,
     Stop,
 }
@@ -45,14 +45,14 @@ impl Driver {
                 Step::Delivered(delivery) => self.take_with_others(delivery),
                 Step::Answered(attempted) => self.judge_with_others(attempted),
                 Step::LookAgain => {}
-                Step::Asked(command) => self.obey(command),
+                Step::Called(call) => self.answer(call),
                 Step::Housekeeping => self.noting_gate(Self::keep_house),
                 Step::Stop => return,
             }
         }
     }
 
-    /// Waits for what happens next: what frees places comes before what needs one.
+    /// Waits for what happens next. What frees places comes first.
     async fn step(&mut self, housekeeping: &mut Interval, stopped: Pin<&mut impl Future<Output = ()>>) -> Step {
         let next = self.dispatch.next_at();
         tokio::select! {
@@ -74,7 +74,7 @@ impl Driver {
                 Step::LookAgain
             }
             () = self.inbox.proof.renewed(), if self.dispatch.is_unproven => Step::LookAgain,
-            command = self.commands.recv() => command.map_or(Step::Stop, Step::Asked),
+            call = self.calls.recv() => call.map_or(Step::Stop, Step::Called),
             delivery = self.inbox.deliveries.recv() => delivery.map_or(Step::Stop, Step::Delivered),
         }
     }
@@ -99,22 +99,22 @@ impl Driver {
         }
     }
 
-    /// Does something, and tells it where the gate has changed.
+    /// Does something, and reports if the gate has changed.
     pub(super) fn noting_gate(&mut self, act: impl FnOnce(&mut Self)) {
         act(self);
         let now = clock::now();
         let after = self.dispatch.gate.state(now);
-        let before = std::mem::replace(&mut self.report.told, after);
+        let before = std::mem::replace(&mut self.report.last_state, after);
         if after == before {
             return;
         }
         let wall = clock::wall();
-        if matches!(before, State::Throttled | State::Broken) && after == State::Open {
+        if matches!(before, GateState::Throttled | GateState::Broken) && after == GateState::Open {
             self.dispatch.rest_few(&self.settings.retry.delays);
         }
         let status = self.dispatch.gate.status(now, wall);
         outcome::gate_changed(&self.settings.name, before, &status);
-        if status.state == State::Parked {
+        if status.state == GateState::Parked {
             self.settlements.parked(&status.why);
         }
         self.report.recent.see(&status, wall);

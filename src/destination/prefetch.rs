@@ -5,10 +5,10 @@ use std::time::Instant;
 use jiff::Timestamp;
 
 use super::Driver;
-use super::hold::{self, BatchRoom, CopiesWaiting, Demand, Outlook};
+use super::demand::{self, BatchRoom, CopiesWaiting, Demand, GateOutlook};
 use crate::broker::port::Prefetch;
 use crate::clock;
-use crate::gate::{Gate, State};
+use crate::gate::{Gate, GateState};
 use crate::vendors::Batching;
 use crate::verdict::Settlement;
 
@@ -64,10 +64,11 @@ impl PrefetchControl {
 
     /// Looks at the gate, where there is no place before `next_place`.
     pub fn look(&mut self, gate: &Gate, drives: bool, next_place: Option<Instant>, now: Instant) {
-        let far = [next_place, gate.opens_at(now)].into_iter().flatten().filter_map(|at| hold::rest(at, now)).max();
+        let far =
+            [next_place, gate.opens_at(now)].into_iter().flatten().filter_map(|at| demand::resume_at(at, now)).max();
         self.resting_until = far.or(self.resting_until.filter(|until| *until > now));
-        let outlook = Outlook {
-            open: gate.state(now) == State::Open,
+        let outlook = GateOutlook {
+            open: gate.state(now) == GateState::Open,
             paused: gate.is_paused() || !drives,
             closed_for_long: gate.closed_for_long(now),
             resting_until: self.resting_until,
@@ -90,7 +91,7 @@ impl PrefetchControl {
         (self.demand != Demand::Open).then(|| self.demand.keeps())
     }
 
-    /// So old is the oldest of what is given back.
+    /// Takes note of the oldest event that is given back.
     pub fn leaves(&mut self, oldest: Option<Timestamp>) {
         self.left_behind = oldest;
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use http::StatusCode;
 use jiff::Timestamp;
 
-use crate::gate::{State, Status};
+use crate::gate::{GateState, Status};
 
 /// How far back figures go.
 pub const KEPT: Duration = Duration::from_mins(30);
@@ -24,13 +24,13 @@ const LONGEST: usize = 300;
 
 /// A change of the gate's state.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Change {
+pub struct GateChange {
     /// When it was seen.
     pub at: Timestamp,
     /// The state before.
-    pub from: State,
+    pub from: GateState,
     /// The state after.
-    pub to: State,
+    pub to: GateState,
     /// Why, as a sentence.
     pub why: String,
     /// When it may end by itself.
@@ -39,7 +39,7 @@ pub struct Change {
 
 /// What became of an event, or of one attempt for it.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Outcome {
+pub struct RecentOutcome {
     /// When its request was sent, or when it was found out without one.
     pub at: Timestamp,
     /// The event's id, addresses masked.
@@ -80,12 +80,12 @@ pub struct Sample {
 /// Everything that is kept.
 #[derive(Clone, Debug, Default)]
 pub struct Recent {
-    changes: VecDeque<Change>,
-    outcomes: VecDeque<Outcome>,
+    changes: VecDeque<GateChange>,
+    outcomes: VecDeque<RecentOutcome>,
     samples: VecDeque<Sample>,
     /// From when on it is known how the gate was.
     since: Option<Timestamp>,
-    state: Option<State>,
+    state: Option<GateState>,
     began: Option<Instant>,
     delivered: u64,
     requests: u32,
@@ -96,7 +96,7 @@ pub struct Recent {
 
 impl Recent {
     /// The changes of the gate, the latest first.
-    pub fn changes(&self) -> impl Iterator<Item = &Change> {
+    pub fn changes(&self) -> impl Iterator<Item = &GateChange> {
         self.changes.iter().rev()
     }
 
@@ -108,7 +108,7 @@ impl Recent {
     }
 
     /// What became of the last events, the latest first.
-    pub fn outcomes(&self) -> impl Iterator<Item = &Outcome> {
+    pub fn outcomes(&self) -> impl Iterator<Item = &RecentOutcome> {
         self.outcomes.iter().rev()
     }
 
@@ -121,7 +121,7 @@ impl Recent {
     /// The gate as it is now: keeps it where the state is another than before.
     pub fn see(&mut self, gate: &Status, wall: Timestamp) {
         self.since.get_or_insert(wall);
-        let from = self.state.replace(gate.state).unwrap_or(State::Open);
+        let from = self.state.replace(gate.state).unwrap_or(GateState::Open);
         if from == gate.state {
             return;
         }
@@ -129,7 +129,7 @@ impl Recent {
             self.since = Some(forgotten.at);
         }
         let (why, until) = (cut(&gate.why).to_owned(), gate.until.map(|until| until.wall));
-        self.changes.push_back(Change { at: wall, from, to: gate.state, why, until });
+        self.changes.push_back(GateChange { at: wall, from, to: gate.state, why, until });
     }
 
     /// A request was answered, or nobody answered it.
@@ -144,11 +144,11 @@ impl Recent {
     }
 
     /// Something became of an event. Of the strings only `id` is kept as it is; the others go into the room of an outcome that is forgotten.
-    pub fn ended(&mut self, id: String, kind: &str, said: &str, outcome: Outcome) {
+    pub fn ended(&mut self, id: String, kind: &str, said: &str, outcome: RecentOutcome) {
         let before = make_room(&mut self.outcomes, OUTCOMES).unwrap_or_default();
         let id = if id.len() > LONGEST { cut(&id).to_owned() } else { id };
         let kind = refilled(before.kind, kind);
-        self.outcomes.push_back(Outcome { id, kind, said: refilled(before.said, said), ..outcome });
+        self.outcomes.push_back(RecentOutcome { id, kind, said: refilled(before.said, said), ..outcome });
     }
 
     /// Called every second or so: closes a sample every ten. `delivered` counts from the start of the worker.
@@ -196,7 +196,7 @@ impl Sample {
     }
 }
 
-/// How long requests took, within a quarter.
+/// How long requests took, to within 25 %.
 #[derive(Clone, Debug, Default)]
 struct Times {
     /// By [`Times::place`]; empty before the first.
@@ -279,7 +279,7 @@ fn narrow(figure: f64) -> f32 {
 mod tests {
     use super::*;
 
-    fn gate(state: State, why: &str) -> Status {
+    fn gate(state: GateState, why: &str) -> Status {
         Status {
             fails: false,
             quota: Some(200.0),
@@ -290,7 +290,7 @@ mod tests {
             learned: 1.0,
             in_flight: 0,
             concurrency: 32,
-            held: crate::gate::Held::Nothing,
+            held: crate::gate::HeldBy::Nothing,
             day_used: 0,
             day_limit: None,
         }
@@ -303,17 +303,17 @@ mod tests {
     #[test]
     fn a_change_of_the_gate_is_kept_once_and_only_so_many() {
         let mut recent = Recent::default();
-        recent.see(&gate(State::Open, "open"), wall(0));
+        recent.see(&gate(GateState::Open, "open"), wall(0));
         for second in 0..200 {
-            recent.see(&gate(State::Broken, "no answer"), wall(second * 2));
-            recent.see(&gate(State::Broken, "no answer again"), wall(second * 2));
-            recent.see(&gate(State::Open, "open"), wall(second * 2 + 1));
+            recent.see(&gate(GateState::Broken, "no answer"), wall(second * 2));
+            recent.see(&gate(GateState::Broken, "no answer again"), wall(second * 2));
+            recent.see(&gate(GateState::Open, "open"), wall(second * 2 + 1));
         }
-        let changes: Vec<&Change> = recent.changes().collect();
-        assert_eq!((changes.len(), changes[0].to, changes[0].at), (CHANGES, State::Open, wall(399)));
+        let changes: Vec<&GateChange> = recent.changes().collect();
+        assert_eq!((changes.len(), changes[0].to, changes[0].at), (CHANGES, GateState::Open, wall(399)));
         assert_eq!(
             (changes[1].from, changes[1].to, changes[1].why.as_str()),
-            (State::Open, State::Broken, "no answer")
+            (GateState::Open, GateState::Broken, "no answer")
         );
         // 340 of 400 are forgotten: how the gate was before the last of them is not known any more.
         assert_eq!((changes[59].at, recent.since()), (wall(340), Some(wall(339))));
@@ -323,8 +323,8 @@ mod tests {
     fn how_the_gate_was_is_known_from_the_first_look_on() {
         let mut recent = Recent::default();
         assert_eq!(recent.since(), None);
-        recent.see(&gate(State::Paused, "an operator paused it"), wall(5));
-        recent.see(&gate(State::Open, "open"), wall(9));
+        recent.see(&gate(GateState::Paused, "an operator paused it"), wall(5));
+        recent.see(&gate(GateState::Open, "open"), wall(9));
         assert_eq!(recent.since(), Some(wall(5)));
     }
 
@@ -332,10 +332,10 @@ mod tests {
     fn the_last_outcomes_are_kept_however_long_their_texts_are() {
         let mut recent = Recent::default();
         for number in 0..=OUTCOMES {
-            let outcome = Outcome { outcome: "delivered", status: Some(201), ..Outcome::default() };
+            let outcome = RecentOutcome { outcome: "delivered", status: Some(201), ..RecentOutcome::default() };
             recent.ended(format!("e-{number}{}", "x".repeat(100_000)), &"å".repeat(100_000), "", outcome);
         }
-        let outcomes: Vec<&Outcome> = recent.outcomes().collect();
+        let outcomes: Vec<&RecentOutcome> = recent.outcomes().collect();
         assert_eq!(outcomes.len(), OUTCOMES);
         assert!(outcomes[0].id.starts_with("e-50x") && outcomes[0].id.capacity() <= LONGEST);
         assert_eq!(outcomes[49].kind, "å".repeat(LONGEST / 2));
@@ -344,7 +344,7 @@ mod tests {
     #[test]
     fn a_sample_tells_rates_and_times_of_ten_seconds() {
         let (mut recent, start) = (Recent::default(), crate::clock::now());
-        let open = gate(State::Open, "open");
+        let open = gate(GateState::Open, "open");
         recent.sample(&open, 100, start, wall(0));
         for number in 0..100_u16 {
             let status = [200, 201, 429, 500, 0][usize::from(number % 5)];
@@ -362,7 +362,7 @@ mod tests {
     #[test]
     fn nothing_is_kept_of_quiet_times_and_nothing_older_than_half_an_hour() {
         let (mut recent, start) = (Recent::default(), crate::clock::now());
-        let open = gate(State::Open, "open");
+        let open = gate(GateState::Open, "open");
         let mut delivered = 0;
         for tick in 0..1_000_u64 {
             let (now, seconds) = (start + EVERY * u32::try_from(tick).unwrap(), i64::try_from(tick * 10).unwrap());

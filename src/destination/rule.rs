@@ -13,7 +13,7 @@ use crate::verdict::{Reason, Settlement, Verdict};
 pub(super) enum Next {
     /// It leaves this worker's hands.
     Settle(Settlement),
-    /// It waits for the gate, no attempt spent; `first` in line, or behind the others.
+    /// It waits for the gate, no attempt spent; `first` in the queue, or behind the others.
     Wait { first: bool },
 }
 

@@ -1,4 +1,4 @@
-//! What is ready goes out: one place of the gate's for each request, whatever it is for.
+//! Sends what is ready: each request takes one place of the gate, whatever it is for.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -8,14 +8,14 @@ use http::{HeaderName, Request, header};
 use jiff::Timestamp;
 
 use super::attempt::Purpose;
-use super::dispatch::Next;
-use super::ready_queue::{Batch, Place, Ready};
+use super::dispatch::NextRequest;
+use super::ready_queue::{Batch, QueuePlace, Ready};
 use super::sender::Outgoing;
-use super::{Driver, hold};
+use super::{Driver, demand};
 use crate::clock;
 use crate::delivery::Keep;
 use crate::delivery::token::Need;
-use crate::gate::{Doubt, Pass, Permit, State};
+use crate::gate::{Doubt, GateState, Pass, Permit};
 use crate::redact;
 use crate::traces::{self, Leg, Span};
 use crate::vendors::{Item, Job, Secrets};
@@ -24,7 +24,7 @@ use crate::verdict::Reason;
 impl Driver {
     /// Sends what the gate lets through.
     pub(super) fn send_ready(&mut self) {
-        if self.dispatch.rests(clock::now()) {
+        if self.dispatch.is_resting(clock::now()) {
             return;
         }
         self.dispatch.look_now();
@@ -52,11 +52,11 @@ impl Driver {
     }
 
     /// Whether what is next may be sent as far as the broker goes: where a channel may be dead, its events come again to somebody else.
-    fn is_proven(&mut self, next: Option<&Next>, now: Instant) -> bool {
+    fn is_proven(&mut self, next: Option<&NextRequest>, now: Instant) -> bool {
         let dispatch = &mut self.dispatch;
         dispatch.is_unproven = false;
-        if matches!(next, Some(Next::Events(_))) && dispatch.gate.state(now) == State::Open {
-            let age = hold::unproven(dispatch.gate.pace());
+        if matches!(next, Some(NextRequest::Events(_))) && dispatch.gate.state(now) == GateState::Open {
+            let age = demand::unproven(dispatch.gate.pace());
             self.inbox.proof.want(Some(age));
             dispatch.is_unproven = !self.inbox.proof.is_fresh(age, now);
         }
@@ -64,7 +64,7 @@ impl Driver {
     }
 
     /// What should be sent next; where there is nothing yet, the dispatch knows when to look again.
-    fn next(&mut self, now: Instant, wall: Timestamp) -> Option<Next> {
+    fn next(&mut self, now: Instant, wall: Timestamp) -> Option<NextRequest> {
         self.pass_over_settled();
         let mut next = self.waiting(now);
         if matches!(self.dispatch.gate.doubt(), Doubt::Few | Doubt::Alone) {
@@ -78,7 +78,7 @@ impl Driver {
         match self.side.tokens.get().map(|tokens| (tokens.need(now, wall), tokens.due(now, wall))) {
             None | Some((Need::Ready(_), false)) => Some(next),
             Some((Need::Busy, _)) => None,
-            Some((Need::Ready(_), true) | (Need::Fetch, _)) => Some(Next::Token),
+            Some((Need::Ready(_), true) | (Need::Fetch, _)) => Some(NextRequest::Token),
             Some((Need::NotBefore(at), _)) => {
                 self.without_token_until(at, now);
                 None
@@ -87,14 +87,14 @@ impl Driver {
     }
 
     /// What waits, without regard to tokens and doubts.
-    fn waiting(&mut self, now: Instant) -> Option<Next> {
+    fn waiting(&mut self, now: Instant) -> Option<NextRequest> {
         if let Some(name) = self.side.lookups.due(now) {
-            return Some(Next::Lookup(name.to_owned()));
+            return Some(NextRequest::Lookup(name.to_owned()));
         }
         let soon = match (self.dispatch.next_ready(now), self.side.jobs.due(now)) {
-            (Ready::Now(place), Some(_)) if self.side.asked_about_job => return Some(Next::Events(place)),
-            (_, Some(job)) => return Some(Next::Job(job.to_owned())),
-            (Ready::Now(place), None) => return Some(Next::Events(place)),
+            (Ready::Now(place), Some(_)) if self.side.asked_about_job => return Some(NextRequest::Events(place)),
+            (_, Some(job)) => return Some(NextRequest::Job(job.to_owned())),
+            (Ready::Now(place), None) => return Some(NextRequest::Events(place)),
             (Ready::At(at), None) => Some(at),
             (Ready::Nothing, None) => None,
         };
@@ -104,7 +104,7 @@ impl Driver {
 
     /// No token may be asked for before then: the vendor allows only so many calls.
     fn without_token_until(&mut self, at: Instant, now: Instant) {
-        if self.dispatch.gate.state_beneath() == State::Open
+        if self.dispatch.gate.state_beneath() == GateState::Open
             && let Some(tokens) = self.side.tokens.get()
         {
             let (why, wait) = (tokens.why(now), at.saturating_duration_since(now));
@@ -128,26 +128,26 @@ impl Driver {
         }
     }
 
-    fn send(&mut self, next: Next, permit: Permit, now: Instant, wall: Timestamp) {
-        self.side.asked_about_job = matches!(next, Next::Job(_));
+    fn send(&mut self, next: NextRequest, permit: Permit, now: Instant, wall: Timestamp) {
+        self.side.asked_about_job = matches!(next, NextRequest::Job(_));
         let vendor = Arc::clone(&self.settings.vendor);
         let (purpose, request) = match next {
-            Next::Events(place) => return self.send_events(place, permit, now, wall),
-            Next::Token => {
+            NextRequest::Events(place) => return self.send_events(place, permit, now, wall),
+            NextRequest::Token => {
                 let tokens = self.side.tokens.get_mut().zip(vendor.grant());
                 (Purpose::Token, tokens.and_then(|(tokens, grant)| tokens.request(grant, now)))
             }
-            Next::Lookup(name) => {
+            NextRequest::Lookup(name) => {
                 self.side.lookups.sent(&name);
                 let request = vendor.lookup(&name);
                 (Purpose::Lookup(name), request)
             }
-            Next::Job(job) => {
+            NextRequest::Job(job) => {
                 self.side.jobs.sent(&job);
                 let request = vendor.job_status(&job);
                 (Purpose::Job(job), request)
             }
-            Next::Credentials => (Purpose::Credentials, vendor.credentials_check()),
+            NextRequest::Credentials => (Purpose::Credentials, vendor.credentials_check()),
         };
         match request {
             Some(request) => self.launch(purpose, request, Span::none(), permit),
@@ -158,7 +158,7 @@ impl Driver {
         }
     }
 
-    fn send_events(&mut self, place: Place, mut permit: Permit, now: Instant, wall: Timestamp) {
+    fn send_events(&mut self, place: QueuePlace, mut permit: Permit, now: Instant, wall: Timestamp) {
         let Some(batch) = self.batch_at(place, &permit, now, wall) else { return self.dispatch.give_up(permit) };
         permit.is_about(batch.key());
         let items: Vec<&Item> = batch.events.iter().map(|pending| &pending.item).collect();
@@ -181,7 +181,7 @@ impl Driver {
     }
 
     /// The events that travel next, without those that need not be sent any more.
-    fn batch_at(&mut self, place: Place, permit: &Permit, now: Instant, wall: Timestamp) -> Option<Batch> {
+    fn batch_at(&mut self, place: QueuePlace, permit: &Permit, now: Instant, wall: Timestamp) -> Option<Batch> {
         let mut batch = self.dispatch.take(place, permit, now, wall)?;
         for pending in
             batch.events.extract_if(.., |pending| self.settlements.was_delivered(pending)).collect::<Vec<_>>()
@@ -247,8 +247,8 @@ impl Driver {
             Purpose::Lookup(name) => self.lookup_refused(&name, "the vendor has nothing of that name"),
             Purpose::Job(id) => self.job_ended(&id, Job::Unknown(format!("job {id} cannot be asked about"))),
             Purpose::Token => {
-                let why = "no access token: without a refresh token the configured sign-in has no way to one";
-                self.dispatch.gate.park(why, hold::LONGEST_HOLD, clock::now());
+                let why = "no access token: the configured sign-in needs a refresh token, and there is none";
+                self.dispatch.gate.park(why, demand::LONGEST_HOLD, clock::now());
             }
             Purpose::Events(_) | Purpose::Credentials => {}
         }

@@ -26,7 +26,7 @@ pub(super) struct Sender {
 pub(super) struct Outgoing {
     pub purpose: Purpose,
     pub request: Request<Bytes>,
-    /// Of the access token that it carries, where it carries one.
+    /// The generation of the access token that it carries, if any.
     pub generation: Option<u64>,
     pub permit: Permit,
     pub span: Span,
@@ -71,12 +71,12 @@ impl Sender {
         self.transport.has_room()
     }
 
-    /// Waits for no answer any longer.
+    /// Gives up waiting for answers.
     pub fn hurry(&self) {
         self.hurry.cancel();
     }
 
-    /// Whether no answer is waited for any longer.
+    /// Whether answers are no longer waited for.
     pub fn is_hurried(&self) -> bool {
         self.hurry.is_cancelled()
     }

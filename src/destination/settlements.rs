@@ -1,5 +1,4 @@
-//! What settles deliveries while other things go on: copies and acks on their way, word to whoever replayed an event, and what was
-//! delivered lately.
+//! Settles deliveries in the background: copies and acks on their way, notices to whoever replayed an event, and what was delivered lately.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -11,7 +10,7 @@ use jiff::Timestamp;
 use lru::LruCache;
 
 use super::check::Pending;
-use super::hold::CopiesWaiting;
+use super::demand::CopiesWaiting;
 use super::notice::{Notices, OutcomeNotice};
 use super::settler::{self, Settler, Tag, ToSettle};
 use crate::broker::port::{Delivery, Disposition};
@@ -55,7 +54,7 @@ impl Settlements {
             // The common case needs no future: the ack task takes it from here.
             Settlement::Ack => {
                 if self.settler.dispose(delivery.ticket, Disposition::Ack) {
-                    self.settler.receipt(receipts::Outcome::Delivered, tag, &history, None);
+                    self.settler.receipt(receipts::ReceiptKind::Delivered, tag, &history, None);
                     if replay {
                         self.tell(OutcomeNotice::on(&delivery.message, ReplayOutcome::Delivered));
                     }
@@ -87,7 +86,7 @@ impl Settlements {
 
     /// Tells that an event was replayed, where receipts are wanted.
     pub fn replayed(&self, tag: Tag, history: &History) {
-        self.settler.receipt(receipts::Outcome::Replayed, tag, history, None);
+        self.settler.receipt(receipts::ReceiptKind::Replayed, tag, history, None);
     }
 
     /// Tells that the destination is parked, where receipts are wanted.
@@ -100,13 +99,13 @@ impl Settlements {
         self.settling.push(Box::pin(async move { (bytes, settling.await) }));
     }
 
-    /// Returns when one more is settled, or word of one has come through; never while nothing is on its way.
+    /// Returns when one more is settled, or a notice has been sent; never while nothing is on its way.
     pub async fn progress(&mut self) {
         tokio::select! {
             biased;
-            Some((bytes, word)) = self.settling.next(), if !self.settling.is_empty() => {
+            Some((bytes, notice)) = self.settling.next(), if !self.settling.is_empty() => {
                 self.copies.remove(bytes);
-                self.tell(word);
+                self.tell(notice);
             }
             () = self.notices.sent(), if !self.notices.is_empty() => {}
             else => std::future::pending().await,
@@ -124,7 +123,7 @@ impl Settlements {
         while self.settling.next().await.is_some() {}
     }
 
-    /// Returns when word of all settlements has come through.
+    /// Returns when all notices have been sent.
     pub async fn all_told(&mut self) {
         self.notices.all_sent().await;
     }
@@ -140,9 +139,9 @@ impl Settlements {
     }
 
     /// Tells whoever replayed an event, where there is something to tell.
-    fn tell(&mut self, word: Option<OutcomeNotice>) {
-        if let Some(word) = word {
-            self.notices.tell(word);
+    fn tell(&mut self, notice: Option<OutcomeNotice>) {
+        if let Some(notice) = notice {
+            self.notices.tell(notice);
         }
     }
 

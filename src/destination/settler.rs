@@ -1,4 +1,4 @@
-//! The one place that settles: a delivery and a settlement in; the broker told. A copy is confirmed before the original is acked.
+//! The only place that settles: a delivery and a settlement come in, and the broker is told. A copy is confirmed before the original is acked.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -25,8 +25,8 @@ use crate::verdict::{Reason, Settlement};
 /// First and longest pause between tries to publish a copy.
 const PUBLISH_PAUSES: Bounds = Bounds::doubling(Duration::from_millis(100), Duration::from_secs(5), 0.0);
 
-/// A copy that waits so long lets its event go back, well before the broker's consumer time-out: somewhere between, so that events which a
-/// vendor rejects do not all come again in a row.
+/// After a time between these, an event whose copy still waits goes back, well before the broker's consumer time-out. The time varies, so
+/// that the events do not all come again in a row.
 const COPIES_WAIT: (Duration, Duration) = (Duration::from_secs(400), Duration::from_secs(1_200));
 
 /// Which event it is, for logs and dead letters.
@@ -106,7 +106,7 @@ impl Settler {
             Settlement::Ack => {
                 let settled = self.dispose(ticket, Disposition::Ack);
                 if settled {
-                    self.receipt(receipts::Outcome::Delivered, tag, &history, None);
+                    self.receipt(receipts::ReceiptKind::Delivered, tag, &history, None);
                 }
                 return settled.then(|| OutcomeNotice::on(&message, ReplayOutcome::Delivered))?;
             }
@@ -124,7 +124,7 @@ impl Settler {
                 let word = OutcomeNotice::on(&message, ReplayOutcome::Dead).map(|word| word.why(&letter));
                 if self.move_to(&self.names.dead(&self.destination), letter, ticket, may_return).await {
                     self.metrics.dead_letter(reason);
-                    self.receipt(receipts::Outcome::DeadLettered, tag, &history, Some((reason, sentence)));
+                    self.receipt(receipts::ReceiptKind::DeadLettered, tag, &history, Some((reason, sentence)));
                     return word;
                 }
             }
@@ -164,7 +164,7 @@ impl Settler {
     }
 
     /// Tells what became of an event, where receipts are wanted.
-    pub fn receipt(&self, outcome: receipts::Outcome, tag: Tag, history: &History, why: Option<(Reason, String)>) {
+    pub fn receipt(&self, outcome: receipts::ReceiptKind, tag: Tag, history: &History, why: Option<(Reason, String)>) {
         let Some(receipts) = &self.receipts else { return };
         let attempts = u64::try_from(history.attempts.len()).unwrap_or(u64::MAX);
         let (reason, sentence) = why.unzip();
@@ -182,7 +182,7 @@ impl Settler {
     pub fn receipt_of_parking(&self, why: &str) {
         let Some(receipts) = &self.receipts else { return };
         receipts.tell(Receipt {
-            outcome: receipts::Outcome::Parked,
+            outcome: receipts::ReceiptKind::Parked,
             destination: self.destination.clone(),
             event: None,
             failed_attempts: 0,
@@ -249,7 +249,7 @@ impl Settler {
                 destination,
                 queue,
                 %error,
-                "a copy could not be published; its event waits aside, unsettled, and it is tried again until the broker has it"
+                "a copy could not be published; its event stays unsettled, and the copy is tried again until the broker takes it"
             );
         }
     }

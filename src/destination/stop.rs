@@ -7,7 +7,7 @@ use crate::broker::port::Prefetch;
 use crate::clock;
 use crate::verdict::Settlement;
 
-/// Time for what is then given up to be given back.
+/// Time to give back what is then given up.
 const HURRIED: Duration = Duration::from_millis(500);
 
 impl Driver {

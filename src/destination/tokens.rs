@@ -9,10 +9,10 @@ use futures_util::{FutureExt as _, StreamExt as _};
 use jiff::Timestamp;
 
 use super::attempt::Exchange;
-use super::{Driver, hold};
+use super::{Driver, demand};
 use crate::clock;
 use crate::config;
-use crate::delivery::token::{Need, Outcome, Stored, Tokens};
+use crate::delivery::token::{Need, Stored, TokenOutcome, Tokens};
 use crate::delivery::token_file;
 use crate::gate::{Answer, Permit};
 
@@ -117,8 +117,10 @@ impl Driver {
             Need::Ready(_) | Need::Fetch | Need::Busy => None,
         };
         let told = match &outcome {
-            Outcome::Token | Outcome::Again | Outcome::Refused(_) | Outcome::Unavailable(_) => Answer::Neutral,
-            Outcome::Throttled(_) => Answer::Throttled,
+            TokenOutcome::Token | TokenOutcome::Again | TokenOutcome::Refused(_) | TokenOutcome::Unavailable(_) => {
+                Answer::Neutral
+            }
+            TokenOutcome::Throttled(_) => Answer::Throttled,
         };
         // What came is kept before anything is sent with it.
         if let Some(kept) = self.tokens_kept(now, wall) {
@@ -127,21 +129,21 @@ impl Driver {
         self.dispatch.tell(permit, told, exchange);
         let destination = self.settings.name.as_str();
         match outcome {
-            Outcome::Token => {
+            TokenOutcome::Token => {
                 tracing::info!(destination, ms = exchange.ms(), "a new access token");
             }
-            Outcome::Again => tracing::warn!(destination, "the refresh token was refused; signing in anew"),
-            Outcome::Throttled(said) => tracing::warn!(destination, said, "too many calls for an access token"),
-            Outcome::Unavailable(said) => {
+            TokenOutcome::Again => tracing::warn!(destination, "the refresh token was refused; signing in anew"),
+            TokenOutcome::Throttled(said) => tracing::warn!(destination, said, "too many calls for an access token"),
+            TokenOutcome::Unavailable(said) => {
                 let said = exchange.masked(&said);
                 tracing::warn!(destination, said, "no access token yet");
                 if let Some(wait) = not_before {
                     self.dispatch.gate.break_off(&said, wait, now);
                 }
             }
-            Outcome::Refused(said) => {
+            TokenOutcome::Refused(said) => {
                 let said = exchange.masked(&said);
-                self.dispatch.gate.park(&said, not_before.unwrap_or(hold::LONGEST_HOLD), now);
+                self.dispatch.gate.park(&said, not_before.unwrap_or(demand::LONGEST_HOLD), now);
             }
         }
     }

@@ -37,7 +37,7 @@ pub struct StartError {
     cause: SetupError,
 }
 
-/// Who is at work, by name. Cheap to clone; always current.
+/// The destinations at work, by name. Cheap to clone; always current.
 #[derive(Clone, Debug, Default)]
 pub struct Roster {
     handles: Arc<RwLock<BTreeMap<String, Handle>>>,
@@ -88,7 +88,7 @@ pub struct Fleet {
     running: BTreeMap<String, Running>,
     /// Those that are stopping, each with what its successor has to know.
     leaving: FuturesUnordered<BoxFuture<'static, (String, Handover)>>,
-    /// What those knew that are not at work: removed, or not to be set up now.
+    /// The handovers of destinations that are not at work: removed, or not able to start now.
     kept: BTreeMap<String, Handover>,
     roster: Roster,
     /// How a destination's requests are sent.
@@ -135,7 +135,7 @@ impl Fleet {
         &self.config
     }
 
-    /// Who is at work.
+    /// The destinations at work.
     #[must_use]
     pub fn roster(&self) -> Roster {
         self.roster.clone()
@@ -235,16 +235,22 @@ impl Fleet {
 
     /// Unbinds patterns once the new ones are bound, so that no event finds neither.
     fn unbind_later(&self, name: &str, dropped: Vec<String>) {
-        let Some(handle) = self.roster.get(name).filter(|_| !dropped.is_empty()) else { return };
+        if dropped.is_empty() {
+            return;
+        }
         if self.config.broker.declare != Declare::Create {
             tracing::warn!(destination = name, patterns = ?dropped, "declare is not \"create\": change its bindings at the broker by hand");
             return;
         }
-        let (broker, name, ending) = (self.broker.clone(), name.to_owned(), self.ending.clone());
+        let (broker, roster, ending) = (self.broker.clone(), self.roster.clone(), self.ending.clone());
+        let name = name.to_owned();
         tokio::spawn(async move {
             // Bound before it consumes; a paused one, which never consumes, was given time enough.
             for _ in 0..BIND_WITHIN_SECONDS {
-                let consuming = handle.view().await.is_ok_and(|view| view.consuming);
+                let consuming = match roster.get(&name) {
+                    Some(handle) => handle.view().await.is_ok_and(|view| view.consuming),
+                    None => false,
+                };
                 if consuming || ending.is_cancelled() {
                     break;
                 }
@@ -274,10 +280,10 @@ impl Fleet {
             max_event_bytes: self.config.broker.max_event_bytes,
             delivery_limit: self.config.broker.delivery_limit,
             transport,
-            roster: self.roster.clone(),
-            peers: self.peers.clone(),
             stop: stop.clone(),
             ending: self.ending.clone(),
+            roster: self.roster.clone(),
+            peers: self.peers.clone(),
             settings,
         };
         let task = tokio::spawn(post.work(before));
@@ -324,7 +330,7 @@ mod tests {
         let broker = Broker::start(crate::app::broker_settings(&config), ending.clone());
         let mut fleet = Fleet::new(broker, Metrics::new().unwrap(), None, config, ending);
         fleet.start_all().unwrap();
-        fleet.roster.get("hook").unwrap().order(Change::Pause, None).await.unwrap();
+        fleet.roster.get("hook").unwrap().change(Change::Pause, None).await.unwrap();
         fleet
     }
 

@@ -369,7 +369,7 @@ impl AtWork {
         before: Handover,
     ) -> (JoinHandle<Handover>, CancellationToken) {
         let Post { settings, broker, .. } = &self.post;
-        let (handle, commands) = Handle::new();
+        let (handle, calls) = Handle::new();
         let stop = CancellationToken::new();
         let parts = Parts {
             settings: settings.clone(),
@@ -383,7 +383,7 @@ impl AtWork {
             transport: Arc::clone(&self.post.transport),
             metrics,
             receipts: self.post.receipts.clone(),
-            commands,
+            calls,
             stop: stop.clone(),
             ending: self.post.ending.clone(),
         };

@@ -10,40 +10,40 @@ use crate::backoff::{Backoff, Bounds};
 
 /// The bound before anything is known of the vendor's latency, and the least that it is lowered to where it is not reached.
 const FIRST: usize = 32;
-/// It is never lower,
+/// The bound is never lower,
 const LEAST: usize = 4;
 /// nor higher.
 const MOST: usize = 1_000;
-/// Bodies in flight have so many bytes at most, about.
+/// About the most bytes of bodies in flight.
 const MOST_BYTES: usize = 16 * 1024 * 1024;
-/// More than the pace needs on average, since latencies differ: this part, and so many.
+/// The reserve above what the pace needs on average, since latencies differ: a part, and a number.
 const RESERVE: (f64, f64) = (1.5, 16.0);
-/// It grows by this factor at least and at most at once.
+/// The least and the largest factor of one raise.
 const STEP: (f64, f64) = (1.25, 8.0);
-/// Where more brings nothing it goes down by this factor at a time.
+/// If more requests in flight bring nothing, the bound goes down by this factor at a time.
 const DOWN: f64 = 0.8;
-/// A raise pays where it brings this share of what it would bring to a vendor that does not get slower.
+/// A raise pays if it brings this share of what it would bring with a vendor that does not get slower.
 const PAYS: f64 = 0.3;
-/// Whether it does is known after so many answers, more where it brought few more in flight, up to the most, since chance is large among
-/// few;
+/// A raise is judged after this many answers, or more if it brought only few more in flight, up to the second number, since few answers vary
+/// by chance;
 const TELLING: (f64, f64) = (20.0, 100.0);
-/// or after so many seconds.
+/// or after this many seconds.
 const TELLING_TIME: f64 = 4.0;
-/// Whether fewer do as well is known after so many answers.
+/// A lower bound is judged after this many answers.
 const FEWER_TELL: u32 = 50;
-/// What is usual changes by this part with each spell.
+/// The usual value moves by this part with each spell.
 const USUAL: f64 = 0.2;
-/// So much of the pace is all of it, and so much of a throughput the same.
+/// This part of the pace counts as all of it, and this part of a throughput as the same.
 const ENOUGH: f64 = 0.95;
-/// So many times more sent than answered pile up.
+/// If this many times more is sent than answered, requests pile up.
 const PILES_UP: f64 = 1.1;
-/// Answers are looked at together for so long, and so many at least;
+/// A spell of answers takes this long, and has at least this many;
 const SPELL: (Duration, u32) = (Duration::from_millis(200), 8);
-/// after so long fewer do.
+/// after this time fewer are enough.
 const LONG_SPELL: Duration = Duration::from_secs(2);
-/// A vendor that answers nothing may have become slow: for so long requests go on.
+/// If a vendor answers nothing, it may have become slow: requests go on for this long.
 const SILENCE: Duration = Duration::from_secs(3);
-/// After a raise that brought nothing the next is tried so much later; each further one twice as late, up to the longest.
+/// After a raise that brought nothing, the time until the next; it doubles up to the longest.
 const RETRY: Bounds = Bounds::doubling(Duration::from_secs(3), Duration::from_secs(60), 0.0);
 
 /// The bound of requests in flight.

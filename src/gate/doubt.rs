@@ -1,4 +1,4 @@
-//! Whose trouble refused credentials are: the account's, or that of single events, as with a firewall. What is asked next tells.
+//! Refused credentials may be the account's fault, or a firewall's about single events. The requests that follow tell.
 
 use std::time::Instant;
 

@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use jiff::Timestamp;
 use sfv::{BareItem, Dictionary, List, ListEntry, Parameters, Parser};
 
-use super::when::{self, LONGEST, count};
+use super::header_times::{self, LONGEST, count};
 
 /// What a reply says about the vendor's quota.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -56,10 +56,10 @@ impl QuotaHint {
     }
 }
 
-/// So many that remain are few, where nothing tells of how many.
+/// If the limit is not known, this many remaining requests are few.
 const FEW: u64 = 20;
 
-/// A window that is no longer is waited for where nothing says when it ends.
+/// If nothing says when a window ends, it is waited for if it is no longer than this.
 const SHORT: Duration = Duration::from_secs(60);
 
 /// Reads every form of `Retry-After`, `RateLimit` and `X-RateLimit-*` that vendors are known to send.
@@ -72,7 +72,7 @@ pub fn hints(headers: &HeaderMap, wall: Timestamp) -> Hints {
         return Hints::default();
     }
     let wall = wall.as_duration().as_secs_f64();
-    let date = headers.get(header::DATE).and_then(text).and_then(when::seconds).unwrap_or(wall);
+    let date = headers.get(header::DATE).and_then(text).and_then(header_times::seconds).unwrap_or(wall);
     let retry_after = retry_after(headers, date);
     // "Now" is more exact than a quota that is used up until its reset.
     let counts =
@@ -97,11 +97,11 @@ fn retry_after(headers: &HeaderMap, date: f64) -> Option<Duration> {
     let longest = |name: &HeaderName, read: &dyn Fn(&str) -> Option<Duration>| {
         values(headers, name.as_str()).iter().filter_map(|value| read(value)).max()
     };
-    let delay = |value: &str| when::delay(value, date);
+    let delay = |value: &str| header_times::delay(value, date);
     let prefixed = |end: &'static str| headers.keys().filter(move |name| name.as_str().ends_with(end));
-    longest(&HeaderName::from_static("retry-after-ms"), &when::millis)
+    longest(&HeaderName::from_static("retry-after-ms"), &header_times::millis)
         .or_else(|| longest(&header::RETRY_AFTER, &delay))
-        .or_else(|| prefixed("-retry-after-ms").find_map(|name| longest(name, &when::millis)))
+        .or_else(|| prefixed("-retry-after-ms").find_map(|name| longest(name, &header_times::millis)))
         .or_else(|| prefixed("-retry-after").find_map(|name| longest(name, &delay)))
 }
 
@@ -120,7 +120,7 @@ fn text(value: &HeaderValue) -> Option<&str> {
 
 /// The parts of all lines of that header.
 fn values(headers: &HeaderMap, name: &str) -> Vec<String> {
-    headers.get_all(name).iter().filter_map(text).flat_map(when::parts).collect()
+    headers.get_all(name).iter().filter_map(text).flat_map(header_times::parts).collect()
 }
 
 fn families(headers: &HeaderMap, date: f64) -> impl Iterator<Item = QuotaHint> + '_ {
@@ -186,10 +186,10 @@ impl<'a> Family<'a> {
                 Some(text) => Some(count(text)?),
                 None => None,
             };
-            let until = |text: &str| when::reset(text, date, window.unwrap_or(LONGEST));
+            let until = |text: &str| header_times::reset(text, date, window.unwrap_or(LONGEST));
             let reset = match (at(&resets, index), at(&millis, index), left, window) {
                 (Some(reset), ..) => until(&reset)?,
-                (None, Some(interval), ..) => when::millis(&interval)?,
+                (None, Some(interval), ..) => header_times::millis(&interval)?,
                 (None, None, Some(_), Some(window)) => match plain {
                     Some(reset) => until(reset)?,
                     None if window <= SHORT => window,
@@ -198,7 +198,7 @@ impl<'a> Family<'a> {
                 (None, None, ..) => return None,
             };
             let limit = at(&limits, index).and_then(|limit| count(&limit));
-            // Of what is not counted in requests, only that nothing is left can be heeded. What has no room at all is not counted.
+            // Of a quota that does not count requests, only "nothing left" can be used. One with a limit of 0 is ignored.
             let tells = (self.is_of_requests() || left == Some(0)) && limit != Some(0);
             tells.then_some(QuotaHint { remaining: left, reset, limit })
         };

@@ -1,4 +1,4 @@
-//! What refusals at a legal pace teach: sends and refusals in; the share of the quota that the account has left, out. Pure.
+//! Learns from refusals at a legal pace: sends and refusals come in; the share of the quota that is left to us goes out. Pure.
 //!
 //! A vendor refuses where somebody else uses the account too, where its real limit is lower than the documented one, or by mistake.
 //! What was accepted in the last window before it refused tells them apart. Where much of that window was refused, or where the
@@ -9,64 +9,64 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// The share is never lower.
+/// The lowest share.
 pub const SHARE_MIN: f64 = 0.05;
-/// The pace goes to this part of a limit,
+/// After a limit is found, the pace goes to this part of it,
 const BELOW: f64 = 0.97;
-/// and to this part of one that was proved and is met again: what is left varies.
+/// and to this part of a proved limit that is met again, since what is left varies.
 const BELOW_KNOWN: f64 = 0.96;
-/// A proved limit goes down by no more than to this part of it when it is met again.
+/// When a proved limit is met again, it goes down to this part of it at most.
 const LEAST_STEP: f64 = 0.9;
-/// A refusal at this part of the last limit that was found, or above it, is about that limit.
+/// A refusal at this part of the last limit, or above it, is about that limit.
 const AT_LIMIT: f64 = 0.98;
-/// For how long the pace stays below a limit that was met for the first time; it may have been chance, or a wave.
+/// How long the pace stays below a limit that was met for the first time: it may have been chance.
 const HOLD: Duration = Duration::from_secs(4);
-/// Each time that it is met again soon the pace stays there twice as long, up to this.
+/// Each time the limit is met again soon, the pace stays below it twice as long, up to this.
 const HOLD_LONGEST: Duration = Duration::from_secs(22);
-/// A limit that is met again within so long is the same.
+/// A limit that is met again within this time is the same limit.
 const SOON: Duration = Duration::from_secs(60);
-/// What is as near as this to a limit is about that limit.
+/// A rate this near to a limit is about that limit.
 const SAME: f64 = 0.1;
-/// What is as near as this to a proved limit is that limit moved.
+/// A rate this near to a proved limit is that limit, moved.
 const MOVED: f64 = 0.25;
-/// Refused while it stays below a proved limit, the pace goes down by so much, though no lower than to so much of the limit: what others
-/// use varies.
+/// If a request is refused while the pace stays below a proved limit, the pace goes down by the first part, but not below the second part of
+/// the limit: what others use varies.
 const TIGHTER: (f64, f64) = (0.97, 0.9);
-/// Then the pace goes back to the limit in so many seconds,
+/// After that the pace takes this many seconds to go back to the limit,
 const BACK: f64 = 1.5;
-/// and beyond it by so much a second,
+/// then grows by this much a second,
 const BEYOND: f64 = 0.005;
 /// and by the cube of the seconds times this: the whole of a quota in 6 s.
 const GROWTH: f64 = 4e-3;
-/// A window is at least so long,
+/// A window has at least this length,
 const SHORTEST: f64 = 1.0;
-/// and long enough for so many requests: of fewer nothing can be told.
+/// and is long enough for this many requests: fewer tell nothing.
 const TELLING: f64 = 20.0;
 /// No window is longer, in seconds.
 const LONGEST: f64 = 30.0;
-/// At a pace of fewer requests a second everything takes longer.
+/// Below this many requests a second all times are stretched.
 const SLOW: f64 = 2.0;
-/// Open for so many windows without a refusal, it was good for long.
+/// After this many windows without a refusal the pace counts as good for long.
 const LONG: u32 = 3;
-/// One in so many of a window's requests refused, and at least so many, are much.
+/// A window was refused much if one in this many of its requests was refused, and at least this many,
 const MUCH: (u32, u32) = (16, 3);
-/// So many are much after however few.
+/// or if this many were refused, however few were sent.
 const VERY_MUCH: u32 = 10;
-/// So many openings in a row that ended soon, after about as many requests, prove a limit;
+/// This many openings in a row that ended soon, after about as many requests, prove a limit;
 const ALIKE: (usize, f64) = (4, 0.85);
-/// so many prove it whatever they are like.
+/// this many prove it in any case.
 const MANY: usize = 10;
-/// So much of the pace is all of it;
+/// This part of the pace counts as all of it;
 const ALL: f64 = 0.97;
-/// a limit lies below nevertheless where that happens so often.
+/// if that happens this often, there is a limit below nevertheless.
 const MANY_FULL: u32 = 6;
-/// Where so much of the pace was accepted for a window, the limit is no lower.
+/// If this part of the pace was accepted for a window, the limit is not below it.
 const NO_LOWER: f64 = 0.95;
-/// A limit that was proved and proves too high so soon was the best case.
+/// If a proved limit turns out too high within this time, it was the best case.
 const AGAIN: Duration = Duration::from_secs(15);
-/// Where much was refused, the next opening that ends soon shows the limit if this part of the one that was found was accepted.
+/// After much was refused: the next opening that ends soon shows the limit if it accepted this part of the limit that was found.
 const NEXT_SHOWS: f64 = 0.6;
-/// Parts of a window that requests are counted in.
+/// A window is counted in this many parts.
 const PARTS: u32 = 20;
 
 /// What was learned of the account's limit.

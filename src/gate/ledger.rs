@@ -41,9 +41,9 @@ impl Ledger {
 }
 
 const DAY: Duration = Duration::from_secs(86_400);
-/// A clock that is set back by no more than this was right about the day, or soon will be: the count goes on.
+/// If a clock is set back by no more than this, the count goes on: the day was right, or soon will be.
 const SMALL_STEP: Duration = Duration::from_secs(3_600);
-/// An evenly spent budget may be ahead of the time of day by one part in so many.
+/// If a budget is spent evenly, this part of it (a tenth) may be spent ahead of the time of day.
 const AHEAD: u64 = 10;
 
 /// Counts requests by the day in UTC.
@@ -64,8 +64,8 @@ impl DayCount {
         count
     }
 
-    /// Begins a new count if the day is over. A count of a day that is still to come was made by a clock that was ahead: it is of
-    /// today, since nothing may be spent twice. Only one that is of tomorrow by a moment stays so.
+    /// Begins a new count if the day is over. A clock that was ahead may have made a count for a day to come: then it counts for today,
+    /// since nothing may be spent twice, unless it is ahead by a moment only.
     pub fn roll(&mut self, wall: Timestamp) {
         let today = day_of(wall);
         if wall >= self.midnight {
@@ -81,13 +81,12 @@ impl DayCount {
         self.midnight = end_of(today);
     }
 
-    /// What stands on the count at `wall`.
+    /// The count at `wall`.
     pub fn used_at(&self, wall: Timestamp) -> u64 {
         if wall >= self.midnight { 0 } else { self.used }
     }
 
-    /// How many more may be spent now where the budget of `limit` is to last the day: a tenth at once, the rest
-    /// by the time of day.
+    /// How many more may be spent now, if the budget of `limit` is spread over the day: a tenth at once, the rest by the time of day.
     pub fn ahead(&self, limit: u64, wall: Timestamp) -> usize {
         let ahead = limit / AHEAD;
         let allowed =
@@ -95,7 +94,7 @@ impl DayCount {
         usize::try_from((allowed + 1).saturating_sub(u128::from(self.used))).unwrap_or(usize::MAX)
     }
 
-    /// How long until one more may be spent, on the same terms.
+    /// How long until one more may be spent, by the same rule.
     pub fn wait(&self, limit: u64, wall: Timestamp) -> Duration {
         let ahead = limit / AHEAD;
         let needed = u128::from(self.used).saturating_sub(u128::from(ahead));
@@ -114,12 +113,12 @@ impl DayCount {
 }
 
 /// How long from `from` to `to`; nothing when `to` is past.
-pub(super) fn span(from: Timestamp, to: Timestamp) -> Duration {
+pub(crate) fn span(from: Timestamp, to: Timestamp) -> Duration {
     Duration::try_from(to.duration_since(from)).unwrap_or_default()
 }
 
 /// `after` later than `from`, as far as the calendar goes.
-pub(super) fn later(from: Timestamp, after: Duration) -> Timestamp {
+pub(crate) fn later(from: Timestamp, after: Duration) -> Timestamp {
     from.checked_add(after).unwrap_or(Timestamp::MAX)
 }
 

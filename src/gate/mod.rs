@@ -5,6 +5,7 @@
 mod booking;
 mod concurrency;
 mod doubt;
+mod header_times;
 mod headers;
 mod learned;
 mod ledger;
@@ -15,7 +16,6 @@ mod remaining;
 mod status;
 #[cfg(test)]
 mod tests;
-mod when;
 mod window;
 mod written;
 
@@ -28,23 +28,24 @@ pub use headers::{Hints, QuotaHint, hints, is_used_up};
 pub use ledger::{Ledger, midnight_after};
 pub use ordering_keys::{Free, OrderingKeys};
 pub use quota::{CATCH_UP, JITTER, Limit, LimitError, Window, rate};
-pub use status::{Held, State, Status, Until};
-pub use written::Written;
+pub use status::{GateState, HeldBy, Status, Until};
+pub use written::WrittenAt;
 
 use crate::backoff::Bounds;
 use booking::Booked;
 use concurrency::{Concurrency, whole};
 use learned::Learned;
-use ledger::{DayCount, later, span};
-use pause::{Cause, Pauses};
+use ledger::DayCount;
+pub(crate) use ledger::{later, span};
+use pause::{CloseCause, Pauses};
 use quota::Pacer;
 use remaining::{Remaining, Spread};
 use window::Places;
 
-/// Calls of so long ahead count as there to be spared.
+/// The calls of this time ahead count as calls to spare.
 const SPARE: Duration = Duration::from_secs(2);
 
-/// A body that takes a while to be built, sent and read.
+/// A body of this many bytes takes a while to build, send and read.
 const LARGE_BYTES: usize = 16 * 1024;
 
 /// A destination lets go of its deliveries when the gate stays closed for longer than this.
@@ -58,7 +59,7 @@ const JITTER_OF_PAUSES: f64 = 0.25;
 pub struct Policy {
     /// Requests in flight at once; 0 is taken as 1. None: as many as the pace needs at the vendor's latency.
     pub concurrency: Option<usize>,
-    /// So many rejected events in a row park the destination; 0: never.
+    /// This many rejected events in a row park the destination; 0: never.
     pub park_after_rejections: u32,
     /// The pauses after a 429 that does not say for how long.
     pub refusals: Bounds,
@@ -103,13 +104,13 @@ pub struct Permit {
     /// This request alone decides whether the gate reopens.
     pub probe: bool,
     /// To be marked once the request is written: a vendor counts it no earlier.
-    pub written: Written,
+    pub written: WrittenAt,
     epoch: u64,
     /// Its number among the places.
     place: u64,
     /// When it was given.
     at: Instant,
-    /// Which event it is for; at first one of its own.
+    /// The event that it is for; until that is set, a number of its own.
     about: u64,
 }
 
@@ -153,7 +154,7 @@ pub struct Gate {
     /// What kept the last request from being answered well, where the vendor was in trouble or not there.
     trouble: Option<String>,
     /// What held back the last request that had to wait, and until when, as far as that is known.
-    held: Option<(Held, Instant)>,
+    held: Option<(HeldBy, Instant)>,
     /// When the next place was said to come.
     place_due: Option<Instant>,
     /// None where all limits are by the day.
@@ -232,7 +233,7 @@ impl Gate {
             return Pass::Wait(until);
         }
         if self.is_unbooked() {
-            self.held = Some((Held::Day, now));
+            self.held = Some((HeldBy::Day, now));
             return Pass::Full;
         }
         self.note_lateness(now);
@@ -251,7 +252,7 @@ impl Gate {
 
     fn take_place(&mut self, probe: bool, now: Instant, wall: Timestamp) -> Permit {
         self.in_hand = false;
-        let written = Written::default();
+        let written = WrittenAt::default();
         let place = self.places.take(written.clone());
         self.pauses.sent(place);
         self.concurrency.sent(now);
@@ -300,7 +301,7 @@ impl Gate {
             self.learned.accepted();
         }
         match (was_open, self.pauses.closed().map(|closed| closed.cause)) {
-            (true, Some(Cause::Throttled)) => self.learned.closed(self.last, now),
+            (true, Some(CloseCause::Throttled)) => self.learned.closed(self.last, now),
             (false, None) => self.opened(broken, now),
             _ => {}
         }
@@ -324,7 +325,7 @@ impl Gate {
     /// Whether it is open as far as answers go, and whether it is broken.
     fn was_open(&self) -> (bool, bool) {
         let cause = self.pauses.closed().map(|closed| closed.cause);
-        (cause.is_none(), cause == Some(Cause::Broken))
+        (cause.is_none(), cause == Some(CloseCause::Broken))
     }
 
     /// An answer opened it.
@@ -415,7 +416,7 @@ impl Gate {
     /// What has to outlive this gate.
     #[must_use]
     pub fn ledger(&self, now: Instant, wall: Timestamp) -> Ledger {
-        let refused_until = self.pauses.closed().filter(|closed| closed.cause == Cause::Throttled);
+        let refused_until = self.pauses.closed().filter(|closed| closed.cause == CloseCause::Throttled);
         let until =
             refused_until.map(|closed| closed.until).max(self.remaining.empty_until).filter(|until| *until > now);
         Ledger {
@@ -445,19 +446,19 @@ impl Gate {
     }
 
     /// When there is quota again, where there is none, and why: used up as the vendor says or by the day, or spread thin.
-    fn no_quota_before(&self, now: Instant, wall: Timestamp) -> Option<(Held, Instant)> {
+    fn no_quota_before(&self, now: Instant, wall: Timestamp) -> Option<(HeldBy, Instant)> {
         let spread = self.spreading(now).map(|spread| spread.until.min(self.last + spread.spacing));
-        let vendors = self.remaining.empty_until.max(spread).map(|until| (Held::Remaining, until));
-        let days = self.budget_back.max(self.ahead_until(now, wall)).map(|until| (Held::Day, until));
+        let vendors = self.remaining.empty_until.max(spread).map(|until| (HeldBy::Remaining, until));
+        let days = self.budget_back.max(self.ahead_until(now, wall)).map(|until| (HeldBy::Day, until));
         [vendors, days].into_iter().flatten().filter(|(_, until)| *until > now).max_by_key(|(_, until)| *until)
     }
 
-    fn held_by_quota(&self) -> Held {
-        if self.learned.share() < 1.0 { Held::Learned } else { Held::Quota }
+    fn held_by_quota(&self) -> HeldBy {
+        if self.learned.share() < 1.0 { HeldBy::Learned } else { HeldBy::Quota }
     }
 
-    fn held_by_concurrency(&self) -> Held {
-        if self.concurrency.is_fixed() { Held::Concurrency } else { Held::Latency }
+    fn held_by_concurrency(&self) -> HeldBy {
+        if self.concurrency.is_fixed() { HeldBy::Concurrency } else { HeldBy::Latency }
     }
 
     fn day_limit_if_even(&self) -> Option<u64> {

@@ -1,23 +1,23 @@
-//! Ordering keys inside one gate: one request of an ordering key at a time, so that its events arrive in their order, and each ordering key held to a limit
-//! of its own. Decides and never acts; `now` is an argument.
+//! Ordering keys inside one gate: one request of a key at a time, so that its events arrive in their order, and a limit for each key. Decides
+//! and never acts; `now` is an argument.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use super::quota::Limit;
 use super::window::Places;
-use super::written::Written;
+use super::written::WrittenAt;
 
 /// The first pause of an ordering key whose event failed; each further one is twice as long.
 const FIRST_REST: Duration = Duration::from_millis(500);
-/// So many failures in a row are waited out in place; then the event gives way to those after it.
+/// After this many failures in a row the event no longer keeps its turn: those after it go first.
 const MOST_RESTS: u32 = 5;
 
 /// The ordering keys of one destination.
 #[derive(Debug)]
 pub struct OrderingKeys {
     limit: Option<Limit>,
-    /// What the gate before this one sent is not known: no ordering key begins before.
+    /// No ordering key begins before this time, since what the gate before this one sent is not known.
     from: Instant,
     ordering_keys: HashMap<String, OrderingKey>,
 }
@@ -74,7 +74,7 @@ impl OrderingKeys {
             OrderingKey { places, ..OrderingKey::default() }
         });
         state.busy = true;
-        state.place = state.places.take(Written::default());
+        state.place = state.places.take(WrittenAt::default());
         // One at a time costs nothing more by being counted as late as its answer.
         state.places.late(state.place);
     }

@@ -11,24 +11,24 @@ use crate::backoff::Backoff;
 
 /// A parked destination is probed this often.
 pub const PARKED_PROBE: Duration = Duration::from_secs(15);
-/// After so long open without a refusal, the next one is the first again.
+/// After this time open without a refusal, the next refusal counts as the first again.
 pub const CALM: Duration = Duration::from_secs(60);
-/// No wait is taken for longer.
+/// The longest wait that is believed.
 pub const LONGEST: Duration = Duration::from_secs(86_400);
-/// So many events refused, and none that was sent later taken: then it is the account, not they.
+/// If this many events are refused for their credentials, and none that was sent later is taken, the account is at fault.
 const REFUSED: usize = 4;
-/// So many refused events are remembered: parked, each probe is another one as long as that goes.
+/// This many refused events are remembered: while parked, each probe is another event, as long as there are others.
 const REMEMBERED: usize = 64;
-/// So many events in trouble one after the other break the circuit.
+/// This many events that fail one after the other open the circuit breaker.
 const TROUBLE_IN_A_ROW: usize = 5;
-/// The share of trouble is taken over so many answers,
+/// The share of failures is taken over this many last answers,
 const RECENT: usize = 20;
-/// and not before there are so many. Half of them in trouble break the circuit.
+/// and not before there are this many. If half of them failed, the circuit breaker opens.
 const RECENT_MIN: usize = 10;
 
 /// Why the gate is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cause {
+pub enum CloseCause {
     /// The vendor refused with 429.
     Throttled,
     /// The vendor cannot be reached or is in trouble.
@@ -43,7 +43,7 @@ pub enum Cause {
     Invalid,
 }
 
-impl Cause {
+impl CloseCause {
     /// Whether a person is needed.
     #[must_use]
     pub fn parks(self) -> bool {
@@ -58,15 +58,15 @@ impl Cause {
 #[derive(Clone, Debug)]
 pub struct Closed {
     /// Why.
-    pub cause: Cause,
+    pub cause: CloseCause,
     /// The same as a sentence.
     pub why: String,
     /// When a probe may go out.
     pub until: Instant,
 }
 
-/// A vendor that took this many events since the gate opened refuses anew: the pauses begin again at the first. Without
-/// this, a refusal now and then would end in the longest pause.
+/// If the vendor took this many events since the gate opened, its next refusal is a new one: the pauses begin at the first. Otherwise a
+/// refusal now and then would end in the longest pause.
 const TAKEN_AGAIN: u32 = 5;
 /// The gate's memory of answers.
 #[derive(Debug)]
@@ -105,7 +105,7 @@ impl Pauses {
     #[must_use]
     pub fn new(policy: &Policy, closed_for: Option<Duration>, now: Instant) -> Self {
         let closed = closed_for.map(|pause| Closed {
-            cause: Cause::Throttled,
+            cause: CloseCause::Throttled,
             why: "the vendor had asked to wait before this worker took over".to_owned(),
             until: now + pause.min(LONGEST),
         });
@@ -158,7 +158,7 @@ impl Pauses {
         let parked = self.closed.as_ref().map(|closed| closed.cause).filter(|cause| cause.parks());
         match answer {
             Answer::Success | Answer::Undecided => self.trust(permit.place, now),
-            Answer::Unauthorized if parked.is_none_or(|cause| cause == Cause::Alone) => {
+            Answer::Unauthorized if parked.is_none_or(|cause| cause == CloseCause::Alone) => {
                 return self.distrust(permit, hints, now);
             }
             Answer::Unauthorized | Answer::Throttled | Answer::Trouble | Answer::Rejected | Answer::Neutral => {}
@@ -168,7 +168,7 @@ impl Pauses {
         }
         match (self.closed.as_ref().map(|closed| closed.cause), answer) {
             (_, Answer::Neutral) => {}
-            (Some(cause @ (Cause::Unauthorized | Cause::Rejections | Cause::Invalid)), answer) => {
+            (Some(cause @ (CloseCause::Unauthorized | CloseCause::Rejections | CloseCause::Invalid)), answer) => {
                 self.parked_probe(permit, cause, answer, hints, now);
             }
             (closed, Answer::Success | Answer::Rejected | Answer::Undecided) => {
@@ -190,10 +190,14 @@ impl Pauses {
     /// Whether refused credentials are the account's trouble or that of single events.
     pub fn doubt(&self) -> Doubt {
         match self.closed.as_ref().map(|closed| closed.cause) {
-            Some(Cause::Unauthorized) => Doubt::Account,
-            Some(Cause::Alone) => Doubt::Alone,
-            Some(Cause::Throttled | Cause::Broken | Cause::Rejections | Cause::Invalid) | None => {
-                if self.refused.is_empty() { Doubt::None } else { Doubt::Few }
+            Some(CloseCause::Unauthorized) => Doubt::Account,
+            Some(CloseCause::Alone) => Doubt::Alone,
+            Some(CloseCause::Throttled | CloseCause::Broken | CloseCause::Rejections | CloseCause::Invalid) | None => {
+                if self.refused.is_empty() {
+                    Doubt::None
+                } else {
+                    Doubt::Few
+                }
             }
         }
     }
@@ -208,13 +212,13 @@ impl Pauses {
         if self.doubt() == Doubt::Few && !self.closed.as_ref().is_some_and(|closed| closed.cause.parks()) {
             let wait =
                 self.closed.as_ref().map_or(Duration::ZERO, |closed| closed.until.saturating_duration_since(now));
-            self.close(Cause::Alone, self.unauthorized(), wait.max(PARKED_PROBE), now);
+            self.close(CloseCause::Alone, self.unauthorized(), wait.max(PARKED_PROBE), now);
         }
     }
 
     /// Something else came that can tell: a probe is due now.
     pub fn ask_another(&mut self, now: Instant) {
-        if let Some(closed) = self.closed.as_mut().filter(|closed| closed.cause == Cause::Alone) {
+        if let Some(closed) = self.closed.as_mut().filter(|closed| closed.cause == CloseCause::Alone) {
             closed.until = closed.until.min(now);
         }
     }
@@ -222,12 +226,12 @@ impl Pauses {
     /// The credentials were tried on their own and refused.
     pub fn refuses_credentials(&mut self, now: Instant) {
         self.refusal.clone_from(&self.said);
-        self.close(Cause::Unauthorized, self.unauthorized(), PARKED_PROBE, now);
+        self.close(CloseCause::Unauthorized, self.unauthorized(), PARKED_PROBE, now);
     }
 
     /// Closes an open gate until a probe has told how things are.
     pub fn hold_back(&mut self, why: &str, now: Instant) {
-        self.close(Cause::Throttled, why.to_owned(), Duration::ZERO, now);
+        self.close(CloseCause::Throttled, why.to_owned(), Duration::ZERO, now);
     }
 
     /// The credentials of the request in that place were taken: those of requests before it were good, too.
@@ -237,9 +241,11 @@ impl Pauses {
         self.refused.retain(|(_, refused)| *refused > place);
         let left = self.refused.len();
         let opens = match self.closed.as_ref().map(|closed| closed.cause) {
-            Some(Cause::Unauthorized) => left < REFUSED,
-            Some(Cause::Alone) => left == 0,
-            Some(Cause::Throttled | Cause::Broken | Cause::Rejections | Cause::Invalid) | None => false,
+            Some(CloseCause::Unauthorized) => left < REFUSED,
+            Some(CloseCause::Alone) => left == 0,
+            Some(CloseCause::Throttled | CloseCause::Broken | CloseCause::Rejections | CloseCause::Invalid) | None => {
+                false
+            }
         };
         if opens && left < before {
             self.open(now);
@@ -253,9 +259,9 @@ impl Pauses {
         self.remember_refused(permit);
         self.asked = hints.retry_after.unwrap_or_default().max(PARKED_PROBE);
         match self.closed.as_ref().map(|closed| closed.cause) {
-            Some(Cause::Alone) if is_probe => self.close(Cause::Alone, self.unauthorized(), self.asked, now),
+            Some(CloseCause::Alone) if is_probe => self.close(CloseCause::Alone, self.unauthorized(), self.asked, now),
             // The vendor is there again, and answers.
-            Some(Cause::Throttled | Cause::Broken) if is_probe => self.open(now),
+            Some(CloseCause::Throttled | CloseCause::Broken) if is_probe => self.open(now),
             Some(_) | None => {}
         }
     }
@@ -291,9 +297,10 @@ impl Pauses {
     /// An answer came. So many were refused that it is the account, unless one of those still
     /// in flight is taken, or the first one that was sent after the first refusal was known: until then others had no chance.
     pub fn settle_doubt(&mut self, in_flight: usize, now: Instant) {
-        let parked = self.closed.as_ref().is_some_and(|closed| closed.cause.parks() && closed.cause != Cause::Alone);
+        let parked =
+            self.closed.as_ref().is_some_and(|closed| closed.cause.parks() && closed.cause != CloseCause::Alone);
         if self.suspects() && in_flight == 0 && !parked && self.asked_others() {
-            self.close(Cause::Unauthorized, self.unauthorized(), self.asked, now);
+            self.close(CloseCause::Unauthorized, self.unauthorized(), self.asked, now);
         }
     }
 
@@ -306,30 +313,30 @@ impl Pauses {
         self.refused.iter().any(|(_, place)| *place > self.doubted)
     }
 
-    /// Parks for events that our own check refused. No probe tells whether that is mended.
+    /// Parks for events that our own check refused. No probe can tell whether that is fixed.
     pub fn park_for_invalid(&mut self, why: &str, now: Instant) {
-        self.close(Cause::Invalid, why.to_owned(), LONGEST, now);
+        self.close(CloseCause::Invalid, why.to_owned(), LONGEST, now);
     }
 
     /// Parks for a reason of the destination's own.
     pub fn park(&mut self, why: &str, wait: Duration, now: Instant) {
-        self.close(Cause::Unauthorized, why.to_owned(), wait, now);
+        self.close(CloseCause::Unauthorized, why.to_owned(), wait, now);
     }
 
     /// Closes it for trouble.
     pub fn break_off(&mut self, why: &str, wait: Duration, now: Instant) {
-        self.close(Cause::Broken, why.to_owned(), wait, now);
+        self.close(CloseCause::Broken, why.to_owned(), wait, now);
     }
 
     /// An operator wants it to go on: one that our own check closed opens, any other probes now, whatever the vendor asked for.
     pub fn resume(&mut self, now: Instant) {
         match self.closed.as_mut() {
-            Some(closed) if closed.cause == Cause::Rejections => {
+            Some(closed) if closed.cause == CloseCause::Rejections => {
                 // One more that is rejected parks it again.
                 self.rejections = self.park_after.saturating_sub(1);
                 self.hold_back("an operator resumed it: one event tells whether the vendor takes them again", now);
             }
-            Some(closed) if closed.cause == Cause::Invalid => {
+            Some(closed) if closed.cause == CloseCause::Invalid => {
                 self.rejections = 0;
                 self.epoch += 1;
                 self.open(now);
@@ -342,7 +349,7 @@ impl Pauses {
     /// Answers to what was in flight when the gate closed say nothing new, except how long to wait.
     fn answered_late(&mut self, answer: Answer, hints: &Hints, now: Instant) {
         let (Answer::Throttled | Answer::Trouble, Some(wait)) = (answer, hints.retry_after) else { return };
-        let cause = if answer == Answer::Throttled { Cause::Throttled } else { Cause::Broken };
+        let cause = if answer == Answer::Throttled { CloseCause::Throttled } else { CloseCause::Broken };
         let until = now + wait.min(LONGEST);
         match self.closed.as_mut() {
             Some(closed) => closed.until = closed.until.max(until),
@@ -369,7 +376,7 @@ impl Pauses {
             _ if again => (least, self.with_words(&format!("{} without saying for how long", self.refusing()))),
             _ => (self.refusals.pause(), self.with_words(&format!("{} without saying for how long", self.refusing()))),
         };
-        self.close(Cause::Throttled, why, wait.max(least), now);
+        self.close(CloseCause::Throttled, why, wait.max(least), now);
     }
 
     /// One event that the vendor always chokes on counts once.
@@ -391,7 +398,7 @@ impl Pauses {
         if let Some(why) = why {
             let asked = hints.retry_after.filter(|wait| !wait.is_zero());
             let least = if probe || asked.is_none() { self.outages.pause() } else { Duration::ZERO };
-            self.close(Cause::Broken, why, asked.unwrap_or_default().max(least), now);
+            self.close(CloseCause::Broken, why, asked.unwrap_or_default().max(least), now);
         }
     }
 
@@ -404,19 +411,19 @@ impl Pauses {
                 "the vendor rejected {} events in a row: check the mapping and the dead letters, then resume",
                 self.rejections
             );
-            self.close(Cause::Rejections, why, PARKED_PROBE, now);
+            self.close(CloseCause::Rejections, why, PARKED_PROBE, now);
         }
     }
 
-    fn parked_probe(&mut self, permit: &Permit, cause: Cause, answer: Answer, hints: &Hints, now: Instant) {
+    fn parked_probe(&mut self, permit: &Permit, cause: CloseCause, answer: Answer, hints: &Hints, now: Instant) {
         // Whoever answers of the events themselves has taken the credentials.
-        if answer == Answer::Success || (answer == Answer::Undecided && cause == Cause::Unauthorized) {
+        if answer == Answer::Success || (answer == Answer::Undecided && cause == CloseCause::Unauthorized) {
             self.open(now);
             return;
         }
         let wait = hints.retry_after.unwrap_or_default().max(PARKED_PROBE);
         let before = self.closed.take().map(|closed| closed.why).unwrap_or_default();
-        let refused = cause == Cause::Unauthorized && answer == Answer::Unauthorized;
+        let refused = cause == CloseCause::Unauthorized && answer == Answer::Unauthorized;
         if refused {
             self.remember_refused(permit);
         }
@@ -465,13 +472,13 @@ impl Pauses {
         self.recent.push_back((event, trouble));
     }
 
-    fn close(&mut self, cause: Cause, why: String, wait: Duration, now: Instant) {
+    fn close(&mut self, cause: CloseCause, why: String, wait: Duration, now: Instant) {
         self.epoch += 1;
         self.closed = Some(Closed { cause, why, until: now + wait.min(LONGEST) });
     }
 
     fn open(&mut self, now: Instant) {
-        if self.closed.take().is_some_and(|closed| closed.cause == Cause::Throttled) {
+        if self.closed.take().is_some_and(|closed| closed.cause == CloseCause::Throttled) {
             self.reopened = Some(now);
         }
         self.recent.clear();

@@ -21,9 +21,9 @@ use super::window;
 /// machine much more: without this, lateness would add up to a lower rate.
 pub const CATCH_UP: Duration = Duration::from_millis(15);
 
-/// By how much the time from our sending to the vendor's counting may vary from one request to the next without a window
-/// ever holding one too many. Where a vendor answers faster than that, its answers tell exactly, and it costs next to
-/// nothing; else it costs 1.5 % of `N/s`, and next to nothing of longer windows.
+/// The time between our sending and the vendor's counting may vary by this much from request to request, and still no window holds one too
+/// many. If a vendor answers faster than this, its answers tell exactly and it costs next to nothing. Otherwise it costs 1.5 % of `N/s`, and
+/// next to nothing of longer windows.
 pub const JITTER: Duration = Duration::from_millis(15);
 
 /// The cells of the limiter are about this long, so that rounding them to whole nanoseconds costs under 0.02 %.
@@ -121,7 +121,7 @@ pub fn period(limits: &[Limit]) -> Option<Duration> {
         .iter()
         .filter(|limit| limit.window != Window::Day)
         .map(|limit| {
-            let nanos = (limit.window.length() + window::room(limit, CATCH_UP)).as_nanos();
+            let nanos = (limit.window.length() + window::slack(limit, CATCH_UP)).as_nanos();
             Duration::from_nanos(u64::try_from(nanos.div_ceil(u128::from(limit.count.max(1)))).unwrap_or(u64::MAX))
         })
         .max()
@@ -146,8 +146,8 @@ pub fn day_limit(limits: &[Limit]) -> Option<u64> {
 /// Spaces requests evenly, one `period` apart. A place once taken cannot be given back.
 #[derive(Debug)]
 pub struct Pacer {
-    limiter: RateLimiter<NotKeyed, InMemoryState, Told, NoOpMiddleware<Duration>>,
-    told: Told,
+    limiter: RateLimiter<NotKeyed, InMemoryState, ManualClock, NoOpMiddleware<Duration>>,
+    clock: ManualClock,
     cells: NonZeroU32,
     period: Duration,
     from: Instant,
@@ -168,12 +168,12 @@ impl Pacer {
         let quota = Quota::with_period(Duration::from_nanos(cell))
             .unwrap_or(Quota::per_second(NonZeroU32::MIN))
             .allow_burst(burst);
-        let told = Told::default();
-        let limiter = RateLimiter::direct_with_clock(quota, told.clone());
+        let clock = ManualClock::default();
+        let limiter = RateLimiter::direct_with_clock(quota, clock.clone());
         // A fresh limiter is full: taking all of it is what drains it.
         let drained = limiter.check_n(burst);
         debug_assert!(matches!(drained, Ok(Ok(()))), "a fresh limiter gives its whole burst");
-        Self { limiter, told, cells, period: Duration::from_nanos(cell) * cells.get(), from }
+        Self { limiter, clock, cells, period: Duration::from_nanos(cell) * cells.get(), from }
     }
 
     /// The time between two places.
@@ -187,7 +187,7 @@ impl Pacer {
     /// # Errors
     /// The time before which there is none.
     pub fn take(&self, now: Instant) -> Result<(), Instant> {
-        self.told.tell(now.saturating_duration_since(self.from));
+        self.clock.set(now.saturating_duration_since(self.from));
         match self.limiter.check_n(self.cells) {
             Ok(Ok(())) => Ok(()),
             Ok(Err(not_until)) => Err(self.from + not_until.wait_time_from(Duration::ZERO)),
@@ -197,17 +197,17 @@ impl Pacer {
     }
 }
 
-/// A clock that shows what it was told: nanoseconds since the pacer began.
+/// A clock that is set by hand: nanoseconds since the pacer began.
 #[derive(Clone, Debug, Default)]
-struct Told(Arc<AtomicU64>);
+struct ManualClock(Arc<AtomicU64>);
 
-impl Told {
-    fn tell(&self, since: Duration) {
+impl ManualClock {
+    fn set(&self, since: Duration) {
         self.0.store(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 }
 
-impl Clock for Told {
+impl Clock for ManualClock {
     type Instant = Duration;
 
     fn now(&self) -> Duration {

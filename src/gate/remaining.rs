@@ -26,7 +26,7 @@ pub struct Spread {
 }
 
 impl Remaining {
-    /// Slows down before the vendor must refuse, once little is left: a fast stream for a moment uses up no large quota.
+    /// Slows down once little is left, before the vendor has to refuse. A short burst does not use up a large quota.
     ///
     /// Vendors round resets up to whole seconds. A stream at a legal pace uses a small quota up just before each reset,
     /// so what may end before the next place anyway, one `period` away, must not hold it back: 5/s would become 3/s.
@@ -57,7 +57,7 @@ impl Remaining {
         self.spread.filter(|spread| spread.until > now)
     }
 
-    /// An operator does not believe the vendor. Says whether nothing was left.
+    /// Forgets what the vendor said, for an operator. True if nothing was left.
     pub fn forget(&mut self, now: Instant) -> bool {
         let empty = self.empty_until.is_some_and(|until| until > now);
         *self = Self::default();

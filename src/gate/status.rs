@@ -6,17 +6,17 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::ledger::later;
-use super::pause::{Cause, Closed};
+use super::pause::{CloseCause, Closed};
 use super::{Doubt, Gate, quota};
 
-/// A smaller share of the quota is no passing matter.
+/// A smaller share of the quota means that the vendor's limit is really lower.
 const MUCH_LESS: f64 = 0.9;
-/// What held back a request so long ago does not hold the pace any more.
+/// After this time a cause that held back a request does not hold the pace any more.
 const HELD_FOR: Duration = Duration::from_secs(3);
 
 /// The state of a gate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum State {
+pub enum GateState {
     /// Requests go through at the allowed pace.
     Open,
     /// The vendor, or the day budget, lets nothing through for now.
@@ -29,7 +29,7 @@ pub enum State {
     Parked,
 }
 
-impl State {
+impl GateState {
     /// Every state, for metrics.
     pub const ALL: [Self; 5] = [Self::Open, Self::Throttled, Self::Paused, Self::Broken, Self::Parked];
 
@@ -46,12 +46,12 @@ impl State {
     }
 }
 
-impl From<Cause> for State {
-    fn from(cause: Cause) -> Self {
+impl From<CloseCause> for GateState {
+    fn from(cause: CloseCause) -> Self {
         match cause {
-            Cause::Throttled => Self::Throttled,
-            Cause::Broken => Self::Broken,
-            Cause::Alone | Cause::Unauthorized | Cause::Rejections | Cause::Invalid => Self::Parked,
+            CloseCause::Throttled => Self::Throttled,
+            CloseCause::Broken => Self::Broken,
+            CloseCause::Alone | CloseCause::Unauthorized | CloseCause::Rejections | CloseCause::Invalid => Self::Parked,
         }
     }
 }
@@ -59,7 +59,7 @@ impl From<Cause> for State {
 /// What holds the pace of an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Held {
+pub enum HeldBy {
     /// The gate is not open.
     Closed,
     /// The quota: all of it is used.
@@ -80,7 +80,7 @@ pub enum Held {
     Nothing,
 }
 
-impl Held {
+impl HeldBy {
     /// Every one, for metrics.
     pub const ALL: [Self; 8] = [
         Self::Closed,
@@ -137,7 +137,7 @@ pub struct Until {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Status {
     /// The state.
-    pub state: State,
+    pub state: GateState,
     /// Why, as a sentence without an end.
     pub why: String,
     /// It is open, though its last request failed.
@@ -155,7 +155,7 @@ pub struct Status {
     /// How many may be out at once, as set or as found.
     pub concurrency: usize,
     /// What holds the pace.
-    pub held: Held,
+    pub held: HeldBy,
     /// Requests that took a place today, in UTC.
     pub day_used: u64,
     /// The day budget, where there is one.
@@ -165,26 +165,26 @@ pub struct Status {
 impl Gate {
     /// The state alone.
     #[must_use]
-    pub fn state(&self, now: Instant) -> State {
+    pub fn state(&self, now: Instant) -> GateState {
         let empty = self.budget_back.max(self.remaining.empty_until).is_some_and(|until| until > now);
         match self.pauses.closed() {
-            _ if self.paused => State::Paused,
-            Some(closed) => State::from(closed.cause),
-            None if empty => State::Throttled,
-            None => State::Open,
+            _ if self.paused => GateState::Paused,
+            Some(closed) => GateState::from(closed.cause),
+            None if empty => GateState::Throttled,
+            None => GateState::Open,
         }
     }
 
     /// The state beneath an operator's pause.
     #[must_use]
-    pub fn state_beneath(&self) -> State {
-        self.pauses.closed().map_or(State::Open, |closed| State::from(closed.cause))
+    pub fn state_beneath(&self) -> GateState {
+        self.pauses.closed().map_or(GateState::Open, |closed| GateState::from(closed.cause))
     }
 
     /// Whether it is parked for events that our own check refused.
     #[must_use]
     pub fn is_parked_for_invalid(&self) -> bool {
-        self.pauses.closed().is_some_and(|closed| closed.cause == Cause::Invalid)
+        self.pauses.closed().is_some_and(|closed| closed.cause == CloseCause::Invalid)
     }
 
     /// Whether an operator paused it.
@@ -212,18 +212,18 @@ impl Gate {
     pub fn status(&self, now: Instant, wall: Timestamp) -> Status {
         let (state, why) = (self.state(now), self.why(now, wall));
         let until = match state {
-            State::Open | State::Paused => None,
+            GateState::Open | GateState::Paused => None,
             // That takes a person.
-            State::Parked if self.is_parked_for_invalid() => None,
-            State::Throttled | State::Broken | State::Parked => self.opens_at(now).filter(|at| *at > now),
+            GateState::Parked if self.is_parked_for_invalid() => None,
+            GateState::Throttled | GateState::Broken | GateState::Parked => self.opens_at(now).filter(|at| *at > now),
         };
         Status {
             state,
             why,
-            fails: state == State::Open && self.trouble.is_some(),
+            fails: state == GateState::Open && self.trouble.is_some(),
             until: until.map(|at| Until { at, wall: later(wall, at - now) }),
             quota: quota::rate(&self.limits),
-            rate: if state == State::Open { self.rate(now) } else { Some(0.0) },
+            rate: if state == GateState::Open { self.rate(now) } else { Some(0.0) },
             learned: self.learned.share(),
             in_flight: self.concurrency.in_flight(),
             concurrency: self.concurrency.bound(self.pace(), now),
@@ -269,11 +269,11 @@ impl Gate {
     }
 
     /// What holds the pace: what held back the last request that had to wait, unless that is a while ago.
-    fn held(&self, state: State, now: Instant) -> Held {
+    fn held(&self, state: GateState, now: Instant) -> HeldBy {
         let lately = self.held.filter(|(_, at)| now.saturating_duration_since(*at) < HELD_FOR);
         match state {
-            State::Open => lately.map_or(Held::Nothing, |(held, _)| held),
-            State::Throttled | State::Paused | State::Broken | State::Parked => Held::Closed,
+            GateState::Open => lately.map_or(HeldBy::Nothing, |(held, _)| held),
+            GateState::Throttled | GateState::Paused | GateState::Broken | GateState::Parked => HeldBy::Closed,
         }
     }
 

@@ -9,19 +9,19 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::quota::{JITTER, Limit, Window};
-use super::written::Written;
+use super::written::WrittenAt;
 
 /// Larger windows than this are left to the pacer, to bound memory (48 bytes a place).
 const MOST_PLACES: u32 = 20_000;
 
-/// Quotas whose places are further apart than this are of few calls.
+/// A quota allows few calls if its places are further apart than this.
 const FEW: Duration = Duration::from_millis(50);
-/// A machine whose timers were late by so much a moment ago may be as late again, and so may a vendor beside it.
+/// If a timer was this late a moment ago, the machine is busy: it may be late again, and so may a vendor on the same machine.
 const LATEST: Duration = Duration::from_millis(250);
 /// For how long a late timer is remembered.
 const REMEMBERED: Duration = Duration::from_secs(4);
 
-/// Whether a limit is kept by the places rather than by pacing with room to spare.
+/// Whether a limit is kept by remembering places, and not by pacing with some room.
 fn keeps(limit: &Limit) -> bool {
     limit.window == Window::Second && limit.count <= MOST_PLACES
 }
@@ -46,7 +46,7 @@ pub(super) struct Places {
 #[derive(Debug)]
 struct Place {
     number: u64,
-    written: Written,
+    written: WrittenAt,
     answered: Option<Instant>,
 }
 
@@ -89,7 +89,7 @@ impl Places {
         self.late.is_empty() && last.is_none_or(|last| last + window <= now)
     }
 
-    /// Before when there is no place, where there is none at `now`. None also where the next comes with an answer: see
+    /// When the next place is free, if there is none at `now`. None also if the next place comes with an answer: see
     /// [`Places::awaits_answer`].
     pub fn none_before(&self, now: Instant) -> Option<Instant> {
         let (_, window) = self.limit?;
@@ -119,7 +119,7 @@ impl Places {
     }
 
     /// Takes a place; its number is for [`Places::answered`], and `written` is marked once its request is written.
-    pub fn take(&mut self, written: Written) -> u64 {
+    pub fn take(&mut self, written: WrittenAt) -> u64 {
         // Without a limit the last ones are kept for the one that may come.
         let most = self.limit.map_or(1_000, |(count, _)| count);
         while self.counted.len() + self.late.len() >= most && self.counted.pop_front().is_some() {}
@@ -145,7 +145,7 @@ impl Places {
         if let Some(index) = self.late.iter().position(|late| *late == number) {
             self.late.swap_remove(index);
             self.taken += 1;
-            self.counted.push_back(Place { number: self.taken, written: Written::default(), answered: Some(now) });
+            self.counted.push_back(Place { number: self.taken, written: WrittenAt::default(), answered: Some(now) });
         } else if let Some(index) = self.at(number)
             && let Some(place) = self.counted.get_mut(index)
         {
@@ -185,6 +185,6 @@ impl Places {
 /// The room that pacing leaves in a window. Where the places keep it: a little, so that a place which was taken late does not
 /// make every later one late as well. Else: for a late timer that catches up, for a place that was taken and could not be
 /// used at once, and for requests that take longer on their way than others.
-pub(super) fn room(limit: &Limit, catch_up: Duration) -> Duration {
+pub(super) fn slack(limit: &Limit, catch_up: Duration) -> Duration {
     if keeps(limit) { Duration::from_millis(3) } else { catch_up + JITTER + JITTER }
 }

@@ -5,9 +5,9 @@ use std::time::Instant;
 
 /// The moment at which a request was handed to the network, once it was. All clones tell the same.
 #[derive(Clone, Debug, Default)]
-pub struct Written(Arc<OnceLock<Instant>>);
+pub struct WrittenAt(Arc<OnceLock<Instant>>);
 
-impl Written {
+impl WrittenAt {
     /// The request is written. Only the first moment counts.
     pub fn mark(&self, now: Instant) {
         self.0.get_or_init(|| now);

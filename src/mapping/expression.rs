@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::fuel::{self, Budget, Stop};
+use super::fuel::{self, Budget, Exceeded};
 use super::jq::{self, Program, Val};
 use super::pool;
 use crate::event::Event;
@@ -54,7 +54,7 @@ pub struct Measured {
 }
 
 /// What one run gave: a value, nothing, or a sentence; and why it was stopped.
-type Given = Result<Result<Option<Val>, String>, Stop>;
+type Given = Result<Result<Option<Val>, String>, Exceeded>;
 
 impl<'a> Input<'a> {
     /// Of that event, as its producer wrote it.
@@ -134,15 +134,15 @@ impl Expression {
     /// # Errors
     /// As `evaluate`.
     pub fn json(&self, input: &Input<'_>) -> Result<Option<String>, String> {
-        self.run(input).0.unwrap_or_else(|stop| Err(told(stop)))?.map(|value| sent(&value)).transpose()
+        self.run(input).0.unwrap_or_else(|stop| Err(sentence_for(stop)))?.map(|value| sent(&value)).transpose()
     }
 
     /// Evaluates it, and tells what that took: for whoever does so again and again.
     #[must_use]
     pub fn measured(&self, input: &Input<'_>) -> Measured {
         let (given, work) = self.run(input);
-        let ran_too_long = matches!(given, Err(Stop::Work | Stop::Depth));
-        let value = given.unwrap_or_else(|stop| Err(told(stop)));
+        let ran_too_long = matches!(given, Err(Exceeded::Work | Exceeded::Depth));
+        let value = given.unwrap_or_else(|stop| Err(sentence_for(stop)));
         let result = value.and_then(|value| value.map(|value| to_value(&value)).transpose());
         Measured { result, work, ran_too_long }
     }
@@ -155,7 +155,7 @@ impl Expression {
         let heaviest = HARD.heaviest + input.event.raw.len();
         let easily = || run(&self.program, data.clone(), event.clone());
         let (done, work) = fuel::measured(Budget { heaviest, ..EASY }, easily);
-        if !matches!(done, Err(Stop::Work | Stop::Depth)) {
+        if !matches!(done, Err(Exceeded::Work | Exceeded::Depth)) {
             return (done, work);
         }
         let fuel = HARD.fuel + u64::try_from(added).unwrap_or(0);
@@ -177,9 +177,9 @@ fn run(program: &Program, data: Val, event: Val) -> Result<Option<Val>, String> 
     match done {
         _ if more => Err("it gives more than one value; write [ … ] for an array of them, or first(…)".to_owned()),
         Err(jq::Stop::Error(said)) => Err(short(&said)),
-        Err(jq::Stop::Break(_)) => Err(told(Stop::Broken)),
+        Err(jq::Stop::Break(_)) => Err(sentence_for(Exceeded::Broken)),
         Ok(()) => match given.filter(|value| !matches!(value, Val::Null)) {
-            Some(value) if value.size().depth > DEEPEST => fuel::stop(Stop::Depth),
+            Some(value) if value.size().depth > DEEPEST => fuel::stop(Exceeded::Depth),
             given => Ok(given),
         },
     }
@@ -217,12 +217,12 @@ impl fmt::Debug for Expression {
     }
 }
 
-fn told(stop: Stop) -> String {
+fn sentence_for(stop: Exceeded) -> String {
     let sentence = match stop {
-        Stop::Work => "it runs too long; it was stopped (does it end for every event?)",
-        Stop::Depth => "it calls itself or nests values too deeply; it was stopped",
-        Stop::Size => "it makes a value that is too large; it was stopped",
-        Stop::Broken => "the jq interpreter failed on it",
+        Exceeded::Work => "it runs too long; it was stopped (does it end for every event?)",
+        Exceeded::Depth => "it calls itself or nests values too deeply; it was stopped",
+        Exceeded::Size => "it makes a value that is too large; it was stopped",
+        Exceeded::Broken => "the jq interpreter failed on it",
     };
     sentence.to_owned()
 }

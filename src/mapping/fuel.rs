@@ -1,4 +1,4 @@
-//! What one evaluation may use: work goes in; what it gave comes out, or why it was stopped. Counts steps and watches the
+//! Bounds one evaluation: work goes in; its result comes out, or why it was stopped. Counts steps and watches the
 //! stack instead of the clock, so that the same expression on the same event ends the same everywhere.
 
 use std::any::Any;
@@ -25,7 +25,7 @@ impl Budget {
 
 /// Why work was stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stop {
+pub(super) enum Exceeded {
     /// It ran too long.
     Work,
     /// It called itself, or nested values, too deeply.
@@ -47,12 +47,12 @@ thread_local! {
 }
 
 /// Does `work`, which calls [`charge`], [`step`] and [`weigh`] on the way, within `budget`.
-pub(super) fn within<T>(budget: Budget, work: impl FnOnce() -> T) -> Result<T, Stop> {
+pub(super) fn within<T>(budget: Budget, work: impl FnOnce() -> T) -> Result<T, Exceeded> {
     measured(budget, work).0
 }
 
 /// The same; tells also how many units of work it was.
-pub(super) fn measured<T>(budget: Budget, work: impl FnOnce() -> T) -> (Result<T, Stop>, u64) {
+pub(super) fn measured<T>(budget: Budget, work: impl FnOnce() -> T) -> (Result<T, Exceeded>, u64) {
     FUEL.set(budget.fuel);
     HEAVIEST.set(budget.heaviest);
     DEEPEST.set(budget.deepest);
@@ -62,8 +62,8 @@ pub(super) fn measured<T>(budget: Budget, work: impl FnOnce() -> T) -> (Result<T
     HEAVIEST.set(usize::MAX);
     DEEPEST.set(usize::MAX);
     STACK_END.set(0);
-    let done =
-        done.map_err(|reason: Box<dyn Any + Send>| reason.downcast_ref::<Stop>().copied().unwrap_or(Stop::Broken));
+    let done = done
+        .map_err(|reason: Box<dyn Any + Send>| reason.downcast_ref::<Exceeded>().copied().unwrap_or(Exceeded::Broken));
     (done, used)
 }
 
@@ -75,7 +75,7 @@ pub(super) fn charge(units: usize) {
 /// One term of the expression is run.
 pub(super) fn step() {
     if here() < STACK_END.get() {
-        stop(Stop::Depth);
+        stop(Exceeded::Depth);
     }
     spend(STEP);
 }
@@ -83,7 +83,7 @@ pub(super) fn step() {
 /// A value of that weight is made; does not return when it is too heavy.
 pub(super) fn weigh(weight: usize) {
     if weight > HEAVIEST.get() {
-        stop(Stop::Size);
+        stop(Exceeded::Size);
     }
 }
 
@@ -95,12 +95,12 @@ pub(super) fn deepest() -> usize {
 fn spend(units: u64) {
     match FUEL.get().checked_sub(units) {
         Some(left) => FUEL.set(left),
-        None => stop(Stop::Work),
+        None => stop(Exceeded::Work),
     }
 }
 
 /// Leaves the work from wherever it is: unwinds, without a panic's message.
-pub(super) fn stop(reason: Stop) -> ! {
+pub(super) fn stop(reason: Exceeded) -> ! {
     resume_unwind(Box::new(reason))
 }
 

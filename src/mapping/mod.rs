@@ -1,5 +1,6 @@
 //! Mapping: an event as its producer wrote it goes in; the fields that a vendor wants come out. Pure; compiled once at load.
 
+mod analysis;
 mod expression;
 mod field;
 mod fuel;
@@ -10,7 +11,6 @@ mod fuel;
 mod jq;
 mod pieces;
 mod pool;
-mod written;
 
 use std::sync::Arc;
 

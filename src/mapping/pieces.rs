@@ -1,4 +1,4 @@
-//! A text that is put together of what stands in an expression and of an event's words, told apart. The expression
+//! Tells apart, in a text that an expression makes, what is written in the expression and what comes from the event. The expression
 //! `"users/\(.id)"` goes in; for an event, the text `users/` and the word that its `id` is come out. Pure.
 
 #![expect(clippy::wildcard_enum_match_arm, reason = "what puts no text together is a word, whichever term it is")]
@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use super::analysis::{Analysis, AnalysisCache, changes_case, each_of, keeps_parts, listed};
 use super::jq::{Bind, Call, Control, Fold, Format, Function, Operator, Part, Pattern, Patterns, Program, Term, Val};
-use super::written::{Seen, Written, changes_case, each_of, keeps_parts, listed};
 use super::{Expression, Input};
 use crate::event::name_of;
 
@@ -86,9 +86,9 @@ fn after(parts: &[Piece]) -> String {
 
 /// The program that gives an array of parts where `program` gives a text.
 fn changed(program: Program) -> Result<Program, String> {
-    let seen = Seen::default();
+    let seen = AnalysisCache::default();
     let telling = Telling { number: program.functions.len(), ..Telling::default() };
-    let main = telling.pieces(program.main.clone(), &Written::of(&program, &seen));
+    let main = telling.pieces(program.main.clone(), &Analysis::of(&program, &seen));
     if telling.is_mixed.get() {
         return Err("makes an address in a way in which the event's words cannot be told from the address that is written in it; write it as \
                     \"https://host/path/\\(.id | @uri)\", or with +, join, if, // and as, and change a word inside of \\( )"
@@ -118,7 +118,7 @@ struct Telling {
 
 impl Telling {
     /// The term that gives an array of parts where `term` gives a text: `[text]` for what is written, `[value, 1]` for a word.
-    fn pieces(&self, term: Term, written: &Written<'_>) -> Term {
+    fn pieces(&self, term: Term, written: &Analysis<'_>) -> Term {
         match term {
             term if written.has(&term) => self.text(term),
             Term::Text(format, parts) => {
@@ -171,7 +171,7 @@ impl Telling {
         array(array(term))
     }
 
-    fn word(&self, term: Term, written: &Written<'_>) -> Term {
+    fn word(&self, term: Term, written: &Analysis<'_>) -> Term {
         if !self.begun.get() && written.gives_address(&term) {
             self.is_mixed.set(true);
         }
@@ -188,7 +188,7 @@ impl Telling {
         (one, other)
     }
 
-    fn either(&self, left: Term, right: Term, written: &Written<'_>) -> Term {
+    fn either(&self, left: Term, right: Term, written: &Analysis<'_>) -> Term {
         let there = |then| Term::If(Box::new((Term::Identity, then, Term::Identity)));
         let (left, right) = self.branches(
             || match left {
@@ -207,7 +207,7 @@ impl Telling {
         Term::Either(Box::new((left, right)))
     }
 
-    fn piped(&self, left: Term, right: Term, written: &Written<'_>) -> Term {
+    fn piped(&self, left: Term, right: Term, written: &Analysis<'_>) -> Term {
         match (left, right) {
             (list, Term::Native(native, mut arguments)) if ["join", "add"].contains(&native.name) => {
                 let between = arguments.pop();
@@ -230,7 +230,7 @@ impl Telling {
     }
 
     /// `[a, b] | join(between)`, and `[a, b] | add` with nothing between.
-    fn joined_one_by_one(&self, list: &Term, between: Option<&Term>, written: &Written<'_>) -> Term {
+    fn joined_one_by_one(&self, list: &Term, between: Option<&Term>, written: &Analysis<'_>) -> Term {
         let Term::Array(Some(items)) = list else { return Term::Array(None) };
         let mut joined: Option<Term> = None;
         for item in listed(items) {
@@ -247,7 +247,7 @@ impl Telling {
     }
 
     /// `[source | each] | join(between)`, for any number of items. Of none comes an empty word.
-    fn joined(&self, source: Term, each: Term, between: Term, written: &Written<'_>) -> Term {
+    fn joined(&self, source: Term, each: Term, between: Term, written: &Analysis<'_>) -> Term {
         let after = written.after(&source);
         let item = if after.has(&each) || after.puts_together(&each) {
             self.pieces(each, &after)
@@ -270,7 +270,7 @@ impl Telling {
     }
 
     /// A call of the function that gives the parts of what this one gives.
-    fn called(&self, mut call: Call, written: &Written<'_>) -> Term {
+    fn called(&self, mut call: Call, written: &Analysis<'_>) -> Term {
         let Some((function, inside)) = written.body(&call) else {
             return self.word(Term::Call(Box::new(call)), written);
         };

@@ -22,7 +22,7 @@ static POOL: Mutex<Option<Sender<Job>>> = Mutex::new(None);
 pub(super) fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, String> {
     let (answer, answered) = mpsc::channel();
     let job: Job = Box::new(move || {
-        // Whoever asked waits.
+        // The caller waits.
         let _gone = answer.send(work());
     });
     let jobs = started()?;
@@ -60,7 +60,7 @@ fn work(waiting: &Mutex<Receiver<Job>>) {
     loop {
         let next = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
         match next {
-            // A panic is told to whoever asked by the answer that does not come; the thread stays.
+            // If it panics, no answer comes, which tells the caller; the thread stays.
             Ok(job) => drop(panic::catch_unwind(AssertUnwindSafe(job))),
             Err(_) => return,
         }

@@ -100,7 +100,7 @@ pub const MOST_HEADER_BYTES: usize = 120_000;
 /// The most that a producer's own may take, so that every copy has room for what Sluice adds.
 pub const MAX_HEADER_BYTES: usize = 100_000;
 
-/// About how many bytes a header table takes on the wire, and no less.
+/// The bytes that a header table takes on the wire: an upper estimate.
 #[must_use]
 pub fn wire_bytes(headers: &Headers) -> usize {
     headers.iter().map(header_bytes).sum()

@@ -38,7 +38,7 @@ impl Death<'_> {
             letter.properties.headers.insert(name.to_owned(), Field::text(value));
         };
         put(header::REASON, self.reason.name());
-        put(header::SENTENCE, cut(self.sentence));
+        put(header::SENTENCE, &self.sentence[..self.sentence.floor_char_boundary(MAX_SENTENCE_BYTES)]);
         put(header::DESTINATION, self.destination);
         put(header::EVENT_TYPE, self.event_type);
         put(header::DEAD_LETTERED_AT, &self.at.to_string());
@@ -55,14 +55,6 @@ impl Death<'_> {
         }
         letter
     }
-}
-
-fn cut(sentence: &str) -> &str {
-    let mut end = sentence.len().min(MAX_SENTENCE_BYTES);
-    while !sentence.is_char_boundary(end) {
-        end -= 1;
-    }
-    &sentence[..end]
 }
 
 #[cfg(test)]

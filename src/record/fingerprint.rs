@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use regex::{Captures, Regex};
 use uuid::Uuid;
 
-use super::known::{HIDDEN, Known, is_quote};
+use super::event_values::{EventValues, HIDDEN, is_quote};
 use crate::message::Message;
 use crate::verdict::Reason;
 
@@ -16,9 +16,9 @@ const FINGERPRINTS: Uuid = Uuid::from_u128(0x1b7e_55aa_93c4_5d0e_a2f4_77c1_90e8_
 
 /// Longest cause, in bytes: it is for a line of a list, and travels in a header.
 const MOST_BYTES: usize = 300;
-/// Nothing behind so many bytes of a sentence is looked at.
+/// Only this many bytes of a sentence are looked at.
 const MOST_READ: usize = 4000;
-/// Of a text that was cut, so many characters count: where it was cut depends on the length of what varies.
+/// Of a text that was cut, this many characters count, since the place of the cut depends on the length of the parts that vary.
 const CUT_CHARS: usize = 120;
 /// Digits at the end of a field's name, at most.
 const MOST_DIGITS: usize = 2;
@@ -63,7 +63,7 @@ pub fn cause(sentence: &str, message: &Message) -> String {
         text.truncate(text.floor_char_boundary(MOST_READ));
         text.push('…');
     }
-    let known = Known::of(message, &text);
+    let known = EventValues::of(message, &text);
     let pattern = match forms.status.find(&text) {
         // What stands before it is Sluice's own, a vendor's name among it.
         Some(status) => {
@@ -83,7 +83,7 @@ pub fn fingerprint(reason: Reason, cause: &str) -> String {
 }
 
 /// The event's own values hidden, but where a sentence lists what a field may be.
-fn hidden(text: &str, known: &Known, forms: &Forms) -> String {
+fn hidden(text: &str, known: &EventValues, forms: &Forms) -> String {
     let (mut hidden, mut from) = (String::with_capacity(text.len()), 0);
     for choice in forms.choice.find_iter(text).filter(|choice| !choice.as_str().starts_with("one of the ")) {
         hidden.push_str(&known.hide(&text[from..choice.start()]));
@@ -94,7 +94,7 @@ fn hidden(text: &str, known: &Known, forms: &Forms) -> String {
     hidden
 }
 
-fn masked(text: &str, known: &Known, forms: &Forms) -> String {
+fn masked(text: &str, known: &EventValues, forms: &Forms) -> String {
     let text = forms.trace.replace_all(text, "${1}#");
     let words = forms.word.replace_all(&text, |found: &Captures<'_>| {
         let (whole, start) = (&found[0], found.get(0).map_or(0, |word| word.start()));
@@ -115,7 +115,7 @@ fn varies(word: &str) -> bool {
 }
 
 /// `line2`, where the event has such a field or the sentence calls it one.
-fn is_field(word: &str, before: &str, known: &Known) -> bool {
+fn is_field(word: &str, before: &str, known: &EventValues) -> bool {
     let is_name = word.split('.').all(|part| {
         let name = part.trim_end_matches(|c: char| c.is_ascii_digit());
         part.len() - name.len() <= MOST_DIGITS

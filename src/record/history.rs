@@ -1,4 +1,4 @@
-//! What a message carries of its way through Sluice, in headers of our own. Pure.
+//! A message's history: its attempts and times, in Sluice's own headers. Pure.
 //!
 //! Attempts are counted here and never by the broker's `x-death`: brokers before 4.0 drop a message that comes to a
 //! queue named in its `x-death` a second time, and 4.0 ignores the header.

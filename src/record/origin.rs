@@ -1,4 +1,4 @@
-//! Who put a message on a destination's queue, as its headers tell. Pure.
+//! Reads from a message's headers who put it on a destination's queue. Pure.
 
 use crate::message::Message;
 use crate::message::header::{REPLAY, RETRIES, ROUTING_KEY};

@@ -6,7 +6,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use http::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 
-use super::limit::Standing;
+use super::limit::QuotaLeft;
 
 /// The `Retry-After` of a refusal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -50,8 +50,8 @@ pub(super) fn retry_after(headers: &mut HeaderMap, form: RetryAfterForm, now: Du
 }
 
 /// Adds what is left of the quota at `now`.
-pub(super) fn quota(headers: &mut HeaderMap, form: QuotaHeaders, now: Duration, standing: &Standing) {
-    let Standing { limit, remaining, reset } = standing;
+pub(super) fn quota(headers: &mut HeaderMap, form: QuotaHeaders, now: Duration, standing: &QuotaLeft) {
+    let QuotaLeft { limit, remaining, reset } = standing;
     let left = whole_seconds(*reset);
     let mut three = |names: [&'static str; 3], reset: u64| {
         let values = [HeaderValue::from(limit.count), HeaderValue::from(*remaining), HeaderValue::from(reset)];
@@ -107,7 +107,7 @@ mod tests {
 
     #[test]
     fn what_is_left_is_told_in_each_form() {
-        let standing = Standing { limit: Limit::per_second(200), remaining: 50, reset: Duration::from_millis(300) };
+        let standing = QuotaLeft { limit: Limit::per_second(200), remaining: 50, reset: Duration::from_millis(300) };
         let told = |form| {
             let mut headers = HeaderMap::new();
             quota(&mut headers, form, NOW, &standing);

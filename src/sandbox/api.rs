@@ -9,7 +9,7 @@ use http::{Request, Response, StatusCode};
 use http_body_util::Full;
 
 use super::latency::Latency;
-use super::ledger::Outcome;
+use super::ledger::CallOutcome;
 use super::limit::Limit;
 
 /// A request, read whole.
@@ -39,7 +39,7 @@ pub(super) trait Api: Send + Sync {
     fn typical_latency(&self) -> Latency;
 
     /// Checks a request that arrived at `now`, takes it or not, and answers.
-    fn answer(&self, call: &Call, now: Duration) -> (Outcome, Answer);
+    fn answer(&self, call: &Call, now: Duration) -> (CallOutcome, Answer);
 
     /// What only this vendor counts: the endpoint that it belongs to, its name and its figure.
     fn figures(&self) -> Vec<(&'static str, &'static str, u64)> {

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use url::form_urlencoded;
 
 use super::api::{self, Answer, Call, Revoked};
-use super::fault::Rule;
+use super::fault::FaultRule;
 use super::latency::{Latency, LatencyOf};
 use super::world::World;
 
@@ -56,7 +56,7 @@ fn ok(body: &Value) -> Answer {
 /// One rule, or several that are all added or all refused.
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Rules {
+enum FaultRules {
     Several(Vec<Value>),
     One(Value),
 }
@@ -64,12 +64,12 @@ enum Rules {
 fn add_faults(world: &World, body: &Bytes) -> Answer {
     let refuse = |sentence: String| api::error(StatusCode::BAD_REQUEST, &sentence);
     let rules = match serde_json::from_slice(body) {
-        Ok(Rules::Several(rules)) => rules,
-        Ok(Rules::One(rule)) => vec![rule],
+        Ok(FaultRules::Several(rules)) => rules,
+        Ok(FaultRules::One(rule)) => vec![rule],
         Err(error) => return refuse(format!("the body is not JSON: {error}")),
     };
     // By text, so that a rule is read and refused with the same words as on the command line.
-    let rules: Result<Vec<Rule>, _> = rules.iter().map(|rule| rule.to_string().parse()).collect();
+    let rules: Result<Vec<FaultRule>, _> = rules.iter().map(|rule| rule.to_string().parse()).collect();
     match rules.and_then(|rules| rules.into_iter().try_for_each(|rule| world.add_fault(rule))) {
         Ok(()) => ok(&json!(world.faults())),
         Err(error) => refuse(error.to_string()),

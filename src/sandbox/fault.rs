@@ -1,4 +1,4 @@
-//! Faults on command: rules come in, and each request learns which fault, if any, befalls it.
+//! Faults to order: rules come in, and for each request the fault that it meets, if any, goes out.
 //! Pure: the time is an argument, and chance comes from a seed, so that a run can be repeated.
 
 use std::str::FromStr;
@@ -10,7 +10,7 @@ use serde_json::Value;
 /// What goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Fault {
+pub enum FaultKind {
     /// Answers `status` (503 by default) and does nothing else.
     Status,
     /// Never answers.
@@ -27,7 +27,7 @@ pub enum Fault {
     DropAfter,
 }
 
-impl Fault {
+impl FaultKind {
     /// Whether the vendor does its work under this fault: checks the request and takes the event.
     pub(super) fn works(self) -> bool {
         match self {
@@ -40,9 +40,9 @@ impl Fault {
 /// A rule: which fault befalls which requests.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Rule {
+pub struct FaultRule {
     /// What goes wrong.
-    pub fault: Fault,
+    pub fault: FaultKind,
     /// The status to answer with, for `status` and `html`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
@@ -103,10 +103,10 @@ impl TryFrom<Value> for RetryAfter {
     }
 }
 
-impl Rule {
+impl FaultRule {
     /// That fault for every request, until it is cleared.
     #[must_use]
-    pub fn new(fault: Fault) -> Self {
+    pub fn new(fault: FaultKind) -> Self {
         Self {
             fault,
             status: None,
@@ -124,7 +124,7 @@ impl Rule {
     /// Answers `status` to every request, until it is cleared.
     #[must_use]
     pub fn status(status: u16) -> Self {
-        Self { status: Some(status), ..Self::new(Fault::Status) }
+        Self { status: Some(status), ..Self::new(FaultKind::Status) }
     }
 
     /// Refuses figures that make no sense.
@@ -151,7 +151,7 @@ impl Rule {
     }
 }
 
-impl FromStr for Rule {
+impl FromStr for FaultRule {
     type Err = RuleError;
 
     fn from_str(text: &str) -> Result<Self, RuleError> {
@@ -175,7 +175,7 @@ pub(super) struct Faults {
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Active {
     #[serde(flatten)]
-    rule: Rule,
+    rule: FaultRule,
     /// How many requests it has befallen.
     befallen: u64,
     #[serde(skip)]
@@ -193,8 +193,8 @@ impl Faults {
     /// Adds a rule, whose `after` and `seconds` count from `now`.
     ///
     /// # Errors
-    /// As [`Rule::check`].
-    pub fn add(&mut self, rule: Rule, now: Duration) -> Result<(), RuleError> {
+    /// As [`FaultRule::check`].
+    pub fn add(&mut self, rule: FaultRule, now: Duration) -> Result<(), RuleError> {
         rule.check()?;
         let span = |seconds: Option<f64>| seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
         let begins = now.saturating_add(span(rule.after).unwrap_or_default());
@@ -231,7 +231,7 @@ impl Faults {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Befallen {
     /// The rule.
-    pub rule: Rule,
+    pub rule: FaultRule,
     /// When the rule is over, if it says.
     pub ends: Option<Duration>,
 }
@@ -303,8 +303,8 @@ mod tests {
     #[test]
     fn the_first_rule_that_applies_wins() {
         let mut faults = faults(&[r#"{"fault":"status","status":500,"count":1}"#, r#"{"fault":"hang"}"#]);
-        assert_eq!(faults.befall("/", NOW).unwrap().rule.fault, Fault::Status);
-        assert_eq!(faults.befall("/", NOW).unwrap().rule.fault, Fault::Hang);
+        assert_eq!(faults.befall("/", NOW).unwrap().rule.fault, FaultKind::Status);
+        assert_eq!(faults.befall("/", NOW).unwrap().rule.fault, FaultKind::Hang);
     }
 
     #[test]
@@ -325,7 +325,7 @@ mod tests {
             r#"{"fault":"status","path":"v1"}"#,
             r#"{"fault":"status","sahre":0.5}"#,
         ] {
-            assert!(rule.parse::<Rule>().is_err(), "{rule} was taken");
+            assert!(rule.parse::<FaultRule>().is_err(), "{rule} was taken");
         }
     }
 }

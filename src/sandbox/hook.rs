@@ -13,10 +13,10 @@ use serde_json::{Value, json};
 use super::announce::{self, RetryAfterForm};
 use super::api::{self, Answer, Api, Call, Revoked};
 use super::latency::Latency;
-use super::ledger::{Outcome, Taken};
+use super::ledger::{CallOutcome, Taken};
 use super::limit::{Enforcement, Limit, Limiter};
 use super::lock;
-use super::oauth::{self, Tokens};
+use super::oauth::{self, IssuedTokens};
 
 /// The token endpoint (OAuth 2.0, client credentials).
 const TOKEN: &str = "/hook-oauth/token";
@@ -62,7 +62,7 @@ impl HookClient {
 pub(super) struct Hook {
     settings: HookSettings,
     limiters: Mutex<HashMap<String, Limiter>>,
-    tokens: Mutex<Tokens>,
+    tokens: Mutex<IssuedTokens>,
 }
 
 impl Hook {
@@ -85,31 +85,31 @@ impl Hook {
     }
 
     /// The token endpoint: credentials by Basic authorization or in the form (RFC 6749, sections 2.3.1 and 4.4).
-    fn grant(&self, call: &Call, now: Duration) -> (Outcome, Answer) {
+    fn grant(&self, call: &Call, now: Duration) -> (CallOutcome, Answer) {
         let wrong = |status, outcome, error: &str| (outcome, api::json(status, json!({ "error": error }).to_string()));
         if call.method() != Method::POST {
-            return wrong(StatusCode::METHOD_NOT_ALLOWED, Outcome::Unknown, "invalid_request");
+            return wrong(StatusCode::METHOD_NOT_ALLOWED, CallOutcome::Unknown, "invalid_request");
         }
         let Some(form) = oauth::form(call) else {
-            return wrong(StatusCode::BAD_REQUEST, Outcome::Invalid, "invalid_request");
+            return wrong(StatusCode::BAD_REQUEST, CallOutcome::Invalid, "invalid_request");
         };
         if form.get("grant_type").map(String::as_str) != Some("client_credentials") {
-            return wrong(StatusCode::BAD_REQUEST, Outcome::Invalid, "unsupported_grant_type");
+            return wrong(StatusCode::BAD_REQUEST, CallOutcome::Invalid, "unsupported_grant_type");
         }
         let by_basic = oauth::basic(call);
         if by_basic.is_some() && form.contains_key("client_secret") {
-            return wrong(StatusCode::BAD_REQUEST, Outcome::Invalid, "invalid_request");
+            return wrong(StatusCode::BAD_REQUEST, CallOutcome::Invalid, "invalid_request");
         }
         let in_form = || Some((form.get("client_id")?.clone(), form.get("client_secret")?.clone()));
         let credentials = by_basic.or_else(in_form);
         let known = |client: &&HookClient| credentials == Some((client.id.clone(), client.secret.clone()));
         let Some(client) = self.settings.oauth.as_ref().filter(known) else {
-            return wrong(StatusCode::UNAUTHORIZED, Outcome::Unauthorized, "invalid_client");
+            return wrong(StatusCode::UNAUTHORIZED, CallOutcome::Unauthorized, "invalid_client");
         };
         let token = oauth::opaque();
         lock(&self.tokens).add(token.clone(), now, now + client.token_life);
         let body = json!({ "access_token": token, "token_type": "Bearer", "expires_in": client.token_life.as_secs() });
-        (Outcome::Accepted(Vec::new()), api::json(StatusCode::OK, body.to_string()))
+        (CallOutcome::Accepted(Vec::new()), api::json(StatusCode::OK, body.to_string()))
     }
 }
 
@@ -155,26 +155,29 @@ impl Api for Hook {
         Latency::exponential(Duration::from_millis(100))
     }
 
-    fn answer(&self, call: &Call, now: Duration) -> (Outcome, Answer) {
+    fn answer(&self, call: &Call, now: Duration) -> (CallOutcome, Answer) {
         if call.uri().path() == TOKEN {
             return self.grant(call, now);
         }
         if ![Method::POST, Method::PUT, Method::PATCH].contains(call.method()) {
             let mut answer = api::error(StatusCode::METHOD_NOT_ALLOWED, "a hook takes POST, PUT and PATCH");
             answer.headers_mut().insert(ALLOW, HeaderValue::from_static("POST, PUT, PATCH"));
-            return (Outcome::Unknown, answer);
+            return (CallOutcome::Unknown, answer);
         }
         if self.settings.oauth.is_some() && !lock(&self.tokens).admit(call, now) {
-            return (Outcome::Unauthorized, api::error(StatusCode::UNAUTHORIZED, "no bearer token, or one that ended"));
+            return (
+                CallOutcome::Unauthorized,
+                api::error(StatusCode::UNAUTHORIZED, "no bearer token, or one that ended"),
+            );
         }
         if let Err(wait) = self.admit(call.uri().path(), now) {
             let mut answer = api::error(StatusCode::TOO_MANY_REQUESTS, "rate limit exceeded");
             announce::retry_after(answer.headers_mut(), self.settings.retry_after, now, wait);
-            return (Outcome::Refused, answer);
+            return (CallOutcome::Refused, answer);
         }
         match events(call.body()) {
-            Ok(events) => (Outcome::Accepted(events), api::json(StatusCode::OK, r#"{"status":"ok"}"#)),
-            Err(error) => (Outcome::Invalid, api::error(StatusCode::BAD_REQUEST, &format!("not JSON: {error}"))),
+            Ok(events) => (CallOutcome::Accepted(events), api::json(StatusCode::OK, r#"{"status":"ok"}"#)),
+            Err(error) => (CallOutcome::Invalid, api::error(StatusCode::BAD_REQUEST, &format!("not JSON: {error}"))),
         }
     }
 }

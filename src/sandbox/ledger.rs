@@ -22,7 +22,7 @@ const SECOND: Duration = Duration::from_secs(1);
 
 /// What a vendor made of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub(super) enum CallOutcome {
     /// It took these events; none where the request was for something else, such as a token.
     Accepted(Vec<Taken>),
     /// Over the limit.
@@ -85,7 +85,7 @@ pub(super) struct Arrival<'a> {
     /// Whether a fault befell it.
     pub faulted: bool,
     /// What the vendor made of it.
-    pub outcome: &'a Outcome,
+    pub outcome: &'a CallOutcome,
 }
 
 /// What arrived at one endpoint: one vendor account, or one hook.
@@ -160,7 +160,7 @@ impl Ledger {
         let endpoint = self.endpoint(arrival.endpoint);
         let book = self.books.entry(Arc::clone(&endpoint)).or_insert_with(|| Book::new(arrival.limits));
         book.record(arrival, &mut self.remembered);
-        if let Outcome::Accepted(events) = arrival.outcome {
+        if let CallOutcome::Accepted(events) = arrival.outcome {
             events.iter().for_each(|event| self.keep(Arc::clone(&endpoint), &event.body));
         }
     }
@@ -245,17 +245,17 @@ impl Book {
         self.last = self.last.max(Some(now));
         self.arrivals.count(now);
         match arrival.outcome {
-            Outcome::Accepted(events) => {
+            CallOutcome::Accepted(events) => {
                 self.accepted += 1;
                 self.acceptances.count(now);
                 events.iter().for_each(|event| self.take(event.id, remembered));
             }
-            Outcome::Refused => self.refused += 1,
-            Outcome::Invalid => self.invalid += 1,
-            Outcome::Unauthorized => self.unauthorized += 1,
-            Outcome::Unknown => self.unknown += 1,
-            Outcome::Read => self.reads += 1,
-            Outcome::Faulted => {}
+            CallOutcome::Refused => self.refused += 1,
+            CallOutcome::Invalid => self.invalid += 1,
+            CallOutcome::Unauthorized => self.unauthorized += 1,
+            CallOutcome::Unknown => self.unknown += 1,
+            CallOutcome::Read => self.reads += 1,
+            CallOutcome::Faulted => {}
         }
     }
 
@@ -341,7 +341,7 @@ mod tests {
             limits: &[],
             at: NOW + Duration::from_millis(ms),
             faulted: false,
-            outcome: &Outcome::Accepted(vec![Taken::new(id.as_bytes(), id.to_owned())]),
+            outcome: &CallOutcome::Accepted(vec![Taken::new(id.as_bytes(), id.to_owned())]),
         });
     }
 

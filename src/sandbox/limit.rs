@@ -11,7 +11,7 @@ use serde::Serialize;
 const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_hours(24);
 
-/// So many requests in so much time, written `200/s`, `100/min`, `5000/h` or `1000000/day`.
+/// A number of requests in a window of time, written `200/s`, `100/min`, `5000/h` or `1000000/day`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(into = "String")]
 pub struct Limit {
@@ -94,7 +94,7 @@ pub enum Enforcement {
 
 /// What is left of the tightest limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Standing {
+pub(super) struct QuotaLeft {
     /// The limit.
     pub limit: Limit,
     /// Requests it would still let in now.
@@ -137,7 +137,7 @@ impl Limiter {
     }
 
     /// The limit with the smallest share left, if there is a limit.
-    pub fn standing(&mut self, now: Duration) -> Option<Standing> {
+    pub fn standing(&mut self, now: Duration) -> Option<QuotaLeft> {
         let now = now.max(self.latest);
         let standings = self.counters.iter_mut().map(|(limit, counter)| counter.standing(*limit, now));
         standings.min_by(|a, b| {
@@ -218,7 +218,7 @@ impl Counter {
         }
     }
 
-    fn standing(&mut self, limit: Limit, now: Duration) -> Standing {
+    fn standing(&mut self, limit: Limit, now: Duration) -> QuotaLeft {
         self.advance(limit, now);
         let (remaining, reset) = match self {
             Self::Sliding(times) => {
@@ -235,7 +235,7 @@ impl Counter {
                 (u32::try_from(whole).unwrap_or(u32::MAX), drip_time(limit, to_next))
             }
         };
-        Standing { limit, remaining, reset }
+        QuotaLeft { limit, remaining, reset }
     }
 }
 

@@ -36,7 +36,7 @@ pub use act_on::ActOnSettings;
 pub use announce::{QuotaHeaders, RetryAfterForm};
 pub use api::Revoked;
 pub use apsis_one::{ApsisEventType, ApsisSettings, ApsisVersion, EventTypeError, FieldType};
-pub use fault::{Fault, RetryAfter, Rule, RuleError};
+pub use fault::{FaultKind, FaultRule, RetryAfter, RuleError};
 pub use gainsight_px::{PxKey, PxSettings};
 pub use hook::{HookClient, HookSettings};
 pub use latency::{Latency, LatencyError, LatencyOf};
@@ -67,7 +67,7 @@ pub struct Settings {
     /// How long answers take, where not what is typical of the vendor; the last that is said of a vendor holds.
     pub latency: Vec<LatencyOf>,
     /// Faults from the start.
-    pub faults: Vec<Rule>,
+    pub faults: Vec<FaultRule>,
     /// Decides which requests a fault's `share` falls on.
     pub seed: u64,
     /// How many events are kept to be shown, 256 MiB at most.
@@ -104,7 +104,7 @@ pub enum SandboxError {
     },
     /// A fault makes no sense.
     #[error(transparent)]
-    Fault(#[from] RuleError),
+    FaultKind(#[from] RuleError),
     /// A latency is for nobody.
     #[error(transparent)]
     Latency(#[from] LatencyError),
@@ -114,7 +114,7 @@ pub enum SandboxError {
 #[derive(Debug)]
 pub struct Sandbox {
     address: SocketAddr,
-    handle: Handle,
+    handle: SandboxHandle,
     tasks: TaskTracker,
     stop: DropGuard,
 }
@@ -145,7 +145,7 @@ impl Sandbox {
         let stop = CancellationToken::new();
         tasks.spawn(server::serve(listener, Arc::clone(&world), tasks.clone(), stop.clone()));
         tasks.close();
-        Ok(Self { address, handle: Handle { world, apsis_one }, tasks, stop: stop.drop_guard() })
+        Ok(Self { address, handle: SandboxHandle { world, apsis_one }, tasks, stop: stop.drop_guard() })
     }
 
     /// Where it listens.
@@ -156,7 +156,7 @@ impl Sandbox {
 
     /// What to see and set without HTTP.
     #[must_use]
-    pub fn handle(&self) -> Handle {
+    pub fn handle(&self) -> SandboxHandle {
         self.handle.clone()
     }
 
@@ -169,18 +169,18 @@ impl Sandbox {
 
 /// The ledger and the faults of a sandbox. Cheap to clone; outlives it.
 #[derive(Clone)]
-pub struct Handle {
+pub struct SandboxHandle {
     world: Arc<World>,
     apsis_one: Arc<ApsisOne>,
 }
 
-impl std::fmt::Debug for Handle {
+impl std::fmt::Debug for SandboxHandle {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Handle").finish_non_exhaustive()
     }
 }
 
-impl Handle {
+impl SandboxHandle {
     /// Figures by endpoint: `gainsight-px`, `act-on`, `apsis-one`, `act-on/auth` and
     /// `apsis-one/auth` (token calls), or a hook's path.
     #[must_use]
@@ -214,7 +214,7 @@ impl Handle {
     ///
     /// # Errors
     /// [`RuleError`] when it makes no sense.
-    pub fn add_fault(&self, rule: Rule) -> Result<(), RuleError> {
+    pub fn add_fault(&self, rule: FaultRule) -> Result<(), RuleError> {
         self.world.add_fault(rule)
     }
 

@@ -17,11 +17,11 @@ const TOKENS: usize = 10_000;
 
 /// The access tokens that hold. Times are since the Unix epoch.
 #[derive(Debug, Default)]
-pub(super) struct Tokens {
+pub(super) struct IssuedTokens {
     ends: HashMap<String, Duration>,
 }
 
-impl Tokens {
+impl IssuedTokens {
     /// From `now` on `token` holds, until it `ends`.
     pub fn add(&mut self, token: String, now: Duration, ends: Duration) {
         self.ends.retain(|_, ends| *ends > now);

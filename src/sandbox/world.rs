@@ -13,9 +13,9 @@ use http_body_util::Full;
 use super::announce;
 use super::api::{self, Answer, Api, Call, Revoked};
 use super::control;
-use super::fault::{Active, Befallen, Fault, Faults, RetryAfter, Rule, RuleError};
+use super::fault::{Active, Befallen, FaultKind, FaultRule, Faults, RetryAfter, RuleError};
 use super::latency::{Latencies, Latency, LatencyError, LatencyOf};
-use super::ledger::{Arrival, EndpointStats, Ledger, Outcome};
+use super::ledger::{Arrival, CallOutcome, EndpointStats, Ledger};
 use super::lock;
 use crate::clock;
 
@@ -72,7 +72,7 @@ impl World {
         let now = self.now();
         let befallen = lock(&self.faults).befall(path, now);
         let works = befallen.as_ref().is_none_or(|befallen| befallen.rule.fault.works());
-        let (outcome, answer) = if works { api.answer(&call, now) } else { (Outcome::Faulted, Answer::default()) };
+        let (outcome, answer) = if works { api.answer(&call, now) } else { (CallOutcome::Faulted, Answer::default()) };
         let endpoint = api.endpoint(&call);
         lock(&self.ledger).record(&Arrival {
             endpoint,
@@ -137,8 +137,8 @@ impl World {
     /// Adds a fault, which counts from now.
     ///
     /// # Errors
-    /// As [`Rule::check`].
-    pub fn add_fault(&self, rule: Rule) -> Result<(), RuleError> {
+    /// As [`FaultRule::check`].
+    pub fn add_fault(&self, rule: FaultRule) -> Result<(), RuleError> {
         lock(&self.faults).add(rule, self.now())
     }
 
@@ -157,26 +157,26 @@ impl World {
 async fn distort(befallen: Befallen, mut answer: Answer, now: Duration) -> Result<Answer, Cut> {
     let rule = &befallen.rule;
     match rule.fault {
-        Fault::Reset | Fault::DropAfter => Err(Cut),
-        Fault::Hang => std::future::pending().await,
-        Fault::Slow => {
+        FaultKind::Reset | FaultKind::DropAfter => Err(Cut),
+        FaultKind::Hang => std::future::pending().await,
+        FaultKind::Slow => {
             clock::sleep(rule.ms.map_or(LATE, Duration::from_millis)).await;
             Ok(answer)
         }
-        Fault::BadBody => {
+        FaultKind::BadBody => {
             if answer.status().is_success() {
                 let garbage = rule.body.clone().unwrap_or_else(|| "{\"body\":{,,\u{0} garbage".to_owned());
                 *answer.body_mut() = Full::from(garbage);
             }
             Ok(answer)
         }
-        Fault::Status => {
+        FaultKind::Status => {
             let status = status(rule, StatusCode::SERVICE_UNAVAILABLE);
             let told = || api::error(status, "the sandbox was told to answer this");
             let answer = rule.body.clone().map_or_else(told, |body| api::json(status, body));
             Ok(with_retry_after(answer, &befallen, now))
         }
-        Fault::Html => {
+        FaultKind::Html => {
             let status = status(rule, StatusCode::BAD_GATEWAY);
             let page = rule.body.clone().unwrap_or_else(|| api::error_page(status));
             Ok(with_retry_after(api::html(status, page), &befallen, now))
@@ -184,7 +184,7 @@ async fn distort(befallen: Befallen, mut answer: Answer, now: Duration) -> Resul
     }
 }
 
-fn status(rule: &Rule, default: StatusCode) -> StatusCode {
+fn status(rule: &FaultRule, default: StatusCode) -> StatusCode {
     rule.status.and_then(|status| StatusCode::from_u16(status).ok()).unwrap_or(default)
 }
 

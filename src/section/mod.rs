@@ -8,7 +8,7 @@ mod templates;
 pub(crate) mod web_address;
 
 pub(crate) use numbers::show_duration;
-pub use problem::Problem;
+pub use problem::ConfigProblem;
 pub use templates::SecretTemplate;
 pub use web_address::web_address;
 
@@ -46,7 +46,7 @@ pub struct Section<'a> {
     lines: BTreeMap<String, usize>,
     asked: BTreeSet<String>,
     resolved: BTreeMap<String, Vec<String>>,
-    problems: Vec<Problem>,
+    problems: Vec<ConfigProblem>,
 }
 
 impl fmt::Debug for Section<'_> {
@@ -71,14 +71,14 @@ impl<'a> Section<'a> {
 
     /// Notes a problem at the key's line, whether or not it was read, else at the table's.
     pub fn problem(&mut self, key: &str, message: impl Into<String>) {
-        let problem = self.told(key, message);
+        let problem = self.warning(key, message);
         self.problems.push(problem);
     }
 
-    /// Something to say of a key, not noted.
-    pub(crate) fn told(&self, key: &str, message: impl Into<String>) -> Problem {
+    /// A warning about a key; the caller keeps it.
+    pub(crate) fn warning(&self, key: &str, message: impl Into<String>) -> ConfigProblem {
         let line = self.lines.get(key).copied().unwrap_or(self.line);
-        Problem { line, key: self.path_of(key), message: message.into() }
+        ConfigProblem { line, key: self.path_of(key), message: message.into() }
     }
 
     /// Whether this section has a problem.
@@ -187,7 +187,7 @@ impl<'a> Section<'a> {
         self.line
     }
 
-    /// Tells which keys there may be, for the problem of an unknown one.
+    /// The keys that may be there, for the message about an unknown one.
     pub(crate) fn expect(&mut self, keys: &[&str]) {
         self.asked.extend(keys.iter().map(|key| (*key).to_owned()));
     }
@@ -224,7 +224,7 @@ impl<'a> Section<'a> {
     }
 
     /// Every problem of this section, unknown keys included.
-    pub(crate) fn finish(mut self) -> Vec<Problem> {
+    pub(crate) fn finish(mut self) -> Vec<ConfigProblem> {
         for key in self.keys() {
             let message = match nearest(&self.asked, &key) {
                 Some(known) => format!("unknown key; did you mean {known:?}?"),
@@ -250,7 +250,7 @@ impl<'a> Section<'a> {
     }
 
     fn problem_at(&mut self, line: usize, key: &str, message: impl Into<String>) {
-        self.problems.push(Problem { line, key: self.path_of(key), message: message.into() });
+        self.problems.push(ConfigProblem { line, key: self.path_of(key), message: message.into() });
     }
 
     /// Takes a key out with the line it stands on, and remembers that it is a known one.

@@ -1,10 +1,10 @@
-//! What is wrong in a file: its line, its key and the mend. Never the value of a secret.
+//! A problem in the configuration file: its line, its key and how to fix it. Never the value of a secret.
 
 use serde::Serialize;
 
-/// One thing to mend.
+/// One thing to fix.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct Problem {
+pub struct ConfigProblem {
     /// Line in the file, from 1.
     pub line: usize,
     /// The key with its tables, as in `broker.url`; empty when the text is not TOML.

@@ -11,7 +11,7 @@ const MOST_DECODED: usize = 4;
 /// An http or https URL without credentials in it.
 ///
 /// # Errors
-/// What to mend, without the text: it may hold a password.
+/// What to fix, without the text: it may hold a password.
 pub fn web_address(text: &str) -> Result<Url, String> {
     match Url::parse(text) {
         Err(error) => Err(format!("not a URL ({error}); write one as \"https://api.example.com\"")),

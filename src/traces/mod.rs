@@ -1,5 +1,5 @@
-//! One trace from the producer over Sluice to the vendor: an event's `traceparent` comes in, two spans go out to an OpenTelemetry
-//! collector, and the request carries the inner one's `traceparent` on. Built with the feature `otel` only; else events
+//! Traces from the producer through Sluice to the vendor: an event's `traceparent` comes in, two spans go to an OpenTelemetry collector, and
+//! the request carries the `traceparent` of the inner span. Built with the feature `otel` only; else events
 //! keep the `traceparent` that they came with.
 //!
 //! Names follow OpenTelemetry's semantic conventions for messaging, CloudEvents and HTTP clients (1.30).

@@ -22,7 +22,7 @@ pub trait Grant: Send + Sync + std::fmt::Debug {
     ///
     /// # Errors
     /// The verdict on an answer without one: throttled, unavailable, or unauthorized with a sentence.
-    fn read(&self, reply: &Reply, wall: Timestamp) -> Result<Token, Verdict>;
+    fn read(&self, reply: &Reply, wall: Timestamp) -> Result<AccessToken, Verdict>;
 
     /// The most calls for a token, whatever becomes of them.
     fn calls(&self) -> Calls;
@@ -49,7 +49,7 @@ pub struct Calls {
 
 /// An access token.
 #[derive(Clone, Debug)]
-pub struct Token {
+pub struct AccessToken {
     /// The token itself.
     pub access: SecretString,
     /// When it ends.

@@ -72,7 +72,7 @@ pub struct Facts {
 pub struct Fact {
     /// As [`super::Vendor::learn`] put it.
     pub value: Value,
-    /// Learned only a moment ago: asking again would give the same.
+    /// Fresh: looked up a moment ago, so asking again would give the same.
     pub fresh: bool,
 }
 
@@ -101,7 +101,7 @@ impl Facts {
         self.known.insert(name.to_owned(), Fact { value, fresh: true });
     }
 
-    /// It is not of a moment ago any more.
+    /// It is no longer fresh.
     pub fn settle(&mut self, name: &str) {
         if let Some(fact) = self.known.get_mut(name) {
             fact.fresh = false;

@@ -1,4 +1,4 @@
-//! Work that a vendor has accepted and not yet done.
+//! Jobs: work that a vendor has accepted and not done yet.
 
 /// What a vendor says of a job.
 #[derive(Clone, Debug, PartialEq, Eq)]

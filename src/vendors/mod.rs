@@ -21,7 +21,7 @@ mod account;
 pub mod act_on;
 mod answer;
 pub mod apsis_one;
-mod before;
+mod earlier;
 pub mod gainsight_px;
 mod grant;
 pub mod http;
@@ -32,8 +32,8 @@ pub mod oauth;
 mod time;
 
 pub use account::Account;
-pub use before::Before;
-pub use grant::{Calls, Grant, Token};
+pub use earlier::EarlierAttempts;
+pub use grant::{AccessToken, Calls, Grant};
 pub use item::{Batching, Fact, Facts, Item, Refusal, When};
 pub use job::Job;
 
@@ -79,7 +79,7 @@ pub trait Vendor: Send + Sync + std::fmt::Debug {
     fn judge(&self, reply: &Reply) -> Verdict;
 
     /// The same for an answer to the `request` of one event, after what is known of the attempts before.
-    fn judge_after(&self, _request: &Request<Bytes>, reply: &Reply, _before: &Before) -> Verdict {
+    fn judge_after(&self, _request: &Request<Bytes>, reply: &Reply, _before: &EarlierAttempts) -> Verdict {
         self.judge(reply)
     }
 

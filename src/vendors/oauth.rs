@@ -10,7 +10,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Map, Value};
 use url::form_urlencoded;
 
-use super::{Reply, Secrets, Token, answer};
+use super::{AccessToken, Reply, Secrets, answer};
 use crate::verdict::Verdict;
 
 /// The life of a token whose answer does not say: what most vendors give. One that ends earlier is refused and replaced.
@@ -20,14 +20,14 @@ const LONGEST_LIFE: SignedDuration = SignedDuration::from_hours(30 * 24);
 
 /// The value of a field in a request for a token.
 #[derive(Clone, Copy, Debug)]
-pub enum Part<'a> {
+pub enum FieldValue<'a> {
     /// May be seen.
     Open(&'a str),
     /// Must be masked wherever it shows.
     Secret(&'a SecretString),
 }
 
-impl<'a> Part<'a> {
+impl<'a> FieldValue<'a> {
     fn exposed(self) -> &'a str {
         match self {
             Self::Open(text) => text,
@@ -38,7 +38,7 @@ impl<'a> Part<'a> {
 
 /// A request for a token as the RFC writes it: `fields` as a form, in their order.
 #[must_use]
-pub fn form(endpoint: &Uri, fields: &[(&str, Part<'_>)]) -> Request<Bytes> {
+pub fn form(endpoint: &Uri, fields: &[(&str, FieldValue<'_>)]) -> Request<Bytes> {
     let mut body = form_urlencoded::Serializer::new(String::new());
     for (name, part) in fields {
         body.append_pair(name, part.exposed());
@@ -52,7 +52,7 @@ pub fn basic(
     endpoint: &Uri,
     client_id: &str,
     client_secret: &SecretString,
-    fields: &[(&str, Part<'_>)],
+    fields: &[(&str, FieldValue<'_>)],
 ) -> Request<Bytes> {
     let mut request = form(endpoint, fields);
     let pair = format!("{}:{}", form_encoded(client_id), form_encoded(client_secret.expose_secret()));
@@ -69,7 +69,7 @@ pub fn basic(
 
 /// A request for a token from vendors that want JSON: `fields` as an object of texts.
 #[must_use]
-pub fn json(endpoint: &Uri, fields: &[(&str, Part<'_>)]) -> Request<Bytes> {
+pub fn json(endpoint: &Uri, fields: &[(&str, FieldValue<'_>)]) -> Request<Bytes> {
     let object: Map<String, Value> =
         fields.iter().map(|(name, part)| ((*name).to_owned(), Value::from(part.exposed()))).collect();
     post(endpoint, "application/json", Value::from(object).to_string(), secrets(fields, json_escaped))
@@ -86,10 +86,10 @@ fn post(endpoint: &Uri, content_type: &'static str, body: String, secrets: Secre
 }
 
 /// Each secret as it is and as it stands in the body: a vendor may say it back in either form.
-fn secrets(fields: &[(&str, Part<'_>)], written: impl Fn(&str) -> String) -> Secrets {
+fn secrets(fields: &[(&str, FieldValue<'_>)], written: impl Fn(&str) -> String) -> Secrets {
     let mut secrets = Vec::new();
     for (_, part) in fields {
-        if let Part::Secret(secret) = part {
+        if let FieldValue::Secret(secret) = part {
             let in_body = written(secret.expose_secret());
             if in_body != secret.expose_secret() {
                 secrets.push(SecretString::from(in_body));
@@ -115,7 +115,7 @@ fn json_escaped(text: &str) -> String {
 /// # Errors
 /// Throttled for 429 and `slow_down`; unavailable where the vendor is in trouble or the answer is not its own; unauthorized,
 /// with a sentence, for any other refusal.
-pub fn read(vendor: &str, check: &str, reply: &Reply, wall: Timestamp) -> Result<Token, Verdict> {
+pub fn read(vendor: &str, check: &str, reply: &Reply, wall: Timestamp) -> Result<AccessToken, Verdict> {
     let body: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
     let error = body["error"].as_str().unwrap_or_default();
     match (reply.status, error) {
@@ -146,7 +146,7 @@ pub fn read(vendor: &str, check: &str, reply: &Reply, wall: Timestamp) -> Result
              have the client give out Bearer tokens, then resume"
         )));
     }
-    Ok(Token {
+    Ok(AccessToken {
         access: SecretString::from(access),
         expires: wall.checked_add(life(&body["expires_in"])).unwrap_or(Timestamp::MAX),
         refresh: body["refresh_token"].as_str().filter(|token| !token.is_empty()).map(SecretString::from),
@@ -223,7 +223,7 @@ mod tests {
         Uri::from_static("https://api.example.com/token")
     }
 
-    fn answer(status: u16, body: &str) -> Result<Token, Verdict> {
+    fn answer(status: u16, body: &str) -> Result<AccessToken, Verdict> {
         let status = StatusCode::from_u16(status).unwrap();
         let reply = Reply { status, headers: ::http::HeaderMap::new(), body: Bytes::copy_from_slice(body.as_bytes()) };
         read("Example", "check username and password", &reply, NOW)
@@ -237,9 +237,9 @@ mod tests {
     fn a_form_is_encoded_in_order_and_tells_its_secrets() {
         let password = SecretString::from("pässword & more");
         let fields = [
-            ("grant_type", Part::Open("password")),
-            ("username", Part::Open("a+b@example.com")),
-            ("password", Part::Secret(&password)),
+            ("grant_type", FieldValue::Open("password")),
+            ("username", FieldValue::Open("a+b@example.com")),
+            ("password", FieldValue::Secret(&password)),
         ];
         let request = form(&endpoint(), &fields);
         assert_eq!(request.method(), Method::POST);
@@ -258,7 +258,7 @@ mod tests {
             &endpoint(),
             "my:id",
             &SecretString::from("s3cret"),
-            &[("grant_type", Part::Open("client_credentials"))],
+            &[("grant_type", FieldValue::Open("client_credentials"))],
         );
         // RFC 6749, section 2.3.1: a colon in the id is encoded.
         assert_eq!(request.headers()[header::AUTHORIZATION], format!("Basic {}", STANDARD.encode("my%3Aid:s3cret")));
@@ -270,7 +270,8 @@ mod tests {
     #[test]
     fn json_is_an_object_of_texts() {
         let secret = SecretString::from("quote\" at end\"");
-        let request = json(&endpoint(), &[("client_id", Part::Open("id")), ("client_secret", Part::Secret(&secret))]);
+        let request =
+            json(&endpoint(), &[("client_id", FieldValue::Open("id")), ("client_secret", FieldValue::Secret(&secret))]);
         let body: Value = serde_json::from_slice(request.body()).unwrap();
         assert_eq!(body, serde_json::json!({"client_id": "id", "client_secret": "quote\" at end\""}));
         assert_eq!(request.headers()[header::CONTENT_TYPE], "application/json");

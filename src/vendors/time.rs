@@ -1,5 +1,5 @@
-//! When an event can have happened: a time comes in, or a number that should be one, and a sentence goes out where it came about by
-//! a wrong unit, or by a program that had no time to write. Pure.
+//! Checks when an event happened: a time or a number comes in. If it has the wrong unit, or is a program's stand-in for "no time", a sentence
+//! goes out. Pure.
 
 use std::ops::RangeInclusive;
 
@@ -9,11 +9,11 @@ use serde_json::Value;
 use super::number;
 use crate::event::Time;
 
-/// No event is older. Seconds taken for milliseconds are of January 1970, and most dates that stand for none are of then or before.
+/// No event is older. Seconds taken for milliseconds give January 1970, and most stand-ins for "no time" are from then or earlier.
 const EARLIEST: Timestamp = Timestamp::constant(31_536_000, 0);
 /// 2200, where no event can be yet.
 const LATEST: Timestamp = Timestamp::constant(7_258_118_400, 0);
-/// 1990, in milliseconds. No vendor that takes milliseconds is so old, and what is less is seconds of a time to come more likely.
+/// 1990, in milliseconds. No vendor is that old, and a smaller number is more likely seconds of a time to come.
 const FIRST_MILLISECOND: f64 = 631_152_000_000.0;
 /// In seconds: 2200 to the end of the year 9999, which stands for "never".
 const FAR_SECONDS: RangeInclusive<f64> = 7_258_118_400.0..=253_402_300_800.0;

@@ -1,4 +1,5 @@
-//! Queues, and the exchange of events, that somebody deleted at the broker while a worker runs: declared again where that is allowed, and said in any case.
+//! Finds queues, and the exchange of events, that somebody deleted at the broker while a worker runs. Declares them again if that is allowed,
+//! and logs it in any case.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +13,7 @@ use crate::destination::View;
 pub(super) struct Queues {
     /// The messages that lay ready when it was last there, by queue. One that was never there is not missed.
     seen: BTreeMap<String, u32>,
-    /// Those that were there and are not, and whether that was said.
+    /// Deleted ones, and whether that was logged.
     gone: BTreeMap<String, bool>,
     /// Whether bindings went with their exchange and not all are there again.
     bindings_owed: bool,
@@ -41,7 +42,7 @@ impl Queues {
         gone.map(|queue| (queue.clone(), self.seen.get(queue).copied().unwrap_or_default())).collect()
     }
 
-    /// Whether it is to be said that it is gone: once.
+    /// Whether its loss is to be logged: once.
     fn is_news(&mut self, queue: &str) -> bool {
         self.gone.get_mut(queue).is_some_and(|said| !std::mem::replace(said, true))
     }

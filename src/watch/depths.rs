@@ -9,7 +9,7 @@ use prometheus::IntGaugeVec;
 
 use super::Watch;
 use super::deleted::Queues;
-use super::outlook::{Course, Sample};
+use super::forecast::{BacklogSample, Trend};
 use crate::clock;
 use crate::dead_letters::{Pile, operation};
 use crate::destination::View;
@@ -41,9 +41,9 @@ pub struct Depths {
 
 /// What was read, and when.
 #[derive(Debug, Default)]
-pub(super) struct Known {
+pub(super) struct KnownDepths {
     depths: BTreeMap<String, Depths>,
-    courses: BTreeMap<String, Course>,
+    courses: BTreeMap<String, Trend>,
     slow_read: Option<Instant>,
     pub(super) queues: Queues,
 }
@@ -94,7 +94,7 @@ impl Watch {
         self.depths.read().unwrap_or_else(PoisonError::into_inner).depths.get(name).copied().unwrap_or_default()
     }
 
-    pub(super) fn known_depths(&self) -> RwLockWriteGuard<'_, Known> {
+    pub(super) fn known_depths(&self) -> RwLockWriteGuard<'_, KnownDepths> {
         self.depths.write().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -205,12 +205,12 @@ fn held(operations: &[operation::State]) -> Option<u32> {
 }
 
 /// Adds to `read` what follows from the destination's last minutes.
-fn look_ahead(course: &mut Course, read: &mut Depths, view: &View, now: Instant, wall: Timestamp) {
+fn look_ahead(course: &mut Trend, read: &mut Depths, view: &View, now: Instant, wall: Timestamp) {
     let in_hand = u64::try_from(view.waiting).unwrap_or(u64::MAX);
     if let Some(ready) = read.ready {
         let waiting = u64::from(ready).saturating_add(in_hand);
         let View { left, requests, carried, day_used, .. } = *view;
-        course.note(Sample { at: now, waiting, left, requests, carried, day_used });
+        course.note(BacklogSample { at: now, waiting, left, requests, carried, day_used });
         read.drained_in = course.drained_in(view.rate, view.together);
     }
     read.budget_runs_out = course.runs_out(view.day_limit, wall);

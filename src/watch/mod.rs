@@ -1,9 +1,8 @@
-//! What watches the broker beside the destinations, and mends it: what lies in the queues, when it will be gone, and what somebody deleted
-//! there.
+//! Watches the broker: reads the depths of the queues, foretells when they are empty, and declares again what somebody deleted.
 
 mod deleted;
 mod depths;
-mod outlook;
+mod forecast;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -33,7 +32,7 @@ pub struct Watch {
     operations: Registry,
     /// As the configuration in force has them.
     destinations: RwLock<BTreeMap<String, Destination>>,
-    depths: RwLock<depths::Known>,
+    depths: RwLock<depths::KnownDepths>,
 }
 
 impl Watch {
@@ -70,7 +69,7 @@ impl Watch {
     async fn run(self: Arc<Self>, ending: CancellationToken) -> Result<(), String> {
         let mut ticks = tokio::time::interval(DEPTHS_EVERY);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        // A look ends too: a broker that does not answer would hold it for long.
+        // A look in work is dropped too: a broker that does not answer would hold it up.
         let watching = async {
             loop {
                 ticks.tick().await;

@@ -120,8 +120,8 @@ const FLOORS: &[&[&str]] = &[
 /// What decides: values in, values out.
 const PURE: &[&str] = &[
     "admin/console/chart.rs",
-    "admin/console/did.rs",
     "admin/console/figures.rs",
+    "admin/console/flash.rs",
     "admin/console/session.rs",
     "admin/console/show.rs",
     "backoff.rs",
@@ -139,7 +139,7 @@ const PURE: &[&str] = &[
     "dead_letters/operation/state.rs",
     "dead_letters/operation/yielding.rs",
     "dead_letters/x_death.rs",
-    "destination/hold.rs",
+    "destination/demand.rs",
     "destination/recent.rs",
     "event/",
     "gate/",
@@ -151,7 +151,7 @@ const PURE: &[&str] = &[
     "section/",
     "vendors/",
     "verdict.rs",
-    "watch/outlook.rs",
+    "watch/forecast.rs",
 ];
 
 #[test]
@@ -210,7 +210,7 @@ const UNWATCHED: &[(&str, usize)] = &[
     ("log.rs", 1),
     // Threads that catch what panics on them.
     ("mapping/pool.rs", 1),
-    // An order on its way to other workers.
+    // A command on its way to other workers.
     ("operator.rs", 1),
 ];
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sluice::gate::State;
+use sluice::gate::GateState;
 use sluice::metrics::{ENTRIES, Metrics, label_values};
 use sluice::verdict::Reason;
 
@@ -54,7 +54,7 @@ fn a_destination_has_every_series_from_the_start() {
         let series = format!("sluice_dead_lettered_total{{destination=\"px\",reason=\"{}\"}}", reason.name());
         assert!(samples.contains_key(&series), "{series}");
     }
-    for state in State::ALL {
+    for state in GateState::ALL {
         let series = format!("sluice_gate_state{{destination=\"px\",state=\"{}\"}}", state.name());
         assert!(samples.contains_key(&series), "{series}");
     }

@@ -38,7 +38,7 @@ async fn server<F: Future<Output = ()> + Send>(answer: impl Fn(TcpStream) -> F +
 async fn send(url: &str, timeout: Duration) -> Result<Reply, Trouble> {
     let mut request = Request::post(url).body(Bytes::from_static(b"{}")).unwrap();
     request.extensions_mut().insert(Keep(KEPT));
-    HttpTransport::new(timeout, None, false).unwrap().send(&request, &sluice::gate::Written::default()).await
+    HttpTransport::new(timeout, None, false).unwrap().send(&request, &sluice::gate::WrittenAt::default()).await
 }
 
 async fn told(url: &str) -> String {
@@ -123,7 +123,7 @@ async fn a_proxy_that_is_not_there_is_named() {
     let proxy = format!("http://user:s3cret@{closed}").parse().unwrap();
     let transport = HttpTransport::new(Duration::from_secs(10), Some(&proxy), false).unwrap();
     let request = Request::post("https://api.example.com/v1").body(Bytes::new()).unwrap();
-    let said = transport.send(&request, &sluice::gate::Written::default()).await.unwrap_err().to_string();
+    let said = transport.send(&request, &sluice::gate::WrittenAt::default()).await.unwrap_err().to_string();
     assert_eq!(said, format!("cannot connect to api.example.com through the proxy {closed}: connection refused"));
 }
 
@@ -188,7 +188,7 @@ async fn a_short_answer_leaves_the_connection_for_the_next_request() {
     for _ in 0..20 {
         let mut request = Request::post(format!("http://{address}/")).body(Bytes::from_static(b"{}")).unwrap();
         request.extensions_mut().insert(Keep(KEPT));
-        assert_eq!(transport.send(&request, &sluice::gate::Written::default()).await.unwrap().body, "{}");
+        assert_eq!(transport.send(&request, &sluice::gate::WrittenAt::default()).await.unwrap().body, "{}");
     }
     assert_eq!(connections.load(Ordering::Relaxed), 1);
 }

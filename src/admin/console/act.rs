@@ -1,4 +1,4 @@
-//! Acting on many letters: first how many that means, then the operation.
+//! Acting on many letters: first shows how many, then begins the operation.
 
 use std::sync::Arc;
 
@@ -10,13 +10,13 @@ use axum::response::Response;
 
 use super::form::{Fields, see_other};
 use super::frame::{self, Frame};
-use super::query::Asked;
+use super::letter_search::LetterSearch;
 use super::show::{self, of, rate, span};
 use crate::admin::Admin;
 use crate::admin::auth::{Who, forbidden};
-use crate::admin::destinations::Named;
+use crate::admin::destinations::DestinationPath;
 use crate::admin::extract::{NoParams, Params, Query, Segment};
-use crate::admin::operations::Wanted;
+use crate::admin::operations::OperationRequest;
 use crate::admin::problem::Problem;
 use crate::config::Role;
 use crate::dead_letters::Pile;
@@ -27,8 +27,8 @@ use crate::dead_letters::operation::Counted;
 const FIELDS: [&str; 7] = ["act", "canary", "rate", "wait", "chosen", "counted", "csrf"];
 
 /// What is to be done, as a form or an address has it.
-pub(super) struct Plan {
-    asked: Asked,
+pub(super) struct ActForm {
+    search: LetterSearch,
     act: Act,
     rate: Option<f64>,
     canary: Option<u32>,
@@ -37,31 +37,31 @@ pub(super) struct Plan {
     counted: Option<Counted>,
 }
 
-impl Plan {
+impl ActForm {
     fn read(fields: impl IntoIterator<Item = (String, String)>) -> Result<Self, Problem> {
-        let asked = Asked::read(fields, &FIELDS)?;
-        let name = asked.which.also("act").unwrap_or_default();
+        let search = LetterSearch::read(fields, &FIELDS)?;
+        let name = search.query.also("act").unwrap_or_default();
         let act = Act::named(name).ok_or_else(|| {
             let detail = format!("act is {name:?}; it is replay, discard, restore or purge");
             Problem::new(StatusCode::BAD_REQUEST, detail)
         })?;
-        let (rate, canary) = (asked.which.also_number("rate")?, asked.which.also_number("canary")?);
-        let wait = asked.which.also_number("wait")?;
-        let counted = asked.which.also("counted").map(|counted| Counted::try_from(counted.to_owned())).transpose();
+        let (rate, canary) = (search.query.also_number("rate")?, search.query.also_number("canary")?);
+        let wait = search.query.also_number("wait")?;
+        let counted = search.query.also("counted").map(|counted| Counted::try_from(counted.to_owned())).transpose();
         let counted = counted.map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.to_string()))?;
-        if asked.which.also("chosen").is_some() && asked.which.filter.letter.is_empty() {
+        if search.query.also("chosen").is_some() && search.query.filter.letter.is_empty() {
             return Err(Problem::new(
                 StatusCode::BAD_REQUEST,
                 "choose at least one letter: nothing chosen means none, not all",
             ));
         }
-        // No canary is what 0 says to a person.
-        Ok(Self { act, rate, canary: canary.filter(|canary| *canary > 0), wait, counted, asked })
+        // To a person 0 means no canary.
+        Ok(Self { act, rate, canary: canary.filter(|canary| *canary > 0), wait, counted, search })
     }
 
-    fn wanted(&self) -> Result<Wanted, Problem> {
-        let (filter, is_replay) = (self.asked.which.filter.clone(), self.act == Act::Replay);
-        let wanted = Wanted {
+    fn wanted(&self) -> Result<OperationRequest, Problem> {
+        let (filter, is_replay) = (self.search.query.filter.clone(), self.act == Act::Replay);
+        let wanted = OperationRequest {
             act: self.act,
             filter,
             rate: self.rate,
@@ -69,14 +69,14 @@ impl Plan {
             canary_wait_seconds: self.wait,
             counted: self.counted,
         };
-        wanted.check(self.asked.is_all())?;
+        wanted.check(self.search.is_all())?;
         // Says what is wrong with the filter, before anything is read.
-        self.asked.matcher()?;
+        self.search.matcher()?;
         Ok(wanted)
     }
 }
 
-impl<S: Sync> FromRequestParts<S> for Plan {
+impl<S: Sync> FromRequestParts<S> for ActForm {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
@@ -114,44 +114,44 @@ pub(super) async fn count(
     State(admin): State<Arc<Admin>>,
     frame: Frame,
     who: Who,
-    Segment(Named { name }): Segment<Named>,
-    plan: Plan,
+    Segment(DestinationPath { name }): Segment<DestinationPath>,
+    plan: ActForm,
 ) -> Result<Response, Problem> {
     if who.role == Role::Read {
         return Err(forbidden(&who));
     }
-    let foretold = plan.wanted()?.foretell(&admin, &name).await?;
-    let Plan { asked, act, rate: given_rate, canary, wait, counted: _ } = plan;
+    let estimate = plan.wanted()?.estimate(&admin, &name).await?;
+    let ActForm { search, act, rate: given_rate, canary, wait, counted: _ } = plan;
     let canary = canary.filter(|_| act == Act::Replay);
-    let mut given = asked.pairs();
+    let mut given = search.pairs();
     given.push(("act", act.name().to_owned()));
-    given.push(("counted", foretold.counted.into()));
+    given.push(("counted", estimate.counted.into()));
     given.extend(given_rate.map(|rate| ("rate", rate.to_string())));
     given.extend(canary.map(|canary| ("canary", canary.to_string())));
     given.extend(wait.map(|wait| ("wait", wait.to_string())));
-    let mut back = asked.clone();
-    back.which.pile = Pile::of(act);
+    let mut back = search.clone();
+    back.query.pile = Pile::of(act);
     let shown = Page {
         frame,
         act,
         heading: show::act(act),
-        letters: of(foretold.selected, "letter", "letters"),
-        there: of(foretold.there.into(), "letter", "letters"),
-        selected: foretold.selected,
-        is_all: asked.is_all(),
-        pairs: asked.pairs(),
-        rate: foretold.rate.map(rate),
-        takes: foretold.seconds.map(about),
+        letters: of(estimate.selected, "letter", "letters"),
+        there: of(estimate.there.into(), "letter", "letters"),
+        selected: estimate.selected,
+        is_all: search.is_all(),
+        pairs: search.pairs(),
+        rate: estimate.rate.map(rate),
+        takes: estimate.seconds.map(about),
         canary: canary.map(show::count),
         given,
-        trouble: foretold.trouble,
+        trouble: estimate.trouble,
         back: format!("/destinations/{name}/dead{}", back.with(&[])),
         name,
     };
     Ok(frame::page(&shown))
 }
 
-/// How long it takes, as far as that can be foretold.
+/// How long it takes, as far as that can be estimated.
 fn about(seconds: f64) -> String {
     if seconds < 1.0 { span(seconds) } else { format!("about {}", span(seconds)) }
 }
@@ -160,11 +160,11 @@ fn about(seconds: f64) -> String {
 pub(super) async fn begin(
     State(admin): State<Arc<Admin>>,
     who: Who,
-    Segment(Named { name }): Segment<Named>,
+    Segment(DestinationPath { name }): Segment<DestinationPath>,
     Params(NoParams {}): Params<NoParams>,
     Fields(fields): Fields,
 ) -> Result<Response, Problem> {
-    let plan = Plan::read(fields)?;
+    let plan = ActForm::read(fields)?;
     if plan.counted.is_none() {
         return Err(Problem::new(StatusCode::BAD_REQUEST, "counted is missing: first see how many letters are meant"));
     }

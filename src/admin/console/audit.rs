@@ -22,11 +22,11 @@ const SOME: usize = 200;
 
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct OfWhom {
+pub(super) struct AuditFilter {
     destination: String,
 }
 
-struct Entry {
+struct Row {
     at: Moment,
     by: String,
     destination: String,
@@ -46,20 +46,20 @@ struct Page {
     frame: Frame,
     destination: String,
     names: Vec<String>,
-    entries: Vec<Entry>,
+    entries: Vec<Row>,
     is_full: bool,
 }
 
 pub(super) async fn page(
     State(admin): State<Arc<Admin>>,
     frame: Frame,
-    Params(OfWhom { destination }): Params<OfWhom>,
+    Params(AuditFilter { destination }): Params<AuditFilter>,
 ) -> Result<Response, Problem> {
     let (broker, of) = (admin.reachable()?, Some(destination.clone()).filter(|name| !name.is_empty()));
     let read = async move { Ok(audit::read(&broker, of.as_deref(), SOME, PATIENCE).await?) };
     let now = clock::wall();
     let entries = to_its_end(read).await?;
-    let shown = |entry: &audit::Entry| Entry {
+    let shown = |entry: &audit::Entry| Row {
         at: Moment::of(entry.at, now),
         by: entry.by.clone(),
         destination: entry.destination.clone(),

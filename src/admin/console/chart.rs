@@ -10,8 +10,8 @@ use askama::filters::HtmlSafe;
 use jiff::Timestamp;
 
 use super::show;
-use crate::destination::recent::{Change, EVERY, Sample};
-use crate::gate::State;
+use crate::destination::recent::{EVERY, GateChange, Sample};
+use crate::gate::GateState;
 
 /// A chart, ready to be drawn into a box of its width and height.
 #[derive(Clone, Debug, Default, PartialEq, Template)]
@@ -53,7 +53,7 @@ impl Label {
 #[derive(Clone, Debug)]
 pub(super) struct Past {
     /// The latest first.
-    pub changes: Vec<Change>,
+    pub changes: Vec<GateChange>,
     /// As it is now.
     pub state: &'static str,
     /// Before that nothing is known of it.
@@ -81,14 +81,14 @@ const LEAST_BAD: f64 = 1.5;
 
 /// What part of the past a chart shows, and how large it is.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Frame {
+pub(super) struct Plot {
     pub width: u16,
     pub height: u16,
     pub now: Timestamp,
     pub span: Duration,
 }
 
-impl Frame {
+impl Plot {
     fn x(&self, at: Timestamp) -> f64 {
         let before = self.now.duration_since(at).as_secs_f64();
         ((1.0 - before / self.span.as_secs_f64()) * f64::from(self.width)).clamp(0.0, f64::from(self.width))
@@ -166,7 +166,7 @@ impl Frame {
 
     fn band(&self, bands: &mut Vec<Band>, from: Timestamp, to: Timestamp, state: &'static str) {
         let (left, right) = (self.x(from), self.x(to));
-        if state != State::Open.name() && right > left {
+        if state != GateState::Open.name() && right > left {
             bands.push(Band { x: format!("{left:.1}"), width: format!("{:.1}", right - left), state });
         }
     }
@@ -202,7 +202,7 @@ pub(super) fn latest(samples: &[Sample], now: Timestamp) -> f64 {
 }
 
 /// Requests a second, and how many `limit` allows.
-pub(super) fn rate(frame: Frame, samples: &[Sample], past: &Past, limit: Option<f64>) -> Chart {
+pub(super) fn rate(frame: Plot, samples: &[Sample], past: &Past, limit: Option<f64>) -> Chart {
     let most = most_sent(frame, samples);
     let limit = limit.filter(|limit| limit.is_finite() && *limit > 0.0);
     // Drawn to the scale of what is sent: against a limit far above, it would be a line at the bottom.
@@ -226,7 +226,7 @@ pub(super) fn rate(frame: Frame, samples: &[Sample], past: &Past, limit: Option<
 }
 
 /// The same in a row among others: to the scale of the limit, so that rows compare.
-pub(super) fn spark(frame: Frame, samples: &[Sample], limit: Option<f64>) -> Chart {
+pub(super) fn spark(frame: Plot, samples: &[Sample], limit: Option<f64>) -> Chart {
     let most = most_sent(frame, samples);
     let limit = limit.filter(|limit| limit.is_finite() && *limit > 0.0);
     let top = most.max(limit.unwrap_or(0.0)) * HEADROOM;
@@ -235,11 +235,11 @@ pub(super) fn spark(frame: Frame, samples: &[Sample], limit: Option<f64>) -> Cha
     chart(frame, says, sent(frame, samples, limit, top), Vec::new(), String::new())
 }
 
-fn most_sent(frame: Frame, samples: &[Sample]) -> f64 {
+fn most_sent(frame: Plot, samples: &[Sample]) -> f64 {
     frame.steps(samples).map(|(_, _, sample)| requests(sample)).fold(0.0, f64::max)
 }
 
-fn sent(frame: Frame, samples: &[Sample], limit: Option<f64>, top: f64) -> Vec<(&'static str, String)> {
+fn sent(frame: Plot, samples: &[Sample], limit: Option<f64>, top: f64) -> Vec<(&'static str, String)> {
     let bad = |sample: &Sample| f64::from(sample.refused + sample.failed);
     let mut paths = vec![("chart-area", frame.area(samples, top, LEAST, requests))];
     if highest(samples, |sample| Some(bad(sample))) > 0.0 {
@@ -257,7 +257,7 @@ fn sent(frame: Frame, samples: &[Sample], limit: Option<f64>, top: f64) -> Vec<(
 }
 
 /// How long requests took.
-pub(super) fn latency(frame: Frame, samples: &[Sample], past: &Past) -> Chart {
+pub(super) fn latency(frame: Plot, samples: &[Sample], past: &Past) -> Chart {
     let slow = |sample: &Sample| sample.slowest_ms.map(f64::from);
     let half = |sample: &Sample| sample.median_ms.map(f64::from);
     let most = highest(samples, slow);
@@ -277,7 +277,7 @@ pub(super) fn latency(frame: Frame, samples: &[Sample], past: &Past) -> Chart {
 }
 
 /// Events delivered a second.
-pub(super) fn delivered(frame: Frame, samples: &[Sample], past: &Past) -> Chart {
+pub(super) fn delivered(frame: Plot, samples: &[Sample], past: &Past) -> Chart {
     let events = |sample: &Sample| f64::from(sample.delivered);
     let most = highest(samples, |sample| Some(events(sample)));
     let paths = vec![("chart-area", frame.area(samples, most * HEADROOM, LEAST, events))];
@@ -290,7 +290,7 @@ pub(super) fn delivered(frame: Frame, samples: &[Sample], past: &Past) -> Chart 
     chart(frame, says, paths, frame.bands(past), top)
 }
 
-fn chart(frame: Frame, says: String, paths: Vec<(&'static str, String)>, bands: Vec<Band>, top: String) -> Chart {
+fn chart(frame: Plot, says: String, paths: Vec<(&'static str, String)>, bands: Vec<Band>, top: String) -> Chart {
     let paths = paths.into_iter().filter(|(_, path)| !path.is_empty()).collect();
     Chart { width: frame.width, height: frame.height, says, paths, bands, top, labels: Vec::new() }
 }
@@ -324,8 +324,8 @@ mod tests {
         }
     }
 
-    fn frame() -> Frame {
-        Frame { width: 100, height: 21, now: now(), span: Duration::from_secs(100) }
+    fn frame() -> Plot {
+        Plot { width: 100, height: 21, now: now(), span: Duration::from_secs(100) }
     }
 
     #[test]
@@ -384,13 +384,13 @@ mod tests {
     #[test]
     fn times_when_the_gate_was_not_open_are_marked() {
         let at = |ago: u64| now() - Duration::from_secs(ago);
-        let change = |ago, from, to| Change { at: at(ago), from, to, why: String::new(), until: None };
+        let change = |ago, from, to| GateChange { at: at(ago), from, to, why: String::new(), until: None };
         let changes = [
-            change(10, State::Open, State::Parked),
-            change(50, State::Broken, State::Open),
-            change(500, State::Open, State::Broken),
+            change(10, GateState::Open, GateState::Parked),
+            change(50, GateState::Broken, GateState::Open),
+            change(500, GateState::Open, GateState::Broken),
         ];
-        let seen = |changes: &[Change], state, since| {
+        let seen = |changes: &[GateChange], state, since| {
             let bands = frame().bands(&Past { changes: changes.to_vec(), state, since });
             bands.into_iter().map(|band| format!("{} {} {}", band.x, band.width, band.state)).collect::<Vec<_>>()
         };
@@ -398,7 +398,7 @@ mod tests {
         assert_eq!(seen(&[], "paused", Some(at(900))), ["0.0 100.0 paused"], "it was so all the time");
         // Not before the worker began, however it found the gate.
         assert_eq!(seen(&[], "paused", Some(at(30))), ["70.0 30.0 paused", "0.0 70.0 unknown"]);
-        let found = [change(30, State::Open, State::Paused)];
+        let found = [change(30, GateState::Open, GateState::Paused)];
         assert_eq!(seen(&found, "paused", Some(at(30))), ["70.0 30.0 paused", "0.0 70.0 unknown"]);
         assert_eq!(
             seen(&changes[..2], "parked", Some(at(60))),

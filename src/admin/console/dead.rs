@@ -10,12 +10,12 @@ use jiff::Timestamp;
 
 use super::form::see_other;
 use super::frame::{self, Frame};
+use super::letter_search::LetterSearch;
 use super::operations::{self, ShownOperation};
-use super::query::Asked;
 use super::show::{Moment, count, of};
 use crate::admin::Admin;
 use crate::admin::dead::{look, to_its_end};
-use crate::admin::destinations::Named;
+use crate::admin::destinations::DestinationPath;
 use crate::admin::extract::Segment;
 use crate::admin::problem::Problem;
 use crate::clock;
@@ -63,7 +63,7 @@ struct Chip {
 struct Page {
     frame: Frame,
     name: String,
-    asked: Asked,
+    search: LetterSearch,
     is_trash: bool,
     reasons: Vec<(&'static str, bool)>,
     chips: Vec<Chip>,
@@ -96,23 +96,23 @@ struct Found {
 pub(super) async fn page(
     State(admin): State<Arc<Admin>>,
     frame: Frame,
-    Segment(Named { name }): Segment<Named>,
-    asked: Asked,
+    Segment(DestinationPath { name }): Segment<DestinationPath>,
+    search: LetterSearch,
 ) -> Result<Response, Problem> {
-    let found = find(&admin, &name, &asked).await?;
+    let found = find(&admin, &name, &search).await?;
     let matched = usize::try_from(found.seen.matched).unwrap_or(usize::MAX);
-    let last = matched.div_ceil(asked.limit).max(1);
-    if asked.page > last {
-        return Ok(see_other(&format!("/destinations/{name}/dead{}", asked.on_page(last))));
+    let last = matched.div_ceil(search.limit).max(1);
+    if search.page > last {
+        return Ok(see_other(&format!("/destinations/{name}/dead{}", search.on_page(last))));
     }
     let now = clock::wall();
     let there = found.seen.there;
-    let first = (asked.page - 1) * asked.limit;
+    let first = (search.page - 1) * search.limit;
     let shown = Page {
-        is_trash: asked.which.pile == Pile::Trash,
-        reasons: reasons(&asked),
-        chips: chips(&asked),
-        summary: if asked.is_all() {
+        is_trash: search.query.pile == Pile::Trash,
+        reasons: reasons(&search),
+        chips: chips(&search),
+        summary: if search.is_all() {
             of(there.into(), "letter", "letters")
         } else {
             format!("{} of {}", count(found.seen.matched), of(there.into(), "letter", "letters"))
@@ -123,29 +123,29 @@ pub(super) async fn page(
         there,
         trouble: found.seen.trouble,
         more_groups: found.groups.len().checked_sub(GROUPS).filter(|more| *more > 0).map(count),
-        groups: found.groups.iter().take(GROUPS).map(|group| ShownGroup::of(group, &asked, now)).collect(),
-        range: (found.seen.matched > u64::try_from(asked.limit).unwrap_or(u64::MAX)).then(|| {
+        groups: found.groups.iter().take(GROUPS).map(|group| ShownGroup::of(group, &search, now)).collect(),
+        range: (found.seen.matched > u64::try_from(search.limit).unwrap_or(u64::MAX)).then(|| {
             format!("{}–{} of {}", count(first + 1), count(first + found.letters.len()), count(found.seen.matched))
         }),
-        earlier: (asked.page > 1).then(|| asked.on_page(asked.page - 1)),
-        later: (found.seen.matched > u64::try_from(first + asked.limit).unwrap_or(u64::MAX))
-            .then(|| asked.on_page(asked.page + 1)),
+        earlier: (search.page > 1).then(|| search.on_page(search.page - 1)),
+        later: (found.seen.matched > u64::try_from(first + search.limit).unwrap_or(u64::MAX))
+            .then(|| search.on_page(search.page + 1)),
         letters: found.letters.iter().map(|letter| ShownLetter::of(letter, now)).collect(),
         operations: ShownOperation::of_this_process(&admin, &name, now),
         operations_at: operations::recent_of(&name),
         frame,
-        asked,
+        search,
         name,
     };
     Ok(frame::page(&shown))
 }
 
 /// One pass: groups of all that are meant, and the letters of one page.
-async fn find(admin: &Admin, name: &str, asked: &Asked) -> Result<Found, Problem> {
+async fn find(admin: &Admin, name: &str, search: &LetterSearch) -> Result<Found, Problem> {
     let (letters, _) = admin.letters(name)?;
-    let matcher = asked.matcher()?;
-    let (pile, limit) = (asked.which.pile, asked.limit);
-    let skipped = (asked.page - 1).saturating_mul(limit);
+    let matcher = search.matcher()?;
+    let (pile, limit) = (search.query.pile, search.limit);
+    let skipped = (search.page - 1).saturating_mul(limit);
     to_its_end(async move {
         let (mut groups, mut found, mut matched) = (Groups::default(), Vec::new(), 0);
         let seen = look(&letters, pile, &matcher, |shown| {
@@ -167,17 +167,17 @@ async fn find(admin: &Admin, name: &str, asked: &Asked) -> Result<Found, Problem
     .await
 }
 
-fn reasons(asked: &Asked) -> Vec<(&'static str, bool)> {
-    Reason::ALL.map(|reason| (reason.name(), asked.which.filter.reason == [reason.name()])).to_vec()
+fn reasons(search: &LetterSearch) -> Vec<(&'static str, bool)> {
+    Reason::ALL.map(|reason| (reason.name(), search.query.filter.reason == [reason.name()])).to_vec()
 }
 
-fn chips(asked: &Asked) -> Vec<Chip> {
-    let chip = |(name, value): (&'static str, String)| Chip { name, without: asked.with(&[(name, "")]), value };
-    asked.pairs().into_iter().map(chip).collect()
+fn chips(search: &LetterSearch) -> Vec<Chip> {
+    let chip = |(name, value): (&'static str, String)| Chip { name, without: search.with(&[(name, "")]), value };
+    search.pairs().into_iter().map(chip).collect()
 }
 
 impl ShownGroup {
-    fn of(group: &Group, asked: &Asked, now: Timestamp) -> Self {
+    fn of(group: &Group, search: &LetterSearch, now: Timestamp) -> Self {
         let is_one = group.group.len() == 16;
         Self {
             count: count(group.count),
@@ -186,7 +186,7 @@ impl ShownGroup {
             types: group.types.join(", "),
             first: Moment::maybe(group.first_seen, now),
             last: Moment::maybe(group.last_seen, now),
-            href: is_one.then(|| asked.with(&[("group", group.group.as_str())])),
+            href: is_one.then(|| search.with(&[("group", group.group.as_str())])),
         }
     }
 }

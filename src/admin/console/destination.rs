@@ -10,27 +10,27 @@ use axum::routing::{MethodRouter, post};
 use serde::Deserialize;
 
 use super::chart::{self, Chart, Past};
-use super::did::Did;
 use super::figures::Figures;
+use super::flash::Flash;
 use super::form::{Fields, see_other};
 use super::frame::{self, Frame};
 use super::show::{Moment, count};
 use crate::admin::Admin;
 use crate::admin::auth::Who;
-use crate::admin::destinations::{self, Named, order, shown};
+use crate::admin::destinations::{self, DestinationPath, command, status_from};
 use crate::admin::extract::{NoParams, Params, Segment};
 use crate::admin::problem::Problem;
 use crate::clock;
-use crate::control::{Order, OrderError, stamp};
-use crate::destination::recent::{KEPT, Outcome, Recent};
+use crate::control::{Command, CommandError, stamp};
+use crate::destination::recent::{KEPT, Recent, RecentOutcome};
 use crate::gate::{Limit, LimitError};
 use crate::verdict::Reason;
 
-/// What was just done.
+/// The flash message of the page.
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct News {
-    did: Did,
+pub(super) struct FlashQuery {
+    did: Flash,
 }
 
 struct ShownChange {
@@ -88,16 +88,16 @@ struct Sure {
 pub(super) async fn page(
     State(admin): State<Arc<Admin>>,
     frame: Frame,
-    Segment(Named { name }): Segment<Named>,
-    Params(News { did }): Params<News>,
+    Segment(DestinationPath { name }): Segment<DestinationPath>,
+    Params(FlashQuery { did }): Params<FlashQuery>,
 ) -> Result<Response, Problem> {
-    let unknown = || Problem::from(OrderError::Unknown(name.clone()));
+    let unknown = || Problem::from(CommandError::Unknown(name.clone()));
     let handle = admin.roster.get(&name).ok_or_else(unknown)?;
     let (view, recent) = (handle.view().await.map_err(|_| unknown())?, handle.recent().await.map_err(|_| unknown())?);
     let now = clock::wall();
-    let figures = Figures::of(shown(&admin, view), now);
+    let figures = Figures::of(status_from(&admin, view), now);
     let shown = Page {
-        did: did.news(now).and_then(|act| done(act, &figures)),
+        did: did.current(now).and_then(|act| done(act, &figures)),
         charts: charts(&recent, &figures, now),
         since: Moment::maybe(recent.since(), now),
         changes: changes(&recent, now),
@@ -109,46 +109,46 @@ pub(super) async fn page(
     Ok(frame::page(&shown))
 }
 
-/// An order that a form gives with nothing more to say; `did` tells that it was carried out.
-pub(super) fn ordered(order_to: fn(String) -> Order, did: &'static str) -> MethodRouter<Arc<Admin>> {
+/// A form that gives a command without further fields; `did` names the flash message afterwards.
+pub(super) fn command_form(command_to: fn(String) -> Command, did: &'static str) -> MethodRouter<Arc<Admin>> {
     let handle = async move |State(admin): State<Arc<Admin>>,
                              who: Who,
-                             Segment(Named { name }): Segment<Named>,
+                             Segment(DestinationPath { name }): Segment<DestinationPath>,
                              Params(NoParams {}): Params<NoParams>,
                              _: Fields| {
-        drop(order(&admin, &who, order_to(name.clone())).await?);
+        drop(command(&admin, &who, command_to(name.clone())).await?);
         Ok::<_, Problem>(done_with(&name, did))
     };
     post(handle)
 }
 
-/// Whoever reloads the question, or signs in on the way to its answer, is led to where it was asked.
+/// If the question page is reloaded, or reached by signing in, the browser is sent back to the destination.
 pub(super) async fn back(
     State(admin): State<Arc<Admin>>,
-    Segment(Named { name }): Segment<Named>,
+    Segment(DestinationPath { name }): Segment<DestinationPath>,
 ) -> Result<Response, Problem> {
     if admin.roster.get(&name).is_none() {
-        return Err(OrderError::Unknown(name).into());
+        return Err(CommandError::Unknown(name).into());
     }
     Ok(see_other(&format!("/destinations/{name}")))
 }
 
-/// First asks whether that is meant, then does it.
+/// Asks for confirmation first, then does it.
 pub(super) async fn limits(
     State(admin): State<Arc<Admin>>,
     frame: Frame,
     who: Who,
-    Segment(Named { name }): Segment<Named>,
+    Segment(DestinationPath { name }): Segment<DestinationPath>,
     Params(NoParams {}): Params<NoParams>,
     fields: Fields,
 ) -> Result<Response, Problem> {
     let given = fields.get("limits").unwrap_or_default();
     let limits: Vec<String> = given.split([',', ' ']).filter(|limit| !limit.is_empty()).map(str::to_owned).collect();
     if fields.get("sure").is_some() {
-        drop(order(&admin, &who, Order::Limits { destination: name.clone(), limits }).await?);
+        drop(command(&admin, &who, Command::Limits { destination: name.clone(), limits }).await?);
         return Ok(done_with(&name, "limited"));
     }
-    let axum::Json(shown) = destinations::look(&admin, &name).await?;
+    let axum::Json(shown) = destinations::status_of(&admin, &name).await?;
     let parsed = |texts: &[String]| texts.iter().map(|text| text.parse()).collect::<Result<Vec<Limit>, _>>();
     let wrong = |error: LimitError| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string());
     let then = stamp::changed(&parsed(&shown.limits).map_err(wrong)?, &parsed(&limits).map_err(wrong)?);
@@ -162,7 +162,7 @@ pub(super) async fn limits(
 }
 
 fn done_with(name: &str, act: &str) -> Response {
-    see_other(&format!("/destinations/{name}?{}", Did::now(act, clock::wall())))
+    see_other(&format!("/destinations/{name}?{}", Flash::query(act, clock::wall())))
 }
 
 /// What was done, in words, as long as it is so.
@@ -181,7 +181,7 @@ fn done(act: &str, figures: &Figures) -> Option<&'static str> {
 
 fn charts(recent: &Recent, figures: &Figures, now: jiff::Timestamp) -> Vec<(&'static str, Chart)> {
     let samples = recent.samples();
-    let frame = chart::Frame { width: 600, height: 120, now, span: KEPT };
+    let frame = chart::Plot { width: 600, height: 120, now, span: KEPT };
     let past = Past { changes: recent.changes().cloned().collect(), state: figures.state, since: recent.since() };
     vec![
         ("Requests a second", chart::rate(frame, &samples, &past, figures.quota)),
@@ -216,7 +216,7 @@ fn reasons(admin: &Admin, name: &str) -> Vec<ShownReason> {
 }
 
 impl ShownOutcome {
-    fn of(outcome: &Outcome, now: jiff::Timestamp) -> Self {
+    fn of(outcome: &RecentOutcome, now: jiff::Timestamp) -> Self {
         let ended = match outcome.outcome {
             "delivered" => "delivered",
             "retry" => "retried later",

@@ -8,13 +8,13 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use bytes::Bytes;
 
-use super::did::Did;
+use super::flash::Flash;
 use super::form::{Fields, see_other};
 use super::frame::{self, Frame};
 use super::show::{compact, pretty};
 use crate::admin::Admin;
 use crate::admin::auth::{Who, forbidden};
-use crate::admin::dead::{One, PATIENCE, one, to_its_end};
+use crate::admin::dead::{LetterPath, PATIENCE, one, to_its_end};
 use crate::admin::extract::{NoParams, Params, Segment};
 use crate::admin::problem::Problem;
 use crate::clock;
@@ -65,7 +65,7 @@ pub(super) async fn form(
     State(admin): State<Arc<Admin>>,
     frame: Frame,
     who: Who,
-    Segment(One { name, letter }): Segment<One>,
+    Segment(LetterPath { name, letter }): Segment<LetterPath>,
     Params(NoParams {}): Params<NoParams>,
 ) -> Result<Response, Problem> {
     if who.role == Role::Read {
@@ -82,7 +82,7 @@ pub(super) async fn submit(
     State(admin): State<Arc<Admin>>,
     frame: Frame,
     who: Who,
-    Segment(One { name, letter }): Segment<One>,
+    Segment(LetterPath { name, letter }): Segment<LetterPath>,
     Params(NoParams {}): Params<NoParams>,
     fields: Fields,
 ) -> Result<Response, Problem> {
@@ -102,7 +102,7 @@ pub(super) async fn submit(
     }
     let to = edit.to.id.clone();
     to_its_end(async move { Ok(letters.replace(&edit, &who.name, PATIENCE, clock::wall()).await?) }).await?;
-    Ok(see_other(&format!("/destinations/{name}/dead/letters/{to}?{}", Did::now("edited", clock::wall()))))
+    Ok(see_other(&format!("/destinations/{name}/dead/letters/{to}?{}", Flash::query("edited", clock::wall()))))
 }
 
 /// The body of a letter, where a browser can edit it.

@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 
 use super::show::{Moment, count, percent, rate, span};
-use crate::admin::destinations::Shown;
-use crate::gate::State;
+use crate::admin::destinations::DestinationStatus;
+use crate::gate::GateState;
 use crate::watch::age;
 
 /// How a destination is, ready to be shown.
@@ -69,17 +69,17 @@ fn known(depth: Option<u32>) -> String {
 }
 
 impl Figures {
-    pub fn of(shown: Shown, now: Timestamp) -> Self {
+    pub fn of(shown: DestinationStatus, now: Timestamp) -> Self {
         let held = u64::try_from(shown.waiting).unwrap_or(0);
         let backlog = shown.queue_ready.map(|ready| u64::from(ready) + held);
         let waits = backlog.is_some_and(|backlog| backlog > 0);
         let drain = shown.drained_in_seconds.filter(|_| waits);
-        let stands_still = waits && shown.state != State::Open.name();
+        let stands_still = waits && shown.state != GateState::Open.name();
         let quota = shown.quota;
         let as_float = |count: u64| u32::try_from(count).map_or(f64::from(u32::MAX), f64::from);
         Self {
             state: shown.state,
-            why: (shown.why != State::Open.name()).then(|| shown.why.clone()),
+            why: (shown.why != GateState::Open.name()).then(|| shown.why.clone()),
             until: Moment::maybe(shown.until, now),
             rate: shown.rate.map_or_else(|| "unpaced".to_owned(), |a_second| format!("{}/s", rate(a_second))),
             quota,
@@ -117,12 +117,12 @@ impl Figures {
     }
 
     pub fn is_paused(&self) -> bool {
-        self.state == State::Paused.name()
+        self.state == GateState::Paused.name()
     }
 
     /// Whether resuming changes something: it is paused, or waits until it tries again.
     pub fn can_resume(&self) -> bool {
-        self.state != State::Open.name()
+        self.state != GateState::Open.name()
     }
 }
 
@@ -130,8 +130,8 @@ impl Figures {
 mod tests {
     use super::*;
 
-    fn shown(state: &'static str, queue_ready: Option<u32>, waiting: usize) -> Shown {
-        Shown {
+    fn shown(state: &'static str, queue_ready: Option<u32>, waiting: usize) -> DestinationStatus {
+        DestinationStatus {
             name: "px".to_owned(),
             vendor: "gainsight-px".to_owned(),
             subscribe: Vec::new(),

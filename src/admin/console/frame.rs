@@ -1,4 +1,4 @@
-//! What every page has around it: who looks, at which worker, and what troubles the broker.
+//! The frame of every page: who is signed in, which worker this is, and what is wrong with the broker.
 
 use std::sync::Arc;
 
@@ -45,7 +45,7 @@ impl Frame {
         }
     }
 
-    /// Around a page for somebody who is not known: it tells nothing.
+    /// The frame for somebody who is not signed in: it tells nothing.
     pub fn for_nobody(admin: &Admin) -> Self {
         let now = clock::wall();
         Self {
@@ -92,35 +92,35 @@ fn trouble(admin: &Admin) -> Vec<String> {
 
 #[derive(Template)]
 #[template(path = "error.html")]
-struct Sorry<'a> {
+struct ErrorPage<'a> {
     frame: Frame,
     status: u16,
     title: &'a str,
     detail: &'a str,
-    /// Where to sign in, where that mends it.
+    /// Where to sign in, if that helps.
     sign_in: Option<String>,
-    /// Where the operations are that may be in the way.
+    /// A link to operations that may be the cause.
     operations: Option<String>,
 }
 
 /// A problem as a page.
 pub(super) fn error_page(frame: Frame, problem: &Problem) -> Response {
-    told(frame, problem, None, None)
+    render_error(frame, problem, None, None)
 }
 
-/// A problem that signing in mends, with the way there.
+/// A problem that signing in solves, with a link there.
 pub(super) fn error_page_until(frame: Frame, problem: &Problem, sign_in: String) -> Response {
-    told(frame, problem, Some(sign_in), None)
+    render_error(frame, problem, Some(sign_in), None)
 }
 
 /// A problem with dead letters, of which these operations may be at work.
 pub(super) fn error_page_for_letters(frame: Frame, problem: &Problem, operations: Option<String>) -> Response {
-    told(frame, problem, None, operations)
+    render_error(frame, problem, None, operations)
 }
 
-fn told(frame: Frame, problem: &Problem, sign_in: Option<String>, operations: Option<String>) -> Response {
+fn render_error(frame: Frame, problem: &Problem, sign_in: Option<String>, operations: Option<String>) -> Response {
     let (status, title, detail) = (problem.status().as_u16(), problem.title(), problem.detail());
-    (problem.status(), page(&Sorry { frame, status, title, detail, sign_in, operations })).into_response()
+    (problem.status(), page(&ErrorPage { frame, status, title, detail, sign_in, operations })).into_response()
 }
 
 /// A page as an answer.

@@ -1,4 +1,4 @@
-//! Who may see a page, and who may act: sessions by cookie, the token of every form, and errors as pages.
+//! The console's middleware: sessions by cookie, the CSRF token of every form, and errors as pages.
 
 use std::sync::Arc;
 
@@ -20,12 +20,12 @@ use crate::config::Role;
 
 /// The largest form: a letter's body of a megabyte, as browsers encode it.
 const LARGEST_FORM: usize = 4 * 1024 * 1024;
-/// The field that carries the token of a form.
+/// The field with a form's CSRF token.
 const CSRF: &str = "csrf";
 /// Where a session ends. Whoever may only read may do that too.
 pub(super) const SIGN_OUT: &str = "/sign-out";
 
-/// Lets a request through that may do what it is about. Whatever goes wrong is answered with a page.
+/// Lets a request through if its sender may do it. Errors are answered with a page.
 pub(super) async fn guard(State(admin): State<Arc<Admin>>, request: Request, next: Next) -> Response {
     let tokens = admin.tokens();
     if let Err(problem) = auth::same_site(request.headers(), tokens.is_empty()) {

@@ -9,11 +9,11 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::did::Did;
+use super::flash::Flash;
 use super::frame::{self, Frame};
 use super::show::{Moment, count, pretty};
 use crate::admin::Admin;
-use crate::admin::dead::{One, one};
+use crate::admin::dead::{LetterPath, one};
 use crate::admin::extract::{Params, Segment};
 use crate::admin::problem::Problem;
 use crate::clock;
@@ -31,7 +31,7 @@ pub(super) struct Where {
     #[serde(default)]
     pile: Pile,
     #[serde(default)]
-    did: Did,
+    did: Flash,
 }
 
 struct ShownAttempt {
@@ -75,7 +75,7 @@ struct Page {
 pub(super) async fn page(
     State(admin): State<Arc<Admin>>,
     frame: Frame,
-    Segment(One { name, letter }): Segment<One>,
+    Segment(LetterPath { name, letter }): Segment<LetterPath>,
     Params(Where { pile, did }): Params<Where>,
 ) -> Result<Response, Problem> {
     let (letters, _) = admin.letters(&name)?;
@@ -94,7 +94,7 @@ pub(super) async fn page(
         properties: listed(&details.properties),
         headers: listed(&details.headers),
         body: Body::of(&details),
-        was_edited: did.news(now) == Some("edited"),
+        was_edited: did.current(now) == Some("edited"),
         details,
         frame,
         name,

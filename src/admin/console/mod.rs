@@ -1,5 +1,5 @@
-//! The console at `/`: how each destination is, and what operators do, as pages that browsers show. The same functions stand behind it as behind
-//! the API; without scripts everything works too, and with them pages keep themselves up to date.
+//! The console at `/`: pages that show the destinations and let operators act. It calls the same functions as the API. Everything works without
+//! scripts; with them pages update themselves.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 
 use super::{Admin, problem};
-use crate::control::{Order, Signal};
+use crate::control::{Command, Signal};
 use session::Sessions;
 
 mod act;
@@ -20,16 +20,16 @@ mod audit;
 mod chart;
 mod dead;
 mod destination;
-mod did;
 mod edit;
 mod figures;
+mod flash;
 mod form;
 mod frame;
 mod guard;
 mod letter;
+mod letter_search;
 mod operations;
 mod overview;
-mod query;
 mod session;
 mod show;
 mod sign_in;
@@ -75,10 +75,13 @@ pub(super) fn router(admin: &Arc<Admin>) -> Router<Arc<Admin>> {
         .route("/", get(overview::page))
         .route("/audit", get(audit::page))
         .route("/destinations/{name}", get(destination::page))
-        .route("/destinations/{name}/pause", destination::ordered(|destination| Order::Pause { destination }, "paused"))
+        .route(
+            "/destinations/{name}/pause",
+            destination::command_form(|destination| Command::Pause { destination }, "paused"),
+        )
         .route(
             "/destinations/{name}/resume",
-            destination::ordered(|destination| Order::Resume { destination }, "resumed"),
+            destination::command_form(|destination| Command::Resume { destination }, "resumed"),
         )
         .route("/destinations/{name}/limits", get(destination::back).post(destination::limits))
         .route(DEAD, get(dead::page))

@@ -13,9 +13,9 @@ use super::form::{Fields, see_other};
 use super::frame::{self, Frame};
 use super::show::{self, Moment, count, percent, rate, span};
 use crate::admin::Admin;
-use crate::admin::destinations::Named;
+use crate::admin::destinations::DestinationPath;
 use crate::admin::extract::{NoParams, Params, Segment};
-use crate::admin::operations::{Of, everywhere, find, signal};
+use crate::admin::operations::{OperationPath, everywhere, find, signal};
 use crate::admin::problem::Problem;
 use crate::clock;
 use crate::control::Signal;
@@ -27,7 +27,7 @@ const RECENT_SECONDS: i64 = 600;
 /// Which operations.
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct Which {
+pub(super) struct OperationFilter {
     /// Only those that [`is_recent`] tells.
     recent: bool,
 }
@@ -136,8 +136,8 @@ fn is_recent(state: &Operation, now: Timestamp) -> bool {
 pub(super) async fn list(
     State(admin): State<Arc<Admin>>,
     frame: Frame,
-    Segment(Named { name }): Segment<Named>,
-    Params(Which { recent }): Params<Which>,
+    Segment(DestinationPath { name }): Segment<DestinationPath>,
+    Params(OperationFilter { recent }): Params<OperationFilter>,
 ) -> Result<Response, Problem> {
     let states = everywhere(&admin, &name).await?;
     let now = clock::wall();
@@ -150,7 +150,7 @@ pub(super) async fn list(
 pub(super) async fn page(
     State(admin): State<Arc<Admin>>,
     frame: Frame,
-    Segment(of): Segment<Of>,
+    Segment(of): Segment<OperationPath>,
     Params(NoParams {}): Params<NoParams>,
 ) -> Result<Response, Problem> {
     let operation = ShownOperation::of(&find(&admin, &of).await?, clock::wall());
@@ -160,7 +160,7 @@ pub(super) async fn page(
 /// What a person wants of an operation, by a form that says nothing more.
 pub(super) fn wished(wanted: Signal) -> MethodRouter<Arc<Admin>> {
     let handle = async move |State(admin): State<Arc<Admin>>,
-                             Segment(of): Segment<Of>,
+                             Segment(of): Segment<OperationPath>,
                              Params(NoParams {}): Params<NoParams>,
                              _: Fields| {
         drop(signal(&admin, &of, wanted).await?);

@@ -13,14 +13,14 @@ use serde::Deserialize;
 use super::chart::{self, Chart};
 use super::figures::Figures;
 use super::frame::{self, Frame};
-use super::query::query;
+use super::letter_search::query_string;
 use super::show::{count, of, rate};
 use crate::admin::Admin;
-use crate::admin::destinations::shown;
+use crate::admin::destinations::status_from;
 use crate::admin::extract::Params;
 use crate::admin::problem::Problem;
 use crate::clock;
-use crate::gate::State as Gate;
+use crate::gate::GateState;
 
 /// Rows on a page.
 const ROWS: usize = 100;
@@ -32,7 +32,7 @@ const DEAD: &str = "dead";
 /// Which destinations.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct Which {
+pub(super) struct OverviewFilter {
     /// A part of the name or of the vendor's.
     q: String,
     /// A state of the gate, or [`DEAD`].
@@ -43,8 +43,8 @@ pub(super) struct Which {
     page: Option<usize>,
 }
 
-impl Which {
-    fn means(&self, figures: &Figures) -> bool {
+impl OverviewFilter {
+    fn matches(&self, figures: &Figures) -> bool {
         let part = self.q.trim().to_lowercase();
         figures.name.contains(&part) || figures.vendor.contains(&part)
     }
@@ -61,7 +61,7 @@ impl Which {
         let page = if page > 1 { page.to_string() } else { String::new() };
         let pairs = [("q", self.q.trim()), ("state", state), ("sort", sort), ("page", page.as_str())];
         let said: Vec<(&str, &str)> = pairs.into_iter().filter(|(_, value)| !value.is_empty()).collect();
-        format!("/{}", query(&said))
+        format!("/{}", query_string(&said))
     }
 }
 
@@ -85,7 +85,7 @@ struct Row {
 #[template(path = "overview.html")]
 struct Page {
     frame: Frame,
-    which: Which,
+    filter: OverviewFilter,
     choices: Vec<Choice>,
     rows: Vec<Row>,
     /// How many there are in all.
@@ -103,39 +103,39 @@ struct Page {
 pub(super) async fn page(
     State(admin): State<Arc<Admin>>,
     frame: Frame,
-    Params(which): Params<Which>,
+    Params(filter): Params<OverviewFilter>,
 ) -> Result<Response, Problem> {
     let now = clock::wall();
     let all = figures(&admin, now).await;
     let total = all.len();
-    let mut chosen: Vec<Figures> = all.into_iter().filter(|figures| which.means(figures)).collect();
-    let choices = choices(&which, &chosen);
-    chosen.retain(|figures| which.has_state(figures));
-    if which.sort != "name" {
+    let mut chosen: Vec<Figures> = all.into_iter().filter(|figures| filter.matches(figures)).collect();
+    let choices = choices(&filter, &chosen);
+    chosen.retain(|figures| filter.has_state(figures));
+    if filter.sort != "name" {
         chosen.sort_by_key(urgency);
     }
     let pages = chosen.len().div_ceil(ROWS).max(1);
-    let page = which.page.unwrap_or(1).clamp(1, pages);
+    let page = filter.page.unwrap_or(1).clamp(1, pages);
     let count_chosen = chosen.len();
     let first = (page - 1) * ROWS;
     let rows = chosen.into_iter().skip(first).take(ROWS).map(|figures| row(&admin, figures, now));
     let rows: Vec<Row> = join_all(rows).await;
     let unrouted = u64::try_from(admin.metrics.unrouted_ready.get()).unwrap_or(0);
-    let link = |page: usize| which.with(&which.state, &which.sort, page);
+    let link = |page: usize| filter.with(&filter.state, &filter.sort, page);
     let shown = Page {
         frame,
         choices,
         total: count(total),
         summary: of(u64::try_from(count_chosen).unwrap_or(u64::MAX), "destination", "destinations"),
         unrouted: (unrouted > 0).then(|| of(unrouted, "event", "events")),
-        by_trouble: which.with(&which.state, "", 1),
-        by_name: which.with(&which.state, "name", 1),
+        by_trouble: filter.with(&filter.state, "", 1),
+        by_name: filter.with(&filter.state, "name", 1),
         earlier: (page > 1).then(|| link(page - 1)),
         later: (page < pages).then(|| link(page + 1)),
         range: (pages > 1)
             .then(|| format!("{}–{} of {}", count(first + 1), count(first + rows.len()), count(count_chosen))),
         rows,
-        which,
+        filter,
     };
     Ok(frame::page(&shown))
 }
@@ -145,7 +145,7 @@ async fn figures(admin: &Admin, now: Timestamp) -> Vec<Figures> {
     let views = admin.roster.all().into_iter().map(|(_, handle)| async move { handle.view().await });
     // One that stops just now is not listed.
     let views = join_all(views).await.into_iter().flatten();
-    views.map(|view| Figures::of(shown(admin, view), now)).collect()
+    views.map(|view| Figures::of(status_from(admin, view), now)).collect()
 }
 
 async fn row(admin: &Admin, figures: Figures, now: Timestamp) -> Row {
@@ -153,25 +153,25 @@ async fn row(admin: &Admin, figures: Figures, now: Timestamp) -> Row {
         Some(handle) => handle.samples().await.unwrap_or_default(),
         None => Vec::new(),
     };
-    let box_ = chart::Frame { width: 120, height: 28, now, span: SPARK };
+    let box_ = chart::Plot { width: 120, height: 28, now, span: SPARK };
     let sent = format!("{}/s", rate(chart::latest(&samples, now)));
     Row { spark: chart::spark(box_, &samples, figures.quota), sent, figures }
 }
 
 /// Those first that need a person, then those that wait; within each, those with dead letters.
 fn urgency(figures: &Figures) -> (usize, bool) {
-    let order = [Gate::Parked, Gate::Broken, Gate::Paused, Gate::Throttled, Gate::Open];
+    let order = [GateState::Parked, GateState::Broken, GateState::Paused, GateState::Throttled, GateState::Open];
     let place = order.iter().position(|state| state.name() == figures.state).unwrap_or(order.len());
     (place, figures.dead.is_none_or(|dead| dead == 0))
 }
 
 /// One for each state that some are in.
-fn choices(which: &Which, all: &[Figures]) -> Vec<Choice> {
+fn choices(filter: &OverviewFilter, all: &[Figures]) -> Vec<Choice> {
     let choice = |state: &'static str, label: &str| {
-        let counted = Which { state: state.to_owned(), ..Which::default() };
+        let counted = OverviewFilter { state: state.to_owned(), ..OverviewFilter::default() };
         let number = all.iter().filter(|figures| counted.has_state(figures)).count();
-        let is_chosen = which.state == state;
-        let href = which.with(state, &which.sort, 1);
+        let is_chosen = filter.state == state;
+        let href = filter.with(state, &filter.sort, 1);
         (number > 0 || is_chosen || state.is_empty()).then(|| Choice {
             label: label.to_owned(),
             count: count(number),
@@ -180,7 +180,8 @@ fn choices(which: &Which, all: &[Figures]) -> Vec<Choice> {
             state,
         })
     };
-    let states = [Gate::Parked, Gate::Broken, Gate::Paused, Gate::Throttled, Gate::Open].map(Gate::name);
+    let states = [GateState::Parked, GateState::Broken, GateState::Paused, GateState::Throttled, GateState::Open]
+        .map(GateState::name);
     let by_state = states.into_iter().filter_map(|state| choice(state, state));
     choice("", "all").into_iter().chain(by_state).chain(choice(DEAD, "with dead letters")).collect()
 }

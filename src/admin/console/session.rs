@@ -1,4 +1,4 @@
-//! Who is signed in to the console: sessions in memory, so many at most, each with an end. Pure; the time is an argument.
+//! The console's sessions: in memory, limited in number and time. Pure; the time is an argument.
 
 use std::num::NonZeroUsize;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,7 +9,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use uuid::Uuid;
 
 use crate::admin::auth::{self, Who};
-use crate::config::Token;
+use crate::config::AdminToken;
 
 /// How long a session lasts: a shift.
 pub(super) const LASTS: Duration = Duration::from_hours(12);
@@ -54,7 +54,7 @@ impl Sessions {
     }
 
     /// Begins a session for whoever holds `token`; returns its id, which nobody else may learn.
-    pub fn begin(&self, token: &Token, now: Instant) -> String {
+    pub fn begin(&self, token: &AdminToken, now: Instant) -> String {
         let id = random();
         let session = Session { token: token.secret.clone(), csrf: random(), ends: now + LASTS };
         self.all().put(id.clone(), session);
@@ -62,7 +62,7 @@ impl Sessions {
     }
 
     /// Whose session it is, as long as it lasts and its token is among `tokens`; with the name and the role that the token has now.
-    pub fn find(&self, id: &str, tokens: &[Token], now: Instant) -> Option<Viewer> {
+    pub fn find(&self, id: &str, tokens: &[AdminToken], now: Instant) -> Option<Viewer> {
         let mut sessions = self.all();
         let session = sessions.get(id)?;
         let token = auth::holder(tokens, session.token.expose_secret()).filter(|_| session.ends > now);
@@ -94,8 +94,8 @@ mod tests {
     use super::*;
     use crate::config::Role;
 
-    fn token(secret: &str, role: Role) -> Token {
-        Token { name: "night-shift".to_owned(), role, secret: secret.into() }
+    fn token(secret: &str, role: Role) -> AdminToken {
+        AdminToken { name: "night-shift".to_owned(), role, secret: secret.into() }
     }
 
     #[test]
@@ -104,7 +104,7 @@ mod tests {
         let tokens = [token("first-secret", Role::Read), token("second-secret", Role::Act)];
         let (first, second) = (sessions.begin(&tokens[0], now), sessions.begin(&tokens[1], now));
         assert_ne!(first, second);
-        let found = |id: &str, tokens: &[Token], now| sessions.find(id, tokens, now).map(|viewer| viewer.who.role);
+        let found = |id: &str, tokens: &[AdminToken], now| sessions.find(id, tokens, now).map(|viewer| viewer.who.role);
         assert_eq!(found(&first, &tokens, now), Some(Role::Read));
         assert_eq!(found(&first, &[token("first-secret", Role::Act)], now), Some(Role::Act), "as the token is now");
         assert_eq!(found(&second, &tokens[..1], now), None, "its token was replaced");

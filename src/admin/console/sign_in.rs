@@ -31,7 +31,7 @@ struct Page {
     wrong: bool,
 }
 
-/// Comes again by itself, as from this site.
+/// Reloads itself, so that the request comes from this site.
 #[derive(Template)]
 #[template(path = "again.html")]
 struct Again {
@@ -40,7 +40,7 @@ struct Again {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Wanted {
+pub(super) struct SignInQuery {
     #[serde(default)]
     to: String,
 }
@@ -69,15 +69,15 @@ fn cookie(headers: &HeaderMap, id: &str, seconds: u64) -> String {
     format!("{}={id}; Path=/; HttpOnly; SameSite=Strict; Max-Age={seconds}{secure}", cookie_name(headers))
 }
 
-/// What is answered to somebody who is not signed in.
+/// The answer to somebody who is not signed in.
 pub(super) fn first(admin: &Admin, request: &Request) -> Response {
     if !auth::is_a_look(request.method()) {
         let detail = "you are not signed in, or no longer: nothing was done; sign in, and try again";
         let problem = Problem::new(StatusCode::UNAUTHORIZED, detail);
         return error_page_until(Frame::for_nobody(admin), &problem, leading_to(came_from(request.headers())));
     }
-    // A link in a chat is followed without the cookie, which is for requests from this site only. This page comes again at once,
-    // and that is from this site.
+    // A link from a chat comes without the cookie, which browsers send for requests from this site only. This page reloads itself at once, and
+    // that request is from this site.
     if request.headers().get("sec-fetch-site").is_some_and(|site| site == "cross-site") {
         return page(&Again { frame: Frame::for_nobody(admin) });
     }
@@ -105,7 +105,7 @@ fn local(to: &str) -> &str {
 }
 
 /// The page that asks for a token.
-pub(super) async fn ask(State(admin): State<Arc<Admin>>, Params(Wanted { to }): Params<Wanted>) -> Response {
+pub(super) async fn ask(State(admin): State<Arc<Admin>>, Params(SignInQuery { to }): Params<SignInQuery>) -> Response {
     if admin.tokens().is_empty() {
         return see_other("/");
     }
@@ -127,7 +127,7 @@ pub(super) async fn enter(State(admin): State<Arc<Admin>>, request: Request) -> 
     };
     let to = local(fields.get("to").unwrap_or("/")).to_owned();
     let Some(token) = holder(&tokens, fields.get("token").unwrap_or_default().trim()) else {
-        admin.strangers.came(clock::now());
+        admin.wrong_tokens.count_one(clock::now());
         return (StatusCode::UNAUTHORIZED, page(&Page { frame: nobody(), to, wrong: true })).into_response();
     };
     tracing::info!(who = token.name, "signed in to the console");

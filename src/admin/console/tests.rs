@@ -6,7 +6,7 @@ use tower::ServiceExt as _;
 use super::*;
 use crate::admin::tests::{admin, config, tokens};
 use crate::control::stamp::Stamp;
-use crate::destination::{Command, Handle, Ordered, View};
+use crate::destination::{Applied, DestinationCall, Handle, View};
 
 const HOST: &str = "sluice.example:9464";
 const FORM: &str = "application/x-www-form-urlencoded";
@@ -80,19 +80,19 @@ impl Answer {
 
 /// A destination that answers what it is asked, and whose texts are as bad as they can be.
 fn pretend(admin: &Admin, name: &str) -> tokio::sync::mpsc::UnboundedReceiver<String> {
-    let (handle, mut commands) = Handle::new();
+    let (handle, mut calls) = Handle::new();
     let (heard, hears) = tokio::sync::mpsc::unbounded_channel();
     admin.roster.set(name, Some(handle));
     let name = name.to_owned();
     tokio::spawn(async move {
-        while let Some(command) = commands.recv().await {
-            match command {
-                Command::View(answer) => drop(answer.send(view(&name))),
-                Command::Recent(answer) => drop(answer.send(recent())),
-                Command::Samples(answer) => drop(answer.send(recent().samples())),
-                Command::Order { change, answer, .. } => {
+        while let Some(call) = calls.recv().await {
+            match call {
+                DestinationCall::View(answer) => drop(answer.send(view(&name))),
+                DestinationCall::Recent(answer) => drop(answer.send(recent())),
+                DestinationCall::Samples(answer) => drop(answer.send(recent().samples())),
+                DestinationCall::Change { change, answer, .. } => {
                     drop(heard.send(format!("{change:?}")));
-                    drop(answer.send(Ordered::Holds {
+                    drop(answer.send(Applied::Holds {
                         stamp: Stamp::after(None, crate::clock::wall(), uuid::Uuid::new_v4()),
                         later: None,
                     }));
@@ -120,7 +120,7 @@ fn view(name: &str) -> View {
         learned: 0.7,
         in_flight: 1,
         concurrency: 32,
-        held: crate::gate::Held::Closed,
+        held: crate::gate::HeldBy::Closed,
         day_used: 250,
         day_limit: Some(1000),
         waiting: 2,
@@ -147,7 +147,7 @@ fn clock_in(seconds: u64) -> jiff::Timestamp {
 fn recent() -> crate::destination::recent::Recent {
     let mut recent = crate::destination::recent::Recent::default();
     let status = crate::gate::Status {
-        state: crate::gate::State::Broken,
+        state: crate::gate::GateState::Broken,
         why: EVIL.to_owned(),
         fails: false,
         until: None,
@@ -156,12 +156,12 @@ fn recent() -> crate::destination::recent::Recent {
         learned: 1.0,
         in_flight: 0,
         concurrency: 32,
-        held: crate::gate::Held::Nothing,
+        held: crate::gate::HeldBy::Nothing,
         day_used: 0,
         day_limit: None,
     };
     recent.see(&status, crate::clock::wall());
-    let outcome = crate::destination::recent::Outcome {
+    let outcome = crate::destination::recent::RecentOutcome {
         at: crate::clock::wall(),
         outcome: "dead_lettered",
         status: Some(400),

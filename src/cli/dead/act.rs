@@ -8,8 +8,8 @@ use jiff::SpanRelativeTo;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use super::{PATIENCE, Session, bar, confirm, progress, said, unless_stopped, who};
-use crate::cli::{Error, find, plain, print, print_json};
+use super::{PATIENCE, Session, bar, confirm, progress, require_selection, unless_stopped, who};
+use crate::cli::{Error, find, print, print_json, sanitize};
 use crate::config::ConfigFile;
 use crate::control::Signal;
 use crate::dead_letters::acts::Act;
@@ -25,13 +25,13 @@ struct Common {
     destination: String,
     #[command(flatten)]
     filter: Filter,
-    /// All that are there
+    /// All letters
     #[arg(long)]
     all: bool,
-    /// Only tell how many there are
+    /// Only count the letters
     #[arg(long)]
     dry_run: bool,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(long, short)]
     yes: bool,
     /// Print JSON
@@ -63,7 +63,7 @@ pub(super) struct ReplayArgs {
     /// Send so many first (1 to 100000), and the others only when the vendor has taken those
     #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..=100_000))]
     canary: Option<u32>,
-    /// How long to wait for what becomes of the canary
+    /// How long to wait for the outcomes of the canary
     #[arg(long, value_name = "TIME", default_value = "5m", value_parser = read_duration, requires = "canary")]
     canary_wait: Duration,
 }
@@ -124,7 +124,7 @@ pub(super) async fn purge(args: PurgeArgs, file: &ConfigFile, stop: Cancellation
 }
 
 async fn run(args: Common, how: How, file: &ConfigFile, stop: CancellationToken) -> Result<(), Error> {
-    said(&args.filter, args.all)?;
+    require_selection(&args.filter, args.all)?;
     let session = Session::open(file).await?;
     let registry = Registry::default();
     // From elsewhere it can be seen, paused and ended too.
@@ -165,7 +165,7 @@ async fn act(
     bar.finish_and_clear();
     // To a program an act that means no letter is an operation as any other, which did nothing.
     if args.dry_run || (selection.is_empty() && !args.json) {
-        return foretell(args, &how, rate, &selection);
+        return estimate(args, &how, rate, &selection);
     }
     if !args.yes && !selection.is_empty() {
         let sentence = sentence(args, &how, rate, &selection);
@@ -185,7 +185,7 @@ async fn act(
 }
 
 /// What would be done.
-fn foretell(args: &Common, how: &How, rate: Option<f64>, selection: &Selection) -> Result<(), Error> {
+fn estimate(args: &Common, how: &How, rate: Option<f64>, selection: &Selection) -> Result<(), Error> {
     let seconds = rate.map(|rate| seconds(selection.len(), rate));
     if args.json {
         return print_json(&json!({
@@ -222,7 +222,7 @@ async fn follow(operation: Operation, registry: &Registry, bar: &ProgressBar, st
         bar.set_message(format!("{} {id} ({})", state.act.name(), state.phase.name()));
         if state.note != note {
             note.clone_from(&state.note);
-            note.iter().for_each(|note| bar.println(plain::line(note)));
+            note.iter().for_each(|note| bar.println(sanitize::line(note)));
         }
         if state.phase.is_over() {
             return state;
@@ -241,7 +241,7 @@ async fn follow(operation: Operation, registry: &Registry, bar: &ProgressBar, st
 }
 
 fn conclude(args: &Common, state: &State) -> Result<(), Error> {
-    let outcome = state.outcome.clone().unwrap_or_else(|| "it ended without saying how".to_owned());
+    let outcome = state.outcome.clone().unwrap_or_else(|| "it ended without an outcome".to_owned());
     if args.json {
         print_json(state)?;
     }

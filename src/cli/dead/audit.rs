@@ -14,9 +14,9 @@ use crate::config::ConfigFile;
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  sluice dead audit\n  sluice dead audit px-prod --limit 20 --json")]
 pub(super) struct Args {
-    /// One destination's only, also one that was removed from the configuration
+    /// Only this destination, which may have been removed from the configuration
     destination: Option<String>,
-    /// Entries shown at most: the last
+    /// The most entries to show: the last ones
     #[arg(long, value_name = "N", default_value_t = 200)]
     limit: usize,
     /// Print JSON

@@ -40,10 +40,10 @@ pub(super) struct Args {
     /// Only show what would change
     #[arg(long)]
     dry_run: bool,
-    /// Also where it would be a dead letter again
+    /// Edit even if it would be a dead letter again
     #[arg(long)]
     force: bool,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(long, short)]
     yes: bool,
     /// Print JSON
@@ -72,9 +72,7 @@ async fn edit(session: &Session, args: &Args, file: &ConfigFile, stop: &Cancella
         return tell(args, &edit, false);
     }
     if let Some(problem) = edit.problem().filter(|_| !args.force) {
-        return Err(Error::Refused(format!(
-            "it would be a dead letter again: {problem}. --force edits it all the same"
-        )));
+        return Err(Error::Refused(format!("it would be a dead letter again: {problem}. --force edits it anyway")));
     }
     if !args.yes {
         let unasked = "this is not a terminal, so you cannot be asked: add --yes to do it, or --dry-run to only look";

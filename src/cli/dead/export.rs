@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::ValueHint;
 use tokio_util::sync::CancellationToken;
 
-use super::{PATIENCE, Session, bar, compiled, not_seen, pile, progress, said, who, within_session};
+use super::{PATIENCE, Session, bar, compiled, not_seen, pile, progress, require_selection, who, within_session};
 use crate::audit;
 use crate::cli::Error;
 use crate::clock;
@@ -28,19 +28,19 @@ pub(super) struct Args {
     destination: String,
     #[command(flatten)]
     filter: Filter,
-    /// All that are there
+    /// All letters
     #[arg(long)]
     all: bool,
     /// The file to write, instead of standard output
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     to: Option<PathBuf>,
-    /// Those in the trash instead
+    /// Letters in the trash instead
     #[arg(long)]
     trash: bool,
 }
 
 pub(super) async fn run(args: Args, file: &ConfigFile, stop: CancellationToken) -> Result<(), Error> {
-    said(&args.filter, args.all)?;
+    require_selection(&args.filter, args.all)?;
     let matcher = compiled(&args.filter)?;
     let session = Session::open(file).await?;
     within_session(session, &stop, async |session| {

@@ -22,7 +22,7 @@ pub(super) struct Args {
     destination: String,
     #[command(flatten)]
     filter: Filter,
-    /// Of those in the trash instead
+    /// Letters in the trash instead
     #[arg(long)]
     trash: bool,
     /// Print JSON

@@ -8,7 +8,7 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::{PATIENCE, Session, bar, compiled, not_seen, pile, progress, within_session};
-use crate::cli::{Error, plain, print, print_exactly};
+use crate::cli::{Error, print, print_exactly, sanitize};
 use crate::config::ConfigFile;
 use crate::dead_letters::filter::Filter;
 use crate::dead_letters::letter::Letter;
@@ -24,10 +24,10 @@ pub(super) struct Args {
     destination: String,
     #[command(flatten)]
     filter: Filter,
-    /// Letters shown at most; 0 for all
+    /// The most letters to show; 0 for all
     #[arg(long, value_name = "N", default_value_t = 100)]
     limit: u64,
-    /// Those in the trash instead
+    /// Letters in the trash instead
     #[arg(long)]
     trash: bool,
     /// Print JSON
@@ -95,7 +95,7 @@ fn line(letter: &Letter) -> String {
     let id = letter.event_id.as_deref().unwrap_or("-");
     let replays = if letter.replays > 0 { format!(" (replayed {} ×)", letter.replays) } else { String::new() };
     let (own, reason, kind, sentence) = (&letter.id, letter.reason.name(), &letter.event_type, &letter.sentence);
-    plain::line(&format!("{at}  {own}  {reason:<15} {kind}  {id}{replays}: {sentence}"))
+    sanitize::line(&format!("{at}  {own}  {reason:<15} {kind}  {id}{replays}: {sentence}"))
 }
 
 /// To the second, for people; never later than it was, so that `--newer-than` finds what was seen.

@@ -134,8 +134,8 @@ async fn within_session<T>(
     done
 }
 
-/// What an act means is said: never all letters by mere omission.
-fn said(filter: &Filter, all: bool) -> Result<(), Error> {
+/// Refuses an act without a filter or --all: all letters are never meant by omission.
+fn require_selection(filter: &Filter, all: bool) -> Result<(), Error> {
     match (filter.is_empty(), all) {
         (true, false) => Err(Error::Refused("say which letters: give a filter, or --all for all of them".to_owned())),
         (false, true) => Err(Error::Refused("--all and a filter exclude each other: leave one out".to_owned())),

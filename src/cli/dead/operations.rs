@@ -8,7 +8,7 @@ use super::Session;
 use super::list::second;
 use crate::cli::{Error, find, load, print, print_json, print_table};
 use crate::config::ConfigFile;
-use crate::control::{self, Order, Signal};
+use crate::control::{self, Command, Signal};
 use crate::dead_letters::operation::State;
 
 /// How long processes have to answer.
@@ -18,7 +18,7 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(3);
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  sluice dead operations\n  sluice dead operations px-prod --json")]
 pub(super) struct ListArgs {
-    /// One destination's only
+    /// Only this destination
     destination: Option<String>,
     /// Print JSON
     #[arg(long)]
@@ -35,8 +35,8 @@ pub(super) struct WishArgs {
 }
 
 pub(super) async fn list(args: ListArgs, file: &ConfigFile) -> Result<(), Error> {
-    let order = Order::Operations { destination: args.destination.clone() };
-    let mut states: Vec<State> = ask::<Vec<State>>(&order, file).await?.into_iter().flatten().collect();
+    let command = Command::Operations { destination: args.destination.clone() };
+    let mut states: Vec<State> = ask::<Vec<State>>(&command, file).await?.into_iter().flatten().collect();
     // A worker may remember some of one that was removed.
     if let Some(destination) = args.destination.as_deref().filter(|_| states.is_empty()) {
         find(&load(file)?, destination, file)?;
@@ -46,7 +46,7 @@ pub(super) async fn list(args: ListArgs, file: &ConfigFile) -> Result<(), Error>
         return print_json(&json!({ "operations": states }));
     }
     if states.is_empty() {
-        return Ok(print("no operation is at work, and no worker remembers one")?);
+        return Ok(print("no operation is running, and no worker remembers one")?);
     }
     let header = ["operation", "began", "who", "what", "destination", "which", "phase", "done", "left", "note"];
     Ok(print_table(header, states.iter().map(row))?)
@@ -68,8 +68,8 @@ fn row(state: &State) -> [String; 10] {
 }
 
 pub(super) async fn signal(args: WishArgs, signal: Signal, file: &ConfigFile) -> Result<(), Error> {
-    let order = Order::Operation { id: args.operation.clone(), signal };
-    let state = ask::<State>(&order, file).await?.into_iter().next();
+    let command = Command::Operation { id: args.operation.clone(), signal };
+    let state = ask::<State>(&command, file).await?.into_iter().next();
     let Some(state) = state else {
         return Err(Error::Refused(format!(
             "no process has an operation {:?}: see sluice dead operations",
@@ -97,9 +97,9 @@ pub(super) async fn signal(args: WishArgs, signal: Signal, file: &ConfigFile) ->
     ))?)
 }
 
-async fn ask<T: serde::de::DeserializeOwned>(order: &Order, file: &ConfigFile) -> Result<Vec<T>, Error> {
+async fn ask<T: serde::de::DeserializeOwned>(command: &Command, file: &ConfigFile) -> Result<Vec<T>, Error> {
     let session = Session::open(file).await?;
-    let answers = control::ask(&session.broker, order, ANSWER_WITHIN).await;
+    let answers = control::ask(&session.broker, command, ANSWER_WITHIN).await;
     session.close().await;
     answers.map_err(|error| Error::Failed(error.to_string()))
 }

@@ -20,7 +20,7 @@ pub(super) struct Args {
     /// The letter's id (16 hex digits) or the event's
     #[arg(value_name = "LETTER|ID")]
     id: String,
-    /// One in the trash instead
+    /// A letter in the trash instead
     #[arg(long)]
     trash: bool,
     /// Print JSON

@@ -16,7 +16,7 @@ pub struct PolicingArgs {
     #[arg(long, value_name = "KIND", value_enum, default_value_t)]
     enforce: Enforcement,
 
-    /// Hold nobody to any limit, token calls included
+    /// Enforce no limit, not even for token calls
     #[arg(long)]
     no_limits: bool,
 

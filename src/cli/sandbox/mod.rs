@@ -10,7 +10,7 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use crate::sandbox::{
-    ActOnSettings, ApsisSettings, EndpointStats, HookClient, LatencyOf, Rule, Sandbox, SandboxError, Settings,
+    ActOnSettings, ApsisSettings, EndpointStats, FaultRule, HookClient, LatencyOf, Sandbox, SandboxError, Settings,
 };
 use flags::{ActOnArgs, ApsisArgs, HookArgs, PolicingArgs, PxArgs};
 
@@ -68,7 +68,7 @@ pub struct Args {
 
     /// A fault as JSON; may be repeated
     #[arg(long, value_name = "JSON")]
-    fault: Vec<Rule>,
+    fault: Vec<FaultRule>,
 
     /// Decides which requests a fault's share falls on; the same seed, the same requests
     #[arg(long, default_value_t = 1)]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{Operation, State};
 use crate::broker::Broker;
-use crate::control::{self, Order, Signal};
+use crate::control::{self, Command, Signal};
 
 /// How long other processes have to tell of their operations.
 pub const TOLD_WITHIN: Duration = Duration::from_secs(1);
@@ -51,9 +51,9 @@ impl Registry {
 
     /// Those on a destination, of every process, the latest first.
     pub async fn everywhere(&self, broker: &Broker, destination: &str) -> Vec<State> {
-        let order = Order::Operations { destination: Some(destination.to_owned()) };
+        let command = Command::Operations { destination: Some(destination.to_owned()) };
         // With the broker away there are those of this process.
-        let others: Vec<Vec<State>> = control::ask(broker, &order, TOLD_WITHIN).await.unwrap_or_default();
+        let others: Vec<Vec<State>> = control::ask(broker, &command, TOLD_WITHIN).await.unwrap_or_default();
         let own = self.states().into_iter().filter(|state| state.destination == destination);
         let all: BTreeMap<String, State> =
             others.into_iter().flatten().chain(own).map(|state| (state.id.clone(), state)).collect();

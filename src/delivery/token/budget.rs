@@ -10,14 +10,14 @@ use super::span;
 use crate::backoff::{Backoff, Bounds};
 use crate::vendors::Calls;
 
-/// Each call is counted for so much longer than the vendor's window, since calls do not take equally long on their way.
+/// Each call is counted for this much longer than the vendor's window, since calls do not take equally long to arrive.
 const ROOM: Duration = Duration::from_secs(1);
-/// The first pause after a failure is such a part of the window (15 s of an hour),
+/// The first pause after a failure is this part of the window (15 s of an hour),
 const FIRST_PAUSE: u32 = 240;
-/// though never shorter than this.
+/// but never shorter than this.
 const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
-/// Each pause is so many times the one before: with 5 calls an hour 15 s, 5 min, 20 min. So the few calls reach
-/// through an outage, where slower growth would spend them in its first minutes.
+/// The factor from one pause to the next: with 5 calls an hour 15 s, 5 min, 20 min. So the few calls last through an outage; with slower
+/// growth they would be spent in its first minutes.
 const GROWTH: f64 = 20.0;
 /// A refused sign-in is not tried again earlier than this unless an operator says so.
 const REFUSED_PAUSE: Duration = Duration::from_secs(15);

@@ -14,9 +14,9 @@ use uuid::Uuid;
 use super::Trouble;
 use budget::Budget;
 
-use crate::gate;
+use crate::gate::{self, later, span};
 use crate::redact::masked;
-use crate::vendors::{Grant, Reply, Token, secrets_of};
+use crate::vendors::{AccessToken, Grant, Reply, secrets_of};
 use crate::verdict::Verdict;
 
 /// A new token is fetched when a tenth of the old one's life is left, within these bounds, so that nothing waits for it.
@@ -24,7 +24,7 @@ const AHEAD_LEAST: Duration = Duration::from_secs(60);
 const AHEAD_MOST: Duration = Duration::from_secs(600);
 /// A token is not sent in the last moment of its life, since it has to be good when the vendor reads it.
 const ON_ITS_WAY: Duration = Duration::from_secs(5);
-/// A token that is over when it comes (one clock of the two is wrong) is tried for so long.
+/// A token that has expired when it comes (one of the two clocks is wrong) is tried for this long.
 const TRIED: Duration = Duration::from_secs(60);
 
 /// What a request needs now.
@@ -51,7 +51,7 @@ pub struct Bearer {
 
 /// What came of a request for a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum TokenOutcome {
     /// A new token. Where there is a token file it must be saved before anything else: the refresh token before it may be spent.
     Token,
     /// The refresh token was refused and is dropped; there is another way, so ask [`Tokens::need`] again.
@@ -212,7 +212,7 @@ impl Tokens {
         result: Result<&Reply, &Trouble>,
         now: Instant,
         wall: Timestamp,
-    ) -> Outcome {
+    ) -> TokenOutcome {
         self.budget.answered(now);
         let secrets = self.in_flight.take().unwrap_or_default();
         let read = match result {
@@ -221,7 +221,7 @@ impl Tokens {
         };
         let verdict = match read {
             Ok(token) => match self.take(token, now, wall) {
-                Ok(()) => return Outcome::Token,
+                Ok(()) => return TokenOutcome::Token,
                 Err(verdict) => verdict,
             },
             Err(verdict) => verdict,
@@ -229,12 +229,12 @@ impl Tokens {
         let asked = result.ok().and_then(|reply| gate::hints(&reply.headers, wall).retry_after).unwrap_or_default();
         let secrets: Vec<&str> = secrets.iter().map(|secret| secret.expose_secret()).collect();
         let outcome = self.failed(grant, verdict, &secrets, asked, now);
-        self.refused = matches!(outcome, Outcome::Refused(_));
+        self.refused = matches!(outcome, TokenOutcome::Refused(_));
         self.trouble = match &outcome {
-            Outcome::Unavailable(sentence) | Outcome::Refused(sentence) | Outcome::Throttled(sentence) => {
-                Some(sentence.clone())
-            }
-            Outcome::Token | Outcome::Again => None,
+            TokenOutcome::Unavailable(sentence)
+            | TokenOutcome::Refused(sentence)
+            | TokenOutcome::Throttled(sentence) => Some(sentence.clone()),
+            TokenOutcome::Token | TokenOutcome::Again => None,
         };
         outcome
     }
@@ -300,7 +300,7 @@ impl Tokens {
         self.budget.calls(now, wall)
     }
 
-    fn take(&mut self, token: Token, now: Instant, wall: Timestamp) -> Result<(), Verdict> {
+    fn take(&mut self, token: AccessToken, now: Instant, wall: Timestamp) -> Result<(), Verdict> {
         let expires = if token.expires > wall { token.expires } else { later(wall, TRIED) };
         let access = Access { token: token.access, since: wall, expires };
         if !self.hold(access, false, now, wall) {
@@ -345,27 +345,27 @@ impl Tokens {
         secrets: &[&str],
         asked: Duration,
         now: Instant,
-    ) -> Outcome {
+    ) -> TokenOutcome {
         match verdict {
             Verdict::Throttled(sentence) => {
                 self.budget.failed(false, asked, now);
-                Outcome::Throttled(masked(&sentence, secrets))
+                TokenOutcome::Throttled(masked(&sentence, secrets))
             }
             Verdict::Unavailable(sentence) => {
                 self.budget.failed(false, asked, now);
-                Outcome::Unavailable(masked(&sentence, secrets))
+                TokenOutcome::Unavailable(masked(&sentence, secrets))
             }
             Verdict::Unauthorized(sentence) | Verdict::Rejected(sentence) | Verdict::TooLarge(sentence) => {
                 if self.refresh.is_some() && (self.spare.is_some() || grant.request(None).is_some()) {
                     self.refresh = self.spare.take();
-                    return Outcome::Again;
+                    return TokenOutcome::Again;
                 }
                 self.budget.failed(true, asked, now);
-                Outcome::Refused(masked(&sentence, secrets))
+                TokenOutcome::Refused(masked(&sentence, secrets))
             }
             Verdict::Delivered | Verdict::Accepted => {
                 self.budget.failed(false, asked, now);
-                Outcome::Unavailable("the vendor's answer has no token in it".to_owned())
+                TokenOutcome::Unavailable("the vendor's answer has no token in it".to_owned())
             }
         }
     }
@@ -399,15 +399,6 @@ fn without_secrets(request: &Request<Bytes>) -> String {
     let credentials =
         request.headers().get(::http::header::AUTHORIZATION).map(HeaderValue::as_bytes).unwrap_or_default();
     format!("{} {body} {}", request.uri(), String::from_utf8_lossy(credentials))
-}
-
-/// How long from `from` to `to`; nothing when `to` is past.
-fn span(from: Timestamp, to: Timestamp) -> Duration {
-    Duration::try_from(to.duration_since(from)).unwrap_or_default()
-}
-
-fn later(from: Timestamp, after: Duration) -> Timestamp {
-    from.checked_add(after).unwrap_or(Timestamp::MAX)
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::accounts::{Balance, Ending};
 
-pub use sections::{Backlog, Bystander, Figures, Gate, Ordered};
+pub use sections::{BacklogFigures, BystanderFigures, DemoFigures, GateFigures, OrderedFigures};
 
 /// What came of a demo.
 #[derive(Clone, Debug, Serialize)]
@@ -33,13 +33,13 @@ pub struct Report {
     pub unrouted: u64,
     /// What each destination went through.
     #[serde(flatten)]
-    pub figures: Figures,
+    pub figures: DemoFigures,
 }
 
 impl Report {
     /// Puts together what came of it.
     #[must_use]
-    pub fn new(balance: &Balance, took: Duration, figures: Figures) -> Self {
+    pub fn new(balance: &Balance, took: Duration, figures: DemoFigures) -> Self {
         let (mut delivered, mut dead, mut unrouted) = (BTreeMap::new(), BTreeMap::new(), 0);
         for (ending, count) in &balance.endings {
             match ending {

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::demo::collect::Anomalies;
 use crate::demo::events::purchases::PROFILES;
-use crate::demo::figures::Latency;
-use crate::demo::found::Seen;
+use crate::demo::figures::LatencySummary;
 use crate::gate::JITTER;
 use crate::sandbox::EndpointStats;
 
@@ -16,23 +16,23 @@ const SIGN_INS_AN_HOUR: u64 = 5;
 
 /// What each destination went through.
 #[derive(Clone, Debug, Serialize)]
-pub struct Figures {
+pub struct DemoFigures {
     /// The longest that this machine kept a task waiting, in seconds. A request that is held up for longer than [`JITTER`] on its way
     /// may fall into a later window than it was sent for: then a refusal is the machine's fault.
     pub worst_stall_seconds: f64,
     /// The gate of the troubled destination.
-    pub gate: Gate,
+    pub gate: GateFigures,
     /// The destination with the backlog.
-    pub backlog: Backlog,
+    pub backlog: BacklogFigures,
     /// The destination whose events have an order.
-    pub ordered: Ordered,
+    pub ordered: OrderedFigures,
     /// The destination beside them.
-    pub bystander: Bystander,
+    pub bystander: BystanderFigures,
 }
 
 /// What the gate of the troubled destination did.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Gate {
+pub struct GateFigures {
     /// Requests that the vendor answered with 429.
     pub refused: u64,
     /// Of those, how many because they were over the limit.
@@ -49,7 +49,7 @@ pub struct Gate {
 
 /// How the backlog was delivered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
-pub struct Backlog {
+pub struct BacklogFigures {
     /// Calls of any kind but sign-ins.
     pub calls: u64,
     /// Events that went alone, as facts.
@@ -74,7 +74,7 @@ pub struct Backlog {
 
 /// How the events with an order were delivered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
-pub struct Ordered {
+pub struct OrderedFigures {
     /// Calls with events.
     pub calls: u64,
     /// Profiles that they were for.
@@ -97,16 +97,16 @@ pub struct Ordered {
 
 /// How the destination beside the others did.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Bystander {
+pub struct BystanderFigures {
     /// Calls, each with a JSON array of events.
     pub calls: u64,
     /// The time from event to delivery while the troubled destination's gate was open.
-    pub while_open: Option<Latency>,
+    pub while_open: Option<LatencySummary>,
     /// While it was closed.
-    pub while_closed: Option<Latency>,
+    pub while_closed: Option<LatencySummary>,
 }
 
-impl Figures {
+impl DemoFigures {
     /// Every promise that was broken, a sentence each.
     #[must_use]
     pub fn broken(&self) -> Vec<String> {
@@ -124,7 +124,7 @@ impl Figures {
         let none = none.into_iter().filter(|(count, _)| *count > 0);
         let mut broken: Vec<String> = none.map(|(count, said)| format!("{count} {said}")).collect();
         let mut unless = |kept: bool, said: String| broken.extend((!kept).then_some(said));
-        let Backlog { sign_ins, revoked, .. } = backlog;
+        let BacklogFigures { sign_ins, revoked, .. } = backlog;
         unless(*sign_ins <= SIGN_INS_AN_HOUR, format!("{sign_ins} sign-ins to acton; {SIGN_INS_AN_HOUR} are allowed"));
         unless(*revoked > 0 && *sign_ins > 1, "the revoked token of acton was not replaced".to_owned());
         unless(backlog.csvs > 0 && backlog.facts > 0, "acton was not sent both facts and CSVs".to_owned());
@@ -142,14 +142,14 @@ impl Figures {
     }
 }
 
-impl Backlog {
+impl BacklogFigures {
     /// From the books on calls and on sign-ins.
     #[must_use]
     pub fn new(
         calls: Option<&EndpointStats>,
         sign_ins: Option<&EndpointStats>,
         took: Option<Duration>,
-        seen: Seen,
+        seen: Anomalies,
     ) -> Self {
         let (Some(calls), Some(sign_ins)) = (calls, sign_ins) else { return Self::default() };
         let figure = |name| calls.figures.get(name).copied().unwrap_or(0);
@@ -168,10 +168,10 @@ impl Backlog {
     }
 }
 
-impl Ordered {
+impl OrderedFigures {
     /// From the books on calls.
     #[must_use]
-    pub fn new(calls: Option<&EndpointStats>, seen: Seen) -> Self {
+    pub fn new(calls: Option<&EndpointStats>, seen: Anomalies) -> Self {
         let Some(calls) = calls else { return Self::default() };
         let figure = |name| calls.figures.get(name).copied().unwrap_or(0);
         Self {
@@ -193,8 +193,8 @@ pub(super) mod tests {
     use super::*;
 
     /// Figures of a demo in which all went well.
-    pub fn good() -> Figures {
-        let gate = Gate {
+    pub fn good() -> DemoFigures {
+        let gate = GateFigures {
             refused: 3,
             refused_over_the_limit: 0,
             retried: 7,
@@ -202,7 +202,7 @@ pub(super) mod tests {
             quota_used_while_open: Some(0.994),
             quota_used_in_all: None,
         };
-        let backlog = Backlog {
+        let backlog = BacklogFigures {
             calls: 60,
             facts: 20,
             csvs: 10,
@@ -211,19 +211,19 @@ pub(super) mod tests {
             seconds: Some(9.4),
             sign_ins: 2,
             revoked: 1,
-            ..Backlog::default()
+            ..BacklogFigures::default()
         };
-        let ordered = Ordered {
+        let ordered = OrderedFigures {
             calls: 171,
             profiles: 8,
             busiest_second: 78,
             busiest_second_of_a_profile: 10,
             field_named: 8,
-            ..Ordered::default()
+            ..OrderedFigures::default()
         };
-        let while_closed = Some(Latency { count: 99, p99_at_most_seconds: 0.05 });
-        let bystander = Bystander { calls: 350, while_open: None, while_closed };
-        Figures { worst_stall_seconds: 0.004, gate, backlog, ordered, bystander }
+        let while_closed = Some(LatencySummary { count: 99, p99_at_most_seconds: 0.05 });
+        let bystander = BystanderFigures { calls: 350, while_open: None, while_closed };
+        DemoFigures { worst_stall_seconds: 0.004, gate, backlog, ordered, bystander }
     }
 
     #[test]
@@ -241,7 +241,7 @@ pub(super) mod tests {
         assert_eq!(figures.broken(), ["1 calls to acton were refused for being over a limit"]);
     }
 
-    type Spoil = fn(&mut Figures);
+    type Spoil = fn(&mut DemoFigures);
 
     #[test]
     fn each_broken_promise_is_told() {

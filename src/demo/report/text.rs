@@ -3,20 +3,20 @@
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 
-use super::sections::{Backlog, Bystander, Gate, Ordered};
-use super::{Figures, Report};
+use super::sections::{BacklogFigures, BystanderFigures, GateFigures, OrderedFigures};
+use super::{DemoFigures, Report};
 use crate::demo::events::purchases::WRONG_FIELD;
 use crate::demo::events::webinars::BACKLOG;
 use crate::demo::events::{BACKLOGGED, BYSTANDER, ORDERED, TROUBLED};
-use crate::demo::figures::Latency;
-use crate::demo::story;
+use crate::demo::figures::LatencySummary;
+use crate::demo::scenario;
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut text = String::new();
         writeln!(text, "What became of {} events, in {:.1} s:", thousands(self.published), self.seconds)?;
         write_endings(&mut text, self)?;
-        let Figures { gate, backlog, ordered, bystander, .. } = &self.figures;
+        let DemoFigures { gate, backlog, ordered, bystander, .. } = &self.figures;
         writeln!(
             text,
             "\n{TROUBLED} (Gainsight PX), whose vendor refused everything for a while and was down for another:"
@@ -59,8 +59,8 @@ fn write_endings(text: &mut String, report: &Report) -> fmt::Result {
     count(text, "unrouted", report.unrouted, "no destination subscribes to their type")
 }
 
-fn write_gate(text: &mut String, gate: &Gate) -> fmt::Result {
-    let Gate { refused, refused_over_the_limit, retried, limit_per_second, .. } = gate;
+fn write_gate(text: &mut String, gate: &GateFigures) -> fmt::Result {
+    let GateFigures { refused, refused_over_the_limit, retried, limit_per_second, .. } = gate;
     let over = format!("by 429, then none was sent until it said; {refused_over_the_limit} for being over the limit");
     count(text, "refused", *refused, &over)?;
     count(text, "retried", *retried, "alone among successes: such an event waits in a retry queue")?;
@@ -70,19 +70,19 @@ fn write_gate(text: &mut String, gate: &Gate) -> fmt::Result {
     line(text, "quota used", &used(gate.quota_used_while_open), &open)
 }
 
-fn write_backlog(text: &mut String, backlog: &Backlog) -> fmt::Result {
-    let Backlog { calls, facts, csvs, job_questions, failed_jobs, sign_ins, refused, .. } = backlog;
+fn write_backlog(text: &mut String, backlog: &BacklogFigures) -> fmt::Result {
+    let BacklogFigures { calls, facts, csvs, job_questions, failed_jobs, sign_ins, refused, .. } = backlog;
     let spent = format!("{facts} facts, {csvs} CSVs, {job_questions} questions about their jobs; {refused} refused");
     count(text, "calls", *calls, &spent)?;
     let took = backlog.seconds.map_or("-".to_owned(), |seconds| format!("{seconds:.1} s"));
-    line(text, "took", &took, &format!("instead of {:.0} min, which single calls take", story::minutes()))?;
+    line(text, "took", &took, &format!("instead of {:.0} min, which single calls take", scenario::minutes()))?;
     count(text, "sign-ins", *sign_ins, "of 5 in an hour; the token was revoked on the way")?;
     count(text, "failed jobs", *failed_jobs, "accepted and then not applied: their events were sent again")?;
     count(text, "changed", backlog.changed, "titles have commas, quotes, tabs, line breaks, emoji, right-to-left marks")
 }
 
-fn write_ordered(text: &mut String, ordered: &Ordered) -> fmt::Result {
-    let Ordered { calls, profiles, busiest_second, busiest_second_of_a_profile, refused, .. } = ordered;
+fn write_ordered(text: &mut String, ordered: &OrderedFigures) -> fmt::Result {
+    let OrderedFigures { calls, profiles, busiest_second, busiest_second_of_a_profile, refused, .. } = ordered;
     let most = format!(
         "at most {busiest_second} in a second, {busiest_second_of_a_profile} for one profile; {refused} refused"
     );
@@ -93,10 +93,12 @@ fn write_ordered(text: &mut String, ordered: &Ordered) -> fmt::Result {
     count(text, "wrong type", ordered.field_named, &named)
 }
 
-fn write_bystander(text: &mut String, bystander: &Bystander) -> fmt::Result {
-    let Bystander { calls, while_open, while_closed } = *bystander;
-    let within = |latency: Option<Latency>| match latency {
-        Some(Latency { p99_at_most_seconds: bound, .. }) if bound.is_finite() => format!("{:.0} ms", bound * 1_000.0),
+fn write_bystander(text: &mut String, bystander: &BystanderFigures) -> fmt::Result {
+    let BystanderFigures { calls, while_open, while_closed } = *bystander;
+    let within = |latency: Option<LatencySummary>| match latency {
+        Some(LatencySummary { p99_at_most_seconds: bound, .. }) if bound.is_finite() => {
+            format!("{:.0} ms", bound * 1_000.0)
+        }
         Some(_) => "over a day".to_owned(),
         None => "-".to_owned(),
     };
@@ -106,7 +108,7 @@ fn write_bystander(text: &mut String, bystander: &Bystander) -> fmt::Result {
     line(text, "latency", &within(while_closed), &said)
 }
 
-fn write_stalls(text: &mut String, figures: &Figures) -> fmt::Result {
+fn write_stalls(text: &mut String, figures: &DemoFigures) -> fmt::Result {
     if !figures.refused_by_stalls() {
         return Ok(());
     }

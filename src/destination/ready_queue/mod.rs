@@ -1,4 +1,4 @@
-//! The line of deliveries that wait for the gate: in the order of their arrival, those of one ordering key never out of it.
+//! The queue of deliveries that wait for the gate, in the order of their arrival. Events of one ordering key never leave that order.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
@@ -38,18 +38,18 @@ impl Batch {
     }
 }
 
-/// Where in the line the next request comes from.
+/// Where in the queue the next request comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum QueuePlace {
     /// A part of a batch that was split.
     Part(usize),
-    /// The line itself.
+    /// The queue itself.
     Event(usize),
 }
 
-/// What is wanted of the line.
+/// Which event to pick.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Wanted {
+pub(super) enum Pick {
     /// The first.
     First,
     /// The last of those whose credentials were not refused, replays after others: they tell whether the account's are, and what stands
@@ -60,11 +60,11 @@ pub(super) enum Wanted {
     Probe,
 }
 
-/// What the line has to offer.
+/// What can be sent now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ready {
     /// Something to send now.
-    Now(Place),
+    Now(QueuePlace),
     /// Something from then on.
     At(Instant),
     /// Nothing: it is empty, or every ordering key waits for an answer.
@@ -104,12 +104,12 @@ impl ReadyQueue {
         self.events.iter().chain(&self.replayed)
     }
 
-    /// The first of the line, parts of batches aside.
+    /// The first in the queue, parts of batches aside.
     pub fn first(&self) -> Option<&Pending> {
         self.events.front().or_else(|| self.replayed.front()).map(AsRef::as_ref)
     }
 
-    /// Takes the first of the line, parts of batches aside.
+    /// Takes the first in the queue, parts of batches aside.
     pub fn pop_first(&mut self) -> Option<Held> {
         self.events.pop_front().or_else(|| self.replayed.pop_front())
     }
@@ -119,7 +119,7 @@ impl ReadyQueue {
         if self.parts.is_empty() {
             return self.pop_first();
         }
-        let batch = self.take_one(Place::Part(0))?;
+        let batch = self.take_one(QueuePlace::Part(0))?;
         batch.events.into_iter().next()
     }
 
@@ -164,22 +164,22 @@ impl ReadyQueue {
     }
 
     /// The event that stands there.
-    pub fn event(&self, place: Place) -> Option<&Held> {
+    pub fn event(&self, place: QueuePlace) -> Option<&Held> {
         match place {
-            Place::Part(at) => self.parts.get(at)?.events.first(),
-            Place::Event(at) => self.singles().nth(at),
+            QueuePlace::Part(at) => self.parts.get(at)?.events.first(),
+            QueuePlace::Event(at) => self.singles().nth(at),
         }
     }
 
     /// The first that `wanted` asks for and that may be sent, where `free` tells of each ordering key whether it lets one through.
-    pub fn next(&self, wanted: Wanted, now: Instant, mut free: impl FnMut(&str) -> Free) -> Ready {
-        let in_trouble = wanted == Wanted::Probe;
+    pub fn next(&self, wanted: Pick, now: Instant, mut free: impl FnMut(&str) -> Free) -> Ready {
+        let in_trouble = wanted == Pick::Probe;
         let (mut at, mut asked) = (None, HashSet::new());
-        let mut best: Option<((bool, bool, u32), Place)> = None;
-        let mut last: Option<(bool, Place)> = None;
+        let mut best: Option<((bool, bool, u32), QueuePlace)> = None;
+        let mut last: Option<(bool, QueuePlace)> = None;
         let parts = self.parts.iter().enumerate();
-        let parts = parts.filter_map(|(place, batch)| Some((Place::Part(place), batch.events.first()?)));
-        let events = self.singles().enumerate().map(|(place, event)| (Place::Event(place), event));
+        let parts = parts.filter_map(|(place, batch)| Some((QueuePlace::Part(place), batch.events.first()?)));
+        let events = self.singles().enumerate().map(|(place, event)| (QueuePlace::Event(place), event));
         for (place, event) in parts.chain(events) {
             let rests = event.rests_until.filter(|until| *until > now);
             let trouble = (event.refused, rests.is_some(), event.troubles);
@@ -189,11 +189,11 @@ impl ReadyQueue {
                 Some(ordering_key) if !asked.insert(ordering_key) => continue,
                 Some(ordering_key) => free(ordering_key),
             };
-            if event.refused && wanted == Wanted::Others {
+            if event.refused && wanted == Pick::Others {
                 continue;
             }
             match free {
-                Free::Now if wanted == Wanted::Others && rests.is_none() => {
+                Free::Now if wanted == Pick::Others && rests.is_none() => {
                     if !event.replay || last.is_none_or(|(replay, _)| replay) {
                         last = Some((event.replay, place));
                     }
@@ -218,8 +218,8 @@ impl ReadyQueue {
     }
 
     /// Takes one event from there, which may be the first of a part.
-    pub fn take_one(&mut self, place: Place) -> Option<Batch> {
-        let Place::Part(at) = place else { return self.take(place, &Batching::ALONE, None) };
+    pub fn take_one(&mut self, place: QueuePlace) -> Option<Batch> {
+        let QueuePlace::Part(at) = place else { return self.take(place, &Batching::ALONE, None) };
         let part = self.parts.get_mut(at)?;
         if part.events.len() <= 1 {
             return self.parts.remove(at);
@@ -228,10 +228,10 @@ impl ReadyQueue {
     }
 
     /// Takes what is sent from there: alone, or, at the time that `together` tells, with what may travel with it.
-    pub fn take(&mut self, place: Place, batching: &Batching, together: Option<Instant>) -> Option<Batch> {
+    pub fn take(&mut self, place: QueuePlace, batching: &Batching, together: Option<Instant>) -> Option<Batch> {
         match place {
-            Place::Part(at) => self.parts.remove(at),
-            Place::Event(at) => {
+            QueuePlace::Part(at) => self.parts.remove(at),
+            QueuePlace::Event(at) => {
                 let Some(now) = together else { return self.take_single(at) };
                 let awake = |event: &Held| event.rests_until.is_none_or(|until| until <= now);
                 let waiting = self.singles().enumerate().skip(at).filter(|(_, event)| awake(event));

@@ -83,7 +83,7 @@ impl Model {
         let free =
             |ordering_key: &str| if busy.iter().any(|busy| busy == ordering_key) { Free::Busy } else { Free::Now };
         let now = crate::clock::now();
-        if let Ready::Now(place) = self.line.next(Wanted::First, now, free) {
+        if let Ready::Now(place) = self.line.next(Pick::First, now, free) {
             let batching = Batching { items: 3, bytes: usize::MAX, when: When::Always };
             self.out.extend(self.line.take(place, &batching, together.then_some(now)));
         }
@@ -158,14 +158,14 @@ fn whether_a_vendor_is_still_in_trouble_is_asked_with_what_met_with_the_least() 
         line.push(Box::new(Pending { troubles, ..*event(tag, ordering_key, false) }));
     }
     let now = crate::clock::now();
-    assert_eq!(line.next(Wanted::First, now, |_| Free::Now), Ready::Now(Place::Event(0)));
+    assert_eq!(line.next(Pick::First, now, |_| Free::Now), Ready::Now(QueuePlace::Event(0)));
     assert_eq!(
-        line.next(Wanted::Probe, now, |_| Free::Now),
-        Ready::Now(Place::Event(1)),
+        line.next(Pick::Probe, now, |_| Free::Now),
+        Ready::Now(QueuePlace::Event(1)),
         "and nothing overtakes among events of its ordering key"
     );
     line.push(event(5, Some(2), false));
-    assert_eq!(line.next(Wanted::Probe, now, |_| Free::Now), Ready::Now(Place::Event(5)));
+    assert_eq!(line.next(Pick::Probe, now, |_| Free::Now), Ready::Now(QueuePlace::Event(5)));
     assert_eq!(tags(&line.beyond(2)), [1, 2, 3, 4], "what met with no trouble is kept");
 }
 

@@ -13,14 +13,14 @@ fn a_429_waits_for_retry_after_and_reopens_with_one_probe() {
     let mut bench = bench();
     let closed_at = bench.now;
     bench.send(Answer::Throttled, &retry_after(7));
-    assert_eq!(bench.state(), State::Throttled);
+    assert_eq!(bench.state(), GateState::Throttled);
     assert!(bench.why().contains("asked to wait 7 s"), "{}", bench.why());
     let probe = bench.permit();
     assert!(probe.probe && bench.now - closed_at >= secs(7));
     bench.advance(secs(1));
     assert!(matches!(bench.pass(), Pass::Full), "one probe at a time");
     bench.give_back(probe, Answer::Success);
-    assert_eq!(bench.state(), State::Open);
+    assert_eq!(bench.state(), GateState::Open);
     assert!(!bench.permit().probe);
 }
 
@@ -108,12 +108,12 @@ fn refusals_of_what_was_in_flight_only_extend_the_wait() {
     bench.give_back_with(flying.pop().unwrap(), Answer::Throttled, &retry_after(1));
     assert_eq!(bench.closed_for(), secs(3));
     bench.give_back(flying.pop().unwrap(), Answer::Success);
-    assert_eq!(bench.state(), State::Throttled, "only the probe reopens");
+    assert_eq!(bench.state(), GateState::Throttled, "only the probe reopens");
     bench.send(Answer::Success, &Hints::default());
     bench.give_back(flying.pop().unwrap(), Answer::Throttled);
-    assert_eq!(bench.state(), State::Open, "it says nothing new");
+    assert_eq!(bench.state(), GateState::Open, "it says nothing new");
     bench.give_back_with(flying.pop().unwrap(), Answer::Throttled, &retry_after(4));
-    assert_eq!((bench.state(), bench.closed_for()), (State::Throttled, secs(4)));
+    assert_eq!((bench.state(), bench.closed_for()), (GateState::Throttled, secs(4)));
     bench.send(Answer::Success, &Hints::default());
     assert_eq!(bench.gate.status(bench.now, bench.wall).learned, 1.0, "one closing, however many refusals");
 }
@@ -136,17 +136,17 @@ fn a_refusal_costs_a_little_and_calm_brings_it_back() {
     bench.answered(97, Answer::Success);
     assert!(bench.now - start + CATCH_UP >= secs(1), "{:?}", bench.now - start);
     bench.answered(1_000, Answer::Success);
-    assert_eq!((learned(&bench), bench.state()), (1.0, State::Open));
+    assert_eq!((learned(&bench), bench.state()), (1.0, GateState::Open));
 }
 
 #[test]
 fn what_was_refused_while_the_vendor_was_in_trouble_says_nothing_of_a_later_opening() {
     let mut bench = Bench::new(&["200/s"]);
     bench.answered(5, Answer::Trouble);
-    assert_eq!(bench.state(), State::Broken);
+    assert_eq!(bench.state(), GateState::Broken);
     bench.send(Answer::Throttled, &retry_after(1));
     bench.answered(1, Answer::Success);
-    assert_eq!((learned(&bench), bench.state()), (1.0, State::Open));
+    assert_eq!((learned(&bench), bench.state()), (1.0, GateState::Open));
     bench.answered(12_000, Answer::Success);
     // The vendor refuses 40 of the 200 that are in flight.
     let permits: Vec<Permit> = (0..200).map(|_| bench.permit()).collect();
@@ -197,11 +197,11 @@ fn five_failures_in_a_row_break_the_circuit_and_four_do_not() {
     let mut bench = bench();
     for _ in 0..2 {
         bench.answered(4, Answer::Trouble);
-        assert_eq!(bench.state(), State::Open);
+        assert_eq!(bench.state(), GateState::Open);
         bench.answered(20, Answer::Success);
     }
     bench.answered(5, Answer::Trouble);
-    assert_eq!(bench.state(), State::Broken);
+    assert_eq!(bench.state(), GateState::Broken);
     assert!(bench.why().contains("5 requests in a row"), "{}", bench.why());
     assert!((millis(750)..=millis(1_250)).contains(&bench.closed_for()), "{:?}", bench.closed_for());
 }
@@ -213,10 +213,10 @@ fn half_of_the_last_twenty_in_trouble_break_the_circuit() {
         bench.answered(1, Answer::Trouble);
         bench.answered(1, Answer::Success);
     }
-    assert_eq!(bench.state(), State::Open, "eight answers are too few to tell");
+    assert_eq!(bench.state(), GateState::Open, "eight answers are too few to tell");
     bench.answered(1, Answer::Success);
     bench.answered(1, Answer::Trouble);
-    assert_eq!(bench.state(), State::Broken);
+    assert_eq!(bench.state(), GateState::Broken);
     assert!(bench.why().contains("5 of the last 10"), "{}", bench.why());
 }
 
@@ -232,9 +232,9 @@ fn a_broken_gate_probes_at_growing_intervals_and_any_real_answer_reopens_it() {
             before = bench.closed_for();
         }
         assert!(bench.send(answer, &Hints::default()));
-        assert_eq!(bench.state(), State::Open);
+        assert_eq!(bench.state(), GateState::Open);
         bench.answered(4, Answer::Trouble);
-        assert_eq!(bench.state(), State::Open, "the counters began anew");
+        assert_eq!(bench.state(), GateState::Open, "the counters began anew");
         bench.answered(1, Answer::Trouble);
         assert!(bench.closed_for() <= millis(1_250));
     }
@@ -244,7 +244,7 @@ fn a_broken_gate_probes_at_growing_intervals_and_any_real_answer_reopens_it() {
 fn trouble_with_retry_after_closes_at_once() {
     let mut bench = bench();
     bench.send(Answer::Trouble, &retry_after(33));
-    assert_eq!((bench.state(), bench.closed_for()), (State::Broken, secs(33)));
+    assert_eq!((bench.state(), bench.closed_for()), (GateState::Broken, secs(33)));
     assert!(bench.gate.closed_for_long(bench.now));
     bench.advance(secs(4));
     assert!(!bench.gate.closed_for_long(bench.now));
@@ -256,25 +256,25 @@ fn failures_of_what_was_in_flight_do_not_count_twice() {
     let flying: Vec<_> = (0..12).map(|_| bench.permit()).collect();
     for (index, permit) in flying.into_iter().enumerate() {
         bench.give_back(permit, Answer::Trouble);
-        assert_eq!(bench.state() == State::Broken, index >= 4);
+        assert_eq!(bench.state() == GateState::Broken, index >= 4);
     }
     bench.send(Answer::Success, &Hints::default());
-    assert_eq!(bench.state(), State::Open);
+    assert_eq!(bench.state(), GateState::Open);
 }
 
 #[test]
 fn a_probes_answer_says_why_the_gate_stays_closed() {
     for (first, answer, state) in [
-        (Answer::Throttled, Answer::Trouble, State::Broken),
-        (Answer::Throttled, Answer::Unauthorized, State::Open),
-        (Answer::Throttled, Answer::Rejected, State::Open),
-        (Answer::Trouble, Answer::Throttled, State::Throttled),
-        (Answer::Trouble, Answer::Unauthorized, State::Open),
-        (Answer::Unauthorized, Answer::Trouble, State::Parked),
-        (Answer::Unauthorized, Answer::Throttled, State::Parked),
-        (Answer::Unauthorized, Answer::Rejected, State::Parked),
-        (Answer::Unauthorized, Answer::Unauthorized, State::Parked),
-        (Answer::Unauthorized, Answer::Success, State::Open),
+        (Answer::Throttled, Answer::Trouble, GateState::Broken),
+        (Answer::Throttled, Answer::Unauthorized, GateState::Open),
+        (Answer::Throttled, Answer::Rejected, GateState::Open),
+        (Answer::Trouble, Answer::Throttled, GateState::Throttled),
+        (Answer::Trouble, Answer::Unauthorized, GateState::Open),
+        (Answer::Unauthorized, Answer::Trouble, GateState::Parked),
+        (Answer::Unauthorized, Answer::Throttled, GateState::Parked),
+        (Answer::Unauthorized, Answer::Rejected, GateState::Parked),
+        (Answer::Unauthorized, Answer::Unauthorized, GateState::Parked),
+        (Answer::Unauthorized, Answer::Success, GateState::Open),
     ] {
         let mut bench = bench();
         let times = if first == Answer::Unauthorized { 4 } else { 1 };
@@ -291,16 +291,16 @@ fn a_probe_that_was_never_sent_leaves_the_next_one_to_decide() {
     let mut bench = bench();
     bench.send(Answer::Throttled, &retry_after(5));
     assert!(bench.send(Answer::Neutral, &Hints::default()));
-    assert_eq!(bench.state(), State::Throttled);
+    assert_eq!(bench.state(), GateState::Throttled);
     assert!(bench.send(Answer::Success, &Hints::default()));
-    assert_eq!(bench.state(), State::Open);
+    assert_eq!(bench.state(), GateState::Open);
 }
 
 #[test]
 fn credentials_refused_for_four_events_park_with_a_probe_every_15_s() {
     let mut bench = bench();
     bench.answered(4, Answer::Unauthorized);
-    assert_eq!((bench.state(), bench.closed_for()), (State::Parked, secs(15)));
+    assert_eq!((bench.state(), bench.closed_for()), (GateState::Parked, secs(15)));
     assert!(bench.why().contains("check the key"), "{}", bench.why());
     let start = bench.now;
     bench.answered(4, Answer::Unauthorized);
@@ -309,7 +309,7 @@ fn credentials_refused_for_four_events_park_with_a_probe_every_15_s() {
     bench.gate.resume(bench.now);
     assert_eq!(bench.closed_for(), Duration::ZERO);
     assert!(bench.send(Answer::Success, &Hints::default()), "resume probes at once");
-    assert_eq!(bench.state(), State::Open);
+    assert_eq!(bench.state(), GateState::Open);
 }
 
 /// One request about that event, answered at once.
@@ -325,9 +325,9 @@ fn one_event_in_trouble_however_often_does_not_break_the_circuit() {
     for _ in 0..30 {
         send_about(&mut bench, 1, Answer::Trouble);
     }
-    assert_eq!(bench.state(), State::Open);
+    assert_eq!(bench.state(), GateState::Open);
     (2..6).for_each(|event| send_about(&mut bench, event, Answer::Trouble));
-    assert_eq!(bench.state(), State::Broken);
+    assert_eq!(bench.state(), GateState::Broken);
     assert!(bench.why().contains("5 requests in a row"), "{}", bench.why());
 }
 
@@ -339,12 +339,12 @@ fn one_refused_event_is_told_from_a_refused_account_by_what_was_sent_after_it() 
     odd.is_about(7);
     let late = bench.permit();
     bench.give_back(odd, Answer::Unauthorized);
-    assert_eq!((bench.state(), bench.gate.doubt()), (State::Open, Doubt::Few));
+    assert_eq!((bench.state(), bench.gate.doubt()), (GateState::Open, Doubt::Few));
     bench.give_back(early, Answer::Success);
     assert!(bench.gate.doubts(7), "it was sent before");
     bench.give_back(late, Answer::Success);
     assert!(!bench.gate.doubts(7));
-    assert_eq!((bench.state(), bench.gate.doubt()), (State::Open, Doubt::None));
+    assert_eq!((bench.state(), bench.gate.doubt()), (GateState::Open, Doubt::None));
 }
 
 #[test]
@@ -353,13 +353,13 @@ fn the_same_event_refused_time_and_again_is_no_refused_account_but_parks_where_t
     for _ in 0..9 {
         send_about(&mut bench, 7, Answer::Unauthorized);
         bench.gate.nothing_else_to_ask(bench.now);
-        assert_eq!((bench.state(), bench.closed_for()), (State::Parked, secs(15)));
+        assert_eq!((bench.state(), bench.closed_for()), (GateState::Parked, secs(15)));
         assert_eq!(bench.gate.doubt(), Doubt::Alone);
     }
     bench.gate.ask_another(bench.now);
     assert_eq!(bench.closed_for(), Duration::ZERO);
     send_about(&mut bench, 8, Answer::Success);
-    assert_eq!((bench.state(), bench.gate.doubt()), (State::Open, Doubt::None));
+    assert_eq!((bench.state(), bench.gate.doubt()), (GateState::Open, Doubt::None));
 }
 
 #[test]
@@ -369,9 +369,9 @@ fn what_is_refused_for_what_is_in_it_does_not_tell_of_credentials() {
     bench.gate.nothing_else_to_ask(bench.now);
     bench.gate.ask_another(bench.now);
     send_about(&mut bench, 8, Answer::Rejected);
-    assert_eq!((bench.state(), bench.gate.doubt()), (State::Open, Doubt::Few));
+    assert_eq!((bench.state(), bench.gate.doubt()), (GateState::Open, Doubt::Few));
     (9..12).for_each(|event| send_about(&mut bench, event, Answer::Unauthorized));
-    assert_eq!((bench.state(), bench.gate.doubt()), (State::Parked, Doubt::Account));
+    assert_eq!((bench.state(), bench.gate.doubt()), (GateState::Parked, Doubt::Account));
 }
 
 #[test]
@@ -384,11 +384,11 @@ fn a_doubt_outlives_a_429_and_an_outage() {
         bench.gate.nothing_else_to_ask(bench.now);
         assert_eq!(
             (bench.state(), bench.closed_for()),
-            (State::Parked, secs(3_600)),
+            (GateState::Parked, secs(3_600)),
             "what the vendor asked for holds"
         );
         send_about(&mut bench, 7, Answer::Success);
-        assert_eq!((bench.state(), bench.gate.doubt()), (State::Open, Doubt::None));
+        assert_eq!((bench.state(), bench.gate.doubt()), (GateState::Open, Doubt::None));
     }
 }
 
@@ -398,7 +398,7 @@ fn credentials_that_are_refused_when_tried_on_their_own_park_at_once() {
     send_about(&mut bench, 7, Answer::Unauthorized);
     bench.gate.said("the vendor answered 401: no such key");
     bench.gate.refuses_credentials(bench.now);
-    assert_eq!((bench.state(), bench.gate.doubt()), (State::Parked, Doubt::Account));
+    assert_eq!((bench.state(), bench.gate.doubt()), (GateState::Parked, Doubt::Account));
     assert!(bench.why().contains("no such key"), "{}", bench.why());
 }
 
@@ -409,22 +409,22 @@ fn rejections_in_a_row_park_and_a_resume_lets_one_event_tell() {
     bench.answered(1, Answer::Success);
     bench.answered(19, Answer::Rejected);
     bench.answered(3, Answer::Trouble);
-    assert_eq!(bench.state(), State::Open);
+    assert_eq!(bench.state(), GateState::Open);
     bench.answered(1, Answer::Rejected);
-    assert_eq!(bench.state(), State::Parked);
+    assert_eq!(bench.state(), GateState::Parked);
     assert!(bench.why().contains("rejected 20 events in a row"), "{}", bench.why());
     assert!(bench.send(Answer::Rejected, &Hints::default()));
-    assert_eq!((bench.state(), bench.closed_for()), (State::Parked, secs(15)));
+    assert_eq!((bench.state(), bench.closed_for()), (GateState::Parked, secs(15)));
     for answer in [Answer::Rejected, Answer::Success] {
         bench.gate.resume(bench.now);
         let probe = bench.permit();
         bench.advance(secs(1));
         assert!(probe.probe && matches!(bench.pass(), Pass::Full), "one event");
         bench.give_back(probe, answer);
-        assert_eq!(bench.state() == State::Open, answer == Answer::Success, "{answer:?}");
+        assert_eq!(bench.state() == GateState::Open, answer == Answer::Success, "{answer:?}");
     }
     bench.answered(19, Answer::Rejected);
-    assert_eq!(bench.state(), State::Open, "the count began anew");
+    assert_eq!(bench.state(), GateState::Open, "the count began anew");
 }
 
 #[test]
@@ -432,9 +432,9 @@ fn a_good_probe_ends_parking_after_rejections() {
     let mut bench = bench();
     bench.answered(20, Answer::Rejected);
     assert!(bench.send(Answer::Success, &Hints::default()));
-    assert_eq!(bench.state(), State::Open);
+    assert_eq!(bench.state(), GateState::Open);
     bench.answered(19, Answer::Rejected);
-    assert_eq!(bench.state(), State::Open);
+    assert_eq!(bench.state(), GateState::Open);
 }
 
 #[test]
@@ -442,7 +442,7 @@ fn zero_never_parks_on_rejections() {
     let policy = Policy { park_after_rejections: 0, ..Policy::default() };
     let mut bench = Bench::with(&["1000/s"], policy, &Ledger::default());
     bench.answered(500, Answer::Rejected);
-    assert_eq!(bench.state(), State::Open);
+    assert_eq!(bench.state(), GateState::Open);
 }
 
 #[test]
@@ -494,5 +494,5 @@ fn an_open_gate_tells_how_the_last_request_failed_until_one_is_answered() {
     for _ in 0..20 {
         bench.send(Answer::Trouble, &Hints::default());
     }
-    assert_eq!((bench.state(), fails(&bench)), (State::Broken, false));
+    assert_eq!((bench.state(), fails(&bench)), (GateState::Broken, false));
 }

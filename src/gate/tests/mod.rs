@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use super::{Answer, Doubt, Gate, Hints, Ledger, Limit, Pass, Permit, Policy, QuotaHint, State};
+use super::{Answer, Doubt, Gate, GateState, Hints, Ledger, Limit, Pass, Permit, Policy, QuotaHint};
 
 /// A gate and its two clocks.
 struct Bench {
@@ -82,7 +82,7 @@ impl Bench {
         }
     }
 
-    fn state(&self) -> State {
+    fn state(&self) -> GateState {
         self.gate.status(self.now, self.wall).state
     }
 

@@ -8,12 +8,12 @@ fn a_pause_shuts_the_gate_and_resume_goes_on_drained() {
     bench.answered(2, Answer::Success);
     bench.gate.pause();
     assert!(matches!(bench.pass(), Pass::Shut));
-    assert_eq!(bench.state(), State::Paused);
+    assert_eq!(bench.state(), GateState::Paused);
     assert!(bench.gate.closed_for_long(bench.now));
     assert_eq!(bench.gate.opens_at(bench.now), None);
     bench.advance(secs(100));
     bench.gate.resume(bench.now);
-    assert_eq!(bench.state(), State::Open);
+    assert_eq!(bench.state(), GateState::Open);
     let Pass::Wait(until) = bench.pass() else { panic!("drained") };
     assert!(until - bench.now >= millis(200));
 }
@@ -24,7 +24,7 @@ fn resume_returns_to_what_was_beneath_the_pause() {
     bench.answered(4, Answer::Unauthorized);
     bench.gate.pause();
     bench.gate.resume(bench.now);
-    assert_eq!(bench.state(), State::Parked);
+    assert_eq!(bench.state(), GateState::Parked);
     assert_eq!(bench.closed_for(), secs(15));
 }
 
@@ -46,7 +46,7 @@ fn a_resume_ends_whatever_the_vendor_asked_for_and_one_probe_goes_out() {
         bench.advance(secs(1));
         assert!(matches!(bench.pass(), Pass::Full), "one probe: {hints:?}");
         bench.give_back(probe, Answer::Success);
-        assert_eq!(bench.state(), State::Open);
+        assert_eq!(bench.state(), GateState::Open);
     }
 }
 
@@ -56,7 +56,7 @@ fn a_resume_ends_the_slow_pace_that_headers_asked_for_and_not_the_days_budget() 
     bench.send(Answer::Success, &quota(1, 3_600));
     bench.gate.resume(bench.now);
     bench.answered(2, Answer::Success);
-    assert_eq!(bench.state(), State::Throttled);
+    assert_eq!(bench.state(), GateState::Throttled);
     bench.gate.resume(bench.now);
     assert!(bench.closed_for() > secs(3_600), "the budget is Sluice's own");
 }
@@ -86,7 +86,7 @@ fn a_new_worker_keeps_to_what_the_vendor_asked_and_reopens_with_a_probe() {
     let mut next = Bench::with(&["200/s"], Policy::default(), &ledger);
     assert!(matches!(next.pass(), Pass::Shut));
     next.gate.resume(next.now);
-    assert_eq!(next.state(), State::Throttled);
+    assert_eq!(next.state(), GateState::Throttled);
     let left = ledger.closed_until.unwrap().duration_since(next.wall);
     assert_eq!(next.closed_for(), Duration::try_from(left).unwrap());
     assert!(next.permit().probe);
@@ -119,5 +119,5 @@ fn what_holds_a_slow_pace_is_told_until_its_next_place() {
     let Pass::Wait(until) = bench.pass() else { panic!() };
     assert!(until > bench.now + secs(9));
     bench.advance(secs(9));
-    assert_eq!(bench.gate.status(bench.now, bench.wall).held, crate::gate::Held::Quota);
+    assert_eq!(bench.gate.status(bench.now, bench.wall).held, crate::gate::HeldBy::Quota);
 }

@@ -6,14 +6,14 @@ use super::*;
 fn a_spent_day_budget_closes_the_gate_until_midnight_utc() {
     let mut bench = Bench::new(&["3/day"]);
     bench.answered(3, Answer::Success);
-    assert_eq!(bench.state(), State::Throttled);
+    assert_eq!(bench.state(), GateState::Throttled);
     assert!(bench.why().contains("day budget of 3"), "{}", bench.why());
     assert!(bench.gate.closed_for_long(bench.now));
     let Pass::Wait(until) = bench.pass() else { panic!("the budget is spent") };
     assert_eq!(until - bench.now, secs(12 * 3_600));
     bench.advance(secs(12 * 3_600));
     assert!(!bench.gate.closed_for_long(bench.now));
-    assert_eq!(bench.state(), State::Open);
+    assert_eq!(bench.state(), GateState::Open);
     bench.answered(3, Answer::Success);
     assert_eq!(bench.gate.ledger(bench.now, bench.wall).used, 3);
 }
@@ -28,11 +28,11 @@ fn the_day_count_survives_a_restart_and_a_change_of_limits() {
     let mut bench = Bench::with(&["10/day"], Policy::default(), &ledger);
     bench.answered(3, Answer::Success);
     bench.gate.set_limits(&parsed(&["5/day", "10/s"]), bench.now, bench.wall);
-    assert_eq!(bench.state(), State::Throttled);
+    assert_eq!(bench.state(), GateState::Throttled);
     let status = bench.gate.status(bench.now, bench.wall);
     assert_eq!((status.day_used, status.day_limit), (9, Some(5)));
     bench.gate.set_limits(&parsed(&["100/day"]), bench.now, bench.wall);
-    assert_eq!(bench.state(), State::Open);
+    assert_eq!(bench.state(), GateState::Open);
 }
 
 #[test]
@@ -54,12 +54,12 @@ fn a_clock_that_was_ahead_holds_the_budget_up_no_longer_than_until_midnight() {
         bench.gate = Gate::new(&parsed(&["3/day"]), Policy::default(), &ledger, bench.now, bench.wall);
         bench.answered(3, Answer::Success);
         bench.wall = right;
-        assert_eq!(bench.state(), State::Throttled, "{ahead:?}: what was spent stays spent");
+        assert_eq!(bench.state(), GateState::Throttled, "{ahead:?}: what was spent stays spent");
         let Pass::Wait(until) = bench.pass() else { panic!("{ahead:?}: the budget is spent") };
         assert_eq!(until - bench.now, secs(12 * 3_600), "{ahead:?}");
         bench.advance(secs(12 * 3_600));
         bench.answered(3, Answer::Success);
-        assert_eq!(bench.state(), State::Throttled);
+        assert_eq!(bench.state(), GateState::Throttled);
     }
 }
 
@@ -101,14 +101,14 @@ fn a_ledger_may_lack_fields_or_have_new_ones() {
 fn a_quota_that_is_used_up_stops_everything_until_it_resets() {
     let mut bench = Bench::new(&["200/s"]);
     bench.send(Answer::Success, &quota(0, 30));
-    assert_eq!(bench.state(), State::Throttled);
+    assert_eq!(bench.state(), GateState::Throttled);
     let Pass::Wait(until) = bench.pass() else { panic!("nothing is left") };
     assert_eq!(until - bench.now, secs(30));
     bench.advance(secs(30));
     let permit = bench.permit();
     assert!(!permit.probe, "nothing was refused, so no probe is needed");
     bench.give_back(permit, Answer::Success);
-    assert_eq!(bench.state(), State::Open);
+    assert_eq!(bench.state(), GateState::Open);
 }
 
 #[test]
@@ -116,7 +116,7 @@ fn what_remains_is_spread_until_a_reset_far_away() {
     let mut bench = Bench::new(&["200/s"]);
     bench.send(Answer::Success, &quota(9, 101));
     let status = bench.gate.status(bench.now, bench.wall);
-    assert_eq!(status.state, State::Open);
+    assert_eq!(status.state, GateState::Open);
     assert!(status.why.contains("remaining quota"), "{}", status.why);
     assert!((status.rate.unwrap() - 0.1).abs() < 1e-9);
     let start = bench.now;
@@ -202,7 +202,7 @@ fn honest_quota_headers_cost_a_legal_stream_nothing() {
 fn without_a_pace_a_used_up_quota_always_holds() {
     let mut bench = Bench::new(&["1000/day"]);
     bench.send(Answer::Success, &quota(0, 1));
-    assert_eq!((bench.state(), bench.closed_for()), (State::Throttled, secs(1)));
+    assert_eq!((bench.state(), bench.closed_for()), (GateState::Throttled, secs(1)));
     bench.advance(secs(1));
     bench.send(Answer::Success, &quota(3, 1));
     assert_eq!(bench.why(), "open");

@@ -73,8 +73,8 @@ impl Onlooker {
         match self.bench.pass() {
             Pass::Go(permit) => {
                 assert!(before.until.is_none(), "a place while closed: {before:?}");
-                assert_ne!(before.state, State::Paused);
-                assert_eq!(permit.probe, before.state != State::Open, "{before:?}");
+                assert_ne!(before.state, GateState::Paused);
+                assert_eq!(permit.probe, before.state != GateState::Open, "{before:?}");
                 assert!(!(permit.probe && self.out.iter().any(|other| other.probe)), "two probes at once");
                 self.out.push(permit);
                 assert!(self.out.len() <= self.concurrency, "more permits than allowed");
@@ -84,7 +84,7 @@ impl Onlooker {
             }
             Pass::Wait(until) => assert!(until > self.bench.now),
             Pass::Full => assert!(!self.out.is_empty(), "full with nothing out would never end"),
-            Pass::Shut => assert_eq!(before.state, State::Paused),
+            Pass::Shut => assert_eq!(before.state, GateState::Paused),
         }
     }
 
@@ -144,7 +144,7 @@ proptest! {
         }
         let probe = bench.permit();
         bench.give_back(probe, Answer::Success);
-        prop_assert_eq!(bench.state() == State::Open, bench.closed_for().is_zero());
+        prop_assert_eq!(bench.state() == GateState::Open, bench.closed_for().is_zero());
         bench.answered(3, Answer::Success);
     }
 }

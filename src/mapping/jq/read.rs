@@ -60,7 +60,7 @@ impl<'a> Reader<'a> {
         self.at += 1;
         self.depth += 1;
         if self.depth > fuel::deepest() {
-            fuel::stop(fuel::Stop::Depth);
+            fuel::stop(fuel::Exceeded::Depth);
         }
         let value = read(self)?;
         self.depth -= 1;

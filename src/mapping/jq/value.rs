@@ -7,7 +7,7 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 
 use super::number::Number;
-use crate::mapping::fuel::{self, Stop};
+use crate::mapping::fuel::{self, Exceeded};
 
 /// A JSON value.
 #[derive(Clone, Debug)]
@@ -76,7 +76,7 @@ impl Size {
     fn checked(self) -> Self {
         fuel::weigh(self.weight);
         if self.depth > fuel::deepest() {
-            fuel::stop(Stop::Depth);
+            fuel::stop(Exceeded::Depth);
         }
         self
     }
@@ -171,8 +171,7 @@ impl Val {
         if text.len() <= MOST {
             return format!("{} ({text})", self.kind());
         }
-        let end = (0..=CUT).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
-        format!("{} ({}...)", self.kind(), text.get(..end).unwrap_or(""))
+        format!("{} ({}...)", self.kind(), &text[..text.floor_char_boundary(CUT)])
     }
 
     /// jq's order, `==`, `<` and the like: NaN is less than itself.

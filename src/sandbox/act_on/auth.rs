@@ -10,9 +10,9 @@ use serde_json::json;
 use super::ActOnSettings;
 use super::answers::{gateway, token_error};
 use crate::sandbox::api::{self, Answer, Call, Revoked};
-use crate::sandbox::ledger::Outcome;
+use crate::sandbox::ledger::CallOutcome;
 use crate::sandbox::limit::Limiter;
-use crate::sandbox::oauth::{self, Tokens};
+use crate::sandbox::oauth::{self, IssuedTokens};
 
 /// How long a refresh token holds: "after one month".
 const REFRESH_LIFE: Duration = Duration::from_hours(30 * 24);
@@ -21,7 +21,7 @@ const REFRESH_LIFE: Duration = Duration::from_hours(30 * 24);
 #[derive(Debug)]
 pub(super) struct Auth {
     limiter: Limiter,
-    tokens: Tokens,
+    tokens: IssuedTokens,
     refresh: Option<(String, Duration)>,
     by_password: u64,
     by_refresh: u64,
@@ -31,7 +31,7 @@ impl Auth {
     /// No token yet.
     pub fn new(settings: &ActOnSettings) -> Self {
         let limiter = Limiter::new(&settings.auth_limits, settings.enforcement);
-        Self { limiter, tokens: Tokens::default(), refresh: None, by_password: 0, by_refresh: 0 }
+        Self { limiter, tokens: IssuedTokens::default(), refresh: None, by_password: 0, by_refresh: 0 }
     }
 
     /// Whether the request carries an access token that holds.
@@ -58,15 +58,15 @@ impl Auth {
     }
 
     /// Answers a request for a token. Every attempt counts towards the limit, whatever comes of it.
-    pub fn grant(&mut self, settings: &ActOnSettings, call: &Call, now: Duration) -> (Outcome, Answer) {
+    pub fn grant(&mut self, settings: &ActOnSettings, call: &Call, now: Duration) -> (CallOutcome, Answer) {
         if call.method() != Method::POST {
-            return (Outcome::Unknown, gateway(StatusCode::METHOD_NOT_ALLOWED, ""));
+            return (CallOutcome::Unknown, gateway(StatusCode::METHOD_NOT_ALLOWED, ""));
         }
         if self.limiter.admit(now).is_err() {
             let answer = gateway(StatusCode::TOO_MANY_REQUESTS, "too many authentication calls");
-            return (Outcome::Refused, answer);
+            return (CallOutcome::Refused, answer);
         }
-        let invalid = |error, text| (Outcome::Invalid, token_error(StatusCode::BAD_REQUEST, error, text));
+        let invalid = |error, text| (CallOutcome::Invalid, token_error(StatusCode::BAD_REQUEST, error, text));
         let Some(form) = oauth::form(call) else {
             return invalid("invalid_request", "The body must be form-encoded, each parameter once.");
         };
@@ -82,12 +82,12 @@ impl Auth {
         }
         let client = [field("client_id"), field("client_secret")];
         if client != [Some(settings.client_id.as_str()), Some(settings.client_secret.as_str())] {
-            return (Outcome::Unauthorized, token_error(StatusCode::UNAUTHORIZED, "access_denied", "Unauthorized"));
+            return (CallOutcome::Unauthorized, token_error(StatusCode::UNAUTHORIZED, "access_denied", "Unauthorized"));
         }
         if let Err(description) = self.check_grant(settings, &form, now) {
-            return (Outcome::Unauthorized, token_error(StatusCode::FORBIDDEN, "invalid_grant", description));
+            return (CallOutcome::Unauthorized, token_error(StatusCode::FORBIDDEN, "invalid_grant", description));
         }
-        (Outcome::Accepted(Vec::new()), self.issue(settings.token_life, now))
+        (CallOutcome::Accepted(Vec::new()), self.issue(settings.token_life, now))
     }
 
     /// Checks the password or the refresh token, and counts the grant.

@@ -18,7 +18,7 @@ use http::{Method, StatusCode};
 use super::announce::{self, RetryAfterForm};
 use super::api::{Answer, Api, Call, Revoked};
 use super::latency::Latency;
-use super::ledger::Outcome;
+use super::ledger::CallOutcome;
 use super::limit::{Enforcement, Limit, Limiter};
 use super::lock;
 use answers::Broken;
@@ -137,7 +137,7 @@ impl ActOn {
         Self { auth: Mutex::new(Auth::new(&settings)), account: Mutex::new(account), settings }
     }
 
-    fn upload(&self, call: &Call, asked: Asked<'_>, now: Duration) -> (Outcome, Answer) {
+    fn upload(&self, call: &Call, asked: Asked<'_>, now: Duration) -> (CallOutcome, Answer) {
         let is_fact = matches!(asked, Asked::Fact);
         let read = if is_fact { upload::fact(call) } else { upload::csv(call) };
         let mut account = lock(&self.account);
@@ -148,7 +148,7 @@ impl ActOn {
         let uploaded = read.and_then(|upload| account.enter(&upload).map(|()| upload));
         let upload = match uploaded {
             Ok(upload) => upload,
-            Err(broken) => return (Outcome::Invalid, answers::broken(&broken)),
+            Err(broken) => return (CallOutcome::Invalid, answers::broken(&broken)),
         };
         let count = u64::try_from(upload.events.len()).unwrap_or(u64::MAX);
         let fails = !is_fact && account.failed < self.settings.failing_jobs;
@@ -159,7 +159,7 @@ impl ActOn {
         // What the job will do is settled now, so its events are written down now and not when it ends.
         let events = if fails { Vec::new() } else { upload.events };
         let marker = self.settings.note_marker.as_deref();
-        (Outcome::Accepted(events.iter().map(|event| event.taken(marker)).collect()), answers::accepted(&job))
+        (CallOutcome::Accepted(events.iter().map(|event| event.taken(marker)).collect()), answers::accepted(&job))
     }
 }
 
@@ -217,7 +217,7 @@ impl Api for ActOn {
         Latency::exponential(Duration::from_millis(600))
     }
 
-    fn answer(&self, call: &Call, now: Duration) -> (Outcome, Answer) {
+    fn answer(&self, call: &Call, now: Duration) -> (CallOutcome, Answer) {
         let path = call.uri().path();
         if path == TOKEN {
             return lock(&self.auth).grant(&self.settings, call, now);
@@ -227,26 +227,26 @@ impl Api for ActOn {
             (FACT, _) => Asked::Fact,
             (CSV, _) => Asked::Csv,
             (_, Some(job)) if !job.contains('/') => Asked::Status(job),
-            _ => return (Outcome::Unknown, answers::gateway(StatusCode::NOT_FOUND, "")),
+            _ => return (CallOutcome::Unknown, answers::gateway(StatusCode::NOT_FOUND, "")),
         };
         let method = if matches!(asked, Asked::Status(_)) { Method::GET } else { Method::POST };
         if call.method() != method {
-            return (Outcome::Unknown, answers::gateway(StatusCode::METHOD_NOT_ALLOWED, ""));
+            return (CallOutcome::Unknown, answers::gateway(StatusCode::METHOD_NOT_ALLOWED, ""));
         }
         if !lock(&self.auth).admit(call, now) {
-            return (Outcome::Unauthorized, answers::gateway(StatusCode::UNAUTHORIZED, ""));
+            return (CallOutcome::Unauthorized, answers::gateway(StatusCode::UNAUTHORIZED, ""));
         }
         let admitted = lock(&self.account).limiter.admit(now);
         if let Err(wait) = admitted {
             let mut answer = answers::gateway(StatusCode::TOO_MANY_REQUESTS, "Rate Limit exceeded");
             announce::retry_after(answer.headers_mut(), self.settings.retry_after, now, wait);
-            return (Outcome::Refused, answer);
+            return (CallOutcome::Refused, answer);
         }
         match asked {
             Asked::Fact | Asked::Csv => self.upload(call, asked, now),
             Asked::Status(id) => match lock(&self.account).jobs.status(id, now, self.settings.job_time) {
-                Some(answer) => (Outcome::Read, answer),
-                None => (Outcome::Invalid, Jobs::unknown()),
+                Some(answer) => (CallOutcome::Read, answer),
+                None => (CallOutcome::Invalid, Jobs::unknown()),
             },
         }
     }

@@ -18,12 +18,12 @@ pub use catalogue::{ApsisEventType, ApsisVersion, EventTypeError, FieldType};
 use super::announce::{self, RetryAfterForm};
 use super::api::{self, Answer, Api, Call, Revoked};
 use super::latency::Latency;
-use super::ledger::Outcome;
+use super::ledger::CallOutcome;
 use super::limit::{Enforcement, Limit, Limiter};
 use super::{lock, oauth};
 use answers::problem;
 use items::{Good, Rules};
-use path::{Asked, Target, Wrong};
+use path::{ApsisCall, Target, Wrong};
 use profiles::Profiles;
 use token::Auth;
 
@@ -134,19 +134,22 @@ impl ApsisOne {
         *lock(&self.types) = types;
     }
 
-    fn types(&self, section: &str) -> (Outcome, Answer) {
+    fn types(&self, section: &str) -> (CallOutcome, Answer) {
         if !self.settings.sections.iter().any(|known| known == section) {
-            return (Outcome::Unknown, problem(StatusCode::NOT_FOUND, "the section does not exist"));
+            return (CallOutcome::Unknown, problem(StatusCode::NOT_FOUND, "the section does not exist"));
         }
         let body = serde_json::json!({ "items": *lock(&self.types) });
-        (Outcome::Read, api::json(StatusCode::OK, body.to_string()))
+        (CallOutcome::Read, api::json(StatusCode::OK, body.to_string()))
     }
 
-    fn events(&self, call: &Call, target: &Target) -> (Outcome, Answer) {
+    fn events(&self, call: &Call, target: &Target) -> (CallOutcome, Answer) {
         let ApsisSettings { keyspaces, sections, body_bytes, .. } = &self.settings;
-        let invalid = |status, detail: &str| (Outcome::Invalid, problem(status, detail));
+        let invalid = |status, detail: &str| (CallOutcome::Invalid, problem(status, detail));
         if !keyspaces.contains(&target.keyspace) || !sections.contains(&target.section) {
-            return (Outcome::Unknown, problem(StatusCode::NOT_FOUND, "the keyspace or the section does not exist"));
+            return (
+                CallOutcome::Unknown,
+                problem(StatusCode::NOT_FOUND, "the keyspace or the section does not exist"),
+            );
         }
         if call.body().len() > *body_bytes {
             return invalid(StatusCode::PAYLOAD_TOO_LARGE, &format!("the body is over {body_bytes} bytes"));
@@ -168,7 +171,7 @@ impl ApsisOne {
     }
 
     /// Takes all items or none; with `multi_status` the good ones.
-    fn take(&self, items: Vec<Result<Good, String>>) -> (Outcome, Answer) {
+    fn take(&self, items: Vec<Result<Good, String>>) -> (CallOutcome, Answer) {
         let wrong: Vec<&str> = items.iter().filter_map(|item| item.as_ref().err()).map(String::as_str).collect();
         let answer = if self.settings.multi_status {
             answers::multi_status(items.iter().map(|item| item.as_ref().err().map(String::as_str)))
@@ -177,19 +180,19 @@ impl ApsisOne {
             *answer.status_mut() = StatusCode::NO_CONTENT;
             answer
         } else {
-            return (Outcome::Invalid, problem(StatusCode::BAD_REQUEST, &wrong.join("; ")));
+            return (CallOutcome::Invalid, problem(StatusCode::BAD_REQUEST, &wrong.join("; ")));
         };
         let good: Vec<Good> = items.into_iter().flatten().collect();
         let deprecated = good.iter().filter(|good| good.deprecated).count();
         lock(&self.account).deprecated += u64::try_from(deprecated).unwrap_or(u64::MAX);
-        (Outcome::Accepted(good.into_iter().map(|good| good.event).collect()), answer)
+        (CallOutcome::Accepted(good.into_iter().map(|good| good.event).collect()), answer)
     }
 }
 
 impl Account {
     /// Lets a request in if the account and the profile may have it; refused, it uses up neither.
-    fn admit(&mut self, asked: &Asked, now: Duration) -> Result<(), Duration> {
-        let Asked::Events(target) = asked else { return self.limiter.admit(now) };
+    fn admit(&mut self, asked: &ApsisCall, now: Duration) -> Result<(), Duration> {
+        let ApsisCall::Events(target) = asked else { return self.limiter.admit(now) };
         let profile = self.profiles.arrive(&target.keyspace, &target.profile, now);
         self.limiter.wait(now).max(profile.wait(now)).map_or(Ok(()), Err)?;
         self.limiter.admit(now).and_then(|()| profile.admit(now))
@@ -221,33 +224,38 @@ impl Api for ApsisOne {
         Latency::exponential(Duration::from_millis(250))
     }
 
-    fn answer(&self, call: &Call, now: Duration) -> (Outcome, Answer) {
+    fn answer(&self, call: &Call, now: Duration) -> (CallOutcome, Answer) {
         if call.uri().path() == TOKEN {
             return lock(&self.auth).grant(&self.settings, call, now);
         }
         let asked = match path::read(call.uri().path()) {
             Ok(asked) => asked,
-            Err(Wrong::Unknown) => return (Outcome::Unknown, problem(StatusCode::NOT_FOUND, "there is no such path")),
+            Err(Wrong::Unknown) => {
+                return (CallOutcome::Unknown, problem(StatusCode::NOT_FOUND, "there is no such path"));
+            }
             Err(Wrong::Encoding) => {
-                return (Outcome::Invalid, problem(StatusCode::BAD_REQUEST, "the path is not encoded as it must be"));
+                return (
+                    CallOutcome::Invalid,
+                    problem(StatusCode::BAD_REQUEST, "the path is not encoded as it must be"),
+                );
             }
         };
-        let method = if matches!(asked, Asked::Types { .. }) { Method::GET } else { Method::POST };
+        let method = if matches!(asked, ApsisCall::Types { .. }) { Method::GET } else { Method::POST };
         if call.method() != method {
-            return (Outcome::Unknown, problem(StatusCode::METHOD_NOT_ALLOWED, "there is no such method here"));
+            return (CallOutcome::Unknown, problem(StatusCode::METHOD_NOT_ALLOWED, "there is no such method here"));
         }
         if !lock(&self.auth).admit(call, now) {
-            return (Outcome::Unauthorized, problem(StatusCode::UNAUTHORIZED, "no token, or one that ended"));
+            return (CallOutcome::Unauthorized, problem(StatusCode::UNAUTHORIZED, "no token, or one that ended"));
         }
         let admitted = lock(&self.account).admit(&asked, now);
         if let Err(wait) = admitted {
             let mut answer = problem(StatusCode::TOO_MANY_REQUESTS, "over the limit of the account or the profile");
             announce::retry_after(answer.headers_mut(), self.settings.retry_after, now, wait);
-            return (Outcome::Refused, answer);
+            return (CallOutcome::Refused, answer);
         }
         match asked {
-            Asked::Types { section } => self.types(&section),
-            Asked::Events(target) => self.events(call, &target),
+            ApsisCall::Types { section } => self.types(&section),
+            ApsisCall::Events(target) => self.events(call, &target),
         }
     }
 

@@ -8,7 +8,7 @@ const PLAIN: &str = "-._~!$&'()*+,;=:@";
 
 /// What is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Asked {
+pub(super) enum ApsisCall {
     /// The event types of a section.
     Types {
         /// The section.
@@ -42,12 +42,12 @@ pub(super) enum Wrong {
 ///
 /// # Errors
 /// [`Wrong`].
-pub(super) fn read(path: &str) -> Result<Asked, Wrong> {
+pub(super) fn read(path: &str) -> Result<ApsisCall, Wrong> {
     let segments: Vec<&str> = path.split('/').collect();
     match segments.as_slice() {
-        ["", "audience", "sections", section, "events"] => Ok(Asked::Types { section: decode(section)? }),
+        ["", "audience", "sections", section, "events"] => Ok(ApsisCall::Types { section: decode(section)? }),
         ["", "audience", "keyspaces", keyspace, "profiles", profile, "sections", section, "events"] => {
-            Ok(Asked::Events(Target {
+            Ok(ApsisCall::Events(Target {
                 keyspace: decode(keyspace)?,
                 profile: decode(profile)?,
                 section: decode(section)?,
@@ -75,8 +75,8 @@ mod tests {
 
     fn profile(segment: &str) -> Result<String, Wrong> {
         match read(&format!("/audience/keyspaces/k/profiles/{segment}/sections/s/events"))? {
-            Asked::Events(target) => Ok(target.profile),
-            Asked::Types { .. } => Err(Wrong::Unknown),
+            ApsisCall::Events(target) => Ok(target.profile),
+            ApsisCall::Types { .. } => Err(Wrong::Unknown),
         }
     }
 

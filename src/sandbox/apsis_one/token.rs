@@ -13,9 +13,9 @@ use uuid::Uuid;
 use super::ApsisSettings;
 use super::answers::problem;
 use crate::sandbox::api::{self, Answer, Call};
-use crate::sandbox::ledger::Outcome;
+use crate::sandbox::ledger::CallOutcome;
 use crate::sandbox::limit::Limiter;
-use crate::sandbox::oauth::{self, Tokens};
+use crate::sandbox::oauth::{self, IssuedTokens};
 
 /// What `expires_in` says, whatever `exp` says.
 const EXPIRES_IN: u64 = 86_400;
@@ -24,7 +24,7 @@ const EXPIRES_IN: u64 = 86_400;
 #[derive(Debug)]
 pub(super) struct Auth {
     limiter: Limiter,
-    tokens: Tokens,
+    tokens: IssuedTokens,
 }
 
 #[derive(Deserialize)]
@@ -38,7 +38,7 @@ struct Grant {
 impl Auth {
     /// No token yet.
     pub fn new(settings: &ApsisSettings) -> Self {
-        Self { limiter: Limiter::new(&settings.auth_limits, settings.enforcement), tokens: Tokens::default() }
+        Self { limiter: Limiter::new(&settings.auth_limits, settings.enforcement), tokens: IssuedTokens::default() }
     }
 
     /// Whether the request carries a token that holds.
@@ -52,14 +52,14 @@ impl Auth {
     }
 
     /// Answers a request for a token. Every attempt counts towards the limit.
-    pub fn grant(&mut self, settings: &ApsisSettings, call: &Call, now: Duration) -> (Outcome, Answer) {
+    pub fn grant(&mut self, settings: &ApsisSettings, call: &Call, now: Duration) -> (CallOutcome, Answer) {
         if call.method() != Method::POST {
-            return (Outcome::Unknown, problem(StatusCode::METHOD_NOT_ALLOWED, "ask by POST"));
+            return (CallOutcome::Unknown, problem(StatusCode::METHOD_NOT_ALLOWED, "ask by POST"));
         }
         if self.limiter.admit(now).is_err() {
-            return (Outcome::Refused, problem(StatusCode::TOO_MANY_REQUESTS, "too many token calls"));
+            return (CallOutcome::Refused, problem(StatusCode::TOO_MANY_REQUESTS, "too many token calls"));
         }
-        let bad = |detail: &str| (Outcome::Invalid, problem(StatusCode::BAD_REQUEST, detail));
+        let bad = |detail: &str| (CallOutcome::Invalid, problem(StatusCode::BAD_REQUEST, detail));
         if !oauth::is(call, "application/json") {
             return bad("the content type must be application/json");
         }
@@ -71,13 +71,13 @@ impl Auth {
             return bad("grant_type: must be client_credentials");
         }
         if (&grant.client_id, &grant.client_secret) != (&settings.client_id, &settings.client_secret) {
-            return (Outcome::Unauthorized, problem(StatusCode::UNAUTHORIZED, "unknown client"));
+            return (CallOutcome::Unauthorized, problem(StatusCode::UNAUTHORIZED, "unknown client"));
         }
         let ends = now.saturating_add(settings.token_life).as_secs();
         let token = token(&settings.client_id, now, ends);
         self.tokens.add(token.clone(), now, Duration::from_secs(ends));
         let body = json!({ "access_token": token, "expires_in": EXPIRES_IN, "token_type": "Bearer" });
-        (Outcome::Accepted(Vec::new()), api::json(StatusCode::OK, body.to_string()))
+        (CallOutcome::Accepted(Vec::new()), api::json(StatusCode::OK, body.to_string()))
     }
 }
 

@@ -14,7 +14,7 @@ use http::header::CONTENT_TYPE;
 use super::announce::{self, QuotaHeaders, RetryAfterForm};
 use super::api::{Answer, Api, Call};
 use super::latency::Latency;
-use super::ledger::{Ledger, Outcome};
+use super::ledger::{CallOutcome, Ledger};
 use super::limit::{Enforcement, Limit, Limiter};
 use super::lock;
 
@@ -107,16 +107,16 @@ impl GainsightPx {
     }
 
     /// What comes past the rate limit.
-    fn work(&self, account: &Account, call: &Call) -> (Outcome, Answer) {
+    fn work(&self, account: &Account, call: &Call) -> (CallOutcome, Answer) {
         if call.method() == Method::GET {
             return read_back::answer(&lock(&self.ledger), &account.name, call.uri().query().unwrap_or_default());
         }
         if !is_json(call) {
-            return (Outcome::Invalid, answers::bad_request(&["the content type must be application/json".into()]));
+            return (CallOutcome::Invalid, answers::bad_request(&["the content type must be application/json".into()]));
         }
         match rules::check(call.body(), &self.settings.reject_names) {
-            Ok(event) => (Outcome::Accepted(vec![event]), answers::created()),
-            Err(broken) => (Outcome::Invalid, answers::bad_request(&broken)),
+            Ok(event) => (CallOutcome::Accepted(vec![event]), answers::created()),
+            Err(broken) => (CallOutcome::Invalid, answers::bad_request(&broken)),
         }
     }
 }
@@ -146,18 +146,18 @@ impl Api for GainsightPx {
         Latency::exponential(Duration::from_millis(300))
     }
 
-    fn answer(&self, call: &Call, now: Duration) -> (Outcome, Answer) {
+    fn answer(&self, call: &Call, now: Duration) -> (CallOutcome, Answer) {
         if call.uri().path() != PATH {
-            return (Outcome::Unknown, answers::not_found(call.uri().path()));
+            return (CallOutcome::Unknown, answers::not_found(call.uri().path()));
         }
         if call.method() != Method::POST && call.method() != Method::GET {
-            return (Outcome::Unknown, answers::method_not_allowed(call.method()));
+            return (CallOutcome::Unknown, answers::method_not_allowed(call.method()));
         }
         let Some(account) = self.account(call) else {
-            return (Outcome::Unauthorized, answers::unauthorized());
+            return (CallOutcome::Unauthorized, answers::unauthorized());
         };
         if account.key.read_only && call.method() == Method::POST {
-            return (Outcome::Unauthorized, answers::forbidden());
+            return (CallOutcome::Unauthorized, answers::forbidden());
         }
         let mut limiter = lock(&account.limiter);
         let admitted = limiter.admit(now);
@@ -169,7 +169,7 @@ impl Api for GainsightPx {
             Err(wait) => {
                 let mut answer = answers::rate_limit_exceeded();
                 announce::retry_after(answer.headers_mut(), self.settings.retry_after, now, wait);
-                (Outcome::Refused, answer)
+                (CallOutcome::Refused, answer)
             }
         };
         if let Some(standing) = standing {

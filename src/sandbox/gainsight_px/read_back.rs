@@ -8,12 +8,12 @@ use url::form_urlencoded;
 
 use super::answers;
 use crate::sandbox::api::{self, Answer};
-use crate::sandbox::ledger::{Ledger, Outcome};
+use crate::sandbox::ledger::{CallOutcome, Ledger};
 
 const PAGE_SIZE: usize = 1_000;
 
 /// The answer to a query; only events that the ledger still keeps are found.
-pub(super) fn answer(ledger: &Ledger, endpoint: &str, query: &str) -> (Outcome, Answer) {
+pub(super) fn answer(ledger: &Ledger, endpoint: &str, query: &str) -> (CallOutcome, Answer) {
     let mut terms = Vec::new();
     let mut page_size = PAGE_SIZE;
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {
@@ -26,7 +26,7 @@ pub(super) fn answer(ledger: &Ledger, endpoint: &str, query: &str) -> (Outcome, 
             _ => true,
         };
         if !understood {
-            return (Outcome::Invalid, answers::bad_request(&[format!("{name}: cannot be {value:?}")]));
+            return (CallOutcome::Invalid, answers::bad_request(&[format!("{name}: cannot be {value:?}")]));
         }
     }
     let events = ledger.events(Some(endpoint), usize::MAX);
@@ -36,7 +36,7 @@ pub(super) fn answer(ledger: &Ledger, endpoint: &str, query: &str) -> (Outcome, 
     let total = found.len();
     let page: Vec<Value> = found.into_iter().take(page_size).collect();
     let body = json!({ "customEvents": page, "totalHits": total, "scrollId": null });
-    (Outcome::Read, api::json(StatusCode::OK, body.to_string()))
+    (CallOutcome::Read, api::json(StatusCode::OK, body.to_string()))
 }
 
 /// One comparison, such as `identifyId==u-1`.
@@ -90,7 +90,7 @@ mod tests {
                 limits: &[],
                 at: Duration::ZERO,
                 faulted: false,
-                outcome: &Outcome::Accepted(vec![Taken::new(body.as_bytes(), body.clone())]),
+                outcome: &CallOutcome::Accepted(vec![Taken::new(body.as_bytes(), body.clone())]),
             });
         }
         let hits = |filter: &str| {
@@ -98,10 +98,10 @@ mod tests {
             answer(&ledger, "gainsight-px", &query).0
         };
         for filter in ["identifyId==u-1", "date>=2;eventName==A", "date<9"] {
-            assert_eq!(hits(filter), Outcome::Read, "{filter}");
+            assert_eq!(hits(filter), CallOutcome::Read, "{filter}");
         }
         for filter in ["identifyId>u", "colour==red", "date==x", ""] {
-            assert_eq!(hits(filter), Outcome::Invalid, "{filter:?}");
+            assert_eq!(hits(filter), CallOutcome::Invalid, "{filter:?}");
         }
         let term = |text: &str| Term::read(text).unwrap();
         assert!(term("identifyId==U-1").matches(&json!({ "identifyId": "u-1" })));

@@ -59,7 +59,7 @@ async fn a_slow_answer_is_still_the_vendors_and_may_come_too_late() {
 #[tokio::test]
 async fn a_hanging_request_is_never_answered_and_ends_with_the_sandbox() {
     let caller = start(Settings::default()).await;
-    caller.sandbox.handle().add_fault(Rule::new(Fault::Hang)).unwrap();
+    caller.sandbox.handle().add_fault(FaultRule::new(FaultKind::Hang)).unwrap();
     let asked = caller.event("a").timeout(Duration::from_millis(100)).send().await;
     assert!(asked.unwrap_err().is_timeout());
     assert_eq!((caller.stats().faulted, caller.stats().accepted), (1, 0));
@@ -89,7 +89,7 @@ async fn post_by_socket(caller: &Caller) -> std::io::Result<Vec<u8>> {
 #[tokio::test]
 async fn a_reset_is_seen_as_a_reset_and_nothing_is_taken() {
     let caller = start(Settings::default()).await;
-    caller.sandbox.handle().add_fault(Rule::new(Fault::Reset)).unwrap();
+    caller.sandbox.handle().add_fault(FaultRule::new(FaultKind::Reset)).unwrap();
     assert_eq!(post_by_socket(&caller).await.unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
     assert_eq!((caller.stats().accepted, caller.stats().faulted), (0, 1));
     caller.sandbox.handle().clear_faults();
@@ -99,14 +99,14 @@ async fn a_reset_is_seen_as_a_reset_and_nothing_is_taken() {
 #[tokio::test]
 async fn a_drop_after_takes_the_event_and_resets() {
     let caller = start(Settings::default()).await;
-    caller.sandbox.handle().add_fault(Rule::new(Fault::DropAfter)).unwrap();
+    caller.sandbox.handle().add_fault(FaultRule::new(FaultKind::DropAfter)).unwrap();
     assert_eq!(post_by_socket(&caller).await.unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
     assert_eq!((caller.stats().accepted, caller.stats().faulted), (1, 1));
 }
 
 #[tokio::test]
 async fn faults_are_listed_cleared_and_refused_when_wrong() {
-    let caller = start(Settings { faults: vec![Rule::status(500)], ..Settings::default() }).await;
+    let caller = start(Settings { faults: vec![FaultRule::status(500)], ..Settings::default() }).await;
     assert_eq!(caller.send("a").await.status(), 500);
     let listed = json_of(caller.request(Method::GET, "/sandbox/faults").send().await.unwrap()).await;
     assert_eq!(listed, json!([{ "fault": "status", "status": 500, "befallen": 1 }]));

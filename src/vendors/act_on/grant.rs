@@ -11,8 +11,8 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use super::settings::credential;
 use crate::section::Section;
-use crate::vendors::oauth::{self, Part};
-use crate::vendors::{Account, Calls, Grant, Reply, Token};
+use crate::vendors::oauth::{self, FieldValue};
+use crate::vendors::{AccessToken, Account, Calls, Grant, Reply};
 use crate::verdict::Verdict;
 
 /// "5 authentication attempts per hour"; whether a refresh counts is not said, so it does.
@@ -93,21 +93,21 @@ impl Grant for TokenGrant {
     fn request(&self, refresh: Option<&SecretString>) -> Option<Request<Bytes>> {
         let mut fields = match (refresh, &self.user) {
             (Some(refresh), _) => {
-                vec![("grant_type", Part::Open("refresh_token")), ("refresh_token", Part::Secret(refresh))]
+                vec![("grant_type", FieldValue::Open("refresh_token")), ("refresh_token", FieldValue::Secret(refresh))]
             }
             (None, Some((username, password))) => vec![
-                ("grant_type", Part::Open("password")),
-                ("username", Part::Open(username)),
-                ("password", Part::Secret(password)),
+                ("grant_type", FieldValue::Open("password")),
+                ("username", FieldValue::Open(username)),
+                ("password", FieldValue::Secret(password)),
             ],
             (None, None) => return None,
         };
-        fields.push(("client_id", Part::Open(&self.client_id)));
-        fields.push(("client_secret", Part::Secret(&self.client_secret)));
+        fields.push(("client_id", FieldValue::Open(&self.client_id)));
+        fields.push(("client_secret", FieldValue::Secret(&self.client_secret)));
         Some(oauth::form(&self.uri, &fields))
     }
 
-    fn read(&self, reply: &Reply, wall: Timestamp) -> Result<Token, Verdict> {
+    fn read(&self, reply: &Reply, wall: Timestamp) -> Result<AccessToken, Verdict> {
         oauth::read("Act-On", self.check(), reply, wall)
     }
 

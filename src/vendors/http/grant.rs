@@ -8,8 +8,8 @@ use jiff::Timestamp;
 use secrecy::SecretString;
 
 use crate::section::Section;
-use crate::vendors::oauth::{self, Part};
-use crate::vendors::{Calls, Grant, Reply, Token};
+use crate::vendors::oauth::{self, FieldValue};
+use crate::vendors::{AccessToken, Calls, Grant, Reply};
 use crate::verdict::Verdict;
 
 /// Calls for a token: far more than an hour's tokens need, few enough for any server.
@@ -55,13 +55,13 @@ impl ClientCredentials {
 
 impl Grant for ClientCredentials {
     fn request(&self, _refresh: Option<&SecretString>) -> Option<Request<Bytes>> {
-        let mut fields = vec![("grant_type", Part::Open("client_credentials"))];
+        let mut fields = vec![("grant_type", FieldValue::Open("client_credentials"))];
         if !self.basic {
-            fields.push(("client_id", Part::Open(&self.client_id)));
-            fields.push(("client_secret", Part::Secret(&self.client_secret)));
+            fields.push(("client_id", FieldValue::Open(&self.client_id)));
+            fields.push(("client_secret", FieldValue::Secret(&self.client_secret)));
         }
-        fields.extend(self.scope.as_deref().map(|scope| ("scope", Part::Open(scope))));
-        fields.extend(self.audience.as_deref().map(|audience| ("audience", Part::Open(audience))));
+        fields.extend(self.scope.as_deref().map(|scope| ("scope", FieldValue::Open(scope))));
+        fields.extend(self.audience.as_deref().map(|audience| ("audience", FieldValue::Open(audience))));
         Some(if self.basic {
             oauth::basic(&self.token_url, &self.client_id, &self.client_secret, &fields)
         } else {
@@ -69,11 +69,11 @@ impl Grant for ClientCredentials {
         })
     }
 
-    fn read(&self, reply: &Reply, wall: Timestamp) -> Result<Token, Verdict> {
+    fn read(&self, reply: &Reply, wall: Timestamp) -> Result<AccessToken, Verdict> {
         let name = self.token_url.host().unwrap_or("the token server");
         let token = oauth::read(name, "check `client_id` and `client_secret` under `oauth`", reply, wall)?;
         // The grant is repeated instead: RFC 6749 advises against refresh tokens here.
-        Ok(Token { refresh: None, ..token })
+        Ok(AccessToken { refresh: None, ..token })
     }
 
     fn calls(&self) -> Calls {

@@ -9,7 +9,7 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{Batching, Before, Facts, Grant, Item, Kind, Refusal, Reply, SecretAddress, Vendor, When, answer};
+use super::{Batching, EarlierAttempts, Facts, Grant, Item, Kind, Refusal, Reply, SecretAddress, Vendor, When, answer};
 use crate::event::{Event, Invalid};
 use crate::mapping::{Expression, Input, Template};
 use crate::section::Section;
@@ -206,7 +206,7 @@ impl Vendor for HttpApi {
 
     /// A 409 to a key of ours that was sent before, without an answer that we saw, is about that request and not about the event: the API
     /// still works on it (draft-ietf-httpapi-idempotency-key-header, section 2.7), or has it.
-    fn judge_after(&self, request: &Request<Bytes>, reply: &Reply, before: &Before) -> Verdict {
+    fn judge_after(&self, request: &Request<Bytes>, reply: &Reply, before: &EarlierAttempts) -> Verdict {
         let listed = self.settings.statuses.has(reply.status.as_u16());
         let is_ours = self.settings.batch_max <= 1 && request.headers().contains_key(key::HEADER);
         let Some(passed) = before.unanswered.filter(|_| reply.status == StatusCode::CONFLICT && is_ours && !listed)

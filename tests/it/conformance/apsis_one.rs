@@ -307,7 +307,7 @@ async fn every_profile_key_goes_over_the_wire_as_it_was_encoded() {
     let transport = HttpTransport::new(Duration::from_secs(10), None, false).unwrap();
     for sent in &fixtures.requests {
         let request = request_for(vendor.as_ref(), &sent.events, &fixtures.facts()).unwrap();
-        let written = sluice::gate::Written::default();
+        let written = sluice::gate::WrittenAt::default();
         let (address, answer) = tokio::join!(address_on_the_wire(&listener), transport.send(&request, &written));
         assert_eq!(address, sent.url.replace("https://api.apsis.one", "/prefix"), "{}", sent.what);
         assert_eq!(answer.unwrap().status, 204);
@@ -329,12 +329,12 @@ async fn the_sandbox_takes_what_is_sent_and_tells_good_from_bad_in_a_207() {
     let transport = HttpTransport::new(Duration::from_secs(10), None, false).unwrap();
 
     let grant = vendor.grant().unwrap();
-    let answer = transport.send(&grant.request(None).unwrap(), &sluice::gate::Written::default()).await.unwrap();
+    let answer = transport.send(&grant.request(None).unwrap(), &sluice::gate::WrittenAt::default()).await.unwrap();
     let token = grant.read(&answer, Timestamp::UNIX_EPOCH).unwrap();
     let bearer = format!("Bearer {}", token.access.expose_secret());
     let send = async |mut request: ::http::Request<bytes::Bytes>| {
         request.headers_mut().insert("authorization", bearer.parse().unwrap());
-        transport.send(&request, &sluice::gate::Written::default()).await.unwrap()
+        transport.send(&request, &sluice::gate::WrittenAt::default()).await.unwrap()
     };
 
     let mut facts = Facts::default();

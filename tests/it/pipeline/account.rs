@@ -13,7 +13,7 @@ use sluice::destination::Handover;
 use sluice::event::{Event, Invalid};
 use sluice::gate::Limit;
 use sluice::message::Message;
-use sluice::vendors::{Batching, Calls, Facts, Grant, Item, Job, Refusal, Reply, Token, Vendor, When};
+use sluice::vendors::{AccessToken, Batching, Calls, Facts, Grant, Item, Job, Refusal, Reply, Vendor, When};
 use sluice::verdict::Verdict;
 
 use super::vendor::{Answer, Call};
@@ -178,11 +178,11 @@ impl Grant for SignIn {
         Some(request("/token", String::new()))
     }
 
-    fn read(&self, reply: &Reply, wall: Timestamp) -> Result<Token, Verdict> {
+    fn read(&self, reply: &Reply, wall: Timestamp) -> Result<AccessToken, Verdict> {
         match reply.status.as_u16() {
             200 => {
                 let (access, life): (String, u64) = read(reply);
-                Ok(Token { access: access.into(), expires: wall + Duration::from_secs(life), refresh: None })
+                Ok(AccessToken { access: access.into(), expires: wall + Duration::from_secs(life), refresh: None })
             }
             429 => Err(Verdict::Throttled("the token endpoint answered 429".to_owned())),
             400..=499 => Err(Verdict::Unauthorized("the sign-in was refused: check the password".to_owned())),

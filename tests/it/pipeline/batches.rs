@@ -154,7 +154,7 @@ async fn a_vendor_that_rejects_everything_parks_the_destination_and_few_become_d
     assert!((200..=245).contains(&(probes.len() - from)), "{} probes in an hour", probes.len() - from);
     assert_eq!(stage.broker.dead().len(), 20);
     stage.vendor.behave(well);
-    stage.order(Change::Resume).await;
+    stage.change(Change::Resume).await;
     stage.drained().await;
     assert_eq!(stage.vendor.deliveries().len(), 4_980);
     assert!(stage.vendor.took_each_once((0..5_000).filter(|event| !dead_events(&stage).contains(event))));

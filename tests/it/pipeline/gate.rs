@@ -88,7 +88,7 @@ async fn a_resume_probes_a_parked_destination_at_once() {
     stage.publish(0..10);
     pass(seconds(16)).await;
     stage.vendor.behave(|_| Answer::Status(201));
-    stage.order(Change::Resume).await;
+    stage.change(Change::Resume).await;
     pass(seconds(1)).await;
     assert_eq!(stage.view().await.state, "open");
     // Those that were refused take their own delays: one that is taken tells that the account is well, not that they are.

@@ -57,7 +57,7 @@ async fn nothing_stays_unsettled_for_more_than_ten_minutes_whatever_the_gate_doe
         }
         stage.vendor.behave(well);
         for _ in 0..30 {
-            stage.order(Change::Resume).await;
+            stage.change(Change::Resume).await;
             pass(seconds(300)).await;
         }
         stage.drained().await;
@@ -72,7 +72,7 @@ async fn a_pause_gives_back_what_waits_though_jobs_are_watched() {
     stage.publish(0..5_000);
     pass(seconds(4)).await;
     stage.publish(5_000..6_000);
-    stage.order(Change::Pause).await;
+    stage.change(Change::Pause).await;
     pass(seconds(2)).await;
     let view = stage.view().await;
     assert_eq!((view.waiting, stage.broker.unsettled()), (0, view.unconfirmed));

@@ -45,11 +45,11 @@ async fn a_resume_checks_what_waited_again_and_parks_again_where_nothing_was_men
     (0..100).for_each(|event| put(&stage, "shop.order", event, true));
     pass(seconds(60)).await;
     for letters in [40, 60, 80, 100] {
-        stage.order(Change::Resume).await;
+        stage.change(Change::Resume).await;
         pass(seconds(60)).await;
         assert_eq!((stage.broker.dead().len(), stage.view().await.state), (letters, "parked"));
     }
-    stage.order(Change::Resume).await;
+    stage.change(Change::Resume).await;
     put(&stage, "shop.order", 1_000, false);
     stage.drained().await;
     assert_eq!((stage.vendor.taken(1_000), stage.view().await.state), (1, "open"));
@@ -96,10 +96,10 @@ async fn what_waits_is_given_back_unlost_when_the_worker_stops_is_killed_or_paus
     let mut stage = Stage::new(WRONG);
     (0..100).for_each(|event| put(&stage, "shop.order", event, true));
     pass(seconds(10)).await;
-    stage.order(Change::Pause).await;
+    stage.change(Change::Pause).await;
     pass(seconds(10)).await;
     assert_eq!((stage.broker.dead().len(), stage.broker.unsettled(), kept(&stage)), (20, 0, 80));
-    stage.order(Change::Resume).await;
+    stage.change(Change::Resume).await;
     pass(seconds(10)).await;
     assert_eq!((stage.broker.dead().len(), stage.view().await.state), (20, "parked"));
     let before = stage.stop().await;

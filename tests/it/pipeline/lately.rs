@@ -2,7 +2,7 @@
 
 use sluice::control::stamp::Change;
 use sluice::destination::recent::Recent;
-use sluice::gate::State;
+use sluice::gate::GateState;
 
 use super::vendor::Answer;
 use super::{Stage, pass, seconds};
@@ -15,14 +15,17 @@ async fn what_happened_lately_is_told_and_outlives_a_reload() {
     stage.publish(0..30);
     stage.drained().await;
     pass(seconds(30)).await;
-    stage.order(Change::Pause).await;
+    stage.change(Change::Pause).await;
     let before = recent(&stage).await;
     assert_eq!(before.outcomes().filter(|outcome| outcome.outcome == "delivered").count(), 29);
     let dead = before.outcomes().find(|outcome| outcome.outcome == "dead_lettered").unwrap();
     assert_eq!((dead.id.as_str(), dead.kind.as_str(), dead.status), ("3", "shop.order", Some(422)));
     assert!(dead.said.contains("said the vendor"), "{dead:?}");
     let change = before.changes().next().unwrap();
-    assert_eq!((change.from, change.to, change.why.as_str()), (State::Open, State::Paused, "an operator paused it"));
+    assert_eq!(
+        (change.from, change.to, change.why.as_str()),
+        (GateState::Open, GateState::Paused, "an operator paused it")
+    );
     let samples = before.samples();
     assert_eq!(samples.len(), 2, "one of what happened, one to say that it is quiet: {samples:?}");
     assert!(

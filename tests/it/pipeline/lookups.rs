@@ -46,7 +46,7 @@ async fn a_refused_lookup_costs_one_event_each_and_twenty_in_a_row_park() {
     assert_eq!(stage.view().await.state, "parked");
     assert_eq!(stage.broker.dead().len(), 20, "a parked destination loses no more");
     stage.vendor.behave(well);
-    stage.order(Change::Resume).await;
+    stage.change(Change::Resume).await;
     stage.drained().await;
     assert_eq!(stage.broker.dead().len(), 20);
     assert_eq!(stage.vendor.deliveries().len(), 180);
@@ -115,7 +115,7 @@ async fn an_answer_that_cannot_be_read_parks_as_well() {
     assert_eq!(stage.view().await.state, "parked");
     assert_eq!(stage.broker.dead().len(), 20);
     stage.vendor.behave(well);
-    stage.order(Change::Resume).await;
+    stage.change(Change::Resume).await;
     stage.drained().await;
     assert_eq!(stage.vendor.deliveries().len(), 180);
 }
@@ -177,10 +177,10 @@ async fn deliveries_that_wait_for_a_lookup_are_given_back_on_a_pause_and_a_stop(
     stage.vendor.behave(lookups(|_| Answer::Hang));
     publish(&stage, 0..30, "order");
     pass(seconds(3)).await;
-    stage.order(Change::Pause).await;
+    stage.change(Change::Pause).await;
     pass(seconds(1)).await;
     assert_eq!((stage.broker.unsettled(), stage.broker.ready()), (0, 30));
-    stage.order(Change::Resume).await;
+    stage.change(Change::Resume).await;
     pass(seconds(3)).await;
     let ledger = stage.stop().await;
     assert_eq!(stage.broker.unsettled(), 0);

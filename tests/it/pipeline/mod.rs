@@ -80,7 +80,7 @@ impl Stage {
     }
 
     fn start(&mut self, before: &Handover) {
-        let (handle, commands) = Handle::new();
+        let (handle, calls) = Handle::new();
         let stop = CancellationToken::new();
         let parts = Parts {
             lease: sluice::lease::port::DriverEnd::alone(std::time::Instant::now()),
@@ -94,7 +94,7 @@ impl Stage {
             transport: Arc::new(self.vendor.clone()),
             metrics: self.metrics.destination(DESTINATION),
             receipts: self.receipts.clone(),
-            commands,
+            calls,
             ending: stop.clone(),
             stop: stop.clone(),
         };
@@ -119,8 +119,8 @@ impl Stage {
         assert!(worker.task.await.unwrap_err().is_cancelled(), "the worker had failed before it was killed");
     }
 
-    async fn order(&self, change: Change) {
-        self.worker.as_ref().unwrap().handle.order(change, None).await.unwrap();
+    async fn change(&self, change: Change) {
+        self.worker.as_ref().unwrap().handle.change(change, None).await.unwrap();
     }
 
     async fn view(&self) -> View {

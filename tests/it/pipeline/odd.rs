@@ -82,7 +82,7 @@ async fn a_refused_account_costs_few_requests_and_no_event_however_many_were_ref
     assert_eq!(stage.view().await.state, "parked");
     assert!(stage.vendor.count() <= 8, "{}", stage.vendor.count());
     stage.vendor.behave(|_| Answer::Status(201));
-    stage.order(Change::Resume).await;
+    stage.change(Change::Resume).await;
     stage.drained().await;
     assert!(stage.broker.dead().is_empty() && stage.broker.retrying() == 0);
     assert!((0..6).all(|event| stage.vendor.taken(event) == 1));
@@ -396,7 +396,7 @@ async fn a_resume_after_any_closing_leads_to_one_probe_at_once_and_then_to_the_f
         // Answered slowly, so that a second one beside it would be seen.
         stage.vendor.behave(|_| Answer::Slow(201, Duration::from_millis(500)));
         let before = stage.vendor.count();
-        stage.order(Change::Resume).await;
+        stage.change(Change::Resume).await;
         pass(Duration::from_millis(400)).await;
         let probes = stage.vendor.count() - before;
         assert_eq!(probes, 1, "{answer:?}");
@@ -429,7 +429,7 @@ async fn a_resume_forgets_a_reset_that_was_sent_by_mistake() {
     stage.publish(0..100);
     pass(seconds(60)).await;
     assert_eq!(stage.view().await.state, "throttled");
-    stage.order(Change::Resume).await;
+    stage.change(Change::Resume).await;
     pass(seconds(3)).await;
     assert!(stage.broker.is_drained());
     assert_eq!(stage.view().await.state, "open");

@@ -204,9 +204,9 @@ async fn order_outlives_a_stop_under_load_and_a_pause() {
         let ledger = stage.stop().await;
         stage.start(&ledger);
         pass(Duration::from_millis(1_700)).await;
-        stage.order(Change::Pause).await;
+        stage.change(Change::Pause).await;
         pass(seconds(5)).await;
-        stage.order(Change::Resume).await;
+        stage.change(Change::Resume).await;
     }
     stage.drained().await;
     assert!(stage.vendor.took_each_once(0..800));

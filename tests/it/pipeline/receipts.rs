@@ -152,6 +152,6 @@ async fn each_parking_is_told_also_that_which_follows_a_resume_at_once() {
         let mut outcomes = told.map(|(_, told)| told["outcome"].as_str().unwrap().to_owned());
         outcomes.sort();
         assert_eq!(outcomes, ["dead_lettered", "dead_lettered", "parked"]);
-        stage.order(sluice::control::stamp::Change::Resume).await;
+        stage.change(sluice::control::stamp::Change::Resume).await;
     }
 }

@@ -294,14 +294,14 @@ async fn what_is_given_back_tells_nothing_and_stays_a_replay() {
     let stage = Stage::new("limits = [\"1/s\"]");
     stage.broker.listen();
     let letter = replay(0, message(0, true));
-    stage.order(Change::Pause).await;
+    stage.change(Change::Pause).await;
     stage.broker.put_returned("sluice.hook", letter, 15);
     pass(seconds(5)).await;
-    stage.order(Change::Resume).await;
+    stage.change(Change::Resume).await;
     pass(Duration::from_millis(30)).await;
-    stage.order(Change::Pause).await;
+    stage.change(Change::Pause).await;
     pass(seconds(5)).await;
-    stage.order(Change::Resume).await;
+    stage.change(Change::Resume).await;
     stage.drained().await;
     pass(seconds(1)).await;
     assert_eq!(outcomes(&stage, 0), [ReplayOutcome::Delivered]);

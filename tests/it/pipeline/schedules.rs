@@ -160,7 +160,7 @@ impl Schedule {
                 pass(seconds(1)).await;
                 return self.check();
             }
-            self.stage.order(Change::Resume).await;
+            self.stage.change(Change::Resume).await;
             pass(seconds(10)).await;
         }
         panic!("events are left although all has been well for hours: {:?}", self.stage.view().await);
@@ -227,9 +227,9 @@ impl Schedule {
             }
             5 => {
                 self.tell("paused for a while");
-                self.stage.order(Change::Pause).await;
+                self.stage.change(Change::Pause).await;
                 pass(seconds(self.rng.u64(0..60))).await;
-                self.stage.order(Change::Resume).await;
+                self.stage.change(Change::Resume).await;
             }
             _ => {}
         }

@@ -117,7 +117,7 @@ impl Schedule {
                 pass(seconds(1)).await;
                 return self.check();
             }
-            self.stage.order(Change::Resume).await;
+            self.stage.change(Change::Resume).await;
             pass(seconds(5)).await;
         }
         panic!("events are left although all has been well for ten minutes: {:?}", self.stage.view().await);
@@ -176,9 +176,9 @@ impl Schedule {
             }
             6 => {
                 self.tell("paused for a while");
-                self.stage.order(Change::Pause).await;
+                self.stage.change(Change::Pause).await;
                 pass(seconds(self.rng.u64(0..60))).await;
-                self.stage.order(Change::Resume).await;
+                self.stage.change(Change::Resume).await;
             }
             _ => {}
         }

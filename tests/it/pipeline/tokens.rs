@@ -119,7 +119,7 @@ async fn a_refused_sign_in_parks_with_its_sentence_and_a_resume_tries_at_once() 
     pass(seconds(600)).await;
     assert!(token_calls(&stage.vendor).len() <= 2, "{:?}", token_calls(&stage.vendor));
     stage.vendor.behave(well);
-    stage.order(Change::Resume).await;
+    stage.change(Change::Resume).await;
     pass(seconds(2)).await;
     assert!(stage.broker.is_drained());
     assert!(stage.broker.dead().is_empty());
@@ -135,7 +135,7 @@ async fn no_trouble_however_long_makes_more_calls_for_a_token_than_are_allowed()
             stage.publish([hour]);
             pass(seconds(3_600)).await;
             if hour % 7 == 3 {
-                stage.order(Change::Resume).await;
+                stage.change(Change::Resume).await;
             }
         }
         assert_calls_allowed(&stage.vendor);

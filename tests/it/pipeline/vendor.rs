@@ -182,7 +182,7 @@ impl Transport for ScriptedVendor {
     fn send<'a>(
         &'a self,
         request: &'a Request<Bytes>,
-        written: &'a sluice::gate::Written,
+        written: &'a sluice::gate::WrittenAt,
     ) -> Pin<Box<dyn Future<Output = Result<Reply, Trouble>> + Send + 'a>> {
         Box::pin(async move {
             let (call, answer) = self.take(request);

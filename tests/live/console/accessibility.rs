@@ -17,7 +17,7 @@ const FINDINGS: &str = "const done = arguments[arguments.length - 1]; \
 #[tokio::test]
 async fn no_page_hinders_anybody_light_or_dark_wide_or_narrow() {
     let axe = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(AXE));
-    let axe = axe.expect("axe-core; deploy/install-dependencies.sh axe installs it");
+    let axe = axe.expect("axe-core; deploy/install-dependencies.sh node-packages installs it");
     let (stage, client) = stage(4).await;
     client.publish_all("product.report", 100..120).await;
     let browser = Browser::open(&stage.admin()).await;
@@ -60,7 +60,7 @@ async fn no_page_hinders_anybody_light_or_dark_wide_or_narrow() {
         browser.press("Review the change").await;
         browser.see("What changes").await;
         found.extend(look(&browser, &axe, name, None).await);
-        browser.press("Edit on").await;
+        browser.press("Keep editing").await;
         browser.see("Edit the event").await;
     }
     assert!(found.is_empty(), "{}", found.join("\n"));

@@ -141,7 +141,7 @@ async fn an_edit_that_would_die_again_is_put_in_place_only_when_that_is_meant() 
     browser.fill("#body", "{\"eventName\": 5}").await;
     browser.press("Review the change").await;
     browser.see("It would be a dead letter again").await;
-    browser.press("Edit on").await;
+    browser.press("Keep editing").await;
     browser.see("Review the change").await;
     assert_eq!(browser.find("#body").await.property("value").await, "{\"eventName\": 5}");
     browser.press("Review the change").await;

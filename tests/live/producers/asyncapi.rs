@@ -7,7 +7,7 @@ use serde_json::Value;
 use sluice::broker::Names;
 use sluice::event::{Context, Event, decode};
 use sluice::message::{Field, Message, Properties};
-use sluice::receipts::Outcome;
+use sluice::receipts::ReceiptKind;
 use sluice::verdict::Reason;
 
 use super::Program;
@@ -55,7 +55,7 @@ async fn a_receipt_is_described_as_it_is() {
         schema.iter_errors(&receipt["examples"][0]["payload"]).map(|error| error.to_string()).collect();
     assert!(problems.is_empty(), "{problems:?}");
     let set = |values: &Value| -> BTreeSet<String> { serde_json::from_value(values.clone()).unwrap() };
-    let outcomes: BTreeSet<String> = Outcome::ALL.map(|outcome| outcome.name().to_owned()).into();
+    let outcomes: BTreeSet<String> = ReceiptKind::ALL.map(|outcome| outcome.name().to_owned()).into();
     assert_eq!(set(&document["channels"]["receipts"]["parameters"]["outcome"]["enum"]), outcomes);
     let data = &receipt["payload"]["properties"]["data"]["properties"];
     assert_eq!(set(&data["outcome"]["enum"]), outcomes);

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use lapin::BasicProperties;
 use serde_json::{Value, json};
-use sluice::receipts::Outcome;
+use sluice::receipts::ReceiptKind;
 
 use super::Program;
 use crate::support::shared_url;
@@ -98,5 +98,5 @@ async fn a_receipt_of_each_outcome_keeps_to_the_schema() {
         assert_eq!(content_type.as_deref(), Some("application/cloudevents+json"));
         outcomes.insert(receipt["data"]["outcome"].as_str().unwrap().to_owned());
     }
-    assert_eq!(outcomes, Outcome::ALL.map(|outcome| outcome.name().to_owned()).into());
+    assert_eq!(outcomes, ReceiptKind::ALL.map(|outcome| outcome.name().to_owned()).into());
 }

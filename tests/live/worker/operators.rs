@@ -38,7 +38,7 @@ async fn commands_reach_the_worker_through_the_broker() {
 }
 
 #[tokio::test]
-async fn an_order_that_cannot_be_carried_out_says_why_and_exits_with_4() {
+async fn a_command_that_cannot_be_carried_out_says_why_and_exits_with_4() {
     let (mut stage, _client) = at_work().await;
     for (arguments, part) in [
         (&["pause", "nowhere"][..], "there are: px"),
@@ -93,7 +93,7 @@ async fn another(stage: &Stage) -> Stage {
 }
 
 #[tokio::test]
-async fn opposite_orders_at_two_workers_at_once_leave_both_in_the_same_state() {
+async fn opposite_commands_at_two_workers_at_once_leave_both_in_the_same_state() {
     let (stage, _client) = at_work().await;
     let other = another(&stage).await;
     let act = async |at: &Stage, what: &str| {
@@ -106,7 +106,7 @@ async fn opposite_orders_at_two_workers_at_once_leave_both_in_the_same_state() {
         let state = async |of: &Stage| of.shown("px").await["state"].clone();
         until("both are alike", async || state(&stage).await == state(&other).await).await;
     }
-    // And a command's order, which no worker gave, is later than all of these.
+    // And a command from the command line, which no worker gave, is later than all of these.
     for (what, expected) in [("pause", "paused"), ("resume", "open")] {
         let ran = stage.run(&[what, "px"]).await;
         assert_eq!(ran.code, 0, "{ran:?}");

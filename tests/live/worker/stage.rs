@@ -4,7 +4,7 @@ use std::net::TcpListener;
 use std::process::Stdio;
 use std::time::Duration;
 
-use sluice::sandbox::{EndpointStats, HookSettings, Latency, Limit, PxKey, PxSettings, Rule, Sandbox, Settings};
+use sluice::sandbox::{EndpointStats, FaultRule, HookSettings, Latency, Limit, PxKey, PxSettings, Sandbox, Settings};
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::{Child, Command};
 
@@ -236,7 +236,7 @@ impl Stage {
     }
 
     pub fn fault(&self, rule: &str) {
-        let rule: Rule = rule.parse().unwrap();
+        let rule: FaultRule = rule.parse().unwrap();
         self.sandbox.handle().add_fault(rule).unwrap();
     }
 }

@@ -5,7 +5,7 @@ mod schedules;
 use ::http::{HeaderMap, StatusCode, Uri};
 
 use super::*;
-use crate::vendors::oauth::{self, Part};
+use crate::vendors::oauth::{self, FieldValue};
 use crate::vendors::{Calls, Secrets};
 
 const HOUR: u64 = 3_600;
@@ -39,14 +39,15 @@ impl Grant for Example {
         let endpoint = Uri::from_static("https://api.example.com/token");
         match (refresh, &self.password) {
             (Some(refresh), _) => {
-                let fields = [("grant_type", Part::Open("refresh_token")), ("refresh_token", Part::Secret(refresh))];
+                let fields =
+                    [("grant_type", FieldValue::Open("refresh_token")), ("refresh_token", FieldValue::Secret(refresh))];
                 Some(oauth::form(&endpoint, &fields))
             }
             (None, Some(password)) => {
                 let fields = [
-                    ("grant_type", Part::Open("password")),
-                    ("username", Part::Open(self.username)),
-                    ("password", Part::Secret(password)),
+                    ("grant_type", FieldValue::Open("password")),
+                    ("username", FieldValue::Open(self.username)),
+                    ("password", FieldValue::Secret(password)),
                 ];
                 Some(oauth::form(&endpoint, &fields))
             }
@@ -54,7 +55,7 @@ impl Grant for Example {
         }
     }
 
-    fn read(&self, reply: &Reply, wall: Timestamp) -> Result<Token, Verdict> {
+    fn read(&self, reply: &Reply, wall: Timestamp) -> Result<AccessToken, Verdict> {
         oauth::read("Example", "check username and password", reply, wall)
     }
 
@@ -106,7 +107,7 @@ impl Bench {
 
     fn holding(grant: Example, name: &str) -> Self {
         let mut bench = Self::new(grant);
-        assert_eq!(bench.fetch(&token(name, HOUR)), Outcome::Token);
+        assert_eq!(bench.fetch(&token(name, HOUR)), TokenOutcome::Token);
         bench
     }
 
@@ -140,11 +141,11 @@ impl Bench {
         self.tokens.request(&self.grant, self.now)
     }
 
-    fn answered(&mut self, answer: &Result<Reply, Trouble>) -> Outcome {
+    fn answered(&mut self, answer: &Result<Reply, Trouble>) -> TokenOutcome {
         self.tokens.answered(&self.grant, answer.as_ref(), self.now, self.wall)
     }
 
-    fn fetch(&mut self, answer: &Result<Reply, Trouble>) -> Outcome {
+    fn fetch(&mut self, answer: &Result<Reply, Trouble>) -> TokenOutcome {
         self.request().expect("a call for a token");
         self.answered(answer)
     }
@@ -175,7 +176,7 @@ fn one_call_is_in_flight_at_a_time() {
     assert!(bench.request().is_some());
     assert!(matches!(bench.need(), Need::Busy));
     assert!(bench.request().is_none());
-    assert_eq!(bench.answered(&token("one", HOUR)), Outcome::Token);
+    assert_eq!(bench.answered(&token("one", HOUR)), TokenOutcome::Token);
     assert_eq!(bench.header(), "Bearer one");
 }
 
@@ -258,10 +259,10 @@ fn a_refused_refresh_token_gives_way_to_the_password_at_once() {
     let mut bench = Bench::holding(Example::with_password(), "one");
     bench.advance_secs(HOUR);
     let refused = reply(403, r#"{"error":"invalid_grant","error_description":"Unknown or invalid refresh token."}"#);
-    assert_eq!(bench.fetch(&refused), Outcome::Again);
+    assert_eq!(bench.fetch(&refused), TokenOutcome::Again);
     assert!(matches!(bench.need(), Need::Fetch));
     assert!(body(&bench.request().unwrap()).starts_with("grant_type=password"));
-    assert_eq!(bench.answered(&token("two", HOUR)), Outcome::Token);
+    assert_eq!(bench.answered(&token("two", HOUR)), TokenOutcome::Token);
 }
 
 #[test]
@@ -283,21 +284,21 @@ fn the_configured_refresh_token_is_tried_when_the_stored_one_is_refused() {
     bench.grant.first_refresh = Some(SecretString::from("configured-anew"));
     bench.restart();
     assert!(body(&bench.request().unwrap()).ends_with("one-refresh"));
-    assert_eq!(bench.answered(&wrong_password()), Outcome::Again);
+    assert_eq!(bench.answered(&wrong_password()), TokenOutcome::Again);
     assert!(body(&bench.request().unwrap()).ends_with("configured-anew"));
-    assert!(matches!(bench.answered(&wrong_password()), Outcome::Refused(_)));
+    assert!(matches!(bench.answered(&wrong_password()), TokenOutcome::Refused(_)));
 }
 
 #[test]
 fn a_refused_sign_in_says_what_to_do_and_waits_for_a_person() {
     let mut bench = Bench::new(Example::with_password());
     let sentence = "Example refused the sign-in (invalid_grant): Wrong email or password.; check username and password, then resume";
-    assert_eq!(bench.fetch(&wrong_password()), Outcome::Refused(sentence.to_owned()));
+    assert_eq!(bench.fetch(&wrong_password()), TokenOutcome::Refused(sentence.to_owned()));
     assert!(bench.tokens.is_refused());
     assert_eq!(bench.tokens.why(bench.now), sentence);
     assert!(bench.wait() >= 1_200, "the vendor may lock an account that tries too often");
     bench.tokens.retry_now();
-    assert_eq!(bench.fetch(&token("one", HOUR)), Outcome::Token);
+    assert_eq!(bench.fetch(&token("one", HOUR)), TokenOutcome::Token);
     assert!(!bench.tokens.is_refused());
 }
 
@@ -315,7 +316,7 @@ fn secrets_are_masked_in_sentences() {
     let mut bench = Bench::new(Example::with_password());
     let echo =
         r#"{"error":"invalid_grant","error_description":"ann with correct horse, correct+horse at a@example.com"}"#;
-    let Outcome::Refused(sentence) = bench.fetch(&reply(400, echo)) else { panic!("it is refused") };
+    let TokenOutcome::Refused(sentence) = bench.fetch(&reply(400, echo)) else { panic!("it is refused") };
     assert!(sentence.contains("ann with ***, *** at ***@***"), "{sentence}");
     let bench = Bench::holding(Example::with_password(), "very-secret");
     assert!(bench.bearer().header.is_sensitive());
@@ -332,7 +333,7 @@ fn failures_pause_longer_and_longer_and_leave_a_call_for_the_operator() {
             bench.advance(until.duration_since(bench.now));
         }
         calls.push(bench.now.duration_since(start).as_secs());
-        assert!(matches!(bench.fetch(&no_answer()), Outcome::Unavailable(_)));
+        assert!(matches!(bench.fetch(&no_answer()), TokenOutcome::Unavailable(_)));
     }
     assert_eq!(calls, [0, 15, 315, 1_515, 3_601, 4_801, 6_001]);
 }
@@ -367,7 +368,7 @@ fn a_resume_is_good_for_one_call() {
 #[test]
 fn a_wait_that_the_vendor_asks_for_is_kept_even_for_an_operator() {
     let mut bench = Bench::new(Example::with_password());
-    assert!(matches!(bench.fetch(&asking_to_wait(429, 120)), Outcome::Throttled(_)));
+    assert!(matches!(bench.fetch(&asking_to_wait(429, 120)), TokenOutcome::Throttled(_)));
     assert_eq!(bench.wait(), 120);
     bench.tokens.retry_now();
     assert_eq!(bench.wait(), 120);
@@ -423,7 +424,7 @@ fn an_answer_without_a_refresh_token_keeps_the_one_there_is() {
 #[test]
 fn a_token_that_no_header_can_carry_is_trouble() {
     let mut bench = Bench::new(Example::with_password());
-    assert!(matches!(bench.fetch(&reply(200, r#"{"access_token":"a\nb"}"#)), Outcome::Unavailable(_)));
+    assert!(matches!(bench.fetch(&reply(200, r#"{"access_token":"a\nb"}"#)), TokenOutcome::Unavailable(_)));
     assert!(bench.wait() > 0);
 }
 

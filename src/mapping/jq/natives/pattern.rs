@@ -32,7 +32,7 @@ pub(super) const NATIVES: &[Native] = &[
         }
         let mut all = Vec::new();
         let mut counted = (0, 0);
-        search.each(&mut |found| all.push(told(search.text, &search.regex, found, &mut counted)))?;
+        search.each(&mut |found| all.push(match_object(search.text, &search.regex, found, &mut counted)))?;
         Ok(Val::array(all))
     }),
     native("_pieces", 2, |value, arguments| {
@@ -137,7 +137,7 @@ fn named(regex: &Regex, found: &Captures<'_, str>) -> Val {
 }
 
 /// A match as jq tells it. Characters are counted once, going forward with the matches.
-fn told(text: &str, regex: &Regex, found: &Captures<'_, str>, counted: &mut (usize, usize)) -> Val {
+fn match_object(text: &str, regex: &Regex, found: &Captures<'_, str>, counted: &mut (usize, usize)) -> Val {
     let (start, end) = span(found);
     counted.1 += text.get(counted.0..start).unwrap_or("").chars().count();
     counted.0 = start;

@@ -4,11 +4,11 @@ use super::super::natives::operator;
 use super::super::paths;
 use super::super::term::{Operator, Term};
 use super::super::value::Val;
-use super::{Flow, Out, Place, Run, Scope, Stop};
+use super::{Flow, Out, PathValue, Run, Scope, Stop};
 use crate::mapping::fuel;
 
 impl<'p> Run<'p> {
-    pub(super) fn change<'e>(&self, term: &'e Term, scope: Scope<'e>, at: Place, out: Out<'_>) -> Flow
+    pub(super) fn change<'e>(&self, term: &'e Term, scope: Scope<'e>, at: PathValue, out: Out<'_>) -> Flow
     where
         'p: 'e,
     {
@@ -16,7 +16,7 @@ impl<'p> Run<'p> {
             Term::Modify(pair) => {
                 let found = self.paths(&pair.0, scope, &at.value)?;
                 let value = self.modified(found, at.value.clone(), &mut |old| {
-                    Ok(self.first_of(&pair.1, scope, Place::of(old))?.map(|place| place.value))
+                    Ok(self.first_of(&pair.1, scope, PathValue::of(old))?.map(|place| place.value))
                 })?;
                 out(at.with(value))
             }
@@ -35,7 +35,7 @@ impl<'p> Run<'p> {
         operator: Option<Operator>,
         pair: &'e (Term, Term),
         scope: Scope<'e>,
-        at: &Place,
+        at: &PathValue,
         out: Out<'_>,
     ) -> Flow
     where
@@ -56,7 +56,7 @@ impl<'p> Run<'p> {
         'p: 'e,
     {
         let mut found = Vec::new();
-        self.run(of, scope, Place::root(value.clone()), &mut |place| {
+        self.run(of, scope, PathValue::root(value.clone()), &mut |place| {
             fuel::weigh(found.len());
             found.push(place.keys()?);
             Ok(())

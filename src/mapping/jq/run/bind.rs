@@ -2,13 +2,13 @@
 
 use super::super::term::{Bind, FieldPattern, Pattern, Patterns};
 use super::super::value::Val;
-use super::{Flow, Out, Place, Run, Scope, Stop, error};
+use super::{Flow, Out, PathValue, Run, Scope, Stop, error};
 use crate::mapping::jq::paths;
 
 type Bound = Vec<Val>;
 
 impl<'p> Run<'p> {
-    pub(super) fn bind<'e>(&self, bind: &'e Bind, scope: Scope<'e>, at: Place, out: Out<'_>) -> Flow
+    pub(super) fn bind<'e>(&self, bind: &'e Bind, scope: Scope<'e>, at: PathValue, out: Out<'_>) -> Flow
     where
         'p: 'e,
     {

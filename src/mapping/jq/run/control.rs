@@ -3,7 +3,7 @@
 use super::super::natives::operator;
 use super::super::term::{Control, Term};
 use super::super::value::Val;
-use super::{Flow, Out, Place, Run, Scope, Stop, ended_by, error};
+use super::{Flow, Out, PathValue, Run, Scope, Stop, ended_by, error};
 use crate::mapping::fuel;
 
 impl<'p> Run<'p> {
@@ -12,16 +12,16 @@ impl<'p> Run<'p> {
         control: Control,
         arguments: &'e [Term],
         scope: Scope<'e>,
-        at: Place,
+        at: PathValue,
         out: Out<'_>,
     ) -> Flow
     where
         'p: 'e,
     {
         match (control, arguments) {
-            (Control::Path, [of]) => {
-                self.run(of, scope, Place::root(at.value.clone()), &mut |place| out(at.with(Val::array(place.keys()?))))
-            }
+            (Control::Path, [of]) => self.run(of, scope, PathValue::root(at.value.clone()), &mut |place| {
+                out(at.with(Val::array(place.keys()?)))
+            }),
             (Control::GetPath, [path]) => self.each(path, scope, &at.value.clone(), &mut |path| match &path {
                 Val::Array(keys) => out(at.walk(&keys.items)?),
                 _ => Err(error("Path must be specified as an array")),
@@ -29,7 +29,7 @@ impl<'p> Run<'p> {
             (Control::First, [of]) => self.first_of(of, scope, at)?.map_or(Ok(()), out),
             (Control::Limit, [count, of]) => self.limit(count, of, scope, &at, out),
             (Control::IsEmpty, [of]) => {
-                let first = self.first_of(of, scope, Place::of(at.value.clone()))?;
+                let first = self.first_of(of, scope, PathValue::of(at.value.clone()))?;
                 out(at.with(Val::Bool(first.is_none())))
             }
             (Control::Until, [done, next]) => self.grow(at, out, &mut |place, out, grown| {
@@ -66,7 +66,12 @@ impl<'p> Run<'p> {
     }
 
     /// The first value of a term, if it has any.
-    pub(super) fn first_of<'e>(&self, term: &'e Term, scope: Scope<'e>, at: Place) -> Result<Option<Place>, Stop>
+    pub(super) fn first_of<'e>(
+        &self,
+        term: &'e Term,
+        scope: Scope<'e>,
+        at: PathValue,
+    ) -> Result<Option<PathValue>, Stop>
     where
         'p: 'e,
     {
@@ -78,7 +83,7 @@ impl<'p> Run<'p> {
         ended_by(label, done).map(|()| found)
     }
 
-    fn limit<'e>(&self, count: &'e Term, of: &'e Term, scope: Scope<'e>, at: &Place, out: Out<'_>) -> Flow
+    fn limit<'e>(&self, count: &'e Term, of: &'e Term, scope: Scope<'e>, at: &PathValue, out: Out<'_>) -> Flow
     where
         'p: 'e,
     {
@@ -109,8 +114,8 @@ impl<'p> Run<'p> {
     }
 
     /// Depth first, without recursion: `step` hands on what a place gives, and tells which places grow out of it.
-    fn grow(&self, at: Place, out: Out<'_>, step: &mut dyn FnMut(Place, Out<'_>, Out<'_>) -> Flow) -> Flow {
-        let mut open: Vec<Result<Place, Stop>> = vec![Ok(at)];
+    fn grow(&self, at: PathValue, out: Out<'_>, step: &mut dyn FnMut(PathValue, Out<'_>, Out<'_>) -> Flow) -> Flow {
+        let mut open: Vec<Result<PathValue, Stop>> = vec![Ok(at)];
         while let Some(next) = open.pop() {
             fuel::step();
             let (place, from) = (next?, open.len());
@@ -132,7 +137,7 @@ impl<'p> Run<'p> {
     }
 }
 
-fn range(from: &Val, to: &Val, at: &Place, out: Out<'_>) -> Flow {
+fn range(from: &Val, to: &Val, at: &PathValue, out: Out<'_>) -> Flow {
     let (Some(mut from), Some(to)) = (from.as_f64(), to.as_f64()) else {
         return Err(error("Range bounds must be numeric"));
     };

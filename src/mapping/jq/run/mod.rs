@@ -4,7 +4,7 @@
 mod assign;
 mod bind;
 mod control;
-mod place;
+mod path_value;
 
 use std::cell::Cell;
 
@@ -14,7 +14,7 @@ use super::term::{Call, Fold, Function, Piece, Program, Term};
 use super::value::{Fields, Val};
 use crate::mapping::fuel;
 
-pub(super) use place::Place;
+pub(super) use path_value::PathValue;
 
 /// Why a term ended before its last value.
 #[derive(Debug)]
@@ -28,7 +28,7 @@ pub(in crate::mapping) enum Stop {
 pub(super) type Flow = Result<(), Stop>;
 
 /// What is done with each value.
-pub(super) type Out<'o> = &'o mut dyn FnMut(Place) -> Flow;
+pub(super) type Out<'o> = &'o mut dyn FnMut(PathValue) -> Flow;
 
 /// What a name means at one place of the program, and all that stand before it. Lives on the stack.
 pub(super) struct Binding<'e> {
@@ -63,7 +63,7 @@ pub(in crate::mapping) fn program(
 ) -> Result<(), Stop> {
     let run = Run { program, labels: Cell::new(0) };
     run.with(variables, None, &mut |scope| {
-        run.run(&program.main, scope, Place::of(input.clone()), &mut |place| out(place.value))
+        run.run(&program.main, scope, PathValue::of(input.clone()), &mut |place| out(place.value))
     })
 }
 
@@ -93,7 +93,7 @@ impl<'p> Run<'p> {
         self.with(rest, Some(&Binding { what, before: scope }), then)
     }
 
-    pub(super) fn run<'e>(&self, term: &'e Term, scope: Scope<'e>, at: Place, out: Out<'_>) -> Flow
+    pub(super) fn run<'e>(&self, term: &'e Term, scope: Scope<'e>, at: PathValue, out: Out<'_>) -> Flow
     where
         'p: 'e,
     {
@@ -153,7 +153,7 @@ impl<'p> Run<'p> {
         match term {
             Term::Identity => out(input.clone()),
             Term::Literal(value) => out(value.clone()),
-            term => self.run(term, scope, Place::of(input.clone()), &mut |place| out(place.value)),
+            term => self.run(term, scope, PathValue::of(input.clone()), &mut |place| out(place.value)),
         }
     }
 
@@ -165,7 +165,7 @@ impl<'p> Run<'p> {
         known.get(call.function)
     }
 
-    fn call<'e>(&self, call: &'e Call, scope: Scope<'e>, at: Place, out: Out<'_>) -> Flow
+    fn call<'e>(&self, call: &'e Call, scope: Scope<'e>, at: PathValue, out: Out<'_>) -> Flow
     where
         'p: 'e,
     {
@@ -181,7 +181,7 @@ impl<'p> Run<'p> {
         nth: usize,
         caller: Scope<'e>,
         inner: Scope<'_>,
-        at: Place,
+        at: PathValue,
         out: Out<'_>,
     ) -> Flow
     where
@@ -209,7 +209,7 @@ impl<'p> Run<'p> {
         run: fn(&Val, &[Val]) -> Result<Val, Stop>,
         arguments: &'e [Term],
         scope: Scope<'e>,
-        at: Place,
+        at: PathValue,
         out: Out<'_>,
     ) -> Flow
     where
@@ -239,7 +239,7 @@ impl<'p> Run<'p> {
         })
     }
 
-    fn make<'e>(&self, term: &'e Term, scope: Scope<'e>, at: Place, out: Out<'_>) -> Flow
+    fn make<'e>(&self, term: &'e Term, scope: Scope<'e>, at: PathValue, out: Out<'_>) -> Flow
     where
         'p: 'e,
     {
@@ -272,7 +272,7 @@ impl<'p> Run<'p> {
         pieces: &'e [Piece],
         behind: String,
         scope: Scope<'e>,
-        at: &Place,
+        at: &PathValue,
         out: Out<'_>,
     ) -> Flow
     where
@@ -293,7 +293,14 @@ impl<'p> Run<'p> {
         }
     }
 
-    fn object<'e>(&self, fields: &'e [(Term, Term)], made: Fields, scope: Scope<'e>, at: &Place, out: Out<'_>) -> Flow
+    fn object<'e>(
+        &self,
+        fields: &'e [(Term, Term)],
+        made: Fields,
+        scope: Scope<'e>,
+        at: &PathValue,
+        out: Out<'_>,
+    ) -> Flow
     where
         'p: 'e,
     {
@@ -314,7 +321,7 @@ impl<'p> Run<'p> {
         })
     }
 
-    fn logic<'e>(&self, pair: &'e (Term, Term), decides: bool, scope: Scope<'e>, at: &Place, out: Out<'_>) -> Flow
+    fn logic<'e>(&self, pair: &'e (Term, Term), decides: bool, scope: Scope<'e>, at: &PathValue, out: Out<'_>) -> Flow
     where
         'p: 'e,
     {
@@ -327,7 +334,7 @@ impl<'p> Run<'p> {
     }
 
     /// `//`: what is true of the left; where nothing is, the right.
-    fn either<'e>(&self, pair: &'e (Term, Term), scope: Scope<'e>, at: Place, out: Out<'_>) -> Flow
+    fn either<'e>(&self, pair: &'e (Term, Term), scope: Scope<'e>, at: PathValue, out: Out<'_>) -> Flow
     where
         'p: 'e,
     {
@@ -343,7 +350,7 @@ impl<'p> Run<'p> {
     }
 
     /// Catches the body's own errors, not those of what follows it.
-    fn attempt<'e>(&self, parts: &'e (Term, Option<Term>), scope: Scope<'e>, at: Place, out: Out<'_>) -> Flow
+    fn attempt<'e>(&self, parts: &'e (Term, Option<Term>), scope: Scope<'e>, at: PathValue, out: Out<'_>) -> Flow
     where
         'p: 'e,
     {
@@ -359,7 +366,7 @@ impl<'p> Run<'p> {
     }
 
     /// `.[k]`, `.[a:b]` and `.[]`. With a `?` behind, what cannot be reached is nothing; what it stands in front of still fails.
-    fn reach<'e>(&self, term: &'e Term, optional: bool, scope: Scope<'e>, at: Place, out: Out<'_>) -> Flow
+    fn reach<'e>(&self, term: &'e Term, optional: bool, scope: Scope<'e>, at: PathValue, out: Out<'_>) -> Flow
     where
         'p: 'e,
     {
@@ -376,7 +383,7 @@ impl<'p> Run<'p> {
     }
 
     /// From each place of a term to what stands there at a key.
-    fn step<'e>(&self, of: &'e Term, key: &Val, optional: bool, scope: Scope<'e>, at: Place, out: Out<'_>) -> Flow
+    fn step<'e>(&self, of: &'e Term, key: &Val, optional: bool, scope: Scope<'e>, at: PathValue, out: Out<'_>) -> Flow
     where
         'p: 'e,
     {
@@ -392,7 +399,7 @@ impl<'p> Run<'p> {
         slice: &'e (Term, Option<Term>, Option<Term>),
         optional: bool,
         scope: Scope<'e>,
-        at: &Place,
+        at: &PathValue,
         out: Out<'_>,
     ) -> Flow
     where
@@ -410,7 +417,7 @@ impl<'p> Run<'p> {
         })
     }
 
-    fn reduce<'e>(&self, fold: &'e Fold, scope: Scope<'e>, at: Place, out: Out<'_>) -> Flow
+    fn reduce<'e>(&self, fold: &'e Fold, scope: Scope<'e>, at: PathValue, out: Out<'_>) -> Flow
     where
         'p: 'e,
     {
@@ -420,7 +427,7 @@ impl<'p> Run<'p> {
                 self.taken_apart(&fold.patterns, item, scope, &at.value, &mut |scope| {
                     // An update that gives nothing leaves null.
                     let old = std::mem::replace(&mut state, Val::Null);
-                    self.run(&fold.update, scope, Place::of(old), &mut |place| {
+                    self.run(&fold.update, scope, PathValue::of(old), &mut |place| {
                         state = place.value;
                         Ok(())
                     })
@@ -430,7 +437,7 @@ impl<'p> Run<'p> {
         })
     }
 
-    fn foreach<'e>(&self, fold: &'e Fold, scope: Scope<'e>, at: Place, out: Out<'_>) -> Flow
+    fn foreach<'e>(&self, fold: &'e Fold, scope: Scope<'e>, at: PathValue, out: Out<'_>) -> Flow
     where
         'p: 'e,
     {
@@ -451,7 +458,7 @@ impl<'p> Run<'p> {
         })
     }
 
-    fn label<'e>(&self, body: &'e Term, scope: Scope<'e>, at: Place, out: Out<'_>) -> Flow
+    fn label<'e>(&self, body: &'e Term, scope: Scope<'e>, at: PathValue, out: Out<'_>) -> Flow
     where
         'p: 'e,
     {

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::config;
 use crate::event::Event;
-use crate::vendors::{Before, Facts, Item, Refusal, Reply, Vendor, secrets_of};
+use crate::vendors::{EarlierAttempts, Facts, Item, Refusal, Reply, Vendor, secrets_of};
 use crate::verdict::Verdict;
 
 fn configured(lines: &str) -> Result<Arc<dyn Vendor>, String> {
@@ -307,7 +307,7 @@ fn a_conflict_with_a_request_of_our_own_is_not_the_events_fault() {
         let request = vendor.request(&[&prepared(vendor.as_ref(), "e-1", &json!({}))]).unwrap();
         let reply =
             Reply { status: StatusCode::from_u16(status).unwrap(), headers: HeaderMap::new(), body: Bytes::new() };
-        vendor.judge_after(&request, &reply, &Before { unanswered, statuses: statuses.to_vec() })
+        vendor.judge_after(&request, &reply, &EarlierAttempts { unanswered, statuses: statuses.to_vec() })
     };
     let Verdict::Unavailable(said) = judged("", 409, Some(Duration::from_secs(15)), &[]) else { panic!() };
     assert!(said.contains("answered 409") && said.contains("the API still works on it or has it"), "{said}");

@@ -33,14 +33,14 @@ impl Played {
         let vendor = configured("act-on", &format!("{account}\n{base}\n{settings}")).unwrap();
         let transport = HttpTransport::new(Duration::from_secs(10), None, false).unwrap();
         let grant = vendor.grant().unwrap();
-        let answer = transport.send(&grant.request(None).unwrap(), &sluice::gate::Written::default()).await.unwrap();
+        let answer = transport.send(&grant.request(None).unwrap(), &sluice::gate::WrittenAt::default()).await.unwrap();
         let token = grant.read(&answer, Timestamp::UNIX_EPOCH).unwrap().access.expose_secret().to_owned();
         Self { vendor, transport, token }
     }
 
     async fn send(&self, mut request: Request<Bytes>) -> Reply {
         request.headers_mut().insert("authorization", format!("Bearer {}", self.token).parse().unwrap());
-        self.transport.send(&request, &sluice::gate::Written::default()).await.unwrap()
+        self.transport.send(&request, &sluice::gate::WrittenAt::default()).await.unwrap()
     }
 
     /// Uploads what may travel together in one request each, and sees every row applied.

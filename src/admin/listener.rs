@@ -1,4 +1,4 @@
-//! Where admin connections come in, also when this process has no file descriptors left: a few are kept for them.
+//! The admin server's listener. It keeps a few file descriptors spare, so that it can take connections when the process has none left.
 
 use std::fs::File;
 use std::io;
@@ -12,23 +12,23 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::clock;
 use crate::delivery::machine;
 
-/// Descriptors that are kept open, so that one can be closed for a connection.
+/// Descriptors kept spare; one is closed to take a connection.
 const SPARE: usize = 4;
-/// The pauses after a connection that could not be taken: without a spare descriptor, and for any other reason.
+/// The pauses after a failed accept: if no spare descriptor is left, and for any other reason.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
-/// A listener that has descriptors to spare.
-pub(super) struct Door {
+/// A listener with spare descriptors.
+pub(super) struct SpareListener {
     listener: Arc<TcpListener>,
     spare: Vec<File>,
 }
 
-impl Door {
+impl SpareListener {
     pub(super) fn new(listener: Arc<TcpListener>) -> Self {
         Self { listener, spare: Vec::new() }
     }
 
-    /// What was given away is had again as soon as there are descriptors.
+    /// Takes spare descriptors again, as far as there are any.
     fn refill(&mut self) {
         while self.spare.len() < SPARE
             && let Ok(file) = File::open("/dev/null")
@@ -37,7 +37,7 @@ impl Door {
         }
     }
 
-    /// After a connection that could not be taken.
+    /// After a failed accept.
     async fn recover(&mut self, error: io::Error) {
         if machine::lack(&error).is_some() {
             if self.spare.pop().is_none() {
@@ -50,12 +50,12 @@ impl Door {
     }
 }
 
-impl Listener for Door {
+impl Listener for SpareListener {
     type Io = TcpStream;
     type Addr = SocketAddr;
 
     async fn accept(&mut self) -> (TcpStream, SocketAddr) {
-        // Between two tries nothing is taken back.
+        // Not between two tries: they need the descriptor.
         self.refill();
         loop {
             match self.listener.accept().await {

@@ -1,4 +1,4 @@
-//! Which letters a query, a form or a body means, under the names that [`Filter`] has everywhere.
+//! Reads from a query, a form or a body which letters are meant, with the names that [`Filter`] has everywhere.
 
 use std::str::FromStr;
 
@@ -14,27 +14,27 @@ use crate::dead_letters::filter::{Filter, FilterError, Matcher};
 /// How many letters.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-#[expect(dead_code, reason = "only described: read by [`Which::number`]")]
-pub(super) struct Page {
+#[expect(dead_code, reason = "only described: read by [`LetterQuery::number`]")]
+pub(super) struct PageSize {
     /// Letters at most; 100 unless given.
     #[param(minimum = 1, maximum = 1000)]
     limit: Option<u16>,
 }
 
-/// What the fields of a query or a form say. Lists are separated by commas: their values are alternatives, and all fields must hold.
+/// A filter and a pile, read from a query or a form. Lists are separated by commas: their values are alternatives, and all fields must hold.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Which {
+pub(super) struct LetterQuery {
     pub filter: Filter,
     pub pile: Pile,
-    /// What else was asked for, by name.
+    /// Further fields by name.
     rest: Vec<(String, String)>,
 }
 
-impl Which {
-    /// Reads fields; `also` are the names of those beside the filter's and the pile.
+impl LetterQuery {
+    /// Reads fields; `also` are the names of fields beside the filter and the pile.
     ///
     /// # Errors
-    /// A problem for a field of another name: one that is ignored would mean too many letters.
+    /// A problem for a field of another name: if it were ignored, too many letters would be meant.
     pub fn read(fields: impl IntoIterator<Item = (String, String)>, also: &[&str]) -> Result<Self, Problem> {
         let mut which = Self::default();
         for (name, text) in fields {
@@ -44,19 +44,19 @@ impl Which {
                 which.rest.push((name, text));
             } else if !which.filter.add(&name, &text) {
                 return Err(unreadable(format!(
-                    "there is no parameter {name:?} here; ignored, it would show too much"
+                    "there is no parameter {name:?} here; if it were ignored, too much would be shown"
                 )));
             }
         }
         Ok(which)
     }
 
-    /// As [`Self::read`], from a program: none stands there twice.
+    /// As [`Self::read`], for programs: no field may be given twice.
     pub fn once(fields: Vec<(String, String)>, also: &[&str]) -> Result<Self, Problem> {
         let is_twice =
             |(place, (name, _)): &(usize, &(String, String))| fields[..*place].iter().any(|(n, _)| n == name);
         match fields.iter().enumerate().find(is_twice) {
-            Some((_, (name, _))) => Err(unreadable(format!("the parameter {name:?} stands there twice"))),
+            Some((_, (name, _))) => Err(unreadable(format!("the parameter {name:?} is given twice"))),
             None => Self::read(fields, also),
         }
     }
@@ -118,7 +118,7 @@ fn problem(filter: &Filter, error: &FilterError, malformed: StatusCode) -> Probl
     Problem::new(status, error.to_string())
 }
 
-/// Whether each value is well formed, as far as a schema can say, and the trouble lies in what they mean.
+/// Whether each value is well formed, as far as a schema can say, and the problem is in their meaning.
 fn is_of_its_meaning(filter: &Filter, error: &FilterError) -> bool {
     let alone = |filter: Filter| filter.compile(clock::wall()).is_ok();
     let exclude_each_other = || {
@@ -132,8 +132,8 @@ fn is_of_its_meaning(filter: &Filter, error: &FilterError) -> bool {
 mod tests {
     use super::*;
 
-    fn once(text: &str) -> Result<Which, Problem> {
-        Which::once(url::form_urlencoded::parse(text.as_bytes()).into_owned().collect(), &["limit"])
+    fn once(text: &str) -> Result<LetterQuery, Problem> {
+        LetterQuery::once(url::form_urlencoded::parse(text.as_bytes()).into_owned().collect(), &["limit"])
     }
 
     #[test]

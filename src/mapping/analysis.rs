@@ -1,5 +1,5 @@
-//! What is known of a program's terms whatever the event is: which give a text of the expression, which put a text together, and out of
-//! which an address may come that is written in the expression. Pure.
+//! Static analysis of an expression, whatever the event is: which terms give a text written in the expression, which put a text together, and
+//! which may give an address that is written in the expression. Pure.
 
 #![expect(
     clippy::wildcard_enum_match_arm,
@@ -30,9 +30,9 @@ const MATCHING: [&str; 8] = ["test", "match", "capture", "scan", "split", "split
 
 /// What is known at one place of a program.
 #[derive(Clone)]
-pub(super) struct Written<'a> {
+pub(super) struct Analysis<'a> {
     functions: &'a [Function],
-    seen: &'a Seen,
+    seen: &'a AnalysisCache,
     /// For each binding, the innermost last.
     bound: Vec<Known>,
     /// Whether an address of the expression may be in what goes in.
@@ -52,15 +52,15 @@ struct Known {
 
 /// What is known of functions: each stands in one place, and means the same wherever it is called.
 #[derive(Debug, Default)]
-pub(super) struct Seen {
+pub(super) struct AnalysisCache {
     has: RefCell<BTreeMap<usize, bool>>,
     puts_together: RefCell<BTreeMap<usize, bool>>,
     gives_address: RefCell<BTreeMap<(usize, bool, bool, bool), bool>>,
 }
 
-impl<'a> Written<'a> {
+impl<'a> Analysis<'a> {
     /// What is known where a program begins.
-    pub fn of(program: &'a Program, seen: &'a Seen) -> Self {
+    pub fn of(program: &'a Program, seen: &'a AnalysisCache) -> Self {
         // `$event` is the one that is bound from outside.
         Self {
             functions: &program.functions,

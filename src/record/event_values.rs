@@ -1,4 +1,4 @@
-//! What of an event stands in a sentence about it: both go in; the event's values out, and its fields' names. Pure.
+//! Finds the values of an event in a sentence about it, so that the fingerprint can leave them out. Pure.
 
 use std::collections::HashSet;
 
@@ -11,11 +11,11 @@ use crate::redact;
 
 /// Most values that are kept.
 const MOST_VALUES: usize = 200;
-/// A larger event is not read for this: it has most likely not much to do with the sentence.
+/// A larger event is not searched.
 const MOST_BYTES: usize = 1024 * 1024;
-/// Shortest value that is told from ordinary text where it stands without quotes, in characters.
+/// The shortest value, in characters, that is recognised without quotes around it.
 const SHORTEST: usize = 3;
-/// A value whose end was cut off is known by so many of its first characters.
+/// A value whose end was cut off is recognised by this many of its first characters.
 const BEGINNING: usize = 20;
 
 /// Stands for a value of the event while a sentence is worked on.
@@ -31,14 +31,14 @@ const PLAIN: &str = "a account all allowed already an and answered any are array
 
 /// The values and the field names of an event.
 #[derive(Debug, Default)]
-pub(super) struct Known<'a> {
+pub(super) struct EventValues<'a> {
     sentence: &'a str,
     /// As they stand in the sentence, the longest first.
     values: Vec<String>,
     names: HashSet<String>,
 }
 
-impl<'a> Known<'a> {
+impl<'a> EventValues<'a> {
     /// Of what is an event; nothing of anything else.
     pub fn of(message: &Message, sentence: &'a str) -> Self {
         let mut known = Self { sentence, ..Self::default() };

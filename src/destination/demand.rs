@@ -6,9 +6,9 @@ use crate::broker::port::Prefetch;
 
 /// Most deliveries held at once, unless more are in flight.
 const MAX_PREFETCH: f64 = 500.0;
-/// Beside those in flight so many more are held, or as many where fewer are in flight.
+/// Deliveries held beside those in flight: as many again, up to this.
 const FEW: f64 = 32.0;
-/// What the gate lets through in this time is fetched ahead.
+/// Deliveries for this time of the gate's pace are fetched ahead.
 const AHEAD: Duration = Duration::from_millis(500);
 /// No delivery should wait longer than this for its place while the gate is open.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
@@ -28,7 +28,7 @@ const OVERHEAD_BYTES: f64 = 2_500.0;
 const MOST_ASIDE: u16 = 2_000;
 const ASIDE_BYTES: usize = 16 * 1024 * 1024;
 const OVERHEAD: usize = 2_500;
-/// So few of them are every day's.
+/// This many of them are normal.
 const FEW_ASIDE: usize = 8;
 /// How many requests may be sent without proof that the broker is there, and the bounds of the time that makes.
 const UNPROVEN: f64 = 16.0;
@@ -36,7 +36,7 @@ const UNPROVEN_FOR: (Duration, Duration) = (Duration::from_millis(50), Duration:
 /// The room for deliveries grows by this factor when it is used up.
 const GROWTH: u16 = 4;
 
-/// What the destination is up to, as far as holding goes.
+/// How many deliveries the destination needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Demand {
     /// The gate is open, or closed for a moment.
@@ -47,9 +47,9 @@ pub(super) enum Demand {
     Idle,
 }
 
-/// What the gate says, as far as holding goes.
+/// The state of the gate, as far as holding deliveries depends on it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Outlook {
+pub(super) struct GateOutlook {
     /// It is open.
     pub open: bool,
     /// An operator paused it.
@@ -60,12 +60,13 @@ pub(super) struct Outlook {
     pub resting_until: Option<Instant>,
 }
 
-/// When to take up deliveries again for a place at `next`, where that is too far away to hold them until then.
-pub(super) fn rest(next: Instant, now: Instant) -> Option<Instant> {
+/// When to take deliveries again, if the next place at `next` is too far away to hold them until then.
+pub(super) fn resume_at(next: Instant, now: Instant) -> Option<Instant> {
     (next.saturating_duration_since(now) > LONGEST_WAIT).then(|| next - EARLY)
 }
 
-/// How long ago the broker may have been heard for a request to be sent, at that pace: over a way that was cut no ack arrives.
+/// At that pace, how long ago the broker may last have been heard so that a request may still be sent. No ack arrives over a connection that
+/// was cut.
 pub(super) fn unproven(pace: Option<f64>) -> Duration {
     let seconds = pace.map_or(0.0, |pace| UNPROVEN / pace.max(UNPROVEN / UNPROVEN_FOR.1.as_secs_f64()));
     Duration::from_secs_f64(seconds).clamp(UNPROVEN_FOR.0, UNPROVEN_FOR.1)
@@ -74,7 +75,7 @@ pub(super) fn unproven(pace: Option<f64>) -> Duration {
 impl Demand {
     /// The demand after this one. Once closed for long it stays so until the gate opens: giving everything back before each
     /// probe would count against the broker's delivery limit.
-    pub fn next(self, outlook: Outlook, now: Instant) -> Self {
+    pub fn next(self, outlook: GateOutlook, now: Instant) -> Self {
         if outlook.paused || outlook.resting_until.is_some_and(|until| until > now) {
             Self::Idle
         } else if outlook.closed_for_long || (!outlook.open && self != Self::Open) {
@@ -127,7 +128,7 @@ impl BatchRoom {
         Self { most, now, mean_bytes: 0.0 }
     }
 
-    /// A delivery came with so many bytes.
+    /// Takes note of a delivery of that size.
     pub fn note(&mut self, bytes: usize) {
         let bytes = u32::try_from(bytes).map_or(f64::from(u32::MAX), f64::from) + OVERHEAD_BYTES;
         self.mean_bytes =
@@ -244,10 +245,14 @@ mod tests {
     #[test]
     fn a_gate_closed_for_long_holds_only_probes_and_a_paused_one_nothing() {
         let now = crate::clock::now();
-        let parked = Outlook { open: false, paused: false, closed_for_long: true, resting_until: None };
+        let parked = GateOutlook { open: false, paused: false, closed_for_long: true, resting_until: None };
         assert_eq!(Demand::Open.next(parked, now).keeps(), 4);
         assert_eq!(
-            Demand::Open.next(Outlook { paused: true, ..parked }, now).prefetch(Some(200.0), 32, &BatchRoom::new(1)),
+            Demand::Open.next(GateOutlook { paused: true, ..parked }, now).prefetch(
+                Some(200.0),
+                32,
+                &BatchRoom::new(1)
+            ),
             Prefetch::None
         );
     }
@@ -255,11 +260,11 @@ mod tests {
     #[test]
     fn a_gate_that_was_closed_for_long_stays_so_until_it_opens() {
         let now = crate::clock::now();
-        let soon = Outlook { open: false, paused: false, closed_for_long: false, resting_until: None };
+        let soon = GateOutlook { open: false, paused: false, closed_for_long: false, resting_until: None };
         assert_eq!(Demand::Open.next(soon, now), Demand::Open);
         assert_eq!(Demand::Closed.next(soon, now), Demand::Closed);
         assert_eq!(Demand::Idle.next(soon, now), Demand::Closed);
-        assert_eq!(Demand::Closed.next(Outlook { open: true, ..soon }, now), Demand::Open);
+        assert_eq!(Demand::Closed.next(GateOutlook { open: true, ..soon }, now), Demand::Open);
     }
 
     #[test]
@@ -314,10 +319,10 @@ mod tests {
     #[test]
     fn nothing_is_held_for_a_place_that_is_over_a_minute_away() {
         let now = crate::clock::now();
-        assert_eq!(rest(now + Duration::from_secs(60), now), None);
-        let until = rest(now + Duration::from_secs(100), now);
+        assert_eq!(resume_at(now + Duration::from_secs(60), now), None);
+        let until = resume_at(now + Duration::from_secs(100), now);
         assert_eq!(until, Some(now + Duration::from_secs(70)));
-        let outlook = Outlook { open: true, paused: false, closed_for_long: false, resting_until: until };
+        let outlook = GateOutlook { open: true, paused: false, closed_for_long: false, resting_until: until };
         assert_eq!(Demand::Open.next(outlook, now), Demand::Idle);
         assert_eq!(Demand::Idle.next(outlook, now + Duration::from_secs(71)), Demand::Open);
     }

@@ -1,6 +1,6 @@
 //! What happens in the demo, and when. Pure.
 
-use crate::sandbox::{Fault, RetryAfter, Rule};
+use crate::sandbox::{FaultKind, FaultRule, RetryAfter};
 
 use super::events::webinars::{BACKLOG, FIRST};
 use super::events::{BACKLOGGED, TROUBLED};
@@ -26,7 +26,7 @@ pub(super) struct Scene {
 #[derive(Debug)]
 pub(super) enum Act {
     /// Trouble comes.
-    Trouble(Vec<Rule>),
+    Trouble(Vec<FaultRule>),
     /// The backlog is published.
     Backlog,
     /// The token of the backlogged destination is revoked.
@@ -34,16 +34,20 @@ pub(super) enum Act {
 }
 
 /// Now and then one request fails for no reason: that event is retried.
-pub(super) fn hiccups() -> Rule {
-    Rule { share: Some(0.03), count: Some(6), path: path(), ..Rule::status(500) }
+pub(super) fn hiccups() -> FaultRule {
+    FaultRule { share: Some(0.03), count: Some(6), path: path(), ..FaultRule::status(500) }
 }
 
 /// All scenes.
 pub(super) fn scenes() -> Vec<Scene> {
-    let refusing =
-        Rule { retry_after: Some(RetryAfter::Seconds(5)), seconds: Some(4.0), path: path(), ..Rule::status(429) };
-    let down = Rule { seconds: Some(2.5), path: path(), ..Rule::status(503) };
-    let cut = Rule { after: Some(2.5), seconds: Some(2.5), path: path(), ..Rule::new(Fault::Reset) };
+    let refusing = FaultRule {
+        retry_after: Some(RetryAfter::Seconds(5)),
+        seconds: Some(4.0),
+        path: path(),
+        ..FaultRule::status(429)
+    };
+    let down = FaultRule { seconds: Some(2.5), path: path(), ..FaultRule::status(503) };
+    let cut = FaultRule { after: Some(2.5), seconds: Some(2.5), path: path(), ..FaultRule::new(FaultKind::Reset) };
     let scene = |destination, after, told: &str, act| Scene { destination, after, told: told.to_owned(), act };
     let (first, minutes) = (u64::try_from(FIRST).unwrap_or(0), minutes());
     let backlog = format!(

@@ -1,5 +1,5 @@
-//! Where the events ended: ids read from the real queues and from what the sandbox took go into the accounts.
-//! Whatever is read stays where it lies.
+//! Finds where the events ended: reads ids from the real queues and from the sandbox, and enters them into the accounts. Nothing is taken
+//! out of the queues.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use super::{Error, doing};
 use crate::broker::port::{Delivery, Disposition, Prefetch};
 use crate::broker::{Broker, DestinationQueues};
 use crate::message::{Field, Message, header};
-use crate::sandbox::Handle;
+use crate::sandbox::SandboxHandle;
 
 /// The sandbox's names for the destinations' accounts.
 pub const ENDPOINTS: [(&str, &str); 4] =
@@ -26,7 +26,7 @@ const READ_WITHIN: Duration = Duration::from_secs(10);
 
 /// What was seen beside where the events ended.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Seen {
+pub struct Anomalies {
     /// Events of the backlogged destination that arrived otherwise than they were published.
     pub changed: u64,
     /// Events of the ordered destination that arrived for another profile.
@@ -38,8 +38,8 @@ pub struct Seen {
 }
 
 /// Writes down what the vendors took.
-pub fn deliveries(sandbox: &Handle, accounts: &mut Accounts) -> Seen {
-    let mut seen = Seen::default();
+pub fn deliveries(sandbox: &SandboxHandle, accounts: &mut Accounts) -> Anomalies {
+    let mut seen = Anomalies::default();
     for (destination, endpoint) in ENDPOINTS {
         let bodies = sandbox.events(Some(endpoint), KEPT);
         let bodies: Vec<Value> = bodies.iter().map(|body| serde_json::from_slice(body).unwrap_or_default()).collect();
@@ -68,7 +68,7 @@ fn id_in(body: &Value) -> &str {
 ///
 /// # Errors
 /// A queue could not be read in time.
-pub async fn leftovers(broker: &Broker, accounts: &mut Accounts, seen: &mut Seen) -> Result<(), Error> {
+pub async fn leftovers(broker: &Broker, accounts: &mut Accounts, seen: &mut Anomalies) -> Result<(), Error> {
     for destination in DESTINATIONS {
         for message in read(broker, &format!("{destination}.dead")).await? {
             let reason = text(&message, header::REASON).unwrap_or("no reason given").to_owned();

@@ -1,21 +1,21 @@
-//! What the attempts before this one leave open: an event's history in; whether the vendor may have it already out. Pure.
+//! Reads from an event's history whether the vendor may already have it from an earlier attempt. Pure.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 
 use crate::record::history::{Attempt, History};
-use crate::vendors::Before;
+use crate::vendors::EarlierAttempts;
 
 /// How the sentences of requests begin that the vendor may have taken without our seeing an answer ([`crate::delivery::Trouble`]).
 const UNANSWERED: [&str; 2] = ["no answer from ", "the connection to "];
 
 /// Of the attempts before one that was made at `now`.
-pub(super) fn of(history: &History, now: Timestamp) -> Before {
+pub(super) fn of(history: &History, now: Timestamp) -> EarlierAttempts {
     let first = history.attempts.iter().position(is_open);
     let since = first.and_then(|at| history.attempts.get(at..)).unwrap_or_default();
     let passed = |attempt: &Attempt| Duration::try_from(now.duration_since(attempt.at)).unwrap_or_default();
-    Before {
+    EarlierAttempts {
         unanswered: since.first().map(passed),
         statuses: since.iter().filter_map(|attempt| attempt.status).collect(),
     }
@@ -36,7 +36,7 @@ mod tests {
 
     const NOW: Timestamp = Timestamp::constant(1_700_000_000, 0);
 
-    fn after(attempts: &[(i64, Option<u16>, String)]) -> Before {
+    fn after(attempts: &[(i64, Option<u16>, String)]) -> EarlierAttempts {
         let mut history = History::new("k", NOW);
         for (seconds, status, excerpt) in attempts {
             let at = NOW - jiff::SignedDuration::from_secs(*seconds);
@@ -75,7 +75,7 @@ mod tests {
     fn what_was_answered_since_the_first_of_them_is_told() {
         let open = || (60, None, "no answer from x within 10s".to_owned());
         let before = after(&[(90, Some(409), String::new()), open(), (20, Some(409), String::new())]);
-        assert_eq!(before, Before { unanswered: Some(Duration::from_secs(60)), statuses: vec![409] });
-        assert_eq!(after(&[]), Before::default());
+        assert_eq!(before, EarlierAttempts { unanswered: Some(Duration::from_secs(60)), statuses: vec![409] });
+        assert_eq!(after(&[]), EarlierAttempts::default());
     }
 }

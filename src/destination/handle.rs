@@ -1,9 +1,8 @@
-//! What can be asked of a destination at work, and what it shows of itself.
+//! A handle to a destination's task: calls to it, and what it shows of itself.
 
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use serde::Serialize;
 use tokio::sync::{Mutex, OwnedMutexGuard, mpsc, oneshot};
 use uuid::Uuid;
 
@@ -11,83 +10,83 @@ use super::Driver;
 use super::recent::{Recent, Sample};
 use crate::broker::port::Prefetch;
 use crate::clock;
-use crate::control::stamp::{self, Change, Placed, Stamp};
-use crate::gate::{Held, State};
+use crate::control::stamp::{self, Change, Placement, Stamp};
+use crate::gate::{GateState, HeldBy};
 
-/// Something to do, now.
+/// A call to the destination's task.
 #[derive(Debug)]
-pub enum Command {
-    /// Carry out an operator's order, in its place among the others: that of `stamp`, or after all that are known.
-    Order {
-        /// What to do.
+pub enum DestinationCall {
+    /// Carry out an operator's command.
+    Change {
+        /// What to change.
         change: Change,
-        /// Its place; none where it is given here and now.
+        /// Its stamp; none where it is given now.
         stamp: Option<Stamp>,
-        /// Takes what became of it.
-        answer: oneshot::Sender<Ordered>,
+        /// Gets what became of it.
+        answer: oneshot::Sender<Applied>,
     },
-    /// Tell how things are.
+    /// Show the destination as it is now.
     View(oneshot::Sender<View>),
-    /// Tell what happened lately.
+    /// Show what happened lately.
     Recent(oneshot::Sender<Recent>),
-    /// Tell the figures of the last half hour.
+    /// Show the figures of the last half hour.
     Samples(oneshot::Sender<Vec<Sample>>),
 }
 
-/// What became of an order.
+/// What became of a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Ordered {
-    /// It is carried out, now or before.
+pub enum Applied {
+    /// It was carried out, now or before.
     Holds {
-        /// As the order of this stamp.
+        /// Its stamp.
         stamp: Stamp,
-        /// But for a part of it a later order holds, of this time.
+        /// For a part of it a later command holds: its time.
         later: Option<i64>,
     },
-    /// A later order holds, of this time.
-    Late(i64),
+    /// A later command holds: its time.
+    Superseded(i64),
 }
 
-/// A way to reach a destination at work. Cheap to clone.
+/// Reaches the task of a destination. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Handle {
-    commands: mpsc::Sender<Command>,
-    /// Held while an order that was given here is told to other workers.
+    calls: mpsc::Sender<DestinationCall>,
+    /// Held while a command that was given here is sent to the other workers.
     telling: Arc<Mutex<()>>,
 }
 
-/// The destination is not at work any more.
+/// The destination has stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the destination is not at work here")]
 pub struct Gone;
 
 impl Handle {
-    /// A handle, and the end that the destination reads.
+    /// A handle, and the receiver for the destination's task.
     #[must_use]
-    pub fn new() -> (Self, mpsc::Receiver<Command>) {
-        let (commands, receiver) = mpsc::channel(16);
-        (Self { commands, telling: Arc::default() }, receiver)
+    pub fn new() -> (Self, mpsc::Receiver<DestinationCall>) {
+        let (calls, receiver) = mpsc::channel(16);
+        (Self { calls, telling: Arc::default() }, receiver)
     }
 
-    /// Asks for something.
+    /// Sends a call.
     ///
     /// # Errors
     /// [`Gone`] when the destination has stopped.
-    pub async fn ask(&self, command: Command) -> Result<(), Gone> {
-        self.commands.send(command).await.map_err(|_| Gone)
+    pub async fn call(&self, call: DestinationCall) -> Result<(), Gone> {
+        self.calls.send(call).await.map_err(|_| Gone)
     }
 
-    /// Gives an operator's order: here and now, or one whose place among the others is `stamp`.
+    /// Carries out an operator's command: one that is given now, or the one of that `stamp`.
     ///
     /// # Errors
     /// [`Gone`] when the destination has stopped.
-    pub async fn order(&self, change: Change, stamp: Option<Stamp>) -> Result<Ordered, Gone> {
-        let (answer, ordered) = oneshot::channel();
-        self.ask(Command::Order { change, stamp, answer }).await?;
-        ordered.await.map_err(|_| Gone)
+    pub async fn change(&self, change: Change, stamp: Option<Stamp>) -> Result<Applied, Gone> {
+        let (answer, applied) = oneshot::channel();
+        self.call(DestinationCall::Change { change, stamp, answer }).await?;
+        applied.await.map_err(|_| Gone)
     }
 
-    /// Waits until other workers have been told of the orders whose turn came before; while it is held, the next ones wait.
+    /// Waits until the commands before were sent to the other workers. While the guard is held, the next ones wait.
     pub async fn turn_to_tell(&self) -> OwnedMutexGuard<()> {
         Arc::clone(&self.telling).lock_owned().await
     }
@@ -98,7 +97,7 @@ impl Handle {
     /// [`Gone`] when the destination has stopped.
     pub async fn view(&self) -> Result<View, Gone> {
         let (answer, view) = oneshot::channel();
-        self.ask(Command::View(answer)).await?;
+        self.call(DestinationCall::View(answer)).await?;
         view.await.map_err(|_| Gone)
     }
 
@@ -108,7 +107,7 @@ impl Handle {
     /// [`Gone`] when the destination has stopped.
     pub async fn recent(&self) -> Result<Recent, Gone> {
         let (answer, recent) = oneshot::channel();
-        self.ask(Command::Recent(answer)).await?;
+        self.call(DestinationCall::Recent(answer)).await?;
         recent.await.map_err(|_| Gone)
     }
 
@@ -118,13 +117,13 @@ impl Handle {
     /// [`Gone`] when the destination has stopped.
     pub async fn samples(&self) -> Result<Vec<Sample>, Gone> {
         let (answer, samples) = oneshot::channel();
-        self.ask(Command::Samples(answer)).await?;
+        self.call(DestinationCall::Samples(answer)).await?;
         samples.await.map_err(|_| Gone)
     }
 }
 
 /// A destination as people see it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug)]
 pub struct View {
     /// Its name.
     pub name: String,
@@ -153,7 +152,7 @@ pub struct View {
     /// How many may be on their way at once, as set or as found.
     pub concurrency: usize,
     /// What holds the pace.
-    pub held: Held,
+    pub held: HeldBy,
     /// Requests counted against today's budget (UTC).
     pub day_used: u64,
     /// The day budget, where there is one.
@@ -171,7 +170,6 @@ pub struct View {
     /// Whether it consumes, or has no need to.
     pub ready: bool,
     /// What this machine lacks, as a sentence, where requests could not be sent for it lately.
-    #[serde(skip)]
     pub machine: Option<String>,
     /// Events delivered since this worker started.
     pub delivered: u64,
@@ -195,26 +193,26 @@ pub struct View {
 }
 
 impl Driver {
-    pub(super) fn obey(&mut self, command: Command) {
+    pub(super) fn answer(&mut self, call: DestinationCall) {
         // Nobody waiting for the answer is no failure.
-        match command {
-            Command::Order { change, stamp, answer } => drop(answer.send(self.order(change, stamp))),
-            Command::View(answer) => drop(answer.send(self.view())),
-            Command::Recent(answer) => drop(answer.send(self.report.recent.clone())),
-            Command::Samples(answer) => drop(answer.send(self.report.recent.samples())),
+        match call {
+            DestinationCall::Change { change, stamp, answer } => drop(answer.send(self.apply(change, stamp))),
+            DestinationCall::View(answer) => drop(answer.send(self.view())),
+            DestinationCall::Recent(answer) => drop(answer.send(self.report.recent.clone())),
+            DestinationCall::Samples(answer) => drop(answer.send(self.report.recent.samples())),
         }
     }
 
-    fn order(&mut self, change: Change, stamp: Option<Stamp>) -> Ordered {
+    fn apply(&mut self, change: Change, stamp: Option<Stamp>) -> Applied {
         let wall = clock::wall();
-        let stamp = stamp.unwrap_or_else(|| self.orders.stamp(wall, Uuid::new_v4()));
-        match self.orders.place(change, stamp) {
-            Placed::Due { change, later } => {
+        let stamp = stamp.unwrap_or_else(|| self.commands.stamp(wall, Uuid::new_v4()));
+        match self.commands.place(change, stamp) {
+            Placement::Due { change, later } => {
                 self.change(change);
-                Ordered::Holds { stamp, later }
+                Applied::Holds { stamp, later }
             }
-            Placed::Done => Ordered::Holds { stamp, later: None },
-            Placed::Late(at) => Ordered::Late(at),
+            Placement::Repeated => Applied::Holds { stamp, later: None },
+            Placement::Superseded(at) => Applied::Superseded(at),
         }
     }
 
@@ -232,7 +230,7 @@ impl Driver {
                     tokens.retry_now();
                 }
                 tracing::warn!(destination, "resumed by an operator");
-                self.report.told = self.dispatch.gate.state(now);
+                self.report.last_state = self.dispatch.gate.state(now);
                 self.noting_gate(Self::check_invalid_again);
             }
             Change::Limits(limits) => {
@@ -246,7 +244,7 @@ impl Driver {
         // It must outlive this worker.
         drop(self.record_ledger());
         // It may let something through at once.
-        self.report.told = self.dispatch.gate.state(now);
+        self.report.last_state = self.dispatch.gate.state(now);
         self.report.recent.see(&self.dispatch.gate.status(now, wall), wall);
         self.dispatch.look_now();
         self.prefetch.look_now();
@@ -264,7 +262,7 @@ impl Driver {
             limits: self.settings.limits.iter().map(ToString::to_string).collect(),
             state: gate.state.name(),
             fails: gate.fails && machine.is_none(),
-            why: machine.clone().filter(|_| gate.state == State::Open).unwrap_or(gate.why),
+            why: machine.clone().filter(|_| gate.state == GateState::Open).unwrap_or(gate.why),
             until: gate.until.map(|until| until.wall),
             quota: gate.quota,
             rate: gate.rate,

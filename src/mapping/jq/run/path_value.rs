@@ -8,7 +8,7 @@ use super::{Flow, Out, Stop, error};
 
 /// A value on its way through a program.
 #[derive(Clone, Debug)]
-pub(in crate::mapping::jq) struct Place {
+pub(in crate::mapping::jq) struct PathValue {
     pub value: Val,
     /// Kept only inside of `path(…)` and what is left of an assignment.
     pub trail: Option<Arc<Trail>>,
@@ -46,7 +46,7 @@ impl Trail {
     }
 }
 
-impl Place {
+impl PathValue {
     pub fn of(value: Val) -> Self {
         Self { value, trail: None }
     }

@@ -1,4 +1,4 @@
-//! Text of others as a person may see it: nothing in it moves the cursor, colours, turns the reading direction or hides.
+//! Makes text of others safe to print on a terminal: nothing in it moves the cursor, sets colours, changes the reading direction or hides.
 
 /// A text of one line.
 pub(super) fn line(text: &str) -> String {

@@ -10,7 +10,7 @@ use super::tokens::AccessTokens;
 use crate::config;
 use crate::delivery::token::Stored;
 
-/// What is asked of the vendor beside the events.
+/// The requests to the vendor that carry no events.
 pub(super) struct SideRequests {
     pub tokens: AccessTokens,
     pub lookups: Lookups,

@@ -5,8 +5,8 @@ use axum::http::request::Parts;
 use url::form_urlencoded;
 
 use crate::admin::extract::Query;
+use crate::admin::letter_query::{LetterQuery, unreadable};
 use crate::admin::problem::Problem;
-use crate::admin::which::{Which, unreadable};
 use crate::clock;
 use crate::dead_letters::Pile;
 use crate::dead_letters::filter::{Filter, Matcher};
@@ -17,25 +17,26 @@ const MOST: usize = 500;
 
 /// What a page's address, or a form, asks for.
 #[derive(Clone, Debug)]
-pub(super) struct Asked {
-    pub which: Which,
+pub(super) struct LetterSearch {
+    pub query: LetterQuery,
     /// From 1.
     pub page: usize,
     /// Letters on a page.
     pub limit: usize,
 }
 
-impl Asked {
+impl LetterSearch {
     /// Reads fields; one that says nothing counts as not there. `also` are the names of further fields.
     pub fn read(fields: impl IntoIterator<Item = (String, String)>, also: &[&str]) -> Result<Self, Problem> {
         let fields = fields.into_iter().map(|(name, text)| (name, text.trim().to_owned()));
-        let which = Which::read(fields.filter(|(_, text)| !text.is_empty()), &[also, &["page", "limit"]].concat())?;
-        Ok(Self { page: which.number("page", 1, 1_000_000)?, limit: which.number("limit", SOME, MOST)?, which })
+        let query =
+            LetterQuery::read(fields.filter(|(_, text)| !text.is_empty()), &[also, &["page", "limit"]].concat())?;
+        Ok(Self { page: query.number("page", 1, 1_000_000)?, limit: query.number("limit", SOME, MOST)?, query })
     }
 
     /// The filter's fields that say something.
     pub fn pairs(&self) -> Vec<(&'static str, String)> {
-        self.which.filter.pairs()
+        self.query.filter.pairs()
     }
 
     /// What a field of the filter says.
@@ -45,12 +46,12 @@ impl Asked {
 
     /// Whether every letter is meant.
     pub fn is_all(&self) -> bool {
-        self.which.filter.is_empty()
+        self.query.filter.is_empty()
     }
 
     /// What the filter means. One that cannot be read is a bad request here, whatever is wrong with it.
     pub fn matcher(&self) -> Result<Matcher, Problem> {
-        self.which.filter.compile(clock::wall()).map_err(|error| unreadable(error.to_string()))
+        self.query.filter.compile(clock::wall()).map_err(|error| unreadable(error.to_string()))
     }
 
     /// The query of this page, with some fields of the filter set otherwise (to nothing: left out).
@@ -63,13 +64,13 @@ impl Asked {
             filter.add(name, text);
         }
         let mut pairs = filter.pairs();
-        if self.which.pile == Pile::Trash {
+        if self.query.pile == Pile::Trash {
             pairs.push(("pile", "trash".to_owned()));
         }
         if self.limit != SOME {
             pairs.push(("limit", self.limit.to_string()));
         }
-        query(&pairs)
+        query_string(&pairs)
     }
 
     /// The same page further on.
@@ -83,7 +84,7 @@ impl Asked {
     }
 }
 
-impl<S: Sync> FromRequestParts<S> for Asked {
+impl<S: Sync> FromRequestParts<S> for LetterSearch {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
@@ -93,7 +94,7 @@ impl<S: Sync> FromRequestParts<S> for Asked {
 }
 
 /// `?a=b&c=d`; nothing where there are none.
-pub(super) fn query<'a, V: AsRef<str> + 'a>(pairs: impl IntoIterator<Item = &'a (&'a str, V)>) -> String {
+pub(super) fn query_string<'a, V: AsRef<str> + 'a>(pairs: impl IntoIterator<Item = &'a (&'a str, V)>) -> String {
     let text = form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
     if text.is_empty() { text } else { format!("?{text}") }
 }
@@ -104,40 +105,40 @@ mod tests {
 
     use super::*;
 
-    fn asked(text: &str) -> Result<Asked, Problem> {
-        Asked::read(form_urlencoded::parse(text.as_bytes()).into_owned(), &["rate"])
+    fn searched(text: &str) -> Result<LetterSearch, Problem> {
+        LetterSearch::read(form_urlencoded::parse(text.as_bytes()).into_owned(), &["rate"])
     }
 
     #[test]
     fn an_address_is_read_and_written_alike() {
         let text = "reason=rejected%2Ctoo_large&type=shop.%23&jq=.a+%3D%3D+%22%26%22&pile=trash&limit=10";
-        let asked_ = asked(text).unwrap();
-        assert_eq!(asked_.with(&[]), format!("?{text}"));
-        assert_eq!(asked_.on_page(3), format!("?{text}&page=3"));
-        assert_eq!(asked("").unwrap().on_page(1), "");
-        assert_eq!(asked("").unwrap().on_page(2), "?page=2");
+        let search = searched(text).unwrap();
+        assert_eq!(search.with(&[]), format!("?{text}"));
+        assert_eq!(search.on_page(3), format!("?{text}&page=3"));
+        assert_eq!(searched("").unwrap().on_page(1), "");
+        assert_eq!(searched("").unwrap().on_page(2), "?page=2");
         assert_eq!(
-            asked("group=a&page=7").unwrap().with(&[("group", "b"), ("reason", "expired")]),
+            searched("group=a&page=7").unwrap().with(&[("group", "b"), ("reason", "expired")]),
             "?reason=expired&group=b"
         );
     }
 
     #[test]
     fn fields_that_say_nothing_are_not_there_and_several_of_a_list_are_one() {
-        let asked_ = asked("reason=&type=+&letter=aa&letter=bb&jq=").unwrap();
-        assert_eq!(asked_.pairs(), [("letter", "aa,bb".to_owned())]);
-        assert!(asked("rate=5/s").unwrap().is_all());
-        assert_eq!(asked("rate=5/s").unwrap().which.also_number::<f64>("rate").unwrap(), Some(5.0));
+        let search = searched("reason=&type=+&letter=aa&letter=bb&jq=").unwrap();
+        assert_eq!(search.pairs(), [("letter", "aa,bb".to_owned())]);
+        assert!(searched("rate=5/s").unwrap().is_all());
+        assert_eq!(searched("rate=5/s").unwrap().query.also_number::<f64>("rate").unwrap(), Some(5.0));
     }
 
     #[test]
     fn what_is_not_heeded_is_refused() {
         for text in ["reasons=rejected", "pile=other", "page=0", "limit=501", "limit=x"] {
-            assert!(asked(text).is_err(), "{text}");
+            assert!(searched(text).is_err(), "{text}");
         }
         for text in ["jq=.%5B", "reason=nonsense", "older_than=1h&newer_than=2m"] {
-            assert_eq!(asked(text).unwrap().matcher().unwrap_err().status(), StatusCode::BAD_REQUEST, "{text}");
+            assert_eq!(searched(text).unwrap().matcher().unwrap_err().status(), StatusCode::BAD_REQUEST, "{text}");
         }
-        assert!(asked("rate=much").unwrap().which.also_number::<f64>("rate").is_err());
+        assert!(searched("rate=much").unwrap().query.also_number::<f64>("rate").is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! When a backlog is gone and a day budget is used up, from how both went in the last minutes. Pure.
+//! Foretells when a backlog is gone and when a day budget is used up, from the last minutes. Pure.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -7,18 +7,18 @@ use jiff::Timestamp;
 
 use crate::gate::midnight_after;
 
-/// How long samples are kept: what a budget's pace is made of.
+/// How long samples are kept: a budget's pace is measured over this time.
 const KEPT: Duration = Duration::from_secs(300);
-/// The pace of a backlog is made of the last so many seconds …
+/// The pace of a backlog is measured over the last of these seconds …
 const RECENT: Duration = Duration::from_secs(60);
-/// … once there are so many of them, …
+/// … once there are at least this many of them, …
 const ENOUGH: Duration = Duration::from_secs(15);
-/// … and so many requests could be made meanwhile: with few, each of which carries many events, one more or less makes much.
+/// … and this many requests could be made in them. With few requests that carry many events each, one more or less changes much.
 const ENOUGH_REQUESTS: f64 = 3.0;
 
 /// A destination at one moment.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Sample {
+pub(super) struct BacklogSample {
     pub at: Instant,
     /// Events in its queue and in hand that wait.
     pub waiting: u64,
@@ -32,19 +32,19 @@ pub(super) struct Sample {
     pub day_used: u64,
 }
 
-/// A destination's last minutes.
+/// How a destination's backlog and budget changed in the last minutes.
 #[derive(Debug, Default)]
-pub(super) struct Course {
-    samples: VecDeque<Sample>,
+pub(super) struct Trend {
+    samples: VecDeque<BacklogSample>,
     /// Since when something waits that the destination has not read.
     unread_since: Option<Timestamp>,
     /// When the budget runs out, as it was last worked out.
     runs_out: Option<Timestamp>,
 }
 
-impl Course {
+impl Trend {
     /// Adds the latest, and forgets what is old.
-    pub fn note(&mut self, sample: Sample) {
+    pub fn note(&mut self, sample: BacklogSample) {
         while self.samples.front().is_some_and(|first| sample.at.saturating_duration_since(first.at) > KEPT) {
             self.samples.pop_front();
         }
@@ -74,7 +74,8 @@ impl Course {
         let requests = rate.and_then(|rate| Duration::try_from_secs_f64(ENOUGH_REQUESTS / rate).ok());
         let enough = requests.unwrap_or_default().max(ENOUGH);
         let recent = enough.saturating_mul(2).max(RECENT);
-        let busy = |sample: &&Sample| sample.waiting > 0 && last.at.saturating_duration_since(sample.at) <= recent;
+        let busy =
+            |sample: &&BacklogSample| sample.waiting > 0 && last.at.saturating_duration_since(sample.at) <= recent;
         let first = self.samples.iter().rev().take_while(busy).last()?;
         let pace = match last.at.saturating_duration_since(first.at) {
             span if span >= enough => number(last.left.saturating_sub(first.left)) / span.as_secs_f64(),
@@ -118,17 +119,17 @@ mod tests {
 
     const NOON: Timestamp = Timestamp::constant(1_700_049_600, 0);
 
-    fn nothing(at: Instant) -> Sample {
-        Sample { at, waiting: 0, left: 0, requests: 0, carried: 0.0, day_used: 0 }
+    fn nothing(at: Instant) -> BacklogSample {
+        BacklogSample { at, waiting: 0, left: 0, requests: 0, carried: 0.0, day_used: 0 }
     }
 
     /// A course of one sample every five seconds, with a request an event.
-    fn course(samples: impl IntoIterator<Item = (u64, u64, u64)>) -> Course {
+    fn course(samples: impl IntoIterator<Item = (u64, u64, u64)>) -> Trend {
         let start = crate::clock::now();
-        let mut course = Course::default();
+        let mut course = Trend::default();
         for (index, (waiting, left, day_used)) in (0..).zip(samples) {
             let at = start + Duration::from_secs(5) * index;
-            course.note(Sample { at, waiting, left, requests: left, carried: number(left), day_used });
+            course.note(BacklogSample { at, waiting, left, requests: left, carried: number(left), day_used });
         }
         course
     }
@@ -143,7 +144,7 @@ mod tests {
     #[test]
     fn what_waits_and_was_never_taken_up_is_as_old_as_it_was_seen_to_wait() {
         let mut course = course([(0, 0, 0)]);
-        let sample = |waiting| Sample { waiting, ..nothing(crate::clock::now()) };
+        let sample = |waiting| BacklogSample { waiting, ..nothing(crate::clock::now()) };
         assert_eq!(course.oldest(Some(NOON), false, NOON), None, "what was given back has been taken away");
         course.note(sample(9));
         assert_eq!(course.oldest(None, true, NOON), Some(NOON));
@@ -171,16 +172,16 @@ mod tests {
         let start = crate::clock::now();
         let sample = |second, waiting, left, requests, carried| {
             let at = start + Duration::from_secs(second);
-            Sample { waiting, left, requests, carried, ..nothing(at) }
+            BacklogSample { waiting, left, requests, carried, ..nothing(at) }
         };
-        let mut course = Course::default();
+        let mut course = Trend::default();
         // Single facts until then; now 100,000 events wait, and a call takes 4,000.
         course.note(sample(0, 0, 500, 500, 500.0));
         course.note(sample(5, 100_000, 500, 500, 500.0));
         assert_eq!(course.drained_in(Some(5.0), 4_000), Some(5.0), "no request was made yet");
         course.note(sample(10, 60_000, 500, 520, 40_500.0));
         assert_eq!(course.drained_in(Some(5.0), 4_000), Some(6.0), "they carried 2,000 each");
-        let mut few = Course::default();
+        let mut few = Trend::default();
         few.note(sample(0, 30, 0, 0, 0.0));
         assert_eq!(few.drained_in(Some(5.0), 4_000), Some(0.2), "one call takes all");
     }
@@ -189,12 +190,12 @@ mod tests {
     fn where_a_request_is_rare_the_pace_is_not_judged_before_three_could_be_made() {
         // One call a minute, which takes 1,000 events.
         let start = crate::clock::now();
-        let mut course = Course::default();
+        let mut course = Trend::default();
         for second in (0..=170).step_by(5) {
             let calls = second / 60;
             let (waiting, left) = (10_000 - 1_000 * calls, 1_000 * calls);
             let at = start + Duration::from_secs(second);
-            course.note(Sample { at, waiting, left, requests: calls, carried: number(left), day_used: 0 });
+            course.note(BacklogSample { at, waiting, left, requests: calls, carried: number(left), day_used: 0 });
             let drained = course.drained_in(Some(1.0 / 60.0), 1_000).unwrap_or_default();
             assert!((479.9..=600.1).contains(&drained), "{drained} after {second} s");
         }

@@ -1,4 +1,4 @@
-//! `sluice pause`, `resume`, `limits`: an order to whichever worker drives the destination, through the broker.
+//! `sluice pause`, `resume`, `limits`: commands through the broker to the worker that drives the destination.
 
 use uuid::Uuid;
 
@@ -7,7 +7,7 @@ use crate::broker::{self, Names};
 use crate::clock;
 use crate::config::ConfigFile;
 use crate::control::stamp::Stamp;
-use crate::control::{self, ANSWER_WITHIN, Order};
+use crate::control::{self, ANSWER_WITHIN, Command};
 
 /// Send nothing to a destination until it is resumed; its events wait
 #[derive(Debug, clap::Args)]
@@ -22,7 +22,7 @@ pub struct PauseArgs {
     json: bool,
 }
 
-/// Go on after a pause; without one the vendor is tried again at once, whatever it had asked for
+/// Go on after a pause. Without a pause the vendor is tried again at once, even if it asked to wait
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Example:\n  sluice resume px-prod")]
 pub struct ResumeArgs {
@@ -33,7 +33,7 @@ pub struct ResumeArgs {
     json: bool,
 }
 
-/// Hold a destination to other limits, until a reload that changes the destination or a restart
+/// Change a destination's limits, until a restart or a reload that changes the destination
 #[derive(Debug, clap::Args)]
 #[command(
     after_long_help = "A limit replaces that of its window; those of other windows stay in force.\n\nExamples:\n  sluice limits px-prod 100/s\n  sluice limits px-prod 100/s 500000/day"
@@ -50,29 +50,29 @@ pub struct LimitsArgs {
 }
 
 pub(super) async fn pause(args: PauseArgs, file: &ConfigFile) -> Result<(), Error> {
-    give(&args.destination.clone(), Order::Pause { destination: args.destination }, args.json, file).await
+    send(&args.destination.clone(), Command::Pause { destination: args.destination }, args.json, file).await
 }
 
 pub(super) async fn resume(args: ResumeArgs, file: &ConfigFile) -> Result<(), Error> {
-    give(&args.destination.clone(), Order::Resume { destination: args.destination }, args.json, file).await
+    send(&args.destination.clone(), Command::Resume { destination: args.destination }, args.json, file).await
 }
 
 pub(super) async fn limits(args: LimitsArgs, file: &ConfigFile) -> Result<(), Error> {
-    give(
+    send(
         &args.destination.clone(),
-        Order::Limits { destination: args.destination, limits: args.limits },
+        Command::Limits { destination: args.destination, limits: args.limits },
         args.json,
         file,
     )
     .await
 }
 
-async fn give(destination: &str, order: Order, json: bool, file: &ConfigFile) -> Result<(), Error> {
+async fn send(destination: &str, command: Command, json: bool, file: &ConfigFile) -> Result<(), Error> {
     let config = load(file)?;
     find(&config, destination, file)?;
     let (url, names) = (&config.broker.url, Names::new(&config.broker.prefix));
     let call = |body| broker::control_call(url, &names, body, ANSWER_WITHIN);
-    let answers = control::give(call, &order, Stamp::after(None, clock::wall(), Uuid::new_v4())).await;
+    let answers = control::send(call, &command, Stamp::after(None, clock::wall(), Uuid::new_v4())).await;
     let answers = answers.map_err(|error| Error::Failed(error.to_string()))?;
     let Some(answer) = answers.first() else {
         return Err(Error::Refused(format!(
@@ -85,7 +85,7 @@ async fn give(destination: &str, order: Order, json: bool, file: &ConfigFile) ->
     let state = answer.state.as_deref().unwrap_or("done");
     if answers.iter().any(|answer| answer.later.is_some()) {
         return Err(Error::Refused(format!(
-            "a later order was given meanwhile and holds, in place of this one or of a part of it; {destination} is {state}, and \
+            "a later command replaces this one, or a part of it; {destination} is {state}, and \
              `sluice status --json` shows its limits"
         )));
     }
