@@ -168,8 +168,8 @@ fn tell_outcomes(
 }
 
 /// What the broker needs of a configuration.
-pub fn broker_settings(config: &Config) -> broker::Settings {
-    broker::Settings {
+pub fn broker_settings(config: &Config) -> broker::BrokerSettings {
+    broker::BrokerSettings {
         url: config.broker.url.clone(),
         prefix: config.broker.prefix.clone(),
         declare: config.broker.declare,

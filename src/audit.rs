@@ -1,6 +1,7 @@
 //! The audit: who did what with dead letters, when, with which filter, how many, and how it ended. It is kept in a queue at the broker and
 //! written to every worker's log.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,7 +11,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::broker::port::PublishError;
-use crate::broker::{Broker, Purpose, TurnError};
+use crate::broker::{Broker, ReadError, ReadPurpose};
 use crate::message::{Message, Properties};
 
 /// One line of the audit. An operation has two: when it began and when it ended.
@@ -78,32 +79,71 @@ pub fn log(entry: &Entry) {
 /// The last `limit` entries, of one destination or of all, oldest first.
 ///
 /// # Errors
-/// [`TurnError`] when the audit cannot be read.
+/// [`ReadError`] when the audit cannot be read.
 pub async fn read(
     broker: &Broker,
     destination: Option<&str>,
     limit: usize,
     patience: Duration,
-) -> Result<Vec<Entry>, TurnError> {
+) -> Result<Vec<Entry>, ReadError> {
     let mut reader = broker.reader().await?;
-    let mut entries = std::collections::VecDeque::new();
+    let mut last = Last { limit, entries: VecDeque::new() };
     let read = async {
-        let mut turn = reader.turn(&broker.names().audit(), Purpose::Look, patience).await?;
-        while let Some(delivery) = turn.next().await? {
+        let mut locked = reader.lock(&broker.names().audit(), ReadPurpose::Look, patience).await?;
+        while let Some(delivery) = locked.next().await? {
             let entry = serde_json::from_slice::<Entry>(&delivery.message.body);
-            turn.keep(delivery);
+            locked.keep(delivery);
             // What is no entry was put there by something else.
             let Ok(entry) = entry else { continue };
             if destination.is_none_or(|name| name == entry.destination) {
-                entries.push_back(entry);
-                if entries.len() > limit {
-                    entries.pop_front();
-                }
+                last.add(entry);
             }
         }
-        turn.end().await.map(|_| ())
+        locked.end().await
     };
     let ended = read.await;
     reader.close().await;
-    ended.map(|()| entries.into())
+    ended.map(|()| last.entries.into())
+}
+
+/// The last entries by their time: the queue may be in another order after a reader was killed.
+struct Last {
+    limit: usize,
+    entries: VecDeque<Entry>,
+}
+
+impl Last {
+    fn add(&mut self, entry: Entry) {
+        self.entries.insert(self.entries.partition_point(|earlier| earlier.at <= entry.at), entry);
+        if self.entries.len() > self.limit {
+            self.entries.pop_front();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_entries_are_told_by_their_time_whatever_the_order_of_the_queue() {
+        let mut last = Last { limit: 3, entries: VecDeque::new() };
+        for (second, operation) in [(4, "c"), (5, "d"), (1, "a"), (3, "b"), (5, "e")] {
+            let at = Timestamp::from_second(second).unwrap();
+            let text = || "x".to_owned();
+            let operation = operation.to_owned();
+            last.add(Entry {
+                at,
+                operation,
+                by: text(),
+                destination: text(),
+                act: text(),
+                filter: text(),
+                count: 1,
+                outcome: None,
+            });
+        }
+        let operations: Vec<_> = last.entries.iter().map(|entry| entry.operation.as_str()).collect();
+        assert_eq!(operations, ["c", "d", "e"]);
+    }
 }

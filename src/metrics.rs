@@ -232,7 +232,7 @@ impl Metrics {
     }
 
     /// Shows the connections to the broker.
-    pub fn show_broker(&self, status: &crate::broker::Status) {
+    pub fn show_broker(&self, status: &crate::broker::BrokerStatus) {
         let blocked = status.publishing.blocked.is_some() || status.consuming.blocked.is_some();
         self.broker_blocked.set(i64::from(blocked));
         for (connection, link) in [("consuming", &status.consuming), ("publishing", &status.publishing)] {

@@ -18,7 +18,7 @@ use super::extract::{JsonBody, NoParams, Params, Query, Segment};
 use super::letter_query::{LetterQuery, PageSize};
 use super::problem::{BadBody, BrokerAway, Conflict, Problem, Refusals, Unknown};
 use crate::audit;
-use crate::broker::{Broker, TurnError};
+use crate::broker::{Broker, ReadError};
 use crate::clock;
 use crate::config::Destination;
 use crate::control::CommandError;
@@ -26,7 +26,7 @@ use crate::dead_letters::edit::{Edit, EditError};
 use crate::dead_letters::filter::{Filter, Matcher};
 use crate::dead_letters::groups::{Group, Groups};
 use crate::dead_letters::letter::{Details, Letter};
-use crate::dead_letters::look::{LookError, Seen, Shown, no_progress};
+use crate::dead_letters::look::{LookError, LookStep, LookSummary, no_progress};
 use crate::dead_letters::{DeadLetters, Pile};
 use crate::message::Message;
 
@@ -67,7 +67,7 @@ pub(super) struct LetterList {
     /// What the filter could not do, where it failed on letters, and what the broker lost.
     #[schema(required)]
     trouble: Option<String>,
-    /// The oldest first.
+    /// The oldest first; in another order after a process was killed while it read them.
     letters: Vec<Letter>,
 }
 
@@ -158,11 +158,11 @@ pub(super) async fn list(
     let (seen, letters) = to_its_end(async move {
         let mut found: Vec<Letter> = Vec::new();
         let seen = look(&letters, pile, &matcher, |shown| match shown {
-            Shown::Anew => {
+            LookStep::Anew => {
                 found.clear();
                 ControlFlow::Continue(())
             }
-            Shown::Letter(letter, _) => {
+            LookStep::Letter(letter, _) => {
                 found.push(letter.clone());
                 if found.len() >= limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             }
@@ -191,8 +191,8 @@ pub(super) async fn groups(
         let mut groups = Groups::default();
         let seen = look(&letters, pile, &matcher, |shown| {
             match shown {
-                Shown::Anew => groups = Groups::default(),
-                Shown::Letter(letter, _) => groups.add(letter),
+                LookStep::Anew => groups = Groups::default(),
+                LookStep::Letter(letter, _) => groups.add(letter),
             }
             ControlFlow::Continue(())
         });
@@ -281,8 +281,8 @@ pub(super) async fn look(
     letters: &DeadLetters,
     pile: Pile,
     matcher: &Matcher,
-    visit: impl FnMut(Shown<'_>) -> ControlFlow<()> + Send,
-) -> Result<Seen, LookError> {
+    visit: impl FnMut(LookStep<'_>) -> ControlFlow<()> + Send,
+) -> Result<LookSummary, LookError> {
     letters.look(pile, matcher, PATIENCE, &no_progress, visit).await
 }
 
@@ -336,12 +336,12 @@ impl Admin {
     }
 }
 
-impl From<TurnError> for Problem {
-    fn from(error: TurnError) -> Self {
+impl From<ReadError> for Problem {
+    fn from(error: ReadError) -> Self {
         let status = match &error {
-            TurnError::Missing(_) => StatusCode::NOT_FOUND,
-            TurnError::Busy { .. } | TurnError::Shut(_) => StatusCode::CONFLICT,
-            TurnError::Connect(_) | TurnError::Broken { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            ReadError::Missing(_) => StatusCode::NOT_FOUND,
+            ReadError::Busy { .. } | ReadError::Closed(_) => StatusCode::CONFLICT,
+            ReadError::Connect(_) | ReadError::Broken { .. } => StatusCode::SERVICE_UNAVAILABLE,
         };
         Self::new(status, error.to_string())
     }
@@ -350,8 +350,8 @@ impl From<TurnError> for Problem {
 impl From<LookError> for Problem {
     fn from(error: LookError) -> Self {
         match error {
-            LookError::Turn(error) => error.into(),
-            LookError::TooLong(error) => Self::new(StatusCode::CONFLICT, error.to_string()),
+            LookError::Read(error) => error.into(),
+            LookError::TooSlow(error) => Self::new(StatusCode::CONFLICT, error.to_string()),
         }
     }
 }
@@ -359,7 +359,7 @@ impl From<LookError> for Problem {
 impl From<EditError> for Problem {
     fn from(error: EditError) -> Self {
         match error {
-            EditError::Turn(error) => error.into(),
+            EditError::Read(error) => error.into(),
             EditError::Gone(_) => Self::new(StatusCode::CONFLICT, error.to_string()),
             EditError::Publish { .. } => Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
         }

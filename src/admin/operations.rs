@@ -21,7 +21,7 @@ use crate::control::{self, Command, Signal};
 use crate::dead_letters::acts::Act;
 use crate::dead_letters::filter::Filter;
 use crate::dead_letters::look::no_progress;
-use crate::dead_letters::operation::{self, Counted, Plan, SelectError, TOLD_WITHIN};
+use crate::dead_letters::operation::{self, Counted, OperationPlan, SelectError, TOLD_WITHIN};
 
 /// Operations on one destination at a time: they take turns with each other and with whoever looks.
 const AT_ONCE: usize = 2;
@@ -107,7 +107,7 @@ pub(super) struct Estimate {
 #[schema(as = Operations)]
 pub(super) struct OperationList {
     /// The latest first.
-    operations: Vec<operation::State>,
+    operations: Vec<operation::OperationState>,
 }
 
 /// Act on many letters
@@ -115,7 +115,7 @@ pub(super) struct OperationList {
     post, path = "/destinations/{name}/dead/operations", operation_id = "begin_operation", tag = "operations",
     params(DestinationPath), request_body = NewOperation,
     responses((status = 200, description = "With `dry_run`: how many there are", body = Estimate),
-        (status = 202, description = "It has begun; Location is where it is", body = operation::State),
+        (status = 202, description = "It has begun; Location is where it is", body = operation::OperationState),
         Refusals, Unknown, BadBody, Conflict, BrokerAway)
 )]
 pub(super) async fn begin(
@@ -183,7 +183,7 @@ impl OperationRequest {
     }
 
     /// Begins it, as an operation of this process.
-    pub async fn begin(self, admin: &Admin, name: &str, by: String) -> Result<operation::State, Problem> {
+    pub async fn begin(self, admin: &Admin, name: &str, by: String) -> Result<operation::OperationState, Problem> {
         let (letters, destination) = admin.letters(name)?;
         let rate = letters.rate(self.act, self.rate, &destination.limits).await;
         if admin.operations.at_work(name) >= AT_ONCE {
@@ -195,7 +195,7 @@ impl OperationRequest {
         let canary_wait = Duration::from_secs(u64::from(self.canary_wait_seconds.unwrap_or(CANARY_WAIT_SECONDS)));
         let canary = self.canary.filter(|_| self.act == Act::Replay);
         let Self { act, filter, counted, .. } = self;
-        let plan = Plan { act, filter, rate, canary, canary_wait, counted, by };
+        let plan = OperationPlan { act, filter, rate, canary, canary_wait, counted, by };
         Ok(admin.operations.add(letters.begin(plan, None)))
     }
 }
@@ -214,7 +214,7 @@ pub(super) async fn list(
 }
 
 /// Those of every process, the latest first.
-pub(super) async fn everywhere(admin: &Admin, name: &str) -> Result<Vec<operation::State>, Problem> {
+pub(super) async fn everywhere(admin: &Admin, name: &str) -> Result<Vec<operation::OperationState>, Problem> {
     admin.known(name)?;
     Ok(admin.operations.everywhere(&admin.broker, name).await)
 }
@@ -222,64 +222,64 @@ pub(super) async fn everywhere(admin: &Admin, name: &str) -> Result<Vec<operatio
 /// One operation
 #[utoipa::path(
     get, path = "/destinations/{name}/dead/operations/{operation}", operation_id = "show_operation", tag = "operations", params(OperationPath),
-    responses((status = 200, description = "As it is now", body = operation::State), Refusals, Unknown)
+    responses((status = 200, description = "As it is now", body = operation::OperationState), Refusals, Unknown)
 )]
 pub(super) async fn show(
     State(admin): State<Arc<Admin>>,
     Segment(of): Segment<OperationPath>,
     Params(NoParams {}): Params<NoParams>,
-) -> Result<Json<operation::State>, Problem> {
+) -> Result<Json<operation::OperationState>, Problem> {
     find(&admin, &of).await.map(Json)
 }
 
 /// Act on nothing more for now
 #[utoipa::path(
     post, path = "/destinations/{name}/dead/operations/{operation}/pause", operation_id = "pause_operation", tag = "operations", params(OperationPath),
-    responses((status = 200, description = "It pauses within a moment", body = operation::State), Refusals, Unknown, Conflict)
+    responses((status = 200, description = "It pauses within a moment", body = operation::OperationState), Refusals, Unknown, Conflict)
 )]
 pub(super) async fn pause(
     State(admin): State<Arc<Admin>>,
     Segment(of): Segment<OperationPath>,
     Params(NoParams {}): Params<NoParams>,
-) -> Result<Json<operation::State>, Problem> {
+) -> Result<Json<operation::OperationState>, Problem> {
     signal(&admin, &of, Signal::Pause).await
 }
 
 /// Go on after a pause
 #[utoipa::path(
     post, path = "/destinations/{name}/dead/operations/{operation}/resume", operation_id = "resume_operation", tag = "operations", params(OperationPath),
-    responses((status = 200, description = "It goes on within a moment", body = operation::State), Refusals, Unknown, Conflict)
+    responses((status = 200, description = "It goes on within a moment", body = operation::OperationState), Refusals, Unknown, Conflict)
 )]
 pub(super) async fn resume(
     State(admin): State<Arc<Admin>>,
     Segment(of): Segment<OperationPath>,
     Params(NoParams {}): Params<NoParams>,
-) -> Result<Json<operation::State>, Problem> {
+) -> Result<Json<operation::OperationState>, Problem> {
     signal(&admin, &of, Signal::Run).await
 }
 
 /// End it; what has been acted on stays so
 #[utoipa::path(
     post, path = "/destinations/{name}/dead/operations/{operation}/cancel", operation_id = "cancel_operation", tag = "operations", params(OperationPath),
-    responses((status = 200, description = "It ends within a moment", body = operation::State), Refusals, Unknown, Conflict)
+    responses((status = 200, description = "It ends within a moment", body = operation::OperationState), Refusals, Unknown, Conflict)
 )]
 pub(super) async fn cancel(
     State(admin): State<Arc<Admin>>,
     Segment(of): Segment<OperationPath>,
     Params(NoParams {}): Params<NoParams>,
-) -> Result<Json<operation::State>, Problem> {
+) -> Result<Json<operation::OperationState>, Problem> {
     signal(&admin, &of, Signal::Cancel).await
 }
 
 /// It, in this process or in another.
-pub(super) async fn find(admin: &Admin, of: &OperationPath) -> Result<operation::State, Problem> {
+pub(super) async fn find(admin: &Admin, of: &OperationPath) -> Result<operation::OperationState, Problem> {
     admin.known(&of.name)?;
-    let is_it = |state: &operation::State| state.id == of.operation && state.destination == of.name;
+    let is_it = |state: &operation::OperationState| state.id == of.operation && state.destination == of.name;
     if let Some(state) = admin.operations.state(&of.operation).filter(is_it) {
         return Ok(state);
     }
     let command = Command::Operations { destination: Some(of.name.clone()) };
-    let others: Vec<Vec<operation::State>> =
+    let others: Vec<Vec<operation::OperationState>> =
         control::ask(&admin.broker, &command, TOLD_WITHIN).await.unwrap_or_default();
     others.into_iter().flatten().find(is_it).ok_or_else(|| {
         let detail = format!("no process has an operation {:?} of {}", of.operation, of.name);
@@ -291,9 +291,9 @@ pub(super) async fn signal(
     admin: &Admin,
     of: &OperationPath,
     signal: Signal,
-) -> Result<Json<operation::State>, Problem> {
+) -> Result<Json<operation::OperationState>, Problem> {
     let state = find(admin, of).await?;
-    let over = |state: &operation::State| {
+    let over = |state: &operation::OperationState| {
         let outcome = state.outcome.as_deref().unwrap_or_default();
         Problem::new(StatusCode::CONFLICT, format!("the operation is over: {outcome}"))
     };
@@ -303,7 +303,8 @@ pub(super) async fn signal(
     if admin.operations.signal(&state.id, signal).is_none() {
         let command = Command::Operation { id: state.id.clone(), signal };
         // Whether it reached its process the state tells.
-        let answers: Result<Vec<operation::State>, _> = control::ask(&admin.broker, &command, TOLD_WITHIN).await;
+        let answers: Result<Vec<operation::OperationState>, _> =
+            control::ask(&admin.broker, &command, TOLD_WITHIN).await;
         return answers.ok().and_then(|answers| answers.into_iter().next()).map(Json).ok_or_else(|| over(&state));
     }
     Ok(Json(admin.operations.state(&state.id).unwrap_or(state)))

@@ -5,7 +5,7 @@ use serde_json::Value;
 use tower::ServiceExt as _;
 
 use super::*;
-use crate::broker::{Declare, Settings};
+use crate::broker::{BrokerSettings, Declare};
 use crate::config::Role;
 
 const READ: &str = "Bearer a-token-to-read-with";
@@ -32,7 +32,7 @@ pub(super) fn config(tokens: Vec<AdminToken>) -> Config {
 
 /// An admin over nothing, whose broker is away.
 pub(super) fn admin(tokens: Vec<AdminToken>) -> Arc<Admin> {
-    let settings = Settings {
+    let settings = BrokerSettings {
         url: "amqp://127.0.0.1:1".into(),
         prefix: "test".to_owned(),
         declare: Declare::Create,

@@ -10,7 +10,7 @@ use lapin::options::{BasicAckOptions, BasicNackOptions};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::connection::{Trouble, within};
+use super::connection::{AmqpTrouble, within};
 use super::port::Disposition;
 use crate::clock;
 
@@ -22,15 +22,15 @@ const SETTLING: Duration = Duration::from_millis(500);
 const SETTLED_A_SECOND: f64 = 2_000.0;
 
 /// Acks what comes out of `settled` until every ticket is gone, the channel is (`epoch`), or the broker closes;
-/// then what was handed over before is still acked. Ends the epoch when the broker cannot be told. Returns when the broker can be taken
-/// to have carried all of them out; `None` where nothing is left to wait for.
+/// then what was handed over before is still acked. Ends the epoch when the broker cannot be told. Returns the time at which
+/// the broker should have carried all of them out; `None` where nothing is left to wait for.
 pub(super) async fn run(
     channel: Channel,
     mut settled: mpsc::UnboundedReceiver<(u64, Disposition)>,
     epoch: CancellationToken,
     closing: CancellationToken,
 ) -> Option<Instant> {
-    let mut window = Window::default();
+    let mut tags = SettledTags::default();
     let (mut unsure, mut since) = (0.0, clock::now());
     let left = |unsure: f64, since: Instant| {
         (unsure - clock::now().saturating_duration_since(since).as_secs_f64() * SETTLED_A_SECOND).max(0.0)
@@ -50,7 +50,7 @@ pub(super) async fn run(
             let until = since + SETTLING + Duration::from_secs_f64(unsure / SETTLED_A_SECOND);
             return (unsure > 0.0).then_some(until);
         }
-        let plan = window.plan(batch.drain(..));
+        let plan = tags.plan(batch.drain(..));
         let settlements = u32::try_from(plan.requeues.len() + plan.singles.len() + 1).map_or(0.0, f64::from);
         if let Err(trouble) = tell(&channel, plan).await {
             if !epoch.is_cancelled() {
@@ -63,7 +63,7 @@ pub(super) async fn run(
     }
 }
 
-async fn tell(channel: &Channel, plan: Plan) -> Result<(), Trouble> {
+async fn tell(channel: &Channel, plan: AckPlan) -> Result<(), AmqpTrouble> {
     // First, so that the prefix ack cannot sweep them up.
     let requeue = BasicNackOptions { requeue: true, ..BasicNackOptions::default() };
     for nacked in join_all(plan.requeues.iter().map(|tag| within(channel.basic_nack(*tag, requeue)))).await {
@@ -80,7 +80,7 @@ async fn tell(channel: &Channel, plan: Plan) -> Result<(), Trouble> {
 
 /// What to tell the broker, in this order.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Plan {
+struct AckPlan {
     requeues: Vec<u64>,
     /// Ack this tag and every one before it.
     prefix: Option<u64>,
@@ -89,21 +89,21 @@ struct Plan {
 
 /// Which of a channel's delivery tags, counted from 1 without gaps, have been settled.
 #[derive(Debug)]
-struct Window {
+struct SettledTags {
     /// The lowest tag that is not settled.
     lowest: u64,
     /// Settled tags above it.
     above: BTreeSet<u64>,
 }
 
-impl Default for Window {
+impl Default for SettledTags {
     fn default() -> Self {
         Self { lowest: 1, above: BTreeSet::new() }
     }
 }
 
-impl Window {
-    fn plan(&mut self, settled: impl Iterator<Item = (u64, Disposition)>) -> Plan {
+impl SettledTags {
+    fn plan(&mut self, settled: impl Iterator<Item = (u64, Disposition)>) -> AckPlan {
         let mut acks = BTreeSet::new();
         let mut requeues = Vec::new();
         for (tag, disposition) in settled {
@@ -117,7 +117,7 @@ impl Window {
             self.lowest += 1;
         }
         let singles = acks.split_off(&self.lowest);
-        Plan { requeues, prefix: acks.last().copied(), singles: singles.into_iter().collect() }
+        AckPlan { requeues, prefix: acks.last().copied(), singles: singles.into_iter().collect() }
     }
 }
 
@@ -135,12 +135,12 @@ mod tests {
 
     #[test]
     fn a_finished_prefix_is_one_ack_and_the_rest_goes_at_once() {
-        let mut window = Window::default();
-        let plan = window.plan(acked(&[2, 1, 3, 7]).into_iter());
-        assert_eq!(plan, Plan { requeues: vec![], prefix: Some(3), singles: vec![7] });
-        let plan = window.plan(acked(&[5, 4, 6]).into_iter());
-        assert_eq!(plan, Plan { requeues: vec![], prefix: Some(6), singles: vec![] });
-        assert_eq!(window.lowest, 8);
+        let mut tags = SettledTags::default();
+        let plan = tags.plan(acked(&[2, 1, 3, 7]).into_iter());
+        assert_eq!(plan, AckPlan { requeues: vec![], prefix: Some(3), singles: vec![7] });
+        let plan = tags.plan(acked(&[5, 4, 6]).into_iter());
+        assert_eq!(plan, AckPlan { requeues: vec![], prefix: Some(6), singles: vec![] });
+        assert_eq!(tags.lowest, 8);
     }
 
     proptest! {
@@ -151,12 +151,12 @@ mod tests {
             requeued in prop::collection::btree_set(1..=60u64, 0..20),
             size in 1..12usize,
         ) {
-            let mut window = Window::default();
+            let mut tags = SettledTags::default();
             let mut unsettled: BTreeSet<u64> = (1..=60).collect();
             let mut seen = BTreeMap::new();
             for chunk in order.chunks(size) {
                 let dispose = |tag: &u64| if requeued.contains(tag) { Disposition::Requeue } else { Disposition::Ack };
-                let plan = window.plan(chunk.iter().map(|tag| (*tag, dispose(tag))));
+                let plan = tags.plan(chunk.iter().map(|tag| (*tag, dispose(tag))));
                 for tag in plan.requeues {
                     prop_assert!(unsettled.remove(&tag));
                     seen.insert(tag, Disposition::Requeue);

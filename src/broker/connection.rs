@@ -65,7 +65,7 @@ fn what_to_check(words: &str) -> &'static str {
 
 /// Why an exchange over a live connection failed.
 #[derive(Clone, Debug, thiserror::Error)]
-pub(super) enum Trouble {
+pub(super) enum AmqpTrouble {
     /// The broker or the client crate said no.
     #[error("{}", told(.0))]
     Amqp(#[from] lapin::Error),
@@ -85,7 +85,7 @@ pub(super) fn words(error: &lapin::Error) -> String {
     if let ErrorKind::ProtocolError(amqp) = error.kind() { amqp.get_message().to_string() } else { error.to_string() }
 }
 
-/// The broker's words and what they ask for, by its reply code. Nothing here is mended by deleting anything.
+/// The broker's words, and what to do about them, by its reply code. Never advises to delete anything.
 pub(super) fn told(error: &lapin::Error) -> String {
     let advice = match code(error) {
         Some(ACCESS_REFUSED) => {
@@ -106,10 +106,10 @@ pub(super) fn code(error: &lapin::Error) -> Option<u16> {
 }
 
 /// Awaits one exchange with the broker, for at most [`PATIENCE`].
-pub(super) async fn within<T>(exchange: impl Future<Output = lapin::Result<T>>) -> Result<T, Trouble> {
+pub(super) async fn within<T>(exchange: impl Future<Output = lapin::Result<T>>) -> Result<T, AmqpTrouble> {
     match tokio::time::timeout(PATIENCE, exchange).await {
         Ok(answer) => Ok(answer?),
-        Err(_) => Err(Trouble::TimedOut),
+        Err(_) => Err(AmqpTrouble::TimedOut),
     }
 }
 
@@ -123,13 +123,13 @@ pub(super) async fn close_channel(channel: &Channel) {
 }
 
 /// Opens a channel, whatever the broker said on an earlier one of the same number.
-pub(super) async fn open_channel(connection: &Connection) -> Result<Channel, Trouble> {
+pub(super) async fn open_channel(connection: &Connection) -> Result<Channel, AmqpTrouble> {
     loop {
         match within(connection.create_channel()).await {
             // Nothing was sent. It ends: each such number is met once, and when none is left the error is another.
-            Err(Trouble::Amqp(error)) if error.is_amqp_soft_error() && connection.status().connected() => {}
-            Err(Trouble::Amqp(error)) if matches!(error.kind(), ErrorKind::ChannelsLimitReached) => {
-                return Err(Trouble::NoChannel);
+            Err(AmqpTrouble::Amqp(error)) if error.is_amqp_soft_error() && connection.status().connected() => {}
+            Err(AmqpTrouble::Amqp(error)) if matches!(error.kind(), ErrorKind::ChannelsLimitReached) => {
+                return Err(AmqpTrouble::NoChannel);
             }
             opened => return opened,
         }

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::acks;
-use super::connection::{NOT_FOUND, TRIES, Trouble, close_channel, code, within};
+use super::connection::{AmqpTrouble, NOT_FOUND, TRIES, close_channel, code, within};
 use super::depths::depths;
 use super::fields::{TooLong, from_amqp, short};
 use super::link::{Link, Live};
@@ -35,11 +35,11 @@ const SHORT_LIFE: Duration = Duration::from_secs(5);
 /// After so many short lives in a row, deliveries are taken one at a time: then the message that costs the connection is the
 /// only one that the broker counts a return for, and the others do not follow it to the dead letters.
 const SHORT_LIVES: u32 = 2;
-/// Epochs in a row that end for want of an answer, after which the connection itself is given up.
-const SILENCES: u32 = 2;
+/// Epochs in a row that end without an answer, after which the connection itself is given up.
+const TIMEOUTS: u32 = 2;
 const RETURNS_HEADER: &str = "x-delivery-count";
 
-/// The consumer task's belongings.
+/// The task that consumes a destination's queue.
 pub(super) struct ConsumerTask {
     pub(super) link: Link,
     pub(super) topology: Topology,
@@ -62,11 +62,11 @@ pub(super) struct ConsumerTask {
 
 /// Why a consumer or its channel ended.
 #[derive(Debug, thiserror::Error)]
-enum Broken {
+enum ConsumerError {
     #[error(transparent)]
     Topology(#[from] TopologyError),
     #[error(transparent)]
-    Trouble(#[from] Trouble),
+    Trouble(#[from] AmqpTrouble),
     #[error(transparent)]
     TooLong(#[from] TooLong),
     #[error("the broker cancelled the consumer")]
@@ -75,25 +75,28 @@ enum Broken {
     Gone,
 }
 
-impl Broken {
-    fn is_want_of_channels(&self) -> bool {
-        matches!(self, Self::Trouble(Trouble::NoChannel) | Self::Topology(TopologyError::Trouble(Trouble::NoChannel)))
+impl ConsumerError {
+    fn is_out_of_channels(&self) -> bool {
+        matches!(
+            self,
+            Self::Trouble(AmqpTrouble::NoChannel) | Self::Topology(TopologyError::Trouble(AmqpTrouble::NoChannel))
+        )
     }
 
     /// Whether the queue is gone, or may be.
-    fn is_want_of_a_queue(&self) -> bool {
+    fn may_lack_its_queue(&self) -> bool {
         match self {
-            Self::Trouble(Trouble::Amqp(error)) => code(error) == Some(NOT_FOUND),
+            Self::Trouble(AmqpTrouble::Amqp(error)) => code(error) == Some(NOT_FOUND),
             Self::Cancelled => true,
             Self::Topology(_) | Self::Trouble(_) | Self::TooLong(_) | Self::Gone => false,
         }
     }
 
     /// Whether the broker did not answer in time.
-    fn is_silence(&self) -> bool {
+    fn is_timeout(&self) -> bool {
         match self {
-            Self::Topology(error) => error.is_silence(),
-            Self::Trouble(trouble) => matches!(trouble, Trouble::TimedOut),
+            Self::Topology(error) => error.is_timeout(),
+            Self::Trouble(trouble) => matches!(trouble, AmqpTrouble::TimedOut),
             Self::TooLong(_) | Self::Cancelled | Self::Gone => false,
         }
     }
@@ -101,7 +104,7 @@ impl Broken {
 
 /// Why forwarding paused with the channel still good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Next {
+enum FeedEnd {
     /// The prefetch changed.
     Again,
     /// The inbox was dropped, or the worker stops.
@@ -131,7 +134,7 @@ impl ConsumerTask {
     async fn consume_for_ever(&mut self) {
         let mut backoff = Backoff::new(TRIES);
         let mut last_error = String::new();
-        let mut silences = 0_u32;
+        let mut timeouts = 0_u32;
         loop {
             let mut link = self.link.clone();
             let live = tokio::select! {
@@ -149,13 +152,13 @@ impl ConsumerTask {
                 backoff.reset();
                 last_error.clear();
             }
-            self.declared &= !broken.is_want_of_a_queue();
-            silences = if broken.is_silence() { silences + 1 } else { 0 };
-            if silences >= SILENCES && !live.gone.is_cancelled() {
-                silences = 0;
+            self.declared &= !broken.may_lack_its_queue();
+            timeouts = if broken.is_timeout() { timeouts + 1 } else { 0 };
+            if timeouts >= TIMEOUTS && !live.gone.is_cancelled() {
+                timeouts = 0;
                 live.give_up();
             }
-            if matches!(broken, Broken::Cancelled) {
+            if matches!(broken, ConsumerError::Cancelled) {
                 tokio::select! {
                     () = self.finish() => return,
                     () = self.tell_whether_deleted() => {}
@@ -163,7 +166,7 @@ impl ConsumerTask {
             }
             let error = broken.to_string();
             // Where there is no channel left another connection is about to come.
-            if !broken.is_want_of_channels() && error != last_error && !live.gone.is_cancelled() {
+            if !broken.is_out_of_channels() && error != last_error && !live.gone.is_cancelled() {
                 tracing::error!(destination = self.queues.name, "not consuming, trying again until it works: {error}");
                 last_error = error;
             }
@@ -197,7 +200,7 @@ impl ConsumerTask {
         }
     }
 
-    /// Makes sure of what was there before, beside what is consumed.
+    /// Declares what may be missing, while the queue is consumed.
     fn declare_meanwhile(&self, live: Live) {
         let (topology, queues) = (self.topology.clone(), self.queues.clone());
         tokio::spawn(async move {
@@ -212,7 +215,7 @@ impl ConsumerTask {
     }
 
     /// One channel from opening to closing.
-    async fn live_through(&mut self, live: &Live) -> Result<(), Broken> {
+    async fn live_through(&mut self, live: &Live) -> Result<(), ConsumerError> {
         if self.declared {
             self.declare_meanwhile(live.clone());
         } else {
@@ -251,42 +254,40 @@ impl ConsumerTask {
         let broken = token.is_cancelled();
         token.cancel();
         close_channel(&channel).await;
-        if broken && ended.is_ok() { Err(Broken::Gone) } else { ended }
+        if broken && ended.is_ok() { Err(ConsumerError::Gone) } else { ended }
     }
 
-    async fn consume(&mut self, epoch: &Epoch<'_>) -> Result<(), Broken> {
+    async fn consume(&mut self, epoch: &Epoch<'_>) -> Result<(), ConsumerError> {
         loop {
             let prefetch = *self.prefetch.borrow_and_update();
             let next = match prefetch {
                 Prefetch::None | Prefetch::Of(0) => self.idle(epoch).await?,
                 Prefetch::Of(prefetch) => self.feed(epoch, prefetch).await?,
             };
-            if next == Next::Finish {
+            if next == FeedEnd::Finish {
                 return Ok(());
             }
         }
     }
 
     /// Holds the channel without a consumer.
-    async fn idle(&mut self, epoch: &Epoch<'_>) -> Result<Next, Broken> {
+    async fn idle(&mut self, epoch: &Epoch<'_>) -> Result<FeedEnd, ConsumerError> {
         tokio::select! {
-            () = epoch.token.cancelled() => Err(Broken::Gone),
-            () = self.finish() => Ok(Next::Finish),
-            changed = self.prefetch.changed() => Ok(if changed.is_ok() { Next::Again } else { Next::Finish }),
+            () = epoch.token.cancelled() => Err(ConsumerError::Gone),
+            () = self.finish() => Ok(FeedEnd::Finish),
+            changed = self.prefetch.changed() => Ok(if changed.is_ok() { FeedEnd::Again } else { FeedEnd::Finish }),
         }
     }
 
     /// One consumer from its registration to its cancellation.
-    async fn feed(&mut self, epoch: &Epoch<'_>, prefetch: u16) -> Result<Next, Broken> {
+    async fn feed(&mut self, epoch: &Epoch<'_>, prefetch: u16) -> Result<FeedEnd, ConsumerError> {
         let channel = epoch.channel;
         let careful = self.short_lives >= SHORT_LIVES;
         let prefetch = if careful { 1 } else { prefetch };
-        within(channel.basic_qos(prefetch, BasicQosOptions::default())).await?;
         let queue = short("the queue's name", &self.topology.names.queue(&self.queues.name))?;
         // A tag that was used before on a channel may be refused, which would cost the connection.
         let tag = ShortString::from(Uuid::new_v4().to_string());
-        let options = BasicConsumeOptions::default();
-        let mut consumer = within(channel.basic_consume(queue, tag.clone(), options, FieldTable::default())).await?;
+        let mut consumer = consume(channel, &queue, tag.clone(), prefetch).await?;
         self.consuming.send_replace(true);
         tracing::debug!(destination = self.queues.name, prefetch, "consuming");
         let next = {
@@ -295,14 +296,14 @@ impl ConsumerTask {
             loop {
                 tokio::select! {
                     biased;
-                    () = epoch.token.cancelled() => return Err(Broken::Gone),
-                    () = &mut finish => break Next::Finish,
+                    () = epoch.token.cancelled() => return Err(ConsumerError::Gone),
+                    () = &mut finish => break FeedEnd::Finish,
                     changed = self.prefetch.changed() => {
-                        break if changed.is_ok() { Next::Again } else { Next::Finish };
+                        break if changed.is_ok() { FeedEnd::Again } else { FeedEnd::Finish };
                     }
                     () = &mut calm, if careful => {
                         self.short_lives = 0;
-                        break Next::Again;
+                        break FeedEnd::Again;
                     }
                     forwarded = forward_one(&mut consumer, &self.deliveries, epoch, &self.witness) => forwarded?,
                 }
@@ -314,16 +315,16 @@ impl ConsumerTask {
         Ok(next)
     }
 
-    /// What had been sent before the cancellation: still valid, so it is forwarded, or given back when that is over.
-    async fn empty(&mut self, consumer: &mut Consumer, epoch: &Epoch<'_>, next: Next) -> Result<(), Broken> {
+    /// Forwards what had been sent before the cancellation, since it is still valid; or gives it back when consuming is over.
+    async fn empty(&mut self, consumer: &mut Consumer, epoch: &Epoch<'_>, next: FeedEnd) -> Result<(), ConsumerError> {
         while let Some(delivery) = consumer.next().await {
-            let delivery = epoch.delivery(delivery.map_err(Trouble::from)?);
+            let delivery = epoch.delivery(delivery.map_err(AmqpTrouble::from)?);
             let forwarded = match next {
-                Next::Again => tokio::select! {
-                    () = epoch.token.cancelled() => return Err(Broken::Gone),
+                FeedEnd::Again => tokio::select! {
+                    () = epoch.token.cancelled() => return Err(ConsumerError::Gone),
                     sent = self.deliveries.send(delivery) => sent.map_err(|unsent| unsent.0),
                 },
-                Next::Finish => Err(delivery),
+                FeedEnd::Finish => Err(delivery),
             };
             if let Err(delivery) = forwarded {
                 delivery.ticket.settle(Disposition::Requeue);
@@ -339,12 +340,12 @@ async fn forward_one(
     deliveries: &mpsc::Sender<Delivery>,
     epoch: &Epoch<'_>,
     witness: &Witness,
-) -> Result<(), Broken> {
+) -> Result<(), ConsumerError> {
     let Ok(room) = deliveries.reserve().await else {
         // The inbox is gone; the caller sees it at its next look.
         return std::future::pending().await;
     };
-    let delivery = consumer.next().await.ok_or(Broken::Cancelled)?.map_err(Trouble::from)?;
+    let delivery = consumer.next().await.ok_or(ConsumerError::Cancelled)?.map_err(AmqpTrouble::from)?;
     // Where many wait to be taken this one may have come long ago.
     if deliveries.capacity() >= HANDOVER / 2 {
         witness.heard(clock::now());
@@ -362,6 +363,17 @@ impl Epoch<'_> {
     fn delivery(&self, amqp: AmqpDelivery) -> Delivery {
         delivery(amqp, &self.token, &self.settle)
     }
+}
+
+/// One more consumer on a channel, which holds `prefetch` unsettled messages at most.
+pub(super) async fn consume(
+    channel: &Channel,
+    queue: &ShortString,
+    tag: ShortString,
+    prefetch: u16,
+) -> Result<Consumer, AmqpTrouble> {
+    within(channel.basic_qos(prefetch, BasicQosOptions::default())).await?;
+    within(channel.basic_consume(queue.clone(), tag, BasicConsumeOptions::default(), FieldTable::default())).await
 }
 
 /// A delivery as the rest of Sluice sees it, of the channel whose life `token` is.

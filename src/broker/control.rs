@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::connection::{ConnectError, NOT_FOUND, TRIES, Trouble, code, connect, open_channel, within};
+use super::connection::{AmqpTrouble, ConnectError, NOT_FOUND, TRIES, code, connect, open_channel, within};
 use super::fields::{from_amqp, short};
 use super::link::{Link, Live};
 use super::names::Names;
@@ -83,8 +83,8 @@ pub enum ControlError {
     Broken(String),
 }
 
-impl From<Trouble> for ControlError {
-    fn from(trouble: Trouble) -> Self {
+impl From<AmqpTrouble> for ControlError {
+    fn from(trouble: AmqpTrouble) -> Self {
         Self::Broken(trouble.to_string())
     }
 }
@@ -107,12 +107,17 @@ pub async fn control_call(
     match called {
         Ok(answers) => Ok(answers),
         // No worker has ever run here.
-        Err(Trouble::Amqp(error)) if code(&error) == Some(NOT_FOUND) => Ok(Vec::new()),
+        Err(AmqpTrouble::Amqp(error)) if code(&error) == Some(NOT_FOUND) => Ok(Vec::new()),
         Err(trouble) => Err(trouble.into()),
     }
 }
 
-async fn call(connection: &Connection, names: &Names, body: &[u8], timeout: Duration) -> Result<Vec<Bytes>, Trouble> {
+async fn call(
+    connection: &Connection,
+    names: &Names,
+    body: &[u8],
+    timeout: Duration,
+) -> Result<Vec<Bytes>, AmqpTrouble> {
     let channel = open_channel(connection).await?;
     within(channel.confirm_select(ConfirmSelectOptions::default())).await?;
     let (reply_to, mut replies) = listen(&channel, "".into()).await?;
@@ -139,7 +144,7 @@ async fn call(connection: &Connection, names: &Names, body: &[u8], timeout: Dura
 }
 
 /// An exclusive queue, consumed without acks. Without a name the broker chooses one.
-pub(super) async fn listen(channel: &Channel, name: ShortString) -> Result<(String, Consumer), Trouble> {
+pub(super) async fn listen(channel: &Channel, name: ShortString) -> Result<(String, Consumer), AmqpTrouble> {
     let options = QueueDeclareOptions { exclusive: true, auto_delete: true, ..QueueDeclareOptions::default() };
     let queue = within(channel.queue_declare(name, options, FieldTable::default())).await?;
     let options = BasicConsumeOptions { no_ack: true, ..BasicConsumeOptions::default() };
@@ -150,7 +155,7 @@ pub(super) async fn listen(channel: &Channel, name: ShortString) -> Result<(Stri
     Ok((name.to_string(), consumer))
 }
 
-/// A worker's ear for commands.
+/// The task that listens for commands.
 pub(super) struct ControlTask {
     pub(super) link: Link,
     pub(super) names: Names,
@@ -185,7 +190,7 @@ impl ControlTask {
         }
     }
 
-    async fn listen_once(&self, live: &Live, backoff: &mut Backoff) -> Result<(), Trouble> {
+    async fn listen_once(&self, live: &Live, backoff: &mut Backoff) -> Result<(), AmqpTrouble> {
         let channel = live.channel().await?;
         let exchange = short("the control exchange", &self.names.control())?;
         let options = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };

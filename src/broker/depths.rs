@@ -4,12 +4,12 @@ use lapin::options::QueueDeclareOptions;
 use lapin::types::{FieldTable, ShortString};
 use lapin::{Channel, Queue};
 
-use super::connection::{NOT_FOUND, Trouble, close_channel, code, within};
+use super::connection::{AmqpTrouble, NOT_FOUND, close_channel, code, within};
 use super::fields::short;
 use super::link::Link;
 
 /// Ready messages by queue, in the order asked; `None` where there is no such queue.
-pub(super) async fn depths(link: &mut Link, queues: &[String]) -> Result<Vec<Option<u32>>, Trouble> {
+pub(super) async fn depths(link: &mut Link, queues: &[String]) -> Result<Vec<Option<u32>>, AmqpTrouble> {
     let (mut _live, mut channel) = link.channel().await?;
     let mut depths = Vec::with_capacity(queues.len());
     for queue in queues {
@@ -19,7 +19,7 @@ pub(super) async fn depths(link: &mut Link, queues: &[String]) -> Result<Vec<Opt
         };
         match ready(&channel, &name).await {
             Ok(count) => depths.push(Some(count)),
-            Err(Trouble::Amqp(error)) if code(&error) == Some(NOT_FOUND) => {
+            Err(AmqpTrouble::Amqp(error)) if code(&error) == Some(NOT_FOUND) => {
                 depths.push(None);
                 // A refusal closes the channel.
                 (_live, channel) = link.channel().await?;
@@ -32,20 +32,20 @@ pub(super) async fn depths(link: &mut Link, queues: &[String]) -> Result<Vec<Opt
 }
 
 /// Ready messages of a queue.
-pub(super) async fn ready(channel: &Channel, queue: &ShortString) -> Result<u32, Trouble> {
+pub(super) async fn ready(channel: &Channel, queue: &ShortString) -> Result<u32, AmqpTrouble> {
     Ok(found(channel, queue).await?.message_count())
 }
 
 /// Whether anybody consumes a queue. Where there is none, the channel has then ended.
-pub(super) async fn is_consumed(channel: &Channel, queue: &ShortString) -> Result<bool, Trouble> {
+pub(super) async fn is_consumed(channel: &Channel, queue: &ShortString) -> Result<bool, AmqpTrouble> {
     match found(channel, queue).await {
         Ok(queue) => Ok(queue.consumer_count() > 0),
-        Err(Trouble::Amqp(error)) if code(&error) == Some(NOT_FOUND) => Ok(false),
+        Err(AmqpTrouble::Amqp(error)) if code(&error) == Some(NOT_FOUND) => Ok(false),
         Err(trouble) => Err(trouble),
     }
 }
 
-async fn found(channel: &Channel, queue: &ShortString) -> Result<Queue, Trouble> {
+async fn found(channel: &Channel, queue: &ShortString) -> Result<Queue, AmqpTrouble> {
     let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
     within(channel.queue_declare(queue.clone(), options, FieldTable::default())).await
 }

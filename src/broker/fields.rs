@@ -7,7 +7,7 @@ use bytes::Bytes;
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, ByteArray, DecimalValue, FieldArray, FieldTable, LongString, ShortString};
 
-use super::connection::Trouble;
+use super::connection::AmqpTrouble;
 use crate::message::{Field, Headers, Properties};
 
 /// A name or short property over the 255 bytes that AMQP allows, or headers over what a frame carries.
@@ -19,7 +19,7 @@ pub(super) struct TooLong {
     pub(super) most: usize,
 }
 
-impl From<TooLong> for Trouble {
+impl From<TooLong> for AmqpTrouble {
     fn from(too_long: TooLong) -> Self {
         Self::Amqp(std::io::Error::other(too_long).into())
     }

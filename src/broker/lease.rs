@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::connection::{TRIES, Trouble, close_channel, within};
+use super::connection::{AmqpTrouble, TRIES, close_channel, within};
 use super::fields::short;
 use super::link::{Link, Live};
 use super::topology::{Topology, TopologyError};
@@ -134,15 +134,19 @@ impl LeaseTask {
         let channel = live.channel().await?;
         within(channel.basic_qos(WINDOW, BasicQosOptions::default())).await?;
         let tag = ShortString::from(Uuid::new_v4().to_string());
-        let consumer =
+        let mut consumer =
             within(channel.basic_consume(queue, tag.clone(), BasicConsumeOptions::default(), FieldTable::default()))
                 .await?;
         // What was meant for the channel before is passed over.
         while self.acts.try_recv().is_ok() {}
         self.tell(LeaseEvent::Opened).await;
-        let ended =
-            self.pass_on(&channel, consumer, tag).await.unwrap_or_else(|trouble| Ended::Broken(trouble.to_string()));
+        let ended = self
+            .pass_on(&channel, &mut consumer, tag)
+            .await
+            .unwrap_or_else(|trouble| Ended::Broken(trouble.to_string()));
+        // lapin cancels a consumer that is dropped, and takes the whole connection with it where its channel ends meanwhile.
         close_channel(&channel).await;
+        drop(consumer);
         self.tell(LeaseEvent::Closed).await;
         Ok(ended)
     }
@@ -151,9 +155,9 @@ impl LeaseTask {
     async fn pass_on(
         &mut self,
         channel: &Channel,
-        mut consumer: Consumer,
+        consumer: &mut Consumer,
         name: ShortString,
-    ) -> Result<Ended, Trouble> {
+    ) -> Result<Ended, AmqpTrouble> {
         let mut out: BTreeMap<u64, u64> = BTreeMap::new();
         loop {
             tokio::select! {
@@ -191,6 +195,6 @@ impl LeaseTask {
     }
 }
 
-async fn give_back(channel: &Channel, tag: u64) -> Result<(), Trouble> {
+async fn give_back(channel: &Channel, tag: u64) -> Result<(), AmqpTrouble> {
     within(channel.basic_nack(tag, BasicNackOptions { requeue: true, ..BasicNackOptions::default() })).await.map(|_| ())
 }

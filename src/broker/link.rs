@@ -14,8 +14,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
-use super::connection::{ConnectError, PATIENCE, TRIES, Trouble, close, connect, describe, open_channel, words};
-use super::status::{LinkStatus, Status};
+use super::connection::{AmqpTrouble, ConnectError, PATIENCE, TRIES, close, connect, describe, open_channel, words};
+use super::status::{BrokerStatus, LinkStatus};
 use crate::backoff::Backoff;
 use crate::clock;
 use crate::supervisor::{Part, Supervisor};
@@ -42,7 +42,7 @@ impl Side {
         }
     }
 
-    fn of(self, status: &mut Status) -> &mut LinkStatus {
+    fn of(self, status: &mut BrokerStatus) -> &mut LinkStatus {
         match self {
             Self::Consuming => &mut status.consuming,
             Self::Publishing => &mut status.publishing,
@@ -68,9 +68,9 @@ impl Live {
     }
 
     /// Opens a channel. Where there is none left, another connection will soon be up.
-    pub(super) async fn channel(&self) -> Result<Channel, Trouble> {
+    pub(super) async fn channel(&self) -> Result<Channel, AmqpTrouble> {
         let opened = open_channel(&self.connection).await;
-        if matches!(opened, Err(Trouble::NoChannel)) {
+        if matches!(opened, Err(AmqpTrouble::NoChannel)) {
             self.worn_out.cancel();
         }
         opened
@@ -102,18 +102,18 @@ impl Link {
     }
 
     /// A channel and the connection that it is on: the next one where this one has none left.
-    pub(super) async fn channel(&mut self) -> Result<(Live, Channel), Trouble> {
+    pub(super) async fn channel(&mut self) -> Result<(Live, Channel), AmqpTrouble> {
         let opened = async {
             loop {
-                let live = self.up().await.ok_or(Trouble::Away)?;
+                let live = self.up().await.ok_or(AmqpTrouble::Away)?;
                 match live.channel().await {
                     // A link that has ended says so above.
-                    Err(Trouble::NoChannel) => drop(self.live.changed().await),
+                    Err(AmqpTrouble::NoChannel) => drop(self.live.changed().await),
                     opened => return Ok((live, opened?)),
                 }
             }
         };
-        tokio::time::timeout(PATIENCE, opened).await.unwrap_or(Err(Trouble::Away))
+        tokio::time::timeout(PATIENCE, opened).await.unwrap_or(Err(AmqpTrouble::Away))
     }
 }
 
@@ -147,7 +147,7 @@ impl Listener {
 }
 
 /// Why a connection is not to be used for new channels any longer.
-enum Ended {
+enum ConnectionEnd {
     /// It is gone, or as good as.
     Lost(String),
     /// It is worn out, and this one takes its place.
@@ -159,7 +159,7 @@ pub(super) struct LinkTask {
     pub(super) side: Side,
     pub(super) url: SecretString,
     pub(super) name: String,
-    pub(super) status: Arc<watch::Sender<Status>>,
+    pub(super) status: Arc<watch::Sender<BrokerStatus>>,
     pub(super) end: CancellationToken,
     pub(super) supervisor: Supervisor,
     /// Where its tasks are waited for.
@@ -238,8 +238,8 @@ impl LinkTask {
                 ended = self.follow(&mut listener) => ended,
             };
             match ended {
-                Ended::Lost(why) => break Some(why),
-                Ended::Replaced(connection) => {
+                ConnectionEnd::Lost(why) => break Some(why),
+                ConnectionEnd::Replaced(connection) => {
                     let old = std::mem::replace(&mut now, Live::of(connection));
                     let old_listener = std::mem::replace(&mut listener, Listener::on(&now));
                     live.send_replace(Some(now.clone()));
@@ -272,11 +272,11 @@ impl LinkTask {
     }
 
     /// Follows a connection until it is lost, or another has been opened since it is worn out.
-    async fn follow(&self, listener: &mut Listener) -> Ended {
+    async fn follow(&self, listener: &mut Listener) -> ConnectionEnd {
         let (worn_out, since) = (listener.worn_out.clone(), listener.since);
         tokio::select! {
-            why = self.listen(listener) => Ended::Lost(why),
-            connection = self.replacement(worn_out, since) => Ended::Replaced(connection),
+            why = self.listen(listener) => ConnectionEnd::Lost(why),
+            connection = self.replacement(worn_out, since) => ConnectionEnd::Replaced(connection),
         }
     }
 
@@ -394,7 +394,7 @@ impl Part for Replaced {
     }
 }
 
-impl Status {
+impl BrokerStatus {
     fn link(&self, side: Side) -> &LinkStatus {
         match side {
             Side::Consuming => &self.consuming,
@@ -422,7 +422,7 @@ mod tests {
             side: Side::Publishing,
             url: SecretString::from("amqp://localhost"),
             name: "test".to_owned(),
-            status: Arc::new(watch::channel(Status::default()).0),
+            status: Arc::new(watch::channel(BrokerStatus::default()).0),
             end: CancellationToken::new(),
             supervisor: Supervisor::default(),
             tasks: TaskTracker::new(),

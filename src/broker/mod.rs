@@ -9,19 +9,18 @@ mod depths;
 mod fields;
 mod lease;
 mod link;
+mod locked_read;
 mod names;
-mod order;
 mod outbox;
 pub mod port;
 mod publisher;
 mod pulse;
-mod reading;
+mod read_error;
+mod read_lock;
+mod read_task;
 mod replies;
 mod status;
 mod topology;
-mod turn;
-mod turn_error;
-mod turn_lock;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -36,12 +35,12 @@ use tokio_util::task::TaskTracker;
 pub use connection::ConnectError;
 pub use control::{ControlError, ControlMessage, ControlSender, control_call};
 pub use lease::{LeaseAct, LeaseEvent, LeaseQueue};
+pub use locked_read::{LONGEST as LONGEST_READ, LockedRead, Reader};
 pub use names::Names;
-pub use reading::Purpose;
-pub use status::{LinkStatus, Status};
+pub use read_error::ReadError;
+pub use read_task::ReadPurpose;
+pub use status::{BrokerStatus, LinkStatus};
 pub use topology::{Declare, DestinationQueues};
-pub use turn::{LONGEST as LONGEST_TURN, Order, Reader, Turn};
-pub use turn_error::TurnError;
 
 use crate::clock;
 use crate::supervisor::Supervisor;
@@ -59,7 +58,7 @@ const LONGEST_CLOSE: Duration = Duration::from_secs(2);
 
 /// How to reach the broker and what may be done there.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct BrokerSettings {
     /// `amqp://user:password@host:5672/vhost`, or `amqps://`; `?heartbeat=` in seconds (5 unless given).
     pub url: SecretString,
     /// What every name at the broker starts with.
@@ -81,7 +80,7 @@ pub struct Broker {
     consuming: Link,
     publishing: Link,
     publisher: Publisher,
-    status: watch::Receiver<Status>,
+    status: watch::Receiver<BrokerStatus>,
     stop: CancellationToken,
     closing: CancellationToken,
     end: CancellationToken,
@@ -98,16 +97,16 @@ impl std::fmt::Debug for Broker {
 
 impl Broker {
     /// Starts connecting and returns at once. When `stop` is cancelled, every consumer takes nothing more; acks and
-    /// publications go on until [`Broker::close`]. For a command, which ends soon anyway: nobody hears of parts that were given up.
+    /// publications go on until [`Broker::close`]. For a command: it ends soon, so nobody watches its parts.
     #[must_use]
-    pub fn start(settings: Settings, stop: CancellationToken) -> Self {
+    pub fn start(settings: BrokerSettings, stop: CancellationToken) -> Self {
         Self::start_under(&Supervisor::default(), settings, stop)
     }
 
     /// As [`Broker::start`], with its parts watched by `supervisor`.
     #[must_use]
-    pub fn start_under(supervisor: &Supervisor, settings: Settings, stop: CancellationToken) -> Self {
-        let (status, status_receiver) = watch::channel(Status::default());
+    pub fn start_under(supervisor: &Supervisor, settings: BrokerSettings, stop: CancellationToken) -> Self {
+        let (status, status_receiver) = watch::channel(BrokerStatus::default());
         let (status, end, links) = (Arc::new(status), CancellationToken::new(), TaskTracker::new());
         let link = |side| {
             let task = LinkTask {
@@ -136,7 +135,7 @@ impl Broker {
         );
         work.spawn(supervisor.keep("publisher", &closing, task));
         let (publisher, status) = (Publisher::new(queue), status_receiver);
-        let (Settings { url, name, .. }, supervisor) = (settings, supervisor.clone());
+        let (BrokerSettings { url, name, .. }, supervisor) = (settings, supervisor.clone());
         Self {
             url,
             name,
@@ -162,7 +161,7 @@ impl Broker {
 
     /// Whether it is connected, and what is wrong if not.
     #[must_use]
-    pub fn status(&self) -> watch::Receiver<Status> {
+    pub fn status(&self) -> watch::Receiver<BrokerStatus> {
         self.status.clone()
     }
 
@@ -192,8 +191,8 @@ impl Broker {
         self.publisher.clone()
     }
 
-    /// A way to publish to the exchange of receipts, which is then declared, on a channel of its own: whatever becomes of that,
-    /// other publications do not notice.
+    /// A way to publish to the exchange of receipts, which is then declared, on a channel of its own: its failures do not touch other
+    /// publications.
     #[must_use]
     pub fn receipts_publisher(&self) -> Publisher {
         // All may be for one queue.
@@ -277,7 +276,7 @@ impl Broker {
         Ok(())
     }
 
-    /// How many messages lie ready in each of `queues`, in their order; `None` for one that does not exist.
+    /// How many messages are ready in each of `queues`, in the same order; `None` for one that does not exist.
     ///
     /// # Errors
     /// What the broker said, or that there is no connection.
@@ -308,7 +307,7 @@ impl Broker {
         restored.map_err(|error| BrokerError(error.to_string()))
     }
 
-    /// What is sent to the queue of that name, which exists as long as somebody takes it; and whether it exists now.
+    /// What is sent to the queue of that name, and whether it exists now. It exists for as long as the receiver does.
     #[must_use]
     pub fn replies(&self, queue: &str) -> (mpsc::Receiver<Bytes>, watch::Receiver<bool>) {
         let (replies, receiver) = mpsc::channel(replies::ROOM);
@@ -362,7 +361,7 @@ impl Broker {
         let mut link = self.consuming.clone();
         match tokio::time::timeout(connection::PATIENCE, link.up()).await {
             Ok(Some(live)) => Ok(live),
-            Ok(None) | Err(_) => Err(BrokerError::from_trouble(connection::Trouble::Away)),
+            Ok(None) | Err(_) => Err(BrokerError::from_trouble(connection::AmqpTrouble::Away)),
         }
     }
 }
@@ -373,7 +372,7 @@ impl Broker {
 pub struct BrokerError(String);
 
 impl BrokerError {
-    fn from_trouble(trouble: connection::Trouble) -> Self {
+    fn from_trouble(trouble: connection::AmqpTrouble) -> Self {
         Self(trouble.to_string())
     }
 }

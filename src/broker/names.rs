@@ -80,7 +80,7 @@ impl Names {
         format!("{}.replay.{operation}", self.prefix)
     }
 
-    /// The one message that whoever drives the destination holds.
+    /// Has one message: the worker that it is sent to drives the destination.
     #[must_use]
     pub fn lease(&self, destination: &str) -> String {
         format!("{}.{destination}.lease", self.prefix)

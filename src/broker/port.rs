@@ -44,7 +44,7 @@ impl Inbox {
     }
 }
 
-/// What is known of the way to the broker: over one that was cut no ack arrives, and what is sent meanwhile comes again.
+/// Tells whether the connection to the broker still works: over a cut one no ack arrives, and what is sent meanwhile comes again.
 #[derive(Debug)]
 pub struct Proof {
     heard: watch::Receiver<Heard>,
@@ -105,7 +105,7 @@ impl Witness {
         self.heard.send_replace(Heard { at: Some(at), round_trip: at.saturating_duration_since(asked) });
     }
 
-    /// Returns when it has to be asked: half of what may pass after it was last heard. Never while nobody wants to know.
+    /// Returns when the broker has to be asked: after half of the wanted age. Never while nobody wants to know.
     pub async fn due(&mut self) {
         loop {
             let wanted = *self.wanted.borrow_and_update();
@@ -177,13 +177,13 @@ impl Ticket {
         self.tag
     }
 
-    /// Whether [`Ticket::check_again`] was said of it.
+    /// Whether [`Ticket::check_again`] was called.
     #[must_use]
     pub fn was_checked_again(&self) -> bool {
         self.checked_again
     }
 
-    /// Takes note that its event was rejected and is checked against a new lookup. A tag would not do: the next channel has the same.
+    /// Notes that its event was rejected and is checked against a new lookup. A list of tags would not do: the next channel has the same.
     pub fn check_again(&mut self) {
         self.checked_again = true;
     }

@@ -22,9 +22,9 @@ use tokio_util::sync::CancellationToken;
 use super::connection::{NOT_FOUND, TRIES, close_channel, code, told, within};
 use super::fields::{TooLong, short, to_amqp};
 use super::link::{Link, Live};
-use super::outbox::{self, ALLOWED, Of, Outbox, WINDOW, Way};
+use super::outbox::{self, ALLOWED, Outbox, SentTo, WINDOW, Way};
 use super::port::{Publication, PublishError};
-use super::status::Status;
+use super::status::BrokerStatus;
 use super::topology::{Topology, TopologyError};
 use crate::backoff::Backoff;
 use crate::clock;
@@ -38,14 +38,14 @@ const PERSISTENT: u8 = 2;
 
 /// Between two tries for another channel.
 const OPEN_EVERY: Duration = Duration::from_secs(1);
-/// Publishers in a row that find no channel for want of an answer, after which the connection itself is given up.
-const SILENCES: u32 = 2;
+/// Tries for a channel in a row that get no answer, after which the connection itself is given up.
+const TIMEOUTS: u32 = 2;
 
-/// The publisher task's belongings.
+/// The task that publishes.
 pub(super) struct PublisherTask {
     queue: mpsc::Receiver<Publication>,
     link: Link,
-    status: watch::Receiver<Status>,
+    status: watch::Receiver<BrokerStatus>,
     topology: Topology,
     closing: CancellationToken,
     /// Most that is under way at a time.
@@ -54,21 +54,21 @@ pub(super) struct PublisherTask {
     /// No more publications will come.
     ended: bool,
     /// How often in a row the broker has not answered to a new channel.
-    silences: u32,
-    /// Whether what all share was declared, and no loss of it is known: then nothing waits for that again.
+    timeouts: u32,
+    /// Whether the shared exchanges and queues were declared, and no loss of them is known: then they are not declared again.
     declared: bool,
 }
 
 /// A publication that was sent, and what the broker said.
 struct Finished {
     id: i64,
-    of: Of,
+    sent_to: SentTo,
     mark: i64,
     confirmation: lapin::Result<Confirmation>,
 }
 
 /// What goes out on the wire for one publication.
-struct Envelope {
+struct WireMessage {
     exchange: ShortString,
     routing_key: ShortString,
     properties: BasicProperties,
@@ -79,7 +79,7 @@ impl Part for PublisherTask {
     /// Works until the broker is closed and nothing is left to publish. What an earlier run had taken over is reported lost, since nobody
     /// knows what became of it.
     async fn run(&mut self) -> Result<(), String> {
-        (self.outbox, self.silences, self.declared) = (Outbox::new(self.window), 0, false);
+        (self.outbox, self.timeouts, self.declared) = (Outbox::new(self.window), 0, false);
         self.publish().await;
         Ok(())
     }
@@ -90,7 +90,7 @@ impl PublisherTask {
     pub(super) fn new(
         queue: mpsc::Receiver<Publication>,
         link: Link,
-        status: watch::Receiver<Status>,
+        status: watch::Receiver<BrokerStatus>,
         topology: Topology,
         closing: CancellationToken,
         window: usize,
@@ -104,7 +104,7 @@ impl PublisherTask {
             window,
             outbox: Outbox::new(window),
             ended: false,
-            silences: 0,
+            timeouts: 0,
             declared: false,
         }
     }
@@ -122,11 +122,11 @@ impl PublisherTask {
                 Some(Ok(channel)) => {
                     backoff.reset();
                     last_error.clear();
-                    (self.silences, self.declared) = (0, true);
+                    (self.timeouts, self.declared) = (0, true);
                     self.serve(channel, &live).await;
                 }
                 Some(Err(error)) => {
-                    self.note_silence(&error, &live);
+                    self.note_timeout(&error, &live);
                     let error = error.to_string();
                     if error != last_error && !live.gone.is_cancelled() {
                         tracing::error!("publishing waits, {error}");
@@ -157,10 +157,10 @@ impl PublisherTask {
     }
 
     /// A connection on which the broker does not even answer to a new channel is given up; one that an alarm holds up answers later.
-    fn note_silence(&mut self, error: &TopologyError, live: &Live) {
-        self.silences = if error.is_silence() && !self.is_blocked() { self.silences + 1 } else { 0 };
-        if self.silences >= SILENCES {
-            self.silences = 0;
+    fn note_timeout(&mut self, error: &TopologyError, live: &Live) {
+        self.timeouts = if error.is_timeout() && !self.is_blocked() { self.timeouts + 1 } else { 0 };
+        if self.timeouts >= TIMEOUTS {
+            self.timeouts = 0;
             live.give_up();
         }
     }
@@ -250,7 +250,7 @@ impl PublisherTask {
                     opening = None;
                     match opened {
                         Ok(next) => leaving.extend(self.begin(way, next, &mut main, &mut side).map(leave)),
-                        Err(error) => self.note_silence(&error, live),
+                        Err(error) => self.note_timeout(&error, live),
                     }
                 }
                 Some(()) = leaving.next(), if !leaving.is_empty() => {}
@@ -265,7 +265,7 @@ impl PublisherTask {
 
     /// Goes on over `next`; what comes out is the channel that it replaces.
     fn begin(&mut self, way: Way, next: Channel, main: &mut Channel, side: &mut Option<Channel>) -> Option<Channel> {
-        self.silences = 0;
+        self.timeouts = 0;
         self.outbox.begin_channel(way);
         match way {
             Way::Main => Some(std::mem::replace(main, next)),
@@ -303,14 +303,14 @@ impl PublisherTask {
     }
 
     /// What to send, or nothing when there is nothing that may be sent.
-    fn next(&mut self, way: Way) -> Option<(i64, Of, i64, Envelope)> {
+    fn next(&mut self, way: Way) -> Option<(i64, SentTo, i64, WireMessage)> {
         loop {
-            let (id, of, publication) = self.outbox.next(way, clock::now())?;
+            let (id, sent_to, publication) = self.outbox.next(way, clock::now())?;
             let mark = mark(publication);
-            match envelope(mark, publication) {
-                Ok(envelope) => return Some((id, of, mark, envelope)),
+            match wire_message(mark, publication) {
+                Ok(wire_message) => return Some((id, sent_to, mark, wire_message)),
                 Err(error) => {
-                    let unsent = self.outbox.unsent(id, of);
+                    let unsent = self.outbox.lost(id, sent_to);
                     unsent.into_iter().for_each(|it| report(it, Err(PublishError::Unsendable(error.to_string()))));
                 }
             }
@@ -322,17 +322,17 @@ impl PublisherTask {
         let mut returned = HashSet::new();
         let mut ended = Vec::with_capacity(batch.len());
         let mut broken = None;
-        for Finished { id, of, mark, confirmation } in batch {
+        for Finished { id, sent_to, mark, confirmation } in batch {
             let (outcome, message) = match confirmation {
                 Ok(Confirmation::Ack(message)) => (Ok(()), message),
                 Ok(Confirmation::Nack(message)) => (Err(PublishError::Refused), message),
                 Ok(Confirmation::NotRequested) => (Err(PublishError::Lost), None),
                 Err(error) => {
                     // One loss of the channel is the loss of all that were under way; that an earlier one is closed says nothing.
-                    if self.outbox.is_present(of) && broken != Some(Way::Main) && broken != Some(of.way()) {
+                    if self.outbox.is_present(sent_to) && broken != Some(Way::Main) && broken != Some(sent_to.way()) {
                         tracing::warn!(reason = told(&error), "publications were lost on their way");
                         self.declared &= code(&error) != Some(NOT_FOUND);
-                        broken = Some(of.way());
+                        broken = Some(sent_to.way());
                     }
                     let why = match code(&error) {
                         Some(NOT_FOUND) => {
@@ -341,15 +341,15 @@ impl PublisherTask {
                         Some(_) => PublishError::Closed(told(&error)),
                         None => PublishError::Lost,
                     };
-                    self.outbox.lost(id, of).into_iter().for_each(|it| report(it, Err(why.clone())));
+                    self.outbox.lost(id, sent_to).into_iter().for_each(|it| report(it, Err(why.clone())));
                     continue;
                 }
             };
             returned.extend(message.as_ref().and_then(returned_mark));
-            ended.push((id, of, mark, outcome));
+            ended.push((id, sent_to, mark, outcome));
         }
-        for (id, of, mark, outcome) in ended {
-            if let Some(publication) = self.outbox.answered(id, of, outcome.is_ok()) {
+        for (id, sent_to, mark, outcome) in ended {
+            if let Some(publication) = self.outbox.answered(id, sent_to, outcome.is_ok()) {
                 let outcome = if returned.contains(&mark) { Err(unroutable(&publication)) } else { outcome };
                 report(publication, outcome);
             }
@@ -411,7 +411,7 @@ async fn wait_until(due: Option<Instant>) {
     }
 }
 
-/// What tells a publication from others; two that are alike in it may stand for each other, as they go the same way.
+/// Tells a publication from others. Two with the same mark go the same way, so one may stand for the other.
 fn mark(publication: &Publication) -> i64 {
     let Publication { exchange, routing_key, message, .. } = publication;
     let mut hasher = DefaultHasher::new();
@@ -422,7 +422,7 @@ fn mark(publication: &Publication) -> i64 {
     i64::from_ne_bytes(hasher.finish().to_ne_bytes())
 }
 
-fn envelope(mark: i64, publication: &mut Publication) -> Result<Envelope, TooLong> {
+fn wire_message(mark: i64, publication: &mut Publication) -> Result<WireMessage, TooLong> {
     let message = std::mem::take(&mut publication.message);
     let mut properties = message.properties;
     properties.delivery_mode = Some(PERSISTENT);
@@ -431,7 +431,7 @@ fn envelope(mark: i64, publication: &mut Publication) -> Result<Envelope, TooLon
     if bytes > MOST_HEADER_BYTES {
         return Err(TooLong { what: "the header table".to_owned(), bytes, most: MOST_HEADER_BYTES });
     }
-    Ok(Envelope {
+    Ok(WireMessage {
         exchange: short("the exchange", &publication.exchange)?,
         routing_key: short("the routing key", &publication.routing_key)?,
         properties: to_amqp(&properties)?,
@@ -439,8 +439,8 @@ fn envelope(mark: i64, publication: &mut Publication) -> Result<Envelope, TooLon
     })
 }
 
-async fn send(channel: Channel, (id, of, mark, envelope): (i64, Of, i64, Envelope)) -> Finished {
-    let Envelope { exchange, routing_key, properties, body } = envelope;
+async fn send(channel: Channel, (id, sent_to, mark, wire_message): (i64, SentTo, i64, WireMessage)) -> Finished {
+    let WireMessage { exchange, routing_key, properties, body } = wire_message;
     let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
     let published = channel.basic_publish(exchange, routing_key, options, &body, properties).await;
     // The confirm may be long in coming.
@@ -449,7 +449,7 @@ async fn send(channel: Channel, (id, of, mark, envelope): (i64, Of, i64, Envelop
         Ok(confirm) => confirm.await,
         Err(error) => Err(error),
     };
-    Finished { id, of, mark, confirmation }
+    Finished { id, sent_to, mark, confirmation }
 }
 
 fn returned_mark(message: &BasicReturnMessage) -> Option<i64> {
@@ -476,7 +476,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn after_a_failure_what_was_taken_over_is_lost_and_what_comes_then_is_taken() {
         let ((queue, publications), (_up, link)) = (mpsc::channel(1), Link::away());
-        let (_status, status) = watch::channel(Status::default());
+        let (_status, status) = watch::channel(BrokerStatus::default());
         let topology = Topology::new(Names::new("test"), Declare::Create, 20);
         let mut task = PublisherTask::new(publications, link, status, topology, CancellationToken::new(), WINDOW);
         let publisher = Publisher::new(queue);

@@ -4,12 +4,12 @@
 use lapin::Channel;
 use lapin::options::ChannelFlowOptions;
 
-use super::connection::{Trouble, within};
+use super::connection::{AmqpTrouble, within};
 use super::port::Witness;
 use crate::clock;
 
 /// Asks as often as it is wanted; returns when the broker does not answer.
-pub(super) async fn run(channel: &Channel, mut witness: Witness) -> Trouble {
+pub(super) async fn run(channel: &Channel, mut witness: Witness) -> AmqpTrouble {
     loop {
         witness.due().await;
         let asked = clock::now();

@@ -1,4 +1,4 @@
-//! An exclusive queue of a known name that others answer to: plain bytes out. Made anew after every loss of the connection.
+//! An exclusive queue of a known name that others answer to: plain bytes out. Declared again after every loss of the connection.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use futures_util::StreamExt as _;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::connection::{TRIES, Trouble, close_channel};
+use super::connection::{AmqpTrouble, TRIES, close_channel};
 use super::control::listen;
 use super::fields::short;
 use super::link::{Link, Live};
@@ -17,10 +17,10 @@ use crate::supervisor::Part;
 
 /// Answers on their way to whoever waits for them.
 pub(super) const ROOM: usize = 4096;
-/// While another connection of ours, which is lost, still has the queue.
+/// The longest pause between tries: a lost connection of ours may still have the queue.
 const MOST_PAUSE: Duration = Duration::from_secs(1);
 
-/// The task's belongings.
+/// The task that listens for answers.
 pub(super) struct RepliesTask {
     pub(super) link: Link,
     pub(super) queue: String,
@@ -55,7 +55,7 @@ impl RepliesTask {
         }
     }
 
-    async fn listen_once(&self, live: &Live) -> Result<(), Trouble> {
+    async fn listen_once(&self, live: &Live) -> Result<(), AmqpTrouble> {
         let channel = live.channel().await?;
         let (_, mut consumer) = listen(&channel, short("the queue for answers", &self.queue)?).await?;
         self.listening.send_replace(true);

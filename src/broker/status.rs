@@ -4,14 +4,14 @@ use super::connection::ConnectError;
 
 /// Both connections.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Status {
+pub struct BrokerStatus {
     /// The connection that deliveries come over.
     pub consuming: LinkStatus,
     /// The connection that publications leave over.
     pub publishing: LinkStatus,
 }
 
-impl Status {
+impl BrokerStatus {
     /// Both are up.
     #[must_use]
     pub fn connected(&self) -> bool {

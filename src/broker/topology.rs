@@ -10,13 +10,13 @@ use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, ExchangeKind};
 use tokio::sync::Semaphore;
 
-use super::connection::{NOT_FOUND, PRECONDITION_FAILED, Trouble, close_channel, code, told, within, words};
+use super::connection::{AmqpTrouble, NOT_FOUND, PRECONDITION_FAILED, close_channel, code, told, within, words};
 use super::fields::{TooLong, short};
 use super::link::Live;
 use super::names::Names;
 
 /// How many destinations declare at the same time: enough to hide the round trips, few enough for the broker.
-const TURNS: usize = 16;
+const AT_ONCE: usize = 16;
 /// For queues that people browse: RabbitMQ 4 would drop a letter after 20 returns. 3.10 refuses -1 ("none") and
 /// 4.x reads no limit as 20, so a limit that is never reached is what means "none" to both, with one spelling.
 const NO_DELIVERY_LIMIT: i64 = 1_000_000_000;
@@ -70,13 +70,13 @@ pub(super) enum TopologyError {
     #[error("it cannot be declared: {0}; choose a shorter name")]
     TooLong(#[from] TooLong),
     #[error("declaring failed: {0}")]
-    Trouble(#[from] Trouble),
+    Trouble(#[from] AmqpTrouble),
 }
 
 impl TopologyError {
     /// Whether the broker did not answer in time.
-    pub(super) fn is_silence(&self) -> bool {
-        matches!(self, Self::Trouble(Trouble::TimedOut))
+    pub(super) fn is_timeout(&self) -> bool {
+        matches!(self, Self::Trouble(AmqpTrouble::TimedOut))
     }
 
     /// Whether the broker spoke about an object, and did not only close the channel for another one.
@@ -96,11 +96,11 @@ pub(super) struct Topology {
     delivery_limit: u32,
     /// Whether the exchange of receipts is among what is shared.
     receipts: bool,
-    turns: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
 }
 
 #[derive(Clone, Debug)]
-enum Object {
+enum BrokerObject {
     Exchange { name: String, kind: ExchangeKind, arguments: FieldTable },
     Queue { name: String, arguments: FieldTable },
     Binding { queue: String, exchange: String, pattern: String },
@@ -108,7 +108,7 @@ enum Object {
 
 impl Topology {
     pub(super) fn new(names: Names, declare: Declare, delivery_limit: u32) -> Self {
-        Self { names, declare, delivery_limit, receipts: false, turns: Arc::new(Semaphore::new(TURNS)) }
+        Self { names, declare, delivery_limit, receipts: false, permits: Arc::new(Semaphore::new(AT_ONCE)) }
     }
 
     /// The same with the exchange of receipts.
@@ -121,7 +121,7 @@ impl Topology {
         self.declare == Declare::Create
     }
 
-    /// Whether the exchange is there that producers publish to; a "no" ends the channel.
+    /// Whether the exchange is there that producers publish to; where it is not, the broker closes the channel.
     pub(super) async fn has_events_exchange(&self, channel: &Channel) -> Result<bool, TopologyError> {
         let events = exchange(&self.names.events(), ExchangeKind::Topic, FieldTable::default());
         match events.declare(channel, true).await {
@@ -131,7 +131,7 @@ impl Topology {
         }
     }
 
-    /// Makes sure of what all destinations and producers share.
+    /// Makes sure of the exchanges and queues that all destinations and producers share.
     pub(super) async fn ensure_shared(&self, live: &Live) -> Result<(), TopologyError> {
         self.ensure(live, &self.shared()).await
     }
@@ -153,8 +153,8 @@ impl Topology {
         self.ensure(live, &[queue(&self.names.lease(destination), &arguments)]).await
     }
 
-    async fn ensure(&self, live: &Live, objects: &[Object]) -> Result<(), TopologyError> {
-        let _turn = self.turns.acquire().await;
+    async fn ensure(&self, live: &Live, objects: &[BrokerObject]) -> Result<(), TopologyError> {
+        let _permit = self.permits.acquire().await;
         match self.declare {
             Declare::Create => create(live, objects).await,
             Declare::Check => check(live, objects).await,
@@ -162,12 +162,12 @@ impl Topology {
         }
     }
 
-    fn shared(&self) -> Vec<Object> {
+    fn shared(&self) -> Vec<BrokerObject> {
         let (events, unrouted) = (self.names.events(), self.names.unrouted());
         let mut objects = vec![
             exchange(&unrouted, ExchangeKind::Fanout, FieldTable::default()),
             queue(&unrouted, &[("x-delivery-limit", whole(NO_DELIVERY_LIMIT))]),
-            Object::Binding { queue: unrouted.clone(), exchange: unrouted.clone(), pattern: String::new() },
+            BrokerObject::Binding { queue: unrouted.clone(), exchange: unrouted.clone(), pattern: String::new() },
             queue(
                 &self.names.audit(),
                 &[("x-delivery-limit", whole(NO_DELIVERY_LIMIT)), ("x-max-length", whole(AUDIT_ENTRIES))],
@@ -181,7 +181,7 @@ impl Topology {
         objects
     }
 
-    fn destination(&self, of: &DestinationQueues) -> Vec<Object> {
+    fn destination(&self, of: &DestinationQueues) -> Vec<BrokerObject> {
         let (main, dead) = (self.names.queue(&of.name), self.names.dead(&of.name));
         let limit = whole(i64::from(self.delivery_limit));
         // What a queue dead-letters goes to must be there first.
@@ -198,7 +198,7 @@ impl Topology {
             let ttl = [("x-message-ttl", milliseconds)];
             queue(&self.names.retry(&of.name, *delay), &[&ttl[..], &dead_lettering_to(&main)].concat())
         }));
-        objects.extend(of.subscribe.iter().map(|pattern| Object::Binding {
+        objects.extend(of.subscribe.iter().map(|pattern| BrokerObject::Binding {
             queue: main.clone(),
             exchange: self.names.events(),
             pattern: pattern.clone(),
@@ -207,13 +207,13 @@ impl Topology {
     }
 }
 
-fn exchange(name: &str, kind: ExchangeKind, arguments: FieldTable) -> Object {
-    Object::Exchange { name: name.to_owned(), kind, arguments }
+fn exchange(name: &str, kind: ExchangeKind, arguments: FieldTable) -> BrokerObject {
+    BrokerObject::Exchange { name: name.to_owned(), kind, arguments }
 }
 
-fn queue(name: &str, extra: &[(&str, AMQPValue)]) -> Object {
+fn queue(name: &str, extra: &[(&str, AMQPValue)]) -> BrokerObject {
     let arguments = arguments(&[&[("x-queue-type", text("quorum"))][..], extra].concat());
-    Object::Queue { name: name.to_owned(), arguments }
+    BrokerObject::Queue { name: name.to_owned(), arguments }
 }
 
 /// At-least-once needs all four: with another overflow the broker falls back to at-most-once without a word.
@@ -243,7 +243,7 @@ fn whole(value: i64) -> AMQPValue {
 }
 
 /// All at once on one throw-away channel: the broker answers in order, and the first refusal closes it.
-async fn create(live: &Live, objects: &[Object]) -> Result<(), TopologyError> {
+async fn create(live: &Live, objects: &[BrokerObject]) -> Result<(), TopologyError> {
     let channel = live.channel().await?;
     let answers = join_all(objects.iter().map(|object| object.declare(&channel, false))).await;
     close_channel(&channel).await;
@@ -253,9 +253,9 @@ async fn create(live: &Live, objects: &[Object]) -> Result<(), TopologyError> {
     errors.into_iter().next().map_or(Ok(()), Err)
 }
 
-async fn check(live: &Live, objects: &[Object]) -> Result<(), TopologyError> {
+async fn check(live: &Live, objects: &[BrokerObject]) -> Result<(), TopologyError> {
     let mut channel = live.channel().await?;
-    for object in objects.iter().filter(|object| !matches!(object, Object::Binding { .. })) {
+    for object in objects.iter().filter(|object| !matches!(object, BrokerObject::Binding { .. })) {
         for passive in [true, false] {
             match object.declare(&channel, passive).await {
                 Err(TopologyError::Different(difference)) => {
@@ -281,7 +281,7 @@ async fn check(live: &Live, objects: &[Object]) -> Result<(), TopologyError> {
     Ok(())
 }
 
-impl Object {
+impl BrokerObject {
     async fn declare(&self, channel: &Channel, passive: bool) -> Result<(), TopologyError> {
         let declared = match self {
             Self::Exchange { name, kind, arguments } => {
@@ -301,11 +301,11 @@ impl Object {
             }
         };
         declared.map_err(|trouble| match &trouble {
-            Trouble::Amqp(error) => match code(error) {
+            AmqpTrouble::Amqp(error) => match code(error) {
                 Some(code) => self.refused(code, error),
                 None => TopologyError::Trouble(trouble),
             },
-            Trouble::TimedOut | Trouble::NoChannel | Trouble::Away => TopologyError::Trouble(trouble),
+            AmqpTrouble::TimedOut | AmqpTrouble::NoChannel | AmqpTrouble::Away => TopologyError::Trouble(trouble),
         })
     }
 

@@ -146,7 +146,7 @@ async fn record(broker: &Broker, args: &Args, outcome: &Summary) {
 
 async fn connect(config: &Config, end: CancellationToken) -> Result<Broker, Error> {
     // As a producer does: the right to write to the exchange is enough.
-    let broker = Broker::start(broker::Settings { declare: Declare::Never, ..app::broker_settings(config) }, end);
+    let broker = Broker::start(broker::BrokerSettings { declare: Declare::Never, ..app::broker_settings(config) }, end);
     broker.wait_ready(BROKER_WITHIN).await.map_err(|error| Error::Failed(error.to_string()))?;
     Ok(broker)
 }

@@ -26,9 +26,9 @@ const OF_ITS_DEATH: [&str; 13] = [
     header::REPLAYED_BY,
     header::HEADERS_DROPPED,
 ];
-/// What made the event older than it is now: attempts and age start afresh.
+/// What counts attempts and age: both start afresh.
 const OF_ITS_AGE: [&str; 2] = [header::RETRIES, header::FAILING_SINCE];
-/// What a letter in the trash carries beside what it carried before.
+/// What only a letter in the trash has.
 const OF_THE_TRASH: [&str; 3] = [header::DISCARDED_AT, header::DISCARDED_BY, header::EDITED_TO];
 
 /// What may be done with many letters at once.

@@ -11,10 +11,10 @@ use similar::TextDiff;
 use super::acts::{discarded, put, restored};
 use super::filter::Filter;
 use super::letter::{self, Letter};
-use super::look::{LookError, Shown, no_progress};
+use super::look::{LookError, LookStep, no_progress};
 use super::{DeadLetters, Pile};
 use crate::audit::{Entry, operation_id};
-use crate::broker::{Purpose, Reader, TurnError};
+use crate::broker::{ReadError, ReadPurpose, Reader};
 use crate::config::Destination;
 use crate::event::{self, Context};
 use crate::explain;
@@ -31,7 +31,7 @@ const AROUND: usize = 3;
 pub enum EditError {
     /// The letters cannot be read.
     #[error(transparent)]
-    Turn(#[from] TurnError),
+    Read(#[from] ReadError),
     /// It is not there any more.
     #[error("the letter {0} is not there any more: somebody replayed, discarded or edited it meanwhile")]
     Gone(String),
@@ -126,15 +126,15 @@ impl DeadLetters {
         let mut found: Vec<Message> = Vec::new();
         let look = self.look(pile, &everything, patience, &no_progress, |shown| {
             match shown {
-                Shown::Anew => found.clear(),
-                Shown::Letter(letter, message) if letter.id == id => {
+                LookStep::Anew => found.clear(),
+                LookStep::Letter(letter, message) if letter.id == id => {
                     found = vec![message.clone()];
                     return ControlFlow::Break(());
                 }
-                Shown::Letter(letter, message) if letter.event_id.as_deref() == Some(id) && found.len() < 2 => {
+                LookStep::Letter(letter, message) if letter.event_id.as_deref() == Some(id) && found.len() < 2 => {
                     found.push(message.clone());
                 }
-                Shown::Letter(..) => {}
+                LookStep::Letter(..) => {}
             }
             ControlFlow::Continue(())
         });
@@ -147,7 +147,7 @@ impl DeadLetters {
     /// # Errors
     /// [`EditError`]; the letter is then still there.
     pub async fn replace(&self, edit: &Edit, by: &str, patience: Duration, now: Timestamp) -> Result<(), EditError> {
-        let mut reader = self.broker.reader().await.map_err(TurnError::from)?;
+        let mut reader = self.broker.reader().await.map_err(ReadError::from)?;
         let replaced = self.replace_with(&mut reader, edit, by, patience, now).await;
         reader.close().await;
         let entry = Entry {
@@ -178,29 +178,29 @@ impl DeadLetters {
         now: Timestamp,
     ) -> Result<(), EditError> {
         let wanted = letter::identity(&edit.original);
-        let mut turn = reader.turn(&self.queue(Pile::Dead), Purpose::Act, patience).await?;
+        let mut locked = reader.lock(&self.queue(Pile::Dead), ReadPurpose::Act, patience).await?;
         let mut found = None;
-        while let Some(delivery) = turn.next().await? {
+        while let Some(delivery) = locked.next().await? {
             if letter::identity(&delivery.message) == wanted {
                 found = Some(delivery);
                 break;
             }
-            turn.keep(delivery);
+            locked.keep(delivery);
         }
         let replaced = match found {
             None => Err(EditError::Gone(edit.from.id.clone())),
             Some(letter) => match self.copies(edit, by, now).await {
                 Ok(()) => {
-                    turn.remove(letter);
+                    locked.remove(letter);
                     Ok(())
                 }
                 Err(error) => {
-                    turn.keep(letter);
+                    locked.keep(letter);
                     Err(error)
                 }
             },
         };
-        turn.end().await?;
+        locked.end().await?;
         replaced
     }
 

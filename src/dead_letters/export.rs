@@ -30,18 +30,18 @@ pub struct Exported {
 
 #[derive(Deserialize)]
 struct Line {
-    letter: Option<Named>,
-    message: Option<Written>,
+    letter: Option<LineLetter>,
+    message: Option<LineMessage>,
 }
 
 #[derive(Deserialize)]
-struct Named {
+struct LineLetter {
     destination: Option<String>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Written {
+struct LineMessage {
     properties: Value,
     headers: Map<String, Value>,
     body: Option<String>,
@@ -60,7 +60,7 @@ pub fn line(message: &Message, destination: &str) -> String {
     written.extend(text.map(|text| ("body".to_owned(), text.into())));
     written.extend(base64.map(|text| ("body_base64".to_owned(), text.into())));
     let letter = json!(Letter::read(message, destination));
-    // Written piece by piece, so that the mark comes first.
+    // LineMessage piece by piece, so that the mark comes first.
     format!("{{\"{MARK}\":{VERSION},\"letter\":{letter},\"message\":{}}}", Value::Object(written))
 }
 

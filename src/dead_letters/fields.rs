@@ -14,7 +14,7 @@ use crate::message::{Field, Headers, Properties};
 /// The properties under AMQP's own names.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Named {
+struct NamedProperties {
     #[serde(skip_serializing_if = "Option::is_none")]
     content_type: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -44,7 +44,7 @@ struct Named {
 /// The properties but the headers.
 pub(super) fn properties(properties: &Properties) -> Map<String, Value> {
     let Properties { headers: _, content_type, content_encoding, delivery_mode, .. } = properties;
-    let named = Named {
+    let named = NamedProperties {
         content_type: content_type.clone(),
         content_encoding: content_encoding.clone(),
         delivery_mode: *delivery_mode,
@@ -67,7 +67,7 @@ pub(super) fn properties(properties: &Properties) -> Map<String, Value> {
 
 /// The properties with those headers.
 pub(super) fn read_properties(named: Value, headers: Headers) -> Result<Properties, String> {
-    let named: Named = serde_json::from_value(named).map_err(|error| format!("properties: {error}"))?;
+    let named: NamedProperties = serde_json::from_value(named).map_err(|error| format!("properties: {error}"))?;
     Ok(Properties {
         content_type: named.content_type,
         content_encoding: named.content_encoding,

@@ -17,13 +17,13 @@ use crate::message::{Field, Message, header};
 use crate::verdict::Reason;
 use crate::{redact, routing};
 
-/// So many bytes of a jq expression stand in a sentence about it.
+/// The most of a jq expression that an error quotes, in bytes.
 const MOST_OF_JQ: usize = 200;
 /// After so many letters on which a jq expression had to be stopped a pass ends: it would be stopped on most of the others too.
 const MOST_STOPPED: u64 = 3;
 /// Units of work that a jq expression may take on each letter, about, however many there are: a tenth of a millisecond.
 const WORK_ON_EACH: u64 = 10_000;
-/// What it may take beyond that, in a whole pass: about a second.
+/// What it may take beyond that in a whole pass: about a second.
 const WORK_BEYOND: u64 = 100_000_000;
 
 // One type for the command line, the API and the console: its documentation is the API's, its `help` the command line's.
@@ -176,7 +176,7 @@ impl Spent {
     "jq: {jq:?} takes too long ({why}): the pass ended after {read} of {there} letters and changed nothing; write one that ends \
      sooner, or narrow the letters by another filter too, as a type, a reason or a group"
 )]
-pub struct TooLong {
+pub struct TooSlow {
     jq: String,
     why: &'static str,
     read: u32,
@@ -316,11 +316,11 @@ impl Matcher {
     /// Whether the jq expression takes too long for the pass to go on, after `read` letters of `there`.
     ///
     /// # Errors
-    /// [`TooLong`]: it does.
-    pub fn check(&self, read: u32, there: u32) -> Result<(), TooLong> {
+    /// [`TooSlow`]: it does.
+    pub fn check(&self, read: u32, there: u32) -> Result<(), TooSlow> {
         let Some(jq) = &self.jq else { return Ok(()) };
         let Some(why) = self.spent().is_too_much() else { return Ok(()) };
-        Err(TooLong { jq: redact::masked(cut(jq.text()), &[]), why, read, there })
+        Err(TooSlow { jq: redact::masked(cut(jq.text()), &[]), why, read, there })
     }
 
     fn spent(&self) -> MutexGuard<'_, Spent> {

@@ -21,7 +21,7 @@ use crate::verdict::Reason;
 
 const LETTERS: Uuid = Uuid::from_u128(0x5d0f_3c6e_7a41_5b92_9c18_e6a4_20bd_71f3);
 
-/// Headers that make a letter this very one, beside what its producer published, when it died and its routing key.
+/// Headers that tell a letter from others, together with what its producer published, when it died and its routing key.
 const MARKS: [&str; 4] = [header::EVENT_ID, header::RECEIVED, header::REPLAYS, header::EDITED_FROM];
 
 /// A dead letter, read.
@@ -145,18 +145,18 @@ impl<'a> Own<'a> {
 }
 
 /// When it died, and how the broker tells it where Sluice did not.
-struct End<'a> {
+struct Death<'a> {
     at: Option<Timestamp>,
-    death: Option<XDeath<'a>>,
+    x_death: Option<XDeath<'a>>,
 }
 
-impl<'a> End<'a> {
+impl<'a> Death<'a> {
     fn of(headers: &'a Headers) -> Self {
         match Own(headers).time(header::DEAD_LETTERED_AT) {
-            Some(at) => Self { at: Some(at), death: None },
+            Some(at) => Self { at: Some(at), x_death: None },
             None => {
-                let death = XDeath::read(headers);
-                Self { at: death.as_ref().and_then(|death| death.at), death }
+                let x_death = XDeath::read(headers);
+                Self { at: x_death.as_ref().and_then(|death| death.at), x_death }
             }
         }
     }
@@ -168,13 +168,13 @@ impl Letter {
     pub fn read(message: &Message, destination: &str) -> Self {
         let headers = &message.properties.headers;
         let own = Own(headers);
-        let end = End::of(headers);
-        let (reason, sentence) = reason(own, &end);
-        let (event_id, event_type) = event(message, own, &end);
+        let death = Death::of(headers);
+        let (reason, sentence) = reason(own, &death);
+        let (event_id, event_type) = event(message, own, &death);
         let cause = own.owned(header::CAUSE).unwrap_or_else(|| cause(&sentence, message));
         let (first_attempt, last_attempt) = attempted(own);
         Self {
-            id: format!("{:016x}", identified(message, &end)),
+            id: format!("{:016x}", identified(message, &death)),
             reason,
             destination: own.text(header::DESTINATION).unwrap_or(destination).to_owned(),
             event_id,
@@ -185,7 +185,7 @@ impl Letter {
                 .unwrap_or_else(|| fingerprint(reason, &cause)),
             cause,
             sentence,
-            dead_lettered_at: end.at,
+            dead_lettered_at: death.at,
             first_attempt,
             last_attempt,
             worker: own.owned(header::WORKER),
@@ -230,11 +230,11 @@ pub(super) fn is_id(text: &str) -> bool {
 /// are one letter: only the broker can make such, of equal messages that reach its delivery limit within a second.
 #[must_use]
 pub fn identity(message: &Message) -> u64 {
-    identified(message, &End::of(&message.properties.headers))
+    identified(message, &Death::of(&message.properties.headers))
 }
 
 // Not std's hasher: what it gives may change with the compiler, and ids stand in headers and in the audit log.
-fn identified(message: &Message, end: &End<'_>) -> u64 {
+fn identified(message: &Message, death: &Death<'_>) -> u64 {
     let own = Own(&message.properties.headers);
     let mut content = Vec::with_capacity(message.body.len() + 320);
     let mut add = |part: Option<&[u8]>| {
@@ -247,8 +247,8 @@ fn identified(message: &Message, end: &End<'_>) -> u64 {
     for part in [fields::properties(&produced.properties), fields::headers(&produced.properties.headers)] {
         add(Some(Value::Object(part).to_string().as_bytes()));
     }
-    add(end.at.map(|at| at.as_nanosecond().to_be_bytes()).as_ref().map(<[u8; 16]>::as_slice));
-    add(key(own, end.death.as_ref()).map(str::as_bytes));
+    add(death.at.map(|at| at.as_nanosecond().to_be_bytes()).as_ref().map(<[u8; 16]>::as_slice));
+    add(key(own, death.x_death.as_ref()).map(str::as_bytes));
     add(own.replayed_by().map(str::as_bytes));
     for mark in MARKS {
         let number = own.number(mark).map(i64::to_be_bytes);
@@ -269,36 +269,36 @@ fn key<'a>(own: Own<'a>, death: Option<&XDeath<'a>>) -> Option<&'a str> {
     own.text(header::ROUTING_KEY).or_else(|| death?.routing_key)
 }
 
-fn reason(own: Own<'_>, end: &End<'_>) -> (Reason, String) {
+fn reason(own: Own<'_>, death: &Death<'_>) -> (Reason, String) {
     let sentence = own.owned(header::SENTENCE);
     if let Some(name) = own.text(header::REASON) {
         // A later version may know more of them.
         let reason = Reason::by_name(name).unwrap_or(Reason::Unknown);
         return (reason, sentence.unwrap_or_else(|| format!("its reason is {name:?}; nothing more is known")));
     }
-    let Some(death) = &end.death else {
+    let Some(moved) = &death.x_death else {
         let unknown = || "it was put here by something other than Sluice, without a reason".to_owned();
         return (Reason::Unknown, sentence.unwrap_or_else(unknown));
     };
-    let from = death.queue.map(|queue| format!(" from the queue {queue:?}")).unwrap_or_default();
-    if death.is_by_delivery_limit() {
+    let from = moved.queue.map(|queue| format!(" from the queue {queue:?}")).unwrap_or_default();
+    if moved.is_by_delivery_limit() {
         let said = format!(
             "it was taken{from} and never settled more often than the broker's delivery limit allows: it may crash workers"
         );
         return (Reason::DeliveryLimit, said);
     }
-    let why = death.reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
+    let why = moved.reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
     (Reason::Unknown, format!("the broker moved it here{from}{why}, which Sluice did not ask for"))
 }
 
 /// Id and type: from the headers, else from the message itself, as far as they can be read.
-fn event(message: &Message, own: Own<'_>, end: &End<'_>) -> (Option<String>, String) {
+fn event(message: &Message, own: Own<'_>, death: &Death<'_>) -> (Option<String>, String) {
     if let Some(kind) = own.owned(header::EVENT_TYPE) {
         return (own.owned(header::EVENT_ID), kind);
     }
-    let routing_key = key(own, end.death.as_ref());
+    let routing_key = key(own, death.x_death.as_ref());
     let kind = routing_key.unwrap_or("unknown");
-    let received = own.time(header::RECEIVED).or(end.at).unwrap_or(Timestamp::UNIX_EPOCH);
+    let received = own.time(header::RECEIVED).or(death.at).unwrap_or(Timestamp::UNIX_EPOCH);
     match event::decode(message, Context { routing_key: kind, received, max_bytes: usize::MAX }) {
         // A derived id depends on the routing key.
         Ok(event) if event.id_derived && routing_key.is_none() => (None, event.kind),
@@ -321,16 +321,16 @@ fn attempted(own: Own<'_>) -> (Option<Timestamp>, Option<Timestamp>) {
 pub fn keep_death(message: &mut Message) {
     let headers = &message.properties.headers;
     let own = Own(headers);
-    let end = End::of(headers);
-    if end.death.is_none() || own.text(header::REASON).is_some() {
+    let death = Death::of(headers);
+    if death.x_death.is_none() || own.text(header::REASON).is_some() {
         return;
     }
-    let (reason, sentence) = reason(own, &end);
+    let (reason, sentence) = reason(own, &death);
     let kept = [
         (header::REASON, Some(reason.name().to_owned())),
         (header::SENTENCE, Some(sentence)),
-        (header::DEAD_LETTERED_AT, end.at.map(|at| at.to_string())),
-        (header::ROUTING_KEY, key(own, end.death.as_ref()).map(str::to_owned)),
+        (header::DEAD_LETTERED_AT, death.at.map(|at| at.to_string())),
+        (header::ROUTING_KEY, key(own, death.x_death.as_ref()).map(str::to_owned)),
     ];
     for (name, value) in kept {
         message.properties.headers.extend(value.map(|value| (name.to_owned(), Field::text(value))));

@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::filter::{Matcher, TooLong};
+use super::filter::{Matcher, TooSlow};
 use super::letter::Letter;
 use super::{DeadLetters, Pile};
-use crate::broker::{Order, Purpose, Reader, TurnError};
+use crate::broker::{ReadError, ReadPurpose, Reader};
 use crate::clock;
 use crate::message::Message;
 
@@ -22,15 +22,15 @@ const TRY_EVERY: Duration = Duration::from_millis(500);
 pub enum LookError {
     /// They cannot be read.
     #[error(transparent)]
-    Turn(#[from] TurnError),
+    Read(#[from] ReadError),
     /// The filter's jq expression takes too long.
     #[error(transparent)]
-    TooLong(#[from] TooLong),
+    TooSlow(#[from] TooSlow),
 }
 
 /// What a pass saw.
 #[derive(Clone, Debug, Default, Serialize)]
-pub struct Seen {
+pub struct LookSummary {
     /// Letters that were there when it began: these and no others were looked at.
     pub there: u32,
     /// How many of them the filter meant, as far as the pass went.
@@ -43,8 +43,8 @@ pub struct Seen {
     pub took: Duration,
 }
 
-impl Seen {
-    /// After passes that broke off, when so many were there.
+impl LookSummary {
+    /// Says so where there were more letters before the broker was lost.
     fn after(mut self, before: u32) -> Self {
         let there = self.there;
         if before > there {
@@ -61,12 +61,12 @@ impl Seen {
 /// Told from time to time: letters read, and how many there are.
 pub type Progress<'a> = &'a (dyn Fn(u32, u32) + Send + Sync);
 
-/// For whom progress does not matter.
+/// Ignores it.
 pub fn no_progress(_: u32, _: u32) {}
 
 /// What a pass shows to whoever looks.
 #[derive(Debug)]
-pub enum Shown<'a> {
+pub enum LookStep<'a> {
     /// The pass begins, maybe once more: what was seen before counts no more.
     Anew,
     /// A letter that the filter means, and the message that it is.
@@ -94,8 +94,8 @@ impl Looking<'_> {
 }
 
 impl DeadLetters {
-    /// Shows each letter that `matcher` means to `visit`, in order, until that breaks off. Where the broker is lost on the way, or the order
-    /// had to be mended after a reader that was killed, the pass is made anew.
+    /// Shows each letter that `matcher` means to `visit`, in order, until that breaks off. Where the broker is lost on the way
+    /// the pass is made anew.
     ///
     /// # Errors
     /// [`LookError`] when somebody else reads for all of `patience`, when the broker is away for half of it or for a minute, and when the
@@ -106,19 +106,17 @@ impl DeadLetters {
         matcher: &Matcher,
         patience: Duration,
         progress: Progress<'_>,
-        mut visit: impl FnMut(Shown<'_>) -> ControlFlow<()> + Send,
-    ) -> Result<Seen, LookError> {
+        mut visit: impl FnMut(LookStep<'_>) -> ControlFlow<()> + Send,
+    ) -> Result<LookSummary, LookError> {
         let mut looking =
             Looking { pile, matcher, patience, progress, there: 0, reached: clock::now(), lost_since: None };
-        let mut mended = false;
         loop {
-            if visit(Shown::Anew).is_break() {
-                return Ok(Seen::default());
+            if visit(LookStep::Anew).is_break() {
+                return Ok(LookSummary::default());
             }
             match self.pass(&mut looking, &mut visit).await {
-                Ok((_, Order::Mended)) if !mended => mended = true,
-                Ok((seen, _)) => return Ok(seen.after(looking.expected())),
-                Err(error @ LookError::Turn(TurnError::Broken { .. } | TurnError::Connect(_))) => {
+                Ok(seen) => return Ok(seen.after(looking.expected())),
+                Err(error @ LookError::Read(ReadError::Broken { .. } | ReadError::Connect(_))) => {
                     let since = *looking.lost_since.get_or_insert(looking.reached);
                     if clock::now().saturating_duration_since(since) > AWAY.min(patience / 2) {
                         return Err(error);
@@ -126,8 +124,8 @@ impl DeadLetters {
                     clock::sleep(TRY_EVERY).await;
                 }
                 Err(
-                    error @ LookError::Turn(TurnError::Missing(_) | TurnError::Busy { .. } | TurnError::Shut(_))
-                    | error @ LookError::TooLong(_),
+                    error @ LookError::Read(ReadError::Missing(_) | ReadError::Busy { .. } | ReadError::Closed(_))
+                    | error @ LookError::TooSlow(_),
                 ) => return Err(error),
             }
         }
@@ -136,9 +134,9 @@ impl DeadLetters {
     async fn pass(
         &self,
         looking: &mut Looking<'_>,
-        visit: &mut (impl FnMut(Shown<'_>) -> ControlFlow<()> + Send),
-    ) -> Result<(Seen, Order), LookError> {
-        let mut reader = self.broker.reader().await.map_err(TurnError::from)?.expecting(looking.expected());
+        visit: &mut (impl FnMut(LookStep<'_>) -> ControlFlow<()> + Send),
+    ) -> Result<LookSummary, LookError> {
+        let mut reader = self.broker.reader().await.map_err(ReadError::from)?.expecting(looking.expected());
         let passed = self.pass_with(&mut reader, looking, visit).await;
         looking.reached = clock::now();
         reader.close().await;
@@ -149,34 +147,34 @@ impl DeadLetters {
         &self,
         reader: &mut Reader,
         looking: &mut Looking<'_>,
-        visit: &mut (impl FnMut(Shown<'_>) -> ControlFlow<()> + Send),
-    ) -> Result<(Seen, Order), LookError> {
-        let mut turn = reader.turn(&self.queue(looking.pile), Purpose::Look, looking.patience).await?;
-        looking.there = looking.expected().max(turn.count());
+        visit: &mut (impl FnMut(LookStep<'_>) -> ControlFlow<()> + Send),
+    ) -> Result<LookSummary, LookError> {
+        let mut locked = reader.lock(&self.queue(looking.pile), ReadPurpose::Look, looking.patience).await?;
+        looking.there = looking.expected().max(locked.count());
         let (matcher, progress, began) = (looking.matcher, looking.progress, clock::now());
         matcher.anew();
-        let mut seen = Seen { there: turn.count(), ..Seen::default() };
+        let mut seen = LookSummary { there: locked.count(), ..LookSummary::default() };
         let (mut read, mut checked) = (0, Ok(()));
         progress(read, seen.there);
-        while let Some(delivery) = turn.next().await? {
+        while let Some(delivery) = locked.next().await? {
             read += 1;
             progress(read, seen.there);
             let letter = Letter::read(&delivery.message, &self.destination);
             let goes_on = if matcher.matches(&letter, &delivery.message) {
                 seen.matched += 1;
-                visit(Shown::Letter(&letter, &delivery.message))
+                visit(LookStep::Letter(&letter, &delivery.message))
             } else {
                 ControlFlow::Continue(())
             };
-            turn.keep(delivery);
+            locked.keep(delivery);
             checked = matcher.check(read, seen.there);
             if goes_on.is_break() || checked.is_err() {
                 break;
             }
         }
-        let order = turn.end().await?;
+        locked.end().await?;
         checked?;
         (seen.trouble, seen.took) = (matcher.trouble(), clock::now().saturating_duration_since(began));
-        Ok((seen, order))
+        Ok(seen)
     }
 }

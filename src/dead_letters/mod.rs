@@ -26,7 +26,7 @@ use crate::control::{self, Command, CommandReply};
 use crate::gate::{Limit, Window};
 
 use acts::Act;
-use operation::Gate;
+use operation::GateView;
 
 /// How long a worker has to tell how a gate is.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
@@ -85,11 +85,11 @@ impl DeadLetters {
     }
 
     /// How the gate is, as the worker says that drives it.
-    async fn ask_gate(&self) -> Gate {
+    async fn ask_gate(&self) -> GateView {
         match self.ask_worker().await.and_then(|answer| answer.state) {
-            None => Gate::Nobody,
-            Some(state) if state == crate::gate::GateState::Paused.name() => Gate::Paused,
-            Some(state) => Gate::Other(state),
+            None => GateView::Nobody,
+            Some(state) if state == crate::gate::GateState::Paused.name() => GateView::Paused,
+            Some(state) => GateView::Other(state),
         }
     }
 

@@ -12,7 +12,7 @@ use super::home::{Home, last_lines};
 use super::node::{Node, NodeError, Options};
 use super::worker::Worker;
 use super::{Audience, Error};
-use crate::broker::{Broker, Declare, Settings};
+use crate::broker::{Broker, BrokerSettings, Declare};
 use crate::clock;
 use crate::sandbox::{
     self, ActOnSettings, ApsisSettings, HookClient, HookSettings, PxSettings, RetryAfterForm, Sandbox,
@@ -74,7 +74,7 @@ impl Stage {
         audience
             .tell("a worker (sluice run) consumes; the sandbox plays its vendors, which take 100 to 600 ms to answer");
 
-        let settings = Settings {
+        let settings = BrokerSettings {
             url: SecretString::from(url),
             prefix: "sluice".to_owned(),
             // The worker has declared everything.

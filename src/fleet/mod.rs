@@ -286,7 +286,7 @@ impl Fleet {
             peers: self.peers.clone(),
             settings,
         };
-        let task = tokio::spawn(post.work(before));
+        let task = tokio::spawn(post.begin(before));
         self.running.insert(name, Running { stop, task });
         Ok(())
     }

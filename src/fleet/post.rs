@@ -100,8 +100,8 @@ struct AtWork {
 }
 
 impl Post {
-    /// Works until it is stopped; returns what its successor in this worker has to know.
-    pub async fn work(self, before: Handover) -> Handover {
+    /// Stands by at once, and works until it is stopped; returns what its successor in this worker has to know.
+    pub fn begin(self, before: Handover) -> impl Future<Output = Handover> + Send {
         let now = clock::now();
         let machine = Machine::new(self.me.clone(), self.lease, now);
         let queue = self.broker.lease(&self.settings.name);
@@ -112,7 +112,7 @@ impl Post {
             queue,
             running: None,
             wanted: Wanted::Standby,
-            known: before,
+            known: Handover::default(),
             recorded: Vec::new(),
             published: FuturesUnordered::new(),
             let_go,
@@ -121,8 +121,11 @@ impl Post {
             may_send_until: None,
             told_stuck: None,
         };
-        at_work.run().await;
-        at_work.known
+        at_work.running = Some(at_work.stand_by(before));
+        async move {
+            at_work.run().await;
+            at_work.known
+        }
     }
 
     /// Where the ledger is lost, the day's budget counts as spent by the time of day. A destination that never ran has lost nothing.
@@ -147,7 +150,6 @@ impl Post {
 
 impl AtWork {
     async fn run(&mut self) {
-        self.start().await;
         let stop = self.post.stop.clone();
         let mut leave_by = None;
         while !(self.is_stopping && self.running.is_none() && !self.is_open) {

@@ -160,7 +160,7 @@ impl Watch {
     }
 
     /// The operations on a destination's letters, in whichever process.
-    async fn operations_on(&self, name: &str) -> Vec<operation::State> {
+    async fn operations_on(&self, name: &str) -> Vec<operation::OperationState> {
         if self.destination(name).is_none() {
             return Vec::new();
         }
@@ -195,9 +195,9 @@ fn believed(dead: Option<u32>, before: &Depths) -> Option<u32> {
 }
 
 /// How many letters lie there while an operation acts on some of them; those that died meanwhile aside. None where none does.
-fn held(operations: &[operation::State]) -> Option<u32> {
+fn held(operations: &[operation::OperationState]) -> Option<u32> {
     let acting = operations.iter().filter(|state| !state.phase.is_over() && Pile::of(state.act) == Pile::Dead);
-    let lie_there = |state: &operation::State| {
+    let lie_there = |state: &operation::OperationState| {
         let left = (u64::from(state.there) + state.dead_again).saturating_sub(state.moved + state.missing);
         u32::try_from(left).unwrap_or(u32::MAX)
     };

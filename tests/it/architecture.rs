@@ -200,9 +200,9 @@ const UNWATCHED: &[(&str, usize)] = &[
     ("broker/consumer.rs", 1),
     // Connections being closed.
     ("broker/link.rs", 2),
-    // One turn at dead letters.
-    ("broker/turn.rs", 2),
-    ("broker/turn_lock.rs", 2),
+    // One read of dead letters, and its lock.
+    ("broker/locked_read.rs", 2),
+    ("broker/read_lock.rs", 2),
     ("dead_letters/operation/mod.rs", 1),
     // A destination, which the fleet looks after; patterns being unbound.
     ("fleet.rs", 2),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use secrecy::SecretString;
 use sluice::broker::port::{Delivery, Disposition, Inbox, Prefetch};
-use sluice::broker::{Broker, Declare, DestinationQueues, Settings};
+use sluice::broker::{Broker, BrokerSettings, Declare, DestinationQueues};
 use sluice::demo::node::{Node, Options};
 use sluice::message::{Message, Properties};
 use tokio::sync::OnceCell;
@@ -30,8 +30,8 @@ pub async fn own_node() -> Node {
     Node::start(&dir, Options::default()).await.unwrap()
 }
 
-pub fn settings(url: &str) -> Settings {
-    Settings {
+pub fn settings(url: &str) -> BrokerSettings {
+    BrokerSettings {
         url: SecretString::from(url),
         prefix: format!("test-{}", uuid::Uuid::new_v4().simple()),
         declare: Declare::Create,
@@ -40,7 +40,7 @@ pub fn settings(url: &str) -> Settings {
     }
 }
 
-pub fn start(settings: &Settings) -> Broker {
+pub fn start(settings: &BrokerSettings) -> Broker {
     Broker::start(settings.clone(), CancellationToken::new())
 }
 

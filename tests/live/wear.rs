@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sluice::broker::{Broker, Purpose, TurnError};
+use sluice::broker::{Broker, ReadError, ReadPurpose};
 use sluice::demo::node::Node;
 
 use crate::support::*;
@@ -125,21 +125,21 @@ async fn the_loss_of_a_connection_that_was_replaced_is_counted_and_what_was_on_i
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_waits_for_a_turn_longer_than_a_connection_has_channels_waits_on() {
+async fn who_waits_for_a_read_lock_longer_than_a_connection_has_channels_waits_on() {
     let broker = narrow(&shared_url().await, 10);
     let _inbox = open(&broker).await;
     let dead = broker.names().dead("px");
     let (mut reader, mut other) = (broker.reader().await.unwrap(), broker.reader().await.unwrap());
-    let held = reader.turn(&dead, Purpose::Act, LONG).await.unwrap();
-    let waited = other.turn(&dead, Purpose::Look, Duration::from_secs(3)).await;
-    assert!(matches!(waited.unwrap_err(), TurnError::Busy { .. }));
-    let (had, ended) = tokio::join!(other.turn(&dead, Purpose::Look, LONG), async {
-        while !held.is_wanted() {
+    let held = reader.lock(&dead, ReadPurpose::Act, LONG).await.unwrap();
+    let waited = other.lock(&dead, ReadPurpose::Look, Duration::from_secs(3)).await;
+    assert!(matches!(waited.unwrap_err(), ReadError::Busy { .. }));
+    let (locked, ended) = tokio::join!(other.lock(&dead, ReadPurpose::Look, LONG), async {
+        while !held.is_waited_for() {
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
         held.end().await
     });
     ended.unwrap();
-    had.unwrap().end().await.unwrap();
+    locked.unwrap().end().await.unwrap();
     assert!(broker.close(LONG).await);
 }

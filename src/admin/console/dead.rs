@@ -22,7 +22,7 @@ use crate::clock;
 use crate::dead_letters::Pile;
 use crate::dead_letters::groups::{Group, Groups};
 use crate::dead_letters::letter::Letter;
-use crate::dead_letters::look::{Seen, Shown};
+use crate::dead_letters::look::{LookStep, LookSummary};
 use crate::verdict::Reason;
 
 /// Groups that a page shows.
@@ -88,7 +88,7 @@ struct Page {
 
 /// What a pass found.
 struct Found {
-    seen: Seen,
+    seen: LookSummary,
     groups: Vec<Group>,
     letters: Vec<Letter>,
 }
@@ -150,8 +150,8 @@ async fn find(admin: &Admin, name: &str, search: &LetterSearch) -> Result<Found,
         let (mut groups, mut found, mut matched) = (Groups::default(), Vec::new(), 0);
         let seen = look(&letters, pile, &matcher, |shown| {
             match shown {
-                Shown::Anew => (groups, found, matched) = (Groups::default(), Vec::new(), 0),
-                Shown::Letter(letter, _) => {
+                LookStep::Anew => (groups, found, matched) = (Groups::default(), Vec::new(), 0),
+                LookStep::Letter(letter, _) => {
                     groups.add(letter);
                     if matched >= skipped && found.len() < limit {
                         found.push(letter.clone());

@@ -19,7 +19,7 @@ use crate::admin::operations::{OperationPath, everywhere, find, signal};
 use crate::admin::problem::Problem;
 use crate::clock;
 use crate::control::Signal;
-use crate::dead_letters::operation::{Phase, State as Operation};
+use crate::dead_letters::operation::{OperationState as Operation, Phase};
 
 /// How long one that has ended is news.
 const RECENT_SECONDS: i64 = 600;

@@ -1,10 +1,11 @@
 //! What waits to be published and what is under way, and what goes next over which channel. Pure: time is an argument.
 //!
-//! A queue that has lost its majority confirms nothing. Worse, the first publication of a channel to it holds that whole channel up for five
-//! seconds (the broker makes the channel known to the queue, and waits), and over 32 that it has not confirmed hold up the whole
-//! connection. So a place gets one at a time until it has confirmed one on the channel, and at most [`SHARE`] after that. One that
-//! does not confirm is silent: the others go on over another main channel, and what goes to silent places is sent one at a time over a
-//! side channel, until it is confirmed. What is under way on a channel that was left may still be confirmed there.
+//! A queue that has lost its majority confirms nothing. Worse, the first publication of a channel to it holds up that whole channel for five
+//! seconds (the broker makes the channel known to the queue, and waits), and more than 32 that it has not confirmed hold up the whole
+//! connection. So a target (a queue, or whatever is behind an exchange) gets one publication at a time until it has confirmed one on the
+//! channel, and at most [`SHARE`] after that. A target that does not confirm is silent: the others go on over another main channel, and
+//! what goes to silent targets is sent one at a time over a side channel, until it is confirmed. What is under way on a channel that was
+//! left may still be confirmed there.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -17,9 +18,9 @@ use crate::backoff::{Backoff, Bounds};
 pub(super) const ALLOWED: Duration = Duration::from_secs(10);
 /// Unconfirmed publications at a time; the client crate walks all of them at every multiple confirm.
 pub(super) const WINDOW: usize = 256;
-/// Of these to one queue, or of receipts: with more, RabbitMQ holds the connection back (its `quorum_commands_soft_limit`).
+/// SentTo these to one queue, or of receipts: with more, RabbitMQ holds the connection back (its `quorum_commands_soft_limit`).
 pub(super) const SHARE: usize = 32;
-/// The oldest that is under way on a channel says after so long that its place is silent.
+/// Where the oldest publication on a channel is not confirmed for so long, its target is silent.
 const SILENT_AFTER: Duration = Duration::from_secs(3);
 /// First and longest pause between side channels: what is not confirmed on one is not waited for on the next, and may be there twice.
 const RENEWALS: Bounds = Bounds::doubling(Duration::from_secs(15), Duration::from_mins(5), 0.0);
@@ -29,7 +30,7 @@ const RENEWALS: Bounds = Bounds::doubling(Duration::from_secs(15), Duration::fro
 pub(super) enum Way {
     /// For all that is confirmed.
     Main,
-    /// For places that are silent.
+    /// For silent targets.
     Side,
 }
 
@@ -40,7 +41,7 @@ pub(super) struct Outbox {
     window: usize,
     waiting: VecDeque<Waiting>,
     under_way: BTreeMap<i64, UnderWay>,
-    places: HashMap<u64, Place>,
+    targets: HashMap<u64, TargetState>,
     last_id: i64,
     main: Channel,
     side: Channel,
@@ -50,18 +51,20 @@ pub(super) struct Outbox {
 #[derive(Debug)]
 struct Waiting {
     due: Instant,
-    to: To,
+    target: Target,
     publication: Publication,
 }
 
-/// A queue, or whatever is behind an exchange; and how many may be under way there.
+/// Where a publication goes.
 #[derive(Clone, Copy, Debug)]
-struct To {
-    place: u64,
+struct Target {
+    /// A hash of its name.
+    id: u64,
+    /// How many may be under way there.
     share: usize,
 }
 
-/// Sent, and somebody waits for its outcome.
+/// SentTo, and somebody waits for its outcome.
 #[derive(Debug)]
 struct UnderWay {
     due: Instant,
@@ -70,29 +73,29 @@ struct UnderWay {
 
 /// Where a publication went and over which channel.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Of {
-    place: u64,
+pub(super) struct SentTo {
+    target: u64,
     way: Way,
     channel: u64,
 }
 
-impl Of {
+impl SentTo {
     /// Over which of the channels.
     pub(super) fn way(self) -> Way {
         self.way
     }
 }
 
-/// What is known of where publications go.
+/// What is known of a target.
 #[derive(Debug, Default)]
-struct Place {
+struct TargetState {
     /// On the present channel of its way, whether somebody still waits for the outcome or not.
     unconfirmed: usize,
-    standing: Standing,
+    health: TargetHealth,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Standing {
+enum TargetHealth {
     /// It has confirmed nothing on this channel yet.
     #[default]
     New,
@@ -102,12 +105,12 @@ enum Standing {
     Silent,
 }
 
-/// One of the channels, which others replace.
+/// One of the channels. Others replace it.
 #[derive(Debug, Default)]
 struct Channel {
-    /// Counts them: what is told of an earlier one says nothing of this one.
+    /// Counts them: an outcome on an earlier one says nothing of this one.
     number: u64,
-    /// When each was sent, and to which place, of what the broker has not answered.
+    /// What the broker has not answered: when each was sent, and to which target.
     unanswered: BTreeMap<i64, (Instant, u64)>,
     /// It may be held up: another is wanted.
     is_doubtful: bool,
@@ -139,7 +142,7 @@ impl Outbox {
             window,
             waiting: VecDeque::new(),
             under_way: BTreeMap::new(),
-            places: HashMap::new(),
+            targets: HashMap::new(),
             last_id: 0,
             main: Channel::default(),
             side: Channel::default(),
@@ -149,12 +152,13 @@ impl Outbox {
 
     /// Takes a publication over; its outcome comes within [`ALLOWED`].
     pub(super) fn take(&mut self, publication: Publication, now: Instant) {
-        let to = self.to(&publication);
-        self.waiting.push_back(Waiting { due: now + ALLOWED, to, publication });
+        let target = self.target(&publication);
+        self.waiting.push_back(Waiting { due: now + ALLOWED, target, publication });
     }
 
-    /// On the default exchange the queue is known; behind another one may be any, and it is for the window to keep that to a measure.
-    fn to(&self, publication: &Publication) -> To {
+    /// On the default exchange the target is a queue. Behind another exchange may be any number of queues, and only the window limits what is
+    /// under way there.
+    fn target(&self, publication: &Publication) -> Target {
         let mut hasher = DefaultHasher::new();
         publication.exchange.hash(&mut hasher);
         let share = if publication.exchange.is_empty() {
@@ -163,45 +167,46 @@ impl Outbox {
         } else {
             self.window
         };
-        To { place: hasher.finish(), share }
+        Target { id: hasher.finish(), share }
     }
 
-    /// The next that may be sent that way, and the number under which its confirm is to be told. Whoever gave up waiting for one is
-    /// passed over.
-    pub(super) fn next(&mut self, way: Way, now: Instant) -> Option<(i64, Of, &mut Publication)> {
+    /// The next that may be sent that way, and the number under which its confirm is to be told. One whose outcome nobody waits for any
+    /// more is passed over.
+    pub(super) fn next(&mut self, way: Way, now: Instant) -> Option<(i64, SentTo, &mut Publication)> {
         if way == Way::Main && self.main.is_doubtful {
             return None;
         }
         while self.under_way.len() < self.window {
             let index = self.waiting.iter().position(|waiting| self.may_go(waiting, way))?;
-            let Waiting { due, to: To { place, .. }, publication } = self.waiting.remove(index)?;
+            let Waiting { due, target: Target { id: target, .. }, publication } = self.waiting.remove(index)?;
             if publication.outcome.is_closed() {
                 continue;
             }
             self.last_id += 1;
-            self.places.entry(place).or_default().unconfirmed += 1;
+            self.targets.entry(target).or_default().unconfirmed += 1;
             let id = self.last_id;
             let channel = self.channel(way);
-            channel.unanswered.insert(id, (now, place));
-            let of = Of { place, way, channel: channel.number };
+            channel.unanswered.insert(id, (now, target));
+            let sent_to = SentTo { target, way, channel: channel.number };
             if way == Way::Side {
                 self.renewal.set(now);
             }
             let sent = self.under_way.entry(id).or_insert(UnderWay { due, publication });
-            return Some((id, of, &mut sent.publication));
+            return Some((id, sent_to, &mut sent.publication));
         }
         None
     }
 
     fn may_go(&self, waiting: &Waiting, way: Way) -> bool {
-        let place = self.places.get(&waiting.to.place);
-        let (unconfirmed, standing) = place.map_or((0, Standing::New), |place| (place.unconfirmed, place.standing));
-        let (its_way, share) = match standing {
-            // What is behind an exchange is for the window.
-            Standing::New if waiting.to.share > SHARE => (Way::Main, waiting.to.share),
-            Standing::New => (Way::Main, 1),
-            Standing::Good => (Way::Main, waiting.to.share),
-            Standing::Silent => (Way::Side, 1),
+        let Target { id, share } = waiting.target;
+        let state = self.targets.get(&id);
+        let (unconfirmed, health) = state.map_or((0, TargetHealth::New), |state| (state.unconfirmed, state.health));
+        let (its_way, share) = match health {
+            // Behind an exchange the window alone limits.
+            TargetHealth::New if share > SHARE => (Way::Main, share),
+            TargetHealth::New => (Way::Main, 1),
+            TargetHealth::Good => (Way::Main, share),
+            TargetHealth::Silent => (Way::Side, 1),
         };
         way == its_way && (unconfirmed < share || waiting.publication.outcome.is_closed())
     }
@@ -218,57 +223,52 @@ impl Outbox {
         self.wants_channel(Way::Side, now) || self.waiting.iter().any(|waiting| self.may_go(waiting, Way::Side))
     }
 
-    /// Takes one out that could not be sent after all.
-    pub(super) fn unsent(&mut self, id: i64, of: Of) -> Option<Publication> {
-        self.lost(id, of)
-    }
-
     /// The broker answered, in time or not; the publication where somebody still waits for its outcome.
-    pub(super) fn answered(&mut self, id: i64, of: Of, accepted: bool) -> Option<Publication> {
-        if self.is_present(of)
-            && let Some(place) = self.places.get_mut(&of.place)
+    pub(super) fn answered(&mut self, id: i64, sent_to: SentTo, accepted: bool) -> Option<Publication> {
+        if self.is_present(sent_to)
+            && let Some(target) = self.targets.get_mut(&sent_to.target)
         {
-            place.standing = match (accepted, of.way) {
-                (true, Way::Main) => Standing::Good,
-                (true, Way::Side) => Standing::New,
-                (false, Way::Main | Way::Side) => Standing::Silent,
+            target.health = match (accepted, sent_to.way) {
+                (true, Way::Main) => TargetHealth::Good,
+                (true, Way::Side) => TargetHealth::New,
+                (false, Way::Main | Way::Side) => TargetHealth::Silent,
             };
         }
-        self.lost(id, of)
+        self.lost(id, sent_to)
     }
 
-    /// Its channel ended before the broker answered.
-    pub(super) fn lost(&mut self, id: i64, of: Of) -> Option<Publication> {
-        if self.is_present(of) {
-            self.channel(of.way).unanswered.remove(&id);
-            if let Some(place) = self.places.get_mut(&of.place) {
-                place.unconfirmed = place.unconfirmed.saturating_sub(1);
+    /// It could not be sent after all, or its channel ended before the broker answered.
+    pub(super) fn lost(&mut self, id: i64, sent_to: SentTo) -> Option<Publication> {
+        if self.is_present(sent_to) {
+            self.channel(sent_to.way).unanswered.remove(&id);
+            if let Some(target) = self.targets.get_mut(&sent_to.target) {
+                target.unconfirmed = target.unconfirmed.saturating_sub(1);
             }
         }
-        if !self.places.values().any(|place| place.standing == Standing::Silent) {
+        if !self.targets.values().any(|target| target.health == TargetHealth::Silent) {
             self.renewal = Renewal::default();
         }
         self.under_way.remove(&id).map(|sent| sent.publication)
     }
 
-    /// Whether `of` says something of a present channel.
-    pub(super) fn is_present(&self, of: Of) -> bool {
-        match of.way {
-            Way::Main => of.channel == self.main.number,
-            Way::Side => of.channel == self.side.number,
+    /// Whether it went over a present channel.
+    pub(super) fn is_present(&self, sent_to: SentTo) -> bool {
+        match sent_to.way {
+            Way::Main => sent_to.channel == self.main.number,
+            Way::Side => sent_to.channel == self.side.number,
         }
     }
 
-    /// What has run out of time. The oldest on the main channel that is not answered has a silent place: whatever holds that up may hold
-    /// up those behind it.
+    /// What has run out of time. Where the oldest on the main channel is not answered its target is silent: whatever holds that up may
+    /// hold up those behind it.
     pub(super) fn expire(&mut self, now: Instant) -> Vec<Publication> {
         let oldest = self.main.unanswered.first_key_value().map(|(_, sent)| *sent);
-        if let Some((sent, place)) = oldest
+        if let Some((sent, target)) = oldest
             && !self.main.is_doubtful
             && sent + SILENT_AFTER <= now
         {
             self.main.is_doubtful = true;
-            self.places.entry(place).or_default().standing = Standing::Silent;
+            self.targets.entry(target).or_default().health = TargetHealth::Silent;
             // What is under way there is not waited for any longer than on a side channel.
             self.renewal.set(now);
         }
@@ -280,10 +280,10 @@ impl Outbox {
         expired
     }
 
-    /// When something runs out of time, or a place turns out to be silent.
+    /// When something runs out of time, or a target turns out to be silent.
     pub(super) fn next_due(&self, now: Instant) -> Option<Instant> {
         let waiting = self.waiting.front().map(|waiting| waiting.due);
-        // Sent in another order than taken over, where a place had no room.
+        // SentTo in another order than taken over, where a target had no room.
         let under_way = self.under_way.values().map(|sent| sent.due).min();
         let oldest = self.main.unanswered.values().next().filter(|_| !self.main.is_doubtful);
         let renewal = self.renewal.due.filter(|at| *at > now && self.is_silence_held_up());
@@ -298,10 +298,10 @@ impl Outbox {
         }
     }
 
-    /// Whether something that is not confirmed keeps more from going to a silent place.
+    /// Whether something that is not confirmed keeps more from going to a silent target.
     fn is_silence_held_up(&self) -> bool {
-        let held_up = |place: &Place| place.standing == Standing::Silent && place.unconfirmed > 0;
-        !self.side.unanswered.is_empty() || self.places.values().any(held_up)
+        let held_up = |target: &TargetState| target.health == TargetHealth::Silent && target.unconfirmed > 0;
+        !self.side.unanswered.is_empty() || self.targets.values().any(held_up)
     }
 
     /// Another channel takes over. What is under way stays with the earlier one, which has until [`ALLOWED`] from now for it.
@@ -311,11 +311,11 @@ impl Outbox {
         if way == Way::Side {
             self.renewal.due = None;
         }
-        self.places.retain(|_, place| match (way, place.standing) {
-            (Way::Main, Standing::Silent) | (Way::Side, Standing::New | Standing::Good) => true,
-            (Way::Main, Standing::New | Standing::Good) => false,
-            (Way::Side, Standing::Silent) => {
-                place.unconfirmed = 0;
+        self.targets.retain(|_, target| match (way, target.health) {
+            (Way::Main, TargetHealth::Silent) | (Way::Side, TargetHealth::New | TargetHealth::Good) => true,
+            (Way::Main, TargetHealth::New | TargetHealth::Good) => false,
+            (Way::Side, TargetHealth::Silent) => {
+                target.unconfirmed = 0;
                 true
             }
         });

@@ -12,8 +12,8 @@ struct Stage {
     outbox: Outbox,
     now: Instant,
     silent: Vec<&'static str>,
-    /// Sent and not confirmed.
-    open: Vec<(i64, Of, String)>,
+    /// SentTo and not confirmed.
+    open: Vec<(i64, SentTo, String)>,
     answers: Vec<oneshot::Receiver<Result<(), PublishError>>>,
     /// Channels that were replaced.
     replaced: usize,
@@ -40,20 +40,20 @@ impl Stage {
     fn send(&mut self) -> (usize, usize) {
         let mut sent = (0, 0);
         for way in [Way::Main, Way::Side] {
-            while let Some((id, of, publication)) = self.outbox.next(way, self.now) {
+            while let Some((id, sent_to, publication)) = self.outbox.next(way, self.now) {
                 match way {
                     Way::Main => sent.0 += 1,
                     Way::Side => sent.1 += 1,
                 }
-                self.open.push((id, of, publication.routing_key.clone()));
+                self.open.push((id, sent_to, publication.routing_key.clone()));
             }
         }
         sent
     }
 
     fn answer(&mut self, accepted: bool) {
-        for (id, of, _) in self.open.extract_if(.., |(_, _, queue)| !self.silent.contains(&queue.as_str())) {
-            if let Some(publication) = self.outbox.answered(id, of, accepted) {
+        for (id, sent_to, _) in self.open.extract_if(.., |(_, _, queue)| !self.silent.contains(&queue.as_str())) {
+            if let Some(publication) = self.outbox.answered(id, sent_to, accepted) {
                 publication.outcome.send(accepted.then_some(()).ok_or(PublishError::Refused)).unwrap();
             }
         }

@@ -14,7 +14,9 @@ use crate::config::ConfigFile;
 use crate::control::Signal;
 use crate::dead_letters::acts::Act;
 use crate::dead_letters::filter::Filter;
-use crate::dead_letters::operation::{Operation, Phase, Plan, Registry, SelectError, Selection, State, seconds};
+use crate::dead_letters::operation::{
+    Operation, OperationPlan, OperationState, Phase, Registry, SelectError, Selection, seconds,
+};
 use crate::fleet::{Peers, Roster};
 use crate::operator;
 
@@ -177,7 +179,15 @@ async fn act(
     bar.reset();
     let (canary, canary_wait) = (how.canary, how.canary_wait);
     // Those that were counted are pinned.
-    let plan = Plan { act: how.act, filter: args.filter.clone(), rate, canary, canary_wait, counted: None, by: who() };
+    let plan = OperationPlan {
+        act: how.act,
+        filter: args.filter.clone(),
+        rate,
+        canary,
+        canary_wait,
+        counted: None,
+        by: who(),
+    };
     let operation = letters.begin(plan, Some(selection));
     let state = follow(operation, registry, &bar, stop).await;
     bar.finish_and_clear();
@@ -211,7 +221,12 @@ fn sentence(args: &Common, how: &How, rate: Option<f64>, selection: &Selection) 
 }
 
 /// Shows how an operation goes on, until it is over.
-async fn follow(operation: Operation, registry: &Registry, bar: &ProgressBar, stop: &CancellationToken) -> State {
+async fn follow(
+    operation: Operation,
+    registry: &Registry,
+    bar: &ProgressBar,
+    stop: &CancellationToken,
+) -> OperationState {
     let mut watch = operation.watch();
     let id = registry.add(operation).id;
     let mut note = None;
@@ -240,7 +255,7 @@ async fn follow(operation: Operation, registry: &Registry, bar: &ProgressBar, st
     }
 }
 
-fn conclude(args: &Common, state: &State) -> Result<(), Error> {
+fn conclude(args: &Common, state: &OperationState) -> Result<(), Error> {
     let outcome = state.outcome.clone().unwrap_or_else(|| "it ended without an outcome".to_owned());
     if args.json {
         print_json(state)?;

@@ -14,7 +14,7 @@ use crate::clock;
 use crate::config::ConfigFile;
 use crate::dead_letters::export;
 use crate::dead_letters::filter::Filter;
-use crate::dead_letters::look::Shown;
+use crate::dead_letters::look::LookStep;
 
 /// Write dead letters with everything as NDJSON; they stay where they are
 #[derive(Debug, clap::Args)]
@@ -51,8 +51,8 @@ pub(super) async fn run(args: Args, file: &ConfigFile, stop: CancellationToken) 
         let mut failed = None;
         let seen = letters.look(pile(args.trash), &matcher, PATIENCE, &progress, |step| {
             let written = match step {
-                Shown::Anew => out.begin(),
-                Shown::Letter(_, message) => out.line(&export::line(message, &args.destination)),
+                LookStep::Anew => out.begin(),
+                LookStep::Letter(_, message) => out.line(&export::line(message, &args.destination)),
             };
             failed = written.err();
             if failed.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }

@@ -11,7 +11,7 @@ use crate::cli::{Error, print, print_json, print_table};
 use crate::config::ConfigFile;
 use crate::dead_letters::filter::Filter;
 use crate::dead_letters::groups::{Group, Groups};
-use crate::dead_letters::look::Shown;
+use crate::dead_letters::look::LookStep;
 
 /// Show the causes of dead letters with counts, the most frequent first
 #[derive(Debug, clap::Args)]
@@ -40,8 +40,8 @@ pub(super) async fn run(args: Args, file: &ConfigFile, stop: CancellationToken) 
         let mut groups = Groups::default();
         let seen = letters.look(pile(args.trash), &matcher, PATIENCE, &progress, |step| {
             match step {
-                Shown::Anew => groups = Groups::default(),
-                Shown::Letter(letter, _) => groups.add(letter),
+                LookStep::Anew => groups = Groups::default(),
+                LookStep::Letter(letter, _) => groups.add(letter),
             }
             ControlFlow::Continue(())
         });

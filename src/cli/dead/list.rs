@@ -12,7 +12,7 @@ use crate::cli::{Error, print, print_exactly, sanitize};
 use crate::config::ConfigFile;
 use crate::dead_letters::filter::Filter;
 use crate::dead_letters::letter::Letter;
-use crate::dead_letters::look::{Seen, Shown};
+use crate::dead_letters::look::{LookStep, LookSummary};
 
 /// List dead letters, the oldest first
 #[derive(Debug, clap::Args)]
@@ -47,11 +47,11 @@ pub(super) async fn run(args: Args, file: &ConfigFile, stop: CancellationToken) 
         let (mut shown, mut failed) = (0_u64, None);
         let seen = letters.look(pile(args.trash), &matcher, PATIENCE, &progress, |step| {
             let written = match step {
-                Shown::Anew => {
+                LookStep::Anew => {
                     shown = 0;
                     spool.rewind().and_then(|()| spool.set_len(0))
                 }
-                Shown::Letter(letter, _) => {
+                LookStep::Letter(letter, _) => {
                     shown += 1;
                     let line = if args.json { json!(letter).to_string() } else { line(letter) };
                     writeln!(spool, "{line}")
@@ -70,7 +70,7 @@ pub(super) async fn run(args: Args, file: &ConfigFile, stop: CancellationToken) 
     .await
 }
 
-fn tell(args: &Args, seen: &Seen, shown: u64, spool: std::fs::File) -> Result<(), Error> {
+fn tell(args: &Args, seen: &LookSummary, shown: u64, spool: std::fs::File) -> Result<(), Error> {
     let mut lines = BufReader::new(spool).lines();
     if args.json {
         let head =

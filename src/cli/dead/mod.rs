@@ -105,7 +105,7 @@ impl Session {
     async fn open(file: &ConfigFile) -> Result<Self, Error> {
         let config = load(file)?;
         let end = CancellationToken::new();
-        let settings = broker::Settings { name: "sluice command".to_owned(), ..app::broker_settings(&config) };
+        let settings = broker::BrokerSettings { name: "sluice command".to_owned(), ..app::broker_settings(&config) };
         let broker = Broker::start(settings, end.clone());
         broker.wait_ready(BROKER_WITHIN).await.map_err(|error| Error::Failed(error.to_string()))?;
         Ok(Self { config, broker, end })
@@ -156,9 +156,9 @@ fn pile(trash: bool) -> Pile {
 /// Why a look gave nothing.
 fn not_seen(error: &LookError) -> Error {
     match error {
-        LookError::Turn(error) => Error::Failed(error.to_string()),
+        LookError::Read(error) => Error::Failed(error.to_string()),
         // As a filter that cannot be read.
-        LookError::TooLong(error) => Error::Refused(error.to_string()),
+        LookError::TooSlow(error) => Error::Refused(error.to_string()),
     }
 }
 

@@ -9,7 +9,7 @@ use super::list::second;
 use crate::cli::{Error, find, load, print, print_json, print_table};
 use crate::config::ConfigFile;
 use crate::control::{self, Command, Signal};
-use crate::dead_letters::operation::State;
+use crate::dead_letters::operation::OperationState;
 
 /// How long processes have to answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(3);
@@ -36,7 +36,8 @@ pub(super) struct WishArgs {
 
 pub(super) async fn list(args: ListArgs, file: &ConfigFile) -> Result<(), Error> {
     let command = Command::Operations { destination: args.destination.clone() };
-    let mut states: Vec<State> = ask::<Vec<State>>(&command, file).await?.into_iter().flatten().collect();
+    let mut states: Vec<OperationState> =
+        ask::<Vec<OperationState>>(&command, file).await?.into_iter().flatten().collect();
     // A worker may remember some of one that was removed.
     if let Some(destination) = args.destination.as_deref().filter(|_| states.is_empty()) {
         find(&load(file)?, destination, file)?;
@@ -52,7 +53,7 @@ pub(super) async fn list(args: ListArgs, file: &ConfigFile) -> Result<(), Error>
     Ok(print_table(header, states.iter().map(row))?)
 }
 
-fn row(state: &State) -> [String; 10] {
+fn row(state: &OperationState) -> [String; 10] {
     [
         state.id.clone(),
         second(state.started).to_string(),
@@ -69,7 +70,7 @@ fn row(state: &State) -> [String; 10] {
 
 pub(super) async fn signal(args: WishArgs, signal: Signal, file: &ConfigFile) -> Result<(), Error> {
     let command = Command::Operation { id: args.operation.clone(), signal };
-    let state = ask::<State>(&command, file).await?.into_iter().next();
+    let state = ask::<OperationState>(&command, file).await?.into_iter().next();
     let Some(state) = state else {
         return Err(Error::Refused(format!(
             "no process has an operation {:?}: see sluice dead operations",

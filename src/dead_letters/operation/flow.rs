@@ -5,18 +5,18 @@
 
 use std::time::{Duration, Instant};
 
-/// Whatever the pace: a worker holds 500 at most.
+/// At any pace, since a worker holds 500 at most.
 const MOST: f64 = 400.0;
-/// However slow the pace: a canary must get through.
+/// At any pace, so that a canary gets through.
 const LEAST: f64 = 10.0;
-/// No outcome for so long while none may be sent: what keeps them?
+/// After so long without an outcome, while nothing may be sent, the gate is asked.
 const SILENCE: Duration = Duration::from_secs(2);
-/// How long what was found out holds.
+/// How long the answer counts.
 const HOLDS: Duration = Duration::from_secs(10);
 
 /// What the destination's gate is like, as far as replays go.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::dead_letters) enum Gate {
+pub(in crate::dead_letters) enum GateView {
     /// No worker drives the destination.
     Nobody,
     /// A person paused it.
@@ -27,14 +27,14 @@ pub(in crate::dead_letters) enum Gate {
 
 /// Whether letters may be sent.
 #[derive(Clone, Debug)]
-pub(super) struct Flow {
+pub(super) struct ReplayFlow {
     most: f64,
     /// Nobody delivers, so nothing is held up: letters go on into the queue.
     unbounded_until: Option<Instant>,
     asked: Option<Instant>,
 }
 
-impl Flow {
+impl ReplayFlow {
     /// For a pace of so many letters a second.
     pub fn new(per_second: Option<f64>) -> Self {
         Self { most: per_second.unwrap_or(MOST).clamp(LEAST, MOST), unbounded_until: None, asked: None }
@@ -64,14 +64,14 @@ impl Flow {
     }
 
     /// What was found out; says what the replay waits for, or why it does not.
-    pub fn learn(&mut self, gate: &Gate, destination: &str, now: Instant) -> String {
+    pub fn learn(&mut self, gate: &GateView, destination: &str, now: Instant) -> String {
         match gate {
-            Gate::Nobody | Gate::Paused => {
+            GateView::Nobody | GateView::Paused => {
                 self.unbounded_until = Some(now + HOLDS);
-                let why = if *gate == Gate::Paused { "is paused" } else { "is driven by no worker now" };
+                let why = if *gate == GateView::Paused { "is paused" } else { "is driven by no worker now" };
                 format!("{destination} {why}: the letters wait in its queue")
             }
-            Gate::Other(state) => {
+            GateView::Other(state) => {
                 self.unbounded_until = None;
                 format!("waits for what becomes of the letters under way; the gate of {destination} is {state}")
             }
@@ -86,18 +86,18 @@ mod tests {
     #[test]
     fn no_more_than_a_seconds_worth_is_under_way_while_a_worker_delivers() {
         let now = crate::clock::now();
-        let mut flow = Flow::new(Some(40.0));
+        let mut flow = ReplayFlow::new(Some(40.0));
         assert!(flow.is_open(39, now) && !flow.is_open(40, now));
-        flow.learn(&Gate::Other("broken".into()), "px", now);
+        flow.learn(&GateView::Other("broken".into()), "px", now);
         assert!(!flow.is_open(40, now));
-        assert!(Flow::new(Some(0.1)).is_open(9, now) && !Flow::new(Some(5000.0)).is_open(400, now));
+        assert!(ReplayFlow::new(Some(0.1)).is_open(9, now) && !ReplayFlow::new(Some(5000.0)).is_open(400, now));
     }
 
     #[test]
     fn where_nobody_delivers_the_letters_go_on_for_a_while() {
         let now = crate::clock::now();
-        for gate in [Gate::Nobody, Gate::Paused] {
-            let mut flow = Flow::new(Some(40.0));
+        for gate in [GateView::Nobody, GateView::Paused] {
+            let mut flow = ReplayFlow::new(Some(40.0));
             flow.learn(&gate, "px", now);
             assert!(flow.is_open(10_000, now));
             assert!(!flow.is_open(10_000, now + Duration::from_secs(11)));
@@ -108,7 +108,7 @@ mod tests {
     fn the_gate_is_asked_after_a_silence_and_not_all_the_time() {
         let now = crate::clock::now();
         let later = |seconds| now + Duration::from_secs(seconds);
-        let mut flow = Flow::new(Some(40.0));
+        let mut flow = ReplayFlow::new(Some(40.0));
         assert!(!flow.should_ask(40, Some(now), None, later(1)));
         assert!(!flow.should_ask(39, Some(now), None, later(5)));
         assert!(!flow.should_ask(40, Some(now), Some(later(4)), later(5)));

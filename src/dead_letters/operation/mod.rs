@@ -1,7 +1,7 @@
 //! Operations: many letters acted on at once, pinned, paced, with progress, pause, resume and cancel.
 //!
 //! First one pass counts and pins: the letters that are there and that the filter means, by their ids. Then they are acted on in
-//! turns, copy first, and whoever waits to look gets a turn between. Nothing is kept but in the broker: when the process dies, each letter
+//! rounds, copy first; whoever waits to look may do so between two of them. Nothing is kept but in the broker: when the process dies, each letter
 //! has either gone or is still there, and the same command does the rest.
 
 mod counted;
@@ -9,9 +9,9 @@ mod flow;
 mod outcomes;
 mod pace;
 mod registry;
+mod rounds;
 mod selection;
 mod state;
-mod turns;
 mod work;
 mod yielding;
 
@@ -24,14 +24,14 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 pub use counted::Counted;
-pub(super) use flow::Gate;
+pub(super) use flow::GateView;
 pub use registry::{Registry, TOLD_WITHIN};
 pub use selection::Selection;
-pub use state::{Phase, State, seconds};
+pub use state::{OperationState, Phase, seconds};
 
 use super::acts::Act;
 use super::filter::{Filter, FilterError};
-use super::look::{LookError, Progress, Shown};
+use super::look::{LookError, LookStep, Progress};
 use super::{DeadLetters, Pile};
 use crate::audit;
 use crate::clock;
@@ -40,7 +40,7 @@ use work::Work;
 
 /// What is to be done.
 #[derive(Clone, Debug)]
-pub struct Plan {
+pub struct OperationPlan {
     /// What.
     pub act: Act,
     /// To which letters.
@@ -51,7 +51,7 @@ pub struct Plan {
     pub canary: Option<u32>,
     /// How long the canary's outcomes are waited for.
     pub canary_wait: Duration,
-    /// What was counted for whoever said yes: these and none that came since, or where they are not there as they were, nothing.
+    /// What was counted for the person who said yes: these letters and none that came since; nothing where they are not all there.
     pub counted: Option<Counted>,
     /// A token's name, or user@host.
     pub by: String,
@@ -71,7 +71,7 @@ pub enum SelectError {
 /// An operation at work, or one that has ended.
 #[derive(Debug)]
 pub struct Operation {
-    state: watch::Receiver<State>,
+    state: watch::Receiver<OperationState>,
     signal: watch::Sender<Signal>,
     task: Option<JoinHandle<()>>,
 }
@@ -93,10 +93,10 @@ impl DeadLetters {
         let mut selection = Selection::default();
         let seen = self.look(Pile::of(act), &matcher, patience, progress, |shown| {
             match shown {
-                Shown::Anew => selection = Selection::default(),
+                LookStep::Anew => selection = Selection::default(),
                 // The others came later, or mean others by now. They are read all the same: how long all of them take is told.
-                Shown::Letter(..) if counted == Some(selection.counted()) => {}
-                Shown::Letter(letter, _) => selection.extend(u64::from_str_radix(&letter.id, 16)),
+                LookStep::Letter(..) if counted == Some(selection.counted()) => {}
+                LookStep::Letter(letter, _) => selection.extend(u64::from_str_radix(&letter.id, 16)),
             }
             ControlFlow::Continue(())
         });
@@ -107,7 +107,7 @@ impl DeadLetters {
 
     /// Begins an operation. Without a `selection` it makes its own first.
     #[must_use]
-    pub fn begin(&self, plan: Plan, selection: Option<Selection>) -> Operation {
+    pub fn begin(&self, plan: OperationPlan, selection: Option<Selection>) -> Operation {
         let id = audit::operation_id();
         let (signal, signals) = watch::channel(Signal::Run);
         let (work, state) = Work::new(self.clone(), plan, id, signals);
@@ -117,8 +117,8 @@ impl DeadLetters {
     }
 }
 
-/// Does the work to its end. One that panics is not taken for one that is still at work.
-async fn ended(work: impl Future<Output = ()>, state: watch::Sender<State>) {
+/// Does the work to its end. Where it panics the operation has failed, and is not shown as still at work.
+async fn ended(work: impl Future<Output = ()>, state: watch::Sender<OperationState>) {
     if AssertUnwindSafe(work).catch_unwind().await.is_err() {
         state.send_modify(|state| {
             let outcome =
@@ -131,17 +131,17 @@ async fn ended(work: impl Future<Output = ()>, state: watch::Sender<State>) {
 impl Operation {
     /// How it is now.
     #[must_use]
-    pub fn state(&self) -> State {
+    pub fn state(&self) -> OperationState {
         self.state.borrow().clone()
     }
 
     /// To follow how it is.
     #[must_use]
-    pub fn watch(&self) -> watch::Receiver<State> {
+    pub fn watch(&self) -> watch::Receiver<OperationState> {
         self.state.clone()
     }
 
-    /// What a person wants of it. False when it is over.
+    /// Passes on what a person wants of it. False when it is over.
     pub fn signal(&self, signal: Signal) -> bool {
         let is_over = self.state.borrow().phase.is_over();
         // Its task may end at this moment.
@@ -149,7 +149,7 @@ impl Operation {
     }
 
     /// Waits until it is over.
-    pub async fn over(&mut self) -> State {
+    pub async fn over(&mut self) -> OperationState {
         if let Some(task) = self.task.take()
             && let Err(error) = task.await
         {
@@ -165,7 +165,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_operation_that_panics_has_failed_and_is_over() {
-        let state: State = serde_json::from_value(serde_json::json!({
+        let state: OperationState = serde_json::from_value(serde_json::json!({
             "id": "1", "act": "replay", "destination": "px", "filter": "all", "by": "ann", "started": "2026-01-01T00:00:00Z",
             "phase": "working", "there": 3, "selected": 3, "moved": 1, "delivered": 0, "dead_again": 0, "retrying": 0,
             "missing": 0, "refused": 0,

@@ -1,6 +1,6 @@
 //! What became of the letters that were replayed, as the worker that delivers them tells it. Pure.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
 use crate::record::replay::{Notice, ReplayOutcome};
@@ -11,7 +11,7 @@ pub(super) struct Outcomes {
     /// Those on their way: when they were sent.
     under_way: HashMap<u64, Instant>,
     /// Those that wait for another try.
-    retrying: HashMap<u64, ()>,
+    retrying: HashSet<u64>,
     pub delivered: u64,
     pub dead_again: u64,
     /// What the first that died again says.
@@ -34,7 +34,7 @@ impl Outcomes {
     /// What a worker tells.
     pub fn hear(&mut self, notice: Notice, now: Instant) {
         let Ok(id) = u64::from_str_radix(&notice.letter, 16) else { return };
-        let known = self.under_way.remove(&id).is_some() | self.retrying.remove(&id).is_some();
+        let known = self.under_way.remove(&id).is_some() | self.retrying.remove(&id);
         self.last_heard = Some(now);
         // Told twice, where the broker sent the letter twice.
         if !known {
@@ -47,7 +47,7 @@ impl Outcomes {
                 let said = notice.sentence.or(notice.reason).unwrap_or_default();
                 self.first_death.get_or_insert(said);
             }
-            ReplayOutcome::Retrying => drop(self.retrying.insert(id, ())),
+            ReplayOutcome::Retrying => drop(self.retrying.insert(id)),
         }
     }
 
@@ -66,7 +66,7 @@ impl Outcomes {
         self.under_way.values().min().copied()
     }
 
-    /// What is under way is not waited for any more: its outcomes have been lost.
+    /// Waits no more for what is under way: its outcomes have been lost.
     pub fn give_up(&mut self) {
         self.under_way.clear();
     }

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-/// What was missed is caught up for so long at most, so that a wait is not followed by a flood.
+/// No more than this is caught up, so that a wait is not followed by a flood.
 const CATCH_UP: Duration = Duration::from_secs(2);
-/// However low the pace, a letter goes each day.
+/// At any pace a letter goes each day.
 const LONGEST: Duration = Duration::from_hours(24);
 
 /// An even stream of so many a second, or none at all.
@@ -32,7 +32,7 @@ impl Pace {
         self.due = (self.due + self.period).max(now.checked_sub(CATCH_UP).unwrap_or(now));
     }
 
-    /// After a wait that was meant: nothing has to be caught up.
+    /// After a pause: nothing has to be caught up.
     pub fn anew(&mut self, now: Instant) {
         self.due = self.due.max(now);
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::{Operation, State};
+use super::{Operation, OperationState};
 use crate::broker::Broker;
 use crate::control::{self, Command, Signal};
 
@@ -25,7 +25,7 @@ impl Registry {
     }
 
     /// Keeps an operation, and forgets those that ended longest ago. Returns how it is.
-    pub fn add(&self, operation: Operation) -> State {
+    pub fn add(&self, operation: Operation) -> OperationState {
         let state = operation.state();
         let mut all = self.all();
         all.insert(state.id.clone(), operation);
@@ -43,28 +43,28 @@ impl Registry {
 
     /// How each is, the latest first.
     #[must_use]
-    pub fn states(&self) -> Vec<State> {
-        let mut states: Vec<State> = self.all().values().map(Operation::state).collect();
+    pub fn states(&self) -> Vec<OperationState> {
+        let mut states: Vec<OperationState> = self.all().values().map(Operation::state).collect();
         states.sort_by_key(|state| std::cmp::Reverse(state.started));
         states
     }
 
     /// Those on a destination, of every process, the latest first.
-    pub async fn everywhere(&self, broker: &Broker, destination: &str) -> Vec<State> {
+    pub async fn everywhere(&self, broker: &Broker, destination: &str) -> Vec<OperationState> {
         let command = Command::Operations { destination: Some(destination.to_owned()) };
         // With the broker away there are those of this process.
-        let others: Vec<Vec<State>> = control::ask(broker, &command, TOLD_WITHIN).await.unwrap_or_default();
+        let others: Vec<Vec<OperationState>> = control::ask(broker, &command, TOLD_WITHIN).await.unwrap_or_default();
         let own = self.states().into_iter().filter(|state| state.destination == destination);
-        let all: BTreeMap<String, State> =
+        let all: BTreeMap<String, OperationState> =
             others.into_iter().flatten().chain(own).map(|state| (state.id.clone(), state)).collect();
-        let mut operations: Vec<State> = all.into_values().collect();
+        let mut operations: Vec<OperationState> = all.into_values().collect();
         operations.sort_by_key(|state| std::cmp::Reverse(state.started));
         operations
     }
 
     /// How one is.
     #[must_use]
-    pub fn state(&self, id: &str) -> Option<State> {
+    pub fn state(&self, id: &str) -> Option<OperationState> {
         self.all().get(id).map(Operation::state)
     }
 

@@ -1,15 +1,15 @@
-//! The letters that an operation means, by id: pinned once, and taken out as their turn comes. Pure.
+//! The letters that an operation means, by id: pinned once, and taken out one by one. Pure.
 
 use std::collections::{HashMap, HashSet};
 
 use super::Counted;
-use crate::dead_letters::look::Seen;
+use crate::dead_letters::look::LookSummary;
 
 /// Those that were there and matched when the operation began.
 #[derive(Debug, Default)]
 pub struct Selection {
     /// What the pass saw.
-    pub seen: Seen,
+    pub seen: LookSummary,
     counted: Counted,
     ids: HashSet<u64>,
     /// Letters alike to the last byte: how many there are of each.

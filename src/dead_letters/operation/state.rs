@@ -22,7 +22,7 @@ pub enum Phase {
     Finishing,
     /// Done.
     Done,
-    /// Ended since the canary came back, or did not come through.
+    /// Ended because the canary came back, or did not come through.
     Stopped,
     /// Ended by a person.
     Cancelled,
@@ -56,7 +56,8 @@ impl Phase {
 
 /// An operation as it is now.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct State {
+#[schema(as = State)]
+pub struct OperationState {
     /// Its id.
     pub id: String,
     /// What it does.
@@ -88,7 +89,7 @@ pub struct State {
     pub dead_again: u64,
     /// Of the replayed: how many wait for another try.
     pub retrying: u64,
-    /// How many were not there any more when their turn came.
+    /// How many were not there any more.
     pub missing: u64,
     /// How many could not be acted on, and are still there.
     pub refused: u64,
@@ -112,7 +113,7 @@ pub fn seconds(letters: u64, rate: f64) -> f64 {
     u32::try_from(letters).map_or(f64::INFINITY, f64::from) / rate
 }
 
-impl State {
+impl OperationState {
     /// Letters that are still to be acted on.
     #[must_use]
     pub fn left(&self) -> u64 {

@@ -6,31 +6,31 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
 
-use super::Plan;
-use super::flow::{Flow, Gate};
+use super::OperationPlan;
+use super::flow::{GateView, ReplayFlow};
 use super::outcomes::Outcomes;
 use super::pace::Pace;
 use super::selection::Selection;
-use super::state::{Phase, State};
+use super::state::{OperationState, Phase};
 use super::yielding::Yielding;
 use crate::audit;
-use crate::broker::{LONGEST_TURN, TurnError};
+use crate::broker::{LONGEST_READ, ReadError};
 use crate::clock;
 use crate::control::Signal;
 use crate::dead_letters::DeadLetters;
 use crate::dead_letters::acts::Act;
 
-/// How long a turn is waited for while others look or act.
-pub(super) const PATIENCE: Duration = LONGEST_TURN.saturating_mul(2);
+/// How long the read lock is waited for while others look or act.
+pub(super) const PATIENCE: Duration = LONGEST_READ.saturating_mul(2);
 /// How long the last outcomes are waited for when all has been sent, since the last one came.
 const LAST_OUTCOMES: Duration = Duration::from_secs(3);
 /// How long the queue for outcomes may take to come into being.
 const LISTENING_WITHIN: Duration = Duration::from_secs(10);
 /// What is under way for so long at an open gate with an empty queue: its outcomes have been lost.
 const LOST: Duration = Duration::from_secs(10);
-/// How long a broker that is away is waited for.
+/// How long the operation waits for a broker that is away.
 const AWAY: Duration = Duration::from_mins(5);
-/// How often an operation looks around.
+/// How often an operation checks whether somebody waits for the lock, and what keeps its letters.
 pub(super) const TICK: Duration = Duration::from_secs(1);
 
 /// How an operation ended.
@@ -42,24 +42,24 @@ pub(super) enum End {
     Failed(String),
 }
 
-/// An operation's belongings.
+/// An operation at work.
 pub(super) struct Work {
     pub letters: DeadLetters,
-    pub plan: Plan,
+    pub plan: OperationPlan,
     pub id: String,
     pub signals: watch::Receiver<Signal>,
-    pub state: watch::Sender<State>,
+    pub state: watch::Sender<OperationState>,
     pub selection: Selection,
-    /// Letters whose copies are confirmed, and which may still be there since their turn broke off.
+    /// Letters whose copies are confirmed, and which may still be there since their round broke off.
     pub copied: HashSet<u64>,
-    /// The last turn broke off, and left so many letters.
+    /// The last round broke off, and left so many letters.
     pub expected: u32,
-    /// A turn has broken off since all that was there was last read.
+    /// A round has broken off since all that was there was last read.
     pub broke: bool,
-    /// A turn has broken off.
+    /// A round has broken off.
     pub has_broken: bool,
     pub pace: Pace,
-    pub flow: Flow,
+    pub flow: ReplayFlow,
     pub yielding: Yielding,
     pub outcomes: Outcomes,
     pub notices: Option<mpsc::Receiver<Bytes>>,
@@ -69,11 +69,11 @@ impl Work {
     /// An operation that has yet to run, and how it is from then on.
     pub fn new(
         letters: DeadLetters,
-        plan: Plan,
+        plan: OperationPlan,
         id: String,
         signals: watch::Receiver<Signal>,
-    ) -> (Self, watch::Receiver<State>) {
-        let state = State {
+    ) -> (Self, watch::Receiver<OperationState>) {
+        let state = OperationState {
             id: id.clone(),
             act: plan.act,
             destination: letters.destination.clone(),
@@ -96,7 +96,7 @@ impl Work {
             outcome: None,
         };
         let (state, watching) = watch::channel(state);
-        let (pace, flow) = (Pace::new(plan.rate, clock::now()), Flow::new(plan.rate));
+        let (pace, flow) = (Pace::new(plan.rate, clock::now()), ReplayFlow::new(plan.rate));
         let work = Self {
             letters,
             plan,
@@ -123,7 +123,7 @@ impl Work {
         self.show();
         let state = self.state.borrow().clone();
         let (phase, mut outcome) = told(&end, &state);
-        // Letters that were left out are not left out silently.
+        // Says which letters were left out.
         self.selection.seen.trouble.iter().for_each(|trouble| outcome = format!("{outcome}; {trouble}"));
         let entry = self.entry(Some(outcome.clone()));
         // Where not even the beginning could be written there is nothing to end.
@@ -147,8 +147,8 @@ impl Work {
         self.yielding = Yielding::new(there, self.selection.seen.took);
         if let Some(counted) = self.plan.counted.filter(|counted| *counted != self.selection.counted()) {
             return Err(End::Failed(format!(
-                "the letters that were counted are not all there any more, or not in their order ({} counted, {selected} meant by \
-                 now): nothing was done; count again",
+                "the letters that were counted are not all there any more, or others came before them ({} counted, {selected} \
+                 meant by now): nothing was done; count again",
                 counted.letters()
             )));
         }
@@ -167,11 +167,11 @@ impl Work {
         self.pace.anew(clock::now());
         if let Some(canary) = self.plan.canary {
             self.phase(Phase::Canary);
-            self.turns(u64::from(canary)).await?;
+            self.rounds(u64::from(canary)).await?;
             self.canary().await?;
         }
         self.phase(Phase::Working);
-        self.turns(u64::MAX).await?;
+        self.rounds(u64::MAX).await?;
         self.last_outcomes().await?;
         match self.state.borrow().missing {
             missing if missing > 0 && self.has_broken => Err(End::Failed(format!(
@@ -193,7 +193,7 @@ impl Work {
         }
     }
 
-    /// From now on outcomes are heard of.
+    /// Begins to listen for outcomes.
     async fn listen(&mut self) -> Result<(), End> {
         let (notices, mut listening) = self.letters.broker.replies(&self.letters.broker.names().outcomes(&self.id));
         self.notices = Some(notices);
@@ -211,7 +211,7 @@ impl Work {
         loop {
             let before = clock::now();
             self.wait_while_paused().await?;
-            // A pause costs nothing of the time.
+            // A pause does not count.
             until += clock::now().saturating_duration_since(before);
             self.show();
             let sent = self.state.borrow().moved;
@@ -241,7 +241,7 @@ impl Work {
         }
     }
 
-    /// One died again: what becomes of the others under way is told a moment later.
+    /// One died again: waits a moment for the outcomes of the others under way.
     async fn others_of_canary(&mut self) {
         let until = clock::now() + LAST_OUTCOMES;
         while self.outcomes.under_way() > 0 {
@@ -253,13 +253,13 @@ impl Work {
         self.show();
     }
 
-    /// What the gate is like, as a note.
+    /// Asks how the gate is, for a note.
     async fn ask(&mut self) -> Option<String> {
         let gate = self.letters.ask_gate().await;
         Some(self.flow.learn(&gate, &self.letters.destination, clock::now()))
     }
 
-    /// Looks what keeps the letters under way, when nothing has been heard of them.
+    /// Finds out what keeps the letters under way, when nothing has been heard of them.
     pub(super) async fn look_after_flow(&mut self) {
         let now = clock::now();
         let (under_way, oldest) = (self.outcomes.under_way(), self.outcomes.oldest());
@@ -268,14 +268,14 @@ impl Work {
         }
         let gate = self.letters.ask_gate().await;
         let overdue = oldest.is_some_and(|oldest| now.saturating_duration_since(oldest) > LOST);
-        if overdue && gate == Gate::Other("open".to_owned()) && self.letters.is_drained().await {
+        if overdue && gate == GateView::Other("open".to_owned()) && self.letters.is_drained().await {
             self.outcomes.give_up();
         }
         let note = self.flow.learn(&gate, &self.letters.destination, now);
         self.note(Some(note));
     }
 
-    /// All has been sent: the last outcomes are waited for, but not for long.
+    /// All has been sent: waits for the last outcomes, but not for long.
     async fn last_outcomes(&mut self) -> Result<(), End> {
         self.phase(Phase::Finishing);
         while self.outcomes.under_way() > 0 {
@@ -289,7 +289,7 @@ impl Work {
         Ok(())
     }
 
-    /// Until a person wants it to go on.
+    /// Waits until a person lets it go on.
     pub(super) async fn wait_while_paused(&mut self) -> Result<(), End> {
         let before = self.state.borrow().phase;
         loop {
@@ -313,7 +313,7 @@ impl Work {
     }
 
     /// Whether trouble at the broker has lasted too long.
-    pub(super) fn away_too_long(&self, since: std::time::Instant, error: &TurnError) -> Result<(), End> {
+    pub(super) fn away_too_long(&self, since: std::time::Instant, error: &ReadError) -> Result<(), End> {
         if clock::now().saturating_duration_since(since) < AWAY {
             return Ok(());
         }
@@ -373,12 +373,12 @@ pub(super) async fn next_notice(notices: &mut Option<mpsc::Receiver<Bytes>>) -> 
 
 /// When a person wants it to end.
 pub(super) async fn cancelled(signals: &mut watch::Receiver<Signal>) {
-    // Whoever could want something has gone: so has the signal to go on.
+    // Where the sender is gone nobody can let it go on: that counts as cancelled, too.
     drop(signals.wait_for(|signal| *signal == Signal::Cancel).await);
 }
 
 /// How it ended, for people.
-fn told(end: &End, state: &State) -> (Phase, String) {
+fn told(end: &End, state: &OperationState) -> (Phase, String) {
     let done = state.act.done();
     let letters = if state.selected == 1 { "letter" } else { "letters" };
     let mut parts = vec![format!("{} of {} {letters} {done}", state.moved, state.selected)];

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 /// The longest that an operation stands still for a look.
 const LONGEST_STAND: Duration = Duration::from_secs(10);
-/// It owes itself no more than that: it may have stood still for another operation.
+/// The longest that it works before it gives way again: it may have stood still for another operation.
 const MOST_OWED: Duration = Duration::from_secs(30);
-/// So long somebody waits rather than being sent away.
+/// Who would have to wait for no longer than this is not refused.
 const A_MOMENT: Duration = Duration::from_secs(3);
 
 /// What giving way has cost, and what it would cost.
@@ -27,25 +27,25 @@ impl Yielding {
         Self { each: took / there.max(1), ..Self::default() }
     }
 
-    /// It gives its turn to whoever waits.
+    /// It gives the read lock to whoever waits.
     pub fn gives_way(&mut self, now: Instant) {
         self.stands_since = Some(now);
     }
 
-    /// It has the turn, maybe again.
-    pub fn has_the_turn(&mut self, now: Instant) {
+    /// It holds the lock, maybe again.
+    pub fn has_the_lock(&mut self, now: Instant) {
         if let Some(since) = self.stands_since.take() {
             self.works_until = Some(now + now.saturating_duration_since(since).min(MOST_OWED));
         }
     }
 
-    /// Whether it gives way to whoever waits: where it is shut, another operation.
+    /// Whether it gives way to whoever waits: where it is closed, that is another operation.
     pub fn lets_in(&self, now: Instant) -> bool {
         self.owed(now).is_zero()
     }
 
-    /// Whether nobody should wait in order to look, while so many letters are there.
-    pub fn is_shut(&self, there: u32, now: Instant) -> bool {
+    /// Whether whoever comes to look is refused, while so many letters are there.
+    pub fn is_closed(&self, there: u32, now: Instant) -> bool {
         let stand = self.each.saturating_mul(2).saturating_mul(there);
         stand > LONGEST_STAND || self.owed(now) > A_MOMENT
     }
@@ -65,34 +65,35 @@ mod tests {
     fn whoever_looks_is_let_in_where_that_takes_seconds_and_else_sent_away() {
         let now = crate::clock::now();
         let yielding = Yielding::new(100_000, 10 * SECOND);
-        for (there, is_shut) in [(100_000, true), (60_000, true), (50_000, false), (0, false)] {
-            assert_eq!(yielding.is_shut(there, now), is_shut, "{there}");
+        for (there, is_closed) in [(100_000, true), (60_000, true), (50_000, false), (0, false)] {
+            assert_eq!(yielding.is_closed(there, now), is_closed, "{there}");
         }
         assert!(yielding.lets_in(now), "another operation need not wait for the end of this one");
-        assert!(!Yielding::new(0, Duration::ZERO).is_shut(1_000_000, now), "nothing is known");
+        assert!(!Yielding::new(0, Duration::ZERO).is_closed(1_000_000, now), "nothing is known");
     }
 
     #[test]
     fn it_works_for_as_long_as_it_has_stood_however_many_look() {
         let now = crate::clock::now();
         let mut yielding = Yielding::new(1_000, SECOND);
-        yielding.has_the_turn(now);
+        yielding.has_the_lock(now);
         assert!(yielding.lets_in(now), "it has not stood yet");
         yielding.gives_way(now);
-        yielding.has_the_turn(now + 8 * SECOND);
+        yielding.has_the_lock(now + 8 * SECOND);
         // Who comes when it is about to let others in again waits; who comes before is told.
-        for (after, lets_in, is_shut) in [(9, false, true), (12, false, true), (14, false, false), (16, true, false)] {
+        for (after, lets_in, is_closed) in [(9, false, true), (12, false, true), (14, false, false), (16, true, false)]
+        {
             let then = now + after * SECOND;
-            assert_eq!((yielding.lets_in(then), yielding.is_shut(9, then)), (lets_in, is_shut), "{after}");
+            assert_eq!((yielding.lets_in(then), yielding.is_closed(9, then)), (lets_in, is_closed), "{after}");
         }
     }
 
     #[test]
-    fn another_operation_does_not_shut_everybody_out_for_long() {
+    fn another_operation_does_not_keep_everybody_out_for_long() {
         let now = crate::clock::now();
         let mut yielding = Yielding::new(1_000, SECOND);
         yielding.gives_way(now);
-        yielding.has_the_turn(now + 600 * SECOND);
+        yielding.has_the_lock(now + 600 * SECOND);
         assert!(yielding.lets_in(now + 631 * SECOND));
     }
 }

@@ -1,4 +1,5 @@
-//! An operation's turns: the letters that are meant are copied and removed, the others kept; whoever waits to look gets a turn between.
+//! An operation's rounds. In each it holds the read lock, copies and removes the letters that are meant, and keeps the others; between
+//! two rounds whoever waits to look may do so.
 
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use futures_util::stream::FuturesUnordered;
 
 use super::work::{End, PATIENCE, TICK, Work, cancelled, next_notice};
 use crate::broker::port::{Delivery, PublishError};
-use crate::broker::{LONGEST_TURN, Purpose, Reader, Turn, TurnError};
+use crate::broker::{LONGEST_READ, LockedRead, ReadError, ReadPurpose, Reader};
 use crate::clock;
 use crate::control::Signal;
 use crate::dead_letters::acts::{self, Act};
@@ -17,20 +18,20 @@ use crate::message::header::DEAD_LETTERED_AT;
 
 /// Copies on their way to the broker at once.
 const WINDOW: usize = 256;
-/// Left between two turns for whoever waits for one.
+/// Between two rounds, for whoever waits for the read lock.
 const BETWEEN: Duration = Duration::from_millis(300);
-/// Before what a broker that was lost does not have is taken to be gone.
+/// Before letters that a broker does not show after it was lost are taken to be gone.
 const RECOVERING: Duration = Duration::from_secs(5);
 /// Between tries while the broker is in trouble.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// Why a turn ended.
-enum Ended {
+/// Why a round ended.
+enum RoundEnd {
     /// So many letters as were wanted have been sent.
     Enough,
     /// All that were there have been read.
     AllRead,
-    /// Somebody else wants a turn, or this one has lasted long.
+    /// Somebody else waits for the lock, or the round has lasted long.
     Yield,
     /// A person wants something else.
     Signal,
@@ -45,68 +46,68 @@ struct Moved {
     result: Result<(), PublishError>,
 }
 
-/// What a turn has under way.
-struct Desk {
+/// What a round has under way.
+struct Round {
     moving: FuturesUnordered<BoxFuture<'static, Moved>>,
     /// The next that may go.
-    hand: Option<(u64, Delivery)>,
+    next: Option<(u64, Delivery)>,
     sent: u64,
     /// So many are to be sent.
     limit: u64,
-    /// Copies of so many were confirmed in a turn that broke off: they are still there, unless their acks arrived.
+    /// Copies of so many were confirmed in a round that broke off: they are still there, unless their acks arrived.
     unacked: usize,
     all_read: bool,
     trouble: Option<PublishError>,
 }
 
-impl Desk {
+impl Round {
     fn is_enough(&self) -> bool {
         self.sent >= self.limit
     }
 }
 
 impl Work {
-    /// Acts on up to `limit` letters, in as many turns as it takes.
-    pub(super) async fn turns(&mut self, limit: u64) -> Result<(), End> {
+    /// Acts on up to `limit` letters, in as many rounds as it takes.
+    pub(super) async fn rounds(&mut self, limit: u64) -> Result<(), End> {
         let (mut trouble_since, mut left) = (None, limit);
         while (!self.selection.is_empty() && left > 0) || !self.copied.is_empty() {
             self.wait_while_paused().await?;
             let before = self.state.borrow().moved;
             let broke = self.broke;
-            let turned = self.one_turn(left).await;
+            let ended = self.round(left).await;
             let moved = self.state.borrow().moved - before;
             left = left.saturating_sub(moved);
             if moved > 0 {
                 trouble_since = None;
             }
-            let error = match turned {
-                Ok(Ended::Enough | Ended::Signal) => continue,
+            let error = match ended {
+                Ok(RoundEnd::Enough | RoundEnd::Signal) => continue,
                 // A broker that has just started may not have told of all that is there.
-                Ok(Ended::AllRead) if broke => {
+                Ok(RoundEnd::AllRead) if broke => {
                     self.broke = false;
                     self.note(Some("the broker was lost on the way: looks once more for what is left".to_owned()));
                     self.wait(RECOVERING).await?;
                     continue;
                 }
-                Ok(Ended::AllRead) => {
+                Ok(RoundEnd::AllRead) => {
                     let missing = self.selection.clear();
                     self.state.send_modify(|state| state.missing += missing);
                     continue;
                 }
-                Ok(Ended::Yield) => {
+                Ok(RoundEnd::Yield) => {
                     clock::sleep(BETWEEN).await;
                     continue;
                 }
-                Ok(Ended::Trouble(PublishError::Unroutable { routing_key, .. })) => {
+                Ok(RoundEnd::Trouble(PublishError::Unroutable { routing_key, .. })) => {
                     return Err(End::Failed(format!("there is no queue {routing_key:?} to copy the letters to")));
                 }
-                Ok(Ended::Trouble(error)) => TurnError::Broken { queue: self.target(), why: error.to_string() },
-                Err(error @ TurnError::Missing(_)) => return Err(End::Failed(error.to_string())),
+                Ok(RoundEnd::Trouble(error)) => ReadError::Broken { queue: self.target(), why: error.to_string() },
+                Err(error @ ReadError::Missing(_)) => return Err(End::Failed(error.to_string())),
                 Err(
-                    error @ (TurnError::Broken { .. }
-                    | TurnError::Connect(_)
-                    | TurnError::Busy { .. }
-                    | TurnError::Shut(_)),
+                    error @ (ReadError::Broken { .. }
+                    | ReadError::Connect(_)
+                    | ReadError::Busy { .. }
+                    | ReadError::Closed(_)),
                 ) => error,
             };
             self.note(Some(format!("{error}; trying again")));
@@ -124,133 +125,133 @@ impl Work {
         }
     }
 
-    async fn one_turn(&mut self, limit: u64) -> Result<Ended, TurnError> {
+    async fn round(&mut self, limit: u64) -> Result<RoundEnd, ReadError> {
         let mut reader = self.letters.broker.reader().await?.expecting(self.expected);
-        let turned = self.turn_with(&mut reader, limit).await;
+        let ended = self.round_with(&mut reader, limit).await;
         reader.close().await;
-        turned
+        ended
     }
 
-    async fn turn_with(&mut self, reader: &mut Reader, limit: u64) -> Result<Ended, TurnError> {
+    async fn round_with(&mut self, reader: &mut Reader, limit: u64) -> Result<RoundEnd, ReadError> {
         let queue = self.letters.queue(Pile::of(self.plan.act));
-        let mut turn = tokio::select! {
-            turn = reader.turn(&queue, Purpose::Act, PATIENCE) => turn?,
-            () = cancelled(&mut self.signals) => return Ok(Ended::Signal),
+        let mut locked = tokio::select! {
+            locked = reader.lock(&queue, ReadPurpose::Act, PATIENCE) => locked?,
+            () = cancelled(&mut self.signals) => return Ok(RoundEnd::Signal),
         };
         self.note(None);
-        self.yielding.has_the_turn(clock::now());
-        self.expected = turn.count();
-        let mut desk = Desk {
+        self.yielding.has_the_lock(clock::now());
+        self.expected = locked.count();
+        let mut round = Round {
             moving: FuturesUnordered::new(),
-            hand: None,
+            next: None,
             sent: 0,
             limit,
             unacked: self.copied.len(),
             all_read: false,
             trouble: None,
         };
-        let ended = self.go_through(&mut turn, &mut desk).await;
-        if let Some((id, letter)) = desk.hand.take() {
+        let ended = self.go_through(&mut locked, &mut round).await;
+        if let Some((id, letter)) = round.next.take() {
             self.selection.put(id);
-            turn.keep(letter);
+            locked.keep(letter);
         }
         // What is under way has an outcome within seconds.
-        while let Some(moved) = desk.moving.next().await {
-            self.moved(moved, &mut turn, &mut desk.trouble);
+        while let Some(moved) = round.moving.next().await {
+            self.moved(moved, &mut locked, &mut round.trouble);
         }
-        self.expected = turn.left();
-        turn.end().await?;
+        self.expected = locked.left();
+        locked.end().await?;
         // Every ack has arrived, and all that is left is there again; a broker that has just started may not have told of all.
-        if !(self.broke && desk.unacked > 0) {
+        if !(self.broke && round.unacked > 0) {
             self.copied.clear();
         }
         self.expected = 0;
-        match desk.trouble {
-            Some(trouble) => ended.map(|_| Ended::Trouble(trouble)),
+        match round.trouble {
+            Some(trouble) => ended.map(|_| RoundEnd::Trouble(trouble)),
             None => ended,
         }
     }
 
-    async fn go_through(&mut self, turn: &mut Turn, desk: &mut Desk) -> Result<Ended, TurnError> {
+    async fn go_through(&mut self, locked: &mut LockedRead, round: &mut Round) -> Result<RoundEnd, ReadError> {
         let mut ticks = tokio::time::interval_at(tokio::time::Instant::from_std(clock::now() + TICK), TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let until = clock::now() + LONGEST_TURN;
-        turn.shut(self.yielding.is_shut(turn.count(), clock::now()));
+        let until = clock::now() + LONGEST_READ;
+        locked.set_closed(self.yielding.is_closed(locked.count(), clock::now()));
         loop {
-            if desk.trouble.is_some() {
+            if round.trouble.is_some() {
                 // The caller has it.
-                return Ok(Ended::Yield);
+                return Ok(RoundEnd::Yield);
             }
             if *self.signals.borrow() != Signal::Run {
-                return Ok(Ended::Signal);
+                return Ok(RoundEnd::Signal);
             }
-            let enough = desk.is_enough() && desk.unacked == 0;
-            if desk.moving.is_empty() && desk.hand.is_none() && (enough || desk.all_read) {
-                let done = (desk.is_enough() || self.selection.is_empty()) && !(self.broke && desk.unacked > 0);
-                return Ok(if done { Ended::Enough } else { Ended::AllRead });
+            let enough = round.is_enough() && round.unacked == 0;
+            if round.moving.is_empty() && round.next.is_none() && (enough || round.all_read) {
+                let done = (round.is_enough() || self.selection.is_empty()) && !(self.broke && round.unacked > 0);
+                return Ok(if done { RoundEnd::Enough } else { RoundEnd::AllRead });
             }
             let now = clock::now();
-            let may_send = desk.hand.is_some()
-                && desk.moving.len() < WINDOW
+            let may_send = round.next.is_some()
+                && round.moving.len() < WINDOW
                 && (self.notices.is_none() || self.flow.is_open(self.outcomes.under_way(), now));
-            let reads = desk.hand.is_none() && !desk.all_read && !enough && desk.moving.len() < WINDOW;
+            let reads = round.next.is_none() && !round.all_read && !enough && round.moving.len() < WINDOW;
             tokio::select! {
                 biased;
-                changed = self.signals.changed() => if changed.is_err() { return Ok(Ended::Signal) },
-                Some(moved) = desk.moving.next(), if !desk.moving.is_empty() => self.moved(moved, turn, &mut desk.trouble),
+                changed = self.signals.changed() => if changed.is_err() { return Ok(RoundEnd::Signal) },
+                Some(moved) = round.moving.next(), if !round.moving.is_empty() => self.moved(moved, locked, &mut round.trouble),
                 notice = next_notice(&mut self.notices) => {
                     self.hear(notice);
                     self.show();
                 }
                 _ = ticks.tick() => {
                     let now = clock::now();
-                    turn.shut(self.yielding.is_shut(turn.left(), now));
-                    let lets_in = self.yielding.lets_in(now) && turn.is_wanted();
+                    locked.set_closed(self.yielding.is_closed(locked.left(), now));
+                    let lets_in = self.yielding.lets_in(now) && locked.is_waited_for();
                     if now > until || lets_in {
                         self.yielding.gives_way(now);
-                        return Ok(Ended::Yield);
+                        return Ok(RoundEnd::Yield);
                     }
                     self.look_after_flow().await;
                 }
-                () = clock::sleep_until(self.pace.due()), if may_send => self.send(desk).await,
-                letter = turn.next(), if reads => match letter? {
-                    Some(letter) => self.read(letter, turn, desk),
-                    None => desk.all_read = true,
+                () = clock::sleep_until(self.pace.due()), if may_send => self.send(round).await,
+                letter = locked.next(), if reads => match letter? {
+                    Some(letter) => self.read(letter, locked, round),
+                    None => round.all_read = true,
                 },
             }
         }
     }
 
-    fn read(&mut self, letter: Delivery, turn: &mut Turn, desk: &mut Desk) {
+    fn read(&mut self, letter: Delivery, locked: &mut LockedRead, round: &mut Round) {
         let id = letter::identity(&letter.message);
         if self.copied.contains(&id) {
-            desk.unacked = desk.unacked.saturating_sub(1);
-            turn.remove(letter);
-        } else if !desk.is_enough() && self.selection.take(id) {
-            desk.hand = Some((id, letter));
+            round.unacked = round.unacked.saturating_sub(1);
+            locked.remove(letter);
+        } else if !round.is_enough() && self.selection.take(id) {
+            round.next = Some((id, letter));
         } else {
-            turn.keep(letter);
+            locked.keep(letter);
             // Nothing more is meant: the rest need not be read.
-            desk.all_read |= self.selection.is_empty() && desk.unacked == 0;
+            round.all_read |= self.selection.is_empty() && round.unacked == 0;
         }
     }
 
-    /// Sends the copy of the letter in hand.
-    async fn send(&mut self, desk: &mut Desk) {
-        let Some((id, letter)) = desk.hand.take() else { return };
+    /// Sends the copy of the next letter.
+    async fn send(&mut self, round: &mut Round) {
+        let Some((id, letter)) = round.next.take() else { return };
         let now = clock::now();
         self.pace.went(now);
-        desk.sent += 1;
+        round.sent += 1;
         let Some(copy) = self.copy(id, &letter) else {
-            desk.moving.push(Box::pin(async move { Moved { id, letter, result: Ok(()) } }));
+            round.moving.push(Box::pin(async move { Moved { id, letter, result: Ok(()) } }));
             return;
         };
         if self.notices.is_some() {
             self.outcomes.sent(id, now);
         }
         match self.letters.broker.publisher().submit("", &self.target(), copy).await {
-            Ok(confirm) => desk.moving.push(Box::pin(async move { Moved { id, letter, result: confirm.await } })),
-            Err(error) => desk.moving.push(Box::pin(async move { Moved { id, letter, result: Err(error) } })),
+            Ok(confirm) => round.moving.push(Box::pin(async move { Moved { id, letter, result: confirm.await } })),
+            Err(error) => round.moving.push(Box::pin(async move { Moved { id, letter, result: Err(error) } })),
         }
     }
 
@@ -279,15 +280,15 @@ impl Work {
     }
 
     /// A copy was confirmed, or was not.
-    fn moved(&mut self, moved: Moved, turn: &mut Turn, trouble: &mut Option<PublishError>) {
+    fn moved(&mut self, moved: Moved, locked: &mut LockedRead, trouble: &mut Option<PublishError>) {
         let Moved { id, letter, result } = moved;
         match result {
             Ok(()) => {
-                // One that may be alike to another cannot be told from it: should the turn break off it goes once more rather than never.
+                // One that may be alike to another cannot be told from it: should the round break off it goes once more rather than never.
                 if !self.selection.was_alike(id) && letter.message.properties.headers.contains_key(DEAD_LETTERED_AT) {
                     self.copied.insert(id);
                 }
-                turn.remove(letter);
+                locked.remove(letter);
                 self.state.send_modify(|state| state.moved += 1);
             }
             Err(PublishError::Unsendable(why)) => {
@@ -296,7 +297,7 @@ impl Work {
                     state.refused += 1;
                     state.note = Some(format!("letter {id:016x} cannot be copied: {why}"));
                 });
-                turn.keep(letter);
+                locked.keep(letter);
             }
             Err(
                 error @ (PublishError::Lost
@@ -307,7 +308,7 @@ impl Work {
             ) => {
                 self.outcomes.not_sent(id);
                 self.selection.put(id);
-                turn.keep(letter);
+                locked.keep(letter);
                 trouble.get_or_insert(error);
             }
         }
