@@ -12,7 +12,7 @@ use crate::clock;
 use crate::control::stamp::Stamp;
 use crate::control::{ANSWER_WITHIN, Command, CommandError, CommandReply, send};
 use crate::dead_letters::operation::Registry;
-use crate::destination::{Applied, Handle};
+use crate::destination::{Applied, Handle, STANDBY};
 use crate::fleet::{Peers, Roster};
 use crate::supervisor::Part;
 
@@ -160,7 +160,7 @@ async fn apply_message(message: &ControlMessage, roster: &Roster, peers: &Peers,
         | Command::Resume { .. }
         | Command::Limits { .. }
         | Command::Tell { .. }
-        | Command::Stamped { .. } => answer(roster, &command).await,
+        | Command::Stamped { .. } => answer(roster, peers, &command).await,
     };
     if let Some(body) = answer {
         // An error means that the sender has gone.
@@ -168,10 +168,16 @@ async fn apply_message(message: &ControlMessage, roster: &Roster, peers: &Peers,
     }
 }
 
-async fn answer(roster: &Roster, command: &Command) -> Option<Vec<u8>> {
+async fn answer(roster: &Roster, peers: &Peers, command: &Command) -> Option<Vec<u8>> {
     let answer = match apply(roster, command).await {
+        // Only the worker that drives the destination answers, as long as there is one.
+        Ok(answer)
+            if answer.state.as_deref() == Some(STANDBY)
+                && peers.is_driven_elsewhere(&answer.destination, clock::now()) =>
+        {
+            return None;
+        }
         Ok(answer) => answer,
-        // Only the worker that drives the destination answers.
         Err(CommandError::Unknown(_)) => return None,
         Err(error @ CommandError::Invalid(_)) => CommandReply {
             destination: String::new(),

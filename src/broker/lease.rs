@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::connection::{AmqpTrouble, TRIES, close_channel, within};
 use super::fields::short;
 use super::link::{Link, Live};
-use super::topology::{Topology, TopologyError};
+use super::topology::{DestinationQueues, Topology, TopologyError};
 use crate::backoff::Backoff;
 use crate::clock;
 use crate::supervisor::Part;
@@ -30,7 +30,10 @@ pub(super) const HANDOVER: usize = 64;
 #[derive(Debug)]
 pub enum LeaseEvent {
     /// It is consumed.
-    Opened,
+    Opened {
+        /// The destination's own queue was not there before it was first opened here: it has never been driven. False where nobody asks.
+        is_new: bool,
+    },
     /// A message came.
     Note {
         /// What it is acked or returned by.
@@ -68,7 +71,11 @@ pub struct LeaseQueue {
 pub(super) struct LeaseTask {
     pub(super) link: Link,
     pub(super) topology: Topology,
-    pub(super) destination: String,
+    /// What is declared beside it, so that no event is missed before the destination is driven.
+    pub(super) queues: DestinationQueues,
+    /// Whether it has to be known if the destination is new; a "no" costs a channel's number. Asked once.
+    pub(super) asks_whether_new: bool,
+    pub(super) is_declared: bool,
     pub(super) events: mpsc::Sender<LeaseEvent>,
     pub(super) acts: mpsc::UnboundedReceiver<LeaseAct>,
     pub(super) closing: CancellationToken,
@@ -108,12 +115,12 @@ impl LeaseTask {
                 }
                 Ok(Ended::Broken(why)) => {
                     backoff.reset();
-                    tracing::debug!(destination = self.destination, why, "the lease queue is opened anew");
+                    tracing::debug!(destination = self.queues.name, why, "the lease queue is opened anew");
                 }
                 Err(error) => {
                     let error = error.to_string();
                     if error != last_error && !live.gone.is_cancelled() {
-                        let destination = self.destination.as_str();
+                        let destination = self.queues.name.as_str();
                         tracing::error!(
                             destination,
                             "no lease, so nothing is sent, trying again until it works: {error}"
@@ -128,8 +135,15 @@ impl LeaseTask {
 
     /// One channel from opening to closing.
     async fn live_through(&mut self, live: &Live) -> Result<Ended, TopologyError> {
-        self.topology.ensure_lease(live, &self.destination).await?;
-        let queue = self.topology.names.lease(&self.destination);
+        let destination = self.queues.name.clone();
+        let asks = std::mem::take(&mut self.asks_whether_new);
+        let is_new = asks && !self.topology.has_queue(live, &self.topology.names.queue(&destination)).await?;
+        if !self.is_declared {
+            self.topology.ensure_destination(live, &self.queues).await?;
+            self.is_declared = true;
+        }
+        self.topology.ensure_lease(live, &destination).await?;
+        let queue = self.topology.names.lease(&destination);
         let queue = short("a queue", &queue)?;
         let channel = live.channel().await?;
         within(channel.basic_qos(WINDOW, BasicQosOptions::default())).await?;
@@ -139,7 +153,7 @@ impl LeaseTask {
                 .await?;
         // What was meant for the channel before is passed over.
         while self.acts.try_recv().is_ok() {}
-        self.tell(LeaseEvent::Opened).await;
+        self.tell(LeaseEvent::Opened { is_new }).await;
         let ended = self
             .pass_on(&channel, &mut consumer, tag)
             .await

@@ -234,21 +234,25 @@ impl Broker {
         Inbox { deliveries: delivery_receiver, prefetch, consuming: consuming_receiver, proof }
     }
 
-    /// Opens a destination's lease queue, which is declared, consumed and opened anew until the end that is returned is dropped.
+    /// Opens a destination's lease queue, which is declared with its other queues, consumed, and opened anew until the end that is
+    /// returned is dropped. `asks_whether_new`: whether it has to be known if the destination was ever driven.
     #[must_use]
-    pub fn lease(&self, destination: &str) -> LeaseQueue {
+    pub fn lease(&self, queues: DestinationQueues, asks_whether_new: bool) -> LeaseQueue {
         let (events, event_receiver) = mpsc::channel(lease::HANDOVER);
         let (acts, act_receiver) = mpsc::unbounded_channel();
+        let name = format!("lease of {}", queues.name);
         let task = lease::LeaseTask {
             link: self.consuming.clone(),
             topology: self.topology.clone(),
-            destination: destination.to_owned(),
+            queues,
+            asks_whether_new,
+            is_declared: false,
             events,
             acts: act_receiver,
             closing: self.closing.clone(),
             last_tag: 0,
         };
-        self.work.spawn(self.supervisor.keep_trying(&format!("lease of {destination}"), &self.closing, task));
+        self.work.spawn(self.supervisor.keep_trying(&name, &self.closing, task));
         LeaseQueue { events: event_receiver, acts }
     }
 

@@ -143,6 +143,20 @@ impl Topology {
         self.ensure(live, &objects).await
     }
 
+    /// Whether a queue is there, whatever its settings; a "no" ends a channel.
+    pub(super) async fn has_queue(&self, live: &Live, name: &str) -> Result<bool, TopologyError> {
+        let _permit = self.permits.acquire().await;
+        let channel = live.channel().await?;
+        match queue(name, &[]).declare(&channel, true).await {
+            Ok(()) => {
+                close_channel(&channel).await;
+                Ok(true)
+            }
+            Err(TopologyError::Missing(_)) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Makes sure of a destination's lease queue.
     pub(super) async fn ensure_lease(&self, live: &Live, destination: &str) -> Result<(), TopologyError> {
         let arguments = [

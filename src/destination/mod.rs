@@ -54,7 +54,7 @@ mod side_requests;
 mod stop;
 mod tokens;
 
-pub use handle::{Applied, DestinationCall, Handle, View};
+pub use handle::{Applied, DestinationCall, Handle, STANDBY, View};
 pub use handover::Handover;
 
 use crate::control::stamp::LatestCommands;

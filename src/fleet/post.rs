@@ -11,14 +11,14 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::{Peers, Roster};
-use crate::broker::port::{Inbox, Prefetch, Proof, PublishError, Publisher};
+use super::{ANNOUNCE_EVERY, Peers, Roster};
+use crate::broker::port::{Delivery, Inbox, Prefetch, Proof, PublishError, Publisher, Witness};
 use crate::broker::{Broker, DestinationQueues, LeaseAct, LeaseEvent, LeaseQueue};
 use crate::clock;
 use crate::config;
 use crate::delivery::Transport;
 use crate::destination::{self, Handle, Handover, Parts, ledger};
-use crate::gate::{Ledger, Window};
+use crate::gate::{Ledger, Limit, Window};
 use crate::lease::port::{DriverEnd, KeeperEnd, Record, ends};
 use crate::lease::{Act, Machine, Note, NoteError, Owner};
 use crate::message::{Message, Properties};
@@ -61,16 +61,14 @@ struct Running {
     stop: CancellationToken,
     keeper: Option<KeeperEnd>,
     /// Kept for one that stands by: its inbox has no broker behind it.
-    _standby: Option<StandbyEnds>,
+    standby: Option<StandbyEnds>,
 }
 
 /// The other ends of an inbox that nothing comes out of.
-struct StandbyEnds(
-    #[expect(dead_code, reason = "it is kept open")] mpsc::Sender<crate::broker::port::Delivery>,
-    #[expect(dead_code, reason = "it is kept open")] watch::Sender<bool>,
-    #[expect(dead_code, reason = "it is kept open")] watch::Receiver<Prefetch>,
-    #[expect(dead_code, reason = "it is kept open")] crate::broker::port::Witness,
-);
+struct StandbyEnds {
+    driver: watch::Sender<Option<String>>,
+    _open: (mpsc::Sender<Delivery>, watch::Sender<bool>, watch::Receiver<Prefetch>, Witness),
+}
 
 /// What is to run.
 #[derive(Clone, Debug, PartialEq)]
@@ -95,16 +93,26 @@ struct AtWork {
     let_go: Arc<Notify>,
     is_stopping: bool,
     is_open: bool,
+    /// It has never been driven.
+    is_new: bool,
     may_send_until: Option<Instant>,
     told_stuck: Option<NoteError>,
 }
 
 impl Post {
+    fn queues(&self) -> DestinationQueues {
+        DestinationQueues {
+            name: self.settings.name.clone(),
+            subscribe: self.settings.subscribe.clone(),
+            retry_delays: self.settings.retry.delays.clone(),
+        }
+    }
+
     /// Stands by at once, and works until it is stopped; returns what its successor in this worker has to know.
     pub fn begin(self, before: Handover) -> impl Future<Output = Handover> + Send {
         let now = clock::now();
         let machine = Machine::new(self.me.clone(), self.lease, now);
-        let queue = self.broker.lease(&self.settings.name);
+        let queue = self.broker.lease(self.queues(), self.day_limit().is_some());
         let let_go = self.peers.joined(&self.settings.name);
         let mut at_work = AtWork {
             post: self,
@@ -118,6 +126,7 @@ impl Post {
             let_go,
             is_stopping: false,
             is_open: false,
+            is_new: false,
             may_send_until: None,
             told_stuck: None,
         };
@@ -128,16 +137,14 @@ impl Post {
         }
     }
 
+    fn day_limit(&self) -> Option<&Limit> {
+        self.settings.limits.iter().find(|limit| limit.window == Window::Day)
+    }
+
     /// Where the ledger is lost, the day's budget counts as spent by the time of day. A destination that never ran has lost nothing.
-    async fn count_as_spent(&self, before: &mut Handover) {
+    fn count_as_spent(&self, before: &mut Handover) {
         let settings = &self.settings;
-        let Some(limit) = settings.limits.iter().find(|limit| limit.window == Window::Day) else { return };
-        let queue = self.broker.names().queue(&settings.name);
-        if let Ok(depths) = self.broker.depths(std::slice::from_ref(&queue)).await
-            && depths == [None]
-        {
-            return;
-        }
+        let Some(limit) = self.day_limit() else { return };
         let wall = clock::wall();
         before.ledger = Ledger::spent_by(u64::from(limit.count), wall);
         tracing::error!(
@@ -152,6 +159,7 @@ impl AtWork {
     async fn run(&mut self) {
         let stop = self.post.stop.clone();
         let mut leave_by = None;
+        let mut looks = tokio::time::interval(ANNOUNCE_EVERY);
         while !(self.is_stopping && self.running.is_none() && !self.is_open) {
             tokio::select! {
                 biased;
@@ -170,7 +178,7 @@ impl AtWork {
                         // It failed: not again and again in no time.
                         clock::sleep(AGAIN).await;
                     }
-                    self.driver_ended(handover).await;
+                    self.driver_ended(handover);
                     leave_by = self.is_stopping.then(|| clock::now() + self.post.lease + LEAVE_WITHIN);
                     }
                     Told::Asked(record) => self.asked(record),
@@ -186,6 +194,7 @@ impl AtWork {
                     let wanted = self.keeper().is_some_and(KeeperEnd::was_wanted);
                     self.machine.want(wanted, clock::now());
                 }
+                _ = looks.tick() => self.look_elsewhere(),
                 () = wait_until(leave_by) => break,
             }
             self.carry_out();
@@ -201,8 +210,8 @@ impl AtWork {
     fn seen(&mut self, event: LeaseEvent) {
         let now = clock::now();
         match event {
-            LeaseEvent::Opened => {
-                self.is_open = true;
+            LeaseEvent::Opened { is_new } => {
+                (self.is_open, self.is_new) = (true, self.is_new || is_new);
                 self.machine.opened(now);
             }
             LeaseEvent::Closed => {
@@ -214,9 +223,17 @@ impl AtWork {
                 Err(error) => self.machine.unreadable(tag, error, now),
             },
         }
-        if self.post.peers.is_driven_elsewhere(&self.post.settings.name, now) {
+    }
+
+    /// Takes note of who drives it elsewhere.
+    fn look_elsewhere(&mut self) {
+        let now = clock::now();
+        let Some(standby) = self.running.as_ref().and_then(|running| running.standby.as_ref()) else { return };
+        let driver = self.post.peers.driver_elsewhere(&self.post.settings.name, now).map(|owner| owner.name);
+        if driver.is_some() {
             self.machine.heard_driver(now);
         }
+        standby.driver.send_if_modified(|known| std::mem::replace(known, driver.clone()) != driver);
     }
 
     /// The driver has something to send and no proof, or a ledger to be kept.
@@ -295,7 +312,7 @@ impl AtWork {
     }
 
     /// What ran has ended; the next starts.
-    async fn driver_ended(&mut self, handover: Handover) {
+    fn driver_ended(&mut self, handover: Handover) {
         self.post.metrics.forget(&self.post.settings.name);
         self.known = handover;
         if self.wanted == Wanted::Nothing {
@@ -306,18 +323,18 @@ impl AtWork {
                 return;
             }
         }
-        self.start().await;
+        self.start();
     }
 
     /// Starts what is to run.
-    async fn start(&mut self) {
+    fn start(&mut self) {
         let known = std::mem::take(&mut self.known);
         let wanted = self.wanted.clone();
         let before = match wanted {
             Wanted::Driver(note) => match ledger::read(&note, known.clone(), self.post.seal.as_ref()) {
                 Ok(mut before) => {
-                    if note.is_null() && known.ledger == Ledger::default() {
-                        self.post.count_as_spent(&mut before).await;
+                    if note.is_null() && known.ledger == Ledger::default() && !self.is_new {
+                        self.post.count_as_spent(&mut before);
                     }
                     Some(before)
                 }
@@ -341,14 +358,10 @@ impl AtWork {
     fn drive(&self, before: Handover) -> Running {
         let settings = &self.post.settings;
         let (lease, keeper) = ends(clock::now());
-        let inbox = self.post.broker.open(DestinationQueues {
-            name: settings.name.clone(),
-            subscribe: settings.subscribe.clone(),
-            retry_delays: settings.retry.delays.clone(),
-        });
+        let inbox = self.post.broker.open(self.post.queues());
         let metrics = self.post.metrics.destination(&settings.name);
         let (task, stop) = self.spawn(lease, inbox, metrics, before);
-        Running { task, stop, keeper: Some(keeper), _standby: None }
+        Running { task, stop, keeper: Some(keeper), standby: None }
     }
 
     fn stand_by(&self, before: Handover) -> Running {
@@ -358,9 +371,10 @@ impl AtWork {
         let (proof, witness) = Proof::new();
         let inbox = Inbox { deliveries: receiver, prefetch, consuming: is_consuming, proof };
         let metrics = self.post.unseen.destination(&self.post.settings.name);
-        let (task, stop) = self.spawn(DriverEnd::standby(clock::now()), inbox, metrics, before);
-        let ends = StandbyEnds(deliveries, consuming, wanted, witness);
-        Running { task, stop, keeper: None, _standby: Some(ends) }
+        let (driver, driver_elsewhere) = watch::channel(None);
+        let (task, stop) = self.spawn(DriverEnd::standby(driver_elsewhere, clock::now()), inbox, metrics, before);
+        let ends = StandbyEnds { driver, _open: (deliveries, consuming, wanted, witness) };
+        Running { task, stop, keeper: None, standby: Some(ends) }
     }
 
     fn spawn(
