@@ -93,10 +93,13 @@ pub async fn run(config: Config, file: ConfigFile, stop: CancellationToken) -> R
     stop.cancel();
     tracing::info!("stopping: finishing what is in flight");
     peers.leave();
-    tokio::spawn(announce(broker.clone(), peers));
     let all_done = clock::now() + STOP_WITHIN;
     // What an operation has not acted on stays where it is.
-    let (_, ()) = tokio::join!(tokio::time::timeout(STOP_WITHIN, operations.cancel_all()), fleet.stop_all());
+    let (_, (), _) = tokio::join!(
+        tokio::time::timeout(STOP_WITHIN, operations.cancel_all()),
+        fleet.stop_all(),
+        tokio::time::timeout(FLUSH_WITHIN, announce(broker.clone(), peers))
+    );
     told.cancel();
     let left = all_done.saturating_duration_since(clock::now());
     if let Some(telling) = telling {

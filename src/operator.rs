@@ -12,7 +12,7 @@ use crate::clock;
 use crate::control::stamp::Stamp;
 use crate::control::{ANSWER_WITHIN, Command, CommandError, CommandReply, send};
 use crate::dead_letters::operation::Registry;
-use crate::destination::{Applied, Handle, STANDBY};
+use crate::destination::{Applied, Handle};
 use crate::fleet::{Peers, Roster};
 use crate::supervisor::Part;
 
@@ -52,7 +52,8 @@ async fn carry_out(
         Some(Applied::Superseded(at)) => (None, Some(at)),
         None => (None, None),
     };
-    Ok((CommandReply { destination: destination.to_owned(), state, rate, later, error: None }, holds))
+    let drives = view.drives;
+    Ok((CommandReply { destination: destination.to_owned(), drives, state, rate, later, error: None }, holds))
 }
 
 /// Carries out a command to a destination in this worker, and sends it to the other workers.
@@ -171,16 +172,14 @@ async fn apply_message(message: &ControlMessage, roster: &Roster, peers: &Peers,
 async fn answer(roster: &Roster, peers: &Peers, command: &Command) -> Option<Vec<u8>> {
     let answer = match apply(roster, command).await {
         // Only the worker that drives the destination answers, as long as there is one.
-        Ok(answer)
-            if answer.state.as_deref() == Some(STANDBY)
-                && peers.is_driven_elsewhere(&answer.destination, clock::now()) =>
-        {
+        Ok(answer) if !answer.drives && peers.is_driven_elsewhere(&answer.destination, clock::now()) => {
             return None;
         }
         Ok(answer) => answer,
         Err(CommandError::Unknown(_)) => return None,
         Err(error @ CommandError::Invalid(_)) => CommandReply {
             destination: String::new(),
+            drives: true,
             state: None,
             rate: None,
             later: None,

@@ -117,6 +117,9 @@ pub enum Signal {
 pub struct CommandReply {
     /// Which destination.
     pub destination: String,
+    /// Whether whoever answers drives the destination, or is about to.
+    #[serde(default = "yes")]
+    pub drives: bool,
     /// The gate's state after the command, where it was carried out.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub state: Option<String>,
@@ -140,6 +143,11 @@ pub enum CommandError {
     /// The command itself is wrong.
     #[error("{0}")]
     Invalid(String),
+}
+
+/// Of an answer that does not say.
+fn yes() -> bool {
+    true
 }
 
 impl Command {
@@ -247,7 +255,14 @@ mod tests {
             let Ok(mut stamps) = stamps.lock() else { panic!() };
             let laters = laters.get(stamps.len()).copied().unwrap_or_default();
             stamps.push(stamp);
-            let answer = |later| CommandReply { destination: "px".into(), state: None, rate: None, later, error: None };
+            let answer = |later| CommandReply {
+                destination: "px".into(),
+                drives: true,
+                state: None,
+                rate: None,
+                later,
+                error: None,
+            };
             let answers = laters.iter().map(|later| serde_json::to_vec(&answer(*later)).unwrap_or_default().into());
             std::future::ready(Ok(answers.collect()))
         };

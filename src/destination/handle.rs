@@ -140,7 +140,7 @@ pub struct View {
     pub drives: bool,
     /// The worker that drives it elsewhere, as far as known: its host and process.
     pub driver: Option<String>,
-    /// The gate's state, or `standby`.
+    /// The gate's state; or `standby`, where another worker drives it and no operator paused it.
     pub state: &'static str,
     /// Why, as a sentence.
     pub why: String,
@@ -268,7 +268,7 @@ impl Driver {
             vendor: self.settings.vendor_name.to_owned(),
             subscribe: self.settings.subscribe.clone(),
             limits: self.settings.limits.iter().map(ToString::to_string).collect(),
-            state: if drives { gate.state.name() } else { STANDBY },
+            state: if drives || gate.state == GateState::Paused { gate.state.name() } else { STANDBY },
             drives,
             fails: gate.fails && machine.is_none(),
             why: match (drives, &driver) {

@@ -360,7 +360,7 @@ impl AtWork {
         let (lease, keeper) = ends(clock::now());
         let inbox = self.post.broker.open(self.post.queues());
         let metrics = self.post.metrics.destination(&settings.name);
-        let (task, stop) = self.spawn(lease, inbox, metrics, before);
+        let (task, stop) = self.launch(lease, inbox, metrics, before);
         Running { task, stop, keeper: Some(keeper), standby: None }
     }
 
@@ -372,12 +372,12 @@ impl AtWork {
         let inbox = Inbox { deliveries: receiver, prefetch, consuming: is_consuming, proof };
         let metrics = self.post.unseen.destination(&self.post.settings.name);
         let (driver, driver_elsewhere) = watch::channel(None);
-        let (task, stop) = self.spawn(DriverEnd::standby(driver_elsewhere, clock::now()), inbox, metrics, before);
+        let (task, stop) = self.launch(DriverEnd::standby(driver_elsewhere, clock::now()), inbox, metrics, before);
         let ends = StandbyEnds { driver, _open: (deliveries, consuming, wanted, witness) };
         Running { task, stop, keeper: None, standby: Some(ends) }
     }
 
-    fn spawn(
+    fn launch(
         &self,
         lease: DriverEnd,
         inbox: Inbox,

@@ -2,8 +2,8 @@
 //!
 //! It decides and never acts: no task, no timer, no clock. `now` and `wall` are arguments everywhere.
 
-mod booking;
 mod concurrency;
+mod day_budget;
 mod doubt;
 mod header_times;
 mod headers;
@@ -32,8 +32,8 @@ pub use status::{GateState, HeldBy, Status, Until};
 pub use written::WrittenAt;
 
 use crate::backoff::Bounds;
-use booking::Booked;
 use concurrency::{Concurrency, whole};
+use day_budget::Booked;
 use learned::Learned;
 use ledger::DayCount;
 pub(crate) use ledger::{later, span};
@@ -459,16 +459,6 @@ impl Gate {
 
     fn held_by_concurrency(&self) -> HeldBy {
         if self.concurrency.is_fixed() { HeldBy::Concurrency } else { HeldBy::Latency }
-    }
-
-    fn day_limit_if_even(&self) -> Option<u64> {
-        quota::day_limit(&self.limits).filter(|_| self.carry_much)
-    }
-
-    /// Until when the day's budget is spent ahead of time.
-    fn ahead_until(&self, now: Instant, wall: Timestamp) -> Option<Instant> {
-        let wait = self.days.wait(self.day_limit_if_even()?, wall);
-        (!wait.is_zero()).then(|| now + wait)
     }
 
     /// When there is a place, where there is none now: by the pace, and by the places taken in the last second. The pacer takes

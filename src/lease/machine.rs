@@ -160,12 +160,6 @@ impl Machine {
         self.recorded
     }
 
-    /// The term of the driver as far as known here.
-    #[must_use]
-    pub fn term(&self) -> u64 {
-        self.term
-    }
-
     /// Why nobody can drive, where this worker has what it cannot read.
     #[must_use]
     pub fn why_stuck(&self) -> Option<&NoteError> {

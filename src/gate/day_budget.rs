@@ -55,4 +55,14 @@ impl Gate {
     pub(super) fn is_unbooked(&self) -> bool {
         quota::day_limit(&self.limits).is_some() && self.booked_today().is_some_and(|booked| self.days.used >= booked)
     }
+
+    pub(super) fn day_limit_if_even(&self) -> Option<u64> {
+        quota::day_limit(&self.limits).filter(|_| self.carry_much)
+    }
+
+    /// Until when the day's budget is spent ahead of time.
+    pub(super) fn ahead_until(&self, now: Instant, wall: Timestamp) -> Option<Instant> {
+        let wait = self.days.wait(self.day_limit_if_even()?, wall);
+        (!wait.is_zero()).then(|| now + wait)
+    }
 }
