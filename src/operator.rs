@@ -53,7 +53,10 @@ async fn carry_out(
         None => (None, None),
     };
     let drives = view.drives;
-    Ok((CommandReply { destination: destination.to_owned(), drives, state, rate, later, error: None }, holds))
+    Ok((
+        CommandReply { destination: destination.to_owned(), worker: None, drives, state, rate, later, error: None },
+        holds,
+    ))
 }
 
 /// Carries out a command to a destination in this worker, and sends it to the other workers.
@@ -175,10 +178,11 @@ async fn answer(roster: &Roster, peers: &Peers, command: &Command) -> Option<Vec
         Ok(answer) if !answer.drives && peers.is_driven_elsewhere(&answer.destination, clock::now()) => {
             return None;
         }
-        Ok(answer) => answer,
+        Ok(answer) => CommandReply { worker: Some(peers.me().name.clone()), ..answer },
         Err(CommandError::Unknown(_)) => return None,
         Err(error @ CommandError::Invalid(_)) => CommandReply {
             destination: String::new(),
+            worker: None,
             drives: true,
             state: None,
             rate: None,

@@ -117,6 +117,9 @@ pub enum Signal {
 pub struct CommandReply {
     /// Which destination.
     pub destination: String,
+    /// The worker that answers: its host and process.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub worker: Option<String>,
     /// Whether whoever answers drives the destination, or is about to.
     #[serde(default = "yes")]
     pub drives: bool,
@@ -257,6 +260,7 @@ mod tests {
             stamps.push(stamp);
             let answer = |later| CommandReply {
                 destination: "px".into(),
+                worker: None,
                 drives: true,
                 state: None,
                 rate: None,
