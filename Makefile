@@ -1,6 +1,8 @@
 # The commands people type. Each installs what it needs and says so before it does.
 
 INSTALL := deploy/install-dependencies.sh
+# Most tests wait, for a broker or for time to pass: five at a time use two cores well.
+THREADS = $(shell n=$$(nproc); [ "$$n" -gt 5 ] && echo "$$n" || echo 5)
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
 
 .DEFAULT_GOAL := help
@@ -20,10 +22,10 @@ unit:
 	@$(INSTALL) rust cc
 	SLUICE_FEW_SCHEDULES=1 cargo test --locked --all-features --lib --test it -- --skip mapping::jq::tests --skip rules::promtool
 
-## test: all tests, those against real RabbitMQ nodes too
+## test: all tests, those against real RabbitMQ nodes too (RABBITMQ=4.0 or 4.3: of that version)
 test:
-	@$(INSTALL) rust cc rabbitmq promtool schemathesis pika jq amqp-tools node node-packages chromium
-	cargo test --locked --all-features
+	@$(INSTALL) rust cc rabbitmq promtool schemathesis pika jq amqp-tools node node-packages chromium $(RABBITMQ:%=rabbitmq-%)
+	$(RABBITMQ:%=SLUICE_TEST_RABBITMQ=%) RUST_TEST_THREADS=$(THREADS) cargo test --locked --all-features
 
 ## bench: Sluice against a bare loop of the same crates, with a table of the figures (QUICK=1, MILLION=1, ONLY="quota bursts")
 bench:

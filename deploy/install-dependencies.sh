@@ -5,7 +5,7 @@
 # Usage: deploy/install-dependencies.sh NAME…
 set -euo pipefail
 
-readonly NAMES='rust cc rabbitmq promtool cargo-deny amqp-tools node chromium schemathesis pika jq kubernetes-schemas node-packages'
+readonly NAMES='rust cc rabbitmq promtool cargo-deny amqp-tools node chromium schemathesis pika jq kubernetes-schemas node-packages rabbitmq-4.0 rabbitmq-4.3'
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 readonly ROOT
@@ -13,6 +13,8 @@ readonly ROOT
 readonly TOOLS=$ROOT/target/tools
 # The project runs the broker by this path, in private nodes.
 readonly RABBITMQ_SERVER=/usr/lib/rabbitmq/bin/rabbitmq-server
+# Other releases of it, each with the Debian that holds it, are kept here for all checkouts: src/demo/release.rs looks there.
+readonly RELEASES=${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/sluice
 # The newest release that Rust 1.95 builds; pinned so that a check says the same thing everywhere, as are those below.
 readonly CARGO_DENY_VERSION=0.20.2
 readonly SCHEMATHESIS_VERSION=4.32.5
@@ -38,6 +40,7 @@ missing() {
         rabbitmq) ! test -x "$RABBITMQ_SERVER" ;;
         promtool) ! command -v promtool ;;
         cargo-deny) ! cargo deny --version ;;
+        rabbitmq-*) ! is_release "$1" "$RELEASES/$1" ;;
         amqp-tools) ! command -v amqp-publish ;;
         node) ! { command -v node && command -v npm; } ;;
         chromium) ! { command -v chromium && command -v chromedriver; } ;;
@@ -59,6 +62,9 @@ pinned() {
     esac
 }
 
+# Whether a folder holds that release of RabbitMQ, in whole.
+is_release() { [[ $(dpkg-query --admindir="$2/var/lib/dpkg" -W -f '${db:Status-Abbrev}${Version}' rabbitmq-server) == "ii ${1#rabbitmq-}."* ]]; }
+
 # The list that was installed is kept beside what it brought.
 is_as_pinned() { pinned "$1" | cmp --silent - "$TOOLS/$1/installed"; }
 
@@ -68,6 +74,10 @@ packages_of() {
         cc) echo gcc libc6-dev ;;
         rabbitmq) echo rabbitmq-server ;;
         promtool) echo prometheus ;;
+        rabbitmq-*)
+            command -v debootstrap >/dev/null || echo debootstrap
+            test -e /usr/share/keyrings/debian-archive-keyring.gpg || echo debian-archive-keyring
+            ;;
         amqp-tools) echo amqp-tools ;;
         node) command -v node >/dev/null || echo nodejs; command -v npm >/dev/null || echo npm ;;
         chromium) echo chromium chromium-driver ;;
@@ -142,7 +152,7 @@ end_our_epmd() {
 install_packages() {
     is_debian || fail "this system is neither Debian nor Ubuntu. Install by its own means, then repeat: ${wanted[*]}" \
         "(rabbitmq: RabbitMQ 3.10 or newer with $RABBITMQ_SERVER; promtool: comes with Prometheus; cc: any C compiler;" \
-        "amqp-tools: comes with rabbitmq-c; node: Node.js 18 or newer with npm; chromium: with its chromedriver;" \
+        "rabbitmq-4.0, rabbitmq-4.3: let SLUICE_TEST_AMQP_URL name a broker of that release instead; amqp-tools: comes with rabbitmq-c; node: Node.js 18 or newer with npm; chromium: with its chromedriver;" \
         "schemathesis, pika, jq and kubernetes-schemas: Python 3.11 or newer with its venv module)."
     ((EUID == 0)) || command -v sudo >/dev/null ||
         fail "installing needs root and there is no sudo. As root, run: $0 ${wanted[*]}"
@@ -162,6 +172,33 @@ install_packages() {
     fi
     disable_services "${new_services[@]}"
     end_our_epmd
+}
+
+# A small Debian with that release in it, from the packages of the mirror that apt uses. Nothing of it ever starts by itself: tests run single
+# programs inside. The mounts that it needs while it is made end with the command.
+install_rabbitmq() {
+    local folder=$RELEASES/$1 debian mirror
+    case $1 in
+        rabbitmq-4.0) debian=trixie ;;
+        rabbitmq-4.3) debian=sid ;;
+    esac
+    mirror=$({ apt-get indextargets --format '$(REPO_URI) $(ORIGIN) $(LABEL)' 'Created-By: Packages' 2>/dev/null || true; } | sed -n 's/ Debian Debian$//p' | sed -n 1p)
+    mirror=${mirror:-http://deb.debian.org/debian}
+    say "making a Debian $debian with RabbitMQ ${1#rabbitmq-} in $folder from $mirror, as root: some minutes and 500 MB, once." \
+        "To be rid of it: sudo rm -r $folder"
+    mkdir -p "$RELEASES"
+    as_root rm -rf --one-file-system "$folder" "$folder.new"
+    if ! as_root unshare --mount env DEBIAN_FRONTEND=noninteractive debootstrap --variant=minbase --include=rabbitmq-server \
+        "$debian" "$folder.new" "$mirror" >"$RELEASES/$1.log" 2>&1 </dev/null; then
+        tail -n 5 "$RELEASES/$1.log" >&2
+        fail "$1 could not be installed: the lines above and $RELEASES/$1.log say why. It needs root, a mirror of Debian, and leave to mount" \
+            "(a container must be privileged). Elsewhere let SLUICE_TEST_AMQP_URL name a broker of that release."
+    fi
+    is_release "$1" "$folder.new" || fail "Debian $debian does not hold RabbitMQ ${1#rabbitmq-} any more. Let SLUICE_TEST_AMQP_URL name a broker of that release."
+    as_root rm -rf --one-file-system "$folder.new/var/cache/apt" "$folder.new/var/lib/apt/lists"
+    # The machine's own is mounted there.
+    as_root touch "$folder.new/etc/hosts"
+    as_root mv "$folder.new" "$folder"
 }
 
 install_cargo_deny() {
@@ -223,6 +260,7 @@ say "missing: ${wanted[*]}."
 for name in "${wanted[@]}"; do
     case $name in
         cargo-deny) install_cargo_deny ;;
+        rabbitmq-*) install_rabbitmq "$name" ;;
         schemathesis | pika | kubernetes-schemas) install_in_venv "$name" ;;
         jq) install_jq ;;
         node-packages) install_node_packages ;;

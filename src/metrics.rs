@@ -235,7 +235,10 @@ impl Metrics {
     pub fn show_broker(&self, status: &crate::broker::BrokerStatus) {
         let blocked = status.publishing.blocked.is_some() || status.consuming.blocked.is_some();
         self.broker_blocked.set(i64::from(blocked));
-        for (connection, link) in [("consuming", &status.consuming), ("publishing", &status.publishing)] {
+        // Without destinations there are no leases.
+        let leasing = Some(("leasing", &status.leasing)).filter(|(_, link)| link.epochs > 0);
+        let both = [("consuming", &status.consuming), ("publishing", &status.publishing)];
+        for (connection, link) in both.into_iter().chain(leasing) {
             self.broker_connected.with_label_values(&[connection]).set(i64::from(link.connected));
             let reconnects = self.broker_reconnects_total.with_label_values(&[connection]);
             reconnects.inc_by(link.epochs.saturating_sub(1).saturating_sub(reconnects.get()));

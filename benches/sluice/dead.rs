@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use jiff::Timestamp;
-use secrecy::SecretString;
 use sluice::broker::{Broker, BrokerSettings, Declare};
 use sluice::clock;
 use sluice::message::{Message, Properties};
@@ -124,7 +123,7 @@ async fn command(stage: &Stage, arguments: &[&str]) -> Result<(f64, f64), Error>
 /// Puts letters of one cause, each naming its own user, among the dead ones, as a worker writes them.
 async fn publish(stage: &Stage, destination: &Destination, letters: u32) -> Result<(), Error> {
     let settings = BrokerSettings {
-        url: SecretString::from(stage.url()),
+        url: stage.url().into(),
         prefix: "bench".to_owned(),
         declare: Declare::Never,
         delivery_limit: 20,

@@ -5,15 +5,18 @@
 
 use std::time::Duration;
 
-use lapin::uri::{AMQPScheme, AMQPUri};
+use lapin::uri::AMQPUri;
 use lapin::{Channel, Connection, ConnectionProperties, ErrorKind};
-use secrecy::{ExposeSecret, SecretString};
 
+use super::nodes::NodeUrls;
 use crate::backoff::Bounds;
 
 /// The longest any single exchange with the broker may take.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
-/// Seconds; the server's own 60 would notice a dead peer only after two minutes.
+/// How long a node of a cluster may take to be connected to while others are left to try.
+const NODE_PATIENCE: Duration = Duration::from_secs(3);
+/// Seconds of silence after which either side shall take the other for dead; the server's own 60 would notice a dead peer only after two
+/// minutes.
 const HEARTBEAT_SECONDS: u16 = 5;
 /// The pauses between tries that go on for ever, with full jitter: many workers do not come back at one moment.
 pub(super) const TRIES: Bounds = Bounds::doubling(Duration::from_millis(50), Duration::from_secs(5), 1.0);
@@ -49,9 +52,27 @@ pub enum ConnectError {
         /// What the system said.
         words: String,
     },
+    /// Each node of a cluster was tried.
+    #[error("none of the {} nodes of the broker takes the connection: {}", .0.len(), sentences(.0))]
+    Nodes(Vec<ConnectError>),
     /// Nothing is known yet.
     #[error("no connection to the broker after {0:?}; check the address and the network between")]
     Slow(Duration),
+}
+
+impl ConnectError {
+    /// Whether trying again cannot help.
+    pub(super) fn is_hopeless(&self) -> bool {
+        match self {
+            Self::Url | Self::Refused { .. } => true,
+            Self::Unreachable { .. } | Self::Slow(_) => false,
+            Self::Nodes(errors) => errors.iter().all(Self::is_hopeless),
+        }
+    }
+}
+
+fn sentences(errors: &[ConnectError]) -> String {
+    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
 /// By the broker's words, since it has one code for both.
@@ -143,34 +164,67 @@ pub(super) async fn close(connection: &Connection) {
     }
 }
 
-/// One connection, or a sentence that says why not.
-pub(super) async fn connect(url: &SecretString, name: &str) -> Result<Connection, ConnectError> {
-    let mut uri = parse(url)?;
-    uri.query.heartbeat.get_or_insert(HEARTBEAT_SECONDS);
+/// A connection, and the node that it leads to.
+pub(super) struct Opened {
+    pub(super) connection: Connection,
+    /// The node's place in the list.
+    pub(super) node: usize,
+    /// The node's URL without user and password.
+    pub(super) at: String,
+}
+
+/// A connection to the first node that takes one, or a sentence that says why none does. Begins behind the node that was lost, if one was,
+/// else at any, so that workers spread.
+pub(super) async fn connect(nodes: &NodeUrls, name: &str, lost: Option<usize>) -> Result<Opened, ConnectError> {
+    connect_heard(nodes, name, lost, u16::MAX).await
+}
+
+/// As [`connect`], with a heartbeat of at most so many seconds.
+pub(super) async fn connect_heard(
+    nodes: &NodeUrls,
+    name: &str,
+    lost: Option<usize>,
+    heartbeat: u16,
+) -> Result<Opened, ConnectError> {
+    let order: Vec<_> = nodes.order(lost).collect();
+    let mut errors = Vec::new();
+    for (index, &node) in order.iter().enumerate() {
+        let is_last = index + 1 == order.len();
+        match connect_to(nodes, node, name, heartbeat, if is_last { PATIENCE } else { NODE_PATIENCE }).await {
+            Ok(connection) => return Ok(Opened { connection, node, at: nodes.describe(node) }),
+            Err(error) => errors.push((node, error)),
+        }
+    }
+    // As they are listed: the same trouble is the same error, wherever the tries began.
+    errors.sort_by_key(|(node, _)| *node);
+    let mut errors: Vec<_> = errors.into_iter().map(|(_, error)| error).collect();
+    Err(if errors.len() == 1 { errors.remove(0) } else { ConnectError::Nodes(errors) })
+}
+
+async fn connect_to(
+    nodes: &NodeUrls,
+    node: usize,
+    name: &str,
+    heartbeat: u16,
+    patience: Duration,
+) -> Result<Connection, ConnectError> {
+    let mut uri = nodes.uri(node).ok_or(ConnectError::Url)?;
+    negotiate_heartbeat(&mut uri, heartbeat);
     let properties = ConnectionProperties::default().with_connection_name(name.into());
-    let at = describe(url);
-    match tokio::time::timeout(PATIENCE, Connection::connect_uri(uri, properties)).await {
+    let at = nodes.describe(node);
+    match tokio::time::timeout(patience, Connection::connect_uri(uri, properties)).await {
         Ok(Ok(connection)) => Ok(connection),
         Ok(Err(error)) if error.is_amqp_error() => Err(ConnectError::Refused { at, words: words(&error) }),
         Ok(Err(error)) => Err(ConnectError::Unreachable { at, words: words(&error) }),
-        Err(_) => Err(ConnectError::Unreachable { at, words: format!("no answer within {PATIENCE:?}") }),
+        Err(_) => Err(ConnectError::Unreachable { at, words: format!("no answer within {patience:?}") }),
     }
 }
 
-// The parser's own message repeats the URL, password and all: it is not passed on.
-fn parse(url: &SecretString) -> Result<AMQPUri, ConnectError> {
-    url.expose_secret().parse().map_err(|_| ConnectError::Url)
-}
-
-/// The URL without user and password.
-pub(super) fn describe(url: &SecretString) -> String {
-    match parse(url) {
-        Ok(uri) => {
-            let scheme = if uri.scheme == AMQPScheme::AMQPS { "amqps" } else { "amqp" };
-            format!("{scheme}://{}:{} (virtual host {:?})", uri.authority.host, uri.authority.port, uri.vhost)
-        }
-        Err(_) => "an unreadable URL".to_owned(),
-    }
+/// Asks for half of what is configured: RabbitMQ takes a peer for dead after two to three intervals without a sign, lapin after two to two and
+/// a half. 0 leaves it to the broker.
+fn negotiate_heartbeat(uri: &mut AMQPUri, most: u16) {
+    let configured = uri.query.heartbeat.unwrap_or(HEARTBEAT_SECONDS);
+    uri.query.heartbeat = Some(if configured == 0 { 0 } else { (configured / 2).max(1).min(most) });
 }
 
 #[cfg(test)]
@@ -178,14 +232,38 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_described_url_shows_no_user_and_no_password() {
-        let url = SecretString::from("amqps://ann:s3cret@mq.example.com:5671/orders");
-        assert_eq!(describe(&url), "amqps://mq.example.com:5671 (virtual host \"orders\")");
+    fn an_unreadable_url_is_an_error_that_does_not_repeat_it() {
+        let nodes = NodeUrls::from("amqp:s3cret");
+        assert!(nodes.uri(0).is_none());
+        assert!(!ConnectError::Url.to_string().contains("s3cret") && !nodes.describe(0).contains("s3cret"));
     }
 
     #[test]
-    fn an_unreadable_url_is_an_error_that_does_not_repeat_it() {
-        let error = parse(&SecretString::from("amqp:s3cret")).unwrap_err();
-        assert!(!error.to_string().contains("s3cret"));
+    fn half_of_the_configured_heartbeat_is_asked_for() {
+        for (query, asked) in
+            [("", 2), ("?heartbeat=20", 10), ("?heartbeat=5", 2), ("?heartbeat=1", 1), ("?heartbeat=0", 0)]
+        {
+            let mut uri = format!("amqp://host{query}").parse().unwrap();
+            negotiate_heartbeat(&mut uri, u16::MAX);
+            assert_eq!(uri.query.heartbeat, Some(asked), "{query}");
+        }
+    }
+
+    /// A listener that takes connections and never says a word, or one whose port is free again.
+    async fn node(silent: bool) -> (Option<tokio::net::TcpListener>, String) {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("amqp://{}", listener.local_addr().unwrap());
+        (silent.then_some(listener), url)
+    }
+
+    #[tokio::test]
+    async fn a_node_that_refuses_and_one_that_is_silent_are_passed_over() {
+        let ((_, gone), (_silent, silent)) = (node(false).await, node(true).await);
+        let nodes = NodeUrls::from(format!("{gone},{silent},{gone}"));
+        let tried = connect(&nodes, "test", Some(2)).await;
+        let Err(ConnectError::Nodes(errors)) = tried else { panic!("a connection to nobody") };
+        assert_eq!(errors.len(), 3);
+        assert!(errors[1].to_string().contains("no answer within 3s"), "{}", errors[1]);
+        assert!(errors.iter().all(|error| !error.is_hopeless()));
     }
 }

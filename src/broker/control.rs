@@ -11,7 +11,6 @@ use lapin::options::{
 };
 use lapin::types::{FieldTable, ShortString};
 use lapin::{BasicProperties, Channel, Connection, Consumer, ExchangeKind};
-use secrecy::SecretString;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -20,6 +19,7 @@ use super::connection::{AmqpTrouble, ConnectError, NOT_FOUND, TRIES, code, conne
 use super::fields::{from_amqp, short};
 use super::link::{Link, Live};
 use super::names::Names;
+use super::nodes::NodeUrls;
 use super::port::{PublishError, Publisher};
 use crate::backoff::Backoff;
 use crate::clock;
@@ -94,12 +94,12 @@ impl From<AmqpTrouble> for ControlError {
 /// # Errors
 /// A sentence that says why the command could not be sent.
 pub async fn control_call(
-    url: &SecretString,
+    url: &NodeUrls,
     names: &Names,
     body: Bytes,
     timeout: Duration,
 ) -> Result<Vec<Bytes>, ControlError> {
-    let connection = connect(url, "sluice command").await?;
+    let connection = connect(url, "sluice command", None).await?.connection;
     let called = call(&connection, names, &body, timeout).await;
     if let Err(trouble) = within(connection.close(200, "OK".into())).await {
         tracing::debug!(%trouble, "the connection did not close cleanly");

@@ -8,13 +8,15 @@ use std::time::{Duration, Instant};
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use lapin::{Channel, Connection, ConnectionStatus, Event};
-use secrecy::SecretString;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
-use super::connection::{AmqpTrouble, ConnectError, PATIENCE, TRIES, close, connect, describe, open_channel, words};
+use super::connection::{
+    AmqpTrouble, ConnectError, Opened, PATIENCE, TRIES, close, connect_heard, open_channel, words,
+};
+use super::nodes::NodeUrls;
 use super::status::{BrokerStatus, LinkStatus};
 use crate::backoff::Backoff;
 use crate::clock;
@@ -32,6 +34,8 @@ const GLANCE: Duration = Duration::from_secs(5);
 pub(super) enum Side {
     Consuming,
     Publishing,
+    /// For lease queues: whoever does not answer on it loses its leases soon.
+    Leasing,
 }
 
 impl Side {
@@ -39,6 +43,7 @@ impl Side {
         match self {
             Self::Consuming => "consuming",
             Self::Publishing => "publishing",
+            Self::Leasing => "leasing",
         }
     }
 
@@ -46,6 +51,15 @@ impl Side {
         match self {
             Self::Consuming => &mut status.consuming,
             Self::Publishing => &mut status.publishing,
+            Self::Leasing => &mut status.leasing,
+        }
+    }
+
+    /// The longest heartbeat, in seconds.
+    fn heartbeat(self) -> u16 {
+        match self {
+            Self::Consuming | Self::Publishing => u16::MAX,
+            Self::Leasing => 1,
         }
     }
 }
@@ -151,13 +165,13 @@ enum ConnectionEnd {
     /// It is gone, or as good as.
     Lost(String),
     /// It is worn out, and this one takes its place.
-    Replaced(Connection),
+    Replaced(Box<Opened>),
 }
 
 /// Keeps one connection up.
 pub(super) struct LinkTask {
     pub(super) side: Side,
-    pub(super) url: SecretString,
+    pub(super) url: NodeUrls,
     pub(super) name: String,
     pub(super) status: Arc<watch::Sender<BrokerStatus>>,
     pub(super) end: CancellationToken,
@@ -199,15 +213,16 @@ impl LinkTask {
 
     async fn keep_up(self: Arc<Self>, live: &watch::Sender<Option<Live>>) {
         let mut backoff = Backoff::new(TRIES);
+        let mut lost = None;
         loop {
             let connected = tokio::select! {
                 () = self.end.cancelled() => return,
-                connected = self.connect() => connected,
+                connected = self.connect(lost) => connected,
             };
             match connected {
-                Ok(connection) => {
+                Ok(opened) => {
                     backoff.reset();
-                    self.serve(connection, live).await;
+                    lost = Some(self.serve(opened, live).await);
                 }
                 Err(error) => self.note_failure(error),
             }
@@ -218,17 +233,19 @@ impl LinkTask {
         }
     }
 
-    async fn connect(&self) -> Result<Connection, ConnectError> {
-        connect(&self.url, &format!("{} ({})", self.name, self.side.name())).await
+    async fn connect(&self, lost: Option<usize>) -> Result<Opened, ConnectError> {
+        connect_heard(&self.url, &format!("{} ({})", self.name, self.side.name()), lost, self.side.heartbeat()).await
     }
 
-    async fn serve(self: &Arc<Self>, connection: Connection, live: &watch::Sender<Option<Live>>) {
+    /// Serves a connection, and those that replace it, until one is lost; returns the node that it led to.
+    async fn serve(self: &Arc<Self>, opened: Opened, live: &watch::Sender<Option<Live>>) -> usize {
+        let Opened { connection, mut node, mut at } = opened;
         self.change(|link| {
             link.connected = true;
             link.epochs += 1;
             link.last_error = None;
         });
-        tracing::info!(side = self.side.name(), at = describe(&self.url), "connected to the broker");
+        tracing::info!(side = self.side.name(), at, "connected to the broker");
         let mut now = Live::of(connection);
         let mut listener = Listener::on(&now);
         live.send_replace(Some(now.clone()));
@@ -239,8 +256,10 @@ impl LinkTask {
             };
             match ended {
                 ConnectionEnd::Lost(why) => break Some(why),
-                ConnectionEnd::Replaced(connection) => {
-                    let old = std::mem::replace(&mut now, Live::of(connection));
+                ConnectionEnd::Replaced(opened) => {
+                    let opened = *opened;
+                    (node, at) = (opened.node, opened.at);
+                    let old = std::mem::replace(&mut now, Live::of(opened.connection));
                     let old_listener = std::mem::replace(&mut listener, Listener::on(&now));
                     live.send_replace(Some(now.clone()));
                     let name = format!("{} connection that was replaced", self.side.name());
@@ -255,12 +274,8 @@ impl LinkTask {
         self.change(|link| link.connected = false);
         match lost {
             Some(why) => {
-                tracing::warn!(
-                    side = self.side.name(),
-                    reason = why,
-                    "lost the connection to the broker; reconnecting"
-                );
-                let at = describe(&self.url);
+                let side = self.side.name();
+                tracing::warn!(side, at, reason = why, "lost the connection to the broker; reconnecting");
                 self.change(|link| link.last_error = Some(ConnectError::Unreachable { at, words: why }));
                 // A broker that does not answer would hold up the next connection: nobody waits for this one.
                 if now.connection.status().connected() {
@@ -269,6 +284,7 @@ impl LinkTask {
             }
             None => close(&now.connection).await,
         }
+        node
     }
 
     /// Follows a connection until it is lost, or another has been opened since it is worn out.
@@ -276,12 +292,12 @@ impl LinkTask {
         let (worn_out, since) = (listener.worn_out.clone(), listener.since);
         tokio::select! {
             why = self.listen(listener) => ConnectionEnd::Lost(why),
-            connection = self.replacement(worn_out, since) => ConnectionEnd::Replaced(connection),
+            opened = self.replacement(worn_out, since) => ConnectionEnd::Replaced(Box::new(opened)),
         }
     }
 
     /// A connection in place of one that is worn out, as soon as it is that and there is one.
-    async fn replacement(&self, worn_out: CancellationToken, since: Instant) -> Connection {
+    async fn replacement(&self, worn_out: CancellationToken, since: Instant) -> Opened {
         worn_out.cancelled().await;
         clock::sleep_until(since + LEAST_USE).await;
         tracing::info!(
@@ -291,8 +307,8 @@ impl LinkTask {
         );
         let (mut backoff, mut said) = (Backoff::new(TRIES), false);
         loop {
-            match self.connect().await {
-                Ok(connection) => return connection,
+            match self.connect(None).await {
+                Ok(opened) => return opened,
                 Err(error) if !std::mem::replace(&mut said, true) => {
                     tracing::warn!(
                         side = self.side.name(),
@@ -399,6 +415,7 @@ impl BrokerStatus {
         match side {
             Side::Consuming => &self.consuming,
             Side::Publishing => &self.publishing,
+            Side::Leasing => &self.leasing,
         }
     }
 }
@@ -420,7 +437,7 @@ mod tests {
     fn a_broker_that_takes_no_messages_on_one_of_two_connections_takes_none() {
         let task = LinkTask {
             side: Side::Publishing,
-            url: SecretString::from("amqp://localhost"),
+            url: NodeUrls::from("amqp://localhost"),
             name: "test".to_owned(),
             status: Arc::new(watch::channel(BrokerStatus::default()).0),
             end: CancellationToken::new(),

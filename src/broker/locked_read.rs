@@ -51,8 +51,8 @@ impl Broker {
     /// # Errors
     /// Why there is none.
     pub async fn reader(&self) -> Result<Reader, ConnectError> {
-        let connection = connection::connect(&self.url, &format!("{} (reading)", self.name)).await?;
-        Ok(Reader { broker: self.clone(), connection, at_least: 0 })
+        let opened = connection::connect(&self.url, &format!("{} (reading)", self.name), None).await?;
+        Ok(Reader { broker: self.clone(), connection: opened.connection, at_least: 0 })
     }
 
     /// Whether somebody reads a queue, and so holds messages of it for a while.

@@ -11,6 +11,7 @@ mod lease;
 mod link;
 mod locked_read;
 mod names;
+mod nodes;
 mod outbox;
 pub mod port;
 mod publisher;
@@ -22,12 +23,11 @@ mod replies;
 mod status;
 mod topology;
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
 use lapin::types::FieldTable;
-use secrecy::SecretString;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -37,6 +37,7 @@ pub use control::{ControlError, ControlMessage, ControlSender, control_call};
 pub use lease::{LeaseAct, LeaseEvent, LeaseQueue};
 pub use locked_read::{LONGEST as LONGEST_READ, LockedRead, Reader};
 pub use names::Names;
+pub use nodes::NodeUrls;
 pub use read_error::ReadError;
 pub use read_task::ReadPurpose;
 pub use status::{BrokerStatus, LinkStatus};
@@ -59,8 +60,9 @@ const LONGEST_CLOSE: Duration = Duration::from_secs(2);
 /// How to reach the broker and what may be done there.
 #[derive(Clone, Debug)]
 pub struct BrokerSettings {
-    /// `amqp://user:password@host:5672/vhost`, or `amqps://`; `?heartbeat=` in seconds (5 unless given).
-    pub url: SecretString,
+    /// `amqp://user:password@host:5672/vhost`, or `amqps://`, of each node; `?heartbeat=` is how many seconds of silence mean that the other side
+    /// is dead (5 unless given).
+    pub url: NodeUrls,
     /// What every name at the broker starts with.
     pub prefix: String,
     /// What may be declared.
@@ -74,11 +76,13 @@ pub struct BrokerSettings {
 /// A handle to the broker. Cheap to clone.
 #[derive(Clone)]
 pub struct Broker {
-    url: SecretString,
+    url: NodeUrls,
     name: String,
     topology: Topology,
     consuming: Link,
     publishing: Link,
+    /// Opened where there are leases.
+    leasing: Arc<OnceLock<Link>>,
     publisher: Publisher,
     status: watch::Receiver<BrokerStatus>,
     stop: CancellationToken,
@@ -86,7 +90,34 @@ pub struct Broker {
     end: CancellationToken,
     supervisor: Supervisor,
     work: TaskTracker,
-    links: TaskTracker,
+    links: Links,
+}
+
+/// What every supervised connection is opened with, and where their tasks are waited for.
+#[derive(Clone)]
+struct Links {
+    url: NodeUrls,
+    name: String,
+    status: Arc<watch::Sender<BrokerStatus>>,
+    end: CancellationToken,
+    supervisor: Supervisor,
+    tasks: TaskTracker,
+}
+
+impl Links {
+    fn open(&self, side: Side) -> Link {
+        let task = LinkTask {
+            side,
+            url: self.url.clone(),
+            name: self.name.clone(),
+            status: Arc::clone(&self.status),
+            end: self.end.clone(),
+            supervisor: self.supervisor.clone(),
+            tasks: self.tasks.clone(),
+            blocked: Mutex::default(),
+        };
+        task.link()
+    }
 }
 
 impl std::fmt::Debug for Broker {
@@ -107,21 +138,16 @@ impl Broker {
     #[must_use]
     pub fn start_under(supervisor: &Supervisor, settings: BrokerSettings, stop: CancellationToken) -> Self {
         let (status, status_receiver) = watch::channel(BrokerStatus::default());
-        let (status, end, links) = (Arc::new(status), CancellationToken::new(), TaskTracker::new());
-        let link = |side| {
-            let task = LinkTask {
-                side,
-                url: settings.url.clone(),
-                name: settings.name.clone(),
-                status: Arc::clone(&status),
-                end: end.clone(),
-                supervisor: supervisor.clone(),
-                tasks: links.clone(),
-                blocked: Mutex::default(),
-            };
-            task.link()
+        let (end, links) = (CancellationToken::new(), TaskTracker::new());
+        let links = Links {
+            url: settings.url.clone(),
+            name: settings.name.clone(),
+            status: Arc::new(status),
+            end: end.clone(),
+            supervisor: supervisor.clone(),
+            tasks: links,
         };
-        let (consuming, publishing) = (link(Side::Consuming), link(Side::Publishing));
+        let (consuming, publishing) = (links.open(Side::Consuming), links.open(Side::Publishing));
         let topology = Topology::new(Names::new(&settings.prefix), settings.declare, settings.delivery_limit);
         let (queue, publications) = mpsc::channel(HANDOVER);
         let (closing, work) = (CancellationToken::new(), TaskTracker::new());
@@ -142,6 +168,7 @@ impl Broker {
             topology,
             consuming,
             publishing,
+            leasing: Arc::default(),
             publisher,
             status,
             stop,
@@ -171,10 +198,8 @@ impl Broker {
     /// The last thing that went wrong, after `timeout`; at once when trying again cannot help.
     pub async fn wait_ready(&self, timeout: Duration) -> Result<(), ConnectError> {
         let mut status = self.status.clone();
-        let settled = status.wait_for(|status| {
-            let hopeless = matches!(status.error(), Some(ConnectError::Url | ConnectError::Refused { .. }));
-            status.connected() || hopeless
-        });
+        let settled =
+            status.wait_for(|status| status.connected() || status.error().is_some_and(ConnectError::is_hopeless));
         // Whether it settled, ran out of time or ended, the status says the rest.
         drop(tokio::time::timeout(timeout, settled).await);
         let status = self.status.borrow();
@@ -242,7 +267,7 @@ impl Broker {
         let (acts, act_receiver) = mpsc::unbounded_channel();
         let name = format!("lease of {}", queues.name);
         let task = lease::LeaseTask {
-            link: self.consuming.clone(),
+            link: self.leasing.get_or_init(|| self.links.open(Side::Leasing)).clone(),
             topology: self.topology.clone(),
             queues,
             asks_whether_new,
@@ -355,9 +380,9 @@ impl Broker {
         let until = clock::now() + timeout;
         let flushed = tokio::time::timeout(timeout - LAST.min(timeout / 2), self.work.wait()).await.is_ok();
         self.end.cancel();
-        self.links.close();
+        self.links.tasks.close();
         let left = until.saturating_duration_since(clock::now()).min(LONGEST_CLOSE);
-        let closed = tokio::time::timeout(left, self.links.wait()).await.is_ok();
+        let closed = tokio::time::timeout(left, self.links.tasks.wait()).await.is_ok();
         flushed && closed
     }
 

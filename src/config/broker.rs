@@ -3,10 +3,11 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::ExposeSecret as _;
 use url::Url;
 
 pub use crate::broker::Declare;
+use crate::broker::NodeUrls;
 use crate::seal::Seal;
 use crate::section::Section;
 
@@ -17,8 +18,8 @@ const DEFAULT_LEASE: Duration = Duration::from_secs(2);
 /// `[broker]`.
 #[derive(Clone, Debug)]
 pub struct Broker {
-    /// `amqp://` or `amqps://`, with user, password and virtual host.
-    pub url: SecretString,
+    /// `amqp://` or `amqps://`, with user, password and virtual host: of each node that may be connected to.
+    pub url: NodeUrls,
     /// What every object's name begins with, before a dot.
     pub prefix: String,
     /// What to do about the exchanges and queues at the start.
@@ -38,8 +39,8 @@ pub struct Broker {
 impl Broker {
     pub(super) fn read(section: &mut Section<'_>) -> Option<Self> {
         section.must_have("url", "{ env = \"SLUICE_AMQP_URL\" }");
-        let url = section.secret("url");
-        if let Some(mend) = url.as_ref().and_then(|url| url_mend(url.expose_secret())) {
+        let url = section.one_or_more_texts("url").map(|texts| NodeUrls::of(&texts));
+        for mend in url.iter().flat_map(mends) {
             section.problem("url", mend);
         }
         let prefix = section.text("prefix").unwrap_or_else(|| "sluice".to_owned());
@@ -70,7 +71,7 @@ impl Broker {
 
     /// Whether nothing differs.
     pub(super) fn same_as(&self, other: &Self) -> bool {
-        self.url.expose_secret() == other.url.expose_secret()
+        self.url.same_as(&other.url)
             && self.prefix == other.prefix
             && self.declare == other.declare
             && self.max_event_bytes == other.max_event_bytes
@@ -81,9 +82,31 @@ impl Broker {
     }
 }
 
+/// What is wrong with the URLs, and with which of them.
+fn mends(urls: &NodeUrls) -> Vec<String> {
+    let count = urls.iter().len();
+    let named = |index: usize, mend: &str| {
+        if count == 1 { mend.to_owned() } else { format!("URL {} of {count}: {mend}", index + 1) }
+    };
+    let each = urls.iter().enumerate();
+    let mut mends: Vec<_> =
+        each.filter_map(|(index, url)| Some(named(index, &url_mend(url.expose_secret())?))).collect();
+    if count == 0 {
+        mends.push("names no node; write [\"amqp://user:password@host:5672/vhost\", …]".to_owned());
+    }
+    if let Some(index) = urls.astray().filter(|_| mends.is_empty()) {
+        mends.push(named(
+            index,
+            "leads to another virtual host than the first; all must be nodes of one cluster, and of the same one there",
+        ));
+    }
+    mends
+}
+
 /// What is wrong with a broker's URL. Never repeats it: it holds a password.
 fn url_mend(text: &str) -> Option<String> {
     match Url::parse(text) {
+        Err(_) if text.is_empty() => Some("is empty".to_owned()),
         Err(error) => Some(format!("not a URL ({error}); write one as amqp://user:password@host:5672/vhost")),
         Ok(url) if !matches!(url.scheme(), "amqp" | "amqps") => Some("must begin with amqp:// or amqps://".to_owned()),
         Ok(url) if !url.has_host() => Some("names no host; write amqp://user:password@host:5672/vhost".to_owned()),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Request;
 use proptest::prelude::*;
+use secrecy::ExposeSecret as _;
 
 use super::*;
 use crate::event::{Event, Invalid};
@@ -209,6 +210,33 @@ limits = [\"200/fortnight\"]
     for (line, expected) in shown.lines().zip(expected) {
         assert!(line.starts_with(expected), "{line}\n is not\n{expected}");
     }
+}
+
+fn nodes(url: &str) -> Vec<String> {
+    let config = read(&format!("[broker]\nurl = {url}\n")).unwrap();
+    config.broker.url.iter().map(|url| url.expose_secret().to_owned()).collect()
+}
+
+#[test]
+fn the_brokers_nodes_are_a_list_or_stand_in_one_string() {
+    let (a, b, secret) = ("amqp://a/x", "amqps://b/x", format!("amqp://sluice:{SECRET}@localhost:5672/%2f"));
+    assert_eq!(nodes("\"amqp://a/x\""), [a]);
+    assert_eq!(nodes("[\"amqp://a/x\", \"amqps://b/x\"]"), [a, b]);
+    assert_eq!(nodes("\"amqp://a/x, amqps://b/x\""), [a, b]);
+    assert_eq!(nodes("[\"amqp://c/%2f\", { env = \"SLUICE_AMQP_URL\" }]"), ["amqp://c/%2f", &secret]);
+}
+
+#[test]
+fn a_problem_of_the_brokers_url_says_of_which_node_it_is() {
+    let shown = |url: &str| problems(&format!("[broker]\nurl = {url}\n"));
+    let expected = "sluice.toml:2: broker.url: URL 2 of 3: must begin with amqp:// or amqps://
+sluice.toml:2: broker.url: URL 3 of 3: is empty";
+    assert_eq!(shown("[\"amqp://ann:s3cret@a\", \"http://ann:s3cret@b\", \"\"]"), expected);
+    let astray = shown("[\"amqp://a/x\", \"amqp://b/x\", \"amqp://c/y\"]");
+    assert!(astray.starts_with("sluice.toml:2: broker.url: URL 3 of 3: leads to another virtual host"), "{astray}");
+    assert!(shown("[]").contains("names no node"));
+    assert!(shown("[5]").contains("must be a string, not an integer"));
+    assert_eq!(shown("{ env = \"EMPTY\" }"), "sluice.toml:2: broker.url: is empty");
 }
 
 #[test]

@@ -10,6 +10,7 @@ pub mod figures;
 mod home;
 pub mod node;
 mod produce;
+mod release;
 mod report;
 mod scenario;
 mod stage;

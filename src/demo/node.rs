@@ -1,4 +1,4 @@
-//! A private RabbitMQ node from the installed package, in a folder and on ports of its own: nothing it does touches
+//! A private RabbitMQ node, in a folder and on ports of its own: nothing it does touches
 //! a broker that the machine already runs. Never leaves a process behind.
 
 use std::collections::BTreeMap;
@@ -13,10 +13,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
+use super::release::Release;
 use crate::clock;
 
-/// Where the package keeps the scripts themselves; those on the PATH change the user first.
-const SCRIPTS: &str = "/usr/lib/rabbitmq/bin";
+/// What the nodes of a cluster know each other by, in a node's folder.
+const COOKIE: &str = "home/.erlang.cookie";
 /// The longest a node may take to start.
 const START: Duration = Duration::from_secs(60);
 /// The longest it may take to stop when asked to.
@@ -37,7 +38,10 @@ pub struct Options {
 #[derive(Debug, thiserror::Error)]
 pub enum NodeError {
     /// The package is missing.
-    #[error("RabbitMQ is not installed ({0} is missing); install it with: apt-get install rabbitmq-server")]
+    #[error(
+        "RabbitMQ is not installed ({0} is missing); install it with: apt-get install rabbitmq-server, or, where SLUICE_TEST_RABBITMQ asks for \
+         a version, with: deploy/install-dependencies.sh rabbitmq-<version>"
+    )]
     NotInstalled(PathBuf),
     /// A file or process could not be made.
     #[error("cannot {doing}: {source}")]
@@ -55,6 +59,14 @@ pub enum NodeError {
         /// Where its output is.
         log: PathBuf,
     },
+    /// It did not do as it was told.
+    #[error("rabbitmqctl {command} failed: {output}")]
+    Refused {
+        /// What it was told.
+        command: String,
+        /// What it printed.
+        output: String,
+    },
     /// It did not answer in time.
     #[error("RabbitMQ did not answer within {START:?}; the reason is in {0}")]
     TooSlow(PathBuf),
@@ -68,10 +80,12 @@ const GUARD: &str = r#"trap '' INT TERM HUP; read _; for p; do [ "/proc/$p/cwd" 
 #[derive(Debug)]
 pub struct Node {
     dir: PathBuf,
+    release: Release,
     options: Options,
     ports: Ports,
     beam: Option<Child>,
-    port_mapper: Child,
+    /// None where it is another member's.
+    port_mapper: Option<Child>,
     guard: Option<Child>,
 }
 
@@ -91,19 +105,38 @@ impl Node {
     /// # Errors
     /// Any [`NodeError`]; nothing is left running.
     pub async fn start(dir: &Path, options: Options) -> Result<Self, NodeError> {
-        for program in [script("rabbitmq-server"), script("rabbitmqctl")] {
-            if !program.exists() {
-                return Err(NodeError::NotInstalled(program));
-            }
-        }
-        std::fs::create_dir_all(dir).map_err(doing("make the node's folder"))?;
-        let dir = dir.canonicalize().map_err(doing("find the node's folder"))?;
+        let cookie = uuid::Uuid::new_v4().simple().to_string();
         let ports = Ports::free().map_err(doing("find free ports"))?;
-        prepare(&dir, ports).map_err(doing("write the node's files"))?;
-        let port_mapper = start_port_mapper(&dir, ports).await?;
-        let mut node = Self { dir, options, ports, beam: None, port_mapper, guard: None };
+        let mut node = Self::prepare(dir, options, ports, &cookie)?;
+        node.port_mapper = Some(start_port_mapper(node.release.port_mapper(&node.dir), &node.dir, ports).await?);
         node.boot().await?;
         Ok(node)
+    }
+
+    /// Starts a node, and makes it a member of the cluster that `member` is in. It needs that one's port mapper for as long as it runs.
+    ///
+    /// # Errors
+    /// Any [`NodeError`]; nothing is left running.
+    pub async fn join(dir: &Path, options: Options, member: &Self) -> Result<Self, NodeError> {
+        let cookie = std::fs::read_to_string(member.dir.join(COOKIE)).map_err(doing("read the member's cookie"))?;
+        let ports = Ports::free().map_err(doing("find free ports"))?;
+        let ports = Ports { port_mapper: member.ports.port_mapper, ..ports };
+        let mut node = Self::prepare(dir, options, ports, &cookie)?;
+        node.boot().await?;
+        let name = node_name(member.ports);
+        for command in [&["stop_app"][..], &["join_cluster", &name], &["start_app"]] {
+            node.tell(command).await?;
+        }
+        Ok(node)
+    }
+
+    /// A node that does not run yet.
+    fn prepare(dir: &Path, options: Options, ports: Ports, cookie: &str) -> Result<Self, NodeError> {
+        let release = Release::wanted()?;
+        std::fs::create_dir_all(dir).map_err(doing("make the node's folder"))?;
+        let dir = dir.canonicalize().map_err(doing("find the node's folder"))?;
+        write_files(&dir, ports, cookie).map_err(doing("write the node's files"))?;
+        Ok(Self { dir, release, options, ports, beam: None, port_mapper: None, guard: None })
     }
 
     /// Where it takes AMQP connections.
@@ -179,10 +212,23 @@ impl Node {
     /// # Errors
     /// It could not be run; a command that fails is returned as its output.
     pub async fn ctl(&self, arguments: &[&str]) -> Result<String, NodeError> {
+        Ok(self.run_ctl(arguments).await?.1)
+    }
+
+    /// As [`Node::ctl`], for what must not fail.
+    async fn tell(&self, arguments: &[&str]) -> Result<(), NodeError> {
+        match self.run_ctl(arguments).await? {
+            (status, _) if status.success() => Ok(()),
+            (_, output) => Err(NodeError::Refused { command: arguments.join(" "), output }),
+        }
+    }
+
+    async fn run_ctl(&self, arguments: &[&str]) -> Result<(ExitStatus, String), NodeError> {
         let mut command = self.command("rabbitmqctl");
         command.arg("-n").arg(node_name(self.ports)).args(arguments);
         let output = command.output().await.map_err(doing("run rabbitmqctl"))?;
-        Ok([output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat())
+        let printed = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
+        Ok((output.status, printed))
     }
 
     async fn boot(&mut self) -> Result<(), NodeError> {
@@ -206,7 +252,8 @@ impl Node {
     }
 
     fn start_guard(&self, beam: &Child) -> Result<Child, NodeError> {
-        let pids = [beam.id(), self.port_mapper.id()].into_iter().flatten().map(|pid| pid.to_string());
+        let pids =
+            [beam.id(), self.port_mapper.as_ref().and_then(Child::id)].into_iter().flatten().map(|pid| pid.to_string());
         let mut command = Command::new("sh");
         command.args(["-c", GUARD, "guard"]).args(pids).current_dir(&self.dir).kill_on_drop(true);
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
@@ -214,7 +261,7 @@ impl Node {
     }
 
     fn command(&self, program: &str) -> Command {
-        let mut command = Command::new(script(program));
+        let mut command = self.release.script(program, &self.dir);
         command.env_clear().envs(environment(&self.dir, self.ports, self.options)).current_dir(&self.dir);
         command
     }
@@ -222,7 +269,7 @@ impl Node {
 
 impl Drop for Node {
     fn drop(&mut self) {
-        for child in self.beam.iter_mut().chain([&mut self.port_mapper]) {
+        for child in self.beam.iter_mut().chain(&mut self.port_mapper) {
             if let Err(error) = child.start_kill() {
                 tracing::debug!(%error, "a process of the private RabbitMQ had already ended");
             }
@@ -253,24 +300,20 @@ fn node_name(ports: Ports) -> String {
     format!("sluice{}@localhost", ports.amqp)
 }
 
-fn script(program: &str) -> PathBuf {
-    Path::new(SCRIPTS).join(program)
-}
-
 fn doing(doing: &str) -> impl FnOnce(io::Error) -> NodeError + use<> {
     let doing = doing.to_owned();
     move |source| NodeError::Io { doing, source }
 }
 
-fn prepare(dir: &Path, ports: Ports) -> io::Result<()> {
+fn write_files(dir: &Path, ports: Ports, cookie: &str) -> io::Result<()> {
     for folder in ["mnesia", "log", "home", "plugins"] {
         std::fs::create_dir_all(dir.join(folder))?;
     }
-    let cookie = dir.join("home/.erlang.cookie");
-    if !cookie.exists() {
+    let path = dir.join(COOKIE);
+    if !path.exists() {
         let mut options = std::fs::OpenOptions::new();
-        let file = options.write(true).create_new(true).mode(0o600).open(&cookie)?;
-        io::Write::write_all(&mut &file, uuid::Uuid::new_v4().simple().to_string().as_bytes())?;
+        let file = options.write(true).create_new(true).mode(0o600).open(&path)?;
+        io::Write::write_all(&mut &file, cookie.as_bytes())?;
         file.set_permissions(std::fs::Permissions::from_mode(0o400))?;
     }
     // Empty, so that the machine's own settings are not read.
@@ -314,8 +357,7 @@ fn environment(dir: &Path, ports: Ports, options: Options) -> BTreeMap<&'static 
 }
 
 /// In the foreground and as our own child; otherwise the broker would start one that outlives it.
-async fn start_port_mapper(dir: &Path, ports: Ports) -> Result<Child, NodeError> {
-    let mut command = Command::new("epmd");
+async fn start_port_mapper(mut command: Command, dir: &Path, ports: Ports) -> Result<Child, NodeError> {
     command.args(["-address", "127.0.0.1", "-port"]).arg(ports.port_mapper.to_string()).current_dir(dir);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
     let mut child = command.spawn().map_err(doing("start epmd"))?;

@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
 
 use super::collect::KEPT;
@@ -75,7 +74,7 @@ impl Stage {
             .tell("a worker (sluice run) consumes; the sandbox plays its vendors, which take 100 to 600 ms to answer");
 
         let settings = BrokerSettings {
-            url: SecretString::from(url),
+            url: url.into(),
             prefix: "sluice".to_owned(),
             // The worker has declared everything.
             declare: Declare::Never,
@@ -149,7 +148,7 @@ fn vendors() -> sandbox::Settings {
 fn with_log(error: NodeError) -> Error {
     let lines = match &error {
         NodeError::Ended { log, .. } | NodeError::TooSlow(log) => last_lines(log, LOG_LINES),
-        NodeError::NotInstalled(_) | NodeError::Io { .. } => String::new(),
+        NodeError::NotInstalled(_) | NodeError::Io { .. } | NodeError::Refused { .. } => String::new(),
     };
     Error::Node(error, lines)
 }

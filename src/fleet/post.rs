@@ -184,9 +184,13 @@ impl AtWork {
                     Told::Asked(record) => self.asked(record),
                 },
                 Some((version, published)) = self.published.next(), if !self.published.is_empty() => {
-                    if let Err(error) = published {
+                    let now = clock::now();
+                    match published {
+                        Ok(()) => self.machine.confirmed(version, now),
+                        Err(error) => {
                         tracing::debug!(destination = self.post.settings.name, %error, "a note of the lease was not published");
-                        self.machine.failed(version, clock::now());
+                        self.machine.failed(version, now);
+                    }
                     }
                 }
                 () = self.let_go.notified(), if self.wanted != Wanted::Nothing => self.want(Wanted::Nothing),

@@ -44,7 +44,6 @@ use window::Places;
 
 /// The calls of this time ahead count as calls to spare.
 const SPARE: Duration = Duration::from_secs(2);
-
 /// A body of this many bytes takes a while to build, send and read.
 const LARGE_BYTES: usize = 16 * 1024;
 
@@ -233,7 +232,6 @@ impl Gate {
             return Pass::Wait(until);
         }
         if self.is_unbooked() {
-            self.held = Some((HeldBy::Day, now));
             return Pass::Full;
         }
         self.note_lateness(now);

@@ -64,6 +64,15 @@ enum Place {
     Stuck(Instant),
 }
 
+/// A note on its way.
+#[derive(Clone, Copy, Debug)]
+struct Published {
+    version: u64,
+    at: Instant,
+    /// When the broker confirmed it: from then on it should come.
+    confirmed: Option<Instant>,
+}
+
 /// One worker's part in the lease of one destination.
 #[derive(Debug)]
 pub struct Machine {
@@ -90,12 +99,10 @@ pub struct Machine {
     /// The start of the last round trip that came back, and its version.
     proof: Option<Instant>,
     recorded: u64,
-    /// Published notes that have not come yet, each with when it left.
-    on_the_way: VecDeque<(u64, Instant)>,
+    /// Published notes that have not come yet.
+    on_the_way: VecDeque<Published>,
     /// The version of the note that was given back, and when.
     returning: Option<(u64, Instant)>,
-    /// When the consumer was last seen to live.
-    heard: Instant,
     published: Instant,
     /// Notes that are not acked, by their tags; none for what cannot be read.
     in_hand: Vec<(u64, Option<(u64, u64)>)>,
@@ -128,7 +135,6 @@ impl Machine {
             recorded: 0,
             on_the_way: VecDeque::new(),
             returning: None,
-            heard: now,
             published: now,
             in_hand: Vec::new(),
             why_stuck: None,
@@ -212,9 +218,20 @@ impl Machine {
         self.version.max(before + 1)
     }
 
+    /// The broker has a note.
+    pub fn confirmed(&mut self, version: u64, now: Instant) {
+        if let Some(published) = self.on_the_way.iter_mut().find(|published| published.version == version) {
+            published.confirmed = Some(now);
+        }
+    }
+
     /// A note could not be published.
     pub fn failed(&mut self, version: u64, now: Instant) {
-        self.on_the_way.retain(|(on_the_way, _)| *on_the_way != version);
+        let before = self.on_the_way.len();
+        self.on_the_way.retain(|published| published.version != version);
+        if self.on_the_way.len() == before {
+            return;
+        }
         (self.is_unwritten, self.is_urgent) = (true, true);
         self.tick(now);
     }
@@ -297,19 +314,37 @@ impl Machine {
             Place::LettingGo(since) => Some(since + self.lease),
             Place::Stuck(since) => Some(since + PASS_ON),
             Place::Holding => {
-                let waits = self.returning.is_some() || !self.on_the_way.is_empty();
-                let lost = waits.then(|| self.heard + self.lease * 2);
-                let write = match (self.is_unwritten, self.is_urgent) {
-                    _ if !self.on_the_way.is_empty() => None,
+                let write = match (self.is_unwritten && self.on_the_way.is_empty(), self.is_urgent) {
                     (true, true) => Some(self.published),
                     (true, false) => Some(self.published + WRITE_EVERY),
                     (false, _) => None,
                 };
-                let renew = self.proof.map_or(self.published, |proof| proof + self.lease / RENEW);
-                let renew = if self.wanted { renew } else { self.published.max(self.heard) + KEEP };
-                [lost, write, (!waits).then_some(renew)].into_iter().flatten().min()
+                [self.lost_at(), write, self.renews_at()].into_iter().flatten().min()
             }
         }
+    }
+
+    /// When what is to come should have come.
+    fn lost_at(&self) -> Option<Instant> {
+        let confirmed = self.on_the_way.iter().filter_map(|published| published.confirmed);
+        confirmed.chain(self.returning.map(|(_, at)| at)).min().map(|since| since + self.lease * 2)
+    }
+
+    /// When the own note is to be given back, where it is here.
+    fn renews_at(&self) -> Option<Instant> {
+        self.own_in_hand().filter(|_| self.returning.is_none())?;
+        let since = self.proof.map_or(self.published, |proof| proof.max(self.published));
+        Some(match self.proof {
+            Some(proof) if self.wanted => proof + self.lease / RENEW,
+            None if self.wanted => self.published,
+            Some(_) | None => since + KEEP,
+        })
+    }
+
+    fn own_in_hand(&self) -> Option<(u64, u64)> {
+        self.in_hand.iter().find_map(|(tag, age)| {
+            age.filter(|(term, _)| self.is_mine && *term == self.term).map(|(_, version)| (*tag, version))
+        })
     }
 
     /// Waits for a note. One who drove and gets none in time has lost the lease.
@@ -380,49 +415,30 @@ impl Machine {
     }
 
     fn hold(&mut self, now: Instant) {
-        let waits = self.returning.is_some() || !self.on_the_way.is_empty();
-        if waits && now.saturating_duration_since(self.heard) >= self.lease * 2 {
-            // The broker takes nothing, or gives the notes to somebody else.
+        if self.lost_at().is_some_and(|at| at <= now) {
+            // The broker gives the notes to somebody else.
             return self.leave();
         }
         let is_due = self.is_urgent || now.saturating_duration_since(self.published) >= WRITE_EVERY;
         if self.is_unwritten && is_due && self.on_the_way.is_empty() {
             return self.publish(Says::Held, now);
         }
-        let is_old = |since: Instant, age: Duration| now.saturating_duration_since(since) >= age;
-        let renews = self.wanted && self.proof.is_none_or(|proof| is_old(proof, self.lease / RENEW));
-        if self.returning.is_none() && (renews || is_old(self.published.max(self.heard), KEEP)) {
-            self.give_back(now);
-        }
-    }
-
-    /// Gives the own note back, so that it comes again.
-    fn give_back(&mut self, now: Instant) {
-        let own = self.in_hand.iter().find_map(|(tag, age)| {
-            age.filter(|(term, _)| self.is_mine && *term == self.term).map(|(_, version)| (*tag, version))
-        });
-        let Some((tag, version)) = own else { return };
-        self.in_hand.retain(|(held, _)| *held != tag);
-        self.note_waiting(now);
-        self.returning = Some((version, now));
-        self.acts.push(Act::Return(tag));
-    }
-
-    /// Something is about to be on its way: from now on an answer is waited for.
-    fn note_waiting(&mut self, now: Instant) {
-        if self.returning.is_none() && self.on_the_way.is_empty() {
-            self.heard = now;
+        if let Some((tag, version)) = self.own_in_hand()
+            && self.renews_at().is_some_and(|at| at <= now)
+        {
+            self.in_hand.retain(|(held, _)| *held != tag);
+            self.returning = Some((version, now));
+            self.acts.push(Act::Return(tag));
         }
     }
 
     fn came_back(&mut self, note: &Note, again: bool, now: Instant) {
-        self.heard = now;
         if let Some((_, at)) = self.returning.take_if(|(version, _)| again && *version == note.version) {
             self.proof = self.proof.max(Some(at));
         }
-        while let Some((version, at)) = self.on_the_way.pop_front_if(|(version, _)| *version <= note.version) {
-            if version == note.version {
-                self.proof = self.proof.max(Some(at));
+        while let Some(published) = self.on_the_way.pop_front_if(|published| published.version <= note.version) {
+            if published.version == note.version {
+                self.proof = self.proof.max(Some(published.at));
             }
         }
         self.recorded = self.recorded.max(note.version);
@@ -453,11 +469,10 @@ impl Machine {
     }
 
     fn publish(&mut self, says: Says, now: Instant) {
-        self.note_waiting(now);
         self.version += 1;
         (self.is_unwritten, self.is_urgent) = (false, false);
         self.published = now;
-        self.on_the_way.push_back((self.version, now));
+        self.on_the_way.push_back(Published { version: self.version, at: now, confirmed: None });
         self.acts.push(Act::Publish(Note {
             format: FORMAT,
             term: self.term,

@@ -35,6 +35,12 @@ impl<'a> Section<'a> {
         self.secret(key)
     }
 
+    /// A string, or an array of them.
+    pub(crate) fn one_or_more_texts(&mut self, key: &str) -> Option<Vec<String>> {
+        let is_array = self.table.get(key).is_some_and(|value| value.as_array().is_some());
+        if is_array { self.texts(key) } else { self.text(key).map(|text| vec![text]) }
+    }
+
     /// An array of strings.
     pub fn texts(&mut self, key: &str) -> Option<Vec<String>> {
         self.elements(key, "[\"…\"]", |section, line, value| section.resolve(line, key, value))

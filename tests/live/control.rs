@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use secrecy::SecretString;
 use sluice::broker::port::PublishError;
 use sluice::broker::{Names, control_call};
 
@@ -53,6 +52,6 @@ async fn a_wrong_password_is_said_within_seconds() {
     let broker = start(&settings(&url));
     let error = broker.wait_ready(LONG).await.unwrap_err().to_string();
     assert!(error.contains("refused") && error.contains("password"), "{error}");
-    let error = control_call(&SecretString::from(url), &Names::new("x"), Bytes::new(), LONG).await.unwrap_err();
+    let error = control_call(&url.into(), &Names::new("x"), Bytes::new(), LONG).await.unwrap_err();
     assert!(error.to_string().contains("password"), "{error}");
 }

@@ -11,9 +11,11 @@
 
 #[path = "../it/bug.rs"]
 mod bug;
+mod cluster;
 mod console;
 mod consuming;
 mod control;
+mod failover;
 mod kills;
 mod producers;
 mod prometheus;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use sluice::broker::{Broker, LONGEST_READ, LockedRead, ReadError, ReadPurpose, Reader};
 
+use crate::cluster::Cluster;
 use crate::support::{LONG, bodies, depth, message, own_node, settings, shared, start};
 use crate::worker::stage::until;
 
@@ -269,4 +270,22 @@ async fn a_broker_that_is_killed_ends_the_read_and_loses_nothing() {
     let mut seen = look_for(&broker, &dead, MANY).await;
     seen.sort();
     same(&seen, &expected(0..MANY));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_lock_ends_with_the_node_that_its_holder_is_connected_to() {
+    let mut cluster = Cluster::of_three().await;
+    let mut settings = settings(&cluster.nodes[1].url());
+    let broker = start(&settings);
+    let dead = with_letters(&broker, 5).await;
+    let mut reader = broker.reader().await.unwrap();
+    let locked = lock(&mut reader, &dead, ReadPurpose::Act).await;
+    // Killed within a second of a queue's first declaration, RabbitMQ may lose what it confirmed.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    cluster.nodes[1].kill_hard().await.unwrap();
+    settings.url = cluster.nodes[2].url().into();
+    let other = start(&settings);
+    other.wait_ready(LONG).await.unwrap();
+    assert_eq!(look_for(&other, &dead, 5).await, expected(0..5));
+    drop(locked);
 }

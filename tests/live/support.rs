@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use secrecy::SecretString;
 use sluice::broker::port::{Delivery, Disposition, Inbox, Prefetch};
 use sluice::broker::{Broker, BrokerSettings, Declare, DestinationQueues};
 use sluice::demo::node::{Node, Options};
@@ -32,7 +31,7 @@ pub async fn own_node() -> Node {
 
 pub fn settings(url: &str) -> BrokerSettings {
     BrokerSettings {
-        url: SecretString::from(url),
+        url: url.into(),
         prefix: format!("test-{}", uuid::Uuid::new_v4().simple()),
         declare: Declare::Create,
         delivery_limit: 20,

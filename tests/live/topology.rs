@@ -146,7 +146,7 @@ async fn who_may_only_use_what_is_there_works_with_it_and_is_told_that_it_was_no
     drop(open(&first).await);
     node.ctl(&["add_user", "ann", "secret"]).await.unwrap();
     node.ctl(&["set_permissions", "ann", "^amq.gen-.*$", ".*", ".*"]).await.unwrap();
-    settings.url = secrecy::SecretString::from(node.url().replace("guest:guest", "ann:secret"));
+    settings.url = node.url().replace("guest:guest", "ann:secret").into();
     settings.declare = Declare::Check;
     let log = Log::default();
     let subscriber = tracing_subscriber::fmt().with_writer(log.clone()).with_ansi(false).finish();

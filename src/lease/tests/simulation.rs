@@ -52,6 +52,8 @@ enum Frame {
 #[derive(Clone, Debug, PartialEq)]
 enum Delivered {
     Note(u64, Note, bool),
+    Confirmed(u64),
+    Failed(u64),
     Cancelled,
 }
 
@@ -240,6 +242,10 @@ impl Sim {
     fn send(&mut self, worker: Worker, connection: u64, frame: Frame) {
         let Some(process) = self.workers[worker].as_ref() else { return };
         if process.cut || self.partition == Some(worker) {
+            if let Frame::Publish(note) = frame {
+                let failed = Delivered::Failed(note.version);
+                self.at(self.now + 10_000, Event::AtWorker(worker, connection, failed));
+            }
             return;
         }
         let is_publication = matches!(frame, Frame::Publish(_));
@@ -262,6 +268,8 @@ impl Sim {
         match frame {
             Frame::Publish(note) => {
                 self.next += 1;
+                let (delay, confirmed) = (self.delay(), Delivered::Confirmed(note.version));
+                self.at(self.now + delay, Event::AtWorker(worker, connection, confirmed));
                 self.ready.push_back((self.next, note, false));
             }
             Frame::Consume | Frame::Ack(_) | Frame::Return(_) if self.dead.contains(&(worker, connection)) => {}
@@ -325,6 +333,8 @@ impl Sim {
         let now = self.base + process.offset + Duration::from_micros(self.now * process.rate);
         match delivered {
             Delivered::Note(tag, note, again) => process.machine.received(tag, note, again, now),
+            Delivered::Confirmed(version) => process.machine.confirmed(version, now),
+            Delivered::Failed(version) => process.machine.failed(version, now),
             Delivered::Cancelled => {
                 process.machine.closed();
                 process.connection = 0;
