@@ -9,6 +9,7 @@ pub mod events;
 pub mod figures;
 mod home;
 pub mod node;
+pub mod ports;
 mod produce;
 mod release;
 mod report;

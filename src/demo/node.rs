@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::TcpListener;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
@@ -13,6 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
+use super::ports::free_ports;
 use super::release::Release;
 use crate::clock;
 
@@ -281,18 +281,8 @@ impl Ports {
     /// Free ones, held all at once so that no two are the same. Another program could still take one before the
     /// node does; then it says so and does not start.
     fn free() -> io::Result<Self> {
-        let listeners = [(); 5].map(|()| TcpListener::bind(("127.0.0.1", 0)));
-        let mut ports = Vec::new();
-        for listener in &listeners {
-            let listener = listener.as_ref().map_err(|error| io::Error::new(error.kind(), error.to_string()))?;
-            ports.push(listener.local_addr()?.port());
-        }
-        match ports[..] {
-            [amqp, distribution, port_mapper, management, prometheus] => {
-                Ok(Self { amqp, distribution, port_mapper, management, prometheus })
-            }
-            _ => Err(io::Error::other("no ports")),
-        }
+        let [amqp, distribution, port_mapper, management, prometheus] = free_ports()?;
+        Ok(Self { amqp, distribution, port_mapper, management, prometheus })
     }
 }
 

@@ -1,7 +1,6 @@
 //! The demo's worker: `sluice run` as a process of its own, with a configuration written for it. What it shows of
 //! itself comes in over its admin address, as for anyone else.
 
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
@@ -10,6 +9,7 @@ use serde::Deserialize;
 use tokio::process::{Child, Command};
 
 use super::home::{Home, last_lines};
+use super::ports::free_ports;
 use super::{Error, doing};
 use crate::clock;
 
@@ -176,7 +176,8 @@ impl Worker {
 
 /// A port that is free now. Another program could still take it; then the worker says so and ends.
 fn free_address() -> std::io::Result<String> {
-    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.to_string())
+    let [port] = free_ports()?;
+    Ok(format!("127.0.0.1:{port}"))
 }
 
 /// The configuration, with where everything is.

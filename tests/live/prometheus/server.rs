@@ -1,11 +1,11 @@
 //! A private Prometheus from the installed package, with our rules, that scrapes one worker every second.
 
-use std::net::TcpListener;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
 use serde_json::Value;
+use sluice::demo::ports::free_ports;
 use tokio::process::{Child, Command};
 use url::Url;
 
@@ -40,7 +40,7 @@ impl Prometheus {
         );
         let path = |name: &str| folder.path().join(name).display().to_string();
         std::fs::write(path("prometheus.yml"), config).unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let [port]: [u16; 1] = free_ports().unwrap();
         let address = format!("127.0.0.1:{port}");
         let log = std::fs::File::create(path("log")).unwrap();
         let mut command = Command::new("/usr/bin/prometheus");

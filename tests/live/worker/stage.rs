@@ -1,9 +1,9 @@
 //! A worker process between a real broker and the sandbox, and all that a test may know of it: what is seen from outside.
 
-use std::net::TcpListener;
 use std::process::Stdio;
 use std::time::Duration;
 
+use sluice::demo::ports::free_ports;
 use sluice::sandbox::{EndpointStats, FaultRule, HookSettings, Latency, Limit, PxKey, PxSettings, Sandbox, Settings};
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::{Child, Command};
@@ -57,7 +57,7 @@ impl Stage {
         let sandbox = Sandbox::start(Settings { px, hook, latency, ..Settings::default() }).await.unwrap();
         let folder = tempfile::Builder::new().prefix("sluice-worker-").tempdir().unwrap();
         std::fs::write(folder.path().join("key"), KEY).unwrap();
-        let admin = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let [admin] = free_ports().unwrap();
         let prefix = format!("test-{}", uuid::Uuid::new_v4().simple());
         Self {
             sandbox,
