@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use super::act::Act;
 use super::note::{FORMAT, Note, NoteError, Owner, Says, millis};
 
 /// A ledger that can wait is written this often at most.
@@ -29,23 +30,6 @@ const FIRST_NOTES: (Duration, Duration) = (Duration::from_secs(10), Duration::fr
 const HEARD: Duration = Duration::from_secs(15);
 /// What cannot be read here may be read by another worker: it is passed on after this.
 const PASS_ON: Duration = Duration::from_secs(1);
-
-/// What to do.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Act {
-    /// Publish the note to the lease queue.
-    Publish(Note),
-    /// Ack a note: it is outdated.
-    Ack(u64),
-    /// Give a note back to the queue, where it is the first: whoever is the consumer gets it again.
-    Return(u64),
-    /// Start a driver with that ledger, in place of one that runs. It may send while there is proof, and not before.
-    Drive(Value),
-    /// Stop the driver: somebody else drives, or nobody can.
-    Stop,
-    /// Leave the queue, and give the notes back that were not acked: the next worker has its turn. Then open it again, or end.
-    Leave,
-}
 
 /// Where this worker stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

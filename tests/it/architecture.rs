@@ -143,6 +143,7 @@ const PURE: &[&str] = &[
     "destination/recent.rs",
     "event/",
     "gate/",
+    "lease/act.rs",
     "lease/fence.rs",
     "lease/machine.rs",
     "lease/note.rs",

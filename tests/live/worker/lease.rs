@@ -1,9 +1,9 @@
 //! Several workers on one broker: one drives a destination, and another takes over.
 
-use std::net::TcpListener;
 use std::time::Duration;
 
 use serde_json::Value;
+use sluice::demo::ports::free_ports;
 use tokio::process::{Child, Command};
 
 use super::stage::{PX, Stage, TOKEN, send, until};
@@ -17,7 +17,7 @@ struct Fellow {
 
 impl Fellow {
     fn start(stage: &Stage) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let [port]: [u16; 1] = free_ports().unwrap();
         let admin = format!("127.0.0.1:{port}");
         let own = std::fs::read_to_string(stage.file("sluice.toml")).unwrap();
         let address = stage.admin().replace("http://", "");
