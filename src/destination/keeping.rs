@@ -1,8 +1,8 @@
 //! The lease, as the driver sees it: whether it may send, and what its successor would have to know.
 
-use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt as _, StreamExt as _};
 use jiff::civil::Date;
 
 use super::{Driver, Handover, ledger};
@@ -72,7 +72,7 @@ impl Driver {
     pub(super) fn record_ledger(&self) -> Option<BoxFuture<'static, ()>> {
         let (now, wall) = (clock::now(), clock::wall());
         let ledger = || self.ledger(self.dispatch.gate.booked_ledger(now, wall));
-        self.keeping.lease.is_kept().then(|| Box::pin(self.keeping.lease.record(ledger())) as BoxFuture<'static, ()>)
+        self.keeping.lease.is_kept().then(|| self.keeping.lease.record(ledger()).boxed())
     }
 
     /// What the lease's note carries, with that of the gate's.

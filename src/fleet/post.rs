@@ -178,7 +178,7 @@ impl AtWork {
                         // It failed: not again and again in no time.
                         clock::sleep(AGAIN).await;
                     }
-                    self.driver_ended(handover);
+                    self.driver_ended(*handover);
                     leave_by = self.is_stopping.then(|| clock::now() + self.post.lease + LEAVE_WITHIN);
                     }
                     Told::Asked(record) => self.asked(record),
@@ -309,9 +309,8 @@ impl AtWork {
     fn want(&mut self, wanted: Wanted) {
         self.recorded.clear();
         self.wanted = wanted;
-        match &self.running {
-            Some(running) => running.stop.cancel(),
-            None => {}
+        if let Some(running) = &self.running {
+            running.stop.cancel();
         }
     }
 
@@ -415,7 +414,7 @@ impl AtWork {
 /// What a driver tells whoever keeps its lease.
 enum Told {
     /// It has ended, and leaves that.
-    Ended(Handover),
+    Ended(Box<Handover>),
     /// It has something to send and no proof, or a ledger to be kept.
     Asked(Option<Record>),
 }
@@ -429,10 +428,10 @@ async fn told(running: &mut Option<Running>) -> Told {
         }
     };
     tokio::select! {
-        ended = task => Told::Ended(ended.unwrap_or_else(|error| {
+        ended = task => Told::Ended(Box::new(ended.unwrap_or_else(|error| {
             tracing::error!(%error, "a destination's task failed; this is a bug in Sluice");
             Handover::default()
-        })),
+        }))),
         record = asked => Told::Asked(record),
     }
 }

@@ -83,7 +83,7 @@ impl Stage {
         let (handle, calls) = Handle::new();
         let stop = CancellationToken::new();
         let parts = Parts {
-            lease: sluice::lease::port::DriverEnd::alone(std::time::Instant::now()),
+            lease: sluice::lease::port::DriverEnd::alone(sluice::clock::now()),
             seal: None,
             settings: self.settings.clone(),
             names: Names::new("sluice"),
