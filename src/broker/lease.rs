@@ -136,8 +136,9 @@ impl LeaseTask {
     /// One channel from opening to closing.
     async fn live_through(&mut self, live: &Live) -> Result<Ended, TopologyError> {
         let destination = self.queues.name.clone();
-        let asks = std::mem::take(&mut self.asks_whether_new);
-        let is_new = asks && !self.topology.has_queue(live, &self.topology.names.queue(&destination)).await?;
+        let queue = self.topology.names.queue(&destination);
+        let is_new = self.asks_whether_new && !self.topology.has_queue(live, &queue).await?;
+        self.asks_whether_new = false;
         if !self.is_declared {
             self.topology.ensure_destination(live, &self.queues).await?;
             self.is_declared = true;

@@ -145,8 +145,9 @@ impl Post {
     fn count_as_spent(&self, before: &mut Handover) {
         let settings = &self.settings;
         let Some(limit) = self.day_limit() else { return };
-        let wall = clock::wall();
-        before.ledger = Ledger::spent_by(u64::from(limit.count), wall);
+        let spent = Ledger::spent_by(u64::from(limit.count), clock::wall());
+        let used = if before.ledger.day == spent.day { spent.used.max(before.ledger.used) } else { spent.used };
+        (before.ledger.day, before.ledger.used) = (spent.day, used);
         tracing::error!(
             destination = settings.name,
             used = before.ledger.used,
@@ -174,24 +175,13 @@ impl AtWork {
                 },
                 told = told(&mut self.running) => match told {
                     Told::Ended(handover) => {
-                    if self.running.take().is_some_and(|running| !running.stop.is_cancelled()) {
-                        // It failed: not again and again in no time.
-                        clock::sleep(AGAIN).await;
-                    }
-                    self.driver_ended(*handover);
-                    leave_by = self.is_stopping.then(|| clock::now() + self.post.lease + LEAVE_WITHIN);
+                        self.driver_ended(handover.map(|handover| *handover)).await;
+                        leave_by = self.is_stopping.then(|| clock::now() + self.post.lease + LEAVE_WITHIN);
                     }
                     Told::Asked(record) => self.asked(record),
                 },
                 Some((version, published)) = self.published.next(), if !self.published.is_empty() => {
-                    let now = clock::now();
-                    match published {
-                        Ok(()) => self.machine.confirmed(version, now),
-                        Err(error) => {
-                        tracing::debug!(destination = self.post.settings.name, %error, "a note of the lease was not published");
-                        self.machine.failed(version, now);
-                    }
-                    }
+                    self.note_published(version, published);
                 }
                 () = self.let_go.notified(), if self.wanted != Wanted::Nothing => self.want(Wanted::Nothing),
                 () = wait_until(self.machine.next_at()) => {
@@ -314,13 +304,36 @@ impl AtWork {
         }
     }
 
-    /// What ran has ended; the next starts.
-    fn driver_ended(&mut self, handover: Handover) {
+    fn note_published(&mut self, version: u64, published: Result<(), PublishError>) {
+        let now = clock::now();
+        match published {
+            Ok(()) => self.machine.confirmed(version, now),
+            Err(error) => {
+                tracing::debug!(destination = self.post.settings.name, %error, "a note of the lease was not published");
+                self.machine.failed(version, now);
+            }
+        }
+    }
+
+    /// What ran has ended and left that, or failed for good; the next starts.
+    async fn driver_ended(&mut self, handover: Option<Handover>) {
+        let Some(ended) = self.running.take() else { return };
         self.post.metrics.forget(&self.post.settings.name);
-        self.known = handover;
+        // One that only stood by knows less than the lease's note.
+        let ledger = handover
+            .as_ref()
+            .filter(|_| ended.keeper.is_some())
+            .map(|handover| ledger::write(handover, self.post.seal.as_ref()));
+        self.known = handover.unwrap_or_default();
+        if !ended.stop.is_cancelled() {
+            // It failed: it goes on with what it knew, and not again and again in no time.
+            if let (Wanted::Driver(note), Some(ledger)) = (&mut self.wanted, &ledger) {
+                note.clone_from(ledger);
+            }
+            clock::sleep(AGAIN).await;
+        }
         if self.wanted == Wanted::Nothing {
-            let now = clock::now();
-            self.machine.let_go(ledger::write(&self.known, self.post.seal.as_ref()), now);
+            self.machine.let_go(ledger, clock::now());
             self.wanted = Wanted::Standby;
             if self.is_stopping {
                 return;
@@ -336,7 +349,7 @@ impl AtWork {
         let before = match wanted {
             Wanted::Driver(note) => match ledger::read(&note, known.clone(), self.post.seal.as_ref()) {
                 Ok(mut before) => {
-                    if note.is_null() && known.ledger == Ledger::default() && !self.is_new {
+                    if note.is_null() && !std::mem::take(&mut self.is_new) {
                         self.post.count_as_spent(&mut before);
                     }
                     Some(before)
@@ -413,8 +426,8 @@ impl AtWork {
 
 /// What a driver tells whoever keeps its lease.
 enum Told {
-    /// It has ended, and leaves that.
-    Ended(Box<Handover>),
+    /// It has ended, and leaves that; nothing where its task failed.
+    Ended(Option<Box<Handover>>),
     /// It has something to send and no proof, or a ledger to be kept.
     Asked(Option<Record>),
 }
@@ -428,10 +441,13 @@ async fn told(running: &mut Option<Running>) -> Told {
         }
     };
     tokio::select! {
-        ended = task => Told::Ended(Box::new(ended.unwrap_or_else(|error| {
-            tracing::error!(%error, "a destination's task failed; this is a bug in Sluice");
-            Handover::default()
-        }))),
+        ended = task => Told::Ended(match ended {
+            Ok(handover) => Some(Box::new(handover)),
+            Err(error) => {
+                tracing::error!(%error, "a destination's task failed; this is a bug in Sluice");
+                None
+            }
+        }),
         record = asked => Told::Asked(record),
     }
 }

@@ -259,12 +259,14 @@ impl Machine {
         self.place = Place::Stuck(now);
     }
 
-    /// Lets go, once the driver has stopped and left that ledger: the next one may drive at once. [`Act::Leave`] follows.
-    pub fn let_go(&mut self, ledger: Value, now: Instant) {
+    /// Lets go, once the driver has stopped and left that ledger, if one ran: the next one may drive at once. [`Act::Leave`] follows.
+    pub fn let_go(&mut self, ledger: Option<Value>, now: Instant) {
         self.drives = false;
         match self.place {
             Place::Holding => {
-                self.ledger = ledger;
+                if let Some(ledger) = ledger {
+                    self.ledger = ledger;
+                }
                 self.place = Place::LettingGo(now);
                 self.publish(Says::Released, now);
             }

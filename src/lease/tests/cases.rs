@@ -95,7 +95,7 @@ fn a_ledger_that_cannot_wait_is_published_at_once_and_recorded_when_it_came_back
 #[test]
 fn who_lets_go_sends_nothing_more_and_leaves_a_note_that_the_next_need_not_wait_for() {
     let (mut machine, now) = driving(crate::clock::now());
-    machine.let_go(json!({"used": 8}), now);
+    machine.let_go(Some(json!({"used": 8})), now);
     assert_eq!(machine.may_send_until(), None);
     let last = published(&machine.acts());
     assert_eq!((last.says, &last.ledger), (Says::Released, &json!({"used": 8})));
