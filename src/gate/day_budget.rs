@@ -1,16 +1,14 @@
 //! A day's budget is booked before it is used: who takes over after a crash counts the booked as used, so that no day holds more than its
 //! limit, and a crash wastes one booking at most.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use jiff::Timestamp;
 use jiff::civil::Date;
 
-use super::concurrency::whole;
 use super::{Gate, Ledger, quota};
 
-/// Of a day's budget so much is booked ahead as is sent in this time, and no more than one part in so many.
-const AHEAD: Duration = Duration::from_secs(4);
+/// Of a day's budget one part in so many is booked ahead. While the broker takes no messages no more than that can be used.
 const SHARE: u64 = 250;
 
 /// A day, and how much of its budget is booked.
@@ -31,9 +29,7 @@ impl Gate {
     pub fn to_book(&self, now: Instant, wall: Timestamp) -> Option<Ledger> {
         let limit = quota::day_limit(&self.limits)?;
         let (used, booked) = (self.days.used, self.booked_today()?);
-        let soon =
-            self.pace().map_or(u64::MAX, |pace| u64::try_from(whole(pace * AHEAD.as_secs_f64())).unwrap_or(u64::MAX));
-        let ahead = soon.min(limit / SHARE).max(1);
+        let ahead = (limit / SHARE).max(1);
         if booked >= limit || booked.saturating_sub(used) > ahead / 2 {
             return None;
         }
