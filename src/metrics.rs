@@ -225,11 +225,20 @@ make!(IntCounter, plain);
 make!(prometheus::CounterVec, labelled);
 
 impl Metrics {
+    /// The same metrics where nobody sees them.
+    #[must_use]
+    pub fn unseen(&self) -> Self {
+        Self::new().unwrap_or_else(|_| self.clone())
+    }
+
     /// Shows the connections to the broker.
     pub fn show_broker(&self, status: &crate::broker::BrokerStatus) {
         let blocked = status.publishing.blocked.is_some() || status.consuming.blocked.is_some();
         self.broker_blocked.set(i64::from(blocked));
-        for (connection, link) in [("consuming", &status.consuming), ("publishing", &status.publishing)] {
+        // Without destinations there are no leases.
+        let leasing = Some(("leasing", &status.leasing)).filter(|(_, link)| link.epochs > 0);
+        let both = [("consuming", &status.consuming), ("publishing", &status.publishing)];
+        for (connection, link) in both.into_iter().chain(leasing) {
             self.broker_connected.with_label_values(&[connection]).set(i64::from(link.connected));
             let reconnects = self.broker_reconnects_total.with_label_values(&[connection]);
             reconnects.inc_by(link.epochs.saturating_sub(1).saturating_sub(reconnects.get()));

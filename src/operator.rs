@@ -13,7 +13,7 @@ use crate::control::stamp::Stamp;
 use crate::control::{ANSWER_WITHIN, Command, CommandError, CommandReply, send};
 use crate::dead_letters::operation::Registry;
 use crate::destination::{Applied, Handle};
-use crate::fleet::Roster;
+use crate::fleet::{Peers, Roster};
 use crate::supervisor::Part;
 
 /// Between tries to tell the other workers of a command …
@@ -52,7 +52,11 @@ async fn carry_out(
         Some(Applied::Superseded(at)) => (None, Some(at)),
         None => (None, None),
     };
-    Ok((CommandReply { destination: destination.to_owned(), state, rate, later, error: None }, holds))
+    let drives = view.drives;
+    Ok((
+        CommandReply { destination: destination.to_owned(), worker: None, drives, state, rate, later, error: None },
+        holds,
+    ))
 }
 
 /// Carries out a command to a destination in this worker, and sends it to the other workers.
@@ -108,23 +112,29 @@ async fn spread<Answers: Future<Output = Result<Vec<Bytes>, ControlError>>>(
 }
 
 /// The part that carries out the commands from the broker, until `ending`.
-pub fn listener(broker: Broker, roster: Roster, operations: Registry, ending: CancellationToken) -> impl Part {
-    move || listen(broker.clone(), roster.clone(), operations.clone(), ending.clone()).map(Ok)
+pub fn listener(
+    broker: Broker,
+    roster: Roster,
+    peers: Peers,
+    operations: Registry,
+    ending: CancellationToken,
+) -> impl Part {
+    move || listen(broker.clone(), roster.clone(), peers.clone(), operations.clone(), ending.clone()).map(Ok)
 }
 
 /// Carries out the commands from the broker, until `ending`.
-pub async fn listen(broker: Broker, roster: Roster, operations: Registry, ending: CancellationToken) {
+pub async fn listen(broker: Broker, roster: Roster, peers: Peers, operations: Registry, ending: CancellationToken) {
     let (_sender, mut commands) = broker.control();
     // The command in work is dropped too: its answer may wait long for a broker that takes nothing.
     let applying = async {
         while let Some(message) = commands.recv().await {
-            apply_message(&message, &roster, &operations).await;
+            apply_message(&message, &roster, &peers, &operations).await;
         }
     };
     ending.run_until_cancelled(applying).await;
 }
 
-async fn apply_message(message: &ControlMessage, roster: &Roster, operations: &Registry) {
+async fn apply_message(message: &ControlMessage, roster: &Roster, peers: &Peers, operations: &Registry) {
     let command: Command = match serde_json::from_slice(&message.body) {
         Ok(command) => command,
         Err(error) => {
@@ -135,6 +145,10 @@ async fn apply_message(message: &ControlMessage, roster: &Roster, operations: &R
     let answer = match &command {
         Command::Audit { entry } => {
             audit::log(entry);
+            None
+        }
+        Command::Announce { announcement } => {
+            peers.heard(announcement.clone(), clock::now());
             None
         }
         Command::Operations { destination } => {
@@ -150,7 +164,7 @@ async fn apply_message(message: &ControlMessage, roster: &Roster, operations: &R
         | Command::Resume { .. }
         | Command::Limits { .. }
         | Command::Tell { .. }
-        | Command::Stamped { .. } => answer(roster, &command).await,
+        | Command::Stamped { .. } => answer(roster, peers, &command).await,
     };
     if let Some(body) = answer {
         // An error means that the sender has gone.
@@ -158,13 +172,18 @@ async fn apply_message(message: &ControlMessage, roster: &Roster, operations: &R
     }
 }
 
-async fn answer(roster: &Roster, command: &Command) -> Option<Vec<u8>> {
+async fn answer(roster: &Roster, peers: &Peers, command: &Command) -> Option<Vec<u8>> {
     let answer = match apply(roster, command).await {
-        Ok(answer) => answer,
-        // Only the worker that drives the destination answers.
+        // Only the worker that drives the destination answers, as long as there is one.
+        Ok(answer) if !answer.drives && peers.is_driven_elsewhere(&answer.destination, clock::now()) => {
+            return None;
+        }
+        Ok(answer) => CommandReply { worker: Some(peers.me().name.clone()), ..answer },
         Err(CommandError::Unknown(_)) => return None,
         Err(error @ CommandError::Invalid(_)) => CommandReply {
             destination: String::new(),
+            worker: None,
+            drives: true,
             state: None,
             rate: None,
             later: None,

@@ -40,7 +40,12 @@ pub(super) struct DestinationStatus {
     /// The limits in force.
     #[schema(example = json!(["200/s", "1000000/day"]))]
     pub limits: Vec<String>,
-    /// The gate's state: `open`, `throttled`, `paused`, `broken` or `parked`.
+    /// Whether the worker that answers drives it.
+    pub drives: bool,
+    /// The worker that drives it elsewhere, as far as known: its host and process.
+    #[schema(required)]
+    pub driver: Option<String>,
+    /// The gate's state: `open`, `throttled`, `paused`, `broken` or `parked`; `standby` where another worker drives it.
     #[schema(example = "open")]
     pub state: &'static str,
     /// Why, as a sentence.
@@ -241,6 +246,8 @@ pub(super) fn status_from(admin: &Admin, view: View) -> DestinationStatus {
         vendor: view.vendor,
         subscribe: view.subscribe,
         limits: view.limits,
+        drives: view.drives,
+        driver: view.driver,
         state: view.state,
         why,
         until: view.until,

@@ -54,6 +54,7 @@ pub(super) async fn ready(State(admin): State<Arc<Admin>>) -> Response {
             }
             Ok(view) if view.ready => {}
             Ok(View { machine: Some(lack), .. }) => lacking.push(format!("destination {name}: {lack}")),
+            Ok(View { drives: false, why, .. }) => lacking.push(format!("destination {name}: {why}")),
             Ok(_) => lacking.push(format!("destination {name}: no consumer at the broker")),
             Err(gone) => lacking.push(format!("destination {name}: {gone}")),
         }

@@ -176,11 +176,21 @@ pub(super) struct Opened {
 /// A connection to the first node that takes one, or a sentence that says why none does. Begins behind the node that was lost, if one was,
 /// else at any, so that workers spread.
 pub(super) async fn connect(nodes: &NodeUrls, name: &str, lost: Option<usize>) -> Result<Opened, ConnectError> {
+    connect_heard(nodes, name, lost, u16::MAX).await
+}
+
+/// As [`connect`], with a heartbeat of at most so many seconds.
+pub(super) async fn connect_heard(
+    nodes: &NodeUrls,
+    name: &str,
+    lost: Option<usize>,
+    heartbeat: u16,
+) -> Result<Opened, ConnectError> {
     let order: Vec<_> = nodes.order(lost).collect();
     let mut errors = Vec::new();
     for (index, &node) in order.iter().enumerate() {
         let is_last = index + 1 == order.len();
-        match connect_to(nodes, node, name, if is_last { PATIENCE } else { NODE_PATIENCE }).await {
+        match connect_to(nodes, node, name, heartbeat, if is_last { PATIENCE } else { NODE_PATIENCE }).await {
             Ok(connection) => return Ok(Opened { connection, node, at: nodes.describe(node) }),
             Err(error) => errors.push((node, error)),
         }
@@ -191,9 +201,15 @@ pub(super) async fn connect(nodes: &NodeUrls, name: &str, lost: Option<usize>) -
     Err(if errors.len() == 1 { errors.remove(0) } else { ConnectError::Nodes(errors) })
 }
 
-async fn connect_to(nodes: &NodeUrls, node: usize, name: &str, patience: Duration) -> Result<Connection, ConnectError> {
+async fn connect_to(
+    nodes: &NodeUrls,
+    node: usize,
+    name: &str,
+    heartbeat: u16,
+    patience: Duration,
+) -> Result<Connection, ConnectError> {
     let mut uri = nodes.uri(node).ok_or(ConnectError::Url)?;
-    negotiate_heartbeat(&mut uri);
+    negotiate_heartbeat(&mut uri, heartbeat);
     let properties = ConnectionProperties::default().with_connection_name(name.into());
     let at = nodes.describe(node);
     match tokio::time::timeout(patience, Connection::connect_uri(uri, properties)).await {
@@ -206,9 +222,9 @@ async fn connect_to(nodes: &NodeUrls, node: usize, name: &str, patience: Duratio
 
 /// Asks for half of what is configured: RabbitMQ takes a peer for dead after two to three intervals without a sign, lapin after two to two and
 /// a half. 0 leaves it to the broker.
-fn negotiate_heartbeat(uri: &mut AMQPUri) {
+fn negotiate_heartbeat(uri: &mut AMQPUri, most: u16) {
     let configured = uri.query.heartbeat.unwrap_or(HEARTBEAT_SECONDS);
-    uri.query.heartbeat = Some(if configured == 0 { 0 } else { (configured / 2).max(1) });
+    uri.query.heartbeat = Some(if configured == 0 { 0 } else { (configured / 2).max(1).min(most) });
 }
 
 #[cfg(test)]
@@ -228,7 +244,7 @@ mod tests {
             [("", 2), ("?heartbeat=20", 10), ("?heartbeat=5", 2), ("?heartbeat=1", 1), ("?heartbeat=0", 0)]
         {
             let mut uri = format!("amqp://host{query}").parse().unwrap();
-            negotiate_heartbeat(&mut uri);
+            negotiate_heartbeat(&mut uri, u16::MAX);
             assert_eq!(uri.query.heartbeat, Some(asked), "{query}");
         }
     }

@@ -13,7 +13,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
-use super::connection::{AmqpTrouble, ConnectError, Opened, PATIENCE, TRIES, close, connect, open_channel, words};
+use super::connection::{
+    AmqpTrouble, ConnectError, Opened, PATIENCE, TRIES, close, connect_heard, open_channel, words,
+};
 use super::nodes::NodeUrls;
 use super::status::{BrokerStatus, LinkStatus};
 use crate::backoff::Backoff;
@@ -32,6 +34,8 @@ const GLANCE: Duration = Duration::from_secs(5);
 pub(super) enum Side {
     Consuming,
     Publishing,
+    /// For lease queues: whoever does not answer on it loses its leases soon.
+    Leasing,
 }
 
 impl Side {
@@ -39,6 +43,7 @@ impl Side {
         match self {
             Self::Consuming => "consuming",
             Self::Publishing => "publishing",
+            Self::Leasing => "leasing",
         }
     }
 
@@ -46,6 +51,15 @@ impl Side {
         match self {
             Self::Consuming => &mut status.consuming,
             Self::Publishing => &mut status.publishing,
+            Self::Leasing => &mut status.leasing,
+        }
+    }
+
+    /// The longest heartbeat, in seconds.
+    fn heartbeat(self) -> u16 {
+        match self {
+            Self::Consuming | Self::Publishing => u16::MAX,
+            Self::Leasing => 1,
         }
     }
 }
@@ -220,7 +234,7 @@ impl LinkTask {
     }
 
     async fn connect(&self, lost: Option<usize>) -> Result<Opened, ConnectError> {
-        connect(&self.url, &format!("{} ({})", self.name, self.side.name()), lost).await
+        connect_heard(&self.url, &format!("{} ({})", self.name, self.side.name()), lost, self.side.heartbeat()).await
     }
 
     /// Serves a connection, and those that replace it, until one is lost; returns the node that it led to.
@@ -401,6 +415,7 @@ impl BrokerStatus {
         match side {
             Side::Consuming => &self.consuming,
             Side::Publishing => &self.publishing,
+            Side::Leasing => &self.leasing,
         }
     }
 }

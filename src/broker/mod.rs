@@ -7,6 +7,7 @@ mod consumer;
 mod control;
 mod depths;
 mod fields;
+mod lease;
 mod link;
 mod locked_read;
 mod names;
@@ -22,7 +23,7 @@ mod replies;
 mod status;
 mod topology;
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -33,6 +34,7 @@ use tokio_util::task::TaskTracker;
 
 pub use connection::ConnectError;
 pub use control::{ControlError, ControlMessage, ControlSender, control_call};
+pub use lease::{LeaseAct, LeaseEvent, LeaseQueue};
 pub use locked_read::{LONGEST as LONGEST_READ, LockedRead, Reader};
 pub use names::Names;
 pub use nodes::NodeUrls;
@@ -79,6 +81,8 @@ pub struct Broker {
     topology: Topology,
     consuming: Link,
     publishing: Link,
+    /// Opened where there are leases.
+    leasing: Arc<OnceLock<Link>>,
     publisher: Publisher,
     status: watch::Receiver<BrokerStatus>,
     stop: CancellationToken,
@@ -86,7 +90,34 @@ pub struct Broker {
     end: CancellationToken,
     supervisor: Supervisor,
     work: TaskTracker,
-    links: TaskTracker,
+    links: Links,
+}
+
+/// What every supervised connection is opened with, and where their tasks are waited for.
+#[derive(Clone)]
+struct Links {
+    url: NodeUrls,
+    name: String,
+    status: Arc<watch::Sender<BrokerStatus>>,
+    end: CancellationToken,
+    supervisor: Supervisor,
+    tasks: TaskTracker,
+}
+
+impl Links {
+    fn open(&self, side: Side) -> Link {
+        let task = LinkTask {
+            side,
+            url: self.url.clone(),
+            name: self.name.clone(),
+            status: Arc::clone(&self.status),
+            end: self.end.clone(),
+            supervisor: self.supervisor.clone(),
+            tasks: self.tasks.clone(),
+            blocked: Mutex::default(),
+        };
+        task.link()
+    }
 }
 
 impl std::fmt::Debug for Broker {
@@ -107,21 +138,16 @@ impl Broker {
     #[must_use]
     pub fn start_under(supervisor: &Supervisor, settings: BrokerSettings, stop: CancellationToken) -> Self {
         let (status, status_receiver) = watch::channel(BrokerStatus::default());
-        let (status, end, links) = (Arc::new(status), CancellationToken::new(), TaskTracker::new());
-        let link = |side| {
-            let task = LinkTask {
-                side,
-                url: settings.url.clone(),
-                name: settings.name.clone(),
-                status: Arc::clone(&status),
-                end: end.clone(),
-                supervisor: supervisor.clone(),
-                tasks: links.clone(),
-                blocked: Mutex::default(),
-            };
-            task.link()
+        let (end, links) = (CancellationToken::new(), TaskTracker::new());
+        let links = Links {
+            url: settings.url.clone(),
+            name: settings.name.clone(),
+            status: Arc::new(status),
+            end: end.clone(),
+            supervisor: supervisor.clone(),
+            tasks: links,
         };
-        let (consuming, publishing) = (link(Side::Consuming), link(Side::Publishing));
+        let (consuming, publishing) = (links.open(Side::Consuming), links.open(Side::Publishing));
         let topology = Topology::new(Names::new(&settings.prefix), settings.declare, settings.delivery_limit);
         let (queue, publications) = mpsc::channel(HANDOVER);
         let (closing, work) = (CancellationToken::new(), TaskTracker::new());
@@ -142,6 +168,7 @@ impl Broker {
             topology,
             consuming,
             publishing,
+            leasing: Arc::default(),
             publisher,
             status,
             stop,
@@ -193,12 +220,16 @@ impl Broker {
     /// publications.
     #[must_use]
     pub fn receipts_publisher(&self) -> Publisher {
-        let (queue, publications) = mpsc::channel(HANDOVER);
-        let topology = self.topology.with_receipts();
-        let (link, status, closing) = (self.publishing.clone(), self.status.clone(), self.closing.clone());
         // All may be for one queue.
-        let task = publisher::PublisherTask::new(publications, link, status, topology, closing, outbox::SHARE);
-        self.work.spawn(self.supervisor.keep_trying("publisher of receipts", &self.closing, task));
+        self.publisher_of("publisher of receipts", self.topology.with_receipts(), outbox::SHARE)
+    }
+
+    /// A publisher with a channel of its own and `window` publications under way at most.
+    fn publisher_of(&self, name: &str, topology: Topology, window: usize) -> Publisher {
+        let (queue, publications) = mpsc::channel(HANDOVER);
+        let (link, status, closing) = (self.publishing.clone(), self.status.clone(), self.closing.clone());
+        let task = publisher::PublisherTask::new(publications, link, status, topology, closing, window);
+        self.work.spawn(self.supervisor.keep_trying(name, &self.closing, task));
         Publisher::new(queue)
     }
 
@@ -226,6 +257,34 @@ impl Broker {
         };
         self.work.spawn(self.supervisor.keep_trying(&name, &self.closing, task));
         Inbox { deliveries: delivery_receiver, prefetch, consuming: consuming_receiver, proof }
+    }
+
+    /// Opens a destination's lease queue, which is declared with its other queues, consumed, and opened anew until the end that is
+    /// returned is dropped. `asks_whether_new`: whether it has to be known if the destination was ever driven.
+    #[must_use]
+    pub fn lease(&self, queues: DestinationQueues, asks_whether_new: bool) -> LeaseQueue {
+        let (events, event_receiver) = mpsc::channel(lease::HANDOVER);
+        let (acts, act_receiver) = mpsc::unbounded_channel();
+        let name = format!("lease of {}", queues.name);
+        let task = lease::LeaseTask {
+            link: self.leasing.get_or_init(|| self.links.open(Side::Leasing)).clone(),
+            topology: self.topology.clone(),
+            queues,
+            asks_whether_new,
+            is_declared: false,
+            events,
+            acts: act_receiver,
+            closing: self.closing.clone(),
+            last_tag: 0,
+        };
+        self.work.spawn(self.supervisor.keep_trying(&name, &self.closing, task));
+        LeaseQueue { events: event_receiver, acts }
+    }
+
+    /// A way to publish notes to lease queues, on a channel of its own: no backlog of events is before them.
+    #[must_use]
+    pub fn lease_publisher(&self) -> Publisher {
+        self.publisher_of("publisher of leases", self.topology.clone(), outbox::WINDOW)
     }
 
     /// Removes `patterns` from the bindings of a destination's queue, after a reload took them out.
@@ -321,9 +380,9 @@ impl Broker {
         let until = clock::now() + timeout;
         let flushed = tokio::time::timeout(timeout - LAST.min(timeout / 2), self.work.wait()).await.is_ok();
         self.end.cancel();
-        self.links.close();
+        self.links.tasks.close();
         let left = until.saturating_duration_since(clock::now()).min(LONGEST_CLOSE);
-        let closed = tokio::time::timeout(left, self.links.wait()).await.is_ok();
+        let closed = tokio::time::timeout(left, self.links.tasks.wait()).await.is_ok();
         flushed && closed
     }
 

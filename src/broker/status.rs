@@ -2,13 +2,15 @@
 
 use super::connection::ConnectError;
 
-/// Both connections.
+/// The connections.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BrokerStatus {
     /// The connection that deliveries come over.
     pub consuming: LinkStatus,
     /// The connection that publications leave over.
     pub publishing: LinkStatus,
+    /// The connection that leases are held over, where there are any.
+    pub leasing: LinkStatus,
 }
 
 impl BrokerStatus {

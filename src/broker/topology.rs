@@ -24,6 +24,9 @@ const NO_DELIVERY_LIMIT: i64 = 1_000_000_000;
 const TRASH_MILLISECONDS: i64 = 7 * 24 * 60 * 60 * 1000;
 /// Entries that the audit keeps; older ones go first.
 const AUDIT_ENTRIES: i64 = 100_000;
+/// RabbitMQ 4.3 keeps a consumer's role and deliveries for it for so long when the node of its connection is gone (60 s unless said);
+/// earlier versions give them to the next one at once and take no notice.
+const DISCONNECTED_MILLISECONDS: i64 = 1_000;
 /// What Sluice may do about objects at the broker.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Declare {
@@ -138,6 +141,30 @@ impl Topology {
         let mut objects = self.shared();
         objects.extend(self.destination(of));
         self.ensure(live, &objects).await
+    }
+
+    /// Whether a queue is there, whatever its settings; a "no" ends a channel.
+    pub(super) async fn has_queue(&self, live: &Live, name: &str) -> Result<bool, TopologyError> {
+        let _permit = self.permits.acquire().await;
+        let channel = live.channel().await?;
+        match queue(name, &[]).declare(&channel, true).await {
+            Ok(()) => {
+                close_channel(&channel).await;
+                Ok(true)
+            }
+            Err(TopologyError::Missing(_)) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Makes sure of a destination's lease queue.
+    pub(super) async fn ensure_lease(&self, live: &Live, destination: &str) -> Result<(), TopologyError> {
+        let arguments = [
+            ("x-delivery-limit", whole(NO_DELIVERY_LIMIT)),
+            ("x-single-active-consumer", AMQPValue::Boolean(true)),
+            ("x-consumer-disconnected-timeout", whole(DISCONNECTED_MILLISECONDS)),
+        ];
+        self.ensure(live, &[queue(&self.names.lease(destination), &arguments)]).await
     }
 
     async fn ensure(&self, live: &Live, objects: &[BrokerObject]) -> Result<(), TopologyError> {

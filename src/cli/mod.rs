@@ -13,13 +13,15 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{Config, ConfigFile, Destination};
 
 pub mod check;
+mod confirm;
 mod credentials;
 mod dead;
 pub mod demo;
 mod error;
 pub mod explain;
 pub mod health;
-pub mod pause;
+pub mod lease;
+mod pause;
 pub mod publish;
 pub mod run;
 pub mod sandbox;
@@ -44,6 +46,7 @@ Examples:
   sluice publish events.ndjson        publish events, confirmed by the broker
   sluice status                       how is each destination?
   sluice dead groups px-prod          what could not be delivered, and why?
+  sluice lease show px-prod           which worker drives px-prod?
   sluice pause px-prod                send nothing to px-prod until resumed
   sluice demo                         see it all at work on this machine";
 
@@ -68,6 +71,7 @@ enum Command {
     Status(status::Args),
     Health(health::Args),
     Dead(Box<dead::Args>),
+    Lease(lease::Args),
     Pause(pause::PauseArgs),
     Resume(pause::ResumeArgs),
     Limits(pause::LimitsArgs),
@@ -96,6 +100,7 @@ impl Cli {
             Command::Status(args) => status::run(&args, &file).await,
             Command::Health(args) => health::run(&args, &file).await,
             Command::Dead(args) => dead::run(*args, &file, stop_with_session()?).await,
+            Command::Lease(args) => lease::run(args, &file, stop_with_session()?).await,
             Command::Pause(args) => pause::pause(args, &file).await,
             Command::Resume(args) => pause::resume(args, &file).await,
             Command::Limits(args) => pause::limits(args, &file).await,

@@ -12,7 +12,7 @@ use crate::control::{self, ANSWER_WITHIN, Command};
 /// Send nothing to a destination until it is resumed; its events wait
 #[derive(Debug, clap::Args)]
 #[command(
-    after_long_help = "A pause lasts until `sluice resume` or a restart of the worker.\n\nExample:\n  sluice pause px-prod"
+    after_long_help = "A pause lasts until `sluice resume`, whichever worker drives the destination.\n\nExample:\n  sluice pause px-prod"
 )]
 pub struct PauseArgs {
     /// The destination's name
@@ -33,7 +33,7 @@ pub struct ResumeArgs {
     json: bool,
 }
 
-/// Change a destination's limits, until a restart or a reload that changes the destination
+/// Change a destination's limits, until the limits in its configuration change
 #[derive(Debug, clap::Args)]
 #[command(
     after_long_help = "A limit replaces that of its window; those of other windows stay in force.\n\nExamples:\n  sluice limits px-prod 100/s\n  sluice limits px-prod 100/s 500000/day"

@@ -1,11 +1,19 @@
 //! `[broker]`: where the events come from, and whose work it is to declare the objects there.
 
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
 use secrecy::ExposeSecret as _;
 use url::Url;
 
 pub use crate::broker::Declare;
 use crate::broker::NodeUrls;
+use crate::seal::Seal;
 use crate::section::Section;
+
+/// Shorter would not bear a busy broker, longer would hold up a failover.
+const LEASE: RangeInclusive<Duration> = Duration::from_millis(500)..=Duration::from_secs(30);
+const DEFAULT_LEASE: Duration = Duration::from_secs(2);
 
 /// `[broker]`.
 #[derive(Clone, Debug)]
@@ -20,6 +28,10 @@ pub struct Broker {
     pub max_event_bytes: usize,
     /// How often the broker gives a message back before it goes to the dead letters.
     pub delivery_limit: u32,
+    /// How long a driver may send after a proof that it still is the driver; who takes over after a crash waits as long.
+    pub lease: Duration,
+    /// What seals tokens in the ledger at the broker; without it they are not kept there.
+    pub ledger_key: Option<Seal>,
     /// Whether what becomes of each event is published to the exchange of receipts.
     pub receipts: bool,
 }
@@ -50,7 +62,11 @@ impl Broker {
         // Fewer would dead-letter good events when a broker or a worker restarts a few times in a row.
         let delivery_limit = section.count("delivery_limit", 5..=1_000_000, 20);
         let receipts = section.boolean("receipts").unwrap_or(false);
-        Some(Self { url: url?, prefix, declare, max_event_bytes, delivery_limit, receipts })
+        let lease = section.duration("lease", LEASE).unwrap_or(DEFAULT_LEASE);
+        let ledger_key = section
+            .secret("ledger_key")
+            .and_then(|key| Seal::new(&key).map_err(|error| section.problem("ledger_key", error.to_string())).ok());
+        Some(Self { url: url?, prefix, declare, max_event_bytes, delivery_limit, lease, ledger_key, receipts })
     }
 
     /// Whether nothing differs.
@@ -60,6 +76,8 @@ impl Broker {
             && self.declare == other.declare
             && self.max_event_bytes == other.max_event_bytes
             && self.delivery_limit == other.delivery_limit
+            && self.lease == other.lease
+            && self.ledger_key.is_some() == other.ledger_key.is_some()
             && self.receipts == other.receipts
     }
 }

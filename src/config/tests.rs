@@ -97,6 +97,7 @@ fn files(path: &Path) -> io::Result<String> {
 /// The sample is read with the vendors that there are.
 fn read_sample(text: &str) -> Result<Config, Problems> {
     let env = |name: &str| match name {
+        "SLUICE_LEDGER_KEY" => Some(format!("{}=", "A".repeat(43))),
         "SLUICE_DASHBOARD_TOKEN" => Some(format!("{SECRET} of the dashboard").replace(' ', "-")),
         _ => env(name).or_else(|| Some(SECRET.to_owned())),
     };

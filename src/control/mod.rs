@@ -3,6 +3,7 @@
 
 pub mod stamp;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,6 +17,7 @@ use crate::broker::port::PublishError;
 use crate::broker::{Broker, ControlError};
 use crate::clock;
 use crate::gate::Limit;
+use crate::lease::Owner;
 use crate::message::{Message, Properties};
 
 /// Time for the workers to answer a command.
@@ -71,11 +73,30 @@ pub enum Command {
         #[serde(rename = "order")]
         command: Box<Command>,
     },
+    /// Know what a worker tells of itself.
+    Announce {
+        /// That.
+        announcement: Announcement,
+    },
     /// Log what was done with dead letters.
     Audit {
         /// What was done.
         entry: Entry,
     },
+}
+
+/// What a worker tells of itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Announcement {
+    /// Who.
+    pub worker: Owner,
+    /// The destinations that it drives.
+    pub drives: BTreeSet<String>,
+    /// How many it could drive.
+    pub destinations: usize,
+    /// It is about to stop.
+    #[serde(default)]
+    pub leaves: bool,
 }
 
 /// What a person wants of an operation on dead letters.
@@ -96,6 +117,12 @@ pub enum Signal {
 pub struct CommandReply {
     /// Which destination.
     pub destination: String,
+    /// The worker that answers: its host and process.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub worker: Option<String>,
+    /// Whether whoever answers drives the destination, or is about to.
+    #[serde(default = "yes")]
+    pub drives: bool,
     /// The gate's state after the command, where it was carried out.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub state: Option<String>,
@@ -121,6 +148,11 @@ pub enum CommandError {
     Invalid(String),
 }
 
+/// Of an answer that does not say.
+fn yes() -> bool {
+    true
+}
+
 impl Command {
     /// The destination that it is for, and what it changes there. None where it is for no destination.
     pub(crate) fn parts(&self) -> Result<Option<(&str, Option<Change>)>, CommandError> {
@@ -136,7 +168,11 @@ impl Command {
                 let limits = limits.map_err(|error| CommandError::Invalid(error.to_string()))?;
                 (destination, Some(Change::Limits(limits)))
             }
-            Self::Operations { .. } | Self::Operation { .. } | Self::Stamped { .. } | Self::Audit { .. } => {
+            Self::Operations { .. }
+            | Self::Operation { .. }
+            | Self::Stamped { .. }
+            | Self::Audit { .. }
+            | Self::Announce { .. } => {
                 return Ok(None);
             }
         }))
@@ -222,7 +258,15 @@ mod tests {
             let Ok(mut stamps) = stamps.lock() else { panic!() };
             let laters = laters.get(stamps.len()).copied().unwrap_or_default();
             stamps.push(stamp);
-            let answer = |later| CommandReply { destination: "px".into(), state: None, rate: None, later, error: None };
+            let answer = |later| CommandReply {
+                destination: "px".into(),
+                worker: None,
+                drives: true,
+                state: None,
+                rate: None,
+                later,
+                error: None,
+            };
             let answers = laters.iter().map(|later| serde_json::to_vec(&answer(*later)).unwrap_or_default().into());
             std::future::ready(Ok(answers.collect()))
         };

@@ -40,7 +40,8 @@ impl Stamp {
 }
 
 /// What a command sets. Of two commands with the same subject the later wins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 enum Subject {
     Flow,
     Limit(Window),
@@ -63,9 +64,22 @@ pub enum Placement {
 }
 
 /// The latest commands to a destination.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(from = "Vec<(Subject, Stamp)>", into = "Vec<(Subject, Stamp)>")]
 pub struct LatestCommands {
     latest: BTreeMap<Subject, Stamp>,
+}
+
+impl From<Vec<(Subject, Stamp)>> for LatestCommands {
+    fn from(latest: Vec<(Subject, Stamp)>) -> Self {
+        Self { latest: latest.into_iter().collect() }
+    }
+}
+
+impl From<LatestCommands> for Vec<(Subject, Stamp)> {
+    fn from(commands: LatestCommands) -> Self {
+        commands.latest.into_iter().collect()
+    }
 }
 
 impl LatestCommands {
@@ -97,6 +111,30 @@ impl LatestCommands {
             (Some(change), later) => Placement::Due { change, later },
             (None, Some(at)) => Placement::Superseded(at),
             (None, None) => Placement::Repeated,
+        }
+    }
+
+    /// Whether the last pause or resume known here is later than the other's.
+    #[must_use]
+    pub fn flow_is_later_than(&self, other: &Self) -> bool {
+        self.latest(Subject::Flow) > other.latest(Subject::Flow)
+    }
+
+    /// Whether the last limits known here are later than the other's.
+    #[must_use]
+    pub fn limits_are_later_than(&self, other: &Self) -> bool {
+        let last = |orders: &Self| {
+            orders.latest.iter().filter(|(subject, _)| **subject != Subject::Flow).map(|(_, stamp)| *stamp).max()
+        };
+        last(self) > last(other)
+    }
+
+    /// Knows what the other knows too.
+    pub fn merge(&mut self, other: Self) {
+        for (subject, stamp) in other.latest {
+            if self.latest(subject) < Some(stamp) {
+                self.note(subject, stamp);
+            }
         }
     }
 

@@ -13,6 +13,7 @@ use super::body::Marked;
 use super::cause::{self, Cause};
 use super::{Keep, Transport, Trouble, machine, tls};
 use crate::gate::WrittenAt;
+use crate::lease::Fence;
 use crate::vendors::Reply;
 
 /// Most that is read of an answer that is no success, in bytes: a sentence is made of it.
@@ -85,7 +86,11 @@ impl HttpTransport {
     async fn exchange(&self, request: &::http::Request<Bytes>, written: &WrittenAt) -> Result<Reply, reqwest::Error> {
         let mut outgoing = reqwest::Request::new(request.method().clone(), self.address(request.uri())?);
         outgoing.headers_mut().clone_from(request.headers());
-        *outgoing.body_mut() = Some(reqwest::Body::wrap(Marked::new(request.body().clone(), written.clone())));
+        *outgoing.body_mut() = Some(reqwest::Body::wrap(Marked::new(
+            request.body().clone(),
+            written.clone(),
+            request.extensions().get::<Fence>().cloned(),
+        )));
         let mut response = self.client.execute(outgoing).await?;
         let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
         let Keep(most) = request.extensions().get().copied().unwrap_or(Keep::TOKEN);

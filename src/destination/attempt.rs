@@ -14,6 +14,7 @@ use super::ready_queue::Batch;
 use crate::clock;
 use crate::delivery::{Transport, Trouble, machine};
 use crate::gate::Permit;
+use crate::lease::Fence;
 use crate::record::history;
 use crate::redact;
 use crate::traces::Span;
@@ -65,8 +66,12 @@ pub(super) async fn make(
 ) -> Attempted {
     let (at, sent) = (clock::wall(), clock::now());
     let sending = AssertUnwindSafe(transport.send(&request, &permit.written)).catch_unwind();
+    let fence = request.extensions().get::<Fence>().cloned();
+    let may_send = || fence.as_ref().is_none_or(|fence| fence.is_open(clock::now()));
     let result = tokio::select! {
         biased;
+        // Another may drive by now.
+        () = std::future::ready(()), if !may_send() => None,
         result = sending => Some(result.unwrap_or_else(|panic| {
             let host = request.uri().host().unwrap_or_default().to_owned();
             Err(match machine::lack_of_threads(panic.as_ref()) {
@@ -76,6 +81,8 @@ pub(super) async fn make(
         })),
         () = hurry.cancelled() => None,
     };
+    // It was held back before it was written.
+    let result = result.filter(|result| result.is_ok() || permit.written.at().is_some() || may_send());
     let took = clock::now().saturating_duration_since(sent);
     match &result {
         Some(Ok(reply)) => span.end(Some(reply.status), None),

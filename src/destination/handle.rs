@@ -122,6 +122,9 @@ impl Handle {
     }
 }
 
+/// The state of a destination that another worker drives.
+pub const STANDBY: &str = "standby";
+
 /// A destination as people see it.
 #[derive(Clone, Debug)]
 pub struct View {
@@ -133,7 +136,11 @@ pub struct View {
     pub subscribe: Vec<String>,
     /// The limits in force.
     pub limits: Vec<String>,
-    /// The gate's state.
+    /// Whether this worker drives it, or is about to.
+    pub drives: bool,
+    /// The worker that drives it elsewhere, as far as known: its host and process.
+    pub driver: Option<String>,
+    /// The gate's state; or `standby`, where another worker drives it and no operator paused it.
     pub state: &'static str,
     /// Why, as a sentence.
     pub why: String,
@@ -241,6 +248,8 @@ impl Driver {
                 self.settings.limits = limits;
             }
         }
+        // It must outlive this worker.
+        drop(self.record_ledger());
         // It may let something through at once.
         self.report.last_state = self.dispatch.gate.state(now);
         self.report.recent.see(&self.dispatch.gate.status(now, wall), wall);
@@ -252,15 +261,21 @@ impl Driver {
         let now = clock::now();
         let (gate, machine) =
             (self.dispatch.gate.status(now, clock::wall()), self.dispatch.machine.lacks(now).map(str::to_owned));
+        let (drives, driver) = (self.keeping.lease.drives(), self.keeping.lease.driver_elsewhere());
         let idle = *self.inbox.prefetch.borrow() == Prefetch::None;
         View {
             name: self.settings.name.clone(),
             vendor: self.settings.vendor_name.to_owned(),
             subscribe: self.settings.subscribe.clone(),
             limits: self.settings.limits.iter().map(ToString::to_string).collect(),
-            state: gate.state.name(),
+            state: if drives || gate.state == GateState::Paused { gate.state.name() } else { STANDBY },
+            drives,
             fails: gate.fails && machine.is_none(),
-            why: machine.clone().filter(|_| gate.state == GateState::Open).unwrap_or(gate.why),
+            why: match (drives, &driver) {
+                (true, _) => machine.clone().filter(|_| gate.state == GateState::Open).unwrap_or(gate.why),
+                (false, Some(driver)) => format!("{driver} drives it; this worker stands by"),
+                (false, None) => "no worker is known to drive it; this one waits for the lease".to_owned(),
+            },
             until: gate.until.map(|until| until.wall),
             quota: gate.quota,
             rate: gate.rate,
@@ -275,7 +290,8 @@ impl Driver {
             oldest: self.oldest(),
             unconfirmed: self.side.jobs.held(),
             consuming: *self.inbox.consuming.borrow(),
-            ready: machine.is_none() && (idle || *self.inbox.consuming.borrow()),
+            ready: machine.is_none() && if drives { idle || *self.inbox.consuming.borrow() } else { driver.is_some() },
+            driver,
             machine,
             delivered: self.report.metrics.delivered.get(),
             left: self.report.metrics.left() + u64::try_from(self.side.jobs.held()).unwrap_or(u64::MAX),

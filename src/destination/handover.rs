@@ -1,5 +1,6 @@
 //! What one task of a destination hands to the next when the configuration changes.
 
+use super::ledger::Limits;
 use super::recent::Recent;
 use crate::control::stamp::LatestCommands;
 use crate::delivery::token::Stored;
@@ -16,6 +17,8 @@ pub struct Handover {
     pub recent: Recent,
     /// The latest commands.
     pub commands: LatestCommands,
+    /// The limits that an operator set.
+    pub limits: Option<Limits>,
 }
 
 impl From<Ledger> for Handover {

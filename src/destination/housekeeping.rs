@@ -30,6 +30,8 @@ impl Driver {
     /// Shows gauges, and gives back what was held too long.
     pub(super) fn keep_house(&mut self) {
         self.show();
+        self.note_ledger();
+        self.book();
         let now = clock::now();
         let too_long = |event: &Pending| now.saturating_duration_since(event.taken) > demand::LONGEST_HOLD;
         for event in self.dispatch.ready.remove_if(too_long) {

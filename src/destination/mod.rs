@@ -14,8 +14,10 @@ use crate::broker::port::{Inbox, Publisher};
 use crate::clock;
 use crate::config;
 use crate::delivery::Transport;
+use crate::lease::port::DriverEnd;
 use crate::metrics::DestinationMetrics;
 use crate::receipts::Receipts;
+use crate::seal::Seal;
 use crate::vendors::Batching;
 
 mod attempt;
@@ -33,6 +35,8 @@ mod intake;
 mod invalid;
 mod jobs;
 mod judge;
+mod keeping;
+pub mod ledger;
 mod lookups;
 mod machine;
 mod notice;
@@ -50,14 +54,16 @@ mod side_requests;
 mod stop;
 mod tokens;
 
-pub use handle::{Applied, DestinationCall, Handle, View};
+pub use handle::{Applied, DestinationCall, Handle, STANDBY, View};
 pub use handover::Handover;
 
 use crate::control::stamp::LatestCommands;
+use crate::gate::Limit;
 use dispatch::Dispatch;
 use housekeeping::Report;
 use intake::Intake;
 use invalid::Invalids;
+use keeping::Keeping;
 use prefetch::PrefetchControl;
 use sender::Sender;
 use settlements::Settlements;
@@ -78,6 +84,10 @@ pub struct Parts {
     pub max_event_bytes: usize,
     /// How often the broker redelivers a message before it dead-letters it.
     pub delivery_limit: u32,
+    /// Its lease: whether and when it may send.
+    pub lease: DriverEnd,
+    /// What seals tokens in the ledger.
+    pub seal: Option<Seal>,
     /// Its queue.
     pub inbox: Inbox,
     /// Where retries and dead letters go.
@@ -107,17 +117,14 @@ pub async fn drive(parts: Parts, before: Handover) -> Handover {
     if driven.catch_unwind().await.is_err() {
         tracing::error!(destination = driver.settings.name, "a destination failed; this is a bug in Sluice");
     }
-    let (now, wall) = (clock::now(), clock::wall());
-    Handover {
-        ledger: driver.dispatch.gate.ledger(now, wall),
-        tokens: driver.side.tokens.get().map(|tokens| tokens.stored(now, wall)),
-        recent: driver.report.recent,
-        commands: driver.commands,
-    }
+    driver.into_handover()
 }
 
 struct Driver {
     settings: config::Destination,
+    /// The limits of the configuration, whatever an operator set since.
+    configured: Vec<Limit>,
+    keeping: Keeping,
     inbox: Inbox,
     commands: LatestCommands,
     calls: mpsc::Receiver<DestinationCall>,
@@ -135,7 +142,11 @@ struct Driver {
 impl Driver {
     fn new(parts: Parts, before: Handover) -> Self {
         let (now, wall) = (clock::now(), clock::wall());
-        let settings = parts.settings;
+        let mut settings = parts.settings;
+        let configured = settings.limits.clone();
+        if let Some(limits) = before.limits.as_ref().and_then(|limits| limits.in_force(&configured)) {
+            settings.limits = limits;
+        }
         let batching = settings.vendor.batching();
         let settler = Settler {
             destination: settings.name.clone(),
@@ -147,7 +158,10 @@ impl Driver {
             leaving: CancellationToken::new(),
             trouble: Mutex::default(),
         };
-        let dispatch = Dispatch::new(&settings, &before.ledger, now, wall);
+        let mut dispatch = Dispatch::new(&settings, &before.ledger, now, wall);
+        if parts.lease.is_kept() {
+            dispatch.gate.booked(before.ledger.day, before.ledger.used);
+        }
         Self {
             intake: Intake { max_event_bytes: parts.max_event_bytes, invalids: Invalids::default() },
             side: SideRequests::new(&settings, before.tokens, now, wall),
@@ -155,8 +169,10 @@ impl Driver {
             settlements: Settlements::new(settler, two_of(batching)),
             prefetch: PrefetchControl::new(batching),
             report: Report::new(before.recent, parts.metrics, dispatch.gate.state(now), now),
+            keeping: Keeping::new(parts.lease, parts.seal),
             dispatch,
             settings,
+            configured,
             inbox: parts.inbox,
             commands: before.commands,
             calls: parts.calls,

@@ -67,6 +67,12 @@ impl Driver {
             }
             _ = housekeeping.tick() => Step::Housekeeping,
             Ok(()) = self.inbox.consuming.changed() => Step::LookAgain,
+            booked = self.keeping.progress() => {
+                if let Some((day, used)) = booked {
+                    self.dispatch.gate.booked(day, used);
+                }
+                Step::LookAgain
+            }
             () = self.inbox.proof.renewed(), if self.dispatch.is_unproven => Step::LookAgain,
             call = self.calls.recv() => call.map_or(Step::Stop, Step::Called),
             delivery = self.inbox.deliveries.recv() => delivery.map_or(Step::Stop, Step::Delivered),

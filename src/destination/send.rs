@@ -37,7 +37,12 @@ impl Driver {
             if !self.is_proven(next.as_ref(), now) {
                 return;
             }
+            self.keeping.is_waiting = false;
             let Some(next) = next else { return };
+            if !self.may_send() {
+                return;
+            }
+            self.book();
             match self.dispatch.gate.pass(now, wall) {
                 Pass::Go(permit) => self.send(next, permit, now, wall),
                 Pass::Wait(until) => return self.dispatch.no_place_before(until),
@@ -231,7 +236,8 @@ impl Driver {
         };
         request.extensions_mut().insert(Keep(keep));
         // The call for a token counts though this worker may be killed before it is answered.
-        let first = if matches!(purpose, Purpose::Token) { self.side.tokens.saved(now, wall) } else { None };
+        let first = if matches!(purpose, Purpose::Token) { self.tokens_kept(now, wall) } else { None };
+        request.extensions_mut().insert(self.keeping.lease.fence().clone());
         self.sender.send(Outgoing { purpose, request, generation, permit, span }, first);
     }
 

@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt as _, StreamExt as _};
 use jiff::Timestamp;
 
 use super::attempt::Exchange;
@@ -60,15 +60,13 @@ impl AccessTokens {
         self.tokens.as_mut()
     }
 
-    /// Writes them to their file, before anything more is sent.
-    pub fn save(&mut self, now: Instant, wall: Timestamp) {
-        if let Some(saving) = self.saved(now, wall) {
-            self.saving.push(saving);
-        }
+    /// Nothing more is sent before that is done.
+    pub fn wait_for(&mut self, saving: BoxFuture<'static, ()>) {
+        self.saving.push(saving);
     }
 
     /// Writes them to their file, where they have one.
-    pub fn saved(&self, now: Instant, wall: Timestamp) -> Option<BoxFuture<'static, ()>> {
+    fn saved(&self, now: Instant, wall: Timestamp) -> Option<BoxFuture<'static, ()>> {
         let (path, tokens) = self.file.clone().zip(self.tokens.as_ref())?;
         Some(Box::pin(save(self.destination.clone(), path, tokens.stored(now, wall))))
     }
@@ -96,6 +94,14 @@ async fn save(destination: String, path: PathBuf, stored: Stored) {
 }
 
 impl Driver {
+    /// Keeps tokens and calls where they outlive this worker: in their file and in the lease's ledger, as far as there are these.
+    pub(super) fn tokens_kept(&self, now: Instant, wall: Timestamp) -> Option<BoxFuture<'static, ()>> {
+        match (self.side.tokens.saved(now, wall), self.record_ledger()) {
+            (Some(saved), Some(recorded)) => Some(Box::pin(saved.then(|()| recorded))),
+            (saved, recorded) => saved.or(recorded),
+        }
+    }
+
     /// A request for a token came back.
     pub(super) fn token_answered(&mut self, permit: Permit, exchange: &Exchange) {
         let (now, wall) = (clock::now(), clock::wall());
@@ -117,7 +123,9 @@ impl Driver {
             TokenOutcome::Throttled(_) => Answer::Throttled,
         };
         // What came is kept before anything is sent with it.
-        self.side.tokens.save(now, wall);
+        if let Some(kept) = self.tokens_kept(now, wall) {
+            self.side.tokens.wait_for(kept);
+        }
         self.dispatch.tell(permit, told, exchange);
         let destination = self.settings.name.as_str();
         match outcome {

@@ -29,6 +29,17 @@ impl Default for Ledger {
     }
 }
 
+impl Ledger {
+    /// Of a day whose count is lost: as much of its budget as of the day counts as used.
+    #[must_use]
+    pub fn spent_by(limit: u64, wall: Timestamp) -> Self {
+        let day = day_of(wall);
+        let gone = DAY.saturating_sub(span(wall, end_of(day))).as_millis();
+        let used = u128::from(limit) * gone / DAY.as_millis();
+        Self { day, used: u64::try_from(used).unwrap_or(limit), ..Self::default() }
+    }
+}
+
 const DAY: Duration = Duration::from_secs(86_400);
 /// If a clock is set back by no more than this, the count goes on: the day was right, or soon will be.
 const SMALL_STEP: Duration = Duration::from_secs(3_600);

@@ -3,6 +3,7 @@
 //! It decides and never acts: no task, no timer, no clock. `now` and `wall` are arguments everywhere.
 
 mod concurrency;
+mod day_budget;
 mod doubt;
 mod header_times;
 mod headers;
@@ -32,6 +33,7 @@ pub use written::WrittenAt;
 
 use crate::backoff::Bounds;
 use concurrency::{Concurrency, whole};
+use day_budget::Booked;
 use learned::Learned;
 use ledger::DayCount;
 pub(crate) use ledger::{later, span};
@@ -162,6 +164,8 @@ pub struct Gate {
     /// When the last permit was given, or the gate made.
     last: Instant,
     days: DayCount,
+    /// Where the day's count is booked ahead: up to where.
+    booked: Option<Booked>,
     carry_much: bool,
     /// When the spent day budget is there again.
     budget_back: Option<Instant>,
@@ -189,6 +193,7 @@ impl Gate {
             places: Places::new(policy.carry_much),
             last: now,
             days: DayCount::restored(ledger, wall),
+            booked: None,
             carry_much: policy.carry_much,
             budget_back: None,
             remaining: Remaining::default(),
@@ -225,6 +230,9 @@ impl Gate {
         if let Some((held, until)) = self.no_quota_before(now, wall) {
             self.held = Some((held, until));
             return Pass::Wait(until);
+        }
+        if self.is_unbooked() {
+            return Pass::Full;
         }
         self.note_lateness(now);
         self.places.set_aside_unwritten();
@@ -449,16 +457,6 @@ impl Gate {
 
     fn held_by_concurrency(&self) -> HeldBy {
         if self.concurrency.is_fixed() { HeldBy::Concurrency } else { HeldBy::Latency }
-    }
-
-    fn day_limit_if_even(&self) -> Option<u64> {
-        quota::day_limit(&self.limits).filter(|_| self.carry_much)
-    }
-
-    /// Until when the day's budget is spent ahead of time.
-    fn ahead_until(&self, now: Instant, wall: Timestamp) -> Option<Instant> {
-        let wait = self.days.wait(self.day_limit_if_even()?, wall);
-        (!wait.is_zero()).then(|| now + wait)
     }
 
     /// When there is a place, where there is none now: by the pace, and by the places taken in the last second. The pacer takes

@@ -13,6 +13,8 @@ use governor::middleware::NoOpMiddleware;
 use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
 
+use serde::{Deserialize, Serialize};
+
 use super::window;
 
 /// How far behind its schedule a late caller may be and still catch up. Timers wake up to 1 ms late and a busy
@@ -28,7 +30,8 @@ pub const JITTER: Duration = Duration::from_millis(15);
 const CELL_NANOS: u64 = 5_000;
 
 /// What a limit counts over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Window {
     /// `s`
     Second,

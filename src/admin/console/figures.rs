@@ -132,6 +132,8 @@ mod tests {
 
     fn shown(state: &'static str, queue_ready: Option<u32>, waiting: usize) -> DestinationStatus {
         DestinationStatus {
+            drives: true,
+            driver: None,
             name: "px".to_owned(),
             vendor: "gainsight-px".to_owned(),
             subscribe: Vec::new(),

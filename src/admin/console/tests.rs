@@ -105,6 +105,8 @@ fn pretend(admin: &Admin, name: &str) -> tokio::sync::mpsc::UnboundedReceiver<St
 
 fn view(name: &str) -> View {
     View {
+        drives: true,
+        driver: None,
         name: name.to_owned(),
         vendor: "some-vendor".to_owned(),
         subscribe: vec![EVIL.to_owned()],

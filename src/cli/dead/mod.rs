@@ -9,14 +9,14 @@ mod list;
 mod operations;
 mod show;
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 use std::time::Duration;
 
 use clap::Subcommand;
 use indicatif::{ProgressBar, ProgressStyle};
-use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
+use super::confirm::{confirm, unless_stopped};
 use super::{Error, find, load};
 use crate::broker::Broker;
 use crate::config::{Config, ConfigFile};
@@ -159,37 +159,6 @@ fn not_seen(error: &LookError) -> Error {
         LookError::Read(error) => Error::Failed(error.to_string()),
         // As a filter that cannot be read.
         LookError::TooSlow(error) => Error::Refused(error.to_string()),
-    }
-}
-
-/// What `work` gives, unless the user stops it first.
-async fn unless_stopped<T>(stop: &CancellationToken, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-    tokio::select! {
-        done = work => done,
-        () = stop.cancelled() => Err(Error::Failed("stopped; nothing was changed".to_owned())),
-    }
-}
-
-/// Asks, and goes on only with a yes. Ctrl-C ends the question.
-///
-/// # Errors
-/// [`Error::Refused`] with `unasked` where no person is at the terminal, and after a no; [`Error::Failed`] when stopped.
-async fn confirm(question: &str, unasked: &str, stop: &CancellationToken) -> Result<(), Error> {
-    if !std::io::stdin().is_terminal() {
-        return Err(Error::Refused(unasked.to_owned()));
-    }
-    write!(std::io::stderr(), "{question} [y/N] ")?;
-    let (tell, told) = oneshot::channel();
-    // A thread of its own: the runtime would wait for one of its own at the end, though nobody answers any more.
-    std::thread::spawn(move || {
-        let mut answer = String::new();
-        let read = std::io::stdin().read_line(&mut answer);
-        drop(tell.send(read.map(|_| answer)));
-    });
-    let answer = unless_stopped(stop, async { Ok(told.await.unwrap_or_else(|_| Ok(String::new()))?) }).await?;
-    match answer.trim().to_ascii_lowercase().as_str() {
-        "y" | "yes" => Ok(()),
-        _ => Err(Error::Refused("nothing was changed".to_owned())),
     }
 }
 

@@ -83,6 +83,8 @@ impl Stage {
         let (handle, calls) = Handle::new();
         let stop = CancellationToken::new();
         let parts = Parts {
+            lease: sluice::lease::port::DriverEnd::alone(sluice::clock::now()),
+            seal: None,
             settings: self.settings.clone(),
             names: Names::new("sluice"),
             max_event_bytes: 256 * 1024,

@@ -46,6 +46,13 @@ impl Client {
         assert!(sent.unwrap().await.unwrap().is_ack());
     }
 
+    /// Publishes to a queue; returns once confirmed.
+    pub async fn publish_to(&self, queue: &str, body: &[u8]) {
+        let (options, properties) = (BasicPublishOptions::default(), plain().with_delivery_mode(2));
+        let sent = self.channel.basic_publish("".into(), self.name(queue), options, body, properties).await;
+        assert!(sent.unwrap().await.unwrap().is_ack());
+    }
+
     /// Publishes plain events for Gainsight PX with these numbers as ids, all confirmed at the end.
     pub async fn publish_all(&self, key: &str, numbers: impl IntoIterator<Item = u64>) {
         let mut confirms = Vec::new();

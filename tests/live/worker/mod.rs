@@ -9,6 +9,7 @@ mod dead_api;
 mod events;
 mod gate;
 mod health;
+mod lease;
 mod machine;
 mod operators;
 mod receipts;

@@ -1,5 +1,8 @@
 //! The destinations at work in this worker: started, stopped, and changed to a new configuration.
 
+mod peers;
+mod post;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -11,13 +14,17 @@ use futures_util::stream::FuturesUnordered;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::broker::{Broker, DestinationQueues};
+pub use peers::{ANNOUNCE_EVERY, Peers};
+
+use crate::broker::Broker;
+use crate::broker::port::Publisher;
 use crate::config::{self, Config, Declare};
 use crate::delivery::Transport;
 use crate::delivery::http::{HttpTransport, SetupError};
-use crate::destination::{self, Handle, Handover, Parts};
+use crate::destination::{Handle, Handover};
 use crate::metrics::Metrics;
 use crate::receipts::Receipts;
+use post::Post;
 
 /// Time for a changed destination to bind its new patterns before the old ones are unbound.
 const BIND_WITHIN_SECONDS: u32 = 30;
@@ -68,7 +75,12 @@ struct Running {
 /// The destinations at work and the configuration that they follow.
 pub struct Fleet {
     broker: Broker,
+    /// Where notes of leases go.
+    notes: Publisher,
+    peers: Peers,
     metrics: Metrics,
+    /// Where those count that only stand by.
+    unseen: Metrics,
     receipts: Option<Receipts>,
     config: Config,
     /// Cancelled when the whole worker stops.
@@ -101,6 +113,9 @@ impl Fleet {
         ending: CancellationToken,
     ) -> Self {
         Self {
+            notes: broker.lease_publisher(),
+            peers: Peers::of_this_process(),
+            unseen: metrics.unseen(),
             broker,
             metrics,
             receipts,
@@ -126,6 +141,12 @@ impl Fleet {
         self.roster.clone()
     }
 
+    /// The workers on this broker.
+    #[must_use]
+    pub fn peers(&self) -> Peers {
+        self.peers.clone()
+    }
+
     /// Starts every destination of the configuration.
     ///
     /// # Errors
@@ -135,7 +156,7 @@ impl Fleet {
         destinations.into_iter().try_for_each(|destination| self.start(destination))
     }
 
-    /// Stops every destination, those too that a reload was stopping: what is in flight is finished, within [`destination::STOP_WITHIN`].
+    /// Stops every destination, those too that a reload was stopping: what is in flight is finished, within [`crate::destination::STOP_WITHIN`].
     pub async fn stop_all(&mut self) {
         let names: Vec<String> = self.running.keys().cloned().collect();
         self.stop(&names);
@@ -214,16 +235,22 @@ impl Fleet {
 
     /// Unbinds patterns once the new ones are bound, so that no event finds neither.
     fn unbind_later(&self, name: &str, dropped: Vec<String>) {
-        let Some(handle) = self.roster.get(name).filter(|_| !dropped.is_empty()) else { return };
+        if dropped.is_empty() {
+            return;
+        }
         if self.config.broker.declare != Declare::Create {
             tracing::warn!(destination = name, patterns = ?dropped, "declare is not \"create\": change its bindings at the broker by hand");
             return;
         }
-        let (broker, name, ending) = (self.broker.clone(), name.to_owned(), self.ending.clone());
+        let (broker, roster, ending) = (self.broker.clone(), self.roster.clone(), self.ending.clone());
+        let name = name.to_owned();
         tokio::spawn(async move {
             // Bound before it consumes; a paused one, which never consumes, was given time enough.
             for _ in 0..BIND_WITHIN_SECONDS {
-                let consuming = handle.view().await.is_ok_and(|view| view.consuming);
+                let consuming = match roster.get(&name) {
+                    Some(handle) => handle.view().await.is_ok_and(|view| view.consuming),
+                    None => false,
+                };
                 if consuming || ending.is_cancelled() {
                     break;
                 }
@@ -240,28 +267,26 @@ impl Fleet {
         let name = settings.name.clone();
         let transport = (self.connect)(&settings).map_err(|cause| StartError { destination: name.clone(), cause })?;
         let before = self.kept.remove(&name).unwrap_or_default();
-        let (handle, calls) = Handle::new();
         let stop = CancellationToken::new();
-        let parts = Parts {
-            names: self.broker.names().clone(),
+        let post = Post {
+            me: self.peers.me().clone(),
+            lease: self.config.broker.lease,
+            seal: self.config.broker.ledger_key.clone(),
+            broker: self.broker.clone(),
+            notes: self.notes.clone(),
+            metrics: self.metrics.clone(),
+            unseen: self.unseen.clone(),
+            receipts: self.receipts.clone(),
             max_event_bytes: self.config.broker.max_event_bytes,
             delivery_limit: self.config.broker.delivery_limit,
-            inbox: self.broker.open(DestinationQueues {
-                name: name.clone(),
-                subscribe: settings.subscribe.clone(),
-                retry_delays: settings.retry.delays.clone(),
-            }),
-            publisher: self.broker.publisher(),
             transport,
-            metrics: self.metrics.destination(&name),
-            receipts: self.receipts.clone(),
-            calls,
             stop: stop.clone(),
             ending: self.ending.clone(),
+            roster: self.roster.clone(),
+            peers: self.peers.clone(),
             settings,
         };
-        let task = tokio::spawn(destination::drive(parts, before));
-        self.roster.set(&name, Some(handle));
+        let task = tokio::spawn(post.begin(before));
         self.running.insert(name, Running { stop, task });
         Ok(())
     }
@@ -269,7 +294,6 @@ impl Fleet {
     /// Stops destinations: each comes out of those that are leaving, with what its successor has to know, once it has stopped.
     fn stop(&mut self, names: &[String]) {
         for (name, running) in names.iter().filter_map(|name| Some((name.clone(), self.running.remove(name)?))) {
-            self.roster.set(&name, None);
             running.stop.cancel();
             self.leaving.push(Box::pin(async move {
                 let handover = running.task.await.unwrap_or_else(|error| {

@@ -1,0 +1,103 @@
+//! `sluice lease show|reset`: who drives a destination, and a way out where nobody can.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::confirm::confirm;
+use super::{Error, find, load, print, print_json};
+use crate::app;
+use crate::broker::{Broker, BrokerSettings};
+use crate::config::ConfigFile;
+use crate::control::{self, ANSWER_WITHIN, Command, CommandReply};
+use crate::lease::{Note, Owner};
+use crate::message::{Message, Properties};
+
+/// Time for the broker to be there.
+const BROKER_WITHIN: Duration = Duration::from_secs(15);
+
+/// Who drives a destination; begin a lease anew
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Sub,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Sub {
+    /// Which worker drives a destination
+    #[command(after_long_help = "Example:\n  sluice lease show px-prod")]
+    Show {
+        /// The destination's name
+        destination: String,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Begin a lease anew where the message in its queue cannot be read
+    #[command(
+        after_long_help = "The ledger is given up: a day's budget then counts as spent by the time of day, a pause and an operator's limits are \
+                           forgotten, and tokens are had anew. No event is touched.\n\nExample:\n  sluice lease reset px-prod"
+    )]
+    Reset {
+        /// The destination's name
+        destination: String,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+pub(super) async fn run(args: Args, file: &ConfigFile, stop: CancellationToken) -> Result<(), Error> {
+    match args.command {
+        Sub::Show { destination, json } => show(&destination, json, file).await,
+        Sub::Reset { destination, yes } => reset(&destination, yes, file, &stop).await,
+    }
+}
+
+async fn show(destination: &str, json: bool, file: &ConfigFile) -> Result<(), Error> {
+    let broker = open(destination, file).await?;
+    let command = Command::Tell { destination: destination.to_owned() };
+    let answers = control::ask::<CommandReply>(&broker, &command, ANSWER_WITHIN).await;
+    broker.close(BROKER_WITHIN).await;
+    let answers = answers.map_err(|error| Error::Failed(error.to_string()))?;
+    let Some(answer) = answers.iter().find(|answer| answer.drives).or(answers.first()) else {
+        return Err(Error::Refused(format!("no worker has {destination:?}: none answered within {ANSWER_WITHIN:?}")));
+    };
+    if json {
+        return print_json(answer);
+    }
+    let (worker, state) =
+        (answer.worker.as_deref().unwrap_or("a worker"), answer.state.as_deref().unwrap_or("not known"));
+    let sentence = if answer.drives { "drives it" } else { "waits for its lease, and nobody drives it" };
+    Ok(print(&format!("{destination}: {worker} {sentence}; {state}"))?)
+}
+
+async fn reset(destination: &str, yes: bool, file: &ConfigFile, stop: &CancellationToken) -> Result<(), Error> {
+    if !yes {
+        let question = format!(
+            "Begin the lease of {destination} anew? Its ledger (day's budget, pause, limits, tokens) is given up."
+        );
+        confirm(&question, "this is not a terminal, so you cannot be asked: add --yes to do it", stop).await?;
+    }
+    let broker = open(destination, file).await?;
+    let owner = Owner { id: Uuid::new_v4(), name: "sluice lease reset".to_owned() };
+    let body = Note::reset(owner, Value::Null).write();
+    let queue = broker.names().lease(destination);
+    let message = Message { body: body.into(), properties: Properties::default() };
+    let published = broker.publisher().publish("", &queue, message).await;
+    broker.close(BROKER_WITHIN).await;
+    published.map_err(|error| Error::Refused(format!("the lease of {destination} was not reset: {error}")))?;
+    Ok(print(&format!("{destination}: its lease begins anew; a worker drives it as soon as the lease is had"))?)
+}
+
+async fn open(destination: &str, file: &ConfigFile) -> Result<Broker, Error> {
+    let config = load(file)?;
+    find(&config, destination, file)?;
+    let settings = BrokerSettings { name: "sluice command".to_owned(), ..app::broker_settings(&config) };
+    let broker = Broker::start(settings, CancellationToken::new());
+    broker.wait_ready(BROKER_WITHIN).await.map_err(|error| Error::Failed(error.to_string()))?;
+    Ok(broker)
+}

@@ -1,0 +1,230 @@
+//! The workers on one broker: who is there, who drives what, and which destinations one that has more than its share lets go.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
+
+use crate::control::Announcement;
+use crate::lease::Owner;
+
+/// How often a worker tells of itself.
+pub const ANNOUNCE_EVERY: Duration = Duration::from_secs(2);
+/// One that has not been heard for so long is gone.
+const GONE_AFTER: Duration = Duration::from_secs(7);
+/// One that has just been heard for the first time has not had its turn yet.
+const SETTLED_AFTER: Duration = Duration::from_secs(3);
+/// Between two times that destinations are let go.
+const LET_GO_EVERY: Duration = Duration::from_secs(5);
+
+/// What is known of all workers. Cheap to clone; always current.
+#[derive(Clone, Debug)]
+pub struct Peers {
+    me: Owner,
+    known: Arc<Mutex<Known>>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    /// This worker's destinations, each with whether it is driven here and what has it let go.
+    mine: BTreeMap<String, (bool, Arc<Notify>)>,
+    others: BTreeMap<uuid::Uuid, Peer>,
+    let_go: Option<Instant>,
+    leaves: bool,
+}
+
+#[derive(Debug)]
+struct Peer {
+    said: Announcement,
+    first: Instant,
+    last: Instant,
+}
+
+impl Peers {
+    /// Nobody else is known yet.
+    #[must_use]
+    pub fn new(me: Owner) -> Self {
+        Self { me, known: Arc::default() }
+    }
+
+    /// Those of this process, which has an id of its own, and host and process for people.
+    #[must_use]
+    pub fn of_this_process() -> Self {
+        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        Self::new(Owner { id: uuid::Uuid::new_v4(), name: format!("{}/{}", host.trim(), std::process::id()) })
+    }
+
+    /// This worker.
+    #[must_use]
+    pub fn me(&self) -> &Owner {
+        &self.me
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A destination is one of this worker's; notified when it is to be let go.
+    pub(super) fn joined(&self, name: &str) -> Arc<Notify> {
+        let let_go = Arc::<Notify>::default();
+        self.known().mine.insert(name.to_owned(), (false, Arc::clone(&let_go)));
+        let_go
+    }
+
+    /// A destination is not this worker's any more.
+    pub(super) fn left(&self, name: &str) {
+        self.known().mine.remove(name);
+    }
+
+    /// Whether a destination is driven here.
+    pub(super) fn drives(&self, name: &str, drives: bool) {
+        if let Some(mine) = self.known().mine.get_mut(name) {
+            mine.0 = drives;
+        }
+    }
+
+    /// This worker stops.
+    pub fn leave(&self) {
+        self.known().leaves = true;
+    }
+
+    /// What to tell the others.
+    #[must_use]
+    pub fn announcement(&self) -> Announcement {
+        let known = self.known();
+        let drives = known.mine.iter().filter(|(_, (drives, _))| *drives).map(|(name, _)| name.clone()).collect();
+        Announcement { worker: self.me.clone(), drives, destinations: known.mine.len(), leaves: known.leaves }
+    }
+
+    /// Another worker, or this one, told of itself.
+    pub fn heard(&self, said: Announcement, now: Instant) {
+        if said.worker.id == self.me.id {
+            return;
+        }
+        let mut known = self.known();
+        if said.leaves {
+            known.others.remove(&said.worker.id);
+            return;
+        }
+        let peer =
+            known.others.entry(said.worker.id).or_insert_with(|| Peer { said: said.clone(), first: now, last: now });
+        (peer.said, peer.last) = (said, now);
+    }
+
+    /// Who else drives it, as far as was heard lately.
+    #[must_use]
+    pub fn driver_elsewhere(&self, name: &str, now: Instant) -> Option<Owner> {
+        let known = self.known();
+        let mut live = known.others.values().filter(|peer| is_live(peer, now));
+        live.find(|peer| peer.said.drives.contains(name)).map(|peer| peer.said.worker.clone())
+    }
+
+    /// Whether another worker drives it.
+    #[must_use]
+    pub fn is_driven_elsewhere(&self, name: &str, now: Instant) -> bool {
+        self.driver_elsewhere(name, now).is_some()
+    }
+
+    /// The workers there are, this one among them, each with how many destinations it drives.
+    #[must_use]
+    pub fn workers(&self, now: Instant) -> Vec<(Owner, usize)> {
+        let known = self.known();
+        let mine = known.mine.values().filter(|(drives, _)| *drives).count();
+        let others = known.others.values().filter(|peer| is_live(peer, now));
+        let mut workers = vec![(self.me.clone(), mine)];
+        workers.extend(others.map(|peer| (peer.said.worker.clone(), peer.said.drives.len())));
+        workers
+    }
+
+    /// Has destinations let go that are more than this worker's share; returns how many.
+    pub fn share_out(&self, now: Instant) -> usize {
+        let mut known = self.known();
+        known.others.retain(|_, peer| is_live(peer, now));
+        if known.leaves || known.let_go.is_some_and(|last| now.saturating_duration_since(last) < LET_GO_EVERY) {
+            return 0;
+        }
+        let settled = known.others.values().filter(|peer| now.saturating_duration_since(peer.first) >= SETTLED_AFTER);
+        let driven: Vec<usize> = settled.map(|peer| peer.said.drives.len()).collect();
+        let mine: Vec<&(bool, Arc<Notify>)> = known.mine.values().filter(|(drives, _)| *drives).collect();
+        let surplus = surplus(mine.len(), known.mine.len(), &driven);
+        // The first by name have been here longest as often as not: the last ones go.
+        for (_, let_go) in mine.iter().rev().take(surplus) {
+            let_go.notify_one();
+        }
+        if surplus > 0 {
+            known.let_go = Some(now);
+        }
+        surplus
+    }
+}
+
+fn is_live(peer: &Peer, now: Instant) -> bool {
+    now.saturating_duration_since(peer.last) < GONE_AFTER
+}
+
+/// How many of `mine` are more than a share of `all`, where others drive so many: no more than those have room for.
+fn surplus(mine: usize, all: usize, others: &[usize]) -> usize {
+    let share = all.div_ceil(others.len() + 1);
+    let room: usize = others.iter().map(|drives| share.saturating_sub(*drives)).sum();
+    mine.saturating_sub(share).min(room)
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn owner(id: u128) -> Owner {
+        Owner { id: Uuid::from_u128(id), name: format!("pod-{id}") }
+    }
+
+    fn peers(destinations: usize) -> (Peers, Vec<Arc<Notify>>) {
+        let peers = Peers::new(owner(1));
+        let let_go = (0..destinations).map(|n| {
+            let let_go = peers.joined(&format!("d{n:03}"));
+            peers.drives(&format!("d{n:03}"), true);
+            let_go
+        });
+        let let_go = let_go.collect();
+        (peers, let_go)
+    }
+
+    fn announce(id: u128, drives: &[&str]) -> Announcement {
+        let drives = drives.iter().map(|name| (*name).to_owned()).collect();
+        Announcement { worker: owner(id), drives, destinations: 3, leaves: false }
+    }
+
+    #[test]
+    fn a_share_is_an_equal_part_and_no_more_goes_than_others_have_room_for() {
+        assert_eq!(surplus(200, 200, &[0, 0]), 133);
+        assert_eq!(surplus(67, 200, &[67, 66]), 0);
+        assert_eq!(surplus(100, 200, &[67, 33]), 33);
+        assert_eq!(surplus(5, 5, &[]), 0);
+        assert_eq!(surplus(2, 3, &[1, 0]), 1);
+        assert_eq!(surplus(1, 1, &[0, 0]), 0);
+    }
+
+    #[test]
+    fn who_has_just_come_gets_its_share_after_a_moment_and_who_is_gone_counts_no_more() {
+        let (peers, now) = (peers(3).0, crate::clock::now());
+        assert_eq!(peers.share_out(now), 0);
+        peers.heard(announce(2, &[]), now);
+        assert_eq!(peers.share_out(now), 0, "it has just come");
+        peers.heard(announce(2, &[]), now + SETTLED_AFTER);
+        assert_eq!(peers.share_out(now + SETTLED_AFTER), 1);
+        assert_eq!(peers.share_out(now + SETTLED_AFTER), 0, "those have to arrive first");
+        assert_eq!(peers.share_out(now + SETTLED_AFTER + GONE_AFTER), 0);
+    }
+
+    #[test]
+    fn who_drives_is_known_until_it_leaves_or_is_not_heard_any_more() {
+        let (peers, now) = (peers(0).0, crate::clock::now());
+        peers.heard(announce(2, &["px"]), now);
+        assert_eq!(peers.driver_elsewhere("px", now).map(|owner| owner.name), Some("pod-2".to_owned()));
+        assert!(!peers.is_driven_elsewhere("px", now + GONE_AFTER));
+        peers.heard(Announcement { leaves: true, ..announce(2, &["px"]) }, now);
+        assert!(!peers.is_driven_elsewhere("px", now));
+    }
+}

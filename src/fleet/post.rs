@@ -1,0 +1,460 @@
+//! One destination in this worker: its part in the lease, and the driver that runs while the lease is here or stands by while it is not.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt as _, StreamExt as _};
+use serde_json::Value;
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::{ANNOUNCE_EVERY, Peers, Roster};
+use crate::broker::port::{Delivery, Inbox, Prefetch, Proof, PublishError, Publisher, Witness};
+use crate::broker::{Broker, DestinationQueues, LeaseAct, LeaseEvent, LeaseQueue};
+use crate::clock;
+use crate::config;
+use crate::delivery::Transport;
+use crate::destination::{self, Handle, Handover, Parts, ledger};
+use crate::gate::{Ledger, Limit, Window};
+use crate::lease::port::{DriverEnd, KeeperEnd, Record, ends};
+use crate::lease::{Act, Machine, Note, NoteError, Owner};
+use crate::message::{Message, Properties};
+use crate::metrics::Metrics;
+use crate::receipts::Receipts;
+use crate::seal::Seal;
+
+/// Between the end of a driver that failed and the next.
+const AGAIN: Duration = Duration::from_secs(1);
+/// Time for the last note to come back and the queue to be left, beside the lease.
+const LEAVE_WITHIN: Duration = Duration::from_secs(1);
+
+/// What a destination needs in this worker.
+pub(super) struct Post {
+    pub settings: config::Destination,
+    pub me: Owner,
+    pub lease: Duration,
+    pub seal: Option<Seal>,
+    pub broker: Broker,
+    /// Where notes go.
+    pub notes: Publisher,
+    pub metrics: Metrics,
+    /// Where it counts while it stands by.
+    pub unseen: Metrics,
+    pub receipts: Option<Receipts>,
+    pub max_event_bytes: usize,
+    pub delivery_limit: u32,
+    pub transport: Arc<dyn Transport>,
+    pub roster: Roster,
+    pub peers: Peers,
+    /// Cancelled to stop.
+    pub stop: CancellationToken,
+    /// Cancelled when the whole worker stops.
+    pub ending: CancellationToken,
+}
+
+/// A driver at work, or one that stands by.
+struct Running {
+    task: JoinHandle<Handover>,
+    stop: CancellationToken,
+    keeper: Option<KeeperEnd>,
+    /// Kept for one that stands by: its inbox has no broker behind it.
+    standby: Option<StandbyEnds>,
+}
+
+/// The other ends of an inbox that nothing comes out of.
+struct StandbyEnds {
+    driver: watch::Sender<Option<String>>,
+    _open: (mpsc::Sender<Delivery>, watch::Sender<bool>, watch::Receiver<Prefetch>, Witness),
+}
+
+/// What is to run.
+#[derive(Clone, Debug, PartialEq)]
+enum Wanted {
+    Standby,
+    Driver(Value),
+    /// Nothing: the lease is let go, and then it stands by again, or all ends.
+    Nothing,
+}
+
+/// A post at work.
+struct AtWork {
+    post: Post,
+    machine: Machine,
+    queue: LeaseQueue,
+    running: Option<Running>,
+    wanted: Wanted,
+    /// What the driver before left.
+    known: Handover,
+    recorded: Vec<(u64, oneshot::Sender<()>)>,
+    published: FuturesUnordered<BoxFuture<'static, (u64, Result<(), PublishError>)>>,
+    let_go: Arc<Notify>,
+    is_stopping: bool,
+    is_open: bool,
+    /// It has never been driven.
+    is_new: bool,
+    may_send_until: Option<Instant>,
+    told_stuck: Option<NoteError>,
+}
+
+impl Post {
+    fn queues(&self) -> DestinationQueues {
+        DestinationQueues {
+            name: self.settings.name.clone(),
+            subscribe: self.settings.subscribe.clone(),
+            retry_delays: self.settings.retry.delays.clone(),
+        }
+    }
+
+    /// Stands by at once, and works until it is stopped; returns what its successor in this worker has to know.
+    pub fn begin(self, before: Handover) -> impl Future<Output = Handover> + Send {
+        let now = clock::now();
+        let machine = Machine::new(self.me.clone(), self.lease, now);
+        let queue = self.broker.lease(self.queues(), self.day_limit().is_some());
+        let let_go = self.peers.joined(&self.settings.name);
+        let mut at_work = AtWork {
+            post: self,
+            machine,
+            queue,
+            running: None,
+            wanted: Wanted::Standby,
+            known: Handover::default(),
+            recorded: Vec::new(),
+            published: FuturesUnordered::new(),
+            let_go,
+            is_stopping: false,
+            is_open: false,
+            is_new: false,
+            may_send_until: None,
+            told_stuck: None,
+        };
+        at_work.running = Some(at_work.stand_by(before));
+        async move {
+            at_work.run().await;
+            at_work.known
+        }
+    }
+
+    fn day_limit(&self) -> Option<&Limit> {
+        self.settings.limits.iter().find(|limit| limit.window == Window::Day)
+    }
+
+    /// Where the ledger is lost, the day's budget counts as spent by the time of day. A destination that never ran has lost nothing.
+    fn count_as_spent(&self, before: &mut Handover) {
+        let settings = &self.settings;
+        let Some(limit) = self.day_limit() else { return };
+        let spent = Ledger::spent_by(u64::from(limit.count), clock::wall());
+        let used = if before.ledger.day == spent.day { spent.used.max(before.ledger.used) } else { spent.used };
+        (before.ledger.day, before.ledger.used) = (spent.day, used);
+        tracing::error!(
+            destination = settings.name,
+            used = before.ledger.used,
+            "what was used of the day's budget is not known: the lease queue was new, purged or deleted; the budget counts as spent by the time of day"
+        );
+    }
+}
+
+impl AtWork {
+    async fn run(&mut self) {
+        let stop = self.post.stop.clone();
+        let mut leave_by = None;
+        let mut looks = tokio::time::interval(ANNOUNCE_EVERY);
+        while !(self.is_stopping && self.running.is_none() && !self.is_open) {
+            tokio::select! {
+                biased;
+                () = stop.cancelled(), if !self.is_stopping => {
+                    self.is_stopping = true;
+                    self.want(Wanted::Nothing);
+                }
+                event = self.queue.events.recv() => match event {
+                    Some(event) => self.seen(event),
+                    // The broker is closed: nothing can be told any more.
+                    None => break,
+                },
+                told = told(&mut self.running) => match told {
+                    Told::Ended(handover) => {
+                        self.driver_ended(handover.map(|handover| *handover)).await;
+                        leave_by = self.is_stopping.then(|| clock::now() + self.post.lease + LEAVE_WITHIN);
+                    }
+                    Told::Asked(record) => self.asked(record),
+                },
+                Some((version, published)) = self.published.next(), if !self.published.is_empty() => {
+                    self.note_published(version, published);
+                }
+                () = self.let_go.notified(), if self.wanted != Wanted::Nothing => self.want(Wanted::Nothing),
+                () = wait_until(self.machine.next_at()) => {
+                    let wanted = self.keeper().is_some_and(KeeperEnd::was_wanted);
+                    self.machine.want(wanted, clock::now());
+                }
+                _ = looks.tick() => self.look_elsewhere(),
+                () = wait_until(leave_by) => break,
+            }
+            self.carry_out();
+        }
+        self.post.roster.set(&self.post.settings.name, None);
+        self.post.peers.left(&self.post.settings.name);
+    }
+
+    fn keeper(&self) -> Option<&KeeperEnd> {
+        self.running.as_ref()?.keeper.as_ref()
+    }
+
+    fn seen(&mut self, event: LeaseEvent) {
+        let now = clock::now();
+        match event {
+            LeaseEvent::Opened { is_new } => {
+                (self.is_open, self.is_new) = (true, self.is_new || is_new);
+                self.machine.opened(now);
+            }
+            LeaseEvent::Closed => {
+                self.machine.closed();
+                self.is_open = false;
+            }
+            LeaseEvent::Note { tag, body, again } => match Note::read(&body) {
+                Ok(note) => self.machine.received(tag, note, again, now),
+                Err(error) => self.machine.unreadable(tag, error, now),
+            },
+        }
+    }
+
+    /// Takes note of who drives it elsewhere.
+    fn look_elsewhere(&mut self) {
+        let now = clock::now();
+        let Some(standby) = self.running.as_ref().and_then(|running| running.standby.as_ref()) else { return };
+        let driver = self.post.peers.driver_elsewhere(&self.post.settings.name, now).map(|owner| owner.name);
+        if driver.is_some() {
+            self.machine.heard_driver(now);
+        }
+        standby.driver.send_if_modified(|known| std::mem::replace(known, driver.clone()) != driver);
+    }
+
+    /// The driver has something to send and no proof, or a ledger to be kept.
+    fn asked(&mut self, record: Option<Record>) {
+        let now = clock::now();
+        let Some(record) = record else { return self.machine.want(true, now) };
+        let version = self.machine.record(record.ledger, record.urgent, now);
+        if let Some(recorded) = record.recorded {
+            self.recorded.push((version, recorded));
+        }
+    }
+
+    /// Does what the machine wants.
+    fn carry_out(&mut self) {
+        for act in self.machine.acts() {
+            match act {
+                Act::Publish(note) => self.publish(note),
+                Act::Ack(tag) => self.act(LeaseAct::Ack(tag)),
+                Act::Return(tag) => self.act(LeaseAct::Return(tag)),
+                Act::Leave => self.act(LeaseAct::Leave),
+                Act::Drive(ledger) if !self.is_stopping => self.want(Wanted::Driver(ledger)),
+                Act::Stop if !self.is_stopping => self.want(Wanted::Standby),
+                Act::Drive(_) | Act::Stop => {}
+            }
+        }
+        let recorded = self.machine.recorded();
+        for (_, told) in self.recorded.extract_if(.., |(version, _)| *version <= recorded) {
+            // Nobody waiting for it is no failure.
+            let _gone = told.send(());
+        }
+        let until = self.machine.may_send_until();
+        let is_new = until > self.may_send_until;
+        if until != self.may_send_until {
+            self.may_send_until = until;
+            if let Some(keeper) = self.keeper() {
+                keeper.open_until(until, is_new);
+            }
+        }
+        self.tell_stuck();
+    }
+
+    fn tell_stuck(&mut self) {
+        let stuck = self.machine.why_stuck().cloned();
+        if stuck.is_some() && stuck != self.told_stuck {
+            let destination = self.post.settings.name.as_str();
+            tracing::error!(
+                destination,
+                "nobody can drive it, and events wait: {}",
+                stuck.as_ref().map(ToString::to_string).unwrap_or_default()
+            );
+            self.told_stuck = stuck;
+        }
+    }
+
+    fn act(&self, act: LeaseAct) {
+        // The broker is closed: whoever is next gets the notes.
+        drop(self.queue.acts.send(act));
+    }
+
+    fn publish(&mut self, note: Note) {
+        let (notes, version) = (self.post.notes.clone(), note.version);
+        let properties = Properties { content_type: Some("application/json".to_owned()), ..Properties::default() };
+        let message = Message { body: note.write().into(), properties };
+        let queue = self.post.broker.names().lease(&self.post.settings.name);
+        self.published.push(async move { (version, notes.publish("", &queue, message).await) }.boxed());
+    }
+
+    /// Something else is to run.
+    fn want(&mut self, wanted: Wanted) {
+        self.recorded.clear();
+        self.wanted = wanted;
+        if let Some(running) = &self.running {
+            running.stop.cancel();
+        }
+    }
+
+    fn note_published(&mut self, version: u64, published: Result<(), PublishError>) {
+        let now = clock::now();
+        match published {
+            Ok(()) => self.machine.confirmed(version, now),
+            Err(error) => {
+                tracing::debug!(destination = self.post.settings.name, %error, "a note of the lease was not published");
+                self.machine.failed(version, now);
+            }
+        }
+    }
+
+    /// What ran has ended and left that, or failed for good; the next starts.
+    async fn driver_ended(&mut self, handover: Option<Handover>) {
+        let Some(ended) = self.running.take() else { return };
+        self.post.metrics.forget(&self.post.settings.name);
+        // One that only stood by knows less than the lease's note.
+        let ledger = handover
+            .as_ref()
+            .filter(|_| ended.keeper.is_some())
+            .map(|handover| ledger::write(handover, self.post.seal.as_ref()));
+        self.known = handover.unwrap_or_default();
+        if !ended.stop.is_cancelled() {
+            // It failed: it goes on with what it knew, and not again and again in no time.
+            if let (Wanted::Driver(note), Some(ledger)) = (&mut self.wanted, &ledger) {
+                note.clone_from(ledger);
+            }
+            clock::sleep(AGAIN).await;
+        }
+        if self.wanted == Wanted::Nothing {
+            self.machine.let_go(ledger, clock::now());
+            self.wanted = Wanted::Standby;
+            if self.is_stopping {
+                return;
+            }
+        }
+        self.start();
+    }
+
+    /// Starts what is to run.
+    fn start(&mut self) {
+        let known = std::mem::take(&mut self.known);
+        let wanted = self.wanted.clone();
+        let before = match wanted {
+            Wanted::Driver(note) => match ledger::read(&note, known.clone(), self.post.seal.as_ref()) {
+                Ok(mut before) => {
+                    if note.is_null() && !std::mem::take(&mut self.is_new) {
+                        self.post.count_as_spent(&mut before);
+                    }
+                    Some(before)
+                }
+                Err(error) => {
+                    self.machine.refuse(NoteError::Unreadable(error.to_string()), clock::now());
+                    None
+                }
+            },
+            Wanted::Standby | Wanted::Nothing => None,
+        };
+        self.running = Some(match before {
+            Some(before) => self.drive(before),
+            None => self.stand_by(known),
+        });
+        self.post.peers.drives(&self.post.settings.name, self.keeper().is_some());
+        if let Some(keeper) = self.keeper() {
+            keeper.open_until(self.may_send_until, true);
+        }
+    }
+
+    fn drive(&self, before: Handover) -> Running {
+        let settings = &self.post.settings;
+        let (lease, keeper) = ends(clock::now());
+        let inbox = self.post.broker.open(self.post.queues());
+        let metrics = self.post.metrics.destination(&settings.name);
+        let (task, stop) = self.launch(lease, inbox, metrics, before);
+        Running { task, stop, keeper: Some(keeper), standby: None }
+    }
+
+    fn stand_by(&self, before: Handover) -> Running {
+        let (deliveries, receiver) = mpsc::channel(1);
+        let (prefetch, wanted) = watch::channel(Prefetch::None);
+        let (consuming, is_consuming) = watch::channel(false);
+        let (proof, witness) = Proof::new();
+        let inbox = Inbox { deliveries: receiver, prefetch, consuming: is_consuming, proof };
+        let metrics = self.post.unseen.destination(&self.post.settings.name);
+        let (driver, driver_elsewhere) = watch::channel(None);
+        let (task, stop) = self.launch(DriverEnd::standby(driver_elsewhere, clock::now()), inbox, metrics, before);
+        let ends = StandbyEnds { driver, _open: (deliveries, consuming, wanted, witness) };
+        Running { task, stop, keeper: None, standby: Some(ends) }
+    }
+
+    fn launch(
+        &self,
+        lease: DriverEnd,
+        inbox: Inbox,
+        metrics: crate::metrics::DestinationMetrics,
+        before: Handover,
+    ) -> (JoinHandle<Handover>, CancellationToken) {
+        let Post { settings, broker, .. } = &self.post;
+        let (handle, calls) = Handle::new();
+        let stop = CancellationToken::new();
+        let parts = Parts {
+            settings: settings.clone(),
+            names: broker.names().clone(),
+            max_event_bytes: self.post.max_event_bytes,
+            delivery_limit: self.post.delivery_limit,
+            lease,
+            seal: self.post.seal.clone(),
+            inbox,
+            publisher: broker.publisher(),
+            transport: Arc::clone(&self.post.transport),
+            metrics,
+            receipts: self.post.receipts.clone(),
+            calls,
+            stop: stop.clone(),
+            ending: self.post.ending.clone(),
+        };
+        self.post.roster.set(&settings.name, Some(handle));
+        (tokio::spawn(destination::drive(parts, before)), stop)
+    }
+}
+
+/// What a driver tells whoever keeps its lease.
+enum Told {
+    /// It has ended, and leaves that; nothing where its task failed.
+    Ended(Option<Box<Handover>>),
+    /// It has something to send and no proof, or a ledger to be kept.
+    Asked(Option<Record>),
+}
+
+async fn told(running: &mut Option<Running>) -> Told {
+    let Some(Running { task, keeper, .. }) = running else { return std::future::pending().await };
+    let asked = async {
+        match keeper {
+            Some(keeper) => keeper.asked().await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        ended = task => Told::Ended(match ended {
+            Ok(handover) => Some(Box::new(handover)),
+            Err(error) => {
+                tracing::error!(%error, "a destination's task failed; this is a bug in Sluice");
+                None
+            }
+        }),
+        record = asked => Told::Asked(record),
+    }
+}
+
+async fn wait_until(until: Option<Instant>) {
+    match until {
+        Some(until) => clock::sleep_until(until).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,64 @@
+//! A day's budget is booked before it is used: who takes over after a crash counts the booked as used, so that no day holds more than its
+//! limit, and a crash wastes one booking at most.
+
+use std::time::Instant;
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+
+use super::{Gate, Ledger, quota};
+
+/// Of a day's budget one part in so many is booked ahead. While the broker takes no messages no more than that can be used.
+const SHARE: u64 = 250;
+
+/// A day, and how much of its budget is booked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Booked {
+    day: Date,
+    used: u64,
+}
+
+impl Gate {
+    /// From now on nothing is used of a day's budget that is not booked: `day` up to `used` requests.
+    pub fn booked(&mut self, day: Date, used: u64) {
+        self.booked = Some(Booked { day, used });
+    }
+
+    /// What to book now, as the ledger that says so: a little ahead of what is used. None while enough is booked.
+    #[must_use]
+    pub fn to_book(&self, now: Instant, wall: Timestamp) -> Option<Ledger> {
+        let limit = quota::day_limit(&self.limits)?;
+        let (used, booked) = (self.days.used, self.booked_today()?);
+        let ahead = (limit / SHARE).max(1);
+        if booked >= limit || booked.saturating_sub(used) > ahead / 2 {
+            return None;
+        }
+        Some(Ledger { used: (used + ahead).max(booked).min(limit), ..self.ledger(now, wall) })
+    }
+
+    /// The ledger as far as the broker has to have it: with what is booked.
+    #[must_use]
+    pub fn booked_ledger(&self, now: Instant, wall: Timestamp) -> Option<Ledger> {
+        let booked = self.booked_today()?;
+        let ledger = self.ledger(now, wall);
+        Some(Ledger { used: ledger.used.max(booked), ..ledger })
+    }
+
+    fn booked_today(&self) -> Option<u64> {
+        self.booked.map(|booked| if booked.day == self.days.day { booked.used } else { 0 })
+    }
+
+    pub(super) fn is_unbooked(&self) -> bool {
+        quota::day_limit(&self.limits).is_some() && self.booked_today().is_some_and(|booked| self.days.used >= booked)
+    }
+
+    pub(super) fn day_limit_if_even(&self) -> Option<u64> {
+        quota::day_limit(&self.limits).filter(|_| self.carry_much)
+    }
+
+    /// Until when the day's budget is spent ahead of time.
+    pub(super) fn ahead_until(&self, now: Instant, wall: Timestamp) -> Option<Instant> {
+        let wait = self.days.wait(self.day_limit_if_even()?, wall);
+        (!wait.is_zero()).then(|| now + wait)
+    }
+}

@@ -1,0 +1,500 @@
+//! Who drives, as a state machine: time and notes in, acts out. It knows no broker.
+//!
+//! The broker hands the notes of a lease queue to one consumer at a time, in their order. A driver proves that it still is that consumer
+//! by a round trip: it gives its note back, or publishes the next one, which the queue's majority has to take, and gets it again. From the
+//! start of that round trip it may send for as long as the lease is. Who gets the note of another waits that long from its receipt, so
+//! the two never send at once, whatever their calendars say.
+//!
+//! A note that only proves is given back and not published: a broker that takes no messages for now (resource alarm) still carries that
+//! out.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::act::Act;
+use super::note::{FORMAT, Note, NoteError, Owner, Says, millis};
+
+/// A ledger that can wait is written this often at most.
+const WRITE_EVERY: Duration = Duration::from_secs(2);
+/// Steady clocks of two machines may differ by one part in so many.
+const CLOCK_RATES: u32 = 20;
+/// With something to send a proof is renewed after one part in so many of the lease.
+const RENEW: u32 = 4;
+/// A note that lies here unsettled is renewed this often, well within the broker's consumer time-out (30 minutes; some set 5).
+const KEEP: Duration = Duration::from_secs(240);
+/// Between first notes for an empty queue.
+const FIRST_NOTES: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(300));
+/// Who hears of a driver elsewhere writes no first note for so long.
+const HEARD: Duration = Duration::from_secs(15);
+/// What cannot be read here may be read by another worker: it is passed on after this.
+const PASS_ON: Duration = Duration::from_secs(1);
+
+/// Where this worker stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// No consumer.
+    Away,
+    /// A consumer that has got nothing yet.
+    Standby,
+    /// Has the note of another, which may still send.
+    Waiting(Instant),
+    /// Has the note, and nobody else may send.
+    Holding,
+    /// The last note is on its way.
+    LettingGo(Instant),
+    /// Has what cannot be read, since then.
+    Stuck(Instant),
+}
+
+/// A note on its way.
+#[derive(Clone, Copy, Debug)]
+struct Published {
+    version: u64,
+    at: Instant,
+    /// When the broker confirmed it: from then on it should come.
+    confirmed: Option<Instant>,
+}
+
+/// One worker's part in the lease of one destination.
+#[derive(Debug)]
+pub struct Machine {
+    me: Owner,
+    lease: Duration,
+    place: Place,
+    /// Since the consumer is there: when it came, and when it got its first note.
+    opened: Instant,
+    first_note: Option<Instant>,
+    /// Of the last note that this worker wrote as a driver. Versions only grow.
+    term: u64,
+    version: u64,
+    /// Whether the last driver, as far as known, is this worker.
+    is_mine: bool,
+    /// The note that counts.
+    best: Option<Note>,
+    ledger: Value,
+    /// The ledger has what no note has yet, and what cannot wait.
+    is_unwritten: bool,
+    is_urgent: bool,
+    /// A driver runs.
+    drives: bool,
+    wanted: bool,
+    /// The start of the last round trip that came back, and its version.
+    proof: Option<Instant>,
+    recorded: u64,
+    /// Published notes that have not come yet.
+    on_the_way: VecDeque<Published>,
+    /// The version of the note that was given back, and when.
+    returning: Option<(u64, Instant)>,
+    published: Instant,
+    /// Notes that are not acked, by their tags; none for what cannot be read.
+    in_hand: Vec<(u64, Option<(u64, u64)>)>,
+    why_stuck: Option<NoteError>,
+    next_first_note: Instant,
+    first_notes: Duration,
+    acts: Vec<Act>,
+}
+
+impl Machine {
+    /// The part of `me`, which has not opened the queue yet.
+    #[must_use]
+    pub fn new(me: Owner, lease: Duration, now: Instant) -> Self {
+        Self {
+            me,
+            lease,
+            place: Place::Away,
+            opened: now,
+            first_note: None,
+            term: 0,
+            version: 0,
+            is_mine: false,
+            best: None,
+            ledger: Value::Null,
+            is_unwritten: false,
+            is_urgent: false,
+            drives: false,
+            wanted: false,
+            proof: None,
+            recorded: 0,
+            on_the_way: VecDeque::new(),
+            returning: None,
+            published: now,
+            in_hand: Vec::new(),
+            why_stuck: None,
+            next_first_note: now,
+            first_notes: FIRST_NOTES.0,
+            acts: Vec::new(),
+        }
+    }
+
+    /// What is to be done now, in this order.
+    pub fn acts(&mut self) -> Vec<Act> {
+        std::mem::take(&mut self.acts)
+    }
+
+    /// Until when requests may be sent.
+    #[must_use]
+    pub fn may_send_until(&self) -> Option<Instant> {
+        match self.place {
+            Place::LettingGo(_) | Place::Stuck(_) => None,
+            Place::Away | Place::Standby | Place::Waiting(_) | Place::Holding => {
+                self.proof.filter(|_| self.drives).map(|proof| proof + self.lease)
+            }
+        }
+    }
+
+    /// Everything up to that version has been recorded by the broker.
+    #[must_use]
+    pub fn recorded(&self) -> u64 {
+        self.recorded
+    }
+
+    /// Why nobody can drive, where this worker has what it cannot read.
+    #[must_use]
+    pub fn why_stuck(&self) -> Option<&NoteError> {
+        self.why_stuck.as_ref()
+    }
+
+    /// A consumer is registered at the queue.
+    pub fn opened(&mut self, now: Instant) {
+        self.place = Place::Standby;
+        self.opened = now;
+        self.first_note = None;
+        if !self.is_mine {
+            self.best = None;
+        }
+        // The last driver knows most: it writes first.
+        self.next_first_note = now + if self.is_mine { self.lease / 8 } else { self.lease / 4 };
+        self.first_notes = FIRST_NOTES.0;
+    }
+
+    /// The consumer is gone, and with it what was not acked.
+    pub fn closed(&mut self) {
+        self.place = Place::Away;
+        self.on_the_way.clear();
+        self.returning = None;
+        self.in_hand.clear();
+        self.why_stuck = None;
+    }
+
+    /// Somebody else says that it drives.
+    pub fn heard_driver(&mut self, now: Instant) {
+        if self.place == Place::Standby && !self.drives {
+            self.is_mine = false;
+            self.next_first_note = self.next_first_note.max(now + HEARD);
+        }
+    }
+
+    /// Whether there is something to send.
+    pub fn want(&mut self, wanted: bool, now: Instant) {
+        self.wanted = wanted;
+        self.tick(now);
+    }
+
+    /// Takes a new ledger, which goes to the broker at once where `urgent`, else within a moment; returns the version that has it.
+    pub fn record(&mut self, ledger: Value, urgent: bool, now: Instant) -> u64 {
+        self.is_unwritten |= self.ledger != ledger;
+        self.is_urgent |= urgent;
+        self.ledger = ledger;
+        let before = self.version;
+        self.tick(now);
+        self.version.max(before + 1)
+    }
+
+    /// The broker has a note.
+    pub fn confirmed(&mut self, version: u64, now: Instant) {
+        if let Some(published) = self.on_the_way.iter_mut().find(|published| published.version == version) {
+            published.confirmed = Some(now);
+        }
+    }
+
+    /// A note could not be published.
+    pub fn failed(&mut self, version: u64, now: Instant) {
+        let before = self.on_the_way.len();
+        self.on_the_way.retain(|published| published.version != version);
+        if self.on_the_way.len() == before {
+            return;
+        }
+        (self.is_unwritten, self.is_urgent) = (true, true);
+        self.tick(now);
+    }
+
+    /// A note came; `again` where the broker says that it was out before.
+    pub fn received(&mut self, tag: u64, note: Note, again: bool, now: Instant) {
+        self.first_note.get_or_insert(now);
+        self.in_hand.push((tag, Some(note.age())));
+        if note.says == Says::Reset && !matches!(self.place, Place::LettingGo(_)) {
+            return self.begin_anew(note, now);
+        }
+        if matches!(self.place, Place::Stuck(_)) {
+            return;
+        }
+        let own = note.owner.id == self.me.id && note.term == self.term;
+        match self.place {
+            Place::Holding | Place::LettingGo(_) if own => self.came_back(&note, again, now),
+            Place::Holding | Place::LettingGo(_) if note.term < self.term => self.ack(tag),
+            Place::LettingGo(_) => self.leave(),
+            Place::Holding => {
+                // Somebody drove meanwhile, and may send until it has heard of that.
+                self.first_note = Some(now);
+                self.best = None;
+                self.consider(note, now);
+            }
+            Place::Away | Place::Standby | Place::Waiting(_) | Place::Stuck(_) => self.consider(note, now),
+        }
+        self.tick(now);
+    }
+
+    /// Something came that is no note of this version's.
+    pub fn unreadable(&mut self, tag: u64, error: NoteError, now: Instant) {
+        self.in_hand.push((tag, None));
+        self.refuse(error, now);
+    }
+
+    /// The note in hand cannot be used by this worker.
+    pub fn refuse(&mut self, error: NoteError, now: Instant) {
+        self.stop();
+        self.why_stuck = Some(error);
+        self.place = Place::Stuck(now);
+    }
+
+    /// Lets go, once the driver has stopped and left that ledger, if one ran: the next one may drive at once. [`Act::Leave`] follows.
+    pub fn let_go(&mut self, ledger: Option<Value>, now: Instant) {
+        self.drives = false;
+        match self.place {
+            Place::Holding => {
+                if let Some(ledger) = ledger {
+                    self.ledger = ledger;
+                }
+                self.place = Place::LettingGo(now);
+                self.publish(Says::Released, now);
+            }
+            Place::Away | Place::Standby | Place::Waiting(_) | Place::LettingGo(_) | Place::Stuck(_) => self.leave(),
+        }
+    }
+
+    /// Time has passed.
+    pub fn tick(&mut self, now: Instant) {
+        match self.place {
+            Place::Away => {}
+            Place::Standby => self.stand_by(now),
+            Place::Waiting(until) if until <= now => self.claim(now),
+            Place::Waiting(_) => {}
+            Place::Holding => self.hold(now),
+            Place::LettingGo(since) if now.saturating_duration_since(since) >= self.lease => self.leave(),
+            Place::LettingGo(_) => {}
+            Place::Stuck(since) if now.saturating_duration_since(since) >= PASS_ON => self.leave(),
+            Place::Stuck(_) => {}
+        }
+    }
+
+    /// When [`Machine::tick`] is to be called again.
+    #[must_use]
+    pub fn next_at(&self) -> Option<Instant> {
+        match self.place {
+            Place::Away => None,
+            Place::Standby if self.drives => Some(self.next_first_note.min(self.opened + self.lease * 2)),
+            Place::Standby => Some(self.next_first_note),
+            Place::Waiting(until) => Some(until),
+            Place::LettingGo(since) => Some(since + self.lease),
+            Place::Stuck(since) => Some(since + PASS_ON),
+            Place::Holding => {
+                let write = match (self.is_unwritten && self.on_the_way.is_empty(), self.is_urgent) {
+                    (true, true) => Some(self.published),
+                    (true, false) => Some(self.published + WRITE_EVERY),
+                    (false, _) => None,
+                };
+                [self.lost_at(), write, self.renews_at()].into_iter().flatten().min()
+            }
+        }
+    }
+
+    /// When what is to come should have come.
+    fn lost_at(&self) -> Option<Instant> {
+        let confirmed = self.on_the_way.iter().filter_map(|published| published.confirmed);
+        confirmed.chain(self.returning.map(|(_, at)| at)).min().map(|since| since + self.lease * 2)
+    }
+
+    /// When the own note is to be given back, where it is here.
+    fn renews_at(&self) -> Option<Instant> {
+        self.own_in_hand().filter(|_| self.returning.is_none())?;
+        let since = self.proof.map_or(self.published, |proof| proof.max(self.published));
+        Some(match self.proof {
+            Some(proof) if self.wanted => proof + self.lease / RENEW,
+            None if self.wanted => self.published,
+            Some(_) | None => since + KEEP,
+        })
+    }
+
+    fn own_in_hand(&self) -> Option<(u64, u64)> {
+        self.in_hand.iter().find_map(|(tag, age)| {
+            age.filter(|(term, _)| self.is_mine && *term == self.term).map(|(_, version)| (*tag, version))
+        })
+    }
+
+    /// Waits for a note. One who drove and gets none in time has lost the lease.
+    fn stand_by(&mut self, now: Instant) {
+        if now >= self.opened + self.lease * 2 {
+            self.stop();
+        }
+        if now < self.next_first_note {
+            return;
+        }
+        self.next_first_note = now + self.first_notes;
+        self.first_notes = (self.first_notes * 2).min(FIRST_NOTES.1);
+        if self.is_mine {
+            self.publish(Says::Held, now);
+        } else {
+            self.acts.push(Act::Publish(Note::found(self.me.clone(), self.lease, Value::Null)));
+        }
+    }
+
+    /// Keeps the later of two notes, and waits for as long as its owner may send.
+    fn consider(&mut self, note: Note, now: Instant) {
+        let is_better = self.best.as_ref().is_none_or(|best| note.age() >= best.age());
+        if is_better {
+            let resumes = self.is_mine && note.owner.id == self.me.id && note.term == self.term;
+            self.best = Some(note.clone());
+            // While a proof holds nobody else has sent. Later the queue may have been deleted, and others may have driven.
+            let is_proven = self.proof.is_some_and(|proof| now < proof + self.lease);
+            self.place = Place::Waiting(match note.says {
+                Says::Released => now,
+                Says::Held | Says::Found if resumes && is_proven => now,
+                Says::Held | Says::Found | Says::Reset => {
+                    let lease = note.lease().max(self.lease);
+                    self.first_note.unwrap_or(now) + lease + lease / CLOCK_RATES
+                }
+            });
+            if !(resumes && self.drives) {
+                self.take_up(note, resumes);
+            }
+        }
+        self.ack_outdated();
+    }
+
+    /// A driver starts with what the note says.
+    fn take_up(&mut self, note: Note, resumes: bool) {
+        // What this worker last knew as the driver is newer than what comes back to it.
+        if !resumes {
+            self.is_mine = false;
+            self.ledger = note.ledger;
+        }
+        (self.is_unwritten, self.is_urgent) = (false, false);
+        self.proof = None;
+        self.drives = true;
+        self.acts.push(Act::Drive(self.ledger.clone()));
+    }
+
+    /// Nobody else may send: the next term is this worker's.
+    fn claim(&mut self, now: Instant) {
+        let best = self.best.as_ref().map_or(0, |best| best.term);
+        let resumes = self.is_mine && best == self.term;
+        self.place = Place::Holding;
+        self.on_the_way.clear();
+        self.returning = None;
+        if !resumes {
+            self.term = best.max(self.term) + 1;
+            self.is_mine = false;
+        }
+        self.publish(Says::Held, now);
+    }
+
+    fn hold(&mut self, now: Instant) {
+        if self.lost_at().is_some_and(|at| at <= now) {
+            // The broker gives the notes to somebody else.
+            return self.leave();
+        }
+        let is_due = self.is_urgent || now.saturating_duration_since(self.published) >= WRITE_EVERY;
+        if self.is_unwritten && is_due && self.on_the_way.is_empty() {
+            return self.publish(Says::Held, now);
+        }
+        if let Some((tag, version)) = self.own_in_hand()
+            && self.renews_at().is_some_and(|at| at <= now)
+        {
+            self.in_hand.retain(|(held, _)| *held != tag);
+            self.returning = Some((version, now));
+            self.acts.push(Act::Return(tag));
+        }
+    }
+
+    fn came_back(&mut self, note: &Note, again: bool, now: Instant) {
+        if let Some((_, at)) = self.returning.take_if(|(version, _)| again && *version == note.version) {
+            self.proof = self.proof.max(Some(at));
+        }
+        while let Some(published) = self.on_the_way.pop_front_if(|published| published.version <= note.version) {
+            if published.version == note.version {
+                self.proof = self.proof.max(Some(published.at));
+            }
+        }
+        self.recorded = self.recorded.max(note.version);
+        self.is_mine = true;
+        self.ack_outdated();
+        if note.says == Says::Released && matches!(self.place, Place::LettingGo(_)) {
+            self.is_mine = false;
+            self.leave();
+        }
+        self.tick(now);
+    }
+
+    /// An operator's note counts more than any other.
+    fn begin_anew(&mut self, note: Note, now: Instant) {
+        let term = self.best.as_ref().map_or(0, |best| best.term).max(self.term);
+        self.stop();
+        self.why_stuck = None;
+        self.is_mine = false;
+        let unreadable: Vec<u64> = self.in_hand.extract_if(.., |(_, age)| age.is_none()).map(|(tag, _)| tag).collect();
+        unreadable.into_iter().for_each(|tag| self.acts.push(Act::Ack(tag)));
+        if let Some((_, age)) = self.in_hand.last_mut() {
+            *age = Some((term, u64::MAX));
+        }
+        self.best = None;
+        self.first_note = Some(now);
+        self.consider(Note { term, version: u64::MAX, ..note }, now);
+        self.tick(now);
+    }
+
+    fn publish(&mut self, says: Says, now: Instant) {
+        self.version += 1;
+        (self.is_unwritten, self.is_urgent) = (false, false);
+        self.published = now;
+        self.on_the_way.push_back(Published { version: self.version, at: now, confirmed: None });
+        self.acts.push(Act::Publish(Note {
+            format: FORMAT,
+            term: self.term,
+            version: self.version,
+            owner: self.me.clone(),
+            says,
+            lease_ms: millis(self.lease),
+            ledger: self.ledger.clone(),
+        }));
+    }
+
+    fn stop(&mut self) {
+        if std::mem::take(&mut self.drives) {
+            self.acts.push(Act::Stop);
+        }
+        self.proof = None;
+    }
+
+    fn leave(&mut self) {
+        self.acts.push(Act::Leave);
+        self.closed();
+    }
+
+    fn ack(&mut self, tag: u64) {
+        self.in_hand.retain(|(held, _)| *held != tag);
+        self.acts.push(Act::Ack(tag));
+    }
+
+    /// Acks all but the latest note.
+    fn ack_outdated(&mut self) {
+        let Some(latest) = self.in_hand.iter().filter_map(|(tag, age)| Some((age.as_ref()?, tag))).max() else {
+            return;
+        };
+        let latest = *latest.1;
+        let outdated: Vec<u64> =
+            self.in_hand.extract_if(.., |(tag, age)| age.is_some() && *tag != latest).map(|(tag, _)| tag).collect();
+        self.acts.extend(outdated.into_iter().map(Act::Ack));
+    }
+}

@@ -1,0 +1,147 @@
+//! What lies in a destination's lease queue: one note, which says who drives and carries the ledger. Whoever holds it drives.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use uuid::Uuid;
+
+/// The format that this version writes, and the newest that it reads.
+pub const FORMAT: u32 = 1;
+
+/// One note.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Note {
+    /// Of this note. A newer one than [`FORMAT`] cannot be read here.
+    pub format: u32,
+    /// Counts drivers: each one that takes over raises it by one.
+    pub term: u64,
+    /// Counts the notes of one term.
+    pub version: u64,
+    /// Who wrote it.
+    pub owner: Owner,
+    /// What it says of the destination.
+    pub says: Says,
+    /// How long its owner may send after a proof, in milliseconds.
+    pub lease_ms: u64,
+    /// What the next driver has to know; nothing where nobody has driven yet. What is in it is the destination's business.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub ledger: Value,
+}
+
+/// What a note says of its destination.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Says {
+    /// Its owner drives, or did until it was killed.
+    Held,
+    /// Its owner has let go: it sends nothing any more.
+    Released,
+    /// Nobody is known to drive: the first note in an empty queue.
+    Found,
+    /// An operator wants the lease to begin anew, whatever else lies in the queue.
+    Reset,
+}
+
+/// A worker.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Owner {
+    /// Of one run of a worker.
+    pub id: Uuid,
+    /// For people: host and process.
+    pub name: String,
+}
+
+/// A note cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoteError {
+    /// It is of a newer version.
+    #[error(
+        "the note in the lease queue has format {0}; this version reads {FORMAT}: upgrade this worker, or run `sluice lease reset`"
+    )]
+    Newer(u32),
+    /// It is no note.
+    #[error("the message in the lease queue is no note ({0}): see who published it, then run `sluice lease reset`")]
+    Unreadable(String),
+}
+
+impl Note {
+    /// The first note of an empty queue, with what is known.
+    #[must_use]
+    pub fn found(owner: Owner, lease: Duration, ledger: Value) -> Self {
+        Self::new(owner, Says::Found, lease, ledger)
+    }
+
+    /// What begins a lease anew.
+    #[must_use]
+    pub fn reset(owner: Owner, ledger: Value) -> Self {
+        Self::new(owner, Says::Reset, Duration::ZERO, ledger)
+    }
+
+    fn new(owner: Owner, says: Says, lease: Duration, ledger: Value) -> Self {
+        Self { format: FORMAT, term: 0, version: 0, owner, says, lease_ms: millis(lease), ledger }
+    }
+
+    /// Reads a message's body.
+    ///
+    /// # Errors
+    /// [`NoteError`], with what to do.
+    pub fn read(body: &[u8]) -> Result<Self, NoteError> {
+        #[derive(Deserialize)]
+        struct Format {
+            format: u32,
+        }
+        let unreadable = |error: serde_json::Error| NoteError::Unreadable(error.to_string());
+        let Format { format } = serde_json::from_slice(body).map_err(unreadable)?;
+        if format > FORMAT { Err(NoteError::Newer(format)) } else { serde_json::from_slice(body).map_err(unreadable) }
+    }
+
+    /// As a message's body.
+    #[must_use]
+    pub fn write(&self) -> Vec<u8> {
+        // A `Note` has string keys and finite numbers only: it can always be written.
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+
+    /// How long its owner may send after a proof.
+    #[must_use]
+    pub fn lease(&self) -> Duration {
+        Duration::from_millis(self.lease_ms)
+    }
+
+    /// Which of two notes is the later one.
+    pub(super) fn age(&self) -> (u64, u64) {
+        (self.term, self.version)
+    }
+}
+
+pub(super) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn owner() -> Owner {
+        Owner { id: Uuid::from_u128(7), name: "pod-1/42".into() }
+    }
+
+    #[test]
+    fn a_note_is_read_as_it_was_written() {
+        let note = Note { term: 3, version: 9, ..Note::found(owner(), Duration::from_secs(2), json!({"used": 5})) };
+        assert_eq!(Note::read(&note.write()), Ok(note));
+    }
+
+    #[test]
+    fn a_newer_note_and_what_is_none_say_what_to_do() {
+        let newer = br#"{"format": 2, "terms": []}"#;
+        let error = Note::read(newer).unwrap_err();
+        assert_eq!(error, NoteError::Newer(2));
+        assert!(error.to_string().contains("upgrade this worker"), "{error}");
+        let error = Note::read(b"hello").unwrap_err();
+        assert!(error.to_string().contains("sluice lease reset"), "{error}");
+    }
+}

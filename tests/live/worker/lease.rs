@@ -1,0 +1,145 @@
+//! Several workers on one broker: one drives a destination, and another takes over.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use sluice::demo::ports::free_ports;
+use tokio::process::{Child, Command};
+
+use super::stage::{PX, Stage, TOKEN, send, until};
+use crate::support::shared_url;
+
+/// A second worker with the configuration of the first, but for its admin address.
+struct Fellow {
+    child: Child,
+    admin: String,
+}
+
+impl Fellow {
+    fn start(stage: &Stage) -> Self {
+        let [port]: [u16; 1] = free_ports().unwrap();
+        let admin = format!("127.0.0.1:{port}");
+        let own = std::fs::read_to_string(stage.file("sluice.toml")).unwrap();
+        let address = stage.admin().replace("http://", "");
+        std::fs::write(stage.file(&format!("{port}.toml")), own.replace(&address, &admin)).unwrap();
+        let log = std::fs::File::create(stage.file(&format!("{port}.log"))).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sluice"));
+        command.args(["run", "--config", &stage.file(&format!("{port}.toml"))]).env("STAGE_TOKEN", TOKEN);
+        command.env_remove("RUST_LOG").stdout(log.try_clone().unwrap()).stderr(log).kill_on_drop(true);
+        Self { child: command.spawn().unwrap(), admin: format!("http://{admin}") }
+    }
+
+    async fn shown(&self) -> Value {
+        let url = format!("{}/api/v1/destinations/px", self.admin);
+        let request = reqwest::Client::new().get(url).bearer_auth(TOKEN).timeout(Duration::from_secs(5));
+        match request.send().await {
+            Ok(reply) => serde_json::from_str(&reply.text().await.unwrap_or_default()).unwrap_or_default(),
+            Err(_) => Value::Null,
+        }
+    }
+
+    async fn is_ready(&self) -> bool {
+        let asked = reqwest::get(format!("{}/readyz", self.admin)).await;
+        asked.is_ok_and(|reply| reply.status().is_success())
+    }
+}
+
+/// A worker that drives, and one that stands by.
+async fn two_workers(more: &str) -> (Stage, Fellow) {
+    let stage = Stage::at_work(&shared_url().await, more).await;
+    let fellow = Fellow::start(&stage);
+    until("the second worker stands by", async || fellow.shown().await["state"] == "standby").await;
+    until("the second worker is ready", async || fellow.is_ready().await).await;
+    (stage, fellow)
+}
+
+#[tokio::test]
+async fn a_driver_that_is_killed_is_followed_by_the_worker_that_stands_by_and_nothing_is_lost() {
+    let (mut stage, fellow) = two_workers("limits = [\"100/s\"]").await;
+    let client = stage.client().await;
+    client.publish_all("product.x", 0..300).await;
+    stage.arrived(PX, 50).await;
+    assert_eq!(fellow.shown().await["state"], "standby", "one drives");
+    stage.kill().await;
+    stage.arrived(PX, 300).await;
+    assert_eq!(fellow.shown().await["state"], "open");
+    until("all is acked", async || client.depth("px").await == Some(0)).await;
+    let duplicates = stage.seen(PX).duplicates;
+    assert!(duplicates <= 40, "no more than what was in flight is sent twice, not {duplicates}");
+}
+
+#[tokio::test]
+async fn a_driver_that_stops_hands_over_and_nothing_is_sent_twice() {
+    let (mut stage, fellow) = two_workers("limits = [\"100/s\"]").await;
+    let client = stage.client().await;
+    client.publish_all("product.x", 0..300).await;
+    stage.arrived(PX, 50).await;
+    assert_eq!(stage.stop().await, Some(0));
+    stage.arrived(PX, 300).await;
+    until("all is acked", async || client.depth("px").await == Some(0)).await;
+    assert_eq!(stage.seen(PX).duplicates, 0);
+    assert_eq!(fellow.shown().await["state"], "open");
+}
+
+#[tokio::test]
+async fn a_driver_that_was_stopped_for_a_while_sends_nothing_once_another_drives() {
+    let (stage, fellow) = two_workers("limits = [\"50/s\"]").await;
+    let client = stage.client().await;
+    client.publish_all("product.x", 0..100).await;
+    stage.arrived(PX, 10).await;
+    stage.signal("STOP").await;
+    // The broker hangs up on it, and the other one drives.
+    until("the other drives", async || fellow.shown().await["drives"] == true).await;
+    client.publish_all("product.x", 100..300).await;
+    stage.arrived(PX, 150).await;
+    stage.signal("CONT").await;
+    stage.arrived(PX, 300).await;
+    until("all is acked", async || client.depth("px").await == Some(0)).await;
+    until("the first stands by", async || stage.shown("px").await["state"] == "standby").await;
+}
+
+#[tokio::test]
+async fn a_pause_and_the_limits_of_an_operator_outlive_the_driver() {
+    let (mut stage, fellow) = two_workers("limits = [\"100/s\"]").await;
+    assert_eq!(stage.run(&["limits", "px", "7/s"]).await.code, 0);
+    assert_eq!(stage.run(&["pause", "px"]).await.code, 0);
+    stage.kill().await;
+    send("KILL", &fellow.child).await;
+    stage.start();
+    until("it drives", async || stage.shown("px").await["drives"] == true).await;
+    let shown = stage.shown("px").await;
+    assert_eq!((shown["state"].as_str(), &shown["limits"][0]), (Some("paused"), &Value::from("7/s")));
+    assert_eq!(stage.run(&["resume", "px"]).await.code, 0);
+    stage.state("px", "open").await;
+}
+
+#[tokio::test]
+async fn a_days_budget_is_not_exceeded_though_drivers_are_killed() {
+    let mut stage = Stage::at_work(&shared_url().await, "limits = [\"100/s\", \"250/day\"]").await;
+    let client = stage.client().await;
+    client.publish_all("product.x", 0..300).await;
+    for part in 1..=3 {
+        stage.arrived(PX, part * 40).await;
+        stage.kill().await;
+        stage.start();
+    }
+    until("the budget is spent", async || stage.shown("px").await["day_used"] == 250).await;
+    until("it is held", async || stage.shown("px").await["held_by"] == "day_budget").await;
+    let seen = stage.seen(PX).received;
+    assert!((235..=250).contains(&seen), "each kill wastes what was booked at most: {seen} were sent");
+}
+
+#[tokio::test]
+async fn what_is_no_note_stops_a_destination_with_a_sentence_and_costs_no_event() {
+    let mut stage = Stage::at_work(&shared_url().await, "").await;
+    assert_eq!(stage.stop().await, Some(0));
+    let client = stage.client().await;
+    client.publish_to("px.lease", br#"{"format": 99}"#).await;
+    client.publish_all("product.x", 0..5).await;
+    stage.start();
+    until("it is told", async || stage.log().contains("the note in the lease queue has format 99")).await;
+    assert_ne!(stage.get("/readyz").await.0, 200);
+    assert_eq!((stage.seen(PX).received, client.depth("px").await), (0, Some(5)));
+    assert_eq!(stage.run(&["lease", "reset", "px", "--yes"]).await.code, 0);
+    stage.arrived(PX, 5).await;
+}
