@@ -142,7 +142,7 @@ impl Post {
     }
 
     /// Where the ledger is lost, the day's budget counts as spent by the time of day. A destination that never ran has lost nothing.
-    fn count_as_spent(&self, before: &mut Handover) {
+    fn count_as_spent(&self, before: &mut Handover, why: &str) {
         let settings = &self.settings;
         let Some(limit) = self.day_limit() else { return };
         let spent = Ledger::spent_by(u64::from(limit.count), clock::wall());
@@ -151,7 +151,7 @@ impl Post {
         tracing::error!(
             destination = settings.name,
             used = before.ledger.used,
-            "what was used of the day's budget is not known: the lease queue was new, purged or deleted; the budget counts as spent by the time of day"
+            "what was used of the day's budget is not known: {why}; the budget counts as spent by the time of day"
         );
     }
 }
@@ -161,6 +161,7 @@ impl AtWork {
         let stop = self.post.stop.clone();
         let mut leave_by = None;
         let mut looks = tokio::time::interval(ANNOUNCE_EVERY);
+        let mut broker = self.post.broker.status();
         while !(self.is_stopping && self.running.is_none() && !self.is_open) {
             tokio::select! {
                 biased;
@@ -189,12 +190,18 @@ impl AtWork {
                     self.machine.want(wanted, clock::now());
                 }
                 _ = looks.tick() => self.look_elsewhere(),
+                Ok(()) = broker.changed() => {}
                 () = wait_until(leave_by) => break,
             }
             self.carry_out();
         }
         self.post.roster.set(&self.post.settings.name, None);
         self.post.peers.left(&self.post.settings.name);
+    }
+
+    /// Whether the broker takes no messages for now.
+    fn is_blocked(&self) -> bool {
+        self.post.broker.status().borrow().publishing.blocked.is_some()
     }
 
     fn keeper(&self) -> Option<&KeeperEnd> {
@@ -254,7 +261,9 @@ impl AtWork {
             }
         }
         let recorded = self.machine.recorded();
-        for (_, told) in self.recorded.extract_if(.., |(version, _)| *version <= recorded) {
+        // A broker in an alarm is relieved by deliveries: they do not wait until it takes a ledger again.
+        let is_blocked = self.is_blocked();
+        for (_, told) in self.recorded.extract_if(.., |(version, _)| is_blocked || *version <= recorded) {
             // Nobody waiting for it is no failure.
             let _gone = told.send(());
         }
@@ -350,7 +359,12 @@ impl AtWork {
             Wanted::Driver(note) => match ledger::read(&note, known.clone(), self.post.seal.as_ref()) {
                 Ok(mut before) => {
                     if note.is_null() && !std::mem::take(&mut self.is_new) {
-                        self.post.count_as_spent(&mut before);
+                        self.post.count_as_spent(&mut before, "the lease queue was new, purged or deleted");
+                    } else if self.is_blocked() {
+                        self.post.count_as_spent(
+                            &mut before,
+                            "the broker takes no messages, so the driver before could not record it",
+                        );
                     }
                     Some(before)
                 }

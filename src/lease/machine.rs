@@ -6,7 +6,7 @@
 //! the two never send at once, whatever their calendars say.
 //!
 //! A note that only proves is given back and not published: a broker that takes no messages for now (resource alarm) still carries that
-//! out.
+//! out. Until the first note of a new driver is there, the one before it proves as well.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -14,7 +14,9 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::act::Act;
-use super::note::{FORMAT, Note, NoteError, Owner, Says, millis};
+use super::in_hand::{Id, InHand};
+use super::note::{Driven, FORMAT, Note, NoteError, Owner, Says, millis};
+use super::place::{Place, Published};
 
 /// A ledger that can wait is written this often at most.
 const WRITE_EVERY: Duration = Duration::from_secs(2);
@@ -31,32 +33,6 @@ const HEARD: Duration = Duration::from_secs(15);
 /// What cannot be read here may be read by another worker: it is passed on after this.
 const PASS_ON: Duration = Duration::from_secs(1);
 
-/// Where this worker stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
-    /// No consumer.
-    Away,
-    /// A consumer that has got nothing yet.
-    Standby,
-    /// Has the note of another, which may still send.
-    Waiting(Instant),
-    /// Has the note, and nobody else may send.
-    Holding,
-    /// The last note is on its way.
-    LettingGo(Instant),
-    /// Has what cannot be read, since then.
-    Stuck(Instant),
-}
-
-/// A note on its way.
-#[derive(Clone, Copy, Debug)]
-struct Published {
-    version: u64,
-    at: Instant,
-    /// When the broker confirmed it: from then on it should come.
-    confirmed: Option<Instant>,
-}
-
 /// One worker's part in the lease of one destination.
 #[derive(Debug)]
 pub struct Machine {
@@ -69,6 +45,7 @@ pub struct Machine {
     /// Of the last note that this worker wrote as a driver. Versions only grow.
     term: u64,
     version: u64,
+    follows: Option<Driven>,
     /// Whether the last driver, as far as known, is this worker.
     is_mine: bool,
     /// The note that counts.
@@ -85,11 +62,10 @@ pub struct Machine {
     recorded: u64,
     /// Published notes that have not come yet.
     on_the_way: VecDeque<Published>,
-    /// The version of the note that was given back, and when.
-    returning: Option<(u64, Instant)>,
+    /// The note that was given back, and when.
+    returning: Option<(Id, Instant)>,
     published: Instant,
-    /// Notes that are not acked, by their tags; none for what cannot be read.
-    in_hand: Vec<(u64, Option<(u64, u64)>)>,
+    in_hand: InHand,
     why_stuck: Option<NoteError>,
     next_first_note: Instant,
     first_notes: Duration,
@@ -108,6 +84,7 @@ impl Machine {
             first_note: None,
             term: 0,
             version: 0,
+            follows: None,
             is_mine: false,
             best: None,
             ledger: Value::Null,
@@ -120,7 +97,7 @@ impl Machine {
             on_the_way: VecDeque::new(),
             returning: None,
             published: now,
-            in_hand: Vec::new(),
+            in_hand: InHand::default(),
             why_stuck: None,
             next_first_note: now,
             first_notes: FIRST_NOTES.0,
@@ -223,7 +200,7 @@ impl Machine {
     /// A note came; `again` where the broker says that it was out before.
     pub fn received(&mut self, tag: u64, note: Note, again: bool, now: Instant) {
         self.first_note.get_or_insert(now);
-        self.in_hand.push((tag, Some(note.age())));
+        self.in_hand.push(tag, Some(note.id()));
         if note.says == Says::Reset && !matches!(self.place, Place::LettingGo(_)) {
             return self.begin_anew(note, now);
         }
@@ -231,9 +208,12 @@ impl Machine {
             return;
         }
         let own = note.owner.id == self.me.id && note.term == self.term;
+        let is_returned = again && self.returning.is_some_and(|(id, _)| id == note.id());
+        let is_later = self.best.as_ref().is_none_or(|best| note.is_later_than(best));
         match self.place {
-            Place::Holding | Place::LettingGo(_) if own => self.came_back(&note, again, now),
-            Place::Holding | Place::LettingGo(_) if note.term < self.term => self.ack(tag),
+            Place::Holding | Place::LettingGo(_) if own => self.came_back(note, is_returned, now),
+            Place::Holding if is_returned => self.prove_by_return(),
+            Place::Holding | Place::LettingGo(_) if !is_later => self.ack(tag),
             Place::LettingGo(_) => self.leave(),
             Place::Holding => {
                 // Somebody drove meanwhile, and may send until it has heard of that.
@@ -248,7 +228,7 @@ impl Machine {
 
     /// Something came that is no note of this version's.
     pub fn unreadable(&mut self, tag: u64, error: NoteError, now: Instant) {
-        self.in_hand.push((tag, None));
+        self.in_hand.push(tag, None);
         self.refuse(error, now);
     }
 
@@ -316,21 +296,21 @@ impl Machine {
         confirmed.chain(self.returning.map(|(_, at)| at)).min().map(|since| since + self.lease * 2)
     }
 
-    /// When the own note is to be given back, where it is here.
+    /// When the latest note here is to be given back. That of the driver before only where the own one takes long to come.
     fn renews_at(&self) -> Option<Instant> {
-        self.own_in_hand().filter(|_| self.returning.is_none())?;
+        self.best_in_hand().filter(|_| self.returning.is_none())?;
         let since = self.proof.map_or(self.published, |proof| proof.max(self.published));
         Some(match self.proof {
             Some(proof) if self.wanted => proof + self.lease / RENEW,
-            None if self.wanted => self.published,
+            None if self.wanted && self.is_mine => self.published,
+            None if self.wanted => self.published + self.lease / RENEW,
             Some(_) | None => since + KEEP,
         })
     }
 
-    fn own_in_hand(&self) -> Option<(u64, u64)> {
-        self.in_hand.iter().find_map(|(tag, age)| {
-            age.filter(|(term, _)| self.is_mine && *term == self.term).map(|(_, version)| (*tag, version))
-        })
+    /// The tag of the note that counts, where it is here.
+    fn best_in_hand(&self) -> Option<u64> {
+        self.in_hand.tag_of(self.best.as_ref()?.id())
     }
 
     /// Waits for a note. One who drove and gets none in time has lost the lease.
@@ -352,9 +332,10 @@ impl Machine {
 
     /// Keeps the later of two notes, and waits for as long as its owner may send.
     fn consider(&mut self, note: Note, now: Instant) {
-        let is_better = self.best.as_ref().is_none_or(|best| note.age() >= best.age());
-        if is_better {
-            let resumes = self.is_mine && note.owner.id == self.me.id && note.term == self.term;
+        let resumes = self.is_mine && note.owner.id == self.me.id && note.term == self.term;
+        // Any own note of the last term will do for a consumer that has none yet: this worker knows the rest itself.
+        let is_first = resumes && self.place == Place::Standby;
+        if is_first || self.best.as_ref().is_none_or(|best| note.is_later_than(best)) {
             self.best = Some(note.clone());
             // While a proof holds nobody else has sent. Later the queue may have been deleted, and others may have driven.
             let is_proven = self.proof.is_some_and(|proof| now < proof + self.lease);
@@ -388,13 +369,14 @@ impl Machine {
 
     /// Nobody else may send: the next term is this worker's.
     fn claim(&mut self, now: Instant) {
-        let best = self.best.as_ref().map_or(0, |best| best.term);
-        let resumes = self.is_mine && best == self.term;
+        let best = self.best.as_ref().map(Note::driven);
+        let resumes = self.is_mine && best == Some(Driven { term: self.term, owner: self.me.id });
         self.place = Place::Holding;
         self.on_the_way.clear();
         self.returning = None;
         if !resumes {
-            self.term = best.max(self.term) + 1;
+            self.term = best.map_or(0, |best| best.term).max(self.term) + 1;
+            self.follows = best;
             self.is_mine = false;
         }
         self.publish(Says::Held, now);
@@ -409,18 +391,27 @@ impl Machine {
         if self.is_unwritten && is_due && self.on_the_way.is_empty() {
             return self.publish(Says::Held, now);
         }
-        if let Some((tag, version)) = self.own_in_hand()
+        if let (Some(tag), Some(best)) = (self.best_in_hand(), &self.best)
             && self.renews_at().is_some_and(|at| at <= now)
         {
-            self.in_hand.retain(|(held, _)| *held != tag);
-            self.returning = Some((version, now));
+            self.in_hand.remove(tag);
+            self.returning = Some((best.id(), now));
             self.acts.push(Act::Return(tag));
         }
     }
 
-    fn came_back(&mut self, note: &Note, again: bool, now: Instant) {
-        if let Some((_, at)) = self.returning.take_if(|(version, _)| again && *version == note.version) {
+    /// What was given back is here again.
+    fn prove_by_return(&mut self) {
+        if let Some((_, at)) = self.returning.take() {
             self.proof = self.proof.max(Some(at));
+        }
+        self.ack_outdated();
+    }
+
+    fn came_back(&mut self, note: Note, is_returned: bool, now: Instant) {
+        let is_last = note.says == Says::Released;
+        if is_returned {
+            self.prove_by_return();
         }
         while let Some(published) = self.on_the_way.pop_front_if(|published| published.version <= note.version) {
             if published.version == note.version {
@@ -429,8 +420,11 @@ impl Machine {
         }
         self.recorded = self.recorded.max(note.version);
         self.is_mine = true;
+        if self.best.as_ref().is_none_or(|best| best.id() == note.id() || note.is_later_than(best)) {
+            self.best = Some(Note { proven: true, ..note });
+        }
         self.ack_outdated();
-        if note.says == Says::Released && matches!(self.place, Place::LettingGo(_)) {
+        if is_last && matches!(self.place, Place::LettingGo(_)) {
             self.is_mine = false;
             self.leave();
         }
@@ -443,14 +437,12 @@ impl Machine {
         self.stop();
         self.why_stuck = None;
         self.is_mine = false;
-        let unreadable: Vec<u64> = self.in_hand.extract_if(.., |(_, age)| age.is_none()).map(|(tag, _)| tag).collect();
-        unreadable.into_iter().for_each(|tag| self.acts.push(Act::Ack(tag)));
-        if let Some((_, age)) = self.in_hand.last_mut() {
-            *age = Some((term, u64::MAX));
-        }
+        self.acts.extend(self.in_hand.take_unreadable().into_iter().map(Act::Ack));
+        let note = Note { term, version: u64::MAX, ..note };
+        self.in_hand.rename_last(note.id());
         self.best = None;
         self.first_note = Some(now);
-        self.consider(Note { term, version: u64::MAX, ..note }, now);
+        self.consider(note, now);
         self.tick(now);
     }
 
@@ -464,6 +456,8 @@ impl Machine {
             term: self.term,
             version: self.version,
             owner: self.me.clone(),
+            follows: self.follows,
+            proven: self.is_mine,
             says,
             lease_ms: millis(self.lease),
             ledger: self.ledger.clone(),
@@ -483,18 +477,14 @@ impl Machine {
     }
 
     fn ack(&mut self, tag: u64) {
-        self.in_hand.retain(|(held, _)| *held != tag);
+        self.in_hand.remove(tag);
         self.acts.push(Act::Ack(tag));
     }
 
-    /// Acks all but the latest note.
+    /// Acks all but the note that counts, where that is here.
     fn ack_outdated(&mut self) {
-        let Some(latest) = self.in_hand.iter().filter_map(|(tag, age)| Some((age.as_ref()?, tag))).max() else {
-            return;
-        };
-        let latest = *latest.1;
-        let outdated: Vec<u64> =
-            self.in_hand.extract_if(.., |(tag, age)| age.is_some() && *tag != latest).map(|(tag, _)| tag).collect();
-        self.acts.extend(outdated.into_iter().map(Act::Ack));
+        if let Some(best) = self.best_in_hand() {
+            self.acts.extend(self.in_hand.take_but(best).into_iter().map(Act::Ack));
+        }
     }
 }

@@ -3,8 +3,10 @@
 
 mod act;
 mod fence;
+mod in_hand;
 mod machine;
 mod note;
+mod place;
 pub mod port;
 #[cfg(test)]
 mod tests;
@@ -12,4 +14,4 @@ mod tests;
 pub use act::Act;
 pub use fence::Fence;
 pub use machine::Machine;
-pub use note::{Note, NoteError, Owner, Says};
+pub use note::{Driven, Note, NoteError, Owner, Says};

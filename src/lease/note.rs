@@ -20,6 +20,12 @@ pub struct Note {
     pub version: u64,
     /// Who wrote it.
     pub owner: Owner,
+    /// The driver that its owner took over from; none where nobody drove before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub follows: Option<Driven>,
+    /// Its owner had got a note of this term back when it wrote this one: it was the driver.
+    #[serde(default)]
+    pub proven: bool,
     /// What it says of the destination.
     pub says: Says,
     /// How long its owner may send after a proof, in milliseconds.
@@ -52,6 +58,15 @@ pub struct Owner {
     pub name: String,
 }
 
+/// A driver's term.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Driven {
+    /// Its number.
+    pub term: u64,
+    /// The driver.
+    pub owner: Uuid,
+}
+
 /// A note cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoteError {
@@ -79,7 +94,17 @@ impl Note {
     }
 
     fn new(owner: Owner, says: Says, lease: Duration, ledger: Value) -> Self {
-        Self { format: FORMAT, term: 0, version: 0, owner, says, lease_ms: millis(lease), ledger }
+        Self {
+            format: FORMAT,
+            term: 0,
+            version: 0,
+            owner,
+            follows: None,
+            proven: false,
+            says,
+            lease_ms: millis(lease),
+            ledger,
+        }
     }
 
     /// Reads a message's body.
@@ -109,9 +134,37 @@ impl Note {
         Duration::from_millis(self.lease_ms)
     }
 
-    /// Which of two notes is the later one.
-    pub(super) fn age(&self) -> (u64, u64) {
-        (self.term, self.version)
+    /// Whose term it is of.
+    #[must_use]
+    pub fn driven(&self) -> Driven {
+        Driven { term: self.term, owner: self.owner.id }
+    }
+
+    /// Which note of which term it is.
+    pub(super) fn id(&self) -> (Driven, u64) {
+        (self.driven(), self.version)
+    }
+
+    /// Whether it counts, and not `other`. A note that was long on its way may have a high term and know nothing of what happened meanwhile:
+    /// so one that follows the other counts, and of two that know nothing of each other that of a proven driver.
+    #[must_use]
+    pub fn is_later_than(&self, other: &Self) -> bool {
+        if self.driven() == other.driven() {
+            return self.version > other.version;
+        }
+        match (self.comes_after(other), other.comes_after(self)) {
+            (true, false) => true,
+            (false, true) => false,
+            (true, true) | (false, false) => self.rank() > other.rank(),
+        }
+    }
+
+    fn comes_after(&self, other: &Self) -> bool {
+        self.follows.is_some_and(|follows| follows == other.driven() || follows.term > other.term)
+    }
+
+    fn rank(&self) -> (bool, Option<u64>, u64) {
+        (self.proven, self.follows.map(|follows| follows.term), self.term)
     }
 }
 

@@ -82,6 +82,22 @@ fn a_proof_is_renewed_by_giving_the_note_back_while_there_is_something_to_send_a
 }
 
 #[test]
+fn who_takes_over_while_the_broker_takes_no_messages_proves_by_the_note_that_it_got() {
+    let now = crate::clock::now();
+    let mut machine = machine(1, now);
+    let found = note(2, Says::Released, 4);
+    machine.received(1, found.clone(), false, now);
+    let claim = published(&machine.acts());
+    let later = now + LEASE / 4;
+    machine.want(true, later);
+    assert_eq!(machine.acts(), [Act::Return(1)], "its own note takes long");
+    machine.received(2, found.clone(), true, later + Duration::from_millis(5));
+    assert_eq!((machine.may_send_until(), machine.acts()), (Some(later + LEASE), vec![]));
+    machine.received(3, claim, false, later + Duration::from_millis(9));
+    assert_eq!(machine.acts(), [Act::Ack(2)], "its own note is there");
+}
+
+#[test]
 fn a_ledger_that_cannot_wait_is_published_at_once_and_recorded_when_it_came_back() {
     let (mut machine, now) = driving(crate::clock::now());
     let version = machine.record(json!({"used": 9}), true, now);
@@ -106,11 +122,21 @@ fn who_lets_go_sends_nothing_more_and_leaves_a_note_that_the_next_need_not_wait_
 #[test]
 fn who_hears_of_a_later_term_stops_and_waits() {
     let (mut machine, now) = driving(crate::clock::now());
-    machine.received(3, note(2, Says::Held, 6), true, now);
+    let follows = Some(Driven { term: 5, owner: owner(1).id });
+    machine.received(3, Note { follows, ..note(2, Says::Held, 6) }, true, now);
     let acts = machine.acts();
     assert!(acts.iter().any(|act| matches!(act, Act::Drive(_))), "with the other's ledger: {acts:?}");
     assert_eq!(machine.may_send_until(), None);
     assert!(machine.next_at().unwrap() > now + LEASE);
+}
+
+#[test]
+fn a_claim_that_was_long_on_its_way_counts_for_nothing() {
+    let (mut machine, now) = driving(crate::clock::now());
+    let follows = Some(Driven { term: 4, owner: owner(2).id });
+    machine.received(3, Note { follows, ..note(3, Says::Held, 7) }, false, now);
+    assert_eq!(machine.acts(), [Act::Ack(3)], "its owner did not know of this driver");
+    assert!(machine.may_send_until().is_some());
 }
 
 #[test]

@@ -1,5 +1,5 @@
 //! Workers and a broker's single-active-consumer queue, with delays, losses, cuts, pauses, kills, a broker that restarts, queues that are
-//! deleted, and clocks that differ. Every schedule follows from its seed.
+//! deleted, that takes no messages for a while, and clocks that differ. Every schedule follows from its seed.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
@@ -96,6 +96,8 @@ struct Sim {
     to_broker: BTreeMap<(Worker, bool), u64>,
     to_worker: BTreeMap<Worker, u64>,
     slow_until: u64,
+    /// The broker takes no messages until then.
+    alarm_until: u64,
     partition: Option<Worker>,
     // What is asserted.
     used: u64,
@@ -125,6 +127,7 @@ impl Sim {
             to_broker: BTreeMap::new(),
             to_worker: BTreeMap::new(),
             slow_until: 0,
+            alarm_until: 0,
             partition: None,
             used: 0,
             sent: 0,
@@ -250,8 +253,15 @@ impl Sim {
         }
         let is_publication = matches!(frame, Frame::Publish(_));
         let delay = self.delay();
+        if let Frame::Publish(note) = &frame
+            && self.now + 10_000 < self.alarm_until
+        {
+            // It is not confirmed in time, and arrives later all the same.
+            self.at(self.now + 10_000, Event::AtWorker(worker, connection, Delivered::Failed(note.version)));
+        }
+        let taken = if is_publication { self.alarm_until } else { 0 };
         let arrives = self.to_broker.entry((worker, is_publication)).or_default();
-        *arrives = (self.now + delay).max(*arrives);
+        *arrives = (self.now + delay).max(*arrives).max(taken);
         let at = *arrives;
         if is_publication && self.now < FAULTS_UNTIL && self.random.u32(0..40) == 0 {
             // A confirm was lost, and it was published again.
@@ -467,7 +477,7 @@ impl Sim {
 
     fn fault(&mut self) {
         let worker = self.random.usize(0..self.workers.len());
-        let kind = self.random.u32(0..9);
+        let kind = self.random.u32(0..10);
         self.log.push(format!("{:>6} fault {kind} at w{worker}", self.now));
         match kind {
             // kill -9, and a new process a while later.
@@ -512,6 +522,8 @@ impl Sim {
                 self.at(self.now + long, Event::Heal);
                 self.cut(worker, self.random.clone().u64(1_000..20_000), long);
             }
+            // It takes no messages.
+            8 => self.alarm_until = self.now + self.random.u64(500..25_000),
             // The queue is deleted, and made again by who opens it first.
             _ => {
                 self.may_forget = true;
