@@ -50,6 +50,8 @@ pub struct Machine {
     is_mine: bool,
     /// The note that counts.
     best: Option<Note>,
+    /// Who claimed it since.
+    heard: Option<Driven>,
     ledger: Value,
     /// The ledger has what no note has yet, and what cannot wait.
     is_unwritten: bool,
@@ -87,6 +89,7 @@ impl Machine {
             follows: None,
             is_mine: false,
             best: None,
+            heard: None,
             ledger: Value::Null,
             is_unwritten: false,
             is_urgent: false,
@@ -218,7 +221,6 @@ impl Machine {
             Place::Holding => {
                 // Somebody drove meanwhile, and may send until it has heard of that.
                 self.first_note = Some(now);
-                self.best = None;
                 self.consider(note, now);
             }
             Place::Away | Place::Standby | Place::Waiting(_) | Place::Stuck(_) => self.consider(note, now),
@@ -332,10 +334,14 @@ impl Machine {
 
     /// Keeps the later of two notes, and waits for as long as its owner may send.
     fn consider(&mut self, note: Note, now: Instant) {
+        if self.best.as_ref().is_some_and(|best| note.only_claims(best)) {
+            return self.heed_claim(note.driven(), now);
+        }
         let resumes = self.is_mine && note.owner.id == self.me.id && note.term == self.term;
         // Any own note of the last term will do for a consumer that has none yet: this worker knows the rest itself.
         let is_first = resumes && self.place == Place::Standby;
         if is_first || self.best.as_ref().is_none_or(|best| note.is_later_than(best)) {
+            self.heard = self.heard.filter(|heard| heard.term > note.term);
             self.best = Some(note.clone());
             // While a proof holds nobody else has sent. Later the queue may have been deleted, and others may have driven.
             let is_proven = self.proof.is_some_and(|proof| now < proof + self.lease);
@@ -354,6 +360,16 @@ impl Machine {
         self.ack_outdated();
     }
 
+    /// A claim of somebody who found what is here: its owner may have sent, but knows nothing new.
+    fn heed_claim(&mut self, claim: Driven, now: Instant) {
+        self.heard = self.heard.filter(|heard| heard.term > claim.term).or(Some(claim));
+        let since = if self.place == Place::Holding { now } else { self.first_note.unwrap_or(now) };
+        let until = since + self.lease + self.lease / CLOCK_RATES;
+        self.place = Place::Waiting(if let Place::Waiting(waits) = self.place { waits.max(until) } else { until });
+        self.start();
+        self.ack_outdated();
+    }
+
     /// A driver starts with what the note says.
     fn take_up(&mut self, note: Note, resumes: bool) {
         // What this worker last knew as the driver is newer than what comes back to it.
@@ -362,14 +378,21 @@ impl Machine {
             self.ledger = note.ledger;
         }
         (self.is_unwritten, self.is_urgent) = (false, false);
+        self.drives = false;
+        self.start();
+    }
+
+    /// Has a driver start where none runs.
+    fn start(&mut self) {
         self.proof = None;
-        self.drives = true;
-        self.acts.push(Act::Drive(self.ledger.clone()));
+        if !std::mem::replace(&mut self.drives, true) {
+            self.acts.push(Act::Drive(self.ledger.clone()));
+        }
     }
 
     /// Nobody else may send: the next term is this worker's.
     fn claim(&mut self, now: Instant) {
-        let best = self.best.as_ref().map(Note::driven);
+        let best = self.heard.take().or(self.best.as_ref().map(Note::driven));
         let resumes = self.is_mine && best == Some(Driven { term: self.term, owner: self.me.id });
         self.place = Place::Holding;
         self.on_the_way.clear();
@@ -483,8 +506,7 @@ impl Machine {
 
     /// Acks all but the note that counts, where that is here.
     fn ack_outdated(&mut self) {
-        if let Some(best) = self.best_in_hand() {
-            self.acts.extend(self.in_hand.take_but(best).into_iter().map(Act::Ack));
-        }
+        let Some(best) = self.best_in_hand() else { return };
+        self.acts.extend(self.in_hand.take_but(best).into_iter().map(Act::Ack));
     }
 }

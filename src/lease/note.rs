@@ -159,6 +159,12 @@ impl Note {
         }
     }
 
+    /// Whether it is a claim of who found `other` in the queue, and has nothing that is not there.
+    #[must_use]
+    pub fn only_claims(&self, other: &Self) -> bool {
+        self.says == Says::Held && !self.proven && self.follows == Some(other.driven())
+    }
+
     fn comes_after(&self, other: &Self) -> bool {
         self.follows.is_some_and(|follows| follows == other.driven() || follows.term > other.term)
     }

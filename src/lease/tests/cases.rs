@@ -123,11 +123,24 @@ fn who_lets_go_sends_nothing_more_and_leaves_a_note_that_the_next_need_not_wait_
 fn who_hears_of_a_later_term_stops_and_waits() {
     let (mut machine, now) = driving(crate::clock::now());
     let follows = Some(Driven { term: 5, owner: owner(1).id });
-    machine.received(3, Note { follows, ..note(2, Says::Held, 6) }, true, now);
+    machine.received(3, Note { follows, proven: true, ..note(2, Says::Held, 6) }, true, now);
     let acts = machine.acts();
     assert!(acts.iter().any(|act| matches!(act, Act::Drive(_))), "with the other's ledger: {acts:?}");
     assert_eq!(machine.may_send_until(), None);
     assert!(machine.next_at().unwrap() > now + LEASE);
+}
+
+#[test]
+fn who_hears_of_a_claim_waits_and_goes_on_with_what_it_knows_in_a_later_term() {
+    let (mut machine, now) = driving(crate::clock::now());
+    let follows = Some(Driven { term: 5, owner: owner(1).id });
+    machine.received(3, Note { follows, ..note(2, Says::Held, 6) }, true, now);
+    assert_eq!((machine.acts(), machine.may_send_until()), (vec![Act::Ack(3)], None));
+    let until = machine.next_at().unwrap();
+    assert!(until > now + LEASE);
+    machine.tick(until);
+    let claim = published(&machine.acts());
+    assert_eq!((claim.term, claim.follows), (7, Some(Driven { term: 6, owner: owner(2).id })));
 }
 
 #[test]
