@@ -17,6 +17,7 @@ const CONFIGURATIONS: [&str; 3] =
 mod compose;
 mod image;
 mod kubernetes;
+mod scale;
 mod systemd;
 
 /// A path in the repository.
