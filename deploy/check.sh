@@ -38,7 +38,7 @@ else
 fi
 
 # Both Compose programs, each where it is.
-export RABBITMQ_PASSWORD=x SLUICE_ADMIN_TOKEN=x GRAFANA_PASSWORD=x
+export RABBITMQ_PASSWORD=x SLUICE_ADMIN_TOKEN=x SLUICE_LEDGER_KEY=x GRAFANA_PASSWORD=x
 checked=
 for compose in "docker compose" docker-compose; do
     # shellcheck disable=SC2086 # two words

@@ -7,6 +7,7 @@ cd "$(dirname "$0")/../.."
 umask 077
 while IFS= read -r line; do
     case $line in
+        *_KEY=) printf '%s%s\n' "$line" "$(head -c 32 /dev/urandom | base64)" ;;
         *=) printf '%s%s\n' "$line" "$(od -An -N24 -tx1 /dev/urandom | tr -d ' \n')" ;;
         *) printf '%s\n' "$line" ;;
     esac

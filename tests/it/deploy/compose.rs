@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use regex::Regex;
 use serde_json::Value;
 use sluice::routing;
+use sluice::seal::Seal;
 use sluice::vendors::REGISTRY;
 
-use super::{configuration, known, path, read, texts, yaml};
+use super::{configuration, known, longest_stop, path, read, texts, yaml};
 
 const CONFIGURATION: &str = "deploy/compose/sluice.toml";
 const OURS: [&str; 3] = ["sluice", "sandbox", "producer"];
@@ -57,8 +58,57 @@ fn what_is_ours_has_no_privilege_and_writes_nothing() {
     for (name, service) in services().into_iter().filter(|(name, _)| OURS.contains(&name.as_str())) {
         assert_eq!((&service["read_only"], texts(&service["cap_drop"])), (&true.into(), vec!["ALL"]), "{name}");
         assert_eq!(texts(&service["security_opt"]), ["no-new-privileges:true"], "{name}");
-        assert_eq!(service["stop_grace_period"], "15s", "a worker takes up to ten: {name}");
     }
+}
+
+#[test]
+fn a_worker_has_time_to_finish_and_to_let_its_leases_go() {
+    let longest = longest_stop(&configuration(CONFIGURATION));
+    for (name, service) in services().into_iter().filter(|(name, _)| OURS.contains(&name.as_str())) {
+        let grace = service["stop_grace_period"].as_str().unwrap().strip_suffix('s').unwrap().parse::<u64>().unwrap();
+        assert!(grace > longest.as_secs(), "{name}: {longest:?}");
+    }
+}
+
+#[test]
+fn three_workers_can_run_side_by_side_and_each_is_scraped() {
+    let (_, sluice) = services().into_iter().find(|(name, _)| name == "sluice").unwrap();
+    for alone in ["container_name", "hostname", "network_mode", "networks"] {
+        assert!(sluice[alone].is_null(), "{alone} would be the same for each");
+    }
+    assert!(texts(&sluice["volumes"]).iter().all(|volume| volume.ends_with(":ro")), "they share no disk to write to");
+    let port = Regex::new(r"^127\.0\.0\.1:(\d+)-(\d+):9464$").unwrap();
+    for published in texts(&sluice["ports"]) {
+        let range = port.captures(published).unwrap_or_else(|| panic!("one port for all of them: {published}"));
+        let (first, last): (u16, u16) = (range[1].parse().unwrap(), range[2].parse().unwrap());
+        assert!(last - first >= 2, "{published}");
+        let others: Vec<String> = services()
+            .iter()
+            .flat_map(|(name, one)| (name != "sluice").then(|| texts(&one["ports"]).join(" ")))
+            .collect();
+        assert!((first..=last).all(|port| !others.join(" ").contains(&format!(":{port}:"))), "{published}: {others:?}");
+    }
+    let prometheus = yaml("deploy/prometheus/prometheus.yml").remove(0);
+    let job = prometheus["scrape_configs"].as_array().unwrap().iter().find(|job| job["job_name"] == "sluice").unwrap();
+    assert!(job["static_configs"].is_null(), "a name that stands for three is scraped as one");
+    let found = &job["dns_sd_configs"][0];
+    assert_eq!((texts(&found["names"]), &found["type"], &found["port"]), (vec!["sluice"], &"A".into(), &9464.into()));
+}
+
+#[test]
+fn the_secrets_that_are_made_are_such_as_sluice_takes() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(folder.path().join("deploy/compose")).unwrap();
+    for file in [".env.example", "deploy/compose/new-env.sh"] {
+        std::fs::copy(path(file), folder.path().join(file)).unwrap();
+    }
+    let made = std::process::Command::new("sh").arg(folder.path().join("deploy/compose/new-env.sh")).output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let made = std::fs::read_to_string(folder.path().join(".env")).unwrap();
+    let of = |name: &str| made.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('=')).unwrap().to_owned();
+    Seal::new(&of("SLUICE_LEDGER_KEY").into()).unwrap();
+    assert!(of("RABBITMQ_PASSWORD").bytes().all(|byte| byte.is_ascii_alphanumeric()), "it becomes part of an address");
+    assert!(of("SLUICE_ADMIN_TOKEN").len() >= 16);
 }
 
 #[test]
@@ -129,15 +179,13 @@ fn the_worker_has_a_destination_for_each_vendor_and_one_for_each_event_of_the_pr
 }
 
 #[test]
-fn prometheus_scrapes_the_worker_and_the_broker_and_grafana_reads_prometheus() {
+fn prometheus_scrapes_the_workers_and_the_broker_and_grafana_reads_prometheus() {
     let prometheus = yaml("deploy/prometheus/prometheus.yml").remove(0);
-    let targets: Vec<&str> = prometheus["scrape_configs"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .flat_map(|job| texts(&job["static_configs"][0]["targets"]))
-        .collect();
-    assert_eq!(targets, ["sluice:9464", "rabbitmq:15692"]);
+    let jobs = prometheus["scrape_configs"].as_array().unwrap();
+    let names: Vec<&str> = jobs.iter().filter_map(|job| job["job_name"].as_str()).collect();
+    assert_eq!(names, ["sluice", "rabbitmq"]);
+    assert_eq!(texts(&jobs[0]["dns_sd_configs"][0]["names"]), ["sluice"]);
+    assert_eq!(texts(&jobs[1]["static_configs"][0]["targets"]), ["rabbitmq:15692"]);
     assert_eq!(configuration(CONFIGURATION).admin.listen.port(), 9464);
     assert!(read("deploy/compose/enabled_plugins").contains("rabbitmq_prometheus"));
     let source = yaml("deploy/grafana/provisioning/datasources/prometheus.yml").remove(0);

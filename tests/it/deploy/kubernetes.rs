@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use regex::Regex;
 use serde_json::{Value, json};
 
-use super::{configuration, known, read, texts, yaml};
+use super::{configuration, known, longest_stop, read, texts, yaml};
 
 const SECRETS: &str = "/run/secrets/sluice/";
 
@@ -13,14 +13,83 @@ fn base(name: &str) -> Value {
     yaml(&format!("deploy/kubernetes/base/{name}.yml")).remove(0)
 }
 
+/// `replicas` of the deployment.
+fn replicas() -> u64 {
+    base("deployment")["spec"]["replicas"].as_u64().unwrap()
+}
+
 #[test]
-fn one_worker_runs_and_is_gone_before_the_next_comes() {
+fn two_workers_run_so_that_one_drives_when_the_other_is_lost() {
+    assert!(replicas() >= 2);
+}
+
+#[test]
+fn a_rolling_upgrade_stops_no_worker_before_the_next_one_is_ready_and_has_its_share() {
     let spec = &base("deployment")["spec"];
-    assert_eq!((&spec["replicas"], &spec["strategy"]["type"]), (&json!(1), &json!("Recreate")));
-    assert!(spec["template"]["spec"]["terminationGracePeriodSeconds"].as_u64() > Some(10), "a stop takes up to 10 s");
-    assert_eq!(base("poddisruptionbudget")["spec"]["maxUnavailable"], 1, "a node can be drained");
-    let scaled = &yaml("deploy/kubernetes/keda/scaledobject.yml")[0]["spec"];
-    assert_eq!(scaled["maxReplicaCount"], 1);
+    assert_eq!(spec["strategy"]["type"], "RollingUpdate");
+    let rolling = &spec["strategy"]["rollingUpdate"];
+    assert_eq!(rolling["maxUnavailable"], 0);
+    assert!(rolling["maxSurge"].as_u64() > Some(0), "or none could ever be replaced");
+    assert!(spec["minReadySeconds"].as_u64() > Some(10), "shares are even within some 10 s");
+}
+
+#[test]
+fn a_drained_node_takes_one_worker_at_a_time_and_is_never_held_up_for_good() {
+    let budget = &base("poddisruptionbudget")["spec"];
+    assert!(budget["minAvailable"].is_null() && budget["maxUnavailable"].as_u64() == Some(1), "{budget}");
+    assert!(budget["maxUnavailable"].as_u64().unwrap() < replicas(), "it would allow all workers to go at once");
+    assert_eq!(budget["unhealthyPodEvictionPolicy"], "AlwaysAllow", "no worker is ready while the broker is away");
+    let labels = &base("deployment")["spec"]["template"]["metadata"]["labels"];
+    assert_eq!(&budget["selector"]["matchLabels"], labels);
+}
+
+#[test]
+fn no_node_has_all_workers_where_there_are_two_after_a_rollout_too() {
+    let pod = &base("deployment")["spec"]["template"];
+    let spread = pod["spec"]["topologySpreadConstraints"].as_array().unwrap();
+    let of = |key: &str| spread.iter().find(|one| one["topologyKey"] == key).unwrap();
+    for (key, otherwise) in
+        [("kubernetes.io/hostname", "DoNotSchedule"), ("topology.kubernetes.io/zone", "ScheduleAnyway")]
+    {
+        let one = of(key);
+        assert_eq!((&one["maxSkew"], &one["whenUnsatisfiable"]), (&json!(1), &json!(otherwise)), "{key}");
+        assert_eq!(one["labelSelector"]["matchLabels"], pod["metadata"]["labels"], "{key}");
+        assert_eq!(one["matchLabelKeys"], json!(["pod-template-hash"]), "each revision is spread by itself: {key}");
+        assert_eq!(one["nodeTaintsPolicy"], "Honor", "a node that is drained or dead counts for nothing: {key}");
+    }
+}
+
+#[test]
+fn a_worker_has_time_to_finish_and_to_let_its_leases_go() {
+    let grace = base("deployment")["spec"]["template"]["spec"]["terminationGracePeriodSeconds"].as_u64().unwrap();
+    for name in ["base", "example"] {
+        let longest = longest_stop(&configuration(&format!("deploy/kubernetes/{name}/sluice.toml")));
+        assert!(grace > longest.as_secs(), "{name}: {longest:?}");
+    }
+}
+
+#[test]
+fn scaling_by_what_waits_starts_enough_workers_for_a_failover_and_none_that_only_stands_by() {
+    let documents = yaml("deploy/kubernetes/keda/scaledobject.yml");
+    let scaled = &documents[0]["spec"];
+    assert_eq!(scaled["scaleTargetRef"]["name"], base("deployment")["metadata"]["name"]);
+    assert_eq!(scaled["idleReplicaCount"], 0, "nobody is needed while nothing waits");
+    assert_eq!(scaled["minReplicaCount"].as_u64(), Some(replicas()));
+    let most = scaled["maxReplicaCount"].as_u64().unwrap();
+    let destinations =
+        configuration("deploy/kubernetes/example/sluice.toml").destinations.len().try_into().unwrap_or(u64::MAX);
+    assert!((replicas()..=destinations.max(replicas())).contains(&most), "{most} workers for {destinations}");
+}
+
+#[test]
+fn every_worker_is_scraped_and_whoever_signs_in_to_the_console_stays_with_one() {
+    let service = base("service");
+    assert_ne!(service["spec"]["clusterIP"], "None", "people reach the console by it");
+    assert_eq!(service["spec"]["publishNotReadyAddresses"], true, "the one that is not ready is to be seen");
+    assert_eq!(service["spec"]["sessionAffinity"], "ClientIP");
+    let monitor = &yaml("deploy/kubernetes/monitoring/servicemonitor.yml")[0]["spec"];
+    assert_eq!(monitor["jobLabel"], "app.kubernetes.io/name", "the rules go by job \"sluice\"");
+    assert_eq!(service["metadata"]["labels"]["app.kubernetes.io/name"], "sluice");
 }
 
 #[test]

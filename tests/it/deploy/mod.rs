@@ -2,15 +2,22 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::Parser as _;
 use serde_json::Value;
 use sluice::cli::Cli;
 use sluice::config::{self, Config};
+use sluice::destination::STOP_WITHIN;
+
+/// Every configuration that comes with Sluice, but for the sample, which has all keys.
+const CONFIGURATIONS: [&str; 3] =
+    ["deploy/kubernetes/base/sluice.toml", "deploy/kubernetes/example/sluice.toml", "deploy/compose/sluice.toml"];
 
 mod compose;
 mod image;
 mod kubernetes;
+mod scale;
 mod systemd;
 
 /// A path in the repository.
@@ -38,7 +45,12 @@ fn texts(list: &Value) -> Vec<&str> {
 #[track_caller]
 fn configuration(name: &str) -> Config {
     let secret = |name: &str| {
-        Some(if name.to_lowercase().contains("amqp") { "amqp://localhost".into() } else { format!("of-{name}-{name}") })
+        let name = name.to_lowercase();
+        Some(match () {
+            () if name.contains("amqp") => "amqp://localhost".into(),
+            () if name.contains("ledger") => format!("{}=", "k".repeat(43)),
+            () => format!("of-{name}-{name}"),
+        })
     };
     let file = |path: &Path| Ok(secret(&path.display().to_string()).unwrap_or_default());
     config::parse(name, &read(name), &secret, &file).unwrap_or_else(|problems| panic!("{problems}"))
@@ -49,5 +61,18 @@ fn configuration(name: &str) -> Config {
 fn known(command: &[&str]) {
     if let Err(error) = Cli::try_parse_from(command) {
         panic!("{command:?}: {error}");
+    }
+}
+
+/// How long a worker takes to stop at the longest: what is in flight, then the leases' last notes (their length and a second), then connections.
+fn longest_stop(config: &Config) -> Duration {
+    STOP_WITHIN + config.broker.lease + Duration::from_secs(4)
+}
+
+#[test]
+fn tokens_are_kept_for_whichever_worker_drives_next_and_never_on_a_disk_of_one() {
+    for name in CONFIGURATIONS {
+        assert!(configuration(name).broker.ledger_key.is_some(), "{name}");
+        assert!(!read(name).contains("token_file"), "{name}");
     }
 }

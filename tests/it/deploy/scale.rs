@@ -1,0 +1,69 @@
+//! docs/scale.md: what it counts is so.
+
+use std::collections::BTreeSet;
+
+use sluice::metrics::{ENTRIES, Metrics};
+
+use super::{configuration, read};
+
+const PAGE: &str = "docs/scale.md";
+/// What is shown of a destination once its queues were read, at every worker.
+const OF_QUEUES: [&str; 7] = [
+    "queue_ready",
+    "retry_waiting",
+    "dead_letters_ready",
+    "trash_ready",
+    "oldest_event_seconds",
+    "drain_seconds",
+    "day_budget_runs_out_timestamp_seconds",
+];
+
+/// The row of the table that begins so.
+fn row(start: &str) -> String {
+    let page = read(PAGE);
+    page.lines().find(|line| line.starts_with(&format!("| {start}"))).unwrap_or_else(|| panic!("{start}")).to_owned()
+}
+
+#[test]
+fn a_destination_has_as_many_series_as_the_page_says() {
+    let metrics = Metrics::new().unwrap();
+    let _handles = metrics.destination("px");
+    let text = String::from_utf8(metrics.text().unwrap()).unwrap();
+    let names: BTreeSet<String> = ENTRIES.iter().map(|entry| entry.name.to_owned()).collect();
+    let of_queues: Vec<String> = OF_QUEUES.iter().map(|name| format!("sluice_{name}")).collect();
+    assert!(of_queues.iter().all(|name| names.contains(name)));
+    let lines = text.lines().filter(|line| line.contains("destination=\"px\""));
+    let at_the_driver = lines.filter(|line| !of_queues.iter().any(|name| line.starts_with(name))).count();
+    let row = row("Prometheus series");
+    assert!(
+        row.contains(&format!("{} **m** at its driver", at_the_driver + of_queues.len())),
+        "{at_the_driver}: {row}"
+    );
+    assert!(row.contains(&format!("{} **m** at each other worker", of_queues.len())), "{row}");
+}
+
+#[test]
+fn a_destination_has_as_many_queues_as_the_page_says() {
+    let config = configuration("deploy/kubernetes/example/sluice.toml");
+    for destination in config.destinations.values() {
+        // Its own, dead letters, trash and lease.
+        let queues = destination.retry.delays.len() + 4;
+        assert!(row("quorum queues").contains(&format!("| {queues} |")), "{queues}");
+    }
+}
+
+#[test]
+fn every_link_to_a_part_of_the_page_leads_there_and_the_page_is_found() {
+    let page = read(PAGE);
+    let headings: BTreeSet<String> = page
+        .lines()
+        .filter(|line| line.starts_with('#'))
+        .map(|line| line.trim_start_matches('#').trim().to_lowercase().replace(' ', "-").replace(',', ""))
+        .collect();
+    for link in page.split("](#").skip(1).map(|rest| rest.split(')').next().unwrap()) {
+        assert!(headings.contains(link), "{link}: {headings:?}");
+    }
+    for (from, link) in [("README.md", "(docs/scale.md)"), ("docs/operations.md", "(scale.md)")] {
+        assert!(read(from).contains(link), "{from}");
+    }
+}
