@@ -12,14 +12,13 @@ use crate::admin::{self, Admin};
 use crate::broker::{self, Broker};
 use crate::clock;
 use crate::config::{Config, ConfigFile};
-use crate::control::{self, Command};
 use crate::dead_letters::operation::Registry;
-use crate::fleet::{ANNOUNCE_EVERY, Fleet, Peers};
+use crate::fleet::{Announcer, Fleet};
 use crate::log;
 use crate::metrics::Metrics;
 use crate::operator;
 use crate::receipts::{self, Receipts};
-use crate::supervisor::{GivenUp, Part, Supervisor};
+use crate::supervisor::{GivenUp, Supervisor};
 use crate::watch::Watch;
 
 /// How often ended destinations are looked for.
@@ -79,10 +78,9 @@ pub async fn run(config: Config, file: ConfigFile, stop: CancellationToken) -> R
     let (watched, over) = (Arc::clone(&watch), supervisor.clone());
     let admin = Admin::new(watched, metrics.clone(), broker.clone(), roster.clone(), operations.clone(), over, config);
     let parts = TaskTracker::new();
-    let peers = fleet.peers();
-    let commands = operator::listener(broker.clone(), roster, peers.clone(), operations.clone(), ending.clone());
-    let announcements = announcing(broker.clone(), peers.clone(), stop.clone());
-    parts.spawn(supervisor.keep_trying("announcements", &ending, announcements));
+    let commands = operator::listener(broker.clone(), roster, operations.clone(), ending.clone());
+    let announcer = Announcer::new(broker.clone(), fleet.roster(), metrics.clone());
+    parts.spawn(supervisor.keep_trying("announcements", &ending, announcer.clone().part(stop.clone())));
     parts.spawn(supervisor.keep("admin server", &ending, admin::server(listener, admin.clone(), ending.clone())));
     parts.spawn(supervisor.keep_trying("queue watch", &ending, watch.part(ending.clone())));
     parts.spawn(supervisor.keep_trying("operator's commands", &ending, commands));
@@ -92,13 +90,13 @@ pub async fn run(config: Config, file: ConfigFile, stop: CancellationToken) -> R
     let tended = tend(&mut fleet, &file, &mut hangups, (&watch, &admin), &supervisor, &stop).await;
     stop.cancel();
     tracing::info!("stopping: finishing what is in flight");
-    peers.leave();
+    fleet.roster().peers().leave();
     let all_done = clock::now() + STOP_WITHIN;
     // What an operation has not acted on stays where it is.
     let (_, (), _) = tokio::join!(
         tokio::time::timeout(STOP_WITHIN, operations.cancel_all()),
         fleet.stop_all(),
-        tokio::time::timeout(FLUSH_WITHIN, announce(broker.clone(), peers))
+        tokio::time::timeout(FLUSH_WITHIN, announcer.last())
     );
     told.cancel();
     let left = all_done.saturating_duration_since(clock::now());
@@ -114,25 +112,6 @@ pub async fn run(config: Config, file: ConfigFile, stop: CancellationToken) -> R
     parts.wait().await;
     tracing::info!("stopped");
     Ok(tended?)
-}
-
-/// Tells the other workers of this one, and lets destinations go that are more than its share, until stopped.
-fn announcing(broker: Broker, peers: Peers, stop: CancellationToken) -> impl Part {
-    move || {
-        let (broker, peers, stop) = (broker.clone(), peers.clone(), stop.clone());
-        async move {
-            let mut every = tokio::time::interval(ANNOUNCE_EVERY);
-            while stop.run_until_cancelled(every.tick()).await.is_some() {
-                announce(broker.clone(), peers.clone()).await;
-                peers.share_out(clock::now());
-            }
-            Ok(())
-        }
-    }
-}
-
-async fn announce(broker: Broker, peers: Peers) {
-    control::announce(&broker, &Command::Announce { announcement: peers.announcement() }).await;
 }
 
 fn warn_of_what_is_doubtful(config: &Config) {

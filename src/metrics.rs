@@ -1,5 +1,6 @@
 //! Every metric in one struct; its doc comment is its help text. Labels come from closed lists and configured names only.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -19,6 +20,20 @@ const REQUEST_BUCKETS: [f64; 14] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.35, 0.
 /// Seconds from an event's time to its delivery: a moment, or days.
 const END_TO_END_BUCKETS: [f64; 14] =
     [0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14400.0, 43200.0, 86400.0];
+
+/// The label that names a destination.
+const DESTINATION: &str = "destination";
+/// What all workers know alike: one of them shows it.
+const SHARED: [&str; 2] = ["sluice_unrouted_ready", "sluice_destination_without_driver"];
+
+/// What a worker shows: several on one broker never show the same series.
+#[derive(Clone, Debug, Default)]
+pub struct Shows {
+    /// The destinations that it drives.
+    pub destinations: BTreeSet<String>,
+    /// Whether it is the one that shows what all know.
+    pub shared: bool,
+}
 
 /// Makes a metric from its name and help text.
 trait Make: Collector + Clone + 'static {
@@ -88,7 +103,7 @@ pub fn label_values(label: &str) -> Option<Vec<&'static str>> {
         "state" => Some(GateState::ALL.map(GateState::name).to_vec()),
         "by" => Some(HeldBy::ALL.map(HeldBy::name).to_vec()),
         "reason" => Some(Reason::ALL.map(Reason::name).to_vec()),
-        "connection" => Some(vec!["consuming", "publishing"]),
+        "connection" => Some(vec!["consuming", "publishing", "leasing"]),
         _ => None,
     }
 }
@@ -205,6 +220,10 @@ metrics! {
     oldest_event_seconds: GaugeVec ["destination"],
     /// Time until a destination's queue is empty, were nothing more to come: the events that wait by the rate at which events left it in the last minute, whatever became of them (delivered, to a retry queue, dead letters). In a backlog's first 15 s, or three requests where that is longer, by the gate's rate and the events a request carries. +Inf while nothing gets through.
     drain_seconds: GaugeVec ["destination"],
+    /// 1 for a destination that no worker drives, as far as the workers know. Absent for the others.
+    destination_without_driver: IntGaugeVec ["destination"],
+    /// Destinations that this worker drives.
+    destinations_driven: IntGauge [],
     /// Events that no destination subscribes to.
     unrouted_ready: IntGauge [],
     /// 1 while the connection to the broker is up.
@@ -225,12 +244,6 @@ make!(IntCounter, plain);
 make!(prometheus::CounterVec, labelled);
 
 impl Metrics {
-    /// The same metrics where nobody sees them.
-    #[must_use]
-    pub fn unseen(&self) -> Self {
-        Self::new().unwrap_or_else(|_| self.clone())
-    }
-
     /// Shows the connections to the broker.
     pub fn show_broker(&self, status: &crate::broker::BrokerStatus) {
         let blocked = status.publishing.blocked.is_some() || status.consuming.blocked.is_some();
@@ -262,9 +275,21 @@ impl Metrics {
     ///
     /// # Errors
     /// When a metric cannot be encoded.
-    pub fn text(&self) -> prometheus::Result<Vec<u8>> {
+    pub fn text(&self, shows: &Shows) -> prometheus::Result<Vec<u8>> {
+        let mut families = self.registry.gather();
+        for family in &mut families {
+            let is_shared = SHARED.contains(&family.name());
+            family.mut_metric().retain(|metric| {
+                match metric.get_label().iter().find(|label| label.name() == DESTINATION) {
+                    _ if is_shared => shows.shared,
+                    Some(label) => shows.destinations.contains(label.value()),
+                    None => true,
+                }
+            });
+        }
+        families.retain(|family| !family.get_metric().is_empty());
         let mut text = Vec::new();
-        TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
+        TextEncoder::new().encode(&families, &mut text)?;
         Ok(text)
     }
 
@@ -395,6 +420,13 @@ impl DestinationMetrics {
         if let Some(index) = Reason::ALL.iter().position(|other| *other == reason) {
             self.dead_lettered[index].inc();
         }
+    }
+
+    /// Dead letters by reason, where there are some.
+    pub fn dead_letters(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let counted =
+            Reason::ALL.into_iter().zip(&self.dead_lettered).map(|(reason, count)| (reason.name(), count.get()));
+        counted.filter(|(_, count)| *count > 0)
     }
 
     /// Events that are settled for good: delivered, put into a retry queue or among the dead letters.

@@ -1,5 +1,6 @@
 //! Carries out operators' commands: those given to this process, and those that reach it through the broker.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,8 +13,9 @@ use crate::clock;
 use crate::control::stamp::Stamp;
 use crate::control::{ANSWER_WITHIN, Command, CommandError, CommandReply, send};
 use crate::dead_letters::operation::Registry;
+use crate::destination::recent::Recent;
 use crate::destination::{Applied, Handle};
-use crate::fleet::{Peers, Roster};
+use crate::fleet::Roster;
 use crate::supervisor::Part;
 
 /// Between tries to tell the other workers of a command …
@@ -46,7 +48,7 @@ async fn carry_out(
         None => None,
     };
     let view = handle.view().await.map_err(|_| unknown())?;
-    let (state, rate) = (Some(view.state.to_owned()), view.rate.filter(|rate| rate.is_finite()));
+    let (state, rate) = (Some(view.state_name().to_owned()), view.rate.filter(|rate| rate.is_finite()));
     let (holds, later) = match applied {
         Some(Applied::Holds { stamp, later }) => (Some((handle, stamp)), later),
         Some(Applied::Superseded(at)) => (None, Some(at)),
@@ -112,29 +114,23 @@ async fn spread<Answers: Future<Output = Result<Vec<Bytes>, ControlError>>>(
 }
 
 /// The part that carries out the commands from the broker, until `ending`.
-pub fn listener(
-    broker: Broker,
-    roster: Roster,
-    peers: Peers,
-    operations: Registry,
-    ending: CancellationToken,
-) -> impl Part {
-    move || listen(broker.clone(), roster.clone(), peers.clone(), operations.clone(), ending.clone()).map(Ok)
+pub fn listener(broker: Broker, roster: Roster, operations: Registry, ending: CancellationToken) -> impl Part {
+    move || listen(broker.clone(), roster.clone(), operations.clone(), ending.clone()).map(Ok)
 }
 
 /// Carries out the commands from the broker, until `ending`.
-pub async fn listen(broker: Broker, roster: Roster, peers: Peers, operations: Registry, ending: CancellationToken) {
+pub async fn listen(broker: Broker, roster: Roster, operations: Registry, ending: CancellationToken) {
     let (_sender, mut commands) = broker.control();
     // The command in work is dropped too: its answer may wait long for a broker that takes nothing.
     let applying = async {
         while let Some(message) = commands.recv().await {
-            apply_message(&message, &roster, &peers, &operations).await;
+            apply_message(&message, &roster, &operations).await;
         }
     };
     ending.run_until_cancelled(applying).await;
 }
 
-async fn apply_message(message: &ControlMessage, roster: &Roster, peers: &Peers, operations: &Registry) {
+async fn apply_message(message: &ControlMessage, roster: &Roster, operations: &Registry) {
     let command: Command = match serde_json::from_slice(&message.body) {
         Ok(command) => command,
         Err(error) => {
@@ -148,9 +144,10 @@ async fn apply_message(message: &ControlMessage, roster: &Roster, peers: &Peers,
             None
         }
         Command::Announce { announcement } => {
-            peers.heard(announcement.clone(), clock::now());
+            roster.peers().heard(announcement.clone(), clock::now(), clock::wall());
             None
         }
+        Command::Recent { destinations } => recent(roster, destinations).await,
         Command::Operations { destination } => {
             let mut states = operations.states();
             states.retain(|state| destination.as_ref().is_none_or(|name| *name == state.destination));
@@ -164,7 +161,7 @@ async fn apply_message(message: &ControlMessage, roster: &Roster, peers: &Peers,
         | Command::Resume { .. }
         | Command::Limits { .. }
         | Command::Tell { .. }
-        | Command::Stamped { .. } => answer(roster, peers, &command).await,
+        | Command::Stamped { .. } => answer(roster, &command).await,
     };
     if let Some(body) = answer {
         // An error means that the sender has gone.
@@ -172,13 +169,24 @@ async fn apply_message(message: &ControlMessage, roster: &Roster, peers: &Peers,
     }
 }
 
-async fn answer(roster: &Roster, peers: &Peers, command: &Command) -> Option<Vec<u8>> {
+/// What happened lately at those of `destinations` that are driven here; nothing where none is. Of several, figures alone.
+async fn recent(roster: &Roster, destinations: &BTreeSet<String>) -> Option<Vec<u8>> {
+    let mut known: BTreeMap<&String, Recent> = BTreeMap::new();
+    for name in destinations {
+        let Some(handle) = roster.get(name).filter(|_| roster.peers().drives_here(name)) else { continue };
+        let Ok(recent) = handle.recent().await else { continue };
+        known.insert(name, if destinations.len() > 1 { recent.only_samples() } else { recent });
+    }
+    if known.is_empty() { None } else { serde_json::to_vec(&known).ok() }
+}
+
+async fn answer(roster: &Roster, command: &Command) -> Option<Vec<u8>> {
     let answer = match apply(roster, command).await {
         // Only the worker that drives the destination answers, as long as there is one.
-        Ok(answer) if !answer.drives && peers.is_driven_elsewhere(&answer.destination, clock::now()) => {
+        Ok(answer) if !answer.drives && roster.peers().is_driven_elsewhere(&answer.destination, clock::now()) => {
             return None;
         }
-        Ok(answer) => CommandReply { worker: Some(peers.me().name.clone()), ..answer },
+        Ok(answer) => CommandReply { worker: Some(roster.peers().me().name.clone()), ..answer },
         Err(CommandError::Unknown(_)) => return None,
         Err(error @ CommandError::Invalid(_)) => CommandReply {
             destination: String::new(),

@@ -45,7 +45,10 @@ pub(super) struct DestinationStatus {
     /// The worker that drives it elsewhere, as far as known: its host and process.
     #[schema(required)]
     pub driver: Option<String>,
-    /// The gate's state: `open`, `throttled`, `paused`, `broken` or `parked`; `standby` where another worker drives it.
+    /// When that worker told of these figures; null where they are of the worker that answers.
+    #[schema(required, value_type = Option<String>, format = DateTime)]
+    pub as_of: Option<Timestamp>,
+    /// The gate's state: `open`, `throttled`, `paused`, `broken` or `parked`; `standby` where another worker drives it and has not told yet.
     #[schema(example = "open")]
     pub state: &'static str,
     /// Why, as a sentence.
@@ -240,15 +243,17 @@ fn why(said: String, waiting: u32) -> String {
 
 pub(super) fn status_from(admin: &Admin, view: View) -> DestinationStatus {
     let depths = admin.watch.depths_of(&view.name);
+    let state = view.state_name();
     let why = why(view.why, depths.retry.filter(|_| view.fails).unwrap_or(0));
     DestinationStatus {
+        state,
         name: view.name,
         vendor: view.vendor,
         subscribe: view.subscribe,
         limits: view.limits,
         drives: view.drives,
         driver: view.driver,
-        state: view.state,
+        as_of: view.as_of,
         why,
         until: view.until,
         quota: view.quota,

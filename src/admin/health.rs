@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::Admin;
 use super::problem::Problem;
+use crate::clock;
 use crate::destination::View;
 use crate::log;
 
@@ -17,7 +18,7 @@ use crate::log;
 pub(super) async fn metrics(State(admin): State<Arc<Admin>>) -> Response {
     admin.metrics.show_broker(&admin.broker.status().borrow());
     admin.metrics.show_log(log::dropped());
-    match admin.metrics.text() {
+    match admin.metrics.text(&admin.roster.peers().shows(clock::now())) {
         Ok(text) => ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response(),
         Err(error) => Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }
@@ -54,7 +55,7 @@ pub(super) async fn ready(State(admin): State<Arc<Admin>>) -> Response {
             }
             Ok(view) if view.ready => {}
             Ok(View { machine: Some(lack), .. }) => lacking.push(format!("destination {name}: {lack}")),
-            Ok(View { drives: false, why, .. }) => lacking.push(format!("destination {name}: {why}")),
+            Ok(View { drives: false, driver: None, why, .. }) => lacking.push(format!("destination {name}: {why}")),
             Ok(_) => lacking.push(format!("destination {name}: no consumer at the broker")),
             Err(gone) => lacking.push(format!("destination {name}: {gone}")),
         }

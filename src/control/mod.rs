@@ -3,12 +3,13 @@
 
 pub mod stamp;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use uuid::Uuid;
 
 use self::stamp::{Change, Stamp};
@@ -57,6 +58,11 @@ pub enum Command {
         #[serde(skip_serializing_if = "Option::is_none", default)]
         destination: Option<String>,
     },
+    /// Report what happened lately at destinations.
+    Recent {
+        /// Which.
+        destinations: BTreeSet<String>,
+    },
     /// What an operation should do.
     Operation {
         /// Its id.
@@ -94,6 +100,9 @@ pub struct Announcement {
     pub drives: BTreeSet<String>,
     /// How many it could drive.
     pub destinations: usize,
+    /// How those are that it drives, as it shows them; what has not changed may be left out.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub views: BTreeMap<String, Value>,
     /// It is about to stop.
     #[serde(default)]
     pub leaves: bool,
@@ -170,6 +179,7 @@ impl Command {
             }
             Self::Operations { .. }
             | Self::Operation { .. }
+            | Self::Recent { .. }
             | Self::Stamped { .. }
             | Self::Audit { .. }
             | Self::Announce { .. } => {

@@ -2,16 +2,13 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use tokio::sync::{Mutex, OwnedMutexGuard, mpsc, oneshot};
 use uuid::Uuid;
 
-use super::Driver;
 use super::recent::{Recent, Sample};
-use crate::broker::port::Prefetch;
+use super::{Driver, View};
 use crate::clock;
 use crate::control::stamp::{self, Change, Placement, Stamp};
-use crate::gate::{GateState, HeldBy};
 
 /// A call to the destination's task.
 #[derive(Debug)]
@@ -122,83 +119,6 @@ impl Handle {
     }
 }
 
-/// The state of a destination that another worker drives.
-pub const STANDBY: &str = "standby";
-
-/// A destination as people see it.
-#[derive(Clone, Debug)]
-pub struct View {
-    /// Its name.
-    pub name: String,
-    /// Its vendor.
-    pub vendor: String,
-    /// The routing keys that it subscribes to.
-    pub subscribe: Vec<String>,
-    /// The limits in force.
-    pub limits: Vec<String>,
-    /// Whether this worker drives it, or is about to.
-    pub drives: bool,
-    /// The worker that drives it elsewhere, as far as known: its host and process.
-    pub driver: Option<String>,
-    /// The gate's state; or `standby`, where another worker drives it and no operator paused it.
-    pub state: &'static str,
-    /// Why, as a sentence.
-    pub why: String,
-    /// It is open, though its last request failed.
-    pub fails: bool,
-    /// When that may end by itself.
-    pub until: Option<Timestamp>,
-    /// Requests a second that the limits allow; none where nothing paces it.
-    pub quota: Option<f64>,
-    /// Requests a second that it lets through now; none where nothing paces it.
-    pub rate: Option<f64>,
-    /// The share of the quota that is used after repeated refusals, 0.05 to 1.
-    pub learned: f64,
-    /// Requests on their way.
-    pub in_flight: usize,
-    /// How many may be on their way at once, as set or as found.
-    pub concurrency: usize,
-    /// What holds the pace.
-    pub held: HeldBy,
-    /// Requests counted against today's budget (UTC).
-    pub day_used: u64,
-    /// The day budget, where there is one.
-    pub day_limit: Option<u64>,
-    /// Deliveries held that wait for the gate.
-    pub waiting: usize,
-    /// Those of them that cannot be read before the vendor has been asked.
-    pub unread: usize,
-    /// The time of the oldest event that waits, as far as it is known; replays aside.
-    pub oldest: Option<Timestamp>,
-    /// Deliveries whose vendor has accepted them and not yet told what became of them.
-    pub unconfirmed: usize,
-    /// Whether a consumer is registered at the broker.
-    pub consuming: bool,
-    /// Whether it consumes, or has no need to.
-    pub ready: bool,
-    /// What this machine lacks, as a sentence, where requests could not be sent for it lately.
-    pub machine: Option<String>,
-    /// Events delivered since this worker started.
-    pub delivered: u64,
-    /// Events that have left the queue since this worker started: those that were delivered, put into a retry queue or among the dead
-    /// letters, or are unconfirmed.
-    pub left: u64,
-    /// Requests with events since this worker started.
-    pub requests: u64,
-    /// Events that these carried.
-    pub carried: f64,
-    /// As many as one request usually carries while there are enough of them, where that can be told beforehand.
-    pub together: usize,
-    /// Requests refused with 429 since this worker started.
-    pub throttled: u64,
-    /// Events put into a retry queue since this worker started.
-    pub retried: u64,
-    /// Retries and dead letters that the broker does not take for now: their deliveries wait aside, unsettled.
-    pub copies_waiting: usize,
-    /// Whether so many wait that nothing more is taken from the queue.
-    pub copies_full: bool,
-}
-
 impl Driver {
     pub(super) fn answer(&mut self, call: DestinationCall) {
         // Nobody waiting for the answer is no failure.
@@ -248,6 +168,7 @@ impl Driver {
                 self.settings.limits = limits;
             }
         }
+        self.keeping.commanded = Some(now);
         // It must outlive this worker.
         drop(self.record_ledger());
         // It may let something through at once.
@@ -255,58 +176,5 @@ impl Driver {
         self.report.recent.see(&self.dispatch.gate.status(now, wall), wall);
         self.dispatch.look_now();
         self.prefetch.look_now();
-    }
-
-    fn view(&self) -> View {
-        let now = clock::now();
-        let (gate, machine) =
-            (self.dispatch.gate.status(now, clock::wall()), self.dispatch.machine.lacks(now).map(str::to_owned));
-        let (drives, driver) = (self.keeping.lease.drives(), self.keeping.lease.driver_elsewhere());
-        let idle = *self.inbox.prefetch.borrow() == Prefetch::None;
-        View {
-            name: self.settings.name.clone(),
-            vendor: self.settings.vendor_name.to_owned(),
-            subscribe: self.settings.subscribe.clone(),
-            limits: self.settings.limits.iter().map(ToString::to_string).collect(),
-            state: if drives || gate.state == GateState::Paused { gate.state.name() } else { STANDBY },
-            drives,
-            fails: gate.fails && machine.is_none(),
-            why: match (drives, &driver) {
-                (true, _) => machine.clone().filter(|_| gate.state == GateState::Open).unwrap_or(gate.why),
-                (false, Some(driver)) => format!("{driver} drives it; this worker stands by"),
-                (false, None) => "no worker is known to drive it; this one waits for the lease".to_owned(),
-            },
-            until: gate.until.map(|until| until.wall),
-            quota: gate.quota,
-            rate: gate.rate,
-            learned: gate.learned,
-            in_flight: gate.in_flight,
-            concurrency: gate.concurrency,
-            held: gate.held,
-            day_used: gate.day_used,
-            day_limit: gate.day_limit,
-            waiting: self.waits(),
-            unread: self.side.lookups.held(),
-            oldest: self.oldest(),
-            unconfirmed: self.side.jobs.held(),
-            consuming: *self.inbox.consuming.borrow(),
-            ready: machine.is_none() && if drives { idle || *self.inbox.consuming.borrow() } else { driver.is_some() },
-            driver,
-            machine,
-            delivered: self.report.metrics.delivered.get(),
-            left: self.report.metrics.left() + u64::try_from(self.side.jobs.held()).unwrap_or(u64::MAX),
-            requests: self.report.metrics.batch_events.get_sample_count(),
-            carried: self.report.metrics.batch_events.get_sample_sum(),
-            // Events of one ordering key travel together, and how many ordering keys wait is not known.
-            together: if self.settings.vendor.ordering_key_limit().is_some() {
-                1
-            } else {
-                self.dispatch.batching.items.max(1)
-            },
-            throttled: self.report.metrics.throttled.get(),
-            retried: self.report.metrics.retried.get(),
-            copies_waiting: self.settlements.copies_waiting(),
-            copies_full: self.prefetch.is_full(&self.settlements.copies),
-        }
     }
 }

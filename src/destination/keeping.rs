@@ -1,11 +1,14 @@
 //! The lease, as the driver sees it: whether it may send, and what its successor would have to know.
 
+use std::time::Instant;
+
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, StreamExt as _};
 use jiff::civil::Date;
+use tokio::sync::watch;
 
-use super::{Driver, Handover, ledger};
+use super::{Driver, Elsewhere, Handover, ledger};
 use crate::clock;
 use crate::gate::Ledger;
 use crate::lease::port::DriverEnd;
@@ -14,6 +17,10 @@ use crate::seal::Seal;
 /// The driver's lease, and what is kept in it.
 pub(super) struct Keeping {
     pub lease: DriverEnd,
+    /// Who drives it elsewhere.
+    pub elsewhere: watch::Receiver<Option<Elsewhere>>,
+    /// When an operator's command was last heard here.
+    pub commanded: Option<Instant>,
     seal: Option<Seal>,
     /// Something is to be sent and there is no proof.
     pub is_waiting: bool,
@@ -22,8 +29,8 @@ pub(super) struct Keeping {
 }
 
 impl Keeping {
-    pub fn new(lease: DriverEnd, seal: Option<Seal>) -> Self {
-        Self { lease, seal, is_waiting: false, booking: FuturesUnordered::new() }
+    pub fn new(lease: DriverEnd, elsewhere: watch::Receiver<Option<Elsewhere>>, seal: Option<Seal>) -> Self {
+        Self { lease, elsewhere, commanded: None, seal, is_waiting: false, booking: FuturesUnordered::new() }
     }
 
     /// Returns the next booking that the broker has; or nothing, where a proof came that was waited for.

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::Names;
@@ -27,6 +27,7 @@ mod demand;
 mod dispatch;
 mod doubt;
 mod earlier;
+mod elsewhere;
 mod follow;
 mod handle;
 mod handover;
@@ -53,9 +54,12 @@ mod settler;
 mod side_requests;
 mod stop;
 mod tokens;
+mod view;
 
-pub use handle::{Applied, DestinationCall, Handle, STANDBY, View};
+pub use elsewhere::{Elsewhere, Told};
+pub use handle::{Applied, DestinationCall, Handle};
 pub use handover::Handover;
+pub use view::{STANDBY, View};
 
 use crate::control::stamp::LatestCommands;
 use crate::gate::Limit;
@@ -86,6 +90,8 @@ pub struct Parts {
     pub delivery_limit: u32,
     /// Its lease: whether and when it may send.
     pub lease: DriverEnd,
+    /// Who drives it elsewhere, and what that one tells; nothing where it is driven here, or nobody is known to drive it.
+    pub elsewhere: watch::Receiver<Option<Elsewhere>>,
     /// What seals tokens in the ledger.
     pub seal: Option<Seal>,
     /// Its queue.
@@ -169,7 +175,7 @@ impl Driver {
             settlements: Settlements::new(settler, two_of(batching)),
             prefetch: PrefetchControl::new(batching),
             report: Report::new(before.recent, parts.metrics, dispatch.gate.state(now), now),
-            keeping: Keeping::new(parts.lease, parts.seal),
+            keeping: Keeping::new(parts.lease, parts.elsewhere, parts.seal),
             dispatch,
             settings,
             configured,

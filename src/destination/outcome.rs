@@ -160,7 +160,7 @@ pub(super) fn known(recent: &mut Recent, destination: &str, tag: &Tag) {
 fn after(attempt: &Attempt, outcome: &'static str) -> recent::RecentOutcome {
     recent::RecentOutcome {
         at: attempt.at,
-        outcome,
+        outcome: outcome.into(),
         status: attempt.status,
         ms: Some(attempt.ms),
         ..recent::RecentOutcome::default()
@@ -169,7 +169,7 @@ fn after(attempt: &Attempt, outcome: &'static str) -> recent::RecentOutcome {
 
 /// An end that no request of its own led to.
 fn without_request(outcome: &'static str) -> recent::RecentOutcome {
-    recent::RecentOutcome { at: clock::wall(), outcome, ..recent::RecentOutcome::default() }
+    recent::RecentOutcome { at: clock::wall(), outcome: outcome.into(), ..recent::RecentOutcome::default() }
 }
 
 /// A change of the gate's state, said once.

@@ -1,11 +1,13 @@
 //! What happened to a destination lately, for whoever looks at it: changes of its gate, what became of events, and figures of every
 //! ten seconds. Bounded, and nothing is allocated before something happens. Pure; the time is an argument.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use http::StatusCode;
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use crate::gate::{GateState, Status};
 
@@ -23,7 +25,7 @@ const SAMPLES: usize = 180;
 const LONGEST: usize = 300;
 
 /// A change of the gate's state.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct GateChange {
     /// When it was seen.
     pub at: Timestamp,
@@ -38,7 +40,7 @@ pub struct GateChange {
 }
 
 /// What became of an event, or of one attempt for it.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct RecentOutcome {
     /// When its request was sent, or when it was found out without one.
     pub at: Timestamp,
@@ -47,7 +49,7 @@ pub struct RecentOutcome {
     /// The event's type.
     pub kind: String,
     /// As in the log: `delivered`, `retry`, `dead_lettered`, `already_delivered`.
-    pub outcome: &'static str,
+    pub outcome: Cow<'static, str>,
     /// The answer's status, where there was one.
     pub status: Option<u16>,
     /// Milliseconds that the request took, where there was one.
@@ -57,7 +59,7 @@ pub struct RecentOutcome {
 }
 
 /// Figures of some ten seconds.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Sample {
     /// Their end.
     pub at: Timestamp,
@@ -77,8 +79,8 @@ pub struct Sample {
     pub slowest_ms: Option<u32>,
 }
 
-/// Everything that is kept.
-#[derive(Clone, Debug, Default)]
+/// Everything that is kept. What is shown of it can be sent to another worker.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Recent {
     changes: VecDeque<GateChange>,
     outcomes: VecDeque<RecentOutcome>,
@@ -86,11 +88,17 @@ pub struct Recent {
     /// From when on it is known how the gate was.
     since: Option<Timestamp>,
     state: Option<GateState>,
+    #[serde(skip)]
     began: Option<Instant>,
+    #[serde(skip)]
     delivered: u64,
+    #[serde(skip)]
     requests: u32,
+    #[serde(skip)]
     refused: u32,
+    #[serde(skip)]
     failed: u32,
+    #[serde(skip)]
     times: Times,
 }
 
@@ -116,6 +124,12 @@ impl Recent {
     #[must_use]
     pub fn samples(&self) -> Vec<Sample> {
         self.samples.iter().copied().collect()
+    }
+
+    /// The samples alone.
+    #[must_use]
+    pub fn only_samples(self) -> Self {
+        Self { samples: self.samples, ..Self::default() }
     }
 
     /// The gate as it is now: keeps it where the state is another than before.
@@ -332,7 +346,7 @@ mod tests {
     fn the_last_outcomes_are_kept_however_long_their_texts_are() {
         let mut recent = Recent::default();
         for number in 0..=OUTCOMES {
-            let outcome = RecentOutcome { outcome: "delivered", status: Some(201), ..RecentOutcome::default() };
+            let outcome = RecentOutcome { outcome: "delivered".into(), status: Some(201), ..RecentOutcome::default() };
             recent.ended(format!("e-{number}{}", "x".repeat(100_000)), &"å".repeat(100_000), "", outcome);
         }
         let outcomes: Vec<&RecentOutcome> = recent.outcomes().collect();

@@ -1,5 +1,6 @@
 //! The destinations at work in this worker: started, stopped, and changed to a new configuration.
 
+mod announce;
 mod peers;
 mod post;
 
@@ -14,7 +15,8 @@ use futures_util::stream::FuturesUnordered;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-pub use peers::{ANNOUNCE_EVERY, Peers};
+pub use announce::Announcer;
+pub use peers::Peers;
 
 use crate::broker::Broker;
 use crate::broker::port::Publisher;
@@ -37,10 +39,17 @@ pub struct StartError {
     cause: SetupError,
 }
 
-/// The destinations at work, by name. Cheap to clone; always current.
-#[derive(Clone, Debug, Default)]
+/// The destinations at work, by name, and the workers that share them. Cheap to clone; always current.
+#[derive(Clone, Debug)]
 pub struct Roster {
     handles: Arc<RwLock<BTreeMap<String, Handle>>>,
+    peers: Peers,
+}
+
+impl Default for Roster {
+    fn default() -> Self {
+        Self { handles: Arc::default(), peers: Peers::of_this_process() }
+    }
 }
 
 impl Roster {
@@ -48,6 +57,12 @@ impl Roster {
     #[must_use]
     pub fn get(&self, name: &str) -> Option<Handle> {
         self.handles.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    /// The workers on this broker.
+    #[must_use]
+    pub fn peers(&self) -> &Peers {
+        &self.peers
     }
 
     /// All of them, in name order.
@@ -77,10 +92,7 @@ pub struct Fleet {
     broker: Broker,
     /// Where notes of leases go.
     notes: Publisher,
-    peers: Peers,
     metrics: Metrics,
-    /// Where those count that only stand by.
-    unseen: Metrics,
     receipts: Option<Receipts>,
     config: Config,
     /// Cancelled when the whole worker stops.
@@ -114,8 +126,6 @@ impl Fleet {
     ) -> Self {
         Self {
             notes: broker.lease_publisher(),
-            peers: Peers::of_this_process(),
-            unseen: metrics.unseen(),
             broker,
             metrics,
             receipts,
@@ -139,12 +149,6 @@ impl Fleet {
     #[must_use]
     pub fn roster(&self) -> Roster {
         self.roster.clone()
-    }
-
-    /// The workers on this broker.
-    #[must_use]
-    pub fn peers(&self) -> Peers {
-        self.peers.clone()
     }
 
     /// Starts every destination of the configuration.
@@ -269,13 +273,12 @@ impl Fleet {
         let before = self.kept.remove(&name).unwrap_or_default();
         let stop = CancellationToken::new();
         let post = Post {
-            me: self.peers.me().clone(),
+            me: self.roster.peers.me().clone(),
             lease: self.config.broker.lease,
             seal: self.config.broker.ledger_key.clone(),
             broker: self.broker.clone(),
             notes: self.notes.clone(),
             metrics: self.metrics.clone(),
-            unseen: self.unseen.clone(),
             receipts: self.receipts.clone(),
             max_event_bytes: self.config.broker.max_event_bytes,
             delivery_limit: self.config.broker.delivery_limit,
@@ -283,7 +286,6 @@ impl Fleet {
             stop: stop.clone(),
             ending: self.ending.clone(),
             roster: self.roster.clone(),
-            peers: self.peers.clone(),
             settings,
         };
         let task = tokio::spawn(post.begin(before));
@@ -335,7 +337,7 @@ mod tests {
     }
 
     async fn state(fleet: &Fleet) -> &'static str {
-        fleet.roster.get("hook").unwrap().view().await.unwrap().state
+        fleet.roster.get("hook").unwrap().view().await.unwrap().state_name()
     }
 
     #[tokio::test]

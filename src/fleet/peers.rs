@@ -1,16 +1,17 @@
 //! The workers on one broker: who is there, who drives what, and which destinations one that has more than its share lets go.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use tokio::sync::Notify;
 
 use crate::control::Announcement;
+use crate::destination::{Elsewhere, Told};
 use crate::lease::Owner;
+use crate::metrics::Shows;
 
-/// How often a worker tells of itself.
-pub const ANNOUNCE_EVERY: Duration = Duration::from_secs(2);
 /// One that has not been heard for so long is gone.
 const GONE_AFTER: Duration = Duration::from_secs(7);
 /// One that has just been heard for the first time has not had its turn yet.
@@ -30,13 +31,17 @@ struct Known {
     /// This worker's destinations, each with whether it is driven here and what has it let go.
     mine: BTreeMap<String, (bool, Arc<Notify>)>,
     others: BTreeMap<uuid::Uuid, Peer>,
+    /// How many others have ever been heard for the first time.
+    joined: u64,
     let_go: Option<Instant>,
     leaves: bool,
 }
 
 #[derive(Debug)]
 struct Peer {
-    said: Announcement,
+    worker: Owner,
+    drives: BTreeSet<String>,
+    told: BTreeMap<String, Told>,
     first: Instant,
     last: Instant,
 }
@@ -94,11 +99,17 @@ impl Peers {
     pub fn announcement(&self) -> Announcement {
         let known = self.known();
         let drives = known.mine.iter().filter(|(_, (drives, _))| *drives).map(|(name, _)| name.clone()).collect();
-        Announcement { worker: self.me.clone(), drives, destinations: known.mine.len(), leaves: known.leaves }
+        Announcement {
+            worker: self.me.clone(),
+            drives,
+            destinations: known.mine.len(),
+            views: BTreeMap::new(),
+            leaves: known.leaves,
+        }
     }
 
     /// Another worker, or this one, told of itself.
-    pub fn heard(&self, said: Announcement, now: Instant) {
+    pub fn heard(&self, said: Announcement, now: Instant, wall: Timestamp) {
         if said.worker.id == self.me.id {
             return;
         }
@@ -107,23 +118,81 @@ impl Peers {
             known.others.remove(&said.worker.id);
             return;
         }
-        let peer =
-            known.others.entry(said.worker.id).or_insert_with(|| Peer { said: said.clone(), first: now, last: now });
-        (peer.said, peer.last) = (said, now);
+        if !known.others.contains_key(&said.worker.id) {
+            known.joined += 1;
+        }
+        let Announcement { worker, drives, views, .. } = said;
+        let peer = known.others.entry(worker.id).or_insert_with(|| Peer {
+            worker,
+            drives: BTreeSet::new(),
+            told: BTreeMap::new(),
+            first: now,
+            last: now,
+        });
+        peer.told.retain(|name, _| drives.contains(name));
+        for told in peer.told.values_mut() {
+            // What is left out has not changed.
+            (told.at, told.wall) = (now, wall);
+        }
+        for (name, view) in views {
+            // Of another version it may not be known.
+            if let Ok(view) = serde_json::from_value(view) {
+                peer.told.insert(name, Told { view, at: now, wall });
+            }
+        }
+        (peer.drives, peer.last) = (drives, now);
     }
 
-    /// Who else drives it, as far as was heard lately.
+    /// How many other workers were heard for the first time so far.
+    pub(super) fn joined_so_far(&self) -> u64 {
+        self.known().joined
+    }
+
+    /// Who else drives it, as far as was heard lately, and what that one tells.
     #[must_use]
-    pub fn driver_elsewhere(&self, name: &str, now: Instant) -> Option<Owner> {
+    pub fn elsewhere(&self, name: &str, now: Instant) -> Option<Elsewhere> {
         let known = self.known();
         let mut live = known.others.values().filter(|peer| is_live(peer, now));
-        live.find(|peer| peer.said.drives.contains(name)).map(|peer| peer.said.worker.clone())
+        let peer = live.find(|peer| peer.drives.contains(name))?;
+        Some(Elsewhere { driver: peer.worker.name.clone(), told: peer.told.get(name).cloned() })
+    }
+
+    /// Whether this worker drives it.
+    #[must_use]
+    pub fn drives_here(&self, name: &str) -> bool {
+        self.known().mine.get(name).is_some_and(|(drives, _)| *drives)
     }
 
     /// Whether another worker drives it.
     #[must_use]
     pub fn is_driven_elsewhere(&self, name: &str, now: Instant) -> bool {
-        self.driver_elsewhere(name, now).is_some()
+        let known = self.known();
+        known.others.values().any(|peer| is_live(peer, now) && peer.drives.contains(name))
+    }
+
+    /// This worker's destinations that nobody drives, as far as it knows.
+    #[must_use]
+    pub fn driven_nowhere(&self, now: Instant) -> Vec<String> {
+        let known = self.known();
+        let driven_elsewhere =
+            |name: &String| known.others.values().any(|peer| is_live(peer, now) && peer.drives.contains(name));
+        let idle = known.mine.iter().filter(|(_, (drives, _))| !drives).map(|(name, _)| name);
+        idle.filter(|name| !driven_elsewhere(name)).cloned().collect()
+    }
+
+    /// What this worker shows in its metrics. Of all workers that are heard, the first by id shows what all know.
+    #[must_use]
+    pub fn shows(&self, now: Instant) -> Shows {
+        let known = self.known();
+        let destinations = known.mine.iter().filter(|(_, (drives, _))| *drives).map(|(name, _)| name.clone()).collect();
+        let shared = !known.others.iter().any(|(id, peer)| is_live(peer, now) && *id < self.me.id);
+        Shows { destinations, shared }
+    }
+
+    /// How many other workers are heard.
+    #[must_use]
+    pub fn others(&self, now: Instant) -> usize {
+        self.known().others.values().filter(|peer| is_live(peer, now)).count()
     }
 
     /// The workers there are, this one among them, each with how many destinations it drives.
@@ -133,7 +202,7 @@ impl Peers {
         let mine = known.mine.values().filter(|(drives, _)| *drives).count();
         let others = known.others.values().filter(|peer| is_live(peer, now));
         let mut workers = vec![(self.me.clone(), mine)];
-        workers.extend(others.map(|peer| (peer.said.worker.clone(), peer.said.drives.len())));
+        workers.extend(others.map(|peer| (peer.worker.clone(), peer.drives.len())));
         workers
     }
 
@@ -145,7 +214,7 @@ impl Peers {
             return 0;
         }
         let settled = known.others.values().filter(|peer| now.saturating_duration_since(peer.first) >= SETTLED_AFTER);
-        let driven: Vec<usize> = settled.map(|peer| peer.said.drives.len()).collect();
+        let driven: Vec<usize> = settled.map(|peer| peer.drives.len()).collect();
         let mine: Vec<&(bool, Arc<Notify>)> = known.mine.values().filter(|(drives, _)| *drives).collect();
         let surplus = surplus(mine.len(), known.mine.len(), &driven);
         // The first by name have been here longest as often as not: the last ones go.
@@ -193,7 +262,7 @@ mod tests {
 
     fn announce(id: u128, drives: &[&str]) -> Announcement {
         let drives = drives.iter().map(|name| (*name).to_owned()).collect();
-        Announcement { worker: owner(id), drives, destinations: 3, leaves: false }
+        Announcement { worker: owner(id), drives, destinations: 3, views: BTreeMap::new(), leaves: false }
     }
 
     #[test]
@@ -210,9 +279,9 @@ mod tests {
     fn who_has_just_come_gets_its_share_after_a_moment_and_who_is_gone_counts_no_more() {
         let (peers, now) = (peers(3).0, crate::clock::now());
         assert_eq!(peers.share_out(now), 0);
-        peers.heard(announce(2, &[]), now);
+        peers.heard(announce(2, &[]), now, Timestamp::UNIX_EPOCH);
         assert_eq!(peers.share_out(now), 0, "it has just come");
-        peers.heard(announce(2, &[]), now + SETTLED_AFTER);
+        peers.heard(announce(2, &[]), now + SETTLED_AFTER, Timestamp::UNIX_EPOCH);
         assert_eq!(peers.share_out(now + SETTLED_AFTER), 1);
         assert_eq!(peers.share_out(now + SETTLED_AFTER), 0, "those have to arrive first");
         assert_eq!(peers.share_out(now + SETTLED_AFTER + GONE_AFTER), 0);
@@ -221,10 +290,10 @@ mod tests {
     #[test]
     fn who_drives_is_known_until_it_leaves_or_is_not_heard_any_more() {
         let (peers, now) = (peers(0).0, crate::clock::now());
-        peers.heard(announce(2, &["px"]), now);
-        assert_eq!(peers.driver_elsewhere("px", now).map(|owner| owner.name), Some("pod-2".to_owned()));
+        peers.heard(announce(2, &["px"]), now, Timestamp::UNIX_EPOCH);
+        assert_eq!(peers.elsewhere("px", now).map(|elsewhere| elsewhere.driver), Some("pod-2".to_owned()));
         assert!(!peers.is_driven_elsewhere("px", now + GONE_AFTER));
-        peers.heard(Announcement { leaves: true, ..announce(2, &["px"]) }, now);
+        peers.heard(Announcement { leaves: true, ..announce(2, &["px"]) }, now, Timestamp::UNIX_EPOCH);
         assert!(!peers.is_driven_elsewhere("px", now));
     }
 }

@@ -11,13 +11,14 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::{ANNOUNCE_EVERY, Peers, Roster};
+use super::Roster;
+use super::announce::ANNOUNCE_EVERY;
 use crate::broker::port::{Delivery, Inbox, Prefetch, Proof, PublishError, Publisher, Witness};
 use crate::broker::{Broker, DestinationQueues, LeaseAct, LeaseEvent, LeaseQueue};
 use crate::clock;
 use crate::config;
 use crate::delivery::Transport;
-use crate::destination::{self, Handle, Handover, Parts, ledger};
+use crate::destination::{self, Elsewhere, Handle, Handover, Parts, ledger};
 use crate::gate::{Ledger, Limit, Window};
 use crate::lease::port::{DriverEnd, KeeperEnd, Record, ends};
 use crate::lease::{Act, Machine, Note, NoteError, Owner};
@@ -41,14 +42,11 @@ pub(super) struct Post {
     /// Where notes go.
     pub notes: Publisher,
     pub metrics: Metrics,
-    /// Where it counts while it stands by.
-    pub unseen: Metrics,
     pub receipts: Option<Receipts>,
     pub max_event_bytes: usize,
     pub delivery_limit: u32,
     pub transport: Arc<dyn Transport>,
     pub roster: Roster,
-    pub peers: Peers,
     /// Cancelled to stop.
     pub stop: CancellationToken,
     /// Cancelled when the whole worker stops.
@@ -60,15 +58,14 @@ struct Running {
     task: JoinHandle<Handover>,
     stop: CancellationToken,
     keeper: Option<KeeperEnd>,
+    /// Who drives it elsewhere.
+    elsewhere: watch::Sender<Option<Elsewhere>>,
     /// Kept for one that stands by: its inbox has no broker behind it.
-    standby: Option<StandbyEnds>,
+    _open: Option<OpenEnds>,
 }
 
 /// The other ends of an inbox that nothing comes out of.
-struct StandbyEnds {
-    driver: watch::Sender<Option<String>>,
-    _open: (mpsc::Sender<Delivery>, watch::Sender<bool>, watch::Receiver<Prefetch>, Witness),
-}
+type OpenEnds = (mpsc::Sender<Delivery>, watch::Sender<bool>, watch::Receiver<Prefetch>, Witness);
 
 /// What is to run.
 #[derive(Clone, Debug, PartialEq)]
@@ -113,7 +110,7 @@ impl Post {
         let now = clock::now();
         let machine = Machine::new(self.me.clone(), self.lease, now);
         let queue = self.broker.lease(self.queues(), self.day_limit().is_some());
-        let let_go = self.peers.joined(&self.settings.name);
+        let let_go = self.roster.peers().joined(&self.settings.name);
         let mut at_work = AtWork {
             post: self,
             machine,
@@ -196,7 +193,7 @@ impl AtWork {
             self.carry_out();
         }
         self.post.roster.set(&self.post.settings.name, None);
-        self.post.peers.left(&self.post.settings.name);
+        self.post.roster.peers().left(&self.post.settings.name);
     }
 
     /// Whether the broker takes no messages for now.
@@ -229,12 +226,12 @@ impl AtWork {
     /// Takes note of who drives it elsewhere.
     fn look_elsewhere(&mut self) {
         let now = clock::now();
-        let Some(standby) = self.running.as_ref().and_then(|running| running.standby.as_ref()) else { return };
-        let driver = self.post.peers.driver_elsewhere(&self.post.settings.name, now).map(|owner| owner.name);
-        if driver.is_some() {
+        let Some(standby) = self.running.as_ref().filter(|running| running.keeper.is_none()) else { return };
+        let elsewhere = self.post.roster.peers().elsewhere(&self.post.settings.name, now);
+        if elsewhere.is_some() {
             self.machine.heard_driver(now);
         }
-        standby.driver.send_if_modified(|known| std::mem::replace(known, driver.clone()) != driver);
+        standby.elsewhere.send_replace(elsewhere);
     }
 
     /// The driver has something to send and no proof, or a ledger to be kept.
@@ -327,7 +324,6 @@ impl AtWork {
     /// What ran has ended and left that, or failed for good; the next starts.
     async fn driver_ended(&mut self, handover: Option<Handover>) {
         let Some(ended) = self.running.take() else { return };
-        self.post.metrics.forget(&self.post.settings.name);
         // One that only stood by knows less than the lease's note.
         let ledger = handover
             .as_ref()
@@ -379,19 +375,16 @@ impl AtWork {
             Some(before) => self.drive(before),
             None => self.stand_by(known),
         });
-        self.post.peers.drives(&self.post.settings.name, self.keeper().is_some());
+        self.post.roster.peers().drives(&self.post.settings.name, self.keeper().is_some());
         if let Some(keeper) = self.keeper() {
             keeper.open_until(self.may_send_until, true);
         }
     }
 
     fn drive(&self, before: Handover) -> Running {
-        let settings = &self.post.settings;
         let (lease, keeper) = ends(clock::now());
         let inbox = self.post.broker.open(self.post.queues());
-        let metrics = self.post.metrics.destination(&settings.name);
-        let (task, stop) = self.launch(lease, inbox, metrics, before);
-        Running { task, stop, keeper: Some(keeper), standby: None }
+        Running { keeper: Some(keeper), ..self.launch(lease, inbox, before) }
     }
 
     fn stand_by(&self, before: Handover) -> Running {
@@ -400,22 +393,14 @@ impl AtWork {
         let (consuming, is_consuming) = watch::channel(false);
         let (proof, witness) = Proof::new();
         let inbox = Inbox { deliveries: receiver, prefetch, consuming: is_consuming, proof };
-        let metrics = self.post.unseen.destination(&self.post.settings.name);
-        let (driver, driver_elsewhere) = watch::channel(None);
-        let (task, stop) = self.launch(DriverEnd::standby(driver_elsewhere, clock::now()), inbox, metrics, before);
-        let ends = StandbyEnds { driver, _open: (deliveries, consuming, wanted, witness) };
-        Running { task, stop, keeper: None, standby: Some(ends) }
+        let open = (deliveries, consuming, wanted, witness);
+        Running { _open: Some(open), ..self.launch(DriverEnd::standby(clock::now()), inbox, before) }
     }
 
-    fn launch(
-        &self,
-        lease: DriverEnd,
-        inbox: Inbox,
-        metrics: crate::metrics::DestinationMetrics,
-        before: Handover,
-    ) -> (JoinHandle<Handover>, CancellationToken) {
+    fn launch(&self, lease: DriverEnd, inbox: Inbox, before: Handover) -> Running {
         let Post { settings, broker, .. } = &self.post;
         let (handle, calls) = Handle::new();
+        let (elsewhere, who) = watch::channel(None);
         let stop = CancellationToken::new();
         let parts = Parts {
             settings: settings.clone(),
@@ -423,18 +408,20 @@ impl AtWork {
             max_event_bytes: self.post.max_event_bytes,
             delivery_limit: self.post.delivery_limit,
             lease,
+            elsewhere: who,
             seal: self.post.seal.clone(),
             inbox,
             publisher: broker.publisher(),
             transport: Arc::clone(&self.post.transport),
-            metrics,
+            metrics: self.post.metrics.destination(&settings.name),
             receipts: self.post.receipts.clone(),
             calls,
             stop: stop.clone(),
             ending: self.post.ending.clone(),
         };
         self.post.roster.set(&settings.name, Some(handle));
-        (tokio::spawn(destination::drive(parts, before)), stop)
+        let task = tokio::spawn(destination::drive(parts, before));
+        Running { task, stop, keeper: None, elsewhere, _open: None }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::ledger::later;
 use super::pause::{CloseCause, Closed};
@@ -15,7 +15,8 @@ const MUCH_LESS: f64 = 0.9;
 const HELD_FOR: Duration = Duration::from_secs(3);
 
 /// The state of a gate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum GateState {
     /// Requests go through at the allowed pace.
     Open,
@@ -57,7 +58,7 @@ impl From<CloseCause> for GateState {
 }
 
 /// What holds the pace of an account.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HeldBy {
     /// The gate is not open.

@@ -13,8 +13,8 @@ use super::Fence;
 #[derive(Debug)]
 pub struct DriverEnd {
     fence: Fence,
-    /// Who drives it elsewhere, as far as known; none where it is driven here, or is about to be.
-    standby: Option<watch::Receiver<Option<String>>>,
+    /// Another worker drives it, or nobody.
+    stands_by: bool,
     shared: Arc<Shared>,
     renewed: watch::Receiver<()>,
     records: Option<mpsc::UnboundedSender<Record>>,
@@ -53,16 +53,21 @@ pub fn ends(now: Instant) -> (DriverEnd, KeeperEnd) {
     let (fence, shared) = (Fence::new(now), Arc::<Shared>::default());
     let (renewals, renewed) = watch::channel(());
     let (record, records) = mpsc::unbounded_channel();
-    let driver =
-        DriverEnd { fence: fence.clone(), standby: None, shared: Arc::clone(&shared), renewed, records: Some(record) };
+    let driver = DriverEnd {
+        fence: fence.clone(),
+        stands_by: false,
+        shared: Arc::clone(&shared),
+        renewed,
+        records: Some(record),
+    };
     (driver, KeeperEnd { fence, shared, renewals, records })
 }
 
 impl DriverEnd {
-    /// The end of one that stands by while another worker drives: it takes and sends nothing. `driver`: who that is, as far as known.
+    /// The end of one that stands by while another worker drives: it takes and sends nothing.
     #[must_use]
-    pub fn standby(driver: watch::Receiver<Option<String>>, now: Instant) -> Self {
-        Self { standby: Some(driver), ..Self::without_keeper(Fence::new(now)) }
+    pub fn standby(now: Instant) -> Self {
+        Self { stands_by: true, ..Self::without_keeper(Fence::new(now)) }
     }
 
     /// The end of one that nobody else can compete with, as in tests: it may always send, and its ledger is kept nowhere.
@@ -72,19 +77,13 @@ impl DriverEnd {
     }
 
     fn without_keeper(fence: Fence) -> Self {
-        Self { fence, standby: None, shared: Arc::default(), renewed: watch::channel(()).1, records: None }
+        Self { fence, stands_by: false, shared: Arc::default(), renewed: watch::channel(()).1, records: None }
     }
 
     /// Whether this worker has the lease, or waits until it may send.
     #[must_use]
     pub fn drives(&self) -> bool {
-        self.standby.is_none()
-    }
-
-    /// Who drives it elsewhere, as far as known.
-    #[must_use]
-    pub fn driver_elsewhere(&self) -> Option<String> {
-        self.standby.as_ref()?.borrow().clone()
+        !self.stands_by
     }
 
     /// Whether its ledger is kept.

@@ -3,11 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use sluice::gate::GateState;
-use sluice::metrics::{ENTRIES, Metrics, label_values};
+use sluice::metrics::{ENTRIES, Metrics, Shows, label_values};
 use sluice::verdict::Reason;
 
 fn text(metrics: &Metrics) -> String {
-    String::from_utf8(metrics.text().unwrap()).unwrap()
+    shown(metrics, &["px"], true)
+}
+
+fn shown(metrics: &Metrics, destinations: &[&str], shared: bool) -> String {
+    let destinations = destinations.iter().map(|name| (*name).to_owned()).collect();
+    String::from_utf8(metrics.text(&Shows { destinations, shared }).unwrap()).unwrap()
 }
 
 /// The samples of a text: names with labels to values.
@@ -117,6 +122,18 @@ fn a_removed_destination_leaves_no_gauge_behind() {
     let left = text.lines().filter(|line| line.contains("destination=\"px\""));
     let gauges: Vec<&str> = left.filter(|line| is_gauge(line)).collect();
     assert!(gauges.is_empty(), "{gauges:?}");
+}
+
+#[test]
+fn a_worker_shows_the_series_of_what_it_drives_and_one_of_them_what_all_know() {
+    let metrics = Metrics::new().unwrap();
+    let _handles = (metrics.destination("px"), metrics.destination("apsis"));
+    metrics.unrouted_ready.set(3);
+    let (here, elsewhere) = (shown(&metrics, &["px"], true), shown(&metrics, &["apsis"], false));
+    let of = |text: &str, name: &str| text.contains(&format!("destination=\"{name}\""));
+    assert!(of(&here, "px") && !of(&here, "apsis") && !of(&elsewhere, "px") && of(&elsewhere, "apsis"));
+    assert!(here.contains("\nsluice_unrouted_ready 3\n") && !elsewhere.contains("sluice_unrouted_ready"));
+    assert!(elsewhere.contains("sluice_build_info") && elsewhere.contains("sluice_broker_blocked 0"));
 }
 
 /// The page as the code has it.

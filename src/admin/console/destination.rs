@@ -1,5 +1,6 @@
 //! `/destinations/{name}`: how one destination is and was lately; pause, resume and other limits.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use askama::Template;
@@ -21,10 +22,11 @@ use crate::admin::destinations::{self, DestinationPath, command, status_from};
 use crate::admin::extract::{NoParams, Params, Segment};
 use crate::admin::problem::Problem;
 use crate::clock;
-use crate::control::{Command, CommandError, stamp};
+use crate::control::{self, Command, CommandError, stamp};
+use crate::dead_letters::operation::TOLD_WITHIN;
 use crate::destination::recent::{KEPT, Recent, RecentOutcome};
+use crate::destination::{Handle, View};
 use crate::gate::{Limit, LimitError};
-use crate::verdict::Reason;
 
 /// The flash message of the page.
 #[derive(Deserialize, Default)]
@@ -46,16 +48,16 @@ struct ShownOutcome {
     at: Moment,
     id: String,
     kind: String,
-    outcome: &'static str,
+    outcome: String,
     /// For a person.
-    ended: &'static str,
+    ended: String,
     status: String,
     ms: String,
     said: String,
 }
 
 struct ShownReason {
-    name: &'static str,
+    name: String,
     count: String,
 }
 
@@ -64,6 +66,8 @@ struct ShownReason {
 struct Page {
     frame: Frame,
     figures: Figures,
+    /// This worker.
+    me: String,
     did: Option<&'static str>,
     charts: Vec<(&'static str, Chart)>,
     changes: Vec<ShownChange>,
@@ -93,7 +97,10 @@ pub(super) async fn page(
 ) -> Result<Response, Problem> {
     let unknown = || Problem::from(CommandError::Unknown(name.clone()));
     let handle = admin.roster.get(&name).ok_or_else(unknown)?;
-    let (view, recent) = (handle.view().await.map_err(|_| unknown())?, handle.recent().await.map_err(|_| unknown())?);
+    let view = handle.view().await.map_err(|_| unknown())?;
+    let recent = recent(&admin, &handle, &view).await.ok_or_else(unknown)?;
+    let reasons =
+        view.dead.iter().map(|(name, number)| ShownReason { name: name.clone(), count: count(*number) }).collect();
     let now = clock::wall();
     let figures = Figures::of(status_from(&admin, view), now);
     let shown = Page {
@@ -102,7 +109,8 @@ pub(super) async fn page(
         since: Moment::maybe(recent.since(), now),
         changes: changes(&recent, now),
         outcomes: recent.outcomes().map(|outcome| ShownOutcome::of(outcome, now)).collect(),
-        reasons: reasons(&admin, &name),
+        reasons,
+        me: admin.roster.peers().me().name.clone(),
         figures,
         frame,
     };
@@ -208,16 +216,25 @@ fn changes(recent: &Recent, now: jiff::Timestamp) -> Vec<ShownChange> {
         .collect()
 }
 
-fn reasons(admin: &Admin, name: &str) -> Vec<ShownReason> {
-    let counted = Reason::ALL.into_iter().map(|reason| {
-        (reason.name(), admin.metrics.dead_lettered_total.with_label_values(&[name, reason.name()]).get())
-    });
-    counted.filter(|(_, number)| *number > 0).map(|(name, number)| ShownReason { name, count: count(number) }).collect()
+/// What happened lately, as whoever drives it knows. Where that is another worker and it does not answer, what is known here.
+async fn recent(admin: &Admin, handle: &Handle, view: &View) -> Option<Recent> {
+    let known = if view.driver.is_some() { lately(admin, [view.name.clone()].into()).await } else { BTreeMap::new() };
+    match known.into_values().next() {
+        Some(recent) => Some(recent),
+        None => handle.recent().await.ok(),
+    }
+}
+
+/// What the workers that drive those destinations know of what happened lately.
+pub(super) async fn lately(admin: &Admin, destinations: BTreeSet<String>) -> BTreeMap<String, Recent> {
+    let command = Command::Recent { destinations };
+    let answers = control::ask::<BTreeMap<String, Recent>>(&admin.broker, &command, TOLD_WITHIN).await;
+    answers.unwrap_or_default().into_iter().flatten().collect()
 }
 
 impl ShownOutcome {
     fn of(outcome: &RecentOutcome, now: jiff::Timestamp) -> Self {
-        let ended = match outcome.outcome {
+        let ended = match &*outcome.outcome {
             "delivered" => "delivered",
             "retry" => "retried later",
             "dead_lettered" => "dead letter",
@@ -228,8 +245,8 @@ impl ShownOutcome {
             at: Moment::of(outcome.at, now),
             id: outcome.id.clone(),
             kind: outcome.kind.clone(),
-            outcome: outcome.outcome,
-            ended,
+            outcome: outcome.outcome.to_string(),
+            ended: ended.to_owned(),
             status: outcome.status.map_or_else(String::new, |status| status.to_string()),
             ms: outcome.ms.map_or_else(String::new, count),
             said: outcome.said.clone(),

@@ -50,6 +50,12 @@ pub(super) struct Figures {
     pub retried: String,
     pub limits: Vec<String>,
     pub subscribe: Vec<String>,
+    /// Whether this worker drives it.
+    pub drives: bool,
+    /// The worker that drives it, where that is another one.
+    pub driver: Option<String>,
+    /// How old its figures are, where they are that one's.
+    pub told: Option<String>,
 }
 
 /// A day's budget.
@@ -79,6 +85,9 @@ impl Figures {
         let as_float = |count: u64| u32::try_from(count).map_or(f64::from(u32::MAX), f64::from);
         Self {
             state: shown.state,
+            told: shown.as_of.map(|at| span(age(at, now))),
+            drives: shown.drives,
+            driver: shown.driver.clone(),
             why: (shown.why != GateState::Open.name()).then(|| shown.why.clone()),
             until: Moment::maybe(shown.until, now),
             rate: shown.rate.map_or_else(|| "unpaced".to_owned(), |a_second| format!("{}/s", rate(a_second))),
@@ -134,6 +143,7 @@ mod tests {
         DestinationStatus {
             drives: true,
             driver: None,
+            as_of: None,
             name: "px".to_owned(),
             vendor: "gainsight-px".to_owned(),
             subscribe: Vec::new(),

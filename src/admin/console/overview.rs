@@ -1,5 +1,6 @@
 //! `/`: every destination in a row, those in trouble first.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::chart::{self, Chart};
+use super::destination::lately;
 use super::figures::Figures;
 use super::frame::{self, Frame};
 use super::letter_search::query_string;
@@ -20,6 +22,7 @@ use crate::admin::destinations::status_from;
 use crate::admin::extract::Params;
 use crate::admin::problem::Problem;
 use crate::clock;
+use crate::destination::recent::Recent;
 use crate::gate::GateState;
 
 /// Rows on a page.
@@ -118,7 +121,11 @@ pub(super) async fn page(
     let page = filter.page.unwrap_or(1).clamp(1, pages);
     let count_chosen = chosen.len();
     let first = (page - 1) * ROWS;
-    let rows = chosen.into_iter().skip(first).take(ROWS).map(|figures| row(&admin, figures, now));
+    let shown: Vec<Figures> = chosen.into_iter().skip(first).take(ROWS).collect();
+    let elsewhere = shown.iter().filter(|figures| figures.driver.is_some()).map(|figures| figures.name.clone());
+    let elsewhere: BTreeSet<String> = elsewhere.collect();
+    let lately = if elsewhere.is_empty() { BTreeMap::new() } else { lately(&admin, elsewhere).await };
+    let rows = shown.into_iter().map(|figures| row(&admin, figures, &lately, now));
     let rows: Vec<Row> = join_all(rows).await;
     let unrouted = u64::try_from(admin.metrics.unrouted_ready.get()).unwrap_or(0);
     let link = |page: usize| filter.with(&filter.state, &filter.sort, page);
@@ -148,10 +155,11 @@ async fn figures(admin: &Admin, now: Timestamp) -> Vec<Figures> {
     views.map(|view| Figures::of(status_from(admin, view), now)).collect()
 }
 
-async fn row(admin: &Admin, figures: Figures, now: Timestamp) -> Row {
-    let samples = match admin.roster.get(&figures.name) {
-        Some(handle) => handle.samples().await.unwrap_or_default(),
-        None => Vec::new(),
+async fn row(admin: &Admin, figures: Figures, lately: &BTreeMap<String, Recent>, now: Timestamp) -> Row {
+    let samples = match (lately.get(&figures.name), admin.roster.get(&figures.name)) {
+        (Some(recent), _) => recent.samples(),
+        (None, Some(handle)) => handle.samples().await.unwrap_or_default(),
+        (None, None) => Vec::new(),
     };
     let box_ = chart::Plot { width: 120, height: 28, now, span: SPARK };
     let sent = format!("{}/s", rate(chart::latest(&samples, now)));

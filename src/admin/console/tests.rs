@@ -7,6 +7,7 @@ use super::*;
 use crate::admin::tests::{admin, config, tokens};
 use crate::control::stamp::Stamp;
 use crate::destination::{Applied, DestinationCall, Handle, View};
+use crate::gate::GateState;
 
 const HOST: &str = "sluice.example:9464";
 const FORM: &str = "application/x-www-form-urlencoded";
@@ -107,11 +108,12 @@ fn view(name: &str) -> View {
     View {
         drives: true,
         driver: None,
+        as_of: None,
         name: name.to_owned(),
         vendor: "some-vendor".to_owned(),
         subscribe: vec![EVIL.to_owned()],
         limits: vec!["200/s".to_owned(), "1000/day".to_owned()],
-        state: "broken",
+        state: Some(GateState::Broken),
         fails: false,
         why: format!("the vendor said {EVIL}"),
         until: Some(clock_in(90)),
@@ -137,6 +139,7 @@ fn view(name: &str) -> View {
         together: 1,
         throttled: 0,
         retried: 0,
+        dead: [("server_error".to_owned(), 3)].into(),
         copies_waiting: 0,
         copies_full: false,
     }
@@ -165,7 +168,7 @@ fn recent() -> crate::destination::recent::Recent {
     recent.see(&status, crate::clock::wall());
     let outcome = crate::destination::recent::RecentOutcome {
         at: crate::clock::wall(),
-        outcome: "dead_lettered",
+        outcome: "dead_lettered".into(),
         status: Some(400),
         ms: Some(12),
         ..Default::default()

@@ -17,7 +17,7 @@ use crate::dead_letters::filter::Filter;
 use crate::dead_letters::operation::{
     Operation, OperationPlan, OperationState, Phase, Registry, SelectError, Selection, seconds,
 };
-use crate::fleet::{Peers, Roster};
+use crate::fleet::Roster;
 use crate::operator;
 
 /// What every act asks for.
@@ -133,7 +133,6 @@ async fn run(args: Common, how: How, file: &ConfigFile, stop: CancellationToken)
     let listening = tokio::spawn(operator::listen(
         session.broker.clone(),
         Roster::default(),
-        Peers::of_this_process(),
         registry.clone(),
         session.end.clone(),
     ));

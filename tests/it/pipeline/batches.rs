@@ -145,7 +145,7 @@ async fn a_vendor_that_rejects_everything_parks_the_destination_and_few_become_d
     stage.vendor.behave(refusing(400, |_| true));
     stage.publish(0..5_000);
     pass(seconds(600)).await;
-    assert_eq!(stage.view().await.state, "parked");
+    assert_eq!(stage.view().await.state_name(), "parked");
     assert_eq!(stage.broker.dead().len(), 20);
     let from = stage.vendor.count();
     pass(seconds(3_600)).await;
@@ -166,7 +166,7 @@ async fn parts_of_a_batch_are_not_held_for_long_behind_a_parked_gate() {
     stage.vendor.behave(refusing(400, |_| true));
     stage.publish(0..22);
     pass(seconds(60)).await;
-    assert_eq!(stage.view().await.state, "parked");
+    assert_eq!(stage.view().await.state_name(), "parked");
     let returned = stage.broker.requeued();
     pass(seconds(1_200)).await;
     assert!(stage.broker.requeued() >= returned + 2, "the two that are kept to probe with go back in time");

@@ -50,7 +50,7 @@ async fn an_outage_dead_letters_nothing_however_long_it_lasts() {
         stage.vendor.behave(move |call| if call.before < 10 { Answer::Status(201) } else { down.clone() });
         stage.publish(0..300);
         pass(seconds(2 * 3600)).await;
-        assert_eq!(stage.view().await.state, "broken");
+        assert_eq!(stage.view().await.state_name(), "broken");
         let retried = stage.broker.published().iter().filter(|copy| copy.queue != "sluice.hook").count();
         assert!(retried <= 1, "{trouble:?}: only the first failure cannot tell yet that it is an outage");
         let calls = stage.vendor.count();
@@ -69,7 +69,7 @@ async fn refused_credentials_park_with_a_handful_of_probes_a_minute() {
     stage.vendor.behave(|_| Answer::Status(401));
     stage.publish(0..100);
     pass(seconds(2)).await;
-    assert_eq!(stage.view().await.state, "parked");
+    assert_eq!(stage.view().await.state_name(), "parked");
     let calls = stage.vendor.count();
     assert!(calls <= 32, "{calls} requests before the first answer was there");
     pass(seconds(600)).await;
@@ -90,7 +90,7 @@ async fn a_resume_probes_a_parked_destination_at_once() {
     stage.vendor.behave(|_| Answer::Status(201));
     stage.change(Change::Resume).await;
     pass(seconds(1)).await;
-    assert_eq!(stage.view().await.state, "open");
+    assert_eq!(stage.view().await.state_name(), "open");
     // Those that were refused take their own delays: one that is taken tells that the account is well, not that they are.
     pass(seconds(6)).await;
     assert!(stage.broker.is_drained() && stage.vendor.took_each_once(0..10));
@@ -103,7 +103,7 @@ async fn twenty_rejections_in_a_row_park_and_what_was_in_flight_waits() {
     stage.vendor.behave(|_| Answer::Status(400));
     stage.publish(0..200);
     pass(seconds(300)).await;
-    assert_eq!(stage.view().await.state, "parked");
+    assert_eq!(stage.view().await.state_name(), "parked");
     assert_eq!(stage.broker.dead().len(), 20);
     stage.vendor.behave(|_| Answer::Status(201));
     stage.drained().await;

@@ -27,7 +27,7 @@ async fn three_thousand_wrong_events_make_twenty_letters_and_go_out_once_the_map
     (0..3_000).for_each(|event| put(&stage, "shop.order", event, true));
     pass(seconds(3_600)).await;
     let view = stage.view().await;
-    assert_eq!((view.state, view.until), ("parked", None));
+    assert_eq!((view.state_name(), view.until), ("parked", None));
     assert!(view.why.contains("the rule of map for \"shop.*\"") && view.why.contains("reload"), "{}", view.why);
     assert_eq!((stage.broker.dead().len(), kept(&stage), stage.vendor.count()), (20, 2_980, 0));
     let before = stage.stop().await;
@@ -47,12 +47,12 @@ async fn a_resume_checks_what_waited_again_and_parks_again_where_nothing_was_men
     for letters in [40, 60, 80, 100] {
         stage.change(Change::Resume).await;
         pass(seconds(60)).await;
-        assert_eq!((stage.broker.dead().len(), stage.view().await.state), (letters, "parked"));
+        assert_eq!((stage.broker.dead().len(), stage.view().await.state_name()), (letters, "parked"));
     }
     stage.change(Change::Resume).await;
     put(&stage, "shop.order", 1_000, false);
     stage.drained().await;
-    assert_eq!((stage.vendor.taken(1_000), stage.view().await.state), (1, "open"));
+    assert_eq!((stage.vendor.taken(1_000), stage.view().await.state_name()), (1, "open"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -60,7 +60,7 @@ async fn wrong_events_among_good_ones_park_nothing() {
     let stage = Stage::new(WRONG);
     (0..1_000).for_each(|event| put(&stage, "shop.order", event, event % 10 == 3));
     stage.drained().await;
-    assert_eq!((stage.broker.dead().len(), stage.view().await.state), (100, "open"));
+    assert_eq!((stage.broker.dead().len(), stage.view().await.state_name()), (100, "open"));
     assert!(stage.broker.dead().iter().all(|letter| header(letter, "x-sluice-reason") == Some("invalid")));
     assert!(stage.vendor.took_each_once((0..1_000).filter(|event| event % 10 != 3)));
 }
@@ -74,12 +74,12 @@ async fn wrong_events_are_counted_by_the_rule_that_refused_them() {
         put(&stage, "web.visit", 100 + event, true);
     }
     pass(seconds(10)).await;
-    assert_eq!((stage.broker.dead().len(), stage.view().await.state), (38, "open"));
+    assert_eq!((stage.broker.dead().len(), stage.view().await.state_name()), (38, "open"));
     put(&stage, "web.visit", 200, true);
     put(&stage, "web.visit", 201, true);
     pass(seconds(10)).await;
     let view = stage.view().await;
-    assert_eq!((stage.broker.dead().len(), view.state), (39, "parked"));
+    assert_eq!((stage.broker.dead().len(), view.state_name()), (39, "parked"));
     assert!(view.why.contains("for \"#\"") && view.why.contains("never"), "{}", view.why);
 }
 
@@ -101,7 +101,7 @@ async fn what_waits_is_given_back_unlost_when_the_worker_stops_is_killed_or_paus
     assert_eq!((stage.broker.dead().len(), stage.broker.unsettled(), kept(&stage)), (20, 0, 80));
     stage.change(Change::Resume).await;
     pass(seconds(10)).await;
-    assert_eq!((stage.broker.dead().len(), stage.view().await.state), (20, "parked"));
+    assert_eq!((stage.broker.dead().len(), stage.view().await.state_name()), (20, "parked"));
     let before = stage.stop().await;
     assert_eq!(kept(&stage), 80);
     stage.settings = settings(WRONG);

@@ -88,7 +88,7 @@ async fn a_vendor_whose_jobs_reject_everything_parks_the_destination() {
         stage.publish([event]);
         pass(seconds(5)).await;
     }
-    assert_eq!(stage.view().await.state, "parked");
+    assert_eq!(stage.view().await.state_name(), "parked");
     assert!(stage.broker.dead().len() <= 25, "{} dead letters", stage.broker.dead().len());
 }
 
@@ -102,7 +102,7 @@ async fn a_job_that_the_vendor_does_not_know_is_unconfirmed_after_a_minute() {
     stage.drained().await;
     assert_eq!(stage.broker.reasons(), ["unconfirmed"; 10]);
     assert!(stage.vendor.took_each_once(0..10), "not sent again: it may have been applied");
-    assert_eq!(stage.view().await.state, "open");
+    assert_eq!(stage.view().await.state_name(), "open");
 }
 
 #[tokio::test(start_paused = true)]

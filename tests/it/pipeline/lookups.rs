@@ -43,7 +43,7 @@ async fn a_refused_lookup_costs_one_event_each_and_twenty_in_a_row_park() {
     assert!(header(&stage.broker.dead()[0], "x-sluice-sentence").unwrap().contains("\"order\" could not be looked up"));
     publish(&stage, 3..200, "order");
     pass(seconds(3_600)).await;
-    assert_eq!(stage.view().await.state, "parked");
+    assert_eq!(stage.view().await.state_name(), "parked");
     assert_eq!(stage.broker.dead().len(), 20, "a parked destination loses no more");
     stage.vendor.behave(well);
     stage.change(Change::Resume).await;
@@ -76,7 +76,7 @@ async fn what_is_rejected_long_after_the_lookup_is_checked_against_a_new_one_onc
     stage.vendor.behave(|call| if call.path == "/events" { Answer::Status(400) } else { well(call) });
     publish(&stage, 10..500, "order");
     pass(seconds(120)).await;
-    assert_eq!(stage.view().await.state, "parked");
+    assert_eq!(stage.view().await.state_name(), "parked");
     let dead = stage.broker.dead().len();
     assert!((20..60).contains(&dead), "{dead} dead letters");
     let asked = stage.vendor.calls_to("/lookups/").len();
@@ -112,7 +112,7 @@ async fn an_answer_that_cannot_be_read_parks_as_well() {
     stage.vendor.behave(lookups(|_| Answer::Body(200, "<html>".to_owned())));
     publish(&stage, 0..200, "order");
     pass(seconds(3_600)).await;
-    assert_eq!(stage.view().await.state, "parked");
+    assert_eq!(stage.view().await.state_name(), "parked");
     assert_eq!(stage.broker.dead().len(), 20);
     stage.vendor.behave(well);
     stage.change(Change::Resume).await;

@@ -11,7 +11,7 @@ async fn a_machine_without_descriptors_costs_neither_the_vendor_nor_the_events_a
     stage.publish(0..50);
     pass(seconds(600)).await;
     let view = stage.view().await;
-    assert_eq!(view.state, "open");
+    assert_eq!(view.state_name(), "open");
     assert!(view.why.contains("this machine") && view.why.contains("no file descriptors left"), "{}", view.why);
     assert!(!view.ready, "readiness tells of it");
     assert!(stage.broker.published().is_empty(), "no attempt is spent");
@@ -54,7 +54,7 @@ async fn an_open_gate_says_how_the_last_request_failed() {
     stage.publish(0..2);
     pass(seconds(1)).await;
     let view = stage.view().await;
-    assert_eq!(view.state, "open");
+    assert_eq!(view.state_name(), "open");
     assert!(
         view.fails && view.why.starts_with("open; the last request failed: ") && view.why.len() > 40,
         "{}",

@@ -31,7 +31,7 @@ async fn one_event_whose_credentials_are_refused_among_good_ones_is_rejected_and
                 stage.vendor.behave(slow(odd, status, latency));
                 stage.publish((10..60).chain(0..odd).chain(60..210));
                 for _ in 0..200 {
-                    assert_ne!(stage.view().await.state, "parked", "{status} {latency:?} {odd}");
+                    assert_ne!(stage.view().await.state_name(), "parked", "{status} {latency:?} {odd}");
                     pass(Duration::from_millis(50)).await;
                 }
                 assert!((10..210).all(|event| stage.vendor.taken(event) == 1), "{status} {latency:?} {odd}");
@@ -59,11 +59,11 @@ async fn a_single_refused_event_parks_and_the_next_one_that_comes_is_the_probe()
     stage.vendor.behave(slow(1, 403, Duration::from_millis(300)));
     stage.publish([0]);
     pass(seconds(40)).await;
-    assert_eq!(stage.view().await.state, "parked");
+    assert_eq!(stage.view().await.state_name(), "parked");
     assert!((3..=4).contains(&stage.vendor.count()), "{} requests in 40 s", stage.vendor.count());
     stage.publish(10..20);
     pass(seconds(2)).await;
-    assert_eq!(stage.view().await.state, "open");
+    assert_eq!(stage.view().await.state_name(), "open");
     assert!((10..20).all(|event| stage.vendor.taken(event) == 1));
     stage.drained().await;
     assert_eq!(stage.broker.reasons(), ["rejected"]);
@@ -79,7 +79,7 @@ async fn a_refused_account_costs_few_requests_and_no_event_however_many_were_ref
         stage.publish([event]);
         pass(seconds(1)).await;
     }
-    assert_eq!(stage.view().await.state, "parked");
+    assert_eq!(stage.view().await.state_name(), "parked");
     assert!(stage.vendor.count() <= 8, "{}", stage.vendor.count());
     stage.vendor.behave(|_| Answer::Status(201));
     stage.change(Change::Resume).await;
@@ -121,7 +121,7 @@ async fn a_403_that_says_when_to_come_again_is_a_limit() {
         });
         stage.publish(0..50);
         pass(seconds(2)).await;
-        assert_eq!(stage.view().await.state, "throttled");
+        assert_eq!(stage.view().await.state_name(), "throttled");
         stage.drained().await;
         assert!(stage.broker.published().is_empty());
         assert!((0..50).all(|event| stage.vendor.taken(event) == 1));
@@ -139,7 +139,7 @@ async fn a_403_that_says_that_nothing_is_left_and_not_until_when_is_a_limit() {
         });
         stage.publish(0..20);
         for _ in 0..200 {
-            assert_ne!(stage.view().await.state, "parked", "{name}");
+            assert_ne!(stage.view().await.state_name(), "parked", "{name}");
             pass(Duration::from_millis(100)).await;
         }
         stage.drained().await;
@@ -169,7 +169,7 @@ async fn an_event_that_fails_alone_is_sent_again_after_its_delays_and_breaks_not
                 assert!((2..=3).contains(&calls), "{calls} requests for {event} in 55 s: {answer:?}");
                 assert!(least_gap(&stage, event) >= seconds(4), "{answer:?}");
             }
-            assert_eq!(stage.view().await.state, "open", "{answer:?}");
+            assert_eq!(stage.view().await.state_name(), "open", "{answer:?}");
             stage.publish(10..60);
             pass(seconds(3)).await;
             assert!((10..60).all(|event| stage.vendor.taken(event) == 1), "{answer:?}");
@@ -188,7 +188,7 @@ async fn odd_events_of_a_stream_park_nothing_whatever_is_at_hand_when_they_are_r
         for event in 0..200 {
             stage.publish([event]);
             pass(Duration::from_millis(20)).await;
-            assert_eq!(stage.view().await.state, "open", "{odd:?}");
+            assert_eq!(stage.view().await.state_name(), "open", "{odd:?}");
         }
         stage.drained().await;
         assert!(stage.vendor.took_each_once((0..200).filter(|event| !odd.contains(event))));
@@ -204,7 +204,7 @@ async fn a_wrong_key_parks_after_four_requests_and_a_good_one_ends_it() {
         stage.vendor.behave(|_| Answer::Status(401));
         stage.publish(0..count);
         pass(seconds(10)).await;
-        assert_eq!(stage.view().await.state, "parked", "{count}");
+        assert_eq!(stage.view().await.state_name(), "parked", "{count}");
         assert!(stage.vendor.count() <= 4, "{} requests for {count} events", stage.vendor.count());
         pass(seconds(3_600)).await;
         assert!(stage.broker.dead().is_empty() && stage.broker.retrying() == 0);
@@ -227,7 +227,7 @@ async fn many_refused_events_among_good_ones_park_nothing_wherever_they_stand_an
             stage.publish(0..200);
             for _ in 0..150 {
                 let view = stage.view().await;
-                assert_ne!(view.state, "parked", "{odd:?} {latency:?}: {}", view.why);
+                assert_ne!(view.state_name(), "parked", "{odd:?} {latency:?}: {}", view.why);
                 pass(Duration::from_millis(100)).await;
             }
             assert!(stage.vendor.took_each_once((0..200).filter(|event| !odd.contains(event))), "{odd:?} {latency:?}");
@@ -268,10 +268,10 @@ async fn a_parked_account_is_probed_with_another_event_each_time_and_a_good_one_
     stage.vendor.behave(|call| Answer::Status(if call.event < 8 { 403 } else { 201 }));
     stage.publish(0..8);
     pass(seconds(2)).await;
-    assert_eq!(stage.view().await.state, "parked");
+    assert_eq!(stage.view().await.state_name(), "parked");
     stage.publish(8..200);
     pass(seconds(80)).await;
-    assert_eq!(stage.view().await.state, "open");
+    assert_eq!(stage.view().await.state_name(), "open");
     assert!(stage.vendor.took_each_once(8..200));
     stage.drained().await;
     assert_eq!(stage.broker.reasons(), ["rejected"; 8]);
@@ -284,7 +284,7 @@ async fn a_wrong_key_at_a_slow_vendor_parks_after_what_is_in_flight_and_is_probe
         stage.vendor.behave(move |_| Answer::Slow(401, latency));
         stage.publish(0..200);
         pass(seconds(5)).await;
-        assert_eq!(stage.view().await.state, "parked", "{latency:?}");
+        assert_eq!(stage.view().await.state_name(), "parked", "{latency:?}");
         let parked = stage.vendor.count();
         assert!(parked <= 4 + 50, "{parked}");
         pass(seconds(3_600)).await;
@@ -308,7 +308,7 @@ async fn where_nothing_else_is_at_hand_a_request_that_tries_the_credentials_tell
         });
         stage.publish([0]);
         pass(seconds(7)).await;
-        assert_eq!(stage.view().await.state == "parked", parks, "{status}");
+        assert_eq!(stage.view().await.state_name() == "parked", parks, "{status}");
         assert_eq!(stage.vendor.calls_to("/me").len(), 1, "{status}");
         assert_eq!(stage.vendor.calls_for(0).len(), 1, "{status}");
         if !parks {
@@ -326,7 +326,7 @@ async fn a_try_of_the_credentials_that_tells_nothing_parks_and_is_repeated() {
         stage.vendor.behave(move |call| if call.path == "/me" { answer.clone() } else { Answer::Status(401) });
         stage.publish([0]);
         pass(seconds(120)).await;
-        assert_eq!(stage.view().await.state, "parked");
+        assert_eq!(stage.view().await.state_name(), "parked");
         assert!((2..=12).contains(&stage.vendor.count()), "{} requests", stage.vendor.count());
         stage.vendor.behave(well);
         stage.drained().await;
@@ -344,7 +344,7 @@ async fn a_lookup_whose_credentials_are_refused_holds_up_nothing_but_what_needs_
             stage.broker.put("shop.order", with(1_000, &json!({ "needs": "secret" })));
         }
         pass(Duration::from_millis(50)).await;
-        assert_eq!(stage.view().await.state, "open");
+        assert_eq!(stage.view().await.state_name(), "open");
     }
     assert!(stage.vendor.took_each_once(0..100));
     assert_eq!(stage.broker.retrying(), 1, "it is tried again later");
@@ -392,7 +392,7 @@ async fn a_resume_after_any_closing_leads_to_one_probe_at_once_and_then_to_the_f
         });
         stage.publish(0..300);
         pass(seconds(400)).await;
-        assert_eq!(stage.view().await.state, state, "{answer:?}");
+        assert_eq!(stage.view().await.state_name(), state, "{answer:?}");
         // Answered slowly, so that a second one beside it would be seen.
         stage.vendor.behave(|_| Answer::Slow(201, Duration::from_millis(500)));
         let before = stage.vendor.count();
@@ -401,7 +401,7 @@ async fn a_resume_after_any_closing_leads_to_one_probe_at_once_and_then_to_the_f
         let probes = stage.vendor.count() - before;
         assert_eq!(probes, 1, "{answer:?}");
         pass(seconds(6)).await;
-        assert_eq!(stage.view().await.state, "open", "{answer:?}");
+        assert_eq!(stage.view().await.state_name(), "open", "{answer:?}");
         assert!(stage.broker.is_drained(), "{answer:?}: {:?}", stage.view().await);
     }
 }
@@ -428,11 +428,11 @@ async fn a_resume_forgets_a_reset_that_was_sent_by_mistake() {
     });
     stage.publish(0..100);
     pass(seconds(60)).await;
-    assert_eq!(stage.view().await.state, "throttled");
+    assert_eq!(stage.view().await.state_name(), "throttled");
     stage.change(Change::Resume).await;
     pass(seconds(3)).await;
     assert!(stage.broker.is_drained());
-    assert_eq!(stage.view().await.state, "open");
+    assert_eq!(stage.view().await.state_name(), "open");
 }
 
 #[tokio::test(start_paused = true)]
@@ -475,7 +475,7 @@ async fn many_odd_events_in_one_burst_are_rejected_and_park_nothing() {
         stage.vendor.behave(slow(40, status, Duration::from_millis(300)));
         stage.publish((100..150).chain(0..40).chain(150..200));
         for _ in 0..300 {
-            assert_ne!(stage.view().await.state, "parked", "{status}");
+            assert_ne!(stage.view().await.state_name(), "parked", "{status}");
             pass(Duration::from_millis(100)).await;
         }
         stage.drained().await;

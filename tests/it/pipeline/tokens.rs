@@ -78,7 +78,7 @@ async fn a_token_revoked_in_the_middle_costs_one_new_one_and_nothing_else() {
         pass(Duration::from_millis(500)).await;
         stage.vendor.behave(wants(1));
         while !stage.broker.is_drained() {
-            assert_ne!(stage.view().await.state, "parked");
+            assert_ne!(stage.view().await.state_name(), "parked");
             pass(Duration::from_millis(50)).await;
         }
         assert!(stage.broker.published().is_empty(), "no attempt is spent");
@@ -99,7 +99,7 @@ async fn a_new_token_that_is_refused_as_well_parks_and_a_good_one_ends_it() {
     stage.vendor.behave(wants(usize::MAX));
     stage.publish(100..200);
     pass(seconds(60)).await;
-    assert_eq!(stage.view().await.state, "parked");
+    assert_eq!(stage.view().await.state_name(), "parked");
     assert_eq!(token_calls(&stage.vendor).len(), 2);
     pass(seconds(8 * 3_600)).await;
     assert_calls_allowed(&stage.vendor);
@@ -115,7 +115,7 @@ async fn a_refused_sign_in_parks_with_its_sentence_and_a_resume_tries_at_once() 
     stage.publish(0..50);
     pass(seconds(5)).await;
     let view = stage.view().await;
-    assert_eq!((view.state, view.why.as_str()), ("parked", "the sign-in was refused: check the password"));
+    assert_eq!((view.state_name(), view.why.as_str()), ("parked", "the sign-in was refused: check the password"));
     pass(seconds(600)).await;
     assert!(token_calls(&stage.vendor).len() <= 2, "{:?}", token_calls(&stage.vendor));
     stage.vendor.behave(well);
@@ -123,7 +123,7 @@ async fn a_refused_sign_in_parks_with_its_sentence_and_a_resume_tries_at_once() 
     pass(seconds(2)).await;
     assert!(stage.broker.is_drained());
     assert!(stage.broker.dead().is_empty());
-    assert_eq!(stage.view().await.state, "open");
+    assert_eq!(stage.view().await.state_name(), "open");
 }
 
 #[tokio::test(start_paused = true)]
@@ -174,7 +174,7 @@ async fn while_the_token_endpoint_is_down_events_wait_and_nobody_is_called_for()
     stage.publish(0..50);
     pass(seconds(600)).await;
     let view = stage.view().await;
-    assert_eq!(view.state, "broken", "an outage needs no person: {}", view.why);
+    assert_eq!(view.state_name(), "broken", "an outage needs no person: {}", view.why);
     assert!(view.why.contains("cannot connect"), "{}", view.why);
     assert_eq!(stage.broker.ready() + stage.broker.unsettled(), 50);
     stage.vendor.behave(well);

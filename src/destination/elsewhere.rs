@@ -1,0 +1,50 @@
+//! What another worker, which drives a destination, tells of it. Pure.
+
+use std::time::Instant;
+
+use jiff::Timestamp;
+
+use super::View;
+use crate::gate::GateState;
+
+/// A driver in another worker.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Elsewhere {
+    /// The worker: its host and process.
+    pub driver: String,
+    /// What it told last, and when; nothing where it has not told yet.
+    pub told: Option<Told>,
+}
+
+/// What a driver told.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Told {
+    /// How the destination was.
+    pub view: View,
+    /// When that came.
+    pub at: Instant,
+    /// The same by the calendar.
+    pub wall: Timestamp,
+}
+
+impl Elsewhere {
+    /// What is shown of it in a worker that stands by. `own`: what that one knows; `commanded`: when it last heard a command.
+    #[must_use]
+    pub fn shown(&self, own: View, commanded: Option<Instant>) -> View {
+        let Some(told) = &self.told else {
+            let why = format!("{} drives it; this worker stands by", self.driver);
+            return View { driver: Some(self.driver.clone()), why, ready: true, ..own };
+        };
+        let mut view =
+            View { drives: false, driver: Some(self.driver.clone()), as_of: Some(told.wall), ..told.view.clone() };
+        // The driver has heard that command too, and tells of it in a moment.
+        if commanded.is_some_and(|at| at > told.at) {
+            match (own.state, view.state) {
+                (Some(GateState::Paused), _) => (view.state, view.why, view.rate) = (own.state, own.why, Some(0.0)),
+                (_, Some(GateState::Paused)) => (view.state, view.why) = (Some(GateState::Open), "open".to_owned()),
+                _ => {}
+            }
+        }
+        view
+    }
+}

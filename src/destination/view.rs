@@ -1,0 +1,167 @@
+//! A destination as people see it, from any worker.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::Driver;
+use crate::broker::port::Prefetch;
+use crate::clock;
+use crate::gate::{GateState, HeldBy};
+
+/// The state of a destination that another worker drives, and has not told of.
+pub const STANDBY: &str = "standby";
+
+/// A destination as people see it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct View {
+    /// Its name.
+    pub name: String,
+    /// Its vendor.
+    pub vendor: String,
+    /// The routing keys that it subscribes to.
+    pub subscribe: Vec<String>,
+    /// The limits in force.
+    pub limits: Vec<String>,
+    /// Whether this worker drives it, or is about to.
+    pub drives: bool,
+    /// The worker that drives it elsewhere, as far as known: its host and process.
+    pub driver: Option<String>,
+    /// When another worker, which drives it, told of these figures; none where they are this worker's own.
+    #[serde(skip, default)]
+    pub as_of: Option<Timestamp>,
+    /// The gate's state; none where another worker drives it and has not told of it.
+    pub state: Option<GateState>,
+    /// Why, as a sentence.
+    pub why: String,
+    /// It is open, though its last request failed.
+    pub fails: bool,
+    /// When that may end by itself.
+    pub until: Option<Timestamp>,
+    /// Requests a second that the limits allow; none where nothing paces it.
+    pub quota: Option<f64>,
+    /// Requests a second that it lets through now; none where nothing paces it.
+    pub rate: Option<f64>,
+    /// The share of the quota that is used after repeated refusals, 0.05 to 1.
+    pub learned: f64,
+    /// Requests on their way.
+    pub in_flight: usize,
+    /// How many may be on their way at once, as set or as found.
+    pub concurrency: usize,
+    /// What holds the pace.
+    pub held: HeldBy,
+    /// Requests counted against today's budget (UTC).
+    pub day_used: u64,
+    /// The day budget, where there is one.
+    pub day_limit: Option<u64>,
+    /// Deliveries held that wait for the gate.
+    pub waiting: usize,
+    /// Those of them that cannot be read before the vendor has been asked.
+    pub unread: usize,
+    /// The time of the oldest event that waits, as far as it is known; replays aside.
+    pub oldest: Option<Timestamp>,
+    /// Deliveries whose vendor has accepted them and not yet told what became of them.
+    pub unconfirmed: usize,
+    /// Whether a consumer is registered at the broker.
+    pub consuming: bool,
+    /// Whether it consumes, or has no need to.
+    pub ready: bool,
+    /// What this machine lacks, as a sentence, where requests could not be sent for it lately.
+    pub machine: Option<String>,
+    /// Events delivered since this worker started.
+    pub delivered: u64,
+    /// Events that have left the queue since this worker started: those that were delivered, put into a retry queue or among the dead
+    /// letters, or are unconfirmed.
+    pub left: u64,
+    /// Requests with events since this worker started.
+    pub requests: u64,
+    /// Events that these carried.
+    pub carried: f64,
+    /// As many as one request usually carries while there are enough of them, where that can be told beforehand.
+    pub together: usize,
+    /// Requests refused with 429 since this worker started.
+    pub throttled: u64,
+    /// Events put into a retry queue since this worker started.
+    pub retried: u64,
+    /// Events that became dead letters since this worker started, by reason; without those that none did for.
+    pub dead: BTreeMap<String, u64>,
+    /// Retries and dead letters that the broker does not take for now: their deliveries wait aside, unsettled.
+    pub copies_waiting: usize,
+    /// Whether so many wait that nothing more is taken from the queue.
+    pub copies_full: bool,
+}
+
+impl View {
+    /// The state's name.
+    #[must_use]
+    pub fn state_name(&self) -> &'static str {
+        self.state.map_or(STANDBY, GateState::name)
+    }
+}
+
+impl Driver {
+    /// As it is: where another worker drives it, as that one told last.
+    pub(super) fn view(&self) -> View {
+        let own = self.own_view();
+        match (own.drives, &*self.keeping.elsewhere.borrow()) {
+            (false, Some(elsewhere)) => elsewhere.shown(own, self.keeping.commanded),
+            (true, _) | (false, None) => own,
+        }
+    }
+
+    fn own_view(&self) -> View {
+        let now = clock::now();
+        let (gate, machine) =
+            (self.dispatch.gate.status(now, clock::wall()), self.dispatch.machine.lacks(now).map(str::to_owned));
+        let drives = self.keeping.lease.drives();
+        let idle = *self.inbox.prefetch.borrow() == Prefetch::None;
+        View {
+            name: self.settings.name.clone(),
+            vendor: self.settings.vendor_name.to_owned(),
+            subscribe: self.settings.subscribe.clone(),
+            limits: self.settings.limits.iter().map(ToString::to_string).collect(),
+            state: (drives || gate.state == GateState::Paused).then_some(gate.state),
+            drives,
+            driver: None,
+            as_of: None,
+            fails: gate.fails && machine.is_none(),
+            why: if drives {
+                machine.clone().filter(|_| gate.state == GateState::Open).unwrap_or(gate.why)
+            } else {
+                "no worker is known to drive it; this one waits for the lease".to_owned()
+            },
+            until: gate.until.map(|until| until.wall),
+            quota: gate.quota,
+            rate: gate.rate,
+            learned: gate.learned,
+            in_flight: gate.in_flight,
+            concurrency: gate.concurrency,
+            held: gate.held,
+            day_used: gate.day_used,
+            day_limit: gate.day_limit,
+            waiting: self.waits(),
+            unread: self.side.lookups.held(),
+            oldest: self.oldest(),
+            unconfirmed: self.side.jobs.held(),
+            consuming: *self.inbox.consuming.borrow(),
+            ready: drives && machine.is_none() && (idle || *self.inbox.consuming.borrow()),
+            machine,
+            delivered: self.report.metrics.delivered.get(),
+            left: self.report.metrics.left() + u64::try_from(self.side.jobs.held()).unwrap_or(u64::MAX),
+            requests: self.report.metrics.batch_events.get_sample_count(),
+            carried: self.report.metrics.batch_events.get_sample_sum(),
+            // Events of one ordering key travel together, and how many ordering keys wait is not known.
+            together: if self.settings.vendor.ordering_key_limit().is_some() {
+                1
+            } else {
+                self.dispatch.batching.items.max(1)
+            },
+            throttled: self.report.metrics.throttled.get(),
+            retried: self.report.metrics.retried.get(),
+            dead: self.report.metrics.dead_letters().map(|(reason, count)| (reason.to_owned(), count)).collect(),
+            copies_waiting: self.settlements.copies_waiting(),
+            copies_full: self.prefetch.is_full(&self.settlements.copies),
+        }
+    }
+}
