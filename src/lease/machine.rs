@@ -8,6 +8,8 @@
 //! A note that only proves is given back and not published: a broker that takes no messages for now (resource alarm) still carries that
 //! out. Until the first note of a new driver is there, the one before it proves as well.
 
+mod times;
+
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
@@ -269,45 +271,6 @@ impl Machine {
             Place::Stuck(since) if now.saturating_duration_since(since) >= PASS_ON => self.leave(),
             Place::Stuck(_) => {}
         }
-    }
-
-    /// When [`Machine::tick`] is to be called again.
-    #[must_use]
-    pub fn next_at(&self) -> Option<Instant> {
-        match self.place {
-            Place::Away => None,
-            Place::Standby if self.drives => Some(self.next_first_note.min(self.opened + self.lease * 2)),
-            Place::Standby => Some(self.next_first_note),
-            Place::Waiting(until) => Some(until),
-            Place::LettingGo(since) => Some(since + self.lease),
-            Place::Stuck(since) => Some(since + PASS_ON),
-            Place::Holding => {
-                let write = match (self.is_unwritten && self.on_the_way.is_empty(), self.is_urgent) {
-                    (true, true) => Some(self.published),
-                    (true, false) => Some(self.published + WRITE_EVERY),
-                    (false, _) => None,
-                };
-                [self.lost_at(), write, self.renews_at()].into_iter().flatten().min()
-            }
-        }
-    }
-
-    /// When what is to come should have come.
-    fn lost_at(&self) -> Option<Instant> {
-        let confirmed = self.on_the_way.iter().filter_map(|published| published.confirmed);
-        confirmed.chain(self.returning.map(|(_, at)| at)).min().map(|since| since + self.lease * 2)
-    }
-
-    /// When the latest note here is to be given back. That of the driver before only where the own one takes long to come.
-    fn renews_at(&self) -> Option<Instant> {
-        self.best_in_hand().filter(|_| self.returning.is_none())?;
-        let since = self.proof.map_or(self.published, |proof| proof.max(self.published));
-        Some(match self.proof {
-            Some(proof) if self.wanted => proof + self.lease / RENEW,
-            None if self.wanted && self.is_mine => self.published,
-            None if self.wanted => self.published + self.lease / RENEW,
-            Some(_) | None => since + KEEP,
-        })
     }
 
     /// The tag of the note that counts, where it is here.

@@ -38,6 +38,27 @@ impl Fellow {
         }
     }
 
+    async fn get(&self, path: &str) -> String {
+        let request = reqwest::Client::new().get(format!("{}{path}", self.admin)).bearer_auth(TOKEN);
+        request.timeout(Duration::from_secs(5)).send().await.unwrap().text().await.unwrap()
+    }
+
+    /// A page of the console, for somebody who signed in.
+    async fn page(&self, path: &str) -> String {
+        let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
+        let form = http.post(format!("{}/sign-in", self.admin)).header("origin", &self.admin);
+        let form = form.header("content-type", "application/x-www-form-urlencoded").body(format!("token={TOKEN}&to=/"));
+        let reply = form.send().await.unwrap();
+        let cookie = reply.headers()["set-cookie"].to_str().unwrap().split(';').next().unwrap().to_owned();
+        let page = http.get(format!("{}{path}", self.admin)).header("cookie", cookie);
+        page.send().await.unwrap().text().await.unwrap()
+    }
+
+    async fn post(&self, path: &str) -> u16 {
+        let request = reqwest::Client::new().post(format!("{}{path}", self.admin)).bearer_auth(TOKEN);
+        request.timeout(Duration::from_secs(5)).send().await.unwrap().status().as_u16()
+    }
+
     async fn is_ready(&self) -> bool {
         let asked = reqwest::get(format!("{}/readyz", self.admin)).await;
         asked.is_ok_and(|reply| reply.status().is_success())
@@ -48,7 +69,7 @@ impl Fellow {
 async fn two_workers(more: &str) -> (Stage, Fellow) {
     let stage = Stage::at_work(&shared_url().await, more).await;
     let fellow = Fellow::start(&stage);
-    until("the second worker stands by", async || fellow.shown().await["state"] == "standby").await;
+    until("the second worker stands by", async || fellow.shown().await["driver"].is_string()).await;
     until("the second worker is ready", async || fellow.is_ready().await).await;
     (stage, fellow)
 }
@@ -59,7 +80,7 @@ async fn a_driver_that_is_killed_is_followed_by_the_worker_that_stands_by_and_no
     let client = stage.client().await;
     client.publish_all("product.x", 0..300).await;
     stage.arrived(PX, 50).await;
-    assert_eq!(fellow.shown().await["state"], "standby", "one drives");
+    assert_eq!(fellow.shown().await["drives"], false, "one drives");
     stage.kill().await;
     stage.arrived(PX, 300).await;
     assert_eq!(fellow.shown().await["state"], "open");
@@ -95,7 +116,35 @@ async fn a_driver_that_was_stopped_for_a_while_sends_nothing_once_another_drives
     stage.signal("CONT").await;
     stage.arrived(PX, 300).await;
     until("all is acked", async || client.depth("px").await == Some(0)).await;
-    until("the first stands by", async || stage.shown("px").await["state"] == "standby").await;
+    until("the first stands by", async || stage.shown("px").await["driver"].is_string()).await;
+}
+
+#[tokio::test]
+async fn a_worker_that_stands_by_tells_of_all_and_takes_commands_for_all() {
+    let (stage, fellow) = two_workers("limits = [\"100/s\"]").await;
+    let client = stage.client().await;
+    client.publish_all("product.x", 0..30).await;
+    stage.arrived(PX, 30).await;
+    until("what was delivered is told", async || fellow.shown().await["delivered"] == 30).await;
+    let shown = fellow.shown().await;
+    assert_eq!((shown["state"].as_str(), shown["drives"].as_bool()), (Some("open"), Some(false)), "{shown:#}");
+    assert!(shown["driver"].is_string() && shown["as_of"].is_string(), "{shown:#}");
+    for path in ["/", "/destinations/px"] {
+        let page = fellow.page(path).await;
+        assert!(page.contains(shown["driver"].as_str().unwrap()), "it says who drives: {page}");
+    }
+    assert!(fellow.page("/destinations/px").await.contains("e-29"), "and what happened lately");
+    let series = "sluice_delivered_total{destination=\"px\"}";
+    assert!(
+        stage.metric(series).await.is_some() && !fellow.get("/metrics").await.contains(series),
+        "one worker shows it"
+    );
+    assert_eq!(fellow.post("/api/v1/destinations/px/pause").await, 200);
+    assert_eq!(fellow.shown().await["state"], "paused", "at once");
+    stage.state("px", "paused").await;
+    assert_eq!(fellow.post("/api/v1/destinations/px/resume").await, 200);
+    stage.state("px", "open").await;
+    until("the driver has told", async || fellow.shown().await["state"] == "open").await;
 }
 
 #[tokio::test]
