@@ -200,11 +200,11 @@ metrics! {
     gate_rate: GaugeVec ["destination"],
     /// What was learned of the account's true rate, as a share of the configured one.
     gate_learned_ratio: GaugeVec ["destination"],
-    /// Requests counted against today's budget (UTC).
+    /// Requests counted against the budget of the vendor's day (`day_starts`).
     day_budget_used: IntGaugeVec ["destination"],
     /// Requests that a day allows; 0 for no budget.
     day_budget_limit: IntGaugeVec ["destination"],
-    /// When the day budget will be used up at the pace of the last minutes, in Unix time; 0 where it lasts until midnight UTC.
+    /// When the day budget will be used up at the pace of the last minutes, in Unix time; 0 where it lasts until the vendor's day ends.
     day_budget_runs_out_timestamp_seconds: GaugeVec ["destination"],
     /// Age of the access token; absent where a vendor has none.
     token_age_seconds: GaugeVec ["destination"],

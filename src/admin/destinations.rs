@@ -72,11 +72,13 @@ pub(super) struct DestinationStatus {
     pub held_by: &'static str,
     /// The same in words.
     pub held_by_words: &'static str,
-    /// Requests counted against today's budget (UTC).
+    /// Requests counted against the budget of the vendor's day.
     pub day_used: u64,
     /// The day budget, where there is one.
     #[schema(required)]
     pub day_limit: Option<u64>,
+    /// When the vendor's day begins, such as `midnight UTC` or `06:30 Europe/Stockholm`.
+    pub day_starts: String,
     /// Deliveries held that wait for the gate.
     pub waiting: usize,
     /// Deliveries whose vendor has accepted them and not yet told what became of them.
@@ -108,7 +110,7 @@ pub(super) struct DestinationStatus {
     /// The time of the oldest event that waits in its queue; null where none waits or none was seen yet.
     #[schema(required, value_type = Option<String>, format = DateTime)]
     pub oldest_event: Option<Timestamp>,
-    /// When its day budget is used up at the pace of the last minutes, if that is before midnight UTC.
+    /// When its day budget is used up at the pace of the last minutes, if that is before the vendor's day ends.
     #[schema(required, value_type = Option<String>, format = DateTime)]
     pub day_budget_runs_out: Option<Timestamp>,
     /// Seconds until its queue is empty, were nothing more to come; null where that is not known, or nothing gets through.
@@ -265,6 +267,7 @@ pub(super) fn status_from(admin: &Admin, view: View) -> DestinationStatus {
         held_by_words: view.held.words(),
         day_used: view.day_used,
         day_limit: view.day_limit,
+        day_starts: view.day_starts,
         waiting: view.waiting,
         unconfirmed: view.unconfirmed,
         consuming: view.consuming,

@@ -7,7 +7,7 @@ use url::Url;
 use uuid::Uuid;
 
 use super::{Retry, map, topic};
-use crate::gate::Limit;
+use crate::gate::{DayStart, DayStartError, Limit, Window};
 use crate::mapping::Mapping;
 use crate::section::Section;
 use crate::vendors::{Kind, Vendor};
@@ -27,6 +27,8 @@ pub struct Destination {
     pub map: Mapping,
     /// Its quotas, at least one.
     pub limits: Vec<Limit>,
+    /// When the vendor's day begins, for budgets.
+    pub day_starts: DayStart,
     /// Most requests in flight at once.
     pub concurrency: Option<usize>,
     /// Longest time for one request.
@@ -53,6 +55,7 @@ impl Destination {
         let kind = vendor_kind(section, registry);
         let subscribe = subscriptions(section);
         let limits = limits(section, kind.as_ref());
+        let day_starts = day_starts(section, &limits);
         let concurrency = section.count_if_any("concurrency", 1..=1000);
         let timeout = section.duration("timeout", Duration::from_millis(100)..=Duration::from_mins(5));
         let park_after_rejections = section.count("park_after_rejections", 0..=1_000_000, 20);
@@ -80,6 +83,7 @@ impl Destination {
             subscribe,
             map,
             limits,
+            day_starts,
             concurrency,
             timeout: timeout.unwrap_or(Duration::from_secs(10)),
             park_after_rejections,
@@ -146,6 +150,21 @@ fn subscriptions(section: &mut Section<'_>) -> Vec<String> {
         }
     }
     patterns
+}
+
+/// When the vendor's day begins: midnight UTC unless it says otherwise.
+fn day_starts(section: &mut Section<'_>, limits: &[Limit]) -> DayStart {
+    let Some(text) = section.text("day_starts") else { return DayStart::default() };
+    if !limits.is_empty() && limits.iter().all(|limit| limit.window != Window::Day) {
+        section.problem(
+            "day_starts",
+            "says when the day of a budget begins, and there is none; add one to limits, as in \"100000/day\"",
+        );
+    }
+    text.parse().unwrap_or_else(|error: DayStartError| {
+        section.problem("day_starts", error.to_string());
+        DayStart::default()
+    })
 }
 
 /// The limits that are set, else those that the vendor documents.

@@ -60,6 +60,7 @@ impl Dispatch {
             concurrency: settings.concurrency,
             park_after_rejections: settings.park_after_rejections,
             carry_much: batching.items > 1,
+            day_starts: settings.day_starts.clone(),
             ..Policy::default()
         };
         Self {

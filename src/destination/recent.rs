@@ -305,6 +305,7 @@ mod tests {
             in_flight: 0,
             concurrency: 32,
             held: crate::gate::HeldBy::Nothing,
+            day_ends: (Timestamp::MAX, String::new()),
             day_used: 0,
             day_limit: None,
         }

@@ -51,7 +51,11 @@ pub struct View {
     pub concurrency: usize,
     /// What holds the pace.
     pub held: HeldBy,
-    /// Requests counted against today's budget (UTC).
+    /// When the vendor's day ends.
+    pub day_ends: Timestamp,
+    /// When it begins, as people say it: `midnight UTC`.
+    pub day_starts: String,
+    /// Requests counted against the budget of the vendor's day.
     pub day_used: u64,
     /// The day budget, where there is one.
     pub day_limit: Option<u64>,
@@ -138,6 +142,8 @@ impl Driver {
             in_flight: gate.in_flight,
             concurrency: gate.concurrency,
             held: gate.held,
+            day_ends: gate.day_ends.0,
+            day_starts: gate.day_ends.1,
             day_used: gate.day_used,
             day_limit: gate.day_limit,
             waiting: self.waits(),

@@ -142,7 +142,7 @@ impl Post {
     fn count_as_spent(&self, before: &mut Handover, why: &str) {
         let settings = &self.settings;
         let Some(limit) = self.day_limit() else { return };
-        let spent = Ledger::spent_by(u64::from(limit.count), clock::wall());
+        let spent = Ledger::spent_by(u64::from(limit.count), &settings.day_starts, clock::wall());
         let used = if before.ledger.day == spent.day { spent.used.max(before.ledger.used) } else { spent.used };
         (before.ledger.day, before.ledger.used) = (spent.day, used);
         tracing::error!(

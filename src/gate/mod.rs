@@ -3,6 +3,7 @@
 //! It decides and never acts: no task, no timer, no clock. `now` and `wall` are arguments everywhere.
 
 mod concurrency;
+mod day;
 mod day_budget;
 mod doubt;
 mod header_times;
@@ -11,6 +12,7 @@ mod learned;
 mod ledger;
 mod ordering_keys;
 mod pause;
+mod policy;
 mod quota;
 mod remaining;
 mod status;
@@ -23,15 +25,16 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
+pub use day::{DayStart, DayStartError};
 pub use doubt::Doubt;
 pub use headers::{Hints, QuotaHint, hints, is_used_up};
-pub use ledger::{Ledger, midnight_after};
+pub use ledger::Ledger;
 pub use ordering_keys::{Free, OrderingKeys};
+pub use policy::Policy;
 pub use quota::{CATCH_UP, JITTER, Limit, LimitError, Window, rate};
 pub use status::{GateState, HeldBy, Status, Until};
 pub use written::WrittenAt;
 
-use crate::backoff::Bounds;
 use concurrency::{Concurrency, whole};
 use day_budget::Booked;
 use learned::Learned;
@@ -49,38 +52,6 @@ const LARGE_BYTES: usize = 16 * 1024;
 
 /// A destination lets go of its deliveries when the gate stays closed for longer than this.
 const LONG: Duration = Duration::from_secs(30);
-
-/// Each pause varies by this share, so that many destinations do not come back in step.
-const JITTER_OF_PAUSES: f64 = 0.25;
-
-/// How a gate treats a vendor, beside its limits.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Policy {
-    /// Requests in flight at once; 0 is taken as 1. None: as many as the pace needs at the vendor's latency.
-    pub concurrency: Option<usize>,
-    /// This many rejected events in a row park the destination; 0: never.
-    pub park_after_rejections: u32,
-    /// The pauses after a 429 that does not say for how long.
-    pub refusals: Bounds,
-    /// The pauses after trouble.
-    pub outages: Bounds,
-    /// A call can carry many events, so calls are spared: a day budget is spent evenly, a tenth of it ahead, so that it lasts, and
-    /// the places of a small quota are taken until their answers.
-    pub carry_much: bool,
-}
-
-impl Default for Policy {
-    fn default() -> Self {
-        let max = Duration::from_secs(60);
-        Self {
-            concurrency: None,
-            park_after_rejections: 20,
-            refusals: Bounds::doubling(Duration::from_millis(200), max, JITTER_OF_PAUSES),
-            outages: Bounds::doubling(Duration::from_secs(1), max, JITTER_OF_PAUSES),
-            carry_much: false,
-        }
-    }
-}
 
 /// The answer to a request for a place.
 #[derive(Debug)]
@@ -192,7 +163,7 @@ impl Gate {
             in_hand: false,
             places: Places::new(policy.carry_much),
             last: now,
-            days: DayCount::restored(ledger, wall),
+            days: DayCount::restored(ledger, policy.day_starts, wall),
             booked: None,
             carry_much: policy.carry_much,
             budget_back: None,

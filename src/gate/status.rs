@@ -157,7 +157,9 @@ pub struct Status {
     pub concurrency: usize,
     /// What holds the pace.
     pub held: HeldBy,
-    /// Requests that took a place today, in UTC.
+    /// When the vendor's day ends, and as people say it.
+    pub day_ends: (Timestamp, String),
+    /// Requests that took a place in the vendor's day.
     pub day_used: u64,
     /// The day budget, where there is one.
     pub day_limit: Option<u64>,
@@ -229,6 +231,7 @@ impl Gate {
             in_flight: self.concurrency.in_flight(),
             concurrency: self.concurrency.bound(self.pace(), now),
             held: self.held(state, now),
+            day_ends: (self.days.ends(), self.days.starts.to_string()),
             day_used: self.days.used_at(wall),
             day_limit: quota::day_limit(&self.limits),
         }
@@ -243,7 +246,7 @@ impl Gate {
             return why.clone();
         }
         if let Some(limit) = spent {
-            return format!("the day budget of {limit} is used up; it begins anew at midnight UTC");
+            return format!("the day budget of {limit} is used up; it begins anew at {}", self.days.starts);
         }
         if self.remaining.empty_until.is_some_and(|until| until > now) {
             return "the vendor's headers say that its quota is used up".to_owned();
@@ -251,8 +254,10 @@ impl Gate {
         if self.doubt() == Doubt::Few {
             return self.pauses.of_doubt();
         }
+        let lasts: String;
         let why = if self.ahead_until(now, wall).is_some() {
-            "open, slowed to make the day budget last until midnight UTC"
+            lasts = format!("open, slowed to make the day budget last until {}", self.days.starts);
+            lasts.as_str()
         } else if self.spreading(now).is_some() {
             "open, slowed to make the vendor's remaining quota last until it resets"
         } else if self.learned.share() < MUCH_LESS {

@@ -33,7 +33,7 @@ pub struct Depths {
     pub trash: Option<u32>,
     /// Seconds until its queue is empty, were nothing more to come; infinite while nothing gets through.
     pub drained_in: Option<f64>,
-    /// When its day budget runs out, if before midnight UTC.
+    /// When its day budget runs out, if before the vendor's day ends.
     pub budget_runs_out: Option<Timestamp>,
     /// The time of the oldest event that waits, as far as it is known.
     pub oldest: Option<Timestamp>,
@@ -213,7 +213,7 @@ fn look_ahead(course: &mut Trend, read: &mut Depths, view: &View, now: Instant, 
         course.note(BacklogSample { at: now, waiting, left, requests, carried, day_used });
         read.drained_in = course.drained_in(view.rate, view.together);
     }
-    read.budget_runs_out = course.runs_out(view.day_limit, wall);
+    read.budget_runs_out = course.runs_out(view.day_limit, view.day_ends, wall);
     let unread = view.waiting == 0 || view.unread > 0;
     read.oldest = if read.ready.is_some() { course.oldest(view.oldest, unread, wall) } else { view.oldest };
 }

@@ -5,8 +5,6 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use crate::gate::midnight_after;
-
 /// How long samples are kept: a budget's pace is measured over this time.
 const KEPT: Duration = Duration::from_secs(300);
 /// The pace of a backlog is measured over the last of these seconds …
@@ -90,8 +88,8 @@ impl Trend {
         Some(number(last.waiting) / pace)
     }
 
-    /// When a day budget of `limit` is used up, if that is before midnight UTC: at the pace of the last minutes, or when that was.
-    pub fn runs_out(&mut self, limit: Option<u64>, wall: Timestamp) -> Option<Timestamp> {
+    /// When a day budget of `limit` is used up, if that is before the day `ends`: at the pace of the last minutes, or when that was.
+    pub fn runs_out(&mut self, limit: Option<u64>, ends: Timestamp, wall: Timestamp) -> Option<Timestamp> {
         let (first, last) = (self.samples.front()?, self.samples.back()?);
         let left = limit?.saturating_sub(last.day_used);
         self.runs_out = if left == 0 {
@@ -101,7 +99,7 @@ impl Trend {
             let used = number(last.day_used.saturating_sub(first.day_used));
             let seconds = number(left) * span.as_secs_f64() / used;
             let then = Duration::try_from_secs_f64(seconds).ok().and_then(|left| wall.checked_add(left).ok());
-            then.filter(|then| span >= RECENT && *then < midnight_after(wall))
+            then.filter(|then| span >= RECENT && *then < ends)
         };
         self.runs_out
     }
@@ -118,6 +116,7 @@ mod tests {
     use super::*;
 
     const NOON: Timestamp = Timestamp::constant(1_700_049_600, 0);
+    const MIDNIGHT: Timestamp = Timestamp::constant(1_700_092_800, 0);
 
     fn nothing(at: Instant) -> BacklogSample {
         BacklogSample { at, waiting: 0, left: 0, requests: 0, carried: 0.0, day_used: 0 }
@@ -214,20 +213,20 @@ mod tests {
     fn a_budget_that_does_not_last_tells_when_it_runs_out() {
         // 10 requests a second since a minute; 36,000 are left for twelve hours.
         let samples = || (0..=12).map(|step| (0, 0, 64_000 + step * 50 - 600));
-        let then = course(samples()).runs_out(Some(100_000), NOON);
+        let then = course(samples()).runs_out(Some(100_000), MIDNIGHT, NOON);
         assert_eq!(then, Some(NOON + Duration::from_secs(3_600)));
-        assert_eq!(course(samples()).runs_out(Some(1_000_000), NOON), None, "it lasts until midnight");
-        assert_eq!(course(samples()).runs_out(None, NOON), None, "there is none");
-        assert_eq!(course(samples().take(3)).runs_out(Some(100_000), NOON), None, "too early to tell");
+        assert_eq!(course(samples()).runs_out(Some(1_000_000), MIDNIGHT, NOON), None, "it lasts until midnight");
+        assert_eq!(course(samples()).runs_out(None, MIDNIGHT, NOON), None, "there is none");
+        assert_eq!(course(samples().take(3)).runs_out(Some(100_000), MIDNIGHT, NOON), None, "too early to tell");
     }
 
     #[test]
     fn a_spent_budget_tells_since_when_until_the_day_is_over() {
         let mut course = course([(5, 0, 100)]);
-        assert_eq!(course.runs_out(Some(100), NOON), Some(NOON));
+        assert_eq!(course.runs_out(Some(100), MIDNIGHT, NOON), Some(NOON));
         let later = NOON + Duration::from_secs(60);
-        assert_eq!(course.runs_out(Some(100), later), Some(NOON));
+        assert_eq!(course.runs_out(Some(100), MIDNIGHT, later), Some(NOON));
         course.note(nothing(crate::clock::now()));
-        assert_eq!(course.runs_out(Some(100), later), None);
+        assert_eq!(course.runs_out(Some(100), MIDNIGHT, later), None);
     }
 }

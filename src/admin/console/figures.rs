@@ -66,7 +66,9 @@ pub(super) struct Day {
     pub used: String,
     pub limit: String,
     pub percent: u64,
-    /// When it will be used up, where that is before midnight UTC.
+    /// When it begins anew.
+    pub starts: String,
+    /// When it will be used up, where that is before the vendor's day ends.
     pub runs_out: Option<Moment>,
 }
 
@@ -101,6 +103,7 @@ impl Figures {
                 is_spent: shown.day_used >= limit,
                 used: count(shown.day_used),
                 limit: count(limit),
+                starts: shown.day_starts.clone(),
                 percent: percent(as_float(shown.day_used), as_float(limit)),
                 runs_out: Moment::maybe(shown.day_budget_runs_out, now),
             }),
@@ -160,6 +163,7 @@ mod tests {
             held_by_words: "nothing to send",
             day_used: 0,
             day_limit: None,
+            day_starts: "midnight UTC".to_owned(),
             waiting,
             unconfirmed: 0,
             consuming: true,

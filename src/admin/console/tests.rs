@@ -127,6 +127,8 @@ fn view(name: &str) -> View {
         held: crate::gate::HeldBy::Closed,
         day_used: 250,
         day_limit: Some(1000),
+        day_ends: crate::clock::wall(),
+        day_starts: "midnight UTC".to_owned(),
         waiting: 2,
         unconfirmed: 3,
         consuming: false,
@@ -162,6 +164,7 @@ fn recent() -> crate::destination::recent::Recent {
         in_flight: 0,
         concurrency: 32,
         held: crate::gate::HeldBy::Nothing,
+        day_ends: (crate::clock::wall(), "midnight UTC".to_owned()),
         day_used: 0,
         day_limit: None,
     };
