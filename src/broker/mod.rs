@@ -2,6 +2,7 @@
 //! a [`port::Publisher`]; everything behind them is rebuilt by itself, for ever, whatever happens to the broker.
 
 mod acks;
+mod arguments;
 mod connection;
 mod consumer;
 mod control;
