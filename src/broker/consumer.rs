@@ -37,6 +37,10 @@ const SHORT_LIFE: Duration = Duration::from_secs(5);
 const SHORT_LIVES: u32 = 2;
 /// Epochs in a row that end without an answer, after which the connection itself is given up.
 const TIMEOUTS: u32 = 2;
+/// How often, and how long apart, it is looked whether a queue is gone: RabbitMQ 4.0 cancels the consumers of one that is deleted before others
+/// see that it is gone.
+const LOOKS: u32 = 10;
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 const RETURNS_HEADER: &str = "x-delivery-count";
 
 /// The task that consumes a destination's queue.
@@ -180,11 +184,20 @@ impl ConsumerTask {
     /// A consumer is cancelled when its queue is deleted, which is told before the queue is declared again; or when its leader goes.
     async fn tell_whether_deleted(&self) {
         let queue = self.topology.names.queue(&self.queues.name);
-        if let Ok(depths) = depths(&mut self.link.clone(), std::slice::from_ref(&queue)).await
-            && depths == [None]
-        {
-            let destination = self.queues.name.as_str();
-            tracing::error!(destination, queue, "the queue was deleted at the broker and what was in it is lost");
+        for _ in 0..LOOKS {
+            match depths(&mut self.link.clone(), std::slice::from_ref(&queue)).await.as_deref() {
+                Ok([None]) => {
+                    let destination = self.queues.name.as_str();
+                    tracing::error!(
+                        destination,
+                        queue,
+                        "the queue was deleted at the broker and what was in it is lost"
+                    );
+                    return;
+                }
+                Ok(_) => clock::sleep(LOOK_AGAIN).await,
+                Err(_) => return,
+            }
         }
     }
 
