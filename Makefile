@@ -22,10 +22,10 @@ unit:
 	@$(INSTALL) rust cc
 	SLUICE_FEW_SCHEDULES=1 cargo test --locked --all-features --lib --test it -- --skip mapping::jq::tests --skip rules::promtool
 
-## test: all tests, those against real RabbitMQ nodes too (RABBITMQ=4.0 or 4.3: of that version)
+## test: all tests, those against real RabbitMQ nodes too (RABBITMQ=4.0 or 4.3: of that version; ONLY="lease dead": live ones)
 test:
 	@$(INSTALL) rust cc rabbitmq promtool schemathesis pika jq amqp-tools node node-packages chromium $(RABBITMQ:%=rabbitmq-%)
-	$(RABBITMQ:%=SLUICE_TEST_RABBITMQ=%) RUST_TEST_THREADS=$(THREADS) cargo test --locked --all-features
+	$(RABBITMQ:%=SLUICE_TEST_RABBITMQ=%) RUST_TEST_THREADS=$(THREADS) cargo test --locked --all-features $(if $(ONLY),--test live -- $(ONLY))
 
 ## bench: Sluice against a bare loop of the same crates, with a table of the figures (QUICK=1, MILLION=1, ONLY="quota bursts")
 bench:

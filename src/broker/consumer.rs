@@ -37,6 +37,10 @@ const SHORT_LIFE: Duration = Duration::from_secs(5);
 const SHORT_LIVES: u32 = 2;
 /// Epochs in a row that end without an answer, after which the connection itself is given up.
 const TIMEOUTS: u32 = 2;
+/// How often, and how long apart, it is looked whether a queue is gone: RabbitMQ 4.0 cancels the consumers of one that is deleted before others
+/// see that it is gone.
+const LOOKS: u32 = 10;
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 const RETURNS_HEADER: &str = "x-delivery-count";
 
 /// The task that consumes a destination's queue.
@@ -180,11 +184,20 @@ impl ConsumerTask {
     /// A consumer is cancelled when its queue is deleted, which is told before the queue is declared again; or when its leader goes.
     async fn tell_whether_deleted(&self) {
         let queue = self.topology.names.queue(&self.queues.name);
-        if let Ok(depths) = depths(&mut self.link.clone(), std::slice::from_ref(&queue)).await
-            && depths == [None]
-        {
-            let destination = self.queues.name.as_str();
-            tracing::error!(destination, queue, "the queue was deleted at the broker and what was in it is lost");
+        for _ in 0..LOOKS {
+            match depths(&mut self.link.clone(), std::slice::from_ref(&queue)).await.as_deref() {
+                Ok([None]) => {
+                    let destination = self.queues.name.as_str();
+                    tracing::error!(
+                        destination,
+                        queue,
+                        "the queue was deleted at the broker and what was in it is lost"
+                    );
+                    return;
+                }
+                Ok(_) => clock::sleep(LOOK_AGAIN).await,
+                Err(_) => return,
+            }
         }
     }
 
@@ -231,11 +244,13 @@ impl ConsumerTask {
         let _ends = token.clone().drop_guard();
         let (settle, settled) = mpsc::unbounded_channel();
         let acks = acks::run(channel.clone(), settled, token.clone(), self.closing.clone());
+        // lapin cancels a consumer that is dropped, and takes the whole connection with it where its channel ends meanwhile: it is kept.
+        let mut consumer = None;
         let consuming = async {
             let epoch = Epoch { channel: &channel, token: token.clone(), settle };
             let witness = self.witness.clone();
             let ended = tokio::select! {
-                ended = self.consume(&epoch) => ended,
+                ended = self.consume(&epoch, &mut consumer) => ended,
                 trouble = pulse::run(&channel, witness) => Err(trouble.into()),
             };
             if ended.is_err() {
@@ -254,15 +269,17 @@ impl ConsumerTask {
         let broken = token.is_cancelled();
         token.cancel();
         close_channel(&channel).await;
+        drop(consumer);
         if broken && ended.is_ok() { Err(ConsumerError::Gone) } else { ended }
     }
 
-    async fn consume(&mut self, epoch: &Epoch<'_>) -> Result<(), ConsumerError> {
+    /// The present consumer is put into `kept`, to be there for as long as the channel.
+    async fn consume(&mut self, epoch: &Epoch<'_>, kept: &mut Option<Consumer>) -> Result<(), ConsumerError> {
         loop {
             let prefetch = *self.prefetch.borrow_and_update();
             let next = match prefetch {
                 Prefetch::None | Prefetch::Of(0) => self.idle(epoch).await?,
-                Prefetch::Of(prefetch) => self.feed(epoch, prefetch).await?,
+                Prefetch::Of(prefetch) => self.feed(epoch, prefetch, kept).await?,
             };
             if next == FeedEnd::Finish {
                 return Ok(());
@@ -280,14 +297,19 @@ impl ConsumerTask {
     }
 
     /// One consumer from its registration to its cancellation.
-    async fn feed(&mut self, epoch: &Epoch<'_>, prefetch: u16) -> Result<FeedEnd, ConsumerError> {
+    async fn feed(
+        &mut self,
+        epoch: &Epoch<'_>,
+        prefetch: u16,
+        kept: &mut Option<Consumer>,
+    ) -> Result<FeedEnd, ConsumerError> {
         let channel = epoch.channel;
         let careful = self.short_lives >= SHORT_LIVES;
         let prefetch = if careful { 1 } else { prefetch };
         let queue = short("the queue's name", &self.topology.names.queue(&self.queues.name))?;
         // A tag that was used before on a channel may be refused, which would cost the connection.
         let tag = ShortString::from(Uuid::new_v4().to_string());
-        let mut consumer = consume(channel, &queue, tag.clone(), prefetch).await?;
+        let consumer = kept.insert(consume(channel, &queue, tag.clone(), prefetch).await?);
         self.consuming.send_replace(true);
         tracing::debug!(destination = self.queues.name, prefetch, "consuming");
         let next = {
@@ -305,13 +327,13 @@ impl ConsumerTask {
                         self.short_lives = 0;
                         break FeedEnd::Again;
                     }
-                    forwarded = forward_one(&mut consumer, &self.deliveries, epoch, &self.witness) => forwarded?,
+                    forwarded = forward_one(consumer, &self.deliveries, epoch, &self.witness) => forwarded?,
                 }
             }
         };
         within(channel.basic_cancel(tag, BasicCancelOptions::default())).await?;
         self.consuming.send_replace(false);
-        self.empty(&mut consumer, epoch, next).await?;
+        self.empty(consumer, epoch, next).await?;
         Ok(next)
     }
 

@@ -1,6 +1,7 @@
 //! A destination's lease queue: notes out, what becomes of them in. Opened anew after every loss, for ever.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,6 +16,7 @@ use uuid::Uuid;
 use super::connection::{AmqpTrouble, TRIES, close_channel, within};
 use super::fields::short;
 use super::link::{Link, Live};
+use super::place::Place;
 use super::topology::{DestinationQueues, Topology, TopologyError};
 use crate::backoff::Backoff;
 use crate::clock;
@@ -71,6 +73,7 @@ pub struct LeaseQueue {
 pub(super) struct LeaseTask {
     pub(super) link: Link,
     pub(super) topology: Topology,
+    pub(super) place: Arc<Place>,
     /// What is declared beside it, so that no event is missed before the destination is driven.
     pub(super) queues: DestinationQueues,
     /// Whether it has to be known if the destination is new; a "no" costs a channel's number. Asked once.
@@ -109,6 +112,7 @@ impl LeaseTask {
         while let Some(live) = self.link.up().await {
             match self.live_through(&live).await {
                 Ok(Ended::Left) => {
+                    self.place.forget();
                     (backoff, last_error) = (Backoff::new(TRIES), String::new());
                     clock::sleep(AGAIN).await;
                     continue;
@@ -179,6 +183,7 @@ impl LeaseTask {
                 delivery = consumer.next() => {
                     let Some(delivery) = delivery else { return Ok(Ended::Broken("the broker cancelled its consumer".into())) };
                     let delivery = delivery?;
+                    self.place.heard();
                     self.last_tag += 1;
                     out.insert(self.last_tag, delivery.delivery_tag);
                     let (body, again) = (Bytes::from(delivery.data), delivery.redelivered);
@@ -190,6 +195,7 @@ impl LeaseTask {
                     },
                     Some(LeaseAct::Return(tag)) => if let Some(tag) = out.remove(&tag) {
                         give_back(channel, tag).await?;
+                        self.place.asked(clock::now());
                     },
                     // A worker that stops leaves too.
                     Some(LeaseAct::Leave) | None => {

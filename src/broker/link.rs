@@ -17,6 +17,7 @@ use super::connection::{
     AmqpTrouble, ConnectError, Opened, PATIENCE, TRIES, close, connect_heard, open_channel, words,
 };
 use super::nodes::NodeUrls;
+use super::place::Place;
 use super::status::{BrokerStatus, LinkStatus};
 use crate::backoff::Backoff;
 use crate::clock;
@@ -26,6 +27,8 @@ use crate::supervisor::{Part, Supervisor};
 const WORN_OUT: u32 = 1_000;
 /// A connection is used for at least so long before it is replaced, however few channels it may have.
 const LEAST_USE: Duration = Duration::from_secs(1);
+/// Why a node is left whose queues do not answer.
+const SILENT: &str = "no queue answered over its node, which may be cut off from the others";
 /// How often the state is looked at in case an event was missed.
 const GLANCE: Duration = Duration::from_secs(5);
 
@@ -172,6 +175,7 @@ enum ConnectionEnd {
 pub(super) struct LinkTask {
     pub(super) side: Side,
     pub(super) url: NodeUrls,
+    pub(super) place: Arc<Place>,
     pub(super) name: String,
     pub(super) status: Arc<watch::Sender<BrokerStatus>>,
     pub(super) end: CancellationToken,
@@ -234,7 +238,12 @@ impl LinkTask {
     }
 
     async fn connect(&self, lost: Option<usize>) -> Result<Opened, ConnectError> {
-        connect_heard(&self.url, &format!("{} ({})", self.name, self.side.name()), lost, self.side.heartbeat()).await
+        let (name, behind) = (format!("{} ({})", self.name, self.side.name()), self.place.behind(lost));
+        let opened = connect_heard(&self.url, &name, Some(behind), self.side.heartbeat()).await?;
+        if self.side == Side::Leasing {
+            self.place.arrived(opened.node);
+        }
+        Ok(opened)
     }
 
     /// Serves a connection, and those that replace it, until one is lost; returns the node that it led to.
@@ -323,9 +332,15 @@ impl LinkTask {
 
     /// Hears a connection's events; returns why it is lost.
     async fn listen(&self, listener: &mut Listener) -> String {
+        let mut leaving = self.place.leaving();
         while listener.status.connected() {
             let event = tokio::select! {
                 () = listener.given_up.cancelled() => return "the broker did not answer on it".to_owned(),
+                () = self.place.silent(), if self.side == Side::Leasing => {
+                    self.place.leave();
+                    return SILENT.to_owned();
+                }
+                Ok(()) = leaving.changed() => return SILENT.to_owned(),
                 heard = tokio::time::timeout(GLANCE, listener.events.next()) => {
                     let Ok(event) = heard else { continue };
                     event
@@ -438,6 +453,7 @@ mod tests {
         let task = LinkTask {
             side: Side::Publishing,
             url: NodeUrls::from("amqp://localhost"),
+            place: Arc::new(Place::new(1)),
             name: "test".to_owned(),
             status: Arc::new(watch::channel(BrokerStatus::default()).0),
             end: CancellationToken::new(),

@@ -2,6 +2,7 @@
 //! a [`port::Publisher`]; everything behind them is rebuilt by itself, for ever, whatever happens to the broker.
 
 mod acks;
+mod arguments;
 mod connection;
 mod consumer;
 mod control;
@@ -13,6 +14,7 @@ mod locked_read;
 mod names;
 mod nodes;
 mod outbox;
+mod place;
 pub mod port;
 mod publisher;
 mod pulse;
@@ -47,6 +49,7 @@ use crate::clock;
 use crate::supervisor::Supervisor;
 use connection::within;
 use link::{Link, LinkTask, Live, Side};
+use place::Place;
 use port::{Inbox, Prefetch, Proof, Publisher};
 use topology::Topology;
 
@@ -97,6 +100,7 @@ pub struct Broker {
 #[derive(Clone)]
 struct Links {
     url: NodeUrls,
+    place: Arc<Place>,
     name: String,
     status: Arc<watch::Sender<BrokerStatus>>,
     end: CancellationToken,
@@ -109,6 +113,7 @@ impl Links {
         let task = LinkTask {
             side,
             url: self.url.clone(),
+            place: Arc::clone(&self.place),
             name: self.name.clone(),
             status: Arc::clone(&self.status),
             end: self.end.clone(),
@@ -140,6 +145,7 @@ impl Broker {
         let (status, status_receiver) = watch::channel(BrokerStatus::default());
         let (end, links) = (CancellationToken::new(), TaskTracker::new());
         let links = Links {
+            place: Arc::new(Place::new(settings.url.iter().len())),
             url: settings.url.clone(),
             name: settings.name.clone(),
             status: Arc::new(status),
@@ -269,6 +275,7 @@ impl Broker {
         let task = lease::LeaseTask {
             link: self.leasing.get_or_init(|| self.links.open(Side::Leasing)).clone(),
             topology: self.topology.clone(),
+            place: Arc::clone(&self.links.place),
             queues,
             asks_whether_new,
             is_declared: false,

@@ -18,6 +18,7 @@ use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use uuid::Uuid;
 
+use super::arguments::{NO_DELIVERY_LIMIT, disconnected, quorum, whole};
 use super::connection::{AmqpTrouble, close_channel, open_channel, within};
 use super::consumer::consume;
 use super::fields::{TooLong, short};
@@ -38,10 +39,8 @@ const GIVES_UP: &str = "gives up";
 const PREFETCH: u16 = 64;
 /// The broker deletes the lock queue when nobody has consumed it for so long (30 days, in ms).
 const UNUSED: i64 = 30 * 86_400_000;
-/// From 4.3 on a consumer whose node went down stays the active one for so long (ms); 60 s if not said. Brokers before take no notice.
+/// How long the holder stays the holder when the node of its connection is gone (ms).
 const DISCONNECTED: i64 = 5_000;
-/// Never reached: the message that stays goes back whenever the lock is released.
-const NO_DELIVERY_LIMIT: i64 = 1_000_000_000;
 
 /// The names of a queue and of its lock queue.
 #[derive(Clone)]
@@ -264,16 +263,13 @@ async fn queue_up(
 
 /// Declares the lock queue. True where nothing is in it and nobody consumes it.
 async fn declare(channel: &Channel, lock: &ShortString) -> Result<bool, AmqpTrouble> {
-    let mut arguments = FieldTable::default();
-    arguments.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
-    arguments.insert("x-single-active-consumer".into(), AMQPValue::Boolean(true));
-    for (name, value) in [
-        ("x-expires", UNUSED),
-        ("x-delivery-limit", NO_DELIVERY_LIMIT),
-        ("x-consumer-disconnected-timeout", DISCONNECTED),
-    ] {
-        arguments.insert(name.into(), AMQPValue::LongLongInt(value));
-    }
+    let arguments = quorum(&[
+        ("x-single-active-consumer", AMQPValue::Boolean(true)),
+        ("x-expires", whole(UNUSED)),
+        // The message that stays goes back whenever the lock is released.
+        NO_DELIVERY_LIMIT,
+        disconnected(DISCONNECTED),
+    ]);
     let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
     let queue = within(channel.queue_declare(lock.clone(), options, arguments)).await?;
     Ok(queue.message_count() == 0 && queue.consumer_count() == 0)

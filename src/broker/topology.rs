@@ -10,6 +10,7 @@ use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, ExchangeKind};
 use tokio::sync::Semaphore;
 
+use super::arguments::{NO_DELIVERY_LIMIT, disconnected, quorum, table, text, whole};
 use super::connection::{AmqpTrouble, NOT_FOUND, PRECONDITION_FAILED, close_channel, code, told, within, words};
 use super::fields::{TooLong, short};
 use super::link::Live;
@@ -17,16 +18,13 @@ use super::names::Names;
 
 /// How many destinations declare at the same time: enough to hide the round trips, few enough for the broker.
 const AT_ONCE: usize = 16;
-/// For queues that people browse: RabbitMQ 4 would drop a letter after 20 returns. 3.10 refuses -1 ("none") and
-/// 4.x reads no limit as 20, so a limit that is never reached is what means "none" to both, with one spelling.
-const NO_DELIVERY_LIMIT: i64 = 1_000_000_000;
 /// How long discarded dead letters can be restored.
 const TRASH_MILLISECONDS: i64 = 7 * 24 * 60 * 60 * 1000;
 /// Entries that the audit keeps; older ones go first.
 const AUDIT_ENTRIES: i64 = 100_000;
-/// RabbitMQ 4.3 keeps a consumer's role and deliveries for it for so long when the node of its connection is gone (60 s unless said);
-/// earlier versions give them to the next one at once and take no notice.
+/// How long the lease of a worker stays its own when the node of its connection is gone.
 const DISCONNECTED_MILLISECONDS: i64 = 1_000;
+
 /// What Sluice may do about objects at the broker.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Declare {
@@ -160,9 +158,9 @@ impl Topology {
     /// Makes sure of a destination's lease queue.
     pub(super) async fn ensure_lease(&self, live: &Live, destination: &str) -> Result<(), TopologyError> {
         let arguments = [
-            ("x-delivery-limit", whole(NO_DELIVERY_LIMIT)),
+            NO_DELIVERY_LIMIT,
             ("x-single-active-consumer", AMQPValue::Boolean(true)),
-            ("x-consumer-disconnected-timeout", whole(DISCONNECTED_MILLISECONDS)),
+            disconnected(DISCONNECTED_MILLISECONDS),
         ];
         self.ensure(live, &[queue(&self.names.lease(destination), &arguments)]).await
     }
@@ -180,14 +178,11 @@ impl Topology {
         let (events, unrouted) = (self.names.events(), self.names.unrouted());
         let mut objects = vec![
             exchange(&unrouted, ExchangeKind::Fanout, FieldTable::default()),
-            queue(&unrouted, &[("x-delivery-limit", whole(NO_DELIVERY_LIMIT))]),
+            queue(&unrouted, &[NO_DELIVERY_LIMIT]),
             BrokerObject::Binding { queue: unrouted.clone(), exchange: unrouted.clone(), pattern: String::new() },
-            queue(
-                &self.names.audit(),
-                &[("x-delivery-limit", whole(NO_DELIVERY_LIMIT)), ("x-max-length", whole(AUDIT_ENTRIES))],
-            ),
+            queue(&self.names.audit(), &[NO_DELIVERY_LIMIT, ("x-max-length", whole(AUDIT_ENTRIES))]),
             exchange(&self.names.control(), ExchangeKind::Fanout, FieldTable::default()),
-            exchange(&events, ExchangeKind::Topic, arguments(&[("alternate-exchange", text(&unrouted))])),
+            exchange(&events, ExchangeKind::Topic, table(&[("alternate-exchange", text(&unrouted))])),
         ];
         if self.receipts {
             objects.push(exchange(&self.names.receipts(), ExchangeKind::Topic, FieldTable::default()));
@@ -200,11 +195,8 @@ impl Topology {
         let limit = whole(i64::from(self.delivery_limit));
         // What a queue dead-letters goes to must be there first.
         let mut objects = vec![
-            queue(&dead, &[("x-delivery-limit", whole(NO_DELIVERY_LIMIT))]),
-            queue(
-                &self.names.trash(&of.name),
-                &[("x-delivery-limit", whole(NO_DELIVERY_LIMIT)), ("x-message-ttl", whole(TRASH_MILLISECONDS))],
-            ),
+            queue(&dead, &[NO_DELIVERY_LIMIT]),
+            queue(&self.names.trash(&of.name), &[NO_DELIVERY_LIMIT, ("x-message-ttl", whole(TRASH_MILLISECONDS))]),
             queue(&main, &[&[("x-delivery-limit", limit)][..], &dead_lettering_to(&dead)].concat()),
         ];
         objects.extend(of.retry_delays.iter().map(|delay| {
@@ -226,8 +218,7 @@ fn exchange(name: &str, kind: ExchangeKind, arguments: FieldTable) -> BrokerObje
 }
 
 fn queue(name: &str, extra: &[(&str, AMQPValue)]) -> BrokerObject {
-    let arguments = arguments(&[&[("x-queue-type", text("quorum"))][..], extra].concat());
-    BrokerObject::Queue { name: name.to_owned(), arguments }
+    BrokerObject::Queue { name: name.to_owned(), arguments: quorum(extra) }
 }
 
 /// At-least-once needs all four: with another overflow the broker falls back to at-most-once without a word.
@@ -238,22 +229,6 @@ fn dead_lettering_to(queue: &str) -> [(&'static str, AMQPValue); 4] {
         ("x-dead-letter-strategy", text("at-least-once")),
         ("x-overflow", text("reject-publish")),
     ]
-}
-
-fn arguments(pairs: &[(&str, AMQPValue)]) -> FieldTable {
-    let mut table = FieldTable::default();
-    for (name, value) in pairs {
-        table.insert((*name).into(), value.clone());
-    }
-    table
-}
-
-fn text(value: &str) -> AMQPValue {
-    AMQPValue::LongString(value.into())
-}
-
-fn whole(value: i64) -> AMQPValue {
-    AMQPValue::LongLongInt(value)
 }
 
 /// All at once on one throw-away channel: the broker answers in order, and the first refusal closes it.

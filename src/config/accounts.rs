@@ -10,15 +10,19 @@ use crate::gate::Limit;
 use crate::section::{ConfigProblem, Section};
 use crate::vendors::Kind;
 
+/// A vendor that allows so many calls for a token may be asked anew at each takeover.
+const MANY_SIGN_INS: usize = 10;
+
 /// Notes destinations that cannot work beside each other as problems, and gives what is doubtful.
 pub(super) fn check(
     all: &mut Section<'_>,
     destinations: &BTreeMap<String, Destination>,
     registry: &[Kind],
+    has_ledger_key: bool,
 ) -> Vec<ConfigProblem> {
     each_token_file_has_one_destination(all, destinations);
+    let mut doubtful = tokens_reach_the_next_worker(all, destinations, has_ledger_key);
     let mut owners: BTreeMap<(&str, &str, String), &Destination> = BTreeMap::new();
-    let mut doubtful = Vec::new();
     for (name, destination) in destinations {
         // A conflict is all that has to be said of a pair.
         let mut told = None;
@@ -40,6 +44,30 @@ pub(super) fn check(
         }
     }
     doubtful
+}
+
+/// What is doubtful of where tokens are kept: the next worker that drives a destination should find them.
+fn tokens_reach_the_next_worker(
+    all: &Section<'_>,
+    destinations: &BTreeMap<String, Destination>,
+    has_ledger_key: bool,
+) -> Vec<ConfigProblem> {
+    let warning = |(name, destination): (&String, &Destination)| {
+        let grant = destination.vendor.grant()?;
+        let said = match (grant.token_file(), has_ledger_key) {
+            (Some(_), _) => {
+                "token_file is on the disk of one machine: with several workers leave it out and set [broker] ledger_key, \
+                 which keeps the tokens for whichever worker drives next"
+            }
+            (None, false) if grant.calls().count < MANY_SIGN_INS => {
+                "its tokens are not kept: each worker that takes over signs in anew, and the vendor allows few sign-ins; set \
+                 [broker] ledger_key"
+            }
+            (None, _) => return None,
+        };
+        Some(all.warning(name, said.to_owned()))
+    };
+    destinations.iter().filter_map(warning).collect()
 }
 
 /// Two accounts in one file would take each other's refresh token.

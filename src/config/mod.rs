@@ -91,6 +91,7 @@ fn read(root: &mut Section<'_>, registry: &[Kind]) -> Option<Config> {
     let retry = root.within("retry", |section| Retry::read(section, &Retry::default()));
     let log = root.within("log", Log::read);
     let defaults = retry.clone().unwrap_or_default();
+    let has_ledger_key = broker.as_ref().is_some_and(|broker| broker.ledger_key.is_some());
     let read = root.within("destinations", |all| {
         let mut destinations = BTreeMap::new();
         for name in all.keys() {
@@ -101,7 +102,7 @@ fn read(root: &mut Section<'_>, registry: &[Kind]) -> Option<Config> {
                 destinations.insert(name, read);
             }
         }
-        let mut warnings = accounts::check(all, &destinations, registry);
+        let mut warnings = accounts::check(all, &destinations, registry, has_ledger_key);
         warnings.extend(concurrency::check(all, &destinations));
         Some((destinations, warnings))
     });

@@ -109,6 +109,8 @@ fn read(text: &str) -> Result<Config, Problems> {
 }
 
 const BROKER: &str = "[broker]\nurl = { env = \"SLUICE_AMQP_URL\" }\n";
+/// After it.
+const KEY: &str = "ledger_key = \"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\"\n";
 
 /// A file with a broker on lines 1 and 2 and then a destination, `[destinations.px]` on line 3.
 fn with_destination(lines: &str) -> String {
@@ -459,7 +461,7 @@ const USER: &str = "username = \"Ann@example.com\"\npassword = \"s3cr3t-value\"\
 
 /// What two destinations of these lines are told.
 fn told_of_two(first: &str, second: &str) -> (String, Vec<String>) {
-    let text = format!("{BROKER}[destinations.a]\n{first}[destinations.b]\n{second}");
+    let text = format!("{BROKER}{KEY}[destinations.a]\n{first}[destinations.b]\n{second}");
     match read_sample(&text) {
         Ok(config) => (
             String::new(),
@@ -487,6 +489,35 @@ fn two_destinations_with_one_account_that_ends_each_others_token_are_refused() {
     assert_eq!(told_of_two(&user, &other), (String::new(), Vec::new()));
     let elsewhere = format!("{user}base_url = \"http://localhost:9500\"\n");
     assert_eq!(told_of_two(&user, &elsewhere), (String::new(), Vec::new()));
+}
+
+#[test]
+fn a_days_start_is_a_time_in_a_zone_and_needs_a_days_budget() {
+    let read = |lines: &str| {
+        let px = "vendor = \"gainsight-px\"\nsubscribe = [\"#\"]\napi_key = \"k\"\n";
+        read_sample(&format!("{BROKER}[destinations.px]\n{px}{lines}\n"))
+    };
+    let starts = |lines: &str| read(lines).unwrap().destinations["px"].day_starts.to_string();
+    assert_eq!(starts(""), "midnight UTC");
+    assert_eq!(starts("day_starts = \"06:30 Europe/Stockholm\""), "06:30 Europe/Stockholm");
+    let wrong = read("day_starts = \"noon\"").unwrap_err().to_string();
+    assert!(wrong.contains("write it like \"00:00 UTC\""), "{wrong}");
+    let alone = read("limits = [\"5/s\"]\nday_starts = \"00:00 UTC\"").unwrap_err().to_string();
+    assert!(alone.contains("add one to limits"), "{alone}");
+}
+
+#[test]
+fn tokens_that_the_next_worker_would_not_find_are_warned_of_where_that_hurts() {
+    let warnings = |key: &str, lines: &str| {
+        let config = read_sample(&format!("{BROKER}{key}[destinations.a]\n{ACT_ON}{USER}{lines}")).unwrap();
+        config.warnings.into_iter().map(|problem| problem.message).collect::<Vec<_>>()
+    };
+    assert!(warnings("", "").concat().contains("set [broker] ledger_key"));
+    assert_eq!(warnings(KEY, ""), Vec::<String>::new());
+    for key in ["", KEY] {
+        let told = warnings(key, "token_file = \"/tmp/t\"\n");
+        assert!(told.len() == 1 && told[0].starts_with("token_file is on the disk of one machine"), "{told:?}");
+    }
 }
 
 #[test]

@@ -32,6 +32,10 @@ pub struct Options {
     pub management: bool,
     /// The broker's own metrics for Prometheus.
     pub prometheus: bool,
+    /// Further lines of its `rabbitmq.conf`.
+    pub settings: &'static str,
+    /// Where nodes find each other, in place of a port mapper of its own.
+    pub port_mapper: Option<u16>,
 }
 
 /// Why a node did not start or stop.
@@ -84,7 +88,7 @@ pub struct Node {
     options: Options,
     ports: Ports,
     beam: Option<Child>,
-    /// None where it is another member's.
+    /// None where it is another member's, or not the node's own.
     port_mapper: Option<Child>,
     guard: Option<Child>,
 }
@@ -107,8 +111,11 @@ impl Node {
     pub async fn start(dir: &Path, options: Options) -> Result<Self, NodeError> {
         let cookie = uuid::Uuid::new_v4().simple().to_string();
         let ports = Ports::free().map_err(doing("find free ports"))?;
+        let ports = Ports { port_mapper: options.port_mapper.unwrap_or(ports.port_mapper), ..ports };
         let mut node = Self::prepare(dir, options, ports, &cookie)?;
-        node.port_mapper = Some(start_port_mapper(node.release.port_mapper(&node.dir), &node.dir, ports).await?);
+        if options.port_mapper.is_none() {
+            node.port_mapper = Some(start_port_mapper(node.release.port_mapper(&node.dir), &node.dir, ports).await?);
+        }
         node.boot().await?;
         Ok(node)
     }
@@ -135,7 +142,7 @@ impl Node {
         let release = Release::wanted()?;
         std::fs::create_dir_all(dir).map_err(doing("make the node's folder"))?;
         let dir = dir.canonicalize().map_err(doing("find the node's folder"))?;
-        write_files(&dir, ports, cookie).map_err(doing("write the node's files"))?;
+        write_files(&dir, ports, options, cookie).map_err(doing("write the node's files"))?;
         Ok(Self { dir, release, options, ports, beam: None, port_mapper: None, guard: None })
     }
 
@@ -155,6 +162,12 @@ impl Node {
     #[must_use]
     pub fn metrics_url(&self) -> Option<String> {
         self.options.prometheus.then(|| format!("http://127.0.0.1:{}/metrics", self.ports.prometheus))
+    }
+
+    /// What the other nodes and the port mapper call it.
+    #[must_use]
+    pub fn name(&self) -> String {
+        node_name(self.ports).replace("@localhost", "")
     }
 
     /// The process id of the broker while it runs.
@@ -295,7 +308,7 @@ fn doing(doing: &str) -> impl FnOnce(io::Error) -> NodeError + use<> {
     move |source| NodeError::Io { doing, source }
 }
 
-fn write_files(dir: &Path, ports: Ports, cookie: &str) -> io::Result<()> {
+fn write_files(dir: &Path, ports: Ports, options: Options, cookie: &str) -> io::Result<()> {
     for folder in ["mnesia", "log", "home", "plugins"] {
         std::fs::create_dir_all(dir.join(folder))?;
     }
@@ -313,7 +326,8 @@ fn write_files(dir: &Path, ports: Ports, cookie: &str) -> io::Result<()> {
         "listeners.tcp.1 = 127.0.0.1:{amqp}\n\
          management.tcp.ip = 127.0.0.1\nmanagement.tcp.port = {management}\n\
          prometheus.tcp.ip = 127.0.0.1\nprometheus.tcp.port = {prometheus}\n\
-         loopback_users.guest = true\n"
+         loopback_users.guest = true\n{}\n",
+        options.settings
     );
     std::fs::write(dir.join("rabbitmq.conf"), settings)
 }

@@ -9,9 +9,8 @@ use crate::support::*;
 use crate::worker::client::Client;
 use crate::worker::stage::{PX, Stage, until};
 
-/// Where the worker said last that one of its connections leads.
-fn connected_to(stage: &Stage, side: &str) -> String {
-    let log = stage.log();
+/// Where a worker's log says last that one of its connections leads.
+pub fn connected_to(log: &str, side: &str) -> String {
     let lines = log.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
     let mut connected = lines.filter(|line| line["message"] == "connected to the broker" && line["side"] == side);
     connected.next_back().unwrap()["at"].as_str().unwrap().to_owned()
@@ -22,14 +21,15 @@ async fn when_the_node_dies_that_a_worker_consumes_from_it_goes_on_at_another_an
     const EVENTS: u64 = 2_000;
     let mut cluster = Cluster::of_three().await;
     let mut stage = Stage::at_work(&cluster.urls(), "limits = [\"150/s\"]").await;
-    let victim = cluster.node_at(&connected_to(&stage, "consuming"));
+    let victim = cluster.node_at(&connected_to(&stage.log(), "consuming"));
     let client = Client::connect(&cluster.nodes[(victim + 1) % 3].url(), &stage.prefix).await;
     client.publish_all("product.x", 0..EVENTS).await;
     stage.arrived(PX, EVENTS / 4).await;
     cluster.nodes[victim].kill_hard().await.unwrap();
     let before = stage.seen(PX).distinct;
     stage.arrived(PX, before + EVENTS / 4).await;
-    until("it consumes from another", async || cluster.node_at(&connected_to(&stage, "consuming")) != victim).await;
+    until("it consumes from another", async || cluster.node_at(&connected_to(&stage.log(), "consuming")) != victim)
+        .await;
     stage.arrived(PX, EVENTS).await;
     client.holds("px", 0).await;
     assert_eq!((stage.seen(PX).distinct, client.depth("px.dead").await), (EVENTS, Some(0)));

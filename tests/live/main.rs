@@ -12,6 +12,7 @@
 #[path = "../it/bug.rs"]
 mod bug;
 mod cluster;
+mod cluster_failures;
 mod console;
 mod consuming;
 mod control;
@@ -26,4 +27,5 @@ mod supervision;
 mod support;
 mod topology;
 mod wear;
+mod wires;
 mod worker;

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use sluice::broker::port::PublishError;
+use sluice::broker::port::{Inbox, PublishError};
 use sluice::clock;
 use sluice::demo::node::Node;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -75,13 +75,18 @@ async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut is_cut: watc
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_broker_is_heard_while_it_is_there_and_not_over_a_way_that_was_cut() {
-    let url = shared_url().await;
+/// A way to a broker, and the URL that leads over it, with more behind.
+async fn over_a_way(url: &str, more: &str) -> (String, watch::Sender<bool>) {
     let (before, after) = url.rsplit_once('@').unwrap();
     let (to, after) = after.split_once('/').unwrap();
     let (address, cut) = way(to.parse().unwrap()).await;
-    let broker = start(&settings(&format!("{before}@{address}/{after}")));
+    (format!("{before}@{address}/{after}{more}"), cut)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_broker_is_heard_while_it_is_there_and_not_over_a_way_that_was_cut() {
+    let (url, cut) = over_a_way(&shared_url().await, "").await;
+    let broker = start(&settings(&url));
     let mut inbox = open(&broker).await;
     publish(&broker, 1).await;
     consume(&inbox, 10).await;
@@ -102,5 +107,25 @@ async fn the_broker_is_heard_while_it_is_there_and_not_over_a_way_that_was_cut()
     assert!(again[0].redelivered);
     taken.ticket.leave();
     again.into_iter().for_each(|delivery| assert!(ack(delivery)));
+    assert!(broker.close(LONG).await);
+}
+
+// A consumer that the client crate cancels while its channel is closed costs the whole connection, and all destinations on it. Whether it
+// does depends on which is sent first: with many it is met.
+#[tokio::test(flavor = "multi_thread")]
+async fn channels_that_are_given_up_leave_the_connection_whole() {
+    let (url, cut) = over_a_way(&shared_url().await, "?heartbeat=600").await;
+    let broker = start(&settings(&url));
+    let inboxes: Vec<_> = (0..16).map(|number| broker.open(queues(&format!("px-{number}")))).collect();
+    join_all(inboxes.iter().map(|inbox| consume(inbox, 10))).await;
+    cut.send(true).unwrap();
+    for inbox in &inboxes {
+        inbox.proof.want(Some(Duration::from_millis(400)));
+    }
+    let given_up = async |inbox: &Inbox| drop(inbox.consuming.clone().wait_for(|is| !*is).await.unwrap());
+    tokio::time::timeout(LONG, join_all(inboxes.iter().map(given_up))).await.expect("the channels are given up");
+    cut.send(false).unwrap();
+    join_all(inboxes.iter().map(|inbox| consume(inbox, 10))).await;
+    assert_eq!(broker.status().borrow().consuming.epochs, 1, "over the connection that there was");
     assert!(broker.close(LONG).await);
 }

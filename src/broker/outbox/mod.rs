@@ -25,6 +25,9 @@ const SILENT_AFTER: Duration = Duration::from_secs(3);
 /// First and longest pause between side channels: what is not confirmed on one is not waited for on the next, and may be there twice.
 const RENEWALS: Bounds = Bounds::doubling(Duration::from_secs(15), Duration::from_mins(5), 0.0);
 
+/// So many publications lie between two main channels that were replaced since a queue refused on one what it took on another.
+const REPLACED_EVERY: i64 = 1_000;
+
 /// The two channels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Way {
@@ -46,6 +49,8 @@ pub(super) struct Outbox {
     main: Channel,
     side: Channel,
     renewal: Renewal,
+    /// The last publication before a main channel was replaced since it refuses.
+    replaced_at: Option<i64>,
 }
 
 #[derive(Debug)]
@@ -92,6 +97,8 @@ struct TargetState {
     /// On the present channel of its way, whether somebody still waits for the outcome or not.
     unconfirmed: usize,
     health: TargetHealth,
+    /// The number of the main channel beside which it took something on the side.
+    taken_beside: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -147,6 +154,7 @@ impl Outbox {
             main: Channel::default(),
             side: Channel::default(),
             renewal: Renewal::default(),
+            replaced_at: None,
         }
     }
 
@@ -223,11 +231,25 @@ impl Outbox {
         self.wants_channel(Way::Side, now) || self.waiting.iter().any(|waiting| self.may_go(waiting, Way::Side))
     }
 
-    /// The broker answered, in time or not; the publication where somebody still waits for its outcome.
+    /// The broker answered, in time or not; the publication where somebody still waits for its outcome. A channel whose first publication
+    /// comes before a queue has its new leader may refuse whatever goes there, for ever (seen on 3.10.8): one that refuses again what was taken
+    /// on the side is replaced.
     pub(super) fn answered(&mut self, id: i64, sent_to: SentTo, accepted: bool) -> Option<Publication> {
         if self.is_present(sent_to)
             && let Some(target) = self.targets.get_mut(&sent_to.target)
         {
+            let beside = Some(self.main.number);
+            match (accepted, sent_to.way) {
+                (true, Way::Side) => target.taken_beside = beside,
+                (false, Way::Main) if target.taken_beside == beside => {
+                    let is_long_ago = self.replaced_at.is_none_or(|at| self.last_id - at >= REPLACED_EVERY);
+                    if is_long_ago {
+                        self.main.is_doubtful = true;
+                        self.replaced_at = Some(self.last_id);
+                    }
+                }
+                (true, Way::Main) | (false, Way::Main | Way::Side) => {}
+            }
             target.health = match (accepted, sent_to.way) {
                 (true, Way::Main) => TargetHealth::Good,
                 (true, Way::Side) => TargetHealth::New,

@@ -164,3 +164,21 @@ fn what_an_earlier_channel_had_counts_no_more() {
     stage.answer(true);
     assert_eq!((stage.send(), stage.outcomes()), ((1, 0), (2, 0)));
 }
+
+#[test]
+fn a_main_channel_that_refuses_again_what_the_side_channel_takes_is_replaced_and_rarely() {
+    let mut stage = Stage::new(&[]);
+    for round in 0..20 {
+        stage.publish("q", 2);
+        assert_eq!(stage.send(), (1, 0), "round {round}");
+        stage.answer(false);
+        stage.pass(Duration::ZERO);
+        assert_eq!(stage.replaced, usize::from(round > 0), "once is chance");
+        assert_eq!(stage.send(), (0, 1), "round {round}");
+        stage.answer(true);
+    }
+    assert_eq!(stage.outcomes(), (20, 20));
+    stage.publish("q", 1_000);
+    stage.work();
+    assert_eq!((stage.outcomes(), stage.replaced), ((1_000, 0), 1), "where nothing is refused none is replaced");
+}

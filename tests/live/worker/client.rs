@@ -24,10 +24,14 @@ pub struct Found {
 
 impl Client {
     pub async fn connect(url: &str, prefix: &str) -> Self {
-        let connection = Connection::connect(url, ConnectionProperties::default()).await.unwrap();
-        let channel = connection.create_channel().await.unwrap();
-        channel.confirm_select(ConfirmSelectOptions::default()).await.unwrap();
-        Self { connection, channel, prefix: prefix.to_owned() }
+        Self::try_connect(url, prefix).await.unwrap()
+    }
+
+    pub async fn try_connect(url: &str, prefix: &str) -> lapin::Result<Self> {
+        let connection = Connection::connect(url, ConnectionProperties::default()).await?;
+        let channel = connection.create_channel().await?;
+        channel.confirm_select(ConfirmSelectOptions::default()).await?;
+        Ok(Self { connection, channel, prefix: prefix.to_owned() })
     }
 
     /// Publishes to the events exchange; returns once confirmed.
@@ -55,6 +59,11 @@ impl Client {
 
     /// Publishes plain events for Gainsight PX with these numbers as ids, all confirmed at the end.
     pub async fn publish_all(&self, key: &str, numbers: impl IntoIterator<Item = u64>) {
+        assert!(self.try_publish_all(key, numbers).await.unwrap());
+    }
+
+    /// The same where the broker may go away; whether it took all of them.
+    pub async fn try_publish_all(&self, key: &str, numbers: impl IntoIterator<Item = u64>) -> lapin::Result<bool> {
         let mut confirms = Vec::new();
         for number in numbers {
             let properties = plain().with_message_id(format!("e-{number}").into()).with_delivery_mode(2);
@@ -66,11 +75,13 @@ impl Client {
                 body.as_bytes(),
                 properties,
             );
-            confirms.push(sent.await.unwrap());
+            confirms.push(sent.await?);
         }
+        let mut taken = true;
         for confirm in confirms {
-            assert!(confirm.await.unwrap().is_ack());
+            taken &= confirm.await?.is_ack();
         }
+        Ok(taken)
     }
 
     /// Binds a new queue of this client's own to an exchange. False where there is no such exchange.

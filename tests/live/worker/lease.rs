@@ -10,13 +10,14 @@ use super::stage::{PX, Stage, TOKEN, send, until};
 use crate::support::shared_url;
 
 /// A second worker with the configuration of the first, but for its admin address.
-struct Fellow {
+pub struct Fellow {
     child: Child,
     admin: String,
+    log: String,
 }
 
 impl Fellow {
-    fn start(stage: &Stage) -> Self {
+    pub fn start(stage: &Stage) -> Self {
         let [port]: [u16; 1] = free_ports().unwrap();
         let admin = format!("127.0.0.1:{port}");
         let own = std::fs::read_to_string(stage.file("sluice.toml")).unwrap();
@@ -26,10 +27,15 @@ impl Fellow {
         let mut command = Command::new(env!("CARGO_BIN_EXE_sluice"));
         command.args(["run", "--config", &stage.file(&format!("{port}.toml"))]).env("STAGE_TOKEN", TOKEN);
         command.env_remove("RUST_LOG").stdout(log.try_clone().unwrap()).stderr(log).kill_on_drop(true);
-        Self { child: command.spawn().unwrap(), admin: format!("http://{admin}") }
+        let log = stage.file(&format!("{port}.log"));
+        Self { child: command.spawn().unwrap(), admin: format!("http://{admin}"), log }
     }
 
-    async fn shown(&self) -> Value {
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    pub async fn shown(&self) -> Value {
         let url = format!("{}/api/v1/destinations/px", self.admin);
         let request = reqwest::Client::new().get(url).bearer_auth(TOKEN).timeout(Duration::from_secs(5));
         match request.send().await {
@@ -59,7 +65,7 @@ impl Fellow {
         request.timeout(Duration::from_secs(5)).send().await.unwrap().status().as_u16()
     }
 
-    async fn is_ready(&self) -> bool {
+    pub async fn is_ready(&self) -> bool {
         let asked = reqwest::get(format!("{}/readyz", self.admin)).await;
         asked.is_ok_and(|reply| reply.status().is_success())
     }

@@ -9,7 +9,7 @@ mod dead_api;
 mod events;
 mod gate;
 mod health;
-mod lease;
+pub mod lease;
 mod machine;
 mod operators;
 mod receipts;
