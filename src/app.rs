@@ -80,7 +80,7 @@ pub async fn run(config: Config, file: ConfigFile, stop: CancellationToken) -> R
     let parts = TaskTracker::new();
     let commands = operator::listener(broker.clone(), roster, operations.clone(), ending.clone());
     let announcer = Announcer::new(broker.clone(), fleet.roster(), metrics.clone());
-    parts.spawn(supervisor.keep_trying("announcements", &ending, announcer.clone().part(stop.clone())));
+    parts.spawn(supervisor.keep_trying("announcements", &ending, announcer.clone().part(ending.clone())));
     parts.spawn(supervisor.keep("admin server", &ending, admin::server(listener, admin.clone(), ending.clone())));
     parts.spawn(supervisor.keep_trying("queue watch", &ending, watch.part(ending.clone())));
     parts.spawn(supervisor.keep_trying("operator's commands", &ending, commands));
@@ -90,14 +90,11 @@ pub async fn run(config: Config, file: ConfigFile, stop: CancellationToken) -> R
     let tended = tend(&mut fleet, &file, &mut hangups, (&watch, &admin), &supervisor, &stop).await;
     stop.cancel();
     tracing::info!("stopping: finishing what is in flight");
-    fleet.roster().peers().leave();
     let all_done = clock::now() + STOP_WITHIN;
     // What an operation has not acted on stays where it is.
-    let (_, (), _) = tokio::join!(
-        tokio::time::timeout(STOP_WITHIN, operations.cancel_all()),
-        fleet.stop_all(),
-        tokio::time::timeout(FLUSH_WITHIN, announcer.last())
-    );
+    let (_, ()) = tokio::join!(tokio::time::timeout(STOP_WITHIN, operations.cancel_all()), fleet.stop_all());
+    // They take over without it too: a broker that takes nothing holds nothing up.
+    let _told = tokio::time::timeout(FLUSH_WITHIN / 2, announcer.last()).await;
     told.cancel();
     let left = all_done.saturating_duration_since(clock::now());
     if let Some(telling) = telling {

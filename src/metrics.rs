@@ -24,7 +24,9 @@ const END_TO_END_BUCKETS: [f64; 14] =
 /// The label that names a destination.
 const DESTINATION: &str = "destination";
 /// What all workers know alike: one of them shows it.
-const SHARED: [&str; 2] = ["sluice_unrouted_ready", "sluice_destination_without_driver"];
+const SHARED: &str = "sluice_unrouted_ready";
+/// Of a destination that nobody drives, one of them shows it too.
+const WITHOUT_DRIVER: &str = "sluice_destination_without_driver";
 
 /// What a worker shows: several on one broker never show the same series.
 #[derive(Clone, Debug, Default)]
@@ -220,7 +222,7 @@ metrics! {
     oldest_event_seconds: GaugeVec ["destination"],
     /// Time until a destination's queue is empty, were nothing more to come: the events that wait by the rate at which events left it in the last minute, whatever became of them (delivered, to a retry queue, dead letters). In a backlog's first 15 s, or three requests where that is longer, by the gate's rate and the events a request carries. +Inf while nothing gets through.
     drain_seconds: GaugeVec ["destination"],
-    /// 1 for a destination that no worker drives, as far as the workers know. Absent for the others.
+    /// 1 for a destination that no worker drives, as far as the workers know; 0 at the one that drives it.
     destination_without_driver: IntGaugeVec ["destination"],
     /// Destinations that this worker drives.
     destinations_driven: IntGauge [],
@@ -278,11 +280,11 @@ impl Metrics {
     pub fn text(&self, shows: &Shows) -> prometheus::Result<Vec<u8>> {
         let mut families = self.registry.gather();
         for family in &mut families {
-            let is_shared = SHARED.contains(&family.name());
+            let (is_shared, may_be) = (family.name() == SHARED, shows.shared && family.name() == WITHOUT_DRIVER);
             family.mut_metric().retain(|metric| {
                 match metric.get_label().iter().find(|label| label.name() == DESTINATION) {
                     _ if is_shared => shows.shared,
-                    Some(label) => shows.destinations.contains(label.value()),
+                    Some(label) => may_be || shows.destinations.contains(label.value()),
                     None => true,
                 }
             });

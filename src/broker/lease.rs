@@ -78,6 +78,8 @@ pub(super) struct LeaseTask {
     pub(super) queues: DestinationQueues,
     /// Whether it has to be known if the destination is new; a "no" costs a channel's number. Asked once.
     pub(super) asks_whether_new: bool,
+    /// It is new, and nobody was told yet.
+    pub(super) is_new: bool,
     pub(super) is_declared: bool,
     pub(super) events: mpsc::Sender<LeaseEvent>,
     pub(super) acts: mpsc::UnboundedReceiver<LeaseAct>,
@@ -141,8 +143,10 @@ impl LeaseTask {
     async fn live_through(&mut self, live: &Live) -> Result<Ended, TopologyError> {
         let destination = self.queues.name.clone();
         let queue = self.topology.names.queue(&destination);
-        let is_new = self.asks_whether_new && !self.topology.has_queue(live, &queue).await?;
-        self.asks_whether_new = false;
+        if self.asks_whether_new {
+            self.is_new = !self.topology.has_queue(live, &queue).await?;
+            self.asks_whether_new = false;
+        }
         if !self.is_declared {
             self.topology.ensure_destination(live, &self.queues).await?;
             self.is_declared = true;
@@ -158,6 +162,7 @@ impl LeaseTask {
                 .await?;
         // What was meant for the channel before is passed over.
         while self.acts.try_recv().is_ok() {}
+        let is_new = std::mem::take(&mut self.is_new);
         self.tell(LeaseEvent::Opened { is_new }).await;
         let ended = self
             .pass_on(&channel, &mut consumer, tag)

@@ -279,6 +279,7 @@ impl Broker {
             queues,
             asks_whether_new,
             is_declared: false,
+            is_new: false,
             events,
             acts: act_receiver,
             closing: self.closing.clone(),

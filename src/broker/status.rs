@@ -30,7 +30,11 @@ impl BrokerStatus {
     #[must_use]
     pub fn lacking(&self) -> Vec<String> {
         let mut lacking = Vec::new();
-        for (name, link) in [("consuming", &self.consuming), ("publishing", &self.publishing)] {
+        // Without destinations there are no leases.
+        let leasing = Some(("leases", &self.leasing)).filter(|(_, link)| link.epochs > 0);
+        for (name, link) in
+            [("consuming", &self.consuming), ("publishing", &self.publishing)].into_iter().chain(leasing)
+        {
             if !link.connected {
                 let why = link.last_error.as_ref().map(|error| format!(": {error}")).unwrap_or_default();
                 lacking.push(format!("no connection to the broker for {name}{why}"));

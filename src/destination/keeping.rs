@@ -8,10 +8,11 @@ use futures_util::{FutureExt as _, StreamExt as _};
 use jiff::civil::Date;
 use tokio::sync::watch;
 
+use super::ledger::Sealer;
 use super::{Driver, Elsewhere, Handover, ledger};
 use crate::clock;
 use crate::gate::Ledger;
-use crate::lease::port::DriverEnd;
+use crate::lease::port::{DriverEnd, Recorded};
 use crate::seal::Seal;
 
 /// The driver's lease, and what is kept in it.
@@ -21,20 +22,27 @@ pub(super) struct Keeping {
     pub elsewhere: watch::Receiver<Option<Elsewhere>>,
     /// When an operator's command was last heard here.
     pub commanded: Option<Instant>,
-    seal: Option<Seal>,
+    sealer: Sealer,
     /// Something is to be sent and there is no proof.
     pub is_waiting: bool,
     /// A booking on its way to the broker: the day, and up to where.
-    booking: FuturesUnordered<BoxFuture<'static, (Date, u64)>>,
+    booking: FuturesUnordered<BoxFuture<'static, (Date, u64, Recorded)>>,
 }
 
 impl Keeping {
     pub fn new(lease: DriverEnd, elsewhere: watch::Receiver<Option<Elsewhere>>, seal: Option<Seal>) -> Self {
-        Self { lease, elsewhere, commanded: None, seal, is_waiting: false, booking: FuturesUnordered::new() }
+        Self {
+            lease,
+            elsewhere,
+            commanded: None,
+            sealer: Sealer::new(seal),
+            is_waiting: false,
+            booking: FuturesUnordered::new(),
+        }
     }
 
     /// Returns the next booking that the broker has; or nothing, where a proof came that was waited for.
-    pub async fn progress(&mut self) -> Option<(Date, u64)> {
+    pub async fn progress(&mut self) -> Option<(Date, u64, Recorded)> {
         let Self { lease, booking, is_waiting, .. } = self;
         tokio::select! {
             Some(booked) = booking.next(), if !booking.is_empty() => Some(booked),
@@ -62,9 +70,23 @@ impl Driver {
         let (day, used) = (booked.day, booked.used);
         let recorded = self.keeping.lease.record(self.ledger(Some(booked)));
         self.keeping.booking.push(Box::pin(async move {
-            recorded.await;
-            (day, used)
+            let recorded = recorded.await;
+            (day, used, recorded)
         }));
+    }
+
+    /// What was to be booked is, or cannot be while the broker takes no messages: then as much may be used as the next driver would take
+    /// for used, which is what the time of day says.
+    pub(super) fn booked(&mut self, (day, used, recorded): (Date, u64, Recorded)) {
+        let used = match recorded {
+            Recorded::Yes => used,
+            Recorded::NotNow => {
+                let limit = self.dispatch.gate.day_limit().unwrap_or(0);
+                let spent = Ledger::spent_by(limit, &self.settings.day_starts, clock::wall());
+                if spent.day == day { used.min(spent.used) } else { 0 }
+            }
+        };
+        self.dispatch.gate.booked(day, used);
     }
 
     /// Has the ledger kept within a moment.
@@ -79,14 +101,14 @@ impl Driver {
     pub(super) fn record_ledger(&self) -> Option<BoxFuture<'static, ()>> {
         let (now, wall) = (clock::now(), clock::wall());
         let ledger = || self.ledger(self.dispatch.gate.booked_ledger(now, wall));
-        self.keeping.lease.is_kept().then(|| self.keeping.lease.record(ledger()).boxed())
+        self.keeping.lease.is_kept().then(|| self.keeping.lease.record(ledger()).map(|_| ()).boxed())
     }
 
     /// What the lease's note carries, with that of the gate's.
     fn ledger(&self, gate: Option<Ledger>) -> serde_json::Value {
         let handover = self.handover();
         let ledger = gate.unwrap_or(handover.ledger);
-        ledger::write(&Handover { ledger, ..handover }, self.keeping.seal.as_ref())
+        ledger::write(&Handover { ledger, ..handover }, &self.keeping.sealer)
     }
 
     /// What a successor has to know, but for what happened lately.

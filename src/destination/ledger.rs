@@ -1,5 +1,7 @@
 //! What a destination's next driver has to know, as the lease's note carries it. Secrets in it are sealed, or not kept.
 
+use std::sync::{Mutex, PoisonError};
+
 use jiff::Timestamp;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
@@ -106,13 +108,41 @@ impl Limits {
     }
 }
 
+/// Seals tokens. The same ones read the same: what has not changed is not written again.
+#[derive(Debug, Default)]
+pub struct Sealer {
+    seal: Option<Seal>,
+    last: Mutex<Option<(Vec<u8>, String)>>,
+}
+
+impl Sealer {
+    /// With that key, if there is one.
+    #[must_use]
+    pub fn new(seal: Option<Seal>) -> Self {
+        Self { seal, last: Mutex::default() }
+    }
+
+    fn close(&self, plain: Vec<u8>) -> Option<String> {
+        let seal = self.seal.as_ref()?;
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let (_, sealed) = match last.take() {
+            Some(known) if known.0 == plain => last.insert(known),
+            Some(_) | None => {
+                let sealed = seal.close(&plain);
+                last.insert((plain, sealed))
+            }
+        };
+        Some(sealed.clone())
+    }
+}
+
 /// Writes what a handover holds, with tokens where there is a key to seal them.
 #[must_use]
-pub fn write(handover: &Handover, seal: Option<&Seal>) -> Value {
+pub fn write(handover: &Handover, sealer: &Sealer) -> Value {
     let sign_ins = handover.tokens.as_ref().map(|tokens| SignIns {
         account: tokens.account.clone(),
         calls: tokens.calls.clone(),
-        sealed: seal.map(|seal| seal.close(&plain(tokens))),
+        sealed: sealer.close(plain(tokens)),
     });
     let content = Content {
         gate: handover.ledger.clone(),

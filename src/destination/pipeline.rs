@@ -68,8 +68,8 @@ impl Driver {
             _ = housekeeping.tick() => Step::Housekeeping,
             Ok(()) = self.inbox.consuming.changed() => Step::LookAgain,
             booked = self.keeping.progress() => {
-                if let Some((day, used)) = booked {
-                    self.dispatch.gate.booked(day, used);
+                if let Some(booked) = booked {
+                    self.booked(booked);
                 }
                 Step::LookAgain
             }

@@ -29,6 +29,7 @@ impl Driver {
                 attempted = self.sender.answered() => self.noting_gate(|driver| driver.judge(attempted)),
                 () = self.settlements.progress() => {}
                 () = self.side.tokens.progress() => {}
+                Some(call) = self.calls.recv() => self.answer(call),
                 Some(delivery) = self.inbox.deliveries.recv() => delivery.ticket.leave(),
                 () = ending.cancelled(), if patient => {
                     patient = false;

@@ -50,7 +50,10 @@ impl Announcer {
                 let (mut every, mut before) = (tokio::time::interval(ANNOUNCE_EVERY), Before::default());
                 while stop.run_until_cancelled(every.tick()).await.is_some() {
                     let said = announcer.whole(&mut before).await;
-                    announcer.tell(said).await;
+                    // A broker that takes nothing for now must not hold up the rest.
+                    if !tokio::time::timeout(ANNOUNCE_EVERY, announcer.tell(said)).await.unwrap_or(false) {
+                        before = Before::default();
+                    }
                     announcer.roster.peers().share_out(clock::now());
                     announcer.show();
                 }
@@ -61,11 +64,12 @@ impl Announcer {
 
     /// Tells that this worker stops.
     pub async fn last(&self) {
+        self.roster.peers().leave();
         self.tell(self.roster.peers().announcement()).await;
     }
 
-    async fn tell(&self, announcement: Announcement) {
-        control::announce(&self.broker, &Command::Announce { announcement }).await;
+    async fn tell(&self, announcement: Announcement) -> bool {
+        control::announce(&self.broker, &Command::Announce { announcement }).await
     }
 
     /// What this worker drives, with the views that are new to some other worker.
@@ -79,7 +83,7 @@ impl Announcer {
         before.views.retain(|name, _| said.drives.contains(name));
         for name in &said.drives {
             let Some(handle) = self.roster.get(name) else { continue };
-            let Ok(view) = handle.view().await else { continue };
+            let Ok(Ok(view)) = tokio::time::timeout(ANNOUNCE_EVERY, handle.view()).await else { continue };
             let Ok(view) = serde_json::to_value(&view) else { continue };
             if before.views.get(name) != Some(&view) {
                 before.views.insert(name.clone(), view.clone());
@@ -91,11 +95,15 @@ impl Announcer {
 
     /// Shows how many destinations are driven here, and which are driven nowhere.
     fn show(&self) {
-        let driven = self.roster.peers().announcement().drives.len();
-        self.metrics.destinations_driven.set(i64::try_from(driven).unwrap_or(i64::MAX));
-        self.metrics.destination_without_driver.reset();
+        let driven = self.roster.peers().announcement().drives;
+        self.metrics.destinations_driven.set(i64::try_from(driven.len()).unwrap_or(i64::MAX));
+        let without_driver = &self.metrics.destination_without_driver;
+        without_driver.reset();
+        for name in &driven {
+            without_driver.with_label_values(&[name]).set(0);
+        }
         for name in self.roster.peers().driven_nowhere(clock::now()) {
-            self.metrics.destination_without_driver.with_label_values(&[&name]).set(1);
+            without_driver.with_label_values(&[&name]).set(1);
         }
     }
 }

@@ -252,7 +252,7 @@ impl Fleet {
             // Bound before it consumes; a paused one, which never consumes, was given time enough.
             for _ in 0..BIND_WITHIN_SECONDS {
                 let consuming = match roster.get(&name) {
-                    Some(handle) => handle.view().await.is_ok_and(|view| view.consuming),
+                    Some(handle) => handle.view().await.is_ok_and(|view| view.drives && view.consuming),
                     None => false,
                 };
                 if consuming || ending.is_cancelled() {

@@ -31,6 +31,8 @@ struct Known {
     /// This worker's destinations, each with whether it is driven here and what has it let go.
     mine: BTreeMap<String, (bool, Arc<Notify>)>,
     others: BTreeMap<uuid::Uuid, Peer>,
+    /// When this worker last heard of itself: then it hears the others too.
+    heard_itself: Option<Instant>,
     /// How many others have ever been heard for the first time.
     joined: u64,
     let_go: Option<Instant>,
@@ -110,10 +112,11 @@ impl Peers {
 
     /// Another worker, or this one, told of itself.
     pub fn heard(&self, said: Announcement, now: Instant, wall: Timestamp) {
+        let mut known = self.known();
         if said.worker.id == self.me.id {
+            known.heard_itself = Some(now);
             return;
         }
-        let mut known = self.known();
         if said.leaves {
             known.others.remove(&said.worker.id);
             return;
@@ -135,9 +138,10 @@ impl Peers {
             (told.at, told.wall) = (now, wall);
         }
         for (name, view) in views {
-            // Of another version it may not be known.
-            if let Ok(view) = serde_json::from_value(view) {
-                peer.told.insert(name, Told { view, at: now, wall });
+            match serde_json::from_value(view) {
+                Ok(view) => drop(peer.told.insert(name, Told { view, at: now, wall })),
+                // It is of another version.
+                Err(_) => drop(peer.told.remove(&name)),
             }
         }
         (peer.drives, peer.last) = (drives, now);
@@ -152,8 +156,7 @@ impl Peers {
     #[must_use]
     pub fn elsewhere(&self, name: &str, now: Instant) -> Option<Elsewhere> {
         let known = self.known();
-        let mut live = known.others.values().filter(|peer| is_live(peer, now));
-        let peer = live.find(|peer| peer.drives.contains(name))?;
+        let (_, peer) = known.live(now).find(|(_, peer)| peer.drives.contains(name))?;
         Some(Elsewhere { driver: peer.worker.name.clone(), told: peer.told.get(name).cloned() })
     }
 
@@ -166,16 +169,17 @@ impl Peers {
     /// Whether another worker drives it.
     #[must_use]
     pub fn is_driven_elsewhere(&self, name: &str, now: Instant) -> bool {
-        let known = self.known();
-        known.others.values().any(|peer| is_live(peer, now) && peer.drives.contains(name))
+        self.known().live(now).any(|(_, peer)| peer.drives.contains(name))
     }
 
-    /// This worker's destinations that nobody drives, as far as it knows.
+    /// This worker's destinations that nobody drives, as far as it knows; none where it hears of nobody.
     #[must_use]
     pub fn driven_nowhere(&self, now: Instant) -> Vec<String> {
         let known = self.known();
-        let driven_elsewhere =
-            |name: &String| known.others.values().any(|peer| is_live(peer, now) && peer.drives.contains(name));
+        if !known.hears(now) {
+            return Vec::new();
+        }
+        let driven_elsewhere = |name: &String| known.live(now).any(|(_, peer)| peer.drives.contains(name));
         let idle = known.mine.iter().filter(|(_, (drives, _))| !drives).map(|(name, _)| name);
         idle.filter(|name| !driven_elsewhere(name)).cloned().collect()
     }
@@ -185,14 +189,14 @@ impl Peers {
     pub fn shows(&self, now: Instant) -> Shows {
         let known = self.known();
         let destinations = known.mine.iter().filter(|(_, (drives, _))| *drives).map(|(name, _)| name.clone()).collect();
-        let shared = !known.others.iter().any(|(id, peer)| is_live(peer, now) && *id < self.me.id);
+        let shared = known.hears(now) && !known.live(now).any(|(id, _)| *id < self.me.id);
         Shows { destinations, shared }
     }
 
     /// How many other workers are heard.
     #[must_use]
     pub fn others(&self, now: Instant) -> usize {
-        self.known().others.values().filter(|peer| is_live(peer, now)).count()
+        self.known().live(now).count()
     }
 
     /// The workers there are, this one among them, each with how many destinations it drives.
@@ -200,7 +204,7 @@ impl Peers {
     pub fn workers(&self, now: Instant) -> Vec<(Owner, usize)> {
         let known = self.known();
         let mine = known.mine.values().filter(|(drives, _)| *drives).count();
-        let others = known.others.values().filter(|peer| is_live(peer, now));
+        let others = known.live(now).map(|(_, peer)| peer);
         let mut workers = vec![(self.me.clone(), mine)];
         workers.extend(others.map(|peer| (peer.worker.clone(), peer.drives.len())));
         workers
@@ -209,7 +213,10 @@ impl Peers {
     /// Has destinations let go that are more than this worker's share; returns how many.
     pub fn share_out(&self, now: Instant) -> usize {
         let mut known = self.known();
-        known.others.retain(|_, peer| is_live(peer, now));
+        if !known.hears(now) {
+            return 0;
+        }
+        known.others.retain(|_, peer| now.saturating_duration_since(peer.last) < GONE_AFTER);
         if known.leaves || known.let_go.is_some_and(|last| now.saturating_duration_since(last) < LET_GO_EVERY) {
             return 0;
         }
@@ -228,8 +235,17 @@ impl Peers {
     }
 }
 
-fn is_live(peer: &Peer, now: Instant) -> bool {
-    now.saturating_duration_since(peer.last) < GONE_AFTER
+impl Known {
+    /// Whether announcements arrive here.
+    fn hears(&self, now: Instant) -> bool {
+        self.heard_itself.is_some_and(|at| now.saturating_duration_since(at) < GONE_AFTER)
+    }
+
+    /// The other workers that are there. Where no announcement arrives, as in an alarm of the broker, those that were there before.
+    fn live(&self, now: Instant) -> impl Iterator<Item = (&uuid::Uuid, &Peer)> {
+        let now = if self.hears(now) { now } else { self.heard_itself.unwrap_or(now) };
+        self.others.iter().filter(move |(_, peer)| now.saturating_duration_since(peer.last) < GONE_AFTER)
+    }
 }
 
 /// How many of `mine` are more than a share of `all`, where others drive so many: no more than those have room for.
@@ -282,6 +298,8 @@ mod tests {
         peers.heard(announce(2, &[]), now, Timestamp::UNIX_EPOCH);
         assert_eq!(peers.share_out(now), 0, "it has just come");
         peers.heard(announce(2, &[]), now + SETTLED_AFTER, Timestamp::UNIX_EPOCH);
+        assert_eq!(peers.share_out(now + SETTLED_AFTER), 0, "it does not hear itself: it may be cut off");
+        peers.heard(announce(1, &[]), now + SETTLED_AFTER, Timestamp::UNIX_EPOCH);
         assert_eq!(peers.share_out(now + SETTLED_AFTER), 1);
         assert_eq!(peers.share_out(now + SETTLED_AFTER), 0, "those have to arrive first");
         assert_eq!(peers.share_out(now + SETTLED_AFTER + GONE_AFTER), 0);
@@ -290,8 +308,11 @@ mod tests {
     #[test]
     fn who_drives_is_known_until_it_leaves_or_is_not_heard_any_more() {
         let (peers, now) = (peers(0).0, crate::clock::now());
+        peers.heard(announce(1, &[]), now, Timestamp::UNIX_EPOCH);
         peers.heard(announce(2, &["px"]), now, Timestamp::UNIX_EPOCH);
         assert_eq!(peers.elsewhere("px", now).map(|elsewhere| elsewhere.driver), Some("pod-2".to_owned()));
+        assert!(peers.is_driven_elsewhere("px", now + GONE_AFTER * 9), "as far as it knew when it last heard anything");
+        peers.heard(announce(1, &[]), now + GONE_AFTER, Timestamp::UNIX_EPOCH);
         assert!(!peers.is_driven_elsewhere("px", now + GONE_AFTER));
         peers.heard(Announcement { leaves: true, ..announce(2, &["px"]) }, now, Timestamp::UNIX_EPOCH);
         assert!(!peers.is_driven_elsewhere("px", now));

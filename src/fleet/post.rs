@@ -18,9 +18,10 @@ use crate::broker::{Broker, DestinationQueues, LeaseAct, LeaseEvent, LeaseQueue}
 use crate::clock;
 use crate::config;
 use crate::delivery::Transport;
+use crate::destination::ledger::Sealer;
 use crate::destination::{self, Elsewhere, Handle, Handover, Parts, ledger};
 use crate::gate::{Ledger, Limit, Window};
-use crate::lease::port::{DriverEnd, KeeperEnd, Record, ends};
+use crate::lease::port::{DriverEnd, KeeperEnd, Record, Recorded, ends};
 use crate::lease::{Act, Machine, Note, NoteError, Owner};
 use crate::message::{Message, Properties};
 use crate::metrics::Metrics;
@@ -85,13 +86,11 @@ struct AtWork {
     wanted: Wanted,
     /// What the driver before left.
     known: Handover,
-    recorded: Vec<(u64, oneshot::Sender<()>)>,
+    recorded: Vec<(u64, oneshot::Sender<Recorded>)>,
     published: FuturesUnordered<BoxFuture<'static, (u64, Result<(), PublishError>)>>,
     let_go: Arc<Notify>,
     is_stopping: bool,
     is_open: bool,
-    /// It has never been driven.
-    is_new: bool,
     may_send_until: Option<Instant>,
     told_stuck: Option<NoteError>,
 }
@@ -123,7 +122,6 @@ impl Post {
             let_go,
             is_stopping: false,
             is_open: false,
-            is_new: false,
             may_send_until: None,
             told_stuck: None,
         };
@@ -209,11 +207,14 @@ impl AtWork {
         let now = clock::now();
         match event {
             LeaseEvent::Opened { is_new } => {
-                (self.is_open, self.is_new) = (true, self.is_new || is_new);
+                self.is_open = true;
+                if is_new {
+                    self.machine.is_new(ledger::write(&Handover::default(), &Sealer::default()));
+                }
                 self.machine.opened(now);
             }
             LeaseEvent::Closed => {
-                self.machine.closed();
+                self.machine.closed(now);
                 self.is_open = false;
             }
             LeaseEvent::Note { tag, body, again } => match Note::read(&body) {
@@ -260,9 +261,9 @@ impl AtWork {
         let recorded = self.machine.recorded();
         // A broker in an alarm is relieved by deliveries: they do not wait until it takes a ledger again.
         let is_blocked = self.is_blocked();
-        for (_, told) in self.recorded.extract_if(.., |(version, _)| is_blocked || *version <= recorded) {
+        for (version, told) in self.recorded.extract_if(.., |(version, _)| is_blocked || *version <= recorded) {
             // Nobody waiting for it is no failure.
-            let _gone = told.send(());
+            let _gone = told.send(if version <= recorded { Recorded::Yes } else { Recorded::NotNow });
         }
         let until = self.machine.may_send_until();
         let is_new = until > self.may_send_until;
@@ -286,6 +287,9 @@ impl AtWork {
             );
             self.told_stuck = stuck;
         }
+        if self.keeper().is_some() {
+            self.told_stuck = None;
+        }
     }
 
     fn act(&self, act: LeaseAct) {
@@ -303,7 +307,9 @@ impl AtWork {
 
     /// Something else is to run.
     fn want(&mut self, wanted: Wanted) {
-        self.recorded.clear();
+        if wanted != Wanted::Nothing {
+            self.recorded.clear();
+        }
         self.wanted = wanted;
         if let Some(running) = &self.running {
             running.stop.cancel();
@@ -328,7 +334,7 @@ impl AtWork {
         let ledger = handover
             .as_ref()
             .filter(|_| ended.keeper.is_some())
-            .map(|handover| ledger::write(handover, self.post.seal.as_ref()));
+            .map(|handover| ledger::write(handover, &Sealer::new(self.post.seal.clone())));
         self.known = handover.unwrap_or_default();
         if !ended.stop.is_cancelled() {
             // It failed: it goes on with what it knew, and not again and again in no time.
@@ -354,7 +360,7 @@ impl AtWork {
         let before = match wanted {
             Wanted::Driver(note) => match ledger::read(&note, known.clone(), self.post.seal.as_ref()) {
                 Ok(mut before) => {
-                    if note.is_null() && !std::mem::take(&mut self.is_new) {
+                    if note.is_null() {
                         self.post.count_as_spent(&mut before, "the lease queue was new, purged or deleted");
                     } else if self.is_blocked() {
                         self.post.count_as_spent(
@@ -365,7 +371,7 @@ impl AtWork {
                     Some(before)
                 }
                 Err(error) => {
-                    self.machine.refuse(NoteError::Unreadable(error.to_string()), clock::now());
+                    self.machine.refuse(NoteError::Ledger(error.to_string()), clock::now());
                     None
                 }
             },

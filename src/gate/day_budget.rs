@@ -8,7 +8,7 @@ use jiff::civil::Date;
 
 use super::{Gate, Ledger, quota};
 
-/// Of a day's budget one part in so many is booked ahead. While the broker takes no messages no more than that can be used.
+/// Of a day's budget one part in so many is booked ahead.
 const SHARE: u64 = 250;
 
 /// A day, and how much of its budget is booked.
@@ -19,9 +19,16 @@ pub(super) struct Booked {
 }
 
 impl Gate {
-    /// From now on nothing is used of a day's budget that is not booked: `day` up to `used` requests.
+    /// From now on nothing is used of a day's budget that is not booked: `day` up to `used` requests. What was booked before stays so.
     pub fn booked(&mut self, day: Date, used: u64) {
-        self.booked = Some(Booked { day, used });
+        let before = self.booked.filter(|booked| booked.day == day).map_or(0, |booked| booked.used);
+        self.booked = Some(Booked { day, used: used.max(before) });
+    }
+
+    /// The day's budget, where there is one.
+    #[must_use]
+    pub fn day_limit(&self) -> Option<u64> {
+        quota::day_limit(&self.limits)
     }
 
     /// What to book now, as the ledger that says so: a little ahead of what is used. None while enough is booked.
@@ -41,7 +48,8 @@ impl Gate {
     pub fn booked_ledger(&self, now: Instant, wall: Timestamp) -> Option<Ledger> {
         let booked = self.booked_today()?;
         let ledger = self.ledger(now, wall);
-        Some(Ledger { used: ledger.used.max(booked), ..ledger })
+        let used = if self.day_limit().is_some() { ledger.used.max(booked) } else { about(ledger.used) };
+        Some(Ledger { used, ..ledger })
     }
 
     fn booked_today(&self) -> Option<u64> {
@@ -61,4 +69,10 @@ impl Gate {
         let wait = self.days.wait(self.day_limit_if_even()?, wall);
         (!wait.is_zero()).then(|| now + wait)
     }
+}
+
+/// No less, and the same for a while: a count that nothing is held to is not written again for each request.
+fn about(used: u64) -> u64 {
+    let step = 1 << used.checked_ilog2().unwrap_or(0).saturating_sub(3);
+    used.checked_next_multiple_of(step).unwrap_or(used)
 }

@@ -73,6 +73,8 @@ pub struct Machine {
     why_stuck: Option<NoteError>,
     next_first_note: Instant,
     first_notes: Duration,
+    /// What a destination begins with that is known to be new.
+    first_ledger: Value,
     acts: Vec<Act>,
 }
 
@@ -106,6 +108,7 @@ impl Machine {
             why_stuck: None,
             next_first_note: now,
             first_notes: FIRST_NOTES.0,
+            first_ledger: Value::Null,
             acts: Vec::new(),
         }
     }
@@ -138,6 +141,11 @@ impl Machine {
         self.why_stuck.as_ref()
     }
 
+    /// Nobody has ever driven it: it begins with that ledger.
+    pub fn is_new(&mut self, ledger: Value) {
+        self.first_ledger = ledger;
+    }
+
     /// A consumer is registered at the queue.
     pub fn opened(&mut self, now: Instant) {
         self.place = Place::Standby;
@@ -147,13 +155,19 @@ impl Machine {
             self.best = None;
         }
         // The last driver knows most: it writes first.
-        self.next_first_note = now + if self.is_mine { self.lease / 8 } else { self.lease / 4 };
+        self.next_first_note = now
+            + match (self.is_mine, self.first_ledger.is_null()) {
+                (true, _) => self.lease / 8,
+                (false, false) => self.lease / 4,
+                (false, true) => self.lease / 2,
+            };
         self.first_notes = FIRST_NOTES.0;
     }
 
-    /// The consumer is gone, and with it what was not acked.
-    pub fn closed(&mut self) {
+    /// The consumer is gone, and with it what was not acked. A driver that gets none again in time has lost the lease.
+    pub fn closed(&mut self, now: Instant) {
         self.place = Place::Away;
+        self.opened = now;
         self.on_the_way.clear();
         self.returning = None;
         self.in_hand.clear();
@@ -176,6 +190,9 @@ impl Machine {
 
     /// Takes a new ledger, which goes to the broker at once where `urgent`, else within a moment; returns the version that has it.
     pub fn record(&mut self, ledger: Value, urgent: bool, now: Instant) -> u64 {
+        if !self.is_unwritten && self.ledger == ledger {
+            return self.version;
+        }
         self.is_unwritten |= self.ledger != ledger;
         self.is_urgent |= urgent;
         self.ledger = ledger;
@@ -205,6 +222,7 @@ impl Machine {
     /// A note came; `again` where the broker says that it was out before.
     pub fn received(&mut self, tag: u64, note: Note, again: bool, now: Instant) {
         self.first_note.get_or_insert(now);
+        self.first_ledger = Value::Null;
         self.in_hand.push(tag, Some(note.id()));
         if note.says == Says::Reset && !matches!(self.place, Place::LettingGo(_)) {
             return self.begin_anew(note, now);
@@ -219,7 +237,7 @@ impl Machine {
             Place::Holding | Place::LettingGo(_) if own => self.came_back(note, is_returned, now),
             Place::Holding if is_returned => self.prove_by_return(),
             Place::Holding | Place::LettingGo(_) if !is_later => self.ack(tag),
-            Place::LettingGo(_) => self.leave(),
+            Place::LettingGo(_) => self.leave(now),
             Place::Holding => {
                 // Somebody drove meanwhile, and may send until it has heard of that.
                 self.first_note = Some(now);
@@ -254,21 +272,22 @@ impl Machine {
                 self.place = Place::LettingGo(now);
                 self.publish(Says::Released, now);
             }
-            Place::Away | Place::Standby | Place::Waiting(_) | Place::LettingGo(_) | Place::Stuck(_) => self.leave(),
+            Place::Away | Place::Standby | Place::Waiting(_) | Place::LettingGo(_) | Place::Stuck(_) => self.leave(now),
         }
     }
 
     /// Time has passed.
     pub fn tick(&mut self, now: Instant) {
         match self.place {
+            Place::Away if now >= self.opened + self.lease * 2 => self.stop(),
             Place::Away => {}
             Place::Standby => self.stand_by(now),
             Place::Waiting(until) if until <= now => self.claim(now),
             Place::Waiting(_) => {}
             Place::Holding => self.hold(now),
-            Place::LettingGo(since) if now.saturating_duration_since(since) >= self.lease => self.leave(),
+            Place::LettingGo(since) if now.saturating_duration_since(since) >= self.lease => self.leave(now),
             Place::LettingGo(_) => {}
-            Place::Stuck(since) if now.saturating_duration_since(since) >= PASS_ON => self.leave(),
+            Place::Stuck(since) if now.saturating_duration_since(since) >= PASS_ON => self.leave(now),
             Place::Stuck(_) => {}
         }
     }
@@ -291,7 +310,7 @@ impl Machine {
         if self.is_mine {
             self.publish(Says::Held, now);
         } else {
-            self.acts.push(Act::Publish(Note::found(self.me.clone(), self.lease, Value::Null)));
+            self.acts.push(Act::Publish(Note::found(self.me.clone(), self.lease, self.first_ledger.clone())));
         }
     }
 
@@ -371,7 +390,7 @@ impl Machine {
     fn hold(&mut self, now: Instant) {
         if self.lost_at().is_some_and(|at| at <= now) {
             // The broker gives the notes to somebody else.
-            return self.leave();
+            return self.leave(now);
         }
         let is_due = self.is_urgent || now.saturating_duration_since(self.published) >= WRITE_EVERY;
         if self.is_unwritten && is_due && self.on_the_way.is_empty() {
@@ -412,7 +431,7 @@ impl Machine {
         self.ack_outdated();
         if is_last && matches!(self.place, Place::LettingGo(_)) {
             self.is_mine = false;
-            self.leave();
+            self.leave(now);
         }
         self.tick(now);
     }
@@ -457,9 +476,9 @@ impl Machine {
         self.proof = None;
     }
 
-    fn leave(&mut self) {
+    fn leave(&mut self, now: Instant) {
         self.acts.push(Act::Leave);
-        self.closed();
+        self.closed(now);
     }
 
     fn ack(&mut self, tag: u64) {

@@ -75,6 +75,9 @@ pub enum NoteError {
         "the note in the lease queue has format {0}; this version reads {FORMAT}: upgrade this worker, or run `sluice lease reset`"
     )]
     Newer(u32),
+    /// Its ledger cannot be used.
+    #[error("{0}")]
+    Ledger(String),
     /// It is no note.
     #[error("the message in the lease queue is no note ({0}): see who published it, then run `sluice lease reset`")]
     Unreadable(String),
@@ -169,8 +172,8 @@ impl Note {
         self.follows.is_some_and(|follows| follows == other.driven() || follows.term > other.term)
     }
 
-    fn rank(&self) -> (bool, Option<u64>, u64) {
-        (self.proven, self.follows.map(|follows| follows.term), self.term)
+    fn rank(&self) -> (bool, Option<u64>, bool, u64) {
+        (self.proven, self.follows.map(|follows| follows.term), !self.ledger.is_null(), self.term)
     }
 }
 

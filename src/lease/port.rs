@@ -44,7 +44,16 @@ pub struct Record {
     /// At once, and not within a moment.
     pub urgent: bool,
     /// Told once the broker has it.
-    pub recorded: Option<oneshot::Sender<()>>,
+    pub recorded: Option<oneshot::Sender<Recorded>>,
+}
+
+/// What became of a ledger that was to be kept at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recorded {
+    /// The broker has it.
+    Yes,
+    /// The broker takes no messages for now: it has it as soon as it does again.
+    NotNow,
 }
 
 /// The two ends of a lease; nothing may be sent yet.
@@ -121,14 +130,16 @@ impl DriverEnd {
         self.send(Record { ledger, urgent: false, recorded: None });
     }
 
-    /// Has a ledger kept at once; returns when the broker has it. Where the lease is lost meanwhile, never.
-    pub fn record(&self, ledger: Value) -> impl Future<Output = ()> + Send + use<> {
+    /// Has a ledger kept at once; returns when the broker has it, or takes nothing. Where the lease is lost meanwhile, never.
+    pub fn record(&self, ledger: Value) -> impl Future<Output = Recorded> + Send + use<> {
         let (recorded, is_recorded) = oneshot::channel();
         let kept = self.records.is_some();
         self.send(Record { ledger, urgent: true, recorded: Some(recorded) });
         async move {
-            if kept && is_recorded.await.is_err() {
-                std::future::pending().await
+            match is_recorded.await {
+                Ok(recorded) => recorded,
+                Err(_) if kept => std::future::pending().await,
+                Err(_) => Recorded::Yes,
             }
         }
     }

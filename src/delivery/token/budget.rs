@@ -131,10 +131,10 @@ impl Budget {
         ))
     }
 
-    /// When the calls that still count were made, oldest first.
+    /// When the calls that still count were made, oldest first; to the second, so that they read the same whenever that is asked.
     pub fn calls(&self, now: Instant, wall: Timestamp) -> Vec<Timestamp> {
         let age = |end: &Instant| self.window.saturating_sub(end.saturating_duration_since(now));
-        self.ends.iter().filter(|end| **end > now).map(|end| earlier(wall, age(end))).collect()
+        self.ends.iter().filter(|end| **end > now).map(|end| whole_second(earlier(wall, age(end)))).collect()
     }
 
     /// When the window has room for the next call; `None`: now.
@@ -143,6 +143,11 @@ impl Budget {
         let counting: Vec<Instant> = self.ends.iter().copied().filter(|end| *end > now).collect();
         counting.len().checked_sub(most).and_then(|oldest| counting.get(oldest).copied())
     }
+}
+
+/// That second's end: no call counts for too short a time.
+fn whole_second(at: Timestamp) -> Timestamp {
+    Timestamp::from_second(at.as_second() + i64::from(at.subsec_nanosecond() > 0)).unwrap_or(at)
 }
 
 fn longest_pause(count: usize, window: Duration) -> Duration {

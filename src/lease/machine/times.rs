@@ -9,7 +9,7 @@ impl Machine {
     #[must_use]
     pub fn next_at(&self) -> Option<Instant> {
         match self.place {
-            Place::Away => None,
+            Place::Away => self.drives.then(|| self.opened + self.lease * 2),
             Place::Standby if self.drives => Some(self.next_first_note.min(self.opened + self.lease * 2)),
             Place::Standby => Some(self.next_first_note),
             Place::Waiting(until) => Some(until),

@@ -348,7 +348,7 @@ impl Sim {
             Delivered::Confirmed(version) => process.machine.confirmed(version, now),
             Delivered::Failed(version) => process.machine.failed(version, now),
             Delivered::Cancelled => {
-                process.machine.closed();
+                process.machine.closed(now);
                 process.connection = 0;
                 let at = self.now + self.random.u64(1..500);
                 self.at(at, Event::Open(worker));
@@ -454,7 +454,8 @@ impl Sim {
         let backlog = std::mem::take(&mut process.backlog);
         if process.cut {
             // It finds out.
-            process.machine.closed();
+            let now = self.base + process.offset + Duration::from_micros(self.now * process.rate);
+            process.machine.closed(now);
             process.connection = 0;
             self.at(self.now + 300, Event::Open(worker));
         }
