@@ -145,7 +145,7 @@ const PURE: &[&str] = &[
     "gate/",
     "lease/act.rs",
     "lease/fence.rs",
-    "lease/machine.rs",
+    "lease/machine/",
     "lease/note.rs",
     "mapping/",
     "message/",
