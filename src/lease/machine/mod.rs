@@ -193,7 +193,7 @@ impl Machine {
         if !self.is_unwritten && self.ledger == ledger {
             return self.version;
         }
-        self.is_unwritten |= self.ledger != ledger;
+        self.is_unwritten = true;
         self.is_urgent |= urgent;
         self.ledger = ledger;
         let before = self.version;
@@ -317,7 +317,7 @@ impl Machine {
     /// Keeps the later of two notes, and waits for as long as its owner may send.
     fn consider(&mut self, note: Note, now: Instant) {
         if self.best.as_ref().is_some_and(|best| note.only_claims(best)) {
-            return self.heed_claim(note.driven(), now);
+            return self.heed_claim(&note, now);
         }
         let resumes = self.is_mine && note.owner.id == self.me.id && note.term == self.term;
         // Any own note of the last term will do for a consumer that has none yet: this worker knows the rest itself.
@@ -330,10 +330,7 @@ impl Machine {
             self.place = Place::Waiting(match note.says {
                 Says::Released => now,
                 Says::Held | Says::Found if resumes && is_proven => now,
-                Says::Held | Says::Found | Says::Reset => {
-                    let lease = note.lease().max(self.lease);
-                    self.first_note.unwrap_or(now) + lease + lease / CLOCK_RATES
-                }
+                Says::Held | Says::Found | Says::Reset => self.first_note.unwrap_or(now) + self.outlasting(&note),
             });
             if !(resumes && self.drives) {
                 self.take_up(note, resumes);
@@ -342,11 +339,17 @@ impl Machine {
         self.ack_outdated();
     }
 
+    /// What outlasts a proof of the note's owner, whose lease may be longer than this worker's.
+    fn outlasting(&self, note: &Note) -> Duration {
+        let lease = note.lease().max(self.lease);
+        lease + lease / CLOCK_RATES
+    }
+
     /// A claim of somebody who found what is here: its owner may have sent, but knows nothing new.
-    fn heed_claim(&mut self, claim: Driven, now: Instant) {
-        self.heard = self.heard.filter(|heard| heard.term > claim.term).or(Some(claim));
+    fn heed_claim(&mut self, claim: &Note, now: Instant) {
+        self.heard = self.heard.filter(|heard| heard.term > claim.term).or(Some(claim.driven()));
         let since = if self.place == Place::Holding { now } else { self.first_note.unwrap_or(now) };
-        let until = since + self.lease + self.lease / CLOCK_RATES;
+        let until = since + self.outlasting(claim);
         self.place = Place::Waiting(if let Place::Waiting(waits) = self.place { waits.max(until) } else { until });
         self.start();
         self.ack_outdated();

@@ -144,6 +144,19 @@ fn who_hears_of_a_claim_waits_and_goes_on_with_what_it_knows_in_a_later_term() {
 }
 
 #[test]
+fn who_hears_of_a_claim_waits_for_as_long_as_its_owner_may_send() {
+    let (mut machine, now) = driving(crate::clock::now());
+    let (follows, long) = (Some(Driven { term: 5, owner: owner(1).id }), LEASE * 3);
+    machine.received(
+        3,
+        Note { term: 6, follows, says: Says::Held, ..Note::found(owner(2), long, json!(null)) },
+        true,
+        now,
+    );
+    assert!(machine.next_at().unwrap() > now + long);
+}
+
+#[test]
 fn a_claim_that_was_long_on_its_way_counts_for_nothing() {
     let (mut machine, now) = driving(crate::clock::now());
     let follows = Some(Driven { term: 4, owner: owner(2).id });
