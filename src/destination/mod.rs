@@ -59,7 +59,7 @@ mod view;
 pub use elsewhere::{Elsewhere, Told};
 pub use handle::{Applied, DestinationCall, Handle};
 pub use handover::Handover;
-pub use view::{STANDBY, View};
+pub use view::View;
 
 use crate::control::stamp::LatestCommands;
 use crate::gate::Limit;

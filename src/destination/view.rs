@@ -11,7 +11,7 @@ use crate::clock;
 use crate::gate::{GateState, HeldBy};
 
 /// The state of a destination that another worker drives, and has not told of.
-pub const STANDBY: &str = "standby";
+const STANDBY: &str = "standby";
 
 /// A destination as people see it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -100,7 +100,7 @@ impl Peers {
     #[must_use]
     pub fn announcement(&self) -> Announcement {
         let known = self.known();
-        let drives = known.mine.iter().filter(|(_, (drives, _))| *drives).map(|(name, _)| name.clone()).collect();
+        let drives = known.driven();
         Announcement {
             worker: self.me.clone(),
             drives,
@@ -156,7 +156,7 @@ impl Peers {
     #[must_use]
     pub fn elsewhere(&self, name: &str, now: Instant) -> Option<Elsewhere> {
         let known = self.known();
-        let (_, peer) = known.live(now).find(|(_, peer)| peer.drives.contains(name))?;
+        let peer = known.driver_of(name, now)?;
         Some(Elsewhere { driver: peer.worker.name.clone(), told: peer.told.get(name).cloned() })
     }
 
@@ -169,7 +169,7 @@ impl Peers {
     /// Whether another worker drives it.
     #[must_use]
     pub fn is_driven_elsewhere(&self, name: &str, now: Instant) -> bool {
-        self.known().live(now).any(|(_, peer)| peer.drives.contains(name))
+        self.known().driver_of(name, now).is_some()
     }
 
     /// This worker's destinations that nobody drives, as far as it knows; none where it hears of nobody.
@@ -179,35 +179,17 @@ impl Peers {
         if !known.hears(now) {
             return Vec::new();
         }
-        let driven_elsewhere = |name: &String| known.live(now).any(|(_, peer)| peer.drives.contains(name));
         let idle = known.mine.iter().filter(|(_, (drives, _))| !drives).map(|(name, _)| name);
-        idle.filter(|name| !driven_elsewhere(name)).cloned().collect()
+        idle.filter(|name| known.driver_of(name, now).is_none()).cloned().collect()
     }
 
     /// What this worker shows in its metrics. Of all workers that are heard, the first by id shows what all know.
     #[must_use]
     pub fn shows(&self, now: Instant) -> Shows {
         let known = self.known();
-        let destinations = known.mine.iter().filter(|(_, (drives, _))| *drives).map(|(name, _)| name.clone()).collect();
+        let destinations = known.driven();
         let shared = known.hears(now) && !known.live(now).any(|(id, _)| *id < self.me.id);
         Shows { destinations, shared }
-    }
-
-    /// How many other workers are heard.
-    #[must_use]
-    pub fn others(&self, now: Instant) -> usize {
-        self.known().live(now).count()
-    }
-
-    /// The workers there are, this one among them, each with how many destinations it drives.
-    #[must_use]
-    pub fn workers(&self, now: Instant) -> Vec<(Owner, usize)> {
-        let known = self.known();
-        let mine = known.mine.values().filter(|(drives, _)| *drives).count();
-        let others = known.live(now).map(|(_, peer)| peer);
-        let mut workers = vec![(self.me.clone(), mine)];
-        workers.extend(others.map(|peer| (peer.worker.clone(), peer.drives.len())));
-        workers
     }
 
     /// Has destinations let go that are more than this worker's share; returns how many.
@@ -236,6 +218,16 @@ impl Peers {
 }
 
 impl Known {
+    /// What this worker drives.
+    fn driven(&self) -> BTreeSet<String> {
+        self.mine.iter().filter(|(_, (drives, _))| *drives).map(|(name, _)| name.clone()).collect()
+    }
+
+    /// The other worker that drives it.
+    fn driver_of(&self, name: &str, now: Instant) -> Option<&Peer> {
+        self.live(now).map(|(_, peer)| peer).find(|peer| peer.drives.contains(name))
+    }
+
     /// Whether announcements arrive here.
     fn hears(&self, now: Instant) -> bool {
         self.heard_itself.is_some_and(|at| now.saturating_duration_since(at) < GONE_AFTER)

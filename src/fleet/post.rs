@@ -20,7 +20,7 @@ use crate::config;
 use crate::delivery::Transport;
 use crate::destination::ledger::Sealer;
 use crate::destination::{self, Elsewhere, Handle, Handover, Parts, ledger};
-use crate::gate::{Ledger, Limit, Window};
+use crate::gate::{self, Ledger};
 use crate::lease::port::{DriverEnd, KeeperEnd, Record, Recorded, ends};
 use crate::lease::{Act, Machine, Note, NoteError, Owner};
 use crate::message::{Message, Properties};
@@ -132,15 +132,15 @@ impl Post {
         }
     }
 
-    fn day_limit(&self) -> Option<&Limit> {
-        self.settings.limits.iter().find(|limit| limit.window == Window::Day)
+    fn day_limit(&self) -> Option<u64> {
+        gate::day_limit(&self.settings.limits)
     }
 
     /// Where the ledger is lost, the day's budget counts as spent by the time of day. A destination that never ran has lost nothing.
     fn count_as_spent(&self, before: &mut Handover, why: &str) {
         let settings = &self.settings;
         let Some(limit) = self.day_limit() else { return };
-        let spent = Ledger::spent_by(u64::from(limit.count), &settings.day_starts, clock::wall());
+        let spent = Ledger::spent_by(limit, &settings.day_starts, clock::wall());
         let used = if before.ledger.day == spent.day { spent.used.max(before.ledger.used) } else { spent.used };
         (before.ledger.day, before.ledger.used) = (spent.day, used);
         tracing::error!(

@@ -34,7 +34,7 @@ impl Gate {
     /// What to book now, as the ledger that says so: a little ahead of what is used. None while enough is booked.
     #[must_use]
     pub fn to_book(&self, now: Instant, wall: Timestamp) -> Option<Ledger> {
-        let limit = quota::day_limit(&self.limits)?;
+        let limit = self.day_limit()?;
         let (used, booked) = (self.days.used, self.booked_today()?);
         let ahead = (limit / SHARE).max(1);
         if booked >= limit || booked.saturating_sub(used) > ahead / 2 {
@@ -57,11 +57,11 @@ impl Gate {
     }
 
     pub(super) fn is_unbooked(&self) -> bool {
-        quota::day_limit(&self.limits).is_some() && self.booked_today().is_some_and(|booked| self.days.used >= booked)
+        self.day_limit().is_some() && self.booked_today().is_some_and(|booked| self.days.used >= booked)
     }
 
     pub(super) fn day_limit_if_even(&self) -> Option<u64> {
-        quota::day_limit(&self.limits).filter(|_| self.carry_much)
+        self.day_limit().filter(|_| self.carry_much)
     }
 
     /// Until when the day's budget is spent ahead of time.

@@ -31,7 +31,7 @@ pub use headers::{Hints, QuotaHint, hints, is_used_up};
 pub use ledger::Ledger;
 pub use ordering_keys::{Free, OrderingKeys};
 pub use policy::Policy;
-pub use quota::{CATCH_UP, JITTER, Limit, LimitError, Window, rate};
+pub use quota::{CATCH_UP, JITTER, Limit, LimitError, Window, day_limit, rate};
 pub use status::{GateState, HeldBy, Status, Until};
 pub use written::WrittenAt;
 
@@ -463,7 +463,7 @@ impl Gate {
 
     fn check_budget(&mut self, now: Instant, wall: Timestamp) {
         self.days.roll(wall);
-        let spent = quota::day_limit(&self.limits).is_some_and(|limit| self.days.used >= limit);
+        let spent = self.day_limit().is_some_and(|limit| self.days.used >= limit);
         self.budget_back = spent.then(|| now + self.days.left(wall));
     }
 }

@@ -233,12 +233,12 @@ impl Gate {
             held: self.held(state, now),
             day_ends: (self.days.ends(), self.days.starts.to_string()),
             day_used: self.days.used_at(wall),
-            day_limit: quota::day_limit(&self.limits),
+            day_limit: self.day_limit(),
         }
     }
 
     fn why(&self, now: Instant, wall: Timestamp) -> String {
-        let spent = quota::day_limit(&self.limits).filter(|limit| self.days.used_at(wall) >= *limit);
+        let spent = self.day_limit().filter(|limit| self.days.used_at(wall) >= *limit);
         if self.paused {
             return "an operator paused it".to_owned();
         }
