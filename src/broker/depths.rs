@@ -45,6 +45,11 @@ pub(super) async fn is_consumed(channel: &Channel, queue: &ShortString) -> Resul
     }
 }
 
+/// Whether a queue has neither messages nor consumers: so it looks, too, while the broker is still starting it.
+pub(super) async fn is_untouched(channel: &Channel, queue: &ShortString) -> Result<bool, AmqpTrouble> {
+    found(channel, queue).await.map(|queue| queue.message_count() == 0 && queue.consumer_count() == 0)
+}
+
 async fn found(channel: &Channel, queue: &ShortString) -> Result<Queue, AmqpTrouble> {
     let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
     within(channel.queue_declare(queue.clone(), options, FieldTable::default())).await

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::connection::{AmqpTrouble, TRIES, close_channel, within};
+use super::depths::is_untouched;
 use super::fields::short;
 use super::link::{Link, Live};
 use super::place::Place;
@@ -26,6 +27,11 @@ use crate::supervisor::Part;
 const WINDOW: u16 = 20;
 /// Whoever has left goes to the end of the line after this.
 const AGAIN: Duration = Duration::from_secs(1);
+/// How long a queue may take to start that another worker is declaring. RabbitMQ answers about it before that, and then closes the whole
+/// connection of whoever consumes it (INTERNAL_ERROR; 3.10.8).
+const STARTS_WITHIN: Duration = Duration::from_millis(500);
+/// Whoever loses a connection is told so within this.
+const GONE_WITHIN: Duration = Duration::from_millis(100);
 pub(super) const HANDOVER: usize = 64;
 
 /// What is seen of the queue.
@@ -125,7 +131,9 @@ impl LeaseTask {
                 }
                 Err(error) => {
                     let error = error.to_string();
-                    if error != last_error && !live.gone.is_cancelled() {
+                    // A lost connection is told of by the link, once and not for each of its leases.
+                    let is_gone = tokio::time::timeout(GONE_WITHIN, live.gone.cancelled()).await.is_ok();
+                    if error != last_error && !is_gone {
                         let destination = self.queues.name.as_str();
                         tracing::error!(
                             destination,
@@ -155,6 +163,9 @@ impl LeaseTask {
         let queue = self.topology.names.lease(&destination);
         let queue = short("a queue", &queue)?;
         let channel = live.channel().await?;
+        if is_untouched(&channel, &queue).await? {
+            clock::sleep(STARTS_WITHIN).await;
+        }
         within(channel.basic_qos(WINDOW, BasicQosOptions::default())).await?;
         let tag = ShortString::from(Uuid::new_v4().to_string());
         let mut consumer =

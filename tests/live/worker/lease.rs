@@ -199,3 +199,19 @@ async fn what_is_no_note_stops_a_destination_with_a_sentence_and_costs_no_event(
     assert_eq!(stage.run(&["lease", "reset", "px", "--yes"]).await.code, 0);
     stage.arrived(PX, 5).await;
 }
+
+#[tokio::test]
+async fn workers_that_start_together_on_a_fresh_broker_keep_their_connections() {
+    let mut stage = Stage::new(&shared_url().await).await;
+    let destinations = (0..40).map(|number| stage.px(&format!("px-{number}"), &format!("product.{number}"), ""));
+    stage.configure(&(destinations.collect::<String>() + &stage.px("px", "product.#", "")));
+    stage.start();
+    let fellows = [Fellow::start(&stage), Fellow::start(&stage)];
+    stage.ready().await;
+    for fellow in &fellows {
+        until("every worker is ready", async || fellow.is_ready().await).await;
+    }
+    for log in [stage.log(), fellows[0].log(), fellows[1].log()] {
+        assert!(!log.contains("lost the connection"), "{log}");
+    }
+}
