@@ -35,7 +35,7 @@ pub(super) async fn run(
     let left = |unsure: f64, since: Instant| {
         (unsure - clock::now().saturating_duration_since(since).as_secs_f64() * SETTLED_A_SECOND).max(0.0)
     };
-    let mut batch = Vec::with_capacity(BATCH);
+    let mut batch = Vec::new();
     loop {
         let received = tokio::select! {
             biased;

@@ -8,6 +8,7 @@ use lru::LruCache;
 
 use super::attempt::Exchange;
 use super::check::{Held, Pending};
+use super::growing_cache::growing_cache;
 use super::rule::{age, delay};
 use super::{Driver, doubt, outcome};
 use crate::backoff::{Backoff, Bounds};
@@ -53,7 +54,7 @@ struct Watch {
 
 impl Default for Jobs {
     fn default() -> Self {
-        Self { watched: HashMap::new(), ended: LruCache::new(REMEMBERED), usual: None }
+        Self { watched: HashMap::new(), ended: growing_cache(REMEMBERED), usual: None }
     }
 }
 

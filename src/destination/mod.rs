@@ -29,6 +29,7 @@ mod doubt;
 mod earlier;
 mod elsewhere;
 mod follow;
+mod growing_cache;
 mod handle;
 mod handover;
 mod housekeeping;

@@ -11,6 +11,7 @@ use lru::LruCache;
 
 use super::check::Pending;
 use super::demand::CopiesWaiting;
+use super::growing_cache::growing_cache;
 use super::notice::{Notices, OutcomeNotice};
 use super::settler::{self, Settler, Tag, ToSettle};
 use crate::broker::port::{Delivery, Disposition};
@@ -43,7 +44,7 @@ impl Settlements {
             settler: Arc::new(settler),
             settling: FuturesUnordered::new(),
             copies: CopiesWaiting::default(),
-            delivered: LruCache::new(REMEMBERED.max(remembered)),
+            delivered: growing_cache(REMEMBERED.max(remembered)),
         }
     }
 
