@@ -160,6 +160,8 @@ metrics! {
     delivered_total: IntCounterVec ["destination"],
     /// HTTP requests by what came of them: a status class, or none for no answer.
     attempts_total: IntCounterVec ["destination", "class"],
+    /// HTTP status of the last request that failed; 0 where nobody answered it, absent while none has failed.
+    last_failure_status: IntGaugeVec ["destination"],
     /// Events in one request.
     batch_events: HistogramVec ["destination"],
     /// Requests that took a place at the gate: this counts towards the vendor's quota.
@@ -331,6 +333,7 @@ impl Metrics {
             learned: self.gate_learned_ratio.with_label_values(&[name]),
             day_used: self.day_budget_used.with_label_values(&[name]),
             day_limit: self.day_budget_limit.with_label_values(&[name]),
+            last_failure: self.last_failure_status.clone(),
             token_age: self.token_age_seconds.clone(),
         }
     }
@@ -338,6 +341,7 @@ impl Metrics {
     /// Drops the gauges of a destination that was removed; counters stay, as Prometheus expects.
     pub fn forget(&self, name: &str) {
         for gauges in [
+            &self.last_failure_status,
             &self.copies_waiting,
             &self.in_flight,
             &self.concurrency_limit,
@@ -407,6 +411,7 @@ pub struct DestinationMetrics {
     pub learned: Gauge,
     pub day_used: IntGauge,
     pub day_limit: IntGauge,
+    last_failure: IntGaugeVec,
     token_age: GaugeVec,
 }
 
@@ -415,6 +420,12 @@ impl DestinationMetrics {
     pub fn attempt(&self, status: Option<http::StatusCode>) {
         let index = status.map_or(5, |status| usize::from(status.as_u16() / 100).clamp(1, 5) - 1);
         self.classes[index].inc();
+    }
+
+    /// Shows what a request that failed was answered with.
+    pub fn failed(&self, status: Option<http::StatusCode>) {
+        let status = status.map_or(0, |status| i64::from(status.as_u16()));
+        self.last_failure.with_label_values(&[&self.name]).set(status);
     }
 
     /// Counts a dead letter.

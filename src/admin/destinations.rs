@@ -13,6 +13,8 @@ use super::Admin;
 use super::auth::Who;
 use super::extract::{JsonBody, NoParams, Params, Segment};
 use super::problem::{BadBody, Problem, Refusals, Unknown};
+use super::why;
+use crate::clock;
 use crate::control::{Command, CommandError};
 use crate::destination::View;
 use crate::operator;
@@ -51,8 +53,14 @@ pub(super) struct DestinationStatus {
     /// The gate's state: `open`, `throttled`, `paused`, `broken` or `parked`; `standby` where another worker drives it and has not told yet.
     #[schema(example = "open")]
     pub state: &'static str,
-    /// Why, as a sentence.
+    /// Why, as a sentence: in the vendor's words where it had any, with how long ago they came and at which probe.
+    #[schema(
+        example = "the API answered 401: key revoked (12 s ago, 4th probe); check the key and that the account is on"
+    )]
     pub why: String,
+    /// When the vendor answered as `why` tells, or did not answer; null where it tells of no answer.
+    #[schema(required, value_type = Option<String>, format = DateTime)]
+    pub answered_at: Option<Timestamp>,
     /// When that may end by itself.
     #[schema(required, value_type = Option<String>, format = DateTime)]
     pub until: Option<Timestamp>,
@@ -234,19 +242,11 @@ pub(super) async fn status_of(admin: &Admin, name: &str) -> Result<Json<Destinat
     Ok(Json(status_from(admin, view)))
 }
 
-/// Adds how many events failed and wait.
-fn why(said: String, waiting: u32) -> String {
-    match waiting {
-        0 => said,
-        1 => format!("{said}; 1 event waits for its next attempt"),
-        count => format!("{said}; {count} events wait for their next attempt"),
-    }
-}
-
 pub(super) fn status_from(admin: &Admin, view: View) -> DestinationStatus {
     let depths = admin.watch.depths_of(&view.name);
     let state = view.state_name();
-    let why = why(view.why, depths.retry.filter(|_| view.fails).unwrap_or(0));
+    let why = why::with_time(&view.why, view.answered, clock::wall());
+    let why = why::with_retries(why, depths.retry.filter(|_| view.fails).unwrap_or(0));
     DestinationStatus {
         state,
         name: view.name,
@@ -257,6 +257,7 @@ pub(super) fn status_from(admin: &Admin, view: View) -> DestinationStatus {
         driver: view.driver,
         as_of: view.as_of,
         why,
+        answered_at: view.answered.map(|answered| answered.at),
         until: view.until,
         quota: view.quota,
         rate: view.rate,
@@ -293,18 +294,5 @@ impl From<CommandError> for Problem {
             CommandError::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
         };
         Self::new(status, error.to_string())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_waits_for_its_next_attempt_is_told_with_why() {
-        let why = |waiting| why("open; the last request failed: connection refused".to_owned(), waiting);
-        assert_eq!(why(0), "open; the last request failed: connection refused");
-        assert_eq!(why(1), "open; the last request failed: connection refused; 1 event waits for its next attempt");
-        assert!(why(2).ends_with("refused; 2 events wait for their next attempt"));
     }
 }

@@ -28,6 +28,7 @@ mod letter_query;
 mod listener;
 mod operations;
 mod problem;
+mod why;
 
 use console::Console;
 use listener::SpareListener;

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::Driver;
 use crate::broker::port::Prefetch;
 use crate::clock;
-use crate::gate::{GateState, HeldBy};
+use crate::gate::{Answered, GateState, HeldBy};
 
 /// The state of a destination that another worker drives, and has not told of.
 const STANDBY: &str = "standby";
@@ -35,6 +35,9 @@ pub struct View {
     pub state: Option<GateState>,
     /// Why, as a sentence.
     pub why: String,
+    /// The answer of the vendor's that the sentence tells of, if it tells of one.
+    #[serde(default)]
+    pub answered: Option<Answered>,
     /// It is open, though its last request failed.
     pub fails: bool,
     /// When that may end by itself.
@@ -120,6 +123,11 @@ impl Driver {
             (self.dispatch.gate.status(now, clock::wall()), self.dispatch.machine.lacks(now).map(str::to_owned));
         let drives = self.keeping.lease.drives();
         let idle = *self.inbox.prefetch.borrow() == Prefetch::None;
+        let (why, answered) = match &machine {
+            _ if !drives => ("no worker is known to drive it; this one waits for the lease".to_owned(), None),
+            Some(lack) if gate.state == GateState::Open => (lack.clone(), None),
+            Some(_) | None => (gate.why, gate.answered),
+        };
         View {
             name: self.settings.name.clone(),
             vendor: self.settings.vendor_name.to_owned(),
@@ -130,11 +138,8 @@ impl Driver {
             driver: None,
             as_of: None,
             fails: gate.fails && machine.is_none(),
-            why: if drives {
-                machine.clone().filter(|_| gate.state == GateState::Open).unwrap_or(gate.why)
-            } else {
-                "no worker is known to drive it; this one waits for the lease".to_owned()
-            },
+            why,
+            answered,
             until: gate.until.map(|until| until.wall),
             quota: gate.quota,
             rate: gate.rate,

@@ -18,6 +18,7 @@ mod remaining;
 mod status;
 #[cfg(test)]
 mod tests;
+mod why;
 mod window;
 mod written;
 
@@ -33,6 +34,7 @@ pub use ordering_keys::{Free, OrderingKeys};
 pub use policy::Policy;
 pub use quota::{CATCH_UP, JITTER, Limit, LimitError, Window, day_limit, rate};
 pub use status::{GateState, HeldBy, Status, Until};
+pub use why::Answered;
 pub use written::WrittenAt;
 
 use concurrency::{Concurrency, whole};
@@ -43,6 +45,7 @@ pub(crate) use ledger::{later, span};
 use pause::{CloseCause, Pauses};
 use quota::Pacer;
 use remaining::{Remaining, Spread};
+use why::Words;
 use window::Places;
 
 /// The calls of this time ahead count as calls to spare.
@@ -122,7 +125,7 @@ pub struct Gate {
     /// What the answer that comes next said.
     said: String,
     /// What kept the last request from being answered well, where the vendor was in trouble or not there.
-    trouble: Option<String>,
+    trouble: Option<Words>,
     /// What held back the last request that had to wait, and until when, as far as that is known.
     held: Option<(HeldBy, Instant)>,
     /// When the next place was said to come.
@@ -260,6 +263,9 @@ impl Gate {
     pub fn finished(&mut self, permit: Permit, answer: Answer, hints: &Hints, now: Instant, wall: Timestamp) {
         let (was_open, broken) = self.was_open();
         self.probe_out &= !permit.probe;
+        if answer != Answer::Neutral || !self.said.is_empty() {
+            self.pauses.heard(permit.probe, wall);
+        }
         self.places.answered(permit.place, now);
         self.concurrency.finished(!matches!(answer, Answer::Neutral | Answer::Trouble), self.pace(), now);
         self.pauses.answered(&permit, answer, hints, now);
@@ -275,15 +281,15 @@ impl Gate {
             _ => {}
         }
         self.concurrency.gate_is_closed(self.pauses.closed().is_some(), now);
-        self.note_trouble(answer);
+        self.note_trouble(answer, wall);
         self.heed_quota(answer, hints, now);
         self.check_budget(now, wall);
     }
 
-    fn note_trouble(&mut self, answer: Answer) {
+    fn note_trouble(&mut self, answer: Answer, wall: Timestamp) {
         let said = std::mem::take(&mut self.said);
         match answer {
-            Answer::Trouble => self.trouble = Some(said),
+            Answer::Trouble => self.trouble = Some(Words::new(&said, wall)),
             Answer::Neutral => {}
             Answer::Success | Answer::Throttled | Answer::Unauthorized | Answer::Rejected | Answer::Undecided => {
                 self.trouble = None
@@ -322,8 +328,10 @@ impl Gate {
         self.pauses.break_off(why, wait, now);
     }
 
-    /// So many events proved to be rejected, after the vendor had accepted them.
-    pub fn rejected(&mut self, events: u64, now: Instant) {
+    /// So many events proved to be rejected, after the vendor had accepted them; it said so at `wall`.
+    pub fn rejected(&mut self, events: u64, said: &str, now: Instant, wall: Timestamp) {
+        self.pauses.said(said);
+        self.pauses.heard(false, wall);
         self.pauses.rejected(u32::try_from(events).unwrap_or(u32::MAX), now);
     }
 

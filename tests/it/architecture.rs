@@ -124,6 +124,7 @@ const PURE: &[&str] = &[
     "admin/console/flash.rs",
     "admin/console/session.rs",
     "admin/console/show.rs",
+    "admin/why.rs",
     "backoff.rs",
     "control/stamp.rs",
     "dead_letters/acts.rs",

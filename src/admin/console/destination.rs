@@ -239,6 +239,7 @@ impl ShownOutcome {
             "retry" => "retried later",
             "dead_lettered" => "dead letter",
             "already_delivered" => "sent again by the broker",
+            "waits" => "waits for the gate",
             other => other,
         };
         Self {

@@ -153,6 +153,7 @@ mod tests {
             limits: Vec::new(),
             state,
             why: state.to_owned(),
+            answered_at: None,
             until: None,
             quota: Some(1.0),
             rate: Some(1.0),

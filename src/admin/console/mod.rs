@@ -31,7 +31,7 @@ mod letter_search;
 mod operations;
 mod overview;
 mod session;
-mod show;
+pub(super) mod show;
 mod sign_in;
 
 #[cfg(test)]

@@ -117,6 +117,7 @@ fn view(name: &str) -> View {
         fails: false,
         why: format!("the vendor said {EVIL}"),
         until: Some(clock_in(90)),
+        answered: None,
         quota: Some(200.0),
         rate: Some(0.0),
         unread: 0,
@@ -156,6 +157,7 @@ fn recent() -> crate::destination::recent::Recent {
     let status = crate::gate::Status {
         state: crate::gate::GateState::Broken,
         why: EVIL.to_owned(),
+        answered: None,
         fails: false,
         until: None,
         quota: Some(200.0),

@@ -7,6 +7,7 @@ mod pacing;
 mod quotas;
 mod schedules;
 mod simulation;
+mod words;
 
 use std::time::{Duration, Instant};
 
