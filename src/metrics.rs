@@ -186,8 +186,10 @@ metrics! {
     concurrency_limit: IntGaugeVec ["destination"],
     /// 1 for what holds the pace now, 0 for the others.
     pace_held: IntGaugeVec ["destination", "by"],
-    /// Deliveries held in memory until the gate lets them through.
+    /// Events that wait: queue_ready, held and retrying together.
     waiting: IntGaugeVec ["destination"],
+    /// Of those that wait: held in memory until the gate lets them through.
+    held: IntGaugeVec ["destination"],
     /// Time from sending a request to the end of its answer.
     request_duration_seconds: HistogramVec ["destination"],
     /// Time from an event's own time to its delivery.
@@ -212,10 +214,10 @@ metrics! {
     day_budget_runs_out_timestamp_seconds: GaugeVec ["destination"],
     /// Age of the access token; absent where a vendor has none.
     token_age_seconds: GaugeVec ["destination"],
-    /// Messages ready in a destination's queue at the broker.
+    /// Of those that wait: ready in the destination's queue at the broker.
     queue_ready: IntGaugeVec ["destination"],
-    /// Messages in a destination's retry queues.
-    retry_waiting: IntGaugeVec ["destination"],
+    /// Of those that wait: in the destination's retry queues until their next attempt.
+    retrying: IntGaugeVec ["destination"],
     /// Dead letters at the broker, with those that somebody reads just now.
     dead_letters_ready: IntGaugeVec ["destination"],
     /// Discarded dead letters that can be restored.
@@ -321,8 +323,8 @@ impl Metrics {
             copies_waiting: self.copies_waiting.with_label_values(&[name]),
             in_flight: self.in_flight.with_label_values(&[name]),
             concurrency: self.concurrency_limit.with_label_values(&[name]),
-            held: HeldBy::ALL.map(|by| self.pace_held.with_label_values(&[name, by.name()])),
-            waiting: self.waiting.with_label_values(&[name]),
+            held_by: HeldBy::ALL.map(|by| self.pace_held.with_label_values(&[name, by.name()])),
+            held: self.held.with_label_values(&[name]),
             request_duration: self.request_duration_seconds.with_label_values(&[name]),
             delivery_latency: self.delivery_latency_seconds.with_label_values(&[name]),
             states: GateState::ALL.map(state),
@@ -346,10 +348,11 @@ impl Metrics {
             &self.in_flight,
             &self.concurrency_limit,
             &self.waiting,
+            &self.held,
             &self.day_budget_used,
             &self.day_budget_limit,
             &self.queue_ready,
-            &self.retry_waiting,
+            &self.retrying,
             &self.dead_letters_ready,
             &self.trash_ready,
         ] {
@@ -398,8 +401,8 @@ pub struct DestinationMetrics {
     pub publish_failures: IntCounter,
     pub in_flight: IntGauge,
     pub concurrency: IntGauge,
-    pub held: [IntGauge; HeldBy::ALL.len()],
-    pub waiting: IntGauge,
+    pub held_by: [IntGauge; HeldBy::ALL.len()],
+    pub held: IntGauge,
     copies_waiting: IntGauge,
     pub request_duration: Histogram,
     pub delivery_latency: Histogram,
@@ -448,7 +451,7 @@ impl DestinationMetrics {
     }
 
     /// Shows a gate, and how much is in hand.
-    pub fn show(&self, gate: &Status, in_flight: usize, waiting: usize) {
+    pub fn show(&self, gate: &Status, in_flight: usize, held: usize) {
         let whole = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
         let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
         for (gauge, other) in self.states.iter().zip(GateState::ALL) {
@@ -456,10 +459,10 @@ impl DestinationMetrics {
         }
         self.in_flight.set(count(in_flight));
         self.concurrency.set(count(gate.concurrency));
-        for (gauge, other) in self.held.iter().zip(HeldBy::ALL) {
+        for (gauge, other) in self.held_by.iter().zip(HeldBy::ALL) {
             gauge.set(i64::from(other == gate.held));
         }
-        self.waiting.set(count(waiting));
+        self.held.set(count(held));
         self.until.set(gate.until.map_or(0.0, |until| seconds(until.wall)));
         self.quota.set(gate.quota.unwrap_or(f64::INFINITY));
         self.rate.set(gate.rate.unwrap_or(f64::INFINITY));

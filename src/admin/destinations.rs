@@ -87,8 +87,11 @@ pub(super) struct DestinationStatus {
     pub day_limit: Option<u64>,
     /// When the vendor's day begins, such as `midnight UTC` or `06:30 Europe/Stockholm`.
     pub day_starts: String,
+    /// Events that wait: `queue_ready`, `held` and `retrying` together, as they were last counted at once; null as with `queue_ready`.
+    #[schema(required)]
+    pub waiting: Option<u64>,
     /// Deliveries held that wait for the gate.
-    pub waiting: usize,
+    pub held: usize,
     /// Deliveries whose vendor has accepted them and not yet told what became of them.
     pub unconfirmed: usize,
     /// Whether a consumer is registered at the broker.
@@ -109,9 +112,9 @@ pub(super) struct DestinationStatus {
     /// Messages ready in its dead-letter queue; null as with `queue_ready`.
     #[schema(required)]
     pub dead_letters_ready: Option<u32>,
-    /// Messages in its retry queues; null as with `queue_ready`.
+    /// Events in its retry queues until their next attempt; null as with `queue_ready`.
     #[schema(required)]
-    pub retry_waiting: Option<u32>,
+    pub retrying: Option<u32>,
     /// Messages ready in its trash; null as with `queue_ready`.
     #[schema(required)]
     pub trash_ready: Option<u32>,
@@ -269,7 +272,8 @@ pub(super) fn status_from(admin: &Admin, view: View) -> DestinationStatus {
         day_used: view.day_used,
         day_limit: view.day_limit,
         day_starts: view.day_starts,
-        waiting: view.waiting,
+        waiting: depths.waiting(view.held_here),
+        held: view.held_here,
         unconfirmed: view.unconfirmed,
         consuming: view.consuming,
         ready: view.ready,
@@ -279,7 +283,7 @@ pub(super) fn status_from(admin: &Admin, view: View) -> DestinationStatus {
         copies_waiting: view.copies_waiting,
         queue_ready: depths.ready,
         dead_letters_ready: depths.dead,
-        retry_waiting: depths.retry,
+        retrying: depths.retry,
         trash_ready: depths.trash,
         oldest_event: depths.oldest,
         day_budget_runs_out: depths.budget_runs_out,

@@ -63,7 +63,8 @@ pub struct View {
     /// The day budget, where there is one.
     pub day_limit: Option<u64>,
     /// Deliveries held that wait for the gate.
-    pub waiting: usize,
+    #[serde(rename = "waiting")]
+    pub held_here: usize,
     /// Those of them that cannot be read before the vendor has been asked.
     pub unread: usize,
     /// The time of the oldest event that waits, as far as it is known; replays aside.
@@ -151,7 +152,7 @@ impl Driver {
             day_starts: gate.day_ends.1,
             day_used: gate.day_used,
             day_limit: gate.day_limit,
-            waiting: self.waits(),
+            held_here: self.waits(),
             unread: self.side.lookups.held(),
             oldest: self.oldest(),
             unconfirmed: self.side.jobs.held(),

@@ -130,7 +130,7 @@ fn view(name: &str) -> View {
         day_limit: Some(1000),
         day_ends: crate::clock::wall(),
         day_starts: "midnight UTC".to_owned(),
-        waiting: 2,
+        held_here: 2,
         unconfirmed: 3,
         consuming: false,
         ready: false,

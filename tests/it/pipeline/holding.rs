@@ -75,7 +75,7 @@ async fn a_pause_gives_back_what_waits_though_jobs_are_watched() {
     stage.change(Change::Pause).await;
     pass(seconds(2)).await;
     let view = stage.view().await;
-    assert_eq!((view.waiting, stage.broker.unsettled()), (0, view.unconfirmed));
+    assert_eq!((view.held_here, stage.broker.unsettled()), (0, view.unconfirmed));
     assert_eq!(stage.broker.ready() + view.unconfirmed, 6_000);
 }
 

@@ -106,7 +106,7 @@ async fn the_oldest_event_is_known_while_a_pause_lasts_though_none_is_held() {
     stage.change(Change::Pause).await;
     pass(seconds(60)).await;
     let view = stage.view().await;
-    assert_eq!((view.waiting, view.oldest), (0, Some(oldest)));
+    assert_eq!((view.held_here, view.oldest), (0, Some(oldest)));
     stage.change(Change::Resume).await;
     stage.drained().await;
     assert_eq!(stage.view().await.oldest, None);

@@ -128,7 +128,7 @@ async fn a_replayed_event_that_never_gets_its_turn_goes_back_and_is_not_lost() {
     put(&stage, 10_000..10_010);
     let mut next = 0;
     for _ in 0..1_500 {
-        let waiting = stage.view().await.waiting;
+        let waiting = stage.view().await.held_here;
         if waiting <= 12 {
             stage.publish(next..next + 2);
             next += 2;
