@@ -11,13 +11,15 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::Admin;
 use super::auth::Who;
-use super::extract::{JsonBody, NoParams, Params, Segment};
+use super::extract::{JsonBody, NoParams, OptionalBody, Params, Segment};
 use super::problem::{BadBody, Problem, Refusals, Unknown};
 use super::why;
 use crate::clock;
 use crate::control::{Command, CommandError};
 use crate::destination::View;
+use crate::gate::{Paused, later};
 use crate::operator;
+use crate::section::parse_duration;
 
 /// A destination's name, in the path.
 #[derive(Deserialize, IntoParams)]
@@ -61,6 +63,18 @@ pub(super) struct DestinationStatus {
     /// When the vendor answered as `why` tells, or did not answer; null where it tells of no answer.
     #[schema(required, value_type = Option<String>, format = DateTime)]
     pub answered_at: Option<Timestamp>,
+    /// Who paused it: a token's name, or user@host of a command line; null where nobody did, or that is not known.
+    #[schema(required, example = "night-shift")]
+    pub paused_by: Option<String>,
+    /// When it was paused; null where it is not.
+    #[schema(required, value_type = Option<String>, format = DateTime)]
+    pub paused_at: Option<Timestamp>,
+    /// When the pause ends by itself; null where it is not paused, or until somebody resumes.
+    #[schema(required, value_type = Option<String>, format = DateTime)]
+    pub paused_until: Option<Timestamp>,
+    /// Why it was paused, in the operator's words.
+    #[schema(required, example = "vendor maintenance")]
+    pub pause_reason: Option<String>,
     /// When that may end by itself.
     #[schema(required, value_type = Option<String>, format = DateTime)]
     pub until: Option<Timestamp>,
@@ -137,6 +151,36 @@ pub(super) struct DestinationList {
     destinations: Vec<DestinationStatus>,
 }
 
+/// Why a destination is paused, and for how long. Both may be left out.
+#[derive(Default, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schema(as = Pause)]
+pub(super) struct PauseRequest {
+    /// Why, in a line; it is cut after 200 characters.
+    #[schema(example = "vendor maintenance")]
+    pub reason: Option<String>,
+    /// After this time it ends by itself, such as `90m`, `2h` or `1d`; left out, it lasts until somebody resumes.
+    #[serde(rename = "for")]
+    #[schema(pattern = "^[1-9][0-9]{0,3}(s|m|h|d)$", example = "2h")]
+    pub lasts: Option<String>,
+}
+
+impl PauseRequest {
+    /// The pause of that destination, by whoever asks for it.
+    pub fn command(self, destination: String, who: &Who) -> Result<Command, Problem> {
+        let wall = clock::wall();
+        let until = self.lasts.map(|text| {
+            let lasts = parse_duration(&text).filter(|lasts| !lasts.is_zero());
+            lasts.map(|lasts| later(wall, lasts)).ok_or_else(|| {
+                let detail = format!("{text:?} is no length of time; write one such as 90m, 2h or 1d");
+                Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
+            })
+        });
+        let how = Paused { by: Some(who.name.clone()), at: None, until: until.transpose()?, reason: self.reason };
+        Ok(Command::Pause { destination, how })
+    }
+}
+
 /// New limits, until a reload that changes the destination, or a restart. Windows that are left out keep theirs.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -186,19 +230,21 @@ pub(super) async fn show(
     status_of(&admin, &name).await
 }
 
-/// Send nothing until resumed
+/// Send nothing until resumed, or for a while
 #[utoipa::path(
     post, path = "/destinations/{name}/pause",
     operation_id = "pause_destination", tag = "destinations", params(DestinationPath),
-    responses((status = 200, description = "As it is after that", body = DestinationStatus), Refusals, Unknown)
+    request_body = Option<PauseRequest>,
+    responses((status = 200, description = "As it is after that", body = DestinationStatus), Refusals, Unknown, BadBody)
 )]
 pub(super) async fn pause(
     State(admin): State<Arc<Admin>>,
     who: Who,
     Segment(DestinationPath { name }): Segment<DestinationPath>,
     Params(NoParams {}): Params<NoParams>,
+    OptionalBody(pause): OptionalBody<PauseRequest>,
 ) -> Result<Json<DestinationStatus>, Problem> {
-    command(&admin, &who, Command::Pause { destination: name }).await
+    command(&admin, &who, pause.command(name, &who)?).await
 }
 
 /// Go on; a parked destination probes at once
@@ -235,7 +281,10 @@ pub(super) async fn limits(
 
 pub(super) async fn command(admin: &Admin, who: &Who, command: Command) -> Result<Json<DestinationStatus>, Problem> {
     let answer = operator::apply_everywhere(&admin.broker, &admin.roster, &command).await?;
-    tracing::info!(who = who.name, ?command, "carried out");
+    if let Some(entry) = operator::audited(&command, &answer, (&who.name, who.place)) {
+        tracing::info!(who = who.name, place = who.place, act = entry.act, entry.destination, "carried out");
+        admin.record(entry);
+    }
     status_of(admin, &answer.destination).await
 }
 
@@ -247,7 +296,7 @@ pub(super) async fn status_of(admin: &Admin, name: &str) -> Result<Json<Destinat
 
 pub(super) fn status_from(admin: &Admin, view: View) -> DestinationStatus {
     let depths = admin.watch.depths_of(&view.name);
-    let state = view.state_name();
+    let (state, paused) = (view.state_name(), view.paused.unwrap_or_default());
     let why = why::with_time(&view.why, view.answered, clock::wall());
     let why = why::with_retries(why, depths.retry.filter(|_| view.fails).unwrap_or(0));
     DestinationStatus {
@@ -261,6 +310,10 @@ pub(super) fn status_from(admin: &Admin, view: View) -> DestinationStatus {
         as_of: view.as_of,
         why,
         answered_at: view.answered.map(|answered| answered.at),
+        paused_by: paused.by,
+        paused_at: paused.at,
+        paused_until: paused.until,
+        pause_reason: paused.reason,
         until: view.until,
         quota: view.quota,
         rate: view.rate,

@@ -1,25 +1,49 @@
 //! `sluice pause`, `resume`, `limits`: commands through the broker to the worker that drives the destination.
 
+use std::io::Write as _;
+use std::time::Duration;
+
+use jiff::Timestamp;
 use uuid::Uuid;
 
+use super::dead::who;
+use super::lease::{BROKER_WITHIN, open};
 use super::{Error, find, load, print, print_json};
-use crate::broker::{self, Names};
+use crate::audit::Entry;
+use crate::broker::{self, Broker, Names};
 use crate::clock;
 use crate::config::ConfigFile;
 use crate::control::stamp::Stamp;
-use crate::control::{self, ANSWER_WITHIN, Command};
+use crate::control::{self, ANSWER_WITHIN, Command, CommandReply};
+use crate::gate::{Paused, later};
+use crate::operator;
+use crate::section::parse_duration;
 
-/// Send nothing to a destination until it is resumed; its events wait
+/// Time for the audit to take what was done.
+const AUDIT_WITHIN: Duration = Duration::from_secs(5);
+
+/// Send nothing to a destination until it is resumed, or for a while; its events wait
 #[derive(Debug, clap::Args)]
 #[command(
-    after_long_help = "A pause lasts until `sluice resume`, whichever worker drives the destination.\n\nExample:\n  sluice pause px-prod"
+    after_long_help = "A pause lasts until `sluice resume`, or for as long as --for says, whichever worker drives the destination.\n\nExamples:\n  sluice pause px-prod\n  sluice pause px-prod --for 2h --reason \"vendor maintenance\""
 )]
 pub struct PauseArgs {
     /// The destination's name
     destination: String,
+    /// Why, in a line: for whoever looks at it
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+    /// After this time it ends by itself, such as 90m, 2h or 1d
+    #[arg(long = "for", value_name = "TIME", value_parser = lasting)]
+    lasts: Option<Duration>,
     /// Print JSON
     #[arg(long)]
     json: bool,
+}
+
+fn lasting(text: &str) -> Result<Duration, String> {
+    let lasts = parse_duration(text).filter(|lasts| !lasts.is_zero());
+    lasts.ok_or_else(|| format!("{text:?} is no length of time; write one such as 90m, 2h or 1d"))
 }
 
 /// Go on after a pause. Without a pause the vendor is tried again at once, even if it asked to wait
@@ -50,24 +74,42 @@ pub struct LimitsArgs {
 }
 
 pub(super) async fn pause(args: PauseArgs, file: &ConfigFile) -> Result<(), Error> {
-    send(&args.destination.clone(), Command::Pause { destination: args.destination }, args.json, file).await
+    let PauseArgs { destination, reason, lasts, json } = args;
+    let until = lasts.map(|lasts| later(clock::wall(), lasts));
+    let how = Paused { by: Some(who()), at: None, until, reason };
+    let answer = send(&destination.clone(), Command::Pause { destination, how }, file).await?;
+    done(&answer, until.map(|until| format!("until {}", second(until))), json)
 }
 
 pub(super) async fn resume(args: ResumeArgs, file: &ConfigFile) -> Result<(), Error> {
-    send(&args.destination.clone(), Command::Resume { destination: args.destination }, args.json, file).await
+    let ResumeArgs { destination, json } = args;
+    let answer = send(&destination.clone(), Command::Resume { destination }, file).await?;
+    done(&answer, None, json)
 }
 
 pub(super) async fn limits(args: LimitsArgs, file: &ConfigFile) -> Result<(), Error> {
-    send(
-        &args.destination.clone(),
-        Command::Limits { destination: args.destination, limits: args.limits },
-        args.json,
-        file,
-    )
-    .await
+    let LimitsArgs { destination, limits, json } = args;
+    let answer = send(&destination.clone(), Command::Limits { destination, limits }, file).await?;
+    let changed = format!("limits {} → {}", answer.limits_before.join(", "), answer.limits.join(", "));
+    done(&answer, Some(changed).filter(|_| !answer.limits.is_empty()), json)
 }
 
-async fn send(destination: &str, command: Command, json: bool, file: &ConfigFile) -> Result<(), Error> {
+/// To the second, as people write it.
+fn second(at: Timestamp) -> String {
+    at.strftime("%F %T UTC").to_string()
+}
+
+fn done(answer: &CommandReply, more: Option<String>, json: bool) -> Result<(), Error> {
+    if json {
+        return print_json(answer);
+    }
+    let state = answer.state.as_deref().unwrap_or("done");
+    let more = more.map(|more| format!(", {more}")).unwrap_or_default();
+    Ok(print(&format!("{}: {state}{more}", answer.destination))?)
+}
+
+/// Gives a command; returns what the worker answers that drives the destination. It is then in the audit, or it is said that it is not.
+async fn send(destination: &str, command: Command, file: &ConfigFile) -> Result<CommandReply, Error> {
     let config = load(file)?;
     find(&config, destination, file)?;
     let (url, names) = (&config.broker.url, Names::new(&config.broker.prefix));
@@ -82,15 +124,37 @@ async fn send(destination: &str, command: Command, json: bool, file: &ConfigFile
     if let Some(error) = &answer.error {
         return Err(Error::Refused(error.clone()));
     }
-    let state = answer.state.as_deref().unwrap_or("done");
-    if answers.iter().any(|answer| answer.later.is_some()) {
+    let later = answers.iter().find_map(|answer| answer.later);
+    let answer = CommandReply { later, ..answer.clone() };
+    if let Some(entry) = operator::audited(&command, &answer, (&who(), "command line")) {
+        match open(destination, file).await {
+            Ok(broker) => {
+                tell_audit(&broker, &entry).await;
+                broker.close(BROKER_WITHIN).await;
+            }
+            Err(error) => not_in_audit(&error.to_string()),
+        }
+    }
+    if later.is_some() {
         return Err(Error::Refused(format!(
-            "a later command replaces this one, or a part of it; {destination} is {state}, and \
-             `sluice status --json` shows its limits"
+            "a later command replaces this one, or a part of it; {destination} is {}, and \
+             `sluice status --json` shows its limits",
+            answer.state.as_deref().unwrap_or("done")
         )));
     }
-    if json {
-        return print_json(answer);
+    Ok(answer)
+}
+
+/// Writes to the audit what is done already: where that fails, only a word of it is said.
+pub(super) async fn tell_audit(broker: &Broker, entry: &Entry) {
+    match tokio::time::timeout(AUDIT_WITHIN, control::record(broker, entry)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => not_in_audit(&error.to_string()),
+        Err(_) => not_in_audit("the broker takes no messages now"),
     }
-    Ok(print(&format!("{destination}: {state}"))?)
+}
+
+fn not_in_audit(why: &str) {
+    // Whoever closed standard error does not want to know.
+    drop(writeln!(std::io::stderr(), "it is done, but it is not in the audit: {why}"));
 }

@@ -13,11 +13,11 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use self::stamp::{Change, Stamp};
-use crate::audit::Entry;
+use crate::audit::{self, Entry};
 use crate::broker::port::PublishError;
 use crate::broker::{Broker, ControlError};
 use crate::clock;
-use crate::gate::Limit;
+use crate::gate::{Limit, Paused};
 use crate::lease::Owner;
 use crate::message::{Message, Properties};
 
@@ -30,10 +30,13 @@ const TRIES: u32 = 3;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "command")]
 pub enum Command {
-    /// Send nothing until resumed.
+    /// Send nothing until resumed, or until the pause ends by itself.
     Pause {
         /// Which destination.
         destination: String,
+        /// By whom, until when and why.
+        #[serde(default)]
+        how: Paused,
     },
     /// Go on.
     Resume {
@@ -84,7 +87,7 @@ pub enum Command {
         /// That.
         announcement: Announcement,
     },
-    /// Log what was done with dead letters.
+    /// Log what was done.
     Audit {
         /// What was done.
         entry: Entry,
@@ -138,6 +141,12 @@ pub struct CommandReply {
     /// Requests a second that the gate lets through.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub rate: Option<f64>,
+    /// The limits in force before and after the command.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub limits_before: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    #[expect(missing_docs, reason = "said above")]
+    pub limits: Vec<String>,
     /// Where a later command holds instead, for all or a part of it: the time of that one, in Unix microseconds.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub later: Option<i64>,
@@ -166,7 +175,7 @@ impl Command {
     /// The destination that it is for, and what it changes there. None where it is for no destination.
     pub(crate) fn parts(&self) -> Result<Option<(&str, Option<Change>)>, CommandError> {
         Ok(Some(match self {
-            Self::Pause { destination } => (destination, Some(Change::Pause)),
+            Self::Pause { destination, how } => (destination, Some(Change::Pause(how.clone()))),
             Self::Resume { destination } => (destination, Some(Change::Resume)),
             Self::Tell { destination } => (destination, None),
             Self::Limits { limits, .. } if limits.is_empty() => {
@@ -238,6 +247,34 @@ fn read<T: DeserializeOwned>(answers: &[Bytes]) -> Vec<T> {
     answers.iter().filter_map(|body| serde_json::from_slice(body).ok()).collect()
 }
 
+/// Writes to the audit, and to the log of every worker.
+///
+/// # Errors
+/// Why the audit may not have it.
+pub async fn record(broker: &Broker, entry: &Entry) -> Result<(), PublishError> {
+    audit::write(broker, entry).await?;
+    announce(broker, &Command::Audit { entry: entry.clone() }).await;
+    Ok(())
+}
+
+/// Tries again for this long to write to the audit what was done already.
+const RECORD_TRIES: u32 = 30;
+/// Between two tries.
+const RECORD_PAUSE: Duration = Duration::from_secs(2);
+
+/// Writes to the audit what was done already, as soon as the broker takes it. An operator's act does not wait for that.
+pub async fn record_when_possible(broker: Broker, entry: Entry) {
+    let mut why = String::new();
+    for _ in 0..RECORD_TRIES {
+        match record(&broker, &entry).await {
+            Ok(()) => return,
+            Err(error) => why = error.to_string(),
+        }
+        clock::sleep(RECORD_PAUSE).await;
+    }
+    tracing::warn!(act = entry.act, by = entry.by, why, "what was done is not in the audit");
+}
+
 /// Sends a command to every process and waits for no answer. False if it may not have been sent; that nobody listens is no failure.
 pub async fn announce(broker: &Broker, command: &Command) -> bool {
     let Ok(body) = serde_json::to_vec(command) else { return false };
@@ -260,7 +297,7 @@ mod tests {
     /// Gives a pause to workers that each time answer with these; returns the stamps it was given with.
     async fn given(laters: &[&[Option<i64>]]) -> (Vec<Stamp>, Vec<CommandReply>) {
         let stamps = Mutex::new(Vec::new());
-        let command = Command::Pause { destination: "px".into() };
+        let command = Command::Pause { destination: "px".into(), how: Paused::default() };
         let call = |body: Bytes| {
             let Ok(Command::Stamped { stamp, .. }) = serde_json::from_slice(&body) else {
                 panic!("no place in {body:?}")
@@ -274,6 +311,8 @@ mod tests {
                 drives: true,
                 state: None,
                 rate: None,
+                limits_before: Vec::new(),
+                limits: Vec::new(),
                 later,
                 error: None,
             };

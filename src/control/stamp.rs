@@ -7,17 +7,22 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::gate::{Limit, Window};
+use crate::gate::{Limit, Paused, Window};
 
 /// What an operator can change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// Send nothing until resumed.
-    Pause,
+    /// Send nothing until resumed, or until the pause ends by itself.
+    Pause(Paused),
     /// Go on; a parked destination probes at once.
     Resume,
     /// Hold to these limits until the next reload or restart, and to those of other windows as before.
     Limits(Vec<Limit>),
+}
+
+impl Change {
+    /// A pause of which nothing more is known.
+    pub const PAUSE: Self = Self::Pause(Paused { by: None, at: None, until: None, reason: None });
 }
 
 /// The position of a command among all commands.
@@ -31,6 +36,12 @@ pub struct Stamp {
 }
 
 impl Stamp {
+    /// When it was given.
+    #[must_use]
+    pub fn time(&self) -> Timestamp {
+        Timestamp::from_microsecond(self.at).unwrap_or(Timestamp::MAX)
+    }
+
     /// The stamp of a command that is given at `wall`; `known` is the latest stamp known there.
     #[must_use]
     pub fn after(known: Option<i64>, wall: Timestamp, id: Uuid) -> Self {
@@ -98,7 +109,7 @@ impl LatestCommands {
                 limits.iter().for_each(|limit| self.note(Subject::Limit(limit.window), stamp));
                 (newest, Some(limits).filter(|limits| !limits.is_empty()).map(Change::Limits))
             }
-            flow @ (Change::Pause | Change::Resume) => match self.latest(Subject::Flow) {
+            flow @ (Change::Pause(_) | Change::Resume) => match self.latest(Subject::Flow) {
                 latest if latest < Some(stamp) => {
                     self.note(Subject::Flow, stamp);
                     (latest, Some(flow))
@@ -186,7 +197,7 @@ mod tests {
         for (change, stamp) in commands {
             match known.place(change.clone(), *stamp) {
                 Placement::Due { change: Change::Limits(new), .. } => heard.limits = changed(&heard.limits, &new),
-                Placement::Due { change: flow, .. } => heard.paused = flow == Change::Pause,
+                Placement::Due { change: flow, .. } => heard.paused = flow == Change::PAUSE,
                 Placement::Repeated | Placement::Superseded(_) => {}
             }
         }
@@ -195,10 +206,10 @@ mod tests {
 
     #[test]
     fn of_opposite_commands_the_later_holds_whichever_is_heard_first() {
-        let (pause, resume) = ((Change::Pause, at(1)), (Change::Resume, at(2)));
+        let (pause, resume) = ((Change::PAUSE, at(1)), (Change::Resume, at(2)));
         assert!(!hear([&pause, &resume]).paused && !hear([&resume, &pause]).paused);
         let same = |id| Stamp { at: 5, id: Uuid::from_u128(id) };
-        let (resume, pause) = ((Change::Resume, same(1)), (Change::Pause, same(2)));
+        let (resume, pause) = ((Change::Resume, same(1)), (Change::PAUSE, same(2)));
         assert!(hear([&pause, &resume]).paused && hear([&resume, &pause]).paused, "given at the same microsecond");
     }
 
@@ -207,14 +218,14 @@ mod tests {
         let mut commands = LatestCommands::default();
         assert_eq!(commands.place(Change::Resume, at(7)), Placement::Due { change: Change::Resume, later: None });
         assert_eq!(commands.place(Change::Resume, at(7)), Placement::Repeated);
-        assert_eq!(commands.place(Change::Pause, at(6)), Placement::Superseded(7));
+        assert_eq!(commands.place(Change::PAUSE, at(6)), Placement::Superseded(7));
     }
 
     #[test]
     fn what_is_given_after_another_command_is_later_whatever_the_clock_says() {
         let mut commands = LatestCommands::default();
         let ahead = commands.stamp(NOON + Duration::from_secs(3_600), Uuid::nil());
-        assert_eq!(commands.place(Change::Pause, ahead), Placement::Due { change: Change::Pause, later: None });
+        assert_eq!(commands.place(Change::PAUSE, ahead), Placement::Due { change: Change::PAUSE, later: None });
         let next = commands.stamp(NOON, Uuid::nil());
         assert_eq!(commands.place(Change::Resume, next), Placement::Due { change: Change::Resume, later: None });
         assert_eq!(
@@ -242,7 +253,7 @@ mod tests {
     fn some_change() -> impl Strategy<Value = Change> {
         let limit = prop_oneof![Just("5/s"), Just("9/s"), Just("7/min"), Just("100/day"), Just("200/day")];
         let few = prop::collection::vec(limit, 1..3).prop_map(|texts| Change::Limits(limits(&texts)));
-        prop_oneof![Just(Change::Pause), Just(Change::Resume), few]
+        prop_oneof![Just(Change::PAUSE), Just(Change::Resume), few]
     }
 
     proptest! {

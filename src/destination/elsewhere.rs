@@ -42,9 +42,11 @@ impl Elsewhere {
             match (own.state, view.state) {
                 (Some(GateState::Paused), _) => {
                     (view.state, view.why, view.answered, view.rate) = (own.state, own.why, None, Some(0.0));
+                    (view.paused, view.until) = (own.paused, own.until);
                 }
                 (_, Some(GateState::Paused)) => {
                     (view.state, view.why, view.answered) = (Some(GateState::Open), "open".to_owned(), None);
+                    (view.paused, view.until) = (None, None);
                 }
                 _ => {}
             }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::Driver;
 use crate::broker::port::Prefetch;
 use crate::clock;
-use crate::gate::{Answered, GateState, HeldBy};
+use crate::gate::{Answered, GateState, HeldBy, Paused};
 
 /// The state of a destination that another worker drives, and has not told of.
 const STANDBY: &str = "standby";
@@ -38,6 +38,9 @@ pub struct View {
     /// The answer of the vendor's that the sentence tells of, if it tells of one.
     #[serde(default)]
     pub answered: Option<Answered>,
+    /// The pause, where an operator paused it.
+    #[serde(default)]
+    pub paused: Option<Paused>,
     /// It is open, though its last request failed.
     pub fails: bool,
     /// When that may end by itself.
@@ -125,7 +128,9 @@ impl Driver {
         let drives = self.keeping.lease.drives();
         let idle = *self.inbox.prefetch.borrow() == Prefetch::None;
         let (why, answered) = match &machine {
-            _ if !drives => ("no worker is known to drive it; this one waits for the lease".to_owned(), None),
+            _ if !drives && gate.state != GateState::Paused => {
+                ("no worker is known to drive it; this one waits for the lease".to_owned(), None)
+            }
             Some(lack) if gate.state == GateState::Open => (lack.clone(), None),
             Some(_) | None => (gate.why, gate.answered),
         };
@@ -138,6 +143,7 @@ impl Driver {
             drives,
             driver: None,
             as_of: None,
+            paused: self.dispatch.gate.pause_set().cloned(),
             fails: gate.fails && machine.is_none(),
             why,
             answered,

@@ -12,6 +12,7 @@ mod learned;
 mod ledger;
 mod ordering_keys;
 mod pause;
+mod paused;
 mod policy;
 mod quota;
 mod remaining;
@@ -31,6 +32,7 @@ pub use doubt::Doubt;
 pub use headers::{Hints, QuotaHint, hints, is_used_up};
 pub use ledger::Ledger;
 pub use ordering_keys::{Free, OrderingKeys};
+pub use paused::Paused;
 pub use policy::Policy;
 pub use quota::{CATCH_UP, JITTER, Limit, LimitError, Window, day_limit, rate};
 pub use status::{GateState, HeldBy, Status, Until};
@@ -119,7 +121,7 @@ pub struct Gate {
     limits: Vec<Limit>,
     concurrency: Concurrency,
     probe_out: bool,
-    paused: bool,
+    paused: Option<Paused>,
     pauses: Pauses,
     learned: Learned,
     /// What the answer that comes next said.
@@ -155,7 +157,7 @@ impl Gate {
             limits: limits.to_vec(),
             concurrency: Concurrency::new(policy.concurrency, now),
             probe_out: false,
-            paused: ledger.paused,
+            paused: ledger.pause(wall),
             pauses: Pauses::new(&policy, closed_for, now),
             learned: Learned::new(ledger.learned, now),
             said: String::new(),
@@ -182,7 +184,7 @@ impl Gate {
 
     /// Asks for one place. After [`Pass::Go`] the request must be sent at once: its place in the quota is now.
     pub fn pass(&mut self, now: Instant, wall: Timestamp) -> Pass {
-        if self.paused {
+        if self.paused.is_some() {
             return Pass::Shut;
         }
         if self.pauses.closed().is_none() && self.learned.grow(now) {
@@ -344,16 +346,24 @@ impl Gate {
         if self.spreading(now).is_some() { 1 } else { soon.min(today) }
     }
 
-    /// Lets nothing through until [`Gate::resume`].
-    pub fn pause(&mut self) {
-        self.paused = true;
+    /// Lets nothing through until [`Gate::resume`], or until it ends by itself.
+    pub fn pause(&mut self, how: Paused) {
+        self.paused = Some(how);
+    }
+
+    /// Ends a pause whose time is over; whether it was.
+    pub fn end_pause(&mut self, now: Instant, wall: Timestamp) -> bool {
+        let is_over = self.paused.as_ref().is_some_and(|pause| pause.is_over(wall));
+        if is_over {
+            self.resume(now);
+        }
+        is_over
     }
 
     /// Ends an operator's pause and goes on, drained, with whatever was beneath it. Without a pause it ends every closing but
     /// that of the day's budget: after events that our own check refused the gate opens, else a probe goes out at once.
     pub fn resume(&mut self, now: Instant) {
-        if self.paused {
-            self.paused = false;
+        if self.paused.take().is_some() {
             return self.pace_from(now);
         }
         if self.remaining.forget(now) && self.pauses.closed().is_none() {
@@ -401,7 +411,8 @@ impl Gate {
             used: self.days.used,
             closed_until: until.map(|until| later(wall, until - now)),
             learned: self.learned.share(),
-            paused: self.paused,
+            paused: self.paused.is_some(),
+            pause: self.paused.clone(),
         }
     }
 
@@ -419,7 +430,7 @@ impl Gate {
     pub fn opens_at(&self, now: Instant) -> Option<Instant> {
         let closed_until = self.pauses.closed().map(|closed| closed.until);
         let at = closed_until.max(self.remaining.empty_until).max(self.budget_back).map_or(now, |at| at.max(now));
-        (!self.paused).then_some(at)
+        self.paused.is_none().then_some(at)
     }
 
     /// When there is quota again, where there is none, and why: used up as the vendor says or by the day, or spread thin.

@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::ledger::later;
+use super::ledger::{later, span};
 use super::pause::{CloseCause, Closed};
 use super::why::{Answered, Why};
-use super::{Doubt, Gate, quota};
+use super::{Doubt, Gate, Paused, quota};
 
 /// A smaller share of the quota means that the vendor's limit is really lower.
 const MUCH_LESS: f64 = 0.9;
@@ -146,7 +146,8 @@ pub struct Status {
     pub answered: Option<Answered>,
     /// It is open, though its last request failed.
     pub fails: bool,
-    /// When that may end by itself: a probe goes out, or there is quota again. None when open, paused, or due now.
+    /// When that may end by itself: a probe goes out, there is quota again, or a pause ends. None when open, paused until somebody
+    /// resumes, or due now.
     pub until: Option<Until>,
     /// Requests per second that the limits allow; none where nothing paces it.
     pub quota: Option<f64>,
@@ -174,7 +175,7 @@ impl Gate {
     pub fn state(&self, now: Instant) -> GateState {
         let empty = self.budget_back.max(self.remaining.empty_until).is_some_and(|until| until > now);
         match self.pauses.closed() {
-            _ if self.paused => GateState::Paused,
+            _ if self.paused.is_some() => GateState::Paused,
             Some(closed) => GateState::from(closed.cause),
             None if empty => GateState::Throttled,
             None => GateState::Open,
@@ -196,7 +197,13 @@ impl Gate {
     /// Whether an operator paused it.
     #[must_use]
     pub fn is_paused(&self) -> bool {
-        self.paused
+        self.paused.is_some()
+    }
+
+    /// The pause, where an operator paused it.
+    #[must_use]
+    pub fn pause_set(&self) -> Option<&Paused> {
+        self.paused.as_ref()
     }
 
     /// Requests per second that the limits, as far as learned, let through while it is open; none where nothing paces it.
@@ -217,8 +224,10 @@ impl Gate {
     #[must_use]
     pub fn status(&self, now: Instant, wall: Timestamp) -> Status {
         let (state, Why { text: why, answered }) = (self.state(now), self.why(now, wall));
+        let pause_ends = self.paused.as_ref().and_then(|pause| pause.until);
         let until = match state {
-            GateState::Open | GateState::Paused => None,
+            GateState::Open => None,
+            GateState::Paused => pause_ends.map(|at| now + span(wall, at)),
             // That takes a person.
             GateState::Parked if self.is_parked_for_invalid() => None,
             GateState::Throttled | GateState::Broken | GateState::Parked => self.opens_at(now).filter(|at| *at > now),
@@ -228,7 +237,7 @@ impl Gate {
             why,
             answered,
             fails: state == GateState::Open && self.trouble.is_some(),
-            until: until.map(|at| Until { at, wall: later(wall, at - now) }),
+            until: until.map(|at| Until { at, wall: pause_ends.unwrap_or_else(|| later(wall, at - now)) }),
             quota: quota::rate(&self.limits),
             rate: if state == GateState::Open { self.rate(now) } else { Some(0.0) },
             learned: self.learned.share(),
@@ -243,8 +252,8 @@ impl Gate {
 
     fn why(&self, now: Instant, wall: Timestamp) -> Why {
         let spent = self.day_limit().filter(|limit| self.days.used_at(wall) >= *limit);
-        if self.paused {
-            return Why::plain("an operator paused it");
+        if let Some(pause) = &self.paused {
+            return Why::plain(pause.why(wall));
         }
         if let Some(Closed { why, .. }) = self.pauses.closed() {
             return why.clone();

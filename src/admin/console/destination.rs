@@ -18,7 +18,7 @@ use super::frame::{self, Frame};
 use super::show::{Moment, count};
 use crate::admin::Admin;
 use crate::admin::auth::Who;
-use crate::admin::destinations::{self, DestinationPath, command, status_from};
+use crate::admin::destinations::{self, DestinationPath, PauseRequest, command, status_from};
 use crate::admin::extract::{NoParams, Params, Segment};
 use crate::admin::problem::Problem;
 use crate::clock;
@@ -117,6 +117,20 @@ pub(super) async fn page(
     Ok(frame::page(&shown))
 }
 
+/// Pauses: with a reason and an end, where the form says so.
+pub(super) async fn pause(
+    State(admin): State<Arc<Admin>>,
+    who: Who,
+    Segment(DestinationPath { name }): Segment<DestinationPath>,
+    Params(NoParams {}): Params<NoParams>,
+    fields: Fields,
+) -> Result<Response, Problem> {
+    let given = |field: &str| fields.get(field).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
+    let pause = PauseRequest { reason: given("reason"), lasts: given("for") };
+    drop(command(&admin, &who, pause.command(name.clone(), &who)?).await?);
+    Ok(done_with(&name, "paused"))
+}
+
 /// A form that gives a command without further fields; `did` names the flash message afterwards.
 pub(super) fn command_form(command_to: fn(String) -> Command, did: &'static str) -> MethodRouter<Arc<Admin>> {
     let handle = async move |State(admin): State<Arc<Admin>>,
@@ -176,9 +190,9 @@ fn done_with(name: &str, act: &str) -> Response {
 /// What was done, in words, as long as it is so.
 fn done(act: &str, figures: &Figures) -> Option<&'static str> {
     match act {
-        "paused" if figures.is_paused() => {
-            Some("Paused. Nothing is sent until somebody resumes it; events wait in the queue.")
-        }
+        "paused" if figures.is_paused() => Some(
+            "Paused. Nothing is sent until somebody resumes it, or until the time that was set; events wait in the queue.",
+        ),
         "resumed" if !figures.is_paused() => Some("Resumed. If the vendor is still in trouble, the gate closes again."),
         "limited" => {
             Some("The limits are changed, until a reload that changes this destination or a restart of the worker.")

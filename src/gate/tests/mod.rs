@@ -4,6 +4,7 @@ mod answers;
 mod headers;
 mod operator;
 mod pacing;
+mod paused;
 mod quotas;
 mod schedules;
 mod simulation;
