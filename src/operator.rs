@@ -73,8 +73,10 @@ pub fn audited(command: &Command, answer: &CommandReply, by: (&str, &str)) -> Op
             ("pause", [until, reason].into_iter().flatten().collect::<Vec<_>>().join(": "))
         }
         Command::Resume { .. } => ("resume", String::new()),
-        Command::Limits { .. } => {
-            ("limits", format!("{} → {}", answer.limits_before.join(", "), answer.limits.join(", ")))
+        Command::Limits { .. } | Command::ResetLimits { .. } => {
+            let as_configured = matches!(command, Command::ResetLimits { .. });
+            let note = if as_configured { ", as configured" } else { "" };
+            ("limits", format!("{} → {}{note}", answer.limits_before.join(", "), answer.limits.join(", ")))
         }
         Command::Tell { .. }
         | Command::Operations { .. }
@@ -191,6 +193,7 @@ async fn apply_message(message: &ControlMessage, roster: &Roster, operations: &R
         Command::Pause { .. }
         | Command::Resume { .. }
         | Command::Limits { .. }
+        | Command::ResetLimits { .. }
         | Command::Tell { .. }
         | Command::Stamped { .. } => answer(roster, &command).await,
     };

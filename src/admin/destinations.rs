@@ -44,6 +44,9 @@ pub(super) struct DestinationStatus {
     /// The limits in force.
     #[schema(example = json!(["200/s", "1000000/day"]))]
     pub limits: Vec<String>,
+    /// Those of the configuration.
+    #[schema(example = json!(["200/s", "1000000/day"]))]
+    pub configured_limits: Vec<String>,
     /// Whether the worker that answers drives it.
     pub drives: bool,
     /// The worker that drives it elsewhere, as far as known: its host and process.
@@ -279,6 +282,21 @@ pub(super) async fn limits(
     command(&admin, &who, Command::Limits { destination: name, limits }).await
 }
 
+/// Hold to the limits of the configuration again
+#[utoipa::path(
+    delete, path = "/destinations/{name}/limits",
+    operation_id = "reset_limits", tag = "destinations", params(DestinationPath),
+    responses((status = 200, description = "As it is after that", body = DestinationStatus), Refusals, Unknown)
+)]
+pub(super) async fn reset_limits(
+    State(admin): State<Arc<Admin>>,
+    who: Who,
+    Segment(DestinationPath { name }): Segment<DestinationPath>,
+    Params(NoParams {}): Params<NoParams>,
+) -> Result<Json<DestinationStatus>, Problem> {
+    command(&admin, &who, Command::ResetLimits { destination: name }).await
+}
+
 pub(super) async fn command(admin: &Admin, who: &Who, command: Command) -> Result<Json<DestinationStatus>, Problem> {
     let answer = operator::apply_everywhere(&admin.broker, &admin.roster, &command).await?;
     if let Some(entry) = operator::audited(&command, &answer, (&who.name, who.place)) {
@@ -305,6 +323,7 @@ pub(super) fn status_from(admin: &Admin, view: View) -> DestinationStatus {
         vendor: view.vendor,
         subscribe: view.subscribe,
         limits: view.limits,
+        configured_limits: view.configured,
         drives: view.drives,
         driver: view.driver,
         as_of: view.as_of,

@@ -15,7 +15,7 @@ use crate::clock;
 use crate::config::ConfigFile;
 use crate::control::stamp::Stamp;
 use crate::control::{self, ANSWER_WITHIN, Command, CommandReply};
-use crate::gate::{Paused, later};
+use crate::gate::{self, Limit, Paused, later};
 use crate::operator;
 use crate::section::parse_duration;
 
@@ -57,17 +57,20 @@ pub struct ResumeArgs {
     json: bool,
 }
 
-/// Change a destination's limits, until the limits in its configuration change
+/// Show a destination's limits, or change them until the limits in its configuration change
 #[derive(Debug, clap::Args)]
 #[command(
-    after_long_help = "A limit replaces that of its window; those of other windows stay in force.\n\nExamples:\n  sluice limits px-prod 100/s\n  sluice limits px-prod 100/s 500000/day"
+    after_long_help = "A limit replaces that of its window; those of other windows stay in force.\n\nExamples:\n  sluice limits px-prod                     show them\n  sluice limits px-prod 100/s\n  sluice limits px-prod 100/s 500000/day\n  sluice limits px-prod --reset             as in the configuration again"
 )]
 pub struct LimitsArgs {
     /// The destination's name
     destination: String,
     /// Such as 100/s, 5000/min, 18000/h, 1000000/day; all hold at once
-    #[arg(required = true, value_name = "LIMIT")]
+    #[arg(value_name = "LIMIT")]
     limits: Vec<String>,
+    /// Go back to the limits of the configuration
+    #[arg(long, conflicts_with = "limits")]
+    reset: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -88,10 +91,33 @@ pub(super) async fn resume(args: ResumeArgs, file: &ConfigFile) -> Result<(), Er
 }
 
 pub(super) async fn limits(args: LimitsArgs, file: &ConfigFile) -> Result<(), Error> {
-    let LimitsArgs { destination, limits, json } = args;
-    let answer = send(&destination.clone(), Command::Limits { destination, limits }, file).await?;
-    let changed = format!("limits {} → {}", answer.limits_before.join(", "), answer.limits.join(", "));
-    done(&answer, Some(changed).filter(|_| !answer.limits.is_empty()), json)
+    let LimitsArgs { destination, limits, reset, json } = args;
+    let config = load(file)?;
+    let settings = find(&config, &destination, file)?;
+    let shown = |limits: &[Limit]| limits.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let name = destination.clone();
+    let command = match (limits.is_empty(), reset) {
+        (_, true) => Command::ResetLimits { destination },
+        (false, false) => Command::Limits { destination, limits },
+        (true, false) => Command::Tell { destination },
+    };
+    let is_look = matches!(command, Command::Tell { .. });
+    let answer = send(&name, command, file).await?;
+    let in_force = answer.limits.join(", ");
+    let more = if is_look {
+        let documented = Some(&settings.documented).filter(|documented| !documented.is_empty());
+        let documented = documented.map(|limits| format!("; the vendor documents {}", shown(limits)));
+        format!("limits {in_force}; configured {}{}", shown(&settings.limits), documented.unwrap_or_default())
+    } else {
+        format!("limits {} → {in_force}", answer.limits_before.join(", "))
+    };
+    done(&answer, Some(more).filter(|_| !answer.limits.is_empty()), json)?;
+    let parsed: Vec<Limit> = answer.limits.iter().filter_map(|limit| limit.parse().ok()).collect();
+    let beyond = gate::beyond(&parsed, &settings.documented);
+    if !is_look && !parsed.is_empty() && !beyond.is_empty() {
+        writeln!(std::io::stderr(), "that is more than the vendor documents ({}): expect refusals", shown(&beyond))?;
+    }
+    Ok(())
 }
 
 /// To the second, as people write it.

@@ -17,7 +17,7 @@ use crate::audit::{self, Entry};
 use crate::broker::port::PublishError;
 use crate::broker::{Broker, ControlError};
 use crate::clock;
-use crate::gate::{Limit, Paused};
+use crate::gate::{Limit, Paused, Window};
 use crate::lease::Owner;
 use crate::message::{Message, Properties};
 
@@ -49,6 +49,11 @@ pub enum Command {
         destination: String,
         /// Such as `100/s`.
         limits: Vec<String>,
+    },
+    /// Keep to the limits of the configuration again.
+    ResetLimits {
+        /// Which destination.
+        destination: String,
     },
     /// Report the gate's state.
     Tell {
@@ -178,6 +183,7 @@ impl Command {
             Self::Pause { destination, how } => (destination, Some(Change::Pause(how.clone()))),
             Self::Resume { destination } => (destination, Some(Change::Resume)),
             Self::Tell { destination } => (destination, None),
+            Self::ResetLimits { destination } => (destination, Some(Change::ResetLimits(Window::ALL.to_vec()))),
             Self::Limits { limits, .. } if limits.is_empty() => {
                 return Err(CommandError::Invalid("limits is empty; write at least one, such as \"100/s\"".into()));
             }

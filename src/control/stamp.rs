@@ -18,6 +18,8 @@ pub enum Change {
     Resume,
     /// Hold to these limits until the next reload or restart, and to those of other windows as before.
     Limits(Vec<Limit>),
+    /// Hold to what the configuration says of these windows.
+    ResetLimits(Vec<Window>),
 }
 
 impl Change {
@@ -109,6 +111,12 @@ impl LatestCommands {
                 limits.iter().for_each(|limit| self.note(Subject::Limit(limit.window), stamp));
                 (newest, Some(limits).filter(|limits| !limits.is_empty()).map(Change::Limits))
             }
+            Change::ResetLimits(mut windows) => {
+                let newest = windows.iter().filter_map(|window| self.latest(Subject::Limit(*window))).max();
+                windows.retain(|window| self.latest(Subject::Limit(*window)) < Some(stamp));
+                windows.iter().for_each(|window| self.note(Subject::Limit(*window), stamp));
+                (newest, Some(windows).filter(|windows| !windows.is_empty()).map(Change::ResetLimits))
+            }
             flow @ (Change::Pause(_) | Change::Resume) => match self.latest(Subject::Flow) {
                 latest if latest < Some(stamp) => {
                     self.note(Subject::Flow, stamp);
@@ -167,6 +175,16 @@ pub fn changed(limits: &[Limit], changed: &[Limit]) -> Vec<Limit> {
     limits
 }
 
+/// The limits in force once those of `windows` are again as they are configured.
+#[must_use]
+pub fn reset(limits: &[Limit], configured: &[Limit], windows: &[Window]) -> Vec<Limit> {
+    let kept = limits.iter().filter(|limit| !windows.contains(&limit.window));
+    let again = configured.iter().filter(|limit| windows.contains(&limit.window));
+    let mut limits: Vec<Limit> = kept.chain(again).copied().collect();
+    limits.sort_by_key(|limit| limit.window);
+    limits
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -197,6 +215,9 @@ mod tests {
         for (change, stamp) in commands {
             match known.place(change.clone(), *stamp) {
                 Placement::Due { change: Change::Limits(new), .. } => heard.limits = changed(&heard.limits, &new),
+                Placement::Due { change: Change::ResetLimits(windows), .. } => {
+                    heard.limits = reset(&heard.limits, &limits(&["1/s"]), &windows);
+                }
                 Placement::Due { change: flow, .. } => heard.paused = flow == Change::PAUSE,
                 Placement::Repeated | Placement::Superseded(_) => {}
             }
@@ -250,10 +271,25 @@ mod tests {
         assert_eq!(commands.place(Change::Limits(limits(&["80/s"])), at(8)), Placement::Superseded(9));
     }
 
+    #[test]
+    fn limits_that_are_reset_are_as_configured_but_for_windows_that_something_later_was_said_about() {
+        let (configured, all) = (limits(&["200/s"]), Window::ALL.to_vec());
+        assert_eq!(reset(&limits(&["50/s", "500/day"]), &configured, &all), configured, "also what an operator added");
+        let mut commands = LatestCommands::default();
+        commands.place(Change::Limits(limits(&["500/day"])), at(9));
+        let Placement::Due { change: Change::ResetLimits(windows), later: Some(9) } =
+            commands.place(Change::ResetLimits(all), at(8))
+        else {
+            panic!("{commands:?}")
+        };
+        assert_eq!(reset(&limits(&["50/s", "500/day"]), &configured, &windows), limits(&["200/s", "500/day"]));
+    }
+
     fn some_change() -> impl Strategy<Value = Change> {
         let limit = prop_oneof![Just("5/s"), Just("9/s"), Just("7/min"), Just("100/day"), Just("200/day")];
         let few = prop::collection::vec(limit, 1..3).prop_map(|texts| Change::Limits(limits(&texts)));
-        prop_oneof![Just(Change::PAUSE), Just(Change::Resume), few]
+        let reset = Change::ResetLimits(Window::ALL.to_vec());
+        prop_oneof![Just(Change::PAUSE), Just(Change::Resume), few, Just(reset)]
     }
 
     proptest! {

@@ -163,8 +163,12 @@ impl Driver {
                 self.report.last_state = self.dispatch.gate.state(now);
                 self.noting_gate(Self::check_invalid_again);
             }
-            Change::Limits(limits) => {
-                let limits = stamp::changed(&self.settings.limits, &limits);
+            Change::Limits(_) | Change::ResetLimits(_) => {
+                let limits = match change {
+                    Change::Limits(limits) => stamp::changed(&self.settings.limits, &limits),
+                    Change::ResetLimits(windows) => stamp::reset(&self.settings.limits, &self.configured, &windows),
+                    Change::Pause(_) | Change::Resume => self.settings.limits.clone(),
+                };
                 let shown = limits.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
                 tracing::warn!(destination, limits = shown, "limits changed by an operator");
                 self.dispatch.gate.set_limits(&limits, now, wall);

@@ -24,6 +24,9 @@ pub struct View {
     pub subscribe: Vec<String>,
     /// The limits in force.
     pub limits: Vec<String>,
+    /// Those of the configuration.
+    #[serde(default)]
+    pub configured: Vec<String>,
     /// Whether this worker drives it, or is about to.
     pub drives: bool,
     /// The worker that drives it elsewhere, as far as known: its host and process.
@@ -139,6 +142,7 @@ impl Driver {
             vendor: self.settings.vendor_name.to_owned(),
             subscribe: self.settings.subscribe.clone(),
             limits: self.settings.limits.iter().map(ToString::to_string).collect(),
+            configured: self.configured.iter().map(ToString::to_string).collect(),
             state: (drives || gate.state == GateState::Paused).then_some(gate.state),
             drives,
             driver: None,

@@ -26,7 +26,7 @@ use crate::control::{self, Command, CommandError, stamp};
 use crate::dead_letters::operation::TOLD_WITHIN;
 use crate::destination::recent::{KEPT, Recent, RecentOutcome};
 use crate::destination::{Handle, View};
-use crate::gate::{Limit, LimitError};
+use crate::gate::{self, Limit, LimitError};
 
 /// The flash message of the page.
 #[derive(Deserialize, Default)]
@@ -87,6 +87,8 @@ struct Sure {
     limits: String,
     /// All that would hold.
     then: String,
+    /// What the vendor documents and that would pass over.
+    beyond: Option<String>,
 }
 
 pub(super) async fn page(
@@ -170,17 +172,24 @@ pub(super) async fn limits(
         drop(command(&admin, &who, Command::Limits { destination: name.clone(), limits }).await?);
         return Ok(done_with(&name, "limited"));
     }
+    if fields.get("reset").is_some() {
+        drop(command(&admin, &who, Command::ResetLimits { destination: name.clone() }).await?);
+        return Ok(done_with(&name, "limited"));
+    }
     let axum::Json(shown) = destinations::status_of(&admin, &name).await?;
     let parsed = |texts: &[String]| texts.iter().map(|text| text.parse()).collect::<Result<Vec<Limit>, _>>();
     let wrong = |error: LimitError| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string());
     let then = stamp::changed(&parsed(&shown.limits).map_err(wrong)?, &parsed(&limits).map_err(wrong)?);
-    let then = then.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let documented = admin.destination(&name).map(|settings| settings.documented).unwrap_or_default();
+    let listed = |limits: &[Limit]| limits.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let beyond = Some(gate::beyond(&then, &documented)).filter(|beyond| !beyond.is_empty());
+    let (beyond, then) = (beyond.map(|beyond| listed(&beyond)), listed(&then));
     if limits.is_empty() {
         let detail = "no limit is given; write at least one, such as \"100/s\", and several with commas between them";
         return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail));
     }
     let figures = Figures::of(shown, clock::wall());
-    Ok(frame::page(&Sure { frame, figures, limits: limits.join(", "), then }))
+    Ok(frame::page(&Sure { frame, figures, limits: limits.join(", "), then, beyond }))
 }
 
 fn done_with(name: &str, act: &str) -> Response {

@@ -50,6 +50,8 @@ pub(super) struct Figures {
     pub throttled: String,
     pub retried: String,
     pub limits: Vec<String>,
+    /// Those of the configuration, where others are in force.
+    pub configured: Option<String>,
     pub subscribe: Vec<String>,
     /// Whether this worker drives it.
     pub drives: bool,
@@ -123,6 +125,8 @@ impl Figures {
             retried: count(shown.retried),
             name: shown.name,
             vendor: shown.vendor,
+            configured: (shown.configured_limits != shown.limits && !shown.configured_limits.is_empty())
+                .then(|| shown.configured_limits.join(", ")),
             limits: shown.limits,
             subscribe: shown.subscribe,
         }
@@ -152,6 +156,7 @@ mod tests {
             vendor: "gainsight-px".to_owned(),
             subscribe: Vec::new(),
             limits: Vec::new(),
+            configured_limits: Vec::new(),
             state,
             why: state.to_owned(),
             answered_at: None,

@@ -131,6 +131,7 @@ fn view(name: &str) -> View {
         day_limit: Some(1000),
         day_ends: crate::clock::wall(),
         day_starts: "midnight UTC".to_owned(),
+        configured: vec!["200/s".to_owned()],
         held_here: 2,
         unconfirmed: 3,
         consuming: false,

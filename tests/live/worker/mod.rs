@@ -10,6 +10,7 @@ mod events;
 mod gate;
 mod health;
 pub mod lease;
+mod limits;
 mod machine;
 mod operators;
 mod pauses;
