@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
-use super::{DayStart, Paused};
+use super::{DayStart, Paused, Why};
 
 /// A gate's lasting memory. It may travel in a message: unknown fields are ignored, missing ones are as when fresh.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -18,6 +18,9 @@ pub struct Ledger {
     pub used: u64,
     /// The vendor asked for nothing to be sent before then.
     pub closed_until: Option<Timestamp>,
+    /// Why, where it refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub closed_why: Option<Why>,
     /// The share of the quota that is used, 0.05 to 1.
     pub learned: f64,
     /// An operator paused it.
@@ -29,7 +32,15 @@ pub struct Ledger {
 
 impl Default for Ledger {
     fn default() -> Self {
-        Self { day: Date::default(), used: 0, closed_until: None, learned: 1.0, paused: false, pause: None }
+        Self {
+            day: Date::default(),
+            used: 0,
+            closed_until: None,
+            closed_why: None,
+            learned: 1.0,
+            paused: false,
+            pause: None,
+        }
     }
 }
 

@@ -36,7 +36,7 @@ pub use paused::Paused;
 pub use policy::Policy;
 pub use quota::{CATCH_UP, JITTER, Limit, LimitError, Window, beyond, day_limit, rate};
 pub use status::{GateState, HeldBy, Status, Until};
-pub use why::Answered;
+pub use why::{Answered, Why};
 pub use written::WrittenAt;
 
 use concurrency::{Concurrency, whole};
@@ -158,7 +158,7 @@ impl Gate {
             concurrency: Concurrency::new(policy.concurrency, now),
             probe_out: false,
             paused: ledger.pause(wall),
-            pauses: Pauses::new(&policy, closed_for, now),
+            pauses: Pauses::new(&policy, closed_for.map(|left| (left, ledger.closed_why.clone())), now),
             learned: Learned::new(ledger.learned, now),
             said: String::new(),
             trouble: None,
@@ -410,6 +410,7 @@ impl Gate {
             day: self.days.day,
             used: self.days.used,
             closed_until: until.map(|until| later(wall, until - now)),
+            closed_why: refused_until.map(|closed| closed.why.clone()),
             learned: self.learned.share(),
             paused: self.paused.is_some(),
             pause: self.paused.clone(),

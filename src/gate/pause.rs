@@ -106,12 +106,12 @@ pub struct Pauses {
 }
 
 impl Pauses {
-    /// An open gate, or one that a ledger says is closed for `closed_for` more.
+    /// An open gate, or one that a ledger says is closed for so much longer, and why.
     #[must_use]
-    pub fn new(policy: &Policy, closed_for: Option<Duration>, now: Instant) -> Self {
-        let closed = closed_for.map(|pause| Closed {
+    pub fn new(policy: &Policy, closed_for: Option<(Duration, Option<Why>)>, now: Instant) -> Self {
+        let closed = closed_for.map(|(pause, why)| Closed {
             cause: CloseCause::Throttled,
-            why: Why::plain("the vendor had asked to wait before this worker took over"),
+            why: why.unwrap_or_else(|| Why::plain("the vendor had asked to wait before this worker took over")),
             until: now + pause.min(LONGEST),
         });
         Self {

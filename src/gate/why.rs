@@ -28,7 +28,8 @@ pub(super) struct Words {
 }
 
 /// A sentence without an end, and the answer in it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Why {
     /// The sentence.
     pub text: String,
@@ -72,8 +73,8 @@ impl Words {
 
     /// What to say while few were refused.
     pub fn refusing_few(&self) -> Why {
-        const THEN: &str = ", for the credentials of an event; others will tell whether it refuses all";
-        Why::quoting("open", self, THEN)
+        const THEN: &str = "; others will tell whether all are";
+        Why::quoting("open; the credentials of an event were refused", self, THEN)
     }
 
     /// That the vendor refused for a limit, by 429 if no words of its own follow.

@@ -87,3 +87,19 @@ fn a_limit_a_wait_and_an_open_gate_are_told_with_their_time() {
     assert_eq!(why, "the vendor refused for a limit and asked to wait 7 s (Retry-After): PX answered 429: slow down");
     assert_eq!(said.map(|(_, at, probe)| (at, probe)), Some((bench.wall, 0)));
 }
+
+#[test]
+fn the_next_gate_tells_why_the_vendor_closed_the_one_before_it() {
+    let mut bench = Bench::new(&["1000/s"]);
+    bench.gate.said("PX answered 429: slow down");
+    bench.send(Answer::Throttled, &retry_after(600));
+    let ledger = serde_json::to_value(bench.gate.ledger(bench.now, bench.wall)).unwrap();
+    let ledger: Ledger = serde_json::from_value(ledger).unwrap();
+    bench.advance(secs(60));
+    let next = Gate::new(&parsed(&["1000/s"]), Policy::default(), &ledger, bench.now, bench.wall);
+    let after = Bench { gate: next, now: bench.now, wall: bench.wall };
+    assert_eq!((after.state(), told(&after)), (GateState::Throttled, told(&bench)));
+    let older = Ledger { closed_why: None, ..ledger };
+    let after = Bench::with(&["1000/s"], Policy::default(), &older);
+    assert!(after.why().contains("before this worker took over"), "{}", after.why());
+}
