@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admin::{self, Admin};
+use crate::audit;
 use crate::broker::{self, Broker};
 use crate::clock;
 use crate::config::{Config, ConfigFile};
@@ -181,6 +182,9 @@ async fn tend(
                 let Some(outcome) = stop.run_until_cancelled(reload(fleet, file)).await else { return Ok(()) };
                 watch.reloaded(fleet.config());
                 admin.reloaded(fleet.config(), outcome);
+                let me = fleet.roster().peers().me().name.clone();
+                let given = file.path().display().to_string();
+                admin.record(audit::Entry::done(("SIGHUP", &me), "", "reload", given, outcome));
             }
         }
     }

@@ -1,4 +1,4 @@
-//! The audit: who did what with dead letters, when, with which filter, how many, and how it ended. It is kept in a queue at the broker and
+//! The audit: who did what, with dead letters and with destinations, when, with what, how many, and how it ended. It is kept in a queue at the broker and
 //! written to every worker's log.
 
 use std::collections::VecDeque;
@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use crate::broker::port::PublishError;
 use crate::broker::{Broker, ReadError, ReadPurpose};
+use crate::clock;
 use crate::message::{Message, Properties};
 
 /// One line of the audit. An operation has two: when it began and when it ended.
@@ -24,17 +25,47 @@ pub struct Entry {
     pub operation: String,
     /// A token's name, or user@host of a command line.
     pub by: String,
-    /// Whose letters.
+    /// Where: `api`, `console`, `command line`, or a worker; none of acts on dead letters.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub place: Option<String>,
+    /// Whose letters, or which destination; empty where it is about none.
     pub destination: String,
-    /// What: replay, discard, restore, purge, edit, export.
+    /// What: replay, discard, restore, purge, edit, export; pause, resume, limits, reload, lease_reset, sign_in.
     pub act: String,
-    /// Which letters.
+    /// Which letters; of an operator's act what was given with it.
     pub filter: String,
-    /// How many were meant.
+    /// How many letters were meant.
     pub count: u64,
     /// How it ended; none where it began.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub outcome: Option<String>,
+}
+
+/// What an operator does with a destination or a worker.
+const OF_OPERATORS: [&str; 6] = ["pause", "resume", "limits", "reload", "lease_reset", "sign_in"];
+
+impl Entry {
+    /// An operator's act that is done: by whom and from where, at which destination, what was given with it, and what came of it.
+    #[must_use]
+    pub fn done((by, place): (&str, &str), destination: &str, act: &str, given: String, outcome: &str) -> Self {
+        Self {
+            at: clock::wall(),
+            operation: operation_id(),
+            by: by.to_owned(),
+            place: Some(place.to_owned()),
+            destination: destination.to_owned(),
+            act: act.to_owned(),
+            filter: given,
+            count: 0,
+            outcome: Some(outcome.to_owned()),
+        }
+    }
+
+    /// Whether it is about no letters.
+    #[must_use]
+    pub fn is_of_operator(&self) -> bool {
+        OF_OPERATORS.contains(&self.act.as_str())
+    }
 }
 
 /// The id of a new operation.
@@ -62,6 +93,10 @@ pub async fn write(broker: &Broker, entry: &Entry) -> Result<(), PublishError> {
 /// Writes an entry into this process's log.
 pub fn log(entry: &Entry) {
     let Entry { operation, by, destination, act, filter, count, outcome, .. } = entry;
+    if entry.is_of_operator() {
+        let place = entry.place.as_deref();
+        return tracing::info!(audit = "operator", by, place, destination, act, filter, outcome, "operator: {act}");
+    }
     let stage = if outcome.is_some() { "ended" } else { "began" };
     tracing::info!(
         audit = stage,
@@ -136,6 +171,7 @@ mod tests {
                 at,
                 operation,
                 by: text(),
+                place: None,
                 destination: text(),
                 act: text(),
                 filter: text(),

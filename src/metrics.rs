@@ -160,6 +160,8 @@ metrics! {
     delivered_total: IntCounterVec ["destination"],
     /// HTTP requests by what came of them: a status class, or none for no answer.
     attempts_total: IntCounterVec ["destination", "class"],
+    /// HTTP status of the last request that failed; 0 where nobody answered it, absent while none has failed.
+    last_failure_status: IntGaugeVec ["destination"],
     /// Events in one request.
     batch_events: HistogramVec ["destination"],
     /// Requests that took a place at the gate: this counts towards the vendor's quota.
@@ -184,8 +186,10 @@ metrics! {
     concurrency_limit: IntGaugeVec ["destination"],
     /// 1 for what holds the pace now, 0 for the others.
     pace_held: IntGaugeVec ["destination", "by"],
-    /// Deliveries held in memory until the gate lets them through.
+    /// Events that wait: queue_ready, held and retrying together.
     waiting: IntGaugeVec ["destination"],
+    /// Of those that wait: held in memory until the gate lets them through.
+    held: IntGaugeVec ["destination"],
     /// Time from sending a request to the end of its answer.
     request_duration_seconds: HistogramVec ["destination"],
     /// Time from an event's own time to its delivery.
@@ -210,10 +214,10 @@ metrics! {
     day_budget_runs_out_timestamp_seconds: GaugeVec ["destination"],
     /// Age of the access token; absent where a vendor has none.
     token_age_seconds: GaugeVec ["destination"],
-    /// Messages ready in a destination's queue at the broker.
+    /// Of those that wait: ready in the destination's queue at the broker.
     queue_ready: IntGaugeVec ["destination"],
-    /// Messages in a destination's retry queues.
-    retry_waiting: IntGaugeVec ["destination"],
+    /// Of those that wait: in the destination's retry queues until their next attempt.
+    retrying: IntGaugeVec ["destination"],
     /// Dead letters at the broker, with those that somebody reads just now.
     dead_letters_ready: IntGaugeVec ["destination"],
     /// Discarded dead letters that can be restored.
@@ -319,8 +323,8 @@ impl Metrics {
             copies_waiting: self.copies_waiting.with_label_values(&[name]),
             in_flight: self.in_flight.with_label_values(&[name]),
             concurrency: self.concurrency_limit.with_label_values(&[name]),
-            held: HeldBy::ALL.map(|by| self.pace_held.with_label_values(&[name, by.name()])),
-            waiting: self.waiting.with_label_values(&[name]),
+            held_by: HeldBy::ALL.map(|by| self.pace_held.with_label_values(&[name, by.name()])),
+            held: self.held.with_label_values(&[name]),
             request_duration: self.request_duration_seconds.with_label_values(&[name]),
             delivery_latency: self.delivery_latency_seconds.with_label_values(&[name]),
             states: GateState::ALL.map(state),
@@ -331,6 +335,7 @@ impl Metrics {
             learned: self.gate_learned_ratio.with_label_values(&[name]),
             day_used: self.day_budget_used.with_label_values(&[name]),
             day_limit: self.day_budget_limit.with_label_values(&[name]),
+            last_failure: self.last_failure_status.clone(),
             token_age: self.token_age_seconds.clone(),
         }
     }
@@ -338,14 +343,16 @@ impl Metrics {
     /// Drops the gauges of a destination that was removed; counters stay, as Prometheus expects.
     pub fn forget(&self, name: &str) {
         for gauges in [
+            &self.last_failure_status,
             &self.copies_waiting,
             &self.in_flight,
             &self.concurrency_limit,
             &self.waiting,
+            &self.held,
             &self.day_budget_used,
             &self.day_budget_limit,
             &self.queue_ready,
-            &self.retry_waiting,
+            &self.retrying,
             &self.dead_letters_ready,
             &self.trash_ready,
         ] {
@@ -394,8 +401,8 @@ pub struct DestinationMetrics {
     pub publish_failures: IntCounter,
     pub in_flight: IntGauge,
     pub concurrency: IntGauge,
-    pub held: [IntGauge; HeldBy::ALL.len()],
-    pub waiting: IntGauge,
+    pub held_by: [IntGauge; HeldBy::ALL.len()],
+    pub held: IntGauge,
     copies_waiting: IntGauge,
     pub request_duration: Histogram,
     pub delivery_latency: Histogram,
@@ -407,6 +414,7 @@ pub struct DestinationMetrics {
     pub learned: Gauge,
     pub day_used: IntGauge,
     pub day_limit: IntGauge,
+    last_failure: IntGaugeVec,
     token_age: GaugeVec,
 }
 
@@ -415,6 +423,12 @@ impl DestinationMetrics {
     pub fn attempt(&self, status: Option<http::StatusCode>) {
         let index = status.map_or(5, |status| usize::from(status.as_u16() / 100).clamp(1, 5) - 1);
         self.classes[index].inc();
+    }
+
+    /// Shows what a request that failed was answered with.
+    pub fn failed(&self, status: Option<http::StatusCode>) {
+        let status = status.map_or(0, |status| i64::from(status.as_u16()));
+        self.last_failure.with_label_values(&[&self.name]).set(status);
     }
 
     /// Counts a dead letter.
@@ -437,7 +451,7 @@ impl DestinationMetrics {
     }
 
     /// Shows a gate, and how much is in hand.
-    pub fn show(&self, gate: &Status, in_flight: usize, waiting: usize) {
+    pub fn show(&self, gate: &Status, in_flight: usize, held: usize) {
         let whole = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
         let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
         for (gauge, other) in self.states.iter().zip(GateState::ALL) {
@@ -445,10 +459,10 @@ impl DestinationMetrics {
         }
         self.in_flight.set(count(in_flight));
         self.concurrency.set(count(gate.concurrency));
-        for (gauge, other) in self.held.iter().zip(HeldBy::ALL) {
+        for (gauge, other) in self.held_by.iter().zip(HeldBy::ALL) {
             gauge.set(i64::from(other == gate.held));
         }
-        self.waiting.set(count(waiting));
+        self.held.set(count(held));
         self.until.set(gate.until.map_or(0.0, |until| seconds(until.wall)));
         self.quota.set(gate.quota.unwrap_or(f64::INFINITY));
         self.rate.set(gate.rate.unwrap_or(f64::INFINITY));

@@ -43,6 +43,10 @@ async fn carry_out(
     };
     let unknown = || CommandError::Unknown(destination.to_owned());
     let handle = roster.get(destination).ok_or_else(unknown)?;
+    let limits_before = match change {
+        Some(_) => handle.view().await.map_err(|_| unknown())?.limits,
+        None => Vec::new(),
+    };
     let applied = match change {
         Some(change) => Some(handle.change(change, stamp).await.map_err(|_| unknown())?),
         None => None,
@@ -54,11 +58,40 @@ async fn carry_out(
         Some(Applied::Superseded(at)) => (None, Some(at)),
         None => (None, None),
     };
-    let drives = view.drives;
-    Ok((
-        CommandReply { destination: destination.to_owned(), worker: None, drives, state, rate, later, error: None },
-        holds,
-    ))
+    let (drives, limits, destination) = (view.drives, view.limits, destination.to_owned());
+    let worker = None;
+    Ok((CommandReply { destination, worker, drives, state, rate, limits_before, limits, later, error: None }, holds))
+}
+
+/// What the audit says of a command that was answered so: none where it changes nothing. `by`: who gave it, and from where.
+#[must_use]
+pub fn audited(command: &Command, answer: &CommandReply, by: (&str, &str)) -> Option<audit::Entry> {
+    let (act, given) = match command {
+        Command::Pause { how, .. } => {
+            let until = how.until.map(|until| format!("until {until}"));
+            let reason = how.clone().given_at(clock::wall()).reason;
+            ("pause", [until, reason].into_iter().flatten().collect::<Vec<_>>().join(": "))
+        }
+        Command::Resume { .. } => ("resume", String::new()),
+        Command::Limits { .. } | Command::ResetLimits { .. } => {
+            let as_configured = matches!(command, Command::ResetLimits { .. });
+            let note = if as_configured { ", as configured" } else { "" };
+            ("limits", format!("{} → {}{note}", answer.limits_before.join(", "), answer.limits.join(", ")))
+        }
+        Command::Tell { .. }
+        | Command::Operations { .. }
+        | Command::Recent { .. }
+        | Command::Operation { .. }
+        | Command::Stamped { .. }
+        | Command::Announce { .. }
+        | Command::Audit { .. } => return None,
+    };
+    let outcome = match (&answer.error, answer.later) {
+        (Some(error), _) => format!("refused: {error}"),
+        (None, Some(_)) => "a later command holds".to_owned(),
+        (None, None) => answer.state.clone().unwrap_or_else(|| "done".to_owned()),
+    };
+    Some(audit::Entry::done(by, &answer.destination, act, given, &outcome))
 }
 
 /// Carries out a command to a destination in this worker, and sends it to the other workers.
@@ -160,6 +193,7 @@ async fn apply_message(message: &ControlMessage, roster: &Roster, operations: &R
         Command::Pause { .. }
         | Command::Resume { .. }
         | Command::Limits { .. }
+        | Command::ResetLimits { .. }
         | Command::Tell { .. }
         | Command::Stamped { .. } => answer(roster, &command).await,
     };
@@ -194,6 +228,8 @@ async fn answer(roster: &Roster, command: &Command) -> Option<Vec<u8>> {
             drives: true,
             state: None,
             rate: None,
+            limits_before: Vec::new(),
+            limits: Vec::new(),
             later: None,
             error: Some(error.to_string()),
         },
@@ -226,7 +262,8 @@ mod tests {
             };
             spread(handle.clone(), call, command, Stamp::after(None, clock::wall(), Uuid::new_v4()))
         };
-        let pause = tokio::spawn(tell(Command::Pause { destination: "px".into() }));
+        let pause =
+            tokio::spawn(tell(Command::Pause { destination: "px".into(), how: crate::gate::Paused::default() }));
         let first = telling.recv().await.unwrap_or_default();
         let resume = tokio::spawn(tell(Command::Resume { destination: "px".into() }));
         tokio::task::yield_now().await;

@@ -29,7 +29,7 @@ fn endpoints() -> OpenApiRouter<Arc<Admin>> {
         .routes(routes!(destinations::show))
         .routes(routes!(destinations::pause))
         .routes(routes!(destinations::resume))
-        .routes(routes!(destinations::limits))
+        .routes(routes!(destinations::limits, destinations::reset_limits))
         .routes(routes!(dead::list))
         .routes(routes!(dead::groups))
         .routes(routes!(dead::show))

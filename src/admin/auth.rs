@@ -24,18 +24,25 @@ pub(super) struct Who {
     /// The token's name; `admin` for that of `[admin]` itself, `local` where none is set.
     pub name: String,
     pub role: Role,
+    /// From where, for the audit: `api` or `console`.
+    pub place: &'static str,
 }
 
 impl Who {
+    /// The same, who came by the console.
+    pub fn at_console(self) -> Self {
+        Self { place: "console", ..self }
+    }
+
     /// Anyone, if no token is set.
     pub fn local() -> Self {
-        Self { name: "local".to_owned(), role: Role::Act }
+        Self { name: "local".to_owned(), role: Role::Act, place: "api" }
     }
 }
 
 impl From<&AdminToken> for Who {
     fn from(token: &AdminToken) -> Self {
-        Self { name: token.name.clone(), role: token.role }
+        Self { name: token.name.clone(), role: token.role, place: "api" }
     }
 }
 

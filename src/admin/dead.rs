@@ -257,7 +257,7 @@ pub(super) async fn edit(
     Ok(Json(shown))
 }
 
-/// Who did what with dead letters
+/// Who did what, with dead letters and with destinations
 #[utoipa::path(
     get, path = "/dead/audit", operation_id = "audit_dead_letters", tag = "dead letters", params(AuditQuery),
     responses((status = 200, description = "Every act, and how it ended", body = Audit), Refusals, Unknown, Conflict, BrokerAway)

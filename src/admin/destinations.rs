@@ -11,11 +11,15 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::Admin;
 use super::auth::Who;
-use super::extract::{JsonBody, NoParams, Params, Segment};
+use super::extract::{JsonBody, NoParams, OptionalBody, Params, Segment};
 use super::problem::{BadBody, Problem, Refusals, Unknown};
+use super::why;
+use crate::clock;
 use crate::control::{Command, CommandError};
 use crate::destination::View;
+use crate::gate::{Paused, later};
 use crate::operator;
+use crate::section::parse_duration;
 
 /// A destination's name, in the path.
 #[derive(Deserialize, IntoParams)]
@@ -40,6 +44,9 @@ pub(super) struct DestinationStatus {
     /// The limits in force.
     #[schema(example = json!(["200/s", "1000000/day"]))]
     pub limits: Vec<String>,
+    /// Those of the configuration.
+    #[schema(example = json!(["200/s", "1000000/day"]))]
+    pub configured_limits: Vec<String>,
     /// Whether the worker that answers drives it.
     pub drives: bool,
     /// The worker that drives it elsewhere, as far as known: its host and process.
@@ -51,8 +58,26 @@ pub(super) struct DestinationStatus {
     /// The gate's state: `open`, `throttled`, `paused`, `broken` or `parked`; `standby` where another worker drives it and has not told yet.
     #[schema(example = "open")]
     pub state: &'static str,
-    /// Why, as a sentence.
+    /// Why, as a sentence: in the vendor's words where it had any, with how long ago they came and at which probe.
+    #[schema(
+        example = "the API answered 401: key revoked (12 s ago, 4th probe); check the key and that the account is on"
+    )]
     pub why: String,
+    /// When the vendor answered as `why` tells, or did not answer; null where it tells of no answer.
+    #[schema(required, value_type = Option<String>, format = DateTime)]
+    pub answered_at: Option<Timestamp>,
+    /// Who paused it: a token's name, or user@host of a command line; null where nobody did, or that is not known.
+    #[schema(required, example = "night-shift")]
+    pub paused_by: Option<String>,
+    /// When it was paused; null where it is not.
+    #[schema(required, value_type = Option<String>, format = DateTime)]
+    pub paused_at: Option<Timestamp>,
+    /// When the pause ends by itself; null where it is not paused, or until somebody resumes.
+    #[schema(required, value_type = Option<String>, format = DateTime)]
+    pub paused_until: Option<Timestamp>,
+    /// Why it was paused, in the operator's words.
+    #[schema(required, example = "vendor maintenance")]
+    pub pause_reason: Option<String>,
     /// When that may end by itself.
     #[schema(required, value_type = Option<String>, format = DateTime)]
     pub until: Option<Timestamp>,
@@ -79,8 +104,11 @@ pub(super) struct DestinationStatus {
     pub day_limit: Option<u64>,
     /// When the vendor's day begins, such as `midnight UTC` or `06:30 Europe/Stockholm`.
     pub day_starts: String,
+    /// Events that wait: `queue_ready`, `held` and `retrying` together, as they were last counted at once; null as with `queue_ready`.
+    #[schema(required)]
+    pub waiting: Option<u64>,
     /// Deliveries held that wait for the gate.
-    pub waiting: usize,
+    pub held: usize,
     /// Deliveries whose vendor has accepted them and not yet told what became of them.
     pub unconfirmed: usize,
     /// Whether a consumer is registered at the broker.
@@ -101,9 +129,9 @@ pub(super) struct DestinationStatus {
     /// Messages ready in its dead-letter queue; null as with `queue_ready`.
     #[schema(required)]
     pub dead_letters_ready: Option<u32>,
-    /// Messages in its retry queues; null as with `queue_ready`.
+    /// Events in its retry queues until their next attempt; null as with `queue_ready`.
     #[schema(required)]
-    pub retry_waiting: Option<u32>,
+    pub retrying: Option<u32>,
     /// Messages ready in its trash; null as with `queue_ready`.
     #[schema(required)]
     pub trash_ready: Option<u32>,
@@ -124,6 +152,36 @@ pub(super) struct DestinationStatus {
 pub(super) struct DestinationList {
     /// By name.
     destinations: Vec<DestinationStatus>,
+}
+
+/// Why a destination is paused, and for how long. Both may be left out.
+#[derive(Default, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schema(as = Pause)]
+pub(super) struct PauseRequest {
+    /// Why, in a line; it is cut after 200 characters.
+    #[schema(example = "vendor maintenance")]
+    pub reason: Option<String>,
+    /// After this time it ends by itself, such as `90m`, `2h` or `1d`; left out, it lasts until somebody resumes.
+    #[serde(rename = "for")]
+    #[schema(pattern = "^[1-9][0-9]{0,3}(s|m|h|d)$", example = "2h")]
+    pub lasts: Option<String>,
+}
+
+impl PauseRequest {
+    /// The pause of that destination, by whoever asks for it.
+    pub fn command(self, destination: String, who: &Who) -> Result<Command, Problem> {
+        let wall = clock::wall();
+        let until = self.lasts.map(|text| {
+            let lasts = parse_duration(&text).filter(|lasts| !lasts.is_zero());
+            lasts.map(|lasts| later(wall, lasts)).ok_or_else(|| {
+                let detail = format!("{text:?} is no length of time; write one such as 90m, 2h or 1d");
+                Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
+            })
+        });
+        let how = Paused { by: Some(who.name.clone()), at: None, until: until.transpose()?, reason: self.reason };
+        Ok(Command::Pause { destination, how })
+    }
 }
 
 /// New limits, until a reload that changes the destination, or a restart. Windows that are left out keep theirs.
@@ -175,19 +233,21 @@ pub(super) async fn show(
     status_of(&admin, &name).await
 }
 
-/// Send nothing until resumed
+/// Send nothing until resumed, or for a while
 #[utoipa::path(
     post, path = "/destinations/{name}/pause",
     operation_id = "pause_destination", tag = "destinations", params(DestinationPath),
-    responses((status = 200, description = "As it is after that", body = DestinationStatus), Refusals, Unknown)
+    request_body = Option<PauseRequest>,
+    responses((status = 200, description = "As it is after that", body = DestinationStatus), Refusals, Unknown, BadBody)
 )]
 pub(super) async fn pause(
     State(admin): State<Arc<Admin>>,
     who: Who,
     Segment(DestinationPath { name }): Segment<DestinationPath>,
     Params(NoParams {}): Params<NoParams>,
+    OptionalBody(pause): OptionalBody<PauseRequest>,
 ) -> Result<Json<DestinationStatus>, Problem> {
-    command(&admin, &who, Command::Pause { destination: name }).await
+    command(&admin, &who, pause.command(name, &who)?).await
 }
 
 /// Go on; a parked destination probes at once
@@ -222,9 +282,27 @@ pub(super) async fn limits(
     command(&admin, &who, Command::Limits { destination: name, limits }).await
 }
 
+/// Hold to the limits of the configuration again
+#[utoipa::path(
+    delete, path = "/destinations/{name}/limits",
+    operation_id = "reset_limits", tag = "destinations", params(DestinationPath),
+    responses((status = 200, description = "As it is after that", body = DestinationStatus), Refusals, Unknown)
+)]
+pub(super) async fn reset_limits(
+    State(admin): State<Arc<Admin>>,
+    who: Who,
+    Segment(DestinationPath { name }): Segment<DestinationPath>,
+    Params(NoParams {}): Params<NoParams>,
+) -> Result<Json<DestinationStatus>, Problem> {
+    command(&admin, &who, Command::ResetLimits { destination: name }).await
+}
+
 pub(super) async fn command(admin: &Admin, who: &Who, command: Command) -> Result<Json<DestinationStatus>, Problem> {
     let answer = operator::apply_everywhere(&admin.broker, &admin.roster, &command).await?;
-    tracing::info!(who = who.name, ?command, "carried out");
+    if let Some(entry) = operator::audited(&command, &answer, (&who.name, who.place)) {
+        tracing::info!(who = who.name, place = who.place, act = entry.act, entry.destination, "carried out");
+        admin.record(entry);
+    }
     status_of(admin, &answer.destination).await
 }
 
@@ -234,29 +312,27 @@ pub(super) async fn status_of(admin: &Admin, name: &str) -> Result<Json<Destinat
     Ok(Json(status_from(admin, view)))
 }
 
-/// Adds how many events failed and wait.
-fn why(said: String, waiting: u32) -> String {
-    match waiting {
-        0 => said,
-        1 => format!("{said}; 1 event waits for its next attempt"),
-        count => format!("{said}; {count} events wait for their next attempt"),
-    }
-}
-
 pub(super) fn status_from(admin: &Admin, view: View) -> DestinationStatus {
     let depths = admin.watch.depths_of(&view.name);
-    let state = view.state_name();
-    let why = why(view.why, depths.retry.filter(|_| view.fails).unwrap_or(0));
+    let (state, paused) = (view.state_name(), view.paused.unwrap_or_default());
+    let why = why::with_time(&view.why, view.answered, clock::wall());
+    let why = why::with_retries(why, depths.retry.filter(|_| view.fails).unwrap_or(0));
     DestinationStatus {
         state,
         name: view.name,
         vendor: view.vendor,
         subscribe: view.subscribe,
         limits: view.limits,
+        configured_limits: view.configured,
         drives: view.drives,
         driver: view.driver,
         as_of: view.as_of,
         why,
+        answered_at: view.answered.map(|answered| answered.at),
+        paused_by: paused.by,
+        paused_at: paused.at,
+        paused_until: paused.until,
+        pause_reason: paused.reason,
         until: view.until,
         quota: view.quota,
         rate: view.rate,
@@ -268,7 +344,8 @@ pub(super) fn status_from(admin: &Admin, view: View) -> DestinationStatus {
         day_used: view.day_used,
         day_limit: view.day_limit,
         day_starts: view.day_starts,
-        waiting: view.waiting,
+        waiting: depths.waiting(view.held_here),
+        held: view.held_here,
         unconfirmed: view.unconfirmed,
         consuming: view.consuming,
         ready: view.ready,
@@ -278,7 +355,7 @@ pub(super) fn status_from(admin: &Admin, view: View) -> DestinationStatus {
         copies_waiting: view.copies_waiting,
         queue_ready: depths.ready,
         dead_letters_ready: depths.dead,
-        retry_waiting: depths.retry,
+        retrying: depths.retry,
         trash_ready: depths.trash,
         oldest_event: depths.oldest,
         day_budget_runs_out: depths.budget_runs_out,
@@ -293,18 +370,5 @@ impl From<CommandError> for Problem {
             CommandError::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
         };
         Self::new(status, error.to_string())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_waits_for_its_next_attempt_is_told_with_why() {
-        let why = |waiting| why("open; the last request failed: connection refused".to_owned(), waiting);
-        assert_eq!(why(0), "open; the last request failed: connection refused");
-        assert_eq!(why(1), "open; the last request failed: connection refused; 1 event waits for its next attempt");
-        assert!(why(2).ends_with("refused; 2 events wait for their next attempt"));
     }
 }

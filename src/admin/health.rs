@@ -18,6 +18,7 @@ use crate::log;
 pub(super) async fn metrics(State(admin): State<Arc<Admin>>) -> Response {
     admin.metrics.show_broker(&admin.broker.status().borrow());
     admin.metrics.show_log(log::dropped());
+    admin.watch.show_waiting().await;
     match admin.metrics.text(&admin.roster.peers().shows(clock::now())) {
         Ok(text) => ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response(),
         Err(error) => Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),

@@ -9,8 +9,10 @@ use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::audit;
 use crate::broker::Broker;
 use crate::config::{AdminToken, Config, Destination};
+use crate::control;
 use crate::dead_letters::operation::Registry;
 use crate::fleet::Roster;
 use crate::metrics::Metrics;
@@ -28,6 +30,7 @@ mod letter_query;
 mod listener;
 mod operations;
 mod problem;
+mod why;
 
 use console::Console;
 use listener::SpareListener;
@@ -86,6 +89,11 @@ impl Admin {
         if !config.admin.tokens.is_empty() {
             *self.tokens.write().unwrap_or_else(PoisonError::into_inner) = config.admin.tokens.clone().into();
         }
+    }
+
+    /// Writes to the audit what was done, as soon as the broker takes it.
+    pub fn record(&self, entry: audit::Entry) {
+        tokio::spawn(control::record_when_possible(self.broker.clone(), entry));
     }
 
     /// A destination of the configuration in force.

@@ -68,7 +68,7 @@ impl Names {
         format!("{}.{destination}.trash", self.prefix)
     }
 
-    /// Who did what with dead letters.
+    /// Who did what.
     #[must_use]
     pub fn audit(&self) -> String {
         format!("{}.audit", self.prefix)

@@ -7,8 +7,11 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::confirm::confirm;
+use super::dead::who;
+use super::pause::tell_audit;
 use super::{Error, find, load, print, print_json};
 use crate::app;
+use crate::audit::Entry;
 use crate::broker::{Broker, BrokerSettings};
 use crate::config::ConfigFile;
 use crate::control::{self, ANSWER_WITHIN, Command, CommandReply};
@@ -16,7 +19,7 @@ use crate::lease::{Note, Owner};
 use crate::message::{Message, Properties};
 
 /// Time for the broker to be there.
-const BROKER_WITHIN: Duration = Duration::from_secs(15);
+pub(super) const BROKER_WITHIN: Duration = Duration::from_secs(15);
 
 /// Who drives a destination; begin a lease anew
 #[derive(Debug, clap::Args)]
@@ -88,12 +91,18 @@ async fn reset(destination: &str, yes: bool, file: &ConfigFile, stop: &Cancellat
     let queue = broker.names().lease(destination);
     let message = Message { body: body.into(), properties: Properties::default() };
     let published = broker.publisher().publish("", &queue, message).await;
+    if published.is_ok() {
+        let by = (who(), "command line");
+        let entry = Entry::done((&by.0, by.1), destination, "lease_reset", String::new(), "begins anew");
+        tell_audit(&broker, &entry).await;
+    }
     broker.close(BROKER_WITHIN).await;
     published.map_err(|error| Error::Refused(format!("the lease of {destination} was not reset: {error}")))?;
     Ok(print(&format!("{destination}: its lease begins anew; a worker drives it as soon as the lease is had"))?)
 }
 
-async fn open(destination: &str, file: &ConfigFile) -> Result<Broker, Error> {
+/// A connection for one command.
+pub(super) async fn open(destination: &str, file: &ConfigFile) -> Result<Broker, Error> {
     let config = load(file)?;
     find(&config, destination, file)?;
     let settings = BrokerSettings { name: "sluice command".to_owned(), ..app::broker_settings(&config) };

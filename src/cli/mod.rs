@@ -47,7 +47,8 @@ Examples:
   sluice status                       how is each destination?
   sluice dead groups px-prod          what could not be delivered, and why?
   sluice lease show px-prod           which worker drives px-prod?
-  sluice pause px-prod                send nothing to px-prod until resumed
+  sluice pause px-prod --for 2h       send nothing to px-prod for a while
+  sluice audit px-prod                who did what there?
   sluice demo                         see it all at work on this machine";
 
 /// Lets queued events through to vendors exactly as fast as each vendor allows
@@ -75,6 +76,7 @@ enum Command {
     Pause(pause::PauseArgs),
     Resume(pause::ResumeArgs),
     Limits(pause::LimitsArgs),
+    Audit(dead::audit::Args),
     Sandbox(Box<sandbox::Args>),
     Demo(demo::Args),
     /// Print a completion script for a shell
@@ -104,6 +106,7 @@ impl Cli {
             Command::Pause(args) => pause::pause(args, &file).await,
             Command::Resume(args) => pause::resume(args, &file).await,
             Command::Limits(args) => pause::limits(args, &file).await,
+            Command::Audit(args) => dead::audit::run(args, &file).await,
             Command::Sandbox(args) => Ok(sandbox::run(*args, stop_with_session()?).await?),
             Command::Demo(args) => demo::run(args, stop_with_session()?).await,
             Command::Completions { shell } => {

@@ -1,25 +1,49 @@
 //! `sluice pause`, `resume`, `limits`: commands through the broker to the worker that drives the destination.
 
+use std::io::Write as _;
+use std::time::Duration;
+
+use jiff::Timestamp;
 use uuid::Uuid;
 
+use super::dead::who;
+use super::lease::{BROKER_WITHIN, open};
 use super::{Error, find, load, print, print_json};
-use crate::broker::{self, Names};
+use crate::audit::Entry;
+use crate::broker::{self, Broker, Names};
 use crate::clock;
 use crate::config::ConfigFile;
 use crate::control::stamp::Stamp;
-use crate::control::{self, ANSWER_WITHIN, Command};
+use crate::control::{self, ANSWER_WITHIN, Command, CommandReply};
+use crate::gate::{self, Limit, Paused, later};
+use crate::operator;
+use crate::section::parse_duration;
 
-/// Send nothing to a destination until it is resumed; its events wait
+/// Time for the audit to take what was done.
+const AUDIT_WITHIN: Duration = Duration::from_secs(5);
+
+/// Send nothing to a destination until it is resumed, or for a while; its events wait
 #[derive(Debug, clap::Args)]
 #[command(
-    after_long_help = "A pause lasts until `sluice resume`, whichever worker drives the destination.\n\nExample:\n  sluice pause px-prod"
+    after_long_help = "A pause lasts until `sluice resume`, or for as long as --for says, whichever worker drives the destination.\n\nExamples:\n  sluice pause px-prod\n  sluice pause px-prod --for 2h --reason \"vendor maintenance\""
 )]
 pub struct PauseArgs {
     /// The destination's name
     destination: String,
+    /// Why, in a line: for whoever looks at it
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+    /// After this time it ends by itself, such as 90m, 2h or 1d
+    #[arg(long = "for", value_name = "TIME", value_parser = lasting)]
+    lasts: Option<Duration>,
     /// Print JSON
     #[arg(long)]
     json: bool,
+}
+
+fn lasting(text: &str) -> Result<Duration, String> {
+    let lasts = parse_duration(text).filter(|lasts| !lasts.is_zero());
+    lasts.ok_or_else(|| format!("{text:?} is no length of time; write one such as 90m, 2h or 1d"))
 }
 
 /// Go on after a pause. Without a pause the vendor is tried again at once, even if it asked to wait
@@ -33,41 +57,85 @@ pub struct ResumeArgs {
     json: bool,
 }
 
-/// Change a destination's limits, until the limits in its configuration change
+/// Show a destination's limits, or change them until the limits in its configuration change
 #[derive(Debug, clap::Args)]
 #[command(
-    after_long_help = "A limit replaces that of its window; those of other windows stay in force.\n\nExamples:\n  sluice limits px-prod 100/s\n  sluice limits px-prod 100/s 500000/day"
+    after_long_help = "A limit replaces that of its window; those of other windows stay in force.\n\nExamples:\n  sluice limits px-prod                     show them\n  sluice limits px-prod 100/s\n  sluice limits px-prod 100/s 500000/day\n  sluice limits px-prod --reset             as in the configuration again"
 )]
 pub struct LimitsArgs {
     /// The destination's name
     destination: String,
     /// Such as 100/s, 5000/min, 18000/h, 1000000/day; all hold at once
-    #[arg(required = true, value_name = "LIMIT")]
+    #[arg(value_name = "LIMIT")]
     limits: Vec<String>,
+    /// Go back to the limits of the configuration
+    #[arg(long, conflicts_with = "limits")]
+    reset: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
 }
 
 pub(super) async fn pause(args: PauseArgs, file: &ConfigFile) -> Result<(), Error> {
-    send(&args.destination.clone(), Command::Pause { destination: args.destination }, args.json, file).await
+    let PauseArgs { destination, reason, lasts, json } = args;
+    let until = lasts.map(|lasts| later(clock::wall(), lasts));
+    let how = Paused { by: Some(who()), at: None, until, reason };
+    let answer = send(&destination.clone(), Command::Pause { destination, how }, file).await?;
+    done(&answer, until.map(|until| format!("until {}", second(until))), json)
 }
 
 pub(super) async fn resume(args: ResumeArgs, file: &ConfigFile) -> Result<(), Error> {
-    send(&args.destination.clone(), Command::Resume { destination: args.destination }, args.json, file).await
+    let ResumeArgs { destination, json } = args;
+    let answer = send(&destination.clone(), Command::Resume { destination }, file).await?;
+    done(&answer, None, json)
 }
 
 pub(super) async fn limits(args: LimitsArgs, file: &ConfigFile) -> Result<(), Error> {
-    send(
-        &args.destination.clone(),
-        Command::Limits { destination: args.destination, limits: args.limits },
-        args.json,
-        file,
-    )
-    .await
+    let LimitsArgs { destination, limits, reset, json } = args;
+    let config = load(file)?;
+    let settings = find(&config, &destination, file)?;
+    let shown = |limits: &[Limit]| limits.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let name = destination.clone();
+    let command = match (limits.is_empty(), reset) {
+        (_, true) => Command::ResetLimits { destination },
+        (false, false) => Command::Limits { destination, limits },
+        (true, false) => Command::Tell { destination },
+    };
+    let is_look = matches!(command, Command::Tell { .. });
+    let answer = send(&name, command, file).await?;
+    let in_force = answer.limits.join(", ");
+    let more = if is_look {
+        let documented = Some(&settings.documented).filter(|documented| !documented.is_empty());
+        let documented = documented.map(|limits| format!("; the vendor documents {}", shown(limits)));
+        format!("limits {in_force}; configured {}{}", shown(&settings.limits), documented.unwrap_or_default())
+    } else {
+        format!("limits {} → {in_force}", answer.limits_before.join(", "))
+    };
+    done(&answer, Some(more).filter(|_| !answer.limits.is_empty()), json)?;
+    let parsed: Vec<Limit> = answer.limits.iter().filter_map(|limit| limit.parse().ok()).collect();
+    let beyond = gate::beyond(&parsed, &settings.documented);
+    if !is_look && !parsed.is_empty() && !beyond.is_empty() {
+        writeln!(std::io::stderr(), "that is more than the vendor documents ({}): expect refusals", shown(&beyond))?;
+    }
+    Ok(())
 }
 
-async fn send(destination: &str, command: Command, json: bool, file: &ConfigFile) -> Result<(), Error> {
+/// To the second, as people write it.
+fn second(at: Timestamp) -> String {
+    at.strftime("%F %T UTC").to_string()
+}
+
+fn done(answer: &CommandReply, more: Option<String>, json: bool) -> Result<(), Error> {
+    if json {
+        return print_json(answer);
+    }
+    let state = answer.state.as_deref().unwrap_or("done");
+    let more = more.map(|more| format!(", {more}")).unwrap_or_default();
+    Ok(print(&format!("{}: {state}{more}", answer.destination))?)
+}
+
+/// Gives a command; returns what the worker answers that drives the destination. It is then in the audit, or it is said that it is not.
+async fn send(destination: &str, command: Command, file: &ConfigFile) -> Result<CommandReply, Error> {
     let config = load(file)?;
     find(&config, destination, file)?;
     let (url, names) = (&config.broker.url, Names::new(&config.broker.prefix));
@@ -82,15 +150,37 @@ async fn send(destination: &str, command: Command, json: bool, file: &ConfigFile
     if let Some(error) = &answer.error {
         return Err(Error::Refused(error.clone()));
     }
-    let state = answer.state.as_deref().unwrap_or("done");
-    if answers.iter().any(|answer| answer.later.is_some()) {
+    let later = answers.iter().find_map(|answer| answer.later);
+    let answer = CommandReply { later, ..answer.clone() };
+    if let Some(entry) = operator::audited(&command, &answer, (&who(), "command line")) {
+        match open(destination, file).await {
+            Ok(broker) => {
+                tell_audit(&broker, &entry).await;
+                broker.close(BROKER_WITHIN).await;
+            }
+            Err(error) => not_in_audit(&error.to_string()),
+        }
+    }
+    if later.is_some() {
         return Err(Error::Refused(format!(
-            "a later command replaces this one, or a part of it; {destination} is {state}, and \
-             `sluice status --json` shows its limits"
+            "a later command replaces this one, or a part of it; {destination} is {}, and \
+             `sluice status --json` shows its limits",
+            answer.state.as_deref().unwrap_or("done")
         )));
     }
-    if json {
-        return print_json(answer);
+    Ok(answer)
+}
+
+/// Writes to the audit what is done already: where that fails, only a word of it is said.
+pub(super) async fn tell_audit(broker: &Broker, entry: &Entry) {
+    match tokio::time::timeout(AUDIT_WITHIN, control::record(broker, entry)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => not_in_audit(&error.to_string()),
+        Err(_) => not_in_audit("the broker takes no messages now"),
     }
-    Ok(print(&format!("{destination}: {state}"))?)
+}
+
+fn not_in_audit(why: &str) {
+    // Whoever closed standard error does not want to know.
+    drop(writeln!(std::io::stderr(), "it is done, but it is not in the audit: {why}"));
 }

@@ -132,6 +132,7 @@ async fn record(broker: &Broker, args: &Args, outcome: &Summary) {
             at: clock::wall(),
             operation: audit::operation_id(),
             by: super::dead::who(),
+            place: None,
             destination: destination.clone(),
             act: "publish".to_owned(),
             filter: args.file.display().to_string(),

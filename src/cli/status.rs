@@ -125,7 +125,7 @@ fn row(destination: &Value) -> [String; 12] {
         text("state"),
         text("rate"),
         text("held_by").replace('_', " "),
-        text("queue_ready"),
+        text("waiting"),
         text("dead_letters_ready"),
         text("delivered"),
         text("throttled"),

@@ -27,6 +27,8 @@ pub struct Destination {
     pub map: Mapping,
     /// Its quotas, at least one.
     pub limits: Vec<Limit>,
+    /// Those that the vendor documents; none where it documents none.
+    pub documented: Vec<Limit>,
     /// When the vendor's day begins, for budgets.
     pub day_starts: DayStart,
     /// Most requests in flight at once.
@@ -54,6 +56,7 @@ impl Destination {
         }
         let kind = vendor_kind(section, registry);
         let subscribe = subscriptions(section);
+        let documented = documented(kind.as_ref());
         let limits = limits(section, kind.as_ref());
         let day_starts = day_starts(section, &limits);
         let concurrency = section.count_if_any("concurrency", 1..=1000);
@@ -83,6 +86,7 @@ impl Destination {
             subscribe,
             map,
             limits,
+            documented,
             day_starts,
             concurrency,
             timeout: timeout.unwrap_or(Duration::from_secs(10)),
@@ -167,10 +171,13 @@ fn day_starts(section: &mut Section<'_>, limits: &[Limit]) -> DayStart {
     })
 }
 
+fn documented(kind: Option<&Kind>) -> Vec<Limit> {
+    kind.map(|kind| kind.limits.iter().filter_map(|text| text.parse().ok()).collect()).unwrap_or_default()
+}
+
 /// The limits that are set, else those that the vendor documents.
 fn limits(section: &mut Section<'_>, kind: Option<&Kind>) -> Vec<Limit> {
-    let documented: Vec<Limit> =
-        kind.map(|kind| kind.limits.iter().filter_map(|text| text.parse().ok()).collect()).unwrap_or_default();
+    let documented = documented(kind);
     if kind.is_some() && documented.is_empty() {
         section.must_have("limits", "[\"10/s\"]");
     }

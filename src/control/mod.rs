@@ -13,11 +13,11 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use self::stamp::{Change, Stamp};
-use crate::audit::Entry;
+use crate::audit::{self, Entry};
 use crate::broker::port::PublishError;
 use crate::broker::{Broker, ControlError};
 use crate::clock;
-use crate::gate::Limit;
+use crate::gate::{Limit, Paused, Window};
 use crate::lease::Owner;
 use crate::message::{Message, Properties};
 
@@ -30,10 +30,13 @@ const TRIES: u32 = 3;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "command")]
 pub enum Command {
-    /// Send nothing until resumed.
+    /// Send nothing until resumed, or until the pause ends by itself.
     Pause {
         /// Which destination.
         destination: String,
+        /// By whom, until when and why.
+        #[serde(default)]
+        how: Paused,
     },
     /// Go on.
     Resume {
@@ -46,6 +49,11 @@ pub enum Command {
         destination: String,
         /// Such as `100/s`.
         limits: Vec<String>,
+    },
+    /// Keep to the limits of the configuration again.
+    ResetLimits {
+        /// Which destination.
+        destination: String,
     },
     /// Report the gate's state.
     Tell {
@@ -84,7 +92,7 @@ pub enum Command {
         /// That.
         announcement: Announcement,
     },
-    /// Log what was done with dead letters.
+    /// Log what was done.
     Audit {
         /// What was done.
         entry: Entry,
@@ -138,6 +146,12 @@ pub struct CommandReply {
     /// Requests a second that the gate lets through.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub rate: Option<f64>,
+    /// The limits in force before and after the command.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub limits_before: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    #[expect(missing_docs, reason = "said above")]
+    pub limits: Vec<String>,
     /// Where a later command holds instead, for all or a part of it: the time of that one, in Unix microseconds.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub later: Option<i64>,
@@ -166,9 +180,10 @@ impl Command {
     /// The destination that it is for, and what it changes there. None where it is for no destination.
     pub(crate) fn parts(&self) -> Result<Option<(&str, Option<Change>)>, CommandError> {
         Ok(Some(match self {
-            Self::Pause { destination } => (destination, Some(Change::Pause)),
+            Self::Pause { destination, how } => (destination, Some(Change::Pause(how.clone()))),
             Self::Resume { destination } => (destination, Some(Change::Resume)),
             Self::Tell { destination } => (destination, None),
+            Self::ResetLimits { destination } => (destination, Some(Change::ResetLimits(Window::ALL.to_vec()))),
             Self::Limits { limits, .. } if limits.is_empty() => {
                 return Err(CommandError::Invalid("limits is empty; write at least one, such as \"100/s\"".into()));
             }
@@ -238,6 +253,34 @@ fn read<T: DeserializeOwned>(answers: &[Bytes]) -> Vec<T> {
     answers.iter().filter_map(|body| serde_json::from_slice(body).ok()).collect()
 }
 
+/// Writes to the audit, and to the log of every worker.
+///
+/// # Errors
+/// Why the audit may not have it.
+pub async fn record(broker: &Broker, entry: &Entry) -> Result<(), PublishError> {
+    audit::write(broker, entry).await?;
+    announce(broker, &Command::Audit { entry: entry.clone() }).await;
+    Ok(())
+}
+
+/// Tries again for this long to write to the audit what was done already.
+const RECORD_TRIES: u32 = 30;
+/// Between two tries.
+const RECORD_PAUSE: Duration = Duration::from_secs(2);
+
+/// Writes to the audit what was done already, as soon as the broker takes it. An operator's act does not wait for that.
+pub async fn record_when_possible(broker: Broker, entry: Entry) {
+    let mut why = String::new();
+    for _ in 0..RECORD_TRIES {
+        match record(&broker, &entry).await {
+            Ok(()) => return,
+            Err(error) => why = error.to_string(),
+        }
+        clock::sleep(RECORD_PAUSE).await;
+    }
+    tracing::warn!(act = entry.act, by = entry.by, why, "what was done is not in the audit");
+}
+
 /// Sends a command to every process and waits for no answer. False if it may not have been sent; that nobody listens is no failure.
 pub async fn announce(broker: &Broker, command: &Command) -> bool {
     let Ok(body) = serde_json::to_vec(command) else { return false };
@@ -260,7 +303,7 @@ mod tests {
     /// Gives a pause to workers that each time answer with these; returns the stamps it was given with.
     async fn given(laters: &[&[Option<i64>]]) -> (Vec<Stamp>, Vec<CommandReply>) {
         let stamps = Mutex::new(Vec::new());
-        let command = Command::Pause { destination: "px".into() };
+        let command = Command::Pause { destination: "px".into(), how: Paused::default() };
         let call = |body: Bytes| {
             let Ok(Command::Stamped { stamp, .. }) = serde_json::from_slice(&body) else {
                 panic!("no place in {body:?}")
@@ -274,6 +317,8 @@ mod tests {
                 drives: true,
                 state: None,
                 rate: None,
+                limits_before: Vec::new(),
+                limits: Vec::new(),
                 later,
                 error: None,
             };

@@ -7,17 +7,24 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::gate::{Limit, Window};
+use crate::gate::{Limit, Paused, Window};
 
 /// What an operator can change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// Send nothing until resumed.
-    Pause,
+    /// Send nothing until resumed, or until the pause ends by itself.
+    Pause(Paused),
     /// Go on; a parked destination probes at once.
     Resume,
     /// Hold to these limits until the next reload or restart, and to those of other windows as before.
     Limits(Vec<Limit>),
+    /// Hold to what the configuration says of these windows.
+    ResetLimits(Vec<Window>),
+}
+
+impl Change {
+    /// A pause of which nothing more is known.
+    pub const PAUSE: Self = Self::Pause(Paused { by: None, at: None, until: None, reason: None });
 }
 
 /// The position of a command among all commands.
@@ -31,6 +38,12 @@ pub struct Stamp {
 }
 
 impl Stamp {
+    /// When it was given.
+    #[must_use]
+    pub fn time(&self) -> Timestamp {
+        Timestamp::from_microsecond(self.at).unwrap_or(Timestamp::MAX)
+    }
+
     /// The stamp of a command that is given at `wall`; `known` is the latest stamp known there.
     #[must_use]
     pub fn after(known: Option<i64>, wall: Timestamp, id: Uuid) -> Self {
@@ -98,7 +111,13 @@ impl LatestCommands {
                 limits.iter().for_each(|limit| self.note(Subject::Limit(limit.window), stamp));
                 (newest, Some(limits).filter(|limits| !limits.is_empty()).map(Change::Limits))
             }
-            flow @ (Change::Pause | Change::Resume) => match self.latest(Subject::Flow) {
+            Change::ResetLimits(mut windows) => {
+                let newest = windows.iter().filter_map(|window| self.latest(Subject::Limit(*window))).max();
+                windows.retain(|window| self.latest(Subject::Limit(*window)) < Some(stamp));
+                windows.iter().for_each(|window| self.note(Subject::Limit(*window), stamp));
+                (newest, Some(windows).filter(|windows| !windows.is_empty()).map(Change::ResetLimits))
+            }
+            flow @ (Change::Pause(_) | Change::Resume) => match self.latest(Subject::Flow) {
                 latest if latest < Some(stamp) => {
                     self.note(Subject::Flow, stamp);
                     (latest, Some(flow))
@@ -156,6 +175,16 @@ pub fn changed(limits: &[Limit], changed: &[Limit]) -> Vec<Limit> {
     limits
 }
 
+/// The limits in force once those of `windows` are again as they are configured.
+#[must_use]
+pub fn reset(limits: &[Limit], configured: &[Limit], windows: &[Window]) -> Vec<Limit> {
+    let kept = limits.iter().filter(|limit| !windows.contains(&limit.window));
+    let again = configured.iter().filter(|limit| windows.contains(&limit.window));
+    let mut limits: Vec<Limit> = kept.chain(again).copied().collect();
+    limits.sort_by_key(|limit| limit.window);
+    limits
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -186,7 +215,10 @@ mod tests {
         for (change, stamp) in commands {
             match known.place(change.clone(), *stamp) {
                 Placement::Due { change: Change::Limits(new), .. } => heard.limits = changed(&heard.limits, &new),
-                Placement::Due { change: flow, .. } => heard.paused = flow == Change::Pause,
+                Placement::Due { change: Change::ResetLimits(windows), .. } => {
+                    heard.limits = reset(&heard.limits, &limits(&["1/s"]), &windows);
+                }
+                Placement::Due { change: flow, .. } => heard.paused = flow == Change::PAUSE,
                 Placement::Repeated | Placement::Superseded(_) => {}
             }
         }
@@ -195,10 +227,10 @@ mod tests {
 
     #[test]
     fn of_opposite_commands_the_later_holds_whichever_is_heard_first() {
-        let (pause, resume) = ((Change::Pause, at(1)), (Change::Resume, at(2)));
+        let (pause, resume) = ((Change::PAUSE, at(1)), (Change::Resume, at(2)));
         assert!(!hear([&pause, &resume]).paused && !hear([&resume, &pause]).paused);
         let same = |id| Stamp { at: 5, id: Uuid::from_u128(id) };
-        let (resume, pause) = ((Change::Resume, same(1)), (Change::Pause, same(2)));
+        let (resume, pause) = ((Change::Resume, same(1)), (Change::PAUSE, same(2)));
         assert!(hear([&pause, &resume]).paused && hear([&resume, &pause]).paused, "given at the same microsecond");
     }
 
@@ -207,14 +239,14 @@ mod tests {
         let mut commands = LatestCommands::default();
         assert_eq!(commands.place(Change::Resume, at(7)), Placement::Due { change: Change::Resume, later: None });
         assert_eq!(commands.place(Change::Resume, at(7)), Placement::Repeated);
-        assert_eq!(commands.place(Change::Pause, at(6)), Placement::Superseded(7));
+        assert_eq!(commands.place(Change::PAUSE, at(6)), Placement::Superseded(7));
     }
 
     #[test]
     fn what_is_given_after_another_command_is_later_whatever_the_clock_says() {
         let mut commands = LatestCommands::default();
         let ahead = commands.stamp(NOON + Duration::from_secs(3_600), Uuid::nil());
-        assert_eq!(commands.place(Change::Pause, ahead), Placement::Due { change: Change::Pause, later: None });
+        assert_eq!(commands.place(Change::PAUSE, ahead), Placement::Due { change: Change::PAUSE, later: None });
         let next = commands.stamp(NOON, Uuid::nil());
         assert_eq!(commands.place(Change::Resume, next), Placement::Due { change: Change::Resume, later: None });
         assert_eq!(
@@ -239,10 +271,25 @@ mod tests {
         assert_eq!(commands.place(Change::Limits(limits(&["80/s"])), at(8)), Placement::Superseded(9));
     }
 
+    #[test]
+    fn limits_that_are_reset_are_as_configured_but_for_windows_that_something_later_was_said_about() {
+        let (configured, all) = (limits(&["200/s"]), Window::ALL.to_vec());
+        assert_eq!(reset(&limits(&["50/s", "500/day"]), &configured, &all), configured, "also what an operator added");
+        let mut commands = LatestCommands::default();
+        commands.place(Change::Limits(limits(&["500/day"])), at(9));
+        let Placement::Due { change: Change::ResetLimits(windows), later: Some(9) } =
+            commands.place(Change::ResetLimits(all), at(8))
+        else {
+            panic!("{commands:?}")
+        };
+        assert_eq!(reset(&limits(&["50/s", "500/day"]), &configured, &windows), limits(&["200/s", "500/day"]));
+    }
+
     fn some_change() -> impl Strategy<Value = Change> {
         let limit = prop_oneof![Just("5/s"), Just("9/s"), Just("7/min"), Just("100/day"), Just("200/day")];
         let few = prop::collection::vec(limit, 1..3).prop_map(|texts| Change::Limits(limits(&texts)));
-        prop_oneof![Just(Change::Pause), Just(Change::Resume), few]
+        let reset = Change::ResetLimits(Window::ALL.to_vec());
+        prop_oneof![Just(Change::PAUSE), Just(Change::Resume), few, Just(reset)]
     }
 
     proptest! {

@@ -154,6 +154,7 @@ impl DeadLetters {
             at: now,
             operation: operation_id(),
             by: by.to_owned(),
+            place: None,
             destination: self.destination.clone(),
             act: "edit".to_owned(),
             filter: format!("letter={}", edit.from.id),

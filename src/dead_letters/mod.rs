@@ -113,9 +113,7 @@ impl DeadLetters {
     /// # Errors
     /// Why the audit may not have it.
     pub async fn record(&self, entry: &audit::Entry) -> Result<(), crate::broker::port::PublishError> {
-        audit::write(&self.broker, entry).await?;
-        control::announce(&self.broker, &Command::Audit { entry: entry.clone() }).await;
-        Ok(())
+        control::record(&self.broker, entry).await
     }
 }
 

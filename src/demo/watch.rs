@@ -146,7 +146,7 @@ impl Watch<'_> {
             let [dead, unrouted, waiting] = depths(self.broker).await?;
             audience.show(&self.moment(&shown, &taken, dead, unrouted));
             self.play_scenes(&taken, audience)?;
-            let busy = shown.iter().any(|shown| shown.in_flight + shown.waiting + shown.unconfirmed > 0);
+            let busy = shown.iter().any(|shown| shown.in_flight + shown.held + shown.unconfirmed > 0);
             let ended = taken.values().sum::<u64>() + dead + unrouted;
             if ended >= self.published && waiting == 0 && !busy {
                 break;
@@ -263,7 +263,7 @@ impl Gathered {
         let Some(troubled) = shown.iter().find(|shown| shown.name == TROUBLED) else { return };
         let (open, was_open) = (troubled.state == "open", self.open);
         let requests = px.map_or(0, |px| px.accepted + px.refused + px.invalid);
-        self.quota.sample(GateSample { at: self.elapsed, open, backlog: troubled.waiting > 0, requests });
+        self.quota.sample(GateSample { at: self.elapsed, open, backlog: troubled.held > 0, requests });
         let buckets = figures::buckets(metrics, "sluice_delivery_latency_seconds", BYSTANDER);
         let latencies = if open && was_open { &mut self.while_open } else { &mut self.while_closed };
         latencies.add(&self.buckets, &buckets);

@@ -55,7 +55,7 @@ pub struct WorkerDestination {
     /// Requests on their way.
     pub in_flight: u64,
     /// Deliveries that wait for the gate.
-    pub waiting: u64,
+    pub held: u64,
     /// Deliveries that the vendor has accepted and whose end it has not told yet.
     pub unconfirmed: u64,
     /// Events delivered.

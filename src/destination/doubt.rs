@@ -97,7 +97,8 @@ impl Dispatch {
 impl Driver {
     /// The credentials were tried on their own.
     pub(super) fn credentials_tried(&mut self, permit: Permit, exchange: &Exchange) {
-        let (verdict, _, told) = self.verdict(exchange, false, &EarlierAttempts::default());
+        let (verdict, sentence, told) = self.verdict(exchange, false, &EarlierAttempts::default());
+        self.note_side_request(("credentials", ""), exchange, &sentence, permit.probe);
         let dispatch = &mut self.dispatch;
         match told {
             Answer::Success | Answer::Rejected | Answer::Undecided => {
@@ -135,6 +136,9 @@ impl Driver {
             return self.split(batch, &verdict, &record.excerpt);
         }
         let (sentence, fault) = (record.excerpt.as_str(), Fault::Event);
-        self.follow(batch, &Judgement { verdict: &verdict, sentence, record: &record, fault, parked: false });
+        self.follow(
+            batch,
+            &Judgement { verdict: &verdict, sentence, record: &record, fault, parked: false, probe: false },
+        );
     }
 }

@@ -40,8 +40,14 @@ impl Elsewhere {
         // The driver has heard that command too, and tells of it in a moment.
         if commanded.is_some_and(|at| at > told.at) {
             match (own.state, view.state) {
-                (Some(GateState::Paused), _) => (view.state, view.why, view.rate) = (own.state, own.why, Some(0.0)),
-                (_, Some(GateState::Paused)) => (view.state, view.why) = (Some(GateState::Open), "open".to_owned()),
+                (Some(GateState::Paused), _) => {
+                    (view.state, view.why, view.answered, view.rate) = (own.state, own.why, None, Some(0.0));
+                    (view.paused, view.until) = (own.paused, own.until);
+                }
+                (_, Some(GateState::Paused)) => {
+                    (view.state, view.why, view.answered) = (Some(GateState::Open), "open".to_owned(), None);
+                    (view.paused, view.until) = (None, None);
+                }
                 _ => {}
             }
         }

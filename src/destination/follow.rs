@@ -30,6 +30,8 @@ pub(super) struct Judgement<'a> {
     pub fault: Fault,
     /// The destination was parked before the answer came.
     pub parked: bool,
+    /// The request was to tell whether the gate reopens.
+    pub probe: bool,
 }
 
 impl Judgement<'_> {
@@ -44,7 +46,14 @@ impl Judgement<'_> {
 
 impl Driver {
     /// Each event has an answer of its own; `refusal` tells whose trouble it is where one says that its credentials are refused.
-    pub(super) fn each_answered(&mut self, batch: Batch, each: Vec<Verdict>, refusal: Fault, exchange: &Exchange) {
+    pub(super) fn each_answered(
+        &mut self,
+        batch: Batch,
+        each: Vec<Verdict>,
+        refusal: Fault,
+        exchange: &Exchange,
+        probe: bool,
+    ) {
         let unnamed = || Verdict::Rejected("the vendor's answer does not tell what became of this one".to_owned());
         let verdicts = each.into_iter().map(Some).chain(std::iter::repeat(None));
         let calls_left = batch.calls_left;
@@ -67,7 +76,8 @@ impl Driver {
                 | Verdict::TooLarge(_)
                 | Verdict::Rejected(_) => Fault::Event,
             };
-            let judgement = Judgement { verdict: &verdict, sentence: &sentence, record: &record, fault, parked: false };
+            let (verdict, sentence, record) = (&verdict, sentence.as_str(), &record);
+            let judgement = Judgement { verdict, sentence, record, fault, parked: false, probe };
             self.follow(batch, &judgement);
         }
     }
@@ -129,7 +139,7 @@ impl Driver {
 
     /// How an event goes on that was sent `alone` or with others.
     fn rule(&mut self, pending: &mut Pending, judgement: &Judgement<'_>, alone: bool) -> Next {
-        let Judgement { verdict, sentence, record, mut fault, parked } = *judgement;
+        let Judgement { verdict, sentence, record, mut fault, parked, probe } = *judgement;
         if alone && judgement.is_trouble() {
             // Nothing else is here to tell: it is sent again after its own delays.
             let is_lonely = self.waits() == 0 && self.sender.in_flight() == 0;
@@ -154,7 +164,8 @@ impl Driver {
         {
             next = Next::Wait { first: true };
         }
-        outcome::attempted(&mut self.report.recent, &self.settings.name, &pending.tag, record, history.retries, &next);
+        let tried = outcome::Tried { attempt: record, retries: history.retries, probe };
+        outcome::attempted(&mut self.report.recent, &self.settings.name, &pending.tag, tried, &next);
         next
     }
 

@@ -135,7 +135,7 @@ impl Driver {
         let stamp = stamp.unwrap_or_else(|| self.commands.stamp(wall, Uuid::new_v4()));
         match self.commands.place(change, stamp) {
             Placement::Due { change, later } => {
-                self.change(change);
+                self.change(change, stamp);
                 Applied::Holds { stamp, later }
             }
             Placement::Repeated => Applied::Holds { stamp, later: None },
@@ -143,13 +143,16 @@ impl Driver {
         }
     }
 
-    fn change(&mut self, change: Change) {
+    fn change(&mut self, change: Change, stamp: Stamp) {
         let (now, wall) = (clock::now(), clock::wall());
         let destination = self.settings.name.as_str();
         match change {
-            Change::Pause => {
-                self.dispatch.gate.pause();
-                tracing::warn!(destination, "paused by an operator");
+            Change::Pause(how) => {
+                let how = how.given_at(stamp.time());
+                let (by, reason) = (how.by.as_deref(), how.reason.as_deref());
+                let until = how.until.map(|until| until.to_string());
+                tracing::warn!(destination, by, until, reason, "paused by an operator");
+                self.dispatch.gate.pause(how);
             }
             Change::Resume => {
                 self.dispatch.gate.resume(now);
@@ -160,8 +163,12 @@ impl Driver {
                 self.report.last_state = self.dispatch.gate.state(now);
                 self.noting_gate(Self::check_invalid_again);
             }
-            Change::Limits(limits) => {
-                let limits = stamp::changed(&self.settings.limits, &limits);
+            Change::Limits(_) | Change::ResetLimits(_) => {
+                let limits = match change {
+                    Change::Limits(limits) => stamp::changed(&self.settings.limits, &limits),
+                    Change::ResetLimits(windows) => stamp::reset(&self.settings.limits, &self.configured, &windows),
+                    Change::Pause(_) | Change::Resume => self.settings.limits.clone(),
+                };
                 let shown = limits.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
                 tracing::warn!(destination, limits = shown, "limits changed by an operator");
                 self.dispatch.gate.set_limits(&limits, now, wall);
@@ -169,12 +176,23 @@ impl Driver {
             }
         }
         self.keeping.commanded = Some(now);
-        // It must outlive this worker.
-        drop(self.record_ledger());
-        // It may let something through at once.
         self.report.last_state = self.dispatch.gate.state(now);
         self.report.recent.see(&self.dispatch.gate.status(now, wall), wall);
+        self.heed_operator();
+    }
+
+    /// What an operator wants of the gate has changed: it must outlive this worker, and may let something through at once.
+    fn heed_operator(&mut self) {
+        drop(self.record_ledger());
         self.dispatch.look_now();
         self.prefetch.look_now();
+    }
+
+    /// Ends an operator's pause whose time is over.
+    pub(super) fn end_pause(&mut self) {
+        if self.dispatch.gate.end_pause(clock::now(), clock::wall()) {
+            tracing::warn!(destination = self.settings.name, "the pause ended by itself, at the time that was set");
+            self.heed_operator();
+        }
     }
 }

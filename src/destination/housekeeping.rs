@@ -29,6 +29,7 @@ impl Report {
 impl Driver {
     /// Shows gauges, and gives back what was held too long.
     pub(super) fn keep_house(&mut self) {
+        self.end_pause();
         self.show();
         self.note_ledger();
         self.book();

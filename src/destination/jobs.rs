@@ -172,7 +172,8 @@ impl Driver {
     /// A question about a job came back.
     pub(super) fn job_answered(&mut self, id: &str, mut permit: Permit, exchange: &Exchange) {
         let now = clock::now();
-        let (_, _, told) = self.verdict(exchange, false, &EarlierAttempts::default());
+        let (_, sentence, told) = self.verdict(exchange, false, &EarlierAttempts::default());
+        self.note_side_request(("job", id), exchange, &sentence, permit.probe);
         let decided = matches!(told, Answer::Success | Answer::Rejected);
         let job = match (decided, exchange.reply()) {
             (true, Some(reply)) => self.settings.vendor.judge_job(id, reply),
@@ -202,8 +203,8 @@ impl Driver {
 
     pub(super) fn job_ended(&mut self, id: &str, end: Job) {
         let now = clock::now();
-        if let Job::Done { applied: 0, rejected, .. } = end {
-            self.dispatch.gate.rejected(rejected, now);
+        if let Job::Done { applied: 0, rejected, sentence } = &end {
+            self.dispatch.gate.rejected(*rejected, sentence, now, clock::wall());
         }
         let events = self.side.jobs.ended(id, end.clone(), now);
         self.settle_job(&end, events);

@@ -35,6 +35,9 @@ impl Driver {
             Some(_) => self.dispatch.machine.went_well(),
         }
         self.report.metrics.attempt(exchange.status());
+        if exchange.status().is_none_or(|status| !status.is_success()) {
+            self.report.metrics.failed(exchange.status());
+        }
         self.report.metrics.request_duration.observe(exchange.took.as_secs_f64());
         self.report.recent.answered(exchange.status(), exchange.took);
         match purpose {
@@ -82,6 +85,7 @@ impl Driver {
     }
 
     fn events_answered(&mut self, mut batch: Batch, permit: Permit, exchange: &Exchange) {
+        let probe = permit.probe;
         let alone = if let [pending] = batch.events.as_slice() { Some(pending) } else { None };
         // Refused before while others were taken, it tells nothing of the account or of its token; nor does a part of what was.
         let was_alone = batch.events.iter().all(|pending| was_refused_alone(&pending.history));
@@ -109,6 +113,7 @@ impl Driver {
         } else {
             each.as_deref().map_or(told, answer_of)
         };
+        self.say_of_each(each.as_deref(), exchange);
         let key = batch.key();
         let mut fault = self.dispatch.tell_of_events(&batch, permit, told, &sentence, exchange);
         if matches!(verdict, Verdict::Throttled(_)) || renewing || (is_odd && parked) {
@@ -131,19 +136,33 @@ impl Driver {
         }
         if let Some(each) = each {
             if told == Answer::Rejected {
-                // The gate has heard of one.
-                self.dispatch
-                    .gate
-                    .rejected(u64::try_from(each.len()).unwrap_or(u64::MAX).saturating_sub(1), clock::now());
+                self.others_rejected(&each, exchange);
             }
-            return self.each_answered(batch, each, self.dispatch.fault_of_refusal(told, key), exchange);
+            return self.each_answered(batch, each, self.dispatch.fault_of_refusal(told, key), exchange, probe);
         }
         // One that is refused, or that the vendor chokes on, must not take those that travel with it along.
         if several && fault == Fault::Event && (told == Answer::Unauthorized || self.chokes_on(&batch, &verdict)) {
             return self.split(batch, &verdict, &sentence);
         }
         let record = exchange.record(&verdict, &sentence);
-        self.follow(batch, &Judgement { verdict: &verdict, sentence: &sentence, record: &record, fault, parked });
+        self.follow(
+            batch,
+            &Judgement { verdict: &verdict, sentence: &sentence, record: &record, fault, parked, probe },
+        );
+    }
+
+    /// Tells the gate what is said of the first event that was not taken.
+    fn say_of_each(&mut self, each: Option<&[Verdict]>, exchange: &Exchange) {
+        if let Some(said) = each.and_then(first_said) {
+            self.dispatch.gate.said(&exchange.masked(said));
+        }
+    }
+
+    /// Each event was rejected; the gate has heard of one.
+    fn others_rejected(&mut self, each: &[Verdict], exchange: &Exchange) {
+        let others = u64::try_from(each.len()).unwrap_or(u64::MAX).saturating_sub(1);
+        let said = first_said(each).map(|said| exchange.masked(said)).unwrap_or_default();
+        self.dispatch.gate.rejected(others, &said, clock::now(), clock::wall());
     }
 
     /// Whether one of these may be what the vendor chokes on, and they are not to be sent together again.
@@ -222,6 +241,11 @@ fn read(vendor: &dyn Vendor, request: &Request<Bytes>, reply: &Reply, before: &E
         let status = reply.status.as_u16();
         Verdict::Rejected(format!("Sluice failed on the vendor's answer {status}; this is a bug in Sluice"))
     })
+}
+
+/// What is said of the first event that was not taken.
+fn first_said(each: &[Verdict]) -> Option<&str> {
+    each.iter().find_map(sentence_of)
 }
 
 /// What the gate learns from verdicts on each of several events.

@@ -164,13 +164,16 @@ pub fn read(note: &Value, mut known: Handover, seal: Option<&Seal>) -> Result<Ha
     }
     let content: Content =
         serde_json::from_value(note.clone()).map_err(|error| LedgerError::Unreadable(error.to_string()))?;
-    let paused =
-        if known.commands.flow_is_later_than(&content.commands) { known.ledger.paused } else { content.gate.paused };
+    let (paused, pause) = if known.commands.flow_is_later_than(&content.commands) {
+        (known.ledger.paused, known.ledger.pause.take())
+    } else {
+        (content.gate.paused, content.gate.pause.clone())
+    };
     if !known.commands.limits_are_later_than(&content.commands) {
         known.limits = content.limits;
     }
     known.commands.merge(content.commands);
-    known.ledger = gate::Ledger { paused, ..content.gate };
+    known.ledger = gate::Ledger { paused, pause, ..content.gate };
     if let Some(sign_ins) = content.sign_ins {
         let opened = match (sign_ins.sealed, seal) {
             (Some(sealed), Some(seal)) => Some(opened(&seal.open(&sealed).map_err(|_| LedgerError::OtherKey)?)?),

@@ -197,6 +197,9 @@ impl Driver {
             (Answer::Rejected, _) => (Some(Err(sentence.clone())), told),
             _ => (None, told),
         };
+        let said = if let Some(Err(said)) = &learned { said.as_str() } else { sentence.as_str() };
+        self.dispatch.gate.said(said);
+        self.note_side_request(("lookup", name), exchange, said, permit.probe);
         let parked = self.dispatch.gate.state_beneath() == GateState::Parked;
         let key = doubt::key(name);
         permit.is_about(key);

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use super::Driver;
+use super::attempt::Exchange;
 use super::recent::{self, Recent};
 use super::rule::Next;
 use super::settler::Tag;
@@ -11,15 +13,18 @@ use crate::record::history::Attempt;
 use crate::redact;
 use crate::verdict::{Reason, Settlement};
 
+/// An attempt for an event.
+#[derive(Clone, Copy)]
+pub(super) struct Tried<'a> {
+    pub attempt: &'a Attempt,
+    pub retries: u32,
+    /// It was to tell whether the gate reopens.
+    pub probe: bool,
+}
+
 /// An attempt and what became of the event.
-pub(super) fn attempted(
-    recent: &mut Recent,
-    destination: &str,
-    tag: &Tag,
-    attempt: &Attempt,
-    retries: u32,
-    next: &Next,
-) {
+pub(super) fn attempted(recent: &mut Recent, destination: &str, tag: &Tag, tried: Tried<'_>, next: &Next) {
+    let Tried { attempt, retries, probe } = tried;
     let ((id, kind), trace_id) = (shown(tag), tag.trace_id.as_deref());
     let (status, verdict, ms) = (attempt.status, attempt.verdict.as_str(), attempt.ms);
     match next {
@@ -71,9 +76,63 @@ pub(super) fn attempted(
             recent.ended(id.into_owned(), &kind, sentence, after(attempt, "dead_lettered"));
         }
         Next::Settle(Settlement::Release) | Next::Wait { .. } => {
-            let said = &attempt.excerpt;
-            tracing::debug!(destination, event.id = &*id, verdict, status, ms, said, "waits for the gate");
+            waits(recent, destination, tag, attempt, probe);
         }
+    }
+}
+
+/// The event waits for the gate after that attempt: a probe that failed, or one of those that closed it.
+fn waits(recent: &mut Recent, destination: &str, tag: &Tag, attempt: &Attempt, probe: bool) {
+    let ((id, kind), trace_id) = (shown(tag), tag.trace_id.as_deref());
+    let (status, verdict, ms) = (attempt.status, attempt.verdict.as_str(), attempt.ms);
+    let said = attempt.excerpt.as_str();
+    if probe {
+        tracing::info!(
+            destination,
+            event.id = &*id,
+            event.r#type = &*kind,
+            trace_id,
+            outcome = "probe",
+            verdict,
+            status,
+            ms,
+            said,
+            "the probe failed: the event waits"
+        );
+    } else {
+        tracing::debug!(destination, event.id = &*id, verdict, status, ms, said, "waits for the gate");
+    }
+    recent.ended(id.into_owned(), &kind, said, after(attempt, if probe { "probe" } else { "waits" }));
+}
+
+impl Driver {
+    /// A request without events: kept where it was a probe or failed. `about` says what was asked, and of what.
+    pub(super) fn note_side_request(
+        &mut self,
+        about: (&'static str, &str),
+        exchange: &Exchange,
+        said: &str,
+        probe: bool,
+    ) {
+        let (request, name) = (about.0, redact::without_addresses(about.1));
+        let destination = self.settings.name.as_str();
+        let (status, ms) = (exchange.status().map(|status| status.as_u16()), exchange.ms());
+        let outcome = match (probe, said) {
+            (false, "") => return,
+            (true, _) => "probe",
+            (false, _) => "failed",
+        };
+        if probe && !said.is_empty() {
+            tracing::info!(destination, request, name = &*name, outcome, status, ms, said, "the probe failed");
+        }
+        let outcome = recent::RecentOutcome {
+            at: exchange.at,
+            outcome: outcome.into(),
+            status,
+            ms: Some(ms),
+            ..recent::RecentOutcome::default()
+        };
+        self.report.recent.ended(name.into_owned(), request, said, outcome);
     }
 }
 
@@ -218,7 +277,8 @@ mod tests {
             Settlement::DeadLetter(Reason::Rejected, "no".to_owned()),
         ] {
             job(&mut recent, "px", &tag, "j-1", &settlement);
-            attempted(&mut recent, "px", &tag, &attempt, 0, &Next::Settle(settlement));
+            let tried = Tried { attempt: &attempt, retries: 0, probe: false };
+            attempted(&mut recent, "px", &tag, tried, &Next::Settle(settlement));
         }
         undeliverable(&mut recent, "px", &tag, Reason::Malformed, "no");
         known(&mut recent, "px", &tag);

@@ -44,11 +44,12 @@ pub struct GateChange {
 pub struct RecentOutcome {
     /// When its request was sent, or when it was found out without one.
     pub at: Timestamp,
-    /// The event's id, addresses masked.
+    /// The event's id, addresses masked; of a request without events what it was about.
     pub id: String,
-    /// The event's type.
+    /// The event's type; of a request without events what was asked.
     pub kind: String,
-    /// As in the log: `delivered`, `retry`, `dead_lettered`, `already_delivered`.
+    /// As in the log: `delivered`, `retry`, `dead_lettered`, `already_delivered`; `probe` and `waits` where the event waits for the gate;
+    /// `failed` of a request without events.
     pub outcome: Cow<'static, str>,
     /// The answer's status, where there was one.
     pub status: Option<u16>,
@@ -299,6 +300,7 @@ mod tests {
             quota: Some(200.0),
             state,
             why: why.to_owned(),
+            answered: None,
             until: None,
             rate: Some(200.0),
             learned: 1.0,

@@ -122,6 +122,14 @@ impl Driver {
             }
             TokenOutcome::Throttled(_) => Answer::Throttled,
         };
+        let said = match &outcome {
+            TokenOutcome::Token | TokenOutcome::Again => String::new(),
+            TokenOutcome::Throttled(said) | TokenOutcome::Unavailable(said) | TokenOutcome::Refused(said) => {
+                exchange.masked(said)
+            }
+        };
+        self.dispatch.gate.said(&said);
+        self.note_side_request(("access token", ""), exchange, &said, permit.probe);
         // What came is kept before anything is sent with it.
         if let Some(kept) = self.tokens_kept(now, wall) {
             self.side.tokens.wait_for(kept);
@@ -133,16 +141,14 @@ impl Driver {
                 tracing::info!(destination, ms = exchange.ms(), "a new access token");
             }
             TokenOutcome::Again => tracing::warn!(destination, "the refresh token was refused; signing in anew"),
-            TokenOutcome::Throttled(said) => tracing::warn!(destination, said, "too many calls for an access token"),
-            TokenOutcome::Unavailable(said) => {
-                let said = exchange.masked(&said);
+            TokenOutcome::Throttled(_) => tracing::warn!(destination, said, "too many calls for an access token"),
+            TokenOutcome::Unavailable(_) => {
                 tracing::warn!(destination, said, "no access token yet");
                 if let Some(wait) = not_before {
                     self.dispatch.gate.break_off(&said, wait, now);
                 }
             }
-            TokenOutcome::Refused(said) => {
-                let said = exchange.masked(&said);
+            TokenOutcome::Refused(_) => {
                 self.dispatch.gate.park(&said, not_before.unwrap_or(demand::LONGEST_HOLD), now);
             }
         }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::Driver;
 use crate::broker::port::Prefetch;
 use crate::clock;
-use crate::gate::{GateState, HeldBy};
+use crate::gate::{Answered, GateState, HeldBy, Paused};
 
 /// The state of a destination that another worker drives, and has not told of.
 const STANDBY: &str = "standby";
@@ -24,6 +24,9 @@ pub struct View {
     pub subscribe: Vec<String>,
     /// The limits in force.
     pub limits: Vec<String>,
+    /// Those of the configuration.
+    #[serde(default)]
+    pub configured: Vec<String>,
     /// Whether this worker drives it, or is about to.
     pub drives: bool,
     /// The worker that drives it elsewhere, as far as known: its host and process.
@@ -35,6 +38,12 @@ pub struct View {
     pub state: Option<GateState>,
     /// Why, as a sentence.
     pub why: String,
+    /// The answer of the vendor's that the sentence tells of, if it tells of one.
+    #[serde(default)]
+    pub answered: Option<Answered>,
+    /// The pause, where an operator paused it.
+    #[serde(default)]
+    pub paused: Option<Paused>,
     /// It is open, though its last request failed.
     pub fails: bool,
     /// When that may end by itself.
@@ -60,7 +69,8 @@ pub struct View {
     /// The day budget, where there is one.
     pub day_limit: Option<u64>,
     /// Deliveries held that wait for the gate.
-    pub waiting: usize,
+    #[serde(rename = "waiting")]
+    pub held_here: usize,
     /// Those of them that cannot be read before the vendor has been asked.
     pub unread: usize,
     /// The time of the oldest event that waits, as far as it is known; replays aside.
@@ -120,21 +130,27 @@ impl Driver {
             (self.dispatch.gate.status(now, clock::wall()), self.dispatch.machine.lacks(now).map(str::to_owned));
         let drives = self.keeping.lease.drives();
         let idle = *self.inbox.prefetch.borrow() == Prefetch::None;
+        let (why, answered) = match &machine {
+            _ if !drives && gate.state != GateState::Paused => {
+                ("no worker is known to drive it; this one waits for the lease".to_owned(), None)
+            }
+            Some(lack) if gate.state == GateState::Open => (lack.clone(), None),
+            Some(_) | None => (gate.why, gate.answered),
+        };
         View {
             name: self.settings.name.clone(),
             vendor: self.settings.vendor_name.to_owned(),
             subscribe: self.settings.subscribe.clone(),
             limits: self.settings.limits.iter().map(ToString::to_string).collect(),
+            configured: self.configured.iter().map(ToString::to_string).collect(),
             state: (drives || gate.state == GateState::Paused).then_some(gate.state),
             drives,
             driver: None,
             as_of: None,
+            paused: self.dispatch.gate.pause_set().cloned(),
             fails: gate.fails && machine.is_none(),
-            why: if drives {
-                machine.clone().filter(|_| gate.state == GateState::Open).unwrap_or(gate.why)
-            } else {
-                "no worker is known to drive it; this one waits for the lease".to_owned()
-            },
+            why,
+            answered,
             until: gate.until.map(|until| until.wall),
             quota: gate.quota,
             rate: gate.rate,
@@ -146,7 +162,7 @@ impl Driver {
             day_starts: gate.day_ends.1,
             day_used: gate.day_used,
             day_limit: gate.day_limit,
-            waiting: self.waits(),
+            held_here: self.waits(),
             unread: self.side.lookups.held(),
             oldest: self.oldest(),
             unconfirmed: self.side.jobs.held(),

@@ -334,7 +334,7 @@ mod tests {
         let broker = Broker::start(crate::app::broker_settings(&config), ending.clone());
         let mut fleet = Fleet::new(broker, Metrics::new().unwrap(), None, config, ending);
         fleet.start_all().unwrap();
-        fleet.roster.get("hook").unwrap().change(Change::Pause, None).await.unwrap();
+        fleet.roster.get("hook").unwrap().change(Change::PAUSE, None).await.unwrap();
         fleet
     }
 

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
-use super::DayStart;
+use super::{DayStart, Paused, Why};
 
 /// A gate's lasting memory. It may travel in a message: unknown fields are ignored, missing ones are as when fresh.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -18,19 +18,39 @@ pub struct Ledger {
     pub used: u64,
     /// The vendor asked for nothing to be sent before then.
     pub closed_until: Option<Timestamp>,
+    /// Why, where it refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub closed_why: Option<Why>,
     /// The share of the quota that is used, 0.05 to 1.
     pub learned: f64,
     /// An operator paused it.
     pub paused: bool,
+    /// That pause; none where a version wrote it that knew no more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pause: Option<Paused>,
 }
 
 impl Default for Ledger {
     fn default() -> Self {
-        Self { day: Date::default(), used: 0, closed_until: None, learned: 1.0, paused: false }
+        Self {
+            day: Date::default(),
+            used: 0,
+            closed_until: None,
+            closed_why: None,
+            learned: 1.0,
+            paused: false,
+            pause: None,
+        }
     }
 }
 
 impl Ledger {
+    /// The pause that still lasts at `wall`.
+    pub(super) fn pause(&self, wall: Timestamp) -> Option<Paused> {
+        let pause = self.paused.then(|| self.pause.clone().unwrap_or_default());
+        pause.filter(|pause| !pause.is_over(wall))
+    }
+
     /// Of a day whose count is lost: as much of its budget as of the day counts as used.
     #[must_use]
     pub fn spent_by(limit: u64, starts: &DayStart, wall: Timestamp) -> Self {

@@ -12,12 +12,14 @@ mod learned;
 mod ledger;
 mod ordering_keys;
 mod pause;
+mod paused;
 mod policy;
 mod quota;
 mod remaining;
 mod status;
 #[cfg(test)]
 mod tests;
+mod why;
 mod window;
 mod written;
 
@@ -30,9 +32,11 @@ pub use doubt::Doubt;
 pub use headers::{Hints, QuotaHint, hints, is_used_up};
 pub use ledger::Ledger;
 pub use ordering_keys::{Free, OrderingKeys};
+pub use paused::Paused;
 pub use policy::Policy;
-pub use quota::{CATCH_UP, JITTER, Limit, LimitError, Window, day_limit, rate};
+pub use quota::{CATCH_UP, JITTER, Limit, LimitError, Window, beyond, day_limit, rate};
 pub use status::{GateState, HeldBy, Status, Until};
+pub use why::{Answered, Why};
 pub use written::WrittenAt;
 
 use concurrency::{Concurrency, whole};
@@ -43,6 +47,7 @@ pub(crate) use ledger::{later, span};
 use pause::{CloseCause, Pauses};
 use quota::Pacer;
 use remaining::{Remaining, Spread};
+use why::Words;
 use window::Places;
 
 /// The calls of this time ahead count as calls to spare.
@@ -116,13 +121,13 @@ pub struct Gate {
     limits: Vec<Limit>,
     concurrency: Concurrency,
     probe_out: bool,
-    paused: bool,
+    paused: Option<Paused>,
     pauses: Pauses,
     learned: Learned,
     /// What the answer that comes next said.
     said: String,
     /// What kept the last request from being answered well, where the vendor was in trouble or not there.
-    trouble: Option<String>,
+    trouble: Option<Words>,
     /// What held back the last request that had to wait, and until when, as far as that is known.
     held: Option<(HeldBy, Instant)>,
     /// When the next place was said to come.
@@ -152,8 +157,8 @@ impl Gate {
             limits: limits.to_vec(),
             concurrency: Concurrency::new(policy.concurrency, now),
             probe_out: false,
-            paused: ledger.paused,
-            pauses: Pauses::new(&policy, closed_for, now),
+            paused: ledger.pause(wall),
+            pauses: Pauses::new(&policy, closed_for.map(|left| (left, ledger.closed_why.clone())), now),
             learned: Learned::new(ledger.learned, now),
             said: String::new(),
             trouble: None,
@@ -179,7 +184,7 @@ impl Gate {
 
     /// Asks for one place. After [`Pass::Go`] the request must be sent at once: its place in the quota is now.
     pub fn pass(&mut self, now: Instant, wall: Timestamp) -> Pass {
-        if self.paused {
+        if self.paused.is_some() {
             return Pass::Shut;
         }
         if self.pauses.closed().is_none() && self.learned.grow(now) {
@@ -260,6 +265,9 @@ impl Gate {
     pub fn finished(&mut self, permit: Permit, answer: Answer, hints: &Hints, now: Instant, wall: Timestamp) {
         let (was_open, broken) = self.was_open();
         self.probe_out &= !permit.probe;
+        if answer != Answer::Neutral || !self.said.is_empty() {
+            self.pauses.heard(permit.probe, wall);
+        }
         self.places.answered(permit.place, now);
         self.concurrency.finished(!matches!(answer, Answer::Neutral | Answer::Trouble), self.pace(), now);
         self.pauses.answered(&permit, answer, hints, now);
@@ -275,15 +283,15 @@ impl Gate {
             _ => {}
         }
         self.concurrency.gate_is_closed(self.pauses.closed().is_some(), now);
-        self.note_trouble(answer);
+        self.note_trouble(answer, wall);
         self.heed_quota(answer, hints, now);
         self.check_budget(now, wall);
     }
 
-    fn note_trouble(&mut self, answer: Answer) {
+    fn note_trouble(&mut self, answer: Answer, wall: Timestamp) {
         let said = std::mem::take(&mut self.said);
         match answer {
-            Answer::Trouble => self.trouble = Some(said),
+            Answer::Trouble => self.trouble = Some(Words::new(&said, wall)),
             Answer::Neutral => {}
             Answer::Success | Answer::Throttled | Answer::Unauthorized | Answer::Rejected | Answer::Undecided => {
                 self.trouble = None
@@ -322,8 +330,10 @@ impl Gate {
         self.pauses.break_off(why, wait, now);
     }
 
-    /// So many events proved to be rejected, after the vendor had accepted them.
-    pub fn rejected(&mut self, events: u64, now: Instant) {
+    /// So many events proved to be rejected, after the vendor had accepted them; it said so at `wall`.
+    pub fn rejected(&mut self, events: u64, said: &str, now: Instant, wall: Timestamp) {
+        self.pauses.said(said);
+        self.pauses.heard(false, wall);
         self.pauses.rejected(u32::try_from(events).unwrap_or(u32::MAX), now);
     }
 
@@ -336,16 +346,24 @@ impl Gate {
         if self.spreading(now).is_some() { 1 } else { soon.min(today) }
     }
 
-    /// Lets nothing through until [`Gate::resume`].
-    pub fn pause(&mut self) {
-        self.paused = true;
+    /// Lets nothing through until [`Gate::resume`], or until it ends by itself.
+    pub fn pause(&mut self, how: Paused) {
+        self.paused = Some(how);
+    }
+
+    /// Ends a pause whose time is over; whether it was.
+    pub fn end_pause(&mut self, now: Instant, wall: Timestamp) -> bool {
+        let is_over = self.paused.as_ref().is_some_and(|pause| pause.is_over(wall));
+        if is_over {
+            self.resume(now);
+        }
+        is_over
     }
 
     /// Ends an operator's pause and goes on, drained, with whatever was beneath it. Without a pause it ends every closing but
     /// that of the day's budget: after events that our own check refused the gate opens, else a probe goes out at once.
     pub fn resume(&mut self, now: Instant) {
-        if self.paused {
-            self.paused = false;
+        if self.paused.take().is_some() {
             return self.pace_from(now);
         }
         if self.remaining.forget(now) && self.pauses.closed().is_none() {
@@ -392,8 +410,10 @@ impl Gate {
             day: self.days.day,
             used: self.days.used,
             closed_until: until.map(|until| later(wall, until - now)),
+            closed_why: refused_until.map(|closed| closed.why.clone()),
             learned: self.learned.share(),
-            paused: self.paused,
+            paused: self.paused.is_some(),
+            pause: self.paused.clone(),
         }
     }
 
@@ -411,7 +431,7 @@ impl Gate {
     pub fn opens_at(&self, now: Instant) -> Option<Instant> {
         let closed_until = self.pauses.closed().map(|closed| closed.until);
         let at = closed_until.max(self.remaining.empty_until).max(self.budget_back).map_or(now, |at| at.max(now));
-        (!self.paused).then_some(at)
+        self.paused.is_none().then_some(at)
     }
 
     /// When there is quota again, where there is none, and why: used up as the vendor says or by the day, or spread thin.

@@ -4,8 +4,11 @@
 use std::collections::{HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
+
 use super::doubt::Doubt;
 use super::headers::Hints;
+use super::why::{Why, Words};
 use super::{Answer, Permit, Policy};
 use crate::backoff::Backoff;
 
@@ -60,7 +63,7 @@ pub struct Closed {
     /// Why.
     pub cause: CloseCause,
     /// The same as a sentence.
-    pub why: String,
+    pub why: Why,
     /// When a probe may go out.
     pub until: Instant,
 }
@@ -94,19 +97,21 @@ pub struct Pauses {
     park_after: u32,
     /// How many events the vendor took since it last opened.
     taken: u32,
-    /// What the answer that comes next said, as a sentence; empty where it said nothing.
-    said: String,
+    /// What the answer that comes next said.
+    said: Words,
     /// What was said of refused credentials last.
-    refusal: String,
+    refusal: Words,
+    /// Probes that were answered since it closed.
+    probes: u32,
 }
 
 impl Pauses {
-    /// An open gate, or one that a ledger says is closed for `closed_for` more.
+    /// An open gate, or one that a ledger says is closed for so much longer, and why.
     #[must_use]
-    pub fn new(policy: &Policy, closed_for: Option<Duration>, now: Instant) -> Self {
-        let closed = closed_for.map(|pause| Closed {
+    pub fn new(policy: &Policy, closed_for: Option<(Duration, Option<Why>)>, now: Instant) -> Self {
+        let closed = closed_for.map(|(pause, why)| Closed {
             cause: CloseCause::Throttled,
-            why: "the vendor had asked to wait before this worker took over".to_owned(),
+            why: why.unwrap_or_else(|| Why::plain("the vendor had asked to wait before this worker took over")),
             until: now + pause.min(LONGEST),
         });
         Self {
@@ -124,15 +129,21 @@ impl Pauses {
             rejections: 0,
             park_after: policy.park_after_rejections,
             taken: 0,
-            said: String::new(),
-            refusal: String::new(),
+            said: Words::default(),
+            refusal: Words::default(),
+            probes: 0,
         }
     }
 
     /// What the answer that comes next said, masked: part of why the gate closes, where it does.
     pub fn said(&mut self, sentence: &str) {
-        self.said.clear();
-        self.said.push_str(sentence);
+        sentence.clone_into(&mut self.said.text);
+    }
+
+    /// That answer came at `wall`, to a probe or not.
+    pub fn heard(&mut self, probe: bool, wall: Timestamp) {
+        self.probes = self.probes.saturating_add(u32::from(probe));
+        (self.said.at, self.said.probe) = (Some(wall), if probe { self.probes } else { 0 });
     }
 
     /// The present closing, if it is closed.
@@ -212,7 +223,7 @@ impl Pauses {
         if self.doubt() == Doubt::Few && !self.closed.as_ref().is_some_and(|closed| closed.cause.parks()) {
             let wait =
                 self.closed.as_ref().map_or(Duration::ZERO, |closed| closed.until.saturating_duration_since(now));
-            self.close(CloseCause::Alone, self.unauthorized(), wait.max(PARKED_PROBE), now);
+            self.close(CloseCause::Alone, self.refusal.refusing_credentials(), wait.max(PARKED_PROBE), now);
         }
     }
 
@@ -226,12 +237,12 @@ impl Pauses {
     /// The credentials were tried on their own and refused.
     pub fn refuses_credentials(&mut self, now: Instant) {
         self.refusal.clone_from(&self.said);
-        self.close(CloseCause::Unauthorized, self.unauthorized(), PARKED_PROBE, now);
+        self.close(CloseCause::Unauthorized, self.refusal.refusing_credentials(), PARKED_PROBE, now);
     }
 
     /// Closes an open gate until a probe has told how things are.
     pub fn hold_back(&mut self, why: &str, now: Instant) {
-        self.close(CloseCause::Throttled, why.to_owned(), Duration::ZERO, now);
+        self.close(CloseCause::Throttled, Why::plain(why), Duration::ZERO, now);
     }
 
     /// The credentials of the request in that place were taken: those of requests before it were good, too.
@@ -259,7 +270,9 @@ impl Pauses {
         self.remember_refused(permit);
         self.asked = hints.retry_after.unwrap_or_default().max(PARKED_PROBE);
         match self.closed.as_ref().map(|closed| closed.cause) {
-            Some(CloseCause::Alone) if is_probe => self.close(CloseCause::Alone, self.unauthorized(), self.asked, now),
+            Some(CloseCause::Alone) if is_probe => {
+                self.close(CloseCause::Alone, self.refusal.refusing_credentials(), self.asked, now);
+            }
             // The vendor is there again, and answers.
             Some(CloseCause::Throttled | CloseCause::Broken) if is_probe => self.open(now),
             Some(_) | None => {}
@@ -300,7 +313,7 @@ impl Pauses {
         let parked =
             self.closed.as_ref().is_some_and(|closed| closed.cause.parks() && closed.cause != CloseCause::Alone);
         if self.suspects() && in_flight == 0 && !parked && self.asked_others() {
-            self.close(CloseCause::Unauthorized, self.unauthorized(), self.asked, now);
+            self.close(CloseCause::Unauthorized, self.refusal.refusing_credentials(), self.asked, now);
         }
     }
 
@@ -315,17 +328,25 @@ impl Pauses {
 
     /// Parks for events that our own check refused. No probe can tell whether that is fixed.
     pub fn park_for_invalid(&mut self, why: &str, now: Instant) {
-        self.close(CloseCause::Invalid, why.to_owned(), LONGEST, now);
+        self.close(CloseCause::Invalid, Why::plain(why), LONGEST, now);
     }
 
     /// Parks for a reason of the destination's own.
     pub fn park(&mut self, why: &str, wait: Duration, now: Instant) {
-        self.close(CloseCause::Unauthorized, why.to_owned(), wait, now);
+        self.close(CloseCause::Unauthorized, self.own(why), wait, now);
     }
 
     /// Closes it for trouble.
     pub fn break_off(&mut self, why: &str, wait: Duration, now: Instant) {
-        self.close(CloseCause::Broken, why.to_owned(), wait, now);
+        self.close(CloseCause::Broken, self.own(why), wait, now);
+    }
+
+    /// A reason of the destination's own; with its time where it begins with what was just answered.
+    fn own(&self, why: &str) -> Why {
+        match why.strip_prefix(self.said.text.as_str()).filter(|_| !self.said.text.is_empty()) {
+            Some(then) => Why::quoting("", &self.said, then),
+            None => Why::plain(why),
+        }
     }
 
     /// An operator wants it to go on: one that our own check closed opens, any other probes now, whatever the vendor asked for.
@@ -354,7 +375,7 @@ impl Pauses {
         match self.closed.as_mut() {
             Some(closed) => closed.until = closed.until.max(until),
             None if wait.is_zero() => {}
-            None => self.close(cause, self.asked_to_wait(answer, wait), wait, now),
+            None => self.close(cause, self.said.asking_to_wait(answer == Answer::Throttled, wait), wait, now),
         }
     }
 
@@ -369,12 +390,10 @@ impl Pauses {
         // A reset of a quota that is not used up says nothing about this refusal.
         let reset = hints.quota.filter(|quota| quota.remaining.unwrap_or(0) == 0).map(|quota| quota.reset);
         let (wait, why) = match (hints.retry_after, reset) {
-            (Some(wait), _) if !wait.is_zero() => (wait, self.asked_to_wait(Answer::Throttled, wait)),
-            (_, Some(wait)) if !wait.is_zero() => {
-                (wait, self.with_words(&format!("{} and its quota resets in {}", self.refusing(), seconds(wait))))
-            }
-            _ if again => (least, self.with_words(&format!("{} without saying for how long", self.refusing()))),
-            _ => (self.refusals.pause(), self.with_words(&format!("{} without saying for how long", self.refusing()))),
+            (Some(wait), _) if !wait.is_zero() => (wait, self.said.asking_to_wait(true, wait)),
+            (_, Some(wait)) if !wait.is_zero() => (wait, self.said.refusing_until_reset(wait)),
+            _ if again => (least, self.said.refusing()),
+            _ => (self.refusals.pause(), self.said.refusing()),
         };
         self.close(CloseCause::Throttled, why, wait.max(least), now);
     }
@@ -385,13 +404,14 @@ impl Pauses {
         let in_a_row = distinct(self.recent.iter().rev().take_while(|(_, trouble)| *trouble));
         let troubled = distinct(self.recent.iter().filter(|(_, trouble)| *trouble));
         let why = match hints.retry_after {
-            Some(wait) if !wait.is_zero() => Some(self.asked_to_wait(Answer::Trouble, wait)),
-            _ if probe => Some(self.with_words("the probe failed too")),
+            Some(wait) if !wait.is_zero() => Some(self.said.asking_to_wait(false, wait)),
+            _ if probe => Some(Why::quoting("the probe failed too", &self.said, "")),
             _ if in_a_row >= TROUBLE_IN_A_ROW => {
-                Some(self.with_words(&format!("{in_a_row} requests in a row failed, at last")))
+                Some(Why::quoting(&format!("{in_a_row} requests in a row failed, at last"), &self.said, ""))
             }
             _ if self.recent.len() >= RECENT_MIN && troubled * 2 >= self.recent.len() => {
-                Some(self.with_words(&format!("{troubled} of the last {} requests failed, at last", self.recent.len())))
+                let lead = format!("{troubled} of the last {} requests failed, at last", self.recent.len());
+                Some(Why::quoting(&lead, &self.said, ""))
             }
             _ => None,
         };
@@ -407,11 +427,7 @@ impl Pauses {
         self.rejections = self.rejections.saturating_add(events);
         let parked = self.closed.as_ref().is_some_and(|closed| closed.cause.parks());
         if self.park_after > 0 && self.rejections >= self.park_after && !parked {
-            let why = format!(
-                "the vendor rejected {} events in a row: check the mapping and the dead letters, then resume",
-                self.rejections
-            );
-            self.close(CloseCause::Rejections, why, PARKED_PROBE, now);
+            self.close(CloseCause::Rejections, self.said.rejecting(self.rejections), PARKED_PROBE, now);
         }
     }
 
@@ -427,42 +443,28 @@ impl Pauses {
         if refused {
             self.remember_refused(permit);
         }
-        let why = if refused && !self.said.is_empty() { self.unauthorized() } else { before };
+        let why = match cause {
+            CloseCause::Unauthorized if refused && !self.said.text.is_empty() => self.refusal.refusing_credentials(),
+            CloseCause::Rejections if answer == Answer::Rejected => {
+                self.rejections = self.rejections.saturating_add(1);
+                self.said.rejecting(self.rejections)
+            }
+            CloseCause::Throttled
+            | CloseCause::Broken
+            | CloseCause::Alone
+            | CloseCause::Unauthorized
+            | CloseCause::Rejections
+            | CloseCause::Invalid => before,
+        };
+        // It was closed before: the probes go on being counted.
+        let probes = self.probes;
         self.close(cause, why, wait, now);
-    }
-
-    fn unauthorized(&self) -> String {
-        format!(
-            "the vendor refused the credentials ({}): check the key and that the account is on",
-            self.refusal_words()
-        )
+        self.probes = probes;
     }
 
     /// What to say while few were refused.
-    pub fn of_doubt(&self) -> String {
-        let words = self.refusal_words();
-        format!(
-            "open; the vendor refused the credentials of an event ({words}): others will tell whether it refuses all"
-        )
-    }
-
-    fn refusal_words(&self) -> &str {
-        if self.refusal.is_empty() { "401 or 403" } else { &self.refusal }
-    }
-
-    fn asked_to_wait(&self, answer: Answer, wait: Duration) -> String {
-        let did = if answer == Answer::Throttled { self.refusing() } else { "the vendor is in trouble" };
-        self.with_words(&format!("{did} and asked to wait {} (Retry-After)", seconds(wait)))
-    }
-
-    /// How a vendor is called that refused for a limit: by 429, if its own words do not follow.
-    fn refusing(&self) -> &'static str {
-        if self.said.is_empty() { "the vendor answered 429" } else { "the vendor refused for a limit" }
-    }
-
-    /// `why` with the answer's own words, where it had any.
-    fn with_words(&self, why: &str) -> String {
-        if self.said.is_empty() { why.to_owned() } else { format!("{why}: {}", self.said) }
+    pub fn of_doubt(&self) -> Why {
+        self.refusal.refusing_few()
     }
 
     fn note(&mut self, event: u64, trouble: bool) {
@@ -472,8 +474,11 @@ impl Pauses {
         self.recent.push_back((event, trouble));
     }
 
-    fn close(&mut self, cause: CloseCause, why: String, wait: Duration, now: Instant) {
+    fn close(&mut self, cause: CloseCause, why: Why, wait: Duration, now: Instant) {
         self.epoch += 1;
+        if self.closed.is_none() {
+            self.probes = 0;
+        }
         self.closed = Some(Closed { cause, why, until: now + wait.min(LONGEST) });
     }
 
@@ -485,12 +490,6 @@ impl Pauses {
         self.taken = 0;
         self.outages.reset();
     }
-}
-
-/// A wait as people write it, to a tenth of a second.
-fn seconds(wait: Duration) -> String {
-    let rounded = (wait.as_secs_f64() * 10.0).ceil() / 10.0;
-    format!("{rounded} s")
 }
 
 /// How many events there are among these answers.

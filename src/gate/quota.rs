@@ -44,7 +44,8 @@ pub enum Window {
 }
 
 impl Window {
-    const ALL: [Self; 4] = [Self::Second, Self::Minute, Self::Hour, Self::Day];
+    /// Every window, the shortest first.
+    pub const ALL: [Self; 4] = [Self::Second, Self::Minute, Self::Hour, Self::Day];
 
     /// How long it is.
     #[must_use]
@@ -143,6 +144,18 @@ pub fn day_limit(limits: &[Limit]) -> Option<u64> {
     limits.iter().filter(|limit| limit.window == Window::Day).map(|limit| u64::from(limit.count.max(1))).min()
 }
 
+/// Those of the `documented` limits that `limits` let be passed over.
+#[must_use]
+pub fn beyond(limits: &[Limit], documented: &[Limit]) -> Vec<Limit> {
+    let pace = rate(limits).unwrap_or(f64::INFINITY);
+    let passes_over = |documented: &&Limit| {
+        let allows = f64::from(documented.count) / documented.window.length().as_secs_f64();
+        let budget = day_limit(limits).filter(|_| documented.window == Window::Day);
+        budget.map_or(pace > allows, |budget| budget > u64::from(documented.count))
+    };
+    documented.iter().filter(passes_over).copied().collect()
+}
+
 /// Spaces requests evenly, one `period` apart. A place once taken cannot be given back.
 #[derive(Debug)]
 pub struct Pacer {
@@ -212,5 +225,27 @@ impl Clock for ManualClock {
 
     fn now(&self) -> Duration {
         Duration::from_nanos(self.0.load(Ordering::Relaxed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_above_what_the_vendor_documents_are_told_whatever_their_windows() {
+        let parsed = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect::<Vec<Limit>>();
+        let documented = parsed(&["200/s", "1000000/day"]);
+        for (limits, passed) in [
+            (&["200/s", "1000000/day"][..], &[][..]),
+            (&["300/s", "1000000/day"], &["200/s"]),
+            (&["300/s", "12000/min", "500/day"], &[]),
+            (&["100/s", "2000000/day"], &["1000000/day"]),
+            (&["100/s"], &["1000000/day"]),
+            (&["500/day"], &["200/s"]),
+        ] {
+            assert_eq!(beyond(&parsed(limits), &documented), parsed(passed), "{limits:?}");
+        }
+        assert!(beyond(&parsed(&["9000/s"]), &[]).is_empty(), "nothing is documented");
     }
 }

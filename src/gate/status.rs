@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::ledger::later;
+use super::ledger::{later, span};
 use super::pause::{CloseCause, Closed};
-use super::{Doubt, Gate, quota};
+use super::why::{Answered, Why};
+use super::{Doubt, Gate, Paused, quota};
 
 /// A smaller share of the quota means that the vendor's limit is really lower.
 const MUCH_LESS: f64 = 0.9;
@@ -141,9 +142,12 @@ pub struct Status {
     pub state: GateState,
     /// Why, as a sentence without an end.
     pub why: String,
+    /// The answer that the sentence tells of, if it tells of one.
+    pub answered: Option<Answered>,
     /// It is open, though its last request failed.
     pub fails: bool,
-    /// When that may end by itself: a probe goes out, or there is quota again. None when open, paused, or due now.
+    /// When that may end by itself: a probe goes out, there is quota again, or a pause ends. None when open, paused until somebody
+    /// resumes, or due now.
     pub until: Option<Until>,
     /// Requests per second that the limits allow; none where nothing paces it.
     pub quota: Option<f64>,
@@ -171,7 +175,7 @@ impl Gate {
     pub fn state(&self, now: Instant) -> GateState {
         let empty = self.budget_back.max(self.remaining.empty_until).is_some_and(|until| until > now);
         match self.pauses.closed() {
-            _ if self.paused => GateState::Paused,
+            _ if self.paused.is_some() => GateState::Paused,
             Some(closed) => GateState::from(closed.cause),
             None if empty => GateState::Throttled,
             None => GateState::Open,
@@ -193,7 +197,13 @@ impl Gate {
     /// Whether an operator paused it.
     #[must_use]
     pub fn is_paused(&self) -> bool {
-        self.paused
+        self.paused.is_some()
+    }
+
+    /// The pause, where an operator paused it.
+    #[must_use]
+    pub fn pause_set(&self) -> Option<&Paused> {
+        self.paused.as_ref()
     }
 
     /// Requests per second that the limits, as far as learned, let through while it is open; none where nothing paces it.
@@ -213,9 +223,11 @@ impl Gate {
     /// What to show of the gate.
     #[must_use]
     pub fn status(&self, now: Instant, wall: Timestamp) -> Status {
-        let (state, why) = (self.state(now), self.why(now, wall));
+        let (state, Why { text: why, answered }) = (self.state(now), self.why(now, wall));
+        let pause_ends = self.paused.as_ref().and_then(|pause| pause.until);
         let until = match state {
-            GateState::Open | GateState::Paused => None,
+            GateState::Open => None,
+            GateState::Paused => pause_ends.map(|at| now + span(wall, at)),
             // That takes a person.
             GateState::Parked if self.is_parked_for_invalid() => None,
             GateState::Throttled | GateState::Broken | GateState::Parked => self.opens_at(now).filter(|at| *at > now),
@@ -223,8 +235,9 @@ impl Gate {
         Status {
             state,
             why,
+            answered,
             fails: state == GateState::Open && self.trouble.is_some(),
-            until: until.map(|at| Until { at, wall: later(wall, at - now) }),
+            until: until.map(|at| Until { at, wall: pause_ends.unwrap_or_else(|| later(wall, at - now)) }),
             quota: quota::rate(&self.limits),
             rate: if state == GateState::Open { self.rate(now) } else { Some(0.0) },
             learned: self.learned.share(),
@@ -237,28 +250,36 @@ impl Gate {
         }
     }
 
-    fn why(&self, now: Instant, wall: Timestamp) -> String {
+    fn why(&self, now: Instant, wall: Timestamp) -> Why {
         let spent = self.day_limit().filter(|limit| self.days.used_at(wall) >= *limit);
-        if self.paused {
-            return "an operator paused it".to_owned();
+        if let Some(pause) = &self.paused {
+            return Why::plain(pause.why(wall));
         }
         if let Some(Closed { why, .. }) = self.pauses.closed() {
             return why.clone();
         }
         if let Some(limit) = spent {
-            return format!("the day budget of {limit} is used up; it begins anew at {}", self.days.starts);
+            return Why::plain(format!("the day budget of {limit} is used up; it begins anew at {}", self.days.starts));
         }
         if self.remaining.empty_until.is_some_and(|until| until > now) {
-            return "the vendor's headers say that its quota is used up".to_owned();
+            return Why::plain("the vendor's headers say that its quota is used up");
         }
         if self.doubt() == Doubt::Few {
             return self.pauses.of_doubt();
         }
-        let lasts: String;
-        let why = if self.ahead_until(now, wall).is_some() {
-            lasts = format!("open, slowed to make the day budget last until {}", self.days.starts);
-            lasts.as_str()
-        } else if self.spreading(now).is_some() {
+        let why = self.why_open(now, wall);
+        match &self.trouble {
+            Some(said) => Why::quoting(&format!("{why}; the last request failed"), said, ""),
+            None => Why::plain(why),
+        }
+    }
+
+    /// Why an open gate is as it is.
+    fn why_open(&self, now: Instant, wall: Timestamp) -> String {
+        if self.ahead_until(now, wall).is_some() {
+            return format!("open, slowed to make the day budget last until {}", self.days.starts);
+        }
+        let why = if self.spreading(now).is_some() {
             "open, slowed to make the vendor's remaining quota last until it resets"
         } else if self.learned.share() < MUCH_LESS {
             "open, slowed to what the vendor accepted before it refused: its limit is lower, or the account is used by others too"
@@ -267,11 +288,7 @@ impl Gate {
         } else {
             "open"
         };
-        match self.trouble.as_deref() {
-            Some("") => format!("{why}; the last request failed"),
-            Some(said) => format!("{why}; the last request failed: {said}"),
-            None => why.to_owned(),
-        }
+        why.to_owned()
     }
 
     /// What holds the pace: what held back the last request that had to wait, unless that is a while ago.

@@ -117,7 +117,8 @@ impl<'a> Section<'a> {
     }
 }
 
-fn parse_duration(text: &str) -> Option<Duration> {
+/// A length of time as people write it: `90s`, `2h`, `1d`.
+pub(crate) fn parse_duration(text: &str) -> Option<Duration> {
     let span = SpanParser::new().parse_span(text).ok()?;
     Duration::try_from(span.to_duration(SpanRelativeTo::days_are_24_hours()).ok()?).ok()
 }

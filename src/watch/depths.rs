@@ -25,6 +25,9 @@ pub struct Depths {
     pub ready: Option<u32>,
     /// In its retry queues.
     pub retry: Option<u32>,
+    /// How many its driver held when these were read, and how many it had put into a retry queue.
+    held: u64,
+    retried: u64,
     /// In its dead-letter queue.
     pub dead: Option<u32>,
     /// The same as the broker told it last.
@@ -37,6 +40,21 @@ pub struct Depths {
     pub budget_runs_out: Option<Timestamp>,
     /// The time of the oldest event that waits, as far as it is known.
     pub oldest: Option<Timestamp>,
+}
+
+impl Depths {
+    /// Events that wait: in the queue, held by the driver, and in the retry queues. They are counted together, since what leaves the one
+    /// comes into the other; `held` is how many are held by now. None where the queue is not known.
+    #[must_use]
+    pub fn waiting(&self, held: usize) -> Option<u64> {
+        let counted = u64::from(self.ready?).saturating_add(self.held).saturating_add(self.retry.unwrap_or(0).into());
+        Some(counted.max(u64::try_from(held).unwrap_or(u64::MAX)))
+    }
+
+    /// Whether events may have come into its retry queues, or left them, since.
+    fn retries_may_change(&self, view: &View) -> bool {
+        self.retry.is_none_or(|retry| retry > 0) || self.retried != view.retried
+    }
 }
 
 /// What was read, and when.
@@ -88,6 +106,20 @@ impl Watch {
         known.depths = depths;
     }
 
+    /// Shows how many events of each destination wait now.
+    pub async fn show_waiting(&self) {
+        for (_, handle) in self.roster.all() {
+            let Ok(view) = handle.view().await else { continue };
+            let waiting = self.metrics.waiting.clone();
+            match self.depths_of(&view.name).waiting(view.held_here) {
+                Some(count) => {
+                    waiting.with_label_values(&[&view.name]).set(i64::try_from(count).unwrap_or(i64::MAX));
+                }
+                None => drop(waiting.remove_label_values(&[&view.name])),
+            }
+        }
+    }
+
     /// What was last read of a destination.
     #[must_use]
     pub fn depths_of(&self, name: &str) -> Depths {
@@ -116,6 +148,8 @@ impl Watch {
             queues.extend([names.queue(&view.name), names.dead(&view.name)]);
             if slow {
                 queues.push(names.trash(&view.name));
+            }
+            if slow || self.depths_of(&view.name).retries_may_change(view) {
                 queues.extend(self.retry_queues(&view.name));
             }
         }
@@ -139,14 +173,25 @@ impl Watch {
         let before = self.depths_of(name);
         let of = |queue: &str| ready.get(queue).copied();
         let dead = of(&names.dead(name));
-        let mut read = Depths { ready: of(&names.queue(name)), dead_told: dead, ..Depths::default() };
-        read.dead = believed(dead, &before);
+        let held_here = u64::try_from(view.held_here).unwrap_or(u64::MAX);
+        let mut read = Depths {
+            ready: of(&names.queue(name)),
+            dead_told: dead,
+            held: held_here,
+            retried: view.retried,
+            dead: believed(dead, &before),
+            ..Depths::default()
+        };
         if slow {
             read.trash = of(&names.trash(name));
+        } else if read.ready.is_some() {
+            read.trash = before.trash;
+        }
+        if slow || before.retries_may_change(view) {
             let retries: Option<Vec<u32>> = self.retry_queues(name).iter().map(|queue| of(queue)).collect();
             read.retry = retries.map(|counts| counts.iter().fold(0_u32, |sum, count| sum.saturating_add(*count)));
         } else if read.ready.is_some() {
-            (read.trash, read.retry) = (before.trash, before.retry);
+            read.retry = before.retry;
         }
         // Whoever reads them, to look or to act, holds them for a while: they are not gone.
         if read.dead.is_some()
@@ -174,7 +219,7 @@ impl Watch {
             None => drop(gauges.remove_label_values(&[&view.name])),
         };
         set(&metrics.queue_ready, read.ready);
-        set(&metrics.retry_waiting, read.retry);
+        set(&metrics.retrying, read.retry);
         set(&metrics.dead_letters_ready, read.dead);
         set(&metrics.trash_ready, read.trash);
         let set = |gauges: &prometheus::GaugeVec, value: f64| gauges.with_label_values(&[&view.name]).set(value);
@@ -206,15 +251,14 @@ fn held(operations: &[operation::OperationState]) -> Option<u32> {
 
 /// Adds to `read` what follows from the destination's last minutes.
 fn look_ahead(course: &mut Trend, read: &mut Depths, view: &View, now: Instant, wall: Timestamp) {
-    let in_hand = u64::try_from(view.waiting).unwrap_or(u64::MAX);
     if let Some(ready) = read.ready {
-        let waiting = u64::from(ready).saturating_add(in_hand);
+        let waiting = u64::from(ready).saturating_add(read.held);
         let View { left, requests, carried, day_used, .. } = *view;
         course.note(BacklogSample { at: now, waiting, left, requests, carried, day_used });
         read.drained_in = course.drained_in(view.rate, view.together);
     }
     read.budget_runs_out = course.runs_out(view.day_limit, view.day_ends, wall);
-    let unread = view.waiting == 0 || view.unread > 0;
+    let unread = view.held_here == 0 || view.unread > 0;
     read.oldest = if read.ready.is_some() { course.oldest(view.oldest, unread, wall) } else { view.oldest };
 }
 
@@ -226,6 +270,25 @@ pub(crate) fn age(then: Timestamp, wall: Timestamp) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_waits_is_what_is_queued_held_and_retrying_together() {
+        let depths = |ready, retry, held| Depths { ready, retry, held, ..Depths::default() };
+        assert_eq!(depths(Some(15), Some(7), 10).waiting(10), Some(32));
+        assert_eq!(depths(Some(50), Some(0), 1).waiting(1), Some(51));
+        assert_eq!(depths(Some(0), None, 51).waiting(51), Some(51), "retry queues that are not there hold nothing");
+        assert_eq!(
+            depths(Some(25), Some(0), 0).waiting(25),
+            Some(25),
+            "what was taken out of the queue since waits once"
+        );
+        assert_eq!(
+            depths(Some(0), Some(0), 0).waiting(48),
+            Some(48),
+            "what is held waits, whenever the queue was read"
+        );
+        assert_eq!(depths(None, Some(7), 3).waiting(3), None);
+    }
 
     #[test]
     fn letters_that_somebody_looks_at_are_not_gone() {

@@ -45,7 +45,7 @@ fn a_destination_has_every_series_from_the_start() {
     }
     for name in [
         "in_flight",
-        "waiting",
+        "held",
         "gate_until_timestamp_seconds",
         "quota_requests_per_second",
         "gate_rate",

@@ -1,4 +1,4 @@
-//! `/audit`: who did what with dead letters.
+//! `/audit`: who did what.
 
 use std::sync::Arc;
 
@@ -29,6 +29,8 @@ pub(super) struct AuditFilter {
 struct Row {
     at: Moment,
     by: String,
+    /// From where, where that is known.
+    place: Option<String>,
     destination: String,
     act: String,
     filter: String,
@@ -62,10 +64,11 @@ pub(super) async fn page(
     let shown = |entry: &audit::Entry| Row {
         at: Moment::of(entry.at, now),
         by: entry.by.clone(),
+        place: entry.place.clone(),
         destination: entry.destination.clone(),
         act: entry.act.clone(),
         filter: entry.filter.clone(),
-        count: count(entry.count),
+        count: if entry.is_of_operator() { String::new() } else { count(entry.count) },
         outcome: entry.outcome.clone(),
         operation: entry.operation.clone(),
         is_operation: Act::named(&entry.act).is_some(),

@@ -18,7 +18,7 @@ use super::frame::{self, Frame};
 use super::show::{Moment, count};
 use crate::admin::Admin;
 use crate::admin::auth::Who;
-use crate::admin::destinations::{self, DestinationPath, command, status_from};
+use crate::admin::destinations::{self, DestinationPath, PauseRequest, command, status_from};
 use crate::admin::extract::{NoParams, Params, Segment};
 use crate::admin::problem::Problem;
 use crate::clock;
@@ -26,7 +26,7 @@ use crate::control::{self, Command, CommandError, stamp};
 use crate::dead_letters::operation::TOLD_WITHIN;
 use crate::destination::recent::{KEPT, Recent, RecentOutcome};
 use crate::destination::{Handle, View};
-use crate::gate::{Limit, LimitError};
+use crate::gate::{self, Limit, LimitError};
 
 /// The flash message of the page.
 #[derive(Deserialize, Default)]
@@ -87,6 +87,8 @@ struct Sure {
     limits: String,
     /// All that would hold.
     then: String,
+    /// What the vendor documents and that would pass over.
+    beyond: Option<String>,
 }
 
 pub(super) async fn page(
@@ -115,6 +117,20 @@ pub(super) async fn page(
         frame,
     };
     Ok(frame::page(&shown))
+}
+
+/// Pauses: with a reason and an end, where the form says so.
+pub(super) async fn pause(
+    State(admin): State<Arc<Admin>>,
+    who: Who,
+    Segment(DestinationPath { name }): Segment<DestinationPath>,
+    Params(NoParams {}): Params<NoParams>,
+    fields: Fields,
+) -> Result<Response, Problem> {
+    let given = |field: &str| fields.get(field).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
+    let pause = PauseRequest { reason: given("reason"), lasts: given("for") };
+    drop(command(&admin, &who, pause.command(name.clone(), &who)?).await?);
+    Ok(done_with(&name, "paused"))
 }
 
 /// A form that gives a command without further fields; `did` names the flash message afterwards.
@@ -156,17 +172,24 @@ pub(super) async fn limits(
         drop(command(&admin, &who, Command::Limits { destination: name.clone(), limits }).await?);
         return Ok(done_with(&name, "limited"));
     }
+    if fields.get("reset").is_some() {
+        drop(command(&admin, &who, Command::ResetLimits { destination: name.clone() }).await?);
+        return Ok(done_with(&name, "limited"));
+    }
     let axum::Json(shown) = destinations::status_of(&admin, &name).await?;
     let parsed = |texts: &[String]| texts.iter().map(|text| text.parse()).collect::<Result<Vec<Limit>, _>>();
     let wrong = |error: LimitError| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string());
     let then = stamp::changed(&parsed(&shown.limits).map_err(wrong)?, &parsed(&limits).map_err(wrong)?);
-    let then = then.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let documented = admin.destination(&name).map(|settings| settings.documented).unwrap_or_default();
+    let listed = |limits: &[Limit]| limits.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let beyond = Some(gate::beyond(&then, &documented)).filter(|beyond| !beyond.is_empty());
+    let (beyond, then) = (beyond.map(|beyond| listed(&beyond)), listed(&then));
     if limits.is_empty() {
         let detail = "no limit is given; write at least one, such as \"100/s\", and several with commas between them";
         return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail));
     }
     let figures = Figures::of(shown, clock::wall());
-    Ok(frame::page(&Sure { frame, figures, limits: limits.join(", "), then }))
+    Ok(frame::page(&Sure { frame, figures, limits: limits.join(", "), then, beyond }))
 }
 
 fn done_with(name: &str, act: &str) -> Response {
@@ -176,9 +199,9 @@ fn done_with(name: &str, act: &str) -> Response {
 /// What was done, in words, as long as it is so.
 fn done(act: &str, figures: &Figures) -> Option<&'static str> {
     match act {
-        "paused" if figures.is_paused() => {
-            Some("Paused. Nothing is sent until somebody resumes it; events wait in the queue.")
-        }
+        "paused" if figures.is_paused() => Some(
+            "Paused. Nothing is sent until somebody resumes it, or until the time that was set; events wait in the queue.",
+        ),
         "resumed" if !figures.is_paused() => Some("Resumed. If the vendor is still in trouble, the gate closes again."),
         "limited" => {
             Some("The limits are changed, until a reload that changes this destination or a restart of the worker.")
@@ -239,6 +262,7 @@ impl ShownOutcome {
             "retry" => "retried later",
             "dead_lettered" => "dead letter",
             "already_delivered" => "sent again by the broker",
+            "waits" => "waits for the gate",
             other => other,
         };
         Self {

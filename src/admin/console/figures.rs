@@ -40,15 +40,18 @@ pub(super) struct Figures {
     pub concurrency: String,
     /// What holds the pace, in words.
     pub held_by: &'static str,
-    pub waiting: String,
-    /// In the queue and held, together.
-    pub backlog: Option<String>,
+    /// In the queue, held and in its retry queues, together.
+    pub waiting: Option<String>,
+    /// Of these, held for the gate.
+    pub held: String,
     pub unconfirmed: Option<String>,
     pub is_ready: bool,
     pub delivered: String,
     pub throttled: String,
     pub retried: String,
     pub limits: Vec<String>,
+    /// Those of the configuration, where others are in force.
+    pub configured: Option<String>,
     pub subscribe: Vec<String>,
     /// Whether this worker drives it.
     pub drives: bool,
@@ -78,9 +81,8 @@ fn known(depth: Option<u32>) -> String {
 
 impl Figures {
     pub fn of(shown: DestinationStatus, now: Timestamp) -> Self {
-        let held = u64::try_from(shown.waiting).unwrap_or(0);
-        let backlog = shown.queue_ready.map(|ready| u64::from(ready) + held);
-        let waits = backlog.is_some_and(|backlog| backlog > 0);
+        // What waits for a retry is not in the queue, which drains.
+        let waits = shown.queue_ready.is_some_and(|ready| ready > 0 || shown.held > 0);
         let drain = shown.drained_in_seconds.filter(|_| waits);
         let stands_still = waits && shown.state != GateState::Open.name();
         let quota = shown.quota;
@@ -109,13 +111,13 @@ impl Figures {
             }),
             dead: shown.dead_letters_ready,
             dead_shown: known(shown.dead_letters_ready),
-            retry: known(shown.retry_waiting),
+            retry: known(shown.retrying),
             trash: known(shown.trash_ready),
             in_flight: count(shown.in_flight),
             concurrency: count(shown.concurrency),
             held_by: shown.held_by_words,
-            waiting: count(shown.waiting),
-            backlog: backlog.map(count),
+            waiting: shown.waiting.map(count),
+            held: count(shown.held),
             unconfirmed: (shown.unconfirmed > 0).then(|| count(shown.unconfirmed)),
             is_ready: shown.ready,
             delivered: count(shown.delivered),
@@ -123,6 +125,8 @@ impl Figures {
             retried: count(shown.retried),
             name: shown.name,
             vendor: shown.vendor,
+            configured: (shown.configured_limits != shown.limits && !shown.configured_limits.is_empty())
+                .then(|| shown.configured_limits.join(", ")),
             limits: shown.limits,
             subscribe: shown.subscribe,
         }
@@ -142,7 +146,8 @@ impl Figures {
 mod tests {
     use super::*;
 
-    fn shown(state: &'static str, queue_ready: Option<u32>, waiting: usize) -> DestinationStatus {
+    fn shown(state: &'static str, queue_ready: Option<u32>, held: usize) -> DestinationStatus {
+        let depths = queue_ready.map(|ready| u64::from(ready) + u64::try_from(held).unwrap());
         DestinationStatus {
             drives: true,
             driver: None,
@@ -151,8 +156,14 @@ mod tests {
             vendor: "gainsight-px".to_owned(),
             subscribe: Vec::new(),
             limits: Vec::new(),
+            configured_limits: Vec::new(),
             state,
             why: state.to_owned(),
+            answered_at: None,
+            paused_by: None,
+            paused_at: None,
+            paused_until: None,
+            pause_reason: None,
             until: None,
             quota: Some(1.0),
             rate: Some(1.0),
@@ -164,7 +175,8 @@ mod tests {
             day_used: 0,
             day_limit: None,
             day_starts: "midnight UTC".to_owned(),
-            waiting,
+            waiting: depths,
+            held,
             unconfirmed: 0,
             consuming: true,
             ready: true,
@@ -174,7 +186,7 @@ mod tests {
             copies_waiting: 0,
             queue_ready,
             dead_letters_ready: Some(1_000),
-            retry_waiting: Some(7),
+            retrying: Some(7),
             trash_ready: None,
             oldest_event: None,
             day_budget_runs_out: None,
@@ -184,7 +196,7 @@ mod tests {
 
     #[test]
     fn what_waits_drains_whether_it_lies_in_the_queue_or_is_held() {
-        for (state, queue_ready, waiting, backlog, drain) in [
+        for (state, queue_ready, held, waiting, drain) in [
             ("open", Some(50), 1, Some("51"), Some("51 s")),
             ("open", Some(0), 51, Some("51"), Some("51 s")),
             ("paused", Some(0), 51, Some("51"), Some("not while closed")),
@@ -192,10 +204,10 @@ mod tests {
             ("open", Some(0), 0, Some("0"), None),
             ("open", None, 51, None, None),
         ] {
-            let figures = Figures::of(shown(state, queue_ready, waiting), Timestamp::UNIX_EPOCH);
+            let figures = Figures::of(shown(state, queue_ready, held), Timestamp::UNIX_EPOCH);
             assert_eq!(
-                (figures.backlog.as_deref(), figures.drain.as_deref()),
-                (backlog, drain),
+                (figures.waiting.as_deref(), figures.drain.as_deref()),
+                (waiting, drain),
                 "{state} {queue_ready:?}"
             );
         }

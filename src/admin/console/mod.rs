@@ -31,7 +31,7 @@ mod letter_search;
 mod operations;
 mod overview;
 mod session;
-mod show;
+pub(super) mod show;
 mod sign_in;
 
 #[cfg(test)]
@@ -75,10 +75,7 @@ pub(super) fn router(admin: &Arc<Admin>) -> Router<Arc<Admin>> {
         .route("/", get(overview::page))
         .route("/audit", get(audit::page))
         .route("/destinations/{name}", get(destination::page))
-        .route(
-            "/destinations/{name}/pause",
-            destination::command_form(|destination| Command::Pause { destination }, "paused"),
-        )
+        .route("/destinations/{name}/pause", post(destination::pause))
         .route(
             "/destinations/{name}/resume",
             destination::command_form(|destination| Command::Resume { destination }, "resumed"),

@@ -66,7 +66,11 @@ impl Sessions {
         let mut sessions = self.all();
         let session = sessions.get(id)?;
         let token = auth::holder(tokens, session.token.expose_secret()).filter(|_| session.ends > now);
-        let viewer = token.map(|token| Viewer { who: Who::from(token), csrf: session.csrf.clone(), signed_in: true });
+        let viewer = token.map(|token| Viewer {
+            who: Who::from(token).at_console(),
+            csrf: session.csrf.clone(),
+            signed_in: true,
+        });
         if viewer.is_none() {
             sessions.pop(id);
         }
@@ -80,7 +84,7 @@ impl Sessions {
 
     /// Whoever comes where no token is set.
     pub fn local(&self) -> Viewer {
-        Viewer { who: Who::local(), csrf: self.local.clone(), signed_in: false }
+        Viewer { who: Who::local().at_console(), csrf: self.local.clone(), signed_in: false }
     }
 }
 

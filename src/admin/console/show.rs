@@ -46,7 +46,7 @@ impl Moment {
 }
 
 /// A length of time: its two largest units at most.
-pub(super) fn span(seconds: f64) -> String {
+pub(in crate::admin) fn span(seconds: f64) -> String {
     if !seconds.is_finite() {
         return "never".to_owned();
     }

@@ -117,6 +117,8 @@ fn view(name: &str) -> View {
         fails: false,
         why: format!("the vendor said {EVIL}"),
         until: Some(clock_in(90)),
+        answered: None,
+        paused: None,
         quota: Some(200.0),
         rate: Some(0.0),
         unread: 0,
@@ -129,7 +131,8 @@ fn view(name: &str) -> View {
         day_limit: Some(1000),
         day_ends: crate::clock::wall(),
         day_starts: "midnight UTC".to_owned(),
-        waiting: 2,
+        configured: vec!["200/s".to_owned()],
+        held_here: 2,
         unconfirmed: 3,
         consuming: false,
         ready: false,
@@ -147,6 +150,13 @@ fn view(name: &str) -> View {
     }
 }
 
+/// A pause as [`pretend`] hears it.
+fn paused(by: &str, reason: Option<&str>) -> String {
+    let reason = reason.map(str::to_owned);
+    let how = crate::gate::Paused { by: Some(by.to_owned()), reason, ..Default::default() };
+    format!("{:?}", crate::control::stamp::Change::Pause(how))
+}
+
 fn clock_in(seconds: u64) -> jiff::Timestamp {
     crate::clock::wall() + std::time::Duration::from_secs(seconds)
 }
@@ -156,6 +166,7 @@ fn recent() -> crate::destination::recent::Recent {
     let status = crate::gate::Status {
         state: crate::gate::GateState::Broken,
         why: EVIL.to_owned(),
+        answered: None,
         fails: false,
         until: None,
         quota: Some(200.0),
@@ -280,9 +291,12 @@ async fn a_form_that_acts_is_obeyed_only_with_the_token_of_its_session() {
     let headers = [("content-type", FORM), ("origin", "https://evil.example")];
     assert_eq!(browser.ask("POST", "/destinations/px/pause", &headers, body).await.status, 403);
     assert!(heard.try_recv().is_err(), "nothing was done so far");
-    let answer = browser.post("/destinations/px/pause", &[("csrf", &csrf)]).await;
+    let fields = [("csrf", csrf.as_str()), ("reason", " vendor maintenance "), ("for", "soon")];
+    let answer = browser.post("/destinations/px/pause", &fields).await;
+    assert!(answer.status == 422 && answer.text.contains("90m, 2h or 1d"), "{}", answer.text);
+    let answer = browser.post("/destinations/px/pause", &fields[..2]).await;
     assert!(answer.status == 303 && answer.location().starts_with("/destinations/px?did=paused-"));
-    assert_eq!(heard.try_recv().unwrap(), "Pause");
+    assert_eq!(heard.try_recv().unwrap(), paused("act", Some("vendor maintenance")));
     let answer = browser.post("/destinations/px/resume", &[("csrf", &csrf)]).await;
     assert_eq!((answer.status, heard.try_recv().unwrap().as_str()), (303, "Resume"));
 }
@@ -417,7 +431,7 @@ async fn without_tokens_whoever_is_on_this_machine_may_act_with_the_form_of_a_pa
     assert!(!page.contains("Sign out"));
     assert_eq!(browser.post("/destinations/px/pause", &[]).await.status, 403);
     assert_eq!(browser.post("/destinations/px/pause", &[("csrf", &csrf)]).await.status, 303);
-    assert_eq!(heard.try_recv().unwrap(), "Pause");
+    assert_eq!(heard.try_recv().unwrap(), paused("local", None));
 }
 
 #[tokio::test]

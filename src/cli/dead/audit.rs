@@ -1,4 +1,4 @@
-//! `sluice dead audit`: who did what.
+//! `sluice dead audit`, `sluice audit`: who did what.
 
 use std::collections::BTreeMap;
 
@@ -10,10 +10,10 @@ use crate::audit::{self, Entry};
 use crate::cli::{Error, find, load, print_json, print_table};
 use crate::config::ConfigFile;
 
-/// Show who did what with dead letters, when, and how it ended
+/// Show who did what, with dead letters and with destinations, when, and how it ended
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  sluice dead audit\n  sluice dead audit px-prod --limit 20 --json")]
-pub(super) struct Args {
+pub struct Args {
     /// Only this destination, which may have been removed from the configuration
     destination: Option<String>,
     /// The most entries to show: the last ones
@@ -24,7 +24,7 @@ pub(super) struct Args {
     json: bool,
 }
 
-pub(super) async fn run(args: Args, file: &ConfigFile) -> Result<(), Error> {
+pub(in crate::cli) async fn run(args: Args, file: &ConfigFile) -> Result<(), Error> {
     let session = Session::open(file).await?;
     let entries = audit::read(&session.broker, args.destination.as_deref(), args.limit, PATIENCE).await;
     session.close().await;
@@ -55,11 +55,11 @@ fn rows(entries: &[Entry]) -> Vec<[String; 8]> {
         let outcome = ended.get(operation).and_then(|entry| entry.outcome.clone());
         rows.push([
             second(entry.at).to_string(),
-            entry.by.clone(),
+            entry.place.as_ref().map_or_else(|| entry.by.clone(), |place| format!("{} ({place})", entry.by)),
             entry.act.clone(),
             entry.destination.clone(),
             entry.filter.clone(),
-            entry.count.to_string(),
+            if entry.is_of_operator() { "-".to_owned() } else { entry.count.to_string() },
             operation.to_owned(),
             outcome.unwrap_or_else(|| "at work, or killed".to_owned()),
         ]);

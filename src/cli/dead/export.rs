@@ -64,6 +64,7 @@ pub(super) async fn run(args: Args, file: &ConfigFile, stop: CancellationToken) 
             at: clock::wall(),
             operation: audit::operation_id(),
             by: who(),
+            place: None,
             destination: args.destination.clone(),
             act: "export".to_owned(),
             filter: args.filter.to_string(),

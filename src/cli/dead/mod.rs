@@ -1,7 +1,7 @@
 //! `sluice dead …`: a destination's dead letters, looked at and acted on.
 
 mod act;
-mod audit;
+pub(super) mod audit;
 mod edit;
 mod export;
 mod groups;

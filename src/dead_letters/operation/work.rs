@@ -354,6 +354,7 @@ impl Work {
             at: clock::wall(),
             operation: self.id.clone(),
             by: self.plan.by.clone(),
+            place: None,
             destination: self.letters.destination.clone(),
             act: self.plan.act.name().to_owned(),
             filter: self.plan.filter.to_string(),

@@ -4,9 +4,11 @@ mod answers;
 mod headers;
 mod operator;
 mod pacing;
+mod paused;
 mod quotas;
 mod schedules;
 mod simulation;
+mod words;
 
 use std::time::{Duration, Instant};
 

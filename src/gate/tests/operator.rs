@@ -6,7 +6,7 @@ use super::*;
 fn a_pause_shuts_the_gate_and_resume_goes_on_drained() {
     let mut bench = Bench::new(&["5/s"]);
     bench.answered(2, Answer::Success);
-    bench.gate.pause();
+    bench.gate.pause(super::super::Paused::default());
     assert!(matches!(bench.pass(), Pass::Shut));
     assert_eq!(bench.state(), GateState::Paused);
     assert!(bench.gate.closed_for_long(bench.now));
@@ -22,7 +22,7 @@ fn a_pause_shuts_the_gate_and_resume_goes_on_drained() {
 fn resume_returns_to_what_was_beneath_the_pause() {
     let mut bench = Bench::new(&["5/s"]);
     bench.answered(4, Answer::Unauthorized);
-    bench.gate.pause();
+    bench.gate.pause(super::super::Paused::default());
     bench.gate.resume(bench.now);
     assert_eq!(bench.state(), GateState::Parked);
     assert_eq!(bench.closed_for(), secs(15));
@@ -80,7 +80,7 @@ fn never_more_permits_are_out_than_allowed_and_those_of_before_a_closing_count()
 fn a_new_worker_keeps_to_what_the_vendor_asked_and_reopens_with_a_probe() {
     let mut bench = Bench::new(&["200/s"]);
     bench.send(Answer::Throttled, &retry_after(120));
-    bench.gate.pause();
+    bench.gate.pause(super::super::Paused::default());
     let ledger = bench.gate.ledger(bench.now, bench.wall);
     assert!(ledger.paused);
     let mut next = Bench::with(&["200/s"], Policy::default(), &ledger);

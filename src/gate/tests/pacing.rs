@@ -186,7 +186,7 @@ fn sends(limits: &[Limit], steps: &[Step], large_from: Duration) -> Vec<Sent> {
                 continue;
             }
             Step::Pause => {
-                bench.gate.pause();
+                bench.gate.pause(super::super::Paused::default());
                 bench.gate.resume(bench.now);
                 continue;
             }

@@ -99,7 +99,7 @@ impl Onlooker {
                     bench.give_back_with(permit, answer, &hints);
                 }
             }
-            Act::Pause => bench.gate.pause(),
+            Act::Pause => bench.gate.pause(super::super::Paused::default()),
             Act::Resume => bench.gate.resume(bench.now),
             Act::Limits(limits) => {
                 bench.gate.set_limits(&limits, bench.now, bench.wall);
@@ -137,7 +137,7 @@ proptest! {
             prop_assert!((0.05..=1.0).contains(&status.learned));
         }
         let mut bench = onlooker.bench;
-        bench.gate.pause();
+        bench.gate.pause(super::super::Paused::default());
         bench.gate.resume(bench.now);
         for permit in onlooker.out {
             bench.give_back(permit, Answer::Neutral);

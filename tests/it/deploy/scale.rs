@@ -10,7 +10,7 @@ const PAGE: &str = "docs/scale.md";
 /// What is shown of a destination once its queues were read.
 const OF_QUEUES: [&str; 7] = [
     "queue_ready",
-    "retry_waiting",
+    "retrying",
     "dead_letters_ready",
     "trash_ready",
     "oldest_event_seconds",

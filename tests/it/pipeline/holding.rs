@@ -72,10 +72,10 @@ async fn a_pause_gives_back_what_waits_though_jobs_are_watched() {
     stage.publish(0..5_000);
     pass(seconds(4)).await;
     stage.publish(5_000..6_000);
-    stage.change(Change::Pause).await;
+    stage.change(Change::PAUSE).await;
     pass(seconds(2)).await;
     let view = stage.view().await;
-    assert_eq!((view.waiting, stage.broker.unsettled()), (0, view.unconfirmed));
+    assert_eq!((view.held_here, stage.broker.unsettled()), (0, view.unconfirmed));
     assert_eq!(stage.broker.ready() + view.unconfirmed, 6_000);
 }
 

@@ -96,7 +96,7 @@ async fn what_waits_is_given_back_unlost_when_the_worker_stops_is_killed_or_paus
     let mut stage = Stage::new(WRONG);
     (0..100).for_each(|event| put(&stage, "shop.order", event, true));
     pass(seconds(10)).await;
-    stage.change(Change::Pause).await;
+    stage.change(Change::PAUSE).await;
     pass(seconds(10)).await;
     assert_eq!((stage.broker.dead().len(), stage.broker.unsettled(), kept(&stage)), (20, 0, 80));
     stage.change(Change::Resume).await;

@@ -232,7 +232,7 @@ async fn a_pause_longer_than_events_may_be_held_leaves_jobs_at_the_broker() {
     stage.vendor.behave(jobs(|call, rows| if call.at < seconds(30) { job("running") } else { done(rows, 0) }));
     stage.publish(0..40);
     pass(seconds(5)).await;
-    stage.change(Change::Pause).await;
+    stage.change(Change::PAUSE).await;
     pass(seconds(3_600)).await;
     assert_eq!(stage.broker.unsettled(), 0, "nothing is held for an hour");
     stage.change(Change::Resume).await;

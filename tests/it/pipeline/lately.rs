@@ -15,7 +15,7 @@ async fn what_happened_lately_is_told_and_outlives_a_reload() {
     stage.publish(0..30);
     stage.drained().await;
     pass(seconds(30)).await;
-    stage.change(Change::Pause).await;
+    stage.change(Change::PAUSE).await;
     let before = recent(&stage).await;
     assert_eq!(before.outcomes().filter(|outcome| outcome.outcome == "delivered").count(), 29);
     let dead = before.outcomes().find(|outcome| outcome.outcome == "dead_lettered").unwrap();

@@ -177,7 +177,7 @@ async fn deliveries_that_wait_for_a_lookup_are_given_back_on_a_pause_and_a_stop(
     stage.vendor.behave(lookups(|_| Answer::Hang));
     publish(&stage, 0..30, "order");
     pass(seconds(3)).await;
-    stage.change(Change::Pause).await;
+    stage.change(Change::PAUSE).await;
     pass(seconds(1)).await;
     assert_eq!((stage.broker.unsettled(), stage.broker.ready()), (0, 30));
     stage.change(Change::Resume).await;

@@ -25,6 +25,7 @@ mod simulation;
 mod stopping;
 mod tokens;
 mod vendor;
+mod words;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -10,7 +10,7 @@ async fn a_paused_destination_sends_and_holds_nothing_until_it_is_resumed() {
     let stage = Stage::new("limits = [\"50/s\"]");
     stage.publish(0..500);
     pass(seconds(2)).await;
-    stage.change(Change::Pause).await;
+    stage.change(Change::PAUSE).await;
     pass(seconds(1)).await;
     let calls = stage.vendor.count();
     assert_eq!(stage.view().await.state_name(), "paused");
@@ -58,7 +58,7 @@ async fn two_workers_that_get_opposite_commands_in_different_order_end_alike() {
         Applied::Holds { stamp, .. } => stamp,
         Applied::Superseded(at) => panic!("nothing was known, and yet {at}"),
     };
-    let (pause, resume) = (Change::Pause, Change::Resume);
+    let (pause, resume) = (Change::PAUSE, Change::Resume);
     let first = given(handles[0].change(pause.clone(), None).await.unwrap());
     let second = given(handles[1].change(resume.clone(), None).await.unwrap());
     // Each hears of both: its own as it comes back, and the other's before or after it.
@@ -84,7 +84,7 @@ async fn two_workers_that_get_opposite_commands_in_different_order_end_alike() {
 #[tokio::test(start_paused = true)]
 async fn a_pause_outlives_the_worker_through_the_ledger() {
     let mut stage = Stage::new("limits = [\"50/s\"]");
-    stage.change(Change::Pause).await;
+    stage.change(Change::PAUSE).await;
     assert_eq!(stage.view().await.state_name(), "paused");
     let ledger = stage.stop().await;
     stage.publish(0..3);
@@ -103,10 +103,10 @@ async fn the_oldest_event_is_known_while_a_pause_lasts_though_none_is_held() {
     pass(seconds(2)).await;
     let oldest = stage.view().await.oldest.unwrap();
     assert!(oldest >= first);
-    stage.change(Change::Pause).await;
+    stage.change(Change::PAUSE).await;
     pass(seconds(60)).await;
     let view = stage.view().await;
-    assert_eq!((view.waiting, view.oldest), (0, Some(oldest)));
+    assert_eq!((view.held_here, view.oldest), (0, Some(oldest)));
     stage.change(Change::Resume).await;
     stage.drained().await;
     assert_eq!(stage.view().await.oldest, None);

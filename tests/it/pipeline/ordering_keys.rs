@@ -204,7 +204,7 @@ async fn order_outlives_a_stop_under_load_and_a_pause() {
         let ledger = stage.stop().await;
         stage.start(&ledger);
         pass(Duration::from_millis(1_700)).await;
-        stage.change(Change::Pause).await;
+        stage.change(Change::PAUSE).await;
         pass(seconds(5)).await;
         stage.change(Change::Resume).await;
     }

@@ -128,7 +128,7 @@ async fn a_replayed_event_that_never_gets_its_turn_goes_back_and_is_not_lost() {
     put(&stage, 10_000..10_010);
     let mut next = 0;
     for _ in 0..1_500 {
-        let waiting = stage.view().await.waiting;
+        let waiting = stage.view().await.held_here;
         if waiting <= 12 {
             stage.publish(next..next + 2);
             next += 2;
@@ -294,12 +294,12 @@ async fn what_is_given_back_tells_nothing_and_stays_a_replay() {
     let stage = Stage::new("limits = [\"1/s\"]");
     stage.broker.listen();
     let letter = replay(0, message(0, true));
-    stage.change(Change::Pause).await;
+    stage.change(Change::PAUSE).await;
     stage.broker.put_returned("sluice.hook", letter, 15);
     pass(seconds(5)).await;
     stage.change(Change::Resume).await;
     pass(Duration::from_millis(30)).await;
-    stage.change(Change::Pause).await;
+    stage.change(Change::PAUSE).await;
     pass(seconds(5)).await;
     stage.change(Change::Resume).await;
     stage.drained().await;

@@ -227,7 +227,7 @@ impl Schedule {
             }
             5 => {
                 self.tell("paused for a while");
-                self.stage.change(Change::Pause).await;
+                self.stage.change(Change::PAUSE).await;
                 pass(seconds(self.rng.u64(0..60))).await;
                 self.stage.change(Change::Resume).await;
             }

@@ -17,7 +17,7 @@ async fn a_destination_is_paused_resumed_and_held_to_other_limits() {
     browser.press("Pause px").await;
     browser.see("Nothing is sent until somebody resumes it").await;
     stage.state("px", "paused").await;
-    browser.see("an operator paused it").await;
+    browser.see("paused by ").await;
     // Once it is not true any more it is not told any more.
     stage.run(&["resume", "px"]).await;
     until("the notice is gone", async || !browser.has("#did .notice").await).await;
@@ -40,7 +40,7 @@ async fn a_destination_is_paused_resumed_and_held_to_other_limits() {
     let gate = browser.find("#figures").await;
     let before = browser.session.run("return document.querySelector('footer time').textContent").await;
     stage.run(&["pause", "px"]).await;
-    until("the page has changed", async || browser.text().await.contains("an operator paused it")).await;
+    until("the page has changed", async || browser.text().await.contains("paused by ")).await;
     assert_eq!(
         browser.session.run("return document.querySelector('footer time').textContent").await,
         before,
@@ -65,7 +65,7 @@ async fn a_form_that_is_open_stays_until_it_is_closed_though_the_page_changes_un
     browser.sign_in(TOKEN).await;
     browser.press("Pause…").await;
     stage.run(&["pause", "px"]).await;
-    browser.see("an operator paused it").await;
+    browser.see("paused by ").await;
     until("the new form is there beside the open one", async || browser.has("#resume").await).await;
     assert!(browser.find("#pause button").await.is_displayed().await, "whoever reads it is not interrupted");
     browser.find("#pause button").await.keys(ESCAPE).await;
@@ -191,7 +191,7 @@ async fn the_keyboard_alone_is_enough() {
     let script = "window.kept ??= document.activeElement; return document.activeElement === window.kept && document.contains(window.kept)";
     assert_eq!(browser.session.run(script).await, true);
     stage.run(&["pause", "px"]).await;
-    browser.see("an operator paused it").await;
+    browser.see("paused by ").await;
     assert_eq!(browser.session.run(script).await, true, "the focus went");
     enter(&browser).await;
     browser.see("The last half hour").await;
@@ -222,7 +222,7 @@ async fn everything_works_without_scripts_too() {
     browser.press("px").await;
     browser.press("Pause…").await;
     browser.press("Pause px").await;
-    browser.see("an operator paused it").await;
+    browser.see("paused by ").await;
     browser.press("Resume…").await;
     browser.press("Resume px").await;
     stage.state("px", "open").await;

@@ -174,7 +174,7 @@ async fn depths_are_absent_while_the_broker_is_away() {
 async fn deleted_dead_letter_and_retry_queues_are_there_again_and_take_what_waited_for_them() {
     let stage = Stage::at_work(&shared_url().await, "limits = [\"200/s\"]").await;
     let client = stage.client().await;
-    until("they were seen", async || stage.shown("px").await["retry_waiting"] == 0).await;
+    until("they were seen", async || stage.shown("px").await["retrying"] == 0).await;
     for queue in ["px.dead", "px.retry.1"] {
         client.delete_queue(queue).await;
     }
