@@ -1,4 +1,4 @@
-//! Every page for people: its links lead somewhere, and it shows no command that Sluice does not know.
+//! Every page for people: its links lead somewhere, and it shows no command and no configuration that Sluice does not take.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -7,6 +7,9 @@ use std::process::Command;
 use clap::Parser as _;
 use regex::Regex;
 use sluice::cli::Cli;
+use sluice::config;
+use sluice::gate::GateState;
+use sluice::verdict::Reason;
 
 /// Pages by their paths.
 fn pages() -> BTreeMap<PathBuf, String> {
@@ -70,6 +73,41 @@ fn every_command_on_a_page_is_one_that_sluice_knows() {
         if let Err(error) = Cli::try_parse_from(words(line)) {
             panic!("{line}\n{error}");
         }
+    }
+}
+
+#[test]
+fn every_configuration_on_a_page_is_one_that_sluice_takes() {
+    let secret = |name: &str| {
+        Some(match () {
+            () if name.contains("AMQP") => "amqp://localhost".to_owned(),
+            () if name.contains("LEDGER") => format!("{}=", "k".repeat(43)),
+            () => format!("of-{name}-{name}"),
+        })
+    };
+    let file = |path: &Path| Ok(format!("of-{}", path.display()));
+    let (pages, mut read) = (pages(), 0);
+    for (path, page) in &pages {
+        // A single key shows how it is written, and is no configuration.
+        let blocks = page.split("```toml\n").skip(1).map(|block| block.split("```").next().unwrap());
+        for block in blocks.filter(|block| block.starts_with('[')) {
+            let broker = if block.contains("[broker]") { "" } else { "[broker]\nurl = \"amqp://localhost\"\n" };
+            let name = path.display().to_string();
+            if let Err(problems) = config::parse(&name, &format!("{broker}{block}"), &secret, &file) {
+                panic!("{block}\n{problems}");
+            }
+            read += 1;
+        }
+    }
+    assert!(read >= 7, "{read}");
+}
+
+#[test]
+fn every_state_of_a_gate_and_every_reason_of_a_dead_letter_is_defined_once() {
+    let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/concepts.md")).unwrap();
+    for name in GateState::ALL.map(GateState::name).into_iter().chain(Reason::ALL.map(Reason::name)) {
+        let defined = page.lines().filter(|line| line.starts_with(&format!("| `{name}` |"))).count();
+        assert_eq!(defined, 1, "{name}");
     }
 }
 
