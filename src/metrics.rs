@@ -150,39 +150,39 @@ macro_rules! metrics {
 metrics! {
     /// Always 1; the labels say which build runs.
     build_info: IntGaugeVec ["version"],
-    /// Events of producers, counted when they are first taken from a destination's queue: what waits there is in queue_ready. One that a stopping worker held and had not looked at may be missed.
+    /// Events of producers, counted when a worker first takes them from a destination's queue; until then queue_ready counts them. An event that a stopping worker held and had not looked at may be missed.
     published_total: IntCounterVec ["destination"],
-    /// Messages taken from a destination's queue, those that come again too.
+    /// Messages taken from a destination's queue, including those that come again.
     received_total: IntCounterVec ["destination"],
     /// Messages that the broker had sent before: each may be a duplicate at the vendor.
     redelivered_total: IntCounterVec ["destination"],
     /// Events that the vendor took.
     delivered_total: IntCounterVec ["destination"],
-    /// HTTP requests by what came of them: a status class, or none for no answer.
+    /// HTTP requests by outcome: a status class, or none for no answer.
     attempts_total: IntCounterVec ["destination", "class"],
     /// HTTP status of the last request that failed; 0 where nobody answered it, absent while none has failed.
     last_failure_status: IntGaugeVec ["destination"],
     /// Events in one request.
     batch_events: HistogramVec ["destination"],
-    /// Requests that took a place at the gate: this counts towards the vendor's quota.
+    /// Requests that the gate let through: they count towards the vendor's quota.
     gate_places_total: IntCounterVec ["destination"],
     /// Requests that the vendor refused with 429.
     throttled_total: IntCounterVec ["destination"],
     /// Events put into a retry queue after an attempt was spent.
     retried_total: IntCounterVec ["destination"],
-    /// Events given back to the queue with no attempt spent.
+    /// Events given back to the queue without spending an attempt.
     released_total: IntCounterVec ["destination"],
-    /// Events that a worker made dead letters. What the broker moves there by itself (delivery_limit, unknown) is not counted: those two stay at 0, and dead_letters_ready has them.
+    /// Events that a worker made dead letters. It does not count what the broker moves there by itself (delivery_limit, unknown): those two stay at 0, and dead_letters_ready counts them.
     dead_lettered_total: IntCounterVec ["destination", "reason"],
     /// Dead letters that were replayed and came back to a destination.
     replayed_total: IntCounterVec ["destination"],
-    /// Retries and dead letters that the broker did not confirm at once and that were published again.
+    /// Retries and dead letters that the broker did not confirm at once, so that they were published again.
     publish_failures_total: IntCounterVec ["destination"],
-    /// Retries and dead letters that the broker does not take for now, in an alarm or for a queue without its majority; their deliveries wait aside, unsettled.
+    /// Retries and dead letters that the broker does not take for now, because of an alarm or a queue without its majority; their deliveries stay unsettled.
     copies_waiting: IntGaugeVec ["destination"],
-    /// Requests on their way.
+    /// Requests that were sent and not answered yet.
     in_flight: IntGaugeVec ["destination"],
-    /// Requests that may be on their way at once: as `concurrency` says, or as many as the pace needs at the vendor's latency.
+    /// Requests that may be in flight at once: as many as `concurrency` says, or as the pace needs at the vendor's latency.
     concurrency_limit: IntGaugeVec ["destination"],
     /// 1 for what holds the pace now, 0 for the others.
     pace_held: IntGaugeVec ["destination", "by"],
@@ -198,13 +198,13 @@ metrics! {
     gate_state: IntGaugeVec ["destination", "state"],
     /// Time that the gate was not open.
     gate_closed_seconds_total: prometheus::CounterVec ["destination"],
-    /// When the gate may open by itself, in Unix time; 0 while it is open or where that takes a person.
+    /// When the gate may open by itself, in Unix time; 0 while it is open or if only a person can open it.
     gate_until_timestamp_seconds: GaugeVec ["destination"],
     /// Requests a second that the configured limits allow; +Inf where only a day budget limits.
     quota_requests_per_second: GaugeVec ["destination"],
     /// Requests a second that the gate lets through now; 0 while it is not open, +Inf where nothing paces it.
     gate_rate: GaugeVec ["destination"],
-    /// What was learned of the account's true rate, as a share of the configured one.
+    /// The account's rate as learned from refusals, as a share of the configured rate.
     gate_learned_ratio: GaugeVec ["destination"],
     /// Requests counted against the budget of the vendor's day (`day_starts`).
     day_budget_used: IntGaugeVec ["destination"],
@@ -218,7 +218,7 @@ metrics! {
     queue_ready: IntGaugeVec ["destination"],
     /// Of those that wait: in the destination's retry queues until their next attempt.
     retrying: IntGaugeVec ["destination"],
-    /// Dead letters at the broker, with those that somebody reads just now.
+    /// Dead letters at the broker, including those that somebody is reading.
     dead_letters_ready: IntGaugeVec ["destination"],
     /// Discarded dead letters that can be restored.
     trash_ready: IntGaugeVec ["destination"],
@@ -234,15 +234,15 @@ metrics! {
     unrouted_ready: IntGauge [],
     /// 1 while the connection to the broker is up.
     broker_connected: IntGaugeVec ["connection"],
-    /// Connections to the broker that were made again after a loss.
+    /// Connections to the broker that were opened again after a loss.
     broker_reconnects_total: IntCounterVec ["connection"],
     /// 1 while the broker takes no publications because of an alarm.
     broker_blocked: IntGauge [],
-    /// Receipts by what became of them; dropped where the broker took none.
+    /// Receipts by outcome; dropped if the broker did not take them.
     receipts_total: IntCounterVec ["outcome"],
     /// Reloads of the configuration, by outcome.
     config_reloads_total: IntCounterVec ["outcome"],
-    /// Lines of the log that were dropped, since nobody took them and the buffer was full.
+    /// Lines of the log that were dropped, because nobody read them and the buffer was full.
     log_lines_dropped_total: IntCounter [],
 }
 

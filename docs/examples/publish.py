@@ -5,29 +5,33 @@ import logging
 import os
 import time
 import uuid
+from contextlib import closing
 from datetime import datetime, timezone
 
 import pika
-from pika.exceptions import AMQPConnectionError, NackError
+from pika.exceptions import AMQPConnectionError, ConnectionBlockedTimeout, NackError
 
 PAUSES = [0.2, 1, 5, 15]  # seconds between tries
 
 
 class Publisher:
-    """Keeps one connection, and opens it anew when it was lost."""
+    """Keeps one connection, and opens a new one when it was lost. For one thread: give each thread a publisher of its own."""
 
     def __init__(self, url, exchange="sluice.events"):
         self.parameters = pika.URLParameters(url)
         # A broker that is out of memory or disk takes nothing more: an error is better than a wait without end.
         self.parameters.blocked_connection_timeout = 30
         self.exchange = exchange
-        self.channel = None
+        self.connection = self.channel = None
 
     def publish(self, event):
         """Returns once the broker has the event; raises when it has not after all tries."""
         for pause in [*PAUSES, None]:
             try:
                 return self.try_once(event)
+            except ConnectionBlockedTimeout:
+                # The broker may still take what it was sent once it has room: a repetition would come twice.
+                raise
             except (AMQPConnectionError, NackError, OSError) as error:
                 # It may have arrived all the same, so it goes again as the same event: with the same id.
                 if pause is None:
@@ -38,7 +42,9 @@ class Publisher:
 
     def try_once(self, event):
         if self.channel is None or not self.channel.is_open:
-            self.channel = pika.BlockingConnection(self.parameters).channel()
+            self.close()  # a channel that was refused leaves its connection open
+            self.connection = pika.BlockingConnection(self.parameters)
+            self.channel = self.connection.channel()
             self.channel.confirm_delivery()  # from here on basic_publish waits for the broker's confirm
         attributes = {"specversion": "1.0", **{name: event[name] for name in ("id", "source", "type", "time")}}
         self.channel.basic_publish(
@@ -53,6 +59,10 @@ class Publisher:
             mandatory=True,
         )
 
+    def close(self):
+        if self.connection is not None and self.connection.is_open:
+            self.connection.close()
+
 
 if __name__ == "__main__":
     paid = {
@@ -62,5 +72,6 @@ if __name__ == "__main__":
         "time": datetime.now(timezone.utc).isoformat(),
         "data": {"order": {"number": "A-17", "customer": "u-1", "total": 59.9}},
     }
-    Publisher(os.environ["AMQP_URL"], os.environ.get("SLUICE_EXCHANGE", "sluice.events")).publish(paid)
+    with closing(Publisher(os.environ["AMQP_URL"], os.environ.get("SLUICE_EXCHANGE", "sluice.events"))) as publisher:
+        publisher.publish(paid)
     print(paid["id"])

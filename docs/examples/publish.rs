@@ -21,7 +21,7 @@ const PAUSES: [Duration; 4] =
 /// A broker that is out of memory or disk confirms nothing: an error is better than a wait without end.
 const WITHIN: Duration = Duration::from_secs(30);
 
-/// Keeps one connection, and opens it anew when it was lost.
+/// Keeps one connection, and opens a new one when it was lost.
 struct Publisher {
     url: String,
     exchange: String,
@@ -33,13 +33,20 @@ impl Publisher {
     async fn publish(&mut self, event: &Value) -> Result<(), Error> {
         let mut pauses = PAUSES.into_iter();
         loop {
-            let error: Error = match timeout(WITHIN, self.try_once(event)).await {
+            let outcome = timeout(WITHIN, self.try_once(event)).await;
+            let blocked = self.open.as_ref().is_some_and(|(connection, _)| connection.status().blocked());
+            if !matches!(outcome, Ok(Ok(_))) {
+                self.open = None; // the next try opens another
+            }
+            let error: Error = match outcome {
                 Ok(Ok(Confirmation::Ack(None))) => return Ok(()),
                 Ok(Ok(Confirmation::Ack(Some(_)))) => return Err("no queue takes it from the exchange".into()),
                 Ok(Ok(_)) => "the broker refused it".into(),
                 // No such exchange, no permission: a mistake that no repetition fixes.
                 Ok(Err(error)) if error.is_amqp_soft_error() => return Err(error.into()),
                 Ok(Err(error)) => error.into(),
+                // The broker may still take what it was sent once it has room: a repetition would come twice.
+                Err(_) if blocked => return Err("the broker is out of memory or disk and takes nothing".into()),
                 Err(_) => "no confirm in time".into(),
             };
             // It may have arrived all the same, so it goes again as the same event: with the same id.
@@ -49,11 +56,10 @@ impl Publisher {
         }
     }
 
-    /// Drops the connection on any error, so that the next try opens another.
     async fn try_once(&mut self, event: &Value) -> lapin::Result<Confirmation> {
-        let (connection, channel) = match self.open.take() {
+        let (_, channel) = match &mut self.open {
             Some(open) => open,
-            None => connect(&self.url).await?,
+            none => none.insert(connect(&self.url).await?),
         };
         let (exchange, kind) = (self.exchange.as_str(), event["type"].as_str().unwrap_or_default());
         let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
@@ -62,9 +68,14 @@ impl Publisher {
         let body = event.to_string();
         let sent = channel.basic_publish(exchange.into(), kind.into(), options, body.as_bytes(), properties).await?;
         // One at a time: with several under way, lapin may hand a returned message to another's confirm.
-        let confirmation = sent.await?;
-        self.open = Some((connection, channel));
-        Ok(confirmation)
+        sent.await
+    }
+
+    async fn close(self) -> lapin::Result<()> {
+        match self.open {
+            Some((connection, _)) => connection.close(200, "done".into()).await,
+            None => Ok(()),
+        }
     }
 }
 
@@ -88,6 +99,7 @@ async fn main() -> Result<(), Error> {
         "data": { "order": { "number": "A-17", "customer": "u-1", "total": 59.9 } },
     });
     publisher.publish(&event).await?;
+    publisher.close().await?;
     println!("{}", event["id"].as_str().unwrap_or_default());
     Ok(())
 }

@@ -19,20 +19,24 @@ async function consume(url) {
   const closed = new Promise((resolve) => connection.on('close', resolve));
   const end = () => connection.close().catch(() => {}); // fails where it is closed already
   connection.on('error', () => {}); // it closes then, and that tells why
-  const channel = await connection.createChannel();
-  channel.on('error', (error) => console.error(error.message));
-  channel.on('close', end);
-  // Outlives this program, and gives up the oldest receipts first should nobody read them.
-  const limits = { 'x-queue-type': 'quorum', 'x-max-length': 100_000 };
-  await channel.assertQueue(QUEUE, { durable: true, arguments: limits });
-  await channel.bindQueue(QUEUE, EXCHANGE, `*.${DESTINATION}.#`);
-  await channel.prefetch(100);
-  await channel.consume(QUEUE, (message) => {
-    if (message === null) return end(); // the queue was deleted
-    handle(JSON.parse(message.content));
-    channel.ack(message); // only now: what was not handled comes again
-  });
-  throw (await closed) ?? new Error('the connection was closed');
+  try {
+    const channel = await connection.createChannel();
+    channel.on('error', (error) => console.error(error.message));
+    channel.on('close', end);
+    // Outlives this program, and gives up the oldest receipts first should nobody read them.
+    const limits = { 'x-queue-type': 'quorum', 'x-max-length': 100_000 };
+    await channel.assertQueue(QUEUE, { durable: true, arguments: limits });
+    await channel.bindQueue(QUEUE, EXCHANGE, `*.${DESTINATION}.#`);
+    await channel.prefetch(100);
+    await channel.consume(QUEUE, (message) => {
+      if (message === null) return end(); // the queue was deleted
+      handle(JSON.parse(message.content));
+      channel.ack(message); // only now: what was not handled comes again
+    });
+    throw (await closed) ?? new Error('the connection was closed');
+  } finally {
+    await end(); // whatever failed, no connection is left behind
+  }
 }
 
 while (true) {

@@ -67,7 +67,7 @@ pub(super) async fn not_found() -> Problem {
 pub(super) async fn wrong_method() -> Problem {
     Problem::new(
         StatusCode::METHOD_NOT_ALLOWED,
-        "this address does not take that method; the header Allow has those it takes",
+        "this address does not take that method; the header Allow lists those it takes",
     )
 }
 
@@ -104,7 +104,7 @@ impl IntoResponses for Refusals {
             ("400", "The request cannot be read: a parameter that is unknown or wrong, or text that is not JSON"),
             ("401", "No token, or a wrong one"),
             ("403", "The token may only read, or the request is from another site's web page"),
-            ("405", "The address does not take that method; `Allow` has those it takes"),
+            ("405", "The address does not take that method; `Allow` lists those it takes"),
         ])
     }
 }

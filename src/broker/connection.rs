@@ -110,7 +110,7 @@ pub(super) fn words(error: &lapin::Error) -> String {
 pub(super) fn told(error: &lapin::Error) -> String {
     let advice = match code(error) {
         Some(ACCESS_REFUSED) => {
-            "; give the user of [broker] url that right (rabbitmqctl set_permissions; docs/operations.md has the list)"
+            "; give the user of [broker] url that right (rabbitmqctl set_permissions; docs/install.md has the list)"
         }
         Some(LOCKED) => "; another connection has it for itself, and it is free once that connection ends",
         Some(NOT_ALLOWED) => {

@@ -118,7 +118,7 @@ impl Reader {
                 Err(AmqpTrouble::Away) if clock::now() < until => clock::sleep(SETTLED_FOR).await,
                 // Declared within a second of a broker's death, a quorum queue may never have a leader. A holder loses the lock.
                 Err(AmqpTrouble::TimedOut) if clock::now() < until => {
-                    tracing::warn!(queue = %names.lock, "the queue of a read lock does not answer: it is deleted and declared anew");
+                    tracing::warn!(queue = %names.lock, "the queue of a read lock does not answer: it is deleted and declared again");
                     read_lock::delete(&self.connection, &names.lock).await;
                 }
                 Err(trouble) => {

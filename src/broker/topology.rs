@@ -53,7 +53,7 @@ pub struct DestinationQueues {
 pub(super) enum TopologyError {
     #[error(
         "the broker has it with other settings: {0}; put the setting back, or drain and delete that object so that \
-         it is created anew, or set declare = \"check\" under [broker] to work with it as it is"
+         the worker creates it again, or set declare = \"check\" under [broker] to work with it as it is"
     )]
     Different(String),
     #[error("the broker refuses it: {0}")]

@@ -21,7 +21,7 @@ use crate::message::{Message, Properties};
 /// Time for the broker to be there.
 pub(super) const BROKER_WITHIN: Duration = Duration::from_secs(15);
 
-/// Who drives a destination; begin a lease anew
+/// Show who drives a destination; reset its lease
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(subcommand)]
@@ -39,10 +39,10 @@ enum Sub {
         #[arg(long)]
         json: bool,
     },
-    /// Begin a lease anew where the message in its queue cannot be read
+    /// Reset a lease, if no worker can read the message in its queue
     #[command(
-        after_long_help = "The ledger is given up: a day's budget then counts as spent by the time of day, a pause and an operator's limits are \
-                           forgotten, and tokens are had anew. No event is touched.\n\nExample:\n  sluice lease reset px-prod"
+        after_long_help = "The destination loses its ledger: the day's budget then counts as used in proportion to the time of day, a pause and an \
+                           operator's limits are forgotten, and the worker signs in again. No event is lost.\n\nExample:\n  sluice lease reset px-prod"
     )]
     Reset {
         /// The destination's name
@@ -80,9 +80,8 @@ async fn show(destination: &str, json: bool, file: &ConfigFile) -> Result<(), Er
 
 async fn reset(destination: &str, yes: bool, file: &ConfigFile, stop: &CancellationToken) -> Result<(), Error> {
     if !yes {
-        let question = format!(
-            "Begin the lease of {destination} anew? Its ledger (day's budget, pause, limits, tokens) is given up."
-        );
+        let question =
+            format!("Reset the lease of {destination}? It loses its ledger (day's budget, pause, limits, tokens).");
         confirm(&question, "this is not a terminal, so you cannot be asked: add --yes to do it", stop).await?;
     }
     let broker = open(destination, file).await?;
@@ -98,7 +97,7 @@ async fn reset(destination: &str, yes: bool, file: &ConfigFile, stop: &Cancellat
     }
     broker.close(BROKER_WITHIN).await;
     published.map_err(|error| Error::Refused(format!("the lease of {destination} was not reset: {error}")))?;
-    Ok(print(&format!("{destination}: its lease begins anew; a worker drives it as soon as the lease is had"))?)
+    Ok(print(&format!("{destination}: its lease is reset; a worker drives it as soon as it has the lease"))?)
 }
 
 /// A connection for one command.

@@ -40,7 +40,7 @@ Examples:
   sluice publish --lint events.ndjson                       publish nothing, only tell what is wrong
   jq -c '.[]' export.json | sluice publish --type product.report.exported -
   sluice publish letters.ndjson                             what sluice dead export wrote goes back among the dead letters
-  sluice publish --as-events letters.ndjson                 … or goes to every destination anew, as the events they were";
+  sluice publish --as-events letters.ndjson                 … or goes to every destination again, as the events they were";
 
 /// Publish events (NDJSON), linted and confirmed
 #[derive(Debug, clap::Args)]

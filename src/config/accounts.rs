@@ -60,7 +60,7 @@ fn tokens_reach_the_next_worker(
                  which keeps the tokens for whichever worker drives next"
             }
             (None, false) if grant.calls().count < MANY_SIGN_INS => {
-                "its tokens are not kept: each worker that takes over signs in anew, and the vendor allows few sign-ins; set \
+                "its tokens are not kept: each worker that takes over signs in again, and the vendor allows few sign-ins; set \
                  [broker] ledger_key"
             }
             (None, _) => return None,

@@ -113,7 +113,7 @@ fn must_be_sendable(section: &mut Section<'_>, secret: &SecretString) {
 
 fn name_mend(name: &str) -> Option<String> {
     if [ADMIN, LOCAL].contains(&name) {
-        return Some(format!("{name:?} is what Sluice itself calls someone; choose another name"));
+        return Some(format!("{name:?} is a name that Sluice uses itself; choose another"));
     }
     let mend = "a token's name is 1 to 63 of a-z, 0-9, '-' and '_', and begins with a letter or digit";
     (!is_name(name)).then(|| mend.to_owned())

@@ -150,7 +150,7 @@ fn subscriptions(section: &mut Section<'_>) -> Vec<String> {
         topic::check(section, "subscribe", pattern);
         if patterns.iter().take(at).any(|earlier| earlier == pattern) {
             let shown = section.shown("subscribe", pattern);
-            section.problem("subscribe", format!("{shown} stands in it twice; remove one"));
+            section.problem("subscribe", format!("{shown} is there twice; remove one"));
         }
     }
     patterns

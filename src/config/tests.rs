@@ -389,7 +389,7 @@ fn each_wrong_value_is_told_with_what_to_write() {
         ("region = { var = \"X\" }", "region: must be a string, { env = \"NAME\" } or { file = \"/path\" }"),
         ("region = { file = \"/nope\" }", "region: cannot read /nope: entity not found"),
         ("proxy = \"proxy:3128\"", "proxy: must begin with http:// or https://"),
-        ("proxy = \"http://me:s3cr3t-value@proxy\"", "proxy: must not carry credentials"),
+        ("proxy = \"http://me:s3cr3t-value@proxy\"", "proxy: must not contain credentials"),
         ("retry = 5", "retry: must be a table, as in [destinations.px.retry], not an integer"),
         ("retry = { delays = [\"5s\", \"5s\"] }", "retry.delays: 5s follows 5s; write each delay once"),
         ("retry = { delays = [\"1m\", \"5s\"] }", "retry.delays: 5s follows 1m; write each delay once"),
@@ -428,7 +428,7 @@ fn a_pattern_that_not_every_broker_binds_is_told_with_the_mend() {
     for (patterns, says) in [
         ("[\"#.a.#.b.#\"]", "it has 3 #, and RabbitMQ from 4.3.5 on refuses more than 2"),
         ("[\"#.#.#.#\"]", "it has 4 #"),
-        ("[\"a.#\", \"b\", \"a.#\"]", "\"a.#\" stands in it twice; remove one"),
+        ("[\"a.#\", \"b\", \"a.#\"]", "\"a.#\" is there twice; remove one"),
     ] {
         let shown = shown(patterns);
         assert!(shown.starts_with("sluice.toml:6: destinations.px.subscribe: ") && shown.contains(says), "{shown}");
@@ -674,8 +674,8 @@ fn each_token_has_a_name_a_role_and_a_secret_of_its_own() {
             "token = \"a-token-of-its-own\"\nrole = \"act\"\nroles = 1",
             "8: admin.tokens.b.roles: unknown key; did you mean \"role\"?",
         ),
-        ("local", good, "5: admin.tokens.local: \"local\" is what Sluice itself calls someone"),
-        ("admin", good, "5: admin.tokens.admin: \"admin\" is what Sluice itself calls someone"),
+        ("local", good, "5: admin.tokens.local: \"local\" is a name that Sluice uses itself"),
+        ("admin", good, "5: admin.tokens.admin: \"admin\" is a name that Sluice uses itself"),
         ("Ops", good, "5: admin.tokens.Ops: a token's name is 1 to 63 of"),
     ] {
         let shown = problems(&with(name, lines));

@@ -17,7 +17,7 @@ pub fn web_address(text: &str) -> Result<Url, String> {
         Err(error) => Err(format!("not a URL ({error}); write one as \"https://api.example.com\"")),
         Ok(url) if !matches!(url.scheme(), "http" | "https") => Err("must begin with http:// or https://".to_owned()),
         Ok(url) if !url.username().is_empty() || url.password().is_some() => {
-            Err("must not carry credentials; remove what stands before the @".to_owned())
+            Err("must not contain credentials; remove the part before the @".to_owned())
         }
         Ok(_) if has_directory(path_of(text)) => Err(
             "has \".\" or \"..\" as a segment of its path, which means a directory: requests would go elsewhere; write the path that is meant"

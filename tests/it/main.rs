@@ -10,6 +10,7 @@ mod conformance;
 mod dashboard;
 mod deploy;
 mod metrics;
+mod pages;
 mod pipeline;
 mod producers;
 mod rules;

@@ -140,10 +140,10 @@ fn a_worker_shows_the_series_of_what_it_drives_and_one_of_them_what_all_know() {
 fn page() -> String {
     let mut page = String::from(
         "# Metrics\n\n\
-         What `/metrics` shows, made from the code (`src/metrics.rs`); a test compares them. After a change there: \
-         `SLUICE_WRITE_DOCS=1 cargo test --test it metrics`.\n\n\
-         Every name begins with `sluice_`; the process's own (`process_…`) come beside them. Every series of a destination is \
-         there from its start, but for what is told by the broker (depths, and what follows from them), which is absent while it is away.\n\n\
+         What `/metrics` shows. This page is made from the code (`src/metrics.rs`), and a test compares them. After a change there run \
+         `SLUICE_WRITE_DOCS=1 cargo test --test it metrics`. [concepts.md](concepts.md) explains the words.\n\n\
+         Every name begins with `sluice_`; those of the process (`process_…`) are there too. Every series of a destination is there from its \
+         start. Only what comes from the broker (depths, and what is computed from them) is absent while the broker is away.\n\n\
          | metric | type | labels | what it says |\n|---|---|---|---|\n",
     );
     for entry in ENTRIES {

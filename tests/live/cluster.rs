@@ -6,7 +6,7 @@ use tokio::sync::{Mutex, MutexGuard};
 use crate::wires::Wires;
 use crate::worker::stage::until;
 
-/// As docs/operations.md advises: a node that is cut off or frozen is seen after 6 to 10 s, and one that was cut off from most of the
+/// As docs/install.md advises: a node that is cut off or frozen is seen after 6 to 10 s, and one that was cut off from most of the
 /// others serves nobody.
 const ADVISED: &str = "net_ticktime = 8\ncluster_partition_handling = pause_minority";
 /// As it advises for 4.3, which would keep for a minute what was in hand over a dead node. Brokers before refuse it.

@@ -26,6 +26,7 @@ mod silent;
 mod supervision;
 mod support;
 mod topology;
+mod tutorial;
 mod wear;
 mod wires;
 mod worker;

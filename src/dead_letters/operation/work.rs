@@ -148,7 +148,7 @@ impl Work {
         if let Some(counted) = self.plan.counted.filter(|counted| *counted != self.selection.counted()) {
             return Err(End::Failed(format!(
                 "the letters that were counted are not all there any more, or others came before them ({} counted, {selected} \
-                 meant by now): nothing was done; count again",
+                 match now): nothing was done; count again",
                 counted.letters()
             )));
         }

@@ -204,7 +204,7 @@ fn as_written(address: &str) -> Result<(), String> {
         return wrong("is not a URL: write a host, and / for \\");
     }
     if authority.contains('@') {
-        return wrong("must not carry credentials; remove what stands before the @");
+        return wrong("must not contain credentials; remove the part before the @");
     }
     if has_directory(path) {
         return wrong(

@@ -17,7 +17,7 @@ pub(super) struct Statuses {
 impl Statuses {
     pub fn read(section: &mut Section<'_>) -> Self {
         let mut statuses = |key: &str| {
-            let twice = "stands in it twice; remove one";
+            let twice = "is there twice; remove one";
             let mend = |earlier: &[i64], status| mend(key, status).or(earlier.contains(&status).then_some(twice));
             section.integers(key, 100..=599, |earlier, status| mend(earlier, status).map(str::to_owned))
         };

@@ -63,7 +63,9 @@ fn every_link_to_a_part_of_the_page_leads_there_and_the_page_is_found() {
     for link in page.split("](#").skip(1).map(|rest| rest.split(')').next().unwrap()) {
         assert!(headings.contains(link), "{link}: {headings:?}");
     }
-    for (from, link) in [("README.md", "(docs/scale.md)"), ("docs/operations.md", "(scale.md)")] {
+    for (from, link) in
+        [("README.md", "(docs/scale.md)"), ("docs/operations.md", "(scale.md)"), ("docs/install.md", "(scale.md)")]
+    {
         assert!(read(from).contains(link), "{from}");
     }
 }

@@ -95,7 +95,7 @@ fn every_alert_says_whom_it_wakes_what_happens_and_where_to_read_on() {
             );
         }
         let anchor = name.to_lowercase();
-        let link = "{{ with $externalLabels.sluice_runbook }}{{ . }}{{ else }}docs/operations.md{{ end }}";
+        let link = "{{ with $externalLabels.sluice_runbook }}{{ . }}{{ else }}docs/runbook.md{{ end }}";
         assert_eq!(text("runbook_url"), format!("{link}#{anchor}"), "{name}");
     }
 }

@@ -137,9 +137,7 @@ async fn what_died_after_the_count_stays_when_the_counted_are_acted_on_and_nothi
     let discarded = stage.run(&["dead", "discard", "px", "--id", "e-100", "--yes"]).await;
     assert_eq!(discarded.code, 0, "{discarded:?}");
     browser.click("main form button.danger").await;
-    browser
-        .see("not all there any more, or others came before them (4 counted, 3 meant by now): nothing was done")
-        .await;
+    browser.see("not all there any more, or others came before them (4 counted, 3 match now): nothing was done").await;
     client.holds("px.dead", 3).await;
     browser.close().await;
 }

@@ -1,7 +1,7 @@
-//! A way to the broker that cuts one connection as soon as a certain word is on it, before the broker has seen that word.
+//! A way to the broker that counts connections, and cuts one as soon as a certain word is on it, before the broker has seen that word.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy};
 use tokio::net::{TcpListener, TcpStream};
@@ -11,7 +11,28 @@ pub struct Cutter {
     /// The broker's URL by way of this.
     pub url: String,
     cut: Arc<AtomicBool>,
+    count: Arc<Count>,
     task: tokio::task::JoinHandle<()>,
+}
+
+/// How many connections there were.
+#[derive(Default)]
+struct Count {
+    all: AtomicUsize,
+    open: AtomicUsize,
+    most: AtomicUsize,
+}
+
+impl Count {
+    fn opened(&self) {
+        self.all.fetch_add(1, Ordering::SeqCst);
+        let open = self.open.fetch_add(1, Ordering::SeqCst) + 1;
+        self.most.fetch_max(open, Ordering::SeqCst);
+    }
+
+    fn ended(&self) {
+        self.open.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 impl Cutter {
@@ -22,18 +43,29 @@ impl Cutter {
         url.set_host(Some("127.0.0.1")).unwrap();
         url.set_port(Some(listener.local_addr().unwrap().port())).unwrap();
         let cut = Arc::new(AtomicBool::new(false));
-        let done = Arc::clone(&cut);
+        let count = Arc::new(Count::default());
+        let (done, counted) = (Arc::clone(&cut), Arc::clone(&count));
         let task = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
+                counted.opened();
+                let (done, counted) = (Arc::clone(&done), Arc::clone(&counted));
                 let server = TcpStream::connect(target.clone()).await.unwrap();
-                tokio::spawn(pass(client, server, word, Arc::clone(&done)));
+                tokio::spawn(async move {
+                    pass(client, server, word, done).await;
+                    counted.ended();
+                });
             }
         });
-        Self { url: url.to_string(), cut, task }
+        Self { url: url.to_string(), cut, count, task }
     }
 
     pub fn has_cut(&self) -> bool {
         self.cut.load(Ordering::SeqCst)
+    }
+
+    /// How many connections there were so far, and how many at once at most.
+    pub fn connections(&self) -> (usize, usize) {
+        (self.count.all.load(Ordering::SeqCst), self.count.most.load(Ordering::SeqCst))
     }
 }
 

@@ -1,6 +1,7 @@
 //! What `docs/producers.md` shows its readers, run as they would run it: against a real broker, a worker at work and the sandbox.
 
 mod asyncapi;
+mod connections;
 mod contract;
 mod cutter;
 mod publishing;
@@ -45,6 +46,8 @@ impl Program {
             Some("rs") => Command::new(built(path.file_stem().unwrap())),
             Some("py") => with(tool("pika/bin/python"), &["-u".as_ref(), path.as_os_str()]),
             Some("mjs") => {
+                // The publisher is a module that others import.
+                std::fs::copy(root().join("docs/examples/publisher.mjs"), folder.path().join("publisher.mjs")).unwrap();
                 let copy = folder.path().join("program.mjs");
                 std::fs::copy(&path, &copy).unwrap();
                 std::os::unix::fs::symlink(tool("node-packages/node_modules"), folder.path().join("node_modules"))
@@ -64,7 +67,7 @@ impl Program {
     /// Waits for its end.
     async fn end(mut self) -> Ended {
         let said = async { tokio::join!(rest(&mut self.out), rest(&mut self.err)) };
-        let (out, err) = tokio::time::timeout(LONG, said).await.expect("the program ends");
+        let (out, err) = tokio::time::timeout(LONG * 2, said).await.expect("the program ends");
         Ended { good: self.child.wait().await.unwrap().success(), out, err }
     }
 

@@ -10,12 +10,12 @@ use super::cutter::Cutter;
 use crate::support::shared_url;
 use crate::worker::stage::{PX, Stage};
 
-const RUST: &str = "docs/examples/publish.rs";
-const PYTHON: &str = "docs/examples/publish.py";
-const NODE: &str = "docs/examples/publish.mjs";
+pub const RUST: &str = "docs/examples/publish.rs";
+pub const PYTHON: &str = "docs/examples/publish.py";
+pub const NODE: &str = "docs/examples/publish.mjs";
 const SHELL: &str = "docs/examples/publish.sh";
 /// The type of the event that every example publishes.
-const TYPE: &str = "order.paid";
+pub const TYPE: &str = "order.paid";
 
 /// Makes Gainsight PX's fields of the examples' event, so that all of it shows at the vendor.
 const MAP: &str = r#"
@@ -27,7 +27,7 @@ identifyId = { jq = ".order.customer" }
 attributes = { jq = "{number: .order.number, total: .order.total, source: $event.source}" }
 "#;
 
-async fn at_work() -> Stage {
+pub async fn at_work() -> Stage {
     let mut stage = Stage::new(&shared_url().await).await;
     stage.configure(&stage.px("px", "order.#", MAP));
     stage.start();
@@ -35,7 +35,7 @@ async fn at_work() -> Stage {
     stage
 }
 
-fn example(file: &str, url: &str, exchange: &str) -> Program {
+pub fn example(file: &str, url: &str, exchange: &str) -> Program {
     Program::start(file, &[("AMQP_URL", url), ("SLUICE_EXCHANGE", exchange)])
 }
 

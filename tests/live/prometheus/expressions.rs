@@ -8,7 +8,7 @@ use serde_json::Value;
 
 const RULES: &str = include_str!("../../../deploy/prometheus/rules/sluice.yml");
 const DASHBOARD: &str = include_str!("../../../deploy/grafana/dashboards/sluice.json");
-const RUNBOOK: &str = include_str!("../../../docs/operations.md");
+const RUNBOOK: &str = include_str!("../../../docs/runbook.md");
 /// What a dashboard puts in place of its variables.
 const VARIABLES: [(&str, &str); 3] = [("$job", "sluice"), ("$destination", "hook"), ("$__rate_interval", "1m")];
 /// In the runbook, a destination of the reader's.

@@ -99,7 +99,7 @@ async fn a_dead_letter_becomes_an_alert_that_names_its_destination_and_its_runbo
     let alerts = prometheus.alerts().await;
     let alert = alerts.iter().find(|alert| alert["labels"]["alertname"] == "SluiceDeadLetters").unwrap();
     assert_eq!(alert["annotations"]["summary"], "hook has new dead letters (malformed)");
-    assert_eq!(alert["annotations"]["runbook_url"], "docs/operations.md#sluicedeadletters");
+    assert_eq!(alert["annotations"]["runbook_url"], "docs/runbook.md#sluicedeadletters");
     let pages = alerts.iter().filter(|alert| alert["labels"]["severity"] == "page" && alert["state"] == "firing");
     assert_eq!(pages.count(), 0, "nobody is woken: {alerts:#?}");
 }

@@ -100,7 +100,7 @@ async fn what_was_counted_is_acted_on_though_letters_keep_coming_and_nothing_whe
     let (_, begun) = act(&stage, "/operations", discard).await;
     let ended = over(&stage, &begun).await;
     assert_eq!((ended["phase"].as_str(), ended["moved"].as_u64()), (Some("failed"), Some(0)), "{ended}");
-    assert!(ended["outcome"].as_str().unwrap().contains("(4 counted, 3 meant by now): nothing was done"), "{ended}");
+    assert!(ended["outcome"].as_str().unwrap().contains("(4 counted, 3 match now): nothing was done"), "{ended}");
     client.holds("px.dead", 3).await;
     let (status, said) = act(&stage, "/operations", json!({"act": "discard", "all": true, "counted": "4"})).await;
     assert!(status == 422 && said["detail"].as_str().unwrap().contains("does not come from a count"), "{said}");

@@ -166,7 +166,7 @@ fn a_word_in_a_host_a_port_a_query_or_a_fragment_stays_there() {
         (r#""https://\(.x)/a""#, "shop..example.com", Err("is no host")),
         (r#""https://\(.x)@example.com/a""#, "user", Err("would choose another host")),
         (r#""https://\(.x)@example.com/a""#, "", Err("would choose another host")),
-        (r#""https://u:\(.x)@example.com/a""#, "1", Err("must not carry credentials")),
+        (r#""https://u:\(.x)@example.com/a""#, "1", Err("must not contain credentials")),
         (r#""https://example.com:\(.x)/a""#, "8443", Ok("https://example.com:8443/a")),
         (r#""https://example.com:\(.x)/a""#, "8443/b", Err("is no port")),
         (r#""https://example.com:\(.x)/a""#, "80@evil.com", Err("is no port")),

@@ -73,7 +73,7 @@ fn whatever_is_wrong_in_a_list_of_statuses_is_told_at_its_line() {
         (at, "reject: must be a whole number, as 404, not a string"),
         (at + 1, "reject: must be a whole number, not a float"),
         (at + 1, "reject: must be a whole number, not a boolean"),
-        (at + 3, "reject: 404 stands in it twice; remove one"),
+        (at + 3, "reject: 404 is there twice; remove one"),
         (at + 4, "reject: 700 is out of range; write 100 to 599"),
         (at + 5, "reject: 204 says that the API took the event"),
     ] {
@@ -191,7 +191,7 @@ fn what_cannot_become_a_request_is_refused_before_one_is_spent() {
         (from, with("url", json!("ftp://example.com")), "must begin with http:// or https://"),
         (from, with("url", json!("/v1/track")), "not a URL"),
         (from, with("url", json!("https://")), "not a URL"),
-        (from, with("url", json!("https://a:b@example.com")), "must not carry credentials"),
+        (from, with("url", json!("https://a:b@example.com")), "must not contain credentials"),
         (from, with("url", json!(null)), "url is missing: its expression gives nothing"),
         (from, with("url", json!({})), "url cannot be made: it gives an object"),
         ("url = \"https://example.com\"\nbody = { jq = \".no\" }", with("x", json!(1)), "body is missing"),

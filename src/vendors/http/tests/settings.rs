@@ -70,6 +70,6 @@ fn a_status_whose_meaning_is_fixed_is_refused() {
         assert!(shown.contains(why) && shown.lines().count() == 1, "{shown}");
     }
     let shown = configured(&format!("{URL}\nreject = [404, 410, 404]")).unwrap_err();
-    assert!(shown.contains("404 stands in it twice"), "{shown}");
+    assert!(shown.contains("404 is there twice"), "{shown}");
     configured(&format!("{URL}\nsuccess = [201, 302, 409]\nretry_statuses = [404, 423]\nreject = [403, 503]")).unwrap();
 }
