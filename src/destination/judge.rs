@@ -95,8 +95,7 @@ impl Driver {
         let (verdict, sentence, told) = self.verdict(exchange, again, &before);
         let renewing = told == Answer::Neutral;
         batch.events.iter_mut().for_each(|pending| pending.token_refused = renewing);
-        let several = batch.events.len() > 1;
-        let refused = told == Answer::Rejected;
+        let (several, refused) = (batch.events.len() > 1, told == Answer::Rejected);
         let is_odd_part = several && is_odd && told == Answer::Unauthorized;
         let parked = self.dispatch.gate.state_beneath() == GateState::Parked;
         let stale = if refused { self.stale(&batch) } else { None };
