@@ -10,12 +10,13 @@ use tokio_util::sync::CancellationToken;
 use crate::audit;
 use crate::broker::{Broker, ControlError, ControlMessage};
 use crate::clock;
-use crate::control::stamp::Stamp;
+use crate::control::stamp::{self, Change, Stamp};
 use crate::control::{ANSWER_WITHIN, Command, CommandError, CommandReply, send};
 use crate::dead_letters::operation::Registry;
 use crate::destination::recent::Recent;
 use crate::destination::{Applied, Handle};
 use crate::fleet::Roster;
+use crate::gate::Limit;
 use crate::supervisor::Part;
 
 /// Between tries to tell the other workers of a command …
@@ -43,15 +44,24 @@ async fn carry_out(
     };
     let unknown = || CommandError::Unknown(destination.to_owned());
     let handle = roster.get(destination).ok_or_else(unknown)?;
-    let limits_before = match change {
-        Some(_) => handle.view().await.map_err(|_| unknown())?.limits,
-        None => Vec::new(),
+    let before = match change {
+        Some(_) => Some(handle.view().await.map_err(|_| unknown())?),
+        None => None,
     };
+    // A driver elsewhere tells of them in a moment only.
+    let expected = change
+        .as_ref()
+        .zip(before.as_ref())
+        .map(|(change, before)| limits_after(change, &before.limits, &before.configured));
+    let limits_before = before.map_or_else(Vec::new, |before| before.limits);
     let applied = match change {
         Some(change) => Some(handle.change(change, stamp).await.map_err(|_| unknown())?),
         None => None,
     };
-    let view = handle.view().await.map_err(|_| unknown())?;
+    let mut view = handle.view().await.map_err(|_| unknown())?;
+    if let Some(limits) = expected.filter(|_| !view.drives && matches!(applied, Some(Applied::Holds { .. }))) {
+        view.limits = limits;
+    }
     let (state, rate) = (Some(view.state_name().to_owned()), view.rate.filter(|rate| rate.is_finite()));
     let (holds, later) = match applied {
         Some(Applied::Holds { stamp, later }) => (Some((handle, stamp)), later),
@@ -61,6 +71,17 @@ async fn carry_out(
     let (drives, limits, destination) = (view.drives, view.limits, destination.to_owned());
     let worker = None;
     Ok((CommandReply { destination, worker, drives, state, rate, limits_before, limits, later, error: None }, holds))
+}
+
+/// The limits in force once a change is carried out where `before` were, and `configured` are the configuration's.
+fn limits_after(change: &Change, before: &[String], configured: &[String]) -> Vec<String> {
+    let read = |texts: &[String]| texts.iter().filter_map(|text| text.parse().ok()).collect::<Vec<Limit>>();
+    let limits = match change {
+        Change::Limits(given) => stamp::changed(&read(before), given),
+        Change::ResetLimits(windows) => stamp::reset(&read(before), &read(configured), windows),
+        Change::Pause(_) | Change::Resume => return before.to_vec(),
+    };
+    limits.iter().map(ToString::to_string).collect()
 }
 
 /// What the audit says of a command that was answered so: none where it changes nothing. `by`: who gave it, and from where.
@@ -244,6 +265,16 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
+
+    #[test]
+    fn a_worker_that_stands_by_knows_the_limits_that_follow_from_a_command() {
+        let texts = |texts: &[&str]| texts.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let (before, configured) = (texts(&["200/s", "1000/day"]), texts(&["100/s", "1000/day"]));
+        let after = |change: &Change| limits_after(change, &before, &configured);
+        assert_eq!(after(&Change::Limits(vec!["50/s".parse().unwrap()])), ["50/s", "1000/day"]);
+        assert_eq!(after(&Change::ResetLimits(crate::gate::Window::ALL.to_vec())), ["100/s", "1000/day"]);
+        assert_eq!(after(&Change::Resume), before);
+    }
 
     #[tokio::test]
     async fn a_command_is_told_when_the_one_before_has_been_told() {

@@ -180,11 +180,13 @@ impl PauseRequest {
             })
         });
         let how = Paused { by: Some(who.name.clone()), at: None, until: until.transpose()?, reason: self.reason };
+        // The command's stamp says when.
+        let how = Paused { at: None, ..how.given_at(wall) };
         Ok(Command::Pause { destination, how })
     }
 }
 
-/// New limits, until a reload that changes the destination, or a restart. Windows that are left out keep theirs.
+/// New limits, on whichever worker drives, until a reload that changes the destination. Windows that are left out keep theirs.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Limits {

@@ -79,7 +79,7 @@ pub struct LimitsArgs {
 pub(super) async fn pause(args: PauseArgs, file: &ConfigFile) -> Result<(), Error> {
     let PauseArgs { destination, reason, lasts, json } = args;
     let until = lasts.map(|lasts| later(clock::wall(), lasts));
-    let how = Paused { by: Some(who()), at: None, until, reason };
+    let how = Paused { by: Some(who()), at: None, until, reason }.given_at(clock::wall());
     let answer = send(&destination.clone(), Command::Pause { destination, how }, file).await?;
     done(&answer, until.map(|until| format!("until {}", second(until))), json)
 }

@@ -43,7 +43,7 @@ pub enum Command {
         /// Which destination.
         destination: String,
     },
-    /// Keep these limits until the next reload or restart, and to those of other windows as before.
+    /// Keep these limits until a reload that changes the destination, and to those of other windows as before.
     Limits {
         /// Which destination.
         destination: String,
@@ -278,7 +278,8 @@ pub async fn record_when_possible(broker: Broker, entry: Entry) {
         }
         clock::sleep(RECORD_PAUSE).await;
     }
-    tracing::warn!(act = entry.act, by = entry.by, why, "what was done is not in the audit");
+    let Entry { act, by, destination, filter, outcome, .. } = &entry;
+    tracing::warn!(act, by, destination, given = filter, outcome, why, "what was done is not in the audit");
 }
 
 /// Sends a command to every process and waits for no answer. False if it may not have been sent; that nobody listens is no failure.

@@ -150,6 +150,8 @@ impl Driver {
     fn new(parts: Parts, before: Handover) -> Self {
         let (now, wall) = (clock::now(), clock::wall());
         let mut settings = parts.settings;
+        // As after every change of an operator's, so that going back leaves no difference.
+        settings.limits.sort_by_key(|limit| limit.window);
         let configured = settings.limits.clone();
         if let Some(limits) = before.limits.as_ref().and_then(|limits| limits.in_force(&configured)) {
             settings.limits = limits;

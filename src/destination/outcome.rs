@@ -102,7 +102,10 @@ fn waits(recent: &mut Recent, destination: &str, tag: &Tag, attempt: &Attempt, p
     } else {
         tracing::debug!(destination, event.id = &*id, verdict, status, ms, said, "waits for the gate");
     }
-    recent.ended(id.into_owned(), &kind, said, after(attempt, if probe { "probe" } else { "waits" }));
+    // Hundreds that are refused together are told of once: what died before must still be seen.
+    if probe || !recent.ended_so_last("waits", status, said) {
+        recent.ended(id.into_owned(), &kind, said, after(attempt, if probe { "probe" } else { "waits" }));
+    }
 }
 
 impl Driver {

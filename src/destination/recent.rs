@@ -166,6 +166,13 @@ impl Recent {
         self.outcomes.push_back(RecentOutcome { id, kind, said: refilled(before.said, said), ..outcome });
     }
 
+    /// Whether the last event ended in the same way, for the same reason.
+    #[must_use]
+    pub fn ended_so_last(&self, outcome: &str, status: Option<u16>, said: &str) -> bool {
+        let is_same = |last: &RecentOutcome| last.outcome == outcome && last.status == status && last.said == cut(said);
+        self.outcomes.back().is_some_and(is_same)
+    }
+
     /// Called every second or so: closes a sample every ten. `delivered` counts from the start of the worker.
     pub fn sample(&mut self, gate: &Status, delivered: u64, now: Instant, wall: Timestamp) {
         let Some(began) = self.began else {

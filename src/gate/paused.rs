@@ -8,6 +8,8 @@ use crate::redact;
 
 /// Longest reason that is kept, in characters.
 const LONGEST_REASON: usize = 200;
+/// Longest name of who set it, in characters.
+const LONGEST_NAME: usize = 100;
 
 /// A pause.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,15 +30,12 @@ pub struct Paused {
 }
 
 impl Paused {
-    /// A pause that was given at `at`. Its reason is one line of bounded length, e-mail addresses masked.
+    /// A pause that was given at `at`. Its reason is one line of bounded length, e-mail addresses masked; who set it is one of bounded length.
     #[must_use]
     pub fn given_at(self, at: Timestamp) -> Self {
-        let reason = self.reason.map(|reason| {
-            let words: Vec<&str> =
-                reason.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty()).collect();
-            redact::without_addresses(&words.join(" ")).chars().take(LONGEST_REASON).collect::<String>()
-        });
-        Self { at: Some(at), reason: reason.filter(|reason| !reason.is_empty()), ..self }
+        let reason = self.reason.map(|reason| cut(&redact::without_addresses(&one_line(&reason)), LONGEST_REASON));
+        let by = self.by.map(|by| cut(&one_line(&by), LONGEST_NAME));
+        Self { at: Some(at), by, reason: reason.filter(|reason| !reason.is_empty()), ..self }
     }
 
     /// Whether it has ended by itself.
@@ -63,6 +62,15 @@ impl Paused {
         }
         why
     }
+}
+
+fn one_line(text: &str) -> String {
+    let words = text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
+    words.collect::<Vec<_>>().join(" ")
+}
+
+fn cut(text: &str, most: usize) -> String {
+    text.chars().take(most).collect()
 }
 
 /// The time of day in UTC, with the day where it is another than now.

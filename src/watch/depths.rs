@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{PoisonError, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use jiff::Timestamp;
 use prometheus::IntGaugeVec;
 
@@ -17,6 +18,8 @@ use crate::metrics;
 
 /// Retry queues and trash change slowly and are many: they are read this often.
 const SLOW_EVERY: Duration = Duration::from_secs(30);
+/// A destination tells what it holds within this.
+const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 
 /// Messages ready at the broker for one destination; none where a queue is missing or the broker away.
 #[derive(Clone, Copy, Debug, Default)]
@@ -53,7 +56,7 @@ impl Depths {
 
     /// Whether events may have come into its retry queues, or left them, since.
     fn retries_may_change(&self, view: &View) -> bool {
-        self.retry.is_none_or(|retry| retry > 0) || self.retried != view.retried
+        self.retry.is_some_and(|retry| retry > 0) || self.retried != view.retried
     }
 }
 
@@ -106,18 +109,19 @@ impl Watch {
         known.depths = depths;
     }
 
-    /// Shows how many events of each destination wait now.
+    /// Shows how many events of each destination wait now. One that does not answer keeps its last figure, and holds up no other.
     pub async fn show_waiting(&self) {
-        for (_, handle) in self.roster.all() {
-            let Ok(view) = handle.view().await else { continue };
-            let waiting = self.metrics.waiting.clone();
+        let asked = self.roster.all().into_iter().map(|(_, handle)| async move {
+            let Ok(view) = handle.view().await else { return };
             match self.depths_of(&view.name).waiting(view.held_here) {
                 Some(count) => {
-                    waiting.with_label_values(&[&view.name]).set(i64::try_from(count).unwrap_or(i64::MAX));
+                    let waiting = self.metrics.waiting.with_label_values(&[&view.name]);
+                    waiting.set(i64::try_from(count).unwrap_or(i64::MAX));
                 }
-                None => drop(waiting.remove_label_values(&[&view.name])),
+                None => drop(self.metrics.waiting.remove_label_values(&[&view.name])),
             }
-        }
+        });
+        drop(tokio::time::timeout(ANSWER_WITHIN, join_all(asked)).await);
     }
 
     /// What was last read of a destination.

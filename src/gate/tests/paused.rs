@@ -64,3 +64,13 @@ fn a_reason_is_one_line_of_bounded_length_without_addresses_of_people() {
     assert_eq!(reason(&"å".repeat(5_000)).unwrap().chars().count(), 200);
     assert_eq!(reason(" \n "), None);
 }
+
+#[test]
+fn what_travels_of_a_pause_is_short_and_shows_no_address_from_the_start() {
+    let long =
+        Paused { by: Some("x\n".repeat(500)), reason: Some("ask anna@example.com ".repeat(500)), ..Paused::default() };
+    let given = long.given_at(Timestamp::UNIX_EPOCH);
+    let (by, reason) = (given.by.unwrap(), given.reason.unwrap());
+    assert!(by.chars().count() <= 100 && !by.contains('\n'));
+    assert!(reason.chars().count() <= 200 && !reason.contains("anna@"), "{reason}");
+}

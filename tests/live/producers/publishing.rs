@@ -10,9 +10,9 @@ use super::cutter::Cutter;
 use crate::support::shared_url;
 use crate::worker::stage::{PX, Stage};
 
-pub const RUST: &str = "docs/examples/publish.rs";
-pub const PYTHON: &str = "docs/examples/publish.py";
-pub const NODE: &str = "docs/examples/publish.mjs";
+const RUST: &str = "docs/examples/publish.rs";
+const PYTHON: &str = "docs/examples/publish.py";
+const NODE: &str = "docs/examples/publish.mjs";
 const SHELL: &str = "docs/examples/publish.sh";
 /// The type of the event that every example publishes.
 pub const TYPE: &str = "order.paid";

@@ -1,11 +1,11 @@
 //! An ordinary AMQP client, which knows nothing of Sluice but the contract.
 
 use lapin::options::{
-    BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, ExchangeDeclareOptions, ExchangeDeleteOptions,
-    QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions,
+    BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, ExchangeDeleteOptions, QueueBindOptions,
+    QueueDeclareOptions, QueueDeleteOptions,
 };
 use lapin::types::{FieldTable, ShortString};
-use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, ExchangeKind};
+use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
 
 use super::stage::until;
 
@@ -95,13 +95,6 @@ impl Client {
             .queue_bind(queue, exchange, pattern.into(), QueueBindOptions::default(), FieldTable::default())
             .await
             .is_ok()
-    }
-
-    /// Declares a topic exchange, where no worker has.
-    pub async fn declare_exchange(&self, exchange: &str) {
-        let (options, arguments) = (ExchangeDeclareOptions::default(), FieldTable::default());
-        let declared = self.channel.exchange_declare(self.name(exchange), ExchangeKind::Topic, options, arguments);
-        declared.await.unwrap();
     }
 
     /// Deletes an exchange, as somebody may by mistake.

@@ -32,9 +32,9 @@ async fn the_api_keeps_to_its_document() {
     assert!(output.status.success(), "{said}");
     let passed = said.split_once(" generated, ").and_then(|(before, _)| before.rsplit(' ').next()?.trim().parse().ok());
     assert!(passed.is_some_and(|passed: u32| passed >= 300), "too little was tried:\n{said}");
-    for command in ["Pause", "Resume", "Limits"] {
-        let told = format!("\"command\":\"{command} ");
-        until(&format!("the log tells that a {command} was carried out"), async || stage.log().contains(&told)).await;
+    for act in ["pause", "resume", "limits"] {
+        let told = format!("\"act\":\"{act}\"");
+        until(&format!("the log tells that a {act} was carried out"), async || stage.log().contains(&told)).await;
     }
     let (status, _) = stage.ask("POST", "/api/v1/destinations/px-prod/resume", Some(TOKEN), "").await;
     assert_eq!(status, 200, "it is still at work");
