@@ -66,7 +66,7 @@ async fn a_wrong_key_parks_until_an_operator_resumes() {
     assert!(seen.faulted <= 10, "the four that tell, what was in flight and a probe, not {}", seen.faulted);
     assert_eq!((seen.distinct, client.depth("px.dead").await), (50, Some(0)));
     let why = stage.shown("px").await["why"].to_string();
-    assert!(why.contains("credentials"), "{why}");
+    assert!(why.contains("Gainsight PX answered 401") && why.contains("check the key"), "{why}");
     stage.sandbox.handle().clear_faults();
     let ran = stage.run(&["resume", "px"]).await;
     assert_eq!(ran.code, 0, "{ran:?}");
