@@ -55,7 +55,7 @@ async fn a_stop_does_not_wait_for_a_reload() {
     until("requests hang", async || stage.seen(PX).faulted > 5).await;
     stage.configure(&stage.px("px", "product.#", "limits = [\"100/s\"]\ntimeout = \"1m\""));
     stage.signal("HUP").await;
-    until("the reload waits for it", async || stage.shown("px").await["name"].is_null()).await;
+    until("the reload waits for it", async || stage.shown("px").await["consuming"] == false).await;
     // The stage allows a stop 12 seconds; the reload would take a minute.
     assert_eq!(stage.stop().await, Some(0));
     client.holds("px", 20).await;
