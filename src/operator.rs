@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::audit;
 use crate::broker::{Broker, ControlError, ControlMessage};
 use crate::clock;
-use crate::control::stamp::{self, Change, Stamp};
+use crate::control::stamp::{Change, Stamp};
 use crate::control::{ANSWER_WITHIN, Command, CommandError, CommandReply, send};
 use crate::dead_letters::operation::Registry;
 use crate::destination::recent::Recent;
@@ -76,11 +76,7 @@ async fn carry_out(
 /// The limits in force once a change is carried out where `before` were, and `configured` are the configuration's.
 fn limits_after(change: &Change, before: &[String], configured: &[String]) -> Vec<String> {
     let read = |texts: &[String]| texts.iter().filter_map(|text| text.parse().ok()).collect::<Vec<Limit>>();
-    let limits = match change {
-        Change::Limits(given) => stamp::changed(&read(before), given),
-        Change::ResetLimits(windows) => stamp::reset(&read(before), &read(configured), windows),
-        Change::Pause(_) | Change::Resume => return before.to_vec(),
-    };
+    let limits = change.limits_after(&read(before), &read(configured));
     limits.iter().map(ToString::to_string).collect()
 }
 
@@ -90,8 +86,7 @@ pub fn audited(command: &Command, answer: &CommandReply, by: (&str, &str)) -> Op
     let (act, given) = match command {
         Command::Pause { how, .. } => {
             let until = how.until.map(|until| format!("until {until}"));
-            let reason = how.clone().given_at(clock::wall()).reason;
-            ("pause", [until, reason].into_iter().flatten().collect::<Vec<_>>().join(": "))
+            ("pause", [until, how.reason.clone()].into_iter().flatten().collect::<Vec<_>>().join(": "))
         }
         Command::Resume { .. } => ("resume", String::new()),
         Command::Limits { .. } | Command::ResetLimits { .. } => {

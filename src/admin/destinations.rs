@@ -19,7 +19,7 @@ use crate::control::{Command, CommandError};
 use crate::destination::View;
 use crate::gate::{Paused, later};
 use crate::operator;
-use crate::section::parse_duration;
+use crate::section::parse_lasting;
 
 /// A destination's name, in the path.
 #[derive(Deserialize, IntoParams)]
@@ -173,11 +173,8 @@ impl PauseRequest {
     pub fn command(self, destination: String, who: &Who) -> Result<Command, Problem> {
         let wall = clock::wall();
         let until = self.lasts.map(|text| {
-            let lasts = parse_duration(&text).filter(|lasts| !lasts.is_zero());
-            lasts.map(|lasts| later(wall, lasts)).ok_or_else(|| {
-                let detail = format!("{text:?} is no length of time; write one such as 90m, 2h or 1d");
-                Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
-            })
+            let lasts = parse_lasting(&text).map_err(|detail| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail));
+            lasts.map(|lasts| later(wall, lasts))
         });
         let how = Paused { by: Some(who.name.clone()), at: None, until: until.transpose()?, reason: self.reason };
         // The command's stamp says when.

@@ -9,11 +9,11 @@ use uuid::Uuid;
 use super::confirm::confirm;
 use super::dead::who;
 use super::pause::tell_audit;
-use super::{Error, find, load, print, print_json};
+use super::{Error, load_with, print, print_json};
 use crate::app;
 use crate::audit::Entry;
 use crate::broker::{Broker, BrokerSettings};
-use crate::config::ConfigFile;
+use crate::config::{Config, ConfigFile};
 use crate::control::{self, ANSWER_WITHIN, Command, CommandReply};
 use crate::lease::{Note, Owner};
 use crate::message::{Message, Properties};
@@ -91,8 +91,7 @@ async fn reset(destination: &str, yes: bool, file: &ConfigFile, stop: &Cancellat
     let message = Message { body: body.into(), properties: Properties::default() };
     let published = broker.publisher().publish("", &queue, message).await;
     if published.is_ok() {
-        let by = (who(), "command line");
-        let entry = Entry::done((&by.0, by.1), destination, "lease_reset", String::new(), "begins anew");
+        let entry = Entry::done((&who(), "command line"), destination, "lease_reset", String::new(), "begins anew");
         tell_audit(&broker, &entry).await;
     }
     broker.close(BROKER_WITHIN).await;
@@ -100,11 +99,13 @@ async fn reset(destination: &str, yes: bool, file: &ConfigFile, stop: &Cancellat
     Ok(print(&format!("{destination}: its lease is reset; a worker drives it as soon as it has the lease"))?)
 }
 
+async fn open(destination: &str, file: &ConfigFile) -> Result<Broker, Error> {
+    connect(&load_with(destination, file)?).await
+}
+
 /// A connection for one command.
-pub(super) async fn open(destination: &str, file: &ConfigFile) -> Result<Broker, Error> {
-    let config = load(file)?;
-    find(&config, destination, file)?;
-    let settings = BrokerSettings { name: "sluice command".to_owned(), ..app::broker_settings(&config) };
+pub(super) async fn connect(config: &Config) -> Result<Broker, Error> {
+    let settings = BrokerSettings { name: "sluice command".to_owned(), ..app::broker_settings(config) };
     let broker = Broker::start(settings, CancellationToken::new());
     broker.wait_ready(BROKER_WITHIN).await.map_err(|error| Error::Failed(error.to_string()))?;
     Ok(broker)

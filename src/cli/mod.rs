@@ -209,6 +209,13 @@ fn load(file: &ConfigFile) -> Result<Config, Error> {
     file.load().map_err(Error::Config)
 }
 
+/// The configuration, which has that destination.
+fn load_with(destination: &str, file: &ConfigFile) -> Result<Config, Error> {
+    let config = load(file)?;
+    find(&config, destination, file)?;
+    Ok(config)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,17 +7,17 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::dead::who;
-use super::lease::{BROKER_WITHIN, open};
-use super::{Error, find, load, print, print_json};
+use super::lease::{BROKER_WITHIN, connect};
+use super::{Error, find, load, load_with, print, print_json};
 use crate::audit::Entry;
 use crate::broker::{self, Broker, Names};
 use crate::clock;
-use crate::config::ConfigFile;
+use crate::config::{Config, ConfigFile};
 use crate::control::stamp::Stamp;
 use crate::control::{self, ANSWER_WITHIN, Command, CommandReply};
 use crate::gate::{self, Limit, Paused, later};
 use crate::operator;
-use crate::section::parse_duration;
+use crate::section::parse_lasting;
 
 /// Time for the audit to take what was done.
 const AUDIT_WITHIN: Duration = Duration::from_secs(5);
@@ -34,16 +34,11 @@ pub struct PauseArgs {
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
     /// After this time it ends by itself, such as 90m, 2h or 1d
-    #[arg(long = "for", value_name = "TIME", value_parser = lasting)]
+    #[arg(long = "for", value_name = "TIME", value_parser = parse_lasting)]
     lasts: Option<Duration>,
     /// Print JSON
     #[arg(long)]
     json: bool,
-}
-
-fn lasting(text: &str) -> Result<Duration, String> {
-    let lasts = parse_duration(text).filter(|lasts| !lasts.is_zero());
-    lasts.ok_or_else(|| format!("{text:?} is no length of time; write one such as 90m, 2h or 1d"))
 }
 
 /// Go on after a pause. Without a pause the vendor is tried again at once, even if it asked to wait
@@ -78,15 +73,18 @@ pub struct LimitsArgs {
 
 pub(super) async fn pause(args: PauseArgs, file: &ConfigFile) -> Result<(), Error> {
     let PauseArgs { destination, reason, lasts, json } = args;
-    let until = lasts.map(|lasts| later(clock::wall(), lasts));
-    let how = Paused { by: Some(who()), at: None, until, reason }.given_at(clock::wall());
-    let answer = send(&destination.clone(), Command::Pause { destination, how }, file).await?;
+    let config = load_with(&destination, file)?;
+    let wall = clock::wall();
+    let until = lasts.map(|lasts| later(wall, lasts));
+    let how = Paused { by: Some(who()), at: None, until, reason }.given_at(wall);
+    let answer = send(&destination.clone(), Command::Pause { destination, how }, &config).await?;
     done(&answer, until.map(|until| format!("until {}", second(until))), json)
 }
 
 pub(super) async fn resume(args: ResumeArgs, file: &ConfigFile) -> Result<(), Error> {
     let ResumeArgs { destination, json } = args;
-    let answer = send(&destination.clone(), Command::Resume { destination }, file).await?;
+    let config = load_with(&destination, file)?;
+    let answer = send(&destination.clone(), Command::Resume { destination }, &config).await?;
     done(&answer, None, json)
 }
 
@@ -94,7 +92,6 @@ pub(super) async fn limits(args: LimitsArgs, file: &ConfigFile) -> Result<(), Er
     let LimitsArgs { destination, limits, reset, json } = args;
     let config = load(file)?;
     let settings = find(&config, &destination, file)?;
-    let shown = |limits: &[Limit]| limits.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     let name = destination.clone();
     let command = match (limits.is_empty(), reset) {
         (_, true) => Command::ResetLimits { destination },
@@ -102,12 +99,12 @@ pub(super) async fn limits(args: LimitsArgs, file: &ConfigFile) -> Result<(), Er
         (true, false) => Command::Tell { destination },
     };
     let is_look = matches!(command, Command::Tell { .. });
-    let answer = send(&name, command, file).await?;
+    let answer = send(&name, command, &config).await?;
     let in_force = answer.limits.join(", ");
     let more = if is_look {
         let documented = Some(&settings.documented).filter(|documented| !documented.is_empty());
-        let documented = documented.map(|limits| format!("; the vendor documents {}", shown(limits)));
-        format!("limits {in_force}; configured {}{}", shown(&settings.limits), documented.unwrap_or_default())
+        let documented = documented.map(|limits| format!("; the vendor documents {}", gate::listed(limits)));
+        format!("limits {in_force}; configured {}{}", gate::listed(&settings.limits), documented.unwrap_or_default())
     } else {
         format!("limits {} → {in_force}", answer.limits_before.join(", "))
     };
@@ -115,7 +112,11 @@ pub(super) async fn limits(args: LimitsArgs, file: &ConfigFile) -> Result<(), Er
     let parsed: Vec<Limit> = answer.limits.iter().filter_map(|limit| limit.parse().ok()).collect();
     let beyond = gate::beyond(&parsed, &settings.documented);
     if !is_look && !parsed.is_empty() && !beyond.is_empty() {
-        writeln!(std::io::stderr(), "that is more than the vendor documents ({}): expect refusals", shown(&beyond))?;
+        writeln!(
+            std::io::stderr(),
+            "that is more than the vendor documents ({}): expect refusals",
+            gate::listed(&beyond)
+        )?;
     }
     Ok(())
 }
@@ -135,9 +136,7 @@ fn done(answer: &CommandReply, more: Option<String>, json: bool) -> Result<(), E
 }
 
 /// Gives a command; returns what the worker answers that drives the destination. It is then in the audit, or it is said that it is not.
-async fn send(destination: &str, command: Command, file: &ConfigFile) -> Result<CommandReply, Error> {
-    let config = load(file)?;
-    find(&config, destination, file)?;
+async fn send(destination: &str, command: Command, config: &Config) -> Result<CommandReply, Error> {
     let (url, names) = (&config.broker.url, Names::new(&config.broker.prefix));
     let call = |body| broker::control_call(url, &names, body, ANSWER_WITHIN);
     let answers = control::send(call, &command, Stamp::after(None, clock::wall(), Uuid::new_v4())).await;
@@ -153,7 +152,7 @@ async fn send(destination: &str, command: Command, file: &ConfigFile) -> Result<
     let later = answers.iter().find_map(|answer| answer.later);
     let answer = CommandReply { later, ..answer.clone() };
     if let Some(entry) = operator::audited(&command, &answer, (&who(), "command line")) {
-        match open(destination, file).await {
+        match connect(config).await {
             Ok(broker) => {
                 tell_audit(&broker, &entry).await;
                 broker.close(BROKER_WITHIN).await;

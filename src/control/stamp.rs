@@ -25,6 +25,16 @@ pub enum Change {
 impl Change {
     /// A pause of which nothing more is known.
     pub const PAUSE: Self = Self::Pause(Paused { by: None, at: None, until: None, reason: None });
+
+    /// The limits in force once it is carried out where `in_force` were, and `configured` are the configuration's.
+    #[must_use]
+    pub fn limits_after(&self, in_force: &[Limit], configured: &[Limit]) -> Vec<Limit> {
+        match self {
+            Self::Limits(given) => changed(in_force, given),
+            Self::ResetLimits(windows) => reset(in_force, configured, windows),
+            Self::Pause(_) | Self::Resume => in_force.to_vec(),
+        }
+    }
 }
 
 /// The position of a command among all commands.
@@ -176,8 +186,7 @@ pub fn changed(limits: &[Limit], changed: &[Limit]) -> Vec<Limit> {
 }
 
 /// The limits in force once those of `windows` are again as they are configured.
-#[must_use]
-pub fn reset(limits: &[Limit], configured: &[Limit], windows: &[Window]) -> Vec<Limit> {
+fn reset(limits: &[Limit], configured: &[Limit], windows: &[Window]) -> Vec<Limit> {
     let kept = limits.iter().filter(|limit| !windows.contains(&limit.window));
     let again = configured.iter().filter(|limit| windows.contains(&limit.window));
     let mut limits: Vec<Limit> = kept.chain(again).copied().collect();

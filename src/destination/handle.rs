@@ -8,7 +8,8 @@ use uuid::Uuid;
 use super::recent::{Recent, Sample};
 use super::{Driver, View};
 use crate::clock;
-use crate::control::stamp::{self, Change, Placement, Stamp};
+use crate::control::stamp::{Change, Placement, Stamp};
+use crate::gate;
 
 /// A call to the destination's task.
 #[derive(Debug)]
@@ -164,12 +165,8 @@ impl Driver {
                 self.noting_gate(Self::check_invalid_again);
             }
             Change::Limits(_) | Change::ResetLimits(_) => {
-                let limits = match change {
-                    Change::Limits(limits) => stamp::changed(&self.settings.limits, &limits),
-                    Change::ResetLimits(windows) => stamp::reset(&self.settings.limits, &self.configured, &windows),
-                    Change::Pause(_) | Change::Resume => self.settings.limits.clone(),
-                };
-                let shown = limits.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+                let limits = change.limits_after(&self.settings.limits, &self.configured);
+                let shown = gate::listed(&limits);
                 tracing::warn!(destination, limits = shown, "limits changed by an operator");
                 self.dispatch.gate.set_limits(&limits, now, wall);
                 self.settings.limits = limits;

@@ -34,7 +34,7 @@ pub use ledger::Ledger;
 pub use ordering_keys::{Free, OrderingKeys};
 pub use paused::Paused;
 pub use policy::Policy;
-pub use quota::{CATCH_UP, JITTER, Limit, LimitError, Window, beyond, day_limit, rate};
+pub use quota::{CATCH_UP, JITTER, Limit, LimitError, Window, beyond, day_limit, listed, rate};
 pub use status::{GateState, HeldBy, Status, Until};
 pub use why::{Answered, Why};
 pub use written::WrittenAt;

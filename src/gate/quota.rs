@@ -144,6 +144,12 @@ pub fn day_limit(limits: &[Limit]) -> Option<u64> {
     limits.iter().filter(|limit| limit.window == Window::Day).map(|limit| u64::from(limit.count.max(1))).min()
 }
 
+/// Limits as people read them: `200/s, 1000000/day`.
+#[must_use]
+pub fn listed(limits: &[Limit]) -> String {
+    limits.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
 /// Those of the `documented` limits that `limits` let be passed over.
 #[must_use]
 pub fn beyond(limits: &[Limit], documented: &[Limit]) -> Vec<Limit> {

@@ -77,25 +77,24 @@ impl Words {
         Why::quoting("open; the credentials of an event were refused", self, THEN)
     }
 
-    /// That the vendor refused for a limit, by 429 if no words of its own follow.
+    /// What the vendor did, by its status if no words of its own follow.
+    fn refused(&self) -> &'static str {
+        if self.text.is_empty() { "the vendor answered 429" } else { "the vendor refused for a limit" }
+    }
+
+    /// That the vendor refused for a limit.
     pub fn refusing(&self) -> Why {
-        let lead = if self.text.is_empty() { "the vendor answered 429" } else { "the vendor refused for a limit" };
-        Why::quoting(&format!("{lead} without saying for how long"), self, "")
+        Why::quoting(&format!("{} without saying for how long", self.refused()), self, "")
     }
 
     /// The same, with when the quota that is used up is there again.
     pub fn refusing_until_reset(&self, wait: Duration) -> Why {
-        let lead = if self.text.is_empty() { "the vendor answered 429" } else { "the vendor refused for a limit" };
-        Why::quoting(&format!("{lead} and its quota resets in {}", seconds(wait)), self, "")
+        Why::quoting(&format!("{} and its quota resets in {}", self.refused(), seconds(wait)), self, "")
     }
 
     /// That the vendor asked to wait.
     pub fn asking_to_wait(&self, throttled: bool, wait: Duration) -> Why {
-        let did = match (throttled, self.text.is_empty()) {
-            (true, true) => "the vendor answered 429",
-            (true, false) => "the vendor refused for a limit",
-            (false, _) => "the vendor is in trouble",
-        };
+        let did = if throttled { self.refused() } else { "the vendor is in trouble" };
         Why::quoting(&format!("{did} and asked to wait {} (Retry-After)", seconds(wait)), self, "")
     }
 

@@ -123,6 +123,12 @@ pub(crate) fn parse_duration(text: &str) -> Option<Duration> {
     Duration::try_from(span.to_duration(SpanRelativeTo::days_are_24_hours()).ok()?).ok()
 }
 
+/// How long something lasts, such as `90m`, `2h` or `1d`; what to write where it is nothing of the kind.
+pub(crate) fn parse_lasting(text: &str) -> Result<Duration, String> {
+    let lasts = parse_duration(text).filter(|lasts| !lasts.is_zero());
+    lasts.ok_or_else(|| format!("{text:?} is no length of time; write one such as 90m, 2h or 1d"))
+}
+
 /// A duration as a person writes it in the file.
 pub(crate) fn show_duration(duration: Duration) -> String {
     SignedDuration::try_from(duration).map_or_else(|_| format!("{duration:?}"), |signed| format!("{signed:#}"))

@@ -181,9 +181,8 @@ pub(super) async fn limits(
     let wrong = |error: LimitError| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string());
     let then = stamp::changed(&parsed(&shown.limits).map_err(wrong)?, &parsed(&limits).map_err(wrong)?);
     let documented = admin.destination(&name).map(|settings| settings.documented).unwrap_or_default();
-    let listed = |limits: &[Limit]| limits.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     let beyond = Some(gate::beyond(&then, &documented)).filter(|beyond| !beyond.is_empty());
-    let (beyond, then) = (beyond.map(|beyond| listed(&beyond)), listed(&then));
+    let (beyond, then) = (beyond.map(|beyond| gate::listed(&beyond)), gate::listed(&then));
     if limits.is_empty() {
         let detail = "no limit is given; write at least one, such as \"100/s\", and several with commas between them";
         return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail));
