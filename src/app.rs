@@ -9,12 +9,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admin::{self, Admin};
-use crate::audit;
+use crate::audit::{self, Marks};
 use crate::broker::{self, Broker};
 use crate::clock;
 use crate::config::{Config, ConfigFile};
 use crate::dead_letters::operation::Registry;
 use crate::fleet::{Announcer, Fleet};
+use crate::issues::Issues;
 use crate::log;
 use crate::metrics::Metrics;
 use crate::operator;
@@ -76,14 +77,24 @@ pub async fn run(config: Config, file: ConfigFile, stop: CancellationToken) -> R
     let operations = Registry::default();
     let (roster, config) = (fleet.roster(), fleet.config());
     let watch = Watch::new(metrics.clone(), broker.clone(), roster.clone(), operations.clone(), config);
-    let (watched, over) = (Arc::clone(&watch), supervisor.clone());
-    let admin = Admin::new(watched, metrics.clone(), broker.clone(), roster.clone(), operations.clone(), over, config);
+    let marks = Marks::default();
+    let over = (broker.clone(), roster.clone(), Arc::clone(&watch));
+    let issues = Issues::new(
+        over.clone(),
+        metrics.clone(),
+        marks.clone(),
+        config.broker.max_event_bytes,
+        config.admin.late_after,
+    );
+    let shown = (metrics.clone(), operations.clone(), Arc::clone(&issues));
+    let admin = Admin::new(over, shown, supervisor.clone(), config);
     let parts = TaskTracker::new();
-    let commands = operator::listener(broker.clone(), roster, operations.clone(), ending.clone());
+    let commands = operator::listener(broker.clone(), roster, operations.clone(), marks, ending.clone());
     let announcer = Announcer::new(broker.clone(), fleet.roster(), metrics.clone());
     parts.spawn(supervisor.keep_trying("announcements", &ending, announcer.clone().part(ending.clone())));
     parts.spawn(supervisor.keep("admin server", &ending, admin::server(listener, admin.clone(), ending.clone())));
     parts.spawn(supervisor.keep_trying("queue watch", &ending, watch.part(ending.clone())));
+    parts.spawn(supervisor.keep_trying("issues", &ending, issues.part(ending.clone())));
     parts.spawn(supervisor.keep_trying("operator's commands", &ending, commands));
     parts.spawn(supervisor.keep_trying("count of dropped log lines", &ending, log::teller(ending.clone())));
     warn_of_what_is_doubtful(fleet.config());

@@ -34,7 +34,8 @@
 //! ([`control`]); each carries it out where it drives the destination ([`operator`]), the latest stamp wins, and each answers. The destination's task
 //! takes it between two events (`destination/handle.rs`). [`admin`] and [`cli`] show what the destination tells of itself.
 //!
-//! [`app`] starts all of this, [`fleet`] keeps the destinations at work over a reload, [`watch`] reads depths and declares again what was deleted at the broker.
+//! [`app`] starts all of this, [`fleet`] keeps the destinations at work over a reload, [`watch`] reads depths and declares again what was deleted at the broker,
+//! and [`issues`] finds what needs a person.
 
 pub mod admin;
 pub mod app;
@@ -53,6 +54,7 @@ pub mod event;
 pub mod explain;
 pub mod fleet;
 pub mod gate;
+pub mod issues;
 pub mod lease;
 pub mod lint;
 pub mod log;
@@ -69,6 +71,7 @@ pub mod seal;
 pub mod section;
 pub mod supervisor;
 pub mod traces;
+pub mod unrouted;
 pub mod vendors;
 pub mod verdict;
 pub mod watch;

@@ -151,9 +151,9 @@ metrics! {
     /// Always 1; the labels say which build runs.
     build_info: IntGaugeVec ["version"],
     /// Events of producers, counted when a worker first takes them from a destination's queue; until then queue_ready counts them. An event that a stopping worker held and had not looked at may be missed.
-    published_total: IntCounterVec ["destination"],
-    /// Messages taken from a destination's queue, including those that come again.
     received_total: IntCounterVec ["destination"],
+    /// Messages taken from a destination's queue, including those that come again.
+    consumed_total: IntCounterVec ["destination"],
     /// Messages that the broker had sent before: each may be a duplicate at the vendor.
     redelivered_total: IntCounterVec ["destination"],
     /// Events that the vendor took.
@@ -165,7 +165,7 @@ metrics! {
     /// Events in one request.
     batch_events: HistogramVec ["destination"],
     /// Requests that the gate let through: they count towards the vendor's quota.
-    gate_places_total: IntCounterVec ["destination"],
+    requests_total: IntCounterVec ["destination"],
     /// Requests that the vendor refused with 429.
     throttled_total: IntCounterVec ["destination"],
     /// Events put into a retry queue after an attempt was spent.
@@ -220,6 +220,8 @@ metrics! {
     retrying: IntGaugeVec ["destination"],
     /// Dead letters at the broker, including those that somebody is reading.
     dead_letters_ready: IntGaugeVec ["destination"],
+    /// Dead letters of causes that nobody has acknowledged or ignored; absent while the broker cannot be read.
+    dead_letters_unattended: IntGaugeVec ["destination"],
     /// Discarded dead letters that can be restored.
     trash_ready: IntGaugeVec ["destination"],
     /// Age of the oldest event that waits in a destination's queue, by its own time, or since it was seen to wait where no worker has taken it; 0 where none waits. Retry queues and replays aside.
@@ -307,13 +309,13 @@ impl Metrics {
         let state = |state: GateState| self.gate_state.with_label_values(&[name, state.name()]);
         DestinationMetrics {
             name: name.to_owned(),
-            published: self.published_total.with_label_values(&[name]),
             received: self.received_total.with_label_values(&[name]),
+            consumed: self.consumed_total.with_label_values(&[name]),
             redelivered: self.redelivered_total.with_label_values(&[name]),
             delivered: self.delivered_total.with_label_values(&[name]),
             classes: CLASSES.map(class),
             batch_events: self.batch_events.with_label_values(&[name]),
-            places: self.gate_places_total.with_label_values(&[name]),
+            requests: self.requests_total.with_label_values(&[name]),
             throttled: self.throttled_total.with_label_values(&[name]),
             retried: self.retried_total.with_label_values(&[name]),
             released: self.released_total.with_label_values(&[name]),
@@ -354,6 +356,7 @@ impl Metrics {
             &self.queue_ready,
             &self.retrying,
             &self.dead_letters_ready,
+            &self.dead_letters_unattended,
             &self.trash_ready,
         ] {
             drop(gauges.remove_label_values(&[name]));
@@ -386,13 +389,13 @@ const CLASSES: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "none"];
 #[expect(missing_docs, reason = "each is the field of the same meaning in Metrics")]
 pub struct DestinationMetrics {
     name: String,
-    pub published: IntCounter,
     pub received: IntCounter,
+    pub consumed: IntCounter,
     pub redelivered: IntCounter,
     pub delivered: IntCounter,
     classes: [IntCounter; 6],
     pub batch_events: Histogram,
-    pub places: IntCounter,
+    pub requests: IntCounter,
     pub throttled: IntCounter,
     pub retried: IntCounter,
     pub released: IntCounter,

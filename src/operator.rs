@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures_util::FutureExt as _;
 use tokio_util::sync::CancellationToken;
 
-use crate::audit;
+use crate::audit::{self, Marks};
 use crate::broker::{Broker, ControlError, ControlMessage};
 use crate::clock;
 use crate::control::stamp::{Change, Stamp};
@@ -163,23 +163,29 @@ async fn spread<Answers: Future<Output = Result<Vec<Bytes>, ControlError>>>(
 }
 
 /// The part that carries out the commands from the broker, until `ending`.
-pub fn listener(broker: Broker, roster: Roster, operations: Registry, ending: CancellationToken) -> impl Part {
-    move || listen(broker.clone(), roster.clone(), operations.clone(), ending.clone()).map(Ok)
+pub fn listener(
+    broker: Broker,
+    roster: Roster,
+    operations: Registry,
+    marks: Marks,
+    ending: CancellationToken,
+) -> impl Part {
+    move || listen(broker.clone(), roster.clone(), operations.clone(), marks.clone(), ending.clone()).map(Ok)
 }
 
-/// Carries out the commands from the broker, until `ending`.
-pub async fn listen(broker: Broker, roster: Roster, operations: Registry, ending: CancellationToken) {
+/// Carries out the commands from the broker, until `ending`. What is said of issues goes into `marks`.
+pub async fn listen(broker: Broker, roster: Roster, operations: Registry, marks: Marks, ending: CancellationToken) {
     let (_sender, mut commands) = broker.control();
     // The command in work is dropped too: its answer may wait long for a broker that takes nothing.
     let applying = async {
         while let Some(message) = commands.recv().await {
-            apply_message(&message, &roster, &operations).await;
+            apply_message(&message, &roster, &operations, &marks).await;
         }
     };
     ending.run_until_cancelled(applying).await;
 }
 
-async fn apply_message(message: &ControlMessage, roster: &Roster, operations: &Registry) {
+async fn apply_message(message: &ControlMessage, roster: &Roster, operations: &Registry, marks: &Marks) {
     let command: Command = match serde_json::from_slice(&message.body) {
         Ok(command) => command,
         Err(error) => {
@@ -190,6 +196,7 @@ async fn apply_message(message: &ControlMessage, roster: &Roster, operations: &R
     let answer = match &command {
         Command::Audit { entry } => {
             audit::log(entry);
+            entry.mark.iter().for_each(|mark| marks.heard(mark));
             None
         }
         Command::Announce { announcement } => {

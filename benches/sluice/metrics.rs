@@ -52,9 +52,9 @@ pub fn measure(report: &mut Report) -> Result<(), Error> {
 
 /// As for an event that is taken, sent alone and delivered at once.
 fn count(metrics: &DestinationMetrics) {
+    metrics.consumed.inc();
     metrics.received.inc();
-    metrics.published.inc();
-    metrics.places.inc();
+    metrics.requests.inc();
     metrics.batch_events.observe(1.0);
     metrics.attempt(Some(StatusCode::CREATED));
     metrics.request_duration.observe(black_box(0.042));

@@ -15,7 +15,7 @@ use utoipa_axum::routes;
 
 use super::extract::{NoParams, Params};
 use super::problem::{self, Problem, Refusals};
-use super::{Admin, auth, dead, destinations, operations};
+use super::{Admin, auth, dead, destinations, issues, operations, unrouted};
 
 const PREFIX: &str = "/api/v1";
 /// The largest event that may be configured, written as JSON text.
@@ -35,6 +35,15 @@ fn endpoints() -> OpenApiRouter<Arc<Admin>> {
         .routes(routes!(dead::show))
         .routes(routes!(dead::edit).layer(DefaultBodyLimit::max(LARGEST_BODY)))
         .routes(routes!(dead::audit))
+        .routes(routes!(issues::list))
+        .routes(routes!(issues::acknowledge))
+        .routes(routes!(issues::ignore))
+        .routes(routes!(issues::note))
+        .routes(routes!(issues::reopen))
+        .routes(routes!(unrouted::groups))
+        .routes(routes!(unrouted::list))
+        .routes(routes!(unrouted::publish))
+        .routes(routes!(unrouted::discard))
         .routes(routes!(operations::list))
         .routes(routes!(operations::begin))
         .routes(routes!(operations::show))

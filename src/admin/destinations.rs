@@ -78,6 +78,9 @@ pub(super) struct DestinationStatus {
     /// Why it was paused, in the operator's words.
     #[schema(required, example = "vendor maintenance")]
     pub pause_reason: Option<String>,
+    /// When the gate came into that state; null where nobody saw it.
+    #[schema(required, value_type = Option<String>, format = DateTime)]
+    pub since: Option<Timestamp>,
     /// When that may end by itself.
     #[schema(required, value_type = Option<String>, format = DateTime)]
     pub until: Option<Timestamp>,
@@ -332,6 +335,7 @@ pub(super) fn status_from(admin: &Admin, view: View) -> DestinationStatus {
         paused_at: paused.at,
         paused_until: paused.until,
         pause_reason: paused.reason,
+        since: view.since,
         until: view.until,
         quota: view.quota,
         rate: view.rate,

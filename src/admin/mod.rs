@@ -15,6 +15,7 @@ use crate::config::{AdminToken, Config, Destination};
 use crate::control;
 use crate::dead_letters::operation::Registry;
 use crate::fleet::Roster;
+use crate::issues::Issues;
 use crate::metrics::Metrics;
 use crate::supervisor::{Part, Supervisor};
 use crate::watch::Watch;
@@ -26,10 +27,12 @@ mod dead;
 mod destinations;
 mod extract;
 mod health;
+mod issues;
 mod letter_query;
 mod listener;
 mod operations;
 mod problem;
+mod unrouted;
 mod why;
 
 use console::Console;
@@ -49,6 +52,7 @@ pub struct Admin {
     broker: Broker,
     roster: Roster,
     operations: Registry,
+    issues: Arc<Issues>,
     supervisor: Supervisor,
     tokens: RwLock<Arc<[AdminToken]>>,
     max_event_bytes: usize,
@@ -60,11 +64,8 @@ impl Admin {
     /// An admin over what is at work and what is watched. Where `config` has tokens, the API needs one of them.
     #[must_use]
     pub fn new(
-        watch: Arc<Watch>,
-        metrics: Metrics,
-        broker: Broker,
-        roster: Roster,
-        operations: Registry,
+        (broker, roster, watch): (Broker, Roster, Arc<Watch>),
+        (metrics, operations, issues): (Metrics, Registry, Arc<Issues>),
         supervisor: Supervisor,
         config: &Config,
     ) -> Arc<Self> {
@@ -74,6 +75,7 @@ impl Admin {
             broker,
             roster,
             operations,
+            issues,
             supervisor,
             tokens: RwLock::new(config.admin.tokens.clone().into()),
             max_event_bytes: config.broker.max_event_bytes,
@@ -86,6 +88,7 @@ impl Admin {
     /// replaced: the address that is listened on does not change at a reload, and may be off loopback.
     pub fn reloaded(&self, config: &Config, outcome: &str) {
         self.metrics.config_reloads_total.with_label_values(&[outcome]).inc();
+        self.issues.reloaded(config.admin.late_after);
         if !config.admin.tokens.is_empty() {
             *self.tokens.write().unwrap_or_else(PoisonError::into_inner) = config.admin.tokens.clone().into();
         }

@@ -5,6 +5,7 @@ use serde_json::Value;
 use tower::ServiceExt as _;
 
 use super::*;
+use crate::audit::Marks;
 use crate::broker::{BrokerSettings, Declare};
 use crate::config::Role;
 
@@ -43,7 +44,15 @@ pub(super) fn admin(tokens: Vec<AdminToken>) -> Arc<Admin> {
     let (metrics, roster, operations) = (Metrics::new().unwrap(), Roster::default(), Registry::default());
     let config = config(tokens);
     let watch = Watch::new(metrics.clone(), broker.clone(), roster.clone(), operations.clone(), &config);
-    Admin::new(watch, metrics, broker, roster, operations, Supervisor::default(), &config)
+    let over = (broker, roster, watch);
+    let issues = Issues::new(
+        over.clone(),
+        metrics.clone(),
+        Marks::default(),
+        config.broker.max_event_bytes,
+        config.admin.late_after,
+    );
+    Admin::new(over, (metrics, operations, issues), Supervisor::default(), &config)
 }
 
 fn site(tokens: Vec<AdminToken>) -> Router {

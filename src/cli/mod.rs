@@ -20,6 +20,7 @@ pub mod demo;
 mod error;
 pub mod explain;
 pub mod health;
+mod issues;
 pub mod lease;
 mod pause;
 pub mod publish;
@@ -27,6 +28,7 @@ pub mod run;
 pub mod sandbox;
 mod sanitize;
 pub mod status;
+mod unrouted;
 
 pub use error::Error;
 
@@ -44,6 +46,7 @@ Examples:
   sluice run                          deliver, until Ctrl-C or SIGTERM
   sluice explain event.json           which request would this event make?
   sluice publish events.ndjson        publish events, confirmed by the broker
+  sluice issues                       what needs a person?
   sluice status                       how is each destination?
   sluice dead groups px-prod          what could not be delivered, and why?
   sluice lease show px-prod           which worker drives px-prod?
@@ -77,6 +80,8 @@ enum Command {
     Resume(pause::ResumeArgs),
     Limits(pause::LimitsArgs),
     Audit(dead::audit::Args),
+    Issues(issues::Args),
+    Unrouted(unrouted::Args),
     Sandbox(Box<sandbox::Args>),
     Demo(demo::Args),
     /// Print a completion script for a shell
@@ -107,6 +112,8 @@ impl Cli {
             Command::Resume(args) => pause::resume(args, &file).await,
             Command::Limits(args) => pause::limits(args, &file).await,
             Command::Audit(args) => dead::audit::run(args, &file).await,
+            Command::Issues(args) => issues::run(args, &file).await,
+            Command::Unrouted(args) => unrouted::run(args, &file, stop_with_session()?).await,
             Command::Sandbox(args) => Ok(sandbox::run(*args, stop_with_session()?).await?),
             Command::Demo(args) => demo::run(args, stop_with_session()?).await,
             Command::Completions { shell } => {

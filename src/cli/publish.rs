@@ -138,6 +138,7 @@ async fn record(broker: &Broker, args: &Args, outcome: &Summary) {
             filter: args.file.display().to_string(),
             count: *count,
             outcome: Some(format!("{count} exported letters put back, {} lines refused", outcome.refused)),
+            mark: None,
         };
         if let Err(error) = letters.record(&entry).await {
             tracing::warn!(%error, "what was put back is not in the audit");

@@ -32,7 +32,7 @@ pub struct Args {
 pub(super) async fn run(args: &Args, file: &ConfigFile) -> Result<(), Error> {
     let admin = load(file)?.admin;
     let base = args.url.as_ref().map_or_else(|| at(admin.listen), base);
-    let shown = ask(&base, &admin).await?;
+    let shown = ask(&base, &admin, "/api/v1/destinations").await?;
     if args.json {
         return print_json(&shown);
     }
@@ -60,13 +60,14 @@ pub(super) fn cause_of(error: &reqwest::Error) -> String {
     if error.is_timeout() { "no answer in time".to_owned() } else { cause::sentence(error) }
 }
 
-async fn ask(base: &str, admin: &Admin) -> Result<Value, Error> {
+/// What a worker's API answers there.
+pub(super) async fn ask(base: &str, admin: &Admin, path: &str) -> Result<Value, Error> {
     let failed = |cause: reqwest::Error| {
         let cause = cause_of(&cause);
         Error::Failed(format!("no worker answers at {base} ({cause}); is it running? name another with --url"))
     };
     let client = reqwest::Client::builder().timeout(Duration::from_secs(5)).no_proxy().build().map_err(failed)?;
-    let mut request = client.get(format!("{base}/api/v1/destinations"));
+    let mut request = client.get(format!("{base}{path}"));
     // Any may read.
     if let Some(token) = admin.tokens.first() {
         request = request.bearer_auth(token.secret.expose_secret());

@@ -1,6 +1,7 @@
 //! `[admin]`: where metrics, health, the API and the console are served, and who may come in.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use secrecy::{ExposeSecret as _, SecretString};
 
@@ -12,6 +13,10 @@ const ADMIN: &str = "admin";
 /// The name for anyone, if there is no token.
 const LOCAL: &str = "local";
 const SHORTEST_BYTES: usize = 16;
+/// The target of the alerts that come with Sluice.
+const LATE_AFTER: Duration = Duration::from_mins(15);
+const SHORTEST_LATE: Duration = Duration::from_secs(1);
+const LONGEST_LATE: Duration = Duration::from_hours(24 * 30);
 
 /// `[admin]`.
 #[derive(Clone, Debug)]
@@ -21,6 +26,8 @@ pub struct Admin {
     /// One of them is asked of whoever uses the API; none: anyone may. At least one when `listen` is off loopback.
     /// That of `[admin]` comes first, then those of `[admin.tokens.<name>]` by name.
     pub tokens: Vec<AdminToken>,
+    /// An event that has waited for longer is an issue.
+    pub late_after: Duration,
 }
 
 /// A token, and who holds it.
@@ -75,7 +82,8 @@ impl Admin {
             let mend = "missing: a token is required off loopback; add token = { env = \"SLUICE_ADMIN_TOKEN\" }";
             section.problem("token", format!("{mend} under [admin], or listen on \"{default}\""));
         }
-        Some(Self { listen, tokens })
+        let late_after = section.duration("late_after", SHORTEST_LATE..=LONGEST_LATE).unwrap_or(LATE_AFTER);
+        Some(Self { listen, tokens, late_after })
     }
 }
 

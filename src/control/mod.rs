@@ -95,7 +95,7 @@ pub enum Command {
     /// Log what was done.
     Audit {
         /// What was done.
-        entry: Entry,
+        entry: Box<Entry>,
     },
 }
 
@@ -259,7 +259,7 @@ fn read<T: DeserializeOwned>(answers: &[Bytes]) -> Vec<T> {
 /// Why the audit may not have it.
 pub async fn record(broker: &Broker, entry: &Entry) -> Result<(), PublishError> {
     audit::write(broker, entry).await?;
-    announce(broker, &Command::Audit { entry: entry.clone() }).await;
+    announce(broker, &Command::Audit { entry: Box::new(entry.clone()) }).await;
     Ok(())
 }
 

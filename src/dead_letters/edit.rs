@@ -163,6 +163,7 @@ impl DeadLetters {
                 Ok(()) => format!("edited to {}", edit.to.id),
                 Err(error) => format!("failed: {error}"),
             }),
+            mark: None,
         };
         if let Err(error) = self.record(&entry).await {
             tracing::warn!(%error, letter = edit.from.id, "an edit is not in the audit");

@@ -1,6 +1,6 @@
 //! Letters of one cause together: letters go in one by one; groups with counts come out. Pure, in bounded memory.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -13,6 +13,8 @@ use crate::verdict::Reason;
 const MOST_GROUPS: usize = 10_000;
 /// Most event types that a group names.
 const MOST_TYPES: usize = 5;
+/// Hours of which a group knows how many letters died in each.
+pub const HOURS: usize = 24;
 /// The name of what stands for all groups over [`MOST_GROUPS`].
 const OTHERS: &str = "others";
 
@@ -40,6 +42,9 @@ pub struct Group {
     pub types: Vec<String>,
     /// The id of one of them.
     pub example: String,
+    /// How many died in the last hours in which any did, by the hour since the Unix epoch.
+    #[serde(skip)]
+    hours: BTreeMap<i64, u32>,
 }
 
 /// The groups of the letters seen so far.
@@ -60,6 +65,7 @@ impl Group {
             last_seen: None,
             types: Vec::new(),
             example: letter.id.clone(),
+            hours: BTreeMap::new(),
         }
     }
 
@@ -69,16 +75,38 @@ impl Group {
         Self { group: OTHERS.to_owned(), reason: Reason::Unknown, cause, ..Self::new(letter) }
     }
 
+    /// How many died in each of the last [`HOURS`], the latest last.
+    #[must_use]
+    pub fn by_hour(&self, now: Timestamp) -> Vec<u32> {
+        by_hour(&self.hours, now)
+    }
+
     fn add(&mut self, letter: &Letter) {
         self.count += 1;
         if let Some(at) = letter.dead_lettered_at {
             self.first_seen = Some(self.first_seen.map_or(at, |first| first.min(at)));
             self.last_seen = Some(self.last_seen.map_or(at, |last| last.max(at)));
+            count_hour(&mut self.hours, at);
         }
         if self.types.len() < MOST_TYPES && !self.types.contains(&letter.event_type) {
             self.types.push(letter.event_type.clone());
         }
     }
+}
+
+/// Counts something that happened then.
+pub(crate) fn count_hour(hours: &mut BTreeMap<i64, u32>, at: Timestamp) {
+    *hours.entry(at.as_second().div_euclid(3_600)).or_default() += 1;
+    if hours.len() > HOURS {
+        hours.pop_first();
+    }
+}
+
+/// What [`count_hour`] counted in each of the last [`HOURS`], the latest last.
+pub(crate) fn by_hour(hours: &BTreeMap<i64, u32>, now: Timestamp) -> Vec<u32> {
+    let last = now.as_second().div_euclid(3_600);
+    let first = last - i64::try_from(HOURS).unwrap_or(0) + 1;
+    (first..=last).map(|hour| hours.get(&hour).copied().unwrap_or(0)).collect()
 }
 
 impl Groups {
@@ -133,6 +161,18 @@ mod tests {
             .collect();
         assert_eq!(seen, [(4, 10, 30), (2, 50, 50)]);
         assert_eq!((groups[0].types.join(" "), groups[1].types.join(" ")), ("a b".into(), "a c".into()));
+    }
+
+    #[test]
+    fn a_group_knows_how_many_of_its_letters_died_in_each_of_the_last_hours() {
+        let mut groups = Groups::default();
+        let hour = |hours: i64| hours * 3_600;
+        for at in [hour(1), hour(100), hour(100) + 3_599, hour(103)] {
+            groups.add(&letter(1, at, "a"));
+        }
+        let by_hour = groups.finish()[0].by_hour(Timestamp::from_second(hour(103) + 60).unwrap());
+        assert_eq!((by_hour.len(), &by_hour[HOURS - 5..]), (HOURS, &[0, 2, 0, 0, 1][..]));
+        assert_eq!(by_hour.iter().sum::<u32>(), 3, "what is older is left out");
     }
 
     #[test]

@@ -28,13 +28,13 @@ impl Driver {
 
     fn count(&self, delivery: &Delivery) {
         let metrics = &self.report.metrics;
-        metrics.received.inc();
+        metrics.consumed.inc();
         if delivery.redelivered {
             metrics.redelivered.inc();
             return;
         }
         match origin::of(&delivery.message) {
-            Origin::Producer => metrics.published.inc(),
+            Origin::Producer => metrics.received.inc(),
             Origin::Replay => {
                 metrics.replayed.inc();
                 self.tell_replayed(delivery);

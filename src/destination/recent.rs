@@ -23,6 +23,8 @@ const OUTCOMES: usize = 50;
 const SAMPLES: usize = 180;
 /// Longest text that is kept of an event's id or type, or of a sentence.
 const LONGEST: usize = 300;
+/// The outcome of an event that became a dead letter.
+const DEAD: &str = "dead_lettered";
 
 /// A change of the gate's state.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -88,6 +90,9 @@ pub struct Recent {
     samples: VecDeque<Sample>,
     /// From when on it is known how the gate was.
     since: Option<Timestamp>,
+    /// When an event became a dead letter last.
+    #[serde(default)]
+    last_dead: Option<Timestamp>,
     state: Option<GateState>,
     #[serde(skip)]
     began: Option<Instant>,
@@ -114,6 +119,19 @@ impl Recent {
     #[must_use]
     pub fn since(&self) -> Option<Timestamp> {
         self.since
+    }
+
+    /// When the gate came into that state, if it was seen to. None of a state that was there before anybody looked.
+    #[must_use]
+    pub fn came_into(&self, state: GateState) -> Option<Timestamp> {
+        let last = self.changes.back().filter(|last| last.to == state)?;
+        (Some(last.at) > self.since).then_some(last.at)
+    }
+
+    /// When an event became a dead letter last; none where none did here.
+    #[must_use]
+    pub fn last_dead(&self) -> Option<Timestamp> {
+        self.last_dead
     }
 
     /// What became of the last events, the latest first.
@@ -160,6 +178,9 @@ impl Recent {
 
     /// Something became of an event. Of the strings only `id` is kept as it is; the others go into the room of an outcome that is forgotten.
     pub fn ended(&mut self, id: String, kind: &str, said: &str, outcome: RecentOutcome) {
+        if outcome.outcome == DEAD {
+            self.last_dead = Some(outcome.at);
+        }
         let before = make_room(&mut self.outcomes, OUTCOMES).unwrap_or_default();
         let id = if id.len() > LONGEST { cut(&id).to_owned() } else { id };
         let kind = refilled(before.kind, kind);

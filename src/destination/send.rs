@@ -224,7 +224,7 @@ impl Driver {
             request.headers_mut().insert(header::AUTHORIZATION, bearer.header);
         }
         let metrics = &self.report.metrics;
-        metrics.places.inc();
+        metrics.requests.inc();
         let keep = match &purpose {
             Purpose::Events(batch) => {
                 metrics.batch_events.observe(f64::from(u32::try_from(batch.events.len()).unwrap_or(u32::MAX)));

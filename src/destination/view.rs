@@ -46,6 +46,9 @@ pub struct View {
     pub paused: Option<Paused>,
     /// It is open, though its last request failed.
     pub fails: bool,
+    /// When the gate came into that state, if that was seen.
+    #[serde(default)]
+    pub since: Option<Timestamp>,
     /// When that may end by itself.
     pub until: Option<Timestamp>,
     /// Requests a second that the limits allow; none where nothing paces it.
@@ -100,6 +103,9 @@ pub struct View {
     pub retried: u64,
     /// Events that became dead letters since this worker started, by reason; without those that none did for.
     pub dead: BTreeMap<String, u64>,
+    /// When one did last, where one did.
+    #[serde(default)]
+    pub last_dead: Option<Timestamp>,
     /// Retries and dead letters that the broker does not take for now: their deliveries wait aside, unsettled.
     pub copies_waiting: usize,
     /// Whether so many wait that nothing more is taken from the queue.
@@ -122,6 +128,11 @@ impl Driver {
             (false, Some(elsewhere)) => elsewhere.shown(own, self.keeping.commanded),
             (true, _) | (false, None) => own,
         }
+    }
+
+    /// Events of one ordering key travel together, and how many ordering keys wait is not known.
+    fn together(&self) -> usize {
+        if self.settings.vendor.ordering_key_limit().is_some() { 1 } else { self.dispatch.batching.items.max(1) }
     }
 
     fn own_view(&self) -> View {
@@ -151,6 +162,7 @@ impl Driver {
             fails: gate.fails && machine.is_none(),
             why,
             answered,
+            since: self.report.recent.came_into(gate.state),
             until: gate.until.map(|until| until.wall),
             quota: gate.quota,
             rate: gate.rate,
@@ -173,15 +185,11 @@ impl Driver {
             left: self.report.metrics.left() + u64::try_from(self.side.jobs.held()).unwrap_or(u64::MAX),
             requests: self.report.metrics.batch_events.get_sample_count(),
             carried: self.report.metrics.batch_events.get_sample_sum(),
-            // Events of one ordering key travel together, and how many ordering keys wait is not known.
-            together: if self.settings.vendor.ordering_key_limit().is_some() {
-                1
-            } else {
-                self.dispatch.batching.items.max(1)
-            },
+            together: self.together(),
             throttled: self.report.metrics.throttled.get(),
             retried: self.report.metrics.retried.get(),
             dead: self.report.metrics.dead_letters().map(|(reason, count)| (reason.to_owned(), count)).collect(),
+            last_dead: self.report.recent.last_dead(),
             copies_waiting: self.settlements.copies_waiting(),
             copies_full: self.prefetch.is_full(&self.settlements.copies),
         }

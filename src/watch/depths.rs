@@ -29,8 +29,8 @@ pub struct Depths {
     /// In its retry queues.
     pub retry: Option<u32>,
     /// How many its driver held when these were read, and how many it had put into a retry queue.
-    held: u64,
-    retried: u64,
+    pub(crate) held: u64,
+    pub(crate) retried: u64,
     /// In its dead-letter queue.
     pub dead: Option<u32>,
     /// The same as the broker told it last.
@@ -66,6 +66,8 @@ pub(super) struct KnownDepths {
     depths: BTreeMap<String, Depths>,
     courses: BTreeMap<String, Trend>,
     slow_read: Option<Instant>,
+    /// In the queue of unrouted events; none where that is not known.
+    unrouted: Option<u32>,
     pub(super) queues: Queues,
 }
 
@@ -84,8 +86,9 @@ impl Watch {
         }
         let ready = self.read(&views, slow).await;
         self.restore(&views).await;
-        if let Some(count) = ready.get(&self.broker.names().unrouted()) {
-            self.metrics.unrouted_ready.set(i64::from(*count));
+        let unrouted = ready.get(&self.broker.names().unrouted()).copied();
+        if let Some(count) = unrouted {
+            self.metrics.unrouted_ready.set(i64::from(count));
         }
         let mut depths = BTreeMap::new();
         for view in &views {
@@ -106,7 +109,7 @@ impl Watch {
             look_ahead(course, read, view, now, wall);
             self.show(view, read, wall);
         }
-        known.depths = depths;
+        (known.depths, known.unrouted) = (depths, unrouted);
     }
 
     /// Shows how many events of each destination wait now. One that does not answer keeps its last figure, and holds up no other.
@@ -128,6 +131,12 @@ impl Watch {
     #[must_use]
     pub fn depths_of(&self, name: &str) -> Depths {
         self.depths.read().unwrap_or_else(PoisonError::into_inner).depths.get(name).copied().unwrap_or_default()
+    }
+
+    /// How many events nobody subscribes to, as it was last read; none where that is not known.
+    #[must_use]
+    pub fn unrouted(&self) -> Option<u32> {
+        self.depths.read().unwrap_or_else(PoisonError::into_inner).unrouted
     }
 
     pub(super) fn known_depths(&self) -> RwLockWriteGuard<'_, KnownDepths> {

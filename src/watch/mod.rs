@@ -60,6 +60,13 @@ impl Watch {
         self.destinations.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
     }
 
+    /// The routing keys that destinations of the configuration in force subscribe to.
+    #[must_use]
+    pub fn subscriptions(&self) -> Vec<String> {
+        let destinations = self.destinations.read().unwrap_or_else(PoisonError::into_inner);
+        destinations.values().flat_map(|destination| destination.subscribe.iter().cloned()).collect()
+    }
+
     /// What keeps depths in the metrics and in what the admin shows, until `ending`.
     pub fn part(self: &Arc<Self>, ending: CancellationToken) -> impl Part + use<> {
         let watch = Arc::clone(self);

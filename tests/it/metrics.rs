@@ -29,10 +29,10 @@ fn a_destination_has_every_series_from_the_start() {
     let _handles = metrics.destination("px");
     let samples = samples(&text(&metrics));
     for name in [
-        "published",
+        "consumed",
         "received",
         "redelivered",
-        "gate_places",
+        "requests",
         "replayed",
         "delivered",
         "throttled",

@@ -1,5 +1,7 @@
 //! A destination's figures, as pages show them. Pure.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 
 use super::show::{Moment, count, percent, rate, span};
@@ -27,6 +29,9 @@ pub(super) struct Figures {
     pub ready: Option<String>,
     /// How long ago the oldest event that waits happened.
     pub oldest: Option<String>,
+    pub oldest_at: Option<Timestamp>,
+    /// Whether that is longer than it should be.
+    pub is_late: bool,
     /// Until the queue is empty.
     pub drain: Option<String>,
     pub day: Option<Day>,
@@ -75,6 +80,13 @@ pub(super) struct Day {
     pub runs_out: Option<Moment>,
 }
 
+impl Day {
+    /// Whether it is worth looking at: much of it is used, or will be before the day ends.
+    pub fn matters(&self) -> bool {
+        self.percent >= 50 || self.is_spent || self.runs_out.is_some()
+    }
+}
+
 fn known(depth: Option<u32>) -> String {
     depth.map_or_else(|| "not known".to_owned(), count)
 }
@@ -99,6 +111,8 @@ impl Figures {
             quota_shown: quota.map_or_else(|| "unpaced".to_owned(), |a_second| format!("{}/s", rate(a_second))),
             learned: (shown.learned < 1.0).then(|| percent(shown.learned, 1.0)),
             ready: shown.queue_ready.map(count),
+            oldest_at: shown.oldest_event,
+            is_late: false,
             oldest: shown.oldest_event.map(|oldest| span(age(oldest, now))),
             drain: drain.map(span).or_else(|| stands_still.then(|| "not while closed".to_owned())),
             day: shown.day_limit.map(|limit| Day {
@@ -132,8 +146,19 @@ impl Figures {
         }
     }
 
+    /// The same, where an event that has waited for longer is late.
+    pub fn late_after(self, longest: Duration, now: Timestamp) -> Self {
+        let is_late = self.oldest_at.is_some_and(|oldest| age(oldest, now) > longest.as_secs_f64());
+        Self { is_late: is_late && !self.is_paused(), ..self }
+    }
+
     pub fn is_paused(&self) -> bool {
         self.state == GateState::Paused.name()
+    }
+
+    /// The share of its limits that an open gate is held to, where its vendor refuses more.
+    pub fn slowed(&self) -> Option<u64> {
+        self.learned.filter(|_| self.state == GateState::Open.name())
     }
 
     /// Whether resuming changes something: it is paused, or waits until it tries again.
@@ -164,6 +189,7 @@ mod tests {
             paused_at: None,
             paused_until: None,
             pause_reason: None,
+            since: None,
             until: None,
             quota: Some(1.0),
             rate: Some(1.0),

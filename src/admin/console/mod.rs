@@ -17,6 +17,7 @@ use session::Sessions;
 mod act;
 mod assets;
 mod audit;
+mod bars;
 mod chart;
 mod dead;
 mod destination;
@@ -26,6 +27,7 @@ mod flash;
 mod form;
 mod frame;
 mod guard;
+mod issues;
 mod letter;
 mod letter_search;
 mod operations;
@@ -33,6 +35,7 @@ mod overview;
 mod session;
 pub(super) mod show;
 mod sign_in;
+mod unrouted;
 
 #[cfg(test)]
 mod tests;
@@ -74,6 +77,10 @@ pub(super) fn router(admin: &Arc<Admin>) -> Router<Arc<Admin>> {
     let pages = Router::new()
         .route("/", get(overview::page))
         .route("/audit", get(audit::page))
+        .route("/issues", get(issues::page))
+        .route("/issues/{issue}", post(issues::say))
+        .route("/unrouted", get(unrouted::page))
+        .route("/unrouted/act", get(unrouted::ask).post(unrouted::act))
         .route("/destinations/{name}", get(destination::page))
         .route("/destinations/{name}/pause", post(destination::pause))
         .route(

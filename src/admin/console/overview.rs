@@ -147,12 +147,28 @@ pub(super) async fn page(
     Ok(frame::page(&shown))
 }
 
+/// What those destinations sent lately.
+pub(super) async fn sparks(admin: &Admin, names: BTreeSet<String>, now: Timestamp) -> BTreeMap<String, Chart> {
+    let all = figures(admin, now).await;
+    let chosen: Vec<Figures> = all.into_iter().filter(|figures| names.contains(&figures.name)).collect();
+    let elsewhere = chosen.iter().filter(|figures| figures.driver.is_some()).map(|figures| figures.name.clone());
+    let elsewhere: BTreeSet<String> = elsewhere.collect();
+    let lately = if elsewhere.is_empty() { BTreeMap::new() } else { lately(admin, elsewhere).await };
+    let rows = join_all(chosen.into_iter().map(|figures| row(admin, figures, &lately, now))).await;
+    rows.into_iter().map(|row| (row.figures.name, row.spark)).collect()
+}
+
 /// All destinations at work here, by name.
 async fn figures(admin: &Admin, now: Timestamp) -> Vec<Figures> {
     let views = admin.roster.all().into_iter().map(|(_, handle)| async move { handle.view().await });
     // One that stops just now is not listed.
     let views = join_all(views).await.into_iter().flatten();
-    views.map(|view| Figures::of(status_from(admin, view), now)).collect()
+    let late_after = admin.issues.late_after();
+    let figures = views.map(|view| {
+        let figures = Figures::of(status_from(admin, view), now);
+        figures.late_after(late_after, now)
+    });
+    figures.collect()
 }
 
 async fn row(admin: &Admin, figures: Figures, lately: &BTreeMap<String, Recent>, now: Timestamp) -> Row {
@@ -166,11 +182,26 @@ async fn row(admin: &Admin, figures: Figures, lately: &BTreeMap<String, Recent>,
     Row { spark: chart::spark(box_, &samples, figures.quota), sent, figures }
 }
 
-/// Those first that need a person, then those that wait; within each, those with dead letters.
-fn urgency(figures: &Figures) -> (usize, bool) {
-    let order = [GateState::Parked, GateState::Broken, GateState::Paused, GateState::Throttled, GateState::Open];
-    let place = order.iter().position(|state| state.name() == figures.state).unwrap_or(order.len());
-    (place, figures.dead.is_none_or(|dead| dead == 0))
+/// What hurts most comes first: where a person is needed, then where events are late or dead, then where something holds the pace.
+fn urgency(figures: &Figures) -> (u8, u8) {
+    let is = |state: GateState| state.name() == figures.state;
+    let has_dead = figures.dead.is_some_and(|dead| dead > 0);
+    let budget_is_out = figures.day.as_ref().is_some_and(|day| day.is_spent || day.runs_out.is_some());
+    let state = match () {
+        () if is(GateState::Parked) => 0,
+        () if is(GateState::Broken) => 2,
+        () if is(GateState::Throttled) => 5,
+        () if is(GateState::Paused) => 6,
+        () => 8,
+    };
+    let trouble = [
+        (!figures.is_ready && !is(GateState::Paused), 1),
+        (figures.is_late, 3),
+        (has_dead, 4),
+        (figures.slowed().is_some() || budget_is_out, 7),
+    ];
+    let worst = trouble.into_iter().filter(|(is, _)| *is).map(|(_, place)| place).min();
+    (worst.map_or(state, |worst| worst.min(state)), state)
 }
 
 /// One for each state that some are in.

@@ -116,6 +116,7 @@ fn view(name: &str) -> View {
         state: Some(GateState::Broken),
         fails: false,
         why: format!("the vendor said {EVIL}"),
+        since: None,
         until: Some(clock_in(90)),
         answered: None,
         paused: None,
@@ -145,6 +146,7 @@ fn view(name: &str) -> View {
         throttled: 0,
         retried: 0,
         dead: [("server_error".to_owned(), 3)].into(),
+        last_dead: None,
         copies_waiting: 0,
         copies_full: false,
     }

@@ -9,6 +9,7 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::{PATIENCE, Session, bar, confirm, progress, require_selection, unless_stopped, who};
+use crate::audit::Marks;
 use crate::cli::{Error, find, print, print_json, sanitize};
 use crate::config::ConfigFile;
 use crate::control::Signal;
@@ -134,6 +135,7 @@ async fn run(args: Common, how: How, file: &ConfigFile, stop: CancellationToken)
         session.broker.clone(),
         Roster::default(),
         registry.clone(),
+        Marks::default(),
         session.end.clone(),
     ));
     let done = act(&session, &args, how, &registry, file, &stop).await;

@@ -70,6 +70,7 @@ pub(super) async fn run(args: Args, file: &ConfigFile, stop: CancellationToken) 
             filter: args.filter.to_string(),
             count: seen.matched,
             outcome: Some(format!("{} letters exported", seen.matched)),
+            mark: None,
         };
         letters.record(&entry).await.map_err(|error| Error::Failed(format!("the audit cannot be written: {error}")))?;
         out.end()?;

@@ -26,7 +26,7 @@ use crate::dead_letters::{DeadLetters, Pile};
 use crate::{app, broker, clock};
 
 /// How long a look waits for others who read the same letters.
-const PATIENCE: Duration = Duration::from_mins(2);
+pub(super) const PATIENCE: Duration = Duration::from_mins(2);
 const BROKER_WITHIN: Duration = Duration::from_secs(10);
 
 const AFTER_HELP: &str = "\
@@ -95,14 +95,14 @@ pub(super) async fn run(args: Args, file: &ConfigFile, stop: CancellationToken) 
 }
 
 /// A connection for one command.
-struct Session {
-    config: Config,
-    broker: Broker,
+pub(super) struct Session {
+    pub config: Config,
+    pub broker: Broker,
     end: CancellationToken,
 }
 
 impl Session {
-    async fn open(file: &ConfigFile) -> Result<Self, Error> {
+    pub async fn open(file: &ConfigFile) -> Result<Self, Error> {
         let config = load(file)?;
         let end = CancellationToken::new();
         let settings = broker::BrokerSettings { name: "sluice command".to_owned(), ..app::broker_settings(&config) };
@@ -117,7 +117,7 @@ impl Session {
         Ok(DeadLetters { broker: self.broker.clone(), destination: destination.to_owned() })
     }
 
-    async fn close(self) {
+    pub async fn close(self) {
         self.broker.close(BROKER_WITHIN).await;
         self.end.cancel();
     }

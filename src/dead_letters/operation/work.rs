@@ -360,6 +360,7 @@ impl Work {
             filter: self.plan.filter.to_string(),
             count: self.state.borrow().selected,
             outcome,
+            mark: None,
         }
     }
 }

@@ -110,7 +110,7 @@ async fn the_oldest_event_is_known_while_a_pause_lasts_though_none_is_held() {
     stage.change(Change::Resume).await;
     stage.drained().await;
     assert_eq!(stage.view().await.oldest, None);
-    assert_eq!(stage.metrics.published_total.with_label_values(&["hook"]).get(), 50, "those given back count once");
+    assert_eq!(stage.metrics.received_total.with_label_values(&["hook"]).get(), 50, "those given back count once");
 }
 
 #[tokio::test(start_paused = true)]
@@ -121,6 +121,6 @@ async fn looking_at_a_slow_destination_changes_nothing() {
         pass(std::time::Duration::from_millis(200)).await;
         stage.view().await;
     }
-    let received = stage.metrics.received_total.with_label_values(&["hook"]).get();
+    let received = stage.metrics.consumed_total.with_label_values(&["hook"]).get();
     assert!(received <= 3, "{received} deliveries were taken and given back");
 }

@@ -113,7 +113,7 @@ async fn a_replay_is_told_and_then_what_became_of_it() {
     keys.iter_mut().for_each(|key| *key = key.split('.').next().unwrap().to_owned());
     assert_eq!(keys, ["replayed", "delivered"]);
     assert_eq!(stage.metrics.replayed_total.with_label_values(&["hook"]).get(), 1);
-    assert_eq!(stage.metrics.published_total.with_label_values(&["hook"]).get(), 0);
+    assert_eq!(stage.metrics.received_total.with_label_values(&["hook"]).get(), 0);
 }
 
 #[tokio::test(start_paused = true)]

@@ -9,6 +9,7 @@ mod dead_api;
 mod events;
 mod gate;
 mod health;
+mod issues;
 pub mod lease;
 mod limits;
 mod machine;

@@ -26,7 +26,7 @@ async fn in_audit(stage: &Stage, act: &str) -> Value {
 }
 
 /// A second worker beside the stage's.
-async fn another(stage: &Stage) -> Stage {
+pub async fn another(stage: &Stage) -> Stage {
     let mut other = Stage::new(&shared_url().await).await;
     other.prefix.clone_from(&stage.prefix);
     other.configure(&other.px("px", "product.#", LIMITS));

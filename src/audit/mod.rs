@@ -1,6 +1,8 @@
 //! The audit: who did what, with dead letters and with destinations, when, with what, how many, and how it ended. It is kept in a queue at the broker and
 //! written to every worker's log.
 
+mod marks;
+
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -14,6 +16,8 @@ use crate::broker::port::PublishError;
 use crate::broker::{Broker, ReadError, ReadPurpose};
 use crate::clock;
 use crate::message::{Message, Properties};
+
+pub use marks::{Attended, IssueState, Mark, Marks};
 
 /// One line of the audit. An operation has two: when it began and when it ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -30,7 +34,8 @@ pub struct Entry {
     pub place: Option<String>,
     /// Whose letters, or which destination; empty where it is about none.
     pub destination: String,
-    /// What: replay, discard, restore, purge, edit, export; pause, resume, limits, reload, lease_reset, sign_in.
+    /// What: replay, discard, restore, purge, edit, export; publish_unrouted, discard_unrouted; pause, resume, limits, reload, lease_reset,
+    /// sign_in; acknowledge, ignore, note, reopen.
     pub act: String,
     /// Which letters; of an operator's act what was given with it.
     pub filter: String,
@@ -39,10 +44,14 @@ pub struct Entry {
     /// How it ended; none where it began.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub outcome: Option<String>,
+    /// What it says of an issue.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub mark: Option<Mark>,
 }
 
-/// What an operator does with a destination or a worker.
-const OF_OPERATORS: [&str; 6] = ["pause", "resume", "limits", "reload", "lease_reset", "sign_in"];
+/// What an operator does with a destination, a worker or an issue.
+const OF_OPERATORS: [&str; 10] =
+    ["pause", "resume", "limits", "reload", "lease_reset", "sign_in", "acknowledge", "ignore", "note", "reopen"];
 
 impl Entry {
     /// An operator's act that is done: by whom and from where, at which destination, what was given with it, and what came of it.
@@ -58,6 +67,7 @@ impl Entry {
             filter: given,
             count: 0,
             outcome: Some(outcome.to_owned()),
+            mark: None,
         }
     }
 
@@ -121,24 +131,32 @@ pub async fn read(
     limit: usize,
     patience: Duration,
 ) -> Result<Vec<Entry>, ReadError> {
-    let mut reader = broker.reader().await?;
     let mut last = Last { limit, entries: VecDeque::new() };
+    let read = each(broker, patience, |entry| {
+        if destination.is_none_or(|name| name == entry.destination) {
+            last.add(entry);
+        }
+    });
+    read.await?;
+    Ok(last.entries.into())
+}
+
+/// Shows every entry to `visit`.
+async fn each(broker: &Broker, patience: Duration, mut visit: impl FnMut(Entry) + Send) -> Result<(), ReadError> {
+    let mut reader = broker.reader().await?;
     let read = async {
         let mut locked = reader.lock(&broker.names().audit(), ReadPurpose::Look, patience).await?;
         while let Some(delivery) = locked.next().await? {
             let entry = serde_json::from_slice::<Entry>(&delivery.message.body);
             locked.keep(delivery);
             // What is no entry was put there by something else.
-            let Ok(entry) = entry else { continue };
-            if destination.is_none_or(|name| name == entry.destination) {
-                last.add(entry);
-            }
+            entry.into_iter().for_each(&mut visit);
         }
         locked.end().await
     };
     let ended = read.await;
     reader.close().await;
-    ended.map(|()| last.entries.into())
+    ended
 }
 
 /// The last entries by their time: the queue may be in another order after a reader was killed.
@@ -177,6 +195,7 @@ mod tests {
                 filter: text(),
                 count: 1,
                 outcome: None,
+                mark: None,
             });
         }
         let operations: Vec<_> = last.entries.iter().map(|entry| entry.operation.as_str()).collect();

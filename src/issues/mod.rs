@@ -1,0 +1,395 @@
+//! Issues: what needs a person, over all destinations: groups of dead letters, gates that are closed for trouble, budgets that run out,
+//! events that are late or that nobody subscribes to. Found when somebody looks; what operators say of them is kept in the audit.
+
+mod causes;
+mod find;
+mod seen;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
+use utoipa::ToSchema;
+
+use crate::audit::{self, Attended, IssueState, Mark, Marks};
+use crate::broker::Broker;
+use crate::clock;
+use crate::control;
+use crate::destination::View;
+use crate::fleet::Roster;
+use crate::metrics::Metrics;
+use crate::supervisor::Part;
+use crate::watch::Watch;
+
+use causes::{Causes, Wanted};
+pub use find::Kind;
+use find::conditions;
+use seen::Seen;
+
+/// How often it is looked at what is wrong.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// How long a look waits for dead letters that have not been read yet.
+const READ_WITHIN: Duration = Duration::from_secs(4);
+/// How long a look waits for the audit.
+const MARKS_WITHIN: Duration = Duration::from_secs(3);
+/// Longest note, in characters.
+pub const LONGEST_NOTE: usize = 500;
+
+/// Something that needs a person.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Issue {
+    /// Names it for good: the same trouble has the same id in every worker, and when it comes again.
+    #[schema(example = "px-prod.dead_letters.4f1c9a7be2d05836")]
+    pub id: String,
+    /// What kind.
+    pub kind: Kind,
+    /// Whose; null where it is about none.
+    #[schema(required)]
+    pub destination: Option<String>,
+    /// What is wrong, in a sentence.
+    #[schema(example = "the API answered 400: unknown property key")]
+    pub says: String,
+    /// How many events it is about; null where that is not known.
+    #[schema(required)]
+    pub count: Option<u64>,
+    /// When it began: of dead letters when the first died. Null where nobody saw it.
+    #[schema(required, value_type = Option<String>, format = DateTime)]
+    pub first_seen: Option<Timestamp>,
+    /// When it was there last: of dead letters when the last died, else now.
+    #[schema(required, value_type = Option<String>, format = DateTime)]
+    pub last_seen: Option<Timestamp>,
+    /// How many died, or were published, in each of the last 24 hours, the latest last; empty of others.
+    pub by_hour: Vec<u32>,
+    /// The group of dead letters, for their filter.
+    #[schema(required)]
+    pub group: Option<String>,
+    /// Some of the types of its events.
+    pub types: Vec<String>,
+    /// How it is for operators.
+    pub state: IssueState,
+    /// Whether it was acknowledged and came again since.
+    pub came_again: bool,
+    /// What an operator said of it last.
+    #[schema(required)]
+    pub mark: Option<Mark>,
+}
+
+/// All issues, as a worker sees them.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
+pub struct IssueList {
+    /// Those that are open first, the worst first.
+    pub issues: Vec<Issue>,
+    /// What could not be looked at, a sentence each. The issues may lack something then.
+    pub trouble: Vec<String>,
+}
+
+/// What an operator does with an issue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Word {
+    /// How it is from now on; as before where only a note is left.
+    pub state: Option<IssueState>,
+    /// Until when it is ignored.
+    pub until: Option<Timestamp>,
+    /// For whoever looks next; the one before stays where none is given.
+    pub note: Option<String>,
+}
+
+/// Finds issues, and keeps what is said of them.
+#[derive(Debug)]
+pub struct Issues {
+    metrics: Metrics,
+    broker: Broker,
+    roster: Roster,
+    watch: Arc<Watch>,
+    marks: Marks,
+    causes: Arc<Causes>,
+    seen: Mutex<Seen>,
+    late_after: Mutex<Duration>,
+}
+
+impl Issues {
+    /// Over what is at work; nothing is looked at yet. An event that waits for longer than `late_after` is late.
+    #[must_use]
+    pub fn new(
+        (broker, roster, watch): (Broker, Roster, Arc<Watch>),
+        metrics: Metrics,
+        marks: Marks,
+        max_event_bytes: usize,
+        late_after: Duration,
+    ) -> Arc<Self> {
+        let causes = Causes::new(broker.clone(), max_event_bytes);
+        let (seen, late_after) = (Mutex::default(), Mutex::new(late_after));
+        Arc::new(Self { metrics, broker, roster, watch, marks, causes, seen, late_after })
+    }
+
+    /// Takes note of a reload.
+    pub fn reloaded(&self, late_after: Duration) {
+        *self.late_after.lock().unwrap_or_else(PoisonError::into_inner) = late_after;
+    }
+
+    /// An event that has waited for longer is late.
+    #[must_use]
+    pub fn late_after(&self) -> Duration {
+        *self.late_after.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What keeps in mind what is wrong and since when, until `ending`.
+    pub fn part(self: &Arc<Self>, ending: CancellationToken) -> impl Part + use<> {
+        let issues = Arc::clone(self);
+        move || Arc::clone(&issues).run(ending.clone())
+    }
+
+    async fn run(self: Arc<Self>, ending: CancellationToken) -> Result<(), String> {
+        let mut ticks = tokio::time::interval(LOOK_EVERY);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        while ending.run_until_cancelled(ticks.tick()).await.is_some() {
+            if !self.broker.status().borrow().connected() {
+                self.marks.may_be_incomplete();
+            }
+            let views = self.views().await;
+            self.observe(&views);
+            self.show_unattended(&views).await;
+        }
+        Ok(())
+    }
+
+    /// Every issue there is now.
+    pub async fn list(&self) -> IssueList {
+        let views = self.views().await;
+        let (mut found, mut trouble) = (self.observe(&views), Vec::new());
+        let wanted = views.iter().filter_map(|view| {
+            let depths = self.watch.depths_of(&view.name);
+            let dead = depths.dead.filter(|dead| *dead > 0)?;
+            Some(Wanted { destination: view.name.clone(), count: dead, died: view.dead.values().sum() })
+        });
+        let unrouted = self.watch.unrouted();
+        let (wanted, marks) = (wanted.collect(), self.marks.complete(&self.broker, MARKS_WITHIN));
+        let (causes, marks) = tokio::join!(self.causes.known(wanted, unrouted, READ_WITHIN), marks);
+        if let Err(error) = marks {
+            trouble.push(format!("what operators said of issues is not known: {error}"));
+        }
+        trouble.extend(causes.trouble);
+        let wall = clock::wall();
+        found.extend(causes.groups.iter().flat_map(|(destination, groups)| {
+            groups.iter().map(move |group| Issue {
+                count: Some(group.count),
+                first_seen: group.first_seen,
+                last_seen: group.last_seen,
+                by_hour: group.by_hour(wall),
+                group: Some(group.group.clone()),
+                types: group.types.clone(),
+                ..Issue::new(Kind::DeadLetters, Some(destination), &group.group, group.cause.clone())
+            })
+        }));
+        if let Some(count) = unrouted.filter(|count| *count > 0) {
+            found.push(unrouted_issue(u64::from(count), &causes.unrouted, wall));
+        }
+        let mut issues: Vec<Issue> = found.into_iter().map(|issue| self.marked(issue, wall)).collect();
+        issues.sort_by_key(|issue| (issue.state, issue.kind, std::cmp::Reverse(issue.last_seen), issue.id.clone()));
+        IssueList { issues, trouble }
+    }
+
+    /// Says something of an issue, one of `all`, in the audit and in every worker.
+    ///
+    /// # Errors
+    /// Why the audit may not have it; then nothing is said.
+    pub async fn say(
+        &self,
+        all: &[Issue],
+        issue: &Issue,
+        word: Word,
+        by: (&str, &str),
+    ) -> Result<Mark, crate::broker::port::PublishError> {
+        let entry = entry(all, issue, word, by);
+        control::record(&self.broker, &entry).await?;
+        let mark = entry.mark.ok_or(crate::broker::port::PublishError::Lost)?;
+        self.marks.heard(&mark);
+        Ok(mark)
+    }
+
+    /// Shows how many dead letters nobody looks after.
+    async fn show_unattended(&self, views: &[View]) {
+        let dead = |view: &View| self.watch.depths_of(&view.name).dead;
+        // Where there are none, nobody has said anything of them that counts.
+        if views.iter().any(|view| view.drives && dead(view).is_some_and(|dead| dead > 0))
+            && let Err(error) = self.marks.complete(&self.broker, MARKS_WITHIN).await
+        {
+            tracing::debug!(%error, "what operators said of issues is not known yet");
+        }
+        let (wall, gauge) = (clock::wall(), &self.metrics.dead_letters_unattended);
+        for view in views {
+            match dead(view) {
+                Some(ready) => {
+                    let count = self.marks.unattended(&view.name, ready.into(), view.last_dead, wall);
+                    gauge.with_label_values(&[&view.name]).set(i64::try_from(count).unwrap_or(i64::MAX));
+                }
+                None => drop(gauge.remove_label_values(&[&view.name])),
+            }
+        }
+    }
+
+    async fn views(&self) -> Vec<View> {
+        let views = self.roster.all().into_iter().map(|(_, handle)| async move { handle.view().await.ok() });
+        join_all(views).await.into_iter().flatten().collect()
+    }
+
+    /// What is wrong now, of all but dead letters and unrouted events.
+    fn observe(&self, views: &[View]) -> Vec<Issue> {
+        let (now, wall) = (clock::now(), clock::wall());
+        let late_after = self.late_after();
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut issues = Vec::new();
+        seen.begin();
+        for view in views {
+            for condition in conditions(view, &self.watch.depths_of(&view.name), late_after, wall) {
+                let issue = Issue::new(condition.kind, Some(&view.name), "", condition.says);
+                let Some(first) = seen.again(&issue.id, condition.kind.settles_within(), now, wall) else { continue };
+                issues.push(Issue {
+                    count: condition.count,
+                    first_seen: condition.since.or(first),
+                    last_seen: Some(wall),
+                    ..issue
+                });
+            }
+        }
+        // Of a destination whose driver is not known, nothing is known to be over.
+        let unknown = |id: &str| views.iter().any(|view| view.state.is_none() && is_of(id, &view.name));
+        seen.end(wall, unknown);
+        issues
+    }
+
+    /// The issue with what was said of it.
+    fn marked(&self, mut issue: Issue, wall: Timestamp) -> Issue {
+        let Some(mark) = self.marks.of(&issue.id) else { return issue };
+        let latest = match issue.kind {
+            Kind::DeadLetters | Kind::Unrouted => issue.last_seen,
+            Kind::Parked
+            | Kind::NotAtWork
+            | Kind::Broken
+            | Kind::Late
+            | Kind::CopiesNotTaken
+            | Kind::DayBudget
+            | Kind::Slowed
+            | Kind::PausedLong => {
+                let over = self.seen.lock().unwrap_or_else(PoisonError::into_inner).was_over(&issue.id);
+                over.max(issue.first_seen)
+            }
+        };
+        (issue.state, issue.came_again) = state(&mark, latest, wall);
+        issue.mark = Some(mark);
+        issue
+    }
+}
+
+impl Issue {
+    /// Nothing more is known of it.
+    fn new(kind: Kind, destination: Option<&str>, group: &str, says: String) -> Self {
+        let parts = [destination.unwrap_or_default(), kind.name(), group];
+        let id = parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(".");
+        Self {
+            id,
+            kind,
+            destination: destination.map(str::to_owned),
+            says,
+            count: None,
+            first_seen: None,
+            last_seen: None,
+            by_hour: Vec::new(),
+            group: None,
+            types: Vec::new(),
+            state: IssueState::Open,
+            came_again: false,
+            mark: None,
+        }
+    }
+}
+
+fn unrouted_issue(count: u64, groups: &[crate::unrouted::UnroutedGroup], wall: Timestamp) -> Issue {
+    let keys: Vec<String> = groups.iter().map(|group| group.routing_key.clone()).collect();
+    let mut by_hour: Vec<u32> = Vec::new();
+    for group in groups {
+        let hours = group.by_hour(wall);
+        by_hour.resize(hours.len(), 0);
+        by_hour.iter_mut().zip(hours).for_each(|(sum, count)| *sum = sum.saturating_add(count));
+    }
+    Issue {
+        count: Some(count),
+        first_seen: groups.iter().filter_map(|group| group.first_seen).min(),
+        last_seen: groups.iter().filter_map(|group| group.last_seen).max(),
+        by_hour,
+        types: keys.into_iter().take(5).collect(),
+        ..Issue::new(Kind::Unrouted, None, "", "no destination subscribes to events that producers publish".to_owned())
+    }
+}
+
+/// Whether an issue is one of a destination.
+fn is_of(id: &str, destination: &str) -> bool {
+    id.strip_prefix(destination).is_some_and(|rest| rest.starts_with('.'))
+}
+
+/// How an issue is after that mark, and whether it came again since. `latest`: when it was last known to begin or to grow.
+fn state(mark: &Mark, latest: Option<Timestamp>, wall: Timestamp) -> (IssueState, bool) {
+    let came_again = latest.is_some_and(|latest| latest > mark.since);
+    let is_over = mark.until.is_some_and(|until| until <= wall);
+    match mark.state {
+        IssueState::Acknowledged if came_again => (IssueState::Open, true),
+        IssueState::Ignored if is_over => (IssueState::Open, came_again),
+        IssueState::Open | IssueState::Acknowledged | IssueState::Ignored => (mark.state, false),
+    }
+}
+
+/// How many dead letters of its destination nobody looks after once that issue is in that state.
+fn attended(all: &[Issue], issue: &Issue, state: IssueState) -> Option<Attended> {
+    let is_of_letters = |other: &&Issue| other.kind == Kind::DeadLetters && other.destination == issue.destination;
+    if issue.kind != Kind::DeadLetters {
+        return None;
+    }
+    let state_of = |other: &Issue| if other.id == issue.id { state } else { other.state };
+    let counts = all.iter().filter(is_of_letters).map(|other| (other.count.unwrap_or(0), state_of(other)));
+    let (mut there, mut open) = (0, 0);
+    for (count, state) in counts {
+        there += count;
+        open += if state == IssueState::Open { count } else { 0 };
+    }
+    Some(Attended { there, open })
+}
+
+/// The entry of the audit that says so of an issue, one of `all`.
+#[must_use]
+pub fn entry(all: &[Issue], issue: &Issue, word: Word, by: (&str, &str)) -> audit::Entry {
+    let wall = clock::wall();
+    let note = word.note.map(|note| note.split_whitespace().collect::<Vec<_>>().join(" "));
+    let note = note.map(|note| note.chars().take(LONGEST_NOTE).collect::<String>()).filter(|note| !note.is_empty());
+    let before = issue.mark.as_ref();
+    let mark = Mark {
+        // Of two words of one worker the later one holds, whatever its clock does.
+        at: before.map_or(wall, |before| wall.max(before.at)),
+        by: by.0.to_owned(),
+        issue: issue.id.clone(),
+        state: word.state.unwrap_or(issue.state),
+        since: match (word.state, before) {
+            (None, Some(before)) => before.since,
+            _ => wall,
+        },
+        until: if word.state.is_some() { word.until } else { before.and_then(|before| before.until) },
+        note: note.clone().or_else(|| before.and_then(|before| before.note.clone())),
+        letters: attended(all, issue, word.state.unwrap_or(issue.state)),
+    };
+    let act = match word.state {
+        Some(IssueState::Acknowledged) => "acknowledge",
+        Some(IssueState::Ignored) => "ignore",
+        Some(IssueState::Open) => "reopen",
+        None => "note",
+    };
+    let until = word.until.map(|until| format!(" until {}", until.strftime("%F %T UTC")));
+    let given = format!("{}{}", issue.id, until.unwrap_or_default());
+    let outcome = note.unwrap_or_else(|| mark.state.name().to_owned());
+    let destination = issue.destination.clone().unwrap_or_default();
+    audit::Entry { mark: Some(mark), ..audit::Entry::done(by, &destination, act, given, &outcome) }
+}
