@@ -79,13 +79,7 @@ pub async fn run(config: Config, file: ConfigFile, stop: CancellationToken) -> R
     let watch = Watch::new(metrics.clone(), broker.clone(), roster.clone(), operations.clone(), config);
     let marks = Marks::default();
     let over = (broker.clone(), roster.clone(), Arc::clone(&watch));
-    let issues = Issues::new(
-        over.clone(),
-        metrics.clone(),
-        marks.clone(),
-        config.broker.max_event_bytes,
-        config.admin.late_after,
-    );
+    let issues = Issues::new(over.clone(), metrics.clone(), marks.clone(), config);
     let shown = (metrics.clone(), operations.clone(), Arc::clone(&issues));
     let admin = Admin::new(over, shown, supervisor.clone(), config);
     let parts = TaskTracker::new();

@@ -74,4 +74,5 @@ pub mod traces;
 pub mod unrouted;
 pub mod vendors;
 pub mod verdict;
+pub mod waiting;
 pub mod watch;

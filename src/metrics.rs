@@ -242,6 +242,8 @@ metrics! {
     broker_blocked: IntGauge [],
     /// Receipts by outcome; dropped if the broker did not take them.
     receipts_total: IntCounterVec ["outcome"],
+    /// Notifications of `[[notify]]` by outcome; failed ones were not taken in some minutes.
+    notifications_total: IntCounterVec ["outcome"],
     /// Reloads of the configuration, by outcome.
     config_reloads_total: IntCounterVec ["outcome"],
     /// Lines of the log that were dropped, because nobody read them and the buffer was full.
@@ -272,6 +274,9 @@ impl Metrics {
     }
 
     fn register_process(&self) -> prometheus::Result<()> {
+        for outcome in ["sent", "failed"] {
+            self.notifications_total.with_label_values(&[outcome]);
+        }
         for outcome in ["applied", "failed", "refused"] {
             self.config_reloads_total.with_label_values(&[outcome]);
         }

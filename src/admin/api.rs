@@ -15,7 +15,7 @@ use utoipa_axum::routes;
 
 use super::extract::{NoParams, Params};
 use super::problem::{self, Problem, Refusals};
-use super::{Admin, auth, dead, destinations, issues, operations, unrouted};
+use super::{Admin, auth, dead, destinations, issues, operations, unrouted, waiting};
 
 const PREFIX: &str = "/api/v1";
 /// The largest event that may be configured, written as JSON text.
@@ -30,6 +30,7 @@ fn endpoints() -> OpenApiRouter<Arc<Admin>> {
         .routes(routes!(destinations::pause))
         .routes(routes!(destinations::resume))
         .routes(routes!(destinations::limits, destinations::reset_limits))
+        .routes(routes!(waiting::list))
         .routes(routes!(dead::list))
         .routes(routes!(dead::groups))
         .routes(routes!(dead::show))

@@ -13,7 +13,7 @@ use super::Admin;
 use super::auth::Who;
 use super::dead::to_its_end;
 use super::extract::{JsonBody, NoParams, OptionalBody, Params, Segment};
-use super::problem::{BadBody, BrokerAway, Problem, Refusals, Unknown};
+use super::problem::{BadBody, BrokerAway, Conflict, Problem, Refusals, Unknown};
 use crate::audit::IssueState;
 use crate::clock;
 use crate::gate::later;
@@ -79,19 +79,20 @@ impl Ignore {
     /// What that says of an issue.
     pub fn word(self) -> Result<Word, Problem> {
         let wrong = |detail: String| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail);
+        let conflict = |detail: String| Problem::new(StatusCode::CONFLICT, detail);
         let wall = clock::wall();
         let until = match (self.lasts, self.until) {
             (Some(lasts), None) => later(wall, parse_lasting(&lasts).map_err(wrong)?),
             (None, Some(until)) => until
                 .parse::<Timestamp>()
                 .map_err(|_| wrong(format!("until = {until:?} is no time; write one as \"2026-03-01T08:00:00Z\"")))?,
-            (Some(_), Some(_)) => return Err(wrong("give `for` or `until`, not both".to_owned())),
+            (Some(_), Some(_)) => return Err(conflict("give `for` or `until`, not both".to_owned())),
             (None, None) => {
-                return Err(wrong("say for how long: `for`, such as \"2h\", or `until`, a time".to_owned()));
+                return Err(conflict("say for how long: `for`, such as \"2h\", or `until`, a time".to_owned()));
             }
         };
         if until <= wall {
-            return Err(wrong(format!("until = {until} is over already")));
+            return Err(conflict(format!("until = {until} is over already")));
         }
         Ok(Word { state: Some(IssueState::Ignored), until: Some(until), note: self.note })
     }
@@ -140,7 +141,7 @@ pub(super) async fn acknowledge(
 #[utoipa::path(
     post, path = "/issues/{issue}/ignore", operation_id = "ignore_issue", tag = "issues", params(IssuePath),
     request_body = Ignore,
-    responses((status = 200, description = "As it is after that", body = Issue), Refusals, Unknown, BadBody, BrokerAway)
+    responses((status = 200, description = "As it is after that", body = Issue), Refusals, Unknown, BadBody, Conflict, BrokerAway)
 )]
 pub(super) async fn ignore(
     State(admin): State<Arc<Admin>>,
@@ -156,7 +157,7 @@ pub(super) async fn ignore(
 #[utoipa::path(
     post, path = "/issues/{issue}/note", operation_id = "note_issue", tag = "issues", params(IssuePath),
     request_body = NoteAlone,
-    responses((status = 200, description = "As it is after that", body = Issue), Refusals, Unknown, BadBody, BrokerAway)
+    responses((status = 200, description = "As it is after that", body = Issue), Refusals, Unknown, BadBody, Conflict, BrokerAway)
 )]
 pub(super) async fn note(
     State(admin): State<Arc<Admin>>,
@@ -166,7 +167,7 @@ pub(super) async fn note(
     JsonBody(NoteAlone { note }): JsonBody<NoteAlone>,
 ) -> Result<Json<Issue>, Problem> {
     if note.trim().is_empty() {
-        return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "the note is empty"));
+        return Err(Problem::new(StatusCode::CONFLICT, "the note is empty"));
     }
     say(&admin, &who, &issue, Word { state: None, until: None, note: Some(note) }).await
 }

@@ -33,6 +33,7 @@ mod listener;
 mod operations;
 mod problem;
 mod unrouted;
+mod waiting;
 mod why;
 
 use console::Console;
@@ -56,6 +57,7 @@ pub struct Admin {
     supervisor: Supervisor,
     tokens: RwLock<Arc<[AdminToken]>>,
     max_event_bytes: usize,
+    delivery_limit: u32,
     console: Console,
     wrong_tokens: auth::WrongTokens,
 }
@@ -79,6 +81,7 @@ impl Admin {
             supervisor,
             tokens: RwLock::new(config.admin.tokens.clone().into()),
             max_event_bytes: config.broker.max_event_bytes,
+            delivery_limit: config.broker.delivery_limit,
             console: Console::default(),
             wrong_tokens: auth::WrongTokens::default(),
         })
@@ -88,7 +91,7 @@ impl Admin {
     /// replaced: the address that is listened on does not change at a reload, and may be off loopback.
     pub fn reloaded(&self, config: &Config, outcome: &str) {
         self.metrics.config_reloads_total.with_label_values(&[outcome]).inc();
-        self.issues.reloaded(config.admin.late_after);
+        self.issues.reloaded(config);
         if !config.admin.tokens.is_empty() {
             *self.tokens.write().unwrap_or_else(PoisonError::into_inner) = config.admin.tokens.clone().into();
         }

@@ -45,13 +45,7 @@ pub(super) fn admin(tokens: Vec<AdminToken>) -> Arc<Admin> {
     let config = config(tokens);
     let watch = Watch::new(metrics.clone(), broker.clone(), roster.clone(), operations.clone(), &config);
     let over = (broker, roster, watch);
-    let issues = Issues::new(
-        over.clone(),
-        metrics.clone(),
-        Marks::default(),
-        config.broker.max_event_bytes,
-        config.admin.late_after,
-    );
+    let issues = Issues::new(over.clone(), metrics.clone(), Marks::default(), &config);
     Admin::new(over, (metrics, operations, issues), Supervisor::default(), &config)
 }
 

@@ -58,7 +58,7 @@ fn some() -> u16 {
 pub(super) struct UnroutedChoice {
     /// Those that were published with one of these routing keys.
     #[serde(default)]
-    pub routing_keys: BTreeSet<String>,
+    pub routing_keys: Vec<String>,
     /// All of them.
     #[serde(default)]
     pub all: bool,
@@ -143,13 +143,14 @@ pub(super) async fn act(
 ) -> Result<UnroutedDone, Problem> {
     if choice.routing_keys.is_empty() != choice.all {
         let detail = "say which events: give `routing_keys`, or \"all\": true without any";
-        return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail));
+        return Err(Problem::new(StatusCode::CONFLICT, detail));
     }
     let (unrouted, who, patterns) = (admin.unrouted()?, who.clone(), admin.watch.subscriptions());
+    let keys: BTreeSet<String> = choice.routing_keys.into_iter().collect();
     let acted = async move {
         let by = (who.name.as_str(), who.place);
         let subscribes = |key: &str| routing::subscribes(&patterns, key);
-        Ok(unrouted.act(act, &choice.routing_keys, by, PATIENCE, subscribes).await?)
+        Ok(unrouted.act(act, &keys, by, PATIENCE, subscribes).await?)
     };
     to_its_end(acted).await
 }

@@ -35,7 +35,7 @@ const HANDOVER: usize = 64;
 /// A connection of its own, to read one queue after the other.
 pub struct Reader {
     broker: Broker,
-    connection: lapin::Connection,
+    pub(super) connection: lapin::Connection,
     at_least: u32,
 }
 
@@ -249,7 +249,7 @@ async fn settled_count(channel: &Channel, queue: &ShortString) -> Result<u32, Am
     }
 }
 
-fn in_queue(queue: &str, trouble: &AmqpTrouble) -> ReadError {
+pub(super) fn in_queue(queue: &str, trouble: &AmqpTrouble) -> ReadError {
     match trouble {
         AmqpTrouble::Amqp(error) if code(error) == Some(NOT_FOUND) => ReadError::Missing(queue.to_owned()),
         AmqpTrouble::Amqp(_) | AmqpTrouble::TimedOut | AmqpTrouble::NoChannel | AmqpTrouble::Away => {

@@ -29,6 +29,7 @@ pub mod sandbox;
 mod sanitize;
 pub mod status;
 mod unrouted;
+mod waiting;
 
 pub use error::Error;
 
@@ -82,6 +83,7 @@ enum Command {
     Audit(dead::audit::Args),
     Issues(issues::Args),
     Unrouted(unrouted::Args),
+    Waiting(waiting::Args),
     Sandbox(Box<sandbox::Args>),
     Demo(demo::Args),
     /// Print a completion script for a shell
@@ -113,6 +115,7 @@ impl Cli {
             Command::Limits(args) => pause::limits(args, &file).await,
             Command::Audit(args) => dead::audit::run(args, &file).await,
             Command::Issues(args) => issues::run(args, &file).await,
+            Command::Waiting(args) => waiting::run(args, &file).await,
             Command::Unrouted(args) => unrouted::run(args, &file, stop_with_session()?).await,
             Command::Sandbox(args) => Ok(sandbox::run(*args, stop_with_session()?).await?),
             Command::Demo(args) => demo::run(args, stop_with_session()?).await,

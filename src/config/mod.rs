@@ -9,6 +9,7 @@ mod destination;
 mod file;
 mod log;
 mod map;
+mod notify;
 mod problems;
 mod retry;
 #[cfg(test)]
@@ -27,6 +28,7 @@ pub use changes::Changes;
 pub use destination::Destination;
 pub use file::ConfigFile;
 pub use log::{Format, Log};
+pub use notify::{Notify, What};
 pub use problems::Problems;
 pub use retry::Retry;
 
@@ -44,6 +46,8 @@ pub struct Config {
     pub retry: Retry,
     /// `[log]`.
     pub log: Log,
+    /// `[[notify]]`.
+    pub notify: Vec<Notify>,
     /// `[destinations.<name>]` by name.
     pub destinations: BTreeMap<String, Destination>,
     /// What works and is probably not meant.
@@ -90,6 +94,8 @@ fn read(root: &mut Section<'_>, registry: &[Kind]) -> Option<Config> {
     let admin = root.within("admin", Admin::read);
     let retry = root.within("retry", |section| Retry::read(section, &Retry::default()));
     let log = root.within("log", Log::read);
+    let notify = if root.has("notify") { root.tables("notify", Notify::read) } else { Some(Vec::new()) };
+    root.expect(&["notify"]);
     let defaults = retry.clone().unwrap_or_default();
     let has_ledger_key = broker.as_ref().is_some_and(|broker| broker.ledger_key.is_some());
     let read = root.within("destinations", |all| {
@@ -107,7 +113,7 @@ fn read(root: &mut Section<'_>, registry: &[Kind]) -> Option<Config> {
         Some((destinations, warnings))
     });
     let (destinations, warnings) = read?;
-    Some(Config { broker: broker?, admin: admin?, retry: retry?, log: log?, destinations, warnings })
+    Some(Config { broker: broker?, admin: admin?, retry: retry?, log: log?, notify: notify?, destinations, warnings })
 }
 
 fn read_toml(text: &str) -> Result<Table<'_>, ConfigProblem> {

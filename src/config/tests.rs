@@ -77,6 +77,7 @@ fn json_api(section: &mut Section<'_>) -> Option<Box<dyn Vendor>> {
 
 fn env(name: &str) -> Option<String> {
     match name {
+        "SLUICE_NOTIFY_URL" => Some(format!("https://hooks.example.com/services/{SECRET}")),
         "SLUICE_AMQP_URL" => Some(format!("amqp://sluice:{SECRET}@localhost:5672/%2f")),
         "PX_API_KEY" | "HOOK_AUTH" | "HOOK_SECRET" | "ADMIN" | "ACTON_SECRET" | "ACTON_PASSWORD" | "ACTON_REFRESH" => {
             Some(SECRET.to_owned())
@@ -605,6 +606,31 @@ fn an_empty_secret_is_a_problem_and_a_files_last_newline_is_not_part_of_it() {
         read_toml(text).unwrap(),
     );
     assert_eq!(section.required_text("key").unwrap(), "from-a-file");
+}
+
+#[test]
+fn a_webhook_is_told_of_what_it_asks_for() {
+    let read_one = |lines: &str| {
+        read(&format!("{BROKER}[[notify]]\nurl = \"https://hooks.example.com/x\"\n{lines}")).unwrap().notify.remove(0)
+    };
+    let all = read_one("");
+    assert!([What::New, What::Again, What::Over].iter().all(|what| all.wants(*what, None)));
+    let some = read_one("on = [\"over\"]\ndestinations = [\"px\"]\n");
+    assert!(some.wants(What::Over, Some("px")));
+    assert!(
+        !some.wants(What::New, Some("px")) && !some.wants(What::Over, Some("crm")) && !some.wants(What::Over, None)
+    );
+    for (lines, said) in [
+        ("[[notify]]\n", "notify.url: missing; add url = "),
+        ("[[notify]]\nurl = \"x\"\n", "notify.url: "),
+        ("[[notify]]\nurl = \"https://a\"\non = [\"old\"]\n", "\"old\" is not known; write some of \"new\""),
+        ("[[notify]]\nurl = \"https://a\"\nbody = { jq = \"{\" }\n", "notify.body"),
+        ("[[notify]]\nurl = \"https://a\"\nheaders = { host = \"x\" }\n", "notify.headers.host"),
+        ("[notify]\nurl = \"https://a\"\n", "must be an array of tables, as in [[notify]]"),
+    ] {
+        let shown = problems(&format!("{BROKER}{lines}"));
+        assert!(shown.contains(said), "{lines}: {shown}");
+    }
 }
 
 #[test]

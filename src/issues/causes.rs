@@ -23,12 +23,25 @@ const AT_ONCE: usize = 4;
 const PATIENCE: Duration = Duration::from_secs(15);
 /// What nothing seems to change is read again after so long: an edit leaves the number of letters as it is.
 const KEPT: Duration = Duration::from_mins(1);
+/// Where nobody looks, what changes is read again after so long.
+const UNASKED: Duration = Duration::from_secs(20);
+/// How long a look waits for what has not been read yet.
+const READ_WITHIN: Duration = Duration::from_secs(4);
 /// What changes is read again after so long.
 const CHANGING: Duration = Duration::from_secs(2);
 /// Of all time at most this part is spent on reading a queue.
 const DUTY: u32 = 20;
 /// Groups of a destination that are told; the largest.
 const MOST_GROUPS: usize = 200;
+
+/// Who looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Look {
+    /// A person.
+    Asked,
+    /// Nobody: a webhook may have to be told.
+    Unasked,
+}
 
 /// A destination with dead letters.
 #[derive(Clone, Debug)]
@@ -68,15 +81,21 @@ impl<T> Default for Copy<T> {
 }
 
 impl<T> Copy<T> {
-    fn is_fresh(&self, stamp: (u32, u64), now: Instant) -> bool {
+    fn is_fresh(&self, stamp: (u32, u64), now: Instant, look: Look) -> bool {
         let Some(read) = self.read else { return false };
-        let kept = if self.stamp == stamp && self.trouble.is_none() { KEPT } else { CHANGING };
+        let is_same = self.stamp == stamp && self.trouble.is_none();
+        let kept = match (look, is_same) {
+            (Look::Unasked, true) => return true,
+            (Look::Unasked, false) => UNASKED,
+            (Look::Asked, true) => KEPT,
+            (Look::Asked, false) => CHANGING,
+        };
         now.saturating_duration_since(read) < kept.max(self.took * DUTY)
     }
 
     /// Takes note that it is read from now on, unless it is fresh or being read.
-    fn begins(&mut self, stamp: (u32, u64), now: Instant) -> bool {
-        let begins = !self.is_reading && !self.is_fresh(stamp, now);
+    fn begins(&mut self, stamp: (u32, u64), now: Instant, look: Look) -> bool {
+        let begins = !self.is_reading && !self.is_fresh(stamp, now, look);
         self.is_reading |= begins;
         begins
     }
@@ -112,24 +131,24 @@ impl Causes {
         Arc::new(Self { broker, max_event_bytes, copies: Mutex::default(), slots: Semaphore::new(AT_ONCE) })
     }
 
-    /// The causes of the dead letters of those destinations, and of unrouted events if there are any; waits for what has to be read, but no
-    /// longer than `within`.
-    pub async fn known(self: &Arc<Self>, wanted: Vec<Wanted>, unrouted: Option<u32>, within: Duration) -> Known {
+    /// The causes of the dead letters of those destinations, and of unrouted events if there are any; waits some seconds for what has to be
+    /// read.
+    pub async fn known(self: &Arc<Self>, wanted: Vec<Wanted>, unrouted: Option<u32>, look: Look) -> Known {
         if self.broker.status().borrow().connected() {
             let mut reads = Vec::new();
             let now = clock::now();
             for wanted in &wanted {
                 let stamp = (wanted.count, wanted.died);
-                if self.copies().letters.entry(wanted.destination.clone()).or_default().begins(stamp, now) {
+                if self.copies().letters.entry(wanted.destination.clone()).or_default().begins(stamp, now, look) {
                     reads.push(tokio::spawn(Arc::clone(self).read_letters(wanted.clone())));
                 }
             }
             if let Some(count) = unrouted.filter(|count| *count > 0)
-                && self.copies().unrouted.begins((count, 0), now)
+                && self.copies().unrouted.begins((count, 0), now, look)
             {
                 reads.push(tokio::spawn(Arc::clone(self).read_unrouted(count)));
             }
-            drop(tokio::time::timeout(within, join_all(reads)).await);
+            drop(tokio::time::timeout(READ_WITHIN, join_all(reads)).await);
         }
         let mut copies = self.copies();
         copies.letters.retain(|name, copy| copy.is_reading || wanted.iter().any(|wanted| wanted.destination == *name));

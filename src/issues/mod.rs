@@ -2,12 +2,15 @@
 //! events that are late or that nobody subscribes to. Found when somebody looks; what operators say of them is kept in the audit.
 
 mod causes;
+mod changes;
 mod find;
+mod notify;
 mod seen;
 
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -20,6 +23,7 @@ use utoipa::ToSchema;
 use crate::audit::{self, Attended, IssueState, Mark, Marks};
 use crate::broker::Broker;
 use crate::clock;
+use crate::config::{Config, Notify};
 use crate::control;
 use crate::destination::View;
 use crate::fleet::Roster;
@@ -27,15 +31,15 @@ use crate::metrics::Metrics;
 use crate::supervisor::Part;
 use crate::watch::Watch;
 
-use causes::{Causes, Wanted};
+use causes::{Causes, Look, Wanted};
+use changes::{Known, Pending};
 pub use find::Kind;
 use find::conditions;
+use notify::Notifier;
 use seen::Seen;
 
 /// How often it is looked at what is wrong.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
-/// How long a look waits for dead letters that have not been read yet.
-const READ_WITHIN: Duration = Duration::from_secs(4);
 /// How long a look waits for the audit.
 const MARKS_WITHIN: Duration = Duration::from_secs(3);
 /// Longest note, in characters.
@@ -110,33 +114,53 @@ pub struct Issues {
     marks: Marks,
     causes: Arc<Causes>,
     seen: Mutex<Seen>,
-    late_after: Mutex<Duration>,
+    settings: Mutex<Settings>,
+    notifier: Notifier,
+}
+
+/// What the configuration in force says of issues.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// An event that has waited for longer is late.
+    pub late_after: Duration,
+    /// The webhooks that are told.
+    pub notify: Vec<Notify>,
+}
+
+impl From<&Config> for Settings {
+    fn from(config: &Config) -> Self {
+        Self { late_after: config.admin.late_after, notify: config.notify.clone() }
+    }
 }
 
 impl Issues {
-    /// Over what is at work; nothing is looked at yet. An event that waits for longer than `late_after` is late.
+    /// Over what is at work; nothing is looked at yet.
     #[must_use]
     pub fn new(
         (broker, roster, watch): (Broker, Roster, Arc<Watch>),
         metrics: Metrics,
         marks: Marks,
-        max_event_bytes: usize,
-        late_after: Duration,
+        config: &Config,
     ) -> Arc<Self> {
-        let causes = Causes::new(broker.clone(), max_event_bytes);
-        let (seen, late_after) = (Mutex::default(), Mutex::new(late_after));
-        Arc::new(Self { metrics, broker, roster, watch, marks, causes, seen, late_after })
+        let causes = Causes::new(broker.clone(), config.broker.max_event_bytes);
+        let notifier = Notifier::new(metrics.clone(), roster.peers().me().name.clone());
+        let (seen, settings) = (Mutex::default(), Mutex::new(config.into()));
+        Arc::new(Self { metrics, broker, roster, watch, marks, causes, seen, settings, notifier })
     }
 
     /// Takes note of a reload.
-    pub fn reloaded(&self, late_after: Duration) {
-        *self.late_after.lock().unwrap_or_else(PoisonError::into_inner) = late_after;
+    pub fn reloaded(&self, config: &Config) {
+        *self.settings.lock().unwrap_or_else(PoisonError::into_inner) = config.into();
+    }
+
+    fn settings(&self) -> Settings {
+        self.settings.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// An event that has waited for longer is late.
     #[must_use]
     pub fn late_after(&self) -> Duration {
-        *self.late_after.lock().unwrap_or_else(PoisonError::into_inner)
+        self.settings.lock().unwrap_or_else(PoisonError::into_inner).late_after
     }
 
     /// What keeps in mind what is wrong and since when, until `ending`.
@@ -148,6 +172,7 @@ impl Issues {
     async fn run(self: Arc<Self>, ending: CancellationToken) -> Result<(), String> {
         let mut ticks = tokio::time::interval(LOOK_EVERY);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut telling = (Known::default(), Pending::default());
         while ending.run_until_cancelled(ticks.tick()).await.is_some() {
             if !self.broker.status().borrow().connected() {
                 self.marks.may_be_incomplete();
@@ -155,22 +180,32 @@ impl Issues {
             let views = self.views().await;
             self.observe(&views);
             self.show_unattended(&views).await;
+            let settings = self.settings();
+            if !settings.notify.is_empty() {
+                self.tell(views, &settings, &mut telling).await;
+            }
         }
         Ok(())
     }
 
     /// Every issue there is now.
     pub async fn list(&self) -> IssueList {
-        let views = self.views().await;
-        let (mut found, mut trouble) = (self.observe(&views), Vec::new());
+        let (views, unrouted) = (self.views().await, self.watch.unrouted());
+        self.all(&views, unrouted, Look::Asked).await.0
+    }
+
+    /// The issues of those destinations, and of unrouted events; and the destinations whose dead letters are not known.
+    async fn all(&self, views: &[View], unrouted: Option<u32>, look: Look) -> (IssueList, BTreeSet<String>) {
+        let (mut found, mut trouble) = (self.observe(views), Vec::new());
         let wanted = views.iter().filter_map(|view| {
             let depths = self.watch.depths_of(&view.name);
             let dead = depths.dead.filter(|dead| *dead > 0)?;
             Some(Wanted { destination: view.name.clone(), count: dead, died: view.dead.values().sum() })
         });
-        let unrouted = self.watch.unrouted();
-        let (wanted, marks) = (wanted.collect(), self.marks.complete(&self.broker, MARKS_WITHIN));
-        let (causes, marks) = tokio::join!(self.causes.known(wanted, unrouted, READ_WITHIN), marks);
+        let (wanted, marks) = (wanted.collect::<Vec<_>>(), self.marks.complete(&self.broker, MARKS_WITHIN));
+        let mut unread: BTreeSet<String> = wanted.iter().map(|wanted| wanted.destination.clone()).collect();
+        let (causes, marks) = tokio::join!(self.causes.known(wanted, unrouted, look), marks);
+        unread.retain(|name| !causes.groups.contains_key(name));
         if let Err(error) = marks {
             trouble.push(format!("what operators said of issues is not known: {error}"));
         }
@@ -192,7 +227,27 @@ impl Issues {
         }
         let mut issues: Vec<Issue> = found.into_iter().map(|issue| self.marked(issue, wall)).collect();
         issues.sort_by_key(|issue| (issue.state, issue.kind, std::cmp::Reverse(issue.last_seen), issue.id.clone()));
-        IssueList { issues, trouble }
+        (IssueList { issues, trouble }, unread)
+    }
+
+    /// Tells webhooks what became of the issues that this worker looks after: those of what it drives, and one worker's of no destination.
+    async fn tell(&self, mut views: Vec<View>, settings: &Settings, (known, pending): &mut (Known, Pending)) {
+        let shows = self.roster.peers().shows(clock::now());
+        views.retain(|view| shows.destinations.contains(&view.name));
+        let unrouted = self.watch.unrouted().filter(|_| shows.shared);
+        let mut mine: BTreeSet<_> = views.iter().map(|view| Some(view.name.clone())).collect();
+        if unrouted.is_some() {
+            mine.insert(None);
+        }
+        let (list, unread) = self.all(&views, unrouted, Look::Unasked).await;
+        for change in known.changes(list.issues, mine, &unread, clock::wall()) {
+            pending.add(change);
+        }
+        for (whose, changes, more) in pending.due(clock::now()) {
+            for notify in &settings.notify {
+                self.notifier.tell(notify, &whose, &changes, more);
+            }
+        }
     }
 
     /// Says something of an issue, one of `all`, in the audit and in every worker.

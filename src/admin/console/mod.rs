@@ -36,6 +36,7 @@ mod session;
 pub(super) mod show;
 mod sign_in;
 mod unrouted;
+mod waiting;
 
 #[cfg(test)]
 mod tests;
@@ -87,6 +88,7 @@ pub(super) fn router(admin: &Arc<Admin>) -> Router<Arc<Admin>> {
             "/destinations/{name}/resume",
             destination::command_form(|destination| Command::Resume { destination }, "resumed"),
         )
+        .route("/destinations/{name}/waiting", get(waiting::page))
         .route("/destinations/{name}/limits", get(destination::back).post(destination::limits))
         .route(DEAD, get(dead::page))
         .route(&dead("/act"), get(act::count))

@@ -128,3 +128,33 @@ async fn unrouted_events_are_published_again_once_somebody_subscribes() {
     let audit = stage.run(&["audit"]).await;
     assert!(audit.out.contains("publish_unrouted") && audit.out.contains("discard_unrouted"), "{audit:?}");
 }
+
+#[tokio::test]
+async fn a_webhook_is_told_of_a_new_issue_in_the_form_that_it_wants_though_it_fails_at_first() {
+    let mut stage = Stage::new(&shared_url().await).await;
+    let notify = "[[notify]]\nurl = \"SANDBOX/hook/told\"\nconsole = \"https://sluice.example.com/\"\n\
+                  [[notify]]\nurl = \"SANDBOX/hook/chat\"\nbody = { jq = \"{text}\" }\n\
+                  [[notify]]\nurl = \"SANDBOX/hook/others\"\ndestinations = [\"crm\"]\n";
+    stage.configure(&(stage.px("px", "product.#", LIMITS) + notify));
+    stage.fault(r#"{"fault":"status","status":503,"path":"/hook/told","count":1}"#);
+    stage.start();
+    stage.ready().await;
+    let client = stage.client().await;
+    client.publish("product.x", json!({ "no": 1 }).to_string(), super::client::plain()).await;
+    let told = |path: &str| -> Vec<Value> {
+        let events = stage.sandbox.handle().events(Some(path), 10);
+        events.iter().filter_map(|body| serde_json::from_slice(body).ok()).collect()
+    };
+    until("both are told", async || !told("/hook/told").is_empty() && !told("/hook/chat").is_empty()).await;
+    let whole = told("/hook/told").remove(0);
+    let change = &whole["changes"][0];
+    assert_eq!((&whole["destination"], &change["what"]), (&json!("px"), &json!("new")));
+    assert_eq!((&change["issue"]["kind"], &change["issue"]["count"]), (&json!("dead_letters"), &json!(1)));
+    assert_eq!(whole["console"], "https://sluice.example.com/issues");
+    let chat = told("/hook/chat").remove(0);
+    let text = chat["text"].as_str().unwrap();
+    assert!(text.starts_with("px: dead letters, 1 event"), "{text}");
+    assert_eq!(chat.as_object().map(|chat| chat.len()), Some(1));
+    assert_eq!(told("/hook/others"), Vec::<Value>::new());
+    assert_eq!(stage.metric("sluice_notifications_total{outcome=\"sent\"}").await, Some(2.0));
+}

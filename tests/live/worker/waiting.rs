@@ -1,8 +1,8 @@
 //! What waits is one figure, whoever is asked.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::stage::{Stage, until};
+use super::stage::{PX, Stage, TOKEN, until};
 use crate::support::shared_url;
 
 #[tokio::test]
@@ -24,4 +24,42 @@ async fn command_api_console_and_metric_tell_the_same_number_of_waiting_events()
     let table = stage.run(&["status"]).await;
     let words: Vec<&str> = table.out.lines().last().unwrap().split_whitespace().collect();
     assert!(words.contains(&"48"), "{table:?}");
+}
+
+#[tokio::test]
+async fn the_events_that_are_sent_next_can_be_looked_at_and_stay_in_their_order() {
+    let stage = Stage::at_work(&shared_url().await, "limits = [\"100/s\"]\nretry = { delays = [\"15s\"] }").await;
+    let pause = "/api/v1/destinations/px/pause";
+    let (status, text) = stage.ask("POST", pause, Some(TOKEN), "").await;
+    assert_eq!(status, 200, "{text}");
+    stage.state("px", "paused").await;
+    let client = stage.client().await;
+    client.publish_all("product.x", 0..70).await;
+    client.holds("px", 70).await;
+    let (status, text) = stage.get("/api/v1/destinations/px/waiting?limit=5").await;
+    assert_eq!(status, 200, "{text}");
+    let list: Value = serde_json::from_str(&text).unwrap();
+    let ids = |list: &Value| -> Vec<String> {
+        list["events"].as_array().unwrap().iter().map(|event| event["id"].to_string()).collect()
+    };
+    let first = ids(&list);
+    assert_eq!(
+        (first.len(), &list["events"][0]["type"], &list["events"][0]["returns"]),
+        (5, &json!("product.x"), &json!(0))
+    );
+    client.holds("px", 70).await;
+    let ran = stage.run(&["waiting", "px", "--limit", "50", "--json"]).await;
+    let again: Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!((&ids(&again)[..5], ids(&again).len()), (&first[..], 50), "the order is the same");
+    assert_eq!(again["events"][0]["returns"], 1, "a look counts as a return");
+    client.holds("px", 70).await;
+    stage.fault(r#"{"fault":"status","status":500,"body":"try later","count":1}"#);
+    let (status, text) = stage.ask("POST", "/api/v1/destinations/px/resume", Some(TOKEN), "").await;
+    assert_eq!(status, 200, "{text}");
+    until("one waits for its next attempt", async || {
+        let ran = stage.run(&["waiting", "px", "--retrying"]).await;
+        ran.out.contains("try later")
+    })
+    .await;
+    stage.arrived(PX, 70).await;
 }

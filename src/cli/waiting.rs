@@ -1,0 +1,97 @@
+//! `sluice waiting`: the events of a destination that are sent next.
+
+use jiff::Timestamp;
+
+use super::dead::Session;
+use super::{Error, find, print, print_json, print_table};
+use crate::config::ConfigFile;
+use crate::control::{self, ANSWER_WITHIN, Command, CommandReply};
+use crate::gate::GateState;
+use crate::waiting::{MOST_SHOWN, Place, Waiting};
+
+const EXAMPLES: &str = "\
+AMQP has no look that changes nothing. Each event that is shown is taken and given back at once, in order, and the broker
+counts that as one of the returns after which an event becomes a dead letter (delivery_limit under [broker]). An event that
+has half of them already ends the look.
+
+Examples:
+  sluice waiting px-prod                 the next 50 in its queue
+  sluice waiting px-prod --retrying      those that wait for their next attempt
+  sluice waiting px-prod --limit 5 --json";
+
+/// Look at the events of a destination that are sent next
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = EXAMPLES)]
+pub struct Args {
+    /// The destination's name
+    destination: String,
+    /// Those in its retry queues, until their next attempt
+    #[arg(long)]
+    retrying: bool,
+    /// Events at most
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u8).range(1..=50))]
+    limit: u8,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) async fn run(args: Args, file: &ConfigFile) -> Result<(), Error> {
+    let session = Session::open(file).await?;
+    let done = look(&args, &session, file).await;
+    session.close().await;
+    done
+}
+
+async fn look(args: &Args, session: &Session, file: &ConfigFile) -> Result<(), Error> {
+    let destination = find(&session.config, &args.destination, file)?;
+    let place = if args.retrying { Place::Retry } else { Place::Queue };
+    if place == Place::Queue && destination.vendor.ordering_key_limit().is_some() {
+        let command = Command::Tell { destination: args.destination.clone() };
+        let answers = control::ask::<CommandReply>(&session.broker, &command, ANSWER_WITHIN).await;
+        let answers = answers.map_err(|error| Error::Failed(error.to_string()))?;
+        let is_paused = |answer: &CommandReply| answer.state.as_deref() == Some(GateState::Paused.name());
+        if !answers.is_empty() && !answers.iter().any(is_paused) {
+            let why = "its events keep an order, and a look could let one overtake another: pause it first";
+            return Err(Error::Refused(why.to_owned()));
+        }
+    }
+    let waiting = Waiting {
+        broker: session.broker.clone(),
+        destination: args.destination.clone(),
+        delays: destination.retry.delays.clone(),
+        delivery_limit: session.config.broker.delivery_limit,
+        max_event_bytes: session.config.broker.max_event_bytes,
+    };
+    let list = waiting.look(place, usize::from(args.limit).min(MOST_SHOWN)).await;
+    let list = list.map_err(|error| Error::Failed(error.to_string()))?;
+    if args.json {
+        return print_json(&list);
+    }
+    if list.events.is_empty() {
+        print("nothing waits there")?;
+    } else {
+        let rows = list.events.iter().map(|event| {
+            let last = event.attempts.last().map(|attempt| {
+                let status = attempt.status.map_or_else(|| "no answer".to_owned(), |status| status.to_string());
+                format!("{status} {}", attempt.excerpt)
+            });
+            [
+                event.id.clone(),
+                event.r#type.clone(),
+                event.time.map_or_else(|| "-".to_owned(), second),
+                event.delay.clone().unwrap_or_else(|| "-".to_owned()),
+                event.attempts.len().to_string(),
+                event.problem.clone().or(last).unwrap_or_else(|| event.body.clone()),
+            ]
+        });
+        print_table(["event", "type", "time", "delay", "attempts", "last attempt, or data"], rows)?;
+    }
+    list.note.iter().try_for_each(|note| print(note))?;
+    Ok(())
+}
+
+/// To the second, as people write it.
+fn second(at: Timestamp) -> String {
+    at.strftime("%F %T UTC").to_string()
+}

@@ -1,0 +1,146 @@
+//! Events that wait in a destination's queue or for their next attempt, looked at: the first of each queue.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::broker::{Broker, Peeked, ReadError};
+use crate::clock;
+use crate::event::{Context, decode};
+use crate::record::history::{Attempt, History};
+use crate::section::show_duration;
+
+/// Events that one look shows at most.
+pub const MOST_SHOWN: usize = 50;
+
+/// Where events wait.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Place {
+    /// In the destination's queue.
+    #[default]
+    Queue,
+    /// In its retry queues, until their next attempt.
+    Retry,
+}
+
+/// A destination's queues. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Waiting {
+    /// Where they are.
+    pub broker: Broker,
+    /// Whose they are.
+    pub destination: String,
+    /// Its retry queues' delays.
+    pub delays: Vec<Duration>,
+    /// An event that came back so often becomes a dead letter (`[broker] delivery_limit`). A look counts as one return.
+    pub delivery_limit: u32,
+    /// The largest event.
+    pub max_event_bytes: usize,
+}
+
+/// An event that waits.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct WaitingEvent {
+    /// The event's id.
+    pub id: String,
+    /// Its source.
+    pub source: String,
+    /// Its type.
+    pub r#type: String,
+    /// When it happened; left out where it does not say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub time: Option<Timestamp>,
+    /// In a retry queue: the delay of that queue, such as `30s`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delay: Option<String>,
+    /// What was tried so far; the last ones of many.
+    pub attempts: Vec<Attempt>,
+    /// How often the broker took it back, this look not counted.
+    pub returns: u32,
+    /// Why it will become a dead letter, where that can be seen already.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+    /// Its body, as text.
+    pub body: String,
+}
+
+/// What a look saw.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
+pub struct WaitingList {
+    /// The next to be sent first; of retry queues those of the shortest delay.
+    pub events: Vec<WaitingEvent>,
+    /// Why there are fewer than there could be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
+impl Waiting {
+    /// The first `limit` events that wait there. They are back in their queue when this returns, and each has one return more.
+    ///
+    /// # Errors
+    /// [`ReadError`] where a queue cannot be read.
+    pub async fn look(&self, place: Place, limit: usize) -> Result<WaitingList, ReadError> {
+        let (names, most_returns) = (self.broker.names(), (self.delivery_limit / 2).max(1));
+        let queues: Vec<(String, Option<Duration>)> = match place {
+            Place::Queue => vec![(names.queue(&self.destination), None)],
+            Place::Retry => {
+                self.delays.iter().map(|delay| (names.retry(&self.destination, *delay), Some(*delay))).collect()
+            }
+        };
+        let mut list = WaitingList::default();
+        for (queue, delay) in queues {
+            let left = limit - list.events.len();
+            if left == 0 {
+                break;
+            }
+            let peeked = match self.broker.peek(&queue, left, most_returns).await {
+                // One that no event has needed yet.
+                Err(ReadError::Missing(_)) if place == Place::Retry => continue,
+                peeked => peeked?,
+            };
+            let ready =
+                self.broker.depths(std::slice::from_ref(&queue)).await.ok().and_then(|depths| *depths.first()?);
+            if peeked.len() < left
+                && ready.is_some_and(|ready| usize::try_from(ready).is_ok_and(|ready| ready > peeked.len()))
+            {
+                list.note = Some(format!(
+                    "not all of {queue} is shown: an event there came back {most_returns} times or more. Each look adds one, and after \
+                     {} it becomes a dead letter: look again when the worker has taken it",
+                    self.delivery_limit
+                ));
+            }
+            list.events.extend(peeked.iter().map(|peeked| self.shown(peeked, delay)));
+        }
+        Ok(list)
+    }
+
+    fn shown(&self, Peeked { message, routing_key, returns }: &Peeked, delay: Option<Duration>) -> WaitingEvent {
+        let history = History::read(message, routing_key, clock::wall());
+        // Of an event that does not say when it happened.
+        let unsaid = Timestamp::UNIX_EPOCH;
+        let context = Context { routing_key: &history.routing_key, received: unsaid, max_bytes: self.max_event_bytes };
+        let (id, source, kind, time, problem) = match decode(message, context) {
+            Ok(event) => (event.id, event.source, event.kind, event.time, None),
+            Err(malformed) => {
+                let problem = Some(malformed.to_string());
+                let identity = malformed.identity;
+                (identity.id.unwrap_or_default(), identity.source, identity.kind, identity.time, problem)
+            }
+        };
+        WaitingEvent {
+            id,
+            source,
+            r#type: kind,
+            time: Some(time.timestamp()).filter(|time| *time != unsaid),
+            delay: delay.map(show_duration),
+            attempts: history.attempts,
+            returns: *returns,
+            problem,
+            body: String::from_utf8_lossy(&message.body).into_owned(),
+        }
+    }
+}
