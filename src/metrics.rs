@@ -174,6 +174,8 @@ metrics! {
     released_total: IntCounterVec ["destination"],
     /// Events that a worker made dead letters. It does not count what the broker moves there by itself (delivery_limit, unknown): those two stay at 0, and dead_letters_ready counts them.
     dead_lettered_total: IntCounterVec ["destination", "reason"],
+    /// Events that were not sent since their time was over, and dropped as `expired = "drop"` says.
+    dropped_total: IntCounterVec ["destination"],
     /// Dead letters that were replayed and came back to a destination.
     replayed_total: IntCounterVec ["destination"],
     /// Retries and dead letters that the broker did not confirm at once, so that they were published again.
@@ -325,6 +327,7 @@ impl Metrics {
             retried: self.retried_total.with_label_values(&[name]),
             released: self.released_total.with_label_values(&[name]),
             dead_lettered: Reason::ALL.map(reason),
+            dropped: self.dropped_total.with_label_values(&[name]),
             replayed: self.replayed_total.with_label_values(&[name]),
             publish_failures: self.publish_failures_total.with_label_values(&[name]),
             copies_waiting: self.copies_waiting.with_label_values(&[name]),
@@ -405,6 +408,7 @@ pub struct DestinationMetrics {
     pub retried: IntCounter,
     pub released: IntCounter,
     dead_lettered: [IntCounter; Reason::ALL.len()],
+    pub dropped: IntCounter,
     pub replayed: IntCounter,
     pub publish_failures: IntCounter,
     pub in_flight: IntGauge,
@@ -455,7 +459,10 @@ impl DestinationMetrics {
 
     /// Events that are settled for good: delivered, put into a retry queue or among the dead letters.
     pub fn left(&self) -> u64 {
-        self.delivered.get() + self.retried.get() + self.dead_lettered.iter().map(IntCounter::get).sum::<u64>()
+        self.delivered.get()
+            + self.retried.get()
+            + self.dropped.get()
+            + self.dead_lettered.iter().map(IntCounter::get).sum::<u64>()
     }
 
     /// Shows a gate, and how much is in hand.

@@ -47,11 +47,13 @@ pub enum ReceiptKind {
     Parked,
     /// A person put the dead letter back on its way.
     Replayed,
+    /// Its time was over before it was sent, and the destination drops such events.
+    Dropped,
 }
 
 impl ReceiptKind {
     /// Every outcome.
-    pub const ALL: [Self; 4] = [Self::Delivered, Self::DeadLettered, Self::Parked, Self::Replayed];
+    pub const ALL: [Self; 5] = [Self::Delivered, Self::DeadLettered, Self::Parked, Self::Replayed, Self::Dropped];
 
     /// The type of the CloudEvent that tells it.
     fn kind(self) -> &'static str {
@@ -60,6 +62,7 @@ impl ReceiptKind {
             Self::DeadLettered => "sluice.receipt.dead_lettered",
             Self::Parked => "sluice.receipt.parked",
             Self::Replayed => "sluice.receipt.replayed",
+            Self::Dropped => "sluice.receipt.dropped",
         }
     }
 
@@ -71,6 +74,7 @@ impl ReceiptKind {
             Self::DeadLettered => "dead_lettered",
             Self::Parked => "parked",
             Self::Replayed => "replayed",
+            Self::Dropped => "dropped",
         }
     }
 }

@@ -58,6 +58,8 @@ pub enum Reason {
     Unconfirmed,
     /// Retried until `max_age`.
     Expired,
+    /// Its time was over before it was sent: `expirytime`, `max_event_age`, or AMQP's `expiration`. No request was spent for that.
+    TooOld,
     /// Taken and never settled too often: it crashes workers. Set by the broker's delivery limit.
     DeliveryLimit,
     /// Put there by something other than Sluice.
@@ -66,7 +68,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, for metrics and filters.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Malformed,
         Self::Invalid,
         Self::Rejected,
@@ -74,6 +76,7 @@ impl Reason {
         Self::PartlyRejected,
         Self::Unconfirmed,
         Self::Expired,
+        Self::TooOld,
         Self::DeliveryLimit,
         Self::Unknown,
     ];
@@ -89,6 +92,7 @@ impl Reason {
             Self::PartlyRejected => "partly_rejected",
             Self::Unconfirmed => "unconfirmed",
             Self::Expired => "expired",
+            Self::TooOld => "too_old",
             Self::DeliveryLimit => "delivery_limit",
             Self::Unknown => "unknown",
         }
@@ -121,6 +125,8 @@ pub enum Settlement {
     RetryLater(Duration),
     /// A copy goes to the dead-letter queue; then the original is acked.
     DeadLetter(Reason, String),
+    /// Acked without having been sent, since the configuration says so; the sentence says why.
+    Drop(String),
     /// Back to the broker, no attempt spent.
     Release,
 }

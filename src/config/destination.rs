@@ -12,6 +12,9 @@ use crate::mapping::Mapping;
 use crate::section::Section;
 use crate::vendors::{Kind, Vendor};
 
+/// The largest `max_event_age`.
+const LONGEST_AGE: Duration = Duration::from_hours(24 * 3_650);
+
 /// One configured vendor account.
 #[derive(Clone, Debug)]
 pub struct Destination {
@@ -39,6 +42,10 @@ pub struct Destination {
     pub park_after_rejections: u32,
     /// When it tries again.
     pub retry: Retry,
+    /// What is older is not sent.
+    pub max_event_age: Option<Duration>,
+    /// Whether what is not sent for its age is dropped, instead of becoming a dead letter.
+    pub drops_expired: bool,
     /// The HTTP proxy to go through.
     pub proxy: Option<Url>,
     /// Never HTTP/2.
@@ -63,6 +70,8 @@ impl Destination {
         let timeout = section.duration("timeout", Duration::from_millis(100)..=Duration::from_mins(5));
         let park_after_rejections = section.count("park_after_rejections", 0..=1_000_000, 20);
         let retry = section.within("retry", |retry| Retry::read(retry, defaults));
+        let max_event_age = section.duration("max_event_age", Duration::from_secs(1)..=LONGEST_AGE);
+        let drops_expired = section.choice("expired", &[("dead", false), ("drop", true)]).unwrap_or(false);
         let proxy = section.url("proxy");
         let Some(kind) = kind else {
             // Which of the other keys are right depends on the vendor.
@@ -92,6 +101,8 @@ impl Destination {
             timeout: timeout.unwrap_or(Duration::from_secs(10)),
             park_after_rejections,
             retry,
+            max_event_age,
+            drops_expired,
             proxy,
             http1_only,
             source: Uuid::new_v5(&Uuid::NAMESPACE_OID, digest.as_bytes()).to_string(),

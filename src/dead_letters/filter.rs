@@ -38,12 +38,12 @@ pub struct Filter {
     #[schema(value_type = Vec<ReasonName>)]
     #[param(
         value_type = Option<String>,
-        pattern = "^(malformed|invalid|rejected|too_large|partly_rejected|unconfirmed|expired|delivery_limit|unknown)(,(malformed|invalid|rejected|too_large|partly_rejected|unconfirmed|expired|delivery_limit|unknown))*$"
+        pattern = "^(malformed|invalid|rejected|too_large|partly_rejected|unconfirmed|expired|too_old|delivery_limit|unknown)(,(malformed|invalid|rejected|too_large|partly_rejected|unconfirmed|expired|too_old|delivery_limit|unknown))*$"
     )]
     #[arg(
         long,
         value_name = "REASON",
-        help = "By reason: malformed, invalid, rejected, too_large, partly_rejected, unconfirmed, expired, delivery_limit, unknown"
+        help = "By reason: malformed, invalid, rejected, too_large, partly_rejected, unconfirmed, expired, too_old, delivery_limit, unknown"
     )]
     pub reason: Vec<String>,
     /// Groups.
@@ -103,7 +103,7 @@ pub struct Filter {
 
 /// A reason.
 #[derive(ToSchema)]
-#[schema(as = Reason, pattern = "^(malformed|invalid|rejected|too_large|partly_rejected|unconfirmed|expired|delivery_limit|unknown)$")]
+#[schema(as = Reason, pattern = "^(malformed|invalid|rejected|too_large|partly_rejected|unconfirmed|expired|too_old|delivery_limit|unknown)$")]
 #[expect(dead_code, reason = "only described")]
 struct ReasonName(String);
 

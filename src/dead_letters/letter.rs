@@ -287,6 +287,11 @@ fn reason(own: Own<'_>, death: &Death<'_>) -> (Reason, String) {
         );
         return (Reason::DeliveryLimit, said);
     }
+    if moved.is_by_expiration() {
+        let said =
+            format!("not sent: the `expiration` that its producer gave it was over{}", from.replace(" from", " in"));
+        return (Reason::TooOld, said);
+    }
     let why = moved.reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
     (Reason::Unknown, format!("the broker moved it here{from}{why}, which Sluice did not ask for"))
 }

@@ -46,6 +46,12 @@ impl<'a> XDeath<'a> {
         (death != Self::default()).then_some(death)
     }
 
+    /// Whether its own time to live (`expiration`) was over: the queue of a destination has none.
+    #[must_use]
+    pub fn is_by_expiration(&self) -> bool {
+        self.reason == Some("expired")
+    }
+
     /// Whether the delivery limit was the reason.
     #[must_use]
     pub fn is_by_delivery_limit(&self) -> bool {

@@ -1,7 +1,7 @@
 //! From a delivery to an event that is ready: decode, map and check, before anything is spent.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::HeaderValue;
 use jiff::Timestamp;
@@ -9,12 +9,13 @@ use jiff::Timestamp;
 use super::doubt;
 use super::settler::Tag;
 use crate::broker::port::Delivery;
+use crate::clock;
+use crate::config::Destination;
 use crate::event::{self, Event};
-use crate::mapping::Mapping;
 use crate::message::header::REPLAY;
 use crate::record::history::{Attempt, History, Watched};
 use crate::redact;
-use crate::vendors::{Facts, Item, Refusal, Vendor};
+use crate::vendors::{Facts, Item, Refusal};
 use crate::verdict::Reason;
 
 /// The names in a history of attempts that met with trouble.
@@ -45,6 +46,8 @@ pub(super) struct Pending {
     pub failed: bool,
     /// How often it failed while others were taken, for reasons that looked like the vendor's, and how many had been taken by then.
     pub odd: Odd,
+    /// After that it is not to be sent.
+    pub expires: Option<Expiry>,
     /// It failed a moment ago: it is not sent before then, unless to find out whether the vendor is still in trouble.
     pub rests_until: Option<Instant>,
 }
@@ -94,6 +97,41 @@ impl Odd {
     }
 }
 
+/// When an event's time is over, and what says so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Expiry {
+    at: Timestamp,
+    says: &'static str,
+}
+
+impl Expiry {
+    /// The earlier of what the event and the destination say.
+    fn of(event: &Event, max_age: Option<Duration>) -> Option<Self> {
+        let own = event.expires.map(|at| Self { at: at.timestamp(), says: "its expirytime" });
+        let aged = |age: Duration| Self {
+            at: event.time.timestamp().checked_add(age).unwrap_or(Timestamp::MAX),
+            says: "max_event_age of the destination",
+        };
+        own.into_iter().chain(max_age.map(aged)).min_by_key(|expiry| expiry.at)
+    }
+
+    fn is_over(&self, wall: Timestamp) -> bool {
+        self.at <= wall
+    }
+
+    fn sentence(&self) -> String {
+        format!("not sent: {} ended at {}", self.says, self.at.strftime("%F %T UTC"))
+    }
+}
+
+impl Pending {
+    /// Why it is not to be sent any more, where its time is over.
+    pub fn is_too_old(&self) -> Option<String> {
+        // Most events have no end, and then no clock is read.
+        self.expires.as_ref().filter(|expiry| expiry.is_over(clock::wall())).map(Expiry::sentence)
+    }
+}
+
 /// A W3C trace context as headers.
 #[derive(Debug)]
 pub(super) struct TraceHeaders {
@@ -134,8 +172,7 @@ enum Stop {
 /// Reads a delivery: its history, the event in it, and what the vendor makes of that event.
 pub(super) fn check(
     delivery: Delivery,
-    vendor: &dyn Vendor,
-    map: &Mapping,
+    settings: &Destination,
     facts: &Facts,
     max_bytes: usize,
     now: Instant,
@@ -143,7 +180,7 @@ pub(super) fn check(
 ) -> Checked {
     let history = History::read(&delivery.message, &delivery.routing_key, wall);
     let context = event::Context { routing_key: &history.routing_key, received: history.received, max_bytes };
-    let mut tag = None;
+    let (vendor, map, mut tag, mut expires) = (settings.vendor.as_ref(), &settings.map, None, None);
     // A panic here is our bug, but one event must not take the worker down with everyone else's.
     let read = catch_unwind(AssertUnwindSafe(|| {
         let event = event::decode(&delivery.message, context).map_err(|malformed| {
@@ -155,6 +192,7 @@ pub(super) fn check(
         if history.job.is_some() {
             return Ok((Item::default(), None));
         }
+        expires = in_time(&event, settings.max_event_age, wall)?;
         let mapped = map.apply(&event).map_err(|invalid| Stop::Dead(Reason::Invalid, invalid.to_string()))?;
         match vendor.prepare(mapped.as_ref().unwrap_or(&event), facts) {
             Ok(item) => Ok((item, TraceHeaders::of(&event))),
@@ -188,6 +226,7 @@ pub(super) fn check(
                 refused,
                 failed,
                 odd,
+                expires,
                 rests_until,
             });
             match job {
@@ -200,6 +239,15 @@ pub(super) fn check(
             let sentence = redact::masked(&sentence, &map.secrets());
             Checked::Dead { delivery: Box::new(delivery), history: Box::new(history), tag, reason, sentence }
         }
+    }
+}
+
+/// When its time is over, if ever. It must not be over yet.
+fn in_time(event: &Event, max_age: Option<Duration>, wall: Timestamp) -> Result<Option<Expiry>, Stop> {
+    let expires = Expiry::of(event, max_age);
+    match expires.as_ref().filter(|expiry| expiry.is_over(wall)) {
+        Some(expiry) => Err(Stop::Dead(Reason::TooOld, expiry.sentence())),
+        None => Ok(expires),
     }
 }
 

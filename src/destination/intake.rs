@@ -7,6 +7,7 @@ use super::{Driver, judge, outcome};
 use crate::broker::port::Delivery;
 use crate::clock;
 use crate::event;
+use crate::message::header::REPLAY;
 use crate::record::history::History;
 use crate::record::origin::{self, Origin};
 use crate::verdict::{Reason, Settlement};
@@ -55,9 +56,9 @@ impl Driver {
     /// Decodes and checks a delivery: its event is then ready, it waits for an answer of the vendor's, or is a dead letter.
     pub(super) fn check(&mut self, delivery: Delivery) {
         let (now, wall) = (clock::now(), clock::wall());
-        let (vendor, lookups) = (self.settings.vendor.as_ref(), &mut self.side.lookups);
-        let (map, facts) = (&self.settings.map, lookups.consult());
-        match check::check(delivery, vendor, map, facts, self.intake.max_event_bytes, now, wall) {
+        let lookups = &mut self.side.lookups;
+        let facts = lookups.consult();
+        match check::check(delivery, &self.settings, facts, self.intake.max_event_bytes, now, wall) {
             Checked::Ready(pending) if self.settlements.was_delivered(&pending) => self.acknowledge(*pending),
             Checked::Ready(pending) => match &pending.item.lookup {
                 // What waits for a new lookup is before it.
@@ -71,6 +72,10 @@ impl Driver {
             },
             Checked::Sent(job, pending) => self.watch(&job, vec![pending], false),
             Checked::Needs(name, delivery) => lookups.need(name, *delivery, now),
+            Checked::Dead { delivery, history, tag, reason: Reason::TooOld, sentence } => {
+                let replay = delivery.message.properties.headers.contains_key(REPLAY);
+                self.end_too_old((*delivery, *history, tag), replay, sentence);
+            }
             Checked::Dead { delivery, history, tag, reason, sentence } => {
                 self.refuse(*delivery, *history, tag, reason, sentence);
             }
@@ -88,6 +93,21 @@ impl Driver {
     ) {
         outcome::undeliverable(&mut self.report.recent, &self.settings.name, &tag, reason, &sentence);
         self.settlements.settle_delivery(delivery, history, tag, Settlement::DeadLetter(reason, sentence));
+    }
+
+    /// Its time is over before it was sent: a dead letter, or dropped where the configuration says so. A letter that somebody replayed is never
+    /// dropped.
+    pub(super) fn end_too_old(
+        &mut self,
+        (delivery, history, tag): (Delivery, History, Tag),
+        replay: bool,
+        sentence: String,
+    ) {
+        if replay || !self.settings.drops_expired {
+            return self.dead_letter(delivery, history, tag, Reason::TooOld, sentence);
+        }
+        outcome::dropped(&mut self.report.recent, &self.settings.name, &tag, &sentence);
+        self.settlements.settle_delivery(delivery, history, tag, Settlement::Drop(sentence));
     }
 
     /// Acks what the broker sent again although it had been delivered.

@@ -226,7 +226,10 @@ impl Driver {
                         pending.history.spend(wall);
                         Settlement::RetryLater(delay)
                     }
-                    settlement @ (Settlement::Ack | Settlement::DeadLetter(..) | Settlement::Release) => settlement,
+                    settlement @ (Settlement::Ack
+                    | Settlement::DeadLetter(..)
+                    | Settlement::Drop(_)
+                    | Settlement::Release) => settlement,
                 },
                 Job::Unknown(sentence) => Settlement::DeadLetter(Reason::Unconfirmed, unknown(sentence)),
                 // Not an end.

@@ -75,7 +75,7 @@ pub(super) fn attempted(recent: &mut Recent, destination: &str, tag: &Tag, tried
             );
             recent.ended(id.into_owned(), &kind, sentence, after(attempt, "dead_lettered"));
         }
-        Next::Settle(Settlement::Release) | Next::Wait { .. } => {
+        Next::Settle(Settlement::Release | Settlement::Drop(_)) | Next::Wait { .. } => {
             waits(recent, destination, tag, attempt, probe);
         }
     }
@@ -155,6 +155,22 @@ pub(super) fn undeliverable(recent: &mut Recent, destination: &str, tag: &Tag, r
     recent.ended(id.into_owned(), &kind, sentence, without_request("dead_lettered"));
 }
 
+/// An event whose time was over before it was sent, and that the destination drops.
+pub(super) fn dropped(recent: &mut Recent, destination: &str, tag: &Tag, sentence: &str) {
+    let (id, kind) = shown(tag);
+    tracing::info!(
+        destination,
+        event.id = &*id,
+        event.r#type = &*kind,
+        trace_id = tag.trace_id.as_deref(),
+        outcome = "dropped",
+        reason = Reason::TooOld.name(),
+        said = sentence,
+        "dropped"
+    );
+    recent.ended(id.into_owned(), &kind, sentence, without_request("dropped"));
+}
+
 /// The end of a job, for one of its events.
 pub(super) fn job(recent: &mut Recent, destination: &str, tag: &Tag, job: &str, settlement: &Settlement) {
     let ((id, kind), trace_id) = (shown(tag), tag.trace_id.as_deref());
@@ -200,7 +216,7 @@ pub(super) fn job(recent: &mut Recent, destination: &str, tag: &Tag, job: &str, 
             );
             recent.ended(id.into_owned(), &kind, said, without_request("dead_lettered"));
         }
-        Settlement::Release => {}
+        Settlement::Release | Settlement::Drop(_) => {}
     }
 }
 

@@ -126,6 +126,10 @@ impl Driver {
         while self.dispatch.ready.first().is_some_and(|pending| self.settlements.was_delivered(pending)) {
             self.dispatch.ready.pop_first().into_iter().for_each(|pending| self.acknowledge(*pending));
         }
+        while let Some(why) = self.dispatch.ready.first().and_then(|pending| pending.is_too_old()) {
+            let Some(pending) = self.dispatch.ready.pop_first() else { break };
+            self.end_too_old((pending.delivery, pending.history, pending.tag), pending.replay, why);
+        }
     }
 
     fn send(&mut self, next: NextRequest, permit: Permit, now: Instant, wall: Timestamp) {
@@ -187,6 +191,10 @@ impl Driver {
             batch.events.extract_if(.., |pending| self.settlements.was_delivered(pending)).collect::<Vec<_>>()
         {
             self.acknowledge(*pending);
+        }
+        for pending in batch.events.extract_if(.., |pending| pending.is_too_old().is_some()).collect::<Vec<_>>() {
+            let why = pending.is_too_old().unwrap_or_default();
+            self.end_too_old((pending.delivery, pending.history, pending.tag), pending.replay, why);
         }
         batch.events.retain(|pending| pending.delivery.ticket.is_live());
         (!batch.events.is_empty()).then_some(batch)

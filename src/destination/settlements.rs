@@ -61,7 +61,7 @@ impl Settlements {
                     }
                 }
             }
-            Settlement::RetryLater(_) | Settlement::DeadLetter(..) | Settlement::Release => {
+            Settlement::RetryLater(_) | Settlement::DeadLetter(..) | Settlement::Drop(_) | Settlement::Release => {
                 self.settle_delivery(delivery, history, tag, settlement);
             }
         }

@@ -128,6 +128,12 @@ impl Settler {
                     return word;
                 }
             }
+            Settlement::Drop(sentence) => {
+                if self.dispose(ticket, Disposition::Ack) {
+                    self.metrics.dropped.inc();
+                    self.receipt(receipts::ReceiptKind::Dropped, tag, &history, Some((Reason::TooOld, sentence)));
+                }
+            }
             Settlement::Release => {
                 self.metrics.released.inc();
                 // One that was given back often through no fault of its own starts afresh as a copy.

@@ -69,11 +69,16 @@ impl<'a> Attributes<'a> {
         text(found.field).map(|text| Some(text.to_owned())).ok_or_else(said)
     }
 
-    /// `time`, which may be a number since AMQP has times of its own.
+    /// `time`.
     pub fn time(&self) -> Result<Option<Time>, String> {
-        let Some(Found { header, field, .. }) = self.0.get("time") else { return Ok(None) };
+        self.moment("time")
+    }
+
+    /// An attribute that is a time, which may be a number since AMQP has times of its own.
+    pub fn moment(&self, name: &str) -> Result<Option<Time>, String> {
+        let Some(Found { header, field, .. }) = self.0.get(name) else { return Ok(None) };
         if let Some(text) = text(field) {
-            return time(text).map(Some);
+            return moment(name, text).map(Some);
         }
         let whole = if let Field::Timestamp(number) = field {
             Some(i128::from(*number))
@@ -124,7 +129,12 @@ fn text(field: &Field) -> Option<&str> {
 
 /// The attribute `time` where it is a text.
 pub(super) fn time(text: &str) -> Result<Time, String> {
-    text.parse().map_err(|_| format!("the attribute \"time\" is {text:?}, not an RFC 3339 date and time"))
+    moment("time", text)
+}
+
+/// An attribute that is a time, where it is a text.
+pub(super) fn moment(name: &str, text: &str) -> Result<Time, String> {
+    text.parse().map_err(|_| format!("the attribute {name:?} is {text:?}, not an RFC 3339 date and time"))
 }
 
 /// AMQP 0-9-1 counts in seconds, AMQP 1.0 and many clients in milliseconds: they are told by their size.

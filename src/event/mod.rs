@@ -41,6 +41,8 @@ pub struct Event {
     pub kind: String,
     /// `time`: when it happened, or when it was first received where the producer did not say.
     pub time: Time,
+    /// `expirytime`: after that it is not to be sent.
+    pub expires: Option<Time>,
     /// `data`, a JSON object.
     pub data: Map<String, Value>,
     /// `data` as it was written, byte for byte.
@@ -216,6 +218,7 @@ impl Coming<'_> {
             source: required("source", attribute("source")?)?,
             kind: required("type", attribute("type")?)?,
             time: self.time(attribute("time")?.as_deref().map(headers::time).transpose()?)?,
+            expires: attribute("expirytime")?.as_deref().map(|text| headers::moment("expirytime", text)).transpose()?,
             data: object("\"data\"", raw)?,
             raw: bytes,
             trace: Trace::read(&self.message.properties.headers, |name| attribute(name).ok().flatten()),
@@ -248,6 +251,7 @@ impl Coming<'_> {
             source: required("source", attribute("source")?)?,
             kind: required("type", attribute("type")?)?,
             time: self.time(self.attributes.time()?)?,
+            expires: self.attributes.moment("expirytime")?,
             data,
             raw,
             trace: Trace::in_headers(&self.message.properties.headers, &self.attributes),
@@ -266,6 +270,7 @@ impl Coming<'_> {
             source: properties.app_id.clone().unwrap_or_default(),
             kind: required("type", kind.or_else(|| Some(self.context.routing_key.to_owned())))?,
             time: self.time(None)?,
+            expires: self.attributes.moment("expirytime")?,
             data,
             raw: body.clone(),
             trace: Trace::in_headers(&properties.headers, &self.attributes),

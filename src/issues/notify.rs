@@ -134,6 +134,7 @@ fn input(whole: Vec<u8>) -> Result<Event, String> {
         data,
         raw: Bytes::from(whole),
         trace: None,
+        expires: None,
         id_derived: false,
         original: None,
     })

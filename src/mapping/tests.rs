@@ -14,6 +14,7 @@ fn event(data: &Value) -> Event {
         data: data.as_object().unwrap().clone(),
         raw: Bytes::from(data.to_string()),
         trace: None,
+        expires: None,
         id_derived: false,
         original: None,
     }

@@ -35,6 +35,7 @@ fn event(tag: u64, ordering_key: Option<u8>, replay: bool) -> Held {
         refused: false,
         failed: false,
         odd: Odd::default(),
+        expires: None,
         rests_until: None,
     })
 }

@@ -38,6 +38,7 @@ fn event(data: Value) -> Event {
         data: data.as_object().unwrap().clone(),
         raw: Bytes::new(),
         trace: None,
+        expires: None,
         id_derived: false,
         original: None,
     }

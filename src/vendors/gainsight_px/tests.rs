@@ -27,6 +27,7 @@ fn request(lines: &str, data: &str) -> Result<Request<Bytes>, String> {
         data: serde_json::from_str(data).unwrap(),
         raw: Bytes::new(),
         trace: None,
+        expires: None,
         id_derived: false,
         original: None,
     };

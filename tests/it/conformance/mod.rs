@@ -93,6 +93,7 @@ fn event(data: &Value) -> Event {
         data: data.as_object().cloned().unwrap_or_default(),
         raw: Bytes::from(data.to_string()),
         trace: None,
+        expires: None,
         id_derived: false,
         original: None,
     }

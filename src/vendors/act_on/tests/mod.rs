@@ -42,6 +42,7 @@ fn event(id: &str, data: &Value) -> Event {
         data: data.as_object().cloned().unwrap(),
         raw: Bytes::new(),
         trace: None,
+        expires: None,
         id_derived: false,
         original: None,
     }

@@ -140,6 +140,7 @@ fn event(id: &str, data: &Value) -> Event {
         data: data.as_object().unwrap().clone(),
         raw: Bytes::from(format!(" {data}")),
         trace: None,
+        expires: None,
         id_derived: false,
         original: None,
     }
