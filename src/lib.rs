@@ -72,3 +72,4 @@ pub mod traces;
 pub mod vendors;
 pub mod verdict;
 pub mod watch;
+pub mod words;

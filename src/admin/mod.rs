@@ -30,6 +30,7 @@ mod letter_query;
 mod listener;
 mod operations;
 mod problem;
+mod reload;
 mod why;
 
 use console::Console;

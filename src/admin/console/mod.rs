@@ -30,6 +30,7 @@ mod letter;
 mod letter_search;
 mod operations;
 mod overview;
+mod reload;
 mod session;
 pub(super) mod show;
 mod sign_in;
@@ -74,6 +75,7 @@ pub(super) fn router(admin: &Arc<Admin>) -> Router<Arc<Admin>> {
     let pages = Router::new()
         .route("/", get(overview::page))
         .route("/audit", get(audit::page))
+        .route("/reload", get(reload::ask).post(reload::submit))
         .route("/destinations/{name}", get(destination::page))
         .route("/destinations/{name}/pause", post(destination::pause))
         .route(
