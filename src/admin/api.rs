@@ -15,7 +15,7 @@ use utoipa_axum::routes;
 
 use super::extract::{NoParams, Params};
 use super::problem::{self, Problem, Refusals};
-use super::{Admin, auth, dead, destinations, issues, operations, unrouted, waiting};
+use super::{Admin, auth, dead, destinations, issues, operations, reload, unrouted, waiting};
 
 const PREFIX: &str = "/api/v1";
 /// The largest event that may be configured, written as JSON text.
@@ -51,6 +51,7 @@ fn endpoints() -> OpenApiRouter<Arc<Admin>> {
         .routes(routes!(operations::pause))
         .routes(routes!(operations::resume))
         .routes(routes!(operations::cancel))
+        .routes(routes!(reload::reload))
 }
 
 /// The API, behind its guard.

@@ -32,6 +32,7 @@ mod letter_query;
 mod listener;
 mod operations;
 mod problem;
+mod reload;
 mod unrouted;
 mod waiting;
 mod why;

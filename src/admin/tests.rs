@@ -13,6 +13,7 @@ const READ: &str = "Bearer a-token-to-read-with";
 const ACT: &str = "bearer a-token-to-act-with";
 const LIST: &str = "/api/v1/destinations";
 const PAUSE: &str = "/api/v1/destinations/px/pause";
+const RELOAD: &str = "/api/v1/reload";
 const LIMITS: &str = "/api/v1/destinations/px/limits";
 const JSON: (&str, &str) = ("content-type", "application/json");
 
@@ -84,6 +85,7 @@ async fn a_token_may_what_its_role_says() {
         (READ, "HEAD", LIST, 200),
         (READ, "POST", PAUSE, 403),
         (READ, "DELETE", LIST, 403),
+        (READ, "POST", RELOAD, 403),
         (ACT, "GET", LIST, 200),
         (ACT, "POST", PAUSE, 404),
         (ACT, "DELETE", LIST, 405),
@@ -102,6 +104,17 @@ async fn a_token_may_what_its_role_says() {
     }
     assert_eq!(ask(&site, "GET", LIST, &[], "").await.0, 401);
     assert_eq!(ask(&site, "GET", "/healthz", &[], "").await.0, 200);
+}
+
+#[tokio::test]
+async fn a_reload_needs_the_broker_and_says_so_at_once() {
+    let site = site(tokens());
+    for (body, expected) in
+        [("", 503), ("null", 503), (r#"{"worker":"a/1"}"#, 503), (r#"{"wroker":"a/1"}"#, 422), ("[]", 422)]
+    {
+        let (status, _, said) = ask(&site, "POST", RELOAD, &[("authorization", ACT), JSON], body).await;
+        assert_eq!(status, expected, "{body}: {said}");
+    }
 }
 
 #[tokio::test]

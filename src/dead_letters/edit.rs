@@ -20,6 +20,7 @@ use crate::event::{self, Context};
 use crate::explain;
 use crate::message::{Message, header};
 use crate::record::copy::original;
+use crate::words::pretty;
 
 /// The time for a good diff.
 const DIFF_WITHIN: Duration = Duration::from_millis(250);
@@ -54,7 +55,7 @@ pub struct Edit {
     pub from: Letter,
     /// The letter that it makes.
     pub to: Letter,
-    /// What changes, as a unified diff.
+    /// What changes, as a unified diff of the JSON laid out.
     pub diff: String,
     /// What the destination makes of it: its exact request, or a `problem`.
     pub explained: Value,
@@ -79,7 +80,7 @@ impl Edit {
         put(&mut edited, header::EDITED_FROM, &from.id);
         let to = Letter::read(&edited, name);
         let (before, after) = (String::from_utf8_lossy(&letter.body), String::from_utf8_lossy(&edited.body));
-        let diff = diff(&before, &after, &from.id, &to.id);
+        let diff = diff_laid_out(&before, &after, &from.id, &to.id);
         let explained = explained(&edited, destination, max_event_bytes, now);
         Self { from, to, diff, explained, original: letter.clone(), edited }
     }
@@ -97,9 +98,19 @@ impl Edit {
     }
 }
 
+/// The same of JSON, laid out for the eye: a body is mostly one line. Where only its layout changes, as it is.
+fn diff_laid_out(before: &str, after: &str, from: &str, to: &str) -> String {
+    // Laid out, it ends as a line does.
+    let laid = |text: &str| pretty(text).map_or_else(|| text.to_owned(), |laid| laid + "\n");
+    let (laid_before, laid_after) = (laid(before), laid(after));
+    if laid_before == laid_after {
+        return diff(before, after, from, to);
+    }
+    diff(&laid_before, &laid_after, from, to)
+}
+
 /// What changes between two texts of these names, as a unified diff; a rough one where a good one takes long.
-#[must_use]
-pub fn diff(before: &str, after: &str, from: &str, to: &str) -> String {
+fn diff(before: &str, after: &str, from: &str, to: &str) -> String {
     let diff = TextDiff::configure().timeout(DIFF_WITHIN).diff_lines(before, after);
     diff.unified_diff().context_radius(AROUND).header(from, to).to_string()
 }
@@ -223,5 +234,20 @@ impl DeadLetters {
             published.map_err(|error| EditError::Publish { what, now, why: error.to_string() })?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_diff_shows_the_changed_line_of_the_laid_out_body() {
+        let shown = diff_laid_out(r#"{"a":1,"b":{"c":"x"}}"#, r#"{"a":1,"b":{"c":"y"}}"#, "old", "new");
+        assert!(shown.contains("-    \"c\": \"x\"\n+    \"c\": \"y\"\n"), "{shown}");
+        assert!(shown.starts_with("--- old\n+++ new\n") && shown.contains("   \"b\": {\n"), "{shown}");
+        let layout = diff_laid_out("{\"a\":1}", "{ \"a\": 1 }", "old", "new");
+        assert!(layout.contains("-{\"a\":1}"), "where only the layout changes that is shown: {layout}");
+        assert!(diff_laid_out("no json", "{}", "old", "new").contains("-no json"));
     }
 }

@@ -20,7 +20,7 @@ use crate::admin::problem::Problem;
 use crate::clock;
 use crate::config::Role;
 use crate::dead_letters::Pile;
-use crate::dead_letters::edit::{Edit, diff};
+use crate::dead_letters::edit::Edit;
 use crate::dead_letters::letter::Letter;
 use crate::explain;
 use crate::message::Message;
@@ -98,7 +98,7 @@ pub(super) async fn submit(
     }
     let forced = fields.get("force").is_some();
     if fields.get("sure").is_none() || (edit.problem().is_some() && !forced) {
-        return Ok(frame::page(&Sure::new(frame, name, edit, original, &body, unix(given))));
+        return Ok(frame::page(&Sure::new(frame, name, edit, unix(given))));
     }
     let to = edit.to.id.clone();
     to_its_end(async move { Ok(letters.replace(&edit, &who.name, PATIENCE, clock::wall()).await?) }).await?;
@@ -137,17 +137,14 @@ impl Form {
 }
 
 impl Sure {
-    fn new(frame: Frame, name: String, edit: Edit, original: &str, edited: &str, body: String) -> Self {
-        // Laid out for the eye, it ends as a line does.
-        let laid = |text: &str| pretty(text).map_or_else(|| text.to_owned(), |laid| laid + "\n");
-        let difference = diff(&laid(original), &laid(edited), &edit.from.id, &edit.to.id);
+    fn new(frame: Frame, name: String, edit: Edit, body: String) -> Self {
         let class = |line: &str| match line.as_bytes() {
             [b'@', b'@', ..] => "diff-at",
             [b'+', ..] => "diff-in",
             [b'-', ..] => "diff-out",
             _ => "diff-same",
         };
-        let lines = difference.lines().skip(2).map(|line| Line { class: class(line), text: line.to_owned() });
+        let lines = edit.diff.lines().skip(2).map(|line| Line { class: class(line), text: line.to_owned() });
         Self {
             frame,
             name,

@@ -32,6 +32,7 @@ mod letter;
 mod letter_search;
 mod operations;
 mod overview;
+mod reload;
 mod session;
 pub(super) mod show;
 mod sign_in;
@@ -82,6 +83,7 @@ pub(super) fn router(admin: &Arc<Admin>) -> Router<Arc<Admin>> {
         .route("/issues/{issue}", post(issues::say))
         .route("/unrouted", get(unrouted::page))
         .route("/unrouted/act", get(unrouted::ask).post(unrouted::act))
+        .route("/reload", get(reload::ask).post(reload::submit))
         .route("/destinations/{name}", get(destination::page))
         .route("/destinations/{name}/pause", post(destination::pause))
         .route(

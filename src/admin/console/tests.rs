@@ -91,6 +91,7 @@ fn pretend(admin: &Admin, name: &str) -> tokio::sync::mpsc::UnboundedReceiver<St
                 DestinationCall::View(answer) => drop(answer.send(view(&name))),
                 DestinationCall::Recent(answer) => drop(answer.send(recent())),
                 DestinationCall::Samples(answer) => drop(answer.send(recent().samples())),
+                DestinationCall::Tap { answer, .. } => drop(answer.send(recent().tap(None, crate::clock::now()))),
                 DestinationCall::Change { change, answer, .. } => {
                     drop(heard.send(format!("{change:?}")));
                     drop(answer.send(Applied::Holds {
@@ -403,6 +404,7 @@ async fn who_may_only_read_is_offered_nothing_and_refused_everything() {
         assert!(!page.text.contains(&format!("{act}</button>")) && !page.text.contains("id=\"limits-field\""), "{act}");
     }
     for path in [
+        "/reload",
         "/destinations/px/pause",
         "/destinations/px/resume",
         "/destinations/px/limits",
@@ -413,7 +415,10 @@ async fn who_may_only_read_is_offered_nothing_and_refused_everything() {
         let answer = browser.post(path, &[("csrf", &csrf), ("sure", "yes"), ("act", "discard")]).await;
         assert!(answer.status == 403 && answer.text.contains("may only read"), "{path}: {}", answer.text);
     }
-    for path in ["/destinations/px/dead/act?act=discard", "/destinations/px/dead/letters/0123456789abcdef/edit"] {
+    assert!(!browser.get("/").await.text.contains("/reload"), "nothing leads to what may not be done");
+    for path in
+        ["/reload", "/destinations/px/dead/act?act=discard", "/destinations/px/dead/letters/0123456789abcdef/edit"]
+    {
         assert_eq!(browser.get(path).await.status, 403, "{path}");
     }
     assert!(heard.try_recv().is_err());

@@ -19,7 +19,8 @@ use crate::dead_letters::operation::{
     Operation, OperationPlan, OperationState, Phase, Registry, SelectError, Selection, seconds,
 };
 use crate::fleet::Roster;
-use crate::operator;
+use crate::operator::Listener;
+use crate::words;
 
 /// What every act asks for.
 #[derive(Debug, clap::Args)]
@@ -131,13 +132,8 @@ async fn run(args: Common, how: How, file: &ConfigFile, stop: CancellationToken)
     let session = Session::open(file).await?;
     let registry = Registry::default();
     // From elsewhere it can be seen, paused and ended too.
-    let listening = tokio::spawn(operator::listen(
-        session.broker.clone(),
-        Roster::default(),
-        registry.clone(),
-        Marks::default(),
-        session.end.clone(),
-    ));
+    let listener = Listener::new(session.broker.clone(), Roster::default(), registry.clone(), Marks::default(), None);
+    let listening = tokio::spawn(listener.listen(session.end.clone()));
     let done = act(&session, &args, how, &registry, file, &stop).await;
     session.close().await;
     listening.abort();
@@ -214,9 +210,11 @@ fn sentence(args: &Common, how: &How, rate: Option<f64>, selection: &Selection) 
     let pace = rate.map(|rate| format!(", at {} a second: {}", shown_rate(rate), shown_seconds(seconds(count, rate))));
     let pile = if matches!(how.act, Act::Replay | Act::Discard) { "" } else { " in the trash" };
     format!(
-        "{}: {} {count} of the {there} letters{pile} that are there now{}",
+        "{}: {} {count} of the {}{pile} that {} there now{}",
         args.destination,
         how.act.name(),
+        words::letters(there),
+        if there == 1 { "is" } else { "are" },
         pace.unwrap_or_default()
     )
 }

@@ -7,11 +7,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::list::second;
 use super::{PATIENCE, Session, bar, compiled, not_seen, pile, progress, within_session};
-use crate::cli::{Error, print, print_json, print_table};
+use crate::cli::table::{Table, figure, text, word};
+use crate::cli::{Error, print, print_drawn, print_json};
 use crate::config::ConfigFile;
 use crate::dead_letters::filter::Filter;
 use crate::dead_letters::groups::{Group, Groups};
 use crate::dead_letters::look::LookStep;
+use crate::words::{letters, of};
 
 /// Show the causes of dead letters with counts, the most frequent first
 #[derive(Debug, clap::Args)]
@@ -34,11 +36,11 @@ pub(super) async fn run(args: Args, file: &ConfigFile, stop: CancellationToken) 
     let matcher = compiled(&args.filter)?;
     let session = Session::open(file).await?;
     within_session(session, &stop, async |session| {
-        let letters = session.letters(&args.destination, file)?;
+        let dead = session.letters(&args.destination, file)?;
         let bar = bar(args.json);
         let progress = progress(&bar);
         let mut groups = Groups::default();
-        let seen = letters.look(pile(args.trash), &matcher, PATIENCE, &progress, |step| {
+        let seen = dead.look(pile(args.trash), &matcher, PATIENCE, &progress, |step| {
             match step {
                 LookStep::Anew => groups = Groups::default(),
                 LookStep::Letter(letter, _) => groups.add(letter),
@@ -54,10 +56,19 @@ pub(super) async fn run(args: Args, file: &ConfigFile, stop: CancellationToken) 
             }));
         }
         if !groups.is_empty() {
-            let header = ["letters", "group", "reason", "first", "last", "types", "cause"];
-            print_table(header, groups.iter().map(row))?;
+            let columns = [
+                figure("letters"),
+                word("group"),
+                word("reason"),
+                word("first").leaves(2),
+                word("last").leaves(1),
+                text("types").leaves(3),
+                text("cause"),
+            ];
+            print_drawn(&Table::new(&columns, groups.iter().map(row)))?;
         }
-        print(&format!("{} letters in {} groups, of the {} that were there", seen.matched, groups.len(), seen.there))?;
+        let in_groups = of(u64::try_from(groups.len()).unwrap_or(u64::MAX), "group", "groups");
+        print(&format!("{} in {in_groups}, of the {} that were there", letters(seen.matched), seen.there))?;
         seen.trouble.as_ref().map_or(Ok(()), |trouble| Ok(print(trouble)?))
     })
     .await

@@ -19,6 +19,7 @@ use crate::clock;
 use crate::control::Signal;
 use crate::dead_letters::DeadLetters;
 use crate::dead_letters::acts::Act;
+use crate::words;
 
 /// How long the read lock is waited for while others look or act.
 pub(super) const PATIENCE: Duration = LONGEST_READ.saturating_mul(2);
@@ -175,7 +176,9 @@ impl Work {
         self.last_outcomes().await?;
         match self.state.borrow().missing {
             missing if missing > 0 && self.has_broken => Err(End::Failed(format!(
-                "the broker was lost on the way, and {missing} letters were not there when it was back: run the same once more"
+                "the broker was lost on the way, and {} {} not there when it was back: run the same once more",
+                words::letters(missing),
+                if missing == 1 { "was" } else { "were" }
             ))),
             _ => Ok(()),
         }
@@ -379,6 +382,13 @@ pub(super) async fn cancelled(signals: &mut watch::Receiver<Signal>) {
     drop(signals.wait_for(|signal| *signal == Signal::Cancel).await);
 }
 
+const REFUSED: &str = "could not be copied and are still there";
+
+/// So many, with the verb.
+fn is_are(number: u64) -> String {
+    format!("{number} {}", if number == 1 { "is" } else { "are" })
+}
+
 /// How it ended, for people.
 fn told(end: &End, state: &OperationState) -> (Phase, String) {
     let done = state.act.done();
@@ -392,14 +402,14 @@ fn told(end: &End, state: &OperationState) -> (Phase, String) {
         (state.retrying, "waiting for another try"),
         (unknown, "on their way or without news"),
         (state.missing, "not there any more"),
-        (state.refused, "could not be copied and are still there"),
+        (state.refused, if state.refused == 1 { "could not be copied and is still there" } else { REFUSED }),
     ] {
         if count > 0 {
             parts.push(format!("{count} {what}"));
         }
     }
     let counts = parts.join(", ");
-    let still = if state.left() > 0 { format!("; {} are still there", state.left()) } else { String::new() };
+    let still = if state.left() > 0 { format!("; {} still there", is_are(state.left())) } else { String::new() };
     match end {
         End::Done => (Phase::Done, counts),
         End::Stopped(why) => (Phase::Stopped, format!("stopped: {why}; {counts}{still}")),

@@ -44,10 +44,15 @@ async fn no_page_hinders_anybody_light_or_dark_wide_or_narrow() {
         ("operations", "/destinations/px/dead/operations"),
         ("operation", operation.as_str()),
         ("audit", "/audit"),
+        ("reload", "/reload"),
         ("problem", "/destinations/none"),
     ] {
         found.extend(look(&browser, &axe, name, Some(path)).await);
     }
+    browser.go("/reload").await;
+    browser.press("Reload all workers").await;
+    browser.see("Reloaded by 1 worker.").await;
+    found.extend(look(&browser, &axe, "reloaded", None).await);
     // Questions that a form leads to.
     browser.go("/destinations/px").await;
     browser.press("Change limits…").await;

@@ -148,7 +148,9 @@ async fn an_edited_letter_is_checked_linked_and_delivered() {
     mended["identifyId"] = "u-2".into();
     let good = stage.run_with(&["dead", "edit", "px", "m-1", "--file", "-", "--yes"], &mended.to_string()).await;
     assert_eq!(good.code, 0, "{good:?}");
-    assert!(good.out.contains("-{") && good.out.contains("+{") && good.out.contains("/v1/events/custom"), "{good:?}");
+    let line = |sign: &str, user: &str| format!("\n{sign}  \"identifyId\": \"{user}\"");
+    assert!(good.out.contains(&line("-", "u-1")) && good.out.contains(&line("+", "u-2")), "laid out: {good:?}");
+    assert!(good.out.contains("/v1/events/custom"), "{good:?}");
     assert_eq!((client.depth("px.dead").await, client.depth("px.trash").await), (Some(3), Some(1)));
     let edited = json(&stage, &["dead", "show", "px", "m-1"]).await;
     let original = json(&stage, &["dead", "show", "px", "m-1", "--trash"]).await;
