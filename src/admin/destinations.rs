@@ -89,9 +89,9 @@ pub(super) struct DestinationStatus {
     pub rate: Option<f64>,
     /// The share of the quota that is used after repeated refusals, 0.05 to 1.
     pub learned: f64,
-    /// Requests on their way.
+    /// Requests in flight.
     pub in_flight: usize,
-    /// How many may be on their way at once: `concurrency` as it was set, or as the vendor's latency makes it.
+    /// How many may be in flight at once: `concurrency` as it was set, or as the vendor's latency makes it.
     pub concurrency: usize,
     /// What holds the pace: closed, quota, learned, remaining, day_budget, concurrency, latency, or nothing_to_send.
     pub held_by: &'static str,
@@ -176,7 +176,7 @@ impl PauseRequest {
             let lasts = parse_duration(&text).filter(|lasts| !lasts.is_zero());
             lasts.map(|lasts| later(wall, lasts)).ok_or_else(|| {
                 let detail = format!("{text:?} is no length of time; write one such as 90m, 2h or 1d");
-                Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
+                Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail).at("for")
             })
         });
         let how = Paused { by: Some(who.name.clone()), at: None, until: until.transpose()?, reason: self.reason };

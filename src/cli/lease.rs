@@ -92,7 +92,7 @@ async fn reset(destination: &str, yes: bool, file: &ConfigFile, stop: &Cancellat
     let published = broker.publisher().publish("", &queue, message).await;
     if published.is_ok() {
         let by = (who(), "command line");
-        let entry = Entry::done((&by.0, by.1), destination, "lease_reset", String::new(), "begins anew");
+        let entry = Entry::done((&by.0, by.1), destination, "lease_reset", String::new(), "starts again");
         tell_audit(&broker, &entry).await;
     }
     broker.close(BROKER_WITHIN).await;

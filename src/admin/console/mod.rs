@@ -18,6 +18,7 @@ mod act;
 mod assets;
 mod audit;
 mod chart;
+mod copy;
 mod dead;
 mod destination;
 mod edit;
@@ -25,6 +26,7 @@ mod figures;
 mod flash;
 mod form;
 mod frame;
+mod gone;
 mod guard;
 mod letter;
 mod letter_search;
@@ -75,7 +77,7 @@ pub(super) fn router(admin: &Arc<Admin>) -> Router<Arc<Admin>> {
         .route("/", get(overview::page))
         .route("/audit", get(audit::page))
         .route("/destinations/{name}", get(destination::page))
-        .route("/destinations/{name}/pause", post(destination::pause))
+        .route("/destinations/{name}/pause", get(destination::back).post(destination::pause))
         .route(
             "/destinations/{name}/resume",
             destination::command_form(|destination| Command::Resume { destination }, "resumed"),
