@@ -117,6 +117,8 @@ pub(super) struct Band {
 const UNKNOWN: &str = "unknown";
 /// What is free above the highest, as a factor.
 const HEADROOM: f64 = 1.05;
+/// The same below a label.
+const HEADROOM_OF_LABEL: f64 = 1.2;
 /// A limit is drawn that is at most so many times as high as what is sent: what is sent has the scale.
 const LIMIT_IN_SIGHT: f64 = 1.5;
 /// The least height of what is more than nothing.
@@ -148,18 +150,22 @@ impl Plot {
     fn points(&self, samples: &[Sample], past: &Past, says: impl Fn(&[&Sample]) -> String) -> Vec<Point> {
         let each = EVERY.max(self.span / POINTS);
         let since = past.since.into_iter().chain(samples.first().map(|sample| sample.at)).min();
-        let count = u32::try_from(self.span.as_nanos() / each.as_nanos()).unwrap_or(POINTS);
-        let times = (0..count).rev().filter_map(|ago| self.now.checked_sub(each * ago).ok());
-        let known = times.filter(|end| since.is_some_and(|since| since <= *end));
-        let point = |end: Timestamp| {
-            let began = end.checked_sub(each).unwrap_or(Timestamp::MIN);
+        let earliest = self.now.checked_sub(self.span).unwrap_or(Timestamp::MIN);
+        let known = since.map_or(self.now, |since| since.max(earliest));
+        // On even seconds, so that they stay the same while the chart moves on.
+        let even = Duration::from_secs(self.now.as_second().unsigned_abs() % each.as_secs());
+        let last = self.now.checked_sub(even).unwrap_or(self.now);
+        let times = (0..=POINTS).rev().filter_map(|ago| last.checked_sub(each * ago).ok());
+        let known = times.filter(|began| *began < self.now && *began + each > known);
+        let point = |began: Timestamp| {
+            let end = began + each;
             let seen: Vec<&Sample> = samples.iter().filter(|sample| sample.at > began && sample.at <= end).collect();
-            let (state, left) = (past.at(end), self.x(began));
+            let (state, left) = (past.at(end.min(self.now)), self.x(began));
             let gate = if state == GateState::Open.name() { String::new() } else { format!("; gate {state}") };
             Point {
                 x: format!("{left:.1}"),
                 width: format!("{:.1}", self.x(end) - left),
-                text: format!("{} UTC: {}{gate}", end.strftime("%T"), says(&seen)),
+                text: format!("{} UTC: {}{gate}", began.strftime("%T"), says(&seen)),
             }
         };
         known.map(point).collect()
@@ -282,7 +288,9 @@ pub(super) fn rate(frame: Plot, samples: &[Sample], past: &Past, limit: Option<f
     let most = most_sent(frame, samples);
     let limit = limit.filter(|limit| limit.is_finite() && *limit > 0.0);
     let seen = limit.filter(|limit| *limit <= most * LIMIT_IN_SIGHT);
-    let top = most.max(seen.unwrap_or(0.0)) * HEADROOM;
+    // A label at the upper edge has room of its own.
+    let headroom = if limit.is_some() && seen.is_none() { HEADROOM_OF_LABEL } else { HEADROOM };
+    let top = most.max(seen.unwrap_or(0.0)) * headroom;
     let label = limit.map(|limit| {
         let text = format!("limit {}/s", show::rate(limit));
         // Out of sight, it is told at the upper edge.
@@ -463,7 +471,7 @@ mod tests {
         };
         let little = [sample(5, 1.0)];
         let chart = rate(frame(), &little, &open(), Some(200.0));
-        assert!(height(&chart) > 18.0, "to its own scale: {chart:?}");
+        assert!(height(&chart) > 15.0, "to its own scale: {chart:?}");
         assert_eq!((chart.top.as_str(), chart.labels[0].text.as_str()), ("highest 1/s", "limit 200/s, above"));
         let classes = |chart: &Chart| chart.paths.iter().map(|(class, _)| *class).collect::<Vec<_>>();
         assert!(!classes(&chart).contains(&"chart-limit"), "the limit is out of sight: {chart:?}");
@@ -508,18 +516,22 @@ mod tests {
         assert_eq!(
             texts(rate(frame(), &samples, &past, None)),
             [
-                "22:12:40 UTC: 0/s",
-                "22:12:50 UTC: 12/s, 2/s refused or failed; gate throttled",
+                "22:12:30 UTC: 0/s",
+                "22:12:40 UTC: 12/s, 2/s refused or failed; gate throttled",
+                "22:12:50 UTC: 0/s",
                 "22:13:00 UTC: 0/s",
-                "22:13:10 UTC: 0/s",
-                "22:13:20 UTC: 8/s",
+                "22:13:10 UTC: 8/s",
             ]
         );
         let told = texts(latency(frame(), &samples, &past));
-        assert_eq!(told.last().unwrap(), "22:13:20 UTC: half in 12 ms, 99 of 100 in 1.5 s");
-        assert_eq!(texts(delivered(frame(), &samples, &past)).last().unwrap(), "22:13:20 UTC: 8/s");
+        assert_eq!(told.last().unwrap(), "22:13:10 UTC: half in 12 ms, 99 of 100 in 1.5 s");
+        assert_eq!(texts(delivered(frame(), &samples, &past)).last().unwrap(), "22:13:10 UTC: 8/s");
         let half_hour = Plot { span: Duration::from_mins(30), ..frame() };
-        assert_eq!(rate(half_hour, &samples, &open(), None).points.len(), 60, "no more than can be told apart");
+        let points = rate(half_hour, &samples, &open(), None).points;
+        assert_eq!(points.len(), 61, "no more than can be told apart");
+        let later = Plot { now: now() + Duration::from_secs(7), ..half_hour };
+        let moved = rate(later, &samples, &open(), None).points;
+        assert_eq!(moved[9].text, points[9].text, "times stay the same while the chart moves on");
     }
 
     #[test]

@@ -139,7 +139,10 @@ pub(super) fn error_page(frame: Frame, problem: &Problem) -> Response {
 
 /// A problem as a page, with where to go on from there.
 pub(super) fn error_page_with(frame: Frame, problem: &Problem, ways: Ways) -> Response {
-    let (status, heading, detail) = (problem.status().as_u16(), problem.heading(), problem.detail());
+    let (status, heading) = (problem.status().as_u16(), problem.heading());
+    let is_told = problem.status() == StatusCode::SERVICE_UNAVAILABLE && frame.away.is_some();
+    // Why stands above every page then.
+    let detail = if is_told { "This page works again when the broker is back." } else { problem.detail() };
     (problem.status(), page(&ErrorPage { frame, status, heading, detail, ways })).into_response()
 }
 

@@ -28,6 +28,13 @@ async fn no_page_hinders_anybody_light_or_dark_wide_or_narrow() {
     browser.click("main form button.danger").await;
     browser.see("done").await;
     let operation = browser.place().await;
+    // One that is gone, and what became of it.
+    browser.go("/destinations/px/dead?id=m-3").await;
+    let gone = browser.session.run("return document.querySelector('td.last a').getAttribute('href')").await;
+    let gone = gone.as_str().unwrap().to_owned();
+    browser.go("/destinations/px/dead/act?act=replay&id=m-3").await;
+    browser.click("main form button.primary").await;
+    browser.see("done").await;
     stage.run(&["pause", "px"]).await;
     stage.state("px", "paused").await;
     for (name, path) in [
@@ -45,16 +52,33 @@ async fn no_page_hinders_anybody_light_or_dark_wide_or_narrow() {
         ("operation", operation.as_str()),
         ("audit", "/audit"),
         ("problem", "/destinations/none"),
+        ("dead-typo", "/destinations/px/dead?type=product.*&jq=.amount+%3E"),
+        ("dead-beyond", "/destinations/px/dead?reasons=x"),
+        ("act-rate", "/destinations/px/dead/act?act=replay&canary=5&rate=much"),
+        ("act-nothing-chosen", "/destinations/px/dead/act?act=discard&chosen=yes&from="),
+        ("letter-in-the-trash", "/destinations/px/dead/letters/m-0"),
+        ("letter-gone", gone.as_str()),
     ] {
         found.extend(look(&browser, &axe, name, Some(path)).await);
     }
-    // Questions that a form leads to.
+    browser.go("/").await;
+    browser.press_anywhere("Keys").await;
+    found.extend(look(&browser, &axe, "keys", None).await);
+    // Questions that a form leads to, and what it says of what is wrong.
     browser.go("/destinations/px").await;
     browser.press("Change limits…").await;
+    browser.fill("#limits-field", "many").await;
+    browser.press("Review the change").await;
+    browser.see("is not a limit").await;
+    found.extend(look(&browser, &axe, "limits-wrong", None).await);
+    browser.fill("#limits-field", "5/s").await;
     browser.press("Review the change").await;
     browser.see("Change the limits of px?").await;
     found.extend(look(&browser, &axe, "limits", None).await);
     browser.go("/destinations/px/dead/letters/m-1/edit").await;
+    browser.press("Review the change").await;
+    browser.see("nothing is changed").await;
+    found.extend(look(&browser, &axe, "edit-unchanged", None).await);
     for (body, name) in [("{\"eventName\": \"Mended\", \"identifyId\": \"u-1\"}", "diff"), ("{}", "diff-refused")] {
         browser.fill("#body", body).await;
         browser.press("Review the change").await;
@@ -83,7 +107,10 @@ async fn look(browser: &Browser, axe: &str, name: &str, path: Option<&str>) -> V
         // What opens is looked at open.
         browser
             .session
-            .run("document.querySelectorAll('main details').forEach((part, at) => { part.open = at === 0; })")
+            .run(
+                "document.querySelectorAll('main details.act').forEach((part, at) => { part.open = at === 0; }); \
+                 document.querySelectorAll('main details:not(.act)').forEach((part) => { part.open = true; })",
+            )
             .await;
         let seen = format!("{name} {width} {scheme}");
         let wider = browser

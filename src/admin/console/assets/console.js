@@ -53,6 +53,7 @@
       if (other) Idiomorph.morph(part, other, { morphStyle: "outerHTML", ignoreActiveValue: true, callbacks });
     }
     if (source === location.href) document.title = fresh.title;
+    chooseAgain();
     if (stale) tell("");
   }
 
@@ -95,8 +96,20 @@
     const chart = point.closest("[data-chart]");
     chart.querySelector(".point.chosen")?.classList.remove("chosen");
     point.classList.add("chosen");
-    const reads = chart.closest("figure")?.querySelector(".reads");
-    if (reads) reads.textContent = point.textContent;
+    const figure = chart.closest("figure");
+    const reads = figure?.querySelector(".reads");
+    if (!reads) return;
+    if (reads.textContent !== point.textContent) reads.textContent = point.textContent;
+    chosen.set([...document.querySelectorAll("figure")].indexOf(figure), point.textContent.split(" UTC")[0]);
+  }
+  // Each figure's chosen time: a chart that was made anew shows it again.
+  const chosen = new Map();
+  function chooseAgain() {
+    const figures = document.querySelectorAll("figure");
+    for (const [at, time] of chosen) {
+      const point = [...figures[at].querySelectorAll(".point")].find((one) => one.textContent.startsWith(time));
+      if (point) choose(point); else chosen.delete(at);
+    }
   }
   document.addEventListener("pointerover", (event) => {
     if (event.target.matches?.(".point")) choose(event.target);
@@ -140,7 +153,7 @@
     return true;
   }
   function toSearch() {
-    const field = document.querySelector("main [role=search] :is(input:not([type=hidden]), select)");
+    const field = document.querySelector("main [role=search] input:not([type=hidden])");
     if (!field) return false;
     const folded = field.closest("details:not([open])");
     if (folded) folded.open = true;
