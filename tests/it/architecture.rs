@@ -120,6 +120,7 @@ const FLOORS: &[&[&str]] = &[
 /// What decides: values in, values out.
 const PURE: &[&str] = &[
     "admin/console/chart.rs",
+    "admin/console/copy.rs",
     "admin/console/figures.rs",
     "admin/console/flash.rs",
     "admin/console/session.rs",

@@ -108,7 +108,7 @@ async fn look(browser: &Browser, axe: &str, name: &str, path: Option<&str>) -> V
         browser
             .session
             .run(
-                "document.querySelectorAll('main details.act').forEach((part, at) => { part.open = at === 0; }); \
+                "if (!document.querySelector('details.act[open]')) document.querySelector('main details.act')?.setAttribute('open', ''); \
                  document.querySelectorAll('main details:not(.act)').forEach((part) => { part.open = true; })",
             )
             .await;
