@@ -224,7 +224,7 @@ mod tests {
             at: Timestamp::UNIX_EPOCH,
             outcome: Some(ReplayOutcome::Delivered),
         };
-        assert_eq!(of(&many, &[fate.clone()]), (0, vec![]), "the operation itself knows");
+        assert_eq!(of(&many, std::slice::from_ref(&fate)), (0, vec![]), "the operation itself knows");
         assert_eq!(Done::of_fate(&fate, Timestamp::UNIX_EPOCH).outcome, "the vendor took it");
     }
 }

@@ -9,8 +9,10 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
+use jiff::Timestamp;
 
 use super::{Admin, problem};
+use crate::clock;
 use crate::control::{Command, Signal};
 use session::Sessions;
 
@@ -56,6 +58,8 @@ pub(super) struct Console {
     sessions: Sessions,
     /// The machine's name.
     worker: String,
+    /// When this worker began.
+    began: Timestamp,
 }
 
 impl Default for Console {
@@ -64,6 +68,7 @@ impl Default for Console {
         let host = host.trim();
         Self {
             sessions: Sessions::default(),
+            began: clock::wall(),
             worker: if host.is_empty() { "this machine".to_owned() } else { host.to_owned() },
         }
     }

@@ -61,32 +61,7 @@ async fn no_page_hinders_anybody_light_or_dark_wide_or_narrow() {
     ] {
         found.extend(look(&browser, &axe, name, Some(path)).await);
     }
-    browser.go("/").await;
-    browser.press_anywhere("Keys").await;
-    found.extend(look(&browser, &axe, "keys", None).await);
-    // Questions that a form leads to, and what it says of what is wrong.
-    browser.go("/destinations/px").await;
-    browser.press("Change limits…").await;
-    browser.fill("#limits-field", "many").await;
-    browser.press("Review the change").await;
-    browser.see("is not a limit").await;
-    found.extend(look(&browser, &axe, "limits-wrong", None).await);
-    browser.fill("#limits-field", "5/s").await;
-    browser.press("Review the change").await;
-    browser.see("Change the limits of px?").await;
-    found.extend(look(&browser, &axe, "limits", None).await);
-    browser.go("/destinations/px/dead/letters/m-1/edit").await;
-    browser.press("Review the change").await;
-    browser.see("nothing is changed").await;
-    found.extend(look(&browser, &axe, "edit-unchanged", None).await);
-    for (body, name) in [("{\"eventName\": \"Mended\", \"identifyId\": \"u-1\"}", "diff"), ("{}", "diff-refused")] {
-        browser.fill("#body", body).await;
-        browser.press("Review the change").await;
-        browser.see("What changes").await;
-        found.extend(look(&browser, &axe, name, None).await);
-        browser.press("Keep editing").await;
-        browser.see("Edit the event").await;
-    }
+    found.extend(questions(&browser, &axe).await);
     assert!(found.is_empty(), "{}", found.join("\n"));
     // It would have found something.
     browser.session.run("document.querySelector('main').append(document.createElement('button'))").await;
@@ -94,6 +69,37 @@ async fn no_page_hinders_anybody_light_or_dark_wide_or_narrow() {
     let planted = findings(&browser).await;
     assert!(planted.iter().any(|finding| finding.contains("button-name")), "{planted:?}");
     browser.close().await;
+}
+
+/// Questions that a form leads to, what it says of what is wrong, and the list of keys.
+async fn questions(browser: &Browser, axe: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    browser.go("/").await;
+    browser.press_anywhere("Keys").await;
+    found.extend(look(browser, axe, "keys", None).await);
+    browser.go("/destinations/px").await;
+    browser.press("Change limits…").await;
+    browser.fill("#limits-field", "many").await;
+    browser.press("Review the change").await;
+    browser.see("is not a limit").await;
+    found.extend(look(browser, axe, "limits-wrong", None).await);
+    browser.fill("#limits-field", "5/s").await;
+    browser.press("Review the change").await;
+    browser.see("Change the limits of px?").await;
+    found.extend(look(browser, axe, "limits", None).await);
+    browser.go("/destinations/px/dead/letters/m-1/edit").await;
+    browser.press("Review the change").await;
+    browser.see("nothing is changed").await;
+    found.extend(look(browser, axe, "edit-unchanged", None).await);
+    for (body, name) in [("{\"eventName\": \"Mended\", \"identifyId\": \"u-1\"}", "diff"), ("{}", "diff-refused")] {
+        browser.fill("#body", body).await;
+        browser.press("Review the change").await;
+        browser.see("What changes").await;
+        found.extend(look(browser, axe, name, None).await);
+        browser.press("Keep editing").await;
+        browser.see("Edit the event").await;
+    }
+    found
 }
 
 /// What hinders on a page, that which is there where no other is named, and whether it must be scrolled sideways.
