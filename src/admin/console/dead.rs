@@ -72,10 +72,8 @@ struct Given {
 
 /// Fields of the page's filter.
 const FILTER_FIELDS: [&str; 6] = ["reason", "type", "id", "newer_than", "older_than", "jq"];
-/// Fields of its form for a replay.
-const REPLAY_FIELDS: [&str; 2] = ["rate", "canary"];
-/// What the boxes of its letters are together.
-const CHOSEN: &str = "chosen";
+/// Fields of its form for a replay, and the boxes of its letters.
+const FIELDS_OF_ACTS: [&str; 3] = ["rate", "canary", "chosen"];
 
 #[derive(Template)]
 #[template(path = "dead.html")]
@@ -177,11 +175,13 @@ async fn shown(
     let now = clock::wall();
     let there = found.seen.there;
     let first = (search.page - 1) * search.limit;
-    let fields = [&FILTER_FIELDS[..], &REPLAY_FIELDS, &[CHOSEN]].concat();
+    // Without letters there are no forms that act on them.
+    let of_acts: &[&str] = if matched > 0 { &FIELDS_OF_ACTS } else { &[] };
+    let fields = [&FILTER_FIELDS[..], of_acts].concat();
     let (status, wrong_at_all) = (given.wrong.status(), given.wrong.beyond(&fields).map(str::to_owned));
     let shown = Page {
         wrong_at_all,
-        replays: given.wrong.is_about(&REPLAY_FIELDS),
+        replays: given.wrong.is_about(&["rate", "canary"]),
         is_read,
         as_command: copy::list(&name, &search.query.filter, search.query.pile),
         here: search.on_page(search.page),
