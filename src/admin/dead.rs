@@ -351,7 +351,7 @@ impl From<LookError> for Problem {
     fn from(error: LookError) -> Self {
         match error {
             LookError::Read(error) => error.into(),
-            LookError::TooSlow(error) => Self::new(StatusCode::CONFLICT, error.to_string()),
+            LookError::TooSlow(error) => Self::new(StatusCode::CONFLICT, error.to_string()).at("jq"),
         }
     }
 }

@@ -152,12 +152,17 @@ pub(super) struct OperationRequest {
 impl OperationRequest {
     /// Whether it makes sense; `all` says that it means all letters.
     pub fn check(&self, all: bool) -> Result<(), Problem> {
-        let in_range = self.rate.is_none_or(|rate| (0.0001..=100_000.0).contains(&rate))
-            && self.canary.is_none_or(|canary| (1..=100_000).contains(&canary))
-            && self.canary_wait_seconds.is_none_or(|seconds| (1..=86_400).contains(&seconds));
-        if !in_range {
-            let detail = "rate is from 0.0001 to 100000, canary from 1 to 100000, canary_wait_seconds from 1 to 86400";
-            return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail));
+        let rate = self.rate.is_none_or(|rate| (0.0001..=100_000.0).contains(&rate));
+        let canary = self.canary.is_none_or(|canary| (1..=100_000).contains(&canary));
+        let wait = self.canary_wait_seconds.is_none_or(|seconds| (1..=86_400).contains(&seconds));
+        for (in_range, field, said) in [
+            (rate, "rate", "rate is from 0.0001 to 100000 letters a second"),
+            (canary, "canary", "canary is from 1 to 100000 letters"),
+            (wait, "wait", "canary_wait_seconds is from 1 to 86400"),
+        ] {
+            if !in_range {
+                return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, said).at(field));
+            }
         }
         if self.filter.is_empty() != all {
             let detail = "say which letters: give a filter, or \"all\": true without one";
@@ -313,7 +318,9 @@ pub(super) async fn signal(
 impl From<SelectError> for Problem {
     fn from(error: SelectError) -> Self {
         match error {
-            SelectError::Filter(error) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string()),
+            SelectError::Filter(error) => {
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string()).at(error.field)
+            }
             SelectError::Look(error) => error.into(),
         }
     }

@@ -25,7 +25,11 @@ pub(super) fn tokens() -> Vec<AdminToken> {
 
 /// A configuration with these tokens and no destination.
 pub(super) fn config(tokens: Vec<AdminToken>) -> Config {
-    let text = "[broker]\nurl = \"amqp://localhost\"\n";
+    config_of("[broker]\nurl = \"amqp://localhost\"\n", tokens)
+}
+
+/// A configuration with these tokens.
+pub(super) fn config_of(text: &str, tokens: Vec<AdminToken>) -> Config {
     let config = crate::config::parse("test.toml", text, &|_| None, &|_| Err(std::io::ErrorKind::NotFound.into()));
     let mut config = config.unwrap_or_else(|problems| panic!("{problems}"));
     config.admin.tokens = tokens;
@@ -34,6 +38,11 @@ pub(super) fn config(tokens: Vec<AdminToken>) -> Config {
 
 /// An admin over nothing, whose broker is away.
 pub(super) fn admin(tokens: Vec<AdminToken>) -> Arc<Admin> {
+    admin_of(&config(tokens))
+}
+
+/// An admin over nothing that has this configuration, and whose broker is away.
+pub(super) fn admin_of(config: &Config) -> Arc<Admin> {
     let settings = BrokerSettings {
         url: "amqp://127.0.0.1:1".into(),
         prefix: "test".to_owned(),
@@ -43,11 +52,10 @@ pub(super) fn admin(tokens: Vec<AdminToken>) -> Arc<Admin> {
     };
     let broker = Broker::start(settings, CancellationToken::new());
     let (metrics, roster, operations) = (Metrics::new().unwrap(), Roster::default(), Registry::default());
-    let config = config(tokens);
-    let watch = Watch::new(metrics.clone(), broker.clone(), roster.clone(), operations.clone(), &config);
+    let watch = Watch::new(metrics.clone(), broker.clone(), roster.clone(), operations.clone(), config);
     let over = (broker, roster, watch);
-    let issues = Issues::new(over.clone(), metrics.clone(), Marks::default(), &config);
-    Admin::new(over, (metrics, operations, issues), Supervisor::default(), &config)
+    let issues = Issues::new(over.clone(), metrics.clone(), Marks::default(), config);
+    Admin::new(over, (metrics, operations, issues), Supervisor::default(), config)
 }
 
 fn site(tokens: Vec<AdminToken>) -> Router {

@@ -67,6 +67,13 @@ pub enum Command {
         #[serde(skip_serializing_if = "Option::is_none", default)]
         destination: Option<String>,
     },
+    /// Report what operations did with a dead letter.
+    Fates {
+        /// Whose.
+        destination: String,
+        /// Its id.
+        letter: String,
+    },
     /// Report what happened lately at destinations.
     Recent {
         /// Which.
@@ -211,6 +218,7 @@ impl Command {
                 (destination, Some(Change::Limits(limits)))
             }
             Self::Operations { .. }
+            | Self::Fates { .. }
             | Self::Operation { .. }
             | Self::Recent { .. }
             | Self::Reload { .. }

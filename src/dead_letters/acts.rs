@@ -11,7 +11,7 @@ use crate::record::fit::fit;
 use crate::record::history::History;
 
 /// What a letter says of its death, which a replay leaves behind. Its attempts and its links stay.
-const OF_ITS_DEATH: [&str; 13] = [
+const OF_ITS_DEATH: [&str; 14] = [
     header::REASON,
     header::SENTENCE,
     header::CAUSE,
@@ -24,6 +24,7 @@ const OF_ITS_DEATH: [&str; 13] = [
     header::FIRST_ATTEMPT,
     header::LAST_ATTEMPT,
     header::REPLAYED_BY,
+    header::REPLAYED_FROM,
     header::HEADERS_DROPPED,
 ];
 /// What counts attempts and age: both start afresh.

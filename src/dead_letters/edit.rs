@@ -24,6 +24,8 @@ use crate::words::pretty;
 
 /// The time for a good diff.
 const DIFF_WITHIN: Duration = Duration::from_millis(250);
+/// Letters made from one that are told.
+const MADE_FROM: usize = 10;
 /// Lines shown around a change.
 const AROUND: usize = 3;
 
@@ -46,6 +48,15 @@ pub enum EditError {
         /// What the broker said.
         why: String,
     },
+}
+
+/// What a pass found of a letter.
+#[derive(Debug, Default)]
+pub struct Trace {
+    /// The letter itself; or up to two of an event of that id.
+    pub found: Vec<Message>,
+    /// Letters that were made from it.
+    pub made_from: Vec<Letter>,
 }
 
 /// A letter with another body, not yet put in its place.
@@ -131,13 +142,22 @@ impl DeadLetters {
     /// # Errors
     /// [`LookError`] when the letters cannot be read.
     pub async fn find(&self, pile: Pile, id: &str, patience: Duration) -> Result<Vec<Message>, LookError> {
+        Ok(self.trace(pile, id, patience).await?.found)
+    }
+
+    /// The same with the letters that were made from one of that id: by an edit, or as its event died again.
+    ///
+    /// # Errors
+    /// [`LookError`] when the letters cannot be read.
+    pub async fn trace(&self, pile: Pile, id: &str, patience: Duration) -> Result<Trace, LookError> {
         let everything = Filter::default().compile(Timestamp::UNIX_EPOCH);
         // A filter of nothing has nothing wrong in it.
-        let Ok(everything) = everything else { return Ok(Vec::new()) };
-        let mut found: Vec<Message> = Vec::new();
+        let Ok(everything) = everything else { return Ok(Trace::default()) };
+        let (mut found, mut made_from): (Vec<Message>, Vec<Letter>) = (Vec::new(), Vec::new());
+        let is_id = |given: &Option<String>| given.as_deref() == Some(id);
         let look = self.look(pile, &everything, patience, &no_progress, |shown| {
             match shown {
-                LookStep::Anew => found.clear(),
+                LookStep::Anew => (found, made_from) = (Vec::new(), Vec::new()),
                 LookStep::Letter(letter, message) if letter.id == id => {
                     found = vec![message.clone()];
                     return ControlFlow::Break(());
@@ -145,12 +165,17 @@ impl DeadLetters {
                 LookStep::Letter(letter, message) if letter.event_id.as_deref() == Some(id) && found.len() < 2 => {
                     found.push(message.clone());
                 }
+                LookStep::Letter(letter, _)
+                    if made_from.len() < MADE_FROM && (is_id(&letter.edited_from) || is_id(&letter.replayed_from)) =>
+                {
+                    made_from.push(letter.clone());
+                }
                 LookStep::Letter(..) => {}
             }
             ControlFlow::Continue(())
         });
         look.await?;
-        Ok(found)
+        Ok(Trace { found, made_from })
     }
 
     /// Puts the edited letter among the dead ones and the original in the trash, each with a link to the other.

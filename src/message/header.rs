@@ -78,6 +78,8 @@ pub const REPLAY_OF: &str = "x-sluice-replay-of";
 pub const REPLAY_TO: &str = "x-sluice-replay-to";
 /// On a letter that died again: the operation that had replayed it.
 pub const REPLAYED_BY: &str = "x-sluice-replayed-by";
+/// Beside it: the letter that it was before.
+pub const REPLAYED_FROM: &str = "x-sluice-replayed-from";
 
 /// Set by the publisher, stripped at consumption: tells which publication a returned message was. The same for the same message to the
 /// same place, so that one that is put back lies there as it lay before.

@@ -102,6 +102,7 @@ pub fn audited(command: &Command, answer: &CommandReply, by: (&str, &str)) -> Op
         }
         Command::Tell { .. }
         | Command::Operations { .. }
+        | Command::Fates { .. }
         | Command::Recent { .. }
         | Command::Operation { .. }
         | Command::Stamped { .. }
@@ -249,6 +250,11 @@ impl Listener {
                 let mut states = operations.states();
                 states.retain(|state| destination.as_ref().is_none_or(|name| *name == state.destination));
                 serde_json::to_vec(&states).ok()
+            }
+            // Only a process that knows something answers.
+            Command::Fates { destination, letter } => {
+                let fates = operations.fates(&destination, &letter);
+                (!fates.is_empty()).then(|| serde_json::to_vec(&fates).ok()).flatten()
             }
             // Only the process that runs the operation answers.
             Command::Operation { id, signal } => {

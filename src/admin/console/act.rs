@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use askama::Template;
-use axum::extract::{FromRequestParts, State};
+use axum::extract::State;
 use axum::http::StatusCode;
-use axum::http::request::Parts;
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 
+use super::dead::{self, FROM};
 use super::form::{Fields, see_other};
 use super::frame::{self, Frame};
 use super::letter_search::LetterSearch;
@@ -24,7 +24,7 @@ use crate::dead_letters::acts::Act;
 use crate::dead_letters::operation::Counted;
 
 /// What the form has beside the filter.
-const FIELDS: [&str; 7] = ["act", "canary", "rate", "wait", "chosen", "counted", "csrf"];
+const FIELDS: [&str; 8] = ["act", "canary", "rate", "wait", "chosen", "counted", "csrf", FROM];
 
 /// What is to be done, as a form or an address has it.
 pub(super) struct ActForm {
@@ -50,10 +50,8 @@ impl ActForm {
         let counted = search.query.also("counted").map(|counted| Counted::try_from(counted.to_owned())).transpose();
         let counted = counted.map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.to_string()))?;
         if search.query.also("chosen").is_some() && search.query.filter.letter.is_empty() {
-            return Err(Problem::new(
-                StatusCode::BAD_REQUEST,
-                "choose at least one letter: nothing chosen means none, not all",
-            ));
+            let detail = "choose at least one letter: nothing chosen means none, not all";
+            return Err(Problem::new(StatusCode::BAD_REQUEST, detail).at("chosen"));
         }
         // To a person 0 means no canary.
         Ok(Self { act, rate, canary: canary.filter(|canary| *canary > 0), wait, counted, search })
@@ -73,15 +71,6 @@ impl ActForm {
         // Says what is wrong with the filter, before anything is read.
         self.search.matcher()?;
         Ok(wanted)
-    }
-}
-
-impl<S: Sync> FromRequestParts<S> for ActForm {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let Query(fields) = Query::from_request_parts(parts, state).await?;
-        Self::read(fields)
     }
 }
 
@@ -105,6 +94,10 @@ struct Page {
     /// The form's fields.
     given: Vec<(&'static str, String)>,
     trouble: Option<String>,
+    /// The letter, where one is meant by its own id.
+    single: Option<String>,
+    /// Why it did not begin.
+    refused: Option<String>,
     back: String,
 }
 
@@ -115,12 +108,27 @@ pub(super) async fn count(
     frame: Frame,
     who: Who,
     Segment(DestinationPath { name }): Segment<DestinationPath>,
-    plan: ActForm,
+    Query(fields): Query,
 ) -> Result<Response, Problem> {
     if who.role == Role::Read {
         return Err(forbidden(&who));
     }
-    let estimate = plan.wanted()?.estimate(&admin, &name).await?;
+    match question(&admin, frame.clone(), &name, fields.clone(), None).await {
+        Err(problem) if problem.is_of_a_form() => dead::again(&admin, frame, name, fields, problem).await,
+        answer => answer,
+    }
+}
+
+/// The question, with why it was not done where it was asked before.
+async fn question(
+    admin: &Admin,
+    frame: Frame,
+    name: &str,
+    fields: Vec<(String, String)>,
+    refused: Option<&Problem>,
+) -> Result<Response, Problem> {
+    let plan = ActForm::read(fields)?;
+    let estimate = plan.wanted()?.estimate(admin, name).await?;
     let ActForm { search, act, rate: given_rate, canary, wait, counted: _ } = plan;
     let canary = canary.filter(|_| act == Act::Replay);
     let mut given = search.pairs();
@@ -131,6 +139,8 @@ pub(super) async fn count(
     given.extend(wait.map(|wait| ("wait", wait.to_string())));
     let mut back = search.clone();
     back.query.pile = Pile::of(act);
+    let from = search.query.also(FROM).filter(|from| from.starts_with('?'));
+    let back = if search.query.also("chosen").is_some() { from.unwrap_or("").to_owned() } else { back.with(&[]) };
     let shown = Page {
         frame,
         act,
@@ -145,10 +155,16 @@ pub(super) async fn count(
         canary: canary.map(show::count),
         given,
         trouble: estimate.trouble,
-        back: format!("/destinations/{name}/dead{}", back.with(&[])),
-        name,
+        single: match search.query.filter.letter.as_slice() {
+            [letter] => Some(letter.clone()),
+            _ => None,
+        },
+        refused: refused.map(|problem| problem.detail().to_owned()),
+        back: format!("/destinations/{name}/dead{back}"),
+        name: name.to_owned(),
     };
-    Ok(frame::page(&shown))
+    let status = refused.map_or(StatusCode::OK, Problem::status);
+    Ok((status, frame::page(&shown)).into_response())
 }
 
 /// How long it takes, as far as that can be estimated.
@@ -159,15 +175,27 @@ fn about(seconds: f64) -> String {
 /// Begins the operation: of the letters that were counted, or of none.
 pub(super) async fn begin(
     State(admin): State<Arc<Admin>>,
+    frame: Frame,
     who: Who,
     Segment(DestinationPath { name }): Segment<DestinationPath>,
     Params(NoParams {}): Params<NoParams>,
     Fields(fields): Fields,
 ) -> Result<Response, Problem> {
+    match begun(&admin, &name, who, fields.clone()).await {
+        Err(problem) if problem.is_of_a_form() => dead::again(&admin, frame, name, fields, problem).await,
+        // Others are at work: the question stays.
+        Err(problem) if problem.status() == StatusCode::CONFLICT => {
+            question(&admin, frame, &name, fields, Some(&problem)).await
+        }
+        answer => answer,
+    }
+}
+
+async fn begun(admin: &Admin, name: &str, who: Who, fields: Vec<(String, String)>) -> Result<Response, Problem> {
     let plan = ActForm::read(fields)?;
     if plan.counted.is_none() {
-        return Err(Problem::new(StatusCode::BAD_REQUEST, "counted is missing: first see how many letters are meant"));
+        return Err(Problem::new(StatusCode::BAD_REQUEST, "count the letters first, then confirm"));
     }
-    let state = plan.wanted()?.begin(&admin, &name, who.name).await?;
+    let state = plan.wanted()?.begin(admin, name, who.name).await?;
     Ok(see_other(&format!("/destinations/{name}/dead/operations/{}", state.id)))
 }

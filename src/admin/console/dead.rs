@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use askama::Template;
 use axum::extract::State;
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use jiff::Timestamp;
+use url::form_urlencoded;
 
-use super::form::see_other;
+use super::copy;
+use super::form::{Wrong, see_other};
 use super::frame::{self, Frame};
 use super::letter_search::LetterSearch;
 use super::operations::{self, ShownOperation};
@@ -16,7 +18,7 @@ use super::show::{Moment, count, of};
 use crate::admin::Admin;
 use crate::admin::dead::{look, to_its_end};
 use crate::admin::destinations::DestinationPath;
-use crate::admin::extract::Segment;
+use crate::admin::extract::{Query, Segment};
 use crate::admin::problem::Problem;
 use crate::clock;
 use crate::dead_letters::Pile;
@@ -25,6 +27,8 @@ use crate::dead_letters::letter::Letter;
 use crate::dead_letters::look::{LookStep, LookSummary};
 use crate::verdict::Reason;
 
+/// The field with the address that a form of chosen letters is on.
+pub(super) const FROM: &str = "from";
 /// Groups that a page shows.
 const GROUPS: usize = 50;
 
@@ -58,14 +62,38 @@ struct Chip {
     without: String,
 }
 
+/// What somebody gave beside the filter, and what is wrong with that or with the filter.
+#[derive(Default)]
+struct Given {
+    rate: String,
+    canary: Option<String>,
+    wrong: Wrong,
+}
+
+/// Fields of the page's filter.
+const FILTER_FIELDS: [&str; 6] = ["reason", "type", "id", "newer_than", "older_than", "jq"];
+/// Fields of its form for a replay, and the boxes of its letters.
+const FIELDS_OF_ACTS: [&str; 3] = ["rate", "canary", "chosen"];
+
 #[derive(Template)]
 #[template(path = "dead.html")]
 struct Page {
     frame: Frame,
     name: String,
     search: LetterSearch,
+    given: Given,
+    /// What is wrong beyond its fields.
+    wrong_at_all: Option<String>,
+    /// Whether the form for a replay is open.
+    replays: bool,
+    /// Whether the letters were looked at: not with a filter that cannot be read.
+    is_read: bool,
+    /// The filter as a command.
+    as_command: String,
+    /// This page, for forms that leave the filter out.
+    here: String,
     is_trash: bool,
-    reasons: Vec<(&'static str, bool)>,
+    reasons: Vec<(String, bool)>,
     chips: Vec<Chip>,
     /// As `40 of 120 letters`.
     summary: String,
@@ -87,6 +115,7 @@ struct Page {
 }
 
 /// What a pass found.
+#[derive(Default)]
 struct Found {
     seen: LookSummary,
     groups: Vec<Group>,
@@ -97,18 +126,66 @@ pub(super) async fn page(
     State(admin): State<Arc<Admin>>,
     frame: Frame,
     Segment(DestinationPath { name }): Segment<DestinationPath>,
-    search: LetterSearch,
+    Query(fields): Query,
 ) -> Result<Response, Problem> {
-    let found = find(&admin, &name, &search).await?;
+    let (search, problem) = LetterSearch::as_far_as_possible(fields);
+    let wrong = problem.map(Wrong::from).unwrap_or_default();
+    shown(&admin, frame, name, search, Given { wrong, ..Given::default() }).await
+}
+
+/// The page once more for what one of its forms gave, with what is wrong with that.
+pub(super) async fn again(
+    admin: &Admin,
+    frame: Frame,
+    name: String,
+    fields: Vec<(String, String)>,
+    problem: Problem,
+) -> Result<Response, Problem> {
+    let given = |name: &str| fields.iter().find(|(field, _)| field == name).map(|(_, text)| text.clone());
+    let (rate, canary) = (given("rate").unwrap_or_default(), given("canary"));
+    // The form of chosen letters has no filter, but where it was.
+    let fields = match given(FROM) {
+        Some(from) => form_urlencoded::parse(from.trim_start_matches('?').as_bytes()).into_owned().collect(),
+        None => fields,
+    };
+    let (search, _) = LetterSearch::as_far_as_possible(fields);
+    shown(admin, frame, name, search, Given { rate, canary, wrong: problem.into() }).await
+}
+
+async fn shown(
+    admin: &Admin,
+    frame: Frame,
+    name: String,
+    search: LetterSearch,
+    mut given: Given,
+) -> Result<Response, Problem> {
+    let (found, is_read) = match find(admin, &name, &search).await {
+        Ok(found) => (found, true),
+        Err(problem) if problem.field().is_some() => {
+            given.wrong = problem.into();
+            (Found::default(), false)
+        }
+        Err(problem) => return Err(problem),
+    };
     let matched = usize::try_from(found.seen.matched).unwrap_or(usize::MAX);
     let last = matched.div_ceil(search.limit).max(1);
-    if search.page > last {
+    if search.page > last && is_read {
         return Ok(see_other(&format!("/destinations/{name}/dead{}", search.on_page(last))));
     }
     let now = clock::wall();
     let there = found.seen.there;
     let first = (search.page - 1) * search.limit;
+    // Without letters there are no forms that act on them.
+    let of_acts: &[&str] = if matched > 0 { &FIELDS_OF_ACTS } else { &[] };
+    let fields = [&FILTER_FIELDS[..], of_acts].concat();
+    let (status, wrong_at_all) = (given.wrong.status(), given.wrong.beyond(&fields).map(str::to_owned));
     let shown = Page {
+        wrong_at_all,
+        replays: given.wrong.is_about(&["rate", "canary"]),
+        is_read,
+        as_command: copy::list(&name, &search.query.filter, search.query.pile),
+        here: search.on_page(search.page),
+        given,
         is_trash: search.query.pile == Pile::Trash,
         reasons: reasons(&search),
         chips: chips(&search),
@@ -131,19 +208,20 @@ pub(super) async fn page(
         later: (found.seen.matched > u64::try_from(first + search.limit).unwrap_or(u64::MAX))
             .then(|| search.on_page(search.page + 1)),
         letters: found.letters.iter().map(|letter| ShownLetter::of(letter, now)).collect(),
-        operations: ShownOperation::of_this_process(&admin, &name, now),
+        operations: ShownOperation::of_this_process(admin, &name, now),
         operations_at: operations::recent_of(&name),
         frame,
         search,
         name,
     };
-    Ok(frame::page(&shown))
+    Ok((status, frame::page(&shown)).into_response())
 }
 
 /// One pass: groups of all that are meant, and the letters of one page.
 async fn find(admin: &Admin, name: &str, search: &LetterSearch) -> Result<Found, Problem> {
-    let (letters, _) = admin.letters(name)?;
+    admin.known(name)?;
     let matcher = search.matcher()?;
+    let (letters, _) = admin.letters(name)?;
     let (pile, limit) = (search.query.pile, search.limit);
     let skipped = (search.page - 1).saturating_mul(limit);
     to_its_end(async move {
@@ -167,8 +245,14 @@ async fn find(admin: &Admin, name: &str, search: &LetterSearch) -> Result<Found,
     .await
 }
 
-fn reasons(search: &LetterSearch) -> Vec<(&'static str, bool)> {
-    Reason::ALL.map(|reason| (reason.name(), search.query.filter.reason == [reason.name()])).to_vec()
+/// Every reason, and whether it is the one of the filter; then what the filter has beside them.
+fn reasons(search: &LetterSearch) -> Vec<(String, bool)> {
+    let chosen = search.text("reason");
+    let mut reasons = Reason::ALL.map(|reason| (reason.name().to_owned(), chosen == reason.name())).to_vec();
+    if !chosen.is_empty() && reasons.iter().all(|(_, is_chosen)| !is_chosen) {
+        reasons.push((chosen, true));
+    }
+    reasons
 }
 
 fn chips(search: &LetterSearch) -> Vec<Chip> {

@@ -1,10 +1,7 @@
 //! Which letters a page is about: a filter in its address, under the names that the API has, so that it can be shared.
 
-use axum::extract::FromRequestParts;
-use axum::http::request::Parts;
 use url::form_urlencoded;
 
-use crate::admin::extract::Query;
 use crate::admin::letter_query::{LetterQuery, unreadable};
 use crate::admin::problem::Problem;
 use crate::clock;
@@ -34,6 +31,21 @@ impl LetterSearch {
         Ok(Self { page: query.number("page", 1, 1_000_000)?, limit: query.number("limit", SOME, MOST)?, query })
     }
 
+    /// Reads what can be read of the fields, and says what is wrong with the rest.
+    pub fn as_far_as_possible(fields: Vec<(String, String)>) -> (Self, Option<Problem>) {
+        let problem = match Self::read(fields.clone(), &[]) {
+            Ok(search) => return (search, None),
+            Err(problem) => problem,
+        };
+        let is_known = |name: &str| Filter::default().add(name, "") || name == "pile";
+        let filter: Vec<_> = fields.into_iter().filter(|(name, _)| is_known(name)).collect();
+        let is_filter = |(name, _): &(String, String)| name != "pile";
+        let search = Self::read(filter.clone(), &[])
+            .or_else(|_| Self::read(filter.into_iter().filter(is_filter), &[]))
+            .unwrap_or_else(|_| Self { query: LetterQuery::default(), page: 1, limit: SOME });
+        (search, Some(problem))
+    }
+
     /// The filter's fields that say something.
     pub fn pairs(&self) -> Vec<(&'static str, String)> {
         self.query.filter.pairs()
@@ -51,7 +63,7 @@ impl LetterSearch {
 
     /// What the filter means. One that cannot be read is a bad request here, whatever is wrong with it.
     pub fn matcher(&self) -> Result<Matcher, Problem> {
-        self.query.filter.compile(clock::wall()).map_err(|error| unreadable(error.to_string()))
+        self.query.filter.compile(clock::wall()).map_err(|error| unreadable(error.to_string()).at(error.field))
     }
 
     /// The query of this page, with some fields of the filter set otherwise (to nothing: left out).
@@ -81,15 +93,6 @@ impl LetterSearch {
         } else {
             format!("{}page={page}", if rest.is_empty() { "?".to_owned() } else { rest + "&" })
         }
-    }
-}
-
-impl<S: Sync> FromRequestParts<S> for LetterSearch {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let Query(fields) = Query::from_request_parts(parts, state).await?;
-        Self::read(fields, &[])
     }
 }
 

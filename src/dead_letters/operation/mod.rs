@@ -5,6 +5,7 @@
 //! has either gone or is still there, and the same command does the rest.
 
 mod counted;
+mod fates;
 mod flow;
 mod outcomes;
 mod pace;
@@ -24,6 +25,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 pub use counted::Counted;
+pub use fates::LetterFate;
 pub(super) use flow::GateView;
 pub use registry::{Registry, TOLD_WITHIN};
 pub use selection::Selection;
@@ -36,6 +38,7 @@ use super::{DeadLetters, Pile};
 use crate::audit;
 use crate::clock;
 use crate::control::Signal;
+use fates::Fates;
 use work::Work;
 
 /// What is to be done.
@@ -73,6 +76,7 @@ pub enum SelectError {
 pub struct Operation {
     state: watch::Receiver<OperationState>,
     signal: watch::Sender<Signal>,
+    fates: Fates,
     task: Option<JoinHandle<()>>,
 }
 
@@ -111,9 +115,9 @@ impl DeadLetters {
         let id = audit::operation_id();
         let (signal, signals) = watch::channel(Signal::Run);
         let (work, state) = Work::new(self.clone(), plan, id, signals);
-        let told = work.state.clone();
+        let (told, fates) = (work.state.clone(), work.fates.clone());
         let task = tokio::spawn(ended(work.run(selection), told));
-        Operation { state, signal, task: Some(task) }
+        Operation { state, signal, fates, task: Some(task) }
     }
 }
 
@@ -139,6 +143,12 @@ impl Operation {
     #[must_use]
     pub fn watch(&self) -> watch::Receiver<OperationState> {
         self.state.clone()
+    }
+
+    /// What became of a letter, where it acted on that.
+    #[must_use]
+    pub fn fate(&self, letter: u64) -> Option<LetterFate> {
+        self.fates.of(letter, &self.state())
     }
 
     /// Passes on what a person wants of it. False when it is over.

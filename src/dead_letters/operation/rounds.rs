@@ -289,6 +289,7 @@ impl Work {
                     self.copied.insert(id);
                 }
                 locked.remove(letter);
+                self.fates.acted(id);
                 self.state.send_modify(|state| state.moved += 1);
             }
             Err(PublishError::Unsendable(why)) => {

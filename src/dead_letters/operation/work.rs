@@ -7,6 +7,7 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
 
 use super::OperationPlan;
+use super::fates::Fates;
 use super::flow::{GateView, ReplayFlow};
 use super::outcomes::Outcomes;
 use super::pace::Pace;
@@ -63,6 +64,7 @@ pub(super) struct Work {
     pub flow: ReplayFlow,
     pub yielding: Yielding,
     pub outcomes: Outcomes,
+    pub fates: Fates,
     pub notices: Option<mpsc::Receiver<Bytes>>,
 }
 
@@ -113,6 +115,7 @@ impl Work {
             flow,
             yielding: Yielding::default(),
             outcomes: Outcomes::default(),
+            fates: Fates::default(),
             notices: None,
         };
         (work, watching)
@@ -326,7 +329,10 @@ impl Work {
     pub(super) fn hear(&mut self, notice: Option<Bytes>) {
         match notice {
             Some(notice) => match serde_json::from_slice(&notice) {
-                Ok(notice) => self.outcomes.hear(notice, clock::now()),
+                Ok(notice) => {
+                    self.fates.hear(&notice);
+                    self.outcomes.hear(notice, clock::now());
+                }
                 Err(error) => tracing::debug!(%error, "an outcome cannot be read"),
             },
             None => self.notices = None,

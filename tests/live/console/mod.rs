@@ -4,6 +4,7 @@ mod accessibility;
 mod browser;
 mod hands;
 mod incident;
+mod lasting;
 mod roles;
 mod webdriver;
 
