@@ -23,6 +23,7 @@ mod api;
 mod auth;
 mod console;
 mod dead;
+mod dead_lists;
 mod destinations;
 mod extract;
 mod health;
@@ -31,6 +32,7 @@ mod listener;
 mod operations;
 mod problem;
 mod why;
+mod wrong;
 
 use console::Console;
 use listener::SpareListener;

@@ -37,6 +37,8 @@ const OF_THE_TRASH: [&str; 3] = [header::DISCARDED_AT, header::DISCARDED_BY, hea
 pub enum Act {
     /// Back on the destination's queue.
     Replay,
+    /// Changed by one expression; the originals go to the trash.
+    Edit,
     /// To the trash.
     Discard,
     /// From the trash back to the dead letters.
@@ -47,7 +49,7 @@ pub enum Act {
 
 impl Act {
     /// Everything that may be done.
-    pub const ALL: [Self; 4] = [Self::Replay, Self::Discard, Self::Restore, Self::Purge];
+    pub const ALL: [Self; 5] = [Self::Replay, Self::Edit, Self::Discard, Self::Restore, Self::Purge];
 
     /// The act of that name.
     #[must_use]
@@ -60,6 +62,7 @@ impl Act {
     pub fn name(self) -> &'static str {
         match self {
             Self::Replay => "replay",
+            Self::Edit => "edit",
             Self::Discard => "discard",
             Self::Restore => "restore",
             Self::Purge => "purge",
@@ -71,6 +74,7 @@ impl Act {
     pub fn done(self) -> &'static str {
         match self {
             Self::Replay => "replayed",
+            Self::Edit => "edited",
             Self::Discard => "discarded",
             Self::Restore => "restored",
             Self::Purge => "purged",

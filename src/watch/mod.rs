@@ -60,6 +60,12 @@ impl Watch {
         self.destinations.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
     }
 
+    /// The names of all destinations of the configuration in force.
+    #[must_use]
+    pub fn destinations(&self) -> Vec<String> {
+        self.destinations.read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
+    }
+
     /// What keeps depths in the metrics and in what the admin shows, until `ending`.
     pub fn part(self: &Arc<Self>, ending: CancellationToken) -> impl Part + use<> {
         let watch = Arc::clone(self);

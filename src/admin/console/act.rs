@@ -8,9 +8,11 @@ use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::Response;
 
+use super::check::Check;
+use super::edit::Line;
 use super::form::{Fields, see_other};
 use super::frame::{self, Frame};
-use super::letter_search::LetterSearch;
+use super::letter_search::{LetterSearch, query_string};
 use super::show::{self, of, rate, span};
 use crate::admin::Admin;
 use crate::admin::auth::{Who, forbidden};
@@ -22,9 +24,10 @@ use crate::config::Role;
 use crate::dead_letters::Pile;
 use crate::dead_letters::acts::Act;
 use crate::dead_letters::operation::Counted;
+use crate::dead_letters::rewrite::Rewritten;
 
 /// What the form has beside the filter.
-const FIELDS: [&str; 7] = ["act", "canary", "rate", "wait", "chosen", "counted", "csrf"];
+const FIELDS: [&str; 10] = ["act", "canary", "ramp", "rate", "wait", "edit", "force", "chosen", "counted", "csrf"];
 
 /// What is to be done, as a form or an address has it.
 pub(super) struct ActForm {
@@ -32,7 +35,11 @@ pub(super) struct ActForm {
     act: Act,
     rate: Option<f64>,
     canary: Option<u32>,
+    ramp: bool,
     wait: Option<u32>,
+    /// The expression of an edit.
+    edit: Option<String>,
+    force: bool,
     /// What was counted for whoever says yes.
     counted: Option<Counted>,
 }
@@ -42,7 +49,7 @@ impl ActForm {
         let search = LetterSearch::read(fields, &FIELDS)?;
         let name = search.query.also("act").unwrap_or_default();
         let act = Act::named(name).ok_or_else(|| {
-            let detail = format!("act is {name:?}; it is replay, discard, restore or purge");
+            let detail = format!("act is {name:?}; it is replay, edit, discard, restore or purge");
             Problem::new(StatusCode::BAD_REQUEST, detail)
         })?;
         let (rate, canary) = (search.query.also_number("rate")?, search.query.also_number("canary")?);
@@ -55,8 +62,9 @@ impl ActForm {
                 "choose at least one letter: nothing chosen means none, not all",
             ));
         }
-        // To a person 0 means no canary.
-        Ok(Self { act, rate, canary: canary.filter(|canary| *canary > 0), wait, counted, search })
+        let edit = search.query.also("edit").filter(|_| act == Act::Edit).map(str::to_owned);
+        let (ramp, force) = (search.query.also("ramp").is_some(), search.query.also("force").is_some());
+        Ok(Self { act, rate, canary: canary.filter(|_| !ramp), ramp, wait, edit, force, counted, search })
     }
 
     fn wanted(&self) -> Result<OperationRequest, Problem> {
@@ -66,7 +74,10 @@ impl ActForm {
             filter,
             rate: self.rate,
             canary: self.canary.filter(|_| is_replay),
+            ramp: self.ramp && is_replay,
             canary_wait_seconds: self.wait,
+            edit: self.edit.clone(),
+            force: self.force,
             counted: self.counted,
         };
         wanted.check(self.search.is_all())?;
@@ -101,11 +112,30 @@ struct Page {
     rate: Option<String>,
     /// As `about 3 min`.
     takes: Option<String>,
+    /// As `5 go first`.
     canary: Option<String>,
+    check: Option<Check>,
+    edit: Option<ShownEdit>,
     /// The form's fields.
     given: Vec<(&'static str, String)>,
     trouble: Option<String>,
     back: String,
+}
+
+/// What an edit changes.
+struct ShownEdit {
+    jq: String,
+    samples: Vec<Vec<Line>>,
+    sentence: String,
+    /// This page with those changed too that would still be invalid, where there are such.
+    forced: Option<String>,
+}
+
+impl ShownEdit {
+    fn of(edited: Rewritten, jq: String, forced: Option<String>) -> Self {
+        let samples = edited.samples.iter().map(|sample| Line::all(&sample.diff)).collect();
+        Self { jq, samples, sentence: edited.sentence, forced: forced.filter(|_| edited.invalid > 0) }
+    }
 }
 
 /// How many letters are meant, and the question whether to do it. Changes nothing; only for those who could act then, since it occupies
@@ -120,15 +150,23 @@ pub(super) async fn count(
     if who.role == Role::Read {
         return Err(forbidden(&who));
     }
-    let estimate = plan.wanted()?.estimate(&admin, &name).await?;
-    let ActForm { search, act, rate: given_rate, canary, wait, counted: _ } = plan;
-    let canary = canary.filter(|_| act == Act::Replay);
+    let wanted = plan.wanted()?;
+    let steps = wanted.steps();
+    let estimate = wanted.estimate(&admin, &name).await?;
+    let ActForm { search, act, rate: given_rate, canary, ramp, wait, edit, force, counted: _ } = plan;
     let mut given = search.pairs();
     given.push(("act", act.name().to_owned()));
-    given.push(("counted", estimate.counted.into()));
     given.extend(given_rate.map(|rate| ("rate", rate.to_string())));
     given.extend(canary.map(|canary| ("canary", canary.to_string())));
+    given.extend(ramp.then(|| ("ramp", "yes".to_owned())));
     given.extend(wait.map(|wait| ("wait", wait.to_string())));
+    given.extend(edit.clone().map(|jq| ("edit", jq)));
+    given.extend(force.then(|| ("force", "yes".to_owned())));
+    let forced = (!force).then(|| {
+        let forced = given.iter().cloned().chain([("force", "yes".to_owned())]).collect::<Vec<_>>();
+        format!("/destinations/{name}/dead/act{}", query_string(&forced))
+    });
+    given.push(("counted", estimate.counted.into()));
     let mut back = search.clone();
     back.query.pile = Pile::of(act);
     let shown = Page {
@@ -142,13 +180,26 @@ pub(super) async fn count(
         pairs: search.pairs(),
         rate: estimate.rate.map(rate),
         takes: estimate.seconds.map(about),
-        canary: canary.map(show::count),
+        canary: first(&steps, estimate.selected),
+        check: estimate.check.filter(|check| check.checked > 0).map(|check| Check::of(check, &name)),
+        edit: edit.zip(estimate.edit).map(|(jq, edited)| ShownEdit::of(edited, jq, forced)),
         given,
         trouble: estimate.trouble,
         back: format!("/destinations/{name}/dead{}", back.with(&[])),
         name,
     };
     Ok(frame::page(&shown))
+}
+
+/// Those that go first of so many.
+fn first(steps: &[u32], selected: u64) -> Option<String> {
+    let steps: Vec<String> =
+        steps.iter().filter(|step| u64::from(**step) < selected).map(|step| show::count(*step)).collect();
+    match steps.as_slice() {
+        [] => None,
+        [one] => Some(format!("{one} go first")),
+        several => Some(format!("{} go first, each step when the one before came through", several.join(", then "))),
+    }
 }
 
 /// How long it takes, as far as that can be estimated.

@@ -29,9 +29,22 @@ use crate::message::Message;
 const LARGEST: usize = 1024 * 1024;
 
 /// A line of a diff.
-struct Line {
-    class: &'static str,
-    text: String,
+pub(super) struct Line {
+    pub class: &'static str,
+    pub text: String,
+}
+
+impl Line {
+    /// The lines of a unified diff but for its head.
+    pub fn all(diff: &str) -> Vec<Self> {
+        let class = |line: &str| match line.as_bytes() {
+            [b'@', b'@', ..] => "diff-at",
+            [b'+', ..] => "diff-in",
+            [b'-', ..] => "diff-out",
+            _ => "diff-same",
+        };
+        diff.lines().skip(2).map(|line| Self { class: class(line), text: line.to_owned() }).collect()
+    }
 }
 
 #[derive(Template)]
@@ -141,18 +154,11 @@ impl Sure {
         // Laid out for the eye, it ends as a line does.
         let laid = |text: &str| pretty(text).map_or_else(|| text.to_owned(), |laid| laid + "\n");
         let difference = diff(&laid(original), &laid(edited), &edit.from.id, &edit.to.id);
-        let class = |line: &str| match line.as_bytes() {
-            [b'@', b'@', ..] => "diff-at",
-            [b'+', ..] => "diff-in",
-            [b'-', ..] => "diff-out",
-            _ => "diff-same",
-        };
-        let lines = difference.lines().skip(2).map(|line| Line { class: class(line), text: line.to_owned() });
         Self {
             frame,
             name,
             body,
-            diff: lines.collect(),
+            diff: Line::all(&difference),
             request: explain::shown(&edit.explained).trim().to_owned(),
             problem: edit.problem().map(str::to_owned),
             letter: edit.from,

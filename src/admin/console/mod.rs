@@ -18,6 +18,7 @@ mod act;
 mod assets;
 mod audit;
 mod chart;
+mod check;
 mod dead;
 mod destination;
 mod edit;

@@ -102,6 +102,7 @@ pub(super) fn of(number: u64, one: &str, several: &str) -> String {
 pub(super) fn act(act: Act) -> &'static str {
     match act {
         Act::Replay => "Replay",
+        Act::Edit => "Edit",
         Act::Discard => "Discard",
         Act::Restore => "Restore",
         Act::Purge => "Delete for good:",
