@@ -5,7 +5,7 @@ use axum::extract::{self, FromRequest, FromRequestParts, Path, Request};
 use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use url::form_urlencoded;
 
 use super::problem::Problem;
@@ -84,16 +84,19 @@ async fn whole<S: Send + Sync>(request: Request, state: &S) -> Result<(Result<De
 
 /// What a body of JSON says.
 fn read<T: DeserializeOwned>(_: &DeclaredJson, body: &[u8]) -> Result<T, Problem> {
+    // To serde a list of the fields' values is an object too.
+    if !body.trim_ascii_start().starts_with(b"{") {
+        return Err(match serde_json::from_slice::<IgnoredAny>(body) {
+            Ok(_) => Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "the body has to be a JSON object"),
+            Err(error) => Problem::new(StatusCode::BAD_REQUEST, wrong::not_json(&error)),
+        });
+    }
     let mut json = serde_json::Deserializer::from_slice(body);
     let read = serde_path_to_error::deserialize(&mut json).map_err(|error| wrong::body(&error, body));
     let read = read.and_then(|read| match json.end() {
         Ok(()) => Ok(read),
         Err(error) => Err((false, wrong::not_json(&error))),
     });
-    // To serde a list of the fields' values is an object too.
-    if read.is_ok() && !body.trim_ascii_start().starts_with(b"{") {
-        return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "the body has to be a JSON object"));
-    }
     read.map_err(|(is_json, detail)| {
         let status = if is_json { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::BAD_REQUEST };
         Problem::new(status, detail)

@@ -198,7 +198,7 @@ async fn what_cannot_be_read_is_a_problem_that_says_why() {
         ("PUT", LIMITS, &[("content-type", "text/plain")], "{\"limits\":[\"5/s\"]}", 415, "says \"text/plain\""),
         ("PUT", LIMITS, &[JSON], &large, 413, "larger than this address takes"),
         ("PUT", "/api/v1/destinations/%ff/limits", &[JSON], "{}", 400, "UTF-8"),
-        ("GET", "/api/v1/destinations?state=open", &[], "", 400, "no field \"state\" here; there is none"),
+        ("GET", "/api/v1/destinations?state=open", &[], "", 400, "no parameter \"state\" here; there is none"),
         ("GET", "/api/v1/dead/audit?limit=x", &[], "", 400, "\"limit\" is \"x\"; it has to be a whole number"),
         ("GET", "/api/v1", &[], "", 404, "/api/v1/openapi.json"),
         ("GET", "/api/v1/", &[], "", 404, "/api/v1/openapi.json"),

@@ -39,10 +39,16 @@ pub(super) fn not_json(error: &serde_json::Error) -> String {
 /// Why parameters cannot be read; `given` are those of the request.
 pub(super) fn parameters(said: &str, given: &[(String, String)]) -> String {
     let named = given.iter().find_map(|(name, text)| Some((name, text, said.strip_prefix(name)?.strip_prefix(": ")?)));
-    match named {
+    let said = match named {
         Some((name, text, said)) => in_words(name, said, Some(text)),
         None => in_words("", said, None),
+    };
+    for start in ["there is no ", "the "] {
+        if let Some(rest) = said.strip_prefix(start).and_then(|rest| rest.strip_prefix("field ")) {
+            return format!("{start}parameter {rest}");
+        }
     }
+    said
 }
 
 /// The sentence for what serde says of the field at `place` (nothing: of all), which is `given`.
@@ -189,12 +195,16 @@ mod tests {
 
     #[test]
     fn a_parameter_that_is_wrong_is_told_with_what_was_given() {
-        let given = [("limit".to_owned(), "x".to_owned()), ("recent".to_owned(), "1".to_owned())];
+        let given = [
+            ("limit".to_owned(), "x".to_owned()),
+            ("recent".to_owned(), "1".to_owned()),
+            ("page".to_owned(), "2".to_owned()),
+        ];
         for (said, expected) in [
             ("limit: invalid digit found in string", r#""limit" is "x"; it has to be a whole number, not too large"#),
             ("recent: provided string was not `true` or `false`", r#""recent" is "1"; it has to be true or false"#),
-            ("unknown field `page`, there are no fields", r#"there is no field "page" here; there is none"#),
-            ("duplicate field `limit`", r#"the field "limit" is given twice"#),
+            ("page: unknown field `page`, there are no fields", r#"there is no parameter "page" here; there is none"#),
+            ("duplicate field `limit`", r#"the parameter "limit" is given twice"#),
             (
                 "limit: unknown variant `x`, expected `dead` or `trash`",
                 r#""limit" is "x"; it has to be one of: dead, trash"#,

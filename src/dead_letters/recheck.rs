@@ -185,7 +185,7 @@ impl Recheck {
             ));
         }
         let some = if checked < self.meant {
-            format!("of the first {checked} of {} (only these were checked) ", self.meant)
+            format!("the first {checked} of {} letters were checked: ", self.meant)
         } else {
             String::new()
         };

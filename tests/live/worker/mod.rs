@@ -12,6 +12,7 @@ mod health;
 pub mod lease;
 mod limits;
 mod machine;
+mod mend;
 mod operators;
 mod pauses;
 mod receipts;
