@@ -222,7 +222,7 @@ impl OperationRequest {
         let mut foresight = match self.rewrite(admin, &destination)? {
             Some(rewrite) => Foresight::Rewrite(Rewriting::new(rewrite)),
             None if self.act == Act::Replay => {
-                Foresight::Recheck(Recheck::new(destination, admin.max_event_bytes, RecheckBound::QUICK))
+                Foresight::Recheck(Box::new(Recheck::new(destination, admin.max_event_bytes, RecheckBound::QUICK)))
             }
             None => Foresight::Count,
         };

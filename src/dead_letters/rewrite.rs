@@ -27,6 +27,10 @@ const LONGEST_DIFF: usize = 8 * 1024;
 const NAMED: usize = 3;
 /// After so many letters on which the expression had to be stopped a pass ends: it would be stopped on most of the others too.
 const MOST_STOPPED: u64 = 3;
+/// Units of work that the expression may take on each letter, about, however many there are: a tenth of a millisecond.
+const WORK_ON_EACH: u64 = 10_000;
+/// What it may take beyond that in a whole pass: about ten seconds.
+const WORK_BEYOND: u64 = 1_000_000_000;
 
 /// What makes a letter's new body.
 #[derive(Debug)]
@@ -64,6 +68,8 @@ pub struct Rewriting {
     changed: u64,
     unchanged: u64,
     stopped: u64,
+    /// Work beyond what each letter may take.
+    beyond: u64,
     failed: Causes,
     invalid: Causes,
     samples: Vec<Sample>,
@@ -103,8 +109,8 @@ pub struct Rewritten {
 
 /// The expression takes so long that the pass was ended.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the jq expression takes too long (it had to be stopped on {MOST_STOPPED} letters); nothing was changed")]
-pub struct TooSlow;
+#[error("the jq expression takes too long ({0}); nothing was changed")]
+pub struct TooSlow(&'static str);
 
 impl Rewrite {
     /// By that expression; what it gives is checked against `destination`.
@@ -127,10 +133,16 @@ impl Rewrite {
     /// # Errors
     /// Why there is none.
     pub fn body(&self, letter: &Message, now: Timestamp) -> Result<Bytes, Left> {
+        self.measured(letter, now, &mut 0)
+    }
+
+    /// The same; adds the work that it took to `spent`.
+    fn measured(&self, letter: &Message, now: Timestamp, spent: &mut u64) -> Result<Bytes, Left> {
         let failed = |said: String, ran_too_long: bool| Left::Failed { said, ran_too_long };
         let event = decoded(letter, usize::MAX, now).ok();
         let input = Input::of_body(&letter.body, event.as_ref()).map_err(|said| failed(said, false))?;
-        let Measured { result, ran_too_long, .. } = self.jq.measured_json(&input);
+        let Measured { result, ran_too_long, work } = self.jq.measured_json(&input);
+        *spent += work;
         let text = result.map_err(|said| failed(said, ran_too_long))?;
         let text = text.ok_or_else(|| failed("it gives nothing, or null".to_owned(), false))?;
         if input.unchanged().as_ref() == Some(&text) { Err(Left::Unchanged) } else { Ok(Bytes::from(text)) }
@@ -140,8 +152,13 @@ impl Rewrite {
     ///
     /// # Errors
     /// Why it is left as it is.
-    pub(super) fn edit(&self, letter: &Message, now: Timestamp) -> Result<(Edit, Option<String>), Left> {
-        let edit = Edit::unshown(letter, self.body(letter, now)?, &self.destination.name);
+    pub(super) fn edit(
+        &self,
+        letter: &Message,
+        now: Timestamp,
+        spent: &mut u64,
+    ) -> Result<(Edit, Option<String>), Left> {
+        let edit = Edit::unshown(letter, self.measured(letter, now, spent)?, &self.destination.name);
         match problem(edit.edited(), &self.destination, self.max_bytes, now) {
             Some(problem) if !self.force => Err(Left::Invalid(problem)),
             problem => Ok((edit, problem)),
@@ -158,6 +175,7 @@ impl Rewriting {
             changed: 0,
             unchanged: 0,
             stopped: 0,
+            beyond: 0,
             failed: Causes::default(),
             invalid: Causes::default(),
             samples: Vec::new(),
@@ -174,7 +192,11 @@ impl Rewriting {
     /// # Errors
     /// [`TooSlow`]: the pass should end.
     pub fn add(&mut self, letter: &Letter, message: &Message) -> Result<bool, TooSlow> {
-        match self.rewrite.edit(message, clock::wall()) {
+        let mut work = 0;
+        let edited = self.rewrite.edit(message, clock::wall(), &mut work);
+        self.beyond += work.saturating_sub(WORK_ON_EACH);
+        let is_changed = edited.is_ok();
+        match edited {
             Ok((edit, problem)) => {
                 self.changed += 1;
                 if let Some(problem) = problem {
@@ -183,7 +205,6 @@ impl Rewriting {
                 if self.samples.len() < SAMPLES {
                     self.samples.push(sample(letter, message, &edit));
                 }
-                return Ok(true);
             }
             Err(Left::Unchanged) => self.unchanged += 1,
             Err(Left::Invalid(said)) => self.invalid.add(&said, cause(&said, message), &letter.id),
@@ -192,7 +213,11 @@ impl Rewriting {
                 self.failed.add(&said, cause(&said, message), &letter.id);
             }
         }
-        if self.stopped >= MOST_STOPPED { Err(TooSlow) } else { Ok(false) }
+        match (self.stopped, self.beyond) {
+            (MOST_STOPPED.., _) => Err(TooSlow("it had to be stopped on three letters")),
+            (_, beyond) if beyond > WORK_BEYOND => Err(TooSlow("on each letter it ends, but not soon")),
+            _ => Ok(is_changed),
+        }
     }
 
     /// What came out.

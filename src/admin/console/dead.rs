@@ -132,8 +132,8 @@ pub(super) async fn page(
             let (first, last) = (page.before + 1, page.before + u64::try_from(page.letters.len()).unwrap_or(0));
             format!("{}–{} of {}", count(first), count(last), count(page.matched))
         }),
-        earlier: page.previous.map(|place| search.from_place("before", place)),
-        later: page.next.map(|place| search.from_place("after", place)),
+        earlier: page.previous.map(|place| search.at_place("before", place)),
+        later: page.next.map(|place| search.at_place("after", place)),
         letters: page.letters.iter().map(|letter| ShownLetter::of(letter, now)).collect(),
         check: found.check.map(|check| Check::of(check, &name)),
         operations: ShownOperation::of_this_process(&admin, &name, now),

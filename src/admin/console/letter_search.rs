@@ -85,7 +85,7 @@ impl LetterSearch {
     }
 
     /// The query of the page `after` a place, or `before` it.
-    pub fn from_place(&self, name: &str, place: Cursor) -> String {
+    pub fn at_place(&self, name: &str, place: Cursor) -> String {
         let rest = self.with(&[]);
         format!("{}{name}={place}", if rest.is_empty() { "?".to_owned() } else { rest + "&" })
     }
@@ -124,8 +124,8 @@ mod tests {
         let place = "17_0123456789abcdef";
         let after = searched(&format!("{text}&after={place}")).unwrap();
         assert_eq!((after.window, after.with(&[])), (Window::After(place.parse().unwrap()), format!("?{text}")));
-        assert_eq!(search.from_place("after", place.parse().unwrap()), format!("?{text}&after={place}"));
-        assert_eq!(searched("").unwrap().from_place("before", place.parse().unwrap()), format!("?before={place}"));
+        assert_eq!(search.at_place("after", place.parse().unwrap()), format!("?{text}&after={place}"));
+        assert_eq!(searched("").unwrap().at_place("before", place.parse().unwrap()), format!("?before={place}"));
         assert_eq!(
             searched("group=a&after=_0123456789abcdef").unwrap().with(&[("group", "b"), ("reason", "expired")]),
             "?reason=expired&group=b"

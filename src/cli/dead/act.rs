@@ -135,7 +135,7 @@ impl How {
             return Foresight::Count;
         }
         let bound = if args.dry_run { RecheckBound::THOROUGH } else { RecheckBound::QUICK };
-        Foresight::Recheck(Recheck::new(destination.clone(), max_bytes, bound))
+        Foresight::Recheck(Box::new(Recheck::new(destination.clone(), max_bytes, bound)))
     }
 }
 

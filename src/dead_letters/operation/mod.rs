@@ -84,7 +84,7 @@ pub enum Foresight {
     /// Nothing more.
     Count,
     /// Whether they would pass now.
-    Recheck(Recheck),
+    Recheck(Box<Recheck>),
     /// What an edit makes of them: those that it cannot change are not selected.
     Rewrite(Rewriting),
 }

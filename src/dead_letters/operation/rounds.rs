@@ -61,9 +61,9 @@ enum Copies {
     /// Nothing: the letter is to be gone.
     None,
     /// This one.
-    One(Message),
+    One(Box<Message>),
     /// These, one after the other.
-    Edit([(Pile, Message); 2]),
+    Edit(Box<[(Pile, Message); 2]>),
     /// They cannot be made.
     Impossible(String),
 }
@@ -265,8 +265,8 @@ impl Work {
         self.pace.went(now);
         round.sent += 1;
         let copy = match self.copies(id, &letter) {
-            Copies::One(copy) => copy,
-            Copies::Edit(copies) => return self.edit(round, id, letter, copies),
+            Copies::One(copy) => *copy,
+            Copies::Edit(copies) => return self.edit(round, id, letter, *copies),
             Copies::None => {
                 round.moving.push(Box::pin(async move { Moved::of(id, letter, Ok(())) }));
                 return;
@@ -312,11 +312,11 @@ impl Work {
         match self.plan.act {
             Act::Replay => {
                 let outcomes = self.letters.broker.names().outcomes(&self.id);
-                Copies::One(acts::replayed(&letter.message, &format!("{id:016x}"), &self.id, &outcomes, wall))
+                Copies::One(Box::new(acts::replayed(&letter.message, &format!("{id:016x}"), &self.id, &outcomes, wall)))
             }
             Act::Edit => self.edited(letter, wall),
-            Act::Discard => Copies::One(acts::discarded(&letter.message, &self.plan.by, wall)),
-            Act::Restore => Copies::One(acts::restored(&letter.message)),
+            Act::Discard => Copies::One(Box::new(acts::discarded(&letter.message, &self.plan.by, wall))),
+            Act::Restore => Copies::One(Box::new(acts::restored(&letter.message))),
             Act::Purge => Copies::None,
         }
     }
@@ -325,10 +325,10 @@ impl Work {
         let Some(rewrite) = &self.plan.rewrite else {
             return Copies::Impossible("no expression says how to change it".to_owned());
         };
-        match rewrite.edit(&letter.message, wall) {
+        match rewrite.edit(&letter.message, wall, &mut 0) {
             // Whoever made that died before the letter was gone: both copies are there.
             Ok((edit, _)) if self.selection.was_edited_to(&edit.to.id) => Copies::None,
-            Ok((edit, _)) => Copies::Edit(edit.copies(&self.plan.by, wall)),
+            Ok((edit, _)) => Copies::Edit(Box::new(edit.copies(&self.plan.by, wall))),
             Err(left) => Copies::Impossible(left.to_string()),
         }
     }

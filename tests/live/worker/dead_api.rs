@@ -137,7 +137,8 @@ async fn every_letter_is_had_by_cursor_though_others_are_acted_on_meanwhile() {
     let (those, new) = seen.split_at(30);
     let mut expected: Vec<String> = (0..30).map(|number| format!("m-{number}")).collect();
     let mut those = those.to_vec();
-    (expected.sort_unstable(), those.sort_unstable());
+    expected.sort_unstable();
+    those.sort_unstable();
     assert_eq!(those, expected, "then {new:?}");
     let (status, said) = ask(&stage, "GET", "?cursor=x", READER, &Value::Null).await;
     assert!(status == 400 && said["detail"].as_str().unwrap().contains("is no cursor"), "{said}");

@@ -115,7 +115,8 @@ async fn an_edit_that_is_killed_loses_no_letter_and_the_same_command_does_the_re
     assert_eq!(ran.code, 0, "{ran:?}");
     let dead = listed(&stage, &[]).await;
     let mut ids: Vec<&str> = dead.iter().map(|letter| letter["event_id"].as_str().unwrap()).collect();
-    (ids.sort_unstable(), ids.dedup());
+    ids.sort_unstable();
+    ids.dedup();
     assert_eq!((dead.len(), ids.len()), (600, 600), "each is there once");
     assert!(dead.iter().all(|letter| letter["edited_from"].is_string()));
     assert!(client.depth("px.trash").await >= Some(MANY));
