@@ -11,7 +11,7 @@ use crate::record::fit::fit;
 use crate::record::history::History;
 
 /// What a letter says of its death, which a replay leaves behind. Its attempts and its links stay.
-const OF_ITS_DEATH: [&str; 13] = [
+const OF_ITS_DEATH: [&str; 14] = [
     header::REASON,
     header::SENTENCE,
     header::CAUSE,
@@ -25,6 +25,7 @@ const OF_ITS_DEATH: [&str; 13] = [
     header::LAST_ATTEMPT,
     header::REPLAYED_BY,
     header::HEADERS_DROPPED,
+    header::EDITED_BY,
 ];
 /// What counts attempts and age: both start afresh.
 const OF_ITS_AGE: [&str; 2] = [header::RETRIES, header::FAILING_SINCE];

@@ -85,8 +85,14 @@ impl Edit {
         let mut edited = restored(letter);
         edited.body = body;
         put(&mut edited, header::EDITED_FROM, &from.id);
+        edited.properties.headers.remove(header::EDITED_BY);
         let to = Letter::read(&edited, name);
         Self { from, to, diff: String::new(), explained: Value::Null, original: letter.clone(), edited }
+    }
+
+    /// Says which expression made it.
+    pub(super) fn mark(&mut self, expression: &str) {
+        put(&mut self.edited, header::EDITED_BY, expression);
     }
 
     /// The letter with its new body.

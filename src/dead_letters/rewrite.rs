@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
+use uuid::Uuid;
 
 use super::causes::{Cause, Causes};
 use super::edit::{self, Edit};
@@ -15,9 +16,11 @@ use super::recheck::{decoded, problem};
 use crate::clock;
 use crate::config::Destination;
 use crate::mapping::{Expression, Input, Measured};
-use crate::message::Message;
+use crate::message::{Field, Message, header};
 use crate::record::fingerprint::cause;
 use crate::redact;
+
+const EXPRESSIONS: Uuid = Uuid::from_u128(0x8a3d_0c57_41be_5f62_b7c9_2e10_d46f_93a5);
 
 /// Changed letters that are shown.
 const SAMPLES: usize = 3;
@@ -36,6 +39,8 @@ const WORK_BEYOND: u64 = 1_000_000_000;
 #[derive(Debug)]
 pub struct Rewrite {
     jq: Expression,
+    /// Its digest.
+    mark: String,
     destination: Destination,
     max_bytes: usize,
     /// Letters that would still be invalid are changed too.
@@ -48,6 +53,9 @@ pub enum Left {
     /// The expression gives the body that is there.
     #[error("the expression changes nothing in it")]
     Unchanged,
+    /// This expression made it: a process that was killed had come so far.
+    #[error("this expression changed it already")]
+    Already,
     /// The expression cannot be evaluated on it.
     #[error("the expression fails on it: {said}")]
     Failed {
@@ -67,6 +75,7 @@ pub struct Rewriting {
     rewrite: Arc<Rewrite>,
     changed: u64,
     unchanged: u64,
+    already: u64,
     stopped: u64,
     /// Work beyond what each letter may take.
     beyond: u64,
@@ -91,7 +100,7 @@ pub struct Sample {
 pub struct Rewritten {
     /// How many letters would be changed.
     pub changed: u64,
-    /// How many the expression leaves as they are.
+    /// How many the expression leaves as they are, or has changed already: an expression changes no letter twice until that is replayed.
     pub unchanged: u64,
     /// On how many it fails: they are left as they are.
     pub failed: u64,
@@ -119,7 +128,8 @@ impl Rewrite {
     /// A sentence that says what is wrong with the expression.
     pub fn compile(jq: &str, destination: Destination, max_bytes: usize, force: bool) -> Result<Self, String> {
         let jq = Expression::compile(jq).map_err(|said| format!("{jq:?} is no jq expression: {said}"))?;
-        Ok(Self { jq, destination, max_bytes, force })
+        let mark = Uuid::new_v5(&EXPRESSIONS, jq.text().as_bytes()).simple().to_string()[..16].to_owned();
+        Ok(Self { jq, mark, destination, max_bytes, force })
     }
 
     /// The expression for the audit, e-mail addresses masked.
@@ -158,7 +168,11 @@ impl Rewrite {
         now: Timestamp,
         spent: &mut u64,
     ) -> Result<(Edit, Option<String>), Left> {
-        let edit = Edit::unshown(letter, self.measured(letter, now, spent)?, &self.destination.name);
+        if letter.properties.headers.get(header::EDITED_BY).and_then(Field::as_str) == Some(self.mark.as_str()) {
+            return Err(Left::Already);
+        }
+        let mut edit = Edit::unshown(letter, self.measured(letter, now, spent)?, &self.destination.name);
+        edit.mark(&self.mark);
         match problem(edit.edited(), &self.destination, self.max_bytes, now) {
             Some(problem) if !self.force => Err(Left::Invalid(problem)),
             problem => Ok((edit, problem)),
@@ -174,6 +188,7 @@ impl Rewriting {
             rewrite,
             changed: 0,
             unchanged: 0,
+            already: 0,
             stopped: 0,
             beyond: 0,
             failed: Causes::default(),
@@ -207,6 +222,7 @@ impl Rewriting {
                 }
             }
             Err(Left::Unchanged) => self.unchanged += 1,
+            Err(Left::Already) => self.already += 1,
             Err(Left::Invalid(said)) => self.invalid.add(&said, cause(&said, message), &letter.id),
             Err(Left::Failed { said, ran_too_long }) => {
                 self.stopped += u64::from(ran_too_long);
@@ -225,7 +241,7 @@ impl Rewriting {
     pub fn finish(&self) -> Rewritten {
         Rewritten {
             changed: self.changed,
-            unchanged: self.unchanged,
+            unchanged: self.unchanged + self.already,
             failed: self.failed.letters(),
             failed_causes: self.failed.sorted(),
             invalid: self.invalid.letters(),
@@ -249,7 +265,10 @@ impl Rewriting {
         if self.unchanged > 0 {
             parts.push(format!("it changes nothing in {}", self.unchanged));
         }
-        let left = self.failed.letters() + invalid + self.unchanged;
+        if self.already > 0 {
+            parts.push(format!("it changed {} already", self.already));
+        }
+        let left = self.failed.letters() + invalid + self.unchanged + self.already;
         (left > 0).then(|| format!("{left} left as they are: {}", parts.join("; ")))
     }
 

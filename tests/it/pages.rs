@@ -148,7 +148,12 @@ fn a_reload_by_hand_reaches_workers_and_no_other_command() {
 
 /// A line's first command as the shell splits it into words.
 fn words(line: &str) -> Vec<String> {
-    let first = line.split([';', '|', '>', '&']).next().unwrap();
+    let mut quoted = false;
+    let ends = |c: char| {
+        quoted ^= c == '\'';
+        !quoted && ";|>&".contains(c)
+    };
+    let first = line.split(ends).next().unwrap();
     let script = format!("sluice() {{ printf '%s\\n' sluice \"$@\"; }}; {first}");
     let output = Command::new("sh").args(["-c", &script]).output().unwrap();
     String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()

@@ -28,7 +28,8 @@ the trash.
 With --jq and a filter, or --all, many letters are changed alike. In the expression . is the event's body as `dead show`
 prints it: an envelope has its data at .data. Three samples are shown as diffs, with how many letters would be changed. A
 letter on which the expression fails is left as it is, and so is one that would still be invalid, unless --force; both are
-counted with the reason, and the exit code is 4. After a kill, the same command does the rest.
+counted with the reason, and the exit code is 4. After a kill, the same command does the rest: one expression changes no letter
+twice until that is replayed.
 
 Examples:
   sluice dead edit px-prod 0123456789abcdef

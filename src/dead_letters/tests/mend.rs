@@ -4,8 +4,11 @@ use std::sync::Arc;
 
 use super::*;
 use crate::config::{self, Destination};
+use crate::dead_letters::acts;
+use crate::dead_letters::edit::Edit;
 use crate::dead_letters::recheck::{Recheck, RecheckBound};
-use crate::dead_letters::rewrite::{Rewrite, Rewriting};
+use crate::dead_letters::rewrite::{Left, Rewrite, Rewriting};
+use crate::message::header;
 
 const NOW: Timestamp = Timestamp::constant(1_700_000_500, 0);
 const PX: &str = "vendor = \"gainsight-px\"\napi_key = \"key-1\"\nproperty_key = \"AP-XXXXXXXXXX-2\"\n";
@@ -82,6 +85,19 @@ fn an_expression_changes_what_it_can_and_the_rest_is_left_and_counted() {
     assert!(diff.contains("-  \"identifyId\": \"U\"") && diff.contains("+  \"identifyId\": \"u\""), "{diff}");
     let (rewriting, changed) = rewritten(".identifyId |= ascii_downcase", true, &letters);
     assert_eq!((changed, rewriting.finish().changed), (vec![true, false, false, true], 2));
+}
+
+#[test]
+fn an_expression_changes_no_letter_twice_unless_that_died_again() {
+    let letter = dead(Reason::Rejected, "no", &json!({"identifyId": "u", "eventName": "n"}));
+    let rewrite = Rewrite::compile(".eventName += \"!\"", destination(""), 1 << 20, false).unwrap();
+    let (edit, _) = rewrite.edit(&letter, NOW, &mut 0).unwrap();
+    assert_eq!(rewrite.edit(edit.edited(), NOW, &mut 0).unwrap_err(), Left::Already);
+    assert!(rewritten(".eventName += \"?\"", false, &[edit.edited().clone()]).1[0], "another one does");
+    let replayed = acts::replayed(edit.edited(), &edit.to.id, "op", "outcomes", NOW);
+    assert!(rewrite.edit(&replayed, NOW, &mut 0).is_ok());
+    let by_hand = Edit::unshown(edit.edited(), "{}".into(), "d");
+    assert!(!by_hand.edited().properties.headers.contains_key(header::EDITED_BY));
 }
 
 #[test]
