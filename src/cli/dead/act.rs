@@ -210,6 +210,10 @@ async fn act(
     let selected = async {
         letters.select(how.act, &args.filter, None, &mut foresight, PATIENCE, &shown).await.map_err(|error| match error
         {
+            // There --jq is what changes them.
+            SelectError::Filter(error) if how.act == Act::Edit && error.field == "jq" => {
+                Error::Refused(format!("where: {}", error.said))
+            }
             SelectError::Filter(error) => Error::Refused(error.to_string()),
             SelectError::Look(error) => super::not_seen(&error),
             SelectError::Rewrite(error) => Error::Refused(error.to_string()),

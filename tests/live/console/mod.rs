@@ -4,6 +4,7 @@ mod accessibility;
 mod browser;
 mod hands;
 mod incident;
+mod mend;
 mod roles;
 mod webdriver;
 
