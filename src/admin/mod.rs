@@ -24,6 +24,7 @@ mod api;
 mod auth;
 mod console;
 mod dead;
+mod dead_lists;
 mod destinations;
 mod extract;
 mod health;
@@ -36,6 +37,7 @@ mod reload;
 mod unrouted;
 mod waiting;
 mod why;
+mod wrong;
 
 use console::Console;
 use listener::SpareListener;

@@ -43,7 +43,7 @@ Exit codes:
   1  it failed: the message says what and what to do
   2  the command line is wrong
   3  the configuration has problems
-  4  some of the input was refused, something asked for is not there, or a worker did not do it
+  4  some of the input was refused, something asked for is not there, a worker did not do it, or replayed letters died again
   130  ended by a second Ctrl-C
 
 Examples:

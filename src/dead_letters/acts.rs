@@ -26,6 +26,7 @@ const OF_ITS_DEATH: [&str; 14] = [
     header::REPLAYED_BY,
     header::REPLAYED_FROM,
     header::HEADERS_DROPPED,
+    header::EDITED_BY,
 ];
 /// What counts attempts and age: both start afresh.
 const OF_ITS_AGE: [&str; 2] = [header::RETRIES, header::FAILING_SINCE];
@@ -38,6 +39,8 @@ const OF_THE_TRASH: [&str; 3] = [header::DISCARDED_AT, header::DISCARDED_BY, hea
 pub enum Act {
     /// Back on the destination's queue.
     Replay,
+    /// Changed by one expression; the originals go to the trash.
+    Edit,
     /// To the trash.
     Discard,
     /// From the trash back to the dead letters.
@@ -48,7 +51,7 @@ pub enum Act {
 
 impl Act {
     /// Everything that may be done.
-    pub const ALL: [Self; 4] = [Self::Replay, Self::Discard, Self::Restore, Self::Purge];
+    pub const ALL: [Self; 5] = [Self::Replay, Self::Edit, Self::Discard, Self::Restore, Self::Purge];
 
     /// The act of that name.
     #[must_use]
@@ -61,6 +64,7 @@ impl Act {
     pub fn name(self) -> &'static str {
         match self {
             Self::Replay => "replay",
+            Self::Edit => "edit",
             Self::Discard => "discard",
             Self::Restore => "restore",
             Self::Purge => "purge",
@@ -72,6 +76,7 @@ impl Act {
     pub fn done(self) -> &'static str {
         match self {
             Self::Replay => "replayed",
+            Self::Edit => "edited",
             Self::Discard => "discarded",
             Self::Restore => "restored",
             Self::Purge => "purged",

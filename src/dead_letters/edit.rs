@@ -84,16 +84,39 @@ impl Edit {
         max_event_bytes: usize,
         now: Timestamp,
     ) -> Self {
-        let name = &destination.name;
+        let mut edit = Self::unshown(letter, body, &destination.name);
+        let (before, after) = (String::from_utf8_lossy(&letter.body), String::from_utf8_lossy(&edit.edited.body));
+        edit.diff = diff_laid_out(&before, &after, &edit.from.id, &edit.to.id);
+        edit.explained = explained(&edit.edited, destination, max_event_bytes, now);
+        edit
+    }
+
+    /// The same with nothing for a person to see.
+    pub(super) fn unshown(letter: &Message, body: Bytes, name: &str) -> Self {
         let from = Letter::read(letter, name);
         let mut edited = restored(letter);
         edited.body = body;
         put(&mut edited, header::EDITED_FROM, &from.id);
+        edited.properties.headers.remove(header::EDITED_BY);
         let to = Letter::read(&edited, name);
-        let (before, after) = (String::from_utf8_lossy(&letter.body), String::from_utf8_lossy(&edited.body));
-        let diff = diff_laid_out(&before, &after, &from.id, &to.id);
-        let explained = explained(&edited, destination, max_event_bytes, now);
-        Self { from, to, diff, explained, original: letter.clone(), edited }
+        Self { from, to, diff: String::new(), explained: Value::Null, original: letter.clone(), edited }
+    }
+
+    /// Says which expression made it.
+    pub(super) fn mark(&mut self, expression: &str) {
+        put(&mut self.edited, header::EDITED_BY, expression);
+    }
+
+    /// The letter with its new body.
+    pub(super) fn edited(&self) -> &Message {
+        &self.edited
+    }
+
+    /// What replaces the letter, each for its pile, in this order: whoever breaks off between them leaves the letter where it is.
+    pub(super) fn copies(&self, by: &str, now: Timestamp) -> [(Pile, Message); 2] {
+        let mut original = discarded(&self.original, by, now);
+        put(&mut original, header::EDITED_TO, &self.to.id);
+        [(Pile::Trash, original), (Pile::Dead, self.edited.clone())]
     }
 
     /// Whether nothing changes.
@@ -243,18 +266,11 @@ impl DeadLetters {
     }
 
     async fn copies(&self, edit: &Edit, by: &str, now: Timestamp) -> Result<(), EditError> {
-        let mut original = discarded(&edit.original, by, now);
-        put(&mut original, header::EDITED_TO, &edit.to.id);
-        let copies = [
-            ("the original for the trash", "the letter is as it was", Pile::Trash, original),
-            (
-                "the edited letter",
-                "the letter is as it was, and a copy of it is in the trash",
-                Pile::Dead,
-                edit.edited.clone(),
-            ),
-        ];
-        for (what, now, pile, copy) in copies {
+        for (pile, copy) in edit.copies(by, now) {
+            let (what, now) = match pile {
+                Pile::Trash => ("the original for the trash", "the letter is as it was"),
+                Pile::Dead => ("the edited letter", "the letter is as it was, and a copy of it is in the trash"),
+            };
             let published = self.broker.publisher().publish("", &self.queue(pile), copy).await;
             published.map_err(|error| EditError::Publish { what, now, why: error.to_string() })?;
         }

@@ -45,6 +45,12 @@ pub struct LookSummary {
 }
 
 impl LookSummary {
+    /// Says that too.
+    pub fn add(&mut self, trouble: Option<String>) {
+        let Some(more) = trouble else { return };
+        self.trouble = Some(self.trouble.take().map_or_else(|| more.clone(), |trouble| format!("{trouble}; {more}")));
+    }
+
     /// Says so where there were more letters before the broker was lost.
     fn after(mut self, before: u32) -> Self {
         let there = self.there;

@@ -65,6 +65,8 @@ pub const LAST_ATTEMPT: &str = "x-sluice-last-attempt";
 pub const EDITED_FROM: &str = "x-sluice-edited-from";
 /// The letter that was made from it by hand.
 pub const EDITED_TO: &str = "x-sluice-edited-to";
+/// The expression that made it, by its digest: the same one does not change it twice.
+pub const EDITED_BY: &str = "x-sluice-edited-by";
 /// When it went to the trash.
 pub const DISCARDED_AT: &str = "x-sluice-discarded-at";
 /// Who put it there.

@@ -123,7 +123,12 @@ fn nobody_is_told_to_look_for_a_worker_by_the_name_of_its_process() {
 
 /// A line's first command as the shell splits it into words.
 fn words(line: &str) -> Vec<String> {
-    let first = line.split([';', '|', '>', '&']).next().unwrap();
+    let mut quoted = false;
+    let ends = |c: char| {
+        quoted ^= c == '\'';
+        !quoted && ";|>&".contains(c)
+    };
+    let first = line.split(ends).next().unwrap();
     let script = format!("sluice() {{ printf '%s\\n' sluice \"$@\"; }}; {first}");
     let output = Command::new("sh").args(["-c", &script]).output().unwrap();
     String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()

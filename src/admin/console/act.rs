@@ -7,10 +7,12 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 
+use super::check::Check;
 use super::dead::{self, FROM};
+use super::edit::Line;
 use super::form::{Fields, see_other};
 use super::frame::{self, Frame};
-use super::letter_search::LetterSearch;
+use super::letter_search::{LetterSearch, query_string};
 use super::show::{self, of, rate, span};
 use crate::admin::Admin;
 use crate::admin::auth::{Who, forbidden};
@@ -22,9 +24,11 @@ use crate::config::Role;
 use crate::dead_letters::Pile;
 use crate::dead_letters::acts::Act;
 use crate::dead_letters::operation::Counted;
+use crate::dead_letters::rewrite::Rewritten;
 
 /// What the form has beside the filter.
-const FIELDS: [&str; 8] = ["act", "canary", "rate", "wait", "chosen", "counted", "csrf", FROM];
+const FIELDS: [&str; 11] =
+    ["act", "canary", "ramp", "rate", "wait", "edit", "force", "chosen", "counted", "csrf", FROM];
 
 /// What is to be done, as a form or an address has it.
 pub(super) struct ActForm {
@@ -32,7 +36,11 @@ pub(super) struct ActForm {
     act: Act,
     rate: Option<f64>,
     canary: Option<u32>,
+    ramp: bool,
     wait: Option<u32>,
+    /// The expression of an edit.
+    edit: Option<String>,
+    force: bool,
     /// What was counted for whoever says yes.
     counted: Option<Counted>,
 }
@@ -42,7 +50,7 @@ impl ActForm {
         let search = LetterSearch::read(fields, &FIELDS)?;
         let name = search.query.also("act").unwrap_or_default();
         let act = Act::named(name).ok_or_else(|| {
-            let detail = format!("act is {name:?}; it is replay, discard, restore or purge");
+            let detail = format!("act is {name:?}; it is replay, edit, discard, restore or purge");
             Problem::new(StatusCode::BAD_REQUEST, detail)
         })?;
         let (rate, canary) = (search.query.also_number("rate")?, search.query.also_number("canary")?);
@@ -53,8 +61,9 @@ impl ActForm {
             let detail = "choose at least one letter: nothing chosen means none, not all";
             return Err(Problem::new(StatusCode::BAD_REQUEST, detail).at("chosen"));
         }
-        // To a person 0 means no canary.
-        Ok(Self { act, rate, canary: canary.filter(|canary| *canary > 0), wait, counted, search })
+        let edit = search.query.also("edit").filter(|_| act == Act::Edit).map(str::to_owned);
+        let (ramp, force) = (search.query.also("ramp").is_some(), search.query.also("force").is_some());
+        Ok(Self { act, rate, canary: canary.filter(|_| !ramp), ramp, wait, edit, force, counted, search })
     }
 
     fn wanted(&self) -> Result<OperationRequest, Problem> {
@@ -64,7 +73,10 @@ impl ActForm {
             filter,
             rate: self.rate,
             canary: self.canary.filter(|_| is_replay),
+            ramp: self.ramp && is_replay,
             canary_wait_seconds: self.wait,
+            edit: self.edit.clone(),
+            force: self.force,
             counted: self.counted,
         };
         wanted.check(self.search.is_all())?;
@@ -90,7 +102,10 @@ struct Page {
     rate: Option<String>,
     /// As `about 3 min`.
     takes: Option<String>,
+    /// As `5 go first`.
     canary: Option<String>,
+    check: Option<Check>,
+    edit: Option<ShownEdit>,
     /// The form's fields.
     given: Vec<(&'static str, String)>,
     trouble: Option<String>,
@@ -99,6 +114,22 @@ struct Page {
     /// Why it did not begin.
     refused: Option<String>,
     back: String,
+}
+
+/// What an edit changes.
+struct ShownEdit {
+    jq: String,
+    samples: Vec<Vec<Line>>,
+    sentence: String,
+    /// This page with those changed too that would still be invalid, where there are such.
+    forced: Option<String>,
+}
+
+impl ShownEdit {
+    fn of(edited: Rewritten, jq: String, forced: Option<String>) -> Self {
+        let samples = edited.samples.iter().map(|sample| Line::all(&sample.diff)).collect();
+        Self { jq, samples, sentence: edited.sentence, forced: forced.filter(|_| edited.invalid > 0) }
+    }
 }
 
 /// How many letters are meant, and the question whether to do it. Changes nothing; only for those who could act then, since it occupies
@@ -128,15 +159,23 @@ async fn question(
     refused: Option<&Problem>,
 ) -> Result<Response, Problem> {
     let plan = ActForm::read(fields)?;
-    let estimate = plan.wanted()?.estimate(admin, name).await?;
-    let ActForm { search, act, rate: given_rate, canary, wait, counted: _ } = plan;
-    let canary = canary.filter(|_| act == Act::Replay);
+    let wanted = plan.wanted()?;
+    let steps = wanted.steps();
+    let estimate = wanted.estimate(admin, name).await?;
+    let ActForm { search, act, rate: given_rate, canary, ramp, wait, edit, force, counted: _ } = plan;
     let mut given = search.pairs();
     given.push(("act", act.name().to_owned()));
-    given.push(("counted", estimate.counted.into()));
     given.extend(given_rate.map(|rate| ("rate", rate.to_string())));
     given.extend(canary.map(|canary| ("canary", canary.to_string())));
+    given.extend(ramp.then(|| ("ramp", "yes".to_owned())));
     given.extend(wait.map(|wait| ("wait", wait.to_string())));
+    given.extend(edit.clone().map(|jq| ("edit", jq)));
+    given.extend(force.then(|| ("force", "yes".to_owned())));
+    let forced = (!force).then(|| {
+        let forced = given.iter().cloned().chain([("force", "yes".to_owned())]).collect::<Vec<_>>();
+        format!("/destinations/{name}/dead/act{}", query_string(&forced))
+    });
+    given.push(("counted", estimate.counted.into()));
     let mut back = search.clone();
     back.query.pile = Pile::of(act);
     let from = search.query.also(FROM).filter(|from| from.starts_with('?'));
@@ -152,7 +191,9 @@ async fn question(
         pairs: search.pairs(),
         rate: estimate.rate.map(rate),
         takes: estimate.seconds.map(about),
-        canary: canary.map(show::count),
+        canary: first(&steps, estimate.selected),
+        check: estimate.check.filter(|check| check.checked > 0).map(|check| Check::of(check, &name)),
+        edit: edit.zip(estimate.edit).map(|(jq, edited)| ShownEdit::of(edited, jq, forced)),
         given,
         trouble: estimate.trouble,
         single: match search.query.filter.letter.as_slice() {
@@ -165,6 +206,17 @@ async fn question(
     };
     let status = refused.map_or(StatusCode::OK, Problem::status);
     Ok((status, frame::page(&shown)).into_response())
+}
+
+/// Those that go first of so many.
+fn first(steps: &[u32], selected: u64) -> Option<String> {
+    let steps: Vec<String> =
+        steps.iter().filter(|step| u64::from(**step) < selected).map(|step| show::count(*step)).collect();
+    match steps.as_slice() {
+        [] => None,
+        [one] => Some(format!("{one} go first")),
+        several => Some(format!("{} go first, each step when the one before came through", several.join(", then "))),
+    }
 }
 
 /// How long it takes, as far as that can be estimated.

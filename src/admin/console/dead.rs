@@ -9,6 +9,7 @@ use axum::response::{IntoResponse as _, Response};
 use jiff::Timestamp;
 use url::form_urlencoded;
 
+use super::check::Check;
 use super::copy;
 use super::form::{Wrong, see_other};
 use super::frame::{self, Frame};
@@ -25,6 +26,8 @@ use crate::dead_letters::Pile;
 use crate::dead_letters::groups::{Group, Groups};
 use crate::dead_letters::letter::Letter;
 use crate::dead_letters::look::{LookStep, LookSummary};
+use crate::dead_letters::page::{Page as LetterPage, Paged, Window};
+use crate::dead_letters::recheck::{Recheck, RecheckBound, Rechecked};
 use crate::verdict::Reason;
 
 /// The field with the address that a form of chosen letters is on.
@@ -112,6 +115,8 @@ struct Page {
     operations: Vec<ShownOperation>,
     /// Where their list keeps itself up to date from.
     operations_at: String,
+    /// Whether the letters of a group would pass now.
+    check: Option<Check>,
 }
 
 /// What a pass found.
@@ -119,7 +124,8 @@ struct Page {
 struct Found {
     seen: LookSummary,
     groups: Vec<Group>,
-    letters: Vec<Letter>,
+    page: Paged,
+    check: Option<Rechecked>,
 }
 
 pub(super) async fn page(
@@ -167,16 +173,13 @@ async fn shown(
         }
         Err(problem) => return Err(problem),
     };
-    let matched = usize::try_from(found.seen.matched).unwrap_or(usize::MAX);
-    let last = matched.div_ceil(search.limit).max(1);
-    if search.page > last && is_read {
-        return Ok(see_other(&format!("/destinations/{name}/dead{}", search.on_page(last))));
+    if found.page.letters.is_empty() && search.window != Window::First && is_read {
+        return Ok(see_other(&format!("/destinations/{name}/dead{}", search.with(&[]))));
     }
     let now = clock::wall();
-    let there = found.seen.there;
-    let first = (search.page - 1) * search.limit;
+    let (there, page) = (found.seen.there, found.page);
     // Without letters there are no forms that act on them.
-    let of_acts: &[&str] = if matched > 0 { &FIELDS_OF_ACTS } else { &[] };
+    let of_acts: &[&str] = if found.seen.matched > 0 { &FIELDS_OF_ACTS } else { &[] };
     let fields = [&FILTER_FIELDS[..], of_acts].concat();
     let (status, wrong_at_all) = (given.wrong.status(), given.wrong.beyond(&fields).map(str::to_owned));
     let shown = Page {
@@ -201,13 +204,14 @@ async fn shown(
         trouble: found.seen.trouble,
         more_groups: found.groups.len().checked_sub(GROUPS).filter(|more| *more > 0).map(count),
         groups: found.groups.iter().take(GROUPS).map(|group| ShownGroup::of(group, &search, now)).collect(),
-        range: (found.seen.matched > u64::try_from(search.limit).unwrap_or(u64::MAX)).then(|| {
-            format!("{}–{} of {}", count(first + 1), count(first + found.letters.len()), count(found.seen.matched))
+        range: (page.previous.is_some() || page.next.is_some()).then(|| {
+            let (first, last) = (page.before + 1, page.before + u64::try_from(page.letters.len()).unwrap_or(0));
+            format!("{}–{} of {}", count(first), count(last), count(page.matched))
         }),
-        earlier: (search.page > 1).then(|| search.on_page(search.page - 1)),
-        later: (found.seen.matched > u64::try_from(first + search.limit).unwrap_or(u64::MAX))
-            .then(|| search.on_page(search.page + 1)),
-        letters: found.letters.iter().map(|letter| ShownLetter::of(letter, now)).collect(),
+        earlier: page.previous.map(|place| search.at_place("before", place)),
+        later: page.next.map(|place| search.at_place("after", place)),
+        letters: page.letters.iter().map(|letter| ShownLetter::of(letter, now)).collect(),
+        check: found.check.map(|check| Check::of(check, &name)),
         operations: ShownOperation::of_this_process(admin, &name, now),
         operations_at: operations::recent_of(&name),
         frame,
@@ -217,30 +221,34 @@ async fn shown(
     Ok((status, frame::page(&shown)).into_response())
 }
 
-/// One pass: groups of all that are meant, and the letters of one page.
+/// One pass: groups of all that are meant, the letters of one page, and of a single group whether they would pass.
 async fn find(admin: &Admin, name: &str, search: &LetterSearch) -> Result<Found, Problem> {
     admin.known(name)?;
     let matcher = search.matcher()?;
-    let (letters, _) = admin.letters(name)?;
-    let (pile, limit) = (search.query.pile, search.limit);
-    let skipped = (search.page - 1).saturating_mul(limit);
+    let (letters, destination) = admin.letters(name)?;
+    let (pile, mut page) = (search.query.pile, LetterPage::new(search.window, search.limit));
+    let is_group = pile == Pile::Dead && search.query.filter.group.len() == 1;
+    let mut recheck = is_group.then(|| Recheck::new(destination, admin.max_event_bytes, RecheckBound::QUICK));
     to_its_end(async move {
-        let (mut groups, mut found, mut matched) = (Groups::default(), Vec::new(), 0);
+        let mut groups = Groups::default();
         let seen = look(&letters, pile, &matcher, |shown| {
             match shown {
-                LookStep::Anew => (groups, found, matched) = (Groups::default(), Vec::new(), 0),
-                LookStep::Letter(letter, _) => {
+                LookStep::Anew => {
+                    groups = Groups::default();
+                    page.anew();
+                    recheck.iter_mut().for_each(Recheck::anew);
+                }
+                LookStep::Letter(letter, message) => {
                     groups.add(letter);
-                    if matched >= skipped && found.len() < limit {
-                        found.push(letter.clone());
-                    }
-                    matched += 1;
+                    page.add(letter);
+                    recheck.iter_mut().for_each(|recheck| recheck.add(letter, message));
                 }
             }
             ControlFlow::Continue(())
         });
         let seen = seen.await?;
-        Ok(Found { seen, groups: groups.finish(), letters: found })
+        let check = recheck.as_ref().map(Recheck::finish);
+        Ok(Found { seen, groups: groups.finish(), page: page.finish(), check })
     })
     .await
 }

@@ -30,9 +30,22 @@ use crate::message::Message;
 const LARGEST: usize = 1024 * 1024;
 
 /// A line of a diff.
-struct Line {
-    class: &'static str,
-    text: String,
+pub(super) struct Line {
+    pub class: &'static str,
+    pub text: String,
+}
+
+impl Line {
+    /// The lines of a unified diff but for its head.
+    pub fn all(diff: &str) -> Vec<Self> {
+        let class = |line: &str| match line.as_bytes() {
+            [b'@', b'@', ..] => "diff-at",
+            [b'+', ..] => "diff-in",
+            [b'-', ..] => "diff-out",
+            _ => "diff-same",
+        };
+        diff.lines().skip(2).map(|line| Self { class: class(line), text: line.to_owned() }).collect()
+    }
 }
 
 #[derive(Template)]
@@ -138,7 +151,7 @@ async fn submitted(
         let told = || wrong("force", "say that you mean it: as it is, it would be a dead letter again");
         let wrong = if is_sure { told() } else { Wrong::default() };
         let status = wrong.status();
-        let page = Sure::new(frame, name.to_owned(), edit, original, &body, unix(given), wrong);
+        let page = Sure::new(frame, name.to_owned(), edit, unix(given), wrong);
         return Ok((status, frame::page(&page)).into_response());
     }
     let to = edit.to.id.clone();
@@ -188,23 +201,13 @@ impl Form {
 }
 
 impl Sure {
-    fn new(frame: Frame, name: String, edit: Edit, original: &str, edited: &str, body: String, wrong: Wrong) -> Self {
-        // Laid out for the eye, it ends as a line does.
-        let laid = |text: &str| pretty(text).map_or_else(|| text.to_owned(), |laid| laid + "\n");
-        let difference = diff(&laid(original), &laid(edited), &edit.from.id, &edit.to.id);
-        let class = |line: &str| match line.as_bytes() {
-            [b'@', b'@', ..] => "diff-at",
-            [b'+', ..] => "diff-in",
-            [b'-', ..] => "diff-out",
-            _ => "diff-same",
-        };
-        let lines = edit.diff.lines().skip(2).map(|line| Line { class: class(line), text: line.to_owned() });
+    fn new(frame: Frame, name: String, edit: Edit, body: String, wrong: Wrong) -> Self {
         Self {
             frame,
             name,
             body,
             wrong,
-            diff: lines.collect(),
+            diff: Line::all(&edit.diff),
             request: explain::shown(&edit.explained).trim().to_owned(),
             problem: edit.problem().map(str::to_owned),
             letter: edit.from,

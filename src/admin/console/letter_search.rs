@@ -7,6 +7,7 @@ use crate::admin::problem::Problem;
 use crate::clock;
 use crate::dead_letters::Pile;
 use crate::dead_letters::filter::{Filter, Matcher};
+use crate::dead_letters::page::{Cursor, Window};
 
 /// Letters on a page unless asked for otherwise.
 const SOME: usize = 50;
@@ -16,8 +17,8 @@ const MOST: usize = 500;
 #[derive(Clone, Debug)]
 pub(super) struct LetterSearch {
     pub query: LetterQuery,
-    /// From 1.
-    pub page: usize,
+    /// Which of them are on the page.
+    pub window: Window,
     /// Letters on a page.
     pub limit: usize,
 }
@@ -26,9 +27,19 @@ impl LetterSearch {
     /// Reads fields; one that says nothing counts as not there. `also` are the names of further fields.
     pub fn read(fields: impl IntoIterator<Item = (String, String)>, also: &[&str]) -> Result<Self, Problem> {
         let fields = fields.into_iter().map(|(name, text)| (name, text.trim().to_owned()));
-        let query =
-            LetterQuery::read(fields.filter(|(_, text)| !text.is_empty()), &[also, &["page", "limit"]].concat())?;
-        Ok(Self { page: query.number("page", 1, 1_000_000)?, limit: query.number("limit", SOME, MOST)?, query })
+        let own = ["after", "before", "limit"];
+        let query = LetterQuery::read(fields.filter(|(_, text)| !text.is_empty()), &[also, &own].concat())?;
+        let place = |name: &str| {
+            let read = |text: &str| text.parse::<Cursor>().map_err(|error| unreadable(format!("{name}: {error}")));
+            query.also(name).map(read).transpose()
+        };
+        let window = match (place("after")?, place("before")?) {
+            (Some(_), Some(_)) => return Err(unreadable("after and before exclude each other".to_owned())),
+            (Some(place), None) => Window::After(place),
+            (None, Some(place)) => Window::Before(place),
+            (None, None) => Window::First,
+        };
+        Ok(Self { window, limit: query.number("limit", SOME, MOST)?, query })
     }
 
     /// Reads what can be read of the fields, and says what is wrong with the rest.
@@ -42,7 +53,7 @@ impl LetterSearch {
         let is_filter = |(name, _): &(String, String)| name != "pile";
         let search = Self::read(filter.clone(), &[])
             .or_else(|_| Self::read(filter.into_iter().filter(is_filter), &[]))
-            .unwrap_or_else(|_| Self { query: LetterQuery::default(), page: 1, limit: SOME });
+            .unwrap_or_else(|_| Self { query: LetterQuery::default(), window: Window::First, limit: SOME });
         (search, Some(problem))
     }
 
@@ -85,14 +96,19 @@ impl LetterSearch {
         query_string(&pairs)
     }
 
-    /// The same page further on.
-    pub fn on_page(&self, page: usize) -> String {
-        let rest = self.with(&[]);
-        if page <= 1 {
-            rest
-        } else {
-            format!("{}page={page}", if rest.is_empty() { "?".to_owned() } else { rest + "&" })
+    /// The query of this page itself.
+    pub fn here(&self) -> String {
+        match self.window {
+            Window::First => self.with(&[]),
+            Window::After(place) => self.at_place("after", place),
+            Window::Before(place) => self.at_place("before", place),
         }
+    }
+
+    /// The query of the page `after` a place, or `before` it.
+    pub fn at_place(&self, name: &str, place: Cursor) -> String {
+        let rest = self.with(&[]);
+        format!("{}{name}={place}", if rest.is_empty() { "?".to_owned() } else { rest + "&" })
     }
 }
 
@@ -117,11 +133,13 @@ mod tests {
         let text = "reason=rejected%2Ctoo_large&type=shop.%23&jq=.a+%3D%3D+%22%26%22&pile=trash&limit=10";
         let search = searched(text).unwrap();
         assert_eq!(search.with(&[]), format!("?{text}"));
-        assert_eq!(search.on_page(3), format!("?{text}&page=3"));
-        assert_eq!(searched("").unwrap().on_page(1), "");
-        assert_eq!(searched("").unwrap().on_page(2), "?page=2");
+        let place = "17_0123456789abcdef";
+        let after = searched(&format!("{text}&after={place}")).unwrap();
+        assert_eq!((after.window, after.with(&[])), (Window::After(place.parse().unwrap()), format!("?{text}")));
+        assert_eq!(search.at_place("after", place.parse().unwrap()), format!("?{text}&after={place}"));
+        assert_eq!(searched("").unwrap().at_place("before", place.parse().unwrap()), format!("?before={place}"));
         assert_eq!(
-            searched("group=a&page=7").unwrap().with(&[("group", "b"), ("reason", "expired")]),
+            searched("group=a&after=_0123456789abcdef").unwrap().with(&[("group", "b"), ("reason", "expired")]),
             "?reason=expired&group=b"
         );
     }
@@ -136,7 +154,7 @@ mod tests {
 
     #[test]
     fn what_is_not_heeded_is_refused() {
-        for text in ["reasons=rejected", "pile=other", "page=0", "limit=501", "limit=x"] {
+        for text in ["reasons=rejected", "pile=other", "after=7", "page=2", "limit=501", "limit=x"] {
             assert!(searched(text).is_err(), "{text}");
         }
         for text in ["jq=.%5B", "reason=nonsense", "older_than=1h&newer_than=2m"] {

@@ -21,6 +21,7 @@ mod assets;
 mod audit;
 mod bars;
 mod chart;
+mod check;
 mod copy;
 mod dead;
 mod destination;

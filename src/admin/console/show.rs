@@ -85,6 +85,7 @@ pub(super) fn rate(a_second: f64) -> String {
 pub(super) fn act(act: Act) -> &'static str {
     match act {
         Act::Replay => "Replay",
+        Act::Edit => "Edit",
         Act::Discard => "Discard",
         Act::Restore => "Restore",
         Act::Purge => "Delete for good:",

@@ -10,6 +10,7 @@ use super::{PATIENCE, Session, bar, compiled, not_seen, pile, progress, within_s
 use crate::cli::table::{Table, figure, text, word};
 use crate::cli::{Error, print, print_drawn, print_json};
 use crate::config::ConfigFile;
+use crate::dead_letters::everywhere::{self, GroupOf};
 use crate::dead_letters::filter::Filter;
 use crate::dead_letters::groups::{Group, Groups};
 use crate::dead_letters::look::LookStep;
@@ -18,10 +19,13 @@ use crate::words::{letters, of};
 /// Show the causes of dead letters with counts, the most frequent first
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Letters of one cause are one group, whatever ids and addresses stand in them.\n\n\
-    Examples:\n  sluice dead groups px-prod\n  sluice dead groups px-prod --newer-than 1d --json")]
+    Examples:\n  sluice dead groups\n  sluice dead groups px-prod\n  sluice dead groups px-prod --newer-than 1d --json")]
 pub(super) struct Args {
-    /// The destination's name
-    destination: String,
+    /// The destination's name; of all destinations unless given
+    destination: Option<String>,
+    /// Of all destinations
+    #[arg(long, conflicts_with = "destination")]
+    all_destinations: bool,
     #[command(flatten)]
     filter: Filter,
     /// Letters in the trash instead
@@ -36,7 +40,8 @@ pub(super) async fn run(args: Args, file: &ConfigFile, stop: CancellationToken) 
     let matcher = compiled(&args.filter)?;
     let session = Session::open(file).await?;
     within_session(session, &stop, async |session| {
-        let dead = session.letters(&args.destination, file)?;
+        let Some(destination) = &args.destination else { return of_all(session, &args).await };
+        let dead = session.letters(destination, file)?;
         let bar = bar(args.json);
         let progress = progress(&bar);
         let mut groups = Groups::default();
@@ -52,7 +57,7 @@ pub(super) async fn run(args: Args, file: &ConfigFile, stop: CancellationToken) 
         let groups = groups.finish();
         if args.json {
             return print_json(&json!({
-                "destination": args.destination, "there": seen.there, "matched": seen.matched, "trouble": seen.trouble, "groups": groups,
+                "destination": destination, "there": seen.there, "matched": seen.matched, "trouble": seen.trouble, "groups": groups,
             }));
         }
         if !groups.is_empty() {
@@ -72,6 +77,37 @@ pub(super) async fn run(args: Args, file: &ConfigFile, stop: CancellationToken) 
         seen.trouble.as_ref().map_or(Ok(()), |trouble| Ok(print(trouble)?))
     })
     .await
+}
+
+async fn of_all(session: &Session, args: &Args) -> Result<(), Error> {
+    let destinations: Vec<String> = session.config.destinations.keys().cloned().collect();
+    let found = everywhere::groups(&session.broker, &destinations, pile(args.trash), &args.filter, PATIENCE).await;
+    let found = found.map_err(|error| Error::Failed(error.to_string()))?;
+    if args.json {
+        return print_json(&found);
+    }
+    if !found.groups.is_empty() {
+        let header = ["destination", "letters", "group", "reason", "first", "last", "types", "cause"];
+        print_table(header, found.groups.iter().map(row_of))?;
+    }
+    let (groups, omitted) = (found.groups.len(), found.omitted);
+    print(&format!(
+        "{} letters in {groups} groups at {} destinations, of the {} that were there",
+        found.matched,
+        destinations.len(),
+        found.there
+    ))?;
+    if omitted > 0 {
+        print(&format!(
+            "{omitted} smaller groups are not shown: name a destination, or narrow the letters by a filter"
+        ))?;
+    }
+    Ok(found.trouble.iter().try_for_each(|trouble| print(trouble))?)
+}
+
+fn row_of(of: &GroupOf) -> [String; 8] {
+    let [letters, group, reason, first, last, types, cause] = row(&of.group);
+    [of.destination.clone(), letters, group, reason, first, last, types, cause]
 }
 
 fn row(group: &Group) -> [String; 7] {

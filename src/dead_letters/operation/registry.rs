@@ -49,12 +49,12 @@ impl Registry {
         states
     }
 
-    /// Those on a destination, of every process, the latest first.
-    pub async fn everywhere(&self, broker: &Broker, destination: &str) -> Vec<OperationState> {
-        let command = Command::Operations { destination: Some(destination.to_owned()) };
+    /// Those on a destination or on all, of every process, the latest first.
+    pub async fn everywhere(&self, broker: &Broker, destination: Option<&str>) -> Vec<OperationState> {
+        let command = Command::Operations { destination: destination.map(str::to_owned) };
         // With the broker away there are those of this process.
         let others: Vec<Vec<OperationState>> = control::ask(broker, &command, TOLD_WITHIN).await.unwrap_or_default();
-        let own = self.states().into_iter().filter(|state| state.destination == destination);
+        let own = self.states().into_iter().filter(|state| destination.is_none_or(|name| state.destination == name));
         let all: BTreeMap<String, OperationState> =
             others.into_iter().flatten().chain(own).map(|state| (state.id.clone(), state)).collect();
         let mut operations: Vec<OperationState> = all.into_values().collect();

@@ -48,6 +48,8 @@ async fn no_page_hinders_anybody_light_or_dark_wide_or_narrow() {
         ("letter", "/destinations/px/dead/letters/m-1"),
         ("edit", "/destinations/px/dead/letters/m-1/edit"),
         ("act", "/destinations/px/dead/act?act=replay&canary=2"),
+        ("act-edit", "/destinations/px/dead/act?act=edit&edit=.identifyId%3D%22u-2%22"),
+        ("act-edit-invalid", "/destinations/px/dead/act?act=edit&edit=.eventName%3D5"),
         ("operations", "/destinations/px/dead/operations"),
         ("operation", operation.as_str()),
         ("audit", "/audit"),

@@ -5,6 +5,7 @@ mod browser;
 mod hands;
 mod incident;
 mod lasting;
+mod mend;
 mod roles;
 mod webdriver;
 

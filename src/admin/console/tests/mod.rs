@@ -201,7 +201,7 @@ async fn nobody_sees_a_page_before_signing_in() {
     let admin = admin(tokens());
     pretend(&admin, "px");
     let browser = Browser::new(&admin);
-    for path in ["/", "/audit", "/destinations/px", "/destinations/px/dead?reason=rejected&page=2"] {
+    for path in ["/", "/audit", "/destinations/px", "/destinations/px/dead?reason=rejected&after=_0123456789abcdef"] {
         let answer = browser.get(path).await;
         let to: String = url::form_urlencoded::byte_serialize(path.as_bytes()).collect();
         assert_eq!((answer.status, answer.location()), (303, format!("/sign-in?to={to}").as_str()), "{path}");
