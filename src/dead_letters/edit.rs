@@ -133,7 +133,7 @@ impl Edit {
 }
 
 /// The same of JSON, laid out for the eye: a body is mostly one line. Where only its layout changes, as it is.
-fn diff_laid_out(before: &str, after: &str, from: &str, to: &str) -> String {
+pub(super) fn diff_laid_out(before: &str, after: &str, from: &str, to: &str) -> String {
     // Laid out, it ends as a line does.
     let laid = |text: &str| pretty(text).map_or_else(|| text.to_owned(), |laid| laid + "\n");
     let (laid_before, laid_after) = (laid(before), laid(after));

@@ -284,12 +284,8 @@ impl Rewriting {
 
 /// What changes in a letter, laid out for the eye.
 fn sample(letter: &Letter, message: &Message, edit: &Edit) -> Sample {
-    let laid = |body: &[u8]| {
-        let value: Option<Value> = serde_json::from_slice(body).ok();
-        let text = value.and_then(|value| serde_json::to_string_pretty(&value).ok());
-        text.unwrap_or_else(|| String::from_utf8_lossy(body).into_owned()) + "\n"
-    };
-    let mut diff = edit::diff(&laid(&message.body), &laid(&edit.edited().body), &letter.id, &edit.to.id);
+    let (before, after) = (String::from_utf8_lossy(&message.body), String::from_utf8_lossy(&edit.edited().body));
+    let mut diff = edit::diff_laid_out(&before, &after, &letter.id, &edit.to.id);
     if diff.len() > LONGEST_DIFF {
         diff.truncate(diff.floor_char_boundary(LONGEST_DIFF));
         diff.push_str("\n…\n");
