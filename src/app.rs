@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -12,14 +13,16 @@ use crate::admin::{self, Admin};
 use crate::audit::{self, Marks};
 use crate::broker::{self, Broker};
 use crate::clock;
-use crate::config::{Config, ConfigFile};
+use crate::config::{Changes, Config, ConfigFile};
+use crate::control::reload::{FileProblem, Outcome, ReloadRequest, Reloaded, Reloader};
 use crate::dead_letters::operation::Registry;
 use crate::fleet::{Announcer, Fleet};
 use crate::issues::Issues;
 use crate::log;
 use crate::metrics::Metrics;
-use crate::operator;
+use crate::operator::Listener;
 use crate::receipts::{self, Receipts};
+use crate::section::ConfigProblem;
 use crate::supervisor::{GivenUp, Supervisor};
 use crate::watch::Watch;
 
@@ -65,7 +68,7 @@ pub enum RunError {
 pub async fn run(config: Config, file: ConfigFile, stop: CancellationToken) -> Result<(), RunError> {
     let supervisor = Supervisor::default();
     let metrics = Metrics::new()?;
-    let mut hangups = signal(SignalKind::hangup()).map_err(RunError::Signals)?;
+    let hangups = signal(SignalKind::hangup()).map_err(RunError::Signals)?;
     let address = config.admin.listen;
     let listener = tokio::net::TcpListener::bind(address).await.map_err(|cause| RunError::Listen { address, cause })?;
     let ending = CancellationToken::new();
@@ -83,7 +86,9 @@ pub async fn run(config: Config, file: ConfigFile, stop: CancellationToken) -> R
     let shown = (metrics.clone(), operations.clone(), Arc::clone(&issues));
     let admin = Admin::new(over, shown, supervisor.clone(), config);
     let parts = TaskTracker::new();
-    let commands = operator::listener(broker.clone(), roster, operations.clone(), marks, ending.clone());
+    let (reloader, reloads) = Reloader::new();
+    let commands = Listener::new(broker.clone(), roster, operations.clone(), marks, Some(reloader));
+    let commands = commands.part(ending.clone());
     let announcer = Announcer::new(broker.clone(), fleet.roster(), metrics.clone());
     parts.spawn(supervisor.keep_trying("announcements", &ending, announcer.clone().part(ending.clone())));
     parts.spawn(supervisor.keep("admin server", &ending, admin::server(listener, admin.clone(), ending.clone())));
@@ -93,7 +98,8 @@ pub async fn run(config: Config, file: ConfigFile, stop: CancellationToken) -> R
     parts.spawn(supervisor.keep_trying("count of dropped log lines", &ending, log::teller(ending.clone())));
     warn_of_what_is_doubtful(fleet.config());
     tracing::info!(admin = %address, destinations = fleet.config().destinations.len(), version = env!("CARGO_PKG_VERSION"), "sluice is running");
-    let tended = tend(&mut fleet, &file, &mut hangups, (&watch, &admin), &supervisor, &stop).await;
+    let mut asked = Asked { hangups, reloads };
+    let tended = tend(&mut fleet, &file, &mut asked, (&watch, &admin), &supervisor, &stop).await;
     stop.cancel();
     tracing::info!("stopping: finishing what is in flight");
     let all_done = clock::now() + STOP_WITHIN;
@@ -163,14 +169,20 @@ pub fn broker_settings(config: &Config) -> broker::BrokerSettings {
     }
 }
 
-/// Reloads on SIGHUP, and sees to it that every destination is at work, until stopped. A stop does not wait for a reload.
+/// Who asks for a reload.
+struct Asked {
+    hangups: Signal,
+    reloads: mpsc::Receiver<ReloadRequest>,
+}
+
+/// Reloads on SIGHUP and on command, one time after another, and sees to it that every destination is at work, until stopped. A stop does not wait for a reload.
 ///
 /// # Errors
 /// A part that the worker cannot work without failed again and again.
 async fn tend(
     fleet: &mut Fleet,
     file: &ConfigFile,
-    hangups: &mut Signal,
+    asked: &mut Asked,
     (watch, admin): (&Watch, &Admin),
     supervisor: &Supervisor,
     stop: &CancellationToken,
@@ -183,33 +195,56 @@ async fn tend(
             _ = looks.tick() => if let Err(error) = fleet.revive().await {
                 tracing::error!(%error, "a destination could not be started again");
             },
-            Some(()) = hangups.recv() => {
-                let Some(outcome) = stop.run_until_cancelled(reload(fleet, file)).await else { return Ok(()) };
-                watch.reloaded(fleet.config());
-                admin.reloaded(fleet.config(), outcome);
-                let me = fleet.roster().peers().me().name.clone();
-                let given = file.path().display().to_string();
-                admin.record(audit::Entry::done(("SIGHUP", &me), "", "reload", given, outcome));
+            Some(()) = asked.hangups.recv() => {
+                let Some(reloaded) = stop.run_until_cancelled(reload(fleet, file)).await else { return Ok(()) };
+                told(fleet, (watch, admin), &reloaded, ("SIGHUP", &reloaded.worker), reloaded.file.clone());
+            }
+            Some(request) = asked.reloads.recv() => {
+                let ReloadRequest { by, place, answer } = request;
+                let Some(reloaded) = stop.run_until_cancelled(reload(fleet, file)).await else { return Ok(()) };
+                let given = format!("{}: {}", reloaded.worker, reloaded.file);
+                told(fleet, (watch, admin), &reloaded, (&by, &place), given);
+                // Whoever asked may have gone.
+                drop(answer.send(reloaded));
             }
         }
     }
 }
 
-async fn reload(fleet: &mut Fleet, file: &ConfigFile) -> &'static str {
-    match file.load() {
-        Ok(config) => match fleet.change_to(config).await {
-            Ok(()) => {
-                warn_of_what_is_doubtful(fleet.config());
-                "applied"
-            }
-            Err(error) => {
-                tracing::error!(%error, "the new configuration could not be applied whole");
-                "failed"
-            }
-        },
+/// Those who follow the configuration get to know of a reload; so does the audit.
+fn told(fleet: &Fleet, (watch, admin): (&Watch, &Admin), reloaded: &Reloaded, by: (&str, &str), given: String) {
+    let outcome = reloaded.outcome.name();
+    watch.reloaded(fleet.config());
+    admin.reloaded(fleet.config(), outcome);
+    admin.record(audit::Entry::done(by, "", "reload", given, outcome));
+}
+
+async fn reload(fleet: &mut Fleet, file: &ConfigFile) -> Reloaded {
+    let me = fleet.roster().peers().me().name.clone();
+    let path = file.path().display().to_string();
+    let ended = |outcome, error| Reloaded { file: path, ..Reloaded::ended(&me, outcome, error) };
+    let new = match file.load() {
+        Ok(new) => new,
         Err(problems) => {
             tracing::error!("the new configuration is refused and changes nothing:\n{problems}");
-            "refused"
+            let problems = problems.problems.into_iter();
+            let problems = problems.map(|ConfigProblem { line, key, message }| FileProblem { line, key, message });
+            return Reloaded { problems: problems.collect(), ..ended(Outcome::Refused, None) };
         }
-    }
+    };
+    let changes = fleet.config().changes(&new);
+    let unchanged = new.destinations.len() - changes.added.len() - changes.changed.len();
+    let ended = match fleet.change_to(new).await {
+        Ok(()) => {
+            warn_of_what_is_doubtful(fleet.config());
+            ended(Outcome::Applied, None)
+        }
+        Err(error) => {
+            tracing::error!(%error, "the new configuration could not be applied whole");
+            ended(Outcome::Failed, Some(error.to_string()))
+        }
+    };
+    let Changes { added, removed, changed, restart_needed } = changes;
+    let restart_needed = restart_needed.into_iter().map(str::to_owned).collect();
+    Reloaded { added, removed, changed, unchanged, restart_needed, ..ended }
 }

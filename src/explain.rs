@@ -24,6 +24,12 @@ pub fn explain(destination: &Destination, event: &Event) -> Value {
     explained
 }
 
+/// Why it would be a dead letter before any request, as far as that can be told without asking the vendor anything.
+#[must_use]
+pub fn problem(destination: &Destination, event: &Event) -> Option<String> {
+    request(destination, event).err().map(|problem| redact::masked(&problem, &destination.map.secrets()))
+}
+
 /// The same where there is not even an event.
 #[must_use]
 pub fn malformed(destination: &Destination, problem: &str) -> Value {

@@ -76,3 +76,4 @@ pub mod vendors;
 pub mod verdict;
 pub mod waiting;
 pub mod watch;
+pub mod words;

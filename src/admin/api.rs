@@ -15,7 +15,7 @@ use utoipa_axum::routes;
 
 use super::extract::{NoParams, Params};
 use super::problem::{self, Problem, Refusals};
-use super::{Admin, auth, dead, destinations, issues, operations, unrouted, waiting};
+use super::{Admin, auth, dead, dead_lists, destinations, issues, operations, reload, unrouted, waiting};
 
 const PREFIX: &str = "/api/v1";
 /// The largest event that may be configured, written as JSON text.
@@ -31,8 +31,10 @@ fn endpoints() -> OpenApiRouter<Arc<Admin>> {
         .routes(routes!(destinations::resume))
         .routes(routes!(destinations::limits, destinations::reset_limits))
         .routes(routes!(waiting::list))
-        .routes(routes!(dead::list))
-        .routes(routes!(dead::groups))
+        .routes(routes!(dead_lists::list))
+        .routes(routes!(dead_lists::groups))
+        .routes(routes!(dead_lists::of_all))
+        .routes(routes!(dead_lists::check))
         .routes(routes!(dead::show))
         .routes(routes!(dead::edit).layer(DefaultBodyLimit::max(LARGEST_BODY)))
         .routes(routes!(dead::audit))
@@ -46,11 +48,13 @@ fn endpoints() -> OpenApiRouter<Arc<Admin>> {
         .routes(routes!(unrouted::publish))
         .routes(routes!(unrouted::discard))
         .routes(routes!(operations::list))
+        .routes(routes!(operations::all))
         .routes(routes!(operations::begin))
         .routes(routes!(operations::show))
         .routes(routes!(operations::pause))
         .routes(routes!(operations::resume))
         .routes(routes!(operations::cancel))
+        .routes(routes!(reload::reload))
 }
 
 /// The API, behind its guard.

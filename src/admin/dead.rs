@@ -1,4 +1,4 @@
-//! `/api/v1/destinations/{name}/dead`: the letters looked at, and one of them changed.
+//! `/api/v1/destinations/{name}/dead/letters`: one letter looked at and changed; and the audit.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -13,9 +13,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::Admin;
 use super::auth::Who;
-use super::destinations::DestinationPath;
-use super::extract::{JsonBody, NoParams, Params, Query, Segment};
-use super::letter_query::{LetterQuery, PageSize};
+use super::extract::{JsonBody, NoParams, Params, Segment};
 use super::problem::{BadBody, BrokerAway, Conflict, Problem, Refusals, Unknown};
 use crate::audit;
 use crate::broker::{Broker, ReadError};
@@ -23,9 +21,8 @@ use crate::clock;
 use crate::config::Destination;
 use crate::control::CommandError;
 use crate::dead_letters::edit::{Edit, EditError};
-use crate::dead_letters::filter::{Filter, Matcher};
-use crate::dead_letters::groups::{Group, Groups};
-use crate::dead_letters::letter::{Details, Letter};
+use crate::dead_letters::filter::Matcher;
+use crate::dead_letters::letter::Details;
 use crate::dead_letters::look::{LookError, LookStep, LookSummary, no_progress};
 use crate::dead_letters::{DeadLetters, Pile};
 use crate::message::Message;
@@ -54,36 +51,6 @@ pub(super) struct PileQuery {
     #[param(inline)]
     #[serde(default)]
     pub pile: Pile,
-}
-
-/// Letters one by one.
-#[derive(Serialize, ToSchema)]
-#[schema(as = DeadLetters)]
-pub(super) struct LetterList {
-    /// How many there were when the pass began: these and no others were looked at.
-    there: u32,
-    /// How many are shown.
-    shown: u64,
-    /// What the filter could not do, where it failed on letters, and what the broker lost.
-    #[schema(required)]
-    trouble: Option<String>,
-    /// The oldest first; in another order after a process was killed while it read them.
-    letters: Vec<Letter>,
-}
-
-/// Letters of one cause together.
-#[derive(Serialize, ToSchema)]
-#[schema(as = DeadLetterGroups)]
-pub(super) struct Grouped {
-    /// How many letters there were when the pass began.
-    there: u32,
-    /// How many of them the filter meant.
-    matched: u64,
-    /// What the filter could not do, where it failed on letters, and what the broker lost.
-    #[schema(required)]
-    trouble: Option<String>,
-    /// The largest first.
-    groups: Vec<Group>,
 }
 
 /// A letter's new body.
@@ -139,68 +106,6 @@ fn some() -> u16 {
 pub(super) struct Audit {
     /// The oldest first. An operation has two: when it began and when it ended.
     entries: Vec<audit::Entry>,
-}
-
-/// Dead letters, one by one
-#[utoipa::path(
-    get, path = "/destinations/{name}/dead", operation_id = "list_dead_letters", tag = "dead letters", params(DestinationPath, Filter, PileQuery, PageSize),
-    responses((status = 200, description = "Looking changes nothing", body = LetterList), Refusals, Unknown, Conflict, BrokerAway)
-)]
-pub(super) async fn list(
-    State(admin): State<Arc<Admin>>,
-    Segment(DestinationPath { name }): Segment<DestinationPath>,
-    Query(fields): Query,
-) -> Result<Json<LetterList>, Problem> {
-    let which = LetterQuery::once(fields, &["limit"])?;
-    let limit = which.number("limit", 100, 1000)?;
-    let (letters, _) = admin.letters(&name)?;
-    let (pile, matcher) = (which.pile, which.matcher()?);
-    let (seen, letters) = to_its_end(async move {
-        let mut found: Vec<Letter> = Vec::new();
-        let seen = look(&letters, pile, &matcher, |shown| match shown {
-            LookStep::Anew => {
-                found.clear();
-                ControlFlow::Continue(())
-            }
-            LookStep::Letter(letter, _) => {
-                found.push(letter.clone());
-                if found.len() >= limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-            }
-        });
-        let seen = seen.await?;
-        Ok((seen, found))
-    })
-    .await?;
-    Ok(Json(LetterList { there: seen.there, shown: seen.matched, trouble: seen.trouble, letters }))
-}
-
-/// Dead letters by cause
-#[utoipa::path(
-    get, path = "/destinations/{name}/dead/groups", operation_id = "group_dead_letters", tag = "dead letters", params(DestinationPath, Filter, PileQuery),
-    responses((status = 200, description = "In one pass", body = Grouped), Refusals, Unknown, Conflict, BrokerAway)
-)]
-pub(super) async fn groups(
-    State(admin): State<Arc<Admin>>,
-    Segment(DestinationPath { name }): Segment<DestinationPath>,
-    Query(fields): Query,
-) -> Result<Json<Grouped>, Problem> {
-    let which = LetterQuery::once(fields, &[])?;
-    let (letters, _) = admin.letters(&name)?;
-    let (pile, matcher) = (which.pile, which.matcher()?);
-    let (seen, groups) = to_its_end(async move {
-        let mut groups = Groups::default();
-        let seen = look(&letters, pile, &matcher, |shown| {
-            match shown {
-                LookStep::Anew => groups = Groups::default(),
-                LookStep::Letter(letter, _) => groups.add(letter),
-            }
-            ControlFlow::Continue(())
-        });
-        let seen = seen.await?;
-        Ok((seen, groups.finish()))
-    })
-    .await?;
-    Ok(Json(Grouped { there: seen.there, matched: seen.matched, trouble: seen.trouble, groups }))
 }
 
 /// One letter with everything
@@ -351,7 +256,7 @@ impl From<LookError> for Problem {
     fn from(error: LookError) -> Self {
         match error {
             LookError::Read(error) => error.into(),
-            LookError::TooSlow(error) => Self::new(StatusCode::CONFLICT, error.to_string()),
+            LookError::TooSlow(error) => Self::new(StatusCode::CONFLICT, error.to_string()).at("jq"),
         }
     }
 }

@@ -92,9 +92,9 @@ pub(super) struct DestinationStatus {
     pub rate: Option<f64>,
     /// The share of the quota that is used after repeated refusals, 0.05 to 1.
     pub learned: f64,
-    /// Requests on their way.
+    /// Requests in flight.
     pub in_flight: usize,
-    /// How many may be on their way at once: `concurrency` as it was set, or as the vendor's latency makes it.
+    /// How many may be in flight at once: `concurrency` as it was set, or as the vendor's latency makes it.
     pub concurrency: usize,
     /// What holds the pace: closed, quota, learned, remaining, day_budget, concurrency, latency, or nothing_to_send.
     pub held_by: &'static str,
@@ -176,8 +176,8 @@ impl PauseRequest {
     pub fn command(self, destination: String, who: &Who) -> Result<Command, Problem> {
         let wall = clock::wall();
         let until = self.lasts.map(|text| {
-            let lasts = parse_lasting(&text).map_err(|detail| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail));
-            lasts.map(|lasts| later(wall, lasts))
+            let wrong = |detail| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail).at("for");
+            parse_lasting(&text).map_err(wrong).map(|lasts| later(wall, lasts))
         });
         let how = Paused { by: Some(who.name.clone()), at: None, until: until.transpose()?, reason: self.reason };
         // The command's stamp says when.

@@ -69,13 +69,14 @@ impl LetterQuery {
     /// A further field that is a number.
     pub fn also_number<T: FromStr>(&self, name: &str) -> Result<Option<T>, Problem> {
         let wrong = |text: &str| unreadable(format!("{name} is {text:?}, which is not a number, or is too large"));
-        self.also(name).map(|text| text.trim_end_matches("/s").parse().map_err(|_| wrong(text))).transpose()
+        let number = |text: &str| text.trim_end_matches("/s").parse().map_err(|_| wrong(text).at(name));
+        self.also(name).map(number).transpose()
     }
 
     /// A further field that is a number from 1 to `most`; `unless` given, this.
     pub fn number(&self, name: &str, unless: usize, most: usize) -> Result<usize, Problem> {
         let Some(text) = self.also(name) else { return Ok(unless) };
-        let wrong = || unreadable(format!("{name} is {text:?}; it is a number from 1 to {most}"));
+        let wrong = || unreadable(format!("{name} is {text:?}; it is a number from 1 to {most}")).at(name);
         text.parse().ok().filter(|number| (1..=most).contains(number)).ok_or_else(wrong)
     }
 
@@ -115,7 +116,7 @@ pub(super) fn unreadable(detail: String) -> Problem {
 /// What is wrong with a filter: `malformed` where a schema can say so, else 409.
 fn problem(filter: &Filter, error: &FilterError, malformed: StatusCode) -> Problem {
     let status = if is_of_its_meaning(filter, error) { StatusCode::CONFLICT } else { malformed };
-    Problem::new(status, error.to_string())
+    Problem::new(status, error.to_string()).at(error.field)
 }
 
 /// Whether each value is well formed, as far as a schema can say, and the problem is in their meaning.

@@ -1,4 +1,4 @@
-//! `/api/v1/destinations/{name}/dead/operations`: many letters acted on at once, as a resource with progress.
+//! `/api/v1/destinations/{name}/dead/operations` and `/api/v1/operations`: many letters acted on at once, as a resource with progress.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,11 +17,14 @@ use super::destinations::DestinationPath;
 use super::extract::{JsonBody, NoParams, Params, Segment};
 use super::letter_query::checked;
 use super::problem::{BadBody, BrokerAway, Conflict, Problem, Refusals, Unknown};
+use crate::config::Destination;
 use crate::control::{self, Command, Signal};
 use crate::dead_letters::acts::Act;
 use crate::dead_letters::filter::Filter;
 use crate::dead_letters::look::no_progress;
-use crate::dead_letters::operation::{self, Counted, OperationPlan, SelectError, TOLD_WITHIN};
+use crate::dead_letters::operation::{self, CANARY, Counted, Foresight, OperationPlan, RAMP, SelectError, TOLD_WITHIN};
+use crate::dead_letters::recheck::{Recheck, RecheckBound, Rechecked};
+use crate::dead_letters::rewrite::{Rewrite, Rewriting, Rewritten};
 
 /// Operations on one destination at a time: they take turns with each other and with whoever looks.
 const AT_ONCE: usize = 2;
@@ -55,15 +58,25 @@ pub(super) struct NewOperation {
     /// Letters a second; of a replay a fifth of the gate's pace unless given.
     #[schema(minimum = 0.0001, maximum = 100_000)]
     rate: Option<f64>,
-    /// Of a replay: so many go first, the others only when the vendor has taken those.
-    #[schema(minimum = 1, maximum = 100_000)]
+    /// Of a replay: so many go first, the others only when the vendor has taken those. 5 unless given; 0 sends all at once.
+    #[schema(minimum = 0, maximum = 100_000)]
     #[serde(default, deserialize_with = "whole")]
     canary: Option<u32>,
-    /// How long the canary's outcomes are waited for; 300 unless given.
+    /// Of a replay: instead of a canary go up in steps of 1, 5, 20 and 100, and then send the others.
+    #[serde(default)]
+    ramp: bool,
+    /// How long the outcomes of the canary, or of each step, are waited for; 300 unless given.
     #[schema(minimum = 1, maximum = 86_400)]
     #[serde(default, deserialize_with = "whole")]
     canary_wait_seconds: Option<u32>,
-    /// Only count.
+    /// Of an edit, and needed there: a jq expression that makes the new body of the old one. `.` is the body as it was published: an
+    /// envelope has its data at `.data`. A letter on which it fails is left as it is.
+    #[schema(example = ".data.email |= ascii_downcase")]
+    edit: Option<String>,
+    /// Of an edit: also change letters that would still be invalid.
+    #[serde(default)]
+    force: bool,
+    /// Only count; of a replay also check whether the letters would pass, of an edit show what it would change.
     #[serde(default)]
     dry_run: bool,
     /// `counted` of such a count: these letters and none that came since, or where they are not there as they were, nothing.
@@ -100,6 +113,14 @@ pub(super) struct Estimate {
     /// What the filter could not do, where it failed.
     #[schema(required)]
     pub trouble: Option<String>,
+    /// Of a replay: whether they would pass now. At most the first 1,000 are checked, and for a second.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub check: Option<Rechecked>,
+    /// Of an edit: what it would change.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub edit: Option<Rewritten>,
 }
 
 /// Operations.
@@ -127,8 +148,8 @@ pub(super) async fn begin(
 ) -> Result<Response, Problem> {
     admin.letters(&name)?;
     let filter = checked(start.filter)?;
-    let NewOperation { act, rate, canary, canary_wait_seconds, all, dry_run, counted, .. } = start;
-    let wanted = OperationRequest { act, filter, rate, canary, canary_wait_seconds, counted };
+    let NewOperation { act, rate, canary, ramp, canary_wait_seconds, edit, force, all, dry_run, counted, .. } = start;
+    let wanted = OperationRequest { act, filter, rate, canary, ramp, canary_wait_seconds, edit, force, counted };
     wanted.check(all)?;
     if dry_run {
         return Ok(Json(wanted.estimate(&admin, &name).await?).into_response());
@@ -144,7 +165,11 @@ pub(super) struct OperationRequest {
     pub filter: Filter,
     pub rate: Option<f64>,
     pub canary: Option<u32>,
+    pub ramp: bool,
     pub canary_wait_seconds: Option<u32>,
+    /// The expression of an edit.
+    pub edit: Option<String>,
+    pub force: bool,
     /// What was counted for whoever wants it.
     pub counted: Option<Counted>,
 }
@@ -152,26 +177,65 @@ pub(super) struct OperationRequest {
 impl OperationRequest {
     /// Whether it makes sense; `all` says that it means all letters.
     pub fn check(&self, all: bool) -> Result<(), Problem> {
-        let in_range = self.rate.is_none_or(|rate| (0.0001..=100_000.0).contains(&rate))
-            && self.canary.is_none_or(|canary| (1..=100_000).contains(&canary))
-            && self.canary_wait_seconds.is_none_or(|seconds| (1..=86_400).contains(&seconds));
-        if !in_range {
-            let detail = "rate is from 0.0001 to 100000, canary from 1 to 100000, canary_wait_seconds from 1 to 86400";
-            return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail));
+        let rate = self.rate.is_none_or(|rate| (0.0001..=100_000.0).contains(&rate));
+        let canary = self.canary.is_none_or(|canary| canary <= 100_000);
+        let wait = self.canary_wait_seconds.is_none_or(|seconds| (1..=86_400).contains(&seconds));
+        for (in_range, field, said) in [
+            (rate, "rate", "rate is from 0.0001 to 100000 letters a second"),
+            (canary, "canary", "canary is from 0 to 100000 letters"),
+            (wait, "wait", "canary_wait_seconds is from 1 to 86400"),
+        ] {
+            if !in_range {
+                return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, said).at(field));
+            }
         }
-        if self.filter.is_empty() != all {
-            let detail = "say which letters: give a filter, or \"all\": true without one";
-            return Err(Problem::new(StatusCode::CONFLICT, detail));
+        let conflict = if self.filter.is_empty() != all {
+            Some("say which letters: give a filter, or \"all\": true without one")
+        } else if self.ramp && self.canary.is_some() {
+            Some("canary and ramp exclude each other: leave one out")
+        } else if self.edit.is_some() != (self.act == Act::Edit) {
+            Some("edit is the jq expression of the act \"edit\", which needs it, and of no other")
+        } else {
+            None
+        };
+        conflict.map_or(Ok(()), |detail| Err(Problem::new(StatusCode::CONFLICT, detail)))
+    }
+
+    /// Of a replay: so many first, then so many.
+    pub fn steps(&self) -> Vec<u32> {
+        match self.canary.unwrap_or(CANARY) {
+            _ if self.act != Act::Replay => Vec::new(),
+            _ if self.ramp => RAMP.to_vec(),
+            0 => Vec::new(),
+            canary => vec![canary],
         }
-        Ok(())
+    }
+
+    /// What an edit changes.
+    fn rewrite(&self, admin: &Admin, destination: &Destination) -> Result<Option<Arc<Rewrite>>, Problem> {
+        let Some(jq) = &self.edit else { return Ok(None) };
+        match Rewrite::compile(jq, destination.clone(), admin.max_event_bytes, self.force) {
+            Ok(rewrite) => Ok(Some(Arc::new(rewrite))),
+            Err(said) => Err(Problem::new(StatusCode::CONFLICT, format!("edit: {said}"))),
+        }
     }
 
     /// What it would mean now.
     pub async fn estimate(self, admin: &Admin, name: &str) -> Result<Estimate, Problem> {
         let (letters, destination) = admin.letters(name)?;
         let rate = letters.rate(self.act, self.rate, &destination.limits).await;
-        let selected = async move { Ok(letters.select(self.act, &self.filter, None, PATIENCE, &no_progress).await?) };
-        let selection = to_its_end(selected).await?;
+        let mut foresight = match self.rewrite(admin, &destination)? {
+            Some(rewrite) => Foresight::Rewrite(Rewriting::new(rewrite)),
+            None if self.act == Act::Replay => {
+                Foresight::Recheck(Box::new(Recheck::new(destination, admin.max_event_bytes, RecheckBound::QUICK)))
+            }
+            None => Foresight::Count,
+        };
+        let selected = async move {
+            let selected = letters.select(self.act, &self.filter, None, &mut foresight, PATIENCE, &no_progress).await?;
+            Ok((selected, foresight))
+        };
+        let (selection, foresight) = to_its_end(selected).await?;
         Ok(Estimate {
             there: selection.seen.there,
             selected: selection.len(),
@@ -179,6 +243,8 @@ impl OperationRequest {
             rate,
             seconds: rate.map(|rate| operation::seconds(selection.len(), rate)),
             trouble: selection.seen.trouble,
+            check: foresight.rechecked(),
+            edit: foresight.rewritten(),
         })
     }
 
@@ -193,9 +259,9 @@ impl OperationRequest {
             return Err(Problem::new(StatusCode::CONFLICT, detail));
         }
         let canary_wait = Duration::from_secs(u64::from(self.canary_wait_seconds.unwrap_or(CANARY_WAIT_SECONDS)));
-        let canary = self.canary.filter(|_| self.act == Act::Replay);
+        let (steps, rewrite) = (self.steps(), self.rewrite(admin, &destination)?);
         let Self { act, filter, counted, .. } = self;
-        let plan = OperationPlan { act, filter, rate, canary, canary_wait, counted, by };
+        let plan = OperationPlan { act, filter, rate, steps, canary_wait, rewrite, counted, by };
         Ok(admin.operations.add(letters.begin(plan, None)))
     }
 }
@@ -216,7 +282,28 @@ pub(super) async fn list(
 /// Those of every process, the latest first.
 pub(super) async fn everywhere(admin: &Admin, name: &str) -> Result<Vec<operation::OperationState>, Problem> {
     admin.known(name)?;
-    Ok(admin.operations.everywhere(&admin.broker, name).await)
+    Ok(admin.operations.everywhere(&admin.broker, Some(name)).await)
+}
+
+/// Of all destinations or of one.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(super) struct OperationsQuery {
+    /// One destination's only; it may have been removed from the configuration.
+    destination: Option<String>,
+}
+
+/// Operations of all destinations, at work and the last that ended
+#[utoipa::path(
+    get, path = "/operations", operation_id = "list_all_operations", tag = "operations", params(OperationsQuery),
+    responses((status = 200, description = "In whichever process they run", body = OperationList), Refusals)
+)]
+pub(super) async fn all(
+    State(admin): State<Arc<Admin>>,
+    Params(OperationsQuery { destination }): Params<OperationsQuery>,
+) -> Json<OperationList> {
+    Json(OperationList { operations: admin.operations.everywhere(&admin.broker, destination.as_deref()).await })
 }
 
 /// One operation
@@ -313,8 +400,11 @@ pub(super) async fn signal(
 impl From<SelectError> for Problem {
     fn from(error: SelectError) -> Self {
         match error {
-            SelectError::Filter(error) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string()),
+            SelectError::Filter(error) => {
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string()).at(error.field)
+            }
             SelectError::Look(error) => error.into(),
+            SelectError::Rewrite(error) => Self::new(StatusCode::CONFLICT, error.to_string()),
         }
     }
 }

@@ -24,22 +24,52 @@ pub(super) struct Problem {
     status: u16,
     /// What is wrong and what to do, for people.
     detail: String,
+    /// The field of a form that it is about, where it is about one: the console shows it there.
+    #[serde(skip)]
+    field: Option<String>,
 }
 
 impl Problem {
     pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         let title = status.canonical_reason().unwrap_or_default();
-        Self { r#type: "about:blank", title, status: status.as_u16(), detail: detail.into() }
+        Self { r#type: "about:blank", title, status: status.as_u16(), detail: detail.into(), field: None }
+    }
+
+    /// The same, about this field.
+    pub fn at(self, field: &str) -> Self {
+        Self { field: Some(field.to_owned()), ..self }
+    }
+
+    /// The field that it is about.
+    pub fn field(&self) -> Option<&str> {
+        self.field.as_deref()
+    }
+
+    /// Whether something is wrong with what was given, so that its form can say it and be sent again.
+    pub fn is_of_a_form(&self) -> bool {
+        self.field.is_some() || matches!(self.status(), StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY)
+    }
+
+    /// The status as a person says it.
+    pub fn heading(&self) -> &'static str {
+        match self.status() {
+            StatusCode::BAD_REQUEST => "This address cannot be read",
+            StatusCode::UNAUTHORIZED => "Sign in first",
+            StatusCode::FORBIDDEN => "Not allowed",
+            StatusCode::NOT_FOUND => "Not found",
+            StatusCode::METHOD_NOT_ALLOWED => "This address does not take that",
+            StatusCode::CONFLICT => "Not possible now",
+            StatusCode::PAYLOAD_TOO_LARGE => "Too large",
+            StatusCode::UNSUPPORTED_MEDIA_TYPE => "Not a form",
+            StatusCode::UNPROCESSABLE_ENTITY => "That does not work",
+            StatusCode::SERVICE_UNAVAILABLE => "The broker is away",
+            _ => "Something is wrong with Sluice",
+        }
     }
 
     /// The HTTP status.
     pub fn status(&self) -> StatusCode {
         StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
-    }
-
-    /// The status in words.
-    pub fn title(&self) -> &'static str {
-        self.title
     }
 
     /// What is wrong and what to do.

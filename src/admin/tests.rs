@@ -13,6 +13,7 @@ const READ: &str = "Bearer a-token-to-read-with";
 const ACT: &str = "bearer a-token-to-act-with";
 const LIST: &str = "/api/v1/destinations";
 const PAUSE: &str = "/api/v1/destinations/px/pause";
+const RELOAD: &str = "/api/v1/reload";
 const LIMITS: &str = "/api/v1/destinations/px/limits";
 const JSON: (&str, &str) = ("content-type", "application/json");
 
@@ -24,7 +25,11 @@ pub(super) fn tokens() -> Vec<AdminToken> {
 
 /// A configuration with these tokens and no destination.
 pub(super) fn config(tokens: Vec<AdminToken>) -> Config {
-    let text = "[broker]\nurl = \"amqp://localhost\"\n";
+    config_of("[broker]\nurl = \"amqp://localhost\"\n", tokens)
+}
+
+/// A configuration with these tokens.
+pub(super) fn config_of(text: &str, tokens: Vec<AdminToken>) -> Config {
     let config = crate::config::parse("test.toml", text, &|_| None, &|_| Err(std::io::ErrorKind::NotFound.into()));
     let mut config = config.unwrap_or_else(|problems| panic!("{problems}"));
     config.admin.tokens = tokens;
@@ -33,6 +38,11 @@ pub(super) fn config(tokens: Vec<AdminToken>) -> Config {
 
 /// An admin over nothing, whose broker is away.
 pub(super) fn admin(tokens: Vec<AdminToken>) -> Arc<Admin> {
+    admin_of(&config(tokens))
+}
+
+/// An admin over nothing that has this configuration, and whose broker is away.
+pub(super) fn admin_of(config: &Config) -> Arc<Admin> {
     let settings = BrokerSettings {
         url: "amqp://127.0.0.1:1".into(),
         prefix: "test".to_owned(),
@@ -42,11 +52,10 @@ pub(super) fn admin(tokens: Vec<AdminToken>) -> Arc<Admin> {
     };
     let broker = Broker::start(settings, CancellationToken::new());
     let (metrics, roster, operations) = (Metrics::new().unwrap(), Roster::default(), Registry::default());
-    let config = config(tokens);
-    let watch = Watch::new(metrics.clone(), broker.clone(), roster.clone(), operations.clone(), &config);
+    let watch = Watch::new(metrics.clone(), broker.clone(), roster.clone(), operations.clone(), config);
     let over = (broker, roster, watch);
-    let issues = Issues::new(over.clone(), metrics.clone(), Marks::default(), &config);
-    Admin::new(over, (metrics, operations, issues), Supervisor::default(), &config)
+    let issues = Issues::new(over.clone(), metrics.clone(), Marks::default(), config);
+    Admin::new(over, (metrics, operations, issues), Supervisor::default(), config)
 }
 
 fn site(tokens: Vec<AdminToken>) -> Router {
@@ -84,6 +93,7 @@ async fn a_token_may_what_its_role_says() {
         (READ, "HEAD", LIST, 200),
         (READ, "POST", PAUSE, 403),
         (READ, "DELETE", LIST, 403),
+        (READ, "POST", RELOAD, 403),
         (ACT, "GET", LIST, 200),
         (ACT, "POST", PAUSE, 404),
         (ACT, "DELETE", LIST, 405),
@@ -102,6 +112,17 @@ async fn a_token_may_what_its_role_says() {
     }
     assert_eq!(ask(&site, "GET", LIST, &[], "").await.0, 401);
     assert_eq!(ask(&site, "GET", "/healthz", &[], "").await.0, 200);
+}
+
+#[tokio::test]
+async fn a_reload_needs_the_broker_and_says_so_at_once() {
+    let site = site(tokens());
+    for (body, expected) in
+        [("", 503), ("null", 503), (r#"{"worker":"a/1"}"#, 503), (r#"{"wroker":"a/1"}"#, 422), ("[]", 422)]
+    {
+        let (status, _, said) = ask(&site, "POST", RELOAD, &[("authorization", ACT), JSON], body).await;
+        assert_eq!(status, expected, "{body}: {said}");
+    }
 }
 
 #[tokio::test]
@@ -191,13 +212,18 @@ async fn what_cannot_be_read_is_a_problem_that_says_why() {
     for (method, path, headers, body, expected, part) in [
         ("PUT", LIMITS, &[JSON][..], "{\"limits\":[\"5/s\"]}", 404, "no destination \"px\""),
         ("PUT", LIMITS, &[JSON], "{\"limits\":[\"much\"]}", 422, "\"much\" is not a limit"),
-        ("PUT", LIMITS, &[JSON], "{\"limits\":5}", 422, "invalid type"),
-        ("PUT", LIMITS, &[JSON], "{\"limits\":[\"5/s\"],\"more\":1}", 422, "unknown field `more`"),
-        ("PUT", LIMITS, &[JSON], "{", 400, "EOF"),
-        ("PUT", LIMITS, &[], "{\"limits\":[\"5/s\"]}", 415, "application/json"),
-        ("PUT", LIMITS, &[JSON], &large, 413, "length limit"),
+        ("PUT", LIMITS, &[JSON], "{\"limits\":5}", 422, "\"limits\" is 5; it has to be a list"),
+        ("PUT", LIMITS, &[JSON], "[[\"5/s\"]]", 422, "has to be a JSON object"),
+        ("PUT", LIMITS, &[JSON], "{}", 422, "the field \"limits\" is missing"),
+        ("PUT", LIMITS, &[JSON], "{\"limits\":[\"5/s\"],\"more\":1}", 422, "no field \"more\" here; there are: limits"),
+        ("PUT", LIMITS, &[JSON], "{", 400, "not JSON: it ends too early"),
+        ("PUT", LIMITS, &[JSON], "{\"limits\":[\"5/s\"]} 7", 400, "not JSON: see line 1, column 20"),
+        ("PUT", LIMITS, &[], "{\"limits\":[\"5/s\"]}", 415, "the header Content-Type is missing"),
+        ("PUT", LIMITS, &[("content-type", "text/plain")], "{\"limits\":[\"5/s\"]}", 415, "says \"text/plain\""),
+        ("PUT", LIMITS, &[JSON], &large, 413, "larger than this address takes"),
         ("PUT", "/api/v1/destinations/%ff/limits", &[JSON], "{}", 400, "UTF-8"),
-        ("GET", "/api/v1/destinations?state=open", &[], "", 400, "unknown field `state`"),
+        ("GET", "/api/v1/destinations?state=open", &[], "", 400, "no parameter \"state\" here; there is none"),
+        ("GET", "/api/v1/dead/audit?limit=x", &[], "", 400, "\"limit\" is \"x\"; it has to be a whole number"),
         ("GET", "/api/v1", &[], "", 404, "/api/v1/openapi.json"),
         ("GET", "/api/v1/", &[], "", 404, "/api/v1/openapi.json"),
         ("GET", "/nowhere", &[], "", 404, "/api/v1/openapi.json"),

@@ -47,7 +47,7 @@ impl ControlSender {
 }
 
 /// One command, as every worker gets it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ControlMessage {
     /// The command.
     pub body: Bytes,
@@ -99,48 +99,109 @@ pub async fn control_call(
     body: Bytes,
     timeout: Duration,
 ) -> Result<Vec<Bytes>, ControlError> {
-    let connection = connect(url, "sluice command", None).await?.connection;
-    let called = call(&connection, names, &body, timeout).await;
-    if let Err(trouble) = within(connection.close(200, "OK".into())).await {
-        tracing::debug!(%trouble, "the connection did not close cleanly");
-    }
-    match called {
-        Ok(answers) => Ok(answers),
-        // No worker has ever run here.
-        Err(AmqpTrouble::Amqp(error)) if code(&error) == Some(NOT_FOUND) => Ok(Vec::new()),
-        Err(trouble) => Err(trouble.into()),
-    }
+    control_gather(url, names, body, timeout, &|_| OTHERS).await
 }
 
-async fn call(
-    connection: &Connection,
+/// The same for a command that is answered more than once: after each answer `patience` says of those so far how long the next is waited for.
+///
+/// # Errors
+/// As [`control_call`].
+pub async fn control_gather(
+    url: &NodeUrls,
     names: &Names,
-    body: &[u8],
+    body: Bytes,
     timeout: Duration,
-) -> Result<Vec<Bytes>, AmqpTrouble> {
-    let channel = open_channel(connection).await?;
-    within(channel.confirm_select(ConfirmSelectOptions::default())).await?;
-    let (reply_to, mut replies) = listen(&channel, "".into()).await?;
-    let id = Uuid::new_v4().to_string();
-    let properties =
-        BasicProperties::default().with_reply_to(reply_to.as_str().into()).with_correlation_id(id.as_str().into());
-    let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
-    let published = async {
-        channel.basic_publish(names.control().as_str().into(), "".into(), options, body, properties).await?.await
-    };
-    if within(published).await?.take_message().is_some() {
-        return Ok(Vec::new());
+    patience: &(dyn Fn(&[Bytes]) -> Duration + Sync),
+) -> Result<Vec<Bytes>, ControlError> {
+    let mut talk = Conversation::open(url, names).await?;
+    let gathered = talk.gather(&body, timeout, patience).await;
+    talk.close().await;
+    gathered
+}
+
+/// Commands that go to every worker, and their answers, for as long as it is open.
+pub struct Conversation {
+    connection: Connection,
+    channel: Channel,
+    exchange: String,
+    reply_to: String,
+    id: String,
+    replies: Consumer,
+}
+
+impl Conversation {
+    /// Opens one, on a connection of its own.
+    ///
+    /// # Errors
+    /// A sentence that says why it could not be opened.
+    pub async fn open(url: &NodeUrls, names: &Names) -> Result<Self, ControlError> {
+        let connection = connect(url, "sluice command", None).await?.connection;
+        let channel = open_channel(&connection).await?;
+        within(channel.confirm_select(ConfirmSelectOptions::default())).await?;
+        let (reply_to, replies) = listen(&channel, "".into()).await?;
+        let (exchange, id) = (names.control(), Uuid::new_v4().to_string());
+        Ok(Self { connection, channel, exchange, reply_to, id, replies })
     }
-    let mut answers = Vec::new();
-    let mut patience = timeout;
-    while let Ok(Some(delivery)) = tokio::time::timeout(patience, replies.next()).await {
-        let delivery = delivery?;
-        if from_amqp(&delivery.properties).correlation_id.as_deref() == Some(&id) {
-            answers.push(Bytes::from(delivery.data));
-            patience = OTHERS;
+
+    /// Sends a command. False where no worker listens.
+    ///
+    /// # Errors
+    /// A sentence that says why it may not have been sent.
+    pub async fn say(&self, body: &[u8]) -> Result<bool, ControlError> {
+        let properties = BasicProperties::default()
+            .with_reply_to(self.reply_to.as_str().into())
+            .with_correlation_id(self.id.as_str().into());
+        let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
+        let published = async {
+            self.channel.basic_publish(self.exchange.as_str().into(), "".into(), options, body, properties).await?.await
+        };
+        match within(published).await {
+            Ok(confirmed) => Ok(confirmed.take_message().is_none()),
+            // No worker has ever run here.
+            Err(AmqpTrouble::Amqp(error)) if code(&error) == Some(NOT_FOUND) => Ok(false),
+            Err(trouble) => Err(trouble.into()),
         }
     }
-    Ok(answers)
+
+    /// The next answer; none once the connection is lost.
+    ///
+    /// # Errors
+    /// A sentence that says how the connection was lost.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, ControlError> {
+        while let Some(delivery) = self.replies.next().await {
+            let delivery = delivery.map_err(|error| ControlError::Broken(error.to_string()))?;
+            if from_amqp(&delivery.properties).correlation_id.as_deref() == Some(&self.id) {
+                return Ok(Some(Bytes::from(delivery.data)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Ends it.
+    pub async fn close(self) {
+        if let Err(trouble) = within(self.connection.close(200, "OK".into())).await {
+            tracing::debug!(%trouble, "the connection did not close cleanly");
+        }
+    }
+
+    async fn gather(
+        &mut self,
+        body: &[u8],
+        timeout: Duration,
+        patience: &(dyn Fn(&[Bytes]) -> Duration + Sync),
+    ) -> Result<Vec<Bytes>, ControlError> {
+        let mut answers = Vec::new();
+        if !self.say(body).await? {
+            return Ok(answers);
+        }
+        let mut wait = timeout;
+        while let Ok(answer) = tokio::time::timeout(wait, self.next()).await {
+            let Some(answer) = answer? else { break };
+            answers.push(answer);
+            wait = patience(&answers);
+        }
+        Ok(answers)
+    }
 }
 
 /// An exclusive queue, consumed without acks. Without a name the broker chooses one.

@@ -209,6 +209,7 @@ impl LinkTask {
     fn abandon(&self, live: &watch::Sender<Option<Live>>) {
         self.blocked.lock().unwrap_or_else(PoisonError::into_inner).clear();
         self.change(|link| (link.connected, link.blocked) = (false, None));
+        self.change(|link| link.since = link.since.or_else(|| Some(clock::wall())));
         if let Some(left) = live.send_replace(None) {
             left.gone.cancel();
             tokio::spawn(async move { close(&left.connection).await });
@@ -252,7 +253,7 @@ impl LinkTask {
         self.change(|link| {
             link.connected = true;
             link.epochs += 1;
-            link.last_error = None;
+            (link.last_error, link.since) = (None, None);
         });
         tracing::info!(side = self.side.name(), at, "connected to the broker");
         let mut now = Live::of(connection);
@@ -280,7 +281,7 @@ impl LinkTask {
         live.send_replace(None);
         now.gone.cancel();
         self.note_blocked(listener.id, None);
-        self.change(|link| link.connected = false);
+        self.change(|link| (link.connected, link.since) = (false, Some(clock::wall())));
         match lost {
             Some(why) => {
                 let side = self.side.name();

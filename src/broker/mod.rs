@@ -36,7 +36,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use connection::ConnectError;
-pub use control::{ControlError, ControlMessage, ControlSender, control_call};
+pub use control::{ControlError, ControlMessage, ControlSender, Conversation, control_call, control_gather};
 pub use lease::{LeaseAct, LeaseEvent, LeaseQueue};
 pub use locked_read::{LONGEST as LONGEST_READ, LockedRead, Reader};
 pub use names::Names;
@@ -363,6 +363,19 @@ impl Broker {
     /// As [`control_call`].
     pub async fn call(&self, body: Bytes, timeout: Duration) -> Result<Vec<Bytes>, ControlError> {
         control_call(&self.url, self.names(), body, timeout).await
+    }
+
+    /// The same for a command that is answered more than once.
+    ///
+    /// # Errors
+    /// As [`control_call`].
+    pub async fn gather(
+        &self,
+        body: Bytes,
+        timeout: Duration,
+        patience: &(dyn Fn(&[Bytes]) -> Duration + Sync),
+    ) -> Result<Vec<Bytes>, ControlError> {
+        control_gather(&self.url, self.names(), body, timeout, patience).await
     }
 
     /// Commands to and from every worker: a way to send them, and those that arrive here.

@@ -1,5 +1,7 @@
 //! What can be known of the broker from outside: for readiness, metrics and error messages.
 
+use jiff::Timestamp;
+
 use super::connection::ConnectError;
 
 /// The connections.
@@ -43,6 +45,21 @@ impl BrokerStatus {
         lacking
     }
 
+    /// That it is away, where a connection is missing: for what (nothing where that is all of them), since when, and why.
+    #[must_use]
+    pub fn away(&self) -> Option<Away> {
+        let leasing = Some(("leases", &self.leasing)).filter(|(_, link)| link.epochs > 0);
+        let links = [("consuming", &self.consuming), ("publishing", &self.publishing)];
+        let links: Vec<(&str, &LinkStatus)> = links.into_iter().chain(leasing).collect();
+        let missing: Vec<_> = links.iter().filter(|(_, link)| !link.connected).collect();
+        let partly = missing.len() < links.len();
+        (!missing.is_empty()).then(|| Away {
+            side: partly.then(|| missing.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(" and ")),
+            since: missing.iter().filter_map(|(_, link)| link.since).min(),
+            why: missing.iter().find_map(|(_, link)| link.last_error.as_ref()).map(ToString::to_string),
+        })
+    }
+
     /// What waits while deliveries go on, a sentence.
     #[must_use]
     pub fn waiting(&self) -> Option<String> {
@@ -59,6 +76,17 @@ impl BrokerStatus {
     }
 }
 
+/// How the broker is away.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Away {
+    /// What the missing connections are for, where others are there.
+    pub side: Option<String>,
+    /// From when on.
+    pub since: Option<Timestamp>,
+    /// What went wrong last.
+    pub why: Option<String>,
+}
+
 /// One connection.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LinkStatus {
@@ -70,4 +98,24 @@ pub struct LinkStatus {
     pub epochs: u64,
     /// What went wrong last; none while it is up.
     pub last_error: Option<ConnectError>,
+    /// From when on it is not up; none while it is.
+    pub since: Option<Timestamp>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_broker_that_is_away_is_told_once_with_its_earliest_loss() {
+        let at = |second| Some(Timestamp::from_second(second).unwrap());
+        let lost = |second| LinkStatus { epochs: 1, since: at(second), ..LinkStatus::default() };
+        let up = LinkStatus { connected: true, epochs: 1, ..LinkStatus::default() };
+        let all = BrokerStatus { consuming: lost(20), publishing: lost(10), leasing: lost(30) };
+        assert_eq!(all.away(), Some(Away { side: None, since: at(10), why: None }));
+        let some = BrokerStatus { consuming: lost(20), publishing: up.clone(), leasing: lost(30) };
+        assert_eq!(some.away().unwrap().side.as_deref(), Some("consuming and leases"));
+        let none = BrokerStatus { consuming: up.clone(), publishing: up, leasing: LinkStatus::default() };
+        assert_eq!(none.away(), None, "without destinations there are no leases");
+    }
 }

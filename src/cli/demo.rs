@@ -174,8 +174,9 @@ fn staying(addresses: &Addresses) -> String {
     format!(
         r#"
 It stays up until Ctrl-C:
+  console        {admin}/
+  metrics, API   {admin}/metrics  {admin}/api/v1/destinations
   RabbitMQ       {broker}
-  worker         {admin}/metrics  {admin}/api/v1/destinations
   its log        {}
   sandbox        {sandbox}/sandbox/stats  {sandbox}/sandbox/events
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde::Deserialize;
 use url::Url;
 
-use super::status::cause_of;
-use super::{Error, load, print, status};
+use super::source::{self, cause_of};
+use super::{Error, load, print};
 use crate::config::ConfigFile;
 
 /// Shorter than a probe's own time limit should be, so that the reason is told.
@@ -42,8 +42,8 @@ struct Readiness {
 
 pub(super) async fn run(args: &Args, file: &ConfigFile) -> Result<(), Error> {
     let base = match &args.url {
-        Some(url) => status::base(url),
-        None => status::at(load(file)?.admin.listen),
+        Some(url) => source::base(url),
+        None => source::at(load(file)?.admin.listen),
     };
     let (path, good) = if args.alive { ("/healthz", "alive") } else { ("/readyz", "ready") };
     let failed = |cause: reqwest::Error| Error::Failed(format!("nothing answers at {base} ({})", cause_of(&cause)));

@@ -10,8 +10,9 @@ use url::Url;
 
 use super::dead::who;
 use super::lease::{BROKER_WITHIN, connect};
-use super::status::{ask, at, base};
-use super::{Error, load, print, print_json, print_table};
+use super::source::Source;
+use super::table::{Column, Table, figure, text as texts, word};
+use super::{Error, load, print, print_drawn, print_json};
 use crate::audit::IssueState;
 use crate::clock;
 use crate::config::{Config, ConfigFile};
@@ -104,8 +105,7 @@ enum Command {
 pub(super) async fn run(args: Args, file: &ConfigFile) -> Result<(), Error> {
     let config = load(file)?;
     let Args { command, state, destination, url, json } = args;
-    let url = url.as_ref().map_or_else(|| at(config.admin.listen), base);
-    let mut shown = ask(&url, &config.admin, "/api/v1/issues").await?;
+    let mut shown = Source::new(url.as_ref(), &config.admin)?.issues().await?;
     let Some(command) = command else {
         if let Some(issues) = shown.get_mut("issues").and_then(Value::as_array_mut) {
             issues.retain(|issue| {
@@ -184,7 +184,7 @@ fn list(shown: &Value, state: &str, json: bool) -> Result<(), Error> {
         let which = if state == "all" { "no issues" } else { &format!("no {state} issues") };
         print(which)?;
     } else {
-        print_table(["issue", "state", "events", "first seen", "last seen", "what happened"], issues.iter().map(row))?;
+        print_drawn(&Table::new(&COLUMNS, issues.iter().map(row)))?;
     }
     let trouble = shown.get("trouble").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     for sentence in trouble.iter().filter_map(Value::as_str) {
@@ -192,6 +192,15 @@ fn list(shown: &Value, state: &str, json: bool) -> Result<(), Error> {
     }
     Ok(())
 }
+
+const COLUMNS: [Column; 6] = [
+    word("issue"),
+    word("state"),
+    figure("events"),
+    word("first seen").leaves(2),
+    word("last seen").leaves(1),
+    texts("what happened"),
+];
 
 fn row(issue: &Value) -> [String; 6] {
     let time = |key: &str| match text(issue, key).parse() {

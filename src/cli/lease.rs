@@ -91,7 +91,7 @@ async fn reset(destination: &str, yes: bool, file: &ConfigFile, stop: &Cancellat
     let message = Message { body: body.into(), properties: Properties::default() };
     let published = broker.publisher().publish("", &queue, message).await;
     if published.is_ok() {
-        let entry = Entry::done((&who(), "command line"), destination, "lease_reset", String::new(), "begins anew");
+        let entry = Entry::done((&who(), "command line"), destination, "lease_reset", String::new(), "starts again");
         tell_audit(&broker, &entry).await;
     }
     broker.close(BROKER_WITHIN).await;

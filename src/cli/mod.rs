@@ -5,8 +5,6 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
-use comfy_table::presets::NOTHING;
-use comfy_table::{ContentArrangement, Table};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -24,10 +22,16 @@ mod issues;
 pub mod lease;
 mod pause;
 pub mod publish;
+pub mod reload;
 pub mod run;
 pub mod sandbox;
 mod sanitize;
+mod screen;
+mod source;
 pub mod status;
+mod table;
+pub mod tap;
+pub mod top;
 mod unrouted;
 mod waiting;
 
@@ -39,7 +43,7 @@ Exit codes:
   1  it failed: the message says what and what to do
   2  the command line is wrong
   3  the configuration has problems
-  4  some of the input was refused, or something asked for is not there
+  4  some of the input was refused, something asked for is not there, a worker did not do it, or replayed letters died again
   130  ended by a second Ctrl-C
 
 Examples:
@@ -49,6 +53,9 @@ Examples:
   sluice publish events.ndjson        publish events, confirmed by the broker
   sluice issues                       what needs a person?
   sluice status                       how is each destination?
+  sluice top                          the same, live in the terminal
+  sluice tap px-prod                  what becomes of its events, as it happens
+  sluice reload                       have the workers read their files again
   sluice dead groups px-prod          what could not be delivered, and why?
   sluice lease show px-prod           which worker drives px-prod?
   sluice pause px-prod --for 2h       send nothing to px-prod for a while
@@ -74,6 +81,9 @@ enum Command {
     Explain(explain::Args),
     Publish(publish::Args),
     Status(status::Args),
+    Top(top::Args),
+    Tap(tap::Args),
+    Reload(reload::Args),
     Health(health::Args),
     Dead(Box<dead::Args>),
     Lease(lease::Args),
@@ -107,6 +117,9 @@ impl Cli {
             Command::Explain(args) => explain::run(&args, &file),
             Command::Publish(args) => publish::run(args, &file, stop_with_session()?).await,
             Command::Status(args) => status::run(&args, &file).await,
+            Command::Top(args) => top::run(args, &file, stop_with_session()?).await,
+            Command::Tap(args) => tap::run(args, &file, stop_with_session()?).await,
+            Command::Reload(args) => reload::run(args, &file).await,
             Command::Health(args) => health::run(&args, &file).await,
             Command::Dead(args) => dead::run(*args, &file, stop_with_session()?).await,
             Command::Lease(args) => lease::run(args, &file, stop_with_session()?).await,
@@ -187,12 +200,16 @@ fn print_lines(text: &str) -> io::Result<()> {
     print_exactly(&sanitize::lines(text))
 }
 
-/// Prints a table, one row a line.
-fn print_table<const N: usize>(header: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> io::Result<()> {
-    let mut table = Table::new();
-    table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_header(header);
-    table.add_rows(rows.into_iter().map(|row| row.map(|cell| sanitize::line(&cell))));
-    print_exactly(&table.to_string())
+/// Prints a table: whole, or as wide as the terminal.
+fn print_drawn(table: &table::Table<'_>) -> io::Result<()> {
+    let screen = screen::Screen::now();
+    let (lines, hidden) = table.drawn(screen);
+    lines.iter().try_for_each(|line| print_exactly(line))?;
+    if hidden.is_empty() {
+        return Ok(());
+    }
+    let note = format!("(no room for {}; --json has all)", hidden.join(", "));
+    print_exactly(&screen.width.map_or_else(|| note.clone(), |width| table::cut(&note, width)))
 }
 
 /// Prints a text as it is, for programs.

@@ -23,6 +23,7 @@ use crate::dead_letters::export::{self, Exported};
 use crate::dead_letters::{DeadLetters, acts};
 use crate::event::{self, Context};
 use crate::message::Message;
+use crate::words::of;
 use crate::{app, clock, lint, routing};
 
 /// Publications on their way at once.
@@ -137,7 +138,11 @@ async fn record(broker: &Broker, args: &Args, outcome: &Summary) {
             act: "publish".to_owned(),
             filter: args.file.display().to_string(),
             count: *count,
-            outcome: Some(format!("{count} exported letters put back, {} lines refused", outcome.refused)),
+            outcome: Some(format!(
+                "{} put back, {} refused",
+                of(*count, "exported letter", "exported letters"),
+                counted(outcome.refused)
+            )),
             mark: None,
         };
         if let Err(error) = letters.record(&entry).await {
@@ -292,6 +297,14 @@ fn progress(args: &Args) -> ProgressBar {
     }
 }
 
+fn counted(number: u64) -> String {
+    of(number, "line", "lines")
+}
+
+fn is_are(number: u64) -> &'static str {
+    if number == 1 { "is" } else { "are" }
+}
+
 fn tell(args: &Args, outcome: &Summary, stopped: bool) -> Result<(), Error> {
     if args.json {
         print_json(outcome)?;
@@ -301,22 +314,24 @@ fn tell(args: &Args, outcome: &Summary, stopped: bool) -> Result<(), Error> {
         }
         let more = outcome.refused.saturating_sub(u64::try_from(SHOWN).unwrap_or(u64::MAX));
         if more > 0 {
-            print(&format!("… and {more} more refused lines"))?;
+            print(&format!("… and {more} more refused {}", if more == 1 { "line" } else { "lines" }))?;
         }
         let done = if args.lint { "good" } else { "published and confirmed" };
         print(&format!("{} {done}, {} refused", outcome.published, outcome.refused))?;
         for (destination, count) in &outcome.put_back {
-            print(&format!("{count} of them are among the dead letters of {destination} again"))?;
+            print(&format!("{count} of them {} among the dead letters of {destination} again", is_are(*count)))?;
         }
         if outcome.unrouted > 0 {
-            print(&format!("{} of them are of a type that no destination subscribes to", outcome.unrouted))?;
+            let unrouted = outcome.unrouted;
+            print(&format!("{unrouted} of them {} of a type that no destination subscribes to", is_are(unrouted)))?;
         }
     }
     if stopped {
         return Err(Error::Failed("stopped before the end of the input".into()));
     }
     if outcome.refused > 0 {
-        return Err(Error::Refused(format!("{} lines were not published", outcome.refused)));
+        let were = if outcome.refused == 1 { "was" } else { "were" };
+        return Err(Error::Refused(format!("{} {were} not published", counted(outcome.refused))));
     }
     Ok(())
 }

@@ -7,13 +7,12 @@ use crate::config::{ConfigFile, Format};
 use crate::{app, log, traces};
 
 const EXAMPLES: &str = "\
-SIGHUP reads the configuration again: destinations are added, removed and changed without losing an event; a bad file
-changes nothing and says so. SIGTERM or Ctrl-C finishes what is in flight within 10 s and leaves the rest to the broker.
+`sluice reload` has it read the configuration again, and so does SIGHUP: destinations are added, removed and changed without losing
+an event; a bad file changes nothing and says so. SIGTERM or Ctrl-C finishes what is in flight within 10 s and leaves the rest to the broker.
 
 Examples:
   SLUICE_AMQP_URL=amqp://guest:guest@localhost:5672/%2f sluice run
-  sluice run --config /etc/sluice/sluice.toml --log-format json
-  pkill -HUP -f '^([^ ]*/)?sluice( -[^ ]+( [^ ]+)?)? run( |$)'";
+  sluice run --config /etc/sluice/sluice.toml --log-format json";
 
 /// Deliver events, until Ctrl-C or SIGTERM
 #[derive(Debug, clap::Args)]

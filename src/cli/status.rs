@@ -1,138 +1,207 @@
-//! `sluice status`: the status of each destination, from a worker's admin API.
+//! `sluice status`: the status of each destination, from a worker's admin API; once, or again and again.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use secrecy::ExposeSecret as _;
+use jiff::Timestamp;
 use serde_json::Value;
 use url::Url;
 
-use super::{Error, load, print_json, print_table};
-use crate::config::{Admin, ConfigFile};
-use crate::delivery::cause;
+use super::screen::Screen;
+use super::source::Source;
+use super::table::{Cell, Column, Table, Tint, cut, figure, text, word};
+use super::{Error, load, print, print_drawn, print_exactly, print_json};
+use crate::clock;
+use crate::config::ConfigFile;
+use crate::section::parse_duration;
 
 const EXAMPLES: &str = "\
 Examples:
   sluice status
+  sluice status --state parked,broken
+  sluice status --watch --interval 5s
+  sluice status --watch --json >> status.ndjson
   sluice status --url http://sluice.internal:9464
   sluice status --json | jq '.destinations[] | select(.state != \"open\")'";
 
-/// Show the status of each destination
+/// The states that a destination can be in, those first that need a person.
+pub(super) const STATES: [&str; 6] = ["parked", "broken", "paused", "throttled", "open", "standby"];
+
+/// Between two looks.
+const INTERVAL: Duration = Duration::from_secs(2);
+const LEAST_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Show the status of each destination, those in trouble first
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Args {
     /// The worker's admin address, instead of `[admin] listen`
     #[arg(long, value_name = "URL")]
     url: Option<Url>,
-    /// Print JSON
+    /// Only destinations in these states, with commas between
+    #[arg(long, value_name = "STATE", value_delimiter = ',', value_parser = STATES)]
+    state: Vec<String>,
+    /// Show it again and again, until Ctrl-C
+    #[arg(long)]
+    watch: bool,
+    /// How often, such as 500ms, 2s or 1m; 2s unless given
+    #[arg(long, value_name = "TIME", requires = "watch", value_parser = interval)]
+    interval: Option<Duration>,
+    /// Print JSON; with --watch a line each time
     #[arg(long)]
     json: bool,
 }
 
+/// An interval between two looks.
+pub(super) fn interval(text: &str) -> Result<Duration, String> {
+    let interval = parse_duration(text).filter(|interval| *interval >= LEAST_INTERVAL);
+    interval.ok_or_else(|| format!("{text:?} is no such time; write one of 100ms or more, such as 500ms, 2s or 1m"))
+}
+
 pub(super) async fn run(args: &Args, file: &ConfigFile) -> Result<(), Error> {
-    let admin = load(file)?.admin;
-    let base = args.url.as_ref().map_or_else(|| at(admin.listen), base);
-    let shown = ask(&base, &admin, "/api/v1/destinations").await?;
+    let source = Source::new(args.url.as_ref(), &load(file)?.admin)?;
+    let shown = chosen(source.destinations().await?, &args.state);
+    if args.watch {
+        return watch(args, &source, shown).await;
+    }
     if args.json {
         return print_json(&shown);
     }
-    let destinations = shown.get("destinations").and_then(Value::as_array).into_iter().flatten();
-    Ok(print_table(HEADER, destinations.map(row))?)
+    Ok(print_drawn(&table(&shown))?)
 }
 
-/// What paths are appended to, for an address given by hand.
-pub(super) fn base(url: &Url) -> String {
-    url.as_str().trim_end_matches('/').to_owned()
-}
-
-/// The same for what `[admin]` listens on: a worker that listens on every address is reached on this machine's own.
-pub(super) fn at(listen: SocketAddr) -> String {
-    let ip = match listen.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
-        IpAddr::V4(_) | IpAddr::V6(_) => listen.ip(),
-    };
-    format!("http://{}", SocketAddr::new(ip, listen.port()))
-}
-
-/// Why there is no answer: of a time-out the innermost error would say nothing.
-pub(super) fn cause_of(error: &reqwest::Error) -> String {
-    if error.is_timeout() { "no answer in time".to_owned() } else { cause::sentence(error) }
-}
-
-/// What a worker's API answers there.
-pub(super) async fn ask(base: &str, admin: &Admin, path: &str) -> Result<Value, Error> {
-    let failed = |cause: reqwest::Error| {
-        let cause = cause_of(&cause);
-        Error::Failed(format!("no worker answers at {base} ({cause}); is it running? name another with --url"))
-    };
-    let client = reqwest::Client::builder().timeout(Duration::from_secs(5)).no_proxy().build().map_err(failed)?;
-    let mut request = client.get(format!("{base}{path}"));
-    // Any may read.
-    if let Some(token) = admin.tokens.first() {
-        request = request.bearer_auth(token.secret.expose_secret());
+/// Shows what was asked for first, and then how it is, for ever. Where no worker answers later on that is shown, and it goes on.
+async fn watch(args: &Args, source: &Source, first: Value) -> Result<(), Error> {
+    let mut asked = Ok(first);
+    loop {
+        show(args, asked, clock::wall())?;
+        clock::sleep(args.interval.unwrap_or(INTERVAL)).await;
+        asked = source.destinations().await.map(|shown| chosen(shown, &args.state));
     }
-    let reply = request.send().await.map_err(failed)?;
-    if !reply.status().is_success() {
-        let (status, text) = (reply.status(), reply.text().await.unwrap_or_default());
-        return Err(Error::Failed(format!("{base} answered {status}: {text}")));
+}
+
+fn show(args: &Args, asked: Result<Value, Error>, at: Timestamp) -> Result<(), Error> {
+    let screen = Screen::now();
+    let time = at.strftime("%F %T UTC").to_string();
+    let shown = match asked {
+        Ok(shown) => shown,
+        Err(error) if screen.height.is_none() || args.json => {
+            // It may answer again: nothing ends by that.
+            let _goes_on = super::report(&error.to_string(), error.exit_code());
+            return Ok(());
+        }
+        Err(error) => return Ok(screen.redraw(&[time, said(&error, screen)])?),
+    };
+    if args.json {
+        let mut line = serde_json::json!({ "at": at });
+        if let (Value::Object(line), Value::Object(shown)) = (&mut line, shown) {
+            line.extend(shown);
+        }
+        return Ok(print_exactly(&line.to_string())?);
     }
-    reply.json().await.map_err(failed)
+    if screen.height.is_some() {
+        let (lines, _) = table(&shown).drawn(screen);
+        return Ok(screen.redraw(&[vec![time], lines].concat())?);
+    }
+    print(&time)?;
+    print_drawn(&table(&shown))?;
+    Ok(print_exactly("")?)
+}
+
+/// An error as a line of the screen.
+fn said(error: &Error, screen: Screen) -> String {
+    let line = super::sanitize::line(&error.to_string());
+    screen.width.map_or_else(|| line.clone(), |width| cut(&line, width))
+}
+
+/// Only what is in one of these states; everything where none is named.
+fn chosen(mut shown: Value, states: &[String]) -> Value {
+    if let Some(Value::Array(destinations)) = shown.get_mut("destinations") {
+        destinations
+            .retain(|destination| states.is_empty() || states.iter().any(|state| state == state_of(destination)));
+    }
+    shown
+}
+
+/// The state of a destination.
+pub(super) fn state_of(destination: &Value) -> &str {
+    destination.get("state").and_then(Value::as_str).unwrap_or_default()
+}
+
+/// Where a destination stands among those in trouble: by its state, then those with dead letters.
+pub(super) fn urgency(state: &str, dead: u64) -> (usize, bool) {
+    (STATES.iter().position(|known| *known == state).unwrap_or(STATES.len()), dead == 0)
+}
+
+fn table(shown: &Value) -> Table<'static> {
+    let mut destinations: Vec<&Value> =
+        shown.get("destinations").and_then(Value::as_array).into_iter().flatten().collect();
+    let dead = |destination: &Value| destination.get("dead_letters_ready").and_then(Value::as_u64).unwrap_or(0);
+    destinations.sort_by_key(|destination| urgency(state_of(destination), dead(destination)));
+    Table::new(&COLUMNS, destinations.into_iter().map(row))
 }
 
 /// In the words of `/readyz` and of the console.
 const NOT_AT_WORK: &str = "no consumer at the broker";
 
-const HEADER: [&str; 12] = [
-    "destination",
-    "vendor",
-    "state",
-    "rate/s",
-    "held by",
-    "waiting",
-    "dead",
-    "delivered",
-    "429s",
-    "retried",
-    "today",
-    "why",
+const COLUMNS: [Column; 12] = [
+    word("destination"),
+    word("vendor").leaves(5),
+    word("state"),
+    figure("rate/s").leaves(2),
+    word("held by").leaves(6),
+    figure("waiting"),
+    figure("dead"),
+    figure("delivered").leaves(3),
+    figure("429s").leaves(7),
+    figure("retried").leaves(8),
+    figure("today").leaves(4),
+    text("why"),
 ];
 
-fn row(destination: &Value) -> [String; 12] {
-    let text = |key: &str| match destination.get(key) {
+/// A field as people read it.
+pub(super) fn shown(destination: &Value, key: &str) -> String {
+    match destination.get(key) {
         Some(Value::String(text)) => text.clone(),
         Some(Value::Number(number)) => {
             number.as_f64().filter(|n| n.fract() != 0.0).map_or(number.to_string(), |n| format!("{n:.1}"))
         }
         Some(Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_)) | None => "-".to_owned(),
-    };
+    }
+}
+
+/// Why a destination is as it is; empty where all is well.
+pub(super) fn why(destination: &Value) -> String {
+    let gate = shown(destination, "why");
+    let says_more = gate != "open" || state_of(destination) != "open";
+    let is_idle = destination.get("ready") == Some(&Value::Bool(false));
+    let copies = destination.get("copies_waiting").and_then(Value::as_u64).unwrap_or(0);
+    let copy = if copies == 1 { "retry or dead letter" } else { "retries or dead letters" };
+    let aside = format!("{copies} {copy} that the broker does not take");
+    let parts = [(says_more, gate.as_str()), (is_idle, NOT_AT_WORK), (copies > 0, aside.as_str())];
+    parts.iter().filter(|(is, _)| *is).map(|(_, why)| *why).collect::<Vec<_>>().join("; ")
+}
+
+fn row(destination: &Value) -> [Cell; 12] {
+    let text = |key: &str| shown(destination, key);
     let today = match destination.get("day_limit").and_then(Value::as_u64) {
         Some(limit) => format!("{}/{limit}", text("day_used")),
         None => text("day_used"),
     };
-    let gate = text("why");
-    let says_more = gate != "open" || text("state") != "open";
-    let is_idle = destination.get("ready") == Some(&Value::Bool(false));
-    let copies = destination.get("copies_waiting").and_then(Value::as_u64).unwrap_or(0);
-    let aside = format!("{copies} retries or dead letters that the broker does not take");
-    let why: Vec<&str> = [(says_more, gate.as_str()), (is_idle, NOT_AT_WORK), (copies > 0, aside.as_str())]
-        .iter()
-        .filter(|(is, _)| *is)
-        .map(|(_, why)| *why)
-        .collect();
+    let dead = text("dead_letters_ready");
+    let is_dead = dead != "0" && dead != "-";
     [
-        text("name"),
-        text("vendor"),
-        text("state"),
-        text("rate"),
-        text("held_by").replace('_', " "),
-        text("waiting"),
-        text("dead_letters_ready"),
-        text("delivered"),
-        text("throttled"),
-        text("retried"),
-        today,
-        why.join("; "),
+        text("name").into(),
+        text("vendor").into(),
+        Cell::tinted(text("state"), Tint::of_state(state_of(destination))),
+        text("rate").into(),
+        text("held_by").replace('_', " ").into(),
+        text("waiting").into(),
+        Cell::tinted(dead, is_dead.then_some(Tint::Bad)),
+        text("delivered").into(),
+        text("throttled").into(),
+        text("retried").into(),
+        today.into(),
+        why(destination).into(),
     ]
 }
 
@@ -142,16 +211,51 @@ mod tests {
 
     use super::*;
 
-    fn why(state: &str, why: &str, ready: bool) -> String {
-        let [.., why] = row(&json!({ "name": "px", "state": state, "why": why, "ready": ready, "consuming": false }));
-        why
+    fn told(state: &str, sentence: &str, ready: bool) -> String {
+        why(&json!({ "name": "px", "state": state, "why": sentence, "ready": ready, "consuming": false }))
     }
 
     #[test]
     fn a_destination_that_is_not_at_work_says_so_whatever_its_gate() {
-        assert_eq!(why("open", "open", true), "");
-        assert_eq!(why("open", "open", false), "no consumer at the broker");
-        assert_eq!(why("broken", "503", false), "503; no consumer at the broker");
-        assert_eq!(why("paused", "paused by an operator", true), "paused by an operator");
+        assert_eq!(told("open", "open", true), "");
+        assert_eq!(told("open", "open", false), "no consumer at the broker");
+        assert_eq!(told("broken", "503", false), "503; no consumer at the broker");
+        assert_eq!(told("paused", "paused by an operator", true), "paused by an operator");
+        let one = json!({ "state": "open", "why": "open", "copies_waiting": 1 });
+        assert_eq!(why(&one), "1 retry or dead letter that the broker does not take");
+    }
+
+    fn some() -> Value {
+        let one = |name: &str, state: &str, dead: u64| json!({ "name": name, "state": state, "why": state, "ready": true, "dead_letters_ready": dead });
+        let all = [
+            one("a", "open", 0),
+            one("b", "standby", 0),
+            one("c", "parked", 0),
+            one("d", "throttled", 0),
+            one("e", "open", 3),
+            one("f", "broken", 0),
+            one("g", "paused", 0),
+        ];
+        json!({ "destinations": all })
+    }
+
+    #[test]
+    fn those_in_trouble_stand_first() {
+        let pipe = Screen { width: None, height: None, colour: false };
+        let (lines, _) = table(&some()).drawn(pipe);
+        let names: String = lines.iter().skip(1).filter_map(|line| line.chars().next()).collect();
+        assert_eq!(names, "cfgdeab");
+    }
+
+    #[test]
+    fn only_the_states_that_are_asked_for_are_shown() {
+        let names = |states: &[&str]| {
+            let states: Vec<String> = states.iter().map(ToString::to_string).collect();
+            let chosen = chosen(some(), &states);
+            let all = chosen["destinations"].as_array().unwrap().iter();
+            all.map(|one| one["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(names(&["parked", "broken"]), ["c", "f"]);
+        assert_eq!(names(&[]).len(), 7);
     }
 }

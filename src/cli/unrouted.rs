@@ -10,7 +10,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::confirm::confirm;
 use super::dead::{PATIENCE, Session, who};
-use super::{Error, print, print_exactly, print_json, print_table};
+use super::table::{Column, Table, figure, text, word};
+use super::{Error, print, print_drawn, print_exactly, print_json};
 use crate::broker::ReadError;
 use crate::config::ConfigFile;
 use crate::routing;
@@ -103,6 +104,23 @@ fn patterns(session: &Session) -> Vec<String> {
     session.config.destinations.values().flat_map(|destination| destination.subscribe.iter().cloned()).collect()
 }
 
+const GROUPS: [Column; 6] = [
+    word("routing key"),
+    figure("events"),
+    word("first").leaves(2),
+    word("last").leaves(1),
+    text("source").leaves(3),
+    word("subscribed now"),
+];
+
+const EVENTS: [Column; 5] = [
+    word("event"),
+    word("routing key"),
+    word("time").leaves(1),
+    text("source").leaves(2),
+    text("data, or what is wrong"),
+];
+
 async fn groups(session: &Session, unrouted: &Unrouted, json: bool) -> Result<(), Error> {
     let groups = unrouted.groups(PATIENCE).await.map_err(|error| failed(&error))?;
     if json {
@@ -123,7 +141,7 @@ async fn groups(session: &Session, unrouted: &Unrouted, json: bool) -> Result<()
             if is_subscribed { "yes: publish them again" } else { "no" }.to_owned(),
         ]
     });
-    print_table(["routing key", "events", "first", "last", "source", "subscribed now"], rows)?;
+    print_drawn(&Table::new(&GROUPS, rows))?;
     match groups.others() {
         0 => Ok(()),
         others => Ok(print(&format!("{others} more have routing keys that are too many to be told apart"))?),
@@ -145,7 +163,7 @@ async fn list(unrouted: &Unrouted, routing_key: Option<String>, limit: usize, js
             event.problem.clone().unwrap_or_else(|| event.body.clone()),
         ]
     });
-    Ok(print_table(["event", "routing key", "time", "source", "data, or what is wrong"], rows)?)
+    Ok(print_drawn(&Table::new(&EVENTS, rows))?)
 }
 
 async fn act(

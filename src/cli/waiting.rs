@@ -3,7 +3,8 @@
 use jiff::Timestamp;
 
 use super::dead::Session;
-use super::{Error, find, print, print_json, print_table};
+use super::table::{Column, Table, figure, text, word};
+use super::{Error, find, print, print_drawn, print_json};
 use crate::config::ConfigFile;
 use crate::control::{self, ANSWER_WITHIN, Command, CommandReply};
 use crate::gate::GateState;
@@ -42,6 +43,15 @@ pub(super) async fn run(args: Args, file: &ConfigFile) -> Result<(), Error> {
     session.close().await;
     done
 }
+
+const COLUMNS: [Column; 6] = [
+    word("event"),
+    word("type"),
+    word("time").leaves(2),
+    word("delay").leaves(1),
+    figure("attempts").leaves(3),
+    text("last attempt, or data"),
+];
 
 async fn look(args: &Args, session: &Session, file: &ConfigFile) -> Result<(), Error> {
     let destination = find(&session.config, &args.destination, file)?;
@@ -85,7 +95,7 @@ async fn look(args: &Args, session: &Session, file: &ConfigFile) -> Result<(), E
                 event.problem.clone().or(last).unwrap_or_else(|| event.body.clone()),
             ]
         });
-        print_table(["event", "type", "time", "delay", "attempts", "last attempt, or data"], rows)?;
+        print_drawn(&Table::new(&COLUMNS, rows))?;
     }
     list.note.iter().try_for_each(|note| print(note))?;
     Ok(())

@@ -1,6 +1,7 @@
 //! Operators' commands: what they are, and how they are sent to every process through the fanout exchange `sluice.control`. They go to a
 //! destination, to an operation on dead letters, or to every worker's log. `operator` carries them out.
 
+pub mod reload;
 pub mod stamp;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -66,6 +67,13 @@ pub enum Command {
         #[serde(skip_serializing_if = "Option::is_none", default)]
         destination: Option<String>,
     },
+    /// Report what operations did with a dead letter.
+    Fates {
+        /// Whose.
+        destination: String,
+        /// Its id.
+        letter: String,
+    },
     /// Report what happened lately at destinations.
     Recent {
         /// Which.
@@ -86,6 +94,23 @@ pub enum Command {
         /// What.
         #[serde(rename = "order")]
         command: Box<Command>,
+    },
+    /// Read the configuration file again.
+    Reload {
+        /// Which worker; all where none is named.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        worker: Option<String>,
+        /// Who asks for it.
+        by: String,
+        /// From where.
+        place: String,
+    },
+    /// Report outcomes at a destination as they happen, for a few seconds; it is sent again for as long as somebody watches.
+    Tap {
+        /// Which destination.
+        destination: String,
+        /// Who watches: the same each time.
+        tap: Uuid,
     },
     /// Know what a worker tells of itself.
     Announce {
@@ -193,8 +218,11 @@ impl Command {
                 (destination, Some(Change::Limits(limits)))
             }
             Self::Operations { .. }
+            | Self::Fates { .. }
             | Self::Operation { .. }
             | Self::Recent { .. }
+            | Self::Reload { .. }
+            | Self::Tap { .. }
             | Self::Stamped { .. }
             | Self::Audit { .. }
             | Self::Announce { .. } => {

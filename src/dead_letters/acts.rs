@@ -11,7 +11,7 @@ use crate::record::fit::fit;
 use crate::record::history::History;
 
 /// What a letter says of its death, which a replay leaves behind. Its attempts and its links stay.
-const OF_ITS_DEATH: [&str; 13] = [
+const OF_ITS_DEATH: [&str; 14] = [
     header::REASON,
     header::SENTENCE,
     header::CAUSE,
@@ -24,7 +24,9 @@ const OF_ITS_DEATH: [&str; 13] = [
     header::FIRST_ATTEMPT,
     header::LAST_ATTEMPT,
     header::REPLAYED_BY,
+    header::REPLAYED_FROM,
     header::HEADERS_DROPPED,
+    header::EDITED_BY,
 ];
 /// What counts attempts and age: both start afresh.
 const OF_ITS_AGE: [&str; 2] = [header::RETRIES, header::FAILING_SINCE];
@@ -37,6 +39,8 @@ const OF_THE_TRASH: [&str; 3] = [header::DISCARDED_AT, header::DISCARDED_BY, hea
 pub enum Act {
     /// Back on the destination's queue.
     Replay,
+    /// Changed by one expression; the originals go to the trash.
+    Edit,
     /// To the trash.
     Discard,
     /// From the trash back to the dead letters.
@@ -47,7 +51,7 @@ pub enum Act {
 
 impl Act {
     /// Everything that may be done.
-    pub const ALL: [Self; 4] = [Self::Replay, Self::Discard, Self::Restore, Self::Purge];
+    pub const ALL: [Self; 5] = [Self::Replay, Self::Edit, Self::Discard, Self::Restore, Self::Purge];
 
     /// The act of that name.
     #[must_use]
@@ -60,6 +64,7 @@ impl Act {
     pub fn name(self) -> &'static str {
         match self {
             Self::Replay => "replay",
+            Self::Edit => "edit",
             Self::Discard => "discard",
             Self::Restore => "restore",
             Self::Purge => "purge",
@@ -71,6 +76,7 @@ impl Act {
     pub fn done(self) -> &'static str {
         match self {
             Self::Replay => "replayed",
+            Self::Edit => "edited",
             Self::Discard => "discarded",
             Self::Restore => "restored",
             Self::Purge => "purged",

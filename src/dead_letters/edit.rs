@@ -20,9 +20,12 @@ use crate::event::{self, Context};
 use crate::explain;
 use crate::message::{Message, header};
 use crate::record::copy::original;
+use crate::words::pretty;
 
 /// The time for a good diff.
 const DIFF_WITHIN: Duration = Duration::from_millis(250);
+/// Letters made from one that are told.
+const MADE_FROM: usize = 10;
 /// Lines shown around a change.
 const AROUND: usize = 3;
 
@@ -47,6 +50,15 @@ pub enum EditError {
     },
 }
 
+/// What a pass found of a letter.
+#[derive(Debug, Default)]
+pub struct Trace {
+    /// The letter itself; or up to two of an event of that id.
+    pub found: Vec<Message>,
+    /// Letters that were made from it.
+    pub made_from: Vec<Letter>,
+}
+
 /// A letter with another body, not yet put in its place.
 #[derive(Debug)]
 pub struct Edit {
@@ -54,7 +66,7 @@ pub struct Edit {
     pub from: Letter,
     /// The letter that it makes.
     pub to: Letter,
-    /// What changes, as a unified diff.
+    /// What changes, as a unified diff of the JSON laid out.
     pub diff: String,
     /// What the destination makes of it: its exact request, or a `problem`.
     pub explained: Value,
@@ -72,16 +84,39 @@ impl Edit {
         max_event_bytes: usize,
         now: Timestamp,
     ) -> Self {
-        let name = &destination.name;
+        let mut edit = Self::unshown(letter, body, &destination.name);
+        let (before, after) = (String::from_utf8_lossy(&letter.body), String::from_utf8_lossy(&edit.edited.body));
+        edit.diff = diff_laid_out(&before, &after, &edit.from.id, &edit.to.id);
+        edit.explained = explained(&edit.edited, destination, max_event_bytes, now);
+        edit
+    }
+
+    /// The same with nothing for a person to see.
+    pub(super) fn unshown(letter: &Message, body: Bytes, name: &str) -> Self {
         let from = Letter::read(letter, name);
         let mut edited = restored(letter);
         edited.body = body;
         put(&mut edited, header::EDITED_FROM, &from.id);
+        edited.properties.headers.remove(header::EDITED_BY);
         let to = Letter::read(&edited, name);
-        let (before, after) = (String::from_utf8_lossy(&letter.body), String::from_utf8_lossy(&edited.body));
-        let diff = diff(&before, &after, &from.id, &to.id);
-        let explained = explained(&edited, destination, max_event_bytes, now);
-        Self { from, to, diff, explained, original: letter.clone(), edited }
+        Self { from, to, diff: String::new(), explained: Value::Null, original: letter.clone(), edited }
+    }
+
+    /// Says which expression made it.
+    pub(super) fn mark(&mut self, expression: &str) {
+        put(&mut self.edited, header::EDITED_BY, expression);
+    }
+
+    /// The letter with its new body.
+    pub(super) fn edited(&self) -> &Message {
+        &self.edited
+    }
+
+    /// What replaces the letter, each for its pile, in this order: whoever breaks off between them leaves the letter where it is.
+    pub(super) fn copies(&self, by: &str, now: Timestamp) -> [(Pile, Message); 2] {
+        let mut original = discarded(&self.original, by, now);
+        put(&mut original, header::EDITED_TO, &self.to.id);
+        [(Pile::Trash, original), (Pile::Dead, self.edited.clone())]
     }
 
     /// Whether nothing changes.
@@ -97,9 +132,19 @@ impl Edit {
     }
 }
 
+/// The same of JSON, laid out for the eye: a body is mostly one line. Where only its layout changes, as it is.
+pub(super) fn diff_laid_out(before: &str, after: &str, from: &str, to: &str) -> String {
+    // Laid out, it ends as a line does.
+    let laid = |text: &str| pretty(text).map_or_else(|| text.to_owned(), |laid| laid + "\n");
+    let (laid_before, laid_after) = (laid(before), laid(after));
+    if laid_before == laid_after {
+        return diff(before, after, from, to);
+    }
+    diff(&laid_before, &laid_after, from, to)
+}
+
 /// What changes between two texts of these names, as a unified diff; a rough one where a good one takes long.
-#[must_use]
-pub fn diff(before: &str, after: &str, from: &str, to: &str) -> String {
+fn diff(before: &str, after: &str, from: &str, to: &str) -> String {
     let diff = TextDiff::configure().timeout(DIFF_WITHIN).diff_lines(before, after);
     diff.unified_diff().context_radius(AROUND).header(from, to).to_string()
 }
@@ -120,13 +165,22 @@ impl DeadLetters {
     /// # Errors
     /// [`LookError`] when the letters cannot be read.
     pub async fn find(&self, pile: Pile, id: &str, patience: Duration) -> Result<Vec<Message>, LookError> {
+        Ok(self.trace(pile, id, patience).await?.found)
+    }
+
+    /// The same with the letters that were made from one of that id: by an edit, or as its event died again.
+    ///
+    /// # Errors
+    /// [`LookError`] when the letters cannot be read.
+    pub async fn trace(&self, pile: Pile, id: &str, patience: Duration) -> Result<Trace, LookError> {
         let everything = Filter::default().compile(Timestamp::UNIX_EPOCH);
         // A filter of nothing has nothing wrong in it.
-        let Ok(everything) = everything else { return Ok(Vec::new()) };
-        let mut found: Vec<Message> = Vec::new();
+        let Ok(everything) = everything else { return Ok(Trace::default()) };
+        let (mut found, mut made_from): (Vec<Message>, Vec<Letter>) = (Vec::new(), Vec::new());
+        let is_id = |given: &Option<String>| given.as_deref() == Some(id);
         let look = self.look(pile, &everything, patience, &no_progress, |shown| {
             match shown {
-                LookStep::Anew => found.clear(),
+                LookStep::Anew => (found, made_from) = (Vec::new(), Vec::new()),
                 LookStep::Letter(letter, message) if letter.id == id => {
                     found = vec![message.clone()];
                     return ControlFlow::Break(());
@@ -134,12 +188,17 @@ impl DeadLetters {
                 LookStep::Letter(letter, message) if letter.event_id.as_deref() == Some(id) && found.len() < 2 => {
                     found.push(message.clone());
                 }
+                LookStep::Letter(letter, _)
+                    if made_from.len() < MADE_FROM && (is_id(&letter.edited_from) || is_id(&letter.replayed_from)) =>
+                {
+                    made_from.push(letter.clone());
+                }
                 LookStep::Letter(..) => {}
             }
             ControlFlow::Continue(())
         });
         look.await?;
-        Ok(found)
+        Ok(Trace { found, made_from })
     }
 
     /// Puts the edited letter among the dead ones and the original in the trash, each with a link to the other.
@@ -207,21 +266,29 @@ impl DeadLetters {
     }
 
     async fn copies(&self, edit: &Edit, by: &str, now: Timestamp) -> Result<(), EditError> {
-        let mut original = discarded(&edit.original, by, now);
-        put(&mut original, header::EDITED_TO, &edit.to.id);
-        let copies = [
-            ("the original for the trash", "the letter is as it was", Pile::Trash, original),
-            (
-                "the edited letter",
-                "the letter is as it was, and a copy of it is in the trash",
-                Pile::Dead,
-                edit.edited.clone(),
-            ),
-        ];
-        for (what, now, pile, copy) in copies {
+        for (pile, copy) in edit.copies(by, now) {
+            let (what, now) = match pile {
+                Pile::Trash => ("the original for the trash", "the letter is as it was"),
+                Pile::Dead => ("the edited letter", "the letter is as it was, and a copy of it is in the trash"),
+            };
             let published = self.broker.publisher().publish("", &self.queue(pile), copy).await;
             published.map_err(|error| EditError::Publish { what, now, why: error.to_string() })?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_diff_shows_the_changed_line_of_the_laid_out_body() {
+        let shown = diff_laid_out(r#"{"a":1,"b":{"c":"x"}}"#, r#"{"a":1,"b":{"c":"y"}}"#, "old", "new");
+        assert!(shown.contains("-    \"c\": \"x\"\n+    \"c\": \"y\"\n"), "{shown}");
+        assert!(shown.starts_with("--- old\n+++ new\n") && shown.contains("   \"b\": {\n"), "{shown}");
+        let layout = diff_laid_out("{\"a\":1}", "{ \"a\": 1 }", "old", "new");
+        assert!(layout.contains("-{\"a\":1}"), "where only the layout changes that is shown: {layout}");
+        assert!(diff_laid_out("no json", "{}", "old", "new").contains("-no json"));
     }
 }

@@ -66,6 +66,9 @@ pub struct Letter {
     /// The operation that replayed it, before it died again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replayed_by: Option<String>,
+    /// The letter that it was before it died again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replayed_from: Option<String>,
     /// The letter that it was made from by hand.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub edited_from: Option<String>,
@@ -191,6 +194,7 @@ impl Letter {
             worker: own.owned(header::WORKER),
             replays: own.number(header::REPLAYS).and_then(|replays| u32::try_from(replays).ok()).unwrap_or(0),
             replayed_by: own.replayed_by().map(str::to_owned),
+            replayed_from: own.text(header::REPLAYED_FROM).or_else(|| own.text(header::REPLAY_OF)).map(str::to_owned),
             edited_from: own.owned(header::EDITED_FROM),
             edited_to: own.owned(header::EDITED_TO),
             discarded_at: own.time(header::DISCARDED_AT),

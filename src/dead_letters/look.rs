@@ -11,6 +11,7 @@ use super::{DeadLetters, Pile};
 use crate::broker::{ReadError, ReadPurpose, Reader};
 use crate::clock;
 use crate::message::Message;
+use crate::words::letters;
 
 /// How long a broker that is away is waited for at most, from when it was lost.
 const AWAY: Duration = Duration::from_mins(1);
@@ -44,13 +45,20 @@ pub struct LookSummary {
 }
 
 impl LookSummary {
+    /// Says that too.
+    pub fn add(&mut self, trouble: Option<String>) {
+        let Some(more) = trouble else { return };
+        self.trouble = Some(self.trouble.take().map_or_else(|| more.clone(), |trouble| format!("{trouble}; {more}")));
+    }
+
     /// Says so where there were more letters before the broker was lost.
     fn after(mut self, before: u32) -> Self {
         let there = self.there;
         if before > there {
             let fewer = format!(
-                "the broker was lost on the way: {before} letters were there before, and {there} are now; unless others acted on \
-                 them, look again when the broker has recovered"
+                "the broker was lost on the way: {} before, and {there} now; unless others acted on them, look again when the \
+                 broker has recovered",
+                letters(before)
             );
             self.trouble = Some(self.trouble.map_or(fewer.clone(), |trouble| format!("{trouble}; {fewer}")));
         }

@@ -2,7 +2,9 @@
 //! console: [`look`] shows them, [`operation`] acts on many, [`edit`] changes one; [`crate::audit`] tells who did what.
 
 pub mod acts;
+pub mod causes;
 pub mod edit;
+pub mod everywhere;
 pub mod export;
 mod fields;
 pub mod filter;
@@ -10,6 +12,9 @@ pub mod groups;
 pub mod letter;
 pub mod look;
 pub mod operation;
+pub mod page;
+pub mod recheck;
+pub mod rewrite;
 pub mod x_death;
 
 #[cfg(test)]
@@ -49,7 +54,7 @@ impl Pile {
     #[must_use]
     pub fn of(act: Act) -> Self {
         match act {
-            Act::Replay | Act::Discard => Self::Dead,
+            Act::Replay | Act::Edit | Act::Discard => Self::Dead,
             Act::Restore | Act::Purge => Self::Trash,
         }
     }

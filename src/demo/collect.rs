@@ -10,8 +10,7 @@ use super::events::purchases::{self, WRONG_FIELD};
 use super::events::{BACKLOGGED, BYSTANDER, DESTINATIONS, ORDERED, TROUBLED, webinars};
 use super::worker::HOOK;
 use super::{Error, doing};
-use crate::broker::port::{Delivery, Disposition, Prefetch};
-use crate::broker::{Broker, DestinationQueues};
+use crate::broker::{Broker, ReadError, ReadPurpose};
 use crate::message::{Field, Message, header};
 use crate::sandbox::SandboxHandle;
 
@@ -87,35 +86,24 @@ fn count<T>(items: impl Iterator<Item = T>) -> u64 {
     u64::try_from(items.count()).unwrap_or(u64::MAX)
 }
 
-/// All that lies in the queue with this name after the prefix. The broker handle declares nothing, so that any queue
-/// can be read like a destination's own.
+/// All that lies in the queue with this name after the prefix, read as `sluice dead` does: its order stays.
 async fn read(broker: &Broker, name: &str) -> Result<Vec<Message>, Error> {
     let queue = broker.names().queue(name);
-    let depths =
-        broker.depths(std::slice::from_ref(&queue)).await.map_err(|error| Error::Queue(queue.clone(), error))?;
-    let depth = depths.first().copied().flatten().unwrap_or(0);
-    if depth == 0 {
-        return Ok(Vec::new());
-    }
-    let queues = DestinationQueues { name: name.to_owned(), subscribe: Vec::new(), retry_delays: Vec::new() };
-    let mut inbox = broker.open(queues);
-    inbox.prefetch.send_replace(Prefetch::Of(u16::try_from(depth).unwrap_or(u16::MAX)));
-    let (mut messages, mut tickets) = (Vec::new(), Vec::new());
-    let reading = async {
-        for _ in 0..depth {
-            let Some(Delivery { message, ticket, .. }) = inbox.deliveries.recv().await else { break };
-            messages.push(message);
-            tickets.push(ticket);
+    let failed = |error: ReadError| doing(&format!("read the queue {queue}"))(std::io::Error::other(error));
+    let mut reader = broker.reader().await?;
+    let read = async {
+        let mut messages = Vec::new();
+        let mut locked = reader.lock(&queue, ReadPurpose::Look, READ_WITHIN).await?;
+        while let Some(delivery) = locked.next().await? {
+            messages.push(delivery.message.clone());
+            locked.keep(delivery);
         }
+        locked.end().await?;
+        Ok(messages)
     };
-    let read = tokio::time::timeout(READ_WITHIN, reading).await;
-    // Returned last first, they lie in their old order again.
-    for ticket in tickets.into_iter().rev() {
-        ticket.settle(Disposition::Requeue);
-    }
-    inbox.close();
-    read.map_err(|_| doing(&format!("read the queue {queue}"))(std::io::ErrorKind::TimedOut.into()))?;
-    Ok(messages)
+    let read = read.await;
+    reader.close().await;
+    read.map_err(failed)
 }
 
 fn text<'a>(message: &'a Message, name: &str) -> Option<&'a str> {

@@ -9,12 +9,13 @@ use super::collect::KEPT;
 use super::events::{purchases, reports};
 use super::home::{Home, last_lines};
 use super::node::{Node, NodeError, Options};
-use super::worker::Worker;
+use super::worker::{SECRET, Worker};
 use super::{Audience, Error};
 use crate::broker::{Broker, BrokerSettings, Declare};
 use crate::clock;
 use crate::sandbox::{
-    self, ActOnSettings, ApsisSettings, HookClient, HookSettings, PxSettings, RetryAfterForm, Sandbox,
+    self, ActOnSettings, ApsisSettings, Enforcement, HookClient, HookSettings, PxKey, PxSettings, RetryAfterForm,
+    Sandbox,
 };
 
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
@@ -70,6 +71,7 @@ impl Stage {
 
         let worker = self.worker.insert(Worker::start(home, &url, &address).await?);
         worker.ready().await?;
+        audience.tell(&format!("the console is at {}/ while this runs", worker.admin));
         audience
             .tell("a worker (sluice run) consumes; the sandbox plays its vendors, which take 100 to 600 ms to answer");
 
@@ -128,19 +130,33 @@ impl Stage {
 
 /// The vendors as documented, with what the story needs of them: a name to refuse, a job that fails, the event type.
 fn vendors() -> sandbox::Settings {
+    let secret = || SECRET.to_owned();
     let px = PxSettings {
+        keys: vec![PxKey::new(SECRET)],
+        // On a busy machine requests are held up and arrive in bunches. A bucket lets those in, and counts the pace all the same.
+        enforcement: Enforcement::Bucket,
         retry_after: RetryAfterForm::Seconds,
         reject_names: vec![reports::REFUSED_NAME.to_owned()],
         ..PxSettings::default()
     };
-    let act_on = ActOnSettings { failing_jobs: 1, note_marker: Some("seat-".to_owned()), ..ActOnSettings::default() };
+    let act_on = ActOnSettings {
+        client_id: secret(),
+        client_secret: secret(),
+        username: secret(),
+        password: secret(),
+        failing_jobs: 1,
+        note_marker: Some("seat-".to_owned()),
+        ..ActOnSettings::default()
+    };
     let apsis_one = ApsisSettings {
+        client_id: secret(),
+        client_secret: secret(),
         event_types: vec![purchases::event_type()],
         refuse_deprecated: true,
         id_field: Some("order".to_owned()),
         ..ApsisSettings::default()
     };
-    let hook = HookSettings { oauth: Some(HookClient::new("sandbox", "sandbox")), ..HookSettings::default() };
+    let hook = HookSettings { oauth: Some(HookClient::new(SECRET, SECRET)), ..HookSettings::default() };
     sandbox::Settings { px, act_on, apsis_one, hook, keep: KEPT, ..sandbox::Settings::default() }
 }
 

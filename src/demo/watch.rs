@@ -19,6 +19,7 @@ use super::worker::{LIMIT, Worker, WorkerDestination};
 use super::{Audience, Error, Report, collect};
 use crate::broker::Broker;
 use crate::clock;
+use crate::gate::JITTER;
 use crate::sandbox::{EndpointStats, Revoked, SandboxHandle};
 
 /// Between two looks at everything.
@@ -74,6 +75,8 @@ struct Gathered {
     retried: BTreeMap<String, u64>,
     elapsed: Duration,
     worst_stall: Duration,
+    /// Calls that the troubled vendor refused as over its limit.
+    over_the_limit: u64,
     /// When the backlog was published, and when it was delivered.
     backlog_from: Option<Duration>,
     backlog_until: Option<Duration>,
@@ -117,7 +120,7 @@ pub(super) async fn play(cast: Cast<'_>, audience: &mut dyn Audience) -> Result<
         "{published} events are published for four vendors; that of {TROUBLED} allows {LIMIT} a second"
     ));
     let stalls = Stalls::watch();
-    tokio::try_join!(produce(broker, &backlog_due), watch.watch(worker, audience))?;
+    tokio::try_join!(produce(broker, &backlog_due), watch.watch(worker, &stalls, audience))?;
     watch.gathered.worst_stall = stalls.worst();
     let mut seen = collect::deliveries(&sandbox, &mut accounts);
     collect::leftovers(broker, &mut accounts, &mut seen).await?;
@@ -127,7 +130,7 @@ pub(super) async fn play(cast: Cast<'_>, audience: &mut dyn Audience) -> Result<
 
 impl Watch<'_> {
     /// Looks until everything has ended, and lets happen what is due.
-    async fn watch(&mut self, worker: &mut Worker, audience: &mut dyn Audience) -> Result<(), Error> {
+    async fn watch(&mut self, worker: &mut Worker, stalls: &Stalls, audience: &mut dyn Audience) -> Result<(), Error> {
         let mut ticks = tokio::time::interval(LOOK_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while self.gathered.elapsed < ALLOWED {
@@ -137,6 +140,8 @@ impl Watch<'_> {
             let stats = self.sandbox.stats();
             let metrics = worker.metrics().await?;
             self.gathered.look(&shown, stats.get(endpoint(TROUBLED)), &metrics, self.began, audience);
+            let refused = stats.get(endpoint(TROUBLED)).map_or(0, |px| px.refused);
+            self.gathered.refused(refused, stalls.worst(), audience);
             let delivered = |name| shown.iter().find(|shown| shown.name == name).map_or(0, |shown| shown.delivered);
             let backlogged = self.expected.get(BACKLOGGED).copied();
             if self.gathered.backlog_until.is_none() && Some(delivered(BACKLOGGED)) >= backlogged {
@@ -245,6 +250,18 @@ async fn depths(broker: &Broker) -> Result<[u64; 3], Error> {
 }
 
 impl Gathered {
+    /// Says whose fault it is where the troubled vendor refused calls as over its limit: nobody else uses that account.
+    fn refused(&mut self, refused: u64, stall: Duration, audience: &mut dyn Audience) {
+        let more = refused.saturating_sub(std::mem::replace(&mut self.over_the_limit, refused));
+        if more > 0 && stall > JITTER {
+            let ms = stall.as_millis();
+            audience.tell(&format!(
+                "{TROUBLED} refused {more} calls as over its limit: this machine is busy (it kept tasks waiting for up to {ms} ms), so that \
+                 calls bunched up on their way. Nobody else uses the account"
+            ));
+        }
+    }
+
     /// Takes in what the worker and the sandbox show; tells of a change of the troubled gate.
     fn look(
         &mut self,

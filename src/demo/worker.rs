@@ -23,6 +23,8 @@ const LOG_LINES: usize = 8;
 pub const LIMIT: u32 = 200;
 /// Calls a second that the vendor of the backlogged destination allows.
 pub const CALLS: u32 = 5;
+/// Every key, name and password of the demo. No word: wherever it stood in a sentence, masking would hide it.
+pub const SECRET: &str = "q7Zd2vXw9KpL";
 /// The path of the sandbox's hook that the destination beside the others sends to.
 pub const HOOK: &str = "/hook/orders";
 
@@ -52,7 +54,7 @@ pub struct WorkerDestination {
     pub until: Option<jiff::Timestamp>,
     /// Requests a second now.
     pub rate: Option<f64>,
-    /// Requests on their way.
+    /// Requests in flight.
     pub in_flight: u64,
     /// Deliveries that wait for the gate.
     pub held: u64,
@@ -182,7 +184,8 @@ fn free_address() -> std::io::Result<String> {
 
 /// The configuration, with where everything is.
 fn settings(broker_url: &str, sandbox: &str, admin: &str) -> String {
-    include_str!("sluice.toml").replace("BROKER", broker_url).replace("SANDBOX", sandbox).replace("ADMIN", admin)
+    let places = [("BROKER", broker_url), ("SANDBOX", sandbox), ("ADMIN", admin), ("SECRET", SECRET)];
+    places.into_iter().fold(include_str!("sluice.toml").to_owned(), |text, (name, place)| text.replace(name, place))
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard, mpsc, oneshot};
 use uuid::Uuid;
 
 use super::recent::{Recent, Sample};
+use super::tap::Outcomes;
 use super::{Driver, View};
 use crate::clock;
 use crate::control::stamp::{Change, Placement, Stamp};
@@ -29,6 +30,13 @@ pub enum DestinationCall {
     Recent(oneshot::Sender<Recent>),
     /// Show the figures of the last half hour.
     Samples(oneshot::Sender<Vec<Sample>>),
+    /// Show the outcomes since an earlier look, or from now on.
+    Tap {
+        /// Where the earlier look ended.
+        since: Option<u64>,
+        /// Gets them.
+        answer: oneshot::Sender<Outcomes>,
+    },
 }
 
 /// What became of a command.
@@ -120,6 +128,18 @@ impl Handle {
     }
 }
 
+impl Handle {
+    /// The outcomes since an earlier look, or from now on.
+    ///
+    /// # Errors
+    /// [`Gone`] when the destination has stopped.
+    pub async fn tap(&self, since: Option<u64>) -> Result<Outcomes, Gone> {
+        let (answer, outcomes) = oneshot::channel();
+        self.call(DestinationCall::Tap { since, answer }).await?;
+        outcomes.await.map_err(|_| Gone)
+    }
+}
+
 impl Driver {
     pub(super) fn answer(&mut self, call: DestinationCall) {
         // Nobody waiting for the answer is no failure.
@@ -128,6 +148,7 @@ impl Driver {
             DestinationCall::View(answer) => drop(answer.send(self.view())),
             DestinationCall::Recent(answer) => drop(answer.send(self.report.recent.clone())),
             DestinationCall::Samples(answer) => drop(answer.send(self.report.recent.samples())),
+            DestinationCall::Tap { since, answer } => drop(answer.send(self.report.recent.tap(since, clock::now()))),
         }
     }
 

@@ -54,6 +54,7 @@ mod settlements;
 mod settler;
 mod side_requests;
 mod stop;
+pub mod tap;
 mod tokens;
 mod view;
 

@@ -105,7 +105,7 @@ async fn publish(publisher: Publisher, notice: OutcomeNotice) {
         // Whoever replayed it waits no more.
         Ok(()) | Err(PublishError::Unroutable { .. }) => {}
         Err(error) => {
-            tracing::debug!(queue = notice.queue, %error, "what became of a replayed event could not be told")
+            tracing::debug!(queue = notice.queue, %error, "the outcome of a replayed event could not be sent")
         }
     }
 }

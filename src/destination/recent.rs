@@ -9,6 +9,7 @@ use http::StatusCode;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::tap::{Outcomes, Tapped};
 use crate::gate::{GateState, Status};
 
 /// How far back figures go.
@@ -106,6 +107,8 @@ pub struct Recent {
     failed: u32,
     #[serde(skip)]
     times: Times,
+    #[serde(skip)]
+    tapped: Tapped,
 }
 
 impl Recent {
@@ -184,7 +187,14 @@ impl Recent {
         let before = make_room(&mut self.outcomes, OUTCOMES).unwrap_or_default();
         let id = if id.len() > LONGEST { cut(&id).to_owned() } else { id };
         let kind = refilled(before.kind, kind);
-        self.outcomes.push_back(RecentOutcome { id, kind, said: refilled(before.said, said), ..outcome });
+        let outcome = RecentOutcome { id, kind, said: refilled(before.said, said), ..outcome };
+        self.tapped.add(&outcome);
+        self.outcomes.push_back(outcome);
+    }
+
+    /// The outcomes since an earlier look, or from now on, for whoever watches them.
+    pub fn tap(&mut self, since: Option<u64>, now: Instant) -> Outcomes {
+        self.tapped.look(since, now)
     }
 
     /// Whether the last event ended in the same way, for the same reason.
@@ -196,6 +206,7 @@ impl Recent {
 
     /// Called every second or so: closes a sample every ten. `delivered` counts from the start of the worker.
     pub fn sample(&mut self, gate: &Status, delivered: u64, now: Instant, wall: Timestamp) {
+        self.tapped.tidy(now);
         let Some(began) = self.began else {
             (self.began, self.delivered) = (Some(now), delivered);
             return;

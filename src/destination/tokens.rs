@@ -88,7 +88,7 @@ impl AccessTokens {
 async fn save(destination: String, path: PathBuf, stored: Stored) {
     match tokio::task::spawn_blocking(move || token_file::save(&path, &stored)).await {
         Ok(Ok(())) => {}
-        Ok(Err(problem)) => tracing::error!(destination, "{problem}; after a restart it has to sign in anew"),
+        Ok(Err(problem)) => tracing::error!(destination, "{problem}; after a restart it has to sign in again"),
         Err(error) => tracing::error!(destination, %error, "the token file could not be written"),
     }
 }
@@ -140,7 +140,7 @@ impl Driver {
             TokenOutcome::Token => {
                 tracing::info!(destination, ms = exchange.ms(), "a new access token");
             }
-            TokenOutcome::Again => tracing::warn!(destination, "the refresh token was refused; signing in anew"),
+            TokenOutcome::Again => tracing::warn!(destination, "the refresh token was refused; signing in again"),
             TokenOutcome::Throttled(_) => tracing::warn!(destination, said, "too many calls for an access token"),
             TokenOutcome::Unavailable(_) => {
                 tracing::warn!(destination, said, "no access token yet");

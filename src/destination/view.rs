@@ -57,9 +57,9 @@ pub struct View {
     pub rate: Option<f64>,
     /// The share of the quota that is used after repeated refusals, 0.05 to 1.
     pub learned: f64,
-    /// Requests on their way.
+    /// Requests in flight.
     pub in_flight: usize,
-    /// How many may be on their way at once, as set or as found.
+    /// How many may be in flight at once, as set or as found.
     pub concurrency: usize,
     /// What holds the pace.
     pub held: HeldBy,

@@ -147,6 +147,14 @@ impl Peers {
         (peer.drives, peer.last) = (drives, now);
     }
 
+    /// The workers that are there, this one too, as far as was heard lately.
+    #[must_use]
+    pub fn names(&self, now: Instant) -> BTreeSet<String> {
+        let known = self.known();
+        let others = known.live(now).map(|(_, peer)| peer.worker.name.clone());
+        others.chain([self.me.name.clone()]).collect()
+    }
+
     /// How many other workers were heard for the first time so far.
     pub(super) fn joined_so_far(&self) -> u64 {
         self.known().joined

@@ -259,7 +259,10 @@ impl Gate {
             return why.clone();
         }
         if let Some(limit) = spent {
-            return Why::plain(format!("the day budget of {limit} is used up; it begins anew at {}", self.days.starts));
+            return Why::plain(format!(
+                "the day budget of {limit} is used up; it starts again at {}",
+                self.days.starts
+            ));
         }
         if self.remaining.empty_until.is_some_and(|until| until > now) {
             return Why::plain("the vendor's headers say that its quota is used up");

@@ -37,16 +37,20 @@ pub struct Expression {
 /// An event as expressions see it: `.` is its data, `$event` the whole of it.
 #[derive(Debug)]
 pub struct Input<'a> {
-    event: &'a Event,
+    event: Option<&'a Event>,
+    /// What `.` is read from.
+    raw: &'a [u8],
+    /// How large the event is.
+    bytes: usize,
     data: OnceCell<Val>,
     whole: OnceCell<Val>,
 }
 
 /// What one evaluation gave, and what it took.
 #[derive(Debug)]
-pub struct Measured {
-    /// As [`Expression::evaluate`] gives it.
-    pub result: Result<Option<Value>, String>,
+pub struct Measured<T = Value> {
+    /// As [`Expression::evaluate`] gives it, or as JSON text.
+    pub result: Result<Option<T>, String>,
     /// Units of work; a hundred million are about a second.
     pub work: u64,
     /// Whether it was stopped after all the work that is allowed.
@@ -60,28 +64,53 @@ impl<'a> Input<'a> {
     /// Of that event, as its producer wrote it.
     #[must_use]
     pub fn of(event: &'a Event) -> Self {
-        Self { event, data: OnceCell::new(), whole: OnceCell::new() }
+        let raw = event.original.as_ref().unwrap_or(&event.raw);
+        Self { event: Some(event), raw, bytes: event.raw.len(), data: OnceCell::new(), whole: OnceCell::new() }
+    }
+
+    /// A message's whole body as `.`; `$event` is the event that is in it, or null.
+    ///
+    /// # Errors
+    /// A sentence: the body is not JSON.
+    pub fn of_body(body: &'a [u8], event: Option<&'a Event>) -> Result<Self, String> {
+        let text = std::str::from_utf8(body).map_err(|_| "the body is not UTF-8 text".to_owned())?;
+        let data = OnceCell::from(jq::read(text).map_err(|_| "the body is not JSON".to_owned())?);
+        Ok(Self { event, raw: body, bytes: body.len(), data, whole: OnceCell::new() })
+    }
+
+    /// `.` as JSON text, as an expression that changes nothing gives it.
+    #[must_use]
+    pub fn unchanged(&self) -> Option<String> {
+        jq::sent(&self.data())
     }
 
     /// Read from its bytes: they have the order of the keys and all digits.
     fn data(&self) -> Val {
         let read = || {
-            let raw = self.event.original.as_ref().unwrap_or(&self.event.raw);
-            let read = std::str::from_utf8(raw).map_err(|said| said.to_string()).and_then(jq::read);
+            let read = std::str::from_utf8(self.raw).map_err(|said| said.to_string()).and_then(jq::read);
             read.unwrap_or_else(|_| Val::of([]))
         };
         self.data.get_or_init(read).clone()
     }
 
+    /// The event's data, which is not `.` where that is a whole body.
+    fn event_data(&self, event: &Event) -> Val {
+        let raw = event.original.as_ref().unwrap_or(&event.raw);
+        if std::ptr::eq(raw.as_ref(), self.raw) {
+            return self.data();
+        }
+        std::str::from_utf8(raw).ok().and_then(|text| jq::read(text).ok()).unwrap_or_else(|| Val::of([]))
+    }
+
     fn whole(&self) -> Val {
         let whole = self.whole.get_or_init(|| {
-            let event = self.event;
+            let Some(event) = self.event else { return Val::Null };
             Val::of([
                 ("id", Val::text(event.id.as_str())),
                 ("source", Val::text(event.source.as_str())),
                 ("type", Val::text(event.kind.as_str())),
                 ("time", Val::text(event.time.to_string())),
-                ("data", self.data()),
+                ("data", self.event_data(event)),
             ])
         });
         whole.clone()
@@ -140,10 +169,20 @@ impl Expression {
     /// Evaluates it, and tells what that took: for whoever does so again and again.
     #[must_use]
     pub fn measured(&self, input: &Input<'_>) -> Measured {
+        self.measured_as(input, to_value)
+    }
+
+    /// The same, to JSON text as [`json`](Self::json) gives it.
+    #[must_use]
+    pub fn measured_json(&self, input: &Input<'_>) -> Measured<String> {
+        self.measured_as(input, sent)
+    }
+
+    fn measured_as<T>(&self, input: &Input<'_>, write: fn(&Val) -> Result<T, String>) -> Measured<T> {
         let (given, work) = self.run(input);
         let ran_too_long = matches!(given, Err(Exceeded::Work | Exceeded::Depth));
         let value = given.unwrap_or_else(|stop| Err(sentence_for(stop)));
-        let result = value.and_then(|value| value.map(|value| to_value(&value)).transpose());
+        let result = value.and_then(|value| value.map(|value| write(&value)).transpose());
         Measured { result, work, ran_too_long }
     }
 
@@ -151,8 +190,8 @@ impl Expression {
         // Made before anything is counted: it grows with the event alone.
         let data = input.data();
         let event = if self.whole_event { input.whole() } else { Val::Null };
-        let added = input.event.raw.len().min(MOST_ADDED);
-        let heaviest = HARD.heaviest + input.event.raw.len();
+        let added = input.bytes.min(MOST_ADDED);
+        let heaviest = HARD.heaviest + input.bytes;
         let easily = || run(&self.program, data.clone(), event.clone());
         let (done, work) = fuel::measured(Budget { heaviest, ..EASY }, easily);
         if !matches!(done, Err(Exceeded::Work | Exceeded::Depth)) {

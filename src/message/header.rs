@@ -65,6 +65,8 @@ pub const LAST_ATTEMPT: &str = "x-sluice-last-attempt";
 pub const EDITED_FROM: &str = "x-sluice-edited-from";
 /// The letter that was made from it by hand.
 pub const EDITED_TO: &str = "x-sluice-edited-to";
+/// The expression that made it, by its digest: the same one does not change it twice.
+pub const EDITED_BY: &str = "x-sluice-edited-by";
 /// When it went to the trash.
 pub const DISCARDED_AT: &str = "x-sluice-discarded-at";
 /// Who put it there.
@@ -78,6 +80,8 @@ pub const REPLAY_OF: &str = "x-sluice-replay-of";
 pub const REPLAY_TO: &str = "x-sluice-replay-to";
 /// On a letter that died again: the operation that had replayed it.
 pub const REPLAYED_BY: &str = "x-sluice-replayed-by";
+/// Beside it: the letter that it was before.
+pub const REPLAYED_FROM: &str = "x-sluice-replayed-from";
 
 /// Set by the publisher, stripped at consumption: tells which publication a returned message was. The same for the same message to the
 /// same place, so that one that is put back lies there as it lay before.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::message::Message;
-use crate::message::header::{REPLAY, REPLAY_OF, REPLAY_TO, REPLAYED_BY};
+use crate::message::header::{REPLAY, REPLAY_OF, REPLAY_TO, REPLAYED_BY, REPLAYED_FROM};
 
 /// The JSON body of a message, told once the delivery has been settled. It may be told more than once, and never: whoever waits for it must not wait for ever.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,13 +34,15 @@ pub enum ReplayOutcome {
     Retrying,
 }
 
-/// A letter's event that died again is a replay no more; which operation had replayed it stays told.
+/// A letter's event that died again is a replay no more; which operation had replayed it, and as which letter, stays told.
 pub fn end_replay(letter: &mut Message) {
     let headers = &mut letter.properties.headers;
     if let Some(replay) = headers.remove(REPLAY) {
         headers.insert(REPLAYED_BY.to_owned(), replay);
     }
-    headers.remove(REPLAY_OF);
+    if let Some(letter) = headers.remove(REPLAY_OF) {
+        headers.insert(REPLAYED_FROM.to_owned(), letter);
+    }
     headers.remove(REPLAY_TO);
 }
 
@@ -74,7 +76,8 @@ mod tests {
             letter.properties.headers.insert(name.to_owned(), Field::text(name));
         }
         end_replay(&mut letter);
-        let expected = Headers::from([(REPLAYED_BY.to_owned(), Field::text(REPLAY))]);
+        let expected = [(REPLAYED_BY, REPLAY), (REPLAYED_FROM, REPLAY_OF)];
+        let expected = Headers::from(expected.map(|(name, text)| (name.to_owned(), Field::text(text))));
         assert_eq!(letter.properties.headers, expected);
     }
 }

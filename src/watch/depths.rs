@@ -222,7 +222,7 @@ impl Watch {
         if self.destination(name).is_none() {
             return Vec::new();
         }
-        self.operations.everywhere(&self.broker, name).await
+        self.operations.everywhere(&self.broker, Some(name)).await
     }
 
     fn show(&self, view: &View, read: &Depths, wall: Timestamp) {

@@ -67,6 +67,12 @@ impl Watch {
         destinations.values().flat_map(|destination| destination.subscribe.iter().cloned()).collect()
     }
 
+    /// The names of all destinations of the configuration in force.
+    #[must_use]
+    pub fn destinations(&self) -> Vec<String> {
+        self.destinations.read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
+    }
+
     /// What keeps depths in the metrics and in what the admin shows, until `ending`.
     pub fn part(self: &Arc<Self>, ending: CancellationToken) -> impl Part + use<> {
         let watch = Arc::clone(self);

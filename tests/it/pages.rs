@@ -112,43 +112,23 @@ fn every_state_of_a_gate_and_every_reason_of_a_dead_letter_is_defined_once() {
 }
 
 #[test]
-fn a_reload_by_hand_reaches_workers_and_no_other_command() {
+fn nobody_is_told_to_look_for_a_worker_by_the_name_of_its_process() {
     let help = Cli::try_parse_from(["sluice", "run", "--help"]).unwrap_err().to_string();
     let pages = pages();
-    let patterns: Vec<&str> = pages
-        .values()
-        .chain([&help])
-        .flat_map(|text| text.split("kill -HUP ").skip(1))
-        .map(|rest| rest.strip_prefix("-f '").and_then(|rest| rest.split('\'').next()).expect("a pattern"))
-        .collect();
-    assert!(patterns.len() >= 3, "{patterns:?}");
-    let patterns: BTreeSet<&str> = patterns.into_iter().collect();
-    let [pattern] = patterns.into_iter().collect::<Vec<_>>()[..] else { panic!("one pattern everywhere") };
-    let pattern = Regex::new(pattern).unwrap();
-    for worker in [
-        "sluice run",
-        "/usr/local/bin/sluice run --config /etc/sluice/sluice.toml",
-        "sluice --config /etc/sluice/sluice.toml run --log-format json",
-        "./sluice -c sluice.toml run",
-        "sluice --config=sluice.toml run",
-    ] {
-        assert!(pattern.is_match(worker), "{worker}");
+    for text in pages.values().chain([&help]) {
+        assert!(!text.contains("pkill ") && !text.contains("killall "), "sluice reload does it: {text}");
     }
-    for other in [
-        "sluice dead replay run --all",
-        "/usr/local/bin/sluice --config sluice.toml dead replay px-prod --type run --yes",
-        "sluice runner",
-        "sh -c sluice run",
-        "sudo sluice run",
-        "vi /etc/sluice run",
-    ] {
-        assert!(!pattern.is_match(other), "{other}");
-    }
+    assert!(help.contains("sluice reload"));
 }
 
 /// A line's first command as the shell splits it into words.
 fn words(line: &str) -> Vec<String> {
-    let first = line.split([';', '|', '>', '&']).next().unwrap();
+    let mut quoted = false;
+    let ends = |c: char| {
+        quoted ^= c == '\'';
+        !quoted && ";|>&".contains(c)
+    };
+    let first = line.split(ends).next().unwrap();
     let script = format!("sluice() {{ printf '%s\\n' sluice \"$@\"; }}; {first}");
     let output = Command::new("sh").args(["-c", &script]).output().unwrap();
     String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()

@@ -5,10 +5,13 @@ use std::sync::Arc;
 
 use askama::Template;
 use axum::extract::State;
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use jiff::Timestamp;
+use url::form_urlencoded;
 
-use super::form::see_other;
+use super::check::Check;
+use super::copy;
+use super::form::{Wrong, see_other};
 use super::frame::{self, Frame};
 use super::letter_search::LetterSearch;
 use super::operations::{self, ShownOperation};
@@ -16,15 +19,19 @@ use super::show::{Moment, count, of};
 use crate::admin::Admin;
 use crate::admin::dead::{look, to_its_end};
 use crate::admin::destinations::DestinationPath;
-use crate::admin::extract::Segment;
+use crate::admin::extract::{Query, Segment};
 use crate::admin::problem::Problem;
 use crate::clock;
 use crate::dead_letters::Pile;
 use crate::dead_letters::groups::{Group, Groups};
 use crate::dead_letters::letter::Letter;
 use crate::dead_letters::look::{LookStep, LookSummary};
+use crate::dead_letters::page::{Page as LetterPage, Paged, Window};
+use crate::dead_letters::recheck::{Recheck, RecheckBound, Rechecked};
 use crate::verdict::Reason;
 
+/// The field with the address that a form of chosen letters is on.
+pub(super) const FROM: &str = "from";
 /// Groups that a page shows.
 const GROUPS: usize = 50;
 
@@ -58,14 +65,38 @@ struct Chip {
     without: String,
 }
 
+/// What somebody gave beside the filter, and what is wrong with that or with the filter.
+#[derive(Default)]
+struct Given {
+    rate: String,
+    canary: Option<String>,
+    wrong: Wrong,
+}
+
+/// Fields of the page's filter.
+const FILTER_FIELDS: [&str; 6] = ["reason", "type", "id", "newer_than", "older_than", "jq"];
+/// Fields of its form for a replay, and the boxes of its letters.
+const FIELDS_OF_ACTS: [&str; 3] = ["rate", "canary", "chosen"];
+
 #[derive(Template)]
 #[template(path = "dead.html")]
 struct Page {
     frame: Frame,
     name: String,
     search: LetterSearch,
+    given: Given,
+    /// What is wrong beyond its fields.
+    wrong_at_all: Option<String>,
+    /// Whether the form for a replay is open.
+    replays: bool,
+    /// Whether the letters were looked at: not with a filter that cannot be read.
+    is_read: bool,
+    /// The filter as a command.
+    as_command: String,
+    /// This page, for forms that leave the filter out.
+    here: String,
     is_trash: bool,
-    reasons: Vec<(&'static str, bool)>,
+    reasons: Vec<(String, bool)>,
     chips: Vec<Chip>,
     /// As `40 of 120 letters`.
     summary: String,
@@ -84,31 +115,80 @@ struct Page {
     operations: Vec<ShownOperation>,
     /// Where their list keeps itself up to date from.
     operations_at: String,
+    /// Whether the letters of a group would pass now.
+    check: Option<Check>,
 }
 
 /// What a pass found.
+#[derive(Default)]
 struct Found {
     seen: LookSummary,
     groups: Vec<Group>,
-    letters: Vec<Letter>,
+    page: Paged,
+    check: Option<Rechecked>,
 }
 
 pub(super) async fn page(
     State(admin): State<Arc<Admin>>,
     frame: Frame,
     Segment(DestinationPath { name }): Segment<DestinationPath>,
-    search: LetterSearch,
+    Query(fields): Query,
 ) -> Result<Response, Problem> {
-    let found = find(&admin, &name, &search).await?;
-    let matched = usize::try_from(found.seen.matched).unwrap_or(usize::MAX);
-    let last = matched.div_ceil(search.limit).max(1);
-    if search.page > last {
-        return Ok(see_other(&format!("/destinations/{name}/dead{}", search.on_page(last))));
+    let (search, problem) = LetterSearch::as_far_as_possible(fields);
+    let wrong = problem.map(Wrong::from).unwrap_or_default();
+    shown(&admin, frame, name, search, Given { wrong, ..Given::default() }).await
+}
+
+/// The page once more for what one of its forms gave, with what is wrong with that.
+pub(super) async fn again(
+    admin: &Admin,
+    frame: Frame,
+    name: String,
+    fields: Vec<(String, String)>,
+    problem: Problem,
+) -> Result<Response, Problem> {
+    let given = |name: &str| fields.iter().find(|(field, _)| field == name).map(|(_, text)| text.clone());
+    let (rate, canary) = (given("rate").unwrap_or_default(), given("canary"));
+    // The form of chosen letters has no filter, but where it was.
+    let fields = match given(FROM) {
+        Some(from) => form_urlencoded::parse(from.trim_start_matches('?').as_bytes()).into_owned().collect(),
+        None => fields,
+    };
+    let (search, _) = LetterSearch::as_far_as_possible(fields);
+    shown(admin, frame, name, search, Given { rate, canary, wrong: problem.into() }).await
+}
+
+async fn shown(
+    admin: &Admin,
+    frame: Frame,
+    name: String,
+    search: LetterSearch,
+    mut given: Given,
+) -> Result<Response, Problem> {
+    let (found, is_read) = match find(admin, &name, &search).await {
+        Ok(found) => (found, true),
+        Err(problem) if problem.field().is_some() => {
+            given.wrong = problem.into();
+            (Found::default(), false)
+        }
+        Err(problem) => return Err(problem),
+    };
+    if found.page.letters.is_empty() && search.window != Window::First && is_read {
+        return Ok(see_other(&format!("/destinations/{name}/dead{}", search.with(&[]))));
     }
     let now = clock::wall();
-    let there = found.seen.there;
-    let first = (search.page - 1) * search.limit;
+    let (there, page) = (found.seen.there, found.page);
+    // Without letters there are no forms that act on them.
+    let of_acts: &[&str] = if found.seen.matched > 0 { &FIELDS_OF_ACTS } else { &[] };
+    let fields = [&FILTER_FIELDS[..], of_acts].concat();
+    let (status, wrong_at_all) = (given.wrong.status(), given.wrong.beyond(&fields).map(str::to_owned));
     let shown = Page {
+        wrong_at_all,
+        replays: given.wrong.is_about(&["rate", "canary"]),
+        is_read,
+        as_command: copy::list(&name, &search.query.filter, search.query.pile),
+        here: search.on_page(search.page),
+        given,
         is_trash: search.query.pile == Pile::Trash,
         reasons: reasons(&search),
         chips: chips(&search),
@@ -124,51 +204,63 @@ pub(super) async fn page(
         trouble: found.seen.trouble,
         more_groups: found.groups.len().checked_sub(GROUPS).filter(|more| *more > 0).map(count),
         groups: found.groups.iter().take(GROUPS).map(|group| ShownGroup::of(group, &search, now)).collect(),
-        range: (found.seen.matched > u64::try_from(search.limit).unwrap_or(u64::MAX)).then(|| {
-            format!("{}–{} of {}", count(first + 1), count(first + found.letters.len()), count(found.seen.matched))
+        range: (page.previous.is_some() || page.next.is_some()).then(|| {
+            let (first, last) = (page.before + 1, page.before + u64::try_from(page.letters.len()).unwrap_or(0));
+            format!("{}–{} of {}", count(first), count(last), count(page.matched))
         }),
-        earlier: (search.page > 1).then(|| search.on_page(search.page - 1)),
-        later: (found.seen.matched > u64::try_from(first + search.limit).unwrap_or(u64::MAX))
-            .then(|| search.on_page(search.page + 1)),
-        letters: found.letters.iter().map(|letter| ShownLetter::of(letter, now)).collect(),
-        operations: ShownOperation::of_this_process(&admin, &name, now),
+        earlier: page.previous.map(|place| search.at_place("before", place)),
+        later: page.next.map(|place| search.at_place("after", place)),
+        letters: page.letters.iter().map(|letter| ShownLetter::of(letter, now)).collect(),
+        check: found.check.map(|check| Check::of(check, &name)),
+        operations: ShownOperation::of_this_process(admin, &name, now),
         operations_at: operations::recent_of(&name),
         frame,
         search,
         name,
     };
-    Ok(frame::page(&shown))
+    Ok((status, frame::page(&shown)).into_response())
 }
 
-/// One pass: groups of all that are meant, and the letters of one page.
+/// One pass: groups of all that are meant, the letters of one page, and of a single group whether they would pass.
 async fn find(admin: &Admin, name: &str, search: &LetterSearch) -> Result<Found, Problem> {
-    let (letters, _) = admin.letters(name)?;
+    admin.known(name)?;
     let matcher = search.matcher()?;
-    let (pile, limit) = (search.query.pile, search.limit);
-    let skipped = (search.page - 1).saturating_mul(limit);
+    let (letters, destination) = admin.letters(name)?;
+    let (pile, mut page) = (search.query.pile, LetterPage::new(search.window, search.limit));
+    let is_group = pile == Pile::Dead && search.query.filter.group.len() == 1;
+    let mut recheck = is_group.then(|| Recheck::new(destination, admin.max_event_bytes, RecheckBound::QUICK));
     to_its_end(async move {
-        let (mut groups, mut found, mut matched) = (Groups::default(), Vec::new(), 0);
+        let mut groups = Groups::default();
         let seen = look(&letters, pile, &matcher, |shown| {
             match shown {
-                LookStep::Anew => (groups, found, matched) = (Groups::default(), Vec::new(), 0),
-                LookStep::Letter(letter, _) => {
+                LookStep::Anew => {
+                    groups = Groups::default();
+                    page.anew();
+                    recheck.iter_mut().for_each(Recheck::anew);
+                }
+                LookStep::Letter(letter, message) => {
                     groups.add(letter);
-                    if matched >= skipped && found.len() < limit {
-                        found.push(letter.clone());
-                    }
-                    matched += 1;
+                    page.add(letter);
+                    recheck.iter_mut().for_each(|recheck| recheck.add(letter, message));
                 }
             }
             ControlFlow::Continue(())
         });
         let seen = seen.await?;
-        Ok(Found { seen, groups: groups.finish(), letters: found })
+        let check = recheck.as_ref().map(Recheck::finish);
+        Ok(Found { seen, groups: groups.finish(), page: page.finish(), check })
     })
     .await
 }
 
-fn reasons(search: &LetterSearch) -> Vec<(&'static str, bool)> {
-    Reason::ALL.map(|reason| (reason.name(), search.query.filter.reason == [reason.name()])).to_vec()
+/// Every reason, and whether it is the one of the filter; then what the filter has beside them.
+fn reasons(search: &LetterSearch) -> Vec<(String, bool)> {
+    let chosen = search.text("reason");
+    let mut reasons = Reason::ALL.map(|reason| (reason.name().to_owned(), chosen == reason.name())).to_vec();
+    if !chosen.is_empty() && reasons.iter().all(|(_, is_chosen)| !is_chosen) {
+        reasons.push((chosen, true));
+    }
+    reasons
 }
 
 fn chips(search: &LetterSearch) -> Vec<Chip> {

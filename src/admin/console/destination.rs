@@ -6,14 +6,14 @@ use std::sync::Arc;
 use askama::Template;
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::response::Response;
-use axum::routing::{MethodRouter, post};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{MethodRouter, get};
 use serde::Deserialize;
 
 use super::chart::{self, Chart, Past};
 use super::figures::Figures;
 use super::flash::Flash;
-use super::form::{Fields, see_other};
+use super::form::{Fields, Wrong, see_other};
 use super::frame::{self, Frame};
 use super::show::{Moment, count};
 use crate::admin::Admin;
@@ -61,10 +61,27 @@ struct ShownReason {
     count: String,
 }
 
+/// What somebody gave in the page's forms, and what is wrong with it.
+#[derive(Debug, Default)]
+struct Given {
+    /// The form that it was given in.
+    form: &'static str,
+    reason: String,
+    lasts: String,
+    limits: Option<String>,
+    wrong: Wrong,
+}
+
+/// Fields of the page's forms.
+const FIELDS: [&str; 3] = ["reason", "for", "limits"];
+
 #[derive(Template)]
 #[template(path = "destination.html")]
 struct Page {
     frame: Frame,
+    given: Given,
+    /// What is wrong beyond its fields.
+    wrong_at_all: Option<String>,
     figures: Figures,
     /// This worker.
     me: String,
@@ -73,6 +90,8 @@ struct Page {
     changes: Vec<ShownChange>,
     /// Before that nothing is known of the gate.
     since: Option<Moment>,
+    /// Whether that is within the time that the charts could show.
+    is_new: bool,
     outcomes: Vec<ShownOutcome>,
     /// Events that became dead letters since the worker started.
     reasons: Vec<ShownReason>,
@@ -97,18 +116,26 @@ pub(super) async fn page(
     Segment(DestinationPath { name }): Segment<DestinationPath>,
     Params(FlashQuery { did }): Params<FlashQuery>,
 ) -> Result<Response, Problem> {
+    shown(&admin, frame, name, did, Given::default()).await
+}
+
+async fn shown(admin: &Admin, frame: Frame, name: String, did: Flash, given: Given) -> Result<Response, Problem> {
     let unknown = || Problem::from(CommandError::Unknown(name.clone()));
     let handle = admin.roster.get(&name).ok_or_else(unknown)?;
     let view = handle.view().await.map_err(|_| unknown())?;
-    let recent = recent(&admin, &handle, &view).await.ok_or_else(unknown)?;
+    let recent = recent(admin, &handle, &view).await.ok_or_else(unknown)?;
     let reasons =
         view.dead.iter().map(|(name, number)| ShownReason { name: name.clone(), count: count(*number) }).collect();
     let now = clock::wall();
-    let figures = Figures::of(status_from(&admin, view), now);
+    let figures = Figures::of(status_from(admin, view), now);
+    let status = given.wrong.status();
     let shown = Page {
+        wrong_at_all: given.wrong.beyond(&FIELDS).map(str::to_owned),
+        given,
         did: did.current(now).and_then(|act| done(act, &figures)),
         charts: charts(&recent, &figures, now),
         since: Moment::maybe(recent.since(), now),
+        is_new: plot(&recent, now).span < KEPT,
         changes: changes(&recent, now),
         outcomes: recent.outcomes().map(|outcome| ShownOutcome::of(outcome, now)).collect(),
         reasons,
@@ -116,12 +143,13 @@ pub(super) async fn page(
         figures,
         frame,
     };
-    Ok(frame::page(&shown))
+    Ok((status, frame::page(&shown)).into_response())
 }
 
 /// Pauses: with a reason and an end, where the form says so.
 pub(super) async fn pause(
     State(admin): State<Arc<Admin>>,
+    frame: Frame,
     who: Who,
     Segment(DestinationPath { name }): Segment<DestinationPath>,
     Params(NoParams {}): Params<NoParams>,
@@ -129,8 +157,16 @@ pub(super) async fn pause(
 ) -> Result<Response, Problem> {
     let given = |field: &str| fields.get(field).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
     let pause = PauseRequest { reason: given("reason"), lasts: given("for") };
-    drop(command(&admin, &who, pause.command(name.clone(), &who)?).await?);
-    Ok(done_with(&name, "paused"))
+    let paused = async { command(&admin, &who, pause.command(name.clone(), &who)?).await };
+    match paused.await {
+        Err(problem) if problem.is_of_a_form() => {
+            let text = |field: &str| fields.get(field).unwrap_or_default().to_owned();
+            let (reason, lasts) = (text("reason"), text("for"));
+            let given = Given { form: "pause", reason, lasts, wrong: problem.into(), ..Given::default() };
+            shown(&admin, frame, name, Flash::default(), given).await
+        }
+        paused => paused.map(|_| done_with(&name, "paused")),
+    }
 }
 
 /// A form that gives a command without further fields; `did` names the flash message afterwards.
@@ -143,10 +179,10 @@ pub(super) fn command_form(command_to: fn(String) -> Command, did: &'static str)
         drop(command(&admin, &who, command_to(name.clone())).await?);
         Ok::<_, Problem>(done_with(&name, did))
     };
-    post(handle)
+    get(back).post(handle)
 }
 
-/// If the question page is reloaded, or reached by signing in, the browser is sent back to the destination.
+/// If the answer to a form is reloaded, or reached by signing in, the browser is sent back to the destination.
 pub(super) async fn back(
     State(admin): State<Arc<Admin>>,
     Segment(DestinationPath { name }): Segment<DestinationPath>,
@@ -166,21 +202,33 @@ pub(super) async fn limits(
     Params(NoParams {}): Params<NoParams>,
     fields: Fields,
 ) -> Result<Response, Problem> {
+    match limited(&admin, frame.clone(), &who, &name, &fields).await {
+        Err(problem) if problem.is_of_a_form() => {
+            let limits = Some(fields.get("limits").unwrap_or_default().to_owned());
+            let given = Given { form: "limits", limits, wrong: problem.at("limits").into(), ..Given::default() };
+            shown(&admin, frame, name, Flash::default(), given).await
+        }
+        answer => answer,
+    }
+}
+
+async fn limited(admin: &Admin, frame: Frame, who: &Who, name: &str, fields: &Fields) -> Result<Response, Problem> {
     let given = fields.get("limits").unwrap_or_default();
     let limits: Vec<String> = given.split([',', ' ']).filter(|limit| !limit.is_empty()).map(str::to_owned).collect();
+    let destination = name.to_owned();
     if fields.get("sure").is_some() {
-        drop(command(&admin, &who, Command::Limits { destination: name.clone(), limits }).await?);
-        return Ok(done_with(&name, "limited"));
+        drop(command(admin, who, Command::Limits { destination, limits }).await?);
+        return Ok(done_with(name, "limited"));
     }
     if fields.get("reset").is_some() {
-        drop(command(&admin, &who, Command::ResetLimits { destination: name.clone() }).await?);
-        return Ok(done_with(&name, "limited"));
+        drop(command(admin, who, Command::ResetLimits { destination }).await?);
+        return Ok(done_with(name, "limited"));
     }
-    let axum::Json(shown) = destinations::status_of(&admin, &name).await?;
+    let axum::Json(shown) = destinations::status_of(admin, name).await?;
     let parsed = |texts: &[String]| texts.iter().map(|text| text.parse()).collect::<Result<Vec<Limit>, _>>();
     let wrong = |error: LimitError| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string());
     let then = stamp::changed(&parsed(&shown.limits).map_err(wrong)?, &parsed(&limits).map_err(wrong)?);
-    let documented = admin.destination(&name).map(|settings| settings.documented).unwrap_or_default();
+    let documented = admin.destination(name).map(|settings| settings.documented).unwrap_or_default();
     let beyond = Some(gate::beyond(&then, &documented)).filter(|beyond| !beyond.is_empty());
     let (beyond, then) = (beyond.map(|beyond| gate::listed(&beyond)), gate::listed(&then));
     if limits.is_empty() {
@@ -207,9 +255,14 @@ fn done(act: &str, figures: &Figures) -> Option<&'static str> {
     }
 }
 
+/// What the charts show of the past.
+fn plot(recent: &Recent, now: jiff::Timestamp) -> chart::Plot {
+    chart::Plot { width: 600, height: 120, now, span: KEPT }.known(&recent.samples(), recent.since())
+}
+
 fn charts(recent: &Recent, figures: &Figures, now: jiff::Timestamp) -> Vec<(&'static str, Chart)> {
     let samples = recent.samples();
-    let frame = chart::Plot { width: 600, height: 120, now, span: KEPT };
+    let frame = plot(recent, now);
     let past = Past { changes: recent.changes().cloned().collect(), state: figures.state, since: recent.since() };
     vec![
         ("Requests a second", chart::rate(frame, &samples, &past, figures.quota)),

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use askama::Template;
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::flash::Flash;
-use super::form::{Fields, see_other};
+use super::form::{Fields, Wrong, see_other};
 use super::frame::{self, Frame};
 use super::show::{compact, pretty};
 use crate::admin::Admin;
@@ -20,7 +21,7 @@ use crate::admin::problem::Problem;
 use crate::clock;
 use crate::config::Role;
 use crate::dead_letters::Pile;
-use crate::dead_letters::edit::{Edit, diff};
+use crate::dead_letters::edit::Edit;
 use crate::dead_letters::letter::Letter;
 use crate::explain;
 use crate::message::Message;
@@ -29,9 +30,22 @@ use crate::message::Message;
 const LARGEST: usize = 1024 * 1024;
 
 /// A line of a diff.
-struct Line {
-    class: &'static str,
-    text: String,
+pub(super) struct Line {
+    pub class: &'static str,
+    pub text: String,
+}
+
+impl Line {
+    /// The lines of a unified diff but for its head.
+    pub fn all(diff: &str) -> Vec<Self> {
+        let class = |line: &str| match line.as_bytes() {
+            [b'@', b'@', ..] => "diff-at",
+            [b'+', ..] => "diff-in",
+            [b'-', ..] => "diff-out",
+            _ => "diff-same",
+        };
+        diff.lines().skip(2).map(|line| Self { class: class(line), text: line.to_owned() }).collect()
+    }
 }
 
 #[derive(Template)]
@@ -39,11 +53,16 @@ struct Line {
 struct Form {
     frame: Frame,
     name: String,
-    letter: Letter,
+    /// The letter's id.
+    id: String,
+    /// Why it is dead, where the letter could be read.
+    why: Option<(&'static str, String)>,
     body: String,
     rows: usize,
     /// What is wrong with what was given.
-    wrong: Option<String>,
+    wrong: Wrong,
+    /// What is wrong with other things.
+    wrong_at_all: Option<String>,
 }
 
 #[derive(Template)]
@@ -59,6 +78,8 @@ struct Sure {
     request: String,
     /// Why it would be a dead letter again.
     problem: Option<String>,
+    /// What is wrong with the answer.
+    wrong: Wrong,
 }
 
 pub(super) async fn form(
@@ -72,9 +93,18 @@ pub(super) async fn form(
         return Err(forbidden(&who));
     }
     let (letters, _) = admin.letters(&name)?;
-    let message = one(letters, Pile::Dead, letter).await?;
+    let message = match one(letters, Pile::Dead, letter.clone()).await {
+        // Its page says what became of it.
+        Err(problem) if problem.status() == StatusCode::NOT_FOUND => {
+            let letter = utf8_percent_encode(&letter, NON_ALPHANUMERIC);
+            return Ok(see_other(&format!("/destinations/{name}/dead/letters/{letter}")));
+        }
+        found => found?,
+    };
     let text = editable(&message)?;
-    Ok(frame::page(&Form::new(frame, name, &message, pretty(text).unwrap_or_else(|| text.to_owned()), None)))
+    let body = pretty(text).unwrap_or_else(|| text.to_owned());
+    let letter = Letter::read(&message, &name);
+    Ok(Form::new(frame, name, letter.id.clone(), Some(&letter), body).answer(Wrong::default()))
 }
 
 /// First shows what changes, then, once that is meant, does it.
@@ -86,23 +116,51 @@ pub(super) async fn submit(
     Params(NoParams {}): Params<NoParams>,
     fields: Fields,
 ) -> Result<Response, Problem> {
-    let (letters, destination) = admin.letters(&name)?;
-    let message = one(letters.clone(), Pile::Dead, letter).await?;
+    admin.known(&name)?;
+    match submitted(&admin, frame.clone(), who, (&name, &letter), &fields).await {
+        // What was typed is never lost, whatever came between.
+        Err(problem) => {
+            let body = unix(fields.get("body").unwrap_or_default());
+            Ok(Form::new(frame, name, letter, None, body).answer(problem.into()))
+        }
+        answer => answer,
+    }
+}
+
+async fn submitted(
+    admin: &Admin,
+    frame: Frame,
+    who: Who,
+    (name, id): (&str, &str),
+    fields: &Fields,
+) -> Result<Response, Problem> {
+    let (letters, destination) = admin.letters(name)?;
+    let message = one(letters.clone(), Pile::Dead, id.to_owned()).await?;
     let original = editable(&message)?;
     let given = fields.get("body").unwrap_or_default();
     let body = as_it_was_written(original, given);
     let edit = Edit::new(&message, Bytes::from(body.clone()), &destination, admin.max_event_bytes, clock::wall());
-    if edit.is_empty() || fields.get("back").is_some() {
-        let wrong = edit.is_empty().then(|| "nothing is changed: the event is the same".to_owned());
-        return Ok(frame::page(&Form::new(frame, name, &message, unix(given), wrong)));
+    let (is_back, is_sure) = (fields.get("back").is_some(), fields.get("sure").is_some());
+    if edit.is_empty() || is_back {
+        let form = Form::new(frame, name.to_owned(), edit.from.id.clone(), Some(&edit.from), unix(given));
+        let unchanged = || wrong("body", "nothing is changed: the event is the same");
+        return Ok(form.answer(if is_back { Wrong::default() } else { unchanged() }));
     }
-    let forced = fields.get("force").is_some();
-    if fields.get("sure").is_none() || (edit.problem().is_some() && !forced) {
-        return Ok(frame::page(&Sure::new(frame, name, edit, original, &body, unix(given))));
+    let lacks_force = edit.problem().is_some() && fields.get("force").is_none();
+    if !is_sure || lacks_force {
+        let told = || wrong("force", "say that you mean it: as it is, it would be a dead letter again");
+        let wrong = if is_sure { told() } else { Wrong::default() };
+        let status = wrong.status();
+        let page = Sure::new(frame, name.to_owned(), edit, unix(given), wrong);
+        return Ok((status, frame::page(&page)).into_response());
     }
     let to = edit.to.id.clone();
     to_its_end(async move { Ok(letters.replace(&edit, &who.name, PATIENCE, clock::wall()).await?) }).await?;
     Ok(see_other(&format!("/destinations/{name}/dead/letters/{to}?{}", Flash::query("edited", clock::wall()))))
+}
+
+fn wrong(field: &str, said: &str) -> Wrong {
+    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, said).at(field).into()
 }
 
 /// The body of a letter, where a browser can edit it.
@@ -130,29 +188,26 @@ fn unix(text: &str) -> String {
 }
 
 impl Form {
-    fn new(frame: Frame, name: String, message: &Message, body: String, wrong: Option<String>) -> Self {
+    fn new(frame: Frame, name: String, id: String, letter: Option<&Letter>, body: String) -> Self {
         let rows = body.lines().count().clamp(6, 40) + 1;
-        Self { frame, letter: Letter::read(message, &name), name, body, rows, wrong }
+        let why = letter.map(|letter| (letter.reason.name(), letter.sentence.clone()));
+        Self { frame, name, id, why, body, rows, wrong: Wrong::default(), wrong_at_all: None }
+    }
+
+    fn answer(self, wrong: Wrong) -> Response {
+        let (status, wrong_at_all) = (wrong.status(), wrong.beyond(&["body"]).map(str::to_owned));
+        (status, frame::page(&Self { wrong, wrong_at_all, ..self })).into_response()
     }
 }
 
 impl Sure {
-    fn new(frame: Frame, name: String, edit: Edit, original: &str, edited: &str, body: String) -> Self {
-        // Laid out for the eye, it ends as a line does.
-        let laid = |text: &str| pretty(text).map_or_else(|| text.to_owned(), |laid| laid + "\n");
-        let difference = diff(&laid(original), &laid(edited), &edit.from.id, &edit.to.id);
-        let class = |line: &str| match line.as_bytes() {
-            [b'@', b'@', ..] => "diff-at",
-            [b'+', ..] => "diff-in",
-            [b'-', ..] => "diff-out",
-            _ => "diff-same",
-        };
-        let lines = difference.lines().skip(2).map(|line| Line { class: class(line), text: line.to_owned() });
+    fn new(frame: Frame, name: String, edit: Edit, body: String, wrong: Wrong) -> Self {
         Self {
             frame,
             name,
             body,
-            diff: lines.collect(),
+            wrong,
+            diff: Line::all(&edit.diff),
             request: explain::shown(&edit.explained).trim().to_owned(),
             problem: edit.problem().map(str::to_owned),
             letter: edit.from,

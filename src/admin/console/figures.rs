@@ -41,7 +41,7 @@ pub(super) struct Figures {
     pub retry: String,
     pub trash: String,
     pub in_flight: String,
-    /// How many may be on their way.
+    /// How many may be in flight.
     pub concurrency: String,
     /// What holds the pace, in words.
     pub held_by: &'static str,
@@ -74,7 +74,7 @@ pub(super) struct Day {
     pub used: String,
     pub limit: String,
     pub percent: u64,
-    /// When it begins anew.
+    /// When it starts again.
     pub starts: String,
     /// When it will be used up, where that is before the vendor's day ends.
     pub runs_out: Option<Moment>,

@@ -1,5 +1,6 @@
 //! The frame of every page: who is signed in, which worker this is, and what is wrong with the broker.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use askama::Template;
@@ -28,7 +29,9 @@ pub(super) struct Frame {
     /// The machine that the worker runs on.
     pub worker: String,
     pub version: &'static str,
-    /// What is wrong with the broker, a sentence each.
+    /// That the broker is away.
+    pub away: Option<Away>,
+    /// What else is wrong with the broker, a sentence each.
     pub trouble: Vec<String>,
     pub now: Moment,
 }
@@ -40,6 +43,7 @@ impl Frame {
             may_act: viewer.who.role == Role::Act,
             signed_in: viewer.signed_in,
             csrf: viewer.csrf.clone(),
+            away: Away::of(admin),
             trouble: trouble(admin),
             ..Self::for_nobody(admin)
         }
@@ -55,6 +59,7 @@ impl Frame {
             csrf: String::new(),
             worker: admin.console.worker.clone(),
             version: env!("CARGO_PKG_VERSION"),
+            away: None,
             trouble: Vec::new(),
             now: Moment::of(now, now),
         }
@@ -81,13 +86,27 @@ impl FromRequestParts<Arc<Admin>> for Frame {
     }
 }
 
+/// How the broker is away, ready to be shown.
+#[derive(Clone, Debug)]
+pub(super) struct Away {
+    /// What the missing connections are for, where others are there.
+    pub side: Option<String>,
+    pub since: Option<Moment>,
+    pub why: Option<String>,
+}
+
+impl Away {
+    fn of(admin: &Admin) -> Option<Self> {
+        let away = admin.broker.status().borrow().away()?;
+        Some(Self { side: away.side, since: Moment::maybe(away.since, clock::wall()), why: away.why })
+    }
+}
+
+/// The broker says the same on each connection: once is enough.
 fn trouble(admin: &Admin) -> Vec<String> {
     let status = admin.broker.status().borrow().clone();
-    let mut trouble = status.lacking();
-    for (name, link) in [("consuming", &status.consuming), ("publishing", &status.publishing)] {
-        trouble.extend(link.blocked.iter().map(|why| format!("the broker takes no messages ({name}): {why}")));
-    }
-    trouble
+    let why: BTreeSet<_> = [status.consuming, status.publishing].into_iter().filter_map(|link| link.blocked).collect();
+    why.into_iter().map(|why| format!("the broker takes no messages for now: {why}")).collect()
 }
 
 #[derive(Template)]
@@ -95,32 +114,36 @@ fn trouble(admin: &Admin) -> Vec<String> {
 struct ErrorPage<'a> {
     frame: Frame,
     status: u16,
-    title: &'a str,
+    heading: &'a str,
     detail: &'a str,
+    ways: Ways,
+}
+
+/// Where to go on from a problem.
+#[derive(Debug, Default)]
+pub(super) struct Ways {
     /// Where to sign in, if that helps.
-    sign_in: Option<String>,
-    /// A link to operations that may be the cause.
-    operations: Option<String>,
+    pub sign_in: Option<String>,
+    /// Operations that may be the cause.
+    pub operations: Option<String>,
+    /// The page that the form was on.
+    pub back: Option<String>,
+    /// Whether to ask for the same once more may help.
+    pub again: bool,
 }
 
 /// A problem as a page.
 pub(super) fn error_page(frame: Frame, problem: &Problem) -> Response {
-    render_error(frame, problem, None, None)
+    error_page_with(frame, problem, Ways::default())
 }
 
-/// A problem that signing in solves, with a link there.
-pub(super) fn error_page_until(frame: Frame, problem: &Problem, sign_in: String) -> Response {
-    render_error(frame, problem, Some(sign_in), None)
-}
-
-/// A problem with dead letters, of which these operations may be at work.
-pub(super) fn error_page_for_letters(frame: Frame, problem: &Problem, operations: Option<String>) -> Response {
-    render_error(frame, problem, None, operations)
-}
-
-fn render_error(frame: Frame, problem: &Problem, sign_in: Option<String>, operations: Option<String>) -> Response {
-    let (status, title, detail) = (problem.status().as_u16(), problem.title(), problem.detail());
-    (problem.status(), page(&ErrorPage { frame, status, title, detail, sign_in, operations })).into_response()
+/// A problem as a page, with where to go on from there.
+pub(super) fn error_page_with(frame: Frame, problem: &Problem, ways: Ways) -> Response {
+    let (status, heading) = (problem.status().as_u16(), problem.heading());
+    let is_told = problem.status() == StatusCode::SERVICE_UNAVAILABLE && frame.away.is_some();
+    // Why stands above every page then.
+    let detail = if is_told { "This page works again when the broker is back." } else { problem.detail() };
+    (problem.status(), page(&ErrorPage { frame, status, heading, detail, ways })).into_response()
 }
 
 /// A page as an answer.

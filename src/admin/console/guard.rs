@@ -9,7 +9,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 
 use super::form;
-use super::frame::{self, Frame};
+use super::frame::{self, Frame, Ways};
 use super::session::Viewer;
 use super::sign_in;
 use crate::admin::Admin;
@@ -38,9 +38,13 @@ pub(super) async fn guard(State(admin): State<Arc<Admin>>, request: Request, nex
         id.and_then(|id| admin.console.sessions.find(id, &tokens, clock::now()))
     };
     let Some(viewer) = viewer else { return sign_in::first(&admin, &request) };
+    let is_a_look = auth::is_a_look(request.method());
+    let back = (!is_a_look).then(|| sign_in::came_from(request.headers()).to_owned());
     let request = match checked(request, &viewer).await {
         Ok(request) => request,
-        Err(problem) => return frame::error_page(Frame::new(&admin, &viewer), &problem),
+        Err(problem) => {
+            return frame::error_page_with(Frame::new(&admin, &viewer), &problem, Ways { back, ..Ways::default() });
+        }
     };
     let letters_of = letters_of(request.uri().path()).map(str::to_owned);
     let answer = next.run(request).await;
@@ -48,7 +52,9 @@ pub(super) async fn guard(State(admin): State<Arc<Admin>>, request: Request, nex
         Some(problem) => {
             let letters_of = letters_of.filter(|_| problem.status() == StatusCode::CONFLICT);
             let operations = letters_of.map(|name| format!("/destinations/{name}/dead/operations"));
-            frame::error_page_for_letters(Frame::new(&admin, &viewer), problem, operations)
+            let passes = matches!(problem.status(), StatusCode::CONFLICT | StatusCode::SERVICE_UNAVAILABLE);
+            let ways = Ways { operations, back, again: is_a_look && passes, ..Ways::default() };
+            frame::error_page_with(Frame::new(&admin, &viewer), problem, ways)
         }
         None => answer,
     }

@@ -4,21 +4,28 @@ use std::sync::Arc;
 
 use askama::Template;
 use axum::extract::State;
+use axum::http::{HeaderMap, header};
 use axum::response::Response;
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use super::copy;
 use super::flash::Flash;
+use super::form::see_other;
 use super::frame::{self, Frame};
+use super::gone;
+use super::letter_search::query_string;
 use super::show::{Moment, count, pretty};
 use crate::admin::Admin;
-use crate::admin::dead::{LetterPath, one};
+use crate::admin::auth;
+use crate::admin::dead::{LetterPath, PATIENCE, to_its_end};
 use crate::admin::extract::{Params, Segment};
 use crate::admin::problem::Problem;
 use crate::clock;
-use crate::dead_letters::Pile;
+use crate::dead_letters::edit::Trace;
 use crate::dead_letters::letter::Details;
+use crate::dead_letters::{DeadLetters, Pile};
 use crate::record::history::Attempt;
 
 /// The most that is shown of a body.
@@ -70,17 +77,53 @@ struct Page {
     headers: Vec<(String, String)>,
     body: Body,
     was_edited: bool,
+    /// Why it is elsewhere than the address says.
+    moved: Option<&'static str>,
+    as_command: String,
+    as_curl: String,
 }
 
 pub(super) async fn page(
     State(admin): State<Arc<Admin>>,
     frame: Frame,
     Segment(LetterPath { name, letter }): Segment<LetterPath>,
-    Params(Where { pile, did }): Params<Where>,
+    Params(Where { pile: asked, did }): Params<Where>,
+    headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let (letters, _) = admin.letters(&name)?;
-    let message = one(letters, pile, letter).await?;
+    let other = if asked == Pile::Dead { Pile::Trash } else { Pile::Dead };
+    let mut made_from = Vec::new();
+    let mut found = None;
+    // A link lasts: who follows it is led to where the letter is now.
+    for pile in [asked, other] {
+        let trace = traced(&letters, pile, &letter).await?;
+        made_from.extend(trace.made_from.into_iter().map(|letter| (pile, letter)));
+        match trace.found.as_slice() {
+            [] => {}
+            [message] => {
+                found = Some((pile, message.clone()));
+                break;
+            }
+            several => {
+                let filter = [("id", letter.as_str()), ("pile", if pile == Pile::Trash { "trash" } else { "" })];
+                let said: Vec<_> = filter.into_iter().filter(|(_, value)| !value.is_empty()).collect();
+                tracing::debug!(letters = several.len(), "several letters of an event: their list is shown");
+                return Ok(see_other(&format!("/destinations/{name}/dead{}", query_string(&said))));
+            }
+        }
+    }
+    let Some((pile, message)) = found else { return gone::page(&admin, frame, name, letter, made_from).await };
     let details = Details::read(&message, &name);
+    let id = details.letter.id.as_str();
+    let moved = match (asked == pile, pile, &details.letter.edited_to) {
+        (_, Pile::Trash, Some(_)) => Some("It was edited, and is the original of the edited letter"),
+        (true, ..) => None,
+        (false, Pile::Trash, None) => Some("It is in the trash now"),
+        (false, Pile::Dead, _) => Some("It is in the trash no more: it is among the dead letters"),
+    };
+    let needs_token = !admin.tokens().is_empty();
+    let (as_command, as_curl) =
+        (copy::show(&name, id, pile), copy::curl(&site(&headers), needs_token, &name, id, pile));
     let now = clock::wall();
     let shown = Page {
         is_trash: pile == Pile::Trash,
@@ -94,12 +137,28 @@ pub(super) async fn page(
         properties: listed(&details.properties),
         headers: listed(&details.headers),
         body: Body::of(&details),
+        moved,
+        as_command,
+        as_curl,
         was_edited: did.current(now) == Some("edited"),
         details,
         frame,
         name,
     };
     Ok(frame::page(&shown))
+}
+
+async fn traced(letters: &DeadLetters, pile: Pile, id: &str) -> Result<Trace, Problem> {
+    let (letters, id) = (letters.clone(), id.to_owned());
+    to_its_end(async move { Ok(letters.trace(pile, &id, PATIENCE).await?) }).await
+}
+
+/// This site's address, as the browser has it.
+fn site(headers: &HeaderMap) -> String {
+    let encrypted =
+        headers.get("x-forwarded-proto").is_some_and(|scheme| scheme.as_bytes().eq_ignore_ascii_case(b"https"));
+    let host = auth::text(headers, header::HOST).unwrap_or("localhost");
+    format!("{}://{host}", if encrypted { "https" } else { "http" })
 }
 
 fn listed(fields: &Map<String, Value>) -> Vec<(String, String)> {

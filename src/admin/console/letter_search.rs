@@ -1,15 +1,13 @@
 //! Which letters a page is about: a filter in its address, under the names that the API has, so that it can be shared.
 
-use axum::extract::FromRequestParts;
-use axum::http::request::Parts;
 use url::form_urlencoded;
 
-use crate::admin::extract::Query;
 use crate::admin::letter_query::{LetterQuery, unreadable};
 use crate::admin::problem::Problem;
 use crate::clock;
 use crate::dead_letters::Pile;
 use crate::dead_letters::filter::{Filter, Matcher};
+use crate::dead_letters::page::{Cursor, Window};
 
 /// Letters on a page unless asked for otherwise.
 const SOME: usize = 50;
@@ -19,8 +17,8 @@ const MOST: usize = 500;
 #[derive(Clone, Debug)]
 pub(super) struct LetterSearch {
     pub query: LetterQuery,
-    /// From 1.
-    pub page: usize,
+    /// Which of them are on the page.
+    pub window: Window,
     /// Letters on a page.
     pub limit: usize,
 }
@@ -29,9 +27,34 @@ impl LetterSearch {
     /// Reads fields; one that says nothing counts as not there. `also` are the names of further fields.
     pub fn read(fields: impl IntoIterator<Item = (String, String)>, also: &[&str]) -> Result<Self, Problem> {
         let fields = fields.into_iter().map(|(name, text)| (name, text.trim().to_owned()));
-        let query =
-            LetterQuery::read(fields.filter(|(_, text)| !text.is_empty()), &[also, &["page", "limit"]].concat())?;
-        Ok(Self { page: query.number("page", 1, 1_000_000)?, limit: query.number("limit", SOME, MOST)?, query })
+        let own = ["after", "before", "limit"];
+        let query = LetterQuery::read(fields.filter(|(_, text)| !text.is_empty()), &[also, &own].concat())?;
+        let place = |name: &str| {
+            let read = |text: &str| text.parse::<Cursor>().map_err(|error| unreadable(format!("{name}: {error}")));
+            query.also(name).map(read).transpose()
+        };
+        let window = match (place("after")?, place("before")?) {
+            (Some(_), Some(_)) => return Err(unreadable("after and before exclude each other".to_owned())),
+            (Some(place), None) => Window::After(place),
+            (None, Some(place)) => Window::Before(place),
+            (None, None) => Window::First,
+        };
+        Ok(Self { window, limit: query.number("limit", SOME, MOST)?, query })
+    }
+
+    /// Reads what can be read of the fields, and says what is wrong with the rest.
+    pub fn as_far_as_possible(fields: Vec<(String, String)>) -> (Self, Option<Problem>) {
+        let problem = match Self::read(fields.clone(), &[]) {
+            Ok(search) => return (search, None),
+            Err(problem) => problem,
+        };
+        let is_known = |name: &str| Filter::default().add(name, "") || name == "pile";
+        let filter: Vec<_> = fields.into_iter().filter(|(name, _)| is_known(name)).collect();
+        let is_filter = |(name, _): &(String, String)| name != "pile";
+        let search = Self::read(filter.clone(), &[])
+            .or_else(|_| Self::read(filter.into_iter().filter(is_filter), &[]))
+            .unwrap_or_else(|_| Self { query: LetterQuery::default(), window: Window::First, limit: SOME });
+        (search, Some(problem))
     }
 
     /// The filter's fields that say something.
@@ -51,7 +74,7 @@ impl LetterSearch {
 
     /// What the filter means. One that cannot be read is a bad request here, whatever is wrong with it.
     pub fn matcher(&self) -> Result<Matcher, Problem> {
-        self.query.filter.compile(clock::wall()).map_err(|error| unreadable(error.to_string()))
+        self.query.filter.compile(clock::wall()).map_err(|error| unreadable(error.to_string()).at(error.field))
     }
 
     /// The query of this page, with some fields of the filter set otherwise (to nothing: left out).
@@ -73,23 +96,19 @@ impl LetterSearch {
         query_string(&pairs)
     }
 
-    /// The same page further on.
-    pub fn on_page(&self, page: usize) -> String {
-        let rest = self.with(&[]);
-        if page <= 1 {
-            rest
-        } else {
-            format!("{}page={page}", if rest.is_empty() { "?".to_owned() } else { rest + "&" })
+    /// The query of this page itself.
+    pub fn here(&self) -> String {
+        match self.window {
+            Window::First => self.with(&[]),
+            Window::After(place) => self.at_place("after", place),
+            Window::Before(place) => self.at_place("before", place),
         }
     }
-}
 
-impl<S: Sync> FromRequestParts<S> for LetterSearch {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let Query(fields) = Query::from_request_parts(parts, state).await?;
-        Self::read(fields, &[])
+    /// The query of the page `after` a place, or `before` it.
+    pub fn at_place(&self, name: &str, place: Cursor) -> String {
+        let rest = self.with(&[]);
+        format!("{}{name}={place}", if rest.is_empty() { "?".to_owned() } else { rest + "&" })
     }
 }
 
@@ -114,11 +133,13 @@ mod tests {
         let text = "reason=rejected%2Ctoo_large&type=shop.%23&jq=.a+%3D%3D+%22%26%22&pile=trash&limit=10";
         let search = searched(text).unwrap();
         assert_eq!(search.with(&[]), format!("?{text}"));
-        assert_eq!(search.on_page(3), format!("?{text}&page=3"));
-        assert_eq!(searched("").unwrap().on_page(1), "");
-        assert_eq!(searched("").unwrap().on_page(2), "?page=2");
+        let place = "17_0123456789abcdef";
+        let after = searched(&format!("{text}&after={place}")).unwrap();
+        assert_eq!((after.window, after.with(&[])), (Window::After(place.parse().unwrap()), format!("?{text}")));
+        assert_eq!(search.at_place("after", place.parse().unwrap()), format!("?{text}&after={place}"));
+        assert_eq!(searched("").unwrap().at_place("before", place.parse().unwrap()), format!("?before={place}"));
         assert_eq!(
-            searched("group=a&page=7").unwrap().with(&[("group", "b"), ("reason", "expired")]),
+            searched("group=a&after=_0123456789abcdef").unwrap().with(&[("group", "b"), ("reason", "expired")]),
             "?reason=expired&group=b"
         );
     }
@@ -133,7 +154,7 @@ mod tests {
 
     #[test]
     fn what_is_not_heeded_is_refused() {
-        for text in ["reasons=rejected", "pile=other", "page=0", "limit=501", "limit=x"] {
+        for text in ["reasons=rejected", "pile=other", "after=7", "page=2", "limit=501", "limit=x"] {
             assert!(searched(text).is_err(), "{text}");
         }
         for text in ["jq=.%5B", "reason=nonsense", "older_than=1h&newer_than=2m"] {

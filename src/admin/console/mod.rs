@@ -9,8 +9,10 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
+use jiff::Timestamp;
 
 use super::{Admin, problem};
+use crate::clock;
 use crate::control::{Command, Signal};
 use session::Sessions;
 
@@ -19,6 +21,8 @@ mod assets;
 mod audit;
 mod bars;
 mod chart;
+mod check;
+mod copy;
 mod dead;
 mod destination;
 mod edit;
@@ -26,12 +30,14 @@ mod figures;
 mod flash;
 mod form;
 mod frame;
+mod gone;
 mod guard;
 mod issues;
 mod letter;
 mod letter_search;
 mod operations;
 mod overview;
+mod reload;
 mod session;
 pub(super) mod show;
 mod sign_in;
@@ -58,6 +64,8 @@ pub(super) struct Console {
     sessions: Sessions,
     /// The machine's name.
     worker: String,
+    /// When this worker began.
+    began: Timestamp,
 }
 
 impl Default for Console {
@@ -66,6 +74,7 @@ impl Default for Console {
         let host = host.trim();
         Self {
             sessions: Sessions::default(),
+            began: clock::wall(),
             worker: if host.is_empty() { "this machine".to_owned() } else { host.to_owned() },
         }
     }
@@ -82,8 +91,9 @@ pub(super) fn router(admin: &Arc<Admin>) -> Router<Arc<Admin>> {
         .route("/issues/{issue}", post(issues::say))
         .route("/unrouted", get(unrouted::page))
         .route("/unrouted/act", get(unrouted::ask).post(unrouted::act))
+        .route("/reload", get(reload::ask).post(reload::submit))
         .route("/destinations/{name}", get(destination::page))
-        .route("/destinations/{name}/pause", post(destination::pause))
+        .route("/destinations/{name}/pause", get(destination::back).post(destination::pause))
         .route(
             "/destinations/{name}/resume",
             destination::command_form(|destination| Command::Resume { destination }, "resumed"),

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use askama::Template;
 use axum::extract::State;
-use axum::response::Response;
-use axum::routing::{MethodRouter, post};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{MethodRouter, get};
 use jiff::Timestamp;
 use serde::Deserialize;
 
@@ -120,6 +121,8 @@ struct Page {
     frame: Frame,
     name: String,
     operation: ShownOperation,
+    /// Why what somebody wished is not possible.
+    refused: Option<String>,
 }
 
 /// Where those are that [`is_recent`] tells.
@@ -154,17 +157,30 @@ pub(super) async fn page(
     Params(NoParams {}): Params<NoParams>,
 ) -> Result<Response, Problem> {
     let operation = ShownOperation::of(&find(&admin, &of).await?, clock::wall());
-    Ok(frame::page(&Page { frame, name: of.name, operation }))
+    Ok(frame::page(&Page { frame, name: of.name, operation, refused: None }))
 }
 
 /// What a person wants of an operation, by a form that says nothing more.
 pub(super) fn wished(wanted: Signal) -> MethodRouter<Arc<Admin>> {
     let handle = async move |State(admin): State<Arc<Admin>>,
+                             frame: Frame,
                              Segment(of): Segment<OperationPath>,
                              Params(NoParams {}): Params<NoParams>,
                              _: Fields| {
-        drop(signal(&admin, &of, wanted).await?);
-        Ok::<_, Problem>(see_other(&format!("/destinations/{}/dead/operations/{}", of.name, of.operation)))
+        match signal(&admin, &of, wanted).await {
+            Err(problem) if problem.status() == StatusCode::CONFLICT => {
+                let operation = ShownOperation::of(&find(&admin, &of).await?, clock::wall());
+                let refused = Some(problem.detail().to_owned());
+                let page = frame::page(&Page { frame, name: of.name, operation, refused });
+                Ok((StatusCode::CONFLICT, page).into_response())
+            }
+            answer => answer.map(|_| see_other(&place(&of))),
+        }
     };
-    post(handle)
+    // If its answer is reloaded, or reached by signing in.
+    get(async |Segment(of): Segment<OperationPath>| see_other(&place(&of))).post(handle)
+}
+
+fn place(of: &OperationPath) -> String {
+    format!("/destinations/{}/dead/operations/{}", of.name, of.operation)
 }

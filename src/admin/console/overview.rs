@@ -16,13 +16,13 @@ use super::destination::lately;
 use super::figures::Figures;
 use super::frame::{self, Frame};
 use super::letter_search::query_string;
-use super::show::{count, of, rate};
+use super::show::{count, of, rate, span};
 use crate::admin::Admin;
 use crate::admin::destinations::status_from;
 use crate::admin::extract::Params;
 use crate::admin::problem::Problem;
 use crate::clock;
-use crate::destination::recent::Recent;
+use crate::destination::recent::{Recent, Sample};
 use crate::gate::GateState;
 
 /// Rows on a page.
@@ -94,6 +94,8 @@ struct Page {
     /// How many there are in all.
     total: String,
     summary: String,
+    /// What the rows' charts show of the past, as `10 min`.
+    charted: String,
     unrouted: Option<String>,
     by_trouble: String,
     by_name: String,
@@ -125,8 +127,10 @@ pub(super) async fn page(
     let elsewhere = shown.iter().filter(|figures| figures.driver.is_some()).map(|figures| figures.name.clone());
     let elsewhere: BTreeSet<String> = elsewhere.collect();
     let lately = if elsewhere.is_empty() { BTreeMap::new() } else { lately(&admin, elsewhere).await };
-    let rows = shown.into_iter().map(|figures| row(&admin, figures, &lately, now));
-    let rows: Vec<Row> = join_all(rows).await;
+    let samples = join_all(shown.iter().map(|figures| samples(&admin, figures, &lately))).await;
+    let plot = plot(&admin, &samples, now);
+    let rows: Vec<Row> =
+        shown.into_iter().zip(samples).map(|(figures, samples)| row(figures, &samples, plot)).collect();
     let unrouted = u64::try_from(admin.metrics.unrouted_ready.get()).unwrap_or(0);
     let link = |page: usize| filter.with(&filter.state, &filter.sort, page);
     let shown = Page {
@@ -134,6 +138,7 @@ pub(super) async fn page(
         choices,
         total: count(total),
         summary: of(u64::try_from(count_chosen).unwrap_or(u64::MAX), "destination", "destinations"),
+        charted: span(plot.span.as_secs_f64()),
         unrouted: (unrouted > 0).then(|| of(unrouted, "event", "events")),
         by_trouble: filter.with(&filter.state, "", 1),
         by_name: filter.with(&filter.state, "name", 1),
@@ -171,15 +176,24 @@ async fn figures(admin: &Admin, now: Timestamp) -> Vec<Figures> {
     figures.collect()
 }
 
-async fn row(admin: &Admin, figures: Figures, lately: &BTreeMap<String, Recent>, now: Timestamp) -> Row {
-    let samples = match (lately.get(&figures.name), admin.roster.get(&figures.name)) {
+async fn samples(admin: &Admin, figures: &Figures, lately: &BTreeMap<String, Recent>) -> Vec<Sample> {
+    match (lately.get(&figures.name), admin.roster.get(&figures.name)) {
         (Some(recent), _) => recent.samples(),
         (None, Some(handle)) => handle.samples().await.unwrap_or_default(),
         (None, None) => Vec::new(),
-    };
-    let box_ = chart::Plot { width: 120, height: 28, now, span: SPARK };
-    let sent = format!("{}/s", rate(chart::latest(&samples, now)));
-    Row { spark: chart::spark(box_, &samples, figures.quota), sent, figures }
+    }
+}
+
+/// The same time in all rows: as far back as something is known of any.
+fn plot(admin: &Admin, samples: &[Vec<Sample>], now: Timestamp) -> chart::Plot {
+    let first: Vec<Sample> = samples.iter().filter_map(|samples| samples.first().copied()).collect();
+    let earliest = first.iter().min_by_key(|sample| sample.at).copied();
+    chart::Plot { width: 120, height: 28, now, span: SPARK }.known(earliest.as_slice(), Some(admin.console.began))
+}
+
+fn row(figures: Figures, samples: &[Sample], plot: chart::Plot) -> Row {
+    let sent = format!("{}/s", rate(chart::latest(samples, plot.now)));
+    Row { spark: chart::spark(plot, samples, figures.quota), sent, figures }
 }
 
 /// What hurts most comes first: where a person is needed, then where events are late or dead, then where something holds the pace.

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use url::form_urlencoded;
 
 use super::form::{self, Fields, see_other};
-use super::frame::{Frame, error_page, error_page_until, page};
+use super::frame::{Frame, Ways, error_page, error_page_with, page};
 use super::session::LASTS;
 use crate::admin::Admin;
 use crate::admin::auth::{self, holder};
@@ -75,7 +75,8 @@ pub(super) fn first(admin: &Admin, request: &Request) -> Response {
     if !auth::is_a_look(request.method()) {
         let detail = "you are not signed in, or no longer: nothing was done; sign in, and try again";
         let problem = Problem::new(StatusCode::UNAUTHORIZED, detail);
-        return error_page_until(Frame::for_nobody(admin), &problem, leading_to(came_from(request.headers())));
+        let sign_in = Some(leading_to(came_from(request.headers())));
+        return error_page_with(Frame::for_nobody(admin), &problem, Ways { sign_in, ..Ways::default() });
     }
     // A link from a chat comes without the cookie, which browsers send for requests from this site only. This page reloads itself at once, and
     // that request is from this site.
@@ -92,7 +93,7 @@ fn leading_to(place: &str) -> String {
 }
 
 /// The page of this site whose form was sent; the first where the browser does not say.
-fn came_from(headers: &HeaderMap) -> &str {
+pub(super) fn came_from(headers: &HeaderMap) -> &str {
     let from = auth::text(headers, header::REFERER).and_then(|from| from.split_once("://")).map(|(_, from)| from);
     let place = from.zip(auth::text(headers, header::HOST)).and_then(|(from, host)| from.strip_prefix(host));
     place.map_or("/", local)

@@ -1,58 +1,73 @@
-//! `sluice dead replay`, `discard`, `restore`, `purge`: many letters acted on at once.
+//! `sluice dead replay`, `edit --jq`, `discard`, `restore`, `purge`: many letters acted on at once.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::value_parser;
 use indicatif::ProgressBar;
 use jiff::SpanRelativeTo;
-use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
+use super::foretell::{Foretold, sentence};
 use super::{PATIENCE, Session, bar, confirm, progress, require_selection, unless_stopped, who};
 use crate::audit::Marks;
-use crate::cli::{Error, find, print, print_json, sanitize};
-use crate::config::ConfigFile;
+use crate::cli::{Error, find, print, print_json, print_lines, sanitize};
+use crate::config::{ConfigFile, Destination};
 use crate::control::Signal;
 use crate::dead_letters::acts::Act;
 use crate::dead_letters::filter::Filter;
 use crate::dead_letters::operation::{
-    Operation, OperationPlan, OperationState, Phase, Registry, SelectError, Selection, seconds,
+    CANARY, Foresight, Operation, OperationPlan, OperationState, Phase, RAMP, Registry, SelectError,
 };
+use crate::dead_letters::recheck::{Recheck, RecheckBound};
+use crate::dead_letters::rewrite::{Rewrite, Rewriting};
 use crate::fleet::Roster;
-use crate::operator;
+use crate::operator::Listener;
+use crate::words;
 
 /// What every act asks for.
 #[derive(Debug, clap::Args)]
-struct Common {
+pub(super) struct Common {
     /// The destination's name
-    destination: String,
+    pub destination: String,
     #[command(flatten)]
-    filter: Filter,
+    pub filter: Filter,
     /// All letters
     #[arg(long)]
-    all: bool,
-    /// Only count the letters
+    pub all: bool,
+    /// Only tell what would be done
     #[arg(long)]
-    dry_run: bool,
+    pub dry_run: bool,
     /// Do not ask for confirmation
     #[arg(long, short)]
-    yes: bool,
+    pub yes: bool,
     /// Print JSON
     #[arg(long)]
-    json: bool,
+    pub json: bool,
 }
 
 const REPLAY_HELP: &str = "\
 Each letter goes back on the destination's queue with its history; attempts and age start afresh. One that dies again comes
 back with one replay more. Live events go first. What becomes of the letters is told as the worker tells it.
 
+Five go first, the canary; the others follow once the vendor took those. --ramp goes up in steps of 1, 5, 20 and 100, then
+come the others. If one of a step dies again, the replay stops.
+
+--dry-run moves nothing: it checks each letter against the mapping and the checks of this configuration file, and tells how
+many would still be invalid and why. What the vendor refused before, no check can tell.
+
 A replay ends with Ctrl-C, with its terminal or session unless nohup keeps it, or by `sluice dead cancel` from elsewhere; when
 its process is killed, run it again for the rest.
 
+Exit codes beside those of every command:
+  0  replayed, and none died again; with --dry-run: all would pass
+  4  some died again, the canary stopped it, or some could not be replayed; with --dry-run: some would still be invalid
+
 Examples:
   sluice dead replay px-prod --all --dry-run
-  sluice dead replay px-prod --group 8c1f0a2b3c4d5e6f --canary 5
-  sluice dead replay px-prod --reason expired --rate 40/s --yes";
+  sluice dead replay px-prod --group 8c1f0a2b3c4d5e6f
+  sluice dead replay px-prod --group 8c1f0a2b3c4d5e6f --ramp
+  sluice dead replay px-prod --reason expired --rate 40/s --canary 0 --yes";
 
 /// Put dead letters back on the destination's queue
 #[derive(Debug, clap::Args)]
@@ -63,11 +78,14 @@ pub(super) struct ReplayArgs {
     /// Letters a second, as 40/s or 600/min; a fifth of the gate's pace unless given
     #[arg(long, value_name = "RATE", value_parser = read_rate)]
     rate: Option<f64>,
-    /// Send so many first (1 to 100000), and the others only when the vendor has taken those
-    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..=100_000))]
-    canary: Option<u32>,
-    /// How long to wait for the outcomes of the canary
-    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = read_duration, requires = "canary")]
+    /// Send so many first, and the others only when the vendor has taken those; 0 sends all at once
+    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(0..=100_000), default_value_t = CANARY)]
+    canary: u32,
+    /// Go up in steps: 1, 5, 20, 100, and then the others
+    #[arg(long, conflicts_with = "canary")]
+    ramp: bool,
+    /// How long to wait for the outcomes of the canary, or of each step
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = read_duration)]
     canary_wait: Duration,
 }
 
@@ -96,22 +114,55 @@ pub(super) struct PurgeArgs {
 }
 
 /// How an act differs from the others.
-struct How {
-    act: Act,
+pub(super) struct How {
+    pub act: Act,
     rate: Option<f64>,
-    canary: Option<u32>,
+    /// So many first, then so many.
+    pub steps: Vec<u32>,
     canary_wait: Duration,
+    rewrite: Option<Arc<Rewrite>>,
 }
 
 impl How {
     fn plainly(act: Act) -> Self {
-        Self { act, rate: None, canary: None, canary_wait: Duration::ZERO }
+        Self { act, rate: None, steps: Vec::new(), canary_wait: Duration::ZERO, rewrite: None }
+    }
+
+    /// What is found out while the letters are counted.
+    fn foresight(&self, args: &Common, destination: &Destination, max_bytes: usize) -> Foresight {
+        if let Some(rewrite) = &self.rewrite {
+            return Foresight::Rewrite(Rewriting::new(Arc::clone(rewrite)));
+        }
+        if self.act != Act::Replay || (args.yes && !args.dry_run) {
+            return Foresight::Count;
+        }
+        let bound = if args.dry_run { RecheckBound::THOROUGH } else { RecheckBound::QUICK };
+        Foresight::Recheck(Box::new(Recheck::new(destination.clone(), max_bytes, bound)))
     }
 }
 
 pub(super) async fn replay(args: ReplayArgs, file: &ConfigFile, stop: CancellationToken) -> Result<(), Error> {
-    let how = How { act: Act::Replay, rate: args.rate, canary: args.canary, canary_wait: args.canary_wait };
+    let steps = match args.canary {
+        _ if args.ramp => RAMP.to_vec(),
+        0 => Vec::new(),
+        canary => vec![canary],
+    };
+    let how = How { rate: args.rate, steps, canary_wait: args.canary_wait, ..How::plainly(Act::Replay) };
     run(args.common, how, file, stop).await
+}
+
+/// Changes many letters by one expression.
+pub(super) async fn edit(
+    args: Common,
+    jq: &str,
+    force: bool,
+    file: &ConfigFile,
+    stop: CancellationToken,
+) -> Result<(), Error> {
+    let config = crate::cli::load(file)?;
+    let destination = find(&config, &args.destination, file)?.clone();
+    let rewrite = Rewrite::compile(jq, destination, config.broker.max_event_bytes, force).map_err(Error::Refused)?;
+    run(args, How { rewrite: Some(Arc::new(rewrite)), ..How::plainly(Act::Edit) }, file, stop).await
 }
 
 pub(super) async fn discard(args: DiscardArgs, file: &ConfigFile, stop: CancellationToken) -> Result<(), Error> {
@@ -131,13 +182,8 @@ async fn run(args: Common, how: How, file: &ConfigFile, stop: CancellationToken)
     let session = Session::open(file).await?;
     let registry = Registry::default();
     // From elsewhere it can be seen, paused and ended too.
-    let listening = tokio::spawn(operator::listen(
-        session.broker.clone(),
-        Roster::default(),
-        registry.clone(),
-        Marks::default(),
-        session.end.clone(),
-    ));
+    let listener = Listener::new(session.broker.clone(), Roster::default(), registry.clone(), Marks::default(), None);
+    let listening = tokio::spawn(listener.listen(session.end.clone()));
     let done = act(&session, &args, how, &registry, file, &stop).await;
     session.close().await;
     listening.abort();
@@ -153,72 +199,61 @@ async fn act(
     stop: &CancellationToken,
 ) -> Result<(), Error> {
     let letters = session.letters(&args.destination, file)?;
-    let limits = &find(&session.config, &args.destination, file)?.limits;
-    let rate = letters.rate(how.act, how.rate, limits).await;
+    let destination = find(&session.config, &args.destination, file)?;
+    let rate = letters.rate(how.act, how.rate, &destination.limits).await;
+    let mut foresight = how.foresight(args, destination, session.config.broker.max_event_bytes);
     let bar = bar(args.json);
     bar.set_message("counting");
     let shown = progress(&bar);
     let selected = async {
-        letters.select(how.act, &args.filter, None, PATIENCE, &shown).await.map_err(|error| match error {
+        letters.select(how.act, &args.filter, None, &mut foresight, PATIENCE, &shown).await.map_err(|error| match error
+        {
+            // There --jq is what changes them.
+            SelectError::Filter(error) if how.act == Act::Edit && error.field == "jq" => {
+                Error::Refused(format!("where: {}", error.said))
+            }
             SelectError::Filter(error) => Error::Refused(error.to_string()),
             SelectError::Look(error) => super::not_seen(&error),
+            SelectError::Rewrite(error) => Error::Refused(error.to_string()),
         })
     };
-    let selection = unless_stopped(stop, selected).await?;
+    let mut selection = unless_stopped(stop, selected).await?;
+    if let Foresight::Rewrite(rewriting) = &foresight {
+        selection.seen.add(rewriting.left());
+    }
+    let foretold = Foretold { rate, check: foresight.rechecked(), edit: foresight.rewritten() };
     bar.finish_and_clear();
     // To a program an act that means no letter is an operation as any other, which did nothing.
     if args.dry_run || (selection.is_empty() && !args.json) {
-        return estimate(args, &how, rate, &selection);
+        return foretold.tell(args, &how, &selection);
     }
     if !args.yes && !selection.is_empty() {
+        if !args.json {
+            foretold.samples().iter().try_for_each(|sample| print_lines(&sample.diff))?;
+        }
         let sentence = sentence(args, &how, rate, &selection);
         let unasked = format!(
             "{sentence}. This is not a terminal, so you cannot be asked: add --yes to do it, or --dry-run to only count"
         );
-        confirm(&format!("{sentence}. Go on?"), &unasked, stop).await?;
+        let said = foretold.said().map(|said| format!("\n{}", sanitize::line(said))).unwrap_or_default();
+        confirm(&format!("{sentence}.{said}\nGo on?"), &unasked, stop).await?;
     }
     bar.reset();
-    let (canary, canary_wait) = (how.canary, how.canary_wait);
     // Those that were counted are pinned.
     let plan = OperationPlan {
         act: how.act,
         filter: args.filter.clone(),
         rate,
-        canary,
-        canary_wait,
+        steps: how.steps,
+        canary_wait: how.canary_wait,
+        rewrite: how.rewrite,
         counted: None,
         by: who(),
     };
     let operation = letters.begin(plan, Some(selection));
     let state = follow(operation, registry, &bar, stop).await;
     bar.finish_and_clear();
-    conclude(args, &state)
-}
-
-/// What would be done.
-fn estimate(args: &Common, how: &How, rate: Option<f64>, selection: &Selection) -> Result<(), Error> {
-    let seconds = rate.map(|rate| seconds(selection.len(), rate));
-    if args.json {
-        return print_json(&json!({
-            "act": how.act, "destination": args.destination, "filter": args.filter.to_string(), "dry_run": true,
-            "there": selection.seen.there, "selected": selection.len(), "rate": rate, "seconds": seconds,
-            "trouble": selection.seen.trouble,
-        }));
-    }
-    print(&sentence(args, how, rate, selection))?;
-    selection.seen.trouble.as_ref().map_or(Ok(()), |trouble| Ok(print(trouble)?))
-}
-
-fn sentence(args: &Common, how: &How, rate: Option<f64>, selection: &Selection) -> String {
-    let (count, there) = (selection.len(), selection.seen.there);
-    let pace = rate.map(|rate| format!(", at {} a second: {}", shown_rate(rate), shown_seconds(seconds(count, rate))));
-    let pile = if matches!(how.act, Act::Replay | Act::Discard) { "" } else { " in the trash" };
-    format!(
-        "{}: {} {count} of the {there} letters{pile} that are there now{}",
-        args.destination,
-        how.act.name(),
-        pace.unwrap_or_default()
-    )
+    conclude(args, &state, foretold.leaves_some())
 }
 
 /// Shows how an operation goes on, until it is over.
@@ -256,13 +291,13 @@ async fn follow(
     }
 }
 
-fn conclude(args: &Common, state: &OperationState) -> Result<(), Error> {
+fn conclude(args: &Common, state: &OperationState, leaves_some: bool) -> Result<(), Error> {
     let outcome = state.outcome.clone().unwrap_or_else(|| "it ended without an outcome".to_owned());
     if args.json {
         print_json(state)?;
     }
     match state.phase {
-        Phase::Done if state.refused > 0 => Err(Error::Refused(outcome)),
+        Phase::Done if state.refused > 0 || state.dead_again > 0 || leaves_some => Err(Error::Refused(outcome)),
         Phase::Done if args.json => Ok(()),
         Phase::Done => Ok(print(&format!("{}: {outcome}", args.destination))?),
         Phase::Stopped => Err(Error::Refused(outcome)),
@@ -271,16 +306,6 @@ fn conclude(args: &Common, state: &OperationState) -> Result<(), Error> {
             "the operation broke off; this is a bug in Sluice. What was not done is still there".to_owned(),
         )),
     }
-}
-
-fn shown_seconds(seconds: f64) -> String {
-    let rounded = Duration::try_from_secs_f64(seconds.max(1.0).round()).ok();
-    let span = rounded.and_then(|rounded| jiff::SignedDuration::try_from(rounded).ok());
-    span.map_or_else(|| "for ever".to_owned(), |span| format!("about {span:#}"))
-}
-
-fn shown_rate(rate: f64) -> String {
-    if rate.fract() == 0.0 { format!("{rate:.0}") } else { format!("{rate:.2}") }
 }
 
 /// `N/s`, `N/min`, `N/h` or just a number a second.

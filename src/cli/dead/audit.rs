@@ -7,7 +7,8 @@ use serde_json::json;
 use super::list::second;
 use super::{PATIENCE, Session};
 use crate::audit::{self, Entry};
-use crate::cli::{Error, find, load, print_json, print_table};
+use crate::cli::table::{Table, figure, text, word};
+use crate::cli::{Error, find, load, print_drawn, print_json};
 use crate::config::ConfigFile;
 
 /// Show who did what, with dead letters and with destinations, when, and how it ended
@@ -35,8 +36,17 @@ pub(in crate::cli) async fn run(args: Args, file: &ConfigFile) -> Result<(), Err
     if args.json {
         return print_json(&json!({ "entries": entries }));
     }
-    let header = ["when", "who", "what", "destination", "which", "letters", "operation", "outcome"];
-    Ok(print_table(header, rows(&entries))?)
+    let columns = [
+        word("when"),
+        text("who"),
+        word("what"),
+        word("destination"),
+        text("which"),
+        figure("letters").leaves(2),
+        word("operation").leaves(3),
+        text("outcome"),
+    ];
+    Ok(print_drawn(&Table::new(&columns, rows(&entries)))?)
 }
 
 /// One row an operation: when it began, and how it ended.

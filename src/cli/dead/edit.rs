@@ -1,4 +1,4 @@
-//! `sluice dead edit`: one letter changed by hand.
+//! `sluice dead edit`: one letter changed by hand, or many by one expression.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -8,35 +8,58 @@ use clap::ValueHint;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
+use super::act::{self, Common};
 use super::show::one;
 use super::{PATIENCE, Session, confirm, unless_stopped, who};
 use crate::cli::{Error, find, print, print_json, print_lines};
 use crate::clock;
 use crate::config::ConfigFile;
 use crate::dead_letters::edit::Edit;
+use crate::dead_letters::filter::Filter;
+use crate::dead_letters::rewrite::Rewrite;
 use crate::dead_letters::{DeadLetters, Pile};
 use crate::{explain, lint};
 
 const HELP: &str = "\
-Opens the event's body in $VISUAL or $EDITOR, or takes it from a file. Shows what changes and the request that it would
-make, and asks. The edited letter stays among the dead ones with a link to the original, which goes to the trash.
+Opens the event's body in $VISUAL or $EDITOR, or takes it from a file or makes it with --jq. Shows what changes and the
+request that it would make, and asks. The edited letter stays among the dead ones with a link to the original, which goes to
+the trash.
+
+With --jq and a filter, or --all, many letters are changed alike. In the expression . is the event's body as `dead show`
+prints it: an envelope has its data at .data. Three samples are shown as diffs, with how many letters would be changed. A
+letter on which the expression fails is left as it is, and so is one that would still be invalid, unless --force; both are
+counted with the reason, and the exit code is 4. After a kill, the same command does the rest: one expression changes no letter
+twice until that is replayed.
 
 Examples:
   sluice dead edit px-prod 0123456789abcdef
-  sluice dead edit px-prod order-4711 --file mended.json --yes";
+  sluice dead edit px-prod order-4711 --file mended.json --yes
+  sluice dead edit px-prod --group 8c1f0a2b3c4d5e6f --jq '.data.email |= ascii_downcase'
+  sluice dead edit px-prod --reason invalid --where '.plan == null' --jq '.data.plan = \"free\"' --dry-run";
 
-/// Change a letter's event
+/// Change a letter's event, or many letters' by one jq expression
 #[derive(Debug, clap::Args)]
-#[command(after_long_help = HELP)]
+#[command(
+    after_long_help = HELP,
+    mut_arg("jq", |arg| arg.long("where").help("By a jq expression over the event: . is its data, $event the whole of it"))
+)]
 pub(super) struct Args {
     /// The destination's name
     destination: String,
-    /// The letter's id (16 hex digits) or the event's
+    /// The letter's id (16 hex digits) or the event's; with --jq a filter may say which instead
     #[arg(value_name = "LETTER|ID")]
-    id: String,
+    one: Option<String>,
     /// The new body, from a file or - for standard input
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "change")]
     file: Option<PathBuf>,
+    /// Make the new body of the old one by a jq expression
+    #[arg(long = "jq", value_name = "JQ")]
+    change: Option<String>,
+    #[command(flatten)]
+    filter: Filter,
+    /// All letters, with --jq
+    #[arg(long)]
+    all: bool,
     /// Only show what would change
     #[arg(long)]
     dry_run: bool,
@@ -52,15 +75,34 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: Args, file: &ConfigFile, stop: CancellationToken) -> Result<(), Error> {
+    let Some(one) = args.one.clone() else { return many(args, file, stop).await };
+    if args.all || !args.filter.is_empty() {
+        return Err(Error::Refused(format!("{one:?} names one letter already: leave the filter out")));
+    }
     let session = Session::open(file).await?;
-    let done = edit(&session, &args, file, &stop).await;
+    let done = edit(&session, &args, &one, file, &stop).await;
     session.close().await;
     done
 }
 
-async fn edit(session: &Session, args: &Args, file: &ConfigFile, stop: &CancellationToken) -> Result<(), Error> {
+async fn many(args: Args, file: &ConfigFile, stop: CancellationToken) -> Result<(), Error> {
+    let Args { destination, filter, all, dry_run, force, yes, json, change, .. } = args;
+    let Some(jq) = change else {
+        return Err(Error::Refused("name the letter to edit; or give --jq with a filter to change many".to_owned()));
+    };
+    let common = Common { destination, filter, all, dry_run, yes, json };
+    act::edit(common, &jq, force, file, stop).await
+}
+
+async fn edit(
+    session: &Session,
+    args: &Args,
+    one: &str,
+    file: &ConfigFile,
+    stop: &CancellationToken,
+) -> Result<(), Error> {
     let letters = session.letters(&args.destination, file)?;
-    let edit = unless_stopped(stop, edited(session, &letters, args, file)).await?;
+    let edit = unless_stopped(stop, edited(session, &letters, args, one, file)).await?;
     if edit.is_empty() {
         return Err(Error::Refused("nothing is changed: the body is the same".to_owned()));
     }
@@ -85,15 +127,25 @@ async fn edit(session: &Session, args: &Args, file: &ConfigFile, stop: &Cancella
 }
 
 /// The letter with its new body, not yet put in its place.
-async fn edited(session: &Session, letters: &DeadLetters, args: &Args, file: &ConfigFile) -> Result<Edit, Error> {
+async fn edited(
+    session: &Session,
+    letters: &DeadLetters,
+    args: &Args,
+    id: &str,
+    file: &ConfigFile,
+) -> Result<Edit, Error> {
     let destination = find(&session.config, &args.destination, file)?;
-    let letter = one(letters, Pile::Dead, &args.id).await?;
-    let body = match &args.file {
-        Some(path) => lint::read(path)?,
-        None => in_editor(&letter.body).await?,
-    };
     let max_bytes = session.config.broker.max_event_bytes;
-    Ok(Edit::new(&letter, Bytes::from(body), destination, max_bytes, clock::wall()))
+    let letter = one(letters, Pile::Dead, id).await?;
+    let body = match (&args.file, &args.change) {
+        (Some(path), _) => Bytes::from(lint::read(path)?),
+        (None, Some(jq)) => {
+            let rewrite = Rewrite::compile(jq, destination.clone(), max_bytes, args.force).map_err(Error::Refused)?;
+            rewrite.body(&letter, clock::wall()).map_err(|left| Error::Refused(left.to_string()))?
+        }
+        (None, None) => Bytes::from(in_editor(&letter.body).await?),
+    };
+    Ok(Edit::new(&letter, body, destination, max_bytes, clock::wall()))
 }
 
 fn tell(args: &Args, edit: &Edit, done: bool) -> Result<(), Error> {

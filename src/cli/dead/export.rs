@@ -15,6 +15,7 @@ use crate::config::ConfigFile;
 use crate::dead_letters::export;
 use crate::dead_letters::filter::Filter;
 use crate::dead_letters::look::LookStep;
+use crate::words;
 
 /// Write dead letters with everything as NDJSON; they stay where they are
 #[derive(Debug, clap::Args)]
@@ -69,12 +70,13 @@ pub(super) async fn run(args: Args, file: &ConfigFile, stop: CancellationToken) 
             act: "export".to_owned(),
             filter: args.filter.to_string(),
             count: seen.matched,
-            outcome: Some(format!("{} letters exported", seen.matched)),
+            outcome: Some(format!("{} exported", words::letters(seen.matched))),
             mark: None,
         };
         letters.record(&entry).await.map_err(|error| Error::Failed(format!("the audit cannot be written: {error}")))?;
         out.end()?;
-        writeln!(std::io::stderr(), "{} letters exported of the {} that were there", seen.matched, seen.there)?;
+        let exported = words::letters(seen.matched);
+        writeln!(std::io::stderr(), "{exported} exported of the {} that were there", seen.there)?;
         if let Some(trouble) = seen.trouble {
             writeln!(std::io::stderr(), "{trouble}")?;
         }

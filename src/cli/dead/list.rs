@@ -13,6 +13,7 @@ use crate::config::ConfigFile;
 use crate::dead_letters::filter::Filter;
 use crate::dead_letters::letter::Letter;
 use crate::dead_letters::look::{LookStep, LookSummary};
+use crate::words::letters;
 
 /// List dead letters, the oldest first
 #[derive(Debug, clap::Args)]
@@ -39,13 +40,13 @@ pub(super) async fn run(args: Args, file: &ConfigFile, stop: CancellationToken) 
     let matcher = compiled(&args.filter)?;
     let session = Session::open(file).await?;
     within_session(session, &stop, async |session| {
-        let letters = session.letters(&args.destination, file)?;
+        let dead = session.letters(&args.destination, file)?;
         let bar = bar(args.json);
         let progress = progress(&bar);
         // Kept in a file until the letters have been let go: whoever reads the output may take hours.
         let mut spool = tempfile::tempfile()?;
         let (mut shown, mut failed) = (0_u64, None);
-        let seen = letters.look(pile(args.trash), &matcher, PATIENCE, &progress, |step| {
+        let seen = dead.look(pile(args.trash), &matcher, PATIENCE, &progress, |step| {
             let written = match step {
                 LookStep::Anew => {
                     shown = 0;
@@ -86,7 +87,7 @@ fn tell(args: &Args, seen: &LookSummary, shown: u64, spool: std::fs::File) -> Re
     }
     lines.try_for_each(|line| print(&line?))?;
     let more = if args.limit > 0 && shown >= args.limit { "; there may be more, see --limit" } else { "" };
-    print(&format!("{shown} letters shown of the {} that were there{more}", seen.there))?;
+    print(&format!("{} shown of the {} that were there{more}", letters(shown), seen.there))?;
     seen.trouble.as_ref().map_or(Ok(()), |trouble| Ok(print(trouble)?))
 }
 

@@ -4,6 +4,7 @@ mod act;
 pub(super) mod audit;
 mod edit;
 mod export;
+mod foretell;
 mod groups;
 mod list;
 mod operations;
@@ -34,10 +35,13 @@ Looking changes nothing: order, count and headers stay, whoever else looks and w
 that are there when they begin, and count them before they ask. What they do is in the audit.
 
 Examples:
-  sluice dead groups px-prod                             what went wrong, and how often?
+  sluice dead groups                                     what went wrong, and how often, everywhere?
+  sluice dead groups px-prod                             and at one destination?
   sluice dead list px-prod --reason rejected --newer-than 2h
   sluice dead show px-prod 0123456789abcdef              one letter with every attempt
-  sluice dead replay px-prod --group 8c1f… --canary 5    five first; the others once those came through
+  sluice dead replay px-prod --group 8c1f… --dry-run     would they pass now?
+  sluice dead replay px-prod --group 8c1f…               five first; the others once those came through
+  sluice dead edit px-prod --group 8c1f… --jq '.data.email |= ascii_downcase'
   sluice dead discard px-prod --type 'test.#'            to the trash, for a week
   sluice dead restore px-prod --all                      and back
   sluice dead export px-prod --all > letters.ndjson      everything; sluice publish puts it back";

@@ -6,7 +6,8 @@ use serde_json::json;
 
 use super::Session;
 use super::list::second;
-use crate::cli::{Error, find, load, print, print_json, print_table};
+use crate::cli::table::{Table, figure, text, word};
+use crate::cli::{Error, find, load, print, print_drawn, print_json};
 use crate::config::ConfigFile;
 use crate::control::{self, Command, Signal};
 use crate::dead_letters::operation::OperationState;
@@ -49,8 +50,19 @@ pub(super) async fn list(args: ListArgs, file: &ConfigFile) -> Result<(), Error>
     if states.is_empty() {
         return Ok(print("no operation is running, and no worker remembers one")?);
     }
-    let header = ["operation", "began", "who", "what", "destination", "which", "phase", "done", "left", "note"];
-    Ok(print_table(header, states.iter().map(row))?)
+    let columns = [
+        word("operation"),
+        word("began").leaves(2),
+        text("who").leaves(3),
+        word("what"),
+        word("destination").leaves(1),
+        text("which"),
+        word("phase"),
+        figure("done"),
+        figure("left"),
+        text("note"),
+    ];
+    Ok(print_drawn(&Table::new(&columns, states.iter().map(row)))?)
 }
 
 fn row(state: &OperationState) -> [String; 10] {

@@ -5,6 +5,7 @@
 //! has either gone or is still there, and the same command does the rest.
 
 mod counted;
+mod fates;
 mod flow;
 mod outcomes;
 mod pace;
@@ -17,6 +18,7 @@ mod yielding;
 
 use std::ops::ControlFlow;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -24,6 +26,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 pub use counted::Counted;
+pub use fates::LetterFate;
 pub(super) use flow::GateView;
 pub use registry::{Registry, TOLD_WITHIN};
 pub use selection::Selection;
@@ -31,11 +34,16 @@ pub use state::{OperationState, Phase, seconds};
 
 use super::acts::Act;
 use super::filter::{Filter, FilterError};
+use super::letter::Letter;
 use super::look::{LookError, LookStep, Progress};
+use super::recheck::{Recheck, Rechecked};
+use super::rewrite::{self, Rewrite, Rewriting, Rewritten};
 use super::{DeadLetters, Pile};
 use crate::audit;
 use crate::clock;
 use crate::control::Signal;
+use crate::message::Message;
+use fates::Fates;
 use work::Work;
 
 /// What is to be done.
@@ -47,10 +55,12 @@ pub struct OperationPlan {
     pub filter: Filter,
     /// Letters a second; none: as fast as the broker takes them.
     pub rate: Option<f64>,
-    /// So many go first; the others only when the vendor has taken these.
-    pub canary: Option<u32>,
-    /// How long the canary's outcomes are waited for.
+    /// Of a replay: so many go first, then so many, and so on; each step and the others only when the vendor has taken the one before.
+    pub steps: Vec<u32>,
+    /// How long the outcomes of each are waited for.
     pub canary_wait: Duration,
+    /// Of an edit: what is changed.
+    pub rewrite: Option<Arc<Rewrite>>,
     /// What was counted for the person who said yes: these letters and none that came since; nothing where they are not all there.
     pub counted: Option<Counted>,
     /// A token's name, or user@host.
@@ -66,13 +76,72 @@ pub enum SelectError {
     /// The letters cannot be read, or the filter takes too long on them.
     #[error(transparent)]
     Look(#[from] LookError),
+    /// The expression of an edit takes too long on them.
+    #[error(transparent)]
+    Rewrite(#[from] rewrite::TooSlow),
 }
+
+/// What is found out of the letters while they are counted.
+#[derive(Debug)]
+pub enum Foresight {
+    /// Nothing more.
+    Count,
+    /// Whether they would pass now.
+    Recheck(Box<Recheck>),
+    /// What an edit makes of them: those that it cannot change are not selected.
+    Rewrite(Rewriting),
+}
+
+impl Foresight {
+    /// Of that act: what cannot be left out.
+    fn of(plan: &OperationPlan) -> Self {
+        plan.rewrite.as_ref().map_or(Self::Count, |rewrite| Self::Rewrite(Rewriting::new(Arc::clone(rewrite))))
+    }
+
+    fn anew(&mut self) {
+        match self {
+            Self::Count => {}
+            Self::Recheck(recheck) => recheck.anew(),
+            Self::Rewrite(rewriting) => rewriting.anew(),
+        }
+    }
+
+    /// Whether a letter is to be acted on.
+    fn selects(&mut self, letter: &Letter, message: &Message) -> Result<bool, rewrite::TooSlow> {
+        match self {
+            Self::Count => Ok(true),
+            Self::Recheck(recheck) => {
+                recheck.add(letter, message);
+                Ok(true)
+            }
+            Self::Rewrite(rewriting) => rewriting.add(letter, message),
+        }
+    }
+
+    /// What would come of an edit.
+    #[must_use]
+    pub fn rewritten(&self) -> Option<Rewritten> {
+        if let Self::Rewrite(rewriting) = self { Some(rewriting.finish()) } else { None }
+    }
+
+    /// Whether the letters would pass now.
+    #[must_use]
+    pub fn rechecked(&self) -> Option<Rechecked> {
+        if let Self::Recheck(recheck) = self { Some(recheck.finish()) } else { None }
+    }
+}
+
+/// Those that go first unless told otherwise.
+pub const CANARY: u32 = 5;
+/// The steps of a replay that goes up slowly; then come the others.
+pub const RAMP: [u32; 4] = [1, 5, 20, 100];
 
 /// An operation at work, or one that has ended.
 #[derive(Debug)]
 pub struct Operation {
     state: watch::Receiver<OperationState>,
     signal: watch::Sender<Signal>,
+    fates: Fates,
     task: Option<JoinHandle<()>>,
 }
 
@@ -86,22 +155,38 @@ impl DeadLetters {
         act: Act,
         filter: &Filter,
         counted: Option<Counted>,
+        foresight: &mut Foresight,
         patience: Duration,
         progress: Progress<'_>,
     ) -> Result<Selection, SelectError> {
         let matcher = filter.compile(clock::wall())?;
-        let mut selection = Selection::default();
+        let (mut selection, mut too_slow) = (Selection::default(), None);
         let seen = self.look(Pile::of(act), &matcher, patience, progress, |shown| {
             match shown {
-                LookStep::Anew => selection = Selection::default(),
-                // The others came later, or mean others by now. They are read all the same: how long all of them take is told.
-                LookStep::Letter(..) if counted == Some(selection.counted()) => {}
-                LookStep::Letter(letter, _) => selection.extend(u64::from_str_radix(&letter.id, 16)),
+                LookStep::Anew => {
+                    selection = Selection::default();
+                    foresight.anew();
+                }
+                LookStep::Letter(letter, message) => {
+                    selection.has_edit_of(letter);
+                    // The others came later, or mean others by now. They are read all the same: how long all of them take is told.
+                    if counted == Some(selection.counted()) {
+                        return ControlFlow::Continue(());
+                    }
+                    match foresight.selects(letter, message) {
+                        Ok(true) => selection.extend(u64::from_str_radix(&letter.id, 16)),
+                        Ok(false) => {}
+                        Err(error) => {
+                            too_slow = Some(error);
+                            return ControlFlow::Break(());
+                        }
+                    }
+                }
             }
             ControlFlow::Continue(())
         });
-        let seen = seen.await?;
-        selection.seen = seen;
+        selection.seen = seen.await?;
+        too_slow.map_or(Ok(()), Err)?;
         Ok(selection)
     }
 
@@ -111,9 +196,9 @@ impl DeadLetters {
         let id = audit::operation_id();
         let (signal, signals) = watch::channel(Signal::Run);
         let (work, state) = Work::new(self.clone(), plan, id, signals);
-        let told = work.state.clone();
+        let (told, fates) = (work.state.clone(), work.fates.clone());
         let task = tokio::spawn(ended(work.run(selection), told));
-        Operation { state, signal, task: Some(task) }
+        Operation { state, signal, fates, task: Some(task) }
     }
 }
 
@@ -139,6 +224,12 @@ impl Operation {
     #[must_use]
     pub fn watch(&self) -> watch::Receiver<OperationState> {
         self.state.clone()
+    }
+
+    /// What became of a letter, where it acted on that.
+    #[must_use]
+    pub fn fate(&self, letter: u64) -> Option<LetterFate> {
+        self.fates.of(letter, &self.state())
     }
 
     /// Passes on what a person wants of it. False when it is over.

@@ -3,7 +3,16 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
+use super::state::Death;
+use crate::dead_letters::causes::{Cause, Causes};
+use crate::message::Message;
+use crate::record::fingerprint::cause;
 use crate::record::replay::{Notice, ReplayOutcome};
+
+/// Causes of death that an operation tells apart.
+const MOST_TOLD: usize = 10;
+/// Causes of death that a sentence names.
+const MOST_NAMED: usize = 3;
 
 /// What is known of the replayed letters.
 #[derive(Debug, Default)]
@@ -14,8 +23,8 @@ pub(super) struct Outcomes {
     retrying: HashSet<u64>,
     pub delivered: u64,
     pub dead_again: u64,
-    /// What the first that died again says.
-    pub first_death: Option<String>,
+    /// Why.
+    deaths: Causes,
     /// When the last outcome came.
     pub last_heard: Option<Instant>,
 }
@@ -45,10 +54,21 @@ impl Outcomes {
             ReplayOutcome::Dead => {
                 self.dead_again += 1;
                 let said = notice.sentence.or(notice.reason).unwrap_or_default();
-                self.first_death.get_or_insert(said);
+                self.deaths.add(&said, cause(&said, &Message::default()), &notice.letter);
             }
             ReplayOutcome::Retrying => drop(self.retrying.insert(id)),
         }
+    }
+
+    /// What those say that died again, most letters first.
+    pub fn deaths(&self) -> Vec<Death> {
+        let shown = |cause: Cause| Death { sentence: cause.sentence, count: cause.count };
+        self.deaths.sorted().into_iter().take(MOST_TOLD).map(shown).collect()
+    }
+
+    /// The same in one line.
+    pub fn deaths_said(&self) -> String {
+        self.deaths.said(MOST_NAMED)
     }
 
     /// How many are on their way to the vendor.
@@ -104,6 +124,7 @@ mod tests {
         assert_eq!((outcomes.under_way(), outcomes.retrying()), (0, 1));
         outcomes.hear(notice(2, ReplayOutcome::Delivered), now);
         assert_eq!((outcomes.delivered, outcomes.retrying()), (2, 0));
-        assert_eq!(outcomes.first_death.as_deref(), Some("no such user"));
+        assert_eq!(outcomes.deaths_said(), "no such user (1)");
+        assert_eq!(outcomes.deaths(), [Death { sentence: "no such user".into(), count: 1 }]);
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::{Operation, OperationState};
+use super::{LetterFate, Operation, OperationState};
 use crate::broker::Broker;
 use crate::control::{self, Command, Signal};
 
@@ -49,17 +49,40 @@ impl Registry {
         states
     }
 
-    /// Those on a destination, of every process, the latest first.
-    pub async fn everywhere(&self, broker: &Broker, destination: &str) -> Vec<OperationState> {
-        let command = Command::Operations { destination: Some(destination.to_owned()) };
+    /// Those on a destination or on all, of every process, the latest first.
+    pub async fn everywhere(&self, broker: &Broker, destination: Option<&str>) -> Vec<OperationState> {
+        let command = Command::Operations { destination: destination.map(str::to_owned) };
         // With the broker away there are those of this process.
         let others: Vec<Vec<OperationState>> = control::ask(broker, &command, TOLD_WITHIN).await.unwrap_or_default();
-        let own = self.states().into_iter().filter(|state| state.destination == destination);
+        let own = self.states().into_iter().filter(|state| destination.is_none_or(|name| state.destination == name));
         let all: BTreeMap<String, OperationState> =
             others.into_iter().flatten().chain(own).map(|state| (state.id.clone(), state)).collect();
         let mut operations: Vec<OperationState> = all.into_values().collect();
         operations.sort_by_key(|state| std::cmp::Reverse(state.started));
         operations
+    }
+
+    /// What became of a letter in the operations of this process, the latest first.
+    #[must_use]
+    pub fn fates(&self, destination: &str, letter: &str) -> Vec<LetterFate> {
+        let Ok(letter) = u64::from_str_radix(letter, 16) else { return Vec::new() };
+        let all = self.all();
+        let of_it = all.values().filter(|operation| operation.state().destination == destination);
+        let mut fates: Vec<LetterFate> = of_it.filter_map(|operation| operation.fate(letter)).collect();
+        fates.sort_by_key(|fate| std::cmp::Reverse(fate.at));
+        fates
+    }
+
+    /// The same of every process.
+    pub async fn fates_everywhere(&self, broker: &Broker, destination: &str, letter: &str) -> Vec<LetterFate> {
+        let command = Command::Fates { destination: destination.to_owned(), letter: letter.to_owned() };
+        let others: Vec<Vec<LetterFate>> = control::ask(broker, &command, TOLD_WITHIN).await.unwrap_or_default();
+        let own = self.fates(destination, letter);
+        let all: BTreeMap<String, LetterFate> =
+            others.into_iter().flatten().chain(own).map(|fate| (fate.operation.clone(), fate)).collect();
+        let mut fates: Vec<LetterFate> = all.into_values().collect();
+        fates.sort_by_key(|fate| std::cmp::Reverse(fate.at));
+        fates
     }
 
     /// How one is.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
+use jiff::Timestamp;
 
 use super::work::{End, PATIENCE, TICK, Work, cancelled, next_notice};
 use crate::broker::port::{Delivery, PublishError};
@@ -14,6 +15,7 @@ use crate::clock;
 use crate::control::Signal;
 use crate::dead_letters::acts::{self, Act};
 use crate::dead_letters::{Pile, letter};
+use crate::message::Message;
 use crate::message::header::DEAD_LETTERED_AT;
 
 /// Copies on their way to the broker at once.
@@ -44,6 +46,26 @@ struct Moved {
     id: u64,
     letter: Delivery,
     result: Result<(), PublishError>,
+    /// Of an edit that failed: the original is in the trash already.
+    in_trash: bool,
+}
+
+impl Moved {
+    fn of(id: u64, letter: Delivery, result: Result<(), PublishError>) -> Self {
+        Self { id, letter, result, in_trash: false }
+    }
+}
+
+/// What goes elsewhere in a letter's stead.
+enum Copies {
+    /// Nothing: the letter is to be gone.
+    None,
+    /// This one.
+    One(Box<Message>),
+    /// These, one after the other.
+    Edit(Box<[(Pile, Message); 2]>),
+    /// They cannot be made.
+    Impossible(String),
 }
 
 /// What a round has under way.
@@ -242,30 +264,72 @@ impl Work {
         let now = clock::now();
         self.pace.went(now);
         round.sent += 1;
-        let Some(copy) = self.copy(id, &letter) else {
-            round.moving.push(Box::pin(async move { Moved { id, letter, result: Ok(()) } }));
-            return;
+        let copy = match self.copies(id, &letter) {
+            Copies::One(copy) => *copy,
+            Copies::Edit(copies) => return self.edit(round, id, letter, *copies),
+            Copies::None => {
+                round.moving.push(Box::pin(async move { Moved::of(id, letter, Ok(())) }));
+                return;
+            }
+            Copies::Impossible(why) => {
+                let result = Err(PublishError::Unsendable(why));
+                round.moving.push(Box::pin(async move { Moved::of(id, letter, result) }));
+                return;
+            }
         };
         if self.notices.is_some() {
             self.outcomes.sent(id, now);
         }
         match self.letters.broker.publisher().submit("", &self.target(), copy).await {
-            Ok(confirm) => round.moving.push(Box::pin(async move { Moved { id, letter, result: confirm.await } })),
-            Err(error) => round.moving.push(Box::pin(async move { Moved { id, letter, result: Err(error) } })),
+            Ok(confirm) => round.moving.push(Box::pin(async move { Moved::of(id, letter, confirm.await) })),
+            Err(error) => round.moving.push(Box::pin(async move { Moved::of(id, letter, Err(error)) })),
         }
     }
 
-    /// What goes elsewhere in a letter's stead; nothing where it is to be gone.
-    fn copy(&self, id: u64, letter: &Delivery) -> Option<crate::message::Message> {
+    /// Publishes the copies of an edited letter: the second once the first is confirmed.
+    fn edit(&self, round: &mut Round, id: u64, letter: Delivery, copies: [(Pile, Message); 2]) {
+        let publisher = self.letters.broker.publisher();
+        let is_in_trash = self.in_trash.contains(&id);
+        let copies: Vec<(Pile, String, Message)> = copies
+            .into_iter()
+            .filter(|(pile, _)| !(is_in_trash && *pile == Pile::Trash))
+            .map(|(pile, copy)| (pile, self.letters.queue(pile), copy))
+            .collect();
+        round.moving.push(Box::pin(async move {
+            let mut in_trash = is_in_trash;
+            for (pile, queue, copy) in copies {
+                if let Err(error) = publisher.publish("", &queue, copy).await {
+                    return Moved { id, letter, result: Err(error), in_trash };
+                }
+                in_trash |= pile == Pile::Trash;
+            }
+            Moved::of(id, letter, Ok(()))
+        }));
+    }
+
+    fn copies(&self, id: u64, letter: &Delivery) -> Copies {
         let wall = clock::wall();
         match self.plan.act {
             Act::Replay => {
                 let outcomes = self.letters.broker.names().outcomes(&self.id);
-                Some(acts::replayed(&letter.message, &format!("{id:016x}"), &self.id, &outcomes, wall))
+                Copies::One(Box::new(acts::replayed(&letter.message, &format!("{id:016x}"), &self.id, &outcomes, wall)))
             }
-            Act::Discard => Some(acts::discarded(&letter.message, &self.plan.by, wall)),
-            Act::Restore => Some(acts::restored(&letter.message)),
-            Act::Purge => None,
+            Act::Edit => self.edited(letter, wall),
+            Act::Discard => Copies::One(Box::new(acts::discarded(&letter.message, &self.plan.by, wall))),
+            Act::Restore => Copies::One(Box::new(acts::restored(&letter.message))),
+            Act::Purge => Copies::None,
+        }
+    }
+
+    fn edited(&self, letter: &Delivery, wall: Timestamp) -> Copies {
+        let Some(rewrite) = &self.plan.rewrite else {
+            return Copies::Impossible("no expression says how to change it".to_owned());
+        };
+        match rewrite.edit(&letter.message, wall, &mut 0) {
+            // Whoever made that died before the letter was gone: both copies are there.
+            Ok((edit, _)) if self.selection.was_edited_to(&edit.to.id) => Copies::None,
+            Ok((edit, _)) => Copies::Edit(Box::new(edit.copies(&self.plan.by, wall))),
+            Err(left) => Copies::Impossible(left.to_string()),
         }
     }
 
@@ -275,13 +339,16 @@ impl Work {
         match self.plan.act {
             Act::Replay => names.queue(destination),
             Act::Discard | Act::Purge => names.trash(destination),
-            Act::Restore => names.dead(destination),
+            Act::Edit | Act::Restore => names.dead(destination),
         }
     }
 
     /// A copy was confirmed, or was not.
     fn moved(&mut self, moved: Moved, locked: &mut LockedRead, trouble: &mut Option<PublishError>) {
-        let Moved { id, letter, result } = moved;
+        let Moved { id, letter, result, in_trash } = moved;
+        if in_trash {
+            self.in_trash.insert(id);
+        }
         match result {
             Ok(()) => {
                 // One that may be alike to another cannot be told from it: should the round break off it goes once more rather than never.
@@ -289,6 +356,7 @@ impl Work {
                     self.copied.insert(id);
                 }
                 locked.remove(letter);
+                self.fates.acted(id);
                 self.state.send_modify(|state| state.moved += 1);
             }
             Err(PublishError::Unsendable(why)) => {

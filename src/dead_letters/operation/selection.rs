@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::Counted;
+use crate::dead_letters::letter::Letter;
 use crate::dead_letters::look::LookSummary;
 
 /// Those that were there and matched when the operation began.
@@ -16,6 +17,8 @@ pub struct Selection {
     several: HashMap<u64, u64>,
     /// Letters of which there were several.
     alike: HashSet<u64>,
+    /// Letters that were made of others by hand.
+    edited: HashSet<u64>,
 }
 
 impl Extend<u64> for Selection {
@@ -39,6 +42,19 @@ impl Selection {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.ids.is_empty()
+    }
+
+    /// Takes note of a letter that was made of another.
+    pub(super) fn has_edit_of(&mut self, letter: &Letter) {
+        if letter.edited_from.is_some() {
+            self.edited.extend(u64::from_str_radix(&letter.id, 16));
+        }
+    }
+
+    /// Whether that letter was there, made of another: whoever made it died before the other was gone.
+    #[must_use]
+    pub fn was_edited_to(&self, id: &str) -> bool {
+        u64::from_str_radix(id, 16).is_ok_and(|id| self.edited.contains(&id))
     }
 
     /// All that were selected, also those that have been taken out since.

@@ -96,15 +96,31 @@ pub struct OperationState {
     /// Letters a second; none where nothing paces it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub rate: Option<f64>,
-    /// Letters that went first.
+    /// Letters that went first, or of a ramp those of the step at hand.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub canary: Option<u32>,
+    /// The steps of a ramp.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub ramp: Vec<u32>,
+    /// What those say that died again, most letters first.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub deaths: Vec<Death>,
     /// What it waits for, or what went wrong on the way.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub note: Option<String>,
     /// How it ended.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub outcome: Option<String>,
+}
+
+/// Why letters died again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = DeathAgain)]
+pub struct Death {
+    /// What the first of them says.
+    pub sentence: String,
+    /// How many letters.
+    pub count: u64,
 }
 
 /// How long so many letters take at that pace.

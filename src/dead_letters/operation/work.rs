@@ -6,19 +6,21 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
 
-use super::OperationPlan;
+use super::fates::Fates;
 use super::flow::{GateView, ReplayFlow};
 use super::outcomes::Outcomes;
 use super::pace::Pace;
 use super::selection::Selection;
 use super::state::{OperationState, Phase};
 use super::yielding::Yielding;
+use super::{Foresight, OperationPlan};
 use crate::audit;
 use crate::broker::{LONGEST_READ, ReadError};
 use crate::clock;
 use crate::control::Signal;
 use crate::dead_letters::DeadLetters;
 use crate::dead_letters::acts::Act;
+use crate::words;
 
 /// How long the read lock is waited for while others look or act.
 pub(super) const PATIENCE: Duration = LONGEST_READ.saturating_mul(2);
@@ -52,6 +54,8 @@ pub(super) struct Work {
     pub selection: Selection,
     /// Letters whose copies are confirmed, and which may still be there since their round broke off.
     pub copied: HashSet<u64>,
+    /// Letters whose originals are in the trash already, and whose edited copies the broker did not take.
+    pub in_trash: HashSet<u64>,
     /// The last round broke off, and left so many letters.
     pub expected: u32,
     /// A round has broken off since all that was there was last read.
@@ -62,6 +66,7 @@ pub(super) struct Work {
     pub flow: ReplayFlow,
     pub yielding: Yielding,
     pub outcomes: Outcomes,
+    pub fates: Fates,
     pub notices: Option<mpsc::Receiver<Bytes>>,
 }
 
@@ -77,7 +82,7 @@ impl Work {
             id: id.clone(),
             act: plan.act,
             destination: letters.destination.clone(),
-            filter: plan.filter.to_string(),
+            filter: which(&plan),
             by: plan.by.clone(),
             started: clock::wall(),
             ended: None,
@@ -91,7 +96,9 @@ impl Work {
             missing: 0,
             refused: 0,
             rate: plan.rate,
-            canary: plan.canary,
+            canary: plan.steps.first().copied(),
+            ramp: if plan.steps.len() > 1 { plan.steps.clone() } else { Vec::new() },
+            deaths: Vec::new(),
             note: None,
             outcome: None,
         };
@@ -105,6 +112,7 @@ impl Work {
             state,
             selection: Selection::default(),
             copied: HashSet::new(),
+            in_trash: HashSet::new(),
             expected: 0,
             broke: false,
             has_broken: false,
@@ -112,6 +120,7 @@ impl Work {
             flow,
             yielding: Yielding::default(),
             outcomes: Outcomes::default(),
+            fates: Fates::default(),
             notices: None,
         };
         (work, watching)
@@ -122,7 +131,7 @@ impl Work {
         let end = self.work(selection).await.err().unwrap_or(End::Done);
         self.show();
         let state = self.state.borrow().clone();
-        let (phase, mut outcome) = told(&end, &state);
+        let (phase, mut outcome) = told(&end, &state, &self.outcomes.deaths_said());
         // Says which letters were left out.
         self.selection.seen.trouble.iter().for_each(|trouble| outcome = format!("{outcome}; {trouble}"));
         let entry = self.entry(Some(outcome.clone()));
@@ -165,17 +174,24 @@ impl Work {
             self.listen().await?;
         }
         self.pace.anew(clock::now());
-        if let Some(canary) = self.plan.canary {
+        for step in self.plan.steps.clone() {
+            if self.selection.is_empty() {
+                break;
+            }
             self.phase(Phase::Canary);
-            self.rounds(u64::from(canary)).await?;
-            self.canary().await?;
+            self.state.send_modify(|state| state.canary = Some(step));
+            let before = self.state.borrow().moved;
+            self.rounds(u64::from(step)).await?;
+            self.canary(before).await?;
         }
         self.phase(Phase::Working);
         self.rounds(u64::MAX).await?;
         self.last_outcomes().await?;
         match self.state.borrow().missing {
             missing if missing > 0 && self.has_broken => Err(End::Failed(format!(
-                "the broker was lost on the way, and {missing} letters were not there when it was back: run the same once more"
+                "the broker was lost on the way, and {} {} not there when it was back: run the same once more",
+                words::letters(missing),
+                if missing == 1 { "was" } else { "were" }
             ))),
             _ => Ok(()),
         }
@@ -186,11 +202,16 @@ impl Work {
         let progress = |_: u32, there: u32| {
             state.send_if_modified(|state| std::mem::replace(&mut state.there, there) != there);
         };
-        let counting = self.letters.select(self.plan.act, &self.plan.filter, self.plan.counted, PATIENCE, &progress);
-        tokio::select! {
-            counted = counting => counted.map_err(|error| End::Failed(error.to_string())),
-            () = cancelled(&mut self.signals) => Err(End::Cancelled),
+        let (OperationPlan { act, filter, counted, .. }, mut foresight) = (&self.plan, Foresight::of(&self.plan));
+        let counting = self.letters.select(*act, filter, *counted, &mut foresight, PATIENCE, &progress);
+        let mut selection = tokio::select! {
+            counted = counting => counted.map_err(|error| End::Failed(error.to_string()))?,
+            () = cancelled(&mut self.signals) => return Err(End::Cancelled),
+        };
+        if let Foresight::Rewrite(rewriting) = &foresight {
+            selection.seen.add(rewriting.left());
         }
+        Ok(selection)
     }
 
     /// Begins to listen for outcomes.
@@ -204,8 +225,8 @@ impl Work {
         }
     }
 
-    /// Waits for what becomes of the letters that went first.
-    async fn canary(&mut self) -> Result<(), End> {
+    /// Waits for what becomes of the letters that went first, after the `earlier` ones of a ramp.
+    async fn canary(&mut self, earlier: u64) -> Result<(), End> {
         let mut until = clock::now() + self.plan.canary_wait;
         let mut ticks = tokio::time::interval(TICK);
         loop {
@@ -217,8 +238,13 @@ impl Work {
             let sent = self.state.borrow().moved;
             if self.outcomes.dead_again > 0 {
                 self.others_of_canary().await;
-                let (dead, said) = (self.outcomes.dead_again, self.outcomes.first_death.clone().unwrap_or_default());
-                return Err(End::Stopped(format!("{dead} of the {sent} that went first died again: {said}")));
+                let (dead, step) = (self.outcomes.dead_again, sent - earlier);
+                let which = if earlier > 0 {
+                    format!("the {step} of this step")
+                } else {
+                    format!("the {step} that went first")
+                };
+                return Err(End::Stopped(format!("{dead} of {which} died again")));
             }
             if self.outcomes.under_way() + self.outcomes.retrying() == 0 {
                 return Ok(());
@@ -323,7 +349,10 @@ impl Work {
     pub(super) fn hear(&mut self, notice: Option<Bytes>) {
         match notice {
             Some(notice) => match serde_json::from_slice(&notice) {
-                Ok(notice) => self.outcomes.hear(notice, clock::now()),
+                Ok(notice) => {
+                    self.fates.hear(&notice);
+                    self.outcomes.hear(notice, clock::now());
+                }
                 Err(error) => tracing::debug!(%error, "an outcome cannot be read"),
             },
             None => self.notices = None,
@@ -344,6 +373,9 @@ impl Work {
         let now = (self.outcomes.delivered, self.outcomes.dead_again, retrying);
         self.state.send_if_modified(|state| {
             let before = (state.delivered, state.dead_again, state.retrying);
+            if before.1 != now.1 {
+                state.deaths = self.outcomes.deaths();
+            }
             (state.delivered, state.dead_again, state.retrying) = now;
             before != now
         });
@@ -357,12 +389,18 @@ impl Work {
             place: None,
             destination: self.letters.destination.clone(),
             act: self.plan.act.name().to_owned(),
-            filter: self.plan.filter.to_string(),
+            filter: which(&self.plan),
             count: self.state.borrow().selected,
             outcome,
             mark: None,
         }
     }
+}
+
+/// Which letters, and of an edit what is changed.
+fn which(plan: &OperationPlan) -> String {
+    let rewrite = plan.rewrite.as_ref().map(|rewrite| format!(" edited by {:?}", rewrite.shown()));
+    format!("{}{}", plan.filter, rewrite.unwrap_or_default())
 }
 
 /// The next outcome; never where none are listened for.
@@ -379,8 +417,15 @@ pub(super) async fn cancelled(signals: &mut watch::Receiver<Signal>) {
     drop(signals.wait_for(|signal| *signal == Signal::Cancel).await);
 }
 
+const REFUSED: &str = "could not be copied and are still there";
+
+/// So many, with the verb.
+fn is_are(number: u64) -> String {
+    format!("{number} {}", if number == 1 { "is" } else { "are" })
+}
+
 /// How it ended, for people.
-fn told(end: &End, state: &OperationState) -> (Phase, String) {
+fn told(end: &End, state: &OperationState, deaths: &str) -> (Phase, String) {
     let done = state.act.done();
     let letters = if state.selected == 1 { "letter" } else { "letters" };
     let mut parts = vec![format!("{} of {} {letters} {done}", state.moved, state.selected)];
@@ -392,14 +437,15 @@ fn told(end: &End, state: &OperationState) -> (Phase, String) {
         (state.retrying, "waiting for another try"),
         (unknown, "on their way or without news"),
         (state.missing, "not there any more"),
-        (state.refused, "could not be copied and are still there"),
+        (state.refused, if state.refused == 1 { "could not be copied and is still there" } else { REFUSED }),
     ] {
         if count > 0 {
             parts.push(format!("{count} {what}"));
         }
     }
-    let counts = parts.join(", ");
-    let still = if state.left() > 0 { format!("; {} are still there", state.left()) } else { String::new() };
+    let why = if deaths.is_empty() { String::new() } else { format!("; died again with: {deaths}") };
+    let counts = parts.join(", ") + &why;
+    let still = if state.left() > 0 { format!("; {} still there", is_are(state.left())) } else { String::new() };
     match end {
         End::Done => (Phase::Done, counts),
         End::Stopped(why) => (Phase::Stopped, format!("stopped: {why}; {counts}{still}")),

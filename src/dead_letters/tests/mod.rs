@@ -2,6 +2,7 @@ mod cause;
 mod export;
 mod filter;
 mod letter;
+mod mend;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};

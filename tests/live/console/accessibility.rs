@@ -28,6 +28,13 @@ async fn no_page_hinders_anybody_light_or_dark_wide_or_narrow() {
     browser.click("main form button.danger").await;
     browser.see("done").await;
     let operation = browser.place().await;
+    // One that is gone, and what became of it.
+    browser.go("/destinations/px/dead?id=m-3").await;
+    let gone = browser.session.run("return document.querySelector('td.last a').getAttribute('href')").await;
+    let gone = gone.as_str().unwrap().to_owned();
+    browser.go("/destinations/px/dead/act?act=replay&id=m-3").await;
+    browser.click("main form button.primary").await;
+    browser.see("done").await;
     stage.run(&["pause", "px"]).await;
     stage.state("px", "paused").await;
     for (name, path) in [
@@ -41,28 +48,27 @@ async fn no_page_hinders_anybody_light_or_dark_wide_or_narrow() {
         ("letter", "/destinations/px/dead/letters/m-1"),
         ("edit", "/destinations/px/dead/letters/m-1/edit"),
         ("act", "/destinations/px/dead/act?act=replay&canary=2"),
+        ("act-edit", "/destinations/px/dead/act?act=edit&edit=.identifyId%3D%22u-2%22"),
+        ("act-edit-invalid", "/destinations/px/dead/act?act=edit&edit=.eventName%3D5"),
         ("operations", "/destinations/px/dead/operations"),
         ("operation", operation.as_str()),
         ("audit", "/audit"),
+        ("reload", "/reload"),
         ("problem", "/destinations/none"),
+        ("dead-typo", "/destinations/px/dead?type=product.*&jq=.amount+%3E"),
+        ("dead-beyond", "/destinations/px/dead?reasons=x"),
+        ("act-rate", "/destinations/px/dead/act?act=replay&canary=5&rate=much"),
+        ("act-nothing-chosen", "/destinations/px/dead/act?act=discard&chosen=yes&from="),
+        ("letter-in-the-trash", "/destinations/px/dead/letters/m-0"),
+        ("letter-gone", gone.as_str()),
     ] {
         found.extend(look(&browser, &axe, name, Some(path)).await);
     }
-    // Questions that a form leads to.
-    browser.go("/destinations/px").await;
-    browser.press("Change limits…").await;
-    browser.press("Review the change").await;
-    browser.see("Change the limits of px?").await;
-    found.extend(look(&browser, &axe, "limits", None).await);
-    browser.go("/destinations/px/dead/letters/m-1/edit").await;
-    for (body, name) in [("{\"eventName\": \"Mended\", \"identifyId\": \"u-1\"}", "diff"), ("{}", "diff-refused")] {
-        browser.fill("#body", body).await;
-        browser.press("Review the change").await;
-        browser.see("What changes").await;
-        found.extend(look(&browser, &axe, name, None).await);
-        browser.press("Keep editing").await;
-        browser.see("Edit the event").await;
-    }
+    browser.go("/reload").await;
+    browser.press("Reload all workers").await;
+    browser.see("Reloaded by 1 worker.").await;
+    found.extend(look(&browser, &axe, "reloaded", None).await);
+    found.extend(questions(&browser, &axe).await);
     assert!(found.is_empty(), "{}", found.join("\n"));
     // It would have found something.
     browser.session.run("document.querySelector('main').append(document.createElement('button'))").await;
@@ -70,6 +76,37 @@ async fn no_page_hinders_anybody_light_or_dark_wide_or_narrow() {
     let planted = findings(&browser).await;
     assert!(planted.iter().any(|finding| finding.contains("button-name")), "{planted:?}");
     browser.close().await;
+}
+
+/// Questions that a form leads to, what it says of what is wrong, and the list of keys.
+async fn questions(browser: &Browser, axe: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    browser.go("/").await;
+    browser.press_anywhere("Keys").await;
+    found.extend(look(browser, axe, "keys", None).await);
+    browser.go("/destinations/px").await;
+    browser.press("Change limits…").await;
+    browser.fill("#limits-field", "many").await;
+    browser.press("Review the change").await;
+    browser.see("is not a limit").await;
+    found.extend(look(browser, axe, "limits-wrong", None).await);
+    browser.fill("#limits-field", "5/s").await;
+    browser.press("Review the change").await;
+    browser.see("Change the limits of px?").await;
+    found.extend(look(browser, axe, "limits", None).await);
+    browser.go("/destinations/px/dead/letters/m-1/edit").await;
+    browser.press("Review the change").await;
+    browser.see("nothing is changed").await;
+    found.extend(look(browser, axe, "edit-unchanged", None).await);
+    for (body, name) in [("{\"eventName\": \"Mended\", \"identifyId\": \"u-1\"}", "diff"), ("{}", "diff-refused")] {
+        browser.fill("#body", body).await;
+        browser.press("Review the change").await;
+        browser.see("What changes").await;
+        found.extend(look(browser, axe, name, None).await);
+        browser.press("Keep editing").await;
+        browser.see("Edit the event").await;
+    }
+    found
 }
 
 /// What hinders on a page, that which is there where no other is named, and whether it must be scrolled sideways.
@@ -83,7 +120,10 @@ async fn look(browser: &Browser, axe: &str, name: &str, path: Option<&str>) -> V
         // What opens is looked at open.
         browser
             .session
-            .run("document.querySelectorAll('main details').forEach((part, at) => { part.open = at === 0; })")
+            .run(
+                "if (!document.querySelector('details.act[open]')) document.querySelector('main details.act')?.setAttribute('open', ''); \
+                 document.querySelectorAll('main details:not(.act)').forEach((part) => { part.open = true; })",
+            )
             .await;
         let seen = format!("{name} {width} {scheme}");
         let wider = browser

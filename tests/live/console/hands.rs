@@ -267,3 +267,23 @@ async fn a_page_tells_that_it_is_not_up_to_date_while_the_worker_is_gone() {
     stage.state("px", "open").await;
     browser.close().await;
 }
+
+#[tokio::test]
+async fn the_configuration_is_reloaded_and_a_problem_says_what_to_write() {
+    let (stage, _client) = stage(0).await;
+    let browser = Browser::open(&stage.admin()).await;
+    browser.go("/").await;
+    browser.sign_in(TOKEN).await;
+    browser.press("Reload configuration").await;
+    browser.press("Reload all workers").await;
+    browser.see("Reloaded by 1 worker.").await;
+    browser.see("no destination changed; 1 as before").await;
+    let file = stage.file("sluice.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text.replace("subscribe =", "subscribes =")).unwrap();
+    browser.press("Reload all workers").await;
+    browser.see("Reloaded by 0 of 1 worker.").await;
+    browser.see("did you mean \"subscribe\"?").await;
+    assert_eq!(stage.shown("px").await["name"], "px", "nothing changed");
+    browser.close().await;
+}

@@ -4,6 +4,8 @@ mod accessibility;
 mod browser;
 mod hands;
 mod incident;
+mod lasting;
+mod mend;
 mod roles;
 mod webdriver;
 

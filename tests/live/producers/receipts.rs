@@ -72,7 +72,7 @@ async fn all_outcomes(stage: &Stage, client: &Client) {
     stage.arrived(PX, 1).await;
     client.holds("px.dead", 2).await;
     let replayed = stage.run(&["dead", "replay", "px", "--reason", "invalid", "--yes"]).await;
-    assert_eq!(replayed.code, 0, "{replayed:?}");
+    assert_eq!(replayed.code, 4, "it dies again: {replayed:?}");
     stage.fault(r#"{"fault":"status","status":400,"body":"{}"}"#);
     for n in 2..6 {
         publish(client, &format!("refused-{n}"), event(n)).await;

@@ -44,7 +44,7 @@ async fn everything_happens(stage: &mut Stage) {
     client.publish("order.paid", "{", plain()).await;
     client.publish("nobody.wants", event(1).to_string(), plain()).await;
     client.holds("hook.dead", 1).await;
-    assert_eq!(stage.run(&["dead", "replay", "hook", "--all", "--yes"]).await.code, 0);
+    assert_eq!(stage.run(&["dead", "replay", "hook", "--all", "--yes"]).await.code, 4, "it dies again");
     client.holds("hook.dead", 1).await;
     assert_eq!(stage.run(&["pause", "px"]).await.code, 0);
     let good = std::fs::read_to_string(stage.file("sluice.toml")).unwrap();

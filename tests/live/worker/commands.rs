@@ -110,8 +110,7 @@ async fn publish_confirms_good_lines_and_tells_bad_ones_by_number() {
     assert_eq!((linted.code, &told["refused"], &told["problems"][1]["line"]), (4, &json!(2), &json!(4)), "{linted:?}");
     let ran = stage.run_with(&["publish", "-"], &input).await;
     assert_eq!(ran.code, 4, "{ran:?}");
-    for part in
-        ["-:2: ", "-:4: ", "3 published and confirmed, 2 refused", "1 of them are of a type that no destination"]
+    for part in ["-:2: ", "-:4: ", "3 published and confirmed, 2 refused", "1 of them is of a type that no destination"]
     {
         assert!(ran.out.contains(part), "{part} is not in {}", ran.out);
     }

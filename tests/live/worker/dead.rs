@@ -55,17 +55,21 @@ async fn a_rejected_batch_is_one_group_without_an_address_and_a_canary_stops_its
     assert!(!groups.to_string().contains("jane"), "{groups}");
     reject_all(&stage);
     let before = stage.seen(PX).received;
-    let ran = stage.run(&["dead", "replay", "px", "--all", "--canary", "5", "--yes"]).await;
-    assert_eq!(ran.code, 4, "{ran:?}");
-    assert!(ran.err.contains("died again"), "{ran:?}");
-    client.holds("px.dead", MANY).await;
-    assert_eq!(stage.seen(PX).received - before, 5, "the canary and no others were sent");
+    // Five go first without being told; of a ramp a single one.
+    for (arguments, sent) in [(&[][..], 5), (&["--ramp"], 6)] {
+        let ran = stage.run(&[&["dead", "replay", "px", "--all", "--yes"], arguments].concat()).await;
+        assert_eq!(ran.code, 4, "{ran:?}");
+        assert!(ran.err.contains("stopped") && ran.err.contains("died again with: "), "{ran:?}");
+        client.holds("px.dead", MANY).await;
+        assert_eq!(stage.seen(PX).received - before, sent, "these and no others were sent");
+    }
     let died_again = json(&stage, &["dead", "list", "px", "--limit", "0"]).await;
     let replays = died_again["letters"].as_array().unwrap().iter().filter(|letter| letter["replays"] == 1).count();
-    assert_eq!(replays, 5);
+    assert!((5..=6).contains(&replays), "{replays}");
     mended(&stage);
-    let ran = stage.run(&["dead", "replay", "px", "--all", "--canary", "5", "--rate", "500/s", "--yes"]).await;
-    assert_eq!(ran.code, 0, "{ran:?}");
+    let ramp = json(&stage, &["dead", "replay", "px", "--all", "--ramp", "--rate", "500/s", "--yes"]).await;
+    assert_eq!((&ramp["phase"], &ramp["delivered"]), (&"done".into(), &MANY.into()), "{ramp}");
+    assert_eq!(ramp["ramp"], serde_json::json!([1, 5, 20, 100]));
     stage.arrived(PX, u64::from(MANY)).await;
     assert_eq!(stage.seen(PX).duplicates, 0);
     client.holds("px.dead", 0).await;
@@ -76,10 +80,13 @@ async fn a_letter_that_dies_again_keeps_its_history_and_starts_afresh() {
     let (stage, client) = with_letters(&shared_url().await, 1, "").await;
     let before = json(&stage, &["dead", "show", "px", "m-0"]).await;
     reject_all(&stage);
-    assert_eq!(stage.run(&["dead", "replay", "px", "--id", "m-0", "--yes"]).await.code, 0);
+    let ran = stage.run(&["dead", "replay", "px", "--id", "m-0", "--yes"]).await;
+    assert!(ran.code == 4 && ran.err.contains("1 died again") && ran.err.contains("still unknown"), "{ran:?}");
+    let ran = stage.run(&["dead", "replay", "px", "--all", "--canary", "0", "--yes"]).await;
+    assert!(ran.code == 4 && ran.err.contains("died again with: ") && !ran.err.contains("stopped"), "{ran:?}");
     until("it is back", async || client.depth("px.dead").await == Some(1)).await;
     let after = json(&stage, &["dead", "show", "px", "m-0"]).await;
-    assert_eq!((after["replays"].as_u64(), after["attempts"].as_array().unwrap().len()), (Some(1), 2));
+    assert_eq!((after["replays"].as_u64(), after["attempts"].as_array().unwrap().len()), (Some(2), 3));
     assert_eq!(after["attempts"][0], before["attempts"][0]);
     assert_eq!((&after["body"], &after["properties"]), (&before["body"], &before["properties"]));
     assert!(after["replayed_by"].is_string(), "{after}");
@@ -148,7 +155,9 @@ async fn an_edited_letter_is_checked_linked_and_delivered() {
     mended["identifyId"] = "u-2".into();
     let good = stage.run_with(&["dead", "edit", "px", "m-1", "--file", "-", "--yes"], &mended.to_string()).await;
     assert_eq!(good.code, 0, "{good:?}");
-    assert!(good.out.contains("-{") && good.out.contains("+{") && good.out.contains("/v1/events/custom"), "{good:?}");
+    let line = |sign: &str, user: &str| format!("\n{sign}  \"identifyId\": \"{user}\"");
+    assert!(good.out.contains(&line("-", "u-1")) && good.out.contains(&line("+", "u-2")), "laid out: {good:?}");
+    assert!(good.out.contains("/v1/events/custom"), "{good:?}");
     assert_eq!((client.depth("px.dead").await, client.depth("px.trash").await), (Some(3), Some(1)));
     let edited = json(&stage, &["dead", "show", "px", "m-1"]).await;
     let original = json(&stage, &["dead", "show", "px", "m-1", "--trash"]).await;
@@ -257,8 +266,8 @@ async fn nothing_is_done_to_all_letters_by_omission_or_without_being_asked() {
         let ran = stage.run(arguments).await;
         assert_eq!(ran.code, 4, "{arguments:?}: {ran:?}");
     }
-    let ran = stage.run(&["dead", "replay", "px", "--all", "--canary", "0", "--yes"]).await;
-    assert!(ran.code == 2 && ran.err.contains("1..=100000"), "{ran:?}");
+    let ran = stage.run(&["dead", "replay", "px", "--all", "--canary", "100001", "--yes"]).await;
+    assert!(ran.code == 2 && ran.err.contains("0..=100000"), "{ran:?}");
     // Where none is meant, programs read of an operation that did nothing.
     let told = json(&stage, &["dead", "discard", "px", "--id", "nobody"]).await;
     assert_eq!((told["phase"].as_str(), told["moved"].as_u64()), (Some("done"), Some(0)), "{told}");

@@ -52,6 +52,12 @@ async fn a_canary_that_dies_again_ends_an_operation_and_the_next_one_delivers() 
     dry["dry_run"] = true.into();
     let (status, foretold) = act(&stage, "/operations", dry).await;
     assert_eq!((status, foretold["selected"].as_u64()), (200, Some(40)), "{foretold}");
+    let check = &foretold["check"];
+    assert_eq!(
+        (&check["invalid"], &check["would_be_sent"], &check["refused_before"]),
+        (&0.into(), &40.into(), &40.into())
+    );
+    assert!(check["sentence"].as_str().unwrap().contains("the vendor refused them with"), "{check}");
 
     stage.fault(r#"{"fault":"status","status":400,"body":"{\"error\":\"still unknown\"}"}"#);
     let before = stage.seen(PX).received;
@@ -107,9 +113,63 @@ async fn what_was_counted_is_acted_on_though_letters_keep_coming_and_nothing_whe
 }
 
 #[tokio::test]
+async fn every_letter_is_had_by_cursor_though_others_are_acted_on_meanwhile() {
+    let (stage, client) = with_a_reader(30).await;
+    stage.fault(r#"{"fault":"status","status":400}"#);
+    let (mut seen, mut next) = (Vec::new(), String::new());
+    for page in 0.. {
+        let list = get(&stage, &format!("?limit=7{next}")).await;
+        let ids = list["letters"].as_array().unwrap().iter().map(|letter| letter["event_id"].as_str().unwrap());
+        seen.extend(ids.map(str::to_owned));
+        match list["next"].as_str() {
+            None => break,
+            Some(cursor) => next = format!("&cursor={cursor}"),
+        }
+        // What was given and what was not yet given goes, comes back to the end of the queue, and comes anew.
+        let gone = format!("m-{}", page * 8);
+        for act in ["discard", "restore"] {
+            assert_eq!(stage.run(&["dead", act, "px", "--id", &gone, "--yes"]).await.code, 0);
+        }
+        client.publish_all("product.report", 100 + page..101 + page).await;
+        client.holds("px.dead", 31 + u32::try_from(page).unwrap()).await;
+    }
+    assert!(seen.len() > 30, "what came meanwhile is at the end: {seen:?}");
+    let (those, new) = seen.split_at(30);
+    let mut expected: Vec<String> = (0..30).map(|number| format!("m-{number}")).collect();
+    let mut those = those.to_vec();
+    expected.sort_unstable();
+    those.sort_unstable();
+    assert_eq!(those, expected, "then {new:?}");
+    let (status, said) = ask(&stage, "GET", "?cursor=x", READER, &Value::Null).await;
+    assert!(status == 400 && said["detail"].as_str().unwrap().contains("is no cursor"), "{said}");
+}
+
+#[tokio::test]
+async fn groups_and_operations_are_told_of_all_destinations() {
+    let (stage, _client) = with_a_reader(4).await;
+    let all = async |path: &str| {
+        let (status, said) = stage.ask("GET", &format!("/api/v1{path}"), Some(READER), "").await;
+        assert_eq!(status, 200, "{path}: {said}");
+        serde_json::from_str::<Value>(&said).unwrap()
+    };
+    let groups = all("/dead/groups?reason=rejected").await;
+    assert_eq!((&groups["matched"], &groups["groups"][0]["destination"]), (&4.into(), &"px".into()), "{groups}");
+    let ran = stage.run(&["dead", "groups"]).await;
+    assert!(ran.code == 0 && ran.out.contains("4 letters in 1 groups at 1 destinations"), "{ran:?}");
+    let (status, said) = stage.ask("GET", "/api/v1/dead/groups?destination=none", Some(READER), "").await;
+    assert_eq!(status, 404, "{said}");
+    let (_, begun) = act(&stage, "/operations", json!({"act": "discard", "all": true})).await;
+    over(&stage, &begun).await;
+    let operations = all("/operations").await;
+    assert_eq!(operations["operations"][0]["id"], begun["id"], "{operations}");
+    assert_eq!(all("/operations?destination=px").await["operations"].as_array().unwrap().len(), 1);
+    assert_eq!(all("/operations?destination=other").await["operations"], json!([]));
+}
+
+#[tokio::test]
 async fn an_operation_is_paused_resumed_and_cancelled_where_it_is() {
     let (stage, client) = with_a_reader(30).await;
-    let (_, begun) = act(&stage, "/operations", json!({"act": "replay", "all": true, "rate": 1})).await;
+    let (_, begun) = act(&stage, "/operations", json!({"act": "replay", "all": true, "rate": 1, "canary": 0})).await;
     let path = format!("/operations/{}", begun["id"].as_str().unwrap());
     for (signal, phase) in [("pause", "paused"), ("resume", "working"), ("cancel", "cancelled")] {
         let (status, said) = act(&stage, &format!("{path}/{signal}"), Value::Null).await;

@@ -180,7 +180,7 @@ async fn a_days_budget_is_not_exceeded_though_drivers_are_killed() {
     }
     until("the budget is spent", async || stage.shown("px").await["day_used"] == 250).await;
     let shown = stage.shown("px").await;
-    assert_eq!(shown["why"], "the day budget of 250 is used up; it begins anew at midnight UTC", "{shown:#}");
+    assert_eq!(shown["why"], "the day budget of 250 is used up; it starts again at midnight UTC", "{shown:#}");
     let seen = stage.seen(PX).received;
     assert!((235..=250).contains(&seen), "each kill wastes what was booked at most: {seen} were sent");
 }

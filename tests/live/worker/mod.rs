@@ -13,6 +13,8 @@ mod issues;
 pub mod lease;
 mod limits;
 mod machine;
+mod mend;
+mod on_call;
 mod operators;
 mod pauses;
 mod receipts;

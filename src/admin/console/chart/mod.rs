@@ -13,6 +13,9 @@ use super::show;
 use crate::destination::recent::{EVERY, GateChange, Sample};
 use crate::gate::GateState;
 
+#[cfg(test)]
+mod tests;
+
 /// A chart, ready to be drawn into a box of its width and height.
 #[derive(Clone, Debug, Default, PartialEq, Template)]
 #[template(path = "chart.html")]
@@ -29,6 +32,42 @@ pub(super) struct Chart {
     pub top: String,
     /// What lines stand for.
     pub labels: Vec<Label>,
+    /// What went wrong, below it.
+    pub strip: Option<Strip>,
+    /// What it says at each time, for who points at it.
+    pub points: Vec<Point>,
+    /// How long ago it begins.
+    pub began: String,
+}
+
+impl Chart {
+    /// With what is below it.
+    fn whole(&self) -> u16 {
+        self.height + self.strip.as_ref().map_or(0, |strip| strip.gap + strip.height)
+    }
+
+    /// Where the strip begins.
+    fn strip_at(&self) -> u16 {
+        self.height + self.strip.as_ref().map_or(0, |strip| strip.gap)
+    }
+}
+
+/// What went wrong, to a scale of its own: beside what went well it would be a line at the bottom.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Strip {
+    /// Between it and what is above, for its label where it has one.
+    pub gap: u16,
+    pub height: u16,
+    pub path: String,
+    pub label: String,
+}
+
+/// Some time of a chart, and what it says of it.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Point {
+    pub x: String,
+    pub width: String,
+    pub text: String,
 }
 
 // What it writes is escaped already.
@@ -60,6 +99,15 @@ pub(super) struct Past {
     pub since: Option<Timestamp>,
 }
 
+impl Past {
+    /// The gate's state at that time.
+    fn at(&self, time: Timestamp) -> &'static str {
+        // The earliest of the later changes says what was before it.
+        let later = self.changes.iter().take_while(|change| change.at > time);
+        later.last().map_or(self.state, |change| change.from.name())
+    }
+}
+
 /// A stretch of time.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Band {
@@ -72,12 +120,16 @@ pub(super) struct Band {
 const UNKNOWN: &str = "unknown";
 /// What is free above the highest, as a factor.
 const HEADROOM: f64 = 1.05;
-/// A limit is drawn that is at most so many times as high as what is sent.
-const LIMIT_IN_SIGHT: f64 = 4.0;
+/// The same below a label.
+const HEADROOM_OF_LABEL: f64 = 1.2;
+/// A limit is drawn that is at most so many times as high as what is sent: what is sent has the scale.
+const LIMIT_IN_SIGHT: f64 = 1.5;
 /// The least height of what is more than nothing.
 const LEAST: f64 = 3.0;
-/// The same of what went wrong with it, which leaves some of the other to be seen.
-const LEAST_BAD: f64 = 1.5;
+/// The shortest time that a chart shows.
+const SHORTEST: Duration = Duration::from_mins(1);
+/// Times of a chart that say what they show, at most.
+const POINTS: u32 = 60;
 
 /// What part of the past a chart shows, and how large it is.
 #[derive(Clone, Copy, Debug)]
@@ -89,6 +141,39 @@ pub(super) struct Plot {
 }
 
 impl Plot {
+    /// The same without the time of which nothing is known.
+    pub fn known(self, samples: &[Sample], since: Option<Timestamp>) -> Self {
+        let first = samples.first().and_then(|sample| sample.at.checked_sub(EVERY).ok());
+        let Some(began) = since.into_iter().chain(first).min() else { return self };
+        let known = self.now.duration_since(began).try_into().unwrap_or(self.span);
+        Self { span: SHORTEST.max(known).min(self.span), ..self }
+    }
+
+    /// Times of equal length with their samples, the oldest first, as far as something is known of them.
+    fn points(&self, samples: &[Sample], past: &Past, says: impl Fn(&[&Sample]) -> String) -> Vec<Point> {
+        let each = EVERY.max(self.span / POINTS);
+        let since = past.since.into_iter().chain(samples.first().map(|sample| sample.at)).min();
+        let earliest = self.now.checked_sub(self.span).unwrap_or(Timestamp::MIN);
+        let known = since.map_or(self.now, |since| since.max(earliest));
+        // On even seconds, so that they stay the same while the chart moves on.
+        let even = Duration::from_secs(self.now.as_second().unsigned_abs() % each.as_secs());
+        let last = self.now.checked_sub(even).unwrap_or(self.now);
+        let times = (0..=POINTS).rev().filter_map(|ago| last.checked_sub(each * ago).ok());
+        let known = times.filter(|began| *began < self.now && *began + each > known);
+        let point = |began: Timestamp| {
+            let end = began + each;
+            let seen: Vec<&Sample> = samples.iter().filter(|sample| sample.at > began && sample.at <= end).collect();
+            let (state, left) = (past.at(end.min(self.now)), self.x(began));
+            let gate = if state == GateState::Open.name() { String::new() } else { format!("; gate {state}") };
+            Point {
+                x: format!("{left:.1}"),
+                width: format!("{:.1}", self.x(end) - left),
+                text: format!("{} UTC: {}{gate}", began.strftime("%T"), says(&seen)),
+            }
+        };
+        known.map(point).collect()
+    }
+
     fn x(&self, at: Timestamp) -> f64 {
         let before = self.now.duration_since(at).as_secs_f64();
         ((1.0 - before / self.span.as_secs_f64()) * f64::from(self.width)).clamp(0.0, f64::from(self.width))
@@ -205,34 +290,66 @@ pub(super) fn latest(samples: &[Sample], now: Timestamp) -> f64 {
 pub(super) fn rate(frame: Plot, samples: &[Sample], past: &Past, limit: Option<f64>) -> Chart {
     let most = most_sent(frame, samples);
     let limit = limit.filter(|limit| limit.is_finite() && *limit > 0.0);
-    // Drawn to the scale of what is sent: against a limit far above, it would be a line at the bottom.
-    let seen = limit.filter(|limit| most <= 0.0 || *limit <= most * LIMIT_IN_SIGHT);
-    let top = most.max(seen.unwrap_or(0.0)) * HEADROOM;
+    let seen = limit.filter(|limit| *limit <= most * LIMIT_IN_SIGHT);
+    // A label at the upper edge has room of its own.
+    let headroom = if limit.is_some() && seen.is_none() { HEADROOM_OF_LABEL } else { HEADROOM };
+    let top = most.max(seen.unwrap_or(0.0)) * headroom;
     let label = limit.map(|limit| {
         let text = format!("limit {}/s", show::rate(limit));
         // Out of sight, it is told at the upper edge.
-        if seen.is_some() { Label::above(frame.y(limit, top), text) } else { Label::above(0.0, text + ", far above") }
+        if seen.is_some() { Label::above(frame.y(limit, top), text) } else { Label::above(0.0, text + ", above") }
     });
     let top_shown = if most > 0.0 { format!("highest {}/s", show::rate(most)) } else { "none sent".to_owned() };
     let allows = limit.map_or_else(String::new, |limit| format!("; the limits allow {}", show::rate(limit)));
+    let strip = strip(frame, samples, 16, 24);
+    let failed = strip.as_ref().map_or_else(String::new, |strip| format!("; {}", strip.label));
     let says = format!(
-        "Requests a second over the last {}: {} now, {} at most{allows}",
+        "Requests a second over the last {}: {} now, {} at most{allows}{failed}",
         show::span(frame.span.as_secs_f64()),
         show::rate(latest(samples, frame.now)),
         show::rate(most),
     );
-    let paths = sent(frame, samples, seen, top);
-    Chart { labels: label.into_iter().collect(), ..chart(frame, says, paths, frame.bands(past), top_shown) }
+    let paths = sent(frame, samples, limit, top);
+    let points = frame.points(samples, past, |seen| {
+        let most = |figure: fn(&Sample) -> f64| seen.iter().map(|sample| figure(sample)).fold(0.0, f64::max);
+        let (all, wrong) = (most(requests), most(bad));
+        let wrong = if wrong > 0.0 { format!(", {}/s refused or failed", show::rate(wrong)) } else { String::new() };
+        format!("{}/s{wrong}", show::rate(all))
+    });
+    let chart = chart(frame, says, paths, frame.bands(past), top_shown);
+    Chart { labels: label.into_iter().collect(), strip, points, ..chart }
 }
 
-/// The same in a row among others: to the scale of the limit, so that rows compare.
+/// The same in a row among others.
 pub(super) fn spark(frame: Plot, samples: &[Sample], limit: Option<f64>) -> Chart {
     let most = most_sent(frame, samples);
     let limit = limit.filter(|limit| limit.is_finite() && *limit > 0.0);
-    let top = most.max(limit.unwrap_or(0.0)) * HEADROOM;
-    let says =
-        format!("Requests over the last {}: {}/s at most", show::span(frame.span.as_secs_f64()), show::rate(most));
-    chart(frame, says, sent(frame, samples, limit, top), Vec::new(), String::new())
+    let seen = limit.filter(|limit| *limit <= most * LIMIT_IN_SIGHT);
+    let top = most.max(seen.unwrap_or(0.0)) * HEADROOM;
+    let strip = strip(frame, samples, 2, 8);
+    let failed = strip.as_ref().map_or_else(String::new, |strip| format!("; {}", strip.label));
+    let span = show::span(frame.span.as_secs_f64());
+    let says = format!("Requests over the last {span}: {}/s at most{failed}", show::rate(most));
+    // Too small for a label.
+    let strip = strip.map(|strip| Strip { label: String::new(), ..strip });
+    Chart { strip, ..chart(frame, says, sent(frame, samples, limit, top), Vec::new(), String::new()) }
+}
+
+/// What went wrong in that time, where something did.
+fn strip(frame: Plot, samples: &[Sample], gap: u16, height: u16) -> Option<Strip> {
+    let most = frame.steps(samples).map(|(_, _, sample)| bad(sample)).fold(0.0, f64::max);
+    let plot = Plot { height, ..frame };
+    (most > 0.0).then(|| Strip {
+        gap,
+        height,
+        path: plot.area(samples, most * HEADROOM, LEAST, bad),
+        label: format!("refused or failed: {}/s at most", show::rate(most)),
+    })
+}
+
+/// Refused or failed, a second.
+fn bad(sample: &Sample) -> f64 {
+    f64::from(sample.refused + sample.failed)
 }
 
 fn most_sent(frame: Plot, samples: &[Sample]) -> f64 {
@@ -240,18 +357,15 @@ fn most_sent(frame: Plot, samples: &[Sample]) -> f64 {
 }
 
 fn sent(frame: Plot, samples: &[Sample], limit: Option<f64>, top: f64) -> Vec<(&'static str, String)> {
-    let bad = |sample: &Sample| f64::from(sample.refused + sample.failed);
     let mut paths = vec![("chart-area", frame.area(samples, top, LEAST, requests))];
-    if highest(samples, |sample| Some(bad(sample))) > 0.0 {
-        paths.push(("chart-bad", frame.area(samples, top, LEAST_BAD, bad)));
+    let Some(limit) = limit else { return paths };
+    if limit <= top {
+        paths.push(("chart-limit", format!("M0 {:.1}H{}", frame.y(limit, top), frame.width)));
     }
-    if let Some(limit) = limit {
-        let y = frame.y(limit, top);
-        paths.push(("chart-limit", format!("M0 {y:.1}H{}", frame.width)));
-        // Where the gate let less through than the limits: that too.
-        if samples.iter().filter_map(allowed).any(|allowed| allowed < limit * 0.99) {
-            paths.push(("chart-allowed", frame.line(samples, top, allowed)));
-        }
+    // Where the gate let less through than the limits: that too, as far as it is in sight.
+    if samples.iter().filter_map(allowed).any(|allowed| allowed < limit * 0.99) {
+        let in_sight = |sample: &Sample| allowed(sample).filter(|allowed| *allowed <= top);
+        paths.push(("chart-allowed", frame.line(samples, top, in_sight)));
     }
     paths
 }
@@ -273,7 +387,13 @@ pub(super) fn latency(frame: Plot, samples: &[Sample], past: &Past) -> Chart {
     let span = show::span(frame.span.as_secs_f64());
     let says = format!("Time that requests took over the last {span}: {now}");
     let top = if most > 0.0 { format!("highest {}", duration(most)) } else { "none sent".to_owned() };
-    chart(frame, says, paths, frame.bands(past), top)
+    let points = frame.points(samples, past, |seen| {
+        let most = |figure: fn(&Sample) -> Option<u32>| seen.iter().filter_map(|sample| figure(sample)).max();
+        let times = most(|sample| sample.median_ms).zip(most(|sample| sample.slowest_ms));
+        let told = |(half, slow)| format!("half in {}, 99 of 100 in {}", ms(half), ms(slow));
+        times.map_or_else(|| "none was answered".to_owned(), told)
+    });
+    Chart { points, ..chart(frame, says, paths, frame.bands(past), top) }
 }
 
 /// Events delivered a second.
@@ -287,12 +407,16 @@ pub(super) fn delivered(frame: Plot, samples: &[Sample], past: &Past) -> Chart {
         show::rate(most)
     );
     let top = if most > 0.0 { format!("highest {}/s", show::rate(most)) } else { "none delivered".to_owned() };
-    chart(frame, says, paths, frame.bands(past), top)
+    let points = frame.points(samples, past, |seen| {
+        format!("{}/s", show::rate(seen.iter().map(|sample| events(sample)).fold(0.0, f64::max)))
+    });
+    Chart { points, ..chart(frame, says, paths, frame.bands(past), top) }
 }
 
 fn chart(frame: Plot, says: String, paths: Vec<(&'static str, String)>, bands: Vec<Band>, top: String) -> Chart {
     let paths = paths.into_iter().filter(|(_, path)| !path.is_empty()).collect();
-    Chart { width: frame.width, height: frame.height, says, paths, bands, top, labels: Vec::new() }
+    let began = format!("{} ago", show::span(frame.span.as_secs_f64()));
+    Chart { width: frame.width, height: frame.height, says, paths, bands, top, began, ..Chart::default() }
 }
 
 pub(super) fn ms(ms: u32) -> String {
@@ -301,109 +425,4 @@ pub(super) fn ms(ms: u32) -> String {
 
 fn duration(ms: f64) -> String {
     if ms < 1_000.0 { format!("{ms:.0} ms") } else { format!("{} s", show::rate(ms / 1_000.0)) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn now() -> Timestamp {
-        Timestamp::from_second(1_700_000_000).unwrap()
-    }
-
-    fn sample(ago: i64, requests: f32) -> Sample {
-        Sample {
-            at: now() - Duration::from_secs(ago.unsigned_abs()),
-            requests,
-            refused: 0.0,
-            failed: 0.0,
-            delivered: requests,
-            allowed: Some(20.0),
-            median_ms: (requests > 0.0).then_some(12),
-            slowest_ms: (requests > 0.0).then_some(1_500),
-        }
-    }
-
-    fn frame() -> Plot {
-        Plot { width: 100, height: 21, now: now(), span: Duration::from_secs(100) }
-    }
-
-    #[test]
-    fn samples_are_steps_and_a_gap_is_nothing() {
-        let samples = [sample(400, 9.0), sample(80, 10.0), sample(69, 20.0), sample(20, 5.0)];
-        let path = frame().area(&samples, 20.0, LEAST, requests);
-        assert_eq!(path, "M10.0 21V11.0H20.0V1.0H31.0V21ZM70.0 21V16.0H80.0V21Z");
-        let line = frame().line(&samples, 20.0, |sample| Some(requests(sample)));
-        assert_eq!(line, "M10.0 11.0H20.0V1.0H31.0M70.0 16.0H80.0");
-    }
-
-    fn open() -> Past {
-        Past { changes: Vec::new(), state: "open", since: Some(Timestamp::MIN) }
-    }
-
-    #[test]
-    fn little_is_seen_beside_a_limit_far_above_it() {
-        let height = |chart: &Chart| {
-            let (_, path) = chart.paths.iter().find(|(class, _)| *class == "chart-area").unwrap();
-            let y = path.split('V').nth(1).unwrap().split('H').next().unwrap();
-            f64::from(frame().height) - y.parse::<f64>().unwrap()
-        };
-        let little = [sample(5, 1.0)];
-        let chart = rate(frame(), &little, &open(), Some(200.0));
-        assert!(height(&chart) > 18.0, "to its own scale: {chart:?}");
-        assert_eq!((chart.top.as_str(), chart.labels[0].text.as_str()), ("highest 1/s", "limit 200/s, far above"));
-        assert_eq!(chart.paths.len(), 1, "the limit is out of sight: {chart:?}");
-        let chart = rate(frame(), &[sample(5, 50.0)], &open(), Some(200.0));
-        assert_eq!((chart.top.as_str(), chart.labels[0].text.as_str()), ("highest 50/s", "limit 200/s"));
-        // In a row among others it is to the scale of the limit, and no less to be seen.
-        for seen in [height(&spark(frame(), &little, Some(200.0))), height(&spark(frame(), &little, Some(1e6)))] {
-            assert!((seen - LEAST).abs() < 0.01, "{seen}");
-        }
-        // Nor are few failures among many requests.
-        let failing = [Sample { failed: 0.1, ..sample(5, 190.0) }];
-        let chart = rate(frame(), &failing, &open(), Some(200.0));
-        assert_eq!(chart.paths[1], ("chart-bad", "M85.0 21V19.5H95.0V21Z".to_owned()));
-    }
-
-    #[test]
-    fn a_chart_says_in_words_what_it_shows() {
-        let samples = [sample(15, 12.0), sample(5, 8.0)];
-        let chart = rate(frame(), &samples, &open(), Some(20.0));
-        assert_eq!(chart.says, "Requests a second over the last 1 min 40 s: 8 now, 12 at most; the limits allow 20");
-        assert_eq!((chart.top.as_str(), chart.paths.len(), chart.bands.len()), ("highest 12/s", 2, 0));
-        let slowed = [Sample { allowed: Some(14.0), ..sample(15, 12.0) }, sample(5, 8.0)];
-        let chart = rate(frame(), &slowed, &open(), Some(20.0));
-        assert_eq!(chart.paths.last().unwrap().0, "chart-allowed", "the gate let less through than the limits");
-        let chart = latency(frame(), &samples, &open());
-        assert!(chart.says.ends_with("lately half of them 12 ms at most, and 99 of 100 1.5 s"), "{}", chart.says);
-        let empty = rate(frame(), &[], &open(), None);
-        assert!(empty.paths.is_empty() && empty.says.contains("0 now"), "{empty:?}");
-        assert!(latency(frame(), &[], &open()).says.ends_with("none was answered"));
-    }
-
-    #[test]
-    fn times_when_the_gate_was_not_open_are_marked() {
-        let at = |ago: u64| now() - Duration::from_secs(ago);
-        let change = |ago, from, to| GateChange { at: at(ago), from, to, why: String::new(), until: None };
-        let changes = [
-            change(10, GateState::Open, GateState::Parked),
-            change(50, GateState::Broken, GateState::Open),
-            change(500, GateState::Open, GateState::Broken),
-        ];
-        let seen = |changes: &[GateChange], state, since| {
-            let bands = frame().bands(&Past { changes: changes.to_vec(), state, since });
-            bands.into_iter().map(|band| format!("{} {} {}", band.x, band.width, band.state)).collect::<Vec<_>>()
-        };
-        assert_eq!(seen(&changes, "parked", Some(at(900))), ["90.0 10.0 parked", "0.0 50.0 broken"]);
-        assert_eq!(seen(&[], "paused", Some(at(900))), ["0.0 100.0 paused"], "it was so all the time");
-        // Not before the worker began, however it found the gate.
-        assert_eq!(seen(&[], "paused", Some(at(30))), ["70.0 30.0 paused", "0.0 70.0 unknown"]);
-        let found = [change(30, GateState::Open, GateState::Paused)];
-        assert_eq!(seen(&found, "paused", Some(at(30))), ["70.0 30.0 paused", "0.0 70.0 unknown"]);
-        assert_eq!(
-            seen(&changes[..2], "parked", Some(at(60))),
-            ["90.0 10.0 parked", "40.0 10.0 broken", "0.0 40.0 unknown"]
-        );
-        assert_eq!(seen(&[], "open", None), ["0.0 100.0 unknown"]);
-    }
 }

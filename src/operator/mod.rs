@@ -1,16 +1,22 @@
 //! Carries out operators' commands: those given to this process, and those that reach it through the broker.
 
+mod reload;
+mod tap;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt as _, StreamExt as _};
 use tokio_util::sync::CancellationToken;
 
 use crate::audit::{self, Marks};
 use crate::broker::{Broker, ControlError, ControlMessage};
 use crate::clock;
-use crate::control::stamp::{Change, Stamp};
+use crate::control::reload::Reloader;
+use crate::control::stamp::{self, Change, Stamp};
 use crate::control::{ANSWER_WITHIN, Command, CommandError, CommandReply, send};
 use crate::dead_letters::operation::Registry;
 use crate::destination::recent::Recent;
@@ -96,9 +102,12 @@ pub fn audited(command: &Command, answer: &CommandReply, by: (&str, &str)) -> Op
         }
         Command::Tell { .. }
         | Command::Operations { .. }
+        | Command::Fates { .. }
         | Command::Recent { .. }
         | Command::Operation { .. }
         | Command::Stamped { .. }
+        | Command::Reload { .. }
+        | Command::Tap { .. }
         | Command::Announce { .. }
         | Command::Audit { .. } => return None,
     };
@@ -162,67 +171,107 @@ async fn spread<Answers: Future<Output = Result<Vec<Bytes>, ControlError>>>(
     }
 }
 
-/// The part that carries out the commands from the broker, until `ending`.
-pub fn listener(
+/// What carries out the commands from the broker.
+#[derive(Clone)]
+pub struct Listener {
     broker: Broker,
     roster: Roster,
     operations: Registry,
+    /// What is said of issues.
     marks: Marks,
-    ending: CancellationToken,
-) -> impl Part {
-    move || listen(broker.clone(), roster.clone(), operations.clone(), marks.clone(), ending.clone()).map(Ok)
+    /// None in a process that is no worker.
+    reloader: Option<Reloader>,
+    taps: tap::Taps,
 }
 
-/// Carries out the commands from the broker, until `ending`. What is said of issues goes into `marks`.
-pub async fn listen(broker: Broker, roster: Roster, operations: Registry, marks: Marks, ending: CancellationToken) {
-    let (_sender, mut commands) = broker.control();
-    // The command in work is dropped too: its answer may wait long for a broker that takes nothing.
-    let applying = async {
-        while let Some(message) = commands.recv().await {
-            apply_message(&message, &roster, &operations, &marks).await;
-        }
-    };
-    ending.run_until_cancelled(applying).await;
-}
+/// What goes on beside the commands after it.
+type Later = Option<BoxFuture<'static, ()>>;
 
-async fn apply_message(message: &ControlMessage, roster: &Roster, operations: &Registry, marks: &Marks) {
-    let command: Command = match serde_json::from_slice(&message.body) {
-        Ok(command) => command,
-        Err(error) => {
-            tracing::warn!(%error, "a command on the control exchange cannot be read; ignored");
-            return;
+impl Listener {
+    /// That of a process with those destinations and operations; only a worker has a `reloader`.
+    #[must_use]
+    pub fn new(broker: Broker, roster: Roster, operations: Registry, marks: Marks, reloader: Option<Reloader>) -> Self {
+        Self { broker, roster, operations, marks, reloader, taps: tap::Taps::default() }
+    }
+
+    /// The part that carries out the commands, until `ending`.
+    pub fn part(self, ending: CancellationToken) -> impl Part {
+        // Who watched before asks again within seconds.
+        move || Self { taps: tap::Taps::default(), ..self.clone() }.listen(ending.clone()).map(Ok)
+    }
+
+    /// Carries out the commands, until `ending`.
+    pub async fn listen(self, ending: CancellationToken) {
+        let (_sender, mut commands) = self.broker.control();
+        // The command in work is dropped too: its answer may wait long for a broker that takes nothing.
+        let applying = async {
+            let mut going_on = FuturesUnordered::new();
+            loop {
+                tokio::select! {
+                    message = commands.recv() => {
+                        let Some(message) = message else { return };
+                        going_on.extend(self.apply_message(&message).await);
+                    }
+                    Some(()) = going_on.next() => {}
+                }
+            }
+        };
+        ending.run_until_cancelled(applying).await;
+    }
+
+    async fn apply_message(&self, message: &ControlMessage) -> Later {
+        let Self { roster, operations, .. } = self;
+        let command: Command = match serde_json::from_slice(&message.body) {
+            Ok(command) => command,
+            Err(error) => {
+                tracing::warn!(%error, "a command on the control exchange cannot be read; ignored");
+                return None;
+            }
+        };
+        let answer = match command {
+            Command::Audit { entry } => {
+                audit::log(&entry);
+                entry.mark.iter().for_each(|mark| self.marks.heard(mark));
+                None
+            }
+            Command::Announce { announcement } => {
+                roster.peers().heard(announcement, clock::now(), clock::wall());
+                None
+            }
+            Command::Reload { worker, by, place } => {
+                let reloader = self.reloader.clone()?;
+                return reload::answer(roster, reloader, message, worker, (by, place)).await;
+            }
+            Command::Tap { destination, tap } => {
+                return self.taps.answer(roster, message, destination, tap).await;
+            }
+            Command::Recent { destinations } => recent(roster, &destinations).await,
+            Command::Operations { destination } => {
+                let mut states = operations.states();
+                states.retain(|state| destination.as_ref().is_none_or(|name| *name == state.destination));
+                serde_json::to_vec(&states).ok()
+            }
+            // Only a process that knows something answers.
+            Command::Fates { destination, letter } => {
+                let fates = operations.fates(&destination, &letter);
+                (!fates.is_empty()).then(|| serde_json::to_vec(&fates).ok()).flatten()
+            }
+            // Only the process that runs the operation answers.
+            Command::Operation { id, signal } => {
+                operations.signal(&id, signal).and_then(|_| serde_json::to_vec(&operations.state(&id)).ok())
+            }
+            Command::Pause { .. }
+            | Command::Resume { .. }
+            | Command::Limits { .. }
+            | Command::ResetLimits { .. }
+            | Command::Tell { .. }
+            | Command::Stamped { .. } => answer(roster, &command).await,
+        };
+        if let Some(body) = answer {
+            // An error means that the sender has gone.
+            drop(message.reply(body.into()).await);
         }
-    };
-    let answer = match &command {
-        Command::Audit { entry } => {
-            audit::log(entry);
-            entry.mark.iter().for_each(|mark| marks.heard(mark));
-            None
-        }
-        Command::Announce { announcement } => {
-            roster.peers().heard(announcement.clone(), clock::now(), clock::wall());
-            None
-        }
-        Command::Recent { destinations } => recent(roster, destinations).await,
-        Command::Operations { destination } => {
-            let mut states = operations.states();
-            states.retain(|state| destination.as_ref().is_none_or(|name| *name == state.destination));
-            serde_json::to_vec(&states).ok()
-        }
-        // Only the process that runs the operation answers.
-        Command::Operation { id, signal } => {
-            operations.signal(id, *signal).and_then(|_| serde_json::to_vec(&operations.state(id)).ok())
-        }
-        Command::Pause { .. }
-        | Command::Resume { .. }
-        | Command::Limits { .. }
-        | Command::ResetLimits { .. }
-        | Command::Tell { .. }
-        | Command::Stamped { .. } => answer(roster, &command).await,
-    };
-    if let Some(body) = answer {
-        // An error means that the sender has gone.
-        drop(message.reply(body.into()).await);
+        None
     }
 }
 
