@@ -4,8 +4,9 @@ use bytes::Bytes;
 use http::Request;
 use serde_json::{Value, json};
 
+use crate::clock;
 use crate::config::Destination;
-use crate::event::Event;
+use crate::event::{Event, Expiry};
 use crate::redact;
 use crate::vendors::{Facts, SecretAddress, secrets_of};
 
@@ -44,6 +45,10 @@ fn name(explained: &mut Value, destination: &Destination) {
 }
 
 fn request(destination: &Destination, event: &Event) -> Result<Request<Bytes>, String> {
+    let expiry = Expiry::of(event, destination.max_event_age);
+    if let Some(sentence) = expiry.and_then(|expiry| expiry.too_old(clock::wall())) {
+        return Err(sentence);
+    }
     let mapped = destination.map.apply(event).map_err(|error| error.to_string())?;
     let event = mapped.as_ref().unwrap_or(event);
     destination.vendor.request_for(event, &Facts::blind()).map_err(|refusal| refusal.to_string())

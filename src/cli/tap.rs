@@ -17,7 +17,7 @@ use crate::config::{Broker, ConfigFile};
 use crate::control::{ANSWER_WITHIN, Command};
 use crate::destination::recent::RecentOutcome;
 use crate::destination::tap::TapReply;
-use crate::section::parse_duration;
+use crate::section::parse_lasting;
 use crate::words::count;
 
 const HELP: &str = "\
@@ -47,7 +47,7 @@ pub struct Args {
     #[arg(long)]
     failed: bool,
     /// End after this time, such as 30s or 5m
-    #[arg(long = "for", value_name = "TIME", value_parser = lasting)]
+    #[arg(long = "for", value_name = "TIME", value_parser = parse_lasting)]
     lasts: Option<Duration>,
     /// End after so many outcomes
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
@@ -55,11 +55,6 @@ pub struct Args {
     /// Print JSON, a line each
     #[arg(long)]
     json: bool,
-}
-
-fn lasting(text: &str) -> Result<Duration, String> {
-    let lasts = parse_duration(text).filter(|lasts| !lasts.is_zero());
-    lasts.ok_or_else(|| format!("{text:?} is no length of time; write one such as 30s or 5m"))
 }
 
 pub(super) async fn run(args: Args, file: &ConfigFile, stop: CancellationToken) -> Result<(), Error> {

@@ -11,7 +11,7 @@ use crate::record::fit::fit;
 use crate::record::history::History;
 
 /// What a letter says of its death, which a replay leaves behind. Its attempts and its links stay.
-const OF_ITS_DEATH: [&str; 14] = [
+const OF_ITS_DEATH: [&str; 15] = [
     header::REASON,
     header::SENTENCE,
     header::CAUSE,

@@ -47,7 +47,7 @@ pub struct Page {
 }
 
 /// A page.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Paged {
     /// Its letters.
     pub letters: Vec<Letter>,

@@ -201,6 +201,7 @@ fn was_refused(reason: Reason) -> bool {
         | Reason::Invalid
         | Reason::Unconfirmed
         | Reason::Expired
+        | Reason::TooOld
         | Reason::DeliveryLimit
         | Reason::Unknown => false,
     }

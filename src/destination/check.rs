@@ -11,7 +11,7 @@ use super::settler::Tag;
 use crate::broker::port::Delivery;
 use crate::clock;
 use crate::config::Destination;
-use crate::event::{self, Event};
+use crate::event::{self, Event, Expiry};
 use crate::message::header::REPLAY;
 use crate::record::history::{Attempt, History, Watched};
 use crate::redact;
@@ -97,38 +97,11 @@ impl Odd {
     }
 }
 
-/// When an event's time is over, and what says so.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Expiry {
-    at: Timestamp,
-    says: &'static str,
-}
-
-impl Expiry {
-    /// The earlier of what the event and the destination say.
-    fn of(event: &Event, max_age: Option<Duration>) -> Option<Self> {
-        let own = event.expires.map(|at| Self { at: at.timestamp(), says: "its expirytime" });
-        let aged = |age: Duration| Self {
-            at: event.time.timestamp().checked_add(age).unwrap_or(Timestamp::MAX),
-            says: "max_event_age of the destination",
-        };
-        own.into_iter().chain(max_age.map(aged)).min_by_key(|expiry| expiry.at)
-    }
-
-    fn is_over(&self, wall: Timestamp) -> bool {
-        self.at <= wall
-    }
-
-    fn sentence(&self) -> String {
-        format!("not sent: {} ended at {}", self.says, self.at.strftime("%F %T UTC"))
-    }
-}
-
 impl Pending {
     /// Why it is not to be sent any more, where its time is over.
     pub fn is_too_old(&self) -> Option<String> {
         // Most events have no end, and then no clock is read.
-        self.expires.as_ref().filter(|expiry| expiry.is_over(clock::wall())).map(Expiry::sentence)
+        self.expires.as_ref()?.too_old(clock::wall())
     }
 }
 
@@ -208,7 +181,6 @@ pub(super) fn check(
         Ok((item, trace)) => {
             let job = history.job.clone();
             let replay = delivery.message.properties.headers.contains_key(REPLAY);
-            let taken = now;
             let (token_refused, troubles) = (false, u32::try_from(history.attempts.len()).unwrap_or(u32::MAX));
             let key = key(&tag, &delivery);
             let (refused, failed, rests_until, odd) = (false, false, None, Odd::default());
@@ -218,7 +190,7 @@ pub(super) fn check(
                 tag,
                 item,
                 trace,
-                taken,
+                taken: now,
                 replay,
                 token_refused,
                 troubles,
@@ -245,8 +217,8 @@ pub(super) fn check(
 /// When its time is over, if ever. It must not be over yet.
 fn in_time(event: &Event, max_age: Option<Duration>, wall: Timestamp) -> Result<Option<Expiry>, Stop> {
     let expires = Expiry::of(event, max_age);
-    match expires.as_ref().filter(|expiry| expiry.is_over(wall)) {
-        Some(expiry) => Err(Stop::Dead(Reason::TooOld, expiry.sentence())),
+    match expires.as_ref().and_then(|expiry| expiry.too_old(wall)) {
+        Some(sentence) => Err(Stop::Dead(Reason::TooOld, sentence)),
         None => Ok(expires),
     }
 }

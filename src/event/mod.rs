@@ -2,6 +2,7 @@
 //! Pure; never panics, whatever the bytes.
 
 mod body;
+mod expiry;
 mod headers;
 mod identity;
 mod time;
@@ -16,6 +17,7 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use self::body::{not_json, object};
+pub use self::expiry::Expiry;
 pub use self::headers::tells_identity;
 use self::headers::{Attributes, from_epoch};
 pub use self::identity::Identity;

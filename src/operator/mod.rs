@@ -16,7 +16,7 @@ use crate::audit::{self, Marks};
 use crate::broker::{Broker, ControlError, ControlMessage};
 use crate::clock;
 use crate::control::reload::Reloader;
-use crate::control::stamp::{self, Change, Stamp};
+use crate::control::stamp::{Change, Stamp};
 use crate::control::{ANSWER_WITHIN, Command, CommandError, CommandReply, send};
 use crate::dead_letters::operation::Registry;
 use crate::destination::recent::Recent;

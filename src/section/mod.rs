@@ -7,7 +7,7 @@ mod strings;
 mod templates;
 pub(crate) mod web_address;
 
-pub(crate) use numbers::{parse_lasting, show_duration};
+pub(crate) use numbers::{parse_duration, parse_lasting, show_duration};
 pub use problem::ConfigProblem;
 pub use templates::SecretTemplate;
 pub use web_address::web_address;

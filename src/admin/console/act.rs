@@ -192,7 +192,7 @@ async fn question(
         rate: estimate.rate.map(rate),
         takes: estimate.seconds.map(about),
         canary: first(&steps, estimate.selected),
-        check: estimate.check.filter(|check| check.checked > 0).map(|check| Check::of(check, &name)),
+        check: estimate.check.filter(|check| check.checked > 0).map(|check| Check::of(check, name)),
         edit: edit.zip(estimate.edit).map(|(jq, edited)| ShownEdit::of(edited, jq, forced)),
         given,
         trouble: estimate.trouble,

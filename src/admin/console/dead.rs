@@ -187,7 +187,7 @@ async fn shown(
         replays: given.wrong.is_about(&["rate", "canary"]),
         is_read,
         as_command: copy::list(&name, &search.query.filter, search.query.pile),
-        here: search.on_page(search.page),
+        here: search.here(),
         given,
         is_trash: search.query.pile == Pile::Trash,
         reasons: reasons(&search),

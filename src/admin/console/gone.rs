@@ -94,7 +94,7 @@ fn told<'a>(entries: &'a [Entry], fates: &[LetterFate], id: &str) -> (Vec<&'a En
     if !about.is_empty() || !fates.is_empty() {
         return (about, Vec::new());
     }
-    let acts = [Act::Replay, Act::Discard, Act::Purge].map(Act::name);
+    let acts = [Act::Replay, Act::Edit, Act::Discard, Act::Purge].map(Act::name);
     let acted = |entry: &&Entry| acts.contains(&entry.act.as_str()) && entry.count > 0 && entry.outcome.is_some();
     (about, entries.iter().rev().filter(acted).take(MAYBE).collect())
 }
@@ -115,6 +115,7 @@ impl Done {
             (Act::Discard, _) => "the trash keeps letters for seven days",
             (Act::Restore, _) => "it was among the dead letters again",
             (Act::Purge, _) => "nothing brings it back",
+            (Act::Edit, _) => "another letter is in its place, and the original is in the trash",
         };
         Self {
             what: done(fate.act.name()),
@@ -182,6 +183,7 @@ mod tests {
             filter: filter.to_owned(),
             count: 3,
             outcome: outcome.map(str::to_owned),
+            mark: None,
         }
     }
 

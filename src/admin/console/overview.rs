@@ -124,13 +124,7 @@ pub(super) async fn page(
     let count_chosen = chosen.len();
     let first = (page - 1) * ROWS;
     let shown: Vec<Figures> = chosen.into_iter().skip(first).take(ROWS).collect();
-    let elsewhere = shown.iter().filter(|figures| figures.driver.is_some()).map(|figures| figures.name.clone());
-    let elsewhere: BTreeSet<String> = elsewhere.collect();
-    let lately = if elsewhere.is_empty() { BTreeMap::new() } else { lately(&admin, elsewhere).await };
-    let samples = join_all(shown.iter().map(|figures| samples(&admin, figures, &lately))).await;
-    let plot = plot(&admin, &samples, now);
-    let rows: Vec<Row> =
-        shown.into_iter().zip(samples).map(|(figures, samples)| row(figures, &samples, plot)).collect();
+    let (rows, plot) = rows(&admin, shown, now).await;
     let unrouted = u64::try_from(admin.metrics.unrouted_ready.get()).unwrap_or(0);
     let link = |page: usize| filter.with(&filter.state, &filter.sort, page);
     let shown = Page {
@@ -156,11 +150,19 @@ pub(super) async fn page(
 pub(super) async fn sparks(admin: &Admin, names: BTreeSet<String>, now: Timestamp) -> BTreeMap<String, Chart> {
     let all = figures(admin, now).await;
     let chosen: Vec<Figures> = all.into_iter().filter(|figures| names.contains(&figures.name)).collect();
-    let elsewhere = chosen.iter().filter(|figures| figures.driver.is_some()).map(|figures| figures.name.clone());
+    let (rows, _) = rows(admin, chosen, now).await;
+    rows.into_iter().map(|row| (row.figures.name, row.spark)).collect()
+}
+
+/// Each with its chart, all of the same time.
+async fn rows(admin: &Admin, shown: Vec<Figures>, now: Timestamp) -> (Vec<Row>, chart::Plot) {
+    let elsewhere = shown.iter().filter(|figures| figures.driver.is_some()).map(|figures| figures.name.clone());
     let elsewhere: BTreeSet<String> = elsewhere.collect();
     let lately = if elsewhere.is_empty() { BTreeMap::new() } else { lately(admin, elsewhere).await };
-    let rows = join_all(chosen.into_iter().map(|figures| row(admin, figures, &lately, now))).await;
-    rows.into_iter().map(|row| (row.figures.name, row.spark)).collect()
+    let samples = join_all(shown.iter().map(|figures| samples(admin, figures, &lately))).await;
+    let plot = plot(admin, &samples, now);
+    let rows = shown.into_iter().zip(samples).map(|(figures, samples)| row(figures, &samples, plot));
+    (rows.collect(), plot)
 }
 
 /// All destinations at work here, by name.

@@ -23,7 +23,6 @@ use crate::dead_letters::recheck::{Recheck, RecheckBound};
 use crate::dead_letters::rewrite::{Rewrite, Rewriting};
 use crate::fleet::Roster;
 use crate::operator::Listener;
-use crate::words;
 
 /// What every act asks for.
 #[derive(Debug, clap::Args)]

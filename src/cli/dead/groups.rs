@@ -87,14 +87,25 @@ async fn of_all(session: &Session, args: &Args) -> Result<(), Error> {
         return print_json(&found);
     }
     if !found.groups.is_empty() {
-        let header = ["destination", "letters", "group", "reason", "first", "last", "types", "cause"];
-        print_table(header, found.groups.iter().map(row_of))?;
+        let columns = [
+            word("destination"),
+            figure("letters"),
+            word("group"),
+            word("reason"),
+            word("first").leaves(2),
+            word("last").leaves(1),
+            text("types").leaves(3),
+            text("cause"),
+        ];
+        print_drawn(&Table::new(&columns, found.groups.iter().map(row_of)))?;
     }
     let (groups, omitted) = (found.groups.len(), found.omitted);
+    let counted = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
     print(&format!(
-        "{} letters in {groups} groups at {} destinations, of the {} that were there",
-        found.matched,
-        destinations.len(),
+        "{} in {} at {}, of the {} that were there",
+        letters(found.matched),
+        of(counted(groups), "group", "groups"),
+        of(counted(destinations.len()), "destination", "destinations"),
         found.there
     ))?;
     if omitted > 0 {

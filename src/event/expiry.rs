@@ -1,0 +1,33 @@
+//! When an event's time is over, and what says so. Pure.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::Event;
+
+/// After that an event is not to be sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Expiry {
+    at: Timestamp,
+    says: &'static str,
+}
+
+impl Expiry {
+    /// The earlier of what the event says (`expirytime`) and what its destination allows (`max_event_age`); none where neither does.
+    #[must_use]
+    pub fn of(event: &Event, max_age: Option<Duration>) -> Option<Self> {
+        let own = event.expires.map(|at| Self { at: at.timestamp(), says: "its expirytime" });
+        let aged = |age: Duration| Self {
+            at: event.time.timestamp().checked_add(age).unwrap_or(Timestamp::MAX),
+            says: "max_event_age of the destination",
+        };
+        own.into_iter().chain(max_age.map(aged)).min_by_key(|expiry| expiry.at)
+    }
+
+    /// Why it is not sent any more, where its time is over.
+    #[must_use]
+    pub fn too_old(&self, wall: Timestamp) -> Option<String> {
+        (self.at <= wall).then(|| format!("not sent: {} ended at {}", self.says, self.at.strftime("%F %T UTC")))
+    }
+}
