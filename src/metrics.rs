@@ -214,6 +214,8 @@ metrics! {
     day_budget_limit: IntGaugeVec ["destination"],
     /// When the day budget will be used up at the pace of the last minutes, in Unix time; 0 where it lasts until the vendor's day ends.
     day_budget_runs_out_timestamp_seconds: GaugeVec ["destination"],
+    /// When the vendor's day ends (`day_starts`), in Unix time.
+    day_ends_timestamp_seconds: GaugeVec ["destination"],
     /// Age of the access token; absent where a vendor has none.
     token_age_seconds: GaugeVec ["destination"],
     /// Of those that wait: ready in the destination's queue at the broker.
@@ -375,6 +377,7 @@ impl Metrics {
             &self.gate_rate,
             &self.gate_learned_ratio,
             &self.day_budget_runs_out_timestamp_seconds,
+            &self.day_ends_timestamp_seconds,
             &self.token_age_seconds,
             &self.oldest_event_seconds,
             &self.drain_seconds,

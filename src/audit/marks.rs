@@ -63,6 +63,7 @@ pub struct Mark {
     pub note: Option<String>,
     /// Of a group of dead letters: how many letters its destination had, and how many of them nobody looks after.
     #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[schema(nullable = false)]
     pub letters: Option<Attended>,
 }
 

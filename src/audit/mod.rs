@@ -46,6 +46,7 @@ pub struct Entry {
     pub outcome: Option<String>,
     /// What it says of an issue.
     #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[schema(nullable = false)]
     pub mark: Option<Mark>,
 }
 

@@ -79,8 +79,9 @@ pub struct Issue {
     pub state: IssueState,
     /// Whether it was acknowledged and came again since.
     pub came_again: bool,
-    /// What an operator said of it last.
-    #[schema(required)]
+    /// What an operator said of it last; left out where nobody did.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[schema(nullable = false)]
     pub mark: Option<Mark>,
 }
 

@@ -238,6 +238,7 @@ impl Watch {
         let set = |gauges: &prometheus::GaugeVec, value: f64| gauges.with_label_values(&[&view.name]).set(value);
         set(&metrics.oldest_event_seconds, read.oldest.map_or(0.0, |oldest| age(oldest, wall)));
         set(&metrics.day_budget_runs_out_timestamp_seconds, read.budget_runs_out.map_or(0.0, metrics::seconds));
+        set(&metrics.day_ends_timestamp_seconds, metrics::seconds(view.day_ends));
         match read.drained_in {
             Some(seconds) => set(&metrics.drain_seconds, seconds),
             None => drop(metrics.drain_seconds.remove_label_values(&[&view.name])),

@@ -20,6 +20,7 @@ async fn no_page_hinders_anybody_light_or_dark_wide_or_narrow() {
     let axe = axe.expect("axe-core; deploy/install-dependencies.sh node-packages installs it");
     let (stage, client) = stage(4).await;
     client.publish_all("product.report", 100..120).await;
+    client.publish_all("shop.nobody", 200..203).await;
     let browser = Browser::open(&stage.admin()).await;
     let mut found = look(&browser, &axe, "sign-in", Some("/sign-in")).await;
     browser.go("/").await;
@@ -53,6 +54,12 @@ async fn no_page_hinders_anybody_light_or_dark_wide_or_narrow() {
         ("operations", "/destinations/px/dead/operations"),
         ("operation", operation.as_str()),
         ("audit", "/audit"),
+        ("issues", "/issues"),
+        ("issues-all", "/issues?state=all"),
+        ("unrouted", "/unrouted"),
+        ("unrouted-one", "/unrouted?routing_key=shop.nobody"),
+        ("unrouted-act", "/unrouted/act?act=discard&routing_key=shop.nobody"),
+        ("waiting", "/destinations/px/waiting?place=queue"),
         ("reload", "/reload"),
         ("problem", "/destinations/none"),
         ("dead-typo", "/destinations/px/dead?type=product.*&jq=.amount+%3E"),
