@@ -192,21 +192,31 @@ impl Issues {
     /// Every issue there is now.
     pub async fn list(&self) -> IssueList {
         let (views, unrouted) = (self.views().await, self.watch.unrouted());
-        self.all(&views, unrouted, Look::Asked).await.0
+        self.all(&views, |_| true, unrouted, Look::Asked).await.0
     }
 
-    /// The issues of those destinations, and of unrouted events; and the destinations whose dead letters are not known.
-    async fn all(&self, views: &[View], unrouted: Option<u32>, look: Look) -> (IssueList, BTreeSet<String>) {
+    /// The issues of those destinations that are `meant`, and of unrouted events; and the destinations whose dead letters are not known.
+    async fn all(
+        &self,
+        views: &[View],
+        meant: impl Fn(&str) -> bool,
+        unrouted: Option<u32>,
+        look: Look,
+    ) -> (IssueList, BTreeSet<String>) {
         let (mut found, mut trouble) = (self.observe(views), Vec::new());
-        let wanted = views.iter().filter_map(|view| {
+        found.retain(|issue| issue.destination.as_deref().is_none_or(&meant));
+        let wanted = views.iter().filter(|view| meant(&view.name)).filter_map(|view| {
             let depths = self.watch.depths_of(&view.name);
             let dead = depths.dead.filter(|dead| *dead > 0)?;
             Some(Wanted { destination: view.name.clone(), count: dead, died: view.dead.values().sum() })
         });
         let (wanted, marks) = (wanted.collect::<Vec<_>>(), self.marks.complete(&self.broker, MARKS_WITHIN));
         let mut unread: BTreeSet<String> = wanted.iter().map(|wanted| wanted.destination.clone()).collect();
+        let is_known = |view: &&View| self.watch.depths_of(&view.name).dead.is_some();
+        let unknown: Vec<String> = views.iter().filter(|view| !is_known(view)).map(|view| view.name.clone()).collect();
         let (causes, marks) = tokio::join!(self.causes.known(wanted, unrouted, look), marks);
         unread.retain(|name| !causes.groups.contains_key(name));
+        unread.extend(unknown);
         if let Err(error) = marks {
             trouble.push(format!("what operators said of issues is not known: {error}"));
         }
@@ -232,15 +242,19 @@ impl Issues {
     }
 
     /// Tells webhooks what became of the issues that this worker looks after: those of what it drives, and one worker's of no destination.
-    async fn tell(&self, mut views: Vec<View>, settings: &Settings, (known, pending): &mut (Known, Pending)) {
+    async fn tell(&self, views: Vec<View>, settings: &Settings, (known, pending): &mut (Known, Pending)) {
+        // Nothing is known to be over while the broker is away.
+        if !self.broker.status().borrow().connected() {
+            return;
+        }
         let shows = self.roster.peers().shows(clock::now());
-        views.retain(|view| shows.destinations.contains(&view.name));
         let unrouted = self.watch.unrouted().filter(|_| shows.shared);
-        let mut mine: BTreeSet<_> = views.iter().map(|view| Some(view.name.clone())).collect();
+        let mut mine: BTreeSet<_> = shows.destinations.iter().cloned().map(Some).collect();
         if unrouted.is_some() {
             mine.insert(None);
         }
-        let (list, unread) = self.all(&views, unrouted, Look::Unasked).await;
+        let meant = |name: &str| shows.destinations.contains(name);
+        let (list, unread) = self.all(&views, meant, unrouted, Look::Unasked).await;
         for change in known.changes(list.issues, mine, &unread, clock::wall()) {
             pending.add(change);
         }
@@ -314,8 +328,9 @@ impl Issues {
                 });
             }
         }
-        // Of a destination whose driver is not known, nothing is known to be over.
-        let unknown = |id: &str| views.iter().any(|view| view.state.is_none() && is_of(id, &view.name));
+        // Of a destination whose driver or whose queue is not known, nothing is known to be over.
+        let is_unknown = |view: &View| view.state.is_none() || self.watch.depths_of(&view.name).ready.is_none();
+        let unknown = |id: &str| views.iter().any(|view| is_of(id, &view.name) && is_unknown(view));
         seen.end(wall, unknown);
         issues
     }

@@ -140,7 +140,7 @@ fn a_worker_shows_the_series_of_what_it_drives_and_one_of_them_what_all_know() {
 fn page() -> String {
     let mut page = String::from(
         "# Metrics\n\n\
-         What `/metrics` shows. This page is made from the code (`src/metrics.rs`), and a test compares them. After a change there run \
+         What `/metrics` shows. This page is made from the code (`src/metrics/mod.rs`), and a test compares them. After a change there run \
          `SLUICE_WRITE_DOCS=1 cargo test --test it metrics`. [concepts.md](concepts.md) explains the words.\n\n\
          Every name begins with `sluice_`; those of the process (`process_…`) are there too. Every series of a destination is there from its \
          start. Only what comes from the broker (depths, and what is computed from them) is absent while the broker is away.\n\n\

@@ -8,7 +8,7 @@ use super::{configuration, read};
 
 const PAGE: &str = "docs/scale.md";
 /// What is shown of a destination once its queues were read.
-const OF_QUEUES: [&str; 7] = [
+const OF_QUEUES: [&str; 9] = [
     "queue_ready",
     "retrying",
     "dead_letters_ready",
@@ -16,6 +16,8 @@ const OF_QUEUES: [&str; 7] = [
     "oldest_event_seconds",
     "drain_seconds",
     "day_budget_runs_out_timestamp_seconds",
+    "day_ends_timestamp_seconds",
+    "dead_letters_unattended",
 ];
 
 /// The row of the table that begins so.

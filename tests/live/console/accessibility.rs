@@ -14,6 +14,16 @@ const FINDINGS: &str = "const done = arguments[arguments.length - 1]; \
         .map((one) => `${one.id}: ${one.help}: ${one.nodes.map((node) => node.html).slice(0, 3).join(' | ')}`)), \
         (error) => done([String(error)]))";
 
+/// Pages about all destinations, and of events that wait.
+const OF_ALL: [(&str, &str); 6] = [
+    ("issues", "/issues"),
+    ("issues-all", "/issues?state=all"),
+    ("unrouted", "/unrouted"),
+    ("unrouted-one", "/unrouted?routing_key=shop.nobody"),
+    ("unrouted-act", "/unrouted/act?act=discard&routing_key=shop.nobody"),
+    ("waiting", "/destinations/px/waiting?place=queue"),
+];
+
 #[tokio::test]
 async fn no_page_hinders_anybody_light_or_dark_wide_or_narrow() {
     let axe = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(AXE));
@@ -54,12 +64,6 @@ async fn no_page_hinders_anybody_light_or_dark_wide_or_narrow() {
         ("operations", "/destinations/px/dead/operations"),
         ("operation", operation.as_str()),
         ("audit", "/audit"),
-        ("issues", "/issues"),
-        ("issues-all", "/issues?state=all"),
-        ("unrouted", "/unrouted"),
-        ("unrouted-one", "/unrouted?routing_key=shop.nobody"),
-        ("unrouted-act", "/unrouted/act?act=discard&routing_key=shop.nobody"),
-        ("waiting", "/destinations/px/waiting?place=queue"),
         ("reload", "/reload"),
         ("problem", "/destinations/none"),
         ("dead-typo", "/destinations/px/dead?type=product.*&jq=.amount+%3E"),
@@ -68,7 +72,10 @@ async fn no_page_hinders_anybody_light_or_dark_wide_or_narrow() {
         ("act-nothing-chosen", "/destinations/px/dead/act?act=discard&chosen=yes&from="),
         ("letter-in-the-trash", "/destinations/px/dead/letters/m-0"),
         ("letter-gone", gone.as_str()),
-    ] {
+    ]
+    .into_iter()
+    .chain(OF_ALL)
+    {
         found.extend(look(&browser, &axe, name, Some(path)).await);
     }
     browser.go("/reload").await;
