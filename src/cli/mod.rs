@@ -24,6 +24,7 @@ mod issues;
 pub mod lease;
 mod pause;
 pub mod publish;
+mod rate;
 pub mod run;
 pub mod sandbox;
 mod sanitize;
@@ -45,7 +46,7 @@ Examples:
   sluice check                        is sluice.toml right?
   sluice run                          deliver, until Ctrl-C or SIGTERM
   sluice explain event.json           which request would this event make?
-  sluice publish events.ndjson        publish events, confirmed by the broker
+  sluice publish events.ndjson        publish events from NDJSON or CSV, confirmed by the broker
   sluice issues                       what needs a person?
   sluice status                       how is each destination?
   sluice dead groups px-prod          what could not be delivered, and why?

@@ -7,6 +7,7 @@ mod contract;
 pub mod dead;
 mod dead_api;
 mod events;
+mod files;
 mod gate;
 mod health;
 mod issues;
