@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -15,6 +16,7 @@ use crate::clock;
 use crate::config::{Config, ConfigFile};
 use crate::dead_letters::operation::Registry;
 use crate::fleet::{Announcer, Fleet};
+use crate::ingest::{self, Ingest};
 use crate::issues::Issues;
 use crate::log;
 use crate::metrics::Metrics;
@@ -35,9 +37,11 @@ const FLUSH_WITHIN: Duration = Duration::from_secs(1);
 /// Why a worker cannot run.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// The admin address cannot be used.
-    #[error("cannot listen on {address} ([admin] listen): {cause}")]
+    /// An address cannot be used.
+    #[error("cannot listen on {address} ([{section}] listen): {cause}")]
     Listen {
+        /// Where it is configured.
+        section: &'static str,
         /// The address.
         address: std::net::SocketAddr,
         /// The system's words.
@@ -67,7 +71,7 @@ pub async fn run(config: Config, file: ConfigFile, stop: CancellationToken) -> R
     let metrics = Metrics::new()?;
     let mut hangups = signal(SignalKind::hangup()).map_err(RunError::Signals)?;
     let address = config.admin.listen;
-    let listener = tokio::net::TcpListener::bind(address).await.map_err(|cause| RunError::Listen { address, cause })?;
+    let (listener, door) = listen(&config).await?;
     let ending = CancellationToken::new();
     let broker = Broker::start_under(&supervisor, broker_settings(&config), ending.clone());
     let told = CancellationToken::new();
@@ -88,7 +92,9 @@ pub async fn run(config: Config, file: ConfigFile, stop: CancellationToken) -> R
     );
     let shown = (metrics.clone(), operations.clone(), Arc::clone(&issues));
     let admin = Admin::new(over, shown, supervisor.clone(), config);
+    let ingest = Ingest::of(config, &broker, &metrics);
     let parts = TaskTracker::new();
+    take_events(door, ingest.clone(), (&parts, &supervisor), &stop);
     let commands = operator::listener(broker.clone(), roster, operations.clone(), marks, ending.clone());
     let announcer = Announcer::new(broker.clone(), fleet.roster(), metrics.clone());
     parts.spawn(supervisor.keep_trying("announcements", &ending, announcer.clone().part(ending.clone())));
@@ -99,7 +105,7 @@ pub async fn run(config: Config, file: ConfigFile, stop: CancellationToken) -> R
     parts.spawn(supervisor.keep_trying("count of dropped log lines", &ending, log::teller(ending.clone())));
     warn_of_what_is_doubtful(fleet.config());
     tracing::info!(admin = %address, destinations = fleet.config().destinations.len(), version = env!("CARGO_PKG_VERSION"), "sluice is running");
-    let tended = tend(&mut fleet, &file, &mut hangups, (&watch, &admin), &supervisor, &stop).await;
+    let tended = tend(&mut fleet, &file, &mut hangups, (&watch, &admin, ingest.as_deref()), &supervisor, &stop).await;
     stop.cancel();
     tracing::info!("stopping: finishing what is in flight");
     let all_done = clock::now() + STOP_WITHIN;
@@ -121,6 +127,31 @@ pub async fn run(config: Config, file: ConfigFile, stop: CancellationToken) -> R
     parts.wait().await;
     tracing::info!("stopped");
     Ok(tended?)
+}
+
+/// Takes events over HTTP until the stop, where that is wanted.
+fn take_events(
+    door: Option<TcpListener>,
+    ingest: Option<Arc<Ingest>>,
+    (parts, supervisor): (&TaskTracker, &Supervisor),
+    stop: &CancellationToken,
+) {
+    if let Some((door, ingest)) = door.zip(ingest) {
+        parts.spawn(supervisor.keep("ingest server", stop, ingest::server(door, ingest, stop.clone())));
+    }
+}
+
+/// The sockets of the admin server and, where it is wanted, of the one that takes events.
+async fn listen(config: &Config) -> Result<(TcpListener, Option<TcpListener>), RunError> {
+    let bind = async |section, address| {
+        TcpListener::bind(address).await.map_err(|cause| RunError::Listen { section, address, cause })
+    };
+    let admin = bind("admin", config.admin.listen).await?;
+    let ingest = match &config.ingest {
+        Some(ingest) => Some(bind("ingest", ingest.listen).await?),
+        None => None,
+    };
+    Ok((admin, ingest))
 }
 
 fn warn_of_what_is_doubtful(config: &Config) {
@@ -177,7 +208,7 @@ async fn tend(
     fleet: &mut Fleet,
     file: &ConfigFile,
     hangups: &mut Signal,
-    (watch, admin): (&Watch, &Admin),
+    (watch, admin, ingest): (&Watch, &Admin, Option<&Ingest>),
     supervisor: &Supervisor,
     stop: &CancellationToken,
 ) -> Result<(), GivenUp> {
@@ -193,6 +224,9 @@ async fn tend(
                 let Some(outcome) = stop.run_until_cancelled(reload(fleet, file)).await else { return Ok(()) };
                 watch.reloaded(fleet.config());
                 admin.reloaded(fleet.config(), outcome);
+                if let Some(ingest) = ingest {
+                    ingest.reloaded(fleet.config());
+                }
                 let me = fleet.roster().peers().me().name.clone();
                 let given = file.path().display().to_string();
                 admin.record(audit::Entry::done(("SIGHUP", &me), "", "reload", given, outcome));

@@ -242,6 +242,10 @@ metrics! {
     broker_blocked: IntGauge [],
     /// Receipts by outcome; dropped if the broker did not take them.
     receipts_total: IntCounterVec ["outcome"],
+    /// Requests with events (`[ingest]`) by token and status class; `local` where no token is set, `none` for who was not let in.
+    ingest_requests_total: IntCounterVec ["token", "class"],
+    /// Events that came over HTTP, by token: published, refused, or unconfirmed by the broker.
+    ingest_events_total: IntCounterVec ["token", "outcome"],
     /// Reloads of the configuration, by outcome.
     config_reloads_total: IntCounterVec ["outcome"],
     /// Lines of the log that were dropped, because nobody read them and the buffer was full.

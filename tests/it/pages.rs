@@ -81,6 +81,7 @@ fn every_configuration_on_a_page_is_one_that_sluice_takes() {
     let secret = |name: &str| {
         Some(match () {
             () if name.contains("AMQP") => "amqp://localhost".to_owned(),
+            () if name.contains("WEBHOOKS") => format!("whsec_{}", "k".repeat(32)),
             () if name.contains("LEDGER") => format!("{}=", "k".repeat(43)),
             () => format!("of-{name}-{name}"),
         })

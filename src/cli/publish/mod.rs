@@ -170,8 +170,13 @@ impl Args {
         name.trim_end_matches(".refused").to_owned()
     }
 
+    fn is_standard_input(&self) -> bool {
+        self.file == Path::new("-")
+    }
+
+    /// Whether it can be gone on with: standard input and other pipes are read once.
     fn is_file(&self) -> bool {
-        self.file != Path::new("-")
+        !self.is_standard_input() && self.file.is_file()
     }
 
     /// What clap cannot see: which options go together. A wrong command line ends here, with 2.
@@ -199,8 +204,9 @@ impl Args {
                 }
             }
         }
-        if self.resume && !self.is_file() {
-            usage(ErrorKind::ArgumentConflict, "--resume needs a file: nobody can go back in standard input");
+        // One that is not there is told when it is opened.
+        if self.resume && (self.is_standard_input() || self.file.exists() && !self.file.is_file()) {
+            usage(ErrorKind::ArgumentConflict, "--resume needs a file: nobody can go back in standard input or a pipe");
         }
         let compiled = self.map.as_deref().map(Expression::compile).transpose();
         compiled

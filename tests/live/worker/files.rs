@@ -143,7 +143,7 @@ async fn what_cannot_be_a_csv_is_told_before_anything_is_published() {
     let stage = stage().await;
     let file = stage.file("users.csv");
     for (text, options, code, said) in [
-        ("a;b\n1;2\n", &["--type", "t"] as &[_], 4, ":1: the heading is one column with ';' in it"),
+        ("a;b\n1;2\n", &["--type", "t"][..], 4, ":1: the heading is one column with ';' in it"),
         (
             "a,b\n1,2\n",
             &["--type", "t", "--id-column", "c"],

@@ -10,6 +10,7 @@ mod events;
 mod files;
 mod gate;
 mod health;
+mod ingest;
 mod issues;
 pub mod lease;
 mod limits;
