@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -17,6 +18,7 @@ use crate::config::{Changes, Config, ConfigFile};
 use crate::control::reload::{FileProblem, Outcome, ReloadRequest, Reloaded, Reloader};
 use crate::dead_letters::operation::Registry;
 use crate::fleet::{Announcer, Fleet};
+use crate::ingest::{self, Ingest};
 use crate::issues::Issues;
 use crate::log;
 use crate::metrics::Metrics;
@@ -38,9 +40,11 @@ const FLUSH_WITHIN: Duration = Duration::from_secs(1);
 /// Why a worker cannot run.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// The admin address cannot be used.
-    #[error("cannot listen on {address} ([admin] listen): {cause}")]
+    /// An address cannot be used.
+    #[error("cannot listen on {address} ([{section}] listen): {cause}")]
     Listen {
+        /// Where it is configured.
+        section: &'static str,
         /// The address.
         address: std::net::SocketAddr,
         /// The system's words.
@@ -70,7 +74,7 @@ pub async fn run(config: Config, file: ConfigFile, stop: CancellationToken) -> R
     let metrics = Metrics::new()?;
     let hangups = signal(SignalKind::hangup()).map_err(RunError::Signals)?;
     let address = config.admin.listen;
-    let listener = tokio::net::TcpListener::bind(address).await.map_err(|cause| RunError::Listen { address, cause })?;
+    let (listener, door) = listen(&config).await?;
     let ending = CancellationToken::new();
     let broker = Broker::start_under(&supervisor, broker_settings(&config), ending.clone());
     let told = CancellationToken::new();
@@ -85,10 +89,12 @@ pub async fn run(config: Config, file: ConfigFile, stop: CancellationToken) -> R
     let issues = Issues::new(over.clone(), metrics.clone(), marks.clone(), config);
     let shown = (metrics.clone(), operations.clone(), Arc::clone(&issues));
     let admin = Admin::new(over, shown, supervisor.clone(), config);
+    let ingest = Ingest::of(config, &broker, &metrics);
     let parts = TaskTracker::new();
     let (reloader, reloads) = Reloader::new();
     let commands = Listener::new(broker.clone(), roster, operations.clone(), marks, Some(reloader));
     let commands = commands.part(ending.clone());
+    take_events(door, ingest.clone(), (&parts, &supervisor), &stop);
     let announcer = Announcer::new(broker.clone(), fleet.roster(), metrics.clone());
     parts.spawn(supervisor.keep_trying("announcements", &ending, announcer.clone().part(ending.clone())));
     parts.spawn(supervisor.keep("admin server", &ending, admin::server(listener, admin.clone(), ending.clone())));
@@ -99,7 +105,8 @@ pub async fn run(config: Config, file: ConfigFile, stop: CancellationToken) -> R
     warn_of_what_is_doubtful(fleet.config());
     tracing::info!(admin = %address, destinations = fleet.config().destinations.len(), version = env!("CARGO_PKG_VERSION"), "sluice is running");
     let mut asked = Asked { hangups, reloads };
-    let tended = tend(&mut fleet, &file, &mut asked, (&watch, &admin), &supervisor, &stop).await;
+    let told_of = (&*watch, &*admin, ingest.as_deref());
+    let tended = tend(&mut fleet, &file, &mut asked, told_of, &supervisor, &stop).await;
     stop.cancel();
     tracing::info!("stopping: finishing what is in flight");
     let all_done = clock::now() + STOP_WITHIN;
@@ -121,6 +128,31 @@ pub async fn run(config: Config, file: ConfigFile, stop: CancellationToken) -> R
     parts.wait().await;
     tracing::info!("stopped");
     Ok(tended?)
+}
+
+/// Takes events over HTTP until the stop, where that is wanted.
+fn take_events(
+    door: Option<TcpListener>,
+    ingest: Option<Arc<Ingest>>,
+    (parts, supervisor): (&TaskTracker, &Supervisor),
+    stop: &CancellationToken,
+) {
+    if let Some((door, ingest)) = door.zip(ingest) {
+        parts.spawn(supervisor.keep("ingest server", stop, ingest::server(door, ingest, stop.clone())));
+    }
+}
+
+/// The sockets of the admin server and, where it is wanted, of the one that takes events.
+async fn listen(config: &Config) -> Result<(TcpListener, Option<TcpListener>), RunError> {
+    let bind = async |section, address| {
+        TcpListener::bind(address).await.map_err(|cause| RunError::Listen { section, address, cause })
+    };
+    let admin = bind("admin", config.admin.listen).await?;
+    let ingest = match &config.ingest {
+        Some(ingest) => Some(bind("ingest", ingest.listen).await?),
+        None => None,
+    };
+    Ok((admin, ingest))
 }
 
 fn warn_of_what_is_doubtful(config: &Config) {
@@ -183,7 +215,7 @@ async fn tend(
     fleet: &mut Fleet,
     file: &ConfigFile,
     asked: &mut Asked,
-    (watch, admin): (&Watch, &Admin),
+    told_of: (&Watch, &Admin, Option<&Ingest>),
     supervisor: &Supervisor,
     stop: &CancellationToken,
 ) -> Result<(), GivenUp> {
@@ -197,13 +229,13 @@ async fn tend(
             },
             Some(()) = asked.hangups.recv() => {
                 let Some(reloaded) = stop.run_until_cancelled(reload(fleet, file)).await else { return Ok(()) };
-                told(fleet, (watch, admin), &reloaded, ("SIGHUP", &reloaded.worker), reloaded.file.clone());
+                told(fleet, told_of, &reloaded, ("SIGHUP", &reloaded.worker), reloaded.file.clone());
             }
             Some(request) = asked.reloads.recv() => {
                 let ReloadRequest { by, place, answer } = request;
                 let Some(reloaded) = stop.run_until_cancelled(reload(fleet, file)).await else { return Ok(()) };
                 let given = format!("{}: {}", reloaded.worker, reloaded.file);
-                told(fleet, (watch, admin), &reloaded, (&by, &place), given);
+                told(fleet, told_of, &reloaded, (&by, &place), given);
                 // Whoever asked may have gone.
                 drop(answer.send(reloaded));
             }
@@ -212,10 +244,17 @@ async fn tend(
 }
 
 /// Those who follow the configuration get to know of a reload; so does the audit.
-fn told(fleet: &Fleet, (watch, admin): (&Watch, &Admin), reloaded: &Reloaded, by: (&str, &str), given: String) {
+fn told(
+    fleet: &Fleet,
+    (watch, admin, ingest): (&Watch, &Admin, Option<&Ingest>),
+    reloaded: &Reloaded,
+    by: (&str, &str),
+    given: String,
+) {
     let outcome = reloaded.outcome.name();
     watch.reloaded(fleet.config());
     admin.reloaded(fleet.config(), outcome);
+    ingest.into_iter().for_each(|ingest| ingest.reloaded(fleet.config()));
     admin.record(audit::Entry::done(by, "", "reload", given, outcome));
 }
 

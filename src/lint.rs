@@ -5,7 +5,40 @@ use std::path::Path;
 
 use bytes::Bytes;
 
+use crate::event::{self, Context, Event};
 use crate::message::{Message, Properties};
+
+/// AMQP's limit for a routing key, and for every text among a message's properties.
+const MOST_PROPERTY_BYTES: usize = 255;
+
+/// Why a message would not be published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// What is wrong and where.
+    pub sentence: String,
+    /// Which event it was meant to be, as far as that can be read.
+    pub id: Option<String>,
+}
+
+/// The event that a message is, checked as far as it can be without a destination.
+///
+/// # Errors
+/// What a producer must hear.
+pub fn check(message: &Message, context: Context<'_>) -> Result<Event, Refused> {
+    let event = event::decode(message, context)
+        .map_err(|malformed| Refused { sentence: malformed.to_string(), id: malformed.identity.id })?;
+    if event.kind.len() > MOST_PROPERTY_BYTES {
+        let sentence = "the attribute \"type\" is over 255 bytes, AMQP's limit for a routing key".to_owned();
+        return Err(Refused { sentence, id: Some(event.id) });
+    }
+    Ok(event)
+}
+
+/// The id as a message's property, by which a malformed event is known too; none where it is too long for one.
+#[must_use]
+pub fn message_id(id: &str) -> Option<String> {
+    (id.len() <= MOST_PROPERTY_BYTES).then(|| id.to_owned())
+}
 
 /// Reads a whole file, or standard input for `-`.
 ///

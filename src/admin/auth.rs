@@ -14,6 +14,7 @@ use super::Admin;
 use super::problem::Problem;
 use crate::clock;
 use crate::config::{AdminToken, Role};
+use crate::serving::{equal, is_address};
 
 /// How often the log tells of wrong tokens.
 const TOLD_EVERY: Duration = Duration::from_mins(1);
@@ -115,16 +116,6 @@ pub(super) fn same_site(headers: &HeaderMap, open: bool) -> Result<(), Problem> 
     Ok(())
 }
 
-/// An IP address or `localhost`, with or without a port.
-fn is_address(host: &str) -> bool {
-    let name = host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()));
-    let name = name.map_or(host, |(name, _)| name);
-    let in_brackets = name.strip_prefix('[').and_then(|name| name.strip_suffix(']'));
-    name.eq_ignore_ascii_case("localhost")
-        || name.parse::<std::net::Ipv4Addr>().is_ok()
-        || in_brackets.is_some_and(|name| name.parse::<std::net::Ipv6Addr>().is_ok())
-}
-
 /// Whose token it is.
 fn identify(headers: &HeaderMap, tokens: &[AdminToken]) -> Option<Who> {
     if tokens.is_empty() {
@@ -175,11 +166,6 @@ pub(super) fn holder<'a>(tokens: &'a [AdminToken], given: &str) -> Option<&'a Ad
 pub(super) fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
     // What is no text is never right: as it is compared, an empty one stands for it.
     headers.get(name).map(|value| value.to_str().unwrap_or_default())
-}
-
-/// Takes the same time wherever the first difference is.
-pub(super) fn equal(a: &[u8], b: &[u8]) -> bool {
-    a.len() == b.len() && a.iter().zip(b).fold(0, |difference, (a, b)| difference | (a ^ b)) == 0
 }
 
 #[cfg(test)]

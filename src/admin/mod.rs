@@ -17,6 +17,7 @@ use crate::dead_letters::operation::Registry;
 use crate::fleet::Roster;
 use crate::issues::Issues;
 use crate::metrics::Metrics;
+use crate::serving;
 use crate::supervisor::{Part, Supervisor};
 use crate::watch::Watch;
 
@@ -30,7 +31,6 @@ mod extract;
 mod health;
 mod issues;
 mod letter_query;
-mod listener;
 mod operations;
 mod problem;
 mod reload;
@@ -40,7 +40,6 @@ mod why;
 mod wrong;
 
 use console::Console;
-use listener::SpareListener;
 
 #[cfg(test)]
 mod tests;
@@ -117,25 +116,7 @@ impl Admin {
 
 /// What serves until `ending`.
 pub fn server(listener: TcpListener, admin: Arc<Admin>, ending: CancellationToken) -> impl Part {
-    let listener = Arc::new(listener);
-    move || serve(Arc::clone(&listener), Arc::clone(&admin), ending.clone())
-}
-
-async fn serve(listener: Arc<TcpListener>, admin: Arc<Admin>, ending: CancellationToken) -> Result<(), String> {
-    let stopping = ending.clone();
-    let serving =
-        axum::serve(SpareListener::new(listener), router(admin)).with_graceful_shutdown(stopping.cancelled_owned());
-    let bounded = async {
-        ending.cancelled().await;
-        crate::clock::sleep(CLOSE_WITHIN).await;
-    };
-    tokio::select! {
-        served = serving => served.map_err(|error| format!("the server ended: {error}")),
-        () = bounded => {
-            tracing::debug!("admin connections were still open at the stop");
-            Ok(())
-        }
-    }
+    serving::server(listener, ("admin", router(admin)), CLOSE_WITHIN, ending)
 }
 
 fn router(admin: Arc<Admin>) -> Router {

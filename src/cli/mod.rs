@@ -22,6 +22,7 @@ mod issues;
 pub mod lease;
 mod pause;
 pub mod publish;
+mod rate;
 pub mod reload;
 pub mod run;
 pub mod sandbox;
@@ -50,7 +51,7 @@ Examples:
   sluice check                        is sluice.toml right?
   sluice run                          deliver, until Ctrl-C or SIGTERM
   sluice explain event.json           which request would this event make?
-  sluice publish events.ndjson        publish events, confirmed by the broker
+  sluice publish events.ndjson        publish events from NDJSON or CSV, confirmed by the broker
   sluice issues                       what needs a person?
   sluice status                       how is each destination?
   sluice top                          the same, live in the terminal

@@ -12,7 +12,8 @@ use crate::section::Section;
 const ADMIN: &str = "admin";
 /// The name for anyone, if there is no token.
 const LOCAL: &str = "local";
-const SHORTEST_BYTES: usize = 16;
+/// A token that is shorter can be guessed.
+pub(super) const SHORTEST_BYTES: usize = 16;
 /// The target of the alerts that come with Sluice.
 const LATE_AFTER: Duration = Duration::from_mins(15);
 const SHORTEST_LATE: Duration = Duration::from_secs(1);
@@ -113,7 +114,7 @@ impl AdminToken {
     }
 }
 
-fn must_be_sendable(section: &mut Section<'_>, secret: &SecretString) {
+pub(super) fn must_be_sendable(section: &mut Section<'_>, secret: &SecretString) {
     if !secret.expose_secret().bytes().all(|byte| byte.is_ascii_graphic()) {
         section.problem("token", "cannot be sent in a header; choose one of visible ASCII characters");
     }

@@ -29,9 +29,13 @@ impl Config {
         }
         changes.removed =
             self.destinations.keys().filter(|name| !new.destinations.contains_key(*name)).cloned().collect();
+        let address = |config: &Self| config.ingest.as_ref().map(|ingest| ingest.listen);
+        let most = |config: &Self| config.ingest.as_ref().map(|ingest| ingest.max_body_bytes);
         let sections = [
             ("broker", self.broker.same_as(&new.broker)),
             ("admin.listen", self.admin.listen == new.admin.listen),
+            ("ingest.listen", address(self) == address(new)),
+            ("ingest.max_body_bytes", self.ingest.is_none() || new.ingest.is_none() || most(self) == most(new)),
             ("log", self.log == new.log),
         ];
         changes.restart_needed = sections.iter().filter(|(_, same)| !same).map(|(name, _)| *name).collect();

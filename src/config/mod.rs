@@ -7,6 +7,7 @@ mod changes;
 mod concurrency;
 mod destination;
 mod file;
+mod ingest;
 mod log;
 mod map;
 mod notify;
@@ -27,6 +28,7 @@ pub use broker::{Broker, Declare};
 pub use changes::Changes;
 pub use destination::Destination;
 pub use file::ConfigFile;
+pub use ingest::{Ingest, IngestToken};
 pub use log::{Format, Log};
 pub use notify::{Notify, What};
 pub use problems::Problems;
@@ -42,6 +44,8 @@ pub struct Config {
     pub broker: Broker,
     /// `[admin]`.
     pub admin: Admin,
+    /// `[ingest]`; none: no events come over HTTP.
+    pub ingest: Option<Ingest>,
     /// `[retry]`: what destinations without their own use.
     pub retry: Retry,
     /// `[log]`.
@@ -92,6 +96,7 @@ pub fn parse_with(
 fn read(root: &mut Section<'_>, registry: &[Kind]) -> Option<Config> {
     let broker = root.within("broker", Broker::read);
     let admin = root.within("admin", Admin::read);
+    let ingest = root.optional("ingest", Ingest::read);
     let retry = root.within("retry", |section| Retry::read(section, &Retry::default()));
     let log = root.within("log", Log::read);
     let notify = if root.has("notify") { root.tables("notify", Notify::read) } else { Some(Vec::new()) };
@@ -113,7 +118,8 @@ fn read(root: &mut Section<'_>, registry: &[Kind]) -> Option<Config> {
         Some((destinations, warnings))
     });
     let (destinations, warnings) = read?;
-    Some(Config { broker: broker?, admin: admin?, retry: retry?, log: log?, notify: notify?, destinations, warnings })
+    let (broker, admin, retry, log, notify) = (broker?, admin?, retry?, log?, notify?);
+    Some(Config { broker, admin, ingest, retry, log, notify, destinations, warnings })
 }
 
 fn read_toml(text: &str) -> Result<Table<'_>, ConfigProblem> {

@@ -99,6 +99,8 @@ fn files(path: &Path) -> io::Result<String> {
 fn read_sample(text: &str) -> Result<Config, Problems> {
     let env = |name: &str| match name {
         "SLUICE_LEDGER_KEY" => Some(format!("{}=", "A".repeat(43))),
+        "SLUICE_INGEST_SHOP" => Some("a-token-of-the-shop".to_owned()),
+        "SLUICE_INGEST_SECRET" => Some("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".to_owned()),
         "SLUICE_DASHBOARD_TOKEN" => Some(format!("{SECRET} of the dashboard").replace(' ', "-")),
         _ => env(name).or_else(|| Some(SECRET.to_owned())),
     };
@@ -175,6 +177,44 @@ fn the_sample_is_good_with_every_key_written_out() {
     let tokens: Vec<_> = config.admin.tokens.iter().map(|token| (token.name.as_str(), token.role)).collect();
     assert_eq!(tokens, [("admin", Role::Act), ("dashboard", Role::Read)]);
     assert_eq!(config.destinations["px-prod"].retry.delays, [10, 300].map(Duration::from_secs));
+    let ingest = config.ingest.unwrap();
+    assert_eq!((ingest.listen.port(), ingest.max_body_bytes), (9465, 4_194_304));
+    assert_eq!((ingest.tokens[0].types.as_slice(), ingest.tokens[0].rate), (&["shop.#".to_owned()][..], Some(500.0)));
+}
+
+#[test]
+fn events_over_http_are_off_unless_set_and_their_tokens_are_checked() {
+    assert!(read(BROKER).unwrap().ingest.is_none());
+    for (lines, said) in [
+        ("", "ingest.listen: missing"),
+        ("listen = \"here\"", "\"here\" is not an address and port"),
+        ("listen = \"0.0.0.0:1\"", "ingest.tokens: missing: a token is required off loopback"),
+        (
+            "listen = \"127.0.0.1:1\"\n[ingest.tokens.a]\ntypes = [\"#\"]",
+            "ingest.tokens.a.token: missing: write token =",
+        ),
+        ("listen = \"127.0.0.1:1\"\n[ingest.tokens.a]\ntoken = \"short\"", "shorter than 16 bytes"),
+        ("listen = \"127.0.0.1:1\"\n[ingest.tokens.a]\nsecret = \"whsec_x\"", "no secret of Standard Webhooks"),
+        (
+            "listen = \"127.0.0.1:1\"\n[ingest.tokens.local]\ntoken = \"0123456789abcdef\"",
+            "a name that Sluice uses itself",
+        ),
+        (
+            "listen = \"127.0.0.1:1\"\ntokens = { a = { token = \"0123456789abcdef\" }, b = { token = \"0123456789abcdef\" } }",
+            "is the same as that of \"a\"",
+        ),
+        (
+            "listen = \"127.0.0.1:1\"\n[ingest.tokens.a]\ntoken = \"0123456789abcdef\"\nrate = \"5/week\"\n",
+            "ingest.tokens.a.rate: \"5/week\" is not a limit",
+        ),
+        (
+            "listen = \"127.0.0.1:1\"\n[ingest.tokens.a]\ntoken = \"0123456789abcdef\"\ntypes = []\n",
+            "ingest.tokens.a.types: is empty",
+        ),
+    ] {
+        let shown = problems(&format!("{BROKER}[ingest]\n{lines}\n"));
+        assert!(shown.lines().count() == 1 && shown.contains(said), "{said} is not in {shown}");
+    }
 }
 
 #[test]
@@ -748,6 +788,12 @@ fn a_reload_tells_what_changed() {
     assert_eq!(old.changes(&old), Changes::default());
     let elsewhere = all("[admin]\nlisten = \"127.0.0.1:1\"\n[log]\nlevel = \"warn\"", &[]);
     assert_eq!(all("", &[]).changes(&elsewhere).restart_needed, ["admin.listen", "log"]);
+    let taking = all("[ingest]\nlisten = \"127.0.0.1:1\"\n", &[]);
+    assert_eq!(all("", &[]).changes(&taking).restart_needed, ["ingest.listen"]);
+    let larger = all("[ingest]\nlisten = \"127.0.0.1:1\"\nmax_body_bytes = 2048\n", &[]);
+    assert_eq!(taking.changes(&larger).restart_needed, ["ingest.max_body_bytes"]);
+    let more = all("[ingest]\nlisten = \"127.0.0.1:1\"\n[ingest.tokens.a]\ntoken = \"0123456789abcdef\"\n", &[]);
+    assert_eq!(taking.changes(&more), Changes::default(), "tokens change at once");
 }
 
 #[test]

@@ -252,6 +252,10 @@ metrics! {
     receipts_total: IntCounterVec ["outcome"],
     /// Notifications of `[[notify]]` by outcome; failed ones were not taken in some minutes.
     notifications_total: IntCounterVec ["outcome"],
+    /// Requests with events (`[ingest]`) by token and status class; `local` where no token is set, `none` for who was not let in.
+    ingest_requests_total: IntCounterVec ["token", "class"],
+    /// Events that came over HTTP, by token: published, refused, or unconfirmed by the broker.
+    ingest_events_total: IntCounterVec ["token", "outcome"],
     /// Reloads of the configuration, by outcome.
     config_reloads_total: IntCounterVec ["outcome"],
     /// Lines of the log that were dropped, because nobody read them and the buffer was full.

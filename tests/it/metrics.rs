@@ -157,8 +157,11 @@ fn page() -> String {
             || match label {
                 "destination" => "a name under `[destinations]`".to_owned(),
                 "outcome" => {
-                    "`sent`, `unrouted`, `dropped` (receipts); `applied`, `failed`, `refused` (reloads)".to_owned()
+                    "`sent`, `unrouted`, `dropped` (receipts); `applied`, `failed`, `refused` (reloads); `published`, `refused`, \
+                     `unconfirmed` (events over HTTP)"
+                        .to_owned()
                 }
+                "token" => "a name under `[ingest.tokens]`, `local` where none is set, or `none`".to_owned(),
                 "version" => "the version of Sluice".to_owned(),
                 other => panic!("no word on the values of {other}"),
             },

@@ -82,6 +82,7 @@ fn every_configuration_on_a_page_is_one_that_sluice_takes() {
         Some(match () {
             () if name.contains("AMQP") => "amqp://localhost".to_owned(),
             () if name.ends_with("_URL") => "https://hooks.example.com/x".to_owned(),
+            () if name.contains("WEBHOOKS") => format!("whsec_{}", "k".repeat(32)),
             () if name.contains("LEDGER") => format!("{}=", "k".repeat(43)),
             () => format!("of-{name}-{name}"),
         })

@@ -17,6 +17,7 @@ use crate::admin::auth;
 use crate::admin::problem::Problem;
 use crate::clock;
 use crate::config::Role;
+use crate::serving::equal;
 
 /// The largest form: a letter's body of a megabyte, as browsers encode it.
 const LARGEST_FORM: usize = 4 * 1024 * 1024;
@@ -78,7 +79,7 @@ async fn checked(request: Request, viewer: &Viewer) -> Result<Request, Problem> 
             |_| Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "the form is too large; use \"sluice dead edit\"");
         let fields = form::read(&parts.headers, &body.map_err(too_large)?)?;
         let given = fields.get(CSRF).unwrap_or_default();
-        if !auth::equal(given.as_bytes(), viewer.csrf.as_bytes()) {
+        if !equal(given.as_bytes(), viewer.csrf.as_bytes()) {
             let detail = "the form is from an earlier session or another site: go back, reload the page, and try again";
             return Err(Problem::new(StatusCode::FORBIDDEN, detail));
         }

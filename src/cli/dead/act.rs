@@ -75,7 +75,7 @@ pub(super) struct ReplayArgs {
     #[command(flatten)]
     common: Common,
     /// Letters a second, as 40/s or 600/min; a fifth of the gate's pace unless given
-    #[arg(long, value_name = "RATE", value_parser = read_rate)]
+    #[arg(long, value_name = "RATE", value_parser = crate::cli::rate::read)]
     rate: Option<f64>,
     /// Send so many first, and the others only when the vendor has taken those; 0 sends all at once
     #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(0..=100_000), default_value_t = CANARY)]
@@ -305,20 +305,6 @@ fn conclude(args: &Common, state: &OperationState, leaves_some: bool) -> Result<
             "the operation broke off; this is a bug in Sluice. What was not done is still there".to_owned(),
         )),
     }
-}
-
-/// `N/s`, `N/min`, `N/h` or just a number a second.
-fn read_rate(text: &str) -> Result<f64, String> {
-    let mend = "write letters a second as 40/s or 0.5/s, or 600/min, 1000/h";
-    let (count, unit) = text.split_once('/').unwrap_or((text, "s"));
-    let per = match unit.trim() {
-        "s" => 1.0,
-        "min" => 60.0,
-        "h" => 3600.0,
-        _ => return Err(mend.to_owned()),
-    };
-    let rate = count.trim().parse::<f64>().map_err(|_| mend.to_owned())? / per;
-    if rate.is_finite() && rate > 0.0 && rate <= 100_000.0 { Ok(rate) } else { Err(mend.to_owned()) }
 }
 
 fn read_duration(text: &str) -> Result<Duration, String> {

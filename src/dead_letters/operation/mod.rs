@@ -28,6 +28,7 @@ use tokio::task::JoinHandle;
 pub use counted::Counted;
 pub use fates::LetterFate;
 pub(super) use flow::GateView;
+pub use pace::Pace;
 pub use registry::{Registry, TOLD_WITHIN};
 pub use selection::Selection;
 pub use state::{OperationState, Phase, seconds};

@@ -9,13 +9,14 @@ const LONGEST: Duration = Duration::from_hours(24);
 
 /// An even stream of so many a second, or none at all.
 #[derive(Clone, Debug)]
-pub(super) struct Pace {
+pub struct Pace {
     period: Duration,
     due: Instant,
 }
 
 impl Pace {
     /// `per_second` letters, the first of them now.
+    #[must_use]
     pub fn new(per_second: Option<f64>, now: Instant) -> Self {
         let period = |rate: f64| Duration::try_from_secs_f64(1.0 / rate).unwrap_or(LONGEST).min(LONGEST);
         let period = per_second.filter(|rate| *rate > 0.0).map_or(Duration::ZERO, period);
@@ -23,6 +24,7 @@ impl Pace {
     }
 
     /// When the next letter may go.
+    #[must_use]
     pub fn due(&self) -> Instant {
         self.due
     }

@@ -1,8 +1,10 @@
-//! CloudEvents as its SDKs write them: every binding's event arrives as what it is, whatever it has of headers.
+//! CloudEvents as its SDKs write them, over AMQP and HTTP: every binding's event arrives as what it is, whatever it has of headers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
+
+use sluice::demo::ports::free_ports;
 
 use super::Program;
 use crate::support::shared_url;
@@ -14,13 +16,16 @@ const HOOK: &str = "[destinations.hook]\nvendor = \"http\"\nurl = \"SANDBOX/hook
 /// Publishes with a program's SDK and waits for all of it; `events` is how many there are at least.
 async fn arrives(file: &str, least: usize) {
     let mut stage = Stage::new(&shared_url().await).await;
-    stage.configure(HOOK);
+    let [port] = free_ports().unwrap();
+    stage.configure(&format!("{HOOK}[ingest]\nlisten = \"127.0.0.1:{port}\"\n"));
     stage.start();
     stage.ready().await;
     let exchange = format!("{}.events", stage.prefix);
-    let ended = Program::start(file, &[("AMQP_URL", &shared_url().await), ("SLUICE_EXCHANGE", &exchange)]).end().await;
+    let (amqp, events) = (shared_url().await, format!("http://127.0.0.1:{port}/v1/events"));
+    let environment = [("AMQP_URL", amqp.as_str()), ("SLUICE_EXCHANGE", &exchange), ("EVENTS_URL", &events)];
+    let ended = Program::start(file, &environment).end().await;
     assert!(ended.good && ended.err.is_empty(), "{file}: {}", ended.err);
-    let names: Vec<&str> = ended.out.lines().collect();
+    let names: BTreeSet<&str> = ended.out.lines().collect();
     assert!(names.len() >= least, "{names:?}");
     let client = stage.client().await;
     client.holds("hook", 0).await;
@@ -55,4 +60,14 @@ async fn every_binding_of_the_python_sdk_publishes_an_event_that_arrives_as_it_w
 #[tokio::test]
 async fn every_binding_of_the_javascript_sdk_publishes_an_event_that_arrives_as_it_was() {
     arrives("tests/sdks/publish.mjs", 16).await;
+}
+
+#[tokio::test]
+async fn the_python_sdk_publishes_over_http() {
+    arrives("tests/sdks/over_http.py", 9).await;
+}
+
+#[tokio::test]
+async fn the_javascript_sdk_publishes_over_http() {
+    arrives("tests/sdks/over_http.mjs", 6).await;
 }

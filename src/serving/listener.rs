@@ -1,4 +1,4 @@
-//! The admin server's listener. It keeps a few file descriptors spare, so that it can take connections when the process has none left.
+//! A server's listener. It keeps a few file descriptors spare, so that it can take connections when the process has none left.
 
 use std::fs::File;
 use std::io;
@@ -20,12 +20,14 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_
 /// A listener with spare descriptors.
 pub(super) struct SpareListener {
     listener: Arc<TcpListener>,
+    /// Whose, for the log.
+    server: &'static str,
     spare: Vec<File>,
 }
 
 impl SpareListener {
-    pub(super) fn new(listener: Arc<TcpListener>) -> Self {
-        Self { listener, spare: Vec::new() }
+    pub(super) fn new(listener: Arc<TcpListener>, server: &'static str) -> Self {
+        Self { listener, server, spare: Vec::new() }
     }
 
     /// Takes spare descriptors again, as far as there are any.
@@ -44,7 +46,7 @@ impl SpareListener {
                 clock::sleep(PAUSES.0).await;
             }
         } else if !matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) {
-            tracing::error!(%error, "an admin connection could not be taken");
+            tracing::error!(%error, server = self.server, "a connection could not be taken");
             clock::sleep(PAUSES.1).await;
         }
     }
