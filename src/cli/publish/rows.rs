@@ -162,6 +162,7 @@ impl<'a> Reader<'a> {
             data: serde_json::Map::new(),
             raw: row.into(),
             trace: None,
+            expires: None,
             id_derived: false,
             original: None,
         };

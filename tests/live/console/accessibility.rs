@@ -15,7 +15,10 @@ const FINDINGS: &str = "const done = arguments[arguments.length - 1]; \
         (error) => done([String(error)]))";
 
 /// Pages about all destinations, and of events that wait.
-const OF_ALL: [(&str, &str); 6] = [
+const OF_ALL: [(&str, &str); 9] = [
+    ("audit", "/audit"),
+    ("reload", "/reload"),
+    ("problem", "/destinations/none"),
     ("issues", "/issues"),
     ("issues-all", "/issues?state=all"),
     ("unrouted", "/unrouted"),
@@ -63,9 +66,6 @@ async fn no_page_hinders_anybody_light_or_dark_wide_or_narrow() {
         ("act-edit-invalid", "/destinations/px/dead/act?act=edit&edit=.eventName%3D5"),
         ("operations", "/destinations/px/dead/operations"),
         ("operation", operation.as_str()),
-        ("audit", "/audit"),
-        ("reload", "/reload"),
-        ("problem", "/destinations/none"),
         ("dead-typo", "/destinations/px/dead?type=product.*&jq=.amount+%3E"),
         ("dead-beyond", "/destinations/px/dead?reasons=x"),
         ("act-rate", "/destinations/px/dead/act?act=replay&canary=5&rate=much"),
