@@ -111,7 +111,7 @@ pub(super) fn answer(told: &[Told]) -> Response {
     let rest = told.len() - refused - unconfirmed;
     if unconfirmed > 0 {
         let detail = format!(
-            "{unconfirmed} of {} events are not known to be at the broker ({}); send them again with the same ids",
+            "not known to be at the broker: {unconfirmed} of {} ({}); send them again with the same ids",
             told.len(),
             first(told, "unconfirmed")
         );
@@ -120,11 +120,8 @@ pub(super) fn answer(told: &[Told]) -> Response {
     let (status, detail) = match told {
         [Told { outcome: Outcome::Refused { status, problem, .. }, .. }] => (*status, problem.clone()),
         _ => {
-            let detail = format!(
-                "{refused} of {} events were refused ({}); {rest} were published",
-                told.len(),
-                first(told, "refused")
-            );
+            let detail =
+                format!("refused: {refused} of {} ({}); published: {rest}", told.len(), first(told, "refused"));
             (StatusCode::BAD_REQUEST, detail)
         }
     };

@@ -130,7 +130,7 @@ async fn a_bad_event_among_good_ones_is_named_and_the_good_ones_are_published() 
         (&json!(false), &json!("bad"), &json!("time"))
     );
     let detail = answer.body["detail"].as_str().unwrap();
-    assert!(detail.starts_with("1 of 3 events were refused (the one at index 1: the attribute \"time\""), "{detail}");
+    assert!(detail.starts_with("refused: 1 of 3 (the one at index 1: the attribute \"time\""), "{detail}");
     let shown = stage.ingest.metrics.ingest_events_total.with_label_values(&["local", "refused"]).get();
     assert_eq!(shown, 1);
 }

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::Summary;
 use super::input::{Place, Record, Records};
 use super::progress::Course;
-use super::reading::{Read, Reading};
+use super::reading::{Read, Reading, To};
 use super::refused::Refused;
 use super::window::{End, WINDOW, Window};
 use crate::broker::port::{PublishError, Publisher};
@@ -62,7 +62,7 @@ impl Files {
     }
 }
 
-type UnderWay = FuturesUnordered<BoxFuture<'static, (u64, Result<(), PublishError>)>>;
+type UnderWay = FuturesUnordered<BoxFuture<'static, (u64, Result<To, PublishError>)>>;
 
 /// A run.
 pub(super) struct Publishing<'a> {
@@ -126,10 +126,9 @@ impl<'a> Publishing<'a> {
         let number = self.window.take(record);
         match read {
             Ok(Read { message, to }) => {
-                self.outcome.goes(&to, self.reading.config);
                 let (exchange, key) = self.reading.way(&to);
                 let Some(publisher) = self.publisher.clone() else {
-                    self.window.end(number, End::Published);
+                    self.window.end(number, End::Published(to));
                     return true;
                 };
                 // One after the other, so that they arrive in the file's order; only the confirms are waited for together.
@@ -139,7 +138,7 @@ impl<'a> Publishing<'a> {
                         Ok(confirmed) => confirmed.await,
                         Err(error) => Err(error),
                     };
-                    (number, again_where_lost(first, &publisher, &exchange, &key, &message).await)
+                    (number, again_where_lost(first, &publisher, &exchange, &key, &message).await.map(|()| to))
                 }));
                 true
             }
@@ -150,9 +149,9 @@ impl<'a> Publishing<'a> {
         }
     }
 
-    fn confirmed(&mut self, number: u64, confirmed: Result<(), PublishError>) {
+    fn confirmed(&mut self, number: u64, confirmed: Result<To, PublishError>) {
         match confirmed {
-            Ok(()) => self.window.end(number, End::Published),
+            Ok(to) => self.window.end(number, End::Published(to)),
             Err(error) if self.files.is_none() || is_of_the_line(&error) => {
                 self.window.end(number, End::Refused(format!("not published: {error}")));
             }
@@ -172,7 +171,10 @@ impl<'a> Publishing<'a> {
     fn move_on(&mut self) {
         while let Some((record, end)) = self.window.next_ended() {
             match end {
-                End::Published => self.outcome.published += 1,
+                End::Published(to) => {
+                    self.outcome.published += 1;
+                    self.outcome.goes(&to, self.reading.config);
+                }
                 End::Refused(why) => {
                     self.refuse(&record, &why);
                     self.outcome.refuse(record.line, why);

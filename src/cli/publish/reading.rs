@@ -35,6 +35,7 @@ pub(super) struct Read {
     pub to: To,
 }
 
+#[derive(Debug, PartialEq)]
 pub(super) enum To {
     /// Every destination that wants an event of this type.
     Destinations(String),

@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 
 use super::input::Record;
+use super::reading::To;
 
 /// Lines under way at once, and so the most that are published twice when a run that was killed goes on.
 pub(super) const WINDOW: usize = 256;
@@ -11,7 +12,7 @@ pub(super) const WINDOW: usize = 256;
 /// How a line ended.
 #[derive(Debug, PartialEq)]
 pub(super) enum End {
-    Published,
+    Published(To),
     Refused(String),
 }
 
@@ -77,9 +78,10 @@ mod tests {
         let numbers: Vec<u64> = (1..=3).map(|line| window.take(record(line))).collect();
         window.end(numbers[1], End::Refused("why".to_owned()));
         assert!(window.next_ended().is_none(), "the first has not ended");
-        window.end(numbers[0], End::Published);
+        let published = || End::Published(To::Destinations("shop.paid".to_owned()));
+        window.end(numbers[0], published());
         let ended = |window: &mut Window| window.next_ended().map(|(record, end)| (record.line, end));
-        assert_eq!(ended(&mut window), Some((1, End::Published)));
+        assert_eq!(ended(&mut window), Some((1, published())));
         assert_eq!(ended(&mut window), Some((2, End::Refused("why".to_owned()))));
         assert_eq!(ended(&mut window), None);
         assert_eq!((window.len(), window.line(numbers[2]).map(|record| record.line)), (1, Some(3)));

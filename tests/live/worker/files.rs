@@ -160,7 +160,9 @@ async fn what_cannot_be_a_csv_is_told_before_anything_is_published() {
         let ran = stage.run(&[&["publish", &file], options].concat()).await;
         assert!(ran.code == code && ran.err.contains(said), "{said}: {ran:?}");
     }
-    let ran = stage.run(&["publish", "-", "--resume"]).await;
-    assert!(ran.code == 2 && ran.err.contains("--resume needs a file"), "{ran:?}");
+    for pipe in ["-", "/dev/stdin"] {
+        let ran = stage.run(&["publish", pipe, "--resume"]).await;
+        assert!(ran.code == 2 && ran.err.contains("--resume needs a file"), "{ran:?}");
+    }
     assert!(stage.client().await.drain("copies").await.is_empty());
 }
