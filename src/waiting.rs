@@ -9,11 +9,16 @@ use utoipa::ToSchema;
 use crate::broker::{Broker, Peeked, ReadError};
 use crate::clock;
 use crate::event::{Context, decode};
+use crate::message::beginning;
 use crate::record::history::{Attempt, History};
 use crate::section::show_duration;
 
 /// Events that one look shows at most.
 pub const MOST_SHOWN: usize = 50;
+
+/// Why no look is taken into a queue whose order counts.
+pub const ORDERED: &str =
+    "its events keep an order, and a look could let one overtake another; sluice tap shows what is sent";
 
 /// Where events wait.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -64,22 +69,21 @@ pub struct WaitingEvent {
     /// Why it will become a dead letter, where that can be seen already.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
-    /// Its body, as text.
+    /// Its body, as text; only the beginning of one over 16 KiB.
     pub body: String,
 }
 
 /// What a look saw.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
 pub struct WaitingList {
-    /// The next to be sent first; of retry queues those of the shortest delay.
+    /// Those of the queue's head; of retry queues those of the shortest delay first.
     pub events: Vec<WaitingEvent>,
-    /// Why there are fewer than there could be.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub note: Option<String>,
 }
 
 impl Waiting {
-    /// The first `limit` events that wait there. They are back in their queue when this returns, and each has one return more.
+    /// The first `limit` events that wait there. They are back in their queue when this returns, and each has one return more. One that had
+    /// half of those that are allowed starts again behind the others, so that no look makes it a dead letter. So this is not for a
+    /// queue whose order counts.
     ///
     /// # Errors
     /// [`ReadError`] where a queue cannot be read.
@@ -91,34 +95,33 @@ impl Waiting {
                 self.delays.iter().map(|delay| (names.retry(&self.destination, *delay), Some(*delay))).collect()
             }
         };
+        // As the worker's own copies: with the routing key and the time that they came with.
+        let copy = |peeked: &Peeked| {
+            let history = History::read(&peeked.message, &peeked.routing_key, clock::wall());
+            let expiration = peeked.message.properties.expiration.clone();
+            let mut copy = history.write(&peeked.message);
+            if place == Place::Retry {
+                copy.properties.expiration = expiration;
+            }
+            copy
+        };
         let mut list = WaitingList::default();
         for (queue, delay) in queues {
             let left = limit - list.events.len();
             if left == 0 {
                 break;
             }
-            let peeked = match self.broker.peek(&queue, left, most_returns).await {
+            let peeked = match self.broker.peek(&queue, left, most_returns, copy).await {
                 // One that no event has needed yet.
                 Err(ReadError::Missing(_)) if place == Place::Retry => continue,
                 peeked => peeked?,
             };
-            let ready =
-                self.broker.depths(std::slice::from_ref(&queue)).await.ok().and_then(|depths| *depths.first()?);
-            if peeked.len() < left
-                && ready.is_some_and(|ready| usize::try_from(ready).is_ok_and(|ready| ready > peeked.len()))
-            {
-                list.note = Some(format!(
-                    "not all of {queue} is shown: an event there came back {most_returns} times or more. Each look adds one, and after \
-                     {} it becomes a dead letter: look again when the worker has taken it",
-                    self.delivery_limit
-                ));
-            }
             list.events.extend(peeked.iter().map(|peeked| self.shown(peeked, delay)));
         }
         Ok(list)
     }
 
-    fn shown(&self, Peeked { message, routing_key, returns }: &Peeked, delay: Option<Duration>) -> WaitingEvent {
+    fn shown(&self, Peeked { message, routing_key, returns, .. }: &Peeked, delay: Option<Duration>) -> WaitingEvent {
         let history = History::read(message, routing_key, clock::wall());
         // Of an event that does not say when it happened.
         let unsaid = Timestamp::UNIX_EPOCH;
@@ -140,7 +143,7 @@ impl Waiting {
             attempts: history.attempts,
             returns: *returns,
             problem,
-            body: String::from_utf8_lossy(&message.body).into_owned(),
+            body: beginning(&message.body),
         }
     }
 }

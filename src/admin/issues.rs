@@ -17,7 +17,7 @@ use super::problem::{BadBody, BrokerAway, Conflict, Problem, Refusals, Unknown};
 use crate::audit::IssueState;
 use crate::clock;
 use crate::gate::later;
-use crate::issues::{Issue, IssueList, Word};
+use crate::issues::{Issue, IssueList, LONGEST_IGNORED, Word};
 use crate::section::parse_lasting;
 
 /// Which issues.
@@ -91,6 +91,9 @@ impl Ignore {
                 return Err(conflict("say for how long: `for`, such as \"2h\", or `until`, a time".to_owned()));
             }
         };
+        if until > later(wall, LONGEST_IGNORED) {
+            return Err(conflict("an issue is ignored for 90 days at most".to_owned()));
+        }
         if until <= wall {
             return Err(conflict(format!("until = {until} is over already")));
         }
@@ -190,12 +193,11 @@ pub(super) async fn reopen(
 
 /// Says something of an issue that is there.
 pub(super) async fn say(admin: &Arc<Admin>, who: &Who, id: &str, word: Word) -> Result<Json<Issue>, Problem> {
-    let list = all(admin).await?.issues;
-    let issue = find(&list, id)?;
+    let issue = find(&all(admin).await?.issues, id)?;
     admin.reachable()?;
     let (admin_, who_) = (Arc::clone(admin), who.clone());
     let said = async move {
-        let said = admin_.issues.say(&list, &issue, word, (&who_.name, who_.place)).await;
+        let said = admin_.issues.say(&issue, word, (&who_.name, who_.place)).await;
         said.map_err(|error| {
             let detail = format!("the audit cannot be written, and nothing was done: {error}");
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)

@@ -31,7 +31,7 @@ pub(super) struct UnroutedGroupList {
 pub(super) struct UnroutedList {
     /// How many there were when the pass began.
     pub there: u32,
-    /// The oldest first.
+    /// The oldest first; fewer than asked for where they are large (4 MiB of bodies in all).
     pub events: Vec<UnroutedEvent>,
 }
 

@@ -61,19 +61,9 @@ pub struct Mark {
     /// For whoever looks next.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub note: Option<String>,
-    /// Of a group of dead letters: how many letters its destination had, and how many of them nobody looks after.
+    /// How many events it was about then, where that is known: more of them are a recurrence where nothing tells when they came.
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    #[schema(nullable = false)]
-    pub letters: Option<Attended>,
-}
-
-/// How many of a destination's dead letters somebody looks after.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
-pub struct Attended {
-    /// All that there were.
-    pub there: u64,
-    /// Those of causes that are open.
-    pub open: u64,
+    pub count: Option<u64>,
 }
 
 /// The marks that are known here. Cheap to clone.
@@ -111,16 +101,11 @@ impl Marks {
         self.known().marks.get(issue).cloned()
     }
 
-    /// How many of a destination's `ready` dead letters nobody looks after. `last_dead`: when one died last, as far as is known.
+    /// Whether anything was said of an issue whose id begins so.
     #[must_use]
-    pub fn unattended(&self, destination: &str, ready: u64, last_dead: Option<Timestamp>, wall: Timestamp) -> u64 {
-        let (known, prefix) = (self.known(), format!("{destination}.dead_letters."));
-        let of_letters = known.marks.range(prefix.clone()..).take_while(|(issue, _)| issue.starts_with(&prefix));
-        let last = of_letters.map(|(_, mark)| mark).filter(|mark| mark.letters.is_some()).max();
-        let Some((mark, letters)) = last.and_then(|mark| Some((mark, mark.letters?))) else { return ready };
-        let others_came = last_dead.is_some_and(|at| at > mark.at) || ready > letters.there;
-        let is_over = mark.until.is_some_and(|until| until <= wall);
-        if others_came || is_over { ready } else { ready.min(letters.open) }
+    pub fn any_of(&self, beginning: &str) -> bool {
+        let known = self.known();
+        known.marks.range(beginning.to_owned()..).next().is_some_and(|(issue, _)| issue.starts_with(beginning))
     }
 
     /// Entries may have been missed, as while the broker was away: the audit has to be read again.
@@ -136,8 +121,6 @@ impl Marks {
         if self.known().is_complete {
             return Ok(());
         }
-        // What is heard from now on counts too.
-        self.known().is_complete = true;
         let read = super::each(broker, patience, |entry| {
             if let Some(mark) = &entry.mark {
                 self.heard(mark);
@@ -149,9 +132,8 @@ impl Marks {
             Err(ReadError::Missing(_)) => Ok(()),
             read => read,
         };
-        if read.is_err() {
-            self.may_be_incomplete();
-        }
+        // What was heard meanwhile was kept too.
+        self.known().is_complete = read.is_ok();
         read
     }
 }
@@ -170,7 +152,7 @@ mod tests {
             since: at,
             until: None,
             note: None,
-            letters: None,
+            count: None,
         }
     }
 
@@ -188,25 +170,12 @@ mod tests {
     }
 
     #[test]
-    fn letters_that_somebody_looks_after_are_not_unattended_until_others_come() {
-        let at = |second| Timestamp::from_second(second).unwrap();
-        let (marks, now) = (Marks::default(), at(100));
-        assert_eq!(marks.unattended("px", 7, None, now), 7);
-        let said = |second, there, open| Mark {
-            letters: Some(Attended { there, open }),
-            ..mark("px.dead_letters.a", second, IssueState::Acknowledged)
-        };
-        marks.heard(&said(10, 7, 3));
-        assert_eq!(marks.unattended("px", 7, Some(at(9)), now), 3, "those of the other causes");
-        marks.heard(&Mark { issue: "px.dead_letters.b".to_owned(), ..said(20, 7, 0) });
-        assert_eq!(marks.unattended("px", 7, Some(at(9)), now), 0);
-        assert_eq!(marks.unattended("px", 5, Some(at(9)), now), 0, "some were replayed");
-        assert_eq!(marks.unattended("px", 5, Some(at(21)), now), 5, "another died");
-        assert_eq!(marks.unattended("px", 8, None, now), 8, "the broker moved one there");
-        assert_eq!(marks.unattended("px2", 7, None, now), 7);
-        marks.heard(&Mark { until: Some(at(50)), issue: "px.dead_letters.c".to_owned(), ..said(30, 7, 0) });
-        assert_eq!(marks.unattended("px", 7, None, at(49)), 0);
-        assert_eq!(marks.unattended("px", 7, None, at(50)), 7, "it was ignored until then");
+    fn what_was_said_of_a_destination_is_found_by_the_beginning_of_its_issues() {
+        let marks = Marks::default();
+        marks.heard(&mark("px.dead_letters.a", 20, IssueState::Acknowledged));
+        assert!(
+            marks.any_of("px.dead_letters.") && !marks.any_of("px2.dead_letters.") && !marks.any_of("p.dead_letters.")
+        );
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::broker::{Broker, ReadError, ReadPurpose};
 use crate::clock;
 use crate::message::{Message, Properties};
 
-pub use marks::{Attended, IssueState, Mark, Marks};
+pub use marks::{IssueState, Mark, Marks};
 
 /// One line of the audit. An operation has two: when it began and when it ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

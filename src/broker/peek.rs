@@ -1,16 +1,20 @@
-//! A look at the first messages of a queue that others consume: they are taken and given back at once, in order. Each is counted as one
-//! return, since AMQP has no look that changes nothing.
+//! A look at the first messages of a queue that others consume: they are taken and given back at once. Each is counted as one return, since
+//! AMQP has no look that changes nothing.
 
 use bytes::Bytes;
-use lapin::options::{BasicGetOptions, BasicNackOptions};
+use lapin::Channel;
+use lapin::options::{BasicAckOptions, BasicGetOptions, BasicNackOptions};
 
-use super::connection::{close_channel, open_channel, within};
+use super::connection::{AmqpTrouble, close_channel, open_channel, within};
 use super::fields::{from_amqp, short};
 use super::locked_read::in_queue;
 use super::read_error::broken;
 use super::{Broker, ReadError};
 use crate::message::header::PUBLISH;
 use crate::message::{Field, Message};
+
+/// The broker's count of returns.
+const RETURNS: &str = "x-delivery-count";
 
 /// A message as it lies in a queue.
 #[derive(Clone, Debug)]
@@ -21,33 +25,44 @@ pub struct Peeked {
     pub routing_key: String,
     /// How often the broker took it back before this look.
     pub returns: u32,
+    tag: u64,
 }
 
 impl Broker {
-    /// The first `limit` messages of a queue, which are back in it, at its head, when this returns. The look ends before a message that came
-    /// back `most_returns` times already: each look counts as a return.
+    /// The first `limit` messages of a queue, which are back in it when this returns: at its head, behind others that came back. Since a look
+    /// counts as a return, one that came back `most_returns` times already starts again as a copy behind all others, which `copy` makes.
     ///
     /// # Errors
     /// [`ReadError`] where there is no such queue, or the broker is away. What was taken goes back all the same.
-    pub async fn peek(&self, queue: &str, limit: usize, most_returns: u32) -> Result<Vec<Peeked>, ReadError> {
+    pub async fn peek(
+        &self,
+        queue: &str,
+        limit: usize,
+        most_returns: u32,
+        copy: impl Fn(&Peeked) -> Message + Send + Sync,
+    ) -> Result<Vec<Peeked>, ReadError> {
         let reader = self.reader().await?;
         let name = short("a queue", queue).map_err(|too_long| broken(queue, &too_long))?;
         let look = async {
             let channel = open_channel(&reader.connection).await?;
-            let (mut peeked, mut last) = (Vec::new(), None);
+            let mut peeked = Vec::new();
             while peeked.len() < limit
                 && let Some(got) = within(channel.basic_get(name.clone(), BasicGetOptions::default())).await?
             {
-                last = Some(got.delivery.delivery_tag);
                 let mut properties = from_amqp(&got.delivery.properties);
                 properties.headers.remove(PUBLISH);
-                let returns = properties.headers.get("x-delivery-count").and_then(Field::as_i64);
+                let returns = properties.headers.remove(RETURNS).as_ref().and_then(Field::as_i64);
                 let returns = returns.and_then(|returns| u32::try_from(returns).ok()).unwrap_or(0);
-                if returns >= most_returns {
-                    break;
-                }
                 let message = Message { body: Bytes::from(got.delivery.data), properties };
-                peeked.push(Peeked { message, routing_key: got.delivery.routing_key.into(), returns });
+                let (routing_key, tag) = (got.delivery.routing_key.into(), got.delivery.delivery_tag);
+                peeked.push(Peeked { message, routing_key, returns, tag });
+            }
+            let mut last = None;
+            for one in &peeked {
+                let is_worn = one.returns >= most_returns;
+                if !(is_worn && self.start_again(&channel, queue, one, &copy).await?) {
+                    last = Some(one.tag);
+                }
             }
             if let Some(tag) = last {
                 let all = BasicNackOptions { multiple: true, requeue: true };
@@ -60,5 +75,20 @@ impl Broker {
         // With the connection whatever is still out goes back.
         reader.close().await;
         looked.map_err(|trouble| in_queue(queue, &trouble))
+    }
+
+    /// Its copy is in the queue before it is acked. Where the broker does not take that, it goes back as it is: false.
+    async fn start_again(
+        &self,
+        channel: &Channel,
+        queue: &str,
+        worn: &Peeked,
+        copy: &(impl Fn(&Peeked) -> Message + Sync),
+    ) -> Result<bool, AmqpTrouble> {
+        let is_there = self.publisher().publish("", queue, copy(worn)).await.is_ok();
+        if is_there {
+            within(channel.basic_ack(worn.tag, BasicAckOptions::default())).await?;
+        }
+        Ok(is_there)
     }
 }

@@ -22,6 +22,12 @@ impl BrokerStatus {
         self.consuming.connected && self.publishing.connected
     }
 
+    /// How many connections were opened so far.
+    #[must_use]
+    pub fn opened(&self) -> u64 {
+        self.consuming.epochs + self.publishing.epochs
+    }
+
     /// Whether it takes publications now.
     #[must_use]
     pub fn takes_publications(&self) -> bool {

@@ -18,7 +18,7 @@ use crate::clock;
 use crate::config::{Config, ConfigFile};
 use crate::control;
 use crate::gate::later;
-use crate::issues::{Issue, Word, entry};
+use crate::issues::{Issue, LONGEST_IGNORED, Word, entry};
 use crate::section::parse_lasting;
 
 const EXAMPLES: &str = "\
@@ -118,7 +118,7 @@ pub(super) async fn run(args: Args, file: &ConfigFile) -> Result<(), Error> {
     let (id, word) = said(command)?;
     let all = read(&shown)?;
     let issue = chosen(&all, &id)?;
-    let mark = say(&config, &all, issue, word).await?;
+    let mark = say(&config, issue, word).await?;
     if json {
         return print_json(&mark);
     }
@@ -137,6 +137,9 @@ fn said(command: Command) -> Result<(String, Word), Error> {
         Command::Ignore { issue, lasts, until, note } => {
             let wall = clock::wall();
             let until = until.or_else(|| lasts.map(|lasts| later(wall, lasts)));
+            if until.is_some_and(|until| until > later(wall, LONGEST_IGNORED)) {
+                return Err(Error::Refused("an issue is ignored for 90 days at most".to_owned()));
+            }
             if until.is_some_and(|until| until <= wall) {
                 return Err(Error::Refused("--until is over already".to_owned()));
             }
@@ -166,9 +169,9 @@ fn chosen<'a>(all: &'a [Issue], id: &str) -> Result<&'a Issue, Error> {
 }
 
 /// Says it through the broker, so that the audit has who did, and from where.
-async fn say(config: &Config, all: &[Issue], issue: &Issue, word: Word) -> Result<crate::audit::Mark, Error> {
+async fn say(config: &Config, issue: &Issue, word: Word) -> Result<crate::audit::Mark, Error> {
     let broker = connect(config).await?;
-    let entry = entry(all, issue, word, (&who(), "command line"));
+    let entry = entry(issue, word, (&who(), "command line"));
     let recorded = control::record(&broker, &entry).await;
     broker.close(BROKER_WITHIN).await;
     recorded.map_err(|error| Error::Failed(format!("the audit cannot be written, and nothing was done: {error}")))?;

@@ -6,14 +6,12 @@ use super::dead::Session;
 use super::table::{Column, Table, figure, text, word};
 use super::{Error, find, print, print_drawn, print_json};
 use crate::config::ConfigFile;
-use crate::control::{self, ANSWER_WITHIN, Command, CommandReply};
-use crate::gate::GateState;
-use crate::waiting::{MOST_SHOWN, Place, Waiting};
+use crate::waiting::{MOST_SHOWN, ORDERED, Place, Waiting};
 
 const EXAMPLES: &str = "\
-AMQP has no look that changes nothing. Each event that is shown is taken and given back at once, in order, and the broker
-counts that as one of the returns after which an event becomes a dead letter (delivery_limit under [broker]). An event that
-has half of them already ends the look.
+AMQP has no look that changes nothing. Each event that is shown is taken and given back at once, and the broker counts that
+as one of the returns after which an event becomes a dead letter (delivery_limit under [broker]). One that has half of them
+starts again behind the others. Where events keep an order (APSIS One) there is no look into the queue.
 
 Examples:
   sluice waiting px-prod                 the next 50 in its queue
@@ -57,14 +55,7 @@ async fn look(args: &Args, session: &Session, file: &ConfigFile) -> Result<(), E
     let destination = find(&session.config, &args.destination, file)?;
     let place = if args.retrying { Place::Retry } else { Place::Queue };
     if place == Place::Queue && destination.vendor.ordering_key_limit().is_some() {
-        let command = Command::Tell { destination: args.destination.clone() };
-        let answers = control::ask::<CommandReply>(&session.broker, &command, ANSWER_WITHIN).await;
-        let answers = answers.map_err(|error| Error::Failed(error.to_string()))?;
-        let is_paused = |answer: &CommandReply| answer.state.as_deref() == Some(GateState::Paused.name());
-        if !answers.is_empty() && !answers.iter().any(is_paused) {
-            let why = "its events keep an order, and a look could let one overtake another: pause it first";
-            return Err(Error::Refused(why.to_owned()));
-        }
+        return Err(Error::Refused(ORDERED.to_owned()));
     }
     let waiting = Waiting {
         broker: session.broker.clone(),
@@ -97,7 +88,6 @@ async fn look(args: &Args, session: &Session, file: &ConfigFile) -> Result<(), E
         });
         print_drawn(&Table::new(&COLUMNS, rows))?;
     }
-    list.note.iter().try_for_each(|note| print(note))?;
     Ok(())
 }
 

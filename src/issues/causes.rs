@@ -151,7 +151,11 @@ impl Causes {
             drop(tokio::time::timeout(READ_WITHIN, join_all(reads)).await);
         }
         let mut copies = self.copies();
-        copies.letters.retain(|name, copy| copy.is_reading || wanted.iter().any(|wanted| wanted.destination == *name));
+        // Whoever asks unasked means some of them.
+        if look == Look::Asked {
+            let is_wanted = |name: &String| wanted.iter().any(|wanted| wanted.destination == *name);
+            copies.letters.retain(|name, copy| copy.is_reading || is_wanted(name));
+        }
         let mut known = Known::default();
         for Wanted { destination, count, .. } in wanted {
             let copy = copies.letters.entry(destination.clone()).or_default();
@@ -167,7 +171,8 @@ impl Causes {
                 known.groups.insert(destination, Arc::clone(content));
             }
         }
-        known.trouble.extend(copies.unrouted.trouble.iter().map(|trouble| format!("unrouted events: {trouble}")));
+        let unrouted_trouble = copies.unrouted.trouble.iter().filter(|_| unrouted.is_some_and(|count| count > 0));
+        known.trouble.extend(unrouted_trouble.map(|trouble| format!("unrouted events: {trouble}")));
         known.unrouted = copies.unrouted.content.clone().unwrap_or_default();
         known
     }

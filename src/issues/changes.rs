@@ -32,6 +32,10 @@ pub(super) type Whose = Option<String>;
 pub(super) struct Known {
     issues: BTreeMap<String, Issue>,
     mine: BTreeSet<Whose>,
+    /// Destinations of mine whose dead letters have been read.
+    read: BTreeSet<String>,
+    /// Issues that somebody was told of.
+    told: BTreeSet<String>,
 }
 
 impl Known {
@@ -48,32 +52,44 @@ impl Known {
         let is_unread = |issue: &Issue| {
             issue.kind == Kind::DeadLetters && issue.destination.as_ref().is_some_and(|name| unread.contains(name))
         };
-        self.issues.retain(|id, issue| {
+        let Self { issues: known, mine: mine_before, read, told } = self;
+        known.retain(|id, issue| {
             if there.contains(id) || is_unread(issue) {
                 return mine.contains(&issue.destination);
             }
-            if mine.contains(&issue.destination) {
+            // What nobody was told of needs no end.
+            if mine.contains(&issue.destination) && told.remove(id) {
                 changes.push(Change { what: What::Over, issue: issue.clone() });
             }
             false
         });
         for issue in issues {
             let is_recent = issue.first_seen.is_some_and(|first| wall.duration_since(first).unsigned_abs() <= NEW);
-            let is_mine_already = self.mine.contains(&issue.destination);
-            let what = match self.issues.get(&issue.id) {
-                None if issue.state == IssueState::Open && (is_mine_already || is_recent) => Some(What::New),
-                Some(before) if issue.came_again && before.state != issue.state => Some(What::Again),
+            let was_looked_at = match (&issue.kind, &issue.destination) {
+                (Kind::DeadLetters, Some(name)) => read.contains(name),
+                _ => mine_before.contains(&issue.destination),
+            };
+            let what = match known.get(&issue.id) {
+                _ if issue.state != IssueState::Open => None,
+                None if was_looked_at || is_recent => Some(What::New),
+                // It was acknowledged, or ignored until now.
+                Some(before) if before.state != IssueState::Open => Some(What::Again),
                 None | Some(_) => None,
             };
-            changes.extend(what.map(|what| Change { what, issue: issue.clone() }));
-            self.issues.insert(issue.id.clone(), issue);
+            if let Some(what) = what {
+                told.insert(issue.id.clone());
+                changes.push(Change { what, issue: issue.clone() });
+            }
+            known.insert(issue.id.clone(), issue);
         }
+        let is_read = |name: &&String| !unread.contains(*name);
+        *read = mine.iter().flatten().filter(is_read).cloned().collect();
+        told.retain(|id| known.contains_key(id));
         self.mine = mine;
         changes
     }
 }
 
-/// What is still to be told, of each destination.
 #[derive(Debug, Default)]
 pub(super) struct Pending(BTreeMap<Whose, Waiting>);
 
@@ -98,14 +114,15 @@ impl Pending {
         }
     }
 
-    /// What may be told now: the changes of a destination, and how many more there were.
-    pub fn due(&mut self, now: Instant) -> Vec<(Whose, Vec<Change>, u64)> {
-        let mut due = Vec::new();
-        for (whose, waiting) in &mut self.0 {
+    /// What may be told now, of all destinations together, and how many more there were.
+    pub fn due(&mut self, now: Instant) -> (Vec<Change>, u64) {
+        let mut due = (Vec::new(), 0);
+        for waiting in self.0.values_mut() {
             let is_due = waiting.told.is_none_or(|told| now.saturating_duration_since(told) >= TOLD_EVERY);
             if is_due && !waiting.changes.is_empty() {
                 waiting.told = Some(now);
-                due.push((whose.clone(), std::mem::take(&mut waiting.changes), std::mem::take(&mut waiting.more)));
+                due.0.append(&mut waiting.changes);
+                due.1 += std::mem::take(&mut waiting.more);
             }
         }
         self.0.retain(|_, waiting| {
@@ -169,9 +186,17 @@ mod tests {
         let mut known = Known::default();
         let letters = issue("px", Kind::DeadLetters, 0);
         let unread = BTreeSet::from(["px".to_owned()]);
-        known.changes(vec![letters], mine(&["px"]), &BTreeSet::new(), at(10));
+        known.changes(vec![letters.clone()], mine(&["px"]), &BTreeSet::new(), at(10));
         assert_eq!(told(&known.changes(Vec::new(), mine(&["px"]), &unread, at(20))), []);
         assert_eq!(told(&known.changes(Vec::new(), mine(&["px"]), &BTreeSet::new(), at(30))).len(), 1);
+        // A worker that has just started reads them at its second look.
+        let (mut known, later) = (Known::default(), at(9_000));
+        assert_eq!(told(&known.changes(Vec::new(), mine(&["px"]), &unread, later)), []);
+        assert_eq!(
+            told(&known.changes(vec![letters], mine(&["px"]), &BTreeSet::new(), later)),
+            [],
+            "they died long ago"
+        );
     }
 
     #[test]
@@ -180,8 +205,8 @@ mod tests {
         let change = |what, kind, destination| Change { what, issue: issue(destination, kind, 0) };
         pending.add(change(What::New, Kind::Parked, "px"));
         pending.add(change(What::New, Kind::Late, "crm"));
-        let due = pending.due(now);
-        assert_eq!(due.iter().map(|(_, changes, more)| (changes.len(), *more)).collect::<Vec<_>>(), [(1, 0), (1, 0)]);
+        let (due, more) = pending.due(now);
+        assert_eq!((due.len(), more), (2, 0), "one message for all");
         for _ in 0..50 {
             pending.add(change(What::Over, Kind::Parked, "px"));
             pending.add(change(What::New, Kind::Parked, "px"));
@@ -189,9 +214,9 @@ mod tests {
             pending.add(change(What::Over, Kind::Late, "px"));
         }
         pending.add(change(What::New, Kind::Slowed, "px"));
-        assert_eq!(pending.due(now + TOLD_EVERY / 2), []);
-        let due = pending.due(now + TOLD_EVERY);
-        assert_eq!(told(&due[0].1), [(What::New, "px.slowed".to_owned())]);
+        assert_eq!(pending.due(now + TOLD_EVERY / 2), (Vec::new(), 0));
+        let (due, _) = pending.due(now + TOLD_EVERY);
+        assert_eq!(told(&due), [(What::New, "px.slowed".to_owned())]);
     }
 
     #[test]
@@ -201,7 +226,7 @@ mod tests {
             let issue = Issue { id: format!("px.dead_letters.{number}"), ..issue("px", Kind::DeadLetters, 0) };
             pending.add(Change { what: What::New, issue });
         }
-        let due = pending.due(crate::clock::now());
-        assert_eq!((due[0].1.len(), due[0].2), (MOST, 10));
+        let (due, more) = pending.due(crate::clock::now());
+        assert_eq!((due.len(), more), (MOST, 10));
     }
 }

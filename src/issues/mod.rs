@@ -20,11 +20,12 @@ use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 use utoipa::ToSchema;
 
-use crate::audit::{self, Attended, IssueState, Mark, Marks};
+use crate::audit::{self, IssueState, Mark, Marks};
 use crate::broker::Broker;
 use crate::clock;
 use crate::config::{Config, Notify};
 use crate::control;
+use crate::dead_letters::groups::Group;
 use crate::destination::View;
 use crate::fleet::Roster;
 use crate::metrics::Metrics;
@@ -42,6 +43,8 @@ use seen::Seen;
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// How long a look waits for the audit.
 const MARKS_WITHIN: Duration = Duration::from_secs(3);
+/// An issue is ignored for so long at most: a slip must not hide it for good.
+pub const LONGEST_IGNORED: Duration = Duration::from_hours(24 * 90);
 /// Longest note, in characters.
 pub const LONGEST_NOTE: usize = 500;
 
@@ -173,9 +176,11 @@ impl Issues {
     async fn run(self: Arc<Self>, ending: CancellationToken) -> Result<(), String> {
         let mut ticks = tokio::time::interval(LOOK_EVERY);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut telling = (Known::default(), Pending::default());
+        let (mut telling, mut connections) = ((Known::default(), Pending::default()), None);
         while ending.run_until_cancelled(ticks.tick()).await.is_some() {
-            if !self.broker.status().borrow().connected() {
+            // Whoever was away for a moment may have missed a word.
+            let opened = self.broker.status().borrow().opened();
+            if connections.replace(opened).is_some_and(|before| before != opened) {
                 self.marks.may_be_incomplete();
             }
             let views = self.views().await;
@@ -205,11 +210,7 @@ impl Issues {
     ) -> (IssueList, BTreeSet<String>) {
         let (mut found, mut trouble) = (self.observe(views), Vec::new());
         found.retain(|issue| issue.destination.as_deref().is_none_or(&meant));
-        let wanted = views.iter().filter(|view| meant(&view.name)).filter_map(|view| {
-            let depths = self.watch.depths_of(&view.name);
-            let dead = depths.dead.filter(|dead| *dead > 0)?;
-            Some(Wanted { destination: view.name.clone(), count: dead, died: view.dead.values().sum() })
-        });
+        let wanted = views.iter().filter(|view| meant(&view.name)).filter_map(|view| self.wanted(view));
         let (wanted, marks) = (wanted.collect::<Vec<_>>(), self.marks.complete(&self.broker, MARKS_WITHIN));
         let mut unread: BTreeSet<String> = wanted.iter().map(|wanted| wanted.destination.clone()).collect();
         let is_known = |view: &&View| self.watch.depths_of(&view.name).dead.is_some();
@@ -222,17 +223,11 @@ impl Issues {
         }
         trouble.extend(causes.trouble);
         let wall = clock::wall();
-        found.extend(causes.groups.iter().flat_map(|(destination, groups)| {
-            groups.iter().map(move |group| Issue {
-                count: Some(group.count),
-                first_seen: group.first_seen,
-                last_seen: group.last_seen,
-                by_hour: group.by_hour(wall),
-                group: Some(group.group.clone()),
-                types: group.types.clone(),
-                ..Issue::new(Kind::DeadLetters, Some(destination), &group.group, group.cause.clone())
-            })
-        }));
+        found.extend(
+            causes.groups.iter().flat_map(|(destination, groups)| {
+                groups.iter().map(move |group| letters_issue(destination, group, wall))
+            }),
+        );
         if let Some(count) = unrouted.filter(|count| *count > 0) {
             found.push(unrouted_issue(u64::from(count), &causes.unrouted, wall));
         }
@@ -258,50 +253,68 @@ impl Issues {
         for change in known.changes(list.issues, mine, &unread, clock::wall()) {
             pending.add(change);
         }
-        for (whose, changes, more) in pending.due(clock::now()) {
-            for notify in &settings.notify {
-                self.notifier.tell(notify, &whose, &changes, more);
-            }
+        let (changes, more) = pending.due(clock::now());
+        for notify in &settings.notify {
+            self.notifier.tell(notify, &changes, more);
         }
     }
 
-    /// Says something of an issue, one of `all`, in the audit and in every worker.
+    /// Says something of an issue, in the audit and in every worker.
     ///
     /// # Errors
     /// Why the audit may not have it; then nothing is said.
     pub async fn say(
         &self,
-        all: &[Issue],
         issue: &Issue,
         word: Word,
         by: (&str, &str),
     ) -> Result<Mark, crate::broker::port::PublishError> {
-        let entry = entry(all, issue, word, by);
+        let entry = entry(issue, word, by);
         control::record(&self.broker, &entry).await?;
         let mark = entry.mark.ok_or(crate::broker::port::PublishError::Lost)?;
         self.marks.heard(&mark);
         Ok(mark)
     }
 
-    /// Shows how many dead letters nobody looks after.
+    /// Shows how many dead letters nobody looks after. Their causes are read only where somebody said something of one.
     async fn show_unattended(&self, views: &[View]) {
         let dead = |view: &View| self.watch.depths_of(&view.name).dead;
-        // Where there are none, nobody has said anything of them that counts.
-        if views.iter().any(|view| view.drives && dead(view).is_some_and(|dead| dead > 0))
+        let driven: Vec<&View> = views.iter().filter(|view| view.drives).collect();
+        let with_letters = driven.iter().filter(|view| dead(view).is_some_and(|dead| dead > 0));
+        if with_letters.clone().next().is_some()
             && let Err(error) = self.marks.complete(&self.broker, MARKS_WITHIN).await
         {
             tracing::debug!(%error, "what operators said of issues is not known yet");
         }
+        let is_marked = |view: &&&View| self.marks.any_of(&format!("{}.{}.", view.name, Kind::DeadLetters.name()));
+        let wanted: Vec<Wanted> = with_letters.filter(is_marked).filter_map(|view| self.wanted(view)).collect();
+        let causes = if wanted.is_empty() {
+            causes::Known::default()
+        } else {
+            self.causes.known(wanted, None, Look::Unasked).await
+        };
         let (wall, gauge) = (clock::wall(), &self.metrics.dead_letters_unattended);
-        for view in views {
-            match dead(view) {
-                Some(ready) => {
-                    let count = self.marks.unattended(&view.name, ready.into(), view.last_dead, wall);
-                    gauge.with_label_values(&[&view.name]).set(i64::try_from(count).unwrap_or(i64::MAX));
-                }
-                None => drop(gauge.remove_label_values(&[&view.name])),
-            }
+        for view in driven {
+            let Some(ready) = dead(view) else {
+                drop(gauge.remove_label_values(&[&view.name]));
+                continue;
+            };
+            let attended = causes.groups.get(&view.name).map_or(0, |groups| self.attended(&view.name, groups, wall));
+            let count = u64::from(ready).saturating_sub(attended);
+            gauge.with_label_values(&[&view.name]).set(i64::try_from(count).unwrap_or(i64::MAX));
         }
+    }
+
+    /// How many of those letters somebody looks after, or does not want to see.
+    fn attended(&self, destination: &str, groups: &[Group], wall: Timestamp) -> u64 {
+        let issues = groups.iter().map(|group| self.marked(letters_issue(destination, group, wall), wall));
+        issues.filter(|issue| issue.state != IssueState::Open).filter_map(|issue| issue.count).sum()
+    }
+
+    /// What has to be known of a destination with dead letters.
+    fn wanted(&self, view: &View) -> Option<Wanted> {
+        let dead = self.watch.depths_of(&view.name).dead.filter(|dead| *dead > 0)?;
+        Some(Wanted { destination: view.name.clone(), count: dead, died: view.dead.values().sum() })
     }
 
     async fn views(&self) -> Vec<View> {
@@ -338,8 +351,10 @@ impl Issues {
     /// The issue with what was said of it.
     fn marked(&self, mut issue: Issue, wall: Timestamp) -> Issue {
         let Some(mark) = self.marks.of(&issue.id) else { return issue };
-        let latest = match issue.kind {
-            Kind::DeadLetters | Kind::Unrouted => issue.last_seen,
+        let came_again = match issue.kind {
+            Kind::DeadLetters => issue.last_seen.is_some_and(|last| last > mark.since),
+            // Their own times may be any.
+            Kind::Unrouted => issue.count > mark.count,
             Kind::Parked
             | Kind::NotAtWork
             | Kind::Broken
@@ -349,10 +364,10 @@ impl Issues {
             | Kind::Slowed
             | Kind::PausedLong => {
                 let over = self.seen.lock().unwrap_or_else(PoisonError::into_inner).was_over(&issue.id);
-                over.max(issue.first_seen)
+                over.max(issue.first_seen).is_some_and(|latest| latest > mark.since)
             }
         };
-        (issue.state, issue.came_again) = state(&mark, latest, wall);
+        (issue.state, issue.came_again) = state(&mark, came_again, wall);
         issue.mark = Some(mark);
         issue
     }
@@ -381,6 +396,18 @@ impl Issue {
     }
 }
 
+fn letters_issue(destination: &str, group: &Group, wall: Timestamp) -> Issue {
+    Issue {
+        count: Some(group.count),
+        first_seen: group.first_seen,
+        last_seen: group.last_seen,
+        by_hour: group.by_hour(wall),
+        group: Some(group.group.clone()),
+        types: group.types.clone(),
+        ..Issue::new(Kind::DeadLetters, Some(destination), &group.group, group.cause.clone())
+    }
+}
+
 fn unrouted_issue(count: u64, groups: &[crate::unrouted::UnroutedGroup], wall: Timestamp) -> Issue {
     let keys: Vec<String> = groups.iter().map(|group| group.routing_key.clone()).collect();
     let mut by_hour: Vec<u32> = Vec::new();
@@ -404,9 +431,8 @@ fn is_of(id: &str, destination: &str) -> bool {
     id.strip_prefix(destination).is_some_and(|rest| rest.starts_with('.'))
 }
 
-/// How an issue is after that mark, and whether it came again since. `latest`: when it was last known to begin or to grow.
-fn state(mark: &Mark, latest: Option<Timestamp>, wall: Timestamp) -> (IssueState, bool) {
-    let came_again = latest.is_some_and(|latest| latest > mark.since);
+/// How an issue is after that mark, and whether it came again since.
+fn state(mark: &Mark, came_again: bool, wall: Timestamp) -> (IssueState, bool) {
     let is_over = mark.until.is_some_and(|until| until <= wall);
     match mark.state {
         IssueState::Acknowledged if came_again => (IssueState::Open, true),
@@ -415,25 +441,9 @@ fn state(mark: &Mark, latest: Option<Timestamp>, wall: Timestamp) -> (IssueState
     }
 }
 
-/// How many dead letters of its destination nobody looks after once that issue is in that state.
-fn attended(all: &[Issue], issue: &Issue, state: IssueState) -> Option<Attended> {
-    let is_of_letters = |other: &&Issue| other.kind == Kind::DeadLetters && other.destination == issue.destination;
-    if issue.kind != Kind::DeadLetters {
-        return None;
-    }
-    let state_of = |other: &Issue| if other.id == issue.id { state } else { other.state };
-    let counts = all.iter().filter(is_of_letters).map(|other| (other.count.unwrap_or(0), state_of(other)));
-    let (mut there, mut open) = (0, 0);
-    for (count, state) in counts {
-        there += count;
-        open += if state == IssueState::Open { count } else { 0 };
-    }
-    Some(Attended { there, open })
-}
-
-/// The entry of the audit that says so of an issue, one of `all`.
+/// The entry of the audit that says so of an issue.
 #[must_use]
-pub fn entry(all: &[Issue], issue: &Issue, word: Word, by: (&str, &str)) -> audit::Entry {
+pub fn entry(issue: &Issue, word: Word, by: (&str, &str)) -> audit::Entry {
     let wall = clock::wall();
     let note = word.note.map(|note| note.split_whitespace().collect::<Vec<_>>().join(" "));
     let note = note.map(|note| note.chars().take(LONGEST_NOTE).collect::<String>()).filter(|note| !note.is_empty());
@@ -446,11 +456,13 @@ pub fn entry(all: &[Issue], issue: &Issue, word: Word, by: (&str, &str)) -> audi
         state: word.state.unwrap_or(issue.state),
         since: match (word.state, before) {
             (None, Some(before)) => before.since,
+            // As whoever says it saw it: what died since is news, whatever the clocks say.
+            _ if issue.kind == Kind::DeadLetters => issue.last_seen.unwrap_or(wall),
             _ => wall,
         },
         until: if word.state.is_some() { word.until } else { before.and_then(|before| before.until) },
         note: note.clone().or_else(|| before.and_then(|before| before.note.clone())),
-        letters: attended(all, issue, word.state.unwrap_or(issue.state)),
+        count: issue.count,
     };
     let act = match word.state {
         Some(IssueState::Acknowledged) => "acknowledge",

@@ -1,6 +1,7 @@
 //! Tells a webhook what became of issues. It is tried again for some minutes and never holds anything else up.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,7 +11,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use tokio::sync::Semaphore;
 
-use super::changes::{Change, Whose};
+use super::changes::Change;
 use crate::backoff::{Backoff, Bounds};
 use crate::clock;
 use crate::config::{Notify, What};
@@ -26,14 +27,16 @@ const TRIES: u32 = 6;
 const PAUSES: Bounds = Bounds::doubling(Duration::from_secs(2), Duration::from_mins(1), 0.2);
 /// Longest wait that a webhook may ask for.
 const LONGEST_WAIT: Duration = Duration::from_mins(5);
-/// Notifications under way; further ones are dropped and counted.
-const AT_ONCE: usize = 32;
+/// Notifications under way to one webhook; further ones are dropped and counted. A minute has twelve at most.
+const AT_ONCE: usize = 64;
+/// Changes in one notification; more are counted.
+const MOST: usize = 100;
 
 /// What is sent.
 #[derive(Debug, Serialize)]
 struct Notification<'a> {
-    /// Whose issues.
-    destination: &'a Whose,
+    /// Whose issues; null where they are of several destinations, or of none.
+    destination: Option<&'a str>,
     /// All of it in a few lines, for people.
     text: String,
     /// Where people look.
@@ -50,7 +53,8 @@ struct Notification<'a> {
 pub(super) struct Notifier {
     metrics: Metrics,
     worker: String,
-    slots: Arc<Semaphore>,
+    /// By address: one that hangs holds no other up.
+    slots: Mutex<BTreeMap<String, Arc<Semaphore>>>,
 }
 
 /// Why a webhook was not told.
@@ -63,25 +67,27 @@ enum Failure {
 
 impl Notifier {
     pub fn new(metrics: Metrics, worker: String) -> Self {
-        Self { metrics, worker, slots: Arc::new(Semaphore::new(AT_ONCE)) }
+        Self { metrics, worker, slots: Mutex::default() }
     }
 
     /// Tells `notify` of those changes that it wants, in a task of its own.
-    pub fn tell(&self, notify: &Notify, whose: &Whose, changes: &[Change], more: u64) {
-        let wanted: Vec<Change> =
-            changes.iter().filter(|change| notify.wants(change.what, whose.as_deref())).cloned().collect();
+    pub fn tell(&self, notify: &Notify, changes: &[Change], mut more: u64) {
+        let wants = |change: &&Change| notify.wants(change.what, change.issue.destination.as_deref());
+        let mut wanted: Vec<Change> = changes.iter().filter(wants).cloned().collect();
         if wanted.is_empty() {
             return;
         }
+        more += u64::try_from(wanted.len().saturating_sub(MOST)).unwrap_or(0);
+        wanted.truncate(MOST);
         let host = notify.url.host_str().unwrap_or_default().to_owned();
-        let request = match self.request(notify, whose, &wanted, more) {
+        let request = match self.request(notify, &wanted, more) {
             Ok(request) => request,
             Err(error) => {
                 tracing::warn!(host, error, "a notification cannot be made: mend body under [[notify]]");
                 return self.count("failed");
             }
         };
-        let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() else {
+        let Ok(slot) = self.slots_of(notify).try_acquire_owned() else {
             tracing::warn!(host, "a notification is dropped: {AT_ONCE} others have not been taken yet");
             return self.count("failed");
         };
@@ -99,14 +105,23 @@ impl Notifier {
         });
     }
 
+    fn slots_of(&self, notify: &Notify) -> Arc<Semaphore> {
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        let slots = slots.entry(notify.url.to_string()).or_insert_with(|| Arc::new(Semaphore::new(AT_ONCE)));
+        Arc::clone(slots)
+    }
+
     fn count(&self, outcome: &str) {
         self.metrics.notifications_total.with_label_values(&[outcome]).inc();
     }
 
-    fn request(&self, notify: &Notify, whose: &Whose, changes: &[Change], more: u64) -> Result<Request<Bytes>, String> {
+    fn request(&self, notify: &Notify, changes: &[Change], more: u64) -> Result<Request<Bytes>, String> {
+        let first = changes.first().and_then(|change| change.issue.destination.as_deref());
+        let is_one = changes.iter().all(|change| change.issue.destination.as_deref() == first);
         let console = notify.console.as_ref().map(|base| format!("{}/issues", base.as_str().trim_end_matches('/')));
-        let text = text(whose, changes, more, console.as_deref());
-        let notification = Notification { destination: whose, text, console, worker: &self.worker, changes, more };
+        let text = text(changes, more, console.as_deref());
+        let notification =
+            Notification { destination: first.filter(|_| is_one), text, console, worker: &self.worker, changes, more };
         let whole = serde_json::to_vec(&notification).map_err(|error| error.to_string())?;
         let body = match &notify.body {
             None => Bytes::from(whole),
@@ -141,7 +156,7 @@ fn input(whole: Vec<u8>) -> Result<Event, String> {
 }
 
 /// What happened, a line each.
-fn text(whose: &Whose, changes: &[Change], more: u64, console: Option<&str>) -> String {
+fn text(changes: &[Change], more: u64, console: Option<&str>) -> String {
     let mut lines: Vec<String> = changes
         .iter()
         .map(|Change { what, issue }| {
@@ -150,7 +165,7 @@ fn text(whose: &Whose, changes: &[Change], more: u64, console: Option<&str>) -> 
                 .map(|count| format!(", {count} {}", if count == 1 { "event" } else { "events" }))
                 .unwrap_or_default();
             let kind = issue.kind.name().replace('_', " ");
-            let whose = whose.as_deref().unwrap_or("Sluice");
+            let whose = issue.destination.as_deref().unwrap_or("Sluice");
             match what {
                 What::Over => format!("{whose}: {kind} is over"),
                 What::New => format!("{whose}: {kind}{count}: {}", issue.says),

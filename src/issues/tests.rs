@@ -130,34 +130,33 @@ fn an_acknowledged_issue_opens_again_when_it_comes_again_and_an_ignored_one_when
         since: at(10),
         until: until.map(at),
         note: None,
-        letters: None,
+        count: None,
     };
     let acknowledged = mark(IssueState::Acknowledged, None);
-    assert_eq!(state(&acknowledged, Some(at(5)), at(20)), (IssueState::Acknowledged, false));
-    assert_eq!(state(&acknowledged, None, at(20)), (IssueState::Acknowledged, false));
-    assert_eq!(state(&acknowledged, Some(at(15)), at(20)), (IssueState::Open, true));
+    assert_eq!(state(&acknowledged, false, at(20)), (IssueState::Acknowledged, false));
+    assert_eq!(state(&acknowledged, true, at(20)), (IssueState::Open, true));
     let ignored = mark(IssueState::Ignored, Some(100));
-    assert_eq!(state(&ignored, Some(at(15)), at(20)), (IssueState::Ignored, false), "it was to be left out");
-    assert_eq!(state(&ignored, Some(at(15)), at(100)), (IssueState::Open, true));
-    assert_eq!(state(&ignored, Some(at(5)), at(100)), (IssueState::Open, false));
-    assert_eq!(state(&mark(IssueState::Open, None), Some(at(15)), at(20)), (IssueState::Open, false));
+    assert_eq!(state(&ignored, true, at(20)), (IssueState::Ignored, false), "it was to be left out");
+    assert_eq!(state(&ignored, true, at(100)), (IssueState::Open, true));
+    assert_eq!(state(&ignored, false, at(100)), (IssueState::Open, false));
+    assert_eq!(state(&mark(IssueState::Open, None), true, at(20)), (IssueState::Open, false));
 }
 
 #[test]
 fn a_note_leaves_an_issue_as_it_is() {
     let by = ("ann", "console");
     let issue = Issue::new(Kind::Parked, Some("px"), "", "wrong key".to_owned());
-    let said = entry(&[], &issue, word(Some(IssueState::Acknowledged), None, Some("  on it\nnow ")), by);
+    let said = entry(&issue, word(Some(IssueState::Acknowledged), None, Some("  on it\nnow ")), by);
     assert_eq!(
         (said.act.as_str(), said.outcome.as_deref(), said.destination.as_str()),
         ("acknowledge", Some("on it now"), "px")
     );
     let first = said.mark.unwrap();
     let issue = Issue { state: IssueState::Acknowledged, mark: Some(first.clone()), ..issue };
-    let noted = entry(&[], &issue, word(None, None, Some(&"x".repeat(900))), by).mark.unwrap();
+    let noted = entry(&issue, word(None, None, Some(&"x".repeat(900))), by).mark.unwrap();
     assert_eq!((noted.state, noted.since), (IssueState::Acknowledged, first.since));
     assert_eq!(noted.note.unwrap().len(), LONGEST_NOTE);
-    let ignored = entry(&[], &issue, word(Some(IssueState::Ignored), Some(100), None), by);
+    let ignored = entry(&issue, word(Some(IssueState::Ignored), Some(100), None), by);
     assert!(ignored.filter.contains(" until "), "{}", ignored.filter);
     let ignored = ignored.mark.unwrap();
     assert_eq!(
@@ -168,27 +167,10 @@ fn a_note_leaves_an_issue_as_it_is() {
 }
 
 #[test]
-fn a_word_on_dead_letters_says_how_many_of_them_nobody_looks_after() {
-    let group = |destination: &str, group: &str, count, state| Issue {
-        count: Some(count),
-        state,
-        ..Issue::new(Kind::DeadLetters, Some(destination), group, String::new())
-    };
-    let all = [
-        group("px", "a", 5, IssueState::Open),
-        group("px", "b", 3, IssueState::Open),
-        group("px", "c", 2, IssueState::Ignored),
-        group("crm", "a", 50, IssueState::Open),
-    ];
-    let letters = |issue: &Issue, state| {
-        let said = entry(&all, issue, word(state, None, None), ("ann", "api")).mark.unwrap();
-        said.letters.map(|letters| (letters.there, letters.open))
-    };
-    assert_eq!(letters(&all[0], Some(IssueState::Acknowledged)), Some((10, 3)));
-    assert_eq!(letters(&all[0], None), Some((10, 8)), "a note changes nothing");
-    assert_eq!(letters(&all[2], Some(IssueState::Open)), Some((10, 10)));
-    let parked = Issue::new(Kind::Parked, Some("px"), "", String::new());
-    assert_eq!(letters(&parked, Some(IssueState::Acknowledged)), None);
+fn what_dies_after_a_letter_was_seen_is_news_whatever_the_clocks_say() {
+    let issue = Issue { last_seen: Some(at(-500)), ..Issue::new(Kind::DeadLetters, Some("px"), "a", String::new()) };
+    let mark = entry(&issue, word(Some(IssueState::Acknowledged), None, None), ("ann", "api")).mark.unwrap();
+    assert_eq!(mark.since, at(-500));
 }
 
 #[test]

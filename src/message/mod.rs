@@ -100,6 +100,20 @@ pub const MOST_HEADER_BYTES: usize = 120_000;
 /// The most that a producer's own may take, so that every copy has room for what Sluice adds.
 pub const MAX_HEADER_BYTES: usize = 100_000;
 
+/// Of a body so much is shown to people.
+const SHOWN: usize = 16 * 1024;
+
+/// The beginning of a body, as text.
+#[must_use]
+pub fn beginning(body: &[u8]) -> String {
+    let shown = body.get(..SHOWN).unwrap_or(body);
+    let mut text = String::from_utf8_lossy(shown).into_owned();
+    if shown.len() < body.len() {
+        text.push('…');
+    }
+    text
+}
+
 /// The bytes that a header table takes on the wire: an upper estimate.
 #[must_use]
 pub fn wire_bytes(headers: &Headers) -> usize {

@@ -18,10 +18,12 @@ use crate::broker::{Broker, LONGEST_READ, LockedRead, ReadError, ReadPurpose};
 use crate::clock;
 use crate::control;
 use crate::event::{Context, decode};
-use crate::message::Message;
+use crate::message::{Message, beginning};
 
 pub use groups::{UnroutedGroup, UnroutedGroups};
 
+/// A list ends when it has so many bytes of bodies.
+const LONGEST_LIST: usize = 4 * 1024 * 1024;
 /// Publications on their way at once.
 const WINDOW: usize = 256;
 
@@ -54,7 +56,7 @@ pub struct UnroutedEvent {
     pub problem: Option<String>,
     /// The bytes of its body.
     pub bytes: usize,
-    /// Its body, as text.
+    /// Its body, as text; only the beginning of one over 16 KiB.
     pub body: String,
 }
 
@@ -136,7 +138,8 @@ impl Unrouted {
         Ok(groups)
     }
 
-    /// The first `limit` of those with one of these routing keys; of all where none is named. With how many there are in all.
+    /// The first `limit` of those with one of these routing keys; of all where none is named; fewer where they are large. With how many there
+    /// are in all.
     ///
     /// # Errors
     /// As [`Self::groups`].
@@ -146,13 +149,15 @@ impl Unrouted {
         limit: usize,
         patience: Duration,
     ) -> Result<(u32, Vec<UnroutedEvent>), ReadError> {
-        let mut listed = Vec::new();
+        let (mut listed, mut bytes) = (Vec::new(), 0);
         let there = self
             .pass(patience, |delivery| {
                 if is_meant(keys, delivery) {
-                    listed.push(self.shown(&delivery.message, &delivery.routing_key));
+                    let shown = self.shown(&delivery.message, &delivery.routing_key);
+                    bytes += shown.body.len();
+                    listed.push(shown);
                 }
-                listed.len() < limit
+                listed.len() < limit && bytes < LONGEST_LIST
             })
             .await?;
         Ok((there, listed))
@@ -241,7 +246,10 @@ impl Unrouted {
                 locked.keep(event);
             } else {
                 done.meant += 1;
-                let sent = publisher.submit(&exchange, &event.routing_key, event.message.clone()).await;
+                let mut message = event.message.clone();
+                // The broker refuses another's, and ends the channel for it.
+                message.properties.user_id = None;
+                let sent = publisher.submit(&exchange, &event.routing_key, message).await;
                 moving.push(async move {
                     let result = match sent {
                         Ok(confirm) => confirm.await,
@@ -302,7 +310,7 @@ impl Unrouted {
             time: Some(time.timestamp()).filter(|time| *time != unsaid),
             problem,
             bytes: message.body.len(),
-            body: String::from_utf8_lossy(&message.body).into_owned(),
+            body: beginning(&message.body),
         }
     }
 }

@@ -143,6 +143,9 @@ pub(super) async fn say(
     let (word, did) = match fields.get("what").unwrap_or_default() {
         "acknowledge" => (plain(IssueState::Acknowledged), "acknowledged"),
         "reopen" => (plain(IssueState::Open), "reopened"),
+        "note" if note.is_none() => {
+            return Err(Problem::new(StatusCode::CONFLICT, "the note is empty"));
+        }
         "note" => (Word { state: None, until: None, note: note.clone() }, "noted"),
         "ignore" => {
             let lasts = fields.get("for").map(str::to_owned);

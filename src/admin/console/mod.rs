@@ -98,7 +98,7 @@ pub(super) fn router(admin: &Arc<Admin>) -> Router<Arc<Admin>> {
             "/destinations/{name}/resume",
             destination::command_form(|destination| Command::Resume { destination }, "resumed"),
         )
-        .route("/destinations/{name}/waiting", get(waiting::page))
+        .route("/destinations/{name}/waiting", get(waiting::page).post(waiting::submit))
         .route("/destinations/{name}/limits", get(destination::back).post(destination::limits))
         .route(DEAD, get(dead::page))
         .route(&dead("/act"), get(act::count))

@@ -51,6 +51,15 @@ async fn a_group_of_dead_letters_is_an_issue_that_opens_again_with_the_next_lett
     let said = say(&stage, &whole, "acknowledge", &json!({ "note": "the shop is on it" })).await;
     assert_eq!((&said["state"], &said["mark"]["note"]), (&json!("acknowledged"), &json!("the shop is on it")));
     in_state(&other, &whole, "acknowledged").await;
+    let unattended = async |count: f64| {
+        let series = "sluice_dead_letters_unattended{destination=\"px\"}";
+        until(&format!("{count} are unattended"), async || {
+            let shown = [stage.metric(series).await, other.metric(series).await];
+            shown.into_iter().flatten().eq([count])
+        })
+        .await;
+    };
+    unattended(0.0).await;
     let open = stage.run(&["issues"]).await;
     assert!(open.out.contains("no open issues"), "{open:?}");
     // A worker that starts later reads it in the audit.
@@ -58,11 +67,19 @@ async fn a_group_of_dead_letters_is_an_issue_that_opens_again_with_the_next_lett
     stage.start();
     stage.ready().await;
     in_state(&stage, &whole, "acknowledged").await;
+    until("the alert stays away over a failover", async || {
+        other.metric("sluice_dead_letters_unattended{destination=\"px\"}").await == Some(0.0)
+    })
+    .await;
     client.publish("product.x", bad(4), super::client::plain()).await;
     for worker in [&stage, &other] {
         in_state(worker, &whole, "open").await;
         assert_eq!(issue(worker, &whole).await.unwrap()["came_again"], true);
     }
+    until("the alert comes back", async || {
+        other.metric("sluice_dead_letters_unattended{destination=\"px\"}").await == Some(4.0)
+    })
+    .await;
     let ran = other.run(&["issues", "ignore", "px.dead", "--for", "1h", "--note", "known"]).await;
     assert!(ran.code == 0 && ran.out.contains("ignored until"), "{ran:?}");
     in_state(&stage, &whole, "ignored").await;
