@@ -85,7 +85,7 @@ pub(super) struct NewOperation {
 }
 
 /// A whole number: to JSON, 5.0 is one.
-fn whole<'de, D: serde::Deserializer<'de>>(number: D) -> Result<Option<u32>, D::Error> {
+pub(super) fn whole<'de, D: serde::Deserializer<'de>>(number: D) -> Result<Option<u32>, D::Error> {
     let number = Option::<serde_json::Number>::deserialize(number)?;
     let Some(number) = number else { return Ok(None) };
     let text = number.to_string();

@@ -12,26 +12,22 @@ use super::Admin;
 use super::dead::to_its_end;
 use super::destinations::DestinationPath;
 use super::extract::{NoParams, OptionalBody, Params, Segment};
+use super::operations::whole;
 use super::problem::{BadBody, BrokerAway, Conflict, Problem, Refusals, Unknown};
 use crate::waiting::{MOST_SHOWN, ORDERED, Place, Waiting, WaitingList};
 
 /// Where to look, and how many are shown.
-#[derive(Deserialize, ToSchema)]
+#[derive(Default, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 #[schema(as = WaitingLook)]
 pub(super) struct WaitingRequest {
     /// The destination's queue, or its retry queues.
     #[schema(inline)]
     pub place: Place,
-    /// Events at most.
+    /// Events at most; 50 unless given.
     #[schema(minimum = 1, maximum = 50)]
-    pub limit: usize,
-}
-
-impl Default for WaitingRequest {
-    fn default() -> Self {
-        Self { place: Place::default(), limit: MOST_SHOWN }
-    }
+    #[serde(deserialize_with = "whole")]
+    pub limit: Option<u32>,
 }
 
 /// Look at the events that are sent next
@@ -58,6 +54,7 @@ pub(super) async fn look(
     name: &str,
     WaitingRequest { place, limit }: WaitingRequest,
 ) -> Result<WaitingList, Problem> {
+    let limit = limit.map_or(MOST_SHOWN, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
     if !(1..=MOST_SHOWN).contains(&limit) {
         let detail = format!("limit is from 1 to {MOST_SHOWN}");
         return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail));

@@ -17,7 +17,7 @@ use crate::admin::extract::{NoParams, Params, Segment};
 use crate::admin::problem::Problem;
 use crate::admin::waiting::{WaitingRequest, look};
 use crate::clock;
-use crate::waiting::{MOST_SHOWN, Place};
+use crate::waiting::Place;
 
 /// Longest body that is shown, in bytes.
 const LONGEST_BODY: usize = 4_000;
@@ -66,7 +66,7 @@ pub(super) async fn submit(
 ) -> Result<Response, Problem> {
     let now = clock::wall();
     let place = if fields.get("place") == Some("retry") { Place::Retry } else { Place::Queue };
-    let list = look(&admin, &name, WaitingRequest { place, limit: MOST_SHOWN }).await?;
+    let list = look(&admin, &name, WaitingRequest { place, limit: None }).await?;
     let axum::Json(shown) = status_of(&admin, &name).await?;
     let events = list.events.into_iter().map(|event| {
         let body = pretty(&event.body).unwrap_or(event.body);

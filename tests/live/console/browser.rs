@@ -6,13 +6,13 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::webdriver::{Element, Session};
 use crate::support::LONG;
 
-/// One at a time: each is as large as everything else together.
-static TURN: Mutex<()> = Mutex::const_new(());
+/// Two at a time: each is as large as everything else together, and waits most of its time.
+static TURNS: Semaphore = Semaphore::const_new(2);
 
 /// A window on a worker's console.
 pub struct Browser {
@@ -20,7 +20,7 @@ pub struct Browser {
     base: String,
     driver: Child,
     folder: tempfile::TempDir,
-    _turn: MutexGuard<'static, ()>,
+    _turn: SemaphorePermit<'static>,
 }
 
 impl Browser {
@@ -35,7 +35,7 @@ impl Browser {
     }
 
     async fn start(base: &str, preferences: Value) -> Self {
-        let turn = TURN.lock().await;
+        let turn = TURNS.acquire().await.unwrap();
         drop(rustls::crypto::ring::default_provider().install_default());
         let folder = tempfile::Builder::new().prefix("sluice-chromium-").tempdir().unwrap();
         let (driver, port) = start_driver().await;

@@ -54,7 +54,7 @@ async fn an_event_that_expires_while_its_destination_waits_is_a_dead_letter() {
     said(&stage, "product.x", &event(1), properties).await;
     stage.client().await.holds("px.dead", 1).await;
     let listed = stage.run(&["dead", "list", "px", "--json"]).await;
-    assert!(listed.out.contains("\"unknown\"") && listed.out.contains("(expired)"), "{listed:?}");
+    assert!(listed.out.contains("\"too_old\"") && listed.out.contains("`expiration`"), "{listed:?}");
 }
 
 #[tokio::test]

@@ -22,7 +22,11 @@ pub fn schema() -> jsonschema::Validator {
 async fn at_work() -> Stage {
     let mut stage = Stage::new(&shared_url().await).await;
     stage.broker = "receipts = true";
-    stage.configure(&stage.px("px", "product.#", "limits = [\"500/s\"]\npark_after_rejections = 2"));
+    stage.configure(&stage.px(
+        "px",
+        "product.#",
+        "limits = [\"500/s\"]\npark_after_rejections = 2\nexpired = \"drop\"",
+    ));
     stage.start();
     stage.ready().await;
     stage
@@ -69,6 +73,10 @@ async fn all_outcomes(stage: &Stage, client: &Client) {
     publish(client, "good", event(1)).await;
     publish(client, "bad", json!({})).await;
     client.publish("product.junk", "[]", plain()).await;
+    let late = json!({ "specversion": "1.0", "id": "late", "source": "/shop", "type": "product.x",
+        "expirytime": "2020-01-01T00:00:00Z", "data": {} });
+    let structured = plain().with_content_type("application/cloudevents+json".into());
+    client.publish("product.x", late.to_string(), structured).await;
     stage.arrived(PX, 1).await;
     client.holds("px.dead", 2).await;
     let replayed = stage.run(&["dead", "replay", "px", "--reason", "invalid", "--yes"]).await;
@@ -88,7 +96,7 @@ async fn a_receipt_of_each_outcome_keeps_to_the_schema() {
     client.bind("parked", "receipts", "parked.px.-").await;
     all_outcomes(&stage, &client).await;
     client.holds("parked", 1).await;
-    until("the others are told", async || client.depth("all").await >= Some(6)).await;
+    until("the others are told", async || client.depth("all").await >= Some(7)).await;
     let (schema, mut outcomes) = (schema(), BTreeSet::new());
     for found in client.drain("all").await {
         let receipt: Value = serde_json::from_slice(&found.body).unwrap();

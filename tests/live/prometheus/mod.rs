@@ -94,12 +94,14 @@ async fn a_dead_letter_becomes_an_alert_that_names_its_destination_and_its_runbo
     }
     let (stage, prometheus) = scraped().await;
     stage.client().await.publish("order.paid", "{", plain()).await;
-    let firing = r#"ALERTS{alertname="SluiceDeadLetters",alertstate="firing",destination="hook",reason="malformed"}"#;
-    until("the alert", async || prometheus.has(firing).await).await;
+    // It fires when it has been so for a minute.
+    let pending = r#"ALERTS{alertname="SluiceDeadLetters",destination="hook"}"#;
+    until("the alert", async || prometheus.has(pending).await).await;
     let alerts = prometheus.alerts().await;
     let alert = alerts.iter().find(|alert| alert["labels"]["alertname"] == "SluiceDeadLetters").unwrap();
-    assert_eq!(alert["annotations"]["summary"], "hook has new dead letters (malformed)");
+    assert_eq!(alert["annotations"]["summary"], "hook has 1 dead letter that nobody looks after");
     assert_eq!(alert["annotations"]["runbook_url"], "docs/runbook.md#sluicedeadletters");
+    assert_eq!(alert["annotations"]["console"], "/destinations/hook/dead");
     let pages = alerts.iter().filter(|alert| alert["labels"]["severity"] == "page" && alert["state"] == "firing");
     assert_eq!(pages.count(), 0, "nobody is woken: {alerts:#?}");
 }

@@ -155,7 +155,7 @@ async fn groups_and_operations_are_told_of_all_destinations() {
     let groups = all("/dead/groups?reason=rejected").await;
     assert_eq!((&groups["matched"], &groups["groups"][0]["destination"]), (&4.into(), &"px".into()), "{groups}");
     let ran = stage.run(&["dead", "groups"]).await;
-    assert!(ran.code == 0 && ran.out.contains("4 letters in 1 groups at 1 destinations"), "{ran:?}");
+    assert!(ran.code == 0 && ran.out.contains("4 letters in 1 group at 1 destination,"), "{ran:?}");
     let (status, said) = stage.ask("GET", "/api/v1/dead/groups?destination=none", Some(READER), "").await;
     assert_eq!(status, 404, "{said}");
     let (_, begun) = act(&stage, "/operations", json!({"act": "discard", "all": true})).await;

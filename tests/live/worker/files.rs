@@ -51,7 +51,7 @@ async fn rows_become_events_and_refused_ones_can_be_mended_and_published() {
         assert!(ran.out.contains(told), "{told} is not in {}", ran.out);
     }
     let refused = file.clone() + ".refused";
-    assert!(ran.err.contains(&format!("they are in {refused}")), "{ran:?}");
+    assert!(ran.err.contains(&format!("and in {refused}")), "{ran:?}");
     let event = json!({ "specversion": "1.0", "id": "o-1", "source": "/shop", "type": "product.paid",
         "time": "2026-01-02T02:04:05Z", "data": { "number": "o-1", "customer": "Åsa \"A\"\nSmith", "total": 59.95 } });
     assert_eq!(events(&stage).await, [event]);
