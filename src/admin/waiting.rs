@@ -22,7 +22,6 @@ use crate::waiting::{MOST_SHOWN, ORDERED, Place, Waiting, WaitingList};
 #[schema(as = WaitingLook)]
 pub(super) struct WaitingRequest {
     /// The destination's queue, or its retry queues.
-    #[schema(inline)]
     pub place: Place,
     /// Events at most; 50 unless given.
     #[schema(minimum = 1, maximum = 50)]

@@ -11,7 +11,7 @@ use crate::waiting::{MOST_SHOWN, ORDERED, Place, Waiting};
 const EXAMPLES: &str = "\
 AMQP has no look that changes nothing. Each event that is shown is taken and given back at once, and the broker counts that
 as one of the returns after which an event becomes a dead letter (delivery_limit under [broker]). One that has half of them
-starts again behind the others. Where events keep an order (APSIS One) there is no look into the queue.
+starts again behind the others. Where events keep an order there is no look into the queue.
 
 Examples:
   sluice waiting px-prod                 the next 50 in its queue
