@@ -14,7 +14,7 @@ use crossterm::{execute, queue};
 /// The size of a terminal that does not tell its own.
 const USUAL: (u16, u16) = (80, 24);
 
-/// Whether the terminal cannot move its cursor.
+/// Whether the terminal has no colours, and cannot move its cursor.
 #[expect(clippy::disallowed_methods, reason = "terminals say so in their environment only")]
 fn is_dumb() -> bool {
     std::env::var("TERM").is_ok_and(|term| term == "dumb")
@@ -35,7 +35,8 @@ impl Screen {
     /// As it is now: a window may change its size at any time.
     pub(super) fn now() -> Self {
         let out = io::stdout();
-        let colour = matches!(AutoStream::choice(&out), ColorChoice::Always | ColorChoice::AlwaysAnsi);
+        // Under CI colours are wanted even of a terminal that says it has none.
+        let colour = !is_dumb() && matches!(AutoStream::choice(&out), ColorChoice::Always | ColorChoice::AlwaysAnsi);
         if !out.is_terminal() {
             return Self { width: None, height: None, colour };
         }
