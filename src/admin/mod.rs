@@ -96,6 +96,10 @@ impl Admin {
         self.issues.reloaded(config);
         if !config.admin.tokens.is_empty() {
             *self.tokens.write().unwrap_or_else(PoisonError::into_inner) = config.admin.tokens.clone().into();
+        } else if !self.tokens().is_empty() {
+            tracing::warn!(
+                "the configuration has no [admin] tokens any more; those of before stay valid until the worker restarts"
+            );
         }
     }
 

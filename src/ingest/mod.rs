@@ -101,6 +101,10 @@ impl Ingest {
     pub fn reloaded(&self, config: &Config) {
         if let Some(settings) = config.ingest.as_ref().filter(|settings| !settings.tokens.is_empty()) {
             *self.tokens.write().unwrap_or_else(PoisonError::into_inner) = settings.tokens.clone().into();
+        } else if !self.tokens().is_empty() {
+            tracing::warn!(
+                "the configuration has no [ingest.tokens] any more; those of before stay valid until the worker restarts"
+            );
         }
     }
 

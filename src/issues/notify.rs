@@ -167,7 +167,7 @@ fn text(changes: &[Change], more: u64, console: Option<&str>) -> String {
             let kind = issue.kind.name().replace('_', " ");
             let whose = issue.destination.as_deref().unwrap_or("Sluice");
             match what {
-                What::Over => format!("{whose}: {kind} is over"),
+                What::Over => format!("{whose}: {kind}: over"),
                 What::New => format!("{whose}: {kind}{count}: {}", issue.says),
                 What::Again => format!("{whose}: {kind} again{count}: {}", issue.says),
             }

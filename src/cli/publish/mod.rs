@@ -77,7 +77,7 @@ pub struct Args {
     /// CSV: the column with each event's id. Default: ids made of the file's name, the line and what it holds
     #[arg(long, value_name = "COLUMN")]
     id_column: Option<String>,
-    /// CSV: the column with each event's time, in RFC 3339. Default: the time of publishing
+    /// CSV: the column with each event's time, in RFC 3339. Default: none, so an event counts from when it was published
     #[arg(long, value_name = "COLUMN")]
     time_column: Option<String>,
     /// CSV: makes the data of a row: a jq expression over {column: text}
