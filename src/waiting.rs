@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use crate::broker::{Broker, Peeked, ReadError};
 use crate::clock;
-use crate::event::{Context, decode};
+use crate::event::Glance;
 use crate::message::beginning;
 use crate::record::history::{Attempt, History};
 use crate::section::show_duration;
@@ -123,22 +123,13 @@ impl Waiting {
 
     fn shown(&self, Peeked { message, routing_key, returns, .. }: &Peeked, delay: Option<Duration>) -> WaitingEvent {
         let history = History::read(message, routing_key, clock::wall());
-        // Of an event that does not say when it happened.
-        let unsaid = Timestamp::UNIX_EPOCH;
-        let context = Context { routing_key: &history.routing_key, received: unsaid, max_bytes: self.max_event_bytes };
-        let (id, source, kind, time, problem) = match decode(message, context) {
-            Ok(event) => (event.id, event.source, event.kind, event.time, None),
-            Err(malformed) => {
-                let problem = Some(malformed.to_string());
-                let identity = malformed.identity;
-                (identity.id.unwrap_or_default(), identity.source, identity.kind, identity.time, problem)
-            }
-        };
+        let Glance { id, source, kind, time, problem } =
+            Glance::at(message, &history.routing_key, self.max_event_bytes);
         WaitingEvent {
             id,
             source,
             r#type: kind,
-            time: Some(time.timestamp()).filter(|time| *time != unsaid),
+            time,
             delay: delay.map(show_duration),
             attempts: history.attempts,
             returns: *returns,

@@ -3,6 +3,7 @@
 
 mod body;
 mod expiry;
+mod glance;
 mod headers;
 mod identity;
 mod time;
@@ -18,6 +19,7 @@ use uuid::Uuid;
 
 use self::body::{not_json, object};
 pub use self::expiry::Expiry;
+pub(crate) use self::glance::Glance;
 pub use self::headers::tells_identity;
 use self::headers::{Attributes, from_epoch};
 pub use self::identity::Identity;

@@ -17,7 +17,7 @@ use crate::broker::port::{Delivery, PublishError};
 use crate::broker::{Broker, LONGEST_READ, LockedRead, ReadError, ReadPurpose};
 use crate::clock;
 use crate::control;
-use crate::event::{Context, decode};
+use crate::event::Glance;
 use crate::message::{Message, beginning};
 
 pub use groups::{UnroutedGroup, UnroutedGroups};
@@ -291,23 +291,13 @@ impl Unrouted {
     }
 
     fn shown(&self, message: &Message, routing_key: &str) -> UnroutedEvent {
-        // Of an event that does not say when it happened.
-        let unsaid = Timestamp::UNIX_EPOCH;
-        let context = Context { routing_key, received: unsaid, max_bytes: self.max_event_bytes };
-        let (id, source, kind, time, problem) = match decode(message, context) {
-            Ok(event) => (event.id, event.source, event.kind, event.time, None),
-            Err(malformed) => {
-                let problem = Some(malformed.to_string());
-                let identity = malformed.identity;
-                (identity.id.unwrap_or_default(), identity.source, identity.kind, identity.time, problem)
-            }
-        };
+        let Glance { id, source, kind, time, problem } = Glance::at(message, routing_key, self.max_event_bytes);
         UnroutedEvent {
             id,
             source,
             r#type: kind,
             routing_key: routing_key.to_owned(),
-            time: Some(time.timestamp()).filter(|time| *time != unsaid),
+            time,
             problem,
             bytes: message.body.len(),
             body: beginning(&message.body),
