@@ -32,7 +32,9 @@ async fn while_the_broker_takes_no_messages_events_are_delivered_and_copies_wait
     assert!(ready.contains("resource alarm") && ready.contains("400 retries or dead letters"), "{ready}");
     let shown = stage.run(&["status"]).await;
     assert!(shown.out.contains("400 retries or dead letters that the broker does not take"), "{shown:?}");
-    assert_eq!(stage.log().matches("a copy could not be published").count(), 1, "said once");
+    let said = || stage.log().matches("a copy could not be published").count();
+    until("the log says it", async || said() > 0).await;
+    assert_eq!(said(), 1, "said once");
     node.ctl(&["set_vm_memory_high_watermark", "0.6"]).await.unwrap();
     until("nothing waits", async || stage.metric("sluice_copies_waiting{destination=\"px\"}").await == Some(0.0)).await;
     // Those that were on their way when the alarm came may be there twice.

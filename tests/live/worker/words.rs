@@ -20,9 +20,8 @@ async fn a_revoked_key_is_told_in_the_vendors_words_by_status_api_log_and_page()
     let status = stage.run(&["status"]).await;
     assert!(status.out.contains(words), "{status:?}");
     let parked = "the destination is parked";
-    let log = stage.log();
-    let line = log.lines().find(|line| line.contains(parked)).unwrap();
-    assert!(line.contains(words), "{line}");
+    let told = |line: &str| line.contains(parked) && line.contains(words);
+    until("the log says why it is parked", async || stage.log().lines().any(told)).await;
     assert_eq!(stage.metric("sluice_last_failure_status{destination=\"px\"}").await, Some(401.0));
     // The first probe comes after 15 s.
     until("a probe was answered", async || {
@@ -30,5 +29,6 @@ async fn a_revoked_key_is_told_in_the_vendors_words_by_status_api_log_and_page()
         shown["why"].as_str().is_some_and(|why| why.contains("1st probe)"))
     })
     .await;
-    assert!(stage.log().lines().any(|line| line.contains("\"outcome\":\"probe\"") && line.contains(words)));
+    let told = |line: &str| line.contains("\"outcome\":\"probe\"") && line.contains(words);
+    until("the log tells of the probe", async || stage.log().lines().any(told)).await;
 }
