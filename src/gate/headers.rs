@@ -68,7 +68,7 @@ const SHORT: Duration = Duration::from_secs(60);
 /// either side does not matter.
 #[must_use]
 pub fn hints(headers: &HeaderMap, wall: Timestamp) -> Hints {
-    if !headers.keys().any(speaks_of_limits) {
+    if !headers.keys().any(|name| may_speak_of_limits(name) && speaks_of_limits(name)) {
         return Hints::default();
     }
     let wall = wall.as_duration().as_secs_f64();
@@ -86,6 +86,11 @@ pub fn hints(headers: &HeaderMap, wall: Timestamp) -> Hints {
 pub fn is_used_up(headers: &HeaderMap) -> bool {
     let mut remaining = headers.keys().filter_map(Family::of).flat_map(|family| family.values(headers, "-remaining"));
     remaining.any(|value| count(&value) == Some(0))
+}
+
+/// A quick check before the slower search, since nearly every answer has none of these headers.
+fn may_speak_of_limits(name: &HeaderName) -> bool {
+    name.as_str().as_bytes().windows(5).any(|part| matches!(part, b"limit" | b"retry"))
 }
 
 fn speaks_of_limits(name: &HeaderName) -> bool {

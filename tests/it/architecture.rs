@@ -233,7 +233,7 @@ const UNWATCHED: &[(&str, usize)] = &[
     // A notification on its way.
     ("issues/notify.rs", 1),
     // The last lines of the log.
-    ("log.rs", 1),
+    ("log/mod.rs", 1),
     // Threads that catch what panics on them.
     ("mapping/pool.rs", 1),
     // A command on its way to other workers.

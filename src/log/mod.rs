@@ -1,5 +1,7 @@
 //! Logging: set up once, written to standard error by a thread of its own. If nobody reads the log, deliveries go on.
 
+mod line;
+
 use std::io::{self, BufWriter, IsTerminal as _, Stderr, Write};
 use std::sync::{OnceLock, mpsc};
 use std::time::Duration;
@@ -8,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tracing_appender::non_blocking::{ErrorCounter, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 
+use self::line::{JsonLine, TextLine};
 use crate::clock;
 use crate::config::{Format, Log};
 use crate::redact;
@@ -70,8 +73,10 @@ pub fn start(log: &Log) -> Guard {
     let filter = EnvFilter::builder().parse(&directives).unwrap_or_else(|_| EnvFilter::new("info,lapin=off"));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
     let started = match log.format {
-        Format::Text => builder.with_target(false).with_ansi(io::stderr().is_terminal()).try_init(),
-        Format::Json => builder.json().flatten_event(true).with_target(false).with_current_span(false).try_init(),
+        // With colours; nobody reads that fast.
+        Format::Text if io::stderr().is_terminal() => builder.with_target(false).try_init(),
+        Format::Text => builder.with_ansi(false).event_format(TextLine).try_init(),
+        Format::Json => builder.with_ansi(false).event_format(JsonLine).try_init(),
     };
     // Only a second start fails, and then the first one goes on.
     if started.is_ok() && DROPPED.set(counter).is_ok() {
