@@ -27,10 +27,10 @@ test:
 	@$(INSTALL) rust cc rabbitmq promtool schemathesis pika jq amqp-tools node node-packages chromium $(RABBITMQ:%=rabbitmq-%)
 	$(RABBITMQ:%=SLUICE_TEST_RABBITMQ=%) RUST_TEST_THREADS=$(THREADS) cargo test --locked --all-features $(if $(ONLY),--test live -- $(ONLY))
 
-## bench: Sluice against a bare loop of the same crates, with a table of the figures (QUICK=1, MILLION=1, ONLY="quota bursts")
+## bench: Sluice against a bare loop of the same crates, with a table of the figures (QUICK=1, MILLION=1, ONLY="quota bursts", COMPARE=an earlier run's JSON)
 bench:
 	@$(INSTALL) rust cc rabbitmq
-	cargo bench --locked --all-features --bench '*' -- $(if $(QUICK),--quick) $(if $(MILLION),--million) $(ONLY:%=--only %)
+	cargo bench --locked --all-features --bench sluice -- $(if $(QUICK),--quick) $(if $(MILLION),--million) $(ONLY:%=--only %) $(COMPARE:%=--compare %)
 
 ## check: format, lints, documentation, licences, dependencies and the files to deploy with
 check:

@@ -2,6 +2,7 @@
 
 use clap::ValueEnum as _;
 
+use crate::compare::Earlier;
 use crate::report::Report;
 use crate::stage::Stage;
 use crate::{
@@ -126,6 +127,7 @@ pub async fn run(args: &Args) -> Result<(), Error> {
     if args.million {
         size.waiting = 1_000_000;
     }
+    let earlier = args.compare.as_deref().map(Earlier::read).transpose()?;
     let mut report = Report::begin(args.quick)?;
     report.say("starting a private broker")?;
     let stage = Stage::set(&args.log_level).await?;
@@ -135,7 +137,7 @@ pub async fn run(args: &Args) -> Result<(), Error> {
         }
     }
     stage.clear().await?;
-    report.end()
+    report.end(earlier.as_ref())
 }
 
 impl Part {

@@ -9,6 +9,7 @@ mod bench;
 mod bursts;
 mod busy;
 mod child;
+mod compare;
 mod cost;
 mod crowded;
 mod dead;
@@ -27,6 +28,7 @@ mod trial;
 mod vendor;
 mod worker;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -49,6 +51,9 @@ struct Args {
     /// Only this part; may be repeated
     #[arg(long, value_enum)]
     only: Vec<bench::Part>,
+    /// The JSON file of an earlier run: each figure is shown beside what it was then
+    #[arg(long, value_name = "JSON")]
+    compare: Option<PathBuf>,
     /// What the worker logs: a level or tracing's filter directives
     #[arg(long, default_value = "info")]
     log_level: String,

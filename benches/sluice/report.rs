@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use sluice::clock;
 
 use crate::Error;
+use crate::compare::Earlier;
 
 /// 2^20 bytes.
 pub const MEBIBYTE: f64 = 1_048_576.0;
@@ -178,16 +179,17 @@ impl Report {
         Ok(writeln!(io::stderr(), "{since:>4} s  {sentence}")?)
     }
 
-    /// Prints the table and writes the file.
+    /// Prints the table, and another one beside an earlier run where there is one, and writes the file.
     ///
     /// # Errors
     /// When either cannot be written.
-    pub fn end(self) -> Result<(), Error> {
+    pub fn end(self, earlier: Option<&Earlier>) -> Result<(), Error> {
         let mut table = Table::new();
         table.load_style(comfy_table::presets::NOTHING);
         table.set_header(["figure", "bare loop", "Sluice", "ratio", "target", ""]);
         table.add_rows(self.figures.iter().map(Figure::row));
-        let file = self.write()?;
+        let report = self.json()?;
+        let file = self.write(&report)?;
         let judged: Vec<bool> = self.figures.iter().filter_map(Figure::met).collect();
         let (met, targets) = (judged.iter().filter(|met| **met).count(), judged.len());
         let mut out = io::stdout().lock();
@@ -195,14 +197,22 @@ impl Report {
         writeln!(out, "Medians of the rounds; the ratio is the median of the pairs' ratios.")?;
         writeln!(out, "{met} of {targets} targets met.")?;
         writeln!(out, "Every round is in {}", file.display())?;
+        if let Some(earlier) = earlier {
+            writeln!(out, "\n{}", earlier.beside(&report))?;
+        }
         Ok(())
     }
 
-    fn write(&self) -> Result<PathBuf, Error> {
+    fn write(&self, report: &Value) -> Result<PathBuf, Error> {
         let folder = Path::new("bench-results");
         std::fs::create_dir_all(folder)?;
         let file = folder.join(format!("{}.json", self.begun.strftime("%Y-%m-%dT%H-%M-%SZ")));
-        let report = json!({
+        std::fs::write(&file, serde_json::to_vec_pretty(report)?)?;
+        Ok(file)
+    }
+
+    fn json(&self) -> Result<Value, Error> {
+        Ok(json!({
             "version": env!("CARGO_PKG_VERSION"),
             "begun": self.begun,
             "seconds": clock::wall().duration_since(self.begun).as_secs(),
@@ -210,9 +220,7 @@ impl Report {
             "cores": std::thread::available_parallelism()?,
             "load_average": { "before": self.load_before, "after": load()? },
             "figures": self.figures.iter().map(Figure::json).collect::<Vec<_>>(),
-        });
-        std::fs::write(&file, serde_json::to_vec_pretty(&report)?)?;
-        Ok(file)
+        }))
     }
 }
 
