@@ -26,6 +26,7 @@ mod read_task;
 mod replies;
 mod sending;
 mod status;
+mod stream;
 mod topology;
 
 use std::collections::BTreeSet;
@@ -48,6 +49,7 @@ pub use peek::Peeked;
 pub use read_error::ReadError;
 pub use read_task::ReadPurpose;
 pub use status::{BrokerStatus, LinkStatus};
+pub use stream::{StreamEvent, StreamMessage, StreamSettings, StreamStart, StreamTrouble};
 pub use topology::{Declare, DestinationQueues};
 
 use crate::clock;

@@ -341,6 +341,10 @@ impl PublisherTask {
             if let Some(publication) = self.outbox.answered(id, sent_to, outcome.is_ok()) {
                 let outcome = if returned.contains(&mark) {
                     self.makes.is_gone(&publication);
+                    if self.topology.has_stream(&publication.routing_key) {
+                        // It was deleted. The next channel declares it anew.
+                        (self.declared, broken) = (false, Some(Way::Main));
+                    }
                     Err(unroutable(&publication))
                 } else {
                     outcome
