@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::class::Class;
+
 /// Names under one prefix, `sluice` unless configured.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Names {
@@ -19,6 +21,21 @@ impl Names {
     #[must_use]
     pub fn events(&self) -> String {
         format!("{}.events", self.prefix)
+    }
+
+    /// Topic exchange where producers publish what may wait behind other events.
+    #[must_use]
+    pub fn bulk_events(&self) -> String {
+        format!("{}.bulk", self.prefix)
+    }
+
+    /// The exchange for events of that class.
+    #[must_use]
+    pub fn exchange_of(&self, class: Class) -> String {
+        match class {
+            Class::Live => self.events(),
+            Class::Bulk => self.bulk_events(),
+        }
     }
 
     /// Fanout exchange, and the queue behind it, for events that no destination subscribes to.
@@ -45,10 +62,24 @@ impl Names {
         format!("{}.{destination}", self.prefix)
     }
 
-    /// Where a destination's events wait for `delay`: named in seconds, in milliseconds when they are not whole.
+    /// A destination's queue of events that may wait behind the others.
     #[must_use]
-    pub fn retry(&self, destination: &str, delay: Duration) -> String {
-        let queue = self.queue(destination);
+    pub fn bulk(&self, destination: &str) -> String {
+        format!("{}.{destination}.bulk", self.prefix)
+    }
+
+    /// A destination's queue of that class.
+    #[must_use]
+    pub fn queue_of(&self, destination: &str, class: Class) -> String {
+        match class {
+            Class::Live => self.queue(destination),
+            Class::Bulk => self.bulk(destination),
+        }
+    }
+
+    /// Where events of that queue wait for `delay`: named in seconds, in milliseconds when they are not whole.
+    #[must_use]
+    pub fn retry(&self, queue: &str, delay: Duration) -> String {
         if delay.subsec_nanos() == 0 {
             format!("{queue}.retry.{}", delay.as_secs())
         } else {
@@ -96,8 +127,11 @@ mod tests {
         let names = Names::new("acme");
         assert_eq!(names.events(), "acme.events");
         assert_eq!(names.queue("px"), "acme.px");
-        assert_eq!(names.retry("px", Duration::from_secs(600)), "acme.px.retry.600");
-        assert_eq!(names.retry("px", Duration::from_millis(1500)), "acme.px.retry.1500ms");
+        assert_eq!(names.retry(&names.queue("px"), Duration::from_secs(600)), "acme.px.retry.600");
+        assert_eq!(names.retry(&names.queue("px"), Duration::from_millis(1500)), "acme.px.retry.1500ms");
         assert_eq!(names.dead("px"), "acme.px.dead");
+        assert_eq!(names.queue_of("px", Class::Live), "acme.px");
+        assert_eq!(names.queue_of("px", Class::Bulk), "acme.px.bulk");
+        assert_eq!(Class::ALL.map(|class| names.exchange_of(class)), ["acme.events", "acme.bulk"]);
     }
 }

@@ -15,6 +15,7 @@ use super::connection::{AmqpTrouble, NOT_FOUND, PRECONDITION_FAILED, close_chann
 use super::fields::{TooLong, short};
 use super::link::Live;
 use super::names::Names;
+use crate::class::Class;
 
 /// How many destinations declare at the same time: enough to hide the round trips, few enough for the broker.
 const AT_ONCE: usize = 16;
@@ -42,7 +43,7 @@ pub enum Declare {
 pub struct DestinationQueues {
     /// The destination's name.
     pub name: String,
-    /// Topic patterns that bind its queue to the events exchange.
+    /// Topic patterns that bind its queues to the exchanges of events, each to that of its class.
     pub subscribe: Vec<String>,
     /// One retry queue for each.
     pub retry_delays: Vec<Duration>,
@@ -119,9 +120,9 @@ impl Topology {
         self.declare == Declare::Create
     }
 
-    /// Whether the exchange is there that producers publish to; where it is not, the broker closes the channel.
-    pub(super) async fn has_events_exchange(&self, channel: &Channel) -> Result<bool, TopologyError> {
-        let events = exchange(&self.names.events(), ExchangeKind::Topic, FieldTable::default());
+    /// Whether the exchange is there that producers publish events of that class to; where it is not, the broker closes the channel.
+    pub(super) async fn has_exchange(&self, channel: &Channel, class: Class) -> Result<bool, TopologyError> {
+        let events = exchange(&self.names.exchange_of(class), ExchangeKind::Topic, FieldTable::default());
         match events.declare(channel, true).await {
             Ok(()) => Ok(true),
             Err(TopologyError::Missing(_)) => Ok(false),
@@ -175,15 +176,18 @@ impl Topology {
     }
 
     fn shared(&self) -> Vec<BrokerObject> {
-        let (events, unrouted) = (self.names.events(), self.names.unrouted());
+        let unrouted = self.names.unrouted();
         let mut objects = vec![
             exchange(&unrouted, ExchangeKind::Fanout, FieldTable::default()),
             queue(&unrouted, &[NO_DELIVERY_LIMIT]),
             BrokerObject::Binding { queue: unrouted.clone(), exchange: unrouted.clone(), pattern: String::new() },
             queue(&self.names.audit(), &[NO_DELIVERY_LIMIT, ("x-max-length", whole(AUDIT_ENTRIES))]),
             exchange(&self.names.control(), ExchangeKind::Fanout, FieldTable::default()),
-            exchange(&events, ExchangeKind::Topic, table(&[("alternate-exchange", text(&unrouted))])),
         ];
+        objects.extend(Class::ALL.map(|class| {
+            let unrouted = table(&[("alternate-exchange", text(&unrouted))]);
+            exchange(&self.names.exchange_of(class), ExchangeKind::Topic, unrouted)
+        }));
         if self.receipts {
             objects.push(exchange(&self.names.receipts(), ExchangeKind::Topic, FieldTable::default()));
         }
@@ -197,18 +201,21 @@ impl Topology {
         let mut objects = vec![
             queue(&dead, &[NO_DELIVERY_LIMIT]),
             queue(&self.names.trash(&of.name), &[NO_DELIVERY_LIMIT, ("x-message-ttl", whole(TRASH_MILLISECONDS))]),
-            queue(&main, &[&[("x-delivery-limit", limit)][..], &dead_lettering_to(&dead)].concat()),
         ];
+        let arguments = [&[("x-delivery-limit", limit)][..], &dead_lettering_to(&dead)].concat();
+        objects.extend(Class::ALL.map(|class| queue(&self.names.queue_of(&of.name, class), &arguments)));
         objects.extend(of.retry_delays.iter().map(|delay| {
             let milliseconds = whole(i64::try_from(delay.as_millis()).unwrap_or(i64::MAX));
             let ttl = [("x-message-ttl", milliseconds)];
-            queue(&self.names.retry(&of.name, *delay), &[&ttl[..], &dead_lettering_to(&main)].concat())
+            queue(&self.names.retry(&main, *delay), &[&ttl[..], &dead_lettering_to(&main)].concat())
         }));
-        objects.extend(of.subscribe.iter().map(|pattern| BrokerObject::Binding {
-            queue: main.clone(),
-            exchange: self.names.events(),
-            pattern: pattern.clone(),
-        }));
+        for class in Class::ALL {
+            objects.extend(of.subscribe.iter().map(|pattern| BrokerObject::Binding {
+                queue: self.names.queue_of(&of.name, class),
+                exchange: self.names.exchange_of(class),
+                pattern: pattern.clone(),
+            }));
+        }
         objects
     }
 }

@@ -136,7 +136,7 @@ impl Summary {
         match to {
             To::DeadLetters(destination) => *self.put_back.entry(destination.clone()).or_default() += 1,
             To::Destinations(kind) => {
-                let wanted = |one: &config::Destination| routing::subscribes(&one.subscribe, kind);
+                let wanted = |one: &config::Destination| routing::subscribes(&one.patterns(), kind);
                 self.unrouted += u64::from(!config.destinations.values().any(wanted));
             }
         }
