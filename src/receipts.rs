@@ -281,15 +281,20 @@ async fn publish(
                 tracing::warn!(routing_key = &*redact::without_addresses(&routing_key), %error, "a receipt is dropped");
                 return "dropped";
             }
-            Err(PublishError::Refused | PublishError::Closed(_) | PublishError::Lost | PublishError::TimedOut(_))
-                if ending.is_cancelled() || clock::now() >= until =>
-            {
+            Err(
+                PublishError::Refused
+                | PublishError::Closed(_)
+                | PublishError::Lost
+                | PublishError::NotMade { .. }
+                | PublishError::TimedOut(_),
+            ) if ending.is_cancelled() || clock::now() >= until => {
                 return "dropped";
             }
             Err(
                 error @ (PublishError::Refused
                 | PublishError::Closed(_)
                 | PublishError::Lost
+                | PublishError::NotMade { .. }
                 | PublishError::TimedOut(_)),
             ) => {
                 tracing::debug!(routing_key = &*redact::without_addresses(&routing_key), %error, "a receipt is published again");

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::broker::{Broker, Peeked, ReadError};
+use crate::broker::{Broker, DelayQueue, Peeked, ReadError};
 use crate::clock;
 use crate::event::Glance;
 use crate::message::beginning;
@@ -92,7 +92,8 @@ impl Waiting {
         let queues: Vec<(String, Option<Duration>)> = match place {
             Place::Queue => vec![(names.queue(&self.destination), None)],
             Place::Retry => {
-                self.delays.iter().map(|delay| (names.retry(&self.destination, *delay), Some(*delay))).collect()
+                let queues = DelayQueue::retries(&names.queue(&self.destination), &self.delays);
+                queues.into_iter().map(|queue| (queue.name, Some(queue.delay))).collect()
             }
         };
         // As the worker's own copies: with the routing key and the time that they came with.

@@ -11,6 +11,7 @@ mod fields;
 mod lease;
 mod link;
 mod locked_read;
+mod makes;
 mod names;
 mod nodes;
 mod outbox;
@@ -23,9 +24,11 @@ mod read_error;
 mod read_lock;
 mod read_task;
 mod replies;
+mod sending;
 mod status;
 mod topology;
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
@@ -39,7 +42,7 @@ pub use connection::ConnectError;
 pub use control::{ControlError, ControlMessage, ControlSender, Conversation, control_call, control_gather};
 pub use lease::{LeaseAct, LeaseEvent, LeaseQueue};
 pub use locked_read::{LONGEST as LONGEST_READ, LockedRead, Reader};
-pub use names::Names;
+pub use names::{DelayQueue, Names};
 pub use nodes::NodeUrls;
 pub use peek::Peeked;
 pub use read_error::ReadError;
@@ -331,6 +334,19 @@ impl Broker {
     /// What the broker said, or that there is no connection.
     pub async fn depths(&self, queues: &[String]) -> Result<Vec<Option<u32>>, BrokerError> {
         depths::depths(&mut self.consuming.clone(), queues).await.map_err(BrokerError::from_trouble)
+    }
+
+    /// The queues that this worker made when something was first published to them, or found then.
+    #[must_use]
+    pub fn delay_queues(&self) -> BTreeSet<String> {
+        self.topology.delay_queues.names().clone()
+    }
+
+    /// Forgets such a queue, since it was deleted: it is made again when something is next published to it. False where nothing may be
+    /// created.
+    pub fn forget_delay_queue(&self, queue: &str) -> bool {
+        self.topology.delay_queues.names().remove(queue);
+        self.topology.creates()
     }
 
     /// Whether the exchange is there that producers publish events of that class to.

@@ -77,16 +77,6 @@ impl Names {
         }
     }
 
-    /// Where events of that queue wait for `delay`: named in seconds, in milliseconds when they are not whole.
-    #[must_use]
-    pub fn retry(&self, queue: &str, delay: Duration) -> String {
-        if delay.subsec_nanos() == 0 {
-            format!("{queue}.retry.{}", delay.as_secs())
-        } else {
-            format!("{queue}.retry.{}ms", delay.as_millis())
-        }
-    }
-
     /// A destination's dead letters.
     #[must_use]
     pub fn dead(&self, destination: &str) -> String {
@@ -118,6 +108,42 @@ impl Names {
     }
 }
 
+/// A queue where messages lie for a fixed time, and which then puts them into another. It is made when something is first published to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DelayQueue {
+    /// Its name, which follows from the rest.
+    pub name: String,
+    /// How long messages lie there.
+    pub delay: Duration,
+    /// The queue that they go to then.
+    pub returns_to: String,
+    /// The first queue of its kind, with its delay. It is made with each of them: where it is missing there is none.
+    pub first: (String, Duration),
+}
+
+impl DelayQueue {
+    /// Where events of the queue `returns_to` wait for their next attempt: one for each of `delays`, which are those of the configuration.
+    #[must_use]
+    pub fn retries(returns_to: &str, delays: &[Duration]) -> Vec<Self> {
+        delays.iter().map(|delay| Self::retry(returns_to, *delay, delays)).collect()
+    }
+
+    /// The one of them for `delay`.
+    #[must_use]
+    pub fn retry(returns_to: &str, delay: Duration, delays: &[Duration]) -> Self {
+        Self::new("retry", returns_to, delay, delays.first().copied().unwrap_or(delay))
+    }
+
+    /// Named in seconds, in milliseconds when they are not whole.
+    fn new(kind: &str, returns_to: &str, delay: Duration, first: Duration) -> Self {
+        let name = |delay: Duration| match delay.subsec_nanos() {
+            0 => format!("{returns_to}.{kind}.{}", delay.as_secs()),
+            _ => format!("{returns_to}.{kind}.{}ms", delay.as_millis()),
+        };
+        Self { name: name(delay), delay, returns_to: returns_to.to_owned(), first: (name(first), first) }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -127,11 +153,21 @@ mod tests {
         let names = Names::new("acme");
         assert_eq!(names.events(), "acme.events");
         assert_eq!(names.queue("px"), "acme.px");
-        assert_eq!(names.retry(&names.queue("px"), Duration::from_secs(600)), "acme.px.retry.600");
-        assert_eq!(names.retry(&names.queue("px"), Duration::from_millis(1500)), "acme.px.retry.1500ms");
         assert_eq!(names.dead("px"), "acme.px.dead");
         assert_eq!(names.queue_of("px", Class::Live), "acme.px");
         assert_eq!(names.queue_of("px", Class::Bulk), "acme.px.bulk");
         assert_eq!(Class::ALL.map(|class| names.exchange_of(class)), ["acme.events", "acme.bulk"]);
+    }
+
+    #[test]
+    fn a_retry_queue_is_named_after_the_queue_that_it_returns_to_and_its_delay() {
+        let delays = [Duration::from_millis(1500), Duration::from_secs(600)];
+        let queues = DelayQueue::retries("acme.px.bulk", &delays);
+        let of =
+            |queue: &DelayQueue| (queue.name.clone(), queue.delay, queue.returns_to.clone(), queue.first.0.clone());
+        let first = "acme.px.bulk.retry.1500ms".to_owned();
+        let main = "acme.px.bulk".to_owned();
+        assert_eq!(of(&queues[0]), (first.clone(), delays[0], main.clone(), first.clone()));
+        assert_eq!(of(&queues[1]), ("acme.px.bulk.retry.600".to_owned(), delays[1], main, first));
     }
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::names::DelayQueue;
 use crate::class::Class;
 use crate::clock;
 use crate::message::Message;
@@ -272,6 +273,8 @@ pub struct Publication {
     pub routing_key: String,
     /// What to publish. Always sent persistent and mandatory.
     pub message: Message,
+    /// The queue that it goes to, where that is made when something is first published to it.
+    pub delay: Option<Box<DelayQueue>>,
     /// Where the outcome goes, once.
     pub outcome: oneshot::Sender<Result<(), PublishError>>,
 }
@@ -299,6 +302,14 @@ pub enum PublishError {
     /// It cannot be put on the wire; the sentence says what to shorten.
     #[error("it cannot be published: {0}")]
     Unsendable(String),
+    /// The queue that it goes to is not there and could not be made; says why.
+    #[error("its queue {queue:?} could not be made: {why}")]
+    NotMade {
+        /// The queue.
+        queue: String,
+        /// What the broker said.
+        why: String,
+    },
     /// No confirm within the time allowed.
     #[error("no confirm within {0:?}")]
     TimedOut(Duration),
@@ -325,6 +336,15 @@ impl Publisher {
         self.submit(exchange, routing_key, message).await?.await
     }
 
+    /// The same to a queue where messages lie for a time, which is made where it is not known to be there.
+    ///
+    /// # Errors
+    /// Any [`PublishError`]: the message must then be taken as not published.
+    pub async fn publish_delayed(&self, queue: &DelayQueue, message: Message) -> Result<(), PublishError> {
+        let to = (String::new(), queue.name.clone());
+        self.hand_over(to, message, Some(Box::new(queue.clone()))).await?.await
+    }
+
     /// Hands a message over to be published after those that were handed over before; what comes out waits for its confirm.
     ///
     /// # Errors
@@ -335,9 +355,17 @@ impl Publisher {
         routing_key: &str,
         message: Message,
     ) -> Result<impl Future<Output = Result<(), PublishError>> + use<>, PublishError> {
+        self.hand_over((exchange.to_owned(), routing_key.to_owned()), message, None).await
+    }
+
+    async fn hand_over(
+        &self,
+        (exchange, routing_key): (String, String),
+        message: Message,
+        delay: Option<Box<DelayQueue>>,
+    ) -> Result<impl Future<Output = Result<(), PublishError>> + use<>, PublishError> {
         let (outcome, answer) = oneshot::channel();
-        let publication =
-            Publication { exchange: exchange.to_owned(), routing_key: routing_key.to_owned(), message, outcome };
+        let publication = Publication { exchange, routing_key, message, delay, outcome };
         self.queue.send(publication).await.map_err(|_| PublishError::Lost)?;
         Ok(async move { answer.await.unwrap_or(Err(PublishError::Lost)) })
     }

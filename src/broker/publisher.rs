@@ -2,39 +2,33 @@
 //! outcome within ten seconds, and none is reported safe that the broker has not confirmed and routed.
 
 use std::collections::HashSet;
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
-use lapin::message::BasicReturnMessage;
-use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
-use lapin::types::ShortString;
-use lapin::{BasicProperties, Channel, Confirmation};
+use lapin::options::ConfirmSelectOptions;
+use lapin::{Channel, Confirmation};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::connection::{NOT_FOUND, TRIES, close_channel, code, told, within};
-use super::fields::{TooLong, short, to_amqp};
 use super::link::{Link, Live};
+use super::makes::{Made, Makes};
 use super::outbox::{self, ALLOWED, Outbox, SentTo, WINDOW, Way};
 use super::port::{Publication, PublishError};
+use super::sending::{Finished, WireMessage, mark, returned_mark, send, wire_message};
 use super::status::BrokerStatus;
 use super::topology::{Topology, TopologyError};
 use crate::backoff::Backoff;
 use crate::clock;
-use crate::message::header::PUBLISH;
-use crate::message::{Field, MOST_HEADER_BYTES, wire_bytes};
 use crate::supervisor::Part;
 
 /// Once a channel is closed all that was under way on it ends within so long.
 const LAST_WORDS: Duration = Duration::from_millis(100);
-const PERSISTENT: u8 = 2;
 
 /// Between two tries for another channel.
 const OPEN_EVERY: Duration = Duration::from_secs(1);
@@ -51,6 +45,7 @@ pub(super) struct PublisherTask {
     /// Most that is under way at a time.
     window: usize,
     outbox: Outbox,
+    makes: Makes,
     /// No more publications will come.
     ended: bool,
     /// How often in a row the broker has not answered to a new channel.
@@ -59,27 +54,12 @@ pub(super) struct PublisherTask {
     declared: bool,
 }
 
-/// A publication that was sent, and what the broker said.
-struct Finished {
-    id: i64,
-    sent_to: SentTo,
-    mark: i64,
-    confirmation: lapin::Result<Confirmation>,
-}
-
-/// What goes out on the wire for one publication.
-struct WireMessage {
-    exchange: ShortString,
-    routing_key: ShortString,
-    properties: BasicProperties,
-    body: Bytes,
-}
-
 impl Part for PublisherTask {
     /// Works until the broker is closed and nothing is left to publish. What an earlier run had taken over is reported lost, since nobody
     /// knows what became of it.
     async fn run(&mut self) -> Result<(), String> {
         (self.outbox, self.timeouts, self.declared) = (Outbox::new(self.window), 0, false);
+        self.makes.forget_waiting();
         self.publish().await;
         Ok(())
     }
@@ -99,6 +79,7 @@ impl PublisherTask {
             queue,
             link,
             status,
+            makes: Makes::new(topology.delay_queues.clone()),
             topology,
             closing,
             window,
@@ -153,7 +134,7 @@ impl PublisherTask {
     }
 
     fn finished(&self) -> bool {
-        self.ended && self.outbox.is_empty()
+        self.ended && self.outbox.is_empty() && self.makes.is_empty()
     }
 
     /// A connection on which the broker does not even answer to a new channel is given up; one that an alarm holds up answers later.
@@ -179,16 +160,18 @@ impl PublisherTask {
     /// One thing that can happen without a channel: publications come, one runs out of time, the broker closes.
     async fn step(&mut self) {
         let mut arrived = Vec::new();
-        let due = self.outbox.next_due(clock::now());
+        let due = self.outbox.next_due(clock::now()).into_iter().chain(self.makes.next_due()).min();
         tokio::select! {
             received = self.queue.recv_many(&mut arrived, WINDOW), if !self.ended => {
                 self.ended = received == 0;
                 let now = clock::now();
-                arrived.into_iter().for_each(|publication| self.outbox.take(publication, now));
+                let ready = arrived.into_iter().filter_map(|publication| self.makes.pass(publication, now));
+                ready.for_each(|publication| self.outbox.take(publication, now));
             }
             () = wait_until(due) => {
-                let expired = self.outbox.expire(clock::now());
-                expired.into_iter().for_each(|publication| report(publication, Err(outbox::timed_out())));
+                let now = clock::now();
+                let expired = self.outbox.expire(now).into_iter().chain(self.makes.expire(now));
+                expired.for_each(|publication| report(publication, Err(outbox::timed_out())));
             }
             () = self.closing.cancelled(), if !self.queue.is_closed() => self.queue.close(),
             // Whether the broker takes messages may have changed. Its sender lives as long as the link.
@@ -197,6 +180,7 @@ impl PublisherTask {
         if self.ended {
             // Whoever gave up waiting does not hold up the end.
             self.outbox.forget_unwanted();
+            self.makes.forget_unwanted();
         }
     }
 
@@ -204,6 +188,7 @@ impl PublisherTask {
     async fn serve(&mut self, main: Channel, live: &Live) {
         let (mut main, mut side) = (main, None);
         let (mut sending, mut leaving) = (FuturesUnordered::new(), FuturesUnordered::new());
+        let mut making = self.makes.begin_anew();
         let mut opening: Opening = None;
         self.outbox.begin_channel(Way::Main);
         self.outbox.begin_channel(Way::Side);
@@ -218,6 +203,9 @@ impl PublisherTask {
             }
             if self.finished() {
                 break;
+            }
+            if !self.is_blocked() {
+                making.extend(self.makes.begin(&self.topology, live));
             }
             if opening.is_none() {
                 opening = self.another(side.is_some(), live);
@@ -253,6 +241,7 @@ impl PublisherTask {
                         Err(error) => self.note_timeout(&error, live),
                     }
                 }
+                Some(made) = making.next(), if !making.is_empty() => self.made(made),
                 Some(()) = leaving.next(), if !leaving.is_empty() => {}
                 () = self.step() => {}
             }
@@ -350,11 +339,27 @@ impl PublisherTask {
         }
         for (id, sent_to, mark, outcome) in ended {
             if let Some(publication) = self.outbox.answered(id, sent_to, outcome.is_ok()) {
-                let outcome = if returned.contains(&mark) { Err(unroutable(&publication)) } else { outcome };
+                let outcome = if returned.contains(&mark) {
+                    self.makes.is_gone(&publication);
+                    Err(unroutable(&publication))
+                } else {
+                    outcome
+                };
                 report(publication, outcome);
             }
         }
         broken
+    }
+
+    /// What waited for a queue goes on, or is told why there is none.
+    fn made(&mut self, made: Made) {
+        let now = clock::now();
+        for (publication, trouble) in self.makes.made(made) {
+            match trouble {
+                None => self.outbox.take(publication, now),
+                Some(error) => report(publication, Err(error)),
+            }
+        }
     }
 
     fn lose_all(&mut self) {
@@ -409,51 +414,6 @@ async fn wait_until(due: Option<Instant>) {
         Some(due) => clock::sleep_until(due).await,
         None => std::future::pending().await,
     }
-}
-
-/// Tells a publication from others. Two with the same mark go the same way, so one may stand for the other.
-fn mark(publication: &Publication) -> i64 {
-    let Publication { exchange, routing_key, message, .. } = publication;
-    let mut hasher = DefaultHasher::new();
-    (exchange, routing_key, &message.body, &message.properties.message_id).hash(&mut hasher);
-    for (name, field) in &message.properties.headers {
-        (name, field.as_str(), field.as_i64()).hash(&mut hasher);
-    }
-    i64::from_ne_bytes(hasher.finish().to_ne_bytes())
-}
-
-fn wire_message(mark: i64, publication: &mut Publication) -> Result<WireMessage, TooLong> {
-    let message = std::mem::take(&mut publication.message);
-    let mut properties = message.properties;
-    properties.delivery_mode = Some(PERSISTENT);
-    properties.headers.insert(PUBLISH.to_owned(), Field::I64(mark));
-    let bytes = wire_bytes(&properties.headers);
-    if bytes > MOST_HEADER_BYTES {
-        return Err(TooLong { what: "the header table".to_owned(), bytes, most: MOST_HEADER_BYTES });
-    }
-    Ok(WireMessage {
-        exchange: short("the exchange", &publication.exchange)?,
-        routing_key: short("the routing key", &publication.routing_key)?,
-        properties: to_amqp(&properties)?,
-        body: message.body,
-    })
-}
-
-async fn send(channel: Channel, (id, sent_to, mark, wire_message): (i64, SentTo, i64, WireMessage)) -> Finished {
-    let WireMessage { exchange, routing_key, properties, body } = wire_message;
-    let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
-    let published = channel.basic_publish(exchange, routing_key, options, &body, properties).await;
-    // The confirm may be long in coming.
-    drop(body);
-    let confirmation = match published {
-        Ok(confirm) => confirm.await,
-        Err(error) => Err(error),
-    };
-    Finished { id, sent_to, mark, confirmation }
-}
-
-fn returned_mark(message: &BasicReturnMessage) -> Option<i64> {
-    message.properties.headers().as_ref()?.inner().get(PUBLISH)?.as_long_long_int()
 }
 
 fn unroutable(publication: &Publication) -> PublishError {

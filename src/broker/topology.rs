@@ -14,7 +14,8 @@ use super::arguments::{NO_DELIVERY_LIMIT, disconnected, quorum, table, text, who
 use super::connection::{AmqpTrouble, NOT_FOUND, PRECONDITION_FAILED, close_channel, code, told, within, words};
 use super::fields::{TooLong, short};
 use super::link::Live;
-use super::names::Names;
+use super::makes::KnownQueues;
+use super::names::{DelayQueue, Names};
 use crate::class::Class;
 
 /// How many destinations declare at the same time: enough to hide the round trips, few enough for the broker.
@@ -45,7 +46,7 @@ pub struct DestinationQueues {
     pub name: String,
     /// Topic patterns that bind its queues to the exchanges of events, each to that of its class.
     pub subscribe: Vec<String>,
-    /// One retry queue for each.
+    /// One retry queue for each, made when an event first needs it. Where nothing may be created, it is told which are missing.
     pub retry_delays: Vec<Duration>,
 }
 
@@ -95,6 +96,8 @@ pub(super) struct Topology {
     delivery_limit: u32,
     /// Whether the exchange of receipts is among what is shared.
     receipts: bool,
+    /// The queues that were made at first use.
+    pub(super) delay_queues: KnownQueues,
     permits: Arc<Semaphore>,
 }
 
@@ -107,7 +110,14 @@ enum BrokerObject {
 
 impl Topology {
     pub(super) fn new(names: Names, declare: Declare, delivery_limit: u32) -> Self {
-        Self { names, declare, delivery_limit, receipts: false, permits: Arc::new(Semaphore::new(AT_ONCE)) }
+        Self {
+            names,
+            declare,
+            delivery_limit,
+            receipts: false,
+            delay_queues: KnownQueues::default(),
+            permits: Arc::new(Semaphore::new(AT_ONCE)),
+        }
     }
 
     /// The same with the exchange of receipts.
@@ -139,7 +149,25 @@ impl Topology {
     pub(super) async fn ensure_destination(&self, live: &Live, of: &DestinationQueues) -> Result<(), TopologyError> {
         let mut objects = self.shared();
         objects.extend(self.destination(of));
-        self.ensure(live, &objects).await
+        self.ensure(live, &objects).await?;
+        if self.declare == Declare::Check { self.look_for_retries(live, of).await } else { Ok(()) }
+    }
+
+    /// Tells which retry queues are missing, where nothing may be created. Nothing needs one before an event has to wait.
+    async fn look_for_retries(&self, live: &Live, of: &DestinationQueues) -> Result<(), TopologyError> {
+        let _permit = self.permits.acquire().await;
+        let retries = |class| DelayQueue::retries(&self.names.queue_of(&of.name, class), &of.retry_delays);
+        for retry in Class::ALL.into_iter().flat_map(retries) {
+            match check(live, &[delay_queue(&retry.name, retry.delay, &retry.returns_to)]).await {
+                Err(TopologyError::Missing(_)) => tracing::warn!(
+                    destination = of.name,
+                    queue = retry.name,
+                    "the broker lacks this retry queue; an event that has to wait there stays unsettled until it is created"
+                ),
+                checked => checked?,
+            }
+        }
+        Ok(())
     }
 
     /// Whether a queue is there, whatever its settings; a "no" ends a channel.
@@ -164,6 +192,15 @@ impl Topology {
             disconnected(DISCONNECTED_MILLISECONDS),
         ];
         self.ensure(live, &[queue(&self.names.lease(destination), &arguments)]).await
+    }
+
+    /// Makes sure of a queue where messages lie for a time, and of the first of its kind.
+    pub(super) async fn ensure_delay(&self, live: &Live, of: &DelayQueue) -> Result<(), TopologyError> {
+        let mut objects = vec![delay_queue(&of.first.0, of.first.1, &of.returns_to)];
+        if of.name != of.first.0 {
+            objects.push(delay_queue(&of.name, of.delay, &of.returns_to));
+        }
+        self.ensure(live, &objects).await
     }
 
     async fn ensure(&self, live: &Live, objects: &[BrokerObject]) -> Result<(), TopologyError> {
@@ -195,7 +232,7 @@ impl Topology {
     }
 
     fn destination(&self, of: &DestinationQueues) -> Vec<BrokerObject> {
-        let (main, dead) = (self.names.queue(&of.name), self.names.dead(&of.name));
+        let dead = self.names.dead(&of.name);
         let limit = whole(i64::from(self.delivery_limit));
         // What a queue dead-letters goes to must be there first.
         let mut objects = vec![
@@ -204,11 +241,6 @@ impl Topology {
         ];
         let arguments = [&[("x-delivery-limit", limit)][..], &dead_lettering_to(&dead)].concat();
         objects.extend(Class::ALL.map(|class| queue(&self.names.queue_of(&of.name, class), &arguments)));
-        objects.extend(of.retry_delays.iter().map(|delay| {
-            let milliseconds = whole(i64::try_from(delay.as_millis()).unwrap_or(i64::MAX));
-            let ttl = [("x-message-ttl", milliseconds)];
-            queue(&self.names.retry(&main, *delay), &[&ttl[..], &dead_lettering_to(&main)].concat())
-        }));
         for class in Class::ALL {
             objects.extend(of.subscribe.iter().map(|pattern| BrokerObject::Binding {
                 queue: self.names.queue_of(&of.name, class),
@@ -226,6 +258,11 @@ fn exchange(name: &str, kind: ExchangeKind, arguments: FieldTable) -> BrokerObje
 
 fn queue(name: &str, extra: &[(&str, AMQPValue)]) -> BrokerObject {
     BrokerObject::Queue { name: name.to_owned(), arguments: quorum(extra) }
+}
+
+fn delay_queue(name: &str, delay: Duration, returns_to: &str) -> BrokerObject {
+    let milliseconds = whole(i64::try_from(delay.as_millis()).unwrap_or(i64::MAX));
+    queue(name, &[&[("x-message-ttl", milliseconds)][..], &dead_lettering_to(returns_to)].concat())
 }
 
 /// At-least-once needs all four: with another overflow the broker falls back to at-most-once without a word.

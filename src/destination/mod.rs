@@ -171,6 +171,7 @@ impl Driver {
             metrics: parts.metrics.clone(),
             receipts: parts.receipts,
             delivery_limit: parts.delivery_limit,
+            retry_delays: settings.retry.delays.clone(),
             leaving: CancellationToken::new(),
             trouble: Mutex::default(),
         };

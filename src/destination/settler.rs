@@ -9,8 +9,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::notice::OutcomeNotice;
 use crate::backoff::{Backoff, Bounds};
-use crate::broker::Names;
 use crate::broker::port::{Delivery, Disposition, PublishError, Publisher, Ticket};
+use crate::broker::{DelayQueue, Names};
 use crate::class::Class;
 use crate::clock;
 use crate::event::{Event, Identity, Time};
@@ -80,6 +80,8 @@ pub(super) struct Settler {
     pub metrics: DestinationMetrics,
     pub receipts: Option<Receipts>,
     pub delivery_limit: u32,
+    /// The delays of its retry queues.
+    pub retry_delays: Vec<Duration>,
     /// Cancelled when nothing more is waited for: what is not settled by then is left to the broker.
     pub leaving: CancellationToken,
     /// Why copies for a queue could not be published when that was last tried.
@@ -93,6 +95,22 @@ pub(super) struct ToSettle {
     pub history: History,
     pub tag: Tag,
     pub settlement: Settlement,
+}
+
+/// Where a copy goes.
+enum To {
+    Queue(String),
+    /// One that is made where it is missing.
+    Delay(DelayQueue),
+}
+
+impl To {
+    fn name(&self) -> &str {
+        match self {
+            Self::Queue(name) => name,
+            Self::Delay(queue) => &queue.name,
+        }
+    }
 }
 
 impl Settler {
@@ -114,8 +132,9 @@ impl Settler {
             Settlement::RetryLater(delay) => {
                 let mut copy = history.write(&message);
                 copy.properties.expiration = Some(jittered(delay).as_millis().to_string());
-                let queue = self.names.retry(&self.names.queue_of(&self.destination, class), delay);
-                if self.move_to(&queue, copy, ticket, may_return).await {
+                let returns_to = self.names.queue_of(&self.destination, class);
+                let queue = DelayQueue::retry(&returns_to, delay, &self.retry_delays);
+                if self.move_to(&To::Delay(queue), copy, ticket, may_return).await {
                     self.metrics.retried.inc();
                     return OutcomeNotice::on(&message, ReplayOutcome::Retrying);
                 }
@@ -124,7 +143,7 @@ impl Settler {
                 let mut letter = self.letter(&message, &history, &tag, reason, &sentence);
                 mark(&mut letter, class);
                 let word = OutcomeNotice::on(&message, ReplayOutcome::Dead).map(|word| word.why(&letter));
-                if self.move_to(&self.names.dead(&self.destination), letter, ticket, may_return).await {
+                if self.move_to(&To::Queue(self.names.dead(&self.destination)), letter, ticket, may_return).await {
                     self.metrics.dead_letter(reason);
                     self.receipt(receipts::ReceiptKind::DeadLettered, tag, &history, Some((reason, sentence)));
                     return word;
@@ -142,7 +161,7 @@ impl Settler {
                 if may_return {
                     self.dispose(ticket, Disposition::Requeue);
                 } else {
-                    let queue = self.names.queue_of(&self.destination, class);
+                    let queue = To::Queue(self.names.queue_of(&self.destination, class));
                     let _moved = self.move_to(&queue, history.write(&message), ticket, false).await;
                 }
             }
@@ -176,7 +195,7 @@ impl Settler {
         let history = History::read(&delivery.message, &delivery.routing_key, clock::wall());
         let Delivery { message, ticket, returns, .. } = delivery;
         let may_return = returns.saturating_mul(2) < self.delivery_limit;
-        let queue = self.names.bulk(&self.destination);
+        let queue = To::Queue(self.names.bulk(&self.destination));
         let _moved = self.move_to(&queue, history.write(&message), ticket, may_return).await;
         None
     }
@@ -225,7 +244,8 @@ impl Settler {
 
     /// Publishes a copy until it is confirmed, then acks the original. False when the original's channel went first; or, where that
     /// `may_return`, when it was given back before its time at the broker was up.
-    async fn move_to(&self, queue: &str, mut copy: Message, ticket: Ticket, may_return: bool) -> bool {
+    async fn move_to(&self, to: &To, mut copy: Message, ticket: Ticket, may_return: bool) -> bool {
+        let queue = to.name();
         let (mut backoff, until) = (Backoff::new(PUBLISH_PAUSES), clock::now() + spread(COPIES_WAIT));
         fit(&mut copy);
         // The broker sends the original again: a copy beside it would be a second event.
@@ -235,7 +255,7 @@ impl Settler {
         loop {
             let result = tokio::select! {
                 biased;
-                result = self.publisher.publish("", queue, copy.clone()) => result,
+                result = self.publish(to, copy.clone()) => result,
                 () = ticket.epoch().cancelled() => return false,
                 () = self.leaving.cancelled() => return leave(ticket),
             };
@@ -256,6 +276,13 @@ impl Settler {
         self.note_success(queue);
         self.dispose(ticket, Disposition::Ack);
         true
+    }
+
+    async fn publish(&self, to: &To, copy: Message) -> Result<(), PublishError> {
+        match to {
+            To::Queue(queue) => self.publisher.publish("", queue, copy).await,
+            To::Delay(queue) => self.publisher.publish_delayed(queue, copy).await,
+        }
     }
 
     /// Said once for all that wait for a queue, until the reason is another.

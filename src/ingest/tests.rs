@@ -51,10 +51,10 @@ impl Stage {
             tokio::select! {
                 answer = &mut asked => return (answer, got),
                 Some(publication) = self.published.recv() => {
-                    let Publication { exchange, routing_key, message, outcome } = publication;
+                    let Publication { exchange, routing_key, message, delay, outcome } = publication;
                     outcome.send(Ok(())).unwrap();
                     let (outcome, _) = tokio::sync::oneshot::channel();
-                    got.push(Publication { exchange, routing_key, message, outcome });
+                    got.push(Publication { exchange, routing_key, message, delay, outcome });
                 }
             }
         }

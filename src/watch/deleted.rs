@@ -47,6 +47,24 @@ impl Queues {
         self.gone.get_mut(queue).is_some_and(|said| !std::mem::replace(said, true))
     }
 
+    /// Whether it is known to be there, or to have been there.
+    pub fn has_seen(&self, queue: &str) -> bool {
+        self.seen.contains_key(queue)
+    }
+
+    /// Takes note of queues that this worker made itself.
+    pub fn note_made(&mut self, made: impl IntoIterator<Item = String>) {
+        for queue in made {
+            self.seen.entry(queue).or_default();
+        }
+    }
+
+    /// As if it had never been there.
+    fn forget(&mut self, queue: &str) {
+        self.gone.remove(queue);
+        self.seen.remove(queue);
+    }
+
     fn back(&mut self, queue: &str) {
         self.gone.remove(queue);
         self.seen.insert(queue.to_owned(), 0);
@@ -123,7 +141,12 @@ impl Watch {
             names.dead(&view.name),
             names.trash(&view.name),
         ];
-        queues.extend(Class::ALL.into_iter().flat_map(|class| self.retry_queues(&view.name, class)));
+        let delay_queues = self.delay_queues(&view.name);
+        {
+            let known = self.known_depths();
+            let seen = delay_queues.iter().map(|queue| &queue.name).filter(|queue| known.queues.has_seen(queue));
+            queues.extend(seen.cloned());
+        }
         if self.known_depths().queues.gone(&queues).is_empty() {
             return;
         }
@@ -135,6 +158,9 @@ impl Watch {
             known.queues.note(&read);
             known.queues.gone(&queues)
         };
+        let (delayed, gone): (Vec<_>, Vec<_>) =
+            gone.into_iter().partition(|(queue, _)| delay_queues.iter().any(|delayed| delayed.name == *queue));
+        let gone = gone.into_iter().chain(self.forget_delayed(&view.name, delayed)).collect::<Vec<_>>();
         if gone.is_empty() {
             return;
         }
@@ -163,6 +189,26 @@ impl Watch {
                 Err(_) => {}
             }
         }
+    }
+
+    /// Queues that are made at first use need not be there. What comes out are those that nobody may make.
+    fn forget_delayed(&self, destination: &str, gone: Vec<(String, u32)>) -> Vec<(String, u32)> {
+        let mut known = self.known_depths();
+        let mut left = Vec::new();
+        for (queue, last_seen) in gone {
+            if !self.broker.forget_delay_queue(&queue) {
+                left.push((queue, last_seen));
+                continue;
+            }
+            tracing::error!(
+                destination,
+                queue,
+                last_seen,
+                "the queue was deleted at the broker and what was in it is lost; it is made again when an event needs it"
+            );
+            known.queues.forget(&queue);
+        }
+        left
     }
 }
 

@@ -11,6 +11,7 @@ use prometheus::IntGaugeVec;
 use super::Watch;
 use super::deleted::Queues;
 use super::forecast::{BacklogSample, Trend};
+use crate::broker::DelayQueue;
 use crate::class::Class;
 use crate::clock;
 use crate::dead_letters::{Pile, operation};
@@ -20,6 +21,8 @@ use crate::metrics;
 
 /// Retry queues and trash change slowly and are many: they are read this often.
 const SLOW_EVERY: Duration = Duration::from_secs(30);
+/// So many queues that may be missing are asked for in one look: each that is costs a channel, and a line in the broker's log.
+const MOST_UNKNOWN: usize = 64;
 /// A destination tells what it holds within this.
 const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 
@@ -102,6 +105,19 @@ pub(super) struct KnownDepths {
     /// In the queue of unrouted events; none where that is not known.
     unrouted: Option<u32>,
     pub(super) queues: Queues,
+    /// When queues that are not known to be there were last asked for, by destination.
+    asked: BTreeMap<String, Asked>,
+}
+
+/// What was known when it was asked for queues that are not known to be there. They are asked for again when it is other.
+#[derive(Debug, PartialEq, Eq)]
+struct Asked {
+    /// Whether this worker drives the destination: then it knows which it makes.
+    drives: bool,
+    /// How many events were put into such queues.
+    moved: u64,
+    /// Whether the first of each kind is there.
+    firsts: Vec<bool>,
 }
 
 /// Ready messages by queue.
@@ -138,6 +154,7 @@ impl Watch {
         }
         known.courses.retain(|name, _| depths.contains_key(name));
         known.bulk_courses.retain(|name, _| depths.contains_key(name));
+        known.asked.retain(|name, _| depths.contains_key(name));
         for view in &views {
             let Some(read) = depths.get_mut(&view.name) else { continue };
             let course = known.courses.entry(view.name.clone()).or_default();
@@ -192,7 +209,8 @@ impl Watch {
 
     async fn read(&self, views: &[View], slow: bool) -> Ready {
         let names = self.broker.names();
-        let mut queues = vec![names.unrouted()];
+        let (mut queues, mut unknown) = (vec![names.unrouted()], 0);
+        self.known_depths().queues.note_made(self.broker.delay_queues());
         // One that does not consume yet may have no queue yet, and each question about a queue that is missing costs a channel.
         let are_there = |view: &&View| view.ready || self.depths_of(&view.name).ready.is_some();
         for view in views.iter().filter(are_there) {
@@ -200,9 +218,8 @@ impl Watch {
             if slow {
                 queues.push(names.trash(&view.name));
             }
-            if slow || self.depths_of(&view.name).retries_may_change(view) {
-                queues.extend(Class::ALL.into_iter().flat_map(|class| self.retry_queues(&view.name, class)));
-            }
+            let wanted = slow || self.depths_of(&view.name).retries_may_change(view);
+            queues.extend(self.delay_queues_to_ask(view, wanted, slow, &mut unknown));
         }
         // The broker's absence is logged and shown elsewhere; an old depth would mislead, and waiting for it keep the old one.
         if !self.broker.status().borrow().connected() {
@@ -214,12 +231,6 @@ impl Watch {
         read.into_iter().filter_map(|(queue, count)| Some((queue, count?))).collect()
     }
 
-    pub(super) fn retry_queues(&self, name: &str, class: Class) -> Vec<String> {
-        let delays = self.destination(name).map(|destination| destination.retry.delays).unwrap_or_default();
-        let (names, queue) = (self.broker.names(), self.broker.names().queue_of(name, class));
-        delays.iter().map(|delay| names.retry(&queue, *delay)).collect()
-    }
-
     /// Tells the driver whether its bulk queue holds something: until then it needs no consumer.
     async fn tell_bulk(&self, name: &str, ready: &Ready) {
         let (count, handle) = (ready.get(&self.broker.names().bulk(name)), self.roster.get(name));
@@ -227,6 +238,42 @@ impl Watch {
             // One that stops just now takes nothing more.
             let _gone = handle.call(DestinationCall::BulkWaits(*count > 0)).await;
         }
+    }
+
+    /// Where events of a destination wait for a time. Those of a kind are there only where its first one is, and are made at first use.
+    pub(super) fn delay_queues(&self, name: &str) -> Vec<DelayQueue> {
+        let delays = self.destination(name).map(|destination| destination.retry.delays).unwrap_or_default();
+        let names = self.broker.names();
+        let retries = |class| DelayQueue::retries(&names.queue_of(name, class), &delays);
+        Class::ALL.into_iter().flat_map(retries).collect()
+    }
+
+    /// Those of them that are known to be there, where these are `wanted`; and those that may be there by now, which are counted.
+    fn delay_queues_to_ask(&self, view: &View, wanted: bool, slow: bool, unknown: &mut usize) -> Vec<String> {
+        let queues = self.delay_queues(&view.name);
+        let mut known = self.known_depths();
+        let is_seen = |queue: &str| known.queues.has_seen(queue);
+        let firsts: BTreeMap<&str, bool> =
+            queues.iter().map(|queue| (queue.first.0.as_str(), is_seen(&queue.first.0))).collect();
+        let now = Asked { drives: view.drives, moved: view.retried, firsts: firsts.values().copied().collect() };
+        let looks = known.asked.get(&view.name).is_none_or(|before| {
+            (before.drives, &before.firsts) != (now.drives, &now.firsts)
+                || (slow && !now.drives && before.moved != now.moved)
+        }) && *unknown < MOST_UNKNOWN;
+        let may_be_there = |queue: &DelayQueue| queue.name == queue.first.0 || is_seen(&queue.first.0);
+        let mut asked = Vec::new();
+        for queue in &queues {
+            if is_seen(&queue.name) {
+                asked.extend(wanted.then(|| queue.name.clone()));
+            } else if looks && may_be_there(queue) {
+                *unknown += 1;
+                asked.push(queue.name.clone());
+            }
+        }
+        if looks {
+            known.asked.insert(view.name.clone(), now);
+        }
+        asked
     }
 
     async fn depths_now(&self, view: &View, ready: &Ready, slow: bool) -> Depths {
@@ -251,9 +298,13 @@ impl Watch {
             read.trash = before.trash;
         }
         if slow || before.retries_may_change(view) {
+            // One that is not there has nothing in it.
+            let queues = self.delay_queues(name);
             let sum = |class: Class| {
-                let counts: Option<Vec<u32>> = self.retry_queues(name, class).iter().map(|queue| of(queue)).collect();
-                counts.map(|counts| counts.iter().fold(0_u32, |sum, count| sum.saturating_add(*count)))
+                let returns_to = names.queue_of(name, class);
+                let counts =
+                    queues.iter().filter(|queue| queue.returns_to == returns_to).filter_map(|queue| of(&queue.name));
+                read.ready.map(|_| counts.fold(0_u32, u32::saturating_add))
             };
             (read.retry, read.bulk.retry) = (sum(Class::Live), sum(Class::Bulk));
         } else if read.ready.is_some() {

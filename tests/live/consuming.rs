@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use sluice::broker::port::Disposition;
+use sluice::broker::port::{Disposition, PublishError};
+use sluice::broker::{Declare, DelayQueue};
 
 use crate::support::*;
+use crate::worker::client::Client;
 
 #[tokio::test]
 async fn the_prefetch_decides_how_much_is_sent_and_what_was_sent_stays_valid() {
@@ -106,12 +108,54 @@ async fn a_delivery_lost_with_its_connection_too_often_becomes_a_dead_letter() {
 }
 
 #[tokio::test]
+async fn a_retry_queue_is_made_at_first_use_and_again_after_somebody_deleted_it() {
+    let url = shared_url().await;
+    let settings = settings(&url);
+    let broker = start(&settings);
+    let mut inbox = open(&broker).await;
+    consume(&inbox, 10).await;
+    let client = Client::connect(&url, &settings.prefix).await;
+    let delays = queues("px").retry_delays;
+    let retry = DelayQueue::retry(&broker.names().queue("px"), delays[0], &delays);
+    let (publisher, all) = (broker.publisher(), [retry.name.clone()]);
+    assert_eq!(broker.depths(&all).await.unwrap(), [None], "nothing has needed it yet");
+    let published = (0..5).map(|n| publisher.publish_delayed(&retry, message(format!("{n}"))));
+    assert_eq!(futures_util::future::try_join_all(published).await.unwrap().len(), 5);
+    assert_eq!(bodies(&take(&mut inbox, 5).await), ["0", "1", "2", "3", "4"]);
+    client.delete_queue("px.retry.500ms").await;
+    let lost = publisher.publish_delayed(&retry, message("5")).await;
+    assert!(matches!(lost, Err(PublishError::Unroutable { .. })), "{lost:?}");
+    assert_eq!(publisher.publish_delayed(&retry, message("5")).await, Ok(()), "it was made again");
+    assert_eq!(bodies(&take(&mut inbox, 1).await), ["5"]);
+    assert!(broker.close(LONG).await);
+}
+
+#[tokio::test]
+async fn where_nothing_may_be_created_a_copy_for_a_missing_retry_queue_is_told_so() {
+    let url = shared_url().await;
+    for (declare, words) in [(Declare::Check, "the broker lacks it"), (Declare::Never, "no queue is bound")] {
+        let mut settings = settings(&url);
+        let makes = start(&settings);
+        let _inbox = open(&makes).await;
+        settings.declare = declare;
+        let broker = start(&settings);
+        let delays = queues("px").retry_delays;
+        let retry = DelayQueue::retry(&broker.names().queue("px"), delays[1], &delays);
+        let refused = broker.publisher().publish_delayed(&retry, message("x")).await.unwrap_err().to_string();
+        assert!(refused.contains(words) && refused.contains(&retry.first.0[..retry.first.0.len() - 5]), "{refused}");
+        assert!(broker.close(LONG).await && makes.close(LONG).await);
+    }
+}
+
+#[tokio::test]
 async fn a_retry_comes_back_after_its_delay() {
     let broker = shared().await;
     let mut inbox = open(&broker).await;
     consume(&inbox, 5).await;
-    let retry = broker.names().retry("px", Duration::from_millis(500));
-    broker.publisher().publish("", &retry, message("later")).await.unwrap();
+    let delays = queues("px").retry_delays;
+    let retry = DelayQueue::retry(&broker.names().queue("px"), delays[0], &delays);
+    assert_eq!(broker.depths(&[retry.name.clone()]).await.unwrap(), [None], "nothing has needed it yet");
+    broker.publisher().publish_delayed(&retry, message("later")).await.unwrap();
     let back = take(&mut inbox, 1).await.remove(0);
     assert_eq!((&back.message.body[..], back.routing_key), (&b"later"[..], broker.names().queue("px")));
     assert!(back.message.properties.headers.contains_key("x-death"));

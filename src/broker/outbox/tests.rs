@@ -30,7 +30,7 @@ impl Stage {
             let (outcome, answer) = oneshot::channel();
             let routing_key = queue.to_owned();
             let publication =
-                Publication { exchange: String::new(), routing_key, message: Message::default(), outcome };
+                Publication { exchange: String::new(), routing_key, message: Message::default(), delay: None, outcome };
             self.outbox.take(publication, self.now);
             self.answers.push(answer);
         }

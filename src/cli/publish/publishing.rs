@@ -220,7 +220,11 @@ impl<'a> Publishing<'a> {
 fn is_of_the_line(error: &PublishError) -> bool {
     match error {
         PublishError::Unroutable { .. } | PublishError::Unsendable(_) => true,
-        PublishError::Refused | PublishError::Lost | PublishError::Closed(_) | PublishError::TimedOut(_) => false,
+        PublishError::Refused
+        | PublishError::Lost
+        | PublishError::Closed(_)
+        | PublishError::NotMade { .. }
+        | PublishError::TimedOut(_) => false,
     }
 }
 

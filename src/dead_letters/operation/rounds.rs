@@ -372,6 +372,7 @@ impl Work {
                 | PublishError::Refused
                 | PublishError::Closed(_)
                 | PublishError::TimedOut(_)
+                | PublishError::NotMade { .. }
                 | PublishError::Unroutable { .. }),
             ) => {
                 self.outcomes.not_sent(id);

@@ -49,8 +49,9 @@ fn a_destination_has_as_many_queues_as_the_page_says() {
     let config = configuration("deploy/kubernetes/example/sluice.toml");
     for destination in config.destinations.values() {
         // Its own, dead letters, trash and lease.
-        let queues = destination.retry.delays.len() + 4;
-        assert!(row("quorum queues").contains(&format!("| {queues} |")), "{queues}");
+        assert!(row("quorum queues").contains("| 4 |"));
+        let retries = destination.retry.delays.len();
+        assert!(row("more of them").contains(&format!("| up to {retries} |")), "{retries}");
     }
 }
 

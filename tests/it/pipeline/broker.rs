@@ -403,7 +403,7 @@ impl MemoryBroker {
 
     async fn take(&self, publication: Publication) {
         tokio::time::sleep(WIRE).await;
-        let Publication { exchange, routing_key, message, outcome } = publication;
+        let Publication { exchange, routing_key, message, outcome, .. } = publication;
         let fate = {
             let mut state = self.state();
             let fate = (state.fate)();

@@ -174,19 +174,24 @@ async fn depths_are_absent_while_the_broker_is_away() {
 async fn deleted_dead_letter_and_retry_queues_are_there_again_and_take_what_waited_for_them() {
     let stage = Stage::at_work(&shared_url().await, "limits = [\"200/s\"]").await;
     let client = stage.client().await;
+    assert_eq!(client.depth("px.retry.1").await, None, "no event has needed it yet");
+    stage.fault(r#"{"fault":"status","status":500,"count":1}"#);
+    client.publish_all("product.x", 0..1).await;
+    stage.arrived(PX, 1).await;
+    until("both are there", async || client.depth("px.retry.1").await == Some(0)).await;
     until("they were seen", async || stage.shown("px").await["retrying"] == 0).await;
     for queue in ["px.dead", "px.retry.1"] {
         client.delete_queue(queue).await;
     }
-    stage.fault(r#"{"fault":"status","status":500,"count":1}"#);
-    client.publish_all("product.x", 0..1).await;
-    client.publish("product.x", "no JSON", super::client::plain()).await;
-    stage.arrived(PX, 1).await;
-    until("the dead letter is there", async || client.depth("px.dead").await == Some(1)).await;
     for queue in ["px.dead", "px.retry.1"] {
         let says = |line: &str| line.contains(DELETED) && line.contains(&format!("{}.{queue}\"", stage.prefix));
         until("the log says so", async || stage.log().lines().any(says)).await;
     }
+    stage.fault(r#"{"fault":"status","status":500,"count":1}"#);
+    client.publish_all("product.x", 1..2).await;
+    client.publish("product.x", "no JSON", super::client::plain()).await;
+    stage.arrived(PX, 2).await;
+    until("the dead letter is there", async || client.depth("px.dead").await == Some(1)).await;
 }
 
 #[tokio::test]
