@@ -421,6 +421,11 @@ pub(super) async fn consume(
     within(channel.basic_consume(queue.clone(), tag, BasicConsumeOptions::default(), FieldTable::default())).await
 }
 
+/// The class that a message was published as, whichever queue it lies in: the exchange of bulk events is the one called so.
+pub(super) fn published_as(amqp: &AmqpDelivery) -> Class {
+    Class::bulk_if(amqp.exchange.as_str().ends_with(".bulk"))
+}
+
 /// A delivery as the rest of Sluice sees it, of the channel whose life `token` is.
 pub(super) fn delivery(
     amqp: AmqpDelivery,

@@ -68,6 +68,11 @@ pub enum Command {
         /// Which destination.
         destination: String,
     },
+    /// Report what an operator wants of bulk events.
+    TellBulk {
+        /// Which destination.
+        destination: String,
+    },
     /// Report the operations on dead letters, of one destination or of all.
     Operations {
         /// Which destination.
@@ -233,7 +238,7 @@ impl Command {
                 }
                 (destination, Some(Change::Bulk(change.clone())))
             }
-            Self::Tell { destination } => (destination, None),
+            Self::Tell { destination } | Self::TellBulk { destination } => (destination, None),
             Self::ResetLimits { destination } => (destination, Some(Change::ResetLimits(Window::ALL.to_vec()))),
             Self::Limits { limits, .. } if limits.is_empty() => {
                 return Err(CommandError::Invalid("limits is empty; write at least one, such as \"100/s\"".into()));

@@ -169,7 +169,10 @@ impl Settlements {
                 metrics.delivery_latency.observe(latency.max(0.0));
             }
             // How long those waited that may wait says nothing of the others.
-            Class::Bulk => self.bulk.delivered += 1,
+            Class::Bulk => {
+                self.bulk.delivered += 1;
+                metrics.bulk_delivered();
+            }
         }
         if let Some(key) = key(pending) {
             self.delivered.put(key, ());

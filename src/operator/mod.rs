@@ -55,7 +55,7 @@ async fn carry_out(
         None => None,
     };
     // A driver elsewhere tells of them in a moment only.
-    let is_bulk = matches!(change, Some(Change::Bulk(_)));
+    let is_bulk = matches!(command, Command::Bulk { .. } | Command::TellBulk { .. });
     let expected = change
         .as_ref()
         .zip(before.as_ref())
@@ -116,6 +116,7 @@ pub fn audited(command: &Command, answer: &CommandReply, by: (&str, &str)) -> Op
             ("limits", format!("{} → {}{note}", answer.limits_before.join(", "), answer.limits.join(", ")))
         }
         Command::Tell { .. }
+        | Command::TellBulk { .. }
         | Command::Operations { .. }
         | Command::Fates { .. }
         | Command::Recent { .. }
@@ -281,6 +282,7 @@ impl Listener {
             | Command::ResetLimits { .. }
             | Command::Tell { .. }
             | Command::Bulk { .. }
+            | Command::TellBulk { .. }
             | Command::Stamped { .. } => answer(roster, &command).await,
         };
         if let Some(body) = answer {

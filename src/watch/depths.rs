@@ -162,7 +162,11 @@ impl Watch {
             if read.bulk.ready.is_some_and(|ready| ready > 0) || known.bulk_courses.contains_key(&view.name) {
                 look_ahead_bulk(known.bulk_courses.entry(view.name.clone()).or_default(), read, view, now, wall);
             }
+            let has_bulk = known.bulk_courses.contains_key(&view.name) || view.bulk.paused.is_some();
             self.show(view, read, wall);
+            if has_bulk {
+                self.show_bulk(view, read, wall);
+            }
         }
         (known.depths, known.unrouted) = (depths, unrouted);
     }
@@ -346,6 +350,25 @@ impl Watch {
         match read.drained_in {
             Some(seconds) => set(&metrics.drain_seconds, seconds),
             None => drop(metrics.drain_seconds.remove_label_values(&[&view.name])),
+        }
+    }
+}
+
+impl Watch {
+    fn show_bulk(&self, view: &View, read: &Depths, wall: Timestamp) {
+        let (metrics, bulk) = (&self.metrics, &read.bulk);
+        for (gauges, count) in [(&metrics.bulk_ready, bulk.ready), (&metrics.bulk_retrying, bulk.retry)] {
+            match count {
+                Some(count) => gauges.with_label_values(&[&view.name]).set(i64::from(count)),
+                None => drop(gauges.remove_label_values(&[&view.name])),
+            }
+        }
+        metrics.bulk_paused.with_label_values(&[&view.name]).set(i64::from(view.bulk.paused.is_some()));
+        let oldest = bulk.oldest.map_or(0.0, |oldest| age(oldest, wall));
+        metrics.bulk_oldest_event_seconds.with_label_values(&[&view.name]).set(oldest);
+        match bulk.drained_in {
+            Some(seconds) => metrics.bulk_drain_seconds.with_label_values(&[&view.name]).set(seconds),
+            None => drop(metrics.bulk_drain_seconds.remove_label_values(&[&view.name])),
         }
     }
 }
