@@ -42,6 +42,7 @@ pub mod app;
 pub mod audit;
 pub mod backoff;
 pub mod broker;
+pub mod class;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::broker::{Broker, DelayQueue, Peeked, ReadError};
+use crate::class::Class;
 use crate::clock;
 use crate::event::Glance;
 use crate::message::beginning;
@@ -29,6 +30,28 @@ pub enum Place {
     Queue,
     /// In its retry queues, until their next attempt.
     Retry,
+    /// In its queue of events that may wait.
+    Bulk,
+    /// In the retry queues of those.
+    BulkRetry,
+}
+
+impl Place {
+    /// The queue, or the one that its retry queues return to.
+    fn class(self) -> Class {
+        Class::bulk_if(matches!(self, Self::Bulk | Self::BulkRetry))
+    }
+
+    /// Whether events are there until their next attempt.
+    fn is_retry(self) -> bool {
+        matches!(self, Self::Retry | Self::BulkRetry)
+    }
+
+    /// Whether events leave it in their order.
+    #[must_use]
+    pub fn has_order(self) -> bool {
+        !self.is_retry()
+    }
 }
 
 /// A destination's queues. Cheap to clone.
@@ -89,19 +112,19 @@ impl Waiting {
     /// [`ReadError`] where a queue cannot be read.
     pub async fn look(&self, place: Place, limit: usize) -> Result<WaitingList, ReadError> {
         let (names, most_returns) = (self.broker.names(), (self.delivery_limit / 2).max(1));
-        let queues: Vec<(String, Option<Duration>)> = match place {
-            Place::Queue => vec![(names.queue(&self.destination), None)],
-            Place::Retry => {
-                let queues = DelayQueue::retries(&names.queue(&self.destination), &self.delays);
-                queues.into_iter().map(|queue| (queue.name, Some(queue.delay))).collect()
-            }
+        let queue = names.queue_of(&self.destination, place.class());
+        let queues: Vec<(String, Option<Duration>)> = if place.is_retry() {
+            let queues = DelayQueue::retries(&queue, &self.delays);
+            queues.into_iter().map(|queue| (queue.name, Some(queue.delay))).collect()
+        } else {
+            vec![(queue, None)]
         };
         // As the worker's own copies: with the routing key and the time that they came with.
         let copy = |peeked: &Peeked| {
             let history = History::read(&peeked.message, &peeked.routing_key, clock::wall());
             let expiration = peeked.message.properties.expiration.clone();
             let mut copy = history.write(&peeked.message);
-            if place == Place::Retry {
+            if place.is_retry() {
                 copy.properties.expiration = expiration;
             }
             copy
@@ -114,7 +137,7 @@ impl Waiting {
             }
             let peeked = match self.broker.peek(&queue, left, most_returns, copy).await {
                 // One that no event has needed yet.
-                Err(ReadError::Missing(_)) if place == Place::Retry => continue,
+                Err(ReadError::Missing(_)) if place.is_retry() => continue,
                 peeked => peeked?,
             };
             list.events.extend(peeked.iter().map(|peeked| self.shown(peeked, delay)));

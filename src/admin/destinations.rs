@@ -11,6 +11,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::Admin;
 use super::auth::Who;
+use super::bulk::{BulkStatus, ClassParam, of_class};
 use super::extract::{JsonBody, NoParams, OptionalBody, Params, Segment};
 use super::problem::{BadBody, Problem, Refusals, Unknown};
 use super::why;
@@ -107,10 +108,11 @@ pub(super) struct DestinationStatus {
     pub day_limit: Option<u64>,
     /// When the vendor's day begins, such as `midnight UTC` or `06:30 Europe/Stockholm`.
     pub day_starts: String,
-    /// Events that wait: `queue_ready`, `held` and `retrying` together, as they were last counted at once; null as with `queue_ready`.
+    /// Events that wait: `queue_ready`, `held`, `retrying` and those of `bulk` together, as they were last counted at once; null as with
+    /// `queue_ready`.
     #[schema(required)]
     pub waiting: Option<u64>,
-    /// Deliveries held that wait for the gate.
+    /// Deliveries held that wait for the gate, bulk events included.
     pub held: usize,
     /// Deliveries whose vendor has accepted them and not yet told what became of them.
     pub unconfirmed: usize,
@@ -147,6 +149,8 @@ pub(super) struct DestinationStatus {
     /// Seconds until its queue is empty, were nothing more to come; null where that is not known, or nothing gets through.
     #[schema(required)]
     pub drained_in_seconds: Option<f64>,
+    /// Its events that may wait behind the others.
+    pub bulk: BulkStatus,
 }
 
 /// All destinations at work.
@@ -238,7 +242,7 @@ pub(super) async fn show(
 /// Send nothing until resumed, or for a while
 #[utoipa::path(
     post, path = "/destinations/{name}/pause",
-    operation_id = "pause_destination", tag = "destinations", params(DestinationPath),
+    operation_id = "pause_destination", tag = "destinations", params(DestinationPath, ClassParam),
     request_body = Option<PauseRequest>,
     responses((status = 200, description = "As it is after that", body = DestinationStatus), Refusals, Unknown, BadBody)
 )]
@@ -246,31 +250,31 @@ pub(super) async fn pause(
     State(admin): State<Arc<Admin>>,
     who: Who,
     Segment(DestinationPath { name }): Segment<DestinationPath>,
-    Params(NoParams {}): Params<NoParams>,
+    Params(class): Params<ClassParam>,
     OptionalBody(pause): OptionalBody<PauseRequest>,
 ) -> Result<Json<DestinationStatus>, Problem> {
-    command(&admin, &who, pause.command(name, &who)?).await
+    command(&admin, &who, of_class(pause.command(name, &who)?, &class)).await
 }
 
 /// Go on; a parked destination probes at once
 #[utoipa::path(
     post, path = "/destinations/{name}/resume",
-    operation_id = "resume_destination", tag = "destinations", params(DestinationPath),
+    operation_id = "resume_destination", tag = "destinations", params(DestinationPath, ClassParam),
     responses((status = 200, description = "As it is after that", body = DestinationStatus), Refusals, Unknown)
 )]
 pub(super) async fn resume(
     State(admin): State<Arc<Admin>>,
     who: Who,
     Segment(DestinationPath { name }): Segment<DestinationPath>,
-    Params(NoParams {}): Params<NoParams>,
+    Params(class): Params<ClassParam>,
 ) -> Result<Json<DestinationStatus>, Problem> {
-    command(&admin, &who, Command::Resume { destination: name }).await
+    command(&admin, &who, of_class(Command::Resume { destination: name }, &class)).await
 }
 
 /// Hold to other limits
 #[utoipa::path(
     put, path = "/destinations/{name}/limits",
-    operation_id = "set_limits", tag = "destinations", params(DestinationPath),
+    operation_id = "set_limits", tag = "destinations", params(DestinationPath, ClassParam),
     request_body = Limits,
     responses((status = 200, description = "As it is after that", body = DestinationStatus), Refusals, Unknown, BadBody)
 )]
@@ -278,25 +282,30 @@ pub(super) async fn limits(
     State(admin): State<Arc<Admin>>,
     who: Who,
     Segment(DestinationPath { name }): Segment<DestinationPath>,
-    Params(NoParams {}): Params<NoParams>,
+    Params(class): Params<ClassParam>,
     JsonBody(Limits { limits }): JsonBody<Limits>,
 ) -> Result<Json<DestinationStatus>, Problem> {
-    command(&admin, &who, Command::Limits { destination: name, limits }).await
+    if class.is_bulk() && limits.is_empty() {
+        // For bulk none would take the bound away, which is what DELETE is for.
+        let empty = Command::Limits { destination: name, limits };
+        return command(&admin, &who, empty).await;
+    }
+    command(&admin, &who, of_class(Command::Limits { destination: name, limits }, &class)).await
 }
 
 /// Hold to the limits of the configuration again
 #[utoipa::path(
     delete, path = "/destinations/{name}/limits",
-    operation_id = "reset_limits", tag = "destinations", params(DestinationPath),
+    operation_id = "reset_limits", tag = "destinations", params(DestinationPath, ClassParam),
     responses((status = 200, description = "As it is after that", body = DestinationStatus), Refusals, Unknown)
 )]
 pub(super) async fn reset_limits(
     State(admin): State<Arc<Admin>>,
     who: Who,
     Segment(DestinationPath { name }): Segment<DestinationPath>,
-    Params(NoParams {}): Params<NoParams>,
+    Params(class): Params<ClassParam>,
 ) -> Result<Json<DestinationStatus>, Problem> {
-    command(&admin, &who, Command::ResetLimits { destination: name }).await
+    command(&admin, &who, of_class(Command::ResetLimits { destination: name }, &class)).await
 }
 
 pub(super) async fn command(admin: &Admin, who: &Who, command: Command) -> Result<Json<DestinationStatus>, Problem> {
@@ -363,6 +372,7 @@ pub(super) fn status_from(admin: &Admin, view: View) -> DestinationStatus {
         oldest_event: depths.oldest,
         day_budget_runs_out: depths.budget_runs_out,
         drained_in_seconds: depths.drained_in.filter(|seconds| seconds.is_finite()),
+        bulk: BulkStatus::of(view.bulk, depths.bulk),
     }
 }
 

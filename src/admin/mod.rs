@@ -23,6 +23,7 @@ use crate::watch::Watch;
 
 mod api;
 mod auth;
+mod bulk;
 mod console;
 mod dead;
 mod dead_lists;

@@ -21,7 +21,7 @@ use crate::waiting::{MOST_SHOWN, ORDERED, Place, Waiting, WaitingList};
 #[serde(default, deny_unknown_fields)]
 #[schema(as = WaitingLook)]
 pub(super) struct WaitingRequest {
-    /// The destination's queue, or its retry queues.
+    /// The destination's queue, or its retry queues; those of live events, or of bulk.
     pub place: Place,
     /// Events at most; 50 unless given.
     #[schema(minimum = 1, maximum = 50)]
@@ -59,7 +59,7 @@ pub(super) async fn look(
         return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail));
     }
     let destination = admin.known(name)?;
-    if place == Place::Queue && destination.vendor.ordering_key_limit().is_some() {
+    if place.has_order() && destination.vendor.ordering_key_limit().is_some() {
         return Err(Problem::new(StatusCode::CONFLICT, ORDERED));
     }
     let waiting = Waiting {

@@ -23,6 +23,7 @@ use super::port::{Delivery, Disposition, Prefetch, Ticket, Witness};
 use super::pulse;
 use super::topology::{DestinationQueues, Topology, TopologyError};
 use crate::backoff::Backoff;
+use crate::class::Class;
 use crate::clock;
 use crate::message::header::PUBLISH;
 use crate::message::{Field, Message};
@@ -48,6 +49,8 @@ pub(super) struct ConsumerTask {
     pub(super) link: Link,
     pub(super) topology: Topology,
     pub(super) queues: DestinationQueues,
+    /// Which of its queues is consumed.
+    pub(super) class: Class,
     pub(super) deliveries: mpsc::Sender<Delivery>,
     pub(super) prefetch: watch::Receiver<Prefetch>,
     pub(super) consuming: watch::Sender<bool>,
@@ -118,6 +121,7 @@ enum FeedEnd {
 /// The sender's half of one channel's life.
 struct Epoch<'a> {
     channel: &'a Channel,
+    class: Class,
     token: CancellationToken,
     settle: mpsc::UnboundedSender<(u64, Disposition)>,
 }
@@ -140,6 +144,10 @@ impl ConsumerTask {
         let mut last_error = String::new();
         let mut timeouts = 0_u32;
         loop {
+            tokio::select! {
+                () = self.finish() => return,
+                is_wanted = self.is_wanted() => if !is_wanted { return },
+            }
             let mut link = self.link.clone();
             let live = tokio::select! {
                 () = self.finish() => return,
@@ -181,9 +189,21 @@ impl ConsumerTask {
         }
     }
 
+    /// Returns once there has to be a channel. A queue of events that may wait is mostly empty, and needs none then. False where the inbox is
+    /// gone.
+    async fn is_wanted(&self) -> bool {
+        let mut prefetch = self.prefetch.clone();
+        self.class == Class::Live || prefetch.wait_for(|wanted| *wanted != Prefetch::None).await.is_ok()
+    }
+
+    /// The name of the queue that is consumed.
+    fn queue(&self) -> String {
+        self.topology.names.queue_of(&self.queues.name, self.class)
+    }
+
     /// A consumer is cancelled when its queue is deleted, which is told before the queue is declared again; or when its leader goes.
     async fn tell_whether_deleted(&self) {
-        let queue = self.topology.names.queue(&self.queues.name);
+        let queue = self.queue();
         for _ in 0..LOOKS {
             match depths(&mut self.link.clone(), std::slice::from_ref(&queue)).await.as_deref() {
                 Ok([None]) => {
@@ -230,7 +250,10 @@ impl ConsumerTask {
     /// One channel from opening to closing.
     async fn live_through(&mut self, live: &Live) -> Result<(), ConsumerError> {
         if self.declared {
-            self.declare_meanwhile(live.clone());
+            // The other consumer looks at the queues of both.
+            if self.class == Class::Live {
+                self.declare_meanwhile(live.clone());
+            }
         } else {
             tokio::select! {
                 () = self.finish() => return Ok(()),
@@ -247,7 +270,7 @@ impl ConsumerTask {
         // lapin cancels a consumer that is dropped, and takes the whole connection with it where its channel ends meanwhile: it is kept.
         let mut consumer = None;
         let consuming = async {
-            let epoch = Epoch { channel: &channel, token: token.clone(), settle };
+            let epoch = Epoch { channel: &channel, class: self.class, token: token.clone(), settle };
             let witness = self.witness.clone();
             let ended = tokio::select! {
                 ended = self.consume(&epoch, &mut consumer) => ended,
@@ -306,12 +329,12 @@ impl ConsumerTask {
         let channel = epoch.channel;
         let careful = self.short_lives >= SHORT_LIVES;
         let prefetch = if careful { 1 } else { prefetch };
-        let queue = short("the queue's name", &self.topology.names.queue(&self.queues.name))?;
+        let queue = short("the queue's name", &self.queue())?;
         // A tag that was used before on a channel may be refused, which would cost the connection.
         let tag = ShortString::from(Uuid::new_v4().to_string());
         let consumer = kept.insert(consume(channel, &queue, tag.clone(), prefetch).await?);
         self.consuming.send_replace(true);
-        tracing::debug!(destination = self.queues.name, prefetch, "consuming");
+        tracing::debug!(destination = self.queues.name, class = self.class.name(), prefetch, "consuming");
         let next = {
             let mut finish = pin!(self.finish());
             let mut calm = pin!(clock::sleep(SHORT_LIFE));
@@ -383,7 +406,7 @@ async fn forward_one(
 
 impl Epoch<'_> {
     fn delivery(&self, amqp: AmqpDelivery) -> Delivery {
-        delivery(amqp, &self.token, &self.settle)
+        delivery(amqp, self.class, &self.token, &self.settle)
     }
 }
 
@@ -398,9 +421,15 @@ pub(super) async fn consume(
     within(channel.basic_consume(queue.clone(), tag, BasicConsumeOptions::default(), FieldTable::default())).await
 }
 
+/// The class that a message was published as, whichever queue it lies in: the exchange of bulk events is the one called so.
+pub(super) fn published_as(amqp: &AmqpDelivery) -> Class {
+    Class::bulk_if(amqp.exchange.as_str().ends_with(".bulk"))
+}
+
 /// A delivery as the rest of Sluice sees it, of the channel whose life `token` is.
 pub(super) fn delivery(
     amqp: AmqpDelivery,
+    class: Class,
     token: &CancellationToken,
     settle: &mpsc::UnboundedSender<(u64, Disposition)>,
 ) -> Delivery {
@@ -409,6 +438,7 @@ pub(super) fn delivery(
     let returns = properties.headers.get(RETURNS_HEADER).and_then(Field::as_i64);
     Delivery {
         message: Message { body: Bytes::from(amqp.data), properties },
+        class,
         routing_key: amqp.routing_key.into(),
         redelivered: amqp.redelivered,
         returns: returns.and_then(|returns| u32::try_from(returns).ok()).unwrap_or(0),

@@ -52,12 +52,13 @@ pub use status::{BrokerStatus, LinkStatus};
 pub use stream::{StreamEvent, StreamMessage, StreamSettings, StreamStart, StreamTrouble};
 pub use topology::{Declare, DestinationQueues};
 
+use crate::class::Class;
 use crate::clock;
 use crate::supervisor::Supervisor;
 use connection::within;
 use link::{Link, LinkTask, Live, Side};
 use place::Place;
-use port::{Inbox, Prefetch, Proof, Publisher};
+use port::{Feed, Inbox, Proof, Publisher};
 use topology::Topology;
 
 /// Publications and commands on their way to their tasks.
@@ -246,30 +247,37 @@ impl Broker {
         Publisher::new(queue)
     }
 
-    /// Opens a destination's queue. It is declared, consumed and rebuilt behind the inbox until that is dropped
+    /// Opens a destination's queues. They are declared, consumed and rebuilt behind the inbox until that is dropped
     /// (better: [`Inbox::close`]d); then what was taken can still be settled. Starts with a prefetch of none.
     #[must_use]
     pub fn open(&self, queues: DestinationQueues) -> Inbox {
         let (deliveries, delivery_receiver) = mpsc::channel(consumer::HANDOVER);
-        let (prefetch, prefetch_receiver) = watch::channel(Prefetch::None);
-        let (consuming, consuming_receiver) = watch::channel(false);
         let (proof, witness) = Proof::new();
-        let name = format!("consumer of {}", queues.name);
-        let task = consumer::ConsumerTask {
-            link: self.consuming.clone(),
-            topology: self.topology.clone(),
-            queues,
-            deliveries,
-            prefetch: prefetch_receiver,
-            consuming,
-            stop: self.stop.clone(),
-            closing: self.closing.clone(),
-            short_lives: 0,
-            witness,
-            declared: false,
+        let feed = |class: Class| {
+            let (feed, ends) = Feed::new();
+            let name = match class {
+                Class::Live => format!("consumer of {}", queues.name),
+                Class::Bulk => format!("bulk consumer of {}", queues.name),
+            };
+            let task = consumer::ConsumerTask {
+                link: self.consuming.clone(),
+                topology: self.topology.clone(),
+                queues: queues.clone(),
+                class,
+                deliveries: deliveries.clone(),
+                prefetch: ends.prefetch,
+                consuming: ends.consuming,
+                stop: self.stop.clone(),
+                closing: self.closing.clone(),
+                short_lives: 0,
+                witness: witness.clone(),
+                // It is wanted once its queue is known to hold something.
+                declared: class == Class::Bulk,
+            };
+            self.work.spawn(self.supervisor.keep_trying(&name, &self.closing, task));
+            feed
         };
-        self.work.spawn(self.supervisor.keep_trying(&name, &self.closing, task));
-        Inbox { deliveries: delivery_receiver, prefetch, consuming: consuming_receiver, proof }
+        Inbox { live: feed(Class::Live), bulk: feed(Class::Bulk), deliveries: delivery_receiver, proof }
     }
 
     /// Opens a destination's lease queue, which is declared with its other queues, consumed, and opened anew until the end that is
@@ -302,19 +310,21 @@ impl Broker {
         self.publisher_of("publisher of leases", self.topology.clone(), outbox::WINDOW)
     }
 
-    /// Removes `patterns` from the bindings of a destination's queue, after a reload took them out.
+    /// Removes `patterns` from the bindings of a destination's queues, after a reload took them out.
     ///
     /// # Errors
     /// What the broker said; bindings may be left.
     pub async fn unbind(&self, destination: &str, patterns: &[String]) -> Result<(), BrokerError> {
         let (_live, channel) = self.consuming.clone().channel().await.map_err(BrokerError::from_trouble)?;
-        let (queue, exchange) = (self.names().queue(destination), self.names().events());
-        for pattern in patterns {
-            let name = |text: &str| fields::short("a name", text).map_err(|error| BrokerError(error.to_string()));
-            let (queue, exchange, pattern) = (name(&queue)?, name(&exchange)?, name(pattern)?);
-            within(channel.queue_unbind(queue, exchange, pattern, FieldTable::default()))
-                .await
-                .map_err(BrokerError::from_trouble)?;
+        let name = |text: &str| fields::short("a name", text).map_err(|error| BrokerError(error.to_string()));
+        for class in Class::ALL {
+            let (queue, exchange) = (self.names().queue_of(destination, class), self.names().exchange_of(class));
+            for pattern in patterns {
+                let (queue, exchange, pattern) = (name(&queue)?, name(&exchange)?, name(pattern)?);
+                within(channel.queue_unbind(queue, exchange, pattern, FieldTable::default()))
+                    .await
+                    .map_err(BrokerError::from_trouble)?;
+            }
         }
         connection::close_channel(&channel).await;
         Ok(())
@@ -341,13 +351,13 @@ impl Broker {
         self.topology.creates()
     }
 
-    /// Whether the exchange is there that producers publish to.
+    /// Whether the exchange is there that producers publish events of that class to.
     ///
     /// # Errors
     /// What the broker said, or that there is no connection.
-    pub async fn has_events_exchange(&self) -> Result<bool, BrokerError> {
+    pub async fn has_exchange(&self, class: Class) -> Result<bool, BrokerError> {
         let (_live, channel) = self.consuming.clone().channel().await.map_err(BrokerError::from_trouble)?;
-        let is_there = self.topology.has_events_exchange(&channel).await;
+        let is_there = self.topology.has_exchange(&channel, class).await;
         connection::close_channel(&channel).await;
         is_there.map_err(|error| BrokerError(error.to_string()))
     }

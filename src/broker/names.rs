@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::class::Class;
+
 /// Names under one prefix, `sluice` unless configured.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Names {
@@ -19,6 +21,21 @@ impl Names {
     #[must_use]
     pub fn events(&self) -> String {
         format!("{}.events", self.prefix)
+    }
+
+    /// Topic exchange where producers publish what may wait behind other events.
+    #[must_use]
+    pub fn bulk_events(&self) -> String {
+        format!("{}.bulk", self.prefix)
+    }
+
+    /// The exchange for events of that class.
+    #[must_use]
+    pub fn exchange_of(&self, class: Class) -> String {
+        match class {
+            Class::Live => self.events(),
+            Class::Bulk => self.bulk_events(),
+        }
     }
 
     /// Fanout exchange, and the queue behind it, for events that no destination subscribes to.
@@ -43,6 +60,21 @@ impl Names {
     #[must_use]
     pub fn queue(&self, destination: &str) -> String {
         format!("{}.{destination}", self.prefix)
+    }
+
+    /// A destination's queue of events that may wait behind the others.
+    #[must_use]
+    pub fn bulk(&self, destination: &str) -> String {
+        format!("{}.{destination}.bulk", self.prefix)
+    }
+
+    /// A destination's queue of that class.
+    #[must_use]
+    pub fn queue_of(&self, destination: &str, class: Class) -> String {
+        match class {
+            Class::Live => self.queue(destination),
+            Class::Bulk => self.bulk(destination),
+        }
     }
 
     /// A destination's dead letters.
@@ -134,6 +166,9 @@ mod tests {
         assert_eq!(names.events(), "acme.events");
         assert_eq!(names.queue("px"), "acme.px");
         assert_eq!(names.dead("px"), "acme.px.dead");
+        assert_eq!(names.queue_of("px", Class::Live), "acme.px");
+        assert_eq!(names.queue_of("px", Class::Bulk), "acme.px.bulk");
+        assert_eq!(Class::ALL.map(|class| names.exchange_of(class)), ["acme.events", "acme.bulk"]);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::names::DelayQueue;
+use crate::class::Class;
 use crate::clock;
 use crate::message::Message;
 
@@ -20,18 +21,62 @@ pub enum Prefetch {
     Of(u16),
 }
 
-/// A destination's end of its queue.
+/// A destination's end of its queues.
 #[derive(Debug)]
 pub struct Inbox {
-    /// Deliveries in the order of the queue.
+    /// Deliveries of both, each class in the order of its queue.
     pub deliveries: mpsc::Receiver<Delivery>,
+    /// What is taken from its queue.
+    pub live: Feed,
+    /// What is taken from its queue of events that may wait. That has no channel until something is wanted of it.
+    pub bulk: Feed,
+    /// When the broker was last heard on the deliveries' channels.
+    pub proof: Proof,
+}
+
+/// How much is taken from one queue.
+#[derive(Debug)]
+pub struct Feed {
     /// Set to change how much is consumed. A change takes effect within a moment; what was already
     /// delivered stays valid and has to be settled.
     pub prefetch: watch::Sender<Prefetch>,
     /// True while a consumer is registered at the broker.
     pub consuming: watch::Receiver<bool>,
-    /// When the broker was last heard on the deliveries' channel.
-    pub proof: Proof,
+}
+
+/// The broker's end of a [`Feed`].
+#[derive(Debug)]
+pub struct FeedEnds {
+    /// How much is wanted.
+    pub prefetch: watch::Receiver<Prefetch>,
+    /// Whether a consumer is registered.
+    pub consuming: watch::Sender<bool>,
+}
+
+impl Feed {
+    /// One that takes nothing yet, and its other end.
+    #[must_use]
+    pub fn new() -> (Self, FeedEnds) {
+        let (prefetch, wanted) = watch::channel(Prefetch::None);
+        let (consuming, is_consuming) = watch::channel(false);
+        (Self { prefetch, consuming: is_consuming }, FeedEnds { prefetch: wanted, consuming })
+    }
+
+    /// Wants that much from now on.
+    pub fn want(&self, wanted: Prefetch) {
+        self.prefetch.send_if_modified(|current| std::mem::replace(current, wanted) != wanted);
+    }
+
+    /// Takes nothing more.
+    pub fn stop(&self) {
+        self.want(Prefetch::None);
+    }
+
+    /// Whether nothing is wanted.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        *self.prefetch.borrow() == Prefetch::None
+    }
 }
 
 impl Inbox {
@@ -128,6 +173,8 @@ impl Witness {
 pub struct Delivery {
     /// The message as it lay in the queue.
     pub message: Message,
+    /// Which of the destination's queues that was.
+    pub class: Class,
     /// The routing key it came with (a returned retry carries the queue's name).
     pub routing_key: String,
     /// Whether the broker sent it before.

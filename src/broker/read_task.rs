@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::connection::{within, words};
-use super::consumer::{consume, delivery};
+use super::consumer::{consume, delivery, published_as};
 use super::depths::ready;
 use super::port::{Delivery, Disposition};
 use super::read_error::{ReadError, broken};
@@ -151,7 +151,8 @@ impl ReadTask {
         let amqp = amqp.map_err(|error| self.failed(&words(&error)))?;
         self.so_far.seen += 1;
         self.so_far.bytes += amqp.data.len();
-        let mut message = delivery(amqp, &self.token, &self.settle);
+        let class = published_as(&amqp);
+        let mut message = delivery(amqp, class, &self.token, &self.settle);
         // The broker's own, and another at each look.
         let headers = &mut message.message.properties.headers;
         let times_out = COUNTS.iter().filter_map(|count| headers.remove(*count)?.as_i64()).max();

@@ -17,6 +17,7 @@ use super::link::Live;
 use super::makes::KnownQueues;
 use super::names::{DelayQueue, Names};
 use super::stream::StreamSettings;
+use crate::class::Class;
 
 /// How many destinations declare at the same time: enough to hide the round trips, few enough for the broker.
 const AT_ONCE: usize = 16;
@@ -44,7 +45,7 @@ pub enum Declare {
 pub struct DestinationQueues {
     /// The destination's name.
     pub name: String,
-    /// Topic patterns that bind its queue to the events exchange.
+    /// Topic patterns that bind its queues to the exchanges of events, each to that of its class.
     pub subscribe: Vec<String>,
     /// One retry queue for each, made when an event first needs it. Where nothing may be created, it is told which are missing.
     pub retry_delays: Vec<Duration>,
@@ -143,9 +144,9 @@ impl Topology {
         self.declare == Declare::Create
     }
 
-    /// Whether the exchange is there that producers publish to; where it is not, the broker closes the channel.
-    pub(super) async fn has_events_exchange(&self, channel: &Channel) -> Result<bool, TopologyError> {
-        let events = exchange(&self.names.events(), ExchangeKind::Topic, FieldTable::default());
+    /// Whether the exchange is there that producers publish events of that class to; where it is not, the broker closes the channel.
+    pub(super) async fn has_exchange(&self, channel: &Channel, class: Class) -> Result<bool, TopologyError> {
+        let events = exchange(&self.names.exchange_of(class), ExchangeKind::Topic, FieldTable::default());
         match events.declare(channel, true).await {
             Ok(()) => Ok(true),
             Err(TopologyError::Missing(_)) => Ok(false),
@@ -188,7 +189,8 @@ impl Topology {
     /// Tells which retry queues are missing, where nothing may be created. Nothing needs one before an event has to wait.
     async fn look_for_retries(&self, live: &Live, of: &DestinationQueues) -> Result<(), TopologyError> {
         let _permit = self.permits.acquire().await;
-        for retry in DelayQueue::retries(&self.names.queue(&of.name), &of.retry_delays) {
+        let retries = |class| DelayQueue::retries(&self.names.queue_of(&of.name, class), &of.retry_delays);
+        for retry in Class::ALL.into_iter().flat_map(retries) {
             match check(live, &[delay_queue(&retry.name, retry.delay, &retry.returns_to)]).await {
                 Err(TopologyError::Missing(_)) => tracing::warn!(
                     destination = of.name,
@@ -244,15 +246,18 @@ impl Topology {
     }
 
     fn shared(&self) -> Vec<BrokerObject> {
-        let (events, unrouted) = (self.names.events(), self.names.unrouted());
+        let unrouted = self.names.unrouted();
         let mut objects = vec![
             exchange(&unrouted, ExchangeKind::Fanout, FieldTable::default()),
             queue(&unrouted, &[NO_DELIVERY_LIMIT]),
             BrokerObject::Binding { queue: unrouted.clone(), exchange: unrouted.clone(), pattern: String::new() },
             queue(&self.names.audit(), &[NO_DELIVERY_LIMIT, ("x-max-length", whole(AUDIT_ENTRIES))]),
             exchange(&self.names.control(), ExchangeKind::Fanout, FieldTable::default()),
-            exchange(&events, ExchangeKind::Topic, table(&[("alternate-exchange", text(&unrouted))])),
         ];
+        objects.extend(Class::ALL.map(|class| {
+            let unrouted = table(&[("alternate-exchange", text(&unrouted))]);
+            exchange(&self.names.exchange_of(class), ExchangeKind::Topic, unrouted)
+        }));
         if self.receipts {
             objects.push(exchange(&self.names.receipts(), ExchangeKind::Topic, FieldTable::default()));
         }
@@ -260,19 +265,22 @@ impl Topology {
     }
 
     fn destination(&self, of: &DestinationQueues) -> Vec<BrokerObject> {
-        let (main, dead) = (self.names.queue(&of.name), self.names.dead(&of.name));
+        let dead = self.names.dead(&of.name);
         let limit = whole(i64::from(self.delivery_limit));
         // What a queue dead-letters goes to must be there first.
         let mut objects = vec![
             queue(&dead, &[NO_DELIVERY_LIMIT]),
             queue(&self.names.trash(&of.name), &[NO_DELIVERY_LIMIT, ("x-message-ttl", whole(TRASH_MILLISECONDS))]),
-            queue(&main, &[&[("x-delivery-limit", limit)][..], &dead_lettering_to(&dead)].concat()),
         ];
-        objects.extend(of.subscribe.iter().map(|pattern| BrokerObject::Binding {
-            queue: main.clone(),
-            exchange: self.names.events(),
-            pattern: pattern.clone(),
-        }));
+        let arguments = [&[("x-delivery-limit", limit)][..], &dead_lettering_to(&dead)].concat();
+        objects.extend(Class::ALL.map(|class| queue(&self.names.queue_of(&of.name, class), &arguments)));
+        for class in Class::ALL {
+            objects.extend(of.subscribe.iter().map(|pattern| BrokerObject::Binding {
+                queue: self.names.queue_of(&of.name, class),
+                exchange: self.names.exchange_of(class),
+                pattern: pattern.clone(),
+            }));
+        }
         objects
     }
 }

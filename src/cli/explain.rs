@@ -47,7 +47,7 @@ pub(super) fn run(args: &Args, file: &ConfigFile) -> Result<(), Error> {
     let explained: Vec<Value> = config
         .destinations
         .values()
-        .filter(|destination| routing::subscribes(&destination.subscribe, &event.kind))
+        .filter(|destination| routing::subscribes(&destination.patterns(), &event.kind))
         .map(|destination| explain(destination, &event))
         .collect();
     if args.json {

@@ -13,7 +13,7 @@ use crate::audit::Entry;
 use crate::broker::{self, Broker, Names};
 use crate::clock;
 use crate::config::{Config, ConfigFile};
-use crate::control::stamp::Stamp;
+use crate::control::stamp::{BulkChange, Stamp};
 use crate::control::{self, ANSWER_WITHIN, Command, CommandReply};
 use crate::gate::{self, Limit, Paused, later};
 use crate::operator;
@@ -25,7 +25,7 @@ const AUDIT_WITHIN: Duration = Duration::from_secs(5);
 /// Send nothing to a destination until it is resumed, or for a while; its events wait
 #[derive(Debug, clap::Args)]
 #[command(
-    after_long_help = "A pause lasts until `sluice resume`, or for as long as --for says, whichever worker drives the destination.\n\nExamples:\n  sluice pause px-prod\n  sluice pause px-prod --for 2h --reason \"vendor maintenance\""
+    after_long_help = "A pause lasts until `sluice resume`, or for as long as --for says, whichever worker drives the destination.\n\nExamples:\n  sluice pause px-prod\n  sluice pause px-prod --for 2h --reason \"vendor maintenance\"\n  sluice pause px-prod --bulk               only the events that may wait"
 )]
 pub struct PauseArgs {
     /// The destination's name
@@ -36,6 +36,9 @@ pub struct PauseArgs {
     /// After this time it ends by itself, such as 90m, 2h or 1d
     #[arg(long = "for", value_name = "TIME", value_parser = parse_lasting)]
     lasts: Option<Duration>,
+    /// Only its bulk events; live ones go on
+    #[arg(long)]
+    bulk: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -43,10 +46,15 @@ pub struct PauseArgs {
 
 /// Go on after a pause. Without a pause the vendor is tried again at once, even if it asked to wait
 #[derive(Debug, clap::Args)]
-#[command(after_long_help = "Example:\n  sluice resume px-prod")]
+#[command(
+    after_long_help = "Examples:\n  sluice resume px-prod\n  sluice resume px-prod --bulk               after sluice pause px-prod --bulk"
+)]
 pub struct ResumeArgs {
     /// The destination's name
     destination: String,
+    /// Only its bulk events
+    #[arg(long)]
+    bulk: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -55,7 +63,7 @@ pub struct ResumeArgs {
 /// Show a destination's limits, or change them until the limits in its configuration change
 #[derive(Debug, clap::Args)]
 #[command(
-    after_long_help = "A limit replaces that of its window; those of other windows stay in force.\n\nExamples:\n  sluice limits px-prod                     show them\n  sluice limits px-prod 100/s\n  sluice limits px-prod 100/s 500000/day\n  sluice limits px-prod --reset             as in the configuration again"
+    after_long_help = "A limit replaces that of its window; those of other windows stay in force.\n\nExamples:\n  sluice limits px-prod                     show them\n  sluice limits px-prod 100/s\n  sluice limits px-prod 100/s 500000/day\n  sluice limits px-prod --reset             as in the configuration again\n  sluice limits px-prod --bulk 50/s         no more of these than are bulk events\n  sluice limits px-prod --bulk --reset      as many as live events leave"
 )]
 pub struct LimitsArgs {
     /// The destination's name
@@ -66,31 +74,45 @@ pub struct LimitsArgs {
     /// Go back to the limits of the configuration
     #[arg(long, conflicts_with = "limits")]
     reset: bool,
+    /// The pace of its bulk events, within the limits of all
+    #[arg(long)]
+    bulk: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
 }
 
 pub(super) async fn pause(args: PauseArgs, file: &ConfigFile) -> Result<(), Error> {
-    let PauseArgs { destination, reason, lasts, json } = args;
+    let PauseArgs { destination, reason, lasts, bulk, json } = args;
     let config = load_with(&destination, file)?;
     let wall = clock::wall();
     let until = lasts.map(|lasts| later(wall, lasts));
     let how = Paused { by: Some(who()), at: None, until, reason }.given_at(wall);
-    let answer = send(&destination.clone(), Command::Pause { destination, how }, &config).await?;
-    done(&answer, until.map(|until| format!("until {}", second(until))), json)
+    let name = destination.clone();
+    let command = if bulk {
+        Command::Bulk { destination, change: BulkChange::Pause { how } }
+    } else {
+        Command::Pause { destination, how }
+    };
+    let answer = send(&name, command, &config).await?;
+    done(&answer, bulk, until.map(|until| format!("until {}", second(until))), json)
 }
 
 pub(super) async fn resume(args: ResumeArgs, file: &ConfigFile) -> Result<(), Error> {
-    let ResumeArgs { destination, json } = args;
+    let ResumeArgs { destination, bulk, json } = args;
     let config = load_with(&destination, file)?;
-    let answer = send(&destination.clone(), Command::Resume { destination }, &config).await?;
-    done(&answer, None, json)
+    let name = destination.clone();
+    let command =
+        if bulk { Command::Bulk { destination, change: BulkChange::Resume } } else { Command::Resume { destination } };
+    done(&send(&name, command, &config).await?, bulk, None, json)
 }
 
 pub(super) async fn limits(args: LimitsArgs, file: &ConfigFile) -> Result<(), Error> {
-    let LimitsArgs { destination, limits, reset, json } = args;
+    let LimitsArgs { destination, limits, reset, bulk, json } = args;
     let config = load(file)?;
+    if bulk {
+        return bulk_limits(destination, limits, reset, json, (&config, file)).await;
+    }
     let settings = find(&config, &destination, file)?;
     let name = destination.clone();
     let command = match (limits.is_empty(), reset) {
@@ -108,7 +130,7 @@ pub(super) async fn limits(args: LimitsArgs, file: &ConfigFile) -> Result<(), Er
     } else {
         format!("limits {} → {in_force}", answer.limits_before.join(", "))
     };
-    done(&answer, Some(more).filter(|_| !answer.limits.is_empty()), json)?;
+    done(&answer, false, Some(more).filter(|_| !answer.limits.is_empty()), json)?;
     let parsed: Vec<Limit> = answer.limits.iter().filter_map(|limit| limit.parse().ok()).collect();
     let beyond = gate::beyond(&parsed, &settings.documented);
     if !is_look && !parsed.is_empty() && !beyond.is_empty() {
@@ -121,18 +143,44 @@ pub(super) async fn limits(args: LimitsArgs, file: &ConfigFile) -> Result<(), Er
     Ok(())
 }
 
+/// The pace of bulk events: shows it, or changes it.
+async fn bulk_limits(
+    destination: String,
+    limits: Vec<String>,
+    reset: bool,
+    json: bool,
+    (config, file): (&Config, &ConfigFile),
+) -> Result<(), Error> {
+    let settings = find(config, &destination, file)?;
+    if limits.is_empty() && !reset {
+        let answer = send(&destination.clone(), Command::TellBulk { destination }, config).await?;
+        let more = format!("limits {}; bulk_share {}", bounds(&answer.limits), settings.bulk_share);
+        return done(&answer, true, Some(more), json);
+    }
+    let name = destination.clone();
+    let command = Command::Bulk { destination, change: BulkChange::Limits { limits } };
+    let answer = send(&name, command, config).await?;
+    done(&answer, true, Some(format!("limits {} → {}", bounds(&answer.limits_before), bounds(&answer.limits))), json)
+}
+
+/// Bounds as people read them.
+fn bounds(limits: &[String]) -> String {
+    if limits.is_empty() { "none".to_owned() } else { limits.join(", ") }
+}
+
 /// To the second, as people write it.
 fn second(at: Timestamp) -> String {
     at.strftime("%F %T UTC").to_string()
 }
 
-fn done(answer: &CommandReply, more: Option<String>, json: bool) -> Result<(), Error> {
+fn done(answer: &CommandReply, is_bulk: bool, more: Option<String>, json: bool) -> Result<(), Error> {
     if json {
         return print_json(answer);
     }
     let state = answer.state.as_deref().unwrap_or("done");
     let more = more.map(|more| format!(", {more}")).unwrap_or_default();
-    Ok(print(&format!("{}: {state}{more}", answer.destination))?)
+    let of = if is_bulk { " bulk" } else { "" };
+    Ok(print(&format!("{}{of}: {state}{more}", answer.destination))?)
 }
 
 /// Gives a command; returns what the worker answers that drives the destination. It is then in the audit, or it is said that it is not.

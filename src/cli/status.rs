@@ -143,13 +143,14 @@ fn table(shown: &Value) -> Table<'static> {
 /// In the words of `/readyz` and of the console.
 const NOT_AT_WORK: &str = "no consumer at the broker";
 
-const COLUMNS: [Column; 12] = [
+const COLUMNS: [Column; 13] = [
     word("destination"),
     word("vendor").leaves(5),
     word("state"),
     figure("rate/s").leaves(2),
     word("held by").leaves(6),
     figure("waiting"),
+    figure("of it bulk").leaves(1),
     figure("dead"),
     figure("delivered").leaves(3),
     figure("429s").leaves(7),
@@ -177,11 +178,18 @@ pub(super) fn why(destination: &Value) -> String {
     let copies = destination.get("copies_waiting").and_then(Value::as_u64).unwrap_or(0);
     let copy = if copies == 1 { "retry or dead letter" } else { "retries or dead letters" };
     let aside = format!("{copies} {copy} that the broker does not take");
-    let parts = [(says_more, gate.as_str()), (is_idle, NOT_AT_WORK), (copies > 0, aside.as_str())];
+    let bulk = destination.get("bulk");
+    let is_bulk_paused = bulk.and_then(|bulk| bulk.get("paused")) == Some(&Value::Bool(true));
+    let parts = [
+        (says_more, gate.as_str()),
+        (is_idle, NOT_AT_WORK),
+        (copies > 0, aside.as_str()),
+        (is_bulk_paused, "bulk events are paused"),
+    ];
     parts.iter().filter(|(is, _)| *is).map(|(_, why)| *why).collect::<Vec<_>>().join("; ")
 }
 
-fn row(destination: &Value) -> [Cell; 12] {
+fn row(destination: &Value) -> [Cell; 13] {
     let text = |key: &str| shown(destination, key);
     let today = match destination.get("day_limit").and_then(Value::as_u64) {
         Some(limit) => format!("{}/{limit}", text("day_used")),
@@ -196,6 +204,7 @@ fn row(destination: &Value) -> [Cell; 12] {
         text("rate").into(),
         text("held_by").replace('_', " ").into(),
         text("waiting").into(),
+        destination.get("bulk").map_or_else(|| "-".to_owned(), |bulk| shown(bulk, "waiting")).into(),
         Cell::tinted(dead, is_dead.then_some(Tint::Bad)),
         text("delivered").into(),
         text("throttled").into(),

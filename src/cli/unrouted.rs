@@ -101,7 +101,7 @@ fn failed(error: &ReadError) -> Error {
 
 /// What destinations of the configuration subscribe to.
 fn patterns(session: &Session) -> Vec<String> {
-    session.config.destinations.values().flat_map(|destination| destination.subscribe.iter().cloned()).collect()
+    session.config.destinations.values().flat_map(|destination| destination.patterns()).collect()
 }
 
 const GROUPS: [Column; 6] = [

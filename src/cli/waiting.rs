@@ -16,6 +16,7 @@ starts again behind the others. Where events keep an order there is no look into
 Examples:
   sluice waiting px-prod                 the next 50 in its queue
   sluice waiting px-prod --retrying      those that wait for their next attempt
+  sluice waiting px-prod --bulk          the next 50 of its bulk events
   sluice waiting px-prod --limit 5 --json";
 
 /// Look at the events of a destination that are sent next
@@ -27,6 +28,9 @@ pub struct Args {
     /// Those in its retry queues, until their next attempt
     #[arg(long)]
     retrying: bool,
+    /// Its bulk events
+    #[arg(long)]
+    bulk: bool,
     /// Events at most
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u8).range(1..=50))]
     limit: u8,
@@ -53,8 +57,13 @@ const COLUMNS: [Column; 6] = [
 
 async fn look(args: &Args, session: &Session, file: &ConfigFile) -> Result<(), Error> {
     let destination = find(&session.config, &args.destination, file)?;
-    let place = if args.retrying { Place::Retry } else { Place::Queue };
-    if place == Place::Queue && destination.vendor.ordering_key_limit().is_some() {
+    let place = match (args.retrying, args.bulk) {
+        (false, false) => Place::Queue,
+        (true, false) => Place::Retry,
+        (false, true) => Place::Bulk,
+        (true, true) => Place::BulkRetry,
+    };
+    if place.has_order() && destination.vendor.ordering_key_limit().is_some() {
         return Err(Error::Refused(ORDERED.to_owned()));
     }
     let waiting = Waiting {

@@ -6,7 +6,8 @@ use std::time::Duration;
 use url::Url;
 use uuid::Uuid;
 
-use super::{Retry, map, topic};
+use super::share::ShareError;
+use super::{Retry, Share, map, topic};
 use crate::gate::{DayStart, DayStartError, Limit, Window};
 use crate::mapping::Mapping;
 use crate::section::Section;
@@ -26,6 +27,10 @@ pub struct Destination {
     pub vendor: Arc<dyn Vendor>,
     /// Topic patterns of the events it wants, at least one.
     pub subscribe: Vec<String>,
+    /// Those of the events that go behind the others although they were published as live.
+    pub bulk: Vec<String>,
+    /// What bulk events and replayed letters have of the gate at least while they wait.
+    pub bulk_share: Share,
     /// How its events become the vendor's fields.
     pub map: Mapping,
     /// Its quotas, at least one.
@@ -55,6 +60,13 @@ pub struct Destination {
 }
 
 impl Destination {
+    /// Patterns of all the types that it wants, of whichever class.
+    #[must_use]
+    pub fn patterns(&self) -> Vec<String> {
+        let more = self.bulk.iter().filter(|pattern| !self.subscribe.contains(pattern));
+        self.subscribe.iter().chain(more).cloned().collect()
+    }
+
     pub(super) fn read(section: &mut Section<'_>, registry: &[Kind], defaults: &Retry) -> Option<Self> {
         let name = section.name().to_owned();
         let written = section.written();
@@ -63,6 +75,8 @@ impl Destination {
         }
         let kind = vendor_kind(section, registry);
         let subscribe = subscriptions(section);
+        let bulk = bulk(section);
+        let bulk_share = bulk_share(section);
         let documented = documented(kind.as_ref());
         let limits = limits(section, kind.as_ref());
         let day_starts = day_starts(section, &limits);
@@ -93,6 +107,8 @@ impl Destination {
             vendor_name: kind.name,
             vendor: Arc::from(vendor),
             subscribe,
+            bulk,
+            bulk_share,
             map,
             limits,
             documented,
@@ -157,14 +173,34 @@ fn subscriptions(section: &mut Section<'_>) -> Vec<String> {
     if patterns.is_empty() {
         section.problem("subscribe", "is empty, so no event would come; write at least one pattern, as in [\"#\"]");
     }
+    check_patterns(section, "subscribe", &patterns);
+    patterns
+}
+
+fn check_patterns(section: &mut Section<'_>, key: &str, patterns: &[String]) {
     for (at, pattern) in patterns.iter().enumerate() {
-        topic::check(section, "subscribe", pattern);
+        topic::check(section, key, pattern);
         if patterns.iter().take(at).any(|earlier| earlier == pattern) {
-            let shown = section.shown("subscribe", pattern);
-            section.problem("subscribe", format!("{shown} is there twice; remove one"));
+            let shown = section.shown(key, pattern);
+            section.problem(key, format!("{shown} is there twice; remove one"));
         }
     }
+}
+
+/// The types that go behind the others although they were published as live.
+fn bulk(section: &mut Section<'_>) -> Vec<String> {
+    let patterns = section.texts("bulk").unwrap_or_default();
+    check_patterns(section, "bulk", &patterns);
     patterns
+}
+
+fn bulk_share(section: &mut Section<'_>) -> Share {
+    let Some(text) = section.text("bulk_share") else { return Share::default() };
+    text.parse().unwrap_or_else(|error: ShareError| {
+        let shown = section.shown("bulk_share", &text);
+        section.problem("bulk_share", format!("{shown} {error}"));
+        Share::default()
+    })
 }
 
 /// When the vendor's day begins: midnight UTC unless it says otherwise.

@@ -13,6 +13,7 @@ mod map;
 mod notify;
 mod problems;
 mod retry;
+mod share;
 #[cfg(test)]
 mod tests;
 mod topic;
@@ -33,6 +34,7 @@ pub use log::{Format, Log};
 pub use notify::{Notify, What};
 pub use problems::Problems;
 pub use retry::Retry;
+pub use share::Share;
 
 use crate::section::{ConfigProblem, Section, Source};
 use crate::vendors::{self, Kind};

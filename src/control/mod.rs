@@ -13,12 +13,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
-use self::stamp::{Change, Stamp};
+use self::stamp::{BulkChange, Change, Stamp};
 use crate::audit::{self, Entry};
 use crate::broker::port::PublishError;
 use crate::broker::{Broker, ControlError};
 use crate::clock;
-use crate::gate::{Limit, Paused, Window};
+use crate::gate::{Limit, LimitError, Paused, Window};
 use crate::lease::Owner;
 use crate::message::{Message, Properties};
 
@@ -56,8 +56,20 @@ pub enum Command {
         /// Which destination.
         destination: String,
     },
+    /// The same for bulk events alone: a command of its own, which an earlier version passes over instead of pausing all.
+    Bulk {
+        /// Which destination.
+        destination: String,
+        /// What to change.
+        change: BulkChange,
+    },
     /// Report the gate's state.
     Tell {
+        /// Which destination.
+        destination: String,
+    },
+    /// Report what an operator wants of bulk events.
+    TellBulk {
         /// Which destination.
         destination: String,
     },
@@ -196,6 +208,19 @@ pub enum CommandError {
     Invalid(String),
 }
 
+/// Bounds of the pace of bulk events: not a day's, which would have to be counted over failovers.
+fn check_bulk_limits(limits: &[String]) -> Result<(), CommandError> {
+    for text in limits {
+        let limit: Limit = text.parse().map_err(|error: LimitError| CommandError::Invalid(error.to_string()))?;
+        if limit.window == Window::Day {
+            return Err(CommandError::Invalid(format!(
+                "{text:?} is a day's budget, and bulk events have a pace only; write it with s, min or h, such as \"50/s\""
+            )));
+        }
+    }
+    Ok(())
+}
+
 /// Of an answer that does not say.
 fn yes() -> bool {
     true
@@ -207,7 +232,13 @@ impl Command {
         Ok(Some(match self {
             Self::Pause { destination, how } => (destination, Some(Change::Pause(how.clone()))),
             Self::Resume { destination } => (destination, Some(Change::Resume)),
-            Self::Tell { destination } => (destination, None),
+            Self::Bulk { destination, change } => {
+                if let BulkChange::Limits { limits } = change {
+                    check_bulk_limits(limits)?;
+                }
+                (destination, Some(Change::Bulk(change.clone())))
+            }
+            Self::Tell { destination } | Self::TellBulk { destination } => (destination, None),
             Self::ResetLimits { destination } => (destination, Some(Change::ResetLimits(Window::ALL.to_vec()))),
             Self::Limits { limits, .. } if limits.is_empty() => {
                 return Err(CommandError::Invalid("limits is empty; write at least one, such as \"100/s\"".into()));

@@ -20,6 +20,53 @@ pub enum Change {
     Limits(Vec<Limit>),
     /// Hold to what the configuration says of these windows.
     ResetLimits(Vec<Window>),
+    /// The same for bulk events alone.
+    Bulk(BulkChange),
+}
+
+/// What an operator can change for bulk events alone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "do")]
+pub enum BulkChange {
+    /// Send none until resumed, or until the pause ends by itself.
+    Pause {
+        /// By whom, until when and why.
+        #[serde(default)]
+        how: Paused,
+    },
+    /// Go on.
+    Resume,
+    /// Send no more of them than these allow, within the limits of all events.
+    Limits {
+        /// Such as `50/s`; none takes the bound away.
+        limits: Vec<String>,
+    },
+}
+
+/// The latest commands about bulk events.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct BulkCommands {
+    /// The last pause or resume.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub flow: Option<Stamp>,
+    /// The last limits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limits: Option<Stamp>,
+}
+
+impl BulkCommands {
+    fn about(&mut self, change: &BulkChange) -> &mut Option<Stamp> {
+        match change {
+            BulkChange::Pause { .. } | BulkChange::Resume => &mut self.flow,
+            BulkChange::Limits { .. } => &mut self.limits,
+        }
+    }
+
+    /// Knows what the other knows too.
+    pub fn merge(&mut self, other: Self) {
+        (self.flow, self.limits) = (self.flow.max(other.flow), self.limits.max(other.limits));
+    }
 }
 
 impl Change {
@@ -32,7 +79,7 @@ impl Change {
         match self {
             Self::Limits(given) => changed(in_force, given),
             Self::ResetLimits(windows) => reset(in_force, configured, windows),
-            Self::Pause(_) | Self::Resume => in_force.to_vec(),
+            Self::Pause(_) | Self::Resume | Self::Bulk(_) => in_force.to_vec(),
         }
     }
 }
@@ -91,11 +138,13 @@ pub enum Placement {
 #[serde(from = "Vec<(Subject, Stamp)>", into = "Vec<(Subject, Stamp)>")]
 pub struct LatestCommands {
     latest: BTreeMap<Subject, Stamp>,
+    /// Those about bulk events. They are written elsewhere: an earlier version could not read them here.
+    pub bulk: BulkCommands,
 }
 
 impl From<Vec<(Subject, Stamp)>> for LatestCommands {
     fn from(latest: Vec<(Subject, Stamp)>) -> Self {
-        Self { latest: latest.into_iter().collect() }
+        Self { latest: latest.into_iter().collect(), bulk: BulkCommands::default() }
     }
 }
 
@@ -109,7 +158,8 @@ impl LatestCommands {
     /// The stamp for a command that is given now.
     #[must_use]
     pub fn stamp(&self, wall: Timestamp, id: Uuid) -> Stamp {
-        Stamp::after(self.latest.values().map(|stamp| stamp.at).max(), wall, id)
+        let bulk = [self.bulk.flow, self.bulk.limits].into_iter().flatten();
+        Stamp::after(self.latest.values().copied().chain(bulk).map(|stamp| stamp.at).max(), wall, id)
     }
 
     /// Decides what of a command is to be carried out, and remembers its stamp.
@@ -126,6 +176,12 @@ impl LatestCommands {
                 windows.retain(|window| self.latest(Subject::Limit(*window)) < Some(stamp));
                 windows.iter().for_each(|window| self.note(Subject::Limit(*window), stamp));
                 (newest, Some(windows).filter(|windows| !windows.is_empty()).map(Change::ResetLimits))
+            }
+            Change::Bulk(change) => {
+                let latest = self.bulk.about(&change);
+                let before = *latest;
+                *latest = before.max(Some(stamp));
+                (before, (before < Some(stamp)).then_some(Change::Bulk(change)))
             }
             flow @ (Change::Pause(_) | Change::Resume) => match self.latest(Subject::Flow) {
                 latest if latest < Some(stamp) => {

@@ -1,4 +1,4 @@
-//! What goes out next and when: the gate, the events that are ready, and the order among those of one key.
+//! What goes out next and when: the gate, the events that are ready, whose turn it is, and the order among those of one key.
 
 use std::time::{Duration, Instant};
 
@@ -8,9 +8,12 @@ use super::attempt::Exchange;
 use super::batching;
 use super::check::{Held, Odd, Pending};
 use super::doubt::Doubts;
+use super::lines::{Lines, Spot};
 use super::machine::Machine;
-use super::ready_queue::{Batch, Pick, QueuePlace, Ready, ReadyQueue};
+use super::ready_queue::{Batch, Pick, Ready};
 use super::rule::{Fault, delay};
+use super::turns::{BulkFlow, Line, Turns};
+use crate::class::Class;
 use crate::clock;
 use crate::config;
 use crate::gate::{Answer, Doubt, Gate, GateState, Hints, Ledger, OrderingKeys, Permit, Policy, hints};
@@ -27,14 +30,17 @@ pub(super) enum NextRequest {
     Token,
     Lookup(String),
     Job(String),
-    Events(QueuePlace),
+    Events(Spot),
     Credentials,
 }
 
 /// What decides which request goes out, and when.
 pub(super) struct Dispatch {
     pub gate: Gate,
-    pub ready: ReadyQueue,
+    pub ready: Lines,
+    /// What an operator wants of bulk events.
+    pub bulk_flow: BulkFlow,
+    turns: Turns,
     pub ordering_keys: OrderingKeys,
     pub batching: Batching,
     pub doubts: Doubts,
@@ -54,7 +60,13 @@ pub(super) struct Dispatch {
 
 impl Dispatch {
     /// Goes on from what the driver before this one left.
-    pub fn new(settings: &config::Destination, ledger: &Ledger, now: Instant, wall: Timestamp) -> Self {
+    pub fn new(
+        settings: &config::Destination,
+        ledger: &Ledger,
+        bulk_flow: BulkFlow,
+        now: Instant,
+        wall: Timestamp,
+    ) -> Self {
         let batching = settings.vendor.batching();
         let policy = Policy {
             concurrency: settings.concurrency,
@@ -65,7 +77,9 @@ impl Dispatch {
         };
         Self {
             gate: Gate::new(&settings.limits, policy, ledger, now, wall),
-            ready: ReadyQueue::default(),
+            ready: Lines::default(),
+            bulk_flow,
+            turns: Turns::new(settings.bulk_share),
             ordering_keys: OrderingKeys::new(settings.vendor.ordering_key_limit(), now),
             batching,
             doubts: Doubts::default(),
@@ -119,7 +133,7 @@ impl Dispatch {
     }
 
     /// What the ready events have to offer.
-    pub fn next_ready(&self, now: Instant) -> Ready {
+    pub fn next_ready(&self, now: Instant) -> Ready<Spot> {
         let wanted = match self.gate.doubt() {
             Doubt::Few => Pick::Others,
             Doubt::Alone | Doubt::Account => Pick::Probe,
@@ -128,29 +142,82 @@ impl Dispatch {
                 GateState::Open | GateState::Paused | GateState::Parked => Pick::First,
             },
         };
-        self.ready.next(wanted, now, |ordering_key| self.ordering_keys.free(ordering_key, now))
+        let next = |class: Class, wanted: Pick| {
+            let free = |ordering_key: &str| self.ordering_keys.free(ordering_key, class, now);
+            self.ready.of(class).next(wanted, now, free).in_class(class)
+        };
+        let live = next(Class::Live, wanted);
+        if !self.has_behind() {
+            return live;
+        }
+        let bulk = match self.bulk_flow.due(now) {
+            _ if self.bulk_flow.paused.is_some() => Ready::Nothing,
+            Some(due) => Ready::At(due),
+            None => next(Class::Bulk, wanted),
+        };
+        if wanted != Pick::First {
+            return self.telling(live, bulk);
+        }
+        let replayed = next(Class::Live, Pick::Replayed);
+        // Where none goes before the replayed ones, the first is one of them.
+        let of = |line: Line| match (line, live) {
+            (Line::Live, Ready::Now(spot)) if self.ready.of(Class::Live).is_replayed(spot.place) => Ready::Nothing,
+            (Line::Live, live) => live,
+            (Line::Replayed, _) => replayed,
+            (Line::Bulk, _) => bulk,
+        };
+        match self.turns.next(|line| matches!(of(line), Ready::Now(_))) {
+            Some(line) => of(line),
+            None => live.or_later(replayed).or_later(bulk),
+        }
+    }
+
+    /// Whether something waits behind live events, as far as it may go.
+    fn has_behind(&self) -> bool {
+        !self.ready.of(Class::Bulk).is_empty() || self.ready.of(Class::Live).has_replayed()
+    }
+
+    /// Of two that could tell whether a vendor is still in trouble: the live one, unless the other met with less of it.
+    fn telling(&self, live: Ready<Spot>, bulk: Ready<Spot>) -> Ready<Spot> {
+        let (Ready::Now(first), Ready::Now(second)) = (live, bulk) else { return live.or_later(bulk) };
+        let troubles = |spot: Spot| self.ready.event(spot).map(|event| (event.refused, event.troubles));
+        if troubles(second) < troubles(first) { bulk } else { live }
     }
 
     /// Takes the events that travel next. A probe risks one event, not many.
-    pub fn take(&mut self, place: QueuePlace, permit: &Permit, now: Instant, wall: Timestamp) -> Option<Batch> {
+    pub fn take(&mut self, spot: Spot, permit: &Permit, now: Instant, wall: Timestamp) -> Option<Batch> {
+        let Spot { class, place } = spot;
         if permit.probe {
-            return self.ready.take_one(place);
+            return self.ready.of_mut(class).take_one(place);
         }
-        let together = batching::together(&self.batching, self.ready.len(), || self.gate.spare(now, wall));
-        self.ready.take(place, &self.batching, together.then_some(now))
+        // A class travels together when more of it waits than there are calls to spare, whatever waits of the other.
+        let together = batching::together(&self.batching, self.ready.of(class).len(), || self.gate.spare(now, wall));
+        self.ready.of_mut(class).take(place, &self.batching, together.then_some(now))
     }
 
     /// A request for those events goes out.
-    pub fn sent(&mut self, batch: &Batch) {
+    pub fn sent(&mut self, batch: &Batch, now: Instant) {
         if let Some(ordering_key) = batch.ordering_key() {
-            self.ordering_keys.take(ordering_key);
+            self.ordering_keys.take(ordering_key, batch.class());
         }
+        let line = match batch.class() {
+            Class::Bulk => {
+                self.bulk_flow.went(now);
+                Line::Bulk
+            }
+            Class::Live if batch.is_replay() => Line::Replayed,
+            Class::Live => Line::Live,
+        };
+        let bulk_waits = !self.ready.of(Class::Bulk).is_empty()
+            && self.bulk_flow.paused.is_none()
+            && self.bulk_flow.due(now).is_none();
+        self.turns.took(line, bulk_waits || self.ready.of(Class::Live).has_replayed());
     }
 
     /// A request for those events came back, answered or not.
     pub fn came_back(&mut self, batch: &Batch) {
         if let Some(ordering_key) = batch.ordering_key() {
-            self.ordering_keys.answered(ordering_key, clock::now());
+            self.ordering_keys.answered(ordering_key, batch.class(), clock::now());
         }
     }
 
@@ -234,7 +301,8 @@ impl Dispatch {
 
     /// Whether the batch's ordering key rests now, so that the batch can go first again.
     pub fn rest(&mut self, batch: &Batch) -> bool {
-        batch.ordering_key().is_some_and(|ordering_key| self.ordering_keys.rest(ordering_key, clock::now()))
+        let class = batch.class();
+        batch.ordering_key().is_some_and(|ordering_key| self.ordering_keys.rest(ordering_key, class, clock::now()))
     }
 }
 

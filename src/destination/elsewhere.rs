@@ -39,6 +39,7 @@ impl Elsewhere {
             View { drives: false, driver: Some(self.driver.clone()), as_of: Some(told.wall), ..told.view.clone() };
         // The driver has heard that command too, and tells of it in a moment.
         if commanded.is_some_and(|at| at > told.at) {
+            (view.bulk.paused, view.bulk.limits) = (own.bulk.paused, own.bulk.limits);
             match (own.state, view.state) {
                 (Some(GateState::Paused), _) => {
                     (view.state, view.why, view.answered, view.rate) = (own.state, own.why, None, Some(0.0));

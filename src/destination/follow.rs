@@ -84,7 +84,7 @@ impl Driver {
 
     /// What becomes of events that share a verdict.
     pub(super) fn follow(&mut self, mut batch: Batch, judgement: &Judgement<'_>) {
-        let ordering_key = batch.ordering_key().map(str::to_owned);
+        let (ordering_key, class) = (batch.ordering_key().map(str::to_owned), batch.class());
         let in_doubt = judgement.is_unauthorized()
             && judgement.fault == Fault::Vendor
             && match self.dispatch.gate.doubt() {
@@ -119,7 +119,7 @@ impl Driver {
                 Next::Wait { first: false } => {
                     // Not the same again at once.
                     if let Some(ordering_key) = &ordering_key {
-                        self.dispatch.ordering_keys.rest(ordering_key, clock::now());
+                        self.dispatch.ordering_keys.rest(ordering_key, class, clock::now());
                     } else if judgement.is_trouble() {
                         let pause = delay(&self.settings.retry.delays, pending.troubles.saturating_sub(1));
                         pending.rests_until = Some(clock::now() + pause.min(LONGEST_REST));
@@ -160,7 +160,7 @@ impl Driver {
         if let (Next::Settle(Settlement::RetryLater(_)), Some(ordering_key)) =
             (&next, pending.item.ordering_key.as_deref())
             && !judgement.is_unauthorized()
-            && self.dispatch.ordering_keys.rest(ordering_key, clock::now())
+            && self.dispatch.ordering_keys.rest(ordering_key, pending.delivery.class, clock::now())
         {
             next = Next::Wait { first: true };
         }
@@ -173,11 +173,9 @@ impl Driver {
         match settlement {
             Settlement::Ack => {
                 self.settlements.delivered(&pending, clock::wall());
-                pending
-                    .item
-                    .ordering_key
-                    .iter()
-                    .for_each(|ordering_key| self.dispatch.ordering_keys.went_well(ordering_key));
+                if let Some(ordering_key) = &pending.item.ordering_key {
+                    self.dispatch.ordering_keys.went_well(ordering_key, pending.delivery.class);
+                }
             }
             Settlement::RetryLater(_) => {
                 if judgement.is_unauthorized()

@@ -24,6 +24,8 @@ pub enum DestinationCall {
         /// Gets what became of it.
         answer: oneshot::Sender<Applied>,
     },
+    /// Take note whether something waits in its queue of bulk events.
+    BulkWaits(bool),
     /// Show the destination as it is now.
     View(oneshot::Sender<View>),
     /// Show what happened lately.
@@ -145,6 +147,7 @@ impl Driver {
         // Nobody waiting for the answer is no failure.
         match call {
             DestinationCall::Change { change, stamp, answer } => drop(answer.send(self.apply(change, stamp))),
+            DestinationCall::BulkWaits(waits) => self.bulk.told(waits),
             DestinationCall::View(answer) => drop(answer.send(self.view())),
             DestinationCall::Recent(answer) => drop(answer.send(self.report.recent.clone())),
             DestinationCall::Samples(answer) => drop(answer.send(self.report.recent.samples())),
@@ -185,6 +188,7 @@ impl Driver {
                 self.report.last_state = self.dispatch.gate.state(now);
                 self.noting_gate(Self::check_invalid_again);
             }
+            Change::Bulk(change) => self.change_bulk(change, stamp),
             Change::Limits(_) | Change::ResetLimits(_) => {
                 let limits = change.limits_after(&self.settings.limits, &self.configured);
                 let shown = gate::listed(&limits);
@@ -210,6 +214,9 @@ impl Driver {
     pub(super) fn end_pause(&mut self) {
         if self.dispatch.gate.end_pause(clock::now(), clock::wall()) {
             tracing::warn!(destination = self.settings.name, "the pause ended by itself, at the time that was set");
+            self.heed_operator();
+        }
+        if self.end_bulk_pause(clock::wall()) {
             self.heed_operator();
         }
     }

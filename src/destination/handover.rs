@@ -4,7 +4,7 @@ use super::ledger::Limits;
 use super::recent::Recent;
 use crate::control::stamp::LatestCommands;
 use crate::delivery::token::Stored;
-use crate::gate::Ledger;
+use crate::gate::{Ledger, Limit, Paused};
 
 /// What a destination leaves to its successor in the same worker.
 #[derive(Clone, Debug, Default)]
@@ -19,6 +19,17 @@ pub struct Handover {
     pub commands: LatestCommands,
     /// The limits that an operator set.
     pub limits: Option<Limits>,
+    /// What an operator wants of bulk events.
+    pub bulk: BulkOrders,
+}
+
+/// What an operator wants of bulk events.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct BulkOrders {
+    /// The pause, where they are paused.
+    pub paused: Option<Paused>,
+    /// Bounds of their pace.
+    pub limits: Vec<Limit>,
 }
 
 impl From<Ledger> for Handover {

@@ -5,6 +5,7 @@ use super::invalid::Invalids;
 use super::settler::Tag;
 use super::{Driver, judge, outcome};
 use crate::broker::port::Delivery;
+use crate::class::Class;
 use crate::clock;
 use crate::event;
 use crate::message::header::REPLAY;
@@ -23,7 +24,14 @@ impl Driver {
     /// Takes a delivery from the queue.
     pub(super) fn take(&mut self, delivery: Delivery) {
         self.count(&delivery);
-        self.prefetch.took(delivery.message.body.len());
+        if self.goes_behind(&delivery) {
+            return self.settlements.move_to_bulk(delivery);
+        }
+        let prefetch = match delivery.class {
+            Class::Live => &mut self.prefetch,
+            Class::Bulk => &mut self.bulk.prefetch,
+        };
+        prefetch.took(delivery.message.body.len());
         self.check(delivery);
     }
 

@@ -12,6 +12,7 @@ use super::growing_cache::growing_cache;
 use super::rule::{age, delay};
 use super::{Driver, doubt, outcome};
 use crate::backoff::{Backoff, Bounds};
+use crate::class::Class;
 use crate::clock;
 use crate::gate::{Answer, GateState, Permit};
 use crate::record::history::Watched;
@@ -141,6 +142,12 @@ impl Jobs {
     /// How many events wait.
     pub fn held(&self) -> usize {
         self.watched.values().map(|watch| watch.events.len()).sum()
+    }
+
+    /// How many of that class do.
+    pub fn held_of(&self, class: Class) -> usize {
+        let events = self.watched.values().flat_map(|watch| &watch.events);
+        events.filter(|event| event.delivery.class == class).count()
     }
 
     /// Takes out the events that are held too long, or whose channel has gone.

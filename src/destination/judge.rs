@@ -12,6 +12,7 @@ use super::ready_queue::Batch;
 use super::rule::{Fault, was_refused_alone};
 use super::{Driver, earlier};
 use crate::broker::port::Delivery;
+use crate::class::Class;
 use crate::clock;
 use crate::delivery::Trouble;
 use crate::gate::{Answer, Doubt, GateState, Permit, hints, is_used_up};
@@ -24,6 +25,7 @@ impl Driver {
     pub(super) fn judge(&mut self, attempted: Attempted) {
         let Attempted { purpose, permit, exchange } = attempted;
         if let Purpose::Events(batch) = &purpose {
+            self.bulk.in_flight = self.bulk.in_flight.saturating_sub(usize::from(batch.class() == Class::Bulk));
             self.dispatch.came_back(batch);
         }
         self.dispatch.ask_gate_again();

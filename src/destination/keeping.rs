@@ -119,6 +119,7 @@ impl Driver {
             tokens: self.side.tokens.get().map(|tokens| tokens.stored(now, wall)),
             commands: self.commands.clone(),
             limits: ledger::Limits::of(&self.configured, &self.settings.limits),
+            bulk: self.bulk_orders(),
             ..Handover::default()
         }
     }

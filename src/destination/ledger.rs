@@ -8,9 +8,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Handover;
-use crate::control::stamp::LatestCommands;
+use super::handover::BulkOrders;
+use crate::control::stamp::{BulkCommands, LatestCommands};
 use crate::delivery::token::{Access, Stored};
-use crate::gate::{self, Limit};
+use crate::gate::{self, Limit, Paused};
 use crate::seal::Seal;
 
 /// What stands in a note. What a newer version adds is passed over; what is missing is as when fresh.
@@ -24,6 +25,20 @@ struct Content {
     limits: Option<Limits>,
     #[serde(skip_serializing_if = "Option::is_none")]
     sign_ins: Option<SignIns>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bulk: Option<Bulk>,
+}
+
+/// What an operator wants of bulk events, with the latest commands to that. Their stamps are not among the others, which a version without
+/// bulk events could then not read.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Bulk {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    paused: Option<Paused>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    limits: Vec<String>,
+    commands: BulkCommands,
 }
 
 /// An operator's limits.
@@ -144,11 +159,18 @@ pub fn write(handover: &Handover, sealer: &Sealer) -> Value {
         calls: tokens.calls.clone(),
         sealed: sealer.close(plain(tokens)),
     });
+    let stamps = handover.commands.bulk;
+    let bulk = (stamps != BulkCommands::default()).then(|| Bulk {
+        paused: handover.bulk.paused.clone(),
+        limits: handover.bulk.limits.iter().map(ToString::to_string).collect(),
+        commands: stamps,
+    });
     let content = Content {
         gate: handover.ledger.clone(),
         commands: handover.commands.clone(),
         limits: handover.limits.clone(),
         sign_ins,
+        bulk,
     };
     // String keys and finite numbers only: it can always be written.
     serde_json::to_value(&content).unwrap_or_default()
@@ -172,6 +194,15 @@ pub fn read(note: &Value, mut known: Handover, seal: Option<&Seal>) -> Result<Ha
     if !known.commands.limits_are_later_than(&content.commands) {
         known.limits = content.limits;
     }
+    let bulk = content.bulk.unwrap_or_default();
+    if bulk.commands.flow > known.commands.bulk.flow {
+        known.bulk.paused = bulk.paused;
+    }
+    if bulk.commands.limits > known.commands.bulk.limits {
+        let limits = bulk.limits.iter().filter_map(|limit| limit.parse().ok()).collect();
+        known.bulk = BulkOrders { limits, ..known.bulk };
+    }
+    known.commands.bulk.merge(bulk.commands);
     known.commands.merge(content.commands);
     known.ledger = gate::Ledger { paused, pause, ..content.gate };
     if let Some(sign_ins) = content.sign_ins {

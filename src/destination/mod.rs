@@ -22,6 +22,7 @@ use crate::vendors::Batching;
 
 mod attempt;
 mod batching;
+pub mod bulk;
 mod check;
 mod demand;
 mod dispatch;
@@ -39,6 +40,7 @@ mod jobs;
 mod judge;
 mod keeping;
 pub mod ledger;
+mod lines;
 mod lookups;
 mod machine;
 mod notice;
@@ -56,6 +58,7 @@ mod side_requests;
 mod stop;
 pub mod tap;
 mod tokens;
+mod turns;
 mod view;
 
 pub use elsewhere::{Elsewhere, Told};
@@ -65,6 +68,7 @@ pub use view::View;
 
 use crate::control::stamp::LatestCommands;
 use crate::gate::Limit;
+use bulk::Bulk;
 use dispatch::Dispatch;
 use housekeeping::Report;
 use intake::Intake;
@@ -75,6 +79,7 @@ use sender::Sender;
 use settlements::Settlements;
 use settler::Settler;
 use side_requests::SideRequests;
+use turns::BulkFlow;
 
 /// Time for requests in flight to finish when the worker stops: of the ten seconds that there are, two are for what then has to reach
 /// the broker.
@@ -96,7 +101,7 @@ pub struct Parts {
     pub elsewhere: watch::Receiver<Option<Elsewhere>>,
     /// What seals tokens in the ledger.
     pub seal: Option<Seal>,
-    /// Its queue.
+    /// Its queues.
     pub inbox: Inbox,
     /// Where retries and dead letters go.
     pub publisher: Publisher,
@@ -144,6 +149,7 @@ struct Driver {
     sender: Sender,
     settlements: Settlements,
     prefetch: PrefetchControl,
+    bulk: Bulk,
     report: Report,
 }
 
@@ -169,7 +175,8 @@ impl Driver {
             leaving: CancellationToken::new(),
             trouble: Mutex::default(),
         };
-        let mut dispatch = Dispatch::new(&settings, &before.ledger, now, wall);
+        let bulk_flow = BulkFlow::new(before.bulk.paused, before.bulk.limits);
+        let mut dispatch = Dispatch::new(&settings, &before.ledger, bulk_flow, now, wall);
         if parts.lease.is_kept() {
             dispatch.gate.booked(before.ledger.day, before.ledger.used);
         }
@@ -179,6 +186,7 @@ impl Driver {
             sender: Sender::new(parts.transport),
             settlements: Settlements::new(settler, two_of(batching)),
             prefetch: PrefetchControl::new(batching),
+            bulk: Bulk::new(batching, now),
             report: Report::new(before.recent, parts.metrics, dispatch.gate.state(now), now),
             keeping: Keeping::new(parts.lease, parts.elsewhere, parts.seal),
             dispatch,

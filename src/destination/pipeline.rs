@@ -66,7 +66,8 @@ impl Driver {
                 Step::LookAgain
             }
             _ = housekeeping.tick() => Step::Housekeeping,
-            Ok(()) = self.inbox.consuming.changed() => Step::LookAgain,
+            Ok(()) = self.inbox.live.consuming.changed() => Step::LookAgain,
+            Ok(()) = self.inbox.bulk.consuming.changed() => Step::LookAgain,
             booked = self.keeping.progress() => {
                 if let Some(booked) = booked {
                     self.booked(booked);

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use super::Driver;
 use super::demand::{self, BatchRoom, CopiesWaiting, Demand, GateOutlook};
 use crate::broker::port::Prefetch;
+use crate::class::Class;
 use crate::clock;
 use crate::gate::{Gate, GateState};
 use crate::vendors::Batching;
@@ -101,15 +102,17 @@ impl PrefetchControl {
         self.left_behind
     }
 
-    /// What to consume, where that may be another: `room` for batches is only made while it consumes.
+    /// What to consume, where that may be another, at `most_pace` requests a second if that bounds it: `room` for batches is only made while it consumes.
     pub fn wanted(
         &mut self,
         gate: &Gate,
+        most_pace: Option<f64>,
         holding: Holding,
         copies: &mut CopiesWaiting,
         consumes: bool,
     ) -> Option<Prefetch> {
-        let (demand, pace, concurrency) = (self.demand, gate.pace_about(), gate.concurrency_soon());
+        let pace = [gate.pace_about(), most_pace].into_iter().flatten().min_by(f64::total_cmp);
+        let (demand, concurrency) = (self.demand, gate.concurrency_soon());
         let room = if consumes && self.several {
             self.room.adapt(holding.waiting + holding.unconfirmed, self.usual)
         } else {
@@ -145,34 +148,36 @@ impl Driver {
         // While the consumer is there, the broker would send at once what is given back. And what is out may come back, and then it is
         // before the rest of its ordering key.
         if let Some(keeps) = self.prefetch.keeps()
-            && !*self.inbox.consuming.borrow()
+            && !*self.inbox.live.consuming.borrow()
             && !self.dispatch.ordering_keys.is_busy()
         {
             self.release_beyond(keeps);
         }
         let holding = Holding {
-            waiting: self.waits() + self.sender.in_flight(),
-            unconfirmed: self.side.jobs.held(),
-            refused: if self.prefetch.is_closed() { self.dispatch.ready.refused() } else { 0 },
+            waiting: self.waits_live() + self.sender.in_flight().saturating_sub(self.bulk.in_flight),
+            unconfirmed: self.side.jobs.held().saturating_sub(self.side.jobs.held_of(Class::Bulk)),
+            refused: if self.prefetch.is_closed() { self.dispatch.ready.of(Class::Live).refused() } else { 0 },
         };
-        let consumes = *self.inbox.prefetch.borrow() != Prefetch::None;
+        let consumes = !self.inbox.live.is_idle();
         let Self { prefetch, dispatch, settlements, inbox, .. } = self;
-        if let Some(wanted) = prefetch.wanted(&dispatch.gate, holding, &mut settlements.copies, consumes) {
-            inbox.prefetch.send_if_modified(|current| std::mem::replace(current, wanted) != wanted);
+        if let Some(wanted) = prefetch.wanted(&dispatch.gate, None, holding, &mut settlements.copies, consumes) {
+            inbox.live.want(wanted);
         }
+        self.adjust_bulk();
     }
 
     /// Gives back all but so many that wait. The first are kept, so that none is overtaken in its ordering key.
     fn release_beyond(&mut self, keeps: usize) {
-        if self.dispatch.ready.len() > keeps {
+        let held = self.dispatch.ready.of(Class::Live).len();
+        if held > keeps {
             let oldest = self.oldest();
             self.prefetch.leaves(oldest);
         }
         let (lookups, invalids) = (&mut self.side.lookups, &mut self.intake.invalids);
         let unread = lookups.beyond(keeps).into_iter().chain(invalids.beyond(keeps)).collect::<Vec<_>>();
         unread.into_iter().for_each(|delivery| self.settlements.give_back(delivery));
-        if self.dispatch.ready.len() > keeps {
-            let events = self.dispatch.ready.beyond(keeps);
+        if held > keeps {
+            let events = self.dispatch.ready.of_mut(Class::Live).beyond(keeps);
             events.into_iter().for_each(|event| self.settlements.settle(*event, Settlement::Release));
         }
     }
@@ -182,8 +187,13 @@ impl Driver {
         self.dispatch.ready.len() + self.side.lookups.held() + self.intake.invalids.held()
     }
 
-    /// The time of the oldest event that waits here, or in the queue as far as is known.
+    /// The same without bulk events that wait for the gate.
+    fn waits_live(&self) -> usize {
+        self.waits() - self.dispatch.ready.of(Class::Bulk).len()
+    }
+
+    /// The time of the oldest live event that waits here, or in the queue as far as is known.
     pub(super) fn oldest(&self) -> Option<Timestamp> {
-        [self.dispatch.ready.oldest(), self.prefetch.left_behind()].into_iter().flatten().min()
+        [self.dispatch.ready.of(Class::Live).oldest(), self.prefetch.left_behind()].into_iter().flatten().min()
     }
 }

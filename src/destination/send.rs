@@ -9,9 +9,11 @@ use jiff::Timestamp;
 
 use super::attempt::Purpose;
 use super::dispatch::NextRequest;
-use super::ready_queue::{Batch, QueuePlace, Ready};
+use super::lines::Spot;
+use super::ready_queue::{Batch, Ready};
 use super::sender::Outgoing;
 use super::{Driver, demand};
+use crate::class::Class;
 use crate::clock;
 use crate::delivery::Keep;
 use crate::delivery::token::Need;
@@ -120,15 +122,21 @@ impl Driver {
     /// Passes over what need not be sent any more: its channel has gone, or the request for its first copy was answered while
     /// this one waited.
     fn pass_over_settled(&mut self) {
-        let ready = &mut self.dispatch.ready;
-        ready.forget_dead_parts();
-        while ready.remove_first_if(|pending| !pending.delivery.ticket.is_live()).is_some() {}
-        while self.dispatch.ready.first().is_some_and(|pending| self.settlements.was_delivered(pending)) {
-            self.dispatch.ready.pop_first().into_iter().for_each(|pending| self.acknowledge(*pending));
-        }
-        while let Some(why) = self.dispatch.ready.first().and_then(|pending| pending.is_too_old()) {
-            let Some(pending) = self.dispatch.ready.pop_first() else { break };
-            self.end_too_old((pending.delivery, pending.history, pending.tag), pending.replay, why);
+        for class in Class::ALL {
+            if self.dispatch.ready.of(class).is_empty() {
+                continue;
+            }
+            let ready = self.dispatch.ready.of_mut(class);
+            ready.forget_dead_parts();
+            while ready.remove_first_if(|pending| !pending.delivery.ticket.is_live()).is_some() {}
+            while self.dispatch.ready.of(class).first().is_some_and(|pending| self.settlements.was_delivered(pending)) {
+                let known = self.dispatch.ready.of_mut(class).pop_first();
+                known.into_iter().for_each(|pending| self.acknowledge(*pending));
+            }
+            while let Some(why) = self.dispatch.ready.of(class).first().and_then(|pending| pending.is_too_old()) {
+                let Some(pending) = self.dispatch.ready.of_mut(class).pop_first() else { break };
+                self.end_too_old((pending.delivery, pending.history, pending.tag), pending.replay, why);
+            }
         }
     }
 
@@ -162,7 +170,7 @@ impl Driver {
         }
     }
 
-    fn send_events(&mut self, place: QueuePlace, mut permit: Permit, now: Instant, wall: Timestamp) {
+    fn send_events(&mut self, place: Spot, mut permit: Permit, now: Instant, wall: Timestamp) {
         let Some(batch) = self.batch_at(place, &permit, now, wall) else { return self.dispatch.give_up(permit) };
         permit.is_about(batch.key());
         let items: Vec<&Item> = batch.events.iter().map(|pending| &pending.item).collect();
@@ -170,7 +178,7 @@ impl Driver {
             Ok(mut request) => {
                 Secrets::add(&mut request, &self.settings.map.secrets());
                 self.dispatch.gate.carries(&permit, request.body().len());
-                self.dispatch.sent(&batch);
+                self.dispatch.sent(&batch, now);
                 let span = self.trace(&batch, &mut request);
                 self.launch(Purpose::Events(batch), request, span, permit);
             }
@@ -185,7 +193,7 @@ impl Driver {
     }
 
     /// The events that travel next, without those that need not be sent any more.
-    fn batch_at(&mut self, place: QueuePlace, permit: &Permit, now: Instant, wall: Timestamp) -> Option<Batch> {
+    fn batch_at(&mut self, place: Spot, permit: &Permit, now: Instant, wall: Timestamp) -> Option<Batch> {
         let mut batch = self.dispatch.take(place, permit, now, wall)?;
         for pending in
             batch.events.extract_if(.., |pending| self.settlements.was_delivered(pending)).collect::<Vec<_>>()
@@ -246,6 +254,12 @@ impl Driver {
         // The call for a token counts though this worker may be killed before it is answered.
         let first = if matches!(purpose, Purpose::Token) { self.tokens_kept(now, wall) } else { None };
         request.extensions_mut().insert(self.keeping.lease.fence().clone());
+        if let Purpose::Events(batch) = &purpose
+            && batch.class() == Class::Bulk
+        {
+            self.bulk.in_flight += 1;
+            self.settlements.bulk.sent(batch.events.len());
+        }
         self.sender.send(Outgoing { purpose, request, generation, permit, span }, first);
     }
 

@@ -9,12 +9,14 @@ use futures_util::stream::FuturesUnordered;
 use jiff::Timestamp;
 use lru::LruCache;
 
+use super::bulk::BulkCounts;
 use super::check::Pending;
 use super::demand::CopiesWaiting;
 use super::growing_cache::growing_cache;
 use super::notice::{Notices, OutcomeNotice};
 use super::settler::{self, Settler, Tag, ToSettle};
 use crate::broker::port::{Delivery, Disposition};
+use crate::class::Class;
 use crate::clock;
 use crate::receipts;
 use crate::record::history::History;
@@ -31,6 +33,8 @@ pub(super) struct Settlements {
     settling: FuturesUnordered<BoxFuture<'static, (usize, Option<OutcomeNotice>)>>,
     /// Copies on their way, and the places that they need.
     pub copies: CopiesWaiting,
+    /// What became of bulk events.
+    pub bulk: BulkCounts,
     /// Notices on their way to whoever replayed an event.
     notices: Notices,
     delivered: LruCache<u64, ()>,
@@ -44,6 +48,7 @@ impl Settlements {
             settler: Arc::new(settler),
             settling: FuturesUnordered::new(),
             copies: CopiesWaiting::default(),
+            bulk: BulkCounts::default(),
             delivered: growing_cache(REMEMBERED.max(remembered)),
         }
     }
@@ -54,6 +59,7 @@ impl Settlements {
         match settlement {
             // The common case needs no future: the ack task takes it from here.
             Settlement::Ack => {
+                self.bulk.left += u64::from(delivery.class == Class::Bulk);
                 if self.settler.dispose(delivery.ticket, Disposition::Ack) {
                     self.settler.receipt(receipts::ReceiptKind::Delivered, tag, &history, None);
                     if replay {
@@ -69,6 +75,7 @@ impl Settlements {
 
     /// Settles a delivery whose event need not have been read.
     pub fn settle_delivery(&mut self, delivery: Delivery, history: History, tag: Tag, settlement: Settlement) {
+        self.bulk.left += u64::from(delivery.class == Class::Bulk && settlement != Settlement::Release);
         let bytes = delivery.message.body.len();
         self.go_on(bytes, Arc::clone(&self.settler).settle(ToSettle { delivery, history, tag, settlement }));
     }
@@ -83,6 +90,12 @@ impl Settlements {
     pub fn send_behind(&mut self, delivery: Delivery, history: History) {
         let bytes = delivery.message.body.len();
         self.go_on(bytes, Arc::clone(&self.settler).send_behind(delivery, history));
+    }
+
+    /// Moves an event that was published as live, and may wait, to the queue of those.
+    pub fn move_to_bulk(&mut self, delivery: Delivery) {
+        let bytes = delivery.message.body.len();
+        self.go_on(bytes, Arc::clone(&self.settler).move_to_bulk(delivery));
     }
 
     /// Tells that an event was replayed, where receipts are wanted.
@@ -150,8 +163,17 @@ impl Settlements {
     pub fn delivered(&mut self, pending: &Pending, wall: Timestamp) {
         let metrics = &self.settler.metrics;
         metrics.delivered.inc();
-        let latency = pending.tag.time.until(wall).as_secs_f64();
-        metrics.delivery_latency.observe(latency.max(0.0));
+        match pending.delivery.class {
+            Class::Live => {
+                let latency = pending.tag.time.until(wall).as_secs_f64();
+                metrics.delivery_latency.observe(latency.max(0.0));
+            }
+            // How long those waited that may wait says nothing of the others.
+            Class::Bulk => {
+                self.bulk.delivered += 1;
+                metrics.bulk_delivered();
+            }
+        }
         if let Some(key) = key(pending) {
             self.delivered.put(key, ());
         }

@@ -11,9 +11,10 @@ use super::notice::OutcomeNotice;
 use crate::backoff::{Backoff, Bounds};
 use crate::broker::port::{Delivery, Disposition, PublishError, Publisher, Ticket};
 use crate::broker::{DelayQueue, Names};
+use crate::class::Class;
 use crate::clock;
 use crate::event::{Event, Identity, Time};
-use crate::message::Message;
+use crate::message::{Field, Message, header};
 use crate::metrics::DestinationMetrics;
 use crate::receipts::{self, About, Receipt, Receipts};
 use crate::record::death::Death;
@@ -117,7 +118,7 @@ impl Settler {
     /// broker gives the message to someone again. What comes out is to be told to whoever replayed the event.
     pub async fn settle(self: Arc<Self>, case: ToSettle) -> Option<OutcomeNotice> {
         let ToSettle { delivery, history, tag, settlement } = case;
-        let Delivery { message, ticket, returns, .. } = delivery;
+        let Delivery { message, class, ticket, returns, .. } = delivery;
         // Brokers before 4.3 count every return towards the delivery limit, which is meant for messages that crash workers.
         let may_return = returns.saturating_mul(2) < self.delivery_limit;
         match settlement {
@@ -131,14 +132,16 @@ impl Settler {
             Settlement::RetryLater(delay) => {
                 let mut copy = history.write(&message);
                 copy.properties.expiration = Some(jittered(delay).as_millis().to_string());
-                let queue = DelayQueue::retry(&self.names.queue(&self.destination), delay, &self.retry_delays);
+                let returns_to = self.names.queue_of(&self.destination, class);
+                let queue = DelayQueue::retry(&returns_to, delay, &self.retry_delays);
                 if self.move_to(&To::Delay(queue), copy, ticket, may_return).await {
                     self.metrics.retried.inc();
                     return OutcomeNotice::on(&message, ReplayOutcome::Retrying);
                 }
             }
             Settlement::DeadLetter(reason, sentence) => {
-                let letter = self.letter(&message, &history, &tag, reason, &sentence);
+                let mut letter = self.letter(&message, &history, &tag, reason, &sentence);
+                mark(&mut letter, class);
                 let word = OutcomeNotice::on(&message, ReplayOutcome::Dead).map(|word| word.why(&letter));
                 if self.move_to(&To::Queue(self.names.dead(&self.destination)), letter, ticket, may_return).await {
                     self.metrics.dead_letter(reason);
@@ -158,7 +161,7 @@ impl Settler {
                 if may_return {
                     self.dispose(ticket, Disposition::Requeue);
                 } else {
-                    let queue = To::Queue(self.names.queue(&self.destination));
+                    let queue = To::Queue(self.names.queue_of(&self.destination, class));
                     let _moved = self.move_to(&queue, history.write(&message), ticket, false).await;
                 }
             }
@@ -170,11 +173,11 @@ impl Settler {
     /// it is only given back.
     pub async fn send_behind(self: Arc<Self>, delivery: Delivery, history: History) -> Option<OutcomeNotice> {
         self.metrics.released.inc();
-        let Delivery { message, ticket, .. } = delivery;
+        let Delivery { message, class, ticket, .. } = delivery;
         if !ticket.is_live() {
             return None;
         }
-        let queue = self.names.queue(&self.destination);
+        let queue = self.names.queue_of(&self.destination, class);
         let mut copy = history.write(&message);
         fit(&mut copy);
         tokio::select! {
@@ -184,6 +187,16 @@ impl Settler {
             }
             () = self.leaving.cancelled() => ticket.leave(),
         }
+        None
+    }
+
+    /// Moves an event of the queue of live ones to that of those which may wait.
+    pub async fn move_to_bulk(self: Arc<Self>, delivery: Delivery) -> Option<OutcomeNotice> {
+        let history = History::read(&delivery.message, &delivery.routing_key, clock::wall());
+        let Delivery { message, ticket, returns, .. } = delivery;
+        let may_return = returns.saturating_mul(2) < self.delivery_limit;
+        let queue = To::Queue(self.names.bulk(&self.destination));
+        let _moved = self.move_to(&queue, history.write(&message), ticket, may_return).await;
         None
     }
 
@@ -308,6 +321,13 @@ impl Settler {
             );
         }
         settled
+    }
+}
+
+/// A letter says that it was a bulk event.
+fn mark(letter: &mut Message, class: Class) {
+    if class == Class::Bulk {
+        letter.properties.headers.insert(header::CLASS.to_owned(), Field::text(class.name()));
     }
 }
 

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use super::{Driver, STOP_WITHIN};
-use crate::broker::port::Prefetch;
 use crate::clock;
 use crate::verdict::Settlement;
 
@@ -14,7 +13,8 @@ impl Driver {
     /// Takes nothing more; what is in flight may finish and be settled, the rest goes back. With the worker ending, that takes
     /// [`STOP_WITHIN`] at most; at a reload, as long as a request may take.
     pub(super) async fn finish(&mut self) {
-        self.inbox.prefetch.send_replace(Prefetch::None);
+        self.inbox.live.stop();
+        self.inbox.bulk.stop();
         let mut deadline = clock::now() + STOP_WITHIN.max(self.settings.timeout + HURRIED);
         let (ending, mut patient) = (self.ending.clone(), true);
         self.refresh_returned();

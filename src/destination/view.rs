@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::Driver;
-use crate::broker::port::Prefetch;
+use super::bulk::BulkView;
 use crate::clock;
 use crate::gate::{Answered, GateState, HeldBy, Paused};
 
@@ -110,6 +110,9 @@ pub struct View {
     pub copies_waiting: usize,
     /// Whether so many wait that nothing more is taken from the queue.
     pub copies_full: bool,
+    /// What of it concerns events that may wait.
+    #[serde(default)]
+    pub bulk: BulkView,
 }
 
 impl View {
@@ -140,7 +143,7 @@ impl Driver {
         let (gate, machine) =
             (self.dispatch.gate.status(now, clock::wall()), self.dispatch.machine.lacks(now).map(str::to_owned));
         let drives = self.keeping.lease.drives();
-        let idle = *self.inbox.prefetch.borrow() == Prefetch::None;
+        let idle = self.inbox.live.is_idle();
         let (why, answered) = match &machine {
             _ if !drives && gate.state != GateState::Paused => {
                 ("no worker is known to drive it; this one waits for the lease".to_owned(), None)
@@ -178,8 +181,8 @@ impl Driver {
             unread: self.side.lookups.held(),
             oldest: self.oldest(),
             unconfirmed: self.side.jobs.held(),
-            consuming: *self.inbox.consuming.borrow(),
-            ready: drives && machine.is_none() && (idle || *self.inbox.consuming.borrow()),
+            consuming: *self.inbox.live.consuming.borrow(),
+            ready: drives && machine.is_none() && (idle || *self.inbox.live.consuming.borrow()),
             machine,
             delivered: self.report.metrics.delivered.get(),
             left: self.report.metrics.left() + u64::try_from(self.side.jobs.held()).unwrap_or(u64::MAX),
@@ -192,6 +195,7 @@ impl Driver {
             last_dead: self.report.recent.last_dead(),
             copies_waiting: self.settlements.copies_waiting(),
             copies_full: self.prefetch.is_full(&self.settlements.copies),
+            bulk: self.bulk_view(),
         }
     }
 }

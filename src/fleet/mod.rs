@@ -203,8 +203,8 @@ impl Fleet {
             }
             result = result.and(self.restart(&name));
             if let (Some(old), Some(new)) = (old.destinations.get(&name), self.config.destinations.get(&name)) {
-                let dropped = old.subscribe.iter().filter(|pattern| !new.subscribe.contains(pattern));
-                self.unbind_later(&name, dropped.cloned().collect());
+                let (dropped, kept) = (old.patterns(), new.patterns());
+                self.unbind_later(&name, dropped.into_iter().filter(|pattern| !kept.contains(pattern)).collect());
             }
         }
         tracing::info!(added = ?changes.added, removed = ?changes.removed, changed = ?changes.changed, "the new configuration is in force");

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Roster;
 use super::announce::ANNOUNCE_EVERY;
-use crate::broker::port::{Delivery, Inbox, Prefetch, Proof, PublishError, Publisher, Witness};
+use crate::broker::port::{Delivery, Feed, FeedEnds, Inbox, Proof, PublishError, Publisher, Witness};
 use crate::broker::{Broker, DestinationQueues, LeaseAct, LeaseEvent, LeaseQueue};
 use crate::clock;
 use crate::config;
@@ -66,7 +66,7 @@ struct Running {
 }
 
 /// The other ends of an inbox that nothing comes out of.
-type OpenEnds = (mpsc::Sender<Delivery>, watch::Sender<bool>, watch::Receiver<Prefetch>, Witness);
+type OpenEnds = (mpsc::Sender<Delivery>, [FeedEnds; 2], Witness);
 
 /// What is to run.
 #[derive(Clone, Debug, PartialEq)]
@@ -99,7 +99,7 @@ impl Post {
     fn queues(&self) -> DestinationQueues {
         DestinationQueues {
             name: self.settings.name.clone(),
-            subscribe: self.settings.subscribe.clone(),
+            subscribe: self.settings.patterns(),
             retry_delays: self.settings.retry.delays.clone(),
         }
     }
@@ -395,11 +395,10 @@ impl AtWork {
 
     fn stand_by(&self, before: Handover) -> Running {
         let (deliveries, receiver) = mpsc::channel(1);
-        let (prefetch, wanted) = watch::channel(Prefetch::None);
-        let (consuming, is_consuming) = watch::channel(false);
+        let ((live, live_ends), (bulk, bulk_ends)) = (Feed::new(), Feed::new());
         let (proof, witness) = Proof::new();
-        let inbox = Inbox { deliveries: receiver, prefetch, consuming: is_consuming, proof };
-        let open = (deliveries, consuming, wanted, witness);
+        let inbox = Inbox { deliveries: receiver, live, bulk, proof };
+        let open = (deliveries, [live_ends, bulk_ends], witness);
         Running { _open: Some(open), ..self.launch(DriverEnd::standby(clock::now()), inbox, before) }
     }
 

@@ -1,5 +1,5 @@
-//! Ordering keys inside one gate: one request of a key at a time, so that its events arrive in their order, and a limit for each key. Decides
-//! and never acts; `now` is an argument.
+//! Ordering keys inside one gate: one request of a key and a class at a time, so that its events arrive in their order, and a limit for each
+//! key, whatever the class. Decides and never acts; `now` is an argument.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::quota::Limit;
 use super::window::Places;
 use super::written::WrittenAt;
+use crate::class::Class;
 
 /// The first pause of an ordering key whose event failed; each further one is twice as long.
 const FIRST_REST: Duration = Duration::from_millis(500);
@@ -24,12 +25,39 @@ pub struct OrderingKeys {
 
 #[derive(Debug, Default)]
 struct OrderingKey {
+    places: Places,
+    live: Turn,
+    bulk: Turn,
+}
+
+/// Where the events of one class stand.
+#[derive(Debug, Default)]
+struct Turn {
     busy: bool,
     /// The place of the request that is out.
     place: u64,
-    places: Places,
     resting_until: Option<Instant>,
     failures: u32,
+}
+
+impl OrderingKey {
+    fn turn(&self, class: Class) -> &Turn {
+        match class {
+            Class::Live => &self.live,
+            Class::Bulk => &self.bulk,
+        }
+    }
+
+    fn turn_mut(&mut self, class: Class) -> &mut Turn {
+        match class {
+            Class::Live => &mut self.live,
+            Class::Bulk => &mut self.bulk,
+        }
+    }
+
+    fn turns(&self) -> [&Turn; 2] {
+        [&self.live, &self.bulk]
+    }
 }
 
 /// Whether an ordering key lets a request through.
@@ -51,21 +79,23 @@ impl OrderingKeys {
         Self { limit, from, ordering_keys: HashMap::new() }
     }
 
-    /// Whether `ordering_key` lets a request through.
+    /// Whether `ordering_key` lets a request of that class through.
     #[must_use]
-    pub fn free(&self, ordering_key: &str, now: Instant) -> Free {
+    pub fn free(&self, ordering_key: &str, class: Class, now: Instant) -> Free {
         let Some(state) = self.ordering_keys.get(ordering_key) else {
             return if self.from > now { Free::At(self.from) } else { Free::Now };
         };
-        if state.busy {
+        let turn = state.turn(class);
+        // With two out at once the next place of its limit may come with an answer.
+        if turn.busy || state.places.awaits_answer() {
             return Free::Busy;
         }
-        let until = state.places.none_before(now).max(state.resting_until).max(Some(self.from));
+        let until = state.places.none_before(now).max(turn.resting_until).max(Some(self.from));
         until.filter(|until| *until > now).map_or(Free::Now, Free::At)
     }
 
     /// A request of `ordering_key` goes out.
-    pub fn take(&mut self, ordering_key: &str) {
+    pub fn take(&mut self, ordering_key: &str, class: Class) {
         let state = self.ordering_keys.entry(ordering_key.to_owned()).or_insert_with(|| {
             let mut places = Places::default();
             if let Some(limit) = self.limit {
@@ -73,24 +103,29 @@ impl OrderingKeys {
             }
             OrderingKey { places, ..OrderingKey::default() }
         });
-        state.busy = true;
-        state.place = state.places.take(WrittenAt::default());
+        let place = state.places.take(WrittenAt::default());
         // One at a time costs nothing more by being counted as late as its answer.
-        state.places.late(state.place);
+        state.places.late(place);
+        let turn = state.turn_mut(class);
+        (turn.busy, turn.place) = (true, place);
     }
 
     /// It was answered, or given up.
-    pub fn answered(&mut self, ordering_key: &str, now: Instant) {
+    pub fn answered(&mut self, ordering_key: &str, class: Class, now: Instant) {
         if let Some(state) = self.ordering_keys.get_mut(ordering_key) {
-            state.busy = false;
-            state.places.answered(state.place, now);
+            let turn = state.turn_mut(class);
+            turn.busy = false;
+            let place = turn.place;
+            state.places.answered(place, now);
         }
     }
 
     /// Its event failed in a way that may be its own: true when the ordering key now rests so that the event can go first again, false when
     /// it has failed too often for that.
-    pub fn rest(&mut self, ordering_key: &str, now: Instant) -> bool {
-        let Some(state) = self.ordering_keys.get_mut(ordering_key) else { return false };
+    pub fn rest(&mut self, ordering_key: &str, class: Class, now: Instant) -> bool {
+        let Some(state) = self.ordering_keys.get_mut(ordering_key).map(|state| state.turn_mut(class)) else {
+            return false;
+        };
         // Events that travelled together failed once.
         if state.resting_until.is_some_and(|until| until > now) {
             return true;
@@ -105,23 +140,24 @@ impl OrderingKeys {
     }
 
     /// Its event was taken.
-    pub fn went_well(&mut self, ordering_key: &str) {
+    pub fn went_well(&mut self, ordering_key: &str, class: Class) {
         if let Some(state) = self.ordering_keys.get_mut(ordering_key) {
-            state.failures = 0;
+            state.turn_mut(class).failures = 0;
         }
     }
 
     /// Whether a request of any ordering key is out.
     #[must_use]
     pub fn is_busy(&self) -> bool {
-        self.ordering_keys.values().any(|ordering_key| ordering_key.busy)
+        self.ordering_keys.values().any(|ordering_key| ordering_key.turns().iter().any(|turn| turn.busy))
     }
 
     /// Forgets the ordering keys of which nothing matters any more.
     pub fn sweep(&mut self, now: Instant) {
         self.ordering_keys.retain(|_, ordering_key| {
-            let resting = ordering_key.resting_until.is_some_and(|until| until > now);
-            ordering_key.busy || resting || ordering_key.failures > 0 || !ordering_key.places.forgotten(now)
+            let matters =
+                |turn: &&Turn| turn.busy || turn.failures > 0 || turn.resting_until.is_some_and(|until| until > now);
+            ordering_key.turns().iter().any(matters) || !ordering_key.places.forgotten(now)
         });
     }
 }
@@ -138,10 +174,13 @@ mod tests {
     #[test]
     fn one_request_of_a_ordering_key_is_out_at_a_time_and_others_do_not_notice() {
         let (mut ordering_keys, now) = ordering_keys("10/s");
-        ordering_keys.take("a");
-        assert_eq!((ordering_keys.free("a", now), ordering_keys.free("b", now)), (Free::Busy, Free::Now));
-        ordering_keys.answered("a", now);
-        assert_eq!(ordering_keys.free("a", now), Free::Now);
+        ordering_keys.take("a", Class::Live);
+        assert_eq!(
+            (ordering_keys.free("a", Class::Live, now), ordering_keys.free("b", Class::Live, now)),
+            (Free::Busy, Free::Now)
+        );
+        ordering_keys.answered("a", Class::Live, now);
+        assert_eq!(ordering_keys.free("a", Class::Live, now), Free::Now);
     }
 
     #[test]
@@ -150,12 +189,12 @@ mod tests {
         let mut sent = Vec::new();
         let mut now = start;
         while sent.len() < 100 {
-            match ordering_keys.free("a", now) {
+            match ordering_keys.free("a", Class::Live, now) {
                 Free::Now => {
-                    ordering_keys.take("a");
+                    ordering_keys.take("a", Class::Live);
                     sent.push(now);
                     now += Duration::from_millis(3);
-                    ordering_keys.answered("a", now);
+                    ordering_keys.answered("a", Class::Live, now);
                 }
                 Free::At(until) => now = until,
                 Free::Busy => panic!("answered at once"),
@@ -172,31 +211,34 @@ mod tests {
     fn a_new_ordering_key_waits_out_what_a_worker_before_may_have_sent() {
         let now = crate::clock::now();
         let ordering_keys = OrderingKeys::new(Some("10/s".parse().unwrap()), now);
-        assert_eq!(ordering_keys.free("a", now), Free::At(now + Duration::from_secs(1)));
+        assert_eq!(ordering_keys.free("a", Class::Live, now), Free::At(now + Duration::from_secs(1)));
     }
 
     #[test]
     fn an_event_that_fails_keeps_its_turn_for_a_while_and_then_gives_way() {
         let (mut ordering_keys, now) = ordering_keys("10/s");
-        ordering_keys.take("a");
-        ordering_keys.answered("a", now);
+        ordering_keys.take("a", Class::Live);
+        ordering_keys.answered("a", Class::Live, now);
         let mut at = now;
         for rest in [500, 1_000, 2_000, 4_000, 8_000] {
-            assert!(ordering_keys.rest("a", at) && ordering_keys.rest("a", at), "two that failed together count once");
+            assert!(
+                ordering_keys.rest("a", Class::Live, at) && ordering_keys.rest("a", Class::Live, at),
+                "two that failed together count once"
+            );
             let until = at + Duration::from_millis(rest);
-            assert_eq!(ordering_keys.free("a", at), Free::At(until));
+            assert_eq!(ordering_keys.free("a", Class::Live, at), Free::At(until));
             at = until;
         }
-        assert!(!ordering_keys.rest("a", at));
+        assert!(!ordering_keys.rest("a", Class::Live, at));
     }
 
     #[test]
     fn ordering_keys_are_forgotten_once_they_are_idle() {
         let (mut ordering_keys, now) = ordering_keys("10/s");
-        ordering_keys.take("a");
+        ordering_keys.take("a", Class::Live);
         ordering_keys.sweep(now + Duration::from_secs(100));
         assert_eq!(ordering_keys.ordering_keys.len(), 1);
-        ordering_keys.answered("a", now);
+        ordering_keys.answered("a", Class::Live, now);
         ordering_keys.sweep(now + Duration::from_secs(100));
         assert!(ordering_keys.ordering_keys.is_empty());
     }

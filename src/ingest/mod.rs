@@ -24,13 +24,15 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use url::form_urlencoded;
 
 use self::answer::{AGAIN_AFTER, Outcome, Stop, Told, answer};
 use self::door::{Caller, identify};
 use self::forms::{Form, MOST_EVENTS, Wrong};
 use self::rates::Rates;
 use crate::broker::port::{PublishError, Publisher};
-use crate::broker::{Broker, BrokerStatus};
+use crate::broker::{Broker, BrokerStatus, Names};
+use crate::class::{Class, UnknownClass};
 use crate::config::{Config, Ingest as Settings, IngestToken};
 use crate::event::{Context, Event};
 use crate::message::{Field, Message};
@@ -57,7 +59,7 @@ const NOBODY: &str = "none";
 #[derive(Debug)]
 pub struct Ingest {
     publisher: Publisher,
-    exchange: String,
+    names: Names,
     status: watch::Receiver<BrokerStatus>,
     metrics: Metrics,
     tokens: RwLock<Arc<[IngestToken]>>,
@@ -73,18 +75,18 @@ impl Ingest {
     pub fn of(config: &Config, broker: &Broker, metrics: &Metrics) -> Option<Arc<Self>> {
         let settings = config.ingest.as_ref()?;
         let ends = (broker.publisher(), broker.status());
-        Some(Self::new(settings, config.broker.max_event_bytes, ends, (broker.names().events(), metrics.clone())))
+        Some(Self::new(settings, config.broker.max_event_bytes, ends, (broker.names().clone(), metrics.clone())))
     }
 
     fn new(
         settings: &Settings,
         max_event_bytes: usize,
         (publisher, status): (Publisher, watch::Receiver<BrokerStatus>),
-        (exchange, metrics): (String, Metrics),
+        (names, metrics): (Names, Metrics),
     ) -> Arc<Self> {
         Arc::new(Self {
             publisher,
-            exchange,
+            names,
             status,
             metrics,
             tokens: RwLock::new(settings.tokens.clone().into()),
@@ -136,6 +138,7 @@ impl Ingest {
         }
         self.ready()?;
         let headers = &parts.headers;
+        let class = class_of(parts.uri.query())?;
         let form = Form::of(headers).map_err(|said| Stop::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, said))?;
         let most = if form.is_one() { self.max_event_bytes } else { self.max_body_bytes };
         let _room = self.room_for(headers, most)?;
@@ -153,7 +156,7 @@ impl Ingest {
         if let Some(rate) = caller.token.and_then(|token| token.rate) {
             self.rates.count(caller.name(), rate, good, clock::now());
         }
-        let told = self.published(checked).await;
+        let told = self.published(class, checked).await;
         for one in &told {
             self.metrics.ingest_events_total.with_label_values(&[caller.name(), one.outcome.name()]).inc();
         }
@@ -216,14 +219,15 @@ impl Ingest {
     }
 
     /// Publishes all that are good together, and waits for their confirms, but not for ever.
-    async fn published(&self, checked: Vec<Result<(Event, Message), Told>>) -> Vec<Told> {
+    async fn published(&self, class: Class, checked: Vec<Result<(Event, Message), Told>>) -> Vec<Told> {
         let until = clock::now() + CONFIRM_WITHIN;
+        let exchange = self.names.exchange_of(class);
         let left = || until.saturating_duration_since(clock::now());
         let mut under_way = Vec::with_capacity(checked.len());
         for one in checked {
             under_way.push(match one {
                 Ok((event, message)) => {
-                    let submitted = timeout(left(), self.publisher.submit(&self.exchange, &event.kind, message)).await;
+                    let submitted = timeout(left(), self.publisher.submit(&exchange, &event.kind, message)).await;
                     Ok((event.id, submitted))
                 }
                 Err(told) => Err(told),
@@ -243,6 +247,15 @@ impl Ingest {
         });
         join_all(ended).await
     }
+}
+
+/// The class of all events of a request, from its query: `?class=bulk`. Other parameters are a sender's own.
+fn class_of(query: Option<&str>) -> Result<Class, Stop> {
+    let given = form_urlencoded::parse(query.unwrap_or_default().as_bytes()).find(|(name, _)| name == "class");
+    let class = given.map_or(Ok(Class::Live), |(_, class)| class.parse());
+    class.map_err(|error: UnknownClass| {
+        Stop::new(StatusCode::BAD_REQUEST, format!("the query parameter class: {error}; nothing was published"))
+    })
 }
 
 fn outcome(confirmed: Result<Result<(), PublishError>, tokio::time::error::Elapsed>) -> Outcome {

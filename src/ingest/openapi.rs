@@ -3,6 +3,8 @@
 use axum::Json;
 use serde_json::{Value, json};
 
+use crate::class::Class;
+
 /// `/openapi.json`.
 pub(super) async fn document() -> Json<Value> {
     Json(written())
@@ -18,11 +20,12 @@ fn written() -> Value {
         },
         "security": [{ "bearer": [] }, {}],
         "paths": {
-            "/v1/events": { "post": operation("publish", "Publish events", &json!([])) },
+            "/v1/events": { "post": operation("publish", "Publish events", &json!([class()])) },
             "/v1/events/{token}": {
                 "post": operation("publishSigned", "Publish events, signed as Standard Webhooks says", &json!([
                     { "name": "token", "in": "path", "required": true, "schema": { "type": "string" },
                       "description": "The name of a token of [ingest.tokens]" },
+                    class(),
                     signature_header("webhook-id", "The id of this message"),
                     signature_header("webhook-timestamp", "Seconds since 1970, within 5 minutes of now"),
                     signature_header("webhook-signature", "v1, and the base64 of HMAC-SHA256 over id.timestamp.body; several with a space between"),
@@ -34,6 +37,12 @@ fn written() -> Value {
             "schemas": { "Event": event(), "Result": result(), "Results": results(), "Problem": problem() },
         },
     })
+}
+
+fn class() -> Value {
+    json!({ "name": "class", "in": "query", "required": false,
+            "schema": { "type": "string", "enum": Class::ALL.map(Class::name), "default": Class::Live.name() },
+            "description": "bulk: the events of this request may wait behind all live ones" })
 }
 
 fn signature_header(name: &str, description: &str) -> Value {

@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use tower::ServiceExt as _;
 
 use super::*;
+use crate::broker::Names;
 use crate::broker::port::Publication;
 
 const TOKEN: &str = "token-of-the-shop";
@@ -38,13 +39,17 @@ impl Stage {
         let ((queue, published), (status, told)) = (mpsc::channel(1000), watch::channel(connected));
         let settings = Settings { listen: ([127, 0, 0, 1], 9465).into(), max_body_bytes: 8192, tokens };
         let ends = (Publisher::new(queue), told);
-        let ingest = Ingest::new(&settings, 4096, ends, ("sluice.events".to_owned(), Metrics::new().unwrap()));
+        let ingest = Ingest::new(&settings, 4096, ends, (Names::new("sluice"), Metrics::new().unwrap()));
         Self { router: router(Arc::clone(&ingest)), ingest, published, status }
     }
 
     /// What is answered while a broker confirms everything, and what it got.
     async fn post(&mut self, headers: &[(&str, &str)], body: &str) -> (Answer, Vec<Publication>) {
-        let asked = ask(self.router.clone(), Method::POST, PATH, headers, body.to_owned());
+        self.post_to(PATH, headers, body).await
+    }
+
+    async fn post_to(&mut self, path: &str, headers: &[(&str, &str)], body: &str) -> (Answer, Vec<Publication>) {
+        let asked = ask(self.router.clone(), Method::POST, path, headers, body.to_owned());
         tokio::pin!(asked);
         let mut got = Vec::new();
         loop {
@@ -113,6 +118,30 @@ async fn every_form_is_published_as_the_event_that_it_is() {
     assert_eq!((answer.status, got.len()), (202, 2));
     let (answer, got) = stage.json(&json!([event("e"), event("f"), event("g")])).await;
     assert_eq!((answer.status, got.len(), &answer.body["results"][2]["id"]), (202, 3, &json!("g")));
+}
+
+#[tokio::test]
+async fn a_request_may_say_that_its_events_are_bulk_and_no_other_class_is_taken() {
+    let mut stage = Stage::new(Vec::new());
+    let json = [("content-type", "application/json")];
+    for (query, exchange) in
+        [("?class=bulk", "sluice.bulk"), ("?class=live", "sluice.events"), ("?from=crm", "sluice.events")]
+    {
+        let (answer, got) = stage.post_to(&format!("{PATH}{query}"), &json, &event("a").to_string()).await;
+        assert_eq!(
+            (answer.status, got[0].exchange.as_str(), got[0].routing_key.as_str()),
+            (202, exchange, "shop.paid")
+        );
+    }
+    for wrong in ["?class=slow", "?class=Bulk", "?class="] {
+        let (answer, got) = stage.post_to(&format!("{PATH}{wrong}"), &json, &event("a").to_string()).await;
+        let detail = answer.body["detail"].as_str().unwrap_or_default().to_owned();
+        assert_eq!((answer.status, got.len()), (400, 0));
+        assert!(
+            detail.contains("is not a class") && detail.contains(&wrong[7..]) && detail.contains("\"bulk\""),
+            "{detail}"
+        );
+    }
 }
 
 #[tokio::test]

@@ -103,7 +103,10 @@ pub(super) fn conditions(view: &View, depths: &Depths, late_after: Duration, wal
     let late = depths.oldest.filter(|oldest| !is_paused && age(*oldest, wall) > late_after.as_secs_f64());
     if let Some(oldest) = late {
         let says = format!("its oldest event has waited for more than the {} that are meant", minutes(late_after));
-        add(Kind::Late, says, waiting, oldest.checked_add(late_after).ok());
+        // A backlog of events that may wait is none of a destination that is late.
+        let bulk = depths.bulk.waiting(view.bulk.held_here).unwrap_or(0);
+        let live = waiting.map(|waiting| waiting.saturating_sub(bulk));
+        add(Kind::Late, says, live, oldest.checked_add(late_after).ok());
     }
     if view.copies_waiting > 0 {
         let says = "the broker does not take its retries or dead letters; they stay in their queue meanwhile";

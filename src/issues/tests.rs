@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::destination::bulk::BulkView;
 use crate::gate::{GateState, HeldBy, Paused};
-use crate::watch::Depths;
+use crate::watch::{BulkDepths, Depths};
 
 const LATE_AFTER: Duration = Duration::from_mins(15);
 
@@ -58,11 +59,22 @@ fn view() -> View {
         last_dead: None,
         copies_waiting: 0,
         copies_full: false,
+        bulk: BulkView::default(),
     }
 }
 
 fn kinds(view: &View, depths: &Depths) -> Vec<Kind> {
     conditions(view, depths, LATE_AFTER, at(0)).into_iter().map(|condition| condition.kind).collect()
+}
+
+#[test]
+fn bulk_events_that_wait_are_not_late_and_are_not_counted_among_those_that_are() {
+    let old = BulkDepths { ready: Some(100_000), oldest: Some(at(-80_000)), ..BulkDepths::default() };
+    let depths = Depths { ready: Some(0), bulk: old, ..Depths::default() };
+    assert_eq!(kinds(&view(), &depths), []);
+    let depths = Depths { ready: Some(7), oldest: Some(at(-901)), bulk: old, ..Depths::default() };
+    let found = conditions(&view(), &depths, LATE_AFTER, at(0));
+    assert_eq!(found.iter().map(|one| (one.kind, one.count)).collect::<Vec<_>>(), [(Kind::Late, Some(7))]);
 }
 
 #[test]

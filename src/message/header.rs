@@ -53,6 +53,8 @@ pub const DESTINATION: &str = "x-sluice-destination";
 pub const EVENT_ID: &str = "x-sluice-event-id";
 /// The event's type.
 pub const EVENT_TYPE: &str = "x-sluice-event-type";
+/// The class of the event, where it was a bulk event.
+pub const CLASS: &str = "x-sluice-class";
 /// When it became a dead letter.
 pub const DEAD_LETTERED_AT: &str = "x-sluice-dead-lettered-at";
 /// Name and version of the worker that wrote it.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use prometheus::{Gauge, GaugeVec, Histogram, IntCounter, IntGauge, IntGaugeVec};
+use prometheus::{Gauge, GaugeVec, Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
 use super::{Metrics, seconds};
 use crate::gate::{GateState, HeldBy, Status};
@@ -49,6 +49,7 @@ impl Metrics {
             day_used: self.day_budget_used.with_label_values(&[name]),
             day_limit: self.day_budget_limit.with_label_values(&[name]),
             last_failure: self.last_failure_status.clone(),
+            bulk_delivered: self.bulk_delivered_total.clone(),
             token_age: self.token_age_seconds.clone(),
         }
     }
@@ -89,6 +90,7 @@ pub struct DestinationMetrics {
     pub day_used: IntGauge,
     pub day_limit: IntGauge,
     last_failure: IntGaugeVec,
+    bulk_delivered: IntCounterVec,
     token_age: GaugeVec,
 }
 
@@ -103,6 +105,11 @@ impl DestinationMetrics {
     pub fn failed(&self, status: Option<http::StatusCode>) {
         let status = status.map_or(0, |status| i64::from(status.as_u16()));
         self.last_failure.with_label_values(&[&self.name]).set(status);
+    }
+
+    /// Counts a bulk event that was delivered.
+    pub fn bulk_delivered(&self) {
+        self.bulk_delivered.with_label_values(&[&self.name]).inc();
     }
 
     /// Counts a dead letter.

@@ -192,13 +192,13 @@ metrics! {
     concurrency_limit: IntGaugeVec ["destination"],
     /// 1 for what holds the pace now, 0 for the others.
     pace_held: IntGaugeVec ["destination", "by"],
-    /// Events that wait: queue_ready, held and retrying together.
+    /// Events that wait: queue_ready, held, retrying, bulk_ready and bulk_retrying together.
     waiting: IntGaugeVec ["destination"],
     /// Of those that wait: held in memory until the gate lets them through.
     held: IntGaugeVec ["destination"],
     /// Time from sending a request to the end of its answer.
     request_duration_seconds: HistogramVec ["destination"],
-    /// Time from an event's own time to its delivery.
+    /// Time from an event's own time to its delivery; bulk events aside.
     delivery_latency_seconds: HistogramVec ["destination"],
     /// 1 for the state that the gate is in, 0 for the others.
     gate_state: IntGaugeVec ["destination", "state"],
@@ -226,6 +226,18 @@ metrics! {
     queue_ready: IntGaugeVec ["destination"],
     /// Of those that wait: in the destination's retry queues until their next attempt.
     retrying: IntGaugeVec ["destination"],
+    /// Of those that wait: bulk events ready in their queue at the broker. What is told of bulk events is absent while a destination had none.
+    bulk_ready: IntGaugeVec ["destination"],
+    /// Of those that wait: bulk events in their retry queues until their next attempt.
+    bulk_retrying: IntGaugeVec ["destination"],
+    /// Age of the oldest bulk event that waits, as oldest_event_seconds tells it of live ones.
+    bulk_oldest_event_seconds: GaugeVec ["destination"],
+    /// Time until a destination's queue of bulk events is empty, were nothing more to come, as drain_seconds tells it of live ones.
+    bulk_drain_seconds: GaugeVec ["destination"],
+    /// Of delivered_total: bulk events.
+    bulk_delivered_total: IntCounterVec ["destination"],
+    /// 1 while an operator has paused a destination's bulk events.
+    bulk_paused: IntGaugeVec ["destination"],
     /// Dead letters at the broker, including those that somebody is reading.
     dead_letters_ready: IntGaugeVec ["destination"],
     /// Dead letters of causes that nobody has acknowledged or ignored; absent while the broker cannot be read.

@@ -16,7 +16,7 @@ use crate::audit::{self, Marks};
 use crate::broker::{Broker, ControlError, ControlMessage};
 use crate::clock;
 use crate::control::reload::Reloader;
-use crate::control::stamp::{Change, Stamp};
+use crate::control::stamp::{BulkChange, Change, Stamp};
 use crate::control::{ANSWER_WITHIN, Command, CommandError, CommandReply, send};
 use crate::dead_letters::operation::Registry;
 use crate::destination::recent::Recent;
@@ -55,11 +55,12 @@ async fn carry_out(
         None => None,
     };
     // A driver elsewhere tells of them in a moment only.
+    let is_bulk = matches!(command, Command::Bulk { .. } | Command::TellBulk { .. });
     let expected = change
         .as_ref()
         .zip(before.as_ref())
         .map(|(change, before)| limits_after(change, &before.limits, &before.configured));
-    let limits_before = before.map_or_else(Vec::new, |before| before.limits);
+    let limits_before = before.map_or_else(Vec::new, |before| if is_bulk { before.bulk.limits } else { before.limits });
     let applied = match change {
         Some(change) => Some(handle.change(change, stamp).await.map_err(|_| unknown())?),
         None => None,
@@ -68,13 +69,16 @@ async fn carry_out(
     if let Some(limits) = expected.filter(|_| !view.drives && matches!(applied, Some(Applied::Holds { .. }))) {
         view.limits = limits;
     }
-    let (state, rate) = (Some(view.state_name().to_owned()), view.rate.filter(|rate| rate.is_finite()));
+    let is_paused = is_bulk && view.bulk.paused.is_some();
+    let state = if is_paused { "paused" } else { view.state_name() };
+    let (state, rate) = (Some(state.to_owned()), view.rate.filter(|rate| rate.is_finite()));
     let (holds, later) = match applied {
         Some(Applied::Holds { stamp, later }) => (Some((handle, stamp)), later),
         Some(Applied::Superseded(at)) => (None, Some(at)),
         None => (None, None),
     };
-    let (drives, limits, destination) = (view.drives, view.limits, destination.to_owned());
+    let limits = if is_bulk { view.bulk.limits } else { view.limits };
+    let (drives, destination) = (view.drives, destination.to_owned());
     let worker = None;
     Ok((CommandReply { destination, worker, drives, state, rate, limits_before, limits, later, error: None }, holds))
 }
@@ -95,12 +99,24 @@ pub fn audited(command: &Command, answer: &CommandReply, by: (&str, &str)) -> Op
             ("pause", [until, how.reason.clone()].into_iter().flatten().collect::<Vec<_>>().join(": "))
         }
         Command::Resume { .. } => ("resume", String::new()),
+        Command::Bulk { change, .. } => match change {
+            BulkChange::Pause { how } => {
+                let until = how.until.map(|until| format!("until {until}"));
+                ("pause bulk", [until, how.reason.clone()].into_iter().flatten().collect::<Vec<_>>().join(": "))
+            }
+            BulkChange::Resume => ("resume bulk", String::new()),
+            BulkChange::Limits { .. } => {
+                let listed = |limits: &[String]| if limits.is_empty() { "none".to_owned() } else { limits.join(", ") };
+                ("limits bulk", format!("{} → {}", listed(&answer.limits_before), listed(&answer.limits)))
+            }
+        },
         Command::Limits { .. } | Command::ResetLimits { .. } => {
             let as_configured = matches!(command, Command::ResetLimits { .. });
             let note = if as_configured { ", as configured" } else { "" };
             ("limits", format!("{} → {}{note}", answer.limits_before.join(", "), answer.limits.join(", ")))
         }
         Command::Tell { .. }
+        | Command::TellBulk { .. }
         | Command::Operations { .. }
         | Command::Fates { .. }
         | Command::Recent { .. }
@@ -265,6 +281,8 @@ impl Listener {
             | Command::Limits { .. }
             | Command::ResetLimits { .. }
             | Command::Tell { .. }
+            | Command::Bulk { .. }
+            | Command::TellBulk { .. }
             | Command::Stamped { .. } => answer(roster, &command).await,
         };
         if let Some(body) = answer {

@@ -205,7 +205,7 @@ impl Unrouted {
         subscribes: &(impl Fn(&str) -> bool + Sync),
         done: &mut UnroutedDone,
     ) -> Result<(), ReadError> {
-        let (publisher, exchange) = (self.broker.publisher(), self.broker.names().events());
+        let (publisher, names) = (self.broker.publisher(), self.broker.names());
         let (mut moving, until) = (FuturesUnordered::new(), clock::now() + LONGEST_READ);
         let settle = |published: Published, locked: &mut LockedRead, done: &mut UnroutedDone| match published.result {
             Ok(()) => {
@@ -249,7 +249,7 @@ impl Unrouted {
                 let mut message = event.message.clone();
                 // The broker refuses another's, and ends the channel for it.
                 message.properties.user_id = None;
-                let sent = publisher.submit(&exchange, &event.routing_key, message).await;
+                let sent = publisher.submit(&names.exchange_of(event.class), &event.routing_key, message).await;
                 moving.push(async move {
                     let result = match sent {
                         Ok(confirm) => confirm.await,

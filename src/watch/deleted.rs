@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::Watch;
 use crate::broker::DestinationQueues;
-use crate::config::Destination;
+use crate::class::Class;
 use crate::destination::View;
 
 /// What is known of queues from reading their depths.
@@ -77,7 +77,9 @@ impl Watch {
         if !self.broker.status().borrow().connected() {
             return;
         }
-        self.restore_exchange(views).await;
+        for class in Class::ALL {
+            self.restore_exchange(class, views).await;
+        }
         // Nearly always: then nothing is looked up for any destination.
         if self.known_depths().queues.gone.is_empty() {
             return;
@@ -88,9 +90,9 @@ impl Watch {
     }
 
     /// The exchange that producers publish to takes every binding with it.
-    async fn restore_exchange(&self, views: &[View]) {
-        let Ok(is_there) = self.broker.has_events_exchange().await else { return };
-        let exchange = self.broker.names().events();
+    async fn restore_exchange(&self, class: Class, views: &[View]) {
+        let Ok(is_there) = self.broker.has_exchange(class).await else { return };
+        let exchange = self.broker.names().exchange_of(class);
         // A queue may be called like it.
         let key = format!("exchange {exchange}");
         let is_gone = {
@@ -124,15 +126,21 @@ impl Watch {
 
     /// What a destination needs at the broker.
     fn wanted(&self, name: &str) -> Option<DestinationQueues> {
-        let Destination { subscribe, retry, .. } = self.destination(name)?;
-        Some(DestinationQueues { name: name.to_owned(), subscribe, retry_delays: retry.delays })
+        let destination = self.destination(name)?;
+        let (subscribe, retry_delays) = (destination.patterns(), destination.retry.delays);
+        Some(DestinationQueues { name: name.to_owned(), subscribe, retry_delays })
     }
 
     async fn restore_one(&self, view: &View) {
         let Some(wanted) = self.wanted(&view.name) else { return };
         let names = self.broker.names();
-        let mut queues =
-            vec![names.unrouted(), names.queue(&view.name), names.dead(&view.name), names.trash(&view.name)];
+        let mut queues = vec![
+            names.unrouted(),
+            names.queue(&view.name),
+            names.bulk(&view.name),
+            names.dead(&view.name),
+            names.trash(&view.name),
+        ];
         let delay_queues = self.delay_queues(&view.name);
         {
             let known = self.known_depths();

@@ -12,9 +12,11 @@ use super::Watch;
 use super::deleted::Queues;
 use super::forecast::{BacklogSample, Trend};
 use crate::broker::DelayQueue;
+use crate::class::Class;
 use crate::clock;
 use crate::dead_letters::{Pile, operation};
-use crate::destination::View;
+use crate::destination::bulk::BulkView;
+use crate::destination::{DestinationCall, View};
 use crate::metrics;
 
 /// Retry queues and trash change slowly and are many: they are read this often.
@@ -44,22 +46,51 @@ pub struct Depths {
     pub drained_in: Option<f64>,
     /// When its day budget runs out, if before the vendor's day ends.
     pub budget_runs_out: Option<Timestamp>,
-    /// The time of the oldest event that waits, as far as it is known.
+    /// The time of the oldest live event that waits, as far as it is known.
     pub oldest: Option<Timestamp>,
+    /// Events that may wait.
+    pub bulk: BulkDepths,
 }
 
 impl Depths {
-    /// Events that wait: in the queue, held by the driver, and in the retry queues. They are counted together, since what leaves the one
+    /// Events that wait: in the queues of both classes, held by the driver, and in the retry queues. They are counted together, since what leaves the one
     /// comes into the other; `held` is how many are held by now. None where the queue is not known.
     #[must_use]
     pub fn waiting(&self, held: usize) -> Option<u64> {
-        let counted = u64::from(self.ready?).saturating_add(self.held).saturating_add(self.retry.unwrap_or(0).into());
+        let bulk = u64::from(self.bulk.ready.unwrap_or(0)).saturating_add(self.bulk.retry.unwrap_or(0).into());
+        let retry = u64::from(self.retry.unwrap_or(0));
+        let counted = u64::from(self.ready?).saturating_add(self.held).saturating_add(retry).saturating_add(bulk);
         Some(counted.max(u64::try_from(held).unwrap_or(u64::MAX)))
     }
 
     /// Whether events may have come into its retry queues, or left them, since.
     fn retries_may_change(&self, view: &View) -> bool {
-        self.retry.is_some_and(|retry| retry > 0) || self.retried != view.retried
+        let some = |count: Option<u32>| count.is_some_and(|count| count > 0);
+        some(self.retry) || some(self.bulk.retry) || self.retried != view.retried
+    }
+}
+
+/// The same of events that may wait.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct BulkDepths {
+    /// In their queue.
+    pub ready: Option<u32>,
+    /// In its retry queues.
+    pub retry: Option<u32>,
+    /// How many the driver held when these were read.
+    pub(crate) held: u64,
+    /// Seconds until their queue is empty, were nothing more to come; infinite while nothing gets through.
+    pub drained_in: Option<f64>,
+    /// The time of the oldest that waits, as far as it is known.
+    pub oldest: Option<Timestamp>,
+}
+
+impl BulkDepths {
+    /// Those that wait, in whichever place; `held` is how many are held by now. None where their queue is not known.
+    #[must_use]
+    pub fn waiting(&self, held: usize) -> Option<u64> {
+        let counted = u64::from(self.ready?).saturating_add(self.held).saturating_add(self.retry.unwrap_or(0).into());
+        Some(counted.max(u64::try_from(held).unwrap_or(u64::MAX)))
     }
 }
 
@@ -68,6 +99,8 @@ impl Depths {
 pub(super) struct KnownDepths {
     depths: BTreeMap<String, Depths>,
     courses: BTreeMap<String, Trend>,
+    /// Of those whose bulk queue has held something.
+    bulk_courses: BTreeMap<String, Trend>,
     slow_read: Option<Instant>,
     /// In the queue of unrouted events; none where that is not known.
     unrouted: Option<u32>,
@@ -108,6 +141,7 @@ impl Watch {
         }
         let mut depths = BTreeMap::new();
         for view in &views {
+            self.tell_bulk(&view.name, &ready).await;
             depths.insert(view.name.clone(), self.depths_now(view, &ready, slow).await);
         }
         let mut known = self.known_depths();
@@ -119,12 +153,20 @@ impl Watch {
             known.slow_read = None;
         }
         known.courses.retain(|name, _| depths.contains_key(name));
+        known.bulk_courses.retain(|name, _| depths.contains_key(name));
         known.asked.retain(|name, _| depths.contains_key(name));
         for view in &views {
             let Some(read) = depths.get_mut(&view.name) else { continue };
             let course = known.courses.entry(view.name.clone()).or_default();
             look_ahead(course, read, view, now, wall);
+            if read.bulk.ready.is_some_and(|ready| ready > 0) || known.bulk_courses.contains_key(&view.name) {
+                look_ahead_bulk(known.bulk_courses.entry(view.name.clone()).or_default(), read, view, now, wall);
+            }
+            let has_bulk = known.bulk_courses.contains_key(&view.name) || view.bulk.paused.is_some();
             self.show(view, read, wall);
+            if has_bulk {
+                self.show_bulk(view, read, wall);
+            }
         }
         (known.depths, known.unrouted) = (depths, unrouted);
     }
@@ -176,7 +218,7 @@ impl Watch {
         // One that does not consume yet may have no queue yet, and each question about a queue that is missing costs a channel.
         let are_there = |view: &&View| view.ready || self.depths_of(&view.name).ready.is_some();
         for view in views.iter().filter(are_there) {
-            queues.extend([names.queue(&view.name), names.dead(&view.name)]);
+            queues.extend([names.queue(&view.name), names.bulk(&view.name), names.dead(&view.name)]);
             if slow {
                 queues.push(names.trash(&view.name));
             }
@@ -193,10 +235,21 @@ impl Watch {
         read.into_iter().filter_map(|(queue, count)| Some((queue, count?))).collect()
     }
 
+    /// Tells the driver whether its bulk queue holds something: until then it needs no consumer.
+    async fn tell_bulk(&self, name: &str, ready: &Ready) {
+        let (count, handle) = (ready.get(&self.broker.names().bulk(name)), self.roster.get(name));
+        if let (Some(count), Some(handle)) = (count, handle) {
+            // One that stops just now takes nothing more.
+            let _gone = handle.call(DestinationCall::BulkWaits(*count > 0)).await;
+        }
+    }
+
     /// Where events of a destination wait for a time. Those of a kind are there only where its first one is, and are made at first use.
     pub(super) fn delay_queues(&self, name: &str) -> Vec<DelayQueue> {
         let delays = self.destination(name).map(|destination| destination.retry.delays).unwrap_or_default();
-        DelayQueue::retries(&self.broker.names().queue(name), &delays)
+        let names = self.broker.names();
+        let retries = |class| DelayQueue::retries(&names.queue_of(name, class), &delays);
+        Class::ALL.into_iter().flat_map(retries).collect()
     }
 
     /// Those of them that are known to be there, where these are `wanted`; and those that may be there by now, which are counted.
@@ -232,13 +285,15 @@ impl Watch {
         let before = self.depths_of(name);
         let of = |queue: &str| ready.get(queue).copied();
         let dead = of(&names.dead(name));
-        let held_here = u64::try_from(view.held_here).unwrap_or(u64::MAX);
+        let count = |held: usize| u64::try_from(held).unwrap_or(u64::MAX);
+        let (held_here, bulk) = (count(view.held_here), of(&names.bulk(name)));
         let mut read = Depths {
             ready: of(&names.queue(name)),
             dead_told: dead,
             held: held_here,
             retried: view.retried,
             dead: believed(dead, &before),
+            bulk: BulkDepths { ready: bulk, held: count(view.bulk.held_here), ..BulkDepths::default() },
             ..Depths::default()
         };
         if slow {
@@ -248,10 +303,16 @@ impl Watch {
         }
         if slow || before.retries_may_change(view) {
             // One that is not there has nothing in it.
-            let counts = self.delay_queues(name).into_iter().filter_map(|queue| of(&queue.name));
-            read.retry = read.ready.map(|_| counts.fold(0_u32, u32::saturating_add));
+            let queues = self.delay_queues(name);
+            let sum = |class: Class| {
+                let returns_to = names.queue_of(name, class);
+                let counts =
+                    queues.iter().filter(|queue| queue.returns_to == returns_to).filter_map(|queue| of(&queue.name));
+                read.ready.map(|_| counts.fold(0_u32, u32::saturating_add))
+            };
+            (read.retry, read.bulk.retry) = (sum(Class::Live), sum(Class::Bulk));
         } else if read.ready.is_some() {
-            read.retry = before.retry;
+            (read.retry, read.bulk.retry) = (before.retry, before.bulk.retry);
         }
         // Whoever reads them, to look or to act, holds them for a while: they are not gone.
         if read.dead.is_some()
@@ -293,6 +354,25 @@ impl Watch {
     }
 }
 
+impl Watch {
+    fn show_bulk(&self, view: &View, read: &Depths, wall: Timestamp) {
+        let (metrics, bulk) = (&self.metrics, &read.bulk);
+        for (gauges, count) in [(&metrics.bulk_ready, bulk.ready), (&metrics.bulk_retrying, bulk.retry)] {
+            match count {
+                Some(count) => gauges.with_label_values(&[&view.name]).set(i64::from(count)),
+                None => drop(gauges.remove_label_values(&[&view.name])),
+            }
+        }
+        metrics.bulk_paused.with_label_values(&[&view.name]).set(i64::from(view.bulk.paused.is_some()));
+        let oldest = bulk.oldest.map_or(0.0, |oldest| age(oldest, wall));
+        metrics.bulk_oldest_event_seconds.with_label_values(&[&view.name]).set(oldest);
+        match bulk.drained_in {
+            Some(seconds) => metrics.bulk_drain_seconds.with_label_values(&[&view.name]).set(seconds),
+            None => drop(metrics.bulk_drain_seconds.remove_label_values(&[&view.name])),
+        }
+    }
+}
+
 /// Whoever looks at letters holds them for a moment, and a broker may tell of that moment until its next count, seconds later. They are not
 /// gone: that they are fewer is believed when it is told twice.
 fn believed(dead: Option<u32>, before: &Depths) -> Option<u32> {
@@ -313,14 +393,39 @@ fn held(operations: &[operation::OperationState]) -> Option<u32> {
 /// Adds to `read` what follows from the destination's last minutes.
 fn look_ahead(course: &mut Trend, read: &mut Depths, view: &View, now: Instant, wall: Timestamp) {
     if let Some(ready) = read.ready {
-        let waiting = u64::from(ready).saturating_add(read.held);
-        let View { left, requests, carried, day_used, .. } = *view;
+        let waiting = u64::from(ready).saturating_add(read.held.saturating_sub(read.bulk.held));
+        let View { day_used, bulk: BulkView { left, requests, carried, .. }, .. } = view.clone();
+        let (left, requests) = (view.left.saturating_sub(left), view.requests.saturating_sub(requests));
+        let carried = view.carried - carried_by(carried);
         course.note(BacklogSample { at: now, waiting, left, requests, carried, day_used });
         read.drained_in = course.drained_in(view.rate, view.together);
     }
     read.budget_runs_out = course.runs_out(view.day_limit, view.day_ends, wall);
-    let unread = view.held_here == 0 || view.unread > 0;
+    let unread = view.held_here == view.bulk.held_here || view.unread > 0;
     read.oldest = if read.ready.is_some() { course.oldest(view.oldest, unread, wall) } else { view.oldest };
+}
+
+/// The same for bulk events.
+fn look_ahead_bulk(course: &mut Trend, read: &mut Depths, view: &View, now: Instant, wall: Timestamp) {
+    let bulk = &view.bulk;
+    if let Some(ready) = read.bulk.ready {
+        let waiting = u64::from(ready).saturating_add(read.bulk.held);
+        let (left, requests, carried) = (bulk.left, bulk.requests, carried_by(bulk.carried));
+        course.note(BacklogSample { at: now, waiting, left, requests, carried, day_used: view.day_used });
+        let rate = [view.rate, bulk.rate].into_iter().flatten().min_by(f64::total_cmp);
+        read.bulk.drained_in = if bulk.paused.is_some() && waiting > 0 {
+            Some(f64::INFINITY)
+        } else {
+            course.drained_in(rate, view.together)
+        };
+    }
+    let oldest = bulk.oldest;
+    read.bulk.oldest =
+        if read.bulk.ready.is_some() { course.oldest(oldest, bulk.held_here == 0, wall) } else { oldest };
+}
+
+fn carried_by(events: u64) -> f64 {
+    u32::try_from(events).map_or(f64::from(u32::MAX), f64::from)
 }
 
 /// Seconds since then; 0 for what is to come.

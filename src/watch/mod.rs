@@ -17,8 +17,8 @@ use crate::fleet::Roster;
 use crate::metrics::Metrics;
 use crate::supervisor::Part;
 
-pub use depths::Depths;
 pub(crate) use depths::age;
+pub use depths::{BulkDepths, Depths};
 
 /// How often depths are read from the broker.
 const DEPTHS_EVERY: Duration = Duration::from_secs(5);
@@ -64,7 +64,7 @@ impl Watch {
     #[must_use]
     pub fn subscriptions(&self) -> Vec<String> {
         let destinations = self.destinations.read().unwrap_or_else(PoisonError::into_inner);
-        destinations.values().flat_map(|destination| destination.subscribe.iter().cloned()).collect()
+        destinations.values().flat_map(|destination| destination.patterns()).collect()
     }
 
     /// The names of all destinations of the configuration in force.

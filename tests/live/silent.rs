@@ -122,7 +122,7 @@ async fn channels_that_are_given_up_leave_the_connection_whole() {
     for inbox in &inboxes {
         inbox.proof.want(Some(Duration::from_millis(400)));
     }
-    let given_up = async |inbox: &Inbox| drop(inbox.consuming.clone().wait_for(|is| !*is).await.unwrap());
+    let given_up = async |inbox: &Inbox| drop(inbox.live.consuming.clone().wait_for(|is| !*is).await.unwrap());
     tokio::time::timeout(LONG, join_all(inboxes.iter().map(given_up))).await.expect("the channels are given up");
     cut.send(false).unwrap();
     join_all(inboxes.iter().map(|inbox| consume(inbox, 10))).await;

@@ -64,14 +64,14 @@ pub async fn open(broker: &Broker) -> Inbox {
 }
 
 pub async fn consume(inbox: &Inbox, prefetch: u16) {
-    inbox.prefetch.send(Prefetch::Of(prefetch)).unwrap();
-    let mut consuming = inbox.consuming.clone();
+    inbox.live.prefetch.send(Prefetch::Of(prefetch)).unwrap();
+    let mut consuming = inbox.live.consuming.clone();
     tokio::time::timeout(LONG, consuming.wait_for(|is| *is)).await.expect("a consumer").unwrap();
 }
 
 pub async fn hold(inbox: &Inbox) {
-    inbox.prefetch.send(Prefetch::None).unwrap();
-    let mut consuming = inbox.consuming.clone();
+    inbox.live.prefetch.send(Prefetch::None).unwrap();
+    let mut consuming = inbox.live.consuming.clone();
     tokio::time::timeout(LONG, consuming.wait_for(|is| !*is)).await.expect("no consumer").unwrap();
 }
 

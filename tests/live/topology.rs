@@ -64,10 +64,10 @@ async fn second_worker(declare: Declare) -> (Broker, Broker, Log, tracing::subsc
 async fn create_names_the_argument_that_differs_and_does_not_consume() {
     let (first, second, log, _guard) = second_worker(Declare::Create).await;
     let inbox = second.open(queues("px"));
-    inbox.prefetch.send(Prefetch::Of(1)).unwrap();
+    inbox.live.prefetch.send(Prefetch::Of(1)).unwrap();
     log.wait_for("x-delivery-limit").await;
     assert!(log.text().contains("declare = \"check\""), "{}", log.text());
-    assert!(!*inbox.consuming.borrow());
+    assert!(!*inbox.live.consuming.borrow());
     assert!(first.close(LONG).await && second.close(LONG).await);
 }
 
@@ -95,7 +95,7 @@ async fn check_says_what_is_missing() {
     let broker = start(&settings);
     let inbox = broker.open(queues("px"));
     log.wait_for("no exchange").await;
-    assert!(!*inbox.consuming.borrow());
+    assert!(!*inbox.live.consuming.borrow());
     broker.close(LONG).await;
 }
 
@@ -136,7 +136,7 @@ async fn a_refusal_for_want_of_rights_says_which_and_advises_nobody_to_delete_an
     let text = log.text();
     assert!(text.contains("ACCESS_REFUSED") && text.contains("rabbitmqctl set_permissions"), "{text}");
     assert!(!text.contains("delete") && !text.contains("drain"), "{text}");
-    assert!(!*inbox.consuming.borrow());
+    assert!(!*inbox.live.consuming.borrow());
     assert!(first.close(LONG).await);
 }
 

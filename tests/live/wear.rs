@@ -26,7 +26,7 @@ async fn a_broker_that_refuses_again_and_again_leaves_what_is_open_alone_and_new
         assert_eq!(broker.depths(&missing).await.unwrap(), vec![None; missing.len()]);
     }
     assert_eq!(broker.depths(&[broker.names().queue("px")]).await.unwrap(), [Some(0)]);
-    assert!(*inbox.consuming.borrow(), "it went on consuming");
+    assert!(*inbox.live.consuming.borrow(), "it went on consuming");
     publish(&broker, 1).await;
     assert_eq!(take(&mut inbox, 1).await.len(), 1);
     let status = broker.status().borrow().clone();

@@ -63,13 +63,13 @@ struct ShownReason {
 
 /// What somebody gave in the page's forms, and what is wrong with it.
 #[derive(Debug, Default)]
-struct Given {
+pub(super) struct Given {
     /// The form that it was given in.
-    form: &'static str,
-    reason: String,
-    lasts: String,
-    limits: Option<String>,
-    wrong: Wrong,
+    pub form: &'static str,
+    pub reason: String,
+    pub lasts: String,
+    pub limits: Option<String>,
+    pub wrong: Wrong,
 }
 
 /// Fields of the page's forms.
@@ -119,7 +119,13 @@ pub(super) async fn page(
     shown(&admin, frame, name, did, Given::default()).await
 }
 
-async fn shown(admin: &Admin, frame: Frame, name: String, did: Flash, given: Given) -> Result<Response, Problem> {
+pub(super) async fn shown(
+    admin: &Admin,
+    frame: Frame,
+    name: String,
+    did: Flash,
+    given: Given,
+) -> Result<Response, Problem> {
     let unknown = || Problem::from(CommandError::Unknown(name.clone()));
     let handle = admin.roster.get(&name).ok_or_else(unknown)?;
     let view = handle.view().await.map_err(|_| unknown())?;
@@ -239,18 +245,22 @@ async fn limited(admin: &Admin, frame: Frame, who: &Who, name: &str, fields: &Fi
     Ok(frame::page(&Sure { frame, figures, limits: limits.join(", "), then, beyond }))
 }
 
-fn done_with(name: &str, act: &str) -> Response {
+pub(super) fn done_with(name: &str, act: &str) -> Response {
     see_other(&format!("/destinations/{name}?{}", Flash::query(act, clock::wall())))
 }
 
 /// What was done, in words, as long as it is so.
 fn done(act: &str, figures: &Figures) -> Option<&'static str> {
+    let is_bulk_paused = figures.bulk.as_ref().is_some_and(|bulk| bulk.is_paused);
     match act {
         "paused" if figures.is_paused() => Some(
             "Paused. Nothing is sent until somebody resumes it, or until the time that was set; events wait in the queue.",
         ),
         "resumed" if !figures.is_paused() => Some("Resumed. If the vendor is still in trouble, the gate closes again."),
         "limited" => Some("The limits are changed, until a reload that changes this destination."),
+        "bulk_paused" if is_bulk_paused => Some("Paused. Bulk events wait in their queue; live ones go on."),
+        "bulk_resumed" if !is_bulk_paused => Some("Resumed. Bulk events go on behind live ones."),
+        "bulk_limited" => Some("The pace of bulk events is changed, until somebody changes it again."),
         _ => None,
     }
 }

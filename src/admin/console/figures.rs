@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::bulk::BulkFigures;
 use super::show::{Moment, count, percent, rate, span};
 use crate::admin::destinations::DestinationStatus;
 use crate::gate::GateState;
@@ -64,6 +65,8 @@ pub(super) struct Figures {
     pub driver: Option<String>,
     /// How old its figures are, where they are that one's.
     pub told: Option<String>,
+    /// Its bulk events, where it has to do with some.
+    pub bulk: Option<BulkFigures>,
 }
 
 /// A day's budget.
@@ -94,7 +97,7 @@ fn known(depth: Option<u32>) -> String {
 impl Figures {
     pub fn of(shown: DestinationStatus, now: Timestamp) -> Self {
         // What waits for a retry is not in the queue, which drains.
-        let waits = shown.queue_ready.is_some_and(|ready| ready > 0 || shown.held > 0);
+        let waits = shown.queue_ready.is_some_and(|ready| ready > 0 || shown.held > shown.bulk.held);
         let drain = shown.drained_in_seconds.filter(|_| waits);
         let stands_still = waits && shown.state != GateState::Open.name();
         let quota = shown.quota;
@@ -143,6 +146,7 @@ impl Figures {
                 .then(|| shown.configured_limits.join(", ")),
             limits: shown.limits,
             subscribe: shown.subscribe,
+            bulk: BulkFigures::of(shown.bulk, now),
         }
     }
 
@@ -170,6 +174,9 @@ impl Figures {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::admin::bulk::BulkStatus;
+    use crate::destination::bulk::BulkView;
+    use crate::watch::BulkDepths;
 
     fn shown(state: &'static str, queue_ready: Option<u32>, held: usize) -> DestinationStatus {
         let depths = queue_ready.map(|ready| u64::from(ready) + u64::try_from(held).unwrap());
@@ -217,6 +224,7 @@ mod tests {
             oldest_event: None,
             day_budget_runs_out: None,
             drained_in_seconds: (state == "open").then_some(51.0),
+            bulk: BulkStatus::of(BulkView::default(), BulkDepths::default()),
         }
     }
 

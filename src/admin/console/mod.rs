@@ -13,6 +13,7 @@ use jiff::Timestamp;
 
 use super::{Admin, problem};
 use crate::clock;
+use crate::control::stamp::BulkChange;
 use crate::control::{Command, Signal};
 use session::Sessions;
 
@@ -20,6 +21,7 @@ mod act;
 mod assets;
 mod audit;
 mod bars;
+mod bulk;
 mod chart;
 mod check;
 mod copy;
@@ -98,6 +100,15 @@ pub(super) fn router(admin: &Arc<Admin>) -> Router<Arc<Admin>> {
             "/destinations/{name}/resume",
             destination::command_form(|destination| Command::Resume { destination }, "resumed"),
         )
+        .route("/destinations/{name}/bulk/pause", get(destination::back).post(bulk::pause))
+        .route(
+            "/destinations/{name}/bulk/resume",
+            destination::command_form(
+                |destination| Command::Bulk { destination, change: BulkChange::Resume },
+                "bulk_resumed",
+            ),
+        )
+        .route("/destinations/{name}/bulk/limits", get(destination::back).post(bulk::limits))
         .route("/destinations/{name}/waiting", get(waiting::page).post(waiting::submit))
         .route("/destinations/{name}/limits", get(destination::back).post(destination::limits))
         .route(DEAD, get(dead::page))

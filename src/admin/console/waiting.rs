@@ -65,7 +65,12 @@ pub(super) async fn submit(
     fields: Fields,
 ) -> Result<Response, Problem> {
     let now = clock::wall();
-    let place = if fields.get("place") == Some("retry") { Place::Retry } else { Place::Queue };
+    let place = match fields.get("place") {
+        Some("retry") => Place::Retry,
+        Some("bulk") => Place::Bulk,
+        Some("bulk_retry") => Place::BulkRetry,
+        Some(_) | None => Place::Queue,
+    };
     let list = look(&admin, &name, WaitingRequest { place, limit: None }).await?;
     let axum::Json(shown) = status_of(&admin, &name).await?;
     let events = list.events.into_iter().map(|event| {

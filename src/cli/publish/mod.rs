@@ -48,6 +48,7 @@ Examples:
   sluice publish events.ndjson
   sluice publish --type shop.signup --id-column user --time-column at signups.csv
   sluice publish --type shop.paid --delimiter ';' --map '{order: .no, total: (.total | tonumber)}' orders.csv
+  sluice publish --bulk --type import.contact contacts.csv  behind all other events
   sluice publish --resume --rate 500/s --type shop.paid orders.csv
   sluice publish --type shop.paid orders.csv.refused        the refused rows, mended
   sluice publish --lint events.ndjson                       publish nothing, only tell what is wrong
@@ -92,6 +93,9 @@ pub struct Args {
     /// Exported dead letters become events anew, instead of going back among the dead letters
     #[arg(long)]
     as_events: bool,
+    /// Publish them as bulk: events that may wait behind all others
+    #[arg(long)]
+    bulk: bool,
     /// Only report problems; publish nothing
     #[arg(long)]
     lint: bool,
@@ -136,7 +140,7 @@ impl Summary {
         match to {
             To::DeadLetters(destination) => *self.put_back.entry(destination.clone()).or_default() += 1,
             To::Destinations(kind) => {
-                let wanted = |one: &config::Destination| routing::subscribes(&one.subscribe, kind);
+                let wanted = |one: &config::Destination| routing::subscribes(&one.patterns(), kind);
                 self.unrouted += u64::from(!config.destinations.values().any(wanted));
             }
         }
@@ -228,6 +232,7 @@ impl Args {
         ];
         options.extend(given.into_iter().filter_map(|(name, value)| Some(format!("{name} {}", value.as_ref()?))));
         options.extend(self.as_events.then(|| "--as-events".to_owned()));
+        options.extend(self.bulk.then(|| "--bulk".to_owned()));
         options.join(" ")
     }
 }

@@ -8,6 +8,7 @@ use super::Args;
 use super::input::{Content, Record};
 use super::rows::Reader;
 use crate::broker::Names;
+use crate::class::Class;
 use crate::config::Config;
 use crate::dead_letters::acts;
 use crate::dead_letters::export::{self, Exported};
@@ -47,7 +48,7 @@ impl Reading<'_> {
     /// The exchange and the routing key that lead there.
     pub fn way(&self, to: &To) -> (String, String) {
         match to {
-            To::Destinations(kind) => (self.names.events(), kind.clone()),
+            To::Destinations(kind) => (self.names.exchange_of(Class::bulk_if(self.args.bulk)), kind.clone()),
             To::DeadLetters(destination) => (String::new(), self.names.dead(destination)),
         }
     }

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 
 use super::batching;
 use super::check::{Held, Pending};
+use crate::class::Class;
 use crate::gate::Free;
 use crate::vendors::{Batching, Item};
 
@@ -25,6 +26,16 @@ impl Batch {
     /// The ordering key that it travels in.
     pub fn ordering_key(&self) -> Option<&str> {
         self.events.first().and_then(|event| event.item.ordering_key.as_deref())
+    }
+
+    /// The class of its events: only those of one travel together.
+    pub fn class(&self) -> Class {
+        self.events.first().map(|event| event.delivery.class).unwrap_or_default()
+    }
+
+    /// Whether a letter that was replayed goes first in it.
+    pub fn is_replay(&self) -> bool {
+        self.events.first().is_some_and(|event| event.replay)
     }
 
     /// Tells it from others, as its first event does.
@@ -52,6 +63,8 @@ pub(super) enum QueuePlace {
 pub(super) enum Pick {
     /// The first.
     First,
+    /// The first of those that are replays, or follow one in their ordering key.
+    Replayed,
     /// The last of those whose credentials were not refused, replays after others: they tell whether the account's are, and what stands
     /// far from the first is more likely to be of another kind.
     Others,
@@ -62,9 +75,9 @@ pub(super) enum Pick {
 
 /// What can be sent now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ready {
+pub(super) enum Ready<Place = QueuePlace> {
     /// Something to send now.
-    Now(QueuePlace),
+    Now(Place),
     /// Something from then on.
     At(Instant),
     /// Nothing: it is empty, or every ordering key waits for an answer.
@@ -85,6 +98,21 @@ impl ReadyQueue {
     /// How many deliveries wait.
     pub fn len(&self) -> usize {
         self.parts.iter().map(|batch| batch.events.len()).sum::<usize>() + self.events.len() + self.replayed.len()
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.parts.is_empty() && self.events.is_empty() && self.replayed.is_empty()
+    }
+
+    /// Whether something waits that goes behind the others.
+    pub fn has_replayed(&self) -> bool {
+        !self.replayed.is_empty()
+    }
+
+    /// Whether what stands there goes behind the others.
+    pub fn is_replayed(&self, place: QueuePlace) -> bool {
+        matches!(place, QueuePlace::Event(at) if at >= self.events.len())
     }
 
     /// Joins the end, or goes before the replayed ones where it is none and follows none of them.
@@ -189,7 +217,7 @@ impl ReadyQueue {
                 Some(ordering_key) if !asked.insert(ordering_key) => continue,
                 Some(ordering_key) => free(ordering_key),
             };
-            if event.refused && wanted == Pick::Others {
+            if (event.refused && wanted == Pick::Others) || (wanted == Pick::Replayed && !self.is_replayed(place)) {
                 continue;
             }
             match free {
@@ -281,15 +309,16 @@ impl ReadyQueue {
         taken
     }
 
-    /// Where no more than `few` events failed when the gate closed, or since, they let others go first until then.
-    pub fn rest_few(&mut self, few: usize, until: Instant) {
-        let all = self.len();
-        let mut failed: Vec<&mut Held> =
-            self.events.iter_mut().chain(&mut self.replayed).filter(|event| event.failed).collect();
-        let rests = failed.len() <= few && failed.len() < all;
-        for event in &mut failed {
+    /// How many failed when the gate closed, or since, parts of batches aside.
+    pub fn failed(&self) -> usize {
+        self.singles().filter(|event| event.failed).count()
+    }
+
+    /// Those that failed are as others again; they rest until then, if at all.
+    pub fn rest_failed(&mut self, until: Option<Instant>) {
+        for event in self.events.iter_mut().chain(&mut self.replayed).filter(|event| event.failed) {
             event.failed = false;
-            event.rests_until = event.rests_until.max(rests.then_some(until));
+            event.rests_until = event.rests_until.max(until);
         }
     }
 

@@ -22,7 +22,14 @@ fn event(tag: u64, ordering_key: Option<u8>, replay: bool) -> Held {
     let routing_key = String::new();
     let history = History::new("a", NOW);
     Box::new(Pending {
-        delivery: Delivery { message: Message::default(), routing_key, redelivered: false, returns: 0, ticket },
+        delivery: Delivery {
+            message: Message::default(),
+            class: Class::Live,
+            routing_key,
+            redelivered: false,
+            returns: 0,
+            ticket,
+        },
         tag: Tag::unchecked(&Message::default(), &history),
         history,
         item: Item { ordering_key: ordering_key.map(|ordering_key| ordering_key.to_string()), ..Item::default() },

@@ -7,13 +7,15 @@ use std::time::{Duration, Instant};
 
 use sluice::broker::Names;
 use sluice::broker::port::{
-    Delivery, Disposition, Inbox, Prefetch, Proof, Publication, PublishError, Publisher, Ticket, Witness,
+    Delivery, Disposition, Feed, FeedEnds, Inbox, Prefetch, Proof, Publication, PublishError, Publisher, Ticket,
+    Witness,
 };
+use sluice::class::Class;
 use sluice::clock;
 use sluice::message::header::{REPLAY, REPLAY_OF, REPLAY_TO};
 use sluice::message::{Field, Message};
 use sluice::record::replay::Notice;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::event_number;
@@ -55,6 +57,7 @@ pub struct Published {
 
 #[derive(Clone, Debug)]
 struct Stored {
+    class: Class,
     message: Message,
     routing_key: String,
     redelivered: bool,
@@ -65,16 +68,37 @@ struct Stored {
 
 struct Consumer {
     deliveries: mpsc::Sender<Delivery>,
-    consuming: watch::Sender<bool>,
-    prefetch: usize,
+    feeds: [Option<FeedEnds>; 2],
+    prefetch: [usize; 2],
     witness: Witness,
     channel: Option<(CancellationToken, mpsc::UnboundedSender<(u64, Disposition)>)>,
 }
 
-struct State {
+/// One of the destination's queues.
+#[derive(Default)]
+struct Queue {
     /// What was given back, in the order in which it came: it goes before the rest, as in a quorum queue.
     returned: VecDeque<Stored>,
     ready: VecDeque<Stored>,
+}
+
+impl Queue {
+    fn len(&self) -> usize {
+        self.returned.len() + self.ready.len()
+    }
+}
+
+/// The place of that class's queue.
+fn at(class: Class) -> usize {
+    match class {
+        Class::Live => 0,
+        Class::Bulk => 1,
+    }
+}
+
+struct State {
+    /// Of live events, and of those that may wait.
+    queues: [Queue; 2],
     unsettled: BTreeMap<u64, Stored>,
     retrying: usize,
     dead: Vec<Message>,
@@ -102,8 +126,7 @@ pub struct MemoryBroker(Arc<Mutex<State>>);
 impl MemoryBroker {
     pub fn new() -> Self {
         Self(Arc::new(Mutex::new(State {
-            returned: VecDeque::new(),
-            ready: VecDeque::new(),
+            queues: <[Queue; 2]>::default(),
             unsettled: BTreeMap::new(),
             retrying: 0,
             dead: Vec::new(),
@@ -131,11 +154,21 @@ impl MemoryBroker {
         self.put_returned(routing_key, message, 0);
     }
 
+    /// A producer's message comes in that may wait.
+    pub fn put_bulk(&self, routing_key: &str, message: Message) {
+        self.put_in(Class::Bulk, routing_key, message, 0);
+    }
+
     /// A message that had been given back `returns` times.
     pub fn put_returned(&self, routing_key: &str, message: Message, returns: u32) {
+        self.put_in(Class::Live, routing_key, message, returns);
+    }
+
+    fn put_in(&self, class: Class, routing_key: &str, message: Message, returns: u32) {
         let routing_key = routing_key.to_owned();
         let mut state = self.state();
-        state.ready.push_back(Stored { message, routing_key, redelivered: returns > 0, returns, given: None });
+        let stored = Stored { class, message, routing_key, redelivered: returns > 0, returns, given: None };
+        state.queues[at(class)].ready.push_back(stored);
         state.pump();
     }
 
@@ -160,10 +193,14 @@ impl MemoryBroker {
         self.state().half_open = true;
     }
 
-    /// Messages in the destination's queue that no worker holds.
+    /// Messages in the destination's queues that no worker holds.
     pub fn ready(&self) -> usize {
-        let state = self.state();
-        state.returned.len() + state.ready.len()
+        self.state().queues.iter().map(Queue::len).sum()
+    }
+
+    /// Those of them that may wait.
+    pub fn bulk_ready(&self) -> usize {
+        self.state().queues[at(Class::Bulk)].len()
     }
 
     /// Messages that a worker holds.
@@ -197,7 +234,7 @@ impl MemoryBroker {
     /// Whether nothing is left but dead letters.
     pub fn is_drained(&self) -> bool {
         let state = self.state();
-        state.returned.is_empty() && state.ready.is_empty() && state.unsettled.is_empty() && state.retrying == 0
+        state.queues.iter().all(|queue| queue.len() == 0) && state.unsettled.is_empty() && state.retrying == 0
     }
 
     pub fn dead(&self) -> Vec<Message> {
@@ -237,23 +274,34 @@ impl MemoryBroker {
     /// A worker opens the destination's queue.
     pub fn open(&self) -> Inbox {
         let (deliveries, receiver) = mpsc::channel(usize::from(u16::MAX));
-        let (prefetch, mut wanted) = watch::channel(Prefetch::None);
-        let (consuming, is_consuming) = watch::channel(false);
         let (proof, witness) = Proof::new();
         tokio::spawn(self.clone().answer(witness.clone()));
-        self.state().consumer = Some(Consumer { deliveries, consuming, prefetch: 0, witness, channel: None });
+        self.state().consumer =
+            Some(Consumer { deliveries, feeds: [None, None], prefetch: [0, 0], witness, channel: None });
         self.connect();
+        Inbox { deliveries: receiver, live: self.feed(Class::Live), bulk: self.feed(Class::Bulk), proof }
+    }
+
+    fn feed(&self, class: Class) -> Feed {
+        let (feed, ends) = Feed::new();
+        let mut wanted = ends.prefetch.clone();
+        if let Some(consumer) = self.state().consumer.as_mut() {
+            consumer.feeds[at(class)] = Some(ends);
+        }
         let broker = self.clone();
         tokio::spawn(async move {
             loop {
                 let prefetch = *wanted.borrow_and_update();
                 tokio::time::sleep(WIRE).await;
                 if let Some(consumer) = broker.state().consumer.as_mut() {
-                    consumer.prefetch = match prefetch {
+                    let prefetch = match prefetch {
                         Prefetch::None => 0,
                         Prefetch::Of(prefetch) => usize::from(prefetch),
                     };
-                    consumer.consuming.send_replace(consumer.prefetch > 0);
+                    consumer.prefetch[at(class)] = prefetch;
+                    if let Some(ends) = &consumer.feeds[at(class)] {
+                        ends.consuming.send_replace(prefetch > 0);
+                    }
                 }
                 broker.state().pump();
                 if wanted.changed().await.is_err() {
@@ -261,7 +309,7 @@ impl MemoryBroker {
                 }
             }
         });
-        Inbox { deliveries: receiver, prefetch, consuming: is_consuming, proof }
+        feed
     }
 
     /// Answers whoever wants to know whether the broker is there.
@@ -384,20 +432,21 @@ impl MemoryBroker {
 
     fn store(&self, queue: &str, message: Message) -> bool {
         let names = Names::new("sluice");
-        let own = names.queue(DESTINATION);
+        let class = Class::bulk_if(queue.starts_with(&names.bulk(DESTINATION)));
+        let own = names.queue_of(DESTINATION, class);
         if queue == REPLAYS {
             let notice = serde_json::from_slice(&message.body).expect("what is told is a notice");
             let mut state = self.state();
             state.told.push(notice);
             return state.listening;
         } else if queue == own {
-            self.put(queue, message);
+            self.put_in(class, queue, message, 0);
         } else if queue == names.dead(DESTINATION) {
             self.state().dead.push(message);
         } else if let Some(seconds) =
             queue.strip_prefix(&format!("{own}.retry.")).and_then(|seconds| seconds.parse().ok())
         {
-            self.wait(own, message, Duration::from_secs(seconds));
+            self.wait(class, own, message, Duration::from_secs(seconds));
         } else {
             return false;
         }
@@ -405,7 +454,7 @@ impl MemoryBroker {
     }
 
     /// The shorter of the queue's TTL and the message's own; then it returns as a dead-lettered message does.
-    fn wait(&self, own: String, mut message: Message, ttl: Duration) {
+    fn wait(&self, class: Class, own: String, mut message: Message, ttl: Duration) {
         let expiration = message.properties.expiration.take().and_then(|ms| ms.parse().ok()).map(Duration::from_millis);
         let ttl = ttl.min(expiration.unwrap_or(ttl));
         self.state().retrying += 1;
@@ -414,7 +463,7 @@ impl MemoryBroker {
             tokio::time::sleep(ttl).await;
             message.properties.headers.insert("x-death".to_owned(), Field::Array(Vec::new()));
             broker.state().retrying -= 1;
-            broker.put(&own, message);
+            broker.put_in(class, &own, message, 0);
         });
     }
 }
@@ -423,23 +472,29 @@ impl State {
     fn pump(&mut self) {
         let Some(consumer) = self.consumer.as_ref().filter(|_| !self.half_open) else { return };
         let Some((epoch, settle)) = &consumer.channel else { return };
-        while self.unsettled.len() < consumer.prefetch
-            && let Ok(room) = consumer.deliveries.try_reserve()
-            && let Some(mut stored) = self.returned.pop_front().or_else(|| self.ready.pop_front())
-        {
-            let tag = self.next_tag;
-            room.send(Delivery {
-                message: stored.message.clone(),
-                routing_key: stored.routing_key.clone(),
-                redelivered: stored.redelivered,
-                returns: stored.returns,
-                ticket: Ticket::new(tag, epoch.clone(), settle.clone()),
-            });
-            consumer.witness.heard(clock::now());
-            self.next_tag += 1;
-            stored.given = Some(clock::now());
-            self.unsettled.insert(tag, stored);
-            self.most_unsettled = self.most_unsettled.max(self.unsettled.len());
+        for class in Class::ALL {
+            let mut held = self.unsettled.values().filter(|stored| stored.class == class).count();
+            let queue = &mut self.queues[at(class)];
+            while held < consumer.prefetch[at(class)]
+                && let Ok(room) = consumer.deliveries.try_reserve()
+                && let Some(mut stored) = queue.returned.pop_front().or_else(|| queue.ready.pop_front())
+            {
+                held += 1;
+                let tag = self.next_tag;
+                room.send(Delivery {
+                    class,
+                    message: stored.message.clone(),
+                    routing_key: stored.routing_key.clone(),
+                    redelivered: stored.redelivered,
+                    returns: stored.returns,
+                    ticket: Ticket::new(tag, epoch.clone(), settle.clone()),
+                });
+                consumer.witness.heard(clock::now());
+                self.next_tag += 1;
+                stored.given = Some(clock::now());
+                self.unsettled.insert(tag, stored);
+                self.most_unsettled = self.most_unsettled.max(self.unsettled.len());
+            }
         }
     }
 
@@ -457,7 +512,7 @@ impl State {
         if stored.returns > DELIVERY_LIMIT {
             self.dead.push(stored.message);
         } else {
-            self.returned.push_back(stored);
+            self.queues[at(stored.class)].returned.push_back(stored);
         }
     }
 }

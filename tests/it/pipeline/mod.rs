@@ -5,6 +5,7 @@ mod account;
 mod batches;
 mod broker;
 mod broker_trouble;
+mod bulk;
 mod expiry;
 mod gate;
 mod headers;

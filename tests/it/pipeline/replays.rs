@@ -123,7 +123,7 @@ async fn a_ordering_key_keeps_its_order_whatever_is_replayed() {
 
 #[tokio::test(start_paused = true)]
 async fn a_replayed_event_that_never_gets_its_turn_goes_back_and_is_not_lost() {
-    let stage = Stage::new("limits = [\"1/s\"]\nconcurrency = 1");
+    let stage = Stage::new("limits = [\"1/s\"]\nconcurrency = 1\nbulk_share = \"0%\"");
     pass(seconds(1)).await;
     put(&stage, 10_000..10_010);
     let mut next = 0;

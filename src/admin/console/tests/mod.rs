@@ -90,6 +90,7 @@ fn pretend(admin: &Admin, name: &str) -> tokio::sync::mpsc::UnboundedReceiver<St
     tokio::spawn(async move {
         while let Some(call) = calls.recv().await {
             match call {
+                DestinationCall::BulkWaits(_) => {}
                 DestinationCall::View(answer) => drop(answer.send(view(&name))),
                 DestinationCall::Recent(answer) => drop(answer.send(recent())),
                 DestinationCall::Samples(answer) => drop(answer.send(recent().samples())),
@@ -152,6 +153,20 @@ fn view(name: &str) -> View {
         last_dead: None,
         copies_waiting: 0,
         copies_full: false,
+        bulk: bulk(),
+    }
+}
+
+/// Bulk events that somebody paused and bounded.
+fn bulk() -> crate::destination::bulk::BulkView {
+    let text = || Some(EVIL.to_owned());
+    let paused = crate::gate::Paused { by: text(), reason: text(), ..Default::default() };
+    crate::destination::bulk::BulkView {
+        types: vec![EVIL.to_owned()],
+        share: "5%".to_owned(),
+        limits: vec!["50/s".to_owned()],
+        paused: Some(paused),
+        ..Default::default()
     }
 }
 
