@@ -24,6 +24,7 @@ mod read_lock;
 mod read_task;
 mod replies;
 mod status;
+mod stream;
 mod topology;
 
 use std::sync::{Arc, Mutex, OnceLock};
@@ -45,6 +46,7 @@ pub use peek::Peeked;
 pub use read_error::ReadError;
 pub use read_task::ReadPurpose;
 pub use status::{BrokerStatus, LinkStatus};
+pub use stream::{StreamEvent, StreamMessage, StreamSettings, StreamStart, StreamTrouble};
 pub use topology::{Declare, DestinationQueues};
 
 use crate::clock;

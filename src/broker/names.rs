@@ -74,6 +74,18 @@ impl Names {
         format!("{}.audit", self.prefix)
     }
 
+    /// The stream of what became of events.
+    #[must_use]
+    pub fn history(&self) -> String {
+        format!("{}.history", self.prefix)
+    }
+
+    /// The stream of those who must not be written to.
+    #[must_use]
+    pub fn suppressed(&self) -> String {
+        format!("{}.suppressed", self.prefix)
+    }
+
     /// Where the outcomes of the letters go that one operation replays.
     #[must_use]
     pub fn outcomes(&self, operation: &str) -> String {

@@ -350,7 +350,12 @@ impl PublisherTask {
         }
         for (id, sent_to, mark, outcome) in ended {
             if let Some(publication) = self.outbox.answered(id, sent_to, outcome.is_ok()) {
-                let outcome = if returned.contains(&mark) { Err(unroutable(&publication)) } else { outcome };
+                let is_unroutable = returned.contains(&mark);
+                if is_unroutable && self.topology.has_stream(&publication.routing_key) {
+                    // It was deleted. The next channel declares it anew.
+                    (self.declared, broken) = (false, Some(Way::Main));
+                }
+                let outcome = if is_unroutable { Err(unroutable(&publication)) } else { outcome };
                 report(publication, outcome);
             }
         }

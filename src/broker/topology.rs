@@ -15,6 +15,7 @@ use super::connection::{AmqpTrouble, NOT_FOUND, PRECONDITION_FAILED, close_chann
 use super::fields::{TooLong, short};
 use super::link::Live;
 use super::names::Names;
+use super::stream::StreamSettings;
 
 /// How many destinations declare at the same time: enough to hide the round trips, few enough for the broker.
 const AT_ONCE: usize = 16;
@@ -94,6 +95,8 @@ pub(super) struct Topology {
     delivery_limit: u32,
     /// Whether the exchange of receipts is among what is shared.
     receipts: bool,
+    /// A stream that is declared beside it.
+    stream: Option<Arc<StreamSettings>>,
     permits: Arc<Semaphore>,
 }
 
@@ -106,12 +109,23 @@ enum BrokerObject {
 
 impl Topology {
     pub(super) fn new(names: Names, declare: Declare, delivery_limit: u32) -> Self {
-        Self { names, declare, delivery_limit, receipts: false, permits: Arc::new(Semaphore::new(AT_ONCE)) }
+        let permits = Arc::new(Semaphore::new(AT_ONCE));
+        Self { names, declare, delivery_limit, receipts: false, stream: None, permits }
     }
 
     /// The same with the exchange of receipts.
     pub(super) fn with_receipts(&self) -> Self {
         Self { receipts: true, ..self.clone() }
+    }
+
+    /// The same with a stream.
+    pub(super) fn with_stream(&self, stream: &StreamSettings) -> Self {
+        Self { stream: Some(Arc::new(stream.clone())), ..self.clone() }
+    }
+
+    /// Whether that stream is among what is declared.
+    pub(super) fn has_stream(&self, name: &str) -> bool {
+        self.stream.as_ref().is_some_and(|stream| stream.name == name)
     }
 
     /// Whether what is missing may be created.
@@ -131,7 +145,26 @@ impl Topology {
 
     /// Makes sure of the exchanges and queues that all destinations and producers share.
     pub(super) async fn ensure_shared(&self, live: &Live) -> Result<(), TopologyError> {
-        self.ensure(live, &self.shared()).await
+        self.ensure(live, &self.shared()).await?;
+        match &self.stream {
+            Some(stream) => self.ensure_stream(live, stream).await,
+            None => Ok(()),
+        }
+    }
+
+    /// A stream with other settings serves as well: nobody can drain one, and its bounds can be set at the broker, by a policy.
+    async fn ensure_stream(&self, live: &Live, stream: &StreamSettings) -> Result<(), TopologyError> {
+        let object = BrokerObject::Queue { name: stream.name.clone(), arguments: stream.arguments() };
+        match self.ensure(live, &[object]).await {
+            Err(TopologyError::Different(difference)) => {
+                tracing::warn!(
+                    difference,
+                    "the broker has the stream with other settings and it is used as it is; to have it made anew, and empty, delete it"
+                );
+                Ok(())
+            }
+            ensured => ensured,
+        }
     }
 
     /// Makes sure of one destination's queues and bindings.

@@ -127,7 +127,7 @@ fn each_destination_has_one_name(section: &mut Section<'_>, name: &str) -> bool 
 
 /// What is wrong with a destination's name. It becomes part of queue names, beside Sluice's own objects.
 pub(super) fn name_mend(name: &str) -> Option<String> {
-    let own = ["audit", "control", "events", "receipts", "replay", "unrouted"];
+    let own = ["audit", "control", "events", "history", "receipts", "replay", "suppressed", "unrouted"];
     if own.contains(&name) {
         return Some(format!("{name:?} is the name of one of Sluice's own objects; choose another"));
     }

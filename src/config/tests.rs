@@ -605,8 +605,20 @@ fn two_destinations_that_share_a_quota_are_warned_of_unless_each_has_its_share()
 
 #[test]
 fn a_destination_may_not_be_called_like_sluices_own_objects() {
-    for name in ["events", "unrouted", "control", "receipts", "Px", "\"a.b\"", "-a", "\"\"", "\"ü\"", &"a".repeat(64)]
-    {
+    for name in [
+        "events",
+        "unrouted",
+        "control",
+        "receipts",
+        "history",
+        "suppressed",
+        "Px",
+        "\"a.b\"",
+        "-a",
+        "\"\"",
+        "\"ü\"",
+        &"a".repeat(64),
+    ] {
         let shown = problems(&format!("{BROKER}[destinations.{name}]\n{GOOD}"));
         assert_eq!(shown.lines().count(), 1, "{shown}");
         assert!(shown.starts_with("sluice.toml:3: destinations."), "{shown}");

@@ -86,3 +86,6 @@ pub const REPLAYED_FROM: &str = "x-sluice-replayed-from";
 /// Set by the publisher, stripped at consumption: tells which publication a returned message was. The same for the same message to the
 /// same place, so that one that is put back lies there as it lay before.
 pub const PUBLISH: &str = "x-sluice-publish";
+
+/// In a stream: a reader put it there to see how far it has come.
+pub const STREAM_MARK: &str = "x-sluice-mark";

@@ -23,6 +23,7 @@ mod prometheus;
 mod publishing;
 mod read_lock;
 mod silent;
+mod stream;
 mod supervision;
 mod support;
 mod topology;
