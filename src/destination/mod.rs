@@ -18,6 +18,7 @@ use crate::lease::port::DriverEnd;
 use crate::metrics::DestinationMetrics;
 use crate::receipts::Receipts;
 use crate::seal::Seal;
+use crate::suppression::Suppressed;
 use crate::vendors::Batching;
 
 mod attempt;
@@ -54,6 +55,7 @@ mod settlements;
 mod settler;
 mod side_requests;
 mod stop;
+mod suppressing;
 pub mod tap;
 mod tokens;
 mod view;
@@ -75,6 +77,7 @@ use sender::Sender;
 use settlements::Settlements;
 use settler::Settler;
 use side_requests::SideRequests;
+use suppressing::Suppressing;
 
 /// Time for requests in flight to finish when the worker stops: of the ten seconds that there are, two are for what then has to reach
 /// the broker.
@@ -106,6 +109,8 @@ pub struct Parts {
     pub metrics: DestinationMetrics,
     /// Where receipts go, if they are wanted.
     pub receipts: Option<Receipts>,
+    /// Who must not be written to, if the destination heeds that.
+    pub suppressed: Option<Suppressed>,
     /// Pause, resume, limits, status.
     pub calls: mpsc::Receiver<DestinationCall>,
     /// Cancelled to stop.
@@ -145,6 +150,7 @@ struct Driver {
     settlements: Settlements,
     prefetch: PrefetchControl,
     report: Report,
+    suppressing: Option<Suppressing>,
 }
 
 impl Driver {
@@ -180,6 +186,10 @@ impl Driver {
             prefetch: PrefetchControl::new(batching),
             report: Report::new(before.recent, parts.metrics, dispatch.gate.state(now), now),
             keeping: Keeping::new(parts.lease, parts.elsewhere, parts.seal),
+            suppressing: parts
+                .suppressed
+                .zip(settings.person.clone())
+                .map(|(list, person)| Suppressing::new(list, person)),
             dispatch,
             settings,
             configured,

@@ -61,7 +61,11 @@ impl Settlements {
                     }
                 }
             }
-            Settlement::RetryLater(_) | Settlement::DeadLetter(..) | Settlement::Drop(_) | Settlement::Release => {
+            Settlement::RetryLater(_)
+            | Settlement::DeadLetter(..)
+            | Settlement::Drop(_)
+            | Settlement::Suppress
+            | Settlement::Release => {
                 self.settle_delivery(delivery, history, tag, settlement);
             }
         }
