@@ -38,6 +38,12 @@ pub fn read(bytes: &[u8], form: ListForm<'_>, mut person: impl FnMut(&str)) -> R
         Some(column) => column_of(bytes, column, form.separator, person),
         None => {
             let mut bad = Vec::new();
+            let first = bytes.split(|byte| *byte == b'\n').find(|line| !matches!(one_of(line), Ok(None)));
+            if let Some(separator) = first.and_then(separator_in) {
+                return Err(format!(
+                    "its first row has a {separator:?} in it: if this is a CSV, name its column: --column email"
+                ));
+            }
             for (at, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
                 match one_of(line) {
                     Ok(None) => {}
@@ -56,10 +62,15 @@ fn one_of(line: &[u8]) -> Result<Option<&str>, String> {
     if line.is_empty() || line.starts_with('#') {
         return Ok(None);
     }
-    match SEPARATORS.into_iter().find(|separator| line.contains(*separator)) {
-        Some(separator) => Err(format!("has a {separator:?} in it; if this is a CSV, name its column: --column email")),
+    match separator_in(line.as_bytes()) {
+        Some(separator) => Err(format!("has a {separator:?} in it")),
         None => checked(line).map(Some),
     }
+}
+
+/// What separates columns in a line, where something does.
+fn separator_in(line: &[u8]) -> Option<char> {
+    SEPARATORS.into_iter().find(|separator| line.iter().any(|byte| char::from(*byte) == *separator))
 }
 
 fn checked(person: &str) -> Result<&str, String> {
@@ -135,6 +146,7 @@ mod tests {
     fn a_file_has_one_person_a_line() {
         let (people, bad) = listed("\u{feff}# who left\nann@example.com\r\n\n u-1 \na,b\n", None).unwrap();
         assert_eq!((people, bad), (vec!["ann@example.com".to_owned(), "u-1".to_owned()], vec![5]));
+        assert!(listed("\n# all\nname,email\nBob\n", None).unwrap_err().contains("--column email"));
     }
 
     #[test]
