@@ -240,7 +240,11 @@ impl Admin {
 
 impl From<ReadError> for Problem {
     fn from(error: ReadError) -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
+        let status = match &error {
+            ReadError::OtherKey(_) => StatusCode::CONFLICT,
+            ReadError::Broken(_) => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        Self::new(status, error.to_string())
     }
 }
 

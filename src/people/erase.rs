@@ -252,6 +252,10 @@ impl Erasure {
                 "after [history] keep".to_owned(),
             ),
             ages(
+                "what operators wrote as filters of acts on dead letters, in the audit, e-mail addresses masked",
+                "when 100,000 later entries are there".to_owned(),
+            ),
+            ages(
                 "ids of their events in the workers' logs, e-mail addresses masked",
                 "as your logs are kept".to_owned(),
             ),

@@ -125,9 +125,13 @@ impl People {
     /// What is known of people.
     ///
     /// # Errors
-    /// [`ReadError`].
+    /// [`ReadError`], also where another secret was used.
     pub async fn known(&self, people: &[Digest]) -> Result<Vec<PersonKnown>, ReadError> {
         let entries = self.stream.entries().await?;
+        // To those whom it cannot tell it would say that they are not suppressed.
+        if let Some(trouble) = entries.trouble {
+            return Err(ReadError::OtherKey(trouble));
+        }
         Ok(people.iter().map(|digest| PersonKnown::of(*digest, &entries)).collect())
     }
 }

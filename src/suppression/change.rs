@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::table::Table;
 use crate::person::{DIGEST_BYTES, Digest};
+use crate::words;
 
 /// People in one message at most: 21 kB of digests.
 pub const MOST_IN_ONE: usize = 1_000;
@@ -116,7 +117,9 @@ impl Known {
             return before;
         }
         if change.key != self.key {
-            self.foreign += u64::try_from(change.people.len()).unwrap_or(u64::MAX);
+            if change.act == Act::Add {
+                self.foreign += u64::try_from(change.people.len()).unwrap_or(u64::MAX);
+            }
             return 0;
         }
         let table = &mut self.table;
@@ -140,10 +143,10 @@ impl Known {
     pub fn trouble(&self) -> Option<String> {
         (self.foreign > 0).then(|| {
             format!(
-                "the key of [suppression] is another one than that with which {} people were suppressed, so nobody can tell here who \
+                "the key of [suppression] is another one than that with which {} were suppressed, so nobody can tell here who \
                  they are: give it the key of before; or, if that one is gone, forget them all with `sluice suppress clear` and import \
                  them anew",
-                self.foreign
+                words::of(self.foreign, "person", "people")
             )
         })
     }

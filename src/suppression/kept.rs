@@ -78,8 +78,14 @@ impl Entries {
 
 /// Why the stream could not be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("who is suppressed could not be read: {0}")]
-pub struct ReadError(String);
+pub enum ReadError {
+    /// The broker does not give it.
+    #[error("who is suppressed could not be read: {0}")]
+    Broken(String),
+    /// Nobody can be told by the secret here.
+    #[error("{0}")]
+    OtherKey(String),
+}
 
 /// Why nobody was suppressed, or not all.
 #[derive(Debug, thiserror::Error)]
@@ -150,7 +156,7 @@ impl Stream {
                     known = Known::new(self.key.id());
                     entries = Entries { people: HashMap::new(), changes: Vec::new(), trouble: None };
                 }
-                Ok(None) | Err(_) => return Err(ReadError(why)),
+                Ok(None) | Err(_) => return Err(ReadError::Broken(why)),
             }
         }
     }

@@ -130,6 +130,10 @@ async fn another_key_stops_everything_until_the_list_is_cleared() {
     publish(&client, "bob@example.com", 0..5).await;
     let ran = suppress(&stage, &["add", "cid@example.com"]).await;
     assert!(ran.code == 4 && ran.err.contains("sluice suppress clear"), "{ran:?}");
+    let ran = suppress(&stage, &["check", ANN]).await;
+    assert!(ran.code == 1 && ran.err.contains("another one"), "it cannot be told: {ran:?}");
+    let live = stage.run(&["check", "--live"]).await;
+    assert!(live.code == 4 && live.out.contains("BAD  suppressed people"), "{live:?}");
     assert_eq!(stage.seen(PX).received, 0);
     assert_eq!(suppress(&stage, &["clear"]).await.code, 4, "nobody can be asked");
     assert_eq!(suppress(&stage, &["clear", "--yes"]).await.code, 0);
