@@ -82,9 +82,7 @@ pub async fn run(config: Config, file: ConfigFile, stop: CancellationToken) -> R
     let (receipts, telling) = tell_outcomes(&config, &broker, &metrics, &supervisor, &told);
     let mut fleet = Fleet::new(broker.clone(), metrics.clone(), receipts, config, stop.clone());
     let parts = TaskTracker::new();
-    let people = Keeper::new(broker.clone(), supervisor.clone(), parts.clone(), ending.clone());
-    let people = Arc::new(people);
-    fleet.heed(Arc::clone(&people));
+    let people = follow_people(&mut fleet, &broker, &supervisor, &parts, &ending);
     fleet.start_all()?;
     let operations = Registry::default();
     let (roster, config) = (fleet.roster(), fleet.config());
@@ -145,6 +143,20 @@ fn take_events(
     if let Some((door, ingest)) = door.zip(ingest) {
         parts.spawn(supervisor.keep("ingest server", stop, ingest::server(door, ingest, stop.clone())));
     }
+}
+
+/// Follows the list of those who must not be written to, where the configuration says so.
+fn follow_people(
+    fleet: &mut Fleet,
+    broker: &Broker,
+    supervisor: &Supervisor,
+    parts: &TaskTracker,
+    ending: &CancellationToken,
+) -> Arc<Keeper> {
+    let keeper = Keeper::new(broker.clone(), supervisor.clone(), parts.clone(), ending.clone());
+    let keeper = Arc::new(keeper);
+    fleet.heed(Arc::clone(&keeper));
+    keeper
 }
 
 /// The sockets of the admin server and, where it is wanted, of the one that takes events.

@@ -160,7 +160,6 @@ pub(super) fn check(
 ) -> Checked {
     let history = History::read(&delivery.message, &delivery.routing_key, wall);
     let context = event::Context { routing_key: &history.routing_key, received: history.received, max_bytes };
-    let (vendor, map) = (settings.vendor.as_ref(), &settings.map);
     let (mut tag, mut expires, mut people) = (None, None, None);
     // A panic here is our bug, but one event must not take the worker down with everyone else's.
     let read = catch_unwind(AssertUnwindSafe(|| {
@@ -173,20 +172,11 @@ pub(super) fn check(
         if history.job.is_some() {
             return Ok((Item::default(), None));
         }
-        let mut mapped = None;
-        if let Some(suppressing) = suppressing {
-            let made = map.apply(&event);
-            // First of all: what is wrong with such an event, or that it is late, is no reason to keep it as a letter.
-            people = whom(suppressing, &event, made.as_ref().ok().and_then(Option::as_ref))?;
-            mapped = Some(made);
-        }
+        // First of all: what is wrong with such an event, or that it is late, is no reason to keep it as a letter.
+        let mapped = suppressing.map(|_| settings.map.apply(&event));
+        people = whom(suppressing, &event, mapped.as_ref())?;
         expires = in_time(&event, settings.max_event_age, wall)?;
-        let mapped = mapped.unwrap_or_else(|| map.apply(&event)).map_err(|invalid| invalid_event(&invalid))?;
-        match vendor.prepare(mapped.as_ref().unwrap_or(&event), facts) {
-            Ok(item) => Ok((item, TraceHeaders::of(&event))),
-            Err(Refusal::Needs(name)) => Err(Stop::Needs(name)),
-            Err(Refusal::Invalid(sentence)) => Err(Stop::Dead(Reason::Invalid, sentence)),
-        }
+        Ok((item(&event, mapped, settings, facts)?, TraceHeaders::of(&event)))
     }));
     let read = read.unwrap_or_else(|_| {
         Err(Stop::Dead(Reason::Invalid, "Sluice failed on this event; this is a bug in Sluice".into()))
@@ -225,14 +215,33 @@ pub(super) fn check(
         Err(Stop::Needs(name)) => Checked::Needs(name, Box::new(delivery)),
         Err(Stop::Suppressed) => Checked::Suppressed { delivery: Box::new(delivery), history: Box::new(history), tag },
         Err(Stop::Dead(reason, sentence)) => {
-            let sentence = redact::masked(&sentence, &map.secrets());
+            let sentence = redact::masked(&sentence, &settings.map.secrets());
             Checked::Dead { delivery: Box::new(delivery), history: Box::new(history), tag, reason, sentence }
         }
     }
 }
 
-/// Whom it is about. Nobody who must not be written to.
-fn whom(suppressing: &Suppressing, event: &Event, mapped: Option<&Event>) -> Result<Option<Box<[Digest]>>, Stop> {
+/// An event with the vendor's fields, or why those cannot be made.
+type Mapped = Result<Option<Event>, event::Invalid>;
+
+/// What travels of it: it may be mapped already.
+fn item(event: &Event, mapped: Option<Mapped>, settings: &Destination, facts: &Facts) -> Result<Item, Stop> {
+    let mapped = mapped.unwrap_or_else(|| settings.map.apply(event)).map_err(|invalid| invalid_event(&invalid))?;
+    match settings.vendor.prepare(mapped.as_ref().unwrap_or(event), facts) {
+        Ok(item) => Ok(item),
+        Err(Refusal::Needs(name)) => Err(Stop::Needs(name)),
+        Err(Refusal::Invalid(sentence)) => Err(Stop::Dead(Reason::Invalid, sentence)),
+    }
+}
+
+/// Whom it is about, where that is heeded. Nobody who must not be written to.
+fn whom(
+    suppressing: Option<&Suppressing>,
+    event: &Event,
+    mapped: Option<&Mapped>,
+) -> Result<Option<Box<[Digest]>>, Stop> {
+    let Some(suppressing) = suppressing else { return Ok(None) };
+    let mapped = mapped.and_then(|mapped| mapped.as_ref().ok()?.as_ref());
     let people = suppressing.person.of(event, mapped).map_err(|invalid| invalid_event(&invalid))?;
     let people = suppressing.list.digests(&people);
     match &people {

@@ -20,13 +20,14 @@ pub enum Person {
 }
 
 impl Person {
-    /// Who it is: an `event` as it came, and as its vendor gets it. Nobody where it does not say.
+    /// Who it is: an event as it came, and as `map` has it for its vendor, where that could be made. Nobody where it does not say.
     ///
     /// # Errors
     /// [`Invalid`] where that cannot be told: such an event must not be sent, since it may be about anybody.
     pub fn of(&self, event: &Event, mapped: Option<&Event>) -> Result<Vec<String>, Invalid> {
         match self {
             Self::Fields(names) => {
+                // What cannot be mapped is not sent; it may say whom it is about nevertheless.
                 let data = &mapped.unwrap_or(event).data;
                 let said = names.iter().filter_map(|name| data.get(*name)).find(|value| !value.is_null());
                 // What is neither is refused by the vendor's own check.

@@ -7,7 +7,6 @@ mod keeper;
 mod kept;
 pub mod table;
 
-use std::collections::HashSet;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::sync::watch;
@@ -59,8 +58,8 @@ impl Suppressed {
     /// What stands for people; nothing where nobody is named.
     #[must_use]
     pub fn digests(&self, people: &[String]) -> Option<Box<[Digest]>> {
-        let digests: HashSet<Digest> = people.iter().filter_map(|person| self.key.digest(person)).collect();
-        (!digests.is_empty()).then(|| digests.into_iter().collect())
+        let digests: Box<[Digest]> = people.iter().filter_map(|person| self.key.digest(person)).collect();
+        (!digests.is_empty()).then_some(digests)
     }
 
     /// Whether one of them must not be written to.
