@@ -26,6 +26,7 @@ use crate::operator::Listener;
 use crate::receipts::{self, Receipts};
 use crate::section::ConfigProblem;
 use crate::supervisor::{GivenUp, Supervisor};
+use crate::suppression::Keeper;
 use crate::watch::Watch;
 
 /// How often ended destinations are looked for.
@@ -80,6 +81,8 @@ pub async fn run(config: Config, file: ConfigFile, stop: CancellationToken) -> R
     let told = CancellationToken::new();
     let (receipts, telling) = tell_outcomes(&config, &broker, &metrics, &supervisor, &told);
     let mut fleet = Fleet::new(broker.clone(), metrics.clone(), receipts, config, stop.clone());
+    let parts = TaskTracker::new();
+    let people = follow_people(&mut fleet, &broker, &supervisor, &parts, &ending);
     fleet.start_all()?;
     let operations = Registry::default();
     let (roster, config) = (fleet.roster(), fleet.config());
@@ -89,8 +92,8 @@ pub async fn run(config: Config, file: ConfigFile, stop: CancellationToken) -> R
     let issues = Issues::new(over.clone(), metrics.clone(), marks.clone(), config);
     let shown = (metrics.clone(), operations.clone(), Arc::clone(&issues));
     let admin = Admin::new(over, shown, supervisor.clone(), config);
+    admin.heed(people);
     let ingest = Ingest::of(config, &broker, &metrics);
-    let parts = TaskTracker::new();
     let (reloader, reloads) = Reloader::new();
     let commands = Listener::new(broker.clone(), roster, operations.clone(), marks, Some(reloader));
     let commands = commands.part(ending.clone());
@@ -140,6 +143,20 @@ fn take_events(
     if let Some((door, ingest)) = door.zip(ingest) {
         parts.spawn(supervisor.keep("ingest server", stop, ingest::server(door, ingest, stop.clone())));
     }
+}
+
+/// Follows the list of those who must not be written to, where the configuration says so.
+fn follow_people(
+    fleet: &mut Fleet,
+    broker: &Broker,
+    supervisor: &Supervisor,
+    parts: &TaskTracker,
+    ending: &CancellationToken,
+) -> Arc<Keeper> {
+    let keeper = Keeper::new(broker.clone(), supervisor.clone(), parts.clone(), ending.clone());
+    let keeper = Arc::new(keeper);
+    fleet.heed(Arc::clone(&keeper));
+    keeper
 }
 
 /// The sockets of the admin server and, where it is wanted, of the one that takes events.

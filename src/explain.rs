@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::clock;
 use crate::config::Destination;
 use crate::event::{Event, Expiry};
+use crate::person::Digest;
 use crate::redact;
 use crate::vendors::{Facts, SecretAddress, secrets_of};
 
@@ -19,6 +20,9 @@ pub fn explain(destination: &Destination, event: &Event) -> Value {
         Err(problem) => json!({ "problem": redact::masked(&problem, &destination.map.secrets()) }),
     };
     name(&mut explained, destination);
+    if let Ok(Some(people)) = people(destination, event) {
+        explained["people"] = json!(people);
+    }
     if let Some(rule) = destination.map.rule_for(&event.kind) {
         explained["map"] = json!({ "type": rule.pattern, "line": rule.line });
     }
@@ -44,7 +48,16 @@ fn name(explained: &mut Value, destination: &Destination) {
     explained["vendor"] = json!(destination.vendor_name);
 }
 
+/// What stands for those whom it is about, where some people must not be written to: who that is says the broker.
+fn people(destination: &Destination, event: &Event) -> Result<Option<Vec<Digest>>, String> {
+    let Some((person, key)) = destination.person.as_ref().zip(destination.person_key.as_ref()) else { return Ok(None) };
+    let mapped = destination.map.apply(event).ok().flatten();
+    let people = person.of(event, mapped.as_ref()).map_err(|error| error.to_string())?;
+    Ok(Some(people.iter().filter_map(|person| key.digest(person)).collect()))
+}
+
 fn request(destination: &Destination, event: &Event) -> Result<Request<Bytes>, String> {
+    people(destination, event)?;
     let expiry = Expiry::of(event, destination.max_event_age);
     if let Some(sentence) = expiry.and_then(|expiry| expiry.too_old(clock::wall())) {
         return Err(sentence);
@@ -136,6 +149,9 @@ pub fn shown(explained: &Value) -> String {
         let pattern = rule.get("type").and_then(Value::as_str).unwrap_or_default();
         shown += &format!("  mapped by the rule for {pattern:?} (line {})\n", rule.get("line").unwrap_or(&Value::Null));
     }
+    for digest in explained.get("people").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str) {
+        shown += &format!("  about {digest}; not sent if `sluice suppress list` has that person\n");
+    }
     if explained.get("problem").is_some() {
         return format!("{shown}  problem: {}", text("problem").replace('\n', "\n  "));
     }
@@ -190,6 +206,22 @@ mod tests {
     fn what_is_no_event_is_shown_under_its_destinations_name() {
         let shown = shown(&malformed(&destination(HOOK), "not an event: the body is empty"));
         assert_eq!(shown, "\nd (http)\n  problem: not an event: the body is empty");
+    }
+
+    #[test]
+    fn a_request_is_shown_with_the_digests_of_those_it_is_about() {
+        let mut destination = destination(&format!("{HOOK}person = {{ jq = \".who\" }}"));
+        destination.person_key = Some(crate::person::PersonKey::new("key"));
+        let digest = destination.person_key.as_ref().unwrap().digest("ann@example.com").unwrap().to_string();
+        let event = |data: &str| {
+            let message = Message { body: data.to_owned().into(), properties: Properties::default() };
+            decode(&message, Context { routing_key: "k", received: jiff::Timestamp::UNIX_EPOCH, max_bytes: 1 << 20 })
+        };
+        let explained = explain(&destination, &event(r#"{"who":"Ann@example.com"}"#).unwrap());
+        assert_eq!(explained["people"], json!([digest]));
+        assert!(shown(&explained).contains(&format!("about {digest}")));
+        let explained = explain(&destination, &event(r#"{"who":{}}"#).unwrap());
+        assert!(explained["problem"].as_str().unwrap().contains("whom it is about"), "{explained}");
     }
 
     #[test]

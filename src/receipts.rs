@@ -49,11 +49,14 @@ pub enum ReceiptKind {
     Replayed,
     /// Its time was over before it was sent, and the destination drops such events.
     Dropped,
+    /// Its person must not be written to.
+    Suppressed,
 }
 
 impl ReceiptKind {
     /// Every outcome.
-    pub const ALL: [Self; 5] = [Self::Delivered, Self::DeadLettered, Self::Parked, Self::Replayed, Self::Dropped];
+    pub const ALL: [Self; 6] =
+        [Self::Delivered, Self::DeadLettered, Self::Parked, Self::Replayed, Self::Dropped, Self::Suppressed];
 
     /// The type of the CloudEvent that tells it.
     fn kind(self) -> &'static str {
@@ -63,6 +66,7 @@ impl ReceiptKind {
             Self::Parked => "sluice.receipt.parked",
             Self::Replayed => "sluice.receipt.replayed",
             Self::Dropped => "sluice.receipt.dropped",
+            Self::Suppressed => "sluice.receipt.suppressed",
         }
     }
 
@@ -75,6 +79,7 @@ impl ReceiptKind {
             Self::Parked => "parked",
             Self::Replayed => "replayed",
             Self::Dropped => "dropped",
+            Self::Suppressed => "suppressed",
         }
     }
 }

@@ -127,6 +127,8 @@ pub enum Settlement {
     DeadLetter(Reason, String),
     /// Acked without having been sent, since the configuration says so; the sentence says why.
     Drop(String),
+    /// Acked without having been sent: its person must not be written to.
+    Suppress,
     /// Back to the broker, no attempt spent.
     Release,
 }

@@ -15,7 +15,7 @@ use utoipa_axum::routes;
 
 use super::extract::{NoParams, Params};
 use super::problem::{self, Problem, Refusals};
-use super::{Admin, auth, dead, dead_lists, destinations, issues, operations, reload, unrouted, waiting};
+use super::{Admin, auth, dead, dead_lists, destinations, issues, operations, people, reload, unrouted, waiting};
 
 const PREFIX: &str = "/api/v1";
 /// The largest event that may be configured, written as JSON text.
@@ -47,6 +47,10 @@ fn endpoints() -> OpenApiRouter<Arc<Admin>> {
         .routes(routes!(unrouted::list))
         .routes(routes!(unrouted::publish))
         .routes(routes!(unrouted::discard))
+        .routes(routes!(people::list, people::add))
+        .routes(routes!(people::remove))
+        .routes(routes!(people::check))
+        .routes(routes!(people::erase))
         .routes(routes!(operations::list))
         .routes(routes!(operations::all))
         .routes(routes!(operations::begin))

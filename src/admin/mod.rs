@@ -33,6 +33,7 @@ mod health;
 mod issues;
 mod letter_query;
 mod operations;
+mod people;
 mod problem;
 mod reload;
 mod unrouted;
@@ -62,6 +63,7 @@ pub struct Admin {
     max_event_bytes: usize,
     delivery_limit: u32,
     console: Console,
+    people: people::FollowedPeople,
     wrong_tokens: auth::WrongTokens,
 }
 
@@ -86,6 +88,7 @@ impl Admin {
             max_event_bytes: config.broker.max_event_bytes,
             delivery_limit: config.broker.delivery_limit,
             console: Console::default(),
+            people: people::FollowedPeople::default(),
             wrong_tokens: auth::WrongTokens::default(),
         })
     }

@@ -35,7 +35,7 @@ pub struct Entry {
     /// Whose letters, or which destination; empty where it is about none.
     pub destination: String,
     /// What: replay, discard, restore, purge, edit, export; publish_unrouted, discard_unrouted; pause, resume, limits, reload, lease_reset,
-    /// sign_in; acknowledge, ignore, note, reopen.
+    /// sign_in; acknowledge, ignore, note, reopen; suppress, unsuppress, suppress_clear, erase.
     pub act: String,
     /// Which letters; of an operator's act what was given with it.
     pub filter: String,
@@ -51,8 +51,22 @@ pub struct Entry {
 }
 
 /// What an operator does with a destination, a worker or an issue.
-const OF_OPERATORS: [&str; 10] =
-    ["pause", "resume", "limits", "reload", "lease_reset", "sign_in", "acknowledge", "ignore", "note", "reopen"];
+const OF_OPERATORS: [&str; 14] = [
+    "pause",
+    "resume",
+    "limits",
+    "reload",
+    "lease_reset",
+    "sign_in",
+    "acknowledge",
+    "ignore",
+    "note",
+    "reopen",
+    "suppress",
+    "unsuppress",
+    "suppress_clear",
+    "erase",
+];
 
 impl Entry {
     /// An operator's act that is done: by whom and from where, at which destination, what was given with it, and what came of it.

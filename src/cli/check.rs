@@ -10,6 +10,8 @@ use crate::app;
 use crate::broker::Broker;
 use crate::config::{Config, ConfigFile};
 use crate::section::ConfigProblem;
+use crate::suppression::Stream;
+use crate::words;
 
 const BROKER_WITHIN: Duration = Duration::from_secs(10);
 
@@ -76,7 +78,7 @@ fn names(config: &Config) -> String {
 }
 
 async fn try_all(config: &Config) -> Vec<Tried> {
-    let mut tried = vec![try_broker(config).await];
+    let mut tried = try_broker(config).await;
     for destination in config.destinations.values() {
         let what = format!("destination {}", destination.name);
         let (good, said) = credentials::try_out(destination).await;
@@ -85,15 +87,32 @@ async fn try_all(config: &Config) -> Vec<Tried> {
     tried
 }
 
-async fn try_broker(config: &Config) -> Tried {
+async fn try_broker(config: &Config) -> Vec<Tried> {
     let end = CancellationToken::new();
     let broker = Broker::start(app::broker_settings(config), end.clone());
     let ready = broker.wait_ready(BROKER_WITHIN).await;
+    let people = match (&ready, &config.suppression) {
+        (Ok(()), Some(suppression)) => Some(try_people(&Stream::new(&broker, &suppression.key)).await),
+        (Ok(()) | Err(_), _) => None,
+    };
     broker.close(BROKER_WITHIN).await;
     end.cancel();
     let what = "broker".to_owned();
-    match ready {
+    let tried = match ready {
         Ok(()) => Tried { what, good: Some(true), said: "connected".into() },
+        Err(error) => Tried { what, good: Some(false), said: error.to_string() },
+    };
+    [tried].into_iter().chain(people).collect()
+}
+
+/// Whether those who are suppressed can be told by the key.
+async fn try_people(stream: &Stream) -> Tried {
+    let what = "suppressed people".to_owned();
+    match stream.entries().await {
+        Ok(entries) => match entries.trouble {
+            Some(trouble) => Tried { what, good: Some(false), said: trouble },
+            None => Tried { what, good: Some(true), said: words::count(entries.len()) },
+        },
         Err(error) => Tried { what, good: Some(false), said: error.to_string() },
     }
 }

@@ -15,6 +15,7 @@ mod confirm;
 mod credentials;
 mod dead;
 pub mod demo;
+mod erase;
 mod error;
 pub mod explain;
 pub mod health;
@@ -30,6 +31,7 @@ mod sanitize;
 mod screen;
 mod source;
 pub mod status;
+mod suppress;
 mod table;
 pub mod tap;
 pub mod top;
@@ -61,6 +63,8 @@ Examples:
   sluice lease show px-prod           which worker drives px-prod?
   sluice pause px-prod --for 2h       send nothing to px-prod for a while
   sluice audit px-prod                who did what there?
+  sluice suppress add PERSON          write to somebody no more, at any destination
+  sluice erase PERSON                 delete what is left of somebody
   sluice demo                         see it all at work on this machine";
 
 /// Lets queued events through to vendors exactly as fast as each vendor allows
@@ -94,6 +98,8 @@ enum Command {
     Audit(dead::audit::Args),
     Issues(issues::Args),
     Unrouted(unrouted::Args),
+    Suppress(suppress::Args),
+    Erase(erase::Args),
     Waiting(waiting::Args),
     Sandbox(Box<sandbox::Args>),
     Demo(demo::Args),
@@ -131,6 +137,8 @@ impl Cli {
             Command::Issues(args) => issues::run(args, &file).await,
             Command::Waiting(args) => waiting::run(args, &file).await,
             Command::Unrouted(args) => unrouted::run(args, &file, stop_with_session()?).await,
+            Command::Suppress(args) => suppress::run(args, &file, stop_with_session()?).await,
+            Command::Erase(args) => erase::run(args, &file, stop_with_session()?).await,
             Command::Sandbox(args) => Ok(sandbox::run(*args, stop_with_session()?).await?),
             Command::Demo(args) => demo::run(args, stop_with_session()?).await,
             Command::Completions { shell } => {

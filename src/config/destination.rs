@@ -9,7 +9,8 @@ use uuid::Uuid;
 use super::share::ShareError;
 use super::{Retry, Share, map, topic};
 use crate::gate::{DayStart, DayStartError, Limit, Window};
-use crate::mapping::Mapping;
+use crate::mapping::{Mapping, Person};
+use crate::person::PersonKey;
 use crate::section::Section;
 use crate::vendors::{Kind, Vendor};
 
@@ -51,6 +52,10 @@ pub struct Destination {
     pub max_event_age: Option<Duration>,
     /// Whether what is not sent for its age is dropped, instead of becoming a dead letter.
     pub drops_expired: bool,
+    /// Where its events say whom they are about; none where they do not say.
+    pub person: Option<Person>,
+    /// What stands for those people, where some of them must not be written to.
+    pub person_key: Option<PersonKey>,
     /// The HTTP proxy to go through.
     pub proxy: Option<Url>,
     /// Never HTTP/2.
@@ -86,6 +91,7 @@ impl Destination {
         let retry = section.within("retry", |retry| Retry::read(retry, defaults));
         let max_event_age = section.duration("max_event_age", Duration::from_secs(1)..=LONGEST_AGE);
         let drops_expired = section.choice("expired", &[("dead", false), ("drop", true)]).unwrap_or(false);
+        let person = section.expression("person").map(|expression| Person::Jq(Arc::new(expression)));
         let proxy = section.url("proxy");
         let Some(kind) = kind else {
             // Which of the other keys are right depends on the vendor.
@@ -119,6 +125,8 @@ impl Destination {
             retry,
             max_event_age,
             drops_expired,
+            person: person.or_else(|| (!kind.person.is_empty()).then_some(Person::Fields(kind.person))),
+            person_key: None,
             proxy,
             http1_only,
             source: Uuid::new_v5(&Uuid::NAMESPACE_OID, digest.as_bytes()).to_string(),

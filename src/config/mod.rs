@@ -14,6 +14,7 @@ mod notify;
 mod problems;
 mod retry;
 mod share;
+mod suppression;
 #[cfg(test)]
 mod tests;
 mod topic;
@@ -35,6 +36,7 @@ pub use notify::{Notify, What};
 pub use problems::Problems;
 pub use retry::Retry;
 pub use share::Share;
+pub use suppression::Suppression;
 
 use crate::section::{ConfigProblem, Section, Source};
 use crate::vendors::{self, Kind};
@@ -48,6 +50,8 @@ pub struct Config {
     pub admin: Admin,
     /// `[ingest]`; none: no events come over HTTP.
     pub ingest: Option<Ingest>,
+    /// `[suppression]`; none: nobody is suppressed.
+    pub suppression: Option<Suppression>,
     /// `[retry]`: what destinations without their own use.
     pub retry: Retry,
     /// `[log]`.
@@ -99,6 +103,7 @@ fn read(root: &mut Section<'_>, registry: &[Kind]) -> Option<Config> {
     let broker = root.within("broker", Broker::read);
     let admin = root.within("admin", Admin::read);
     let ingest = root.optional("ingest", Ingest::read);
+    let suppression = root.optional("suppression", Suppression::read);
     let retry = root.within("retry", |section| Retry::read(section, &Retry::default()));
     let log = root.within("log", Log::read);
     let notify = if root.has("notify") { root.tables("notify", Notify::read) } else { Some(Vec::new()) };
@@ -116,12 +121,13 @@ fn read(root: &mut Section<'_>, registry: &[Kind]) -> Option<Config> {
             }
         }
         let mut warnings = accounts::check(all, &destinations, registry, has_ledger_key);
+        warnings.extend(suppression::settle(all, &mut destinations, suppression.as_ref()));
         warnings.extend(concurrency::check(all, &destinations));
         Some((destinations, warnings))
     });
     let (destinations, warnings) = read?;
     let (broker, admin, retry, log, notify) = (broker?, admin?, retry?, log?, notify?);
-    Some(Config { broker, admin, ingest, retry, log, notify, destinations, warnings })
+    Some(Config { broker, admin, ingest, suppression, retry, log, notify, destinations, warnings })
 }
 
 fn read_toml(text: &str) -> Result<Table<'_>, ConfigProblem> {

@@ -43,10 +43,11 @@ const KINDS: &[Kind] = &[
         name: "gainsight-px",
         limits: &["200/s", "1000000/day"],
         fields: vendors::gainsight_px::KIND.fields,
+        person: vendors::gainsight_px::KIND.person,
         check: |_, _| Ok(()),
         configure: keyed,
     },
-    Kind { name: "http", limits: &[], fields: &["body"], check: |_, _| Ok(()), configure: json_api },
+    Kind { name: "http", limits: &[], fields: &["body"], person: &[], check: |_, _| Ok(()), configure: json_api },
 ];
 
 fn keyed(section: &mut Section<'_>) -> Option<Box<dyn Vendor>> {

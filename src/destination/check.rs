@@ -8,11 +8,13 @@ use jiff::Timestamp;
 
 use super::doubt;
 use super::settler::Tag;
+use super::suppressing::Suppressing;
 use crate::broker::port::Delivery;
 use crate::clock;
 use crate::config::Destination;
 use crate::event::{self, Event, Expiry};
 use crate::message::header::REPLAY;
+use crate::person::Digest;
 use crate::record::history::{Attempt, History, Watched};
 use crate::redact;
 use crate::vendors::{Facts, Item, Refusal};
@@ -48,6 +50,8 @@ pub(super) struct Pending {
     pub odd: Odd,
     /// After that it is not to be sent.
     pub expires: Option<Expiry>,
+    /// Whom it is about, where that is heeded.
+    pub people: Option<Box<[Digest]>>,
     /// It failed a moment ago: it is not sent before then, unless to find out whether the vendor is still in trouble.
     pub rests_until: Option<Instant>,
 }
@@ -132,6 +136,8 @@ pub(super) enum Checked {
     Sent(Watched, Held),
     /// The vendor has to be asked something before it can be checked.
     Needs(String, Box<Delivery>),
+    /// It is about somebody who must not be written to.
+    Suppressed { delivery: Box<Delivery>, history: Box<History>, tag: Tag },
     /// Not deliverable; a sentence says why.
     Dead { delivery: Box<Delivery>, history: Box<History>, tag: Tag, reason: Reason, sentence: String },
 }
@@ -140,20 +146,21 @@ pub(super) enum Checked {
 enum Stop {
     Dead(Reason, String),
     Needs(String),
+    Suppressed,
 }
 
 /// Reads a delivery: its history, the event in it, and what the vendor makes of that event.
 pub(super) fn check(
     delivery: Delivery,
     settings: &Destination,
+    suppressing: Option<&Suppressing>,
     facts: &Facts,
     max_bytes: usize,
-    now: Instant,
-    wall: Timestamp,
+    (now, wall): (Instant, Timestamp),
 ) -> Checked {
     let history = History::read(&delivery.message, &delivery.routing_key, wall);
     let context = event::Context { routing_key: &history.routing_key, received: history.received, max_bytes };
-    let (vendor, map, mut tag, mut expires) = (settings.vendor.as_ref(), &settings.map, None, None);
+    let (mut tag, mut expires, mut people) = (None, None, None);
     // A panic here is our bug, but one event must not take the worker down with everyone else's.
     let read = catch_unwind(AssertUnwindSafe(|| {
         let event = event::decode(&delivery.message, context).map_err(|malformed| {
@@ -165,13 +172,11 @@ pub(super) fn check(
         if history.job.is_some() {
             return Ok((Item::default(), None));
         }
+        // First of all: what is wrong with such an event, or that it is late, is no reason to keep it as a letter.
+        let mapped = suppressing.map(|_| settings.map.apply(&event));
+        people = whom(suppressing, &event, mapped.as_ref())?;
         expires = in_time(&event, settings.max_event_age, wall)?;
-        let mapped = map.apply(&event).map_err(|invalid| Stop::Dead(Reason::Invalid, invalid.to_string()))?;
-        match vendor.prepare(mapped.as_ref().unwrap_or(&event), facts) {
-            Ok(item) => Ok((item, TraceHeaders::of(&event))),
-            Err(Refusal::Needs(name)) => Err(Stop::Needs(name)),
-            Err(Refusal::Invalid(sentence)) => Err(Stop::Dead(Reason::Invalid, sentence)),
-        }
+        Ok((item(&event, mapped, settings, facts)?, TraceHeaders::of(&event)))
     }));
     let read = read.unwrap_or_else(|_| {
         Err(Stop::Dead(Reason::Invalid, "Sluice failed on this event; this is a bug in Sluice".into()))
@@ -199,6 +204,7 @@ pub(super) fn check(
                 failed,
                 odd,
                 expires,
+                people,
                 rests_until,
             });
             match job {
@@ -207,11 +213,45 @@ pub(super) fn check(
             }
         }
         Err(Stop::Needs(name)) => Checked::Needs(name, Box::new(delivery)),
+        Err(Stop::Suppressed) => Checked::Suppressed { delivery: Box::new(delivery), history: Box::new(history), tag },
         Err(Stop::Dead(reason, sentence)) => {
-            let sentence = redact::masked(&sentence, &map.secrets());
+            let sentence = redact::masked(&sentence, &settings.map.secrets());
             Checked::Dead { delivery: Box::new(delivery), history: Box::new(history), tag, reason, sentence }
         }
     }
+}
+
+/// An event with the vendor's fields, or why those cannot be made.
+type Mapped = Result<Option<Event>, event::Invalid>;
+
+/// What travels of it: it may be mapped already.
+fn item(event: &Event, mapped: Option<Mapped>, settings: &Destination, facts: &Facts) -> Result<Item, Stop> {
+    let mapped = mapped.unwrap_or_else(|| settings.map.apply(event)).map_err(|invalid| invalid_event(&invalid))?;
+    match settings.vendor.prepare(mapped.as_ref().unwrap_or(event), facts) {
+        Ok(item) => Ok(item),
+        Err(Refusal::Needs(name)) => Err(Stop::Needs(name)),
+        Err(Refusal::Invalid(sentence)) => Err(Stop::Dead(Reason::Invalid, sentence)),
+    }
+}
+
+/// Whom it is about, where that is heeded. Nobody who must not be written to.
+fn whom(
+    suppressing: Option<&Suppressing>,
+    event: &Event,
+    mapped: Option<&Mapped>,
+) -> Result<Option<Box<[Digest]>>, Stop> {
+    let Some(suppressing) = suppressing else { return Ok(None) };
+    let mapped = mapped.and_then(|mapped| mapped.as_ref().ok()?.as_ref());
+    let people = suppressing.person.of(event, mapped).map_err(|invalid| invalid_event(&invalid))?;
+    let people = suppressing.list.digests(&people);
+    match &people {
+        Some(people) if suppressing.list.has_one_of(people) => Err(Stop::Suppressed),
+        Some(_) | None => Ok(people),
+    }
+}
+
+fn invalid_event(invalid: &event::Invalid) -> Stop {
+    Stop::Dead(Reason::Invalid, invalid.to_string())
 }
 
 /// When its time is over, if ever. It must not be over yet.

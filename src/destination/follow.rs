@@ -185,7 +185,7 @@ impl Driver {
                 }
                 pending.history.spend(judgement.record.at);
             }
-            Settlement::DeadLetter(..) | Settlement::Drop(_) | Settlement::Release => {}
+            Settlement::DeadLetter(..) | Settlement::Drop(_) | Settlement::Suppress | Settlement::Release => {}
         }
         self.settlements.settle(*pending, settlement);
     }

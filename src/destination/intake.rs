@@ -66,7 +66,8 @@ impl Driver {
         let (now, wall) = (clock::now(), clock::wall());
         let lookups = &mut self.side.lookups;
         let facts = lookups.consult();
-        match check::check(delivery, &self.settings, facts, self.intake.max_event_bytes, now, wall) {
+        let suppressing = self.suppressing.as_ref();
+        match check::check(delivery, &self.settings, suppressing, facts, self.intake.max_event_bytes, (now, wall)) {
             Checked::Ready(pending) if self.settlements.was_delivered(&pending) => self.acknowledge(*pending),
             Checked::Ready(pending) => match &pending.item.lookup {
                 // What waits for a new lookup is before it.
@@ -80,6 +81,7 @@ impl Driver {
             },
             Checked::Sent(job, pending) => self.watch(&job, vec![pending], false),
             Checked::Needs(name, delivery) => lookups.need(name, *delivery, now),
+            Checked::Suppressed { delivery, history, tag } => self.end_suppressed(*delivery, *history, tag),
             Checked::Dead { delivery, history, tag, reason: Reason::TooOld, sentence } => {
                 let replay = delivery.message.properties.headers.contains_key(REPLAY);
                 self.end_too_old((*delivery, *history, tag), replay, sentence);

@@ -236,6 +236,7 @@ impl Driver {
                     settlement @ (Settlement::Ack
                     | Settlement::DeadLetter(..)
                     | Settlement::Drop(_)
+                    | Settlement::Suppress
                     | Settlement::Release) => settlement,
                 },
                 Job::Unknown(sentence) => Settlement::DeadLetter(Reason::Unconfirmed, unknown(sentence)),

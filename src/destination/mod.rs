@@ -18,6 +18,7 @@ use crate::lease::port::DriverEnd;
 use crate::metrics::DestinationMetrics;
 use crate::receipts::Receipts;
 use crate::seal::Seal;
+use crate::suppression::Suppressed;
 use crate::vendors::Batching;
 
 mod attempt;
@@ -56,6 +57,7 @@ mod settlements;
 mod settler;
 mod side_requests;
 mod stop;
+mod suppressing;
 pub mod tap;
 mod tokens;
 mod turns;
@@ -79,6 +81,7 @@ use sender::Sender;
 use settlements::Settlements;
 use settler::Settler;
 use side_requests::SideRequests;
+use suppressing::Suppressing;
 use turns::BulkFlow;
 
 /// Time for requests in flight to finish when the worker stops: of the ten seconds that there are, two are for what then has to reach
@@ -111,6 +114,8 @@ pub struct Parts {
     pub metrics: DestinationMetrics,
     /// Where receipts go, if they are wanted.
     pub receipts: Option<Receipts>,
+    /// Who must not be written to, if the destination heeds that.
+    pub suppressed: Option<Suppressed>,
     /// Pause, resume, limits, status.
     pub calls: mpsc::Receiver<DestinationCall>,
     /// Cancelled to stop.
@@ -151,6 +156,7 @@ struct Driver {
     prefetch: PrefetchControl,
     bulk: Bulk,
     report: Report,
+    suppressing: Option<Suppressing>,
 }
 
 impl Driver {
@@ -189,6 +195,10 @@ impl Driver {
             bulk: Bulk::new(batching, now),
             report: Report::new(before.recent, parts.metrics, dispatch.gate.state(now), now),
             keeping: Keeping::new(parts.lease, parts.elsewhere, parts.seal),
+            suppressing: parts
+                .suppressed
+                .zip(settings.person.clone())
+                .map(|(list, person)| Suppressing::new(list, person)),
             dispatch,
             settings,
             configured,

@@ -75,7 +75,7 @@ pub(super) fn attempted(recent: &mut Recent, destination: &str, tag: &Tag, tried
             );
             recent.ended(id.into_owned(), &kind, sentence, after(attempt, "dead_lettered"));
         }
-        Next::Settle(Settlement::Release | Settlement::Drop(_)) | Next::Wait { .. } => {
+        Next::Settle(Settlement::Release | Settlement::Drop(_) | Settlement::Suppress) | Next::Wait { .. } => {
             waits(recent, destination, tag, attempt, probe);
         }
     }
@@ -171,6 +171,21 @@ pub(super) fn dropped(recent: &mut Recent, destination: &str, tag: &Tag, sentenc
     recent.ended(id.into_owned(), &kind, sentence, without_request("dropped"));
 }
 
+/// An event about somebody who must not be written to.
+pub(super) fn suppressed(recent: &mut Recent, destination: &str, tag: &Tag) {
+    let (id, kind) = shown(tag);
+    tracing::info!(
+        destination,
+        event.id = &*id,
+        event.r#type = &*kind,
+        trace_id = tag.trace_id.as_deref(),
+        outcome = "suppressed",
+        "not sent: its person must not be written to"
+    );
+    let said = "its person must not be written to";
+    recent.ended(id.into_owned(), &kind, said, without_request("suppressed"));
+}
+
 /// The end of a job, for one of its events.
 pub(super) fn job(recent: &mut Recent, destination: &str, tag: &Tag, job: &str, settlement: &Settlement) {
     let ((id, kind), trace_id) = (shown(tag), tag.trace_id.as_deref());
@@ -216,7 +231,7 @@ pub(super) fn job(recent: &mut Recent, destination: &str, tag: &Tag, job: &str, 
             );
             recent.ended(id.into_owned(), &kind, said, without_request("dead_lettered"));
         }
-        Settlement::Release | Settlement::Drop(_) => {}
+        Settlement::Release | Settlement::Drop(_) | Settlement::Suppress => {}
     }
 }
 
@@ -301,7 +316,8 @@ mod tests {
         }
         undeliverable(&mut recent, "px", &tag, Reason::Malformed, "no");
         known(&mut recent, "px", &tag);
-        assert_eq!(recent.outcomes().count(), 8);
+        suppressed(&mut recent, "px", &tag);
+        assert_eq!(recent.outcomes().count(), 9);
         for outcome in recent.outcomes() {
             assert_eq!((outcome.id.as_str(), outcome.kind.as_str()), ("***@***", "***@***"), "{outcome:?}");
         }

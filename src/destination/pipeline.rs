@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::time::Interval;
 
 use super::attempt::Attempted;
+use super::suppressing::Suppressing;
 use super::{DestinationCall, Driver, outcome};
 use crate::broker::port::Delivery;
 use crate::clock;
@@ -28,6 +29,8 @@ enum Step {
     /// Something may be sent or taken now that could not be before: a time has come, a copy is confirmed, the broker was heard.
     LookAgain,
     Called(DestinationCall),
+    /// Somebody must not be written to any more, or may be again.
+    Suppressed,
     Housekeeping,
     Stop,
 }
@@ -46,6 +49,7 @@ impl Driver {
                 Step::Answered(attempted) => self.judge_with_others(attempted),
                 Step::LookAgain => {}
                 Step::Called(call) => self.answer(call),
+                Step::Suppressed => self.end_held_suppressed(),
                 Step::Housekeeping => self.noting_gate(Self::keep_house),
                 Step::Stop => return,
             }
@@ -75,6 +79,7 @@ impl Driver {
                 Step::LookAgain
             }
             () = self.inbox.proof.renewed(), if self.dispatch.is_unproven => Step::LookAgain,
+            () = Suppressing::changed(&mut self.suppressing), if self.suppressing.is_some() => Step::Suppressed,
             call = self.calls.recv() => call.map_or(Step::Stop, Step::Called),
             delivery = self.inbox.deliveries.recv() => delivery.map_or(Step::Stop, Step::Delivered),
         }

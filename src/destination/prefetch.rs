@@ -64,13 +64,13 @@ impl PrefetchControl {
     }
 
     /// Looks at the gate, where there is no place before `next_place`.
-    pub fn look(&mut self, gate: &Gate, drives: bool, next_place: Option<Instant>, now: Instant) {
+    pub fn look(&mut self, gate: &Gate, may_hold: bool, next_place: Option<Instant>, now: Instant) {
         let far =
             [next_place, gate.opens_at(now)].into_iter().flatten().filter_map(|at| demand::resume_at(at, now)).max();
         self.resting_until = far.or(self.resting_until.filter(|until| *until > now));
         let outlook = GateOutlook {
             open: gate.state(now) == GateState::Open,
-            paused: gate.is_paused() || !drives,
+            paused: gate.is_paused() || !may_hold,
             closed_for_long: gate.closed_for_long(now),
             resting_until: self.resting_until,
         };
@@ -144,7 +144,8 @@ impl Driver {
     /// Holds as many deliveries as the gate can use, and gives the others back.
     pub(super) fn adjust_prefetch(&mut self) {
         let now = clock::now();
-        self.prefetch.look(&self.dispatch.gate, self.keeping.lease.drives(), self.dispatch.next_place(), now);
+        let may_hold = self.keeping.lease.drives() && self.knows_suppressed();
+        self.prefetch.look(&self.dispatch.gate, may_hold, self.dispatch.next_place(), now);
         // While the consumer is there, the broker would send at once what is given back. And what is out may come back, and then it is
         // before the rest of its ordering key.
         if let Some(keeps) = self.prefetch.keeps()

@@ -26,7 +26,7 @@ use crate::verdict::Reason;
 impl Driver {
     /// Sends what the gate lets through.
     pub(super) fn send_ready(&mut self) {
-        if self.dispatch.is_resting(clock::now()) {
+        if self.dispatch.is_resting(clock::now()) || !self.knows_suppressed() {
             return;
         }
         self.dispatch.look_now();
@@ -203,6 +203,11 @@ impl Driver {
         for pending in batch.events.extract_if(.., |pending| pending.is_too_old().is_some()).collect::<Vec<_>>() {
             let why = pending.is_too_old().unwrap_or_default();
             self.end_too_old((pending.delivery, pending.history, pending.tag), pending.replay, why);
+        }
+        if self.suppressing.is_some() {
+            for pending in batch.events.extract_if(.., |pending| self.is_suppressed(pending)).collect::<Vec<_>>() {
+                self.end_suppressed(pending.delivery, pending.history, pending.tag);
+            }
         }
         batch.events.retain(|pending| pending.delivery.ticket.is_live());
         (!batch.events.is_empty()).then_some(batch)

@@ -67,7 +67,11 @@ impl Settlements {
                     }
                 }
             }
-            Settlement::RetryLater(_) | Settlement::DeadLetter(..) | Settlement::Drop(_) | Settlement::Release => {
+            Settlement::RetryLater(_)
+            | Settlement::DeadLetter(..)
+            | Settlement::Drop(_)
+            | Settlement::Suppress
+            | Settlement::Release => {
                 self.settle_delivery(delivery, history, tag, settlement);
             }
         }

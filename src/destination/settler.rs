@@ -155,6 +155,13 @@ impl Settler {
                     self.receipt(receipts::ReceiptKind::Dropped, tag, &history, Some((Reason::TooOld, sentence)));
                 }
             }
+            Settlement::Suppress => {
+                if self.dispose(ticket, Disposition::Ack) {
+                    self.metrics.suppressed.inc();
+                    self.receipt(receipts::ReceiptKind::Suppressed, tag, &history, None);
+                    return OutcomeNotice::on(&message, ReplayOutcome::Suppressed);
+                }
+            }
             Settlement::Release => {
                 self.metrics.released.inc();
                 // One that was given back often through no fault of its own starts afresh as a copy.

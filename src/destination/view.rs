@@ -84,7 +84,7 @@ pub struct View {
     pub consuming: bool,
     /// Whether it consumes, or has no need to.
     pub ready: bool,
-    /// What this machine lacks, as a sentence, where requests could not be sent for it lately.
+    /// What this worker lacks, as a sentence, where requests could not be sent for it lately: files, memory, or who must not be written to.
     pub machine: Option<String>,
     /// Events delivered since this worker started.
     pub delivered: u64,
@@ -142,6 +142,7 @@ impl Driver {
         let now = clock::now();
         let (gate, machine) =
             (self.dispatch.gate.status(now, clock::wall()), self.dispatch.machine.lacks(now).map(str::to_owned));
+        let machine = machine.or_else(|| self.lacks_suppressed());
         let drives = self.keeping.lease.drives();
         let idle = self.inbox.live.is_idle();
         let (why, answered) = match &machine {

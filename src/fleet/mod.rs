@@ -25,7 +25,9 @@ use crate::delivery::Transport;
 use crate::delivery::http::{HttpTransport, SetupError};
 use crate::destination::{Handle, Handover};
 use crate::metrics::Metrics;
+use crate::person::PersonKey;
 use crate::receipts::Receipts;
+use crate::suppression::{Before, Keeper};
 use post::Post;
 
 /// Time for a changed destination to bind its new patterns before the old ones are unbound.
@@ -94,6 +96,8 @@ pub struct Fleet {
     notes: Publisher,
     metrics: Metrics,
     receipts: Option<Receipts>,
+    /// Who follows the list of those who must not be written to.
+    suppression: Option<Arc<Keeper>>,
     config: Config,
     /// Cancelled when the whole worker stops.
     ending: CancellationToken,
@@ -105,6 +109,11 @@ pub struct Fleet {
     roster: Roster,
     /// How a destination's requests are sent.
     connect: Connect,
+}
+
+/// What people's digests are made with.
+fn key(config: &Config) -> Option<&PersonKey> {
+    config.suppression.as_ref().map(|suppression| &suppression.key)
 }
 
 type Connect = fn(&config::Destination) -> Result<Arc<dyn Transport>, SetupError>;
@@ -129,6 +138,7 @@ impl Fleet {
             broker,
             metrics,
             receipts,
+            suppression: None,
             config,
             ending,
             running: BTreeMap::new(),
@@ -137,6 +147,12 @@ impl Fleet {
             roster: Roster::default(),
             connect,
         }
+    }
+
+    /// Heeds who must not be written to, where the configuration says so.
+    pub fn heed(&mut self, keeper: Arc<Keeper>) {
+        keeper.follow(key(&self.config)).end();
+        self.suppression = Some(keeper);
     }
 
     /// The configuration in force.
@@ -188,6 +204,7 @@ impl Fleet {
         }
         let old = std::mem::replace(&mut self.config, new);
         self.config.broker = old.broker;
+        let list = self.suppression.as_ref().map(|keeper| keeper.follow(key(&self.config)));
         let mut result = Ok(());
         for name in &changes.added {
             result = result.and(self.restart(name));
@@ -207,6 +224,8 @@ impl Fleet {
                 self.unbind_later(&name, dropped.into_iter().filter(|pattern| !kept.contains(pattern)).collect());
             }
         }
+        // What drove by it has stopped.
+        list.into_iter().for_each(Before::end);
         tracing::info!(added = ?changes.added, removed = ?changes.removed, changed = ?changes.changed, "the new configuration is in force");
         result
     }
@@ -282,6 +301,11 @@ impl Fleet {
             notes: self.notes.clone(),
             metrics: self.metrics.clone(),
             receipts: self.receipts.clone(),
+            suppressed: self
+                .suppression
+                .as_ref()
+                .and_then(|keeper| keeper.list())
+                .filter(|_| settings.person.is_some()),
             max_event_bytes: self.config.broker.max_event_bytes,
             delivery_limit: self.config.broker.delivery_limit,
             transport,

@@ -27,6 +27,7 @@ use crate::message::{Message, Properties};
 use crate::metrics::Metrics;
 use crate::receipts::Receipts;
 use crate::seal::Seal;
+use crate::suppression::Suppressed;
 
 /// Between the end of a driver that failed and the next.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -44,6 +45,7 @@ pub(super) struct Post {
     pub notes: Publisher,
     pub metrics: Metrics,
     pub receipts: Option<Receipts>,
+    pub suppressed: Option<Suppressed>,
     pub max_event_bytes: usize,
     pub delivery_limit: u32,
     pub transport: Arc<dyn Transport>,
@@ -420,6 +422,7 @@ impl AtWork {
             transport: Arc::clone(&self.post.transport),
             metrics: self.post.metrics.destination(&settings.name),
             receipts: self.post.receipts.clone(),
+            suppressed: self.post.suppressed.clone(),
             calls,
             stop: stop.clone(),
             ending: self.post.ending.clone(),

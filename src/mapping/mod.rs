@@ -9,6 +9,7 @@ mod fuel;
     reason = "what is of another kind than a filter takes is one error, whichever it is"
 )]
 mod jq;
+mod person;
 mod pieces;
 mod pool;
 
@@ -18,6 +19,7 @@ use bytes::Bytes;
 
 pub use expression::{Expression, Input, Measured};
 pub use field::{Field, Template};
+pub use person::Person;
 pub use pieces::{Piece, Pieces};
 
 use crate::event::{Event, Invalid};

@@ -31,6 +31,7 @@ impl Metrics {
             released: self.released_total.with_label_values(&[name]),
             dead_lettered: Reason::ALL.map(reason),
             dropped: self.dropped_total.with_label_values(&[name]),
+            suppressed: self.suppressed_total.with_label_values(&[name]),
             replayed: self.replayed_total.with_label_values(&[name]),
             publish_failures: self.publish_failures_total.with_label_values(&[name]),
             copies_waiting: self.copies_waiting.with_label_values(&[name]),
@@ -72,6 +73,7 @@ pub struct DestinationMetrics {
     pub released: IntCounter,
     dead_lettered: [IntCounter; Reason::ALL.len()],
     pub dropped: IntCounter,
+    pub suppressed: IntCounter,
     pub replayed: IntCounter,
     pub publish_failures: IntCounter,
     pub in_flight: IntGauge,
@@ -126,11 +128,12 @@ impl DestinationMetrics {
         counted.filter(|(_, count)| *count > 0)
     }
 
-    /// Events that are settled for good: delivered, put into a retry queue or among the dead letters.
+    /// Events that are settled for good: delivered, not sent since they were too old or their person is suppressed, put into a retry queue or among the dead letters.
     pub fn left(&self) -> u64 {
         self.delivered.get()
             + self.retried.get()
             + self.dropped.get()
+            + self.suppressed.get()
             + self.dead_lettered.iter().map(IntCounter::get).sum::<u64>()
     }
 

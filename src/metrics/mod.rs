@@ -180,6 +180,8 @@ metrics! {
     dead_lettered_total: IntCounterVec ["destination", "reason"],
     /// Events that were not sent since their time was over, and dropped as `expired = "drop"` says.
     dropped_total: IntCounterVec ["destination"],
+    /// Events that were not sent since their person must not be written to.
+    suppressed_total: IntCounterVec ["destination"],
     /// Dead letters that were replayed and came back to a destination.
     replayed_total: IntCounterVec ["destination"],
     /// Retries and dead letters that the broker did not confirm at once, so that they were published again.

@@ -30,6 +30,8 @@ pub enum ReplayOutcome {
     Delivered,
     /// It is a dead letter again.
     Dead,
+    /// Its person must not be written to.
+    Suppressed,
     /// It waits at the broker for its next attempt, or for the end of its job at the vendor. Its end is told later.
     Retrying,
 }

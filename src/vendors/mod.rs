@@ -52,6 +52,8 @@ pub struct Kind {
     pub limits: &'static [&'static str],
     /// The fields that `map` may set, by the names that the vendor gives them.
     pub fields: &'static [&'static str],
+    /// The fields that say whom an event is about: the first that is there counts.
+    pub person: &'static [&'static str],
     /// Whether the field of that name may be that value, whatever the event is.
     pub check: fn(&str, &Value) -> Result<(), Invalid>,
     /// Reads the vendor's own keys of a destination. Problems go to the section; `None` when there is one.

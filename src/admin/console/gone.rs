@@ -115,6 +115,7 @@ impl Done {
             (Act::Discard, _) => "the trash keeps letters for seven days",
             (Act::Restore, _) => "it was among the dead letters again",
             (Act::Purge, _) => "nothing brings it back",
+            (Act::Replay, Some(ReplayOutcome::Suppressed)) => "it was not sent: its person must not be written to",
             (Act::Edit, _) => "another letter is in its place, and the original is in the trash",
         };
         Self {

@@ -39,6 +39,7 @@ mod letter;
 mod letter_search;
 mod operations;
 mod overview;
+mod people;
 mod reload;
 mod session;
 pub(super) mod show;
@@ -93,6 +94,7 @@ pub(super) fn router(admin: &Arc<Admin>) -> Router<Arc<Admin>> {
         .route("/issues/{issue}", post(issues::say))
         .route("/unrouted", get(unrouted::page))
         .route("/unrouted/act", get(unrouted::ask).post(unrouted::act))
+        .route("/people", get(people::page).post(people::submit))
         .route("/reload", get(reload::ask).post(reload::submit))
         .route("/destinations/{name}", get(destination::page))
         .route("/destinations/{name}/pause", get(destination::back).post(destination::pause))

@@ -67,6 +67,7 @@ impl ShownOperation {
         let known = [
             ("delivered", state.delivered),
             ("died again", state.dead_again),
+            ("not sent: suppressed", state.suppressed),
             ("wait for another try", state.retrying),
             ("not there any more", state.missing),
             ("could not be acted on", state.refused),

@@ -23,6 +23,7 @@ pub(super) struct Outcomes {
     retrying: HashSet<u64>,
     pub delivered: u64,
     pub dead_again: u64,
+    pub suppressed: u64,
     /// Why.
     deaths: Causes,
     /// When the last outcome came.
@@ -56,6 +57,7 @@ impl Outcomes {
                 let said = notice.sentence.or(notice.reason).unwrap_or_default();
                 self.deaths.add(&said, cause(&said, &Message::default()), &notice.letter);
             }
+            ReplayOutcome::Suppressed => self.suppressed += 1,
             ReplayOutcome::Retrying => drop(self.retrying.insert(id)),
         }
     }
@@ -110,17 +112,18 @@ mod tests {
     fn each_letters_end_is_counted_once() {
         let now = crate::clock::now();
         let mut outcomes = Outcomes::default();
-        (1..=3).for_each(|id| outcomes.sent(id, now));
+        (1..=4).for_each(|id| outcomes.sent(id, now));
         for (id, outcome) in [
             (1, ReplayOutcome::Delivered),
             (1, ReplayOutcome::Delivered),
             (2, ReplayOutcome::Retrying),
             (9, ReplayOutcome::Dead),
             (3, ReplayOutcome::Dead),
+            (4, ReplayOutcome::Suppressed),
         ] {
             outcomes.hear(notice(id, outcome), now);
         }
-        assert_eq!((outcomes.delivered, outcomes.dead_again), (1, 1));
+        assert_eq!((outcomes.delivered, outcomes.dead_again, outcomes.suppressed), (1, 1, 1));
         assert_eq!((outcomes.under_way(), outcomes.retrying()), (0, 1));
         outcomes.hear(notice(2, ReplayOutcome::Delivered), now);
         assert_eq!((outcomes.delivered, outcomes.retrying()), (2, 0));

@@ -87,6 +87,9 @@ pub struct OperationState {
     pub delivered: u64,
     /// Of the replayed: how many died again. They are back, with their history.
     pub dead_again: u64,
+    /// Of the replayed: how many were not sent since their person must not be written to.
+    #[serde(default)]
+    pub suppressed: u64,
     /// Of the replayed: how many wait for another try.
     pub retrying: u64,
     /// How many were not there any more.

@@ -92,6 +92,7 @@ impl Work {
             moved: 0,
             delivered: 0,
             dead_again: 0,
+            suppressed: 0,
             retrying: 0,
             missing: 0,
             refused: 0,
@@ -370,13 +371,13 @@ impl Work {
     /// Shows what is known of outcomes.
     pub(super) fn show(&self) {
         let retrying = u64::try_from(self.outcomes.retrying()).unwrap_or(u64::MAX);
-        let now = (self.outcomes.delivered, self.outcomes.dead_again, retrying);
+        let now = (self.outcomes.delivered, self.outcomes.dead_again, retrying, self.outcomes.suppressed);
         self.state.send_if_modified(|state| {
-            let before = (state.delivered, state.dead_again, state.retrying);
+            let before = (state.delivered, state.dead_again, state.retrying, state.suppressed);
             if before.1 != now.1 {
                 state.deaths = self.outcomes.deaths();
             }
-            (state.delivered, state.dead_again, state.retrying) = now;
+            (state.delivered, state.dead_again, state.retrying, state.suppressed) = now;
             before != now
         });
     }
@@ -429,11 +430,12 @@ fn told(end: &End, state: &OperationState, deaths: &str) -> (Phase, String) {
     let done = state.act.done();
     let letters = if state.selected == 1 { "letter" } else { "letters" };
     let mut parts = vec![format!("{} of {} {letters} {done}", state.moved, state.selected)];
-    let known = state.delivered + state.dead_again + state.retrying;
+    let known = state.delivered + state.dead_again + state.retrying + state.suppressed;
     let unknown = if state.act == Act::Replay { state.moved.saturating_sub(known) } else { 0 };
     for (count, what) in [
         (state.delivered, "delivered"),
         (state.dead_again, "died again"),
+        (state.suppressed, "not sent since their person is suppressed"),
         (state.retrying, "waiting for another try"),
         (unknown, "on their way or without news"),
         (state.missing, "not there any more"),

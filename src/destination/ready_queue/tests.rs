@@ -43,6 +43,7 @@ fn event(tag: u64, ordering_key: Option<u8>, replay: bool) -> Held {
         failed: false,
         odd: Odd::default(),
         expires: None,
+        people: None,
         rests_until: None,
     })
 }

@@ -29,6 +29,7 @@ pub const KIND: Kind = Kind {
     // "5 API calls / second", "30,000 requests / day"
     limits: &["5/s", "30000/day"],
     fields: &fields::FIELDS,
+    person: &["email"],
     check: fields::check,
     configure,
 };

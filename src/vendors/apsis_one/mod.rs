@@ -29,6 +29,7 @@ pub const KIND: Kind = Kind {
     // "up to 100 requests per second" for an account, however many keys it has.
     limits: &["100/s"],
     fields: &fields::FIELDS,
+    person: &["profile"],
     check: fields::check,
     configure,
 };

@@ -21,6 +21,7 @@ pub const KIND: Kind = Kind {
     // "around 200 requests per second and 1 Million requests per day"
     limits: &["200/s", "1000000/day"],
     fields: &fields::FIELDS,
+    person: &["identifyId", "accountId"],
     check: fields::check,
     configure,
 };

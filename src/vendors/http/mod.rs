@@ -26,7 +26,15 @@ use grant::ClientCredentials;
 use settings::Settings;
 
 /// The vendor's entry in the registry. It documents no limits, so a destination has to set its own.
-pub const KIND: Kind = Kind { name: "http", limits: &[], fields: &["body"], check: |_, _| Ok(()), configure };
+pub const KIND: Kind = Kind {
+    name: "http",
+    limits: &[],
+    fields: &["body"],
+    // It has no key of its own.
+    person: &[],
+    check: |_, _| Ok(()),
+    configure,
+};
 
 fn configure(section: &mut Section<'_>) -> Option<Box<dyn Vendor>> {
     let settings = Settings::read(section)?;

@@ -25,6 +25,7 @@ mod replays;
 mod schedules;
 mod simulation;
 mod stopping;
+mod suppression;
 mod tokens;
 mod vendor;
 mod words;
@@ -40,6 +41,7 @@ use sluice::destination::{self, Handle, Handover, Parts, View};
 use sluice::message::{Message, Properties};
 use sluice::metrics::Metrics;
 use sluice::receipts::Receipts;
+use sluice::suppression::Suppressed;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -53,6 +55,7 @@ struct Stage {
     settings: Destination,
     metrics: Metrics,
     receipts: Option<Receipts>,
+    suppressed: Option<Suppressed>,
     worker: Option<Worker>,
 }
 
@@ -78,6 +81,7 @@ impl Stage {
             settings: settings(lines),
             metrics: Metrics::new().unwrap(),
             receipts: None,
+            suppressed: None,
             worker: None,
         }
     }
@@ -98,6 +102,7 @@ impl Stage {
             transport: Arc::new(self.vendor.clone()),
             metrics: self.metrics.destination(DESTINATION),
             receipts: self.receipts.clone(),
+            suppressed: self.suppressed.clone(),
             calls,
             ending: stop.clone(),
             stop: stop.clone(),
@@ -155,7 +160,7 @@ impl Stage {
 /// A destination of any JSON API.
 fn settings(lines: &str) -> Destination {
     let text = format!(
-        "[broker]\nurl = \"amqp://localhost\"\n[destinations.{DESTINATION}]\nvendor = \"http\"\n\
+        "[suppression]\nkey = \"a secret of thirty-two bytes, or more\"\n[broker]\nurl = \"amqp://localhost\"\n[destinations.{DESTINATION}]\nvendor = \"http\"\n\
          url = \"http://vendor.test/track\"\nsubscribe = [\"#\"]\n{lines}\n"
     );
     let config = config::parse("test.toml", &text, &|_| None, &|_| Err(std::io::ErrorKind::NotFound.into()));

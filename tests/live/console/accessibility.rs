@@ -15,13 +15,14 @@ const FINDINGS: &str = "const done = arguments[arguments.length - 1]; \
         (error) => done([String(error)]))";
 
 /// Pages about all destinations, and of events that wait.
-const OF_ALL: [(&str, &str); 9] = [
+const OF_ALL: [(&str, &str); 10] = [
     ("audit", "/audit"),
     ("reload", "/reload"),
     ("problem", "/destinations/none"),
     ("issues", "/issues"),
     ("issues-all", "/issues?state=all"),
     ("unrouted", "/unrouted"),
+    ("people", "/people"),
     ("unrouted-one", "/unrouted?routing_key=shop.nobody"),
     ("unrouted-act", "/unrouted/act?act=discard&routing_key=shop.nobody"),
     ("waiting", "/destinations/px/waiting?place=queue"),

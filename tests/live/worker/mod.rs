@@ -22,6 +22,7 @@ mod pauses;
 mod receipts;
 mod reload;
 pub mod stage;
+mod suppress;
 mod survival;
 mod tls;
 mod traces;

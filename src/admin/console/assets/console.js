@@ -162,7 +162,7 @@
     return true;
   }
   // Places of the main navigation: those that it has.
-  const PLACES = { o: "/", a: "/audit", i: "/issues", u: "/unrouted" };
+  const PLACES = { o: "/", a: "/audit", i: "/issues", u: "/unrouted", p: "/people" };
   function go(key) {
     const place = document.querySelector(`header nav a[href="${PLACES[key]}"]`);
     if (place) location.assign(place.href);
