@@ -12,7 +12,7 @@ use super::dead::who;
 use super::lease::{BROKER_WITHIN, connect};
 use super::source::Source;
 use super::table::{Column, Table, figure, text as texts, word};
-use super::{Error, load, print, print_drawn, print_json};
+use super::{Error, load, load_admin, print, print_drawn, print_json};
 use crate::audit::IssueState;
 use crate::clock;
 use crate::config::{Config, ConfigFile};
@@ -103,9 +103,8 @@ enum Command {
 }
 
 pub(super) async fn run(args: Args, file: &ConfigFile) -> Result<(), Error> {
-    let config = load(file)?;
     let Args { command, state, destination, url, json } = args;
-    let mut shown = Source::new(url.as_ref(), &config.admin)?.issues().await?;
+    let mut shown = Source::new(url.as_ref(), &load_admin(file)?)?.issues().await?;
     let Some(command) = command else {
         if let Some(issues) = shown.get_mut("issues").and_then(Value::as_array_mut) {
             issues.retain(|issue| {
@@ -118,7 +117,7 @@ pub(super) async fn run(args: Args, file: &ConfigFile) -> Result<(), Error> {
     let (id, word) = said(command)?;
     let all = read(&shown)?;
     let issue = chosen(&all, &id)?;
-    let mark = say(&config, issue, word).await?;
+    let mark = say(&load(file)?, issue, word).await?;
     if json {
         return print_json(&mark);
     }

@@ -1,6 +1,6 @@
 //! What a reload changes: two configurations in, the names of what differs out.
 
-use super::Config;
+use super::{AdminToken, Config, IngestToken};
 
 /// What differs between two configurations. Destinations by name, in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -11,6 +11,8 @@ pub struct Changes {
     pub removed: Vec<String>,
     /// Destinations that are written differently, or resolve to other secrets.
     pub changed: Vec<String>,
+    /// What differs beside destinations, and holds from now on.
+    pub also_changed: Vec<&'static str>,
     /// Sections that differ and take effect only at a restart.
     pub restart_needed: Vec<&'static str>,
 }
@@ -29,16 +31,37 @@ impl Config {
         }
         changes.removed =
             self.destinations.keys().filter(|name| !new.destinations.contains_key(*name)).cloned().collect();
+        let both_take = self.ingest.is_some() && new.ingest.is_some();
+        let (admins, admins_now) = (&self.admin.tokens, &new.admin.tokens);
+        let (senders, senders_now) = (self.senders(), new.senders());
+        // The last token is never dropped while the worker runs.
+        let admins_gone = admins_now.is_empty() && !admins.is_empty();
+        let senders_gone = both_take && senders_now.is_empty() && !senders.is_empty();
         let address = |config: &Self| config.ingest.as_ref().map(|ingest| ingest.listen);
         let most = |config: &Self| config.ingest.as_ref().map(|ingest| ingest.max_body_bytes);
-        let sections = [
+        changes.restart_needed = different([
             ("broker", self.broker.same_as(&new.broker)),
             ("admin.listen", self.admin.listen == new.admin.listen),
+            ("admin.tokens", !admins_gone),
             ("ingest.listen", address(self) == address(new)),
-            ("ingest.max_body_bytes", self.ingest.is_none() || new.ingest.is_none() || most(self) == most(new)),
+            ("ingest.max_body_bytes", !both_take || most(self) == most(new)),
+            ("ingest.tokens", !senders_gone),
             ("log", self.log == new.log),
-        ];
-        changes.restart_needed = sections.iter().filter(|(_, same)| !same).map(|(name, _)| *name).collect();
+        ]);
+        changes.also_changed = different([
+            ("admin.tokens", admins_gone || AdminToken::are_same(admins, admins_now)),
+            ("admin.late_after", self.admin.late_after == new.admin.late_after),
+            ("ingest.tokens", !both_take || senders_gone || IngestToken::are_same(senders, senders_now)),
+            ("notify", self.notify.iter().map(|one| &one.source).eq(new.notify.iter().map(|one| &one.source))),
+        ]);
         changes
     }
+
+    fn senders(&self) -> &[IngestToken] {
+        self.ingest.as_ref().map(|ingest| ingest.tokens.as_slice()).unwrap_or_default()
+    }
+}
+
+fn different<const N: usize>(sections: [(&'static str, bool); N]) -> Vec<&'static str> {
+    sections.iter().filter(|(_, same)| !same).map(|(name, _)| *name).collect()
 }

@@ -93,6 +93,31 @@ pub fn parse_with(
     }
 }
 
+/// Reads `[admin]` alone, for whoever only asks a worker. Nothing else of the file is looked at, and no other secret is needed. Of several
+/// tokens those are left out that cannot be read here: one is enough.
+///
+/// # Errors
+/// As [`parse`], of what was read.
+pub fn parse_admin(
+    file_name: &str,
+    text: &str,
+    env: &dyn Fn(&str) -> Option<String>,
+    read_file: &dyn Fn(&Path) -> io::Result<String>,
+) -> Result<Admin, Problems> {
+    let table = read_toml(text).map_err(|problem| Problems::new(file_name, vec![problem]))?;
+    let line_breaks: Vec<_> = text.match_indices('\n').map(|(at, _)| at).collect();
+    let mut root = Section::new(Source { line_breaks: &line_breaks, env, read_file }, String::new(), 1, table);
+    let admin = root.within("admin", Admin::read);
+    root.ignore_the_rest();
+    let has_one = admin.as_ref().is_some_and(|admin| !admin.tokens.is_empty());
+    let mut problems = root.finish();
+    problems.retain(|problem| !(has_one && problem.key.starts_with("admin.token")));
+    match admin {
+        Some(admin) if problems.is_empty() => Ok(admin),
+        _ => Err(Problems::new(file_name, problems)),
+    }
+}
+
 fn read(root: &mut Section<'_>, registry: &[Kind]) -> Option<Config> {
     let broker = root.within("broker", Broker::read);
     let admin = root.within("admin", Admin::read);
@@ -117,8 +142,11 @@ fn read(root: &mut Section<'_>, registry: &[Kind]) -> Option<Config> {
         warnings.extend(concurrency::check(all, &destinations));
         Some((destinations, warnings))
     });
-    let (destinations, warnings) = read?;
+    let (destinations, mut warnings) = read?;
     let (broker, admin, retry, log, notify) = (broker?, admin?, retry?, log?, notify?);
+    for name in notify.iter().flat_map(|one| &one.destinations).filter(|name| !destinations.contains_key(*name)) {
+        warnings.push(root.warning("notify", format!("no destination is called {name:?}, so nothing is told of it")));
+    }
     Some(Config { broker, admin, ingest, retry, log, notify, destinations, warnings })
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use url::Url;
+use uuid::Uuid;
 
 use crate::mapping::Expression;
 use crate::section::{SecretTemplate, Section};
@@ -52,6 +53,8 @@ pub struct Notify {
     pub console: Option<Url>,
     /// Time for one request.
     pub timeout: Duration,
+    /// Digest of how it is written and what that refers to: another one means another webhook.
+    pub source: String,
 }
 
 impl std::fmt::Debug for Notify {
@@ -69,6 +72,7 @@ impl std::fmt::Debug for Notify {
 
 impl Notify {
     pub(super) fn read(section: &mut Section<'_>) -> Option<Self> {
+        let written = section.written();
         section.must_have("url", "{ env = \"SLUICE_NOTIFY_URL\" }");
         let url = section.url("url");
         let headers = headers(section);
@@ -88,8 +92,10 @@ impl Notify {
         if section.failed() {
             return None;
         }
+        let digest = format!("{written}{:?}", section.resolved());
         Some(Self {
             url: url?,
+            source: Uuid::new_v5(&Uuid::NAMESPACE_OID, digest.as_bytes()).to_string(),
             headers,
             body: body.flatten().map(Arc::new),
             on: on.unwrap_or_else(|| What::ALL.iter().map(|(_, what)| *what).collect()),
