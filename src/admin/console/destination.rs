@@ -250,7 +250,7 @@ fn done(act: &str, figures: &Figures) -> Option<&'static str> {
             "Paused. Nothing is sent until somebody resumes it, or until the time that was set; events wait in the queue.",
         ),
         "resumed" if !figures.is_paused() => Some("Resumed. If the vendor is still in trouble, the gate closes again."),
-        "limited" => Some("The limits are changed, until a reload that changes this destination."),
+        "limited" => Some("The limits are changed, until the limits in its configuration change."),
         _ => None,
     }
 }
