@@ -56,7 +56,7 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// You look after it; it opens again when it comes again
+    /// Say that you look after an issue; it opens again when it comes again
     #[command(after_long_help = "Example:\n  sluice issues acknowledge px-prod.parked --note \"new key by noon\"")]
     Acknowledge {
         /// The issue's id, or its beginning where no other begins so
@@ -65,7 +65,7 @@ enum Command {
         #[arg(long, value_name = "TEXT")]
         note: Option<String>,
     },
-    /// Leave it out for a while
+    /// Leave an issue out for a while
     #[command(
         after_long_help = "Examples:\n  sluice issues ignore unrouted --for 7d\n  sluice issues ignore px-prod.late --until 2026-03-02T08:00:00Z"
     )]
@@ -91,7 +91,7 @@ enum Command {
         #[arg(value_parser = clap::builder::NonEmptyStringValueParser::new())]
         note: String,
     },
-    /// Open it again
+    /// Open an issue again
     #[command(after_long_help = "Example:\n  sluice issues reopen px-prod.parked")]
     Reopen {
         /// The issue's id, or its beginning where no other begins so
