@@ -31,37 +31,39 @@ impl Config {
         }
         changes.removed =
             self.destinations.keys().filter(|name| !new.destinations.contains_key(*name)).cloned().collect();
-        let both_take = self.ingest.is_some() && new.ingest.is_some();
-        let (admins, admins_now) = (&self.admin.tokens, &new.admin.tokens);
-        let (senders, senders_now) = (self.senders(), new.senders());
-        // The last token is never dropped while the worker runs.
-        let admins_gone = admins_now.is_empty() && !admins.is_empty();
-        let senders_gone = both_take && senders_now.is_empty() && !senders.is_empty();
         let address = |config: &Self| config.ingest.as_ref().map(|ingest| ingest.listen);
         let most = |config: &Self| config.ingest.as_ref().map(|ingest| ingest.max_body_bytes);
-        changes.restart_needed = different([
+        let sections = [
             ("broker", self.broker.same_as(&new.broker)),
             ("admin.listen", self.admin.listen == new.admin.listen),
-            ("admin.tokens", !admins_gone),
             ("ingest.listen", address(self) == address(new)),
-            ("ingest.max_body_bytes", !both_take || most(self) == most(new)),
-            ("ingest.tokens", !senders_gone),
+            ("ingest.max_body_bytes", self.ingest.is_none() || new.ingest.is_none() || most(self) == most(new)),
             ("log", self.log == new.log),
-        ]);
-        changes.also_changed = different([
-            ("admin.tokens", admins_gone || AdminToken::are_same(admins, admins_now)),
-            ("admin.late_after", self.admin.late_after == new.admin.late_after),
-            ("ingest.tokens", !both_take || senders_gone || IngestToken::are_same(senders, senders_now)),
-            ("notify", self.notify.iter().map(|one| &one.source).eq(new.notify.iter().map(|one| &one.source))),
-        ]);
+        ];
+        changes.restart_needed = sections.iter().filter(|(_, same)| !same).map(|(name, _)| *name).collect();
+        self.note_the_rest(new, &mut changes);
         changes
+    }
+
+    /// What holds without a restart; the last token is never dropped while the worker runs.
+    fn note_the_rest(&self, new: &Self, changes: &mut Changes) {
+        let (admins, admins_now) = (&self.admin.tokens, &new.admin.tokens);
+        let (senders, senders_now) = (self.senders(), new.senders());
+        let both_take = self.ingest.is_some() && new.ingest.is_some();
+        let admins_gone = admins_now.is_empty() && !admins.is_empty();
+        let senders_gone = both_take && senders_now.is_empty() && !senders.is_empty();
+        let gone = [("admin.tokens", admins_gone), ("ingest.tokens", senders_gone)];
+        changes.restart_needed.extend(gone.iter().filter(|(_, gone)| *gone).map(|(name, _)| *name));
+        let differ = [
+            ("admin.tokens", !admins_gone && !AdminToken::are_same(admins, admins_now)),
+            ("admin.late_after", self.admin.late_after != new.admin.late_after),
+            ("ingest.tokens", both_take && !senders_gone && !IngestToken::are_same(senders, senders_now)),
+            ("notify", !self.notify.iter().map(|one| &one.source).eq(new.notify.iter().map(|one| &one.source))),
+        ];
+        changes.also_changed = differ.iter().filter(|(_, differs)| *differs).map(|(name, _)| *name).collect();
     }
 
     fn senders(&self) -> &[IngestToken] {
         self.ingest.as_ref().map(|ingest| ingest.tokens.as_slice()).unwrap_or_default()
     }
-}
-
-fn different<const N: usize>(sections: [(&'static str, bool); N]) -> Vec<&'static str> {
-    sections.iter().filter(|(_, same)| !same).map(|(name, _)| *name).collect()
 }

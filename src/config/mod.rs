@@ -85,7 +85,10 @@ pub fn parse_with(
     let table = read_toml(text).map_err(|problem| Problems::new(file_name, vec![problem]))?;
     let line_breaks: Vec<_> = text.match_indices('\n').map(|(at, _)| at).collect();
     let mut root = Section::new(Source { line_breaks: &line_breaks, env, read_file }, String::new(), 1, table);
-    let config = read(&mut root, registry);
+    let mut config = read(&mut root, registry);
+    if let Some(config) = &mut config {
+        config.warnings.extend(notify::check(&root, config));
+    }
     let problems = root.finish();
     match config {
         Some(config) if problems.is_empty() => Ok(config),
@@ -142,11 +145,8 @@ fn read(root: &mut Section<'_>, registry: &[Kind]) -> Option<Config> {
         warnings.extend(concurrency::check(all, &destinations));
         Some((destinations, warnings))
     });
-    let (destinations, mut warnings) = read?;
+    let (destinations, warnings) = read?;
     let (broker, admin, retry, log, notify) = (broker?, admin?, retry?, log?, notify?);
-    for name in notify.iter().flat_map(|one| &one.destinations).filter(|name| !destinations.contains_key(*name)) {
-        warnings.push(root.warning("notify", format!("no destination is called {name:?}, so nothing is told of it")));
-    }
     Some(Config { broker, admin, ingest, retry, log, notify, destinations, warnings })
 }
 

@@ -7,8 +7,9 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use url::Url;
 use uuid::Uuid;
 
+use super::Config;
 use crate::mapping::Expression;
-use crate::section::{SecretTemplate, Section};
+use crate::section::{ConfigProblem, SecretTemplate, Section};
 
 /// What happens to an issue, by the names of `on`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
@@ -111,6 +112,15 @@ impl Notify {
         let named = |name: &str| self.destinations.iter().any(|destination| destination == name);
         self.on.contains(&what) && (self.destinations.is_empty() || destination.is_some_and(named))
     }
+}
+
+/// Warns of webhooks for destinations that are not there.
+pub(super) fn check(root: &Section<'_>, config: &Config) -> Vec<ConfigProblem> {
+    let named = config.notify.iter().flat_map(|one| &one.destinations);
+    let missing = named.filter(|name| !config.destinations.contains_key(*name));
+    missing
+        .map(|name| root.warning("notify", format!("no destination is called {name:?}, so nothing is told of it")))
+        .collect()
 }
 
 fn headers(section: &mut Section<'_>) -> HeaderMap {

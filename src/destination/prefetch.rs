@@ -142,17 +142,21 @@ impl Driver {
     pub(super) fn adjust_prefetch(&mut self) {
         let now = clock::now();
         self.prefetch.look(&self.dispatch.gate, self.keeping.lease.drives(), self.dispatch.next_place(), now);
-        let refused = if self.prefetch.is_closed() { self.dispatch.ready.refused() } else { 0 };
         // While the consumer is there, the broker would send at once what is given back. And what is out may come back, and then it is
-        // before the rest of its ordering key. What was refused has places beside the others: given back, it would come again at once.
+        // before the rest of its ordering key.
         if let Some(keeps) = self.prefetch.keeps()
             && !*self.inbox.consuming.borrow()
             && !self.dispatch.ordering_keys.is_busy()
         {
+            // What was refused has places beside the others: given back, it would come again at once.
+            let refused = if self.prefetch.is_closed() { self.dispatch.ready.refused() } else { 0 };
             self.release_beyond(keeps.saturating_add(refused));
         }
-        let holding =
-            Holding { waiting: self.waits() + self.sender.in_flight(), unconfirmed: self.side.jobs.held(), refused };
+        let holding = Holding {
+            waiting: self.waits() + self.sender.in_flight(),
+            unconfirmed: self.side.jobs.held(),
+            refused: if self.prefetch.is_closed() { self.dispatch.ready.refused() } else { 0 },
+        };
         let consumes = *self.inbox.prefetch.borrow() != Prefetch::None;
         let Self { prefetch, dispatch, settlements, inbox, .. } = self;
         if let Some(wanted) = prefetch.wanted(&dispatch.gate, holding, &mut settlements.copies, consumes) {
