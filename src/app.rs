@@ -300,7 +300,8 @@ async fn reload(fleet: &mut Fleet, file: &ConfigFile) -> Reloaded {
             ended(Outcome::Failed, Some(error.to_string()))
         }
     };
-    let Changes { added, removed, changed, restart_needed } = changes;
-    let restart_needed = restart_needed.into_iter().map(str::to_owned).collect();
-    Reloaded { added, removed, changed, unchanged, restart_needed, ..ended }
+    let Changes { added, removed, changed, also_changed, restart_needed } = changes;
+    let [also_changed, restart_needed] =
+        [also_changed, restart_needed].map(|names| names.into_iter().map(str::to_owned).collect());
+    Reloaded { added, removed, changed, unchanged, also_changed, restart_needed, ..ended }
 }

@@ -40,6 +40,12 @@ impl Seal {
         Ok(Self(XChaCha20Poly1305::new(&key)))
     }
 
+    /// Whether both have the same key.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.open(&other.close(b"key")).is_ok()
+    }
+
     /// Seals bytes, as text.
     #[must_use]
     pub fn close(&self, plain: &[u8]) -> String {

@@ -104,7 +104,7 @@ fn some() -> u16 {
 /// The audit.
 #[derive(Serialize, ToSchema)]
 pub(super) struct Audit {
-    /// The oldest first. An operation has two: when it began and when it ended.
+    /// The oldest first. An operation has two entries: one when it began, and one when it ended.
     entries: Vec<audit::Entry>,
 }
 

@@ -190,7 +190,7 @@ impl PauseRequest {
     }
 }
 
-/// New limits, on whichever worker drives, until a reload that changes the destination. Windows that are left out keep theirs.
+/// New limits, on whichever worker drives, until the limits in its configuration change. Windows that are left out keep theirs.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Limits {

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use url::Url;
 
 use super::source::{self, cause_of};
-use super::{Error, load, print};
+use super::{Error, load_admin, print};
 use crate::config::ConfigFile;
 
 /// Shorter than a probe's own time limit should be, so that the reason is told.
@@ -43,7 +43,7 @@ struct Readiness {
 pub(super) async fn run(args: &Args, file: &ConfigFile) -> Result<(), Error> {
     let base = match &args.url {
         Some(url) => source::base(url),
-        None => source::at(load(file)?.admin.listen),
+        None => source::at(load_admin(file)?.listen),
     };
     let (path, good) = if args.alive { ("/healthz", "alive") } else { ("/readyz", "ready") };
     let failed = |cause: reqwest::Error| Error::Failed(format!("nothing answers at {base} ({})", cause_of(&cause)));

@@ -12,7 +12,7 @@ use super::dead::who;
 use super::lease::{BROKER_WITHIN, connect};
 use super::source::Source;
 use super::table::{Column, Table, figure, text as texts, word};
-use super::{Error, load, print, print_drawn, print_json};
+use super::{Error, load, load_admin, print, print_drawn, print_json};
 use crate::audit::IssueState;
 use crate::clock;
 use crate::config::{Config, ConfigFile};
@@ -56,7 +56,7 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// You look after it; it opens again when it comes again
+    /// Say that you look after an issue; it opens again when it comes again
     #[command(after_long_help = "Example:\n  sluice issues acknowledge px-prod.parked --note \"new key by noon\"")]
     Acknowledge {
         /// The issue's id, or its beginning where no other begins so
@@ -65,7 +65,7 @@ enum Command {
         #[arg(long, value_name = "TEXT")]
         note: Option<String>,
     },
-    /// Leave it out for a while
+    /// Leave an issue out for a while
     #[command(
         after_long_help = "Examples:\n  sluice issues ignore unrouted --for 7d\n  sluice issues ignore px-prod.late --until 2026-03-02T08:00:00Z"
     )]
@@ -91,7 +91,7 @@ enum Command {
         #[arg(value_parser = clap::builder::NonEmptyStringValueParser::new())]
         note: String,
     },
-    /// Open it again
+    /// Open an issue again
     #[command(after_long_help = "Example:\n  sluice issues reopen px-prod.parked")]
     Reopen {
         /// The issue's id, or its beginning where no other begins so
@@ -103,9 +103,8 @@ enum Command {
 }
 
 pub(super) async fn run(args: Args, file: &ConfigFile) -> Result<(), Error> {
-    let config = load(file)?;
     let Args { command, state, destination, url, json } = args;
-    let mut shown = Source::new(url.as_ref(), &config.admin)?.issues().await?;
+    let mut shown = Source::new(url.as_ref(), &load_admin(file)?)?.issues().await?;
     let Some(command) = command else {
         if let Some(issues) = shown.get_mut("issues").and_then(Value::as_array_mut) {
             issues.retain(|issue| {
@@ -118,7 +117,7 @@ pub(super) async fn run(args: Args, file: &ConfigFile) -> Result<(), Error> {
     let (id, word) = said(command)?;
     let all = read(&shown)?;
     let issue = chosen(&all, &id)?;
-    let mark = say(&config, issue, word).await?;
+    let mark = say(&load(file)?, issue, word).await?;
     if json {
         return print_json(&mark);
     }

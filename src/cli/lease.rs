@@ -30,7 +30,7 @@ pub struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Sub {
-    /// Which worker drives a destination
+    /// Show which worker drives a destination
     #[command(after_long_help = "Example:\n  sluice lease show px-prod")]
     Show {
         /// The destination's name

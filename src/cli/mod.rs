@@ -8,7 +8,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Config, ConfigFile, Destination};
+use crate::config::{Admin, Config, ConfigFile, Destination};
 
 pub mod check;
 mod confirm;
@@ -243,6 +243,11 @@ fn find<'a>(config: &'a Config, destination: &str, file: &ConfigFile) -> Result<
 
 fn load(file: &ConfigFile) -> Result<Config, Error> {
     file.load().map_err(Error::Config)
+}
+
+/// `[admin]` of the configuration: all that it takes to ask a worker.
+fn load_admin(file: &ConfigFile) -> Result<Admin, Error> {
+    file.load_admin().map_err(Error::Config)
 }
 
 /// The configuration, which has that destination.

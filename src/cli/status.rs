@@ -9,7 +9,7 @@ use url::Url;
 use super::screen::Screen;
 use super::source::Source;
 use super::table::{Cell, Column, Table, Tint, cut, figure, text, word};
-use super::{Error, load, print, print_drawn, print_exactly, print_json};
+use super::{Error, load_admin, print, print_drawn, print_exactly, print_json};
 use crate::clock;
 use crate::config::ConfigFile;
 use crate::section::parse_duration;
@@ -58,7 +58,7 @@ pub(super) fn interval(text: &str) -> Result<Duration, String> {
 }
 
 pub(super) async fn run(args: &Args, file: &ConfigFile) -> Result<(), Error> {
-    let source = Source::new(args.url.as_ref(), &load(file)?.admin)?;
+    let source = Source::new(args.url.as_ref(), &load_admin(file)?)?;
     let shown = chosen(source.destinations().await?, &args.state);
     if args.watch {
         return watch(args, &source, shown).await;

@@ -79,7 +79,10 @@ async fn look(args: &Args, session: &Session, file: &ConfigFile) -> Result<(), E
         return print_json(&list);
     }
     if list.events.is_empty() {
-        print("nothing waits there")?;
+        print(match place {
+            Place::Queue => "the queue is empty; sluice status counts the events that a worker holds",
+            Place::Retry => "no event waits for another attempt",
+        })?;
     } else {
         let rows = list.events.iter().map(|event| {
             let last = event.attempts.last().map(|attempt| {

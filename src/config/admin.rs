@@ -106,6 +106,14 @@ impl AdminToken {
         Some(token)
     }
 
+    /// Whether two lists let in the same, as the same.
+    pub(super) fn are_same(some: &[Self], others: &[Self]) -> bool {
+        let all = |tokens: &[Self]| -> Vec<(String, Role, String)> {
+            tokens.iter().map(|it| (it.name.clone(), it.role, it.secret.expose_secret().to_owned())).collect()
+        };
+        all(some) == all(others)
+    }
+
     /// Whether it is too short, since whoever guesses is not slowed down. That of `[admin]` itself may be: there are some from the
     /// time before the rule.
     #[must_use]

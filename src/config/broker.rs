@@ -77,7 +77,10 @@ impl Broker {
             && self.max_event_bytes == other.max_event_bytes
             && self.delivery_limit == other.delivery_limit
             && self.lease == other.lease
-            && self.ledger_key.is_some() == other.ledger_key.is_some()
+            && match (&self.ledger_key, &other.ledger_key) {
+                (Some(one), Some(other)) => one.is_same(other),
+                (one, other) => one.is_none() && other.is_none(),
+            }
             && self.receipts == other.receipts
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Config, ConfigProblem, Problems, parse};
+use super::{Admin, Config, ConfigProblem, Problems, parse, parse_admin};
 
 /// A configuration file, read whenever it is asked for.
 #[derive(Clone, Debug)]
@@ -28,12 +28,28 @@ impl ConfigFile {
     /// # Errors
     /// Every problem there is; a file that cannot be read is one.
     pub fn load(&self) -> Result<Config, Problems> {
-        let name = self.path.display().to_string();
-        let text = std::fs::read_to_string(&self.path).map_err(|error| {
-            let message = format!("cannot be read: {error}; name another file with --config");
-            Problems::new(&name, vec![ConfigProblem { line: 0, key: String::new(), message }])
-        })?;
+        let (name, text) = self.text()?;
         parse(&name, &text, &environment, &|path| std::fs::read_to_string(path))
+    }
+
+    /// Reads `[admin]` alone, which is enough to ask a worker: no other secret is needed.
+    ///
+    /// # Errors
+    /// As [`ConfigFile::load`], of what was read.
+    pub fn load_admin(&self) -> Result<Admin, Problems> {
+        let (name, text) = self.text()?;
+        parse_admin(&name, &text, &environment, &|path| std::fs::read_to_string(path))
+    }
+
+    fn text(&self) -> Result<(String, String), Problems> {
+        let name = self.path.display().to_string();
+        match std::fs::read_to_string(&self.path) {
+            Ok(text) => Ok((name, text)),
+            Err(error) => {
+                let message = format!("cannot be read: {error}; name another file with --config");
+                Err(Problems::new(&name, vec![ConfigProblem { line: 0, key: String::new(), message }]))
+            }
+        }
     }
 }
 

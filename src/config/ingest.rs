@@ -135,6 +135,20 @@ impl IngestToken {
         Some(Self { name, token, secret, types, sources: sources.unwrap_or_default(), rate })
     }
 
+    /// Whether two lists let in the same, as the same.
+    pub(super) fn are_same(some: &[Self], others: &[Self]) -> bool {
+        let shown = |secret: &Option<SecretString>| secret.as_ref().map(|it| it.expose_secret().to_owned());
+        let is_same = |(one, other): (&Self, &Self)| {
+            one.name == other.name
+                && shown(&one.token) == shown(&other.token)
+                && shown(&one.secret) == shown(&other.secret)
+                && one.types == other.types
+                && one.sources == other.sources
+                && one.rate == other.rate
+        };
+        some.len() == others.len() && some.iter().zip(others).all(is_same)
+    }
+
     /// The key of its signatures.
     #[must_use]
     pub fn key(&self) -> Option<Vec<u8>> {

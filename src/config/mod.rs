@@ -91,10 +91,38 @@ pub fn parse_with(
     let table = read_toml(text).map_err(|problem| Problems::new(file_name, vec![problem]))?;
     let line_breaks: Vec<_> = text.match_indices('\n').map(|(at, _)| at).collect();
     let mut root = Section::new(Source { line_breaks: &line_breaks, env, read_file }, String::new(), 1, table);
-    let config = read(&mut root, registry);
+    let mut config = read(&mut root, registry);
+    if let Some(config) = &mut config {
+        config.warnings.extend(notify::check(&root, config));
+    }
     let problems = root.finish();
     match config {
         Some(config) if problems.is_empty() => Ok(config),
+        _ => Err(Problems::new(file_name, problems)),
+    }
+}
+
+/// Reads `[admin]` alone, for whoever only asks a worker. Nothing else of the file is looked at, and no other secret is needed. Of several
+/// tokens those are left out that cannot be read here: one is enough.
+///
+/// # Errors
+/// As [`parse`], of what was read.
+pub fn parse_admin(
+    file_name: &str,
+    text: &str,
+    env: &dyn Fn(&str) -> Option<String>,
+    read_file: &dyn Fn(&Path) -> io::Result<String>,
+) -> Result<Admin, Problems> {
+    let table = read_toml(text).map_err(|problem| Problems::new(file_name, vec![problem]))?;
+    let line_breaks: Vec<_> = text.match_indices('\n').map(|(at, _)| at).collect();
+    let mut root = Section::new(Source { line_breaks: &line_breaks, env, read_file }, String::new(), 1, table);
+    let admin = root.within("admin", Admin::read);
+    root.ignore_the_rest();
+    let has_one = admin.as_ref().is_some_and(|admin| !admin.tokens.is_empty());
+    let mut problems = root.finish();
+    problems.retain(|problem| !(has_one && problem.key.starts_with("admin.token")));
+    match admin {
+        Some(admin) if problems.is_empty() => Ok(admin),
         _ => Err(Problems::new(file_name, problems)),
     }
 }

@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use url::Url;
+use uuid::Uuid;
 
+use super::Config;
 use crate::mapping::Expression;
-use crate::section::{SecretTemplate, Section};
+use crate::section::{ConfigProblem, SecretTemplate, Section};
 
 /// What happens to an issue, by the names of `on`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
@@ -52,6 +54,8 @@ pub struct Notify {
     pub console: Option<Url>,
     /// Time for one request.
     pub timeout: Duration,
+    /// Digest of how it is written and what that refers to: another one means another webhook.
+    pub source: String,
 }
 
 impl std::fmt::Debug for Notify {
@@ -69,6 +73,7 @@ impl std::fmt::Debug for Notify {
 
 impl Notify {
     pub(super) fn read(section: &mut Section<'_>) -> Option<Self> {
+        let written = section.written();
         section.must_have("url", "{ env = \"SLUICE_NOTIFY_URL\" }");
         let url = section.url("url");
         let headers = headers(section);
@@ -88,8 +93,10 @@ impl Notify {
         if section.failed() {
             return None;
         }
+        let digest = format!("{written}{:?}", section.resolved());
         Some(Self {
             url: url?,
+            source: Uuid::new_v5(&Uuid::NAMESPACE_OID, digest.as_bytes()).to_string(),
             headers,
             body: body.flatten().map(Arc::new),
             on: on.unwrap_or_else(|| What::ALL.iter().map(|(_, what)| *what).collect()),
@@ -105,6 +112,15 @@ impl Notify {
         let named = |name: &str| self.destinations.iter().any(|destination| destination == name);
         self.on.contains(&what) && (self.destinations.is_empty() || destination.is_some_and(named))
     }
+}
+
+/// Warns of webhooks for destinations that are not there.
+pub(super) fn check(root: &Section<'_>, config: &Config) -> Vec<ConfigProblem> {
+    let named = config.notify.iter().flat_map(|one| &one.destinations);
+    let missing = named.filter(|name| !config.destinations.contains_key(*name));
+    missing
+        .map(|name| root.warning("notify", format!("no destination is called {name:?}, so nothing is told of it")))
+        .collect()
 }
 
 fn headers(section: &mut Section<'_>) -> HeaderMap {

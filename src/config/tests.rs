@@ -3,6 +3,8 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::Request;
 use proptest::prelude::*;
@@ -787,6 +789,25 @@ fn problems_are_data_as_well() {
 }
 
 #[test]
+fn whoever_only_asks_a_worker_needs_no_other_secret_than_a_token() {
+    let admin = |lines: &str| {
+        let text = format!(
+            "[broker]\nurl = {{ env = \"NOT_HERE\" }}\n[admin]\n{lines}\n[destinations.px]\nvendor = \"gainsight-px\"\napi_key = {{ env = \"NOT_HERE\" }}"
+        );
+        let env = |name: &str| (name == "TOKEN").then(|| "0123456789abcdef".to_owned());
+        parse_admin("sluice.toml", &text, &env, &|_| Err(io::ErrorKind::NotFound.into()))
+    };
+    assert_eq!(admin("listen = \"127.0.0.1:5\"").unwrap().listen.port(), 5);
+    let own = "[admin.tokens.me]\nrole = \"read\"\ntoken = { env = \"TOKEN\" }";
+    let one = admin(&format!("token = {{ env = \"NOT_HERE\" }}\n{own}")).unwrap();
+    assert_eq!(one.tokens.iter().map(|token| token.name.as_str()).collect::<Vec<_>>(), ["me"]);
+    let none = admin("token = { env = \"NOT_HERE\" }").unwrap_err().to_string();
+    assert!(none.contains("admin.token: the environment variable NOT_HERE is not set"), "{none}");
+    let unknown = admin("tokn = \"x\"").unwrap_err().to_string();
+    assert!(unknown.contains("did you mean \"token\"?"), "{unknown}");
+}
+
+#[test]
 fn a_reload_tells_what_changed() {
     let all = |broker: &str, destinations: &[(&str, &str)]| {
         let tables = destinations.iter().map(|(name, lines)| format!("[destinations.{name}]\n{GOOD}{lines}\n"));
@@ -795,8 +816,7 @@ fn a_reload_tells_what_changed() {
     let old = all("", &[("a", ""), ("b", ""), ("c", "limits = [\"5/s\"]")]);
     let new = all("prefix = \"x\"", &[("b", "# a comment changes nothing"), ("c", "limits = [\"6/s\"]"), ("d", "")]);
     let names = |name: &str| vec![name.to_owned()];
-    let expected =
-        Changes { added: names("d"), removed: names("a"), changed: names("c"), restart_needed: vec!["broker"] };
+    let expected = Changes { added: names("d"), removed: names("a"), changed: names("c"), ..needs_restart("broker") };
     assert_eq!(old.changes(&new), expected);
     assert_eq!(old.changes(&old), Changes::default());
     let elsewhere = all("[admin]\nlisten = \"127.0.0.1:1\"\n[log]\nlevel = \"warn\"", &[]);
@@ -806,7 +826,38 @@ fn a_reload_tells_what_changed() {
     let larger = all("[ingest]\nlisten = \"127.0.0.1:1\"\nmax_body_bytes = 2048\n", &[]);
     assert_eq!(taking.changes(&larger).restart_needed, ["ingest.max_body_bytes"]);
     let more = all("[ingest]\nlisten = \"127.0.0.1:1\"\n[ingest.tokens.a]\ntoken = \"0123456789abcdef\"\n", &[]);
-    assert_eq!(taking.changes(&more), Changes::default(), "tokens change at once");
+    assert_eq!(taking.changes(&more), Changes { also_changed: vec!["ingest.tokens"], ..Changes::default() });
+    assert_eq!(more.changes(&taking), needs_restart("ingest.tokens"), "the last token is never dropped");
+}
+
+fn needs_restart(section: &'static str) -> Changes {
+    Changes { restart_needed: vec![section], ..Changes::default() }
+}
+
+#[test]
+fn a_webhook_for_a_destination_that_is_not_there_is_a_warning() {
+    let config =
+        read(&format!("{BROKER}[[notify]]\nurl = \"https://a.example\"\ndestinations = [\"px-prd\"]")).unwrap();
+    let warnings: Vec<&str> = config.warnings.iter().map(|warning| warning.message.as_str()).collect();
+    assert_eq!(warnings, ["no destination is called \"px-prd\", so nothing is told of it"]);
+}
+
+#[test]
+fn a_reload_tells_what_changed_beside_destinations() {
+    let of = |lines: &str| read(&format!("{BROKER}{lines}")).unwrap();
+    let also = |name| Changes { also_changed: vec![name], ..Changes::default() };
+    let told = of("[[notify]]\nurl = \"https://a.example/1\"");
+    assert_eq!(of("").changes(&told), also("notify"));
+    assert_eq!(told.changes(&of("[[notify]]\nurl = \"https://a.example/2\"")), also("notify"));
+    assert_eq!(told.changes(&told.clone()), Changes::default());
+    let admin = of("[admin]\ntoken = \"0123456789abcdef\"");
+    assert_eq!(of("").changes(&admin), also("admin.tokens"));
+    assert_eq!(admin.changes(&of("[admin]\ntoken = \"another-0123456789\"")), also("admin.tokens"));
+    assert_eq!(admin.changes(&of("")), needs_restart("admin.tokens"), "the last token is never dropped");
+    assert_eq!(of("").changes(&of("[admin]\nlate_after = \"5m\"")), also("admin.late_after"));
+    let key = |byte: u8| of(&format!("ledger_key = \"{}\"", STANDARD.encode([byte; 32])));
+    assert_eq!(key(1).changes(&key(2)), needs_restart("broker"));
+    assert_eq!(key(1).changes(&key(1)), Changes::default());
 }
 
 #[test]

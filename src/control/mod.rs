@@ -44,7 +44,7 @@ pub enum Command {
         /// Which destination.
         destination: String,
     },
-    /// Keep these limits until a reload that changes the destination, and to those of other windows as before.
+    /// Keep these limits until the limits in its configuration change, and to those of other windows as before.
     Limits {
         /// Which destination.
         destination: String,

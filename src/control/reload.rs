@@ -75,6 +75,10 @@ pub struct Reloaded {
     pub changed: Vec<String>,
     /// How many destinations go on as before.
     pub unchanged: usize,
+    /// What differs beside destinations, such as `notify`, and holds from now on.
+    #[serde(default)]
+    #[schema(required)]
+    pub also_changed: Vec<String>,
     /// Sections that differ and take effect only at a restart.
     pub restart_needed: Vec<String>,
     /// Of a refused file: everything that is wrong with it.
@@ -97,6 +101,7 @@ impl Reloaded {
             removed: Vec::new(),
             changed: Vec::new(),
             unchanged: 0,
+            also_changed: Vec::new(),
             restart_needed: Vec::new(),
             problems: Vec::new(),
             error,
@@ -135,6 +140,9 @@ impl Reloaded {
             parts.push("no destination changed".to_owned());
         }
         parts.push(format!("{} as before", self.unchanged));
+        if !self.also_changed.is_empty() {
+            parts.push(format!("also changed: {}", self.also_changed.join(", ")));
+        }
         if !self.restart_needed.is_empty() {
             parts.push(format!("a restart is needed for {}", self.restart_needed.join(", ")));
         }
@@ -354,6 +362,8 @@ mod tests {
         };
         assert_eq!(applied.sentences(), ["added px; changed acton, one; 2 as before; a restart is needed for broker"]);
         assert_eq!(ended(Outcome::Applied).sentences(), ["no destination changed; 0 as before"]);
+        let told = Reloaded { also_changed: names(&["notify", "ingest.tokens"]), ..ended(Outcome::Applied) };
+        assert_eq!(told.sentences(), ["no destination changed; 0 as before; also changed: notify, ingest.tokens"]);
         let problem = FileProblem { line: 7, key: "destinations.px.limit".into(), message: "unknown key".into() };
         let refused = Reloaded { file: "s.toml".into(), problems: vec![problem], ..ended(Outcome::Refused) };
         assert_eq!(refused.sentences(), ["s.toml:7: destinations.px.limit: unknown key"]);

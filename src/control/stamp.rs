@@ -16,7 +16,7 @@ pub enum Change {
     Pause(Paused),
     /// Go on; a parked destination probes at once.
     Resume,
-    /// Hold to these limits until a reload that changes the destination, and to those of other windows as before.
+    /// Hold to these limits until the limits in its configuration change, and to those of other windows as before.
     Limits(Vec<Limit>),
     /// Hold to what the configuration says of these windows.
     ResetLimits(Vec<Window>),

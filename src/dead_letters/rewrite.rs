@@ -268,7 +268,8 @@ impl Rewriting {
             parts.push(format!("it changed {} already", self.already));
         }
         let left = self.failed.letters() + invalid + self.unchanged + self.already;
-        (left > 0).then(|| format!("{left} left as they are: {}", parts.join("; ")))
+        let are = if left == 1 { "is left as it is" } else { "are left as they are" };
+        (left > 0).then(|| format!("{left} {are}: {}", parts.join("; ")))
     }
 
     fn said(&self) -> String {

@@ -152,7 +152,9 @@ impl Driver {
             && !*self.inbox.live.consuming.borrow()
             && !self.dispatch.ordering_keys.is_busy()
         {
-            self.release_beyond(keeps);
+            // What was refused has places beside the others: given back, it would come again at once.
+            let refused = if self.prefetch.is_closed() { self.dispatch.ready.refused() } else { 0 };
+            self.release_beyond(keeps.saturating_add(refused));
         }
         let holding = Holding {
             waiting: self.waits_live() + self.sender.in_flight().saturating_sub(self.bulk.in_flight),

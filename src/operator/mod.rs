@@ -95,7 +95,7 @@ fn limits_after(change: &Change, before: &[String], configured: &[String]) -> Ve
 pub fn audited(command: &Command, answer: &CommandReply, by: (&str, &str)) -> Option<audit::Entry> {
     let (act, given) = match command {
         Command::Pause { how, .. } => {
-            let until = how.until.map(|until| format!("until {until}"));
+            let until = how.until.map(|until| format!("until {}", until.strftime("%F %T UTC")));
             ("pause", [until, how.reason.clone()].into_iter().flatten().collect::<Vec<_>>().join(": "))
         }
         Command::Resume { .. } => ("resume", String::new()),

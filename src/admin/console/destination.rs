@@ -257,7 +257,7 @@ fn done(act: &str, figures: &Figures) -> Option<&'static str> {
             "Paused. Nothing is sent until somebody resumes it, or until the time that was set; events wait in the queue.",
         ),
         "resumed" if !figures.is_paused() => Some("Resumed. If the vendor is still in trouble, the gate closes again."),
-        "limited" => Some("The limits are changed, until a reload that changes this destination."),
+        "limited" => Some("The limits are changed, until the limits in its configuration change."),
         "bulk_paused" if is_bulk_paused => Some("Paused. Bulk events wait in their queue; live ones go on."),
         "bulk_resumed" if !is_bulk_paused => Some("Resumed. Bulk events go on behind live ones."),
         "bulk_limited" => Some("The pace of bulk events is changed, until somebody changes it again."),

@@ -13,7 +13,7 @@ use crate::config::ConfigFile;
 
 /// Show who did what, with dead letters and with destinations, when, and how it ended
 #[derive(Debug, clap::Args)]
-#[command(after_long_help = "Examples:\n  sluice dead audit\n  sluice dead audit px-prod --limit 20 --json")]
+#[command(after_long_help = "Examples:\n  sluice audit\n  sluice audit px-prod --limit 20 --json")]
 pub struct Args {
     /// Only this destination, which may have been removed from the configuration
     destination: Option<String>,

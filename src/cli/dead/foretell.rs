@@ -73,8 +73,12 @@ impl Foretold {
 /// What is to be done.
 pub(super) fn sentence(args: &Common, how: &How, rate: Option<f64>, selection: &Selection) -> String {
     let (count, there) = (selection.len(), selection.seen.there);
-    let pace = rate.map(|rate| format!(", at {} a second: {}", shown_rate(rate), shown_seconds(seconds(count, rate))));
     let pile = if matches!(how.act, Act::Replay | Act::Edit | Act::Discard) { "" } else { " in the trash" };
+    // What an edit leaves as it is matched all the same.
+    if count == 0 && how.act != Act::Edit {
+        return format!("{}: none of the {there} letters{pile} matches", args.destination);
+    }
+    let pace = rate.map(|rate| format!(", at {} a second: {}", shown_rate(rate), shown_seconds(seconds(count, rate))));
     let steps: Vec<String> =
         how.steps.iter().filter(|step| u64::from(**step) < count).map(|step| step.to_string()).collect();
     let first = match steps.as_slice() {

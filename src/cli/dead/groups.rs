@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::list::second;
 use super::{PATIENCE, Session, bar, compiled, not_seen, pile, progress, within_session};
-use crate::cli::table::{Table, figure, text, word};
+use crate::cli::table::{Column, Table, figure, text, word};
 use crate::cli::{Error, print, print_drawn, print_json};
 use crate::config::ConfigFile;
 use crate::dead_letters::everywhere::{self, GroupOf};
@@ -15,6 +15,16 @@ use crate::dead_letters::filter::Filter;
 use crate::dead_letters::groups::{Group, Groups};
 use crate::dead_letters::look::LookStep;
 use crate::words::{letters, of};
+
+const COLUMNS: [Column; 7] = [
+    figure("letters"),
+    word("group"),
+    word("reason"),
+    word("first").leaves(2),
+    word("last").leaves(1),
+    text("types").leaves(3),
+    text("cause"),
+];
 
 /// Show the causes of dead letters with counts, the most frequent first
 #[derive(Debug, clap::Args)]
@@ -61,16 +71,7 @@ pub(super) async fn run(args: Args, file: &ConfigFile, stop: CancellationToken) 
             }));
         }
         if !groups.is_empty() {
-            let columns = [
-                figure("letters"),
-                word("group"),
-                word("reason"),
-                word("first").leaves(2),
-                word("last").leaves(1),
-                text("types").leaves(3),
-                text("cause"),
-            ];
-            print_drawn(&Table::new(&columns, groups.iter().map(row)))?;
+            print_drawn(&Table::new(&COLUMNS, groups.iter().map(row)))?;
         }
         let in_groups = of(u64::try_from(groups.len()).unwrap_or(u64::MAX), "group", "groups");
         print(&format!("{} in {in_groups}, of the {} that were there", letters(seen.matched), seen.there))?;
@@ -87,16 +88,8 @@ async fn of_all(session: &Session, args: &Args) -> Result<(), Error> {
         return print_json(&found);
     }
     if !found.groups.is_empty() {
-        let columns = [
-            word("destination"),
-            figure("letters"),
-            word("group"),
-            word("reason"),
-            word("first").leaves(2),
-            word("last").leaves(1),
-            text("types").leaves(3),
-            text("cause"),
-        ];
+        let [letters, group, reason, first, last, types, cause] = COLUMNS;
+        let columns = [word("destination"), letters, group, reason, first, last, types, cause];
         print_drawn(&Table::new(&columns, found.groups.iter().map(row_of)))?;
     }
     let (groups, omitted) = (found.groups.len(), found.omitted);

@@ -52,7 +52,7 @@ const EXAMPLES: &str = r#"Examples:
 Faults: status, html, hang, reset, slow, bad-body, drop-after.
 Their fields: status, body, retry_after, ms, share, count, after, seconds, path."#;
 
-/// Plays the vendors' APIs on this machine, with their checks, limits and faults
+/// Play the vendors' APIs on this machine, with their checks, limits and faults
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Args {
@@ -203,7 +203,8 @@ To send events to it, put this in sluice.toml:
   vendor = "http"
   method = "POST"
   url = "http://{address}/hook/sandbox"
-  subscribe = ["product.#"]
+  limits = ["10/s"]
+  subscribe = ["order.#"]
 
 What arrived: http://{address}/sandbox/stats and /sandbox/events"#,
             act_on.client_id,
@@ -364,6 +365,16 @@ mod tests {
         for part in parts {
             assert!(greeting.contains(part), "{part} is missing in {greeting}");
         }
+    }
+
+    #[test]
+    fn the_greeting_shows_a_configuration_that_sluice_takes() {
+        let settings = parse(&[]).unwrap();
+        let greeting = Known::of(&settings).greeting(settings.listen);
+        let lines = greeting.lines().filter_map(|line| line.strip_prefix("  ")).collect::<Vec<_>>().join("\n");
+        let text = format!("[broker]\nurl = \"amqp://localhost\"\n{lines}");
+        let config = crate::config::parse("sluice.toml", &text, &|_| None, &|_| Ok(String::new()));
+        assert_eq!(config.unwrap().destinations.len(), 4);
     }
 
     #[test]

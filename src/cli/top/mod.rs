@@ -15,7 +15,7 @@ use self::view::View;
 use super::screen::{Screen, WholeScreen};
 use super::source::Source;
 use super::status::{STATES, interval};
-use super::{Error, load};
+use super::{Error, load_admin};
 use crate::clock;
 use crate::config::ConfigFile;
 
@@ -53,7 +53,7 @@ pub(super) async fn run(args: Args, file: &ConfigFile, stop: CancellationToken) 
         let mend = "top needs a terminal to draw on; use `sluice status --watch`, with --json for programs";
         return Err(Error::Failed(mend.into()));
     }
-    let source = Source::new(args.url.as_ref(), &load(file)?.admin)?;
+    let source = Source::new(args.url.as_ref(), &load_admin(file)?)?;
     // Whatever is wrong from the beginning is said where it can be read afterwards.
     let first = source.destinations().await?;
     let mut view = View::new(&source.base, args.state);

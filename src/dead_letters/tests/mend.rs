@@ -80,7 +80,7 @@ fn an_expression_changes_what_it_can_and_the_rest_is_left_and_counted() {
     assert_eq!(changed, [true, false, false, false]);
     let told = rewriting.finish();
     assert_eq!((told.changed, told.unchanged, told.failed, told.invalid), (1, 1, 1, 1));
-    assert!(told.sentence.starts_with("1 letter would be changed; 3 left as they are: "), "{}", told.sentence);
+    assert!(told.sentence.starts_with("1 letter would be changed; 3 are left as they are: "), "{}", told.sentence);
     let diff = &told.samples[0].diff;
     assert!(diff.contains("-  \"identifyId\": \"U\"") && diff.contains("+  \"identifyId\": \"u\""), "{diff}");
     let (rewriting, changed) = rewritten(".identifyId |= ascii_downcase", true, &letters);

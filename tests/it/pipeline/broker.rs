@@ -292,6 +292,11 @@ impl MemoryBroker {
         tokio::spawn(async move {
             loop {
                 let prefetch = *wanted.borrow_and_update();
+                // Another prefetch is another consumer: the one of before is cancelled first.
+                if let Some(consumer) = broker.state().consumer.as_mut() {
+                    consumer.prefetch = 0;
+                    consumer.consuming.send_replace(false);
+                }
                 tokio::time::sleep(WIRE).await;
                 if let Some(consumer) = broker.state().consumer.as_mut() {
                     let prefetch = match prefetch {

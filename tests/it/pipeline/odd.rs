@@ -215,6 +215,22 @@ async fn a_wrong_key_parks_after_four_requests_and_a_good_one_ends_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn events_behind_a_wrong_key_stay_in_their_queue_and_do_not_come_and_go() {
+    for count in [6, 200] {
+        let stage = Stage::new("limits = [\"50/s\"]");
+        stage.vendor.behave(|_| Answer::Status(401));
+        stage.publish(0..count);
+        pass(seconds(10)).await;
+        assert_eq!(stage.view().await.state_name(), "parked", "{count}");
+        let before = stage.broker.requeued();
+        let probes = stage.vendor.count();
+        pass(seconds(600)).await;
+        let (came, probes) = (stage.broker.requeued() - before, stage.vendor.count() - probes);
+        assert!(came <= 2 * probes, "{count}: {came} went back at {probes} probes");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn many_refused_events_among_good_ones_park_nothing_wherever_they_stand_and_however_slow_the_vendor_is() {
     let burst = |count: u64| (20..20 + count).collect::<Vec<_>>();
     for odd in [burst(4), burst(10), burst(19), (0..190).step_by(10).collect()] {

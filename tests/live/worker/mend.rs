@@ -75,7 +75,7 @@ async fn many_letters_are_edited_by_one_expression_and_what_it_cannot_mend_stays
     let edit = ["dead", "edit", "px", "--reason", "invalid", "--jq", jq];
     let ran = stage.run(&[&edit[..], &["--dry-run"]].concat()).await;
     assert!(ran.code == 4 && ran.out.matches("\n+++ ").count() == 3, "three samples: {ran:?}");
-    assert!(ran.out.contains("8 letters would be changed; 2 left as they are: "), "{ran:?}");
+    assert!(ran.out.contains("8 letters would be changed; 2 are left as they are: "), "{ran:?}");
     assert!(stage.run(&edit).await.err.contains("--yes"), "it asks");
     let (_, foretold) =
         api(&stage, "POST", "/operations", &json!({"act": "edit", "all": true, "edit": jq, "dry_run": true})).await;
@@ -84,7 +84,7 @@ async fn many_letters_are_edited_by_one_expression_and_what_it_cannot_mend_stays
 
     let before = listed(&stage, &[]).await;
     let ran = stage.run(&[&edit[..], &["--yes"]].concat()).await;
-    assert!(ran.code == 4 && ran.err.contains("8 of 8 letters edited; 2 left as they are"), "{ran:?}");
+    assert!(ran.code == 4 && ran.err.contains("8 of 8 letters edited; 2 are left as they are"), "{ran:?}");
     client.holds("px.dead", 10).await;
     client.holds("px.trash", 8).await;
     let (dead, trash) = (listed(&stage, &[]).await, listed(&stage, &["--trash"]).await);
