@@ -177,7 +177,7 @@ impl MemoryBroker {
         first.map_or(Duration::ZERO, |given| clock::now() - given)
     }
 
-    /// Messages that wait in retry queues.
+    /// Messages that wait in queues of a fixed time.
     pub fn retrying(&self) -> usize {
         self.state().retrying
     }
@@ -395,7 +395,7 @@ impl MemoryBroker {
         } else if queue == names.dead(DESTINATION) {
             self.state().dead.push(message);
         } else if let Some(seconds) =
-            queue.strip_prefix(&format!("{own}.retry.")).and_then(|seconds| seconds.parse().ok())
+            ["retry", "later"].into_iter().find_map(|kind| queue.strip_prefix(&format!("{own}.{kind}."))?.parse().ok())
         {
             self.wait(own, message, Duration::from_secs(seconds));
         } else {
