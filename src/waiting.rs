@@ -1,4 +1,4 @@
-//! Events that wait in a destination's queue or for their next attempt, looked at: the first of each queue.
+//! Events that wait in a destination's queue, for their next attempt or until they are due, looked at: the first of each queue.
 
 use std::time::Duration;
 
@@ -34,6 +34,8 @@ pub enum Place {
     Bulk,
     /// In the retry queues of those.
     BulkRetry,
+    /// Put aside until they may be sent, whatever their class.
+    Scheduled,
 }
 
 impl Place {
@@ -42,15 +44,10 @@ impl Place {
         Class::bulk_if(matches!(self, Self::Bulk | Self::BulkRetry))
     }
 
-    /// Whether events are there until their next attempt.
-    fn is_retry(self) -> bool {
-        matches!(self, Self::Retry | Self::BulkRetry)
-    }
-
     /// Whether events leave it in their order.
     #[must_use]
     pub fn has_order(self) -> bool {
-        !self.is_retry()
+        matches!(self, Self::Queue | Self::Bulk)
     }
 }
 
@@ -85,6 +82,10 @@ pub struct WaitingEvent {
     /// In a retry queue: the delay of that queue, such as `30s`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub delay: Option<String>,
+    /// Of one that is scheduled: when it may be sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub due: Option<Timestamp>,
     /// What was tried so far; the last ones of many.
     pub attempts: Vec<Attempt>,
     /// How often the broker took it back, this look not counted.
@@ -99,7 +100,7 @@ pub struct WaitingEvent {
 /// What a look saw.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
 pub struct WaitingList {
-    /// Those of the queue's head; of retry queues those of the shortest delay first.
+    /// Those of the queue's head; of retry queues and of what is scheduled those of the shortest delay first.
     pub events: Vec<WaitingEvent>,
 }
 
@@ -113,20 +114,28 @@ impl Waiting {
     pub async fn look(&self, place: Place, limit: usize) -> Result<WaitingList, ReadError> {
         let (names, most_returns) = (self.broker.names(), (self.delivery_limit / 2).max(1));
         let queue = names.queue_of(&self.destination, place.class());
-        let queues: Vec<(String, Option<Duration>)> = if place.is_retry() {
-            let queues = DelayQueue::retries(&queue, &self.delays);
-            queues.into_iter().map(|queue| (queue.name, Some(queue.delay))).collect()
-        } else {
-            vec![(queue, None)]
+        let queues: Vec<(String, Option<Duration>)> = match place {
+            Place::Queue | Place::Bulk => vec![(queue, None)],
+            Place::Retry | Place::BulkRetry => {
+                let queues = DelayQueue::retries(&queue, &self.delays);
+                queues.into_iter().map(|queue| (queue.name, Some(queue.delay))).collect()
+            }
+            Place::Scheduled => {
+                let laters = |class| DelayQueue::laters(&names.queue_of(&self.destination, class));
+                Class::ALL.into_iter().flat_map(laters).map(|queue| (queue.name, None)).collect()
+            }
         };
         // As the worker's own copies: with the routing key and the time that they came with.
         let copy = |peeked: &Peeked| {
             let history = History::read(&peeked.message, &peeked.routing_key, clock::wall());
-            let expiration = peeked.message.properties.expiration.clone();
+            // What is scheduled comes back to its queue at once, and is put aside anew for the time that is left.
+            let expiration = match place {
+                Place::Queue | Place::Bulk => None,
+                Place::Retry | Place::BulkRetry => peeked.message.properties.expiration.clone(),
+                Place::Scheduled => Some("1".to_owned()),
+            };
             let mut copy = history.write(&peeked.message);
-            if place.is_retry() {
-                copy.properties.expiration = expiration;
-            }
+            copy.properties.expiration = expiration;
             copy
         };
         let mut list = WaitingList::default();
@@ -137,7 +146,7 @@ impl Waiting {
             }
             let peeked = match self.broker.peek(&queue, left, most_returns, copy).await {
                 // One that no event has needed yet.
-                Err(ReadError::Missing(_)) if place.is_retry() => continue,
+                Err(ReadError::Missing(_)) if !place.has_order() => continue,
                 peeked => peeked?,
             };
             list.events.extend(peeked.iter().map(|peeked| self.shown(peeked, delay)));
@@ -155,6 +164,7 @@ impl Waiting {
             r#type: kind,
             time,
             delay: delay.map(show_duration),
+            due: history.due.filter(|due| *due > clock::wall()),
             attempts: history.attempts,
             returns: *returns,
             problem,

@@ -21,7 +21,7 @@ use crate::waiting::{MOST_SHOWN, ORDERED, Place, Waiting, WaitingList};
 #[serde(default, deny_unknown_fields)]
 #[schema(as = WaitingLook)]
 pub(super) struct WaitingRequest {
-    /// The destination's queue, or its retry queues; those of live events, or of bulk.
+    /// The destination's queue, or its retry queues; those of live events, or of bulk; or what is scheduled of both.
     pub place: Place,
     /// Events at most; 50 unless given.
     #[schema(minimum = 1, maximum = 50)]

@@ -143,7 +143,7 @@ fn table(shown: &Value) -> Table<'static> {
 /// In the words of `/readyz` and of the console.
 const NOT_AT_WORK: &str = "no consumer at the broker";
 
-const COLUMNS: [Column; 13] = [
+const COLUMNS: [Column; 14] = [
     word("destination"),
     word("vendor").leaves(5),
     word("state"),
@@ -151,6 +151,7 @@ const COLUMNS: [Column; 13] = [
     word("held by").leaves(6),
     figure("waiting"),
     figure("of it bulk").leaves(1),
+    figure("scheduled").leaves(9),
     figure("dead"),
     figure("delivered").leaves(3),
     figure("429s").leaves(7),
@@ -189,7 +190,7 @@ pub(super) fn why(destination: &Value) -> String {
     parts.iter().filter(|(is, _)| *is).map(|(_, why)| *why).collect::<Vec<_>>().join("; ")
 }
 
-fn row(destination: &Value) -> [Cell; 13] {
+fn row(destination: &Value) -> [Cell; 14] {
     let text = |key: &str| shown(destination, key);
     let today = match destination.get("day_limit").and_then(Value::as_u64) {
         Some(limit) => format!("{}/{limit}", text("day_used")),
@@ -205,6 +206,7 @@ fn row(destination: &Value) -> [Cell; 13] {
         text("held_by").replace('_', " ").into(),
         text("waiting").into(),
         destination.get("bulk").map_or_else(|| "-".to_owned(), |bulk| shown(bulk, "waiting")).into(),
+        text("scheduled").into(),
         Cell::tinted(dead, is_dead.then_some(Tint::Bad)),
         text("delivered").into(),
         text("throttled").into(),

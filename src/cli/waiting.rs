@@ -17,6 +17,7 @@ Examples:
   sluice waiting px-prod                 the next 50 in its queue
   sluice waiting px-prod --retrying      those that wait for their next attempt
   sluice waiting px-prod --bulk          the next 50 of its bulk events
+  sluice waiting px-prod --scheduled     those that may not be sent yet
   sluice waiting px-prod --limit 5 --json";
 
 /// Look at the events of a destination that are sent next
@@ -31,6 +32,9 @@ pub struct Args {
     /// Its bulk events
     #[arg(long)]
     bulk: bool,
+    /// Those that may not be sent yet (`deliverafter`)
+    #[arg(long, conflicts_with_all = ["retrying", "bulk"])]
+    scheduled: bool,
     /// Events at most
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u8).range(1..=50))]
     limit: u8,
@@ -50,7 +54,7 @@ const COLUMNS: [Column; 6] = [
     word("event"),
     word("type"),
     word("time").leaves(2),
-    word("delay").leaves(1),
+    word("delay, or due").leaves(1),
     figure("attempts").leaves(3),
     text("last attempt, or data"),
 ];
@@ -58,6 +62,7 @@ const COLUMNS: [Column; 6] = [
 async fn look(args: &Args, session: &Session, file: &ConfigFile) -> Result<(), Error> {
     let destination = find(&session.config, &args.destination, file)?;
     let place = match (args.retrying, args.bulk) {
+        _ if args.scheduled => Place::Scheduled,
         (false, false) => Place::Queue,
         (true, false) => Place::Retry,
         (false, true) => Place::Bulk,
@@ -80,8 +85,9 @@ async fn look(args: &Args, session: &Session, file: &ConfigFile) -> Result<(), E
     }
     if list.events.is_empty() {
         print(match place {
-            Place::Queue => "the queue is empty; sluice status counts the events that a worker holds",
-            Place::Retry => "no event waits for another attempt",
+            Place::Queue | Place::Bulk => "the queue is empty; sluice status counts the events that a worker holds",
+            Place::Retry | Place::BulkRetry => "no event waits for another attempt",
+            Place::Scheduled => "no event waits for its time",
         })?;
     } else {
         let rows = list.events.iter().map(|event| {
@@ -93,7 +99,7 @@ async fn look(args: &Args, session: &Session, file: &ConfigFile) -> Result<(), E
                 event.id.clone(),
                 event.r#type.clone(),
                 event.time.map_or_else(|| "-".to_owned(), second),
-                event.delay.clone().unwrap_or_else(|| "-".to_owned()),
+                event.due.map(second).or_else(|| event.delay.clone()).unwrap_or_else(|| "-".to_owned()),
                 event.attempts.len().to_string(),
                 event.problem.clone().or(last).unwrap_or_else(|| event.body.clone()),
             ]

@@ -12,7 +12,7 @@ use super::suppressing::Suppressing;
 use crate::broker::port::Delivery;
 use crate::clock;
 use crate::config::Destination;
-use crate::event::{self, Event, Expiry};
+use crate::event::{self, Event, Expiry, too_far};
 use crate::message::header::REPLAY;
 use crate::person::Digest;
 use crate::record::history::{Attempt, History, Watched};
@@ -102,6 +102,12 @@ impl Odd {
 }
 
 impl Pending {
+    /// Its own time, or when it might be sent first.
+    pub fn since(&self) -> Timestamp {
+        let time = self.tag.time.timestamp();
+        self.history.due.map_or(time, |due| due.max(time))
+    }
+
     /// Why it is not to be sent any more, where its time is over.
     pub fn is_too_old(&self) -> Option<String> {
         // Most events have no end, and then no clock is read.
@@ -134,6 +140,8 @@ pub(super) enum Checked {
     Ready(Held),
     /// It was sent before; the vendor's job decides what becomes of it.
     Sent(Watched, Held),
+    /// It may not be sent before `due`.
+    Later { delivery: Box<Delivery>, history: Box<History>, tag: Tag, due: Timestamp },
     /// The vendor has to be asked something before it can be checked.
     Needs(String, Box<Delivery>),
     /// It is about somebody who must not be written to.
@@ -145,6 +153,7 @@ pub(super) enum Checked {
 /// Why there is nothing to send.
 enum Stop {
     Dead(Reason, String),
+    Later(Timestamp),
     Needs(String),
     Suppressed,
 }
@@ -176,7 +185,16 @@ pub(super) fn check(
         let mapped = suppressing.map(|_| settings.map.apply(&event));
         people = whom(suppressing, &event, mapped.as_ref())?;
         expires = in_time(&event, settings.max_event_age, wall)?;
-        Ok((item(&event, mapped, settings, facts)?, TraceHeaders::of(&event)))
+        let due = due(&event, expires.as_ref(), settings, wall)?;
+        if let Some(due) = due.filter(|due| history.due == Some(*due)) {
+            // It was checked when it was put aside first.
+            return Err(Stop::Later(due));
+        }
+        match (item(&event, mapped, settings, facts), due) {
+            // Nothing is asked for it before it is due.
+            (Ok(_) | Err(Stop::Needs(_)), Some(due)) => Err(Stop::Later(due)),
+            (item, _) => Ok((item?, TraceHeaders::of(&event))),
+        }
     }));
     let read = read.unwrap_or_else(|_| {
         Err(Stop::Dead(Reason::Invalid, "Sluice failed on this event; this is a bug in Sluice".into()))
@@ -212,6 +230,7 @@ pub(super) fn check(
                 None => Checked::Ready(pending),
             }
         }
+        Err(Stop::Later(due)) => Checked::Later { delivery: Box::new(delivery), history: Box::new(history), tag, due },
         Err(Stop::Needs(name)) => Checked::Needs(name, Box::new(delivery)),
         Err(Stop::Suppressed) => Checked::Suppressed { delivery: Box::new(delivery), history: Box::new(history), tag },
         Err(Stop::Dead(reason, sentence)) => {
@@ -260,6 +279,23 @@ fn in_time(event: &Event, max_age: Option<Duration>, wall: Timestamp) -> Result<
     match expires.as_ref().and_then(|expiry| expiry.too_old(wall)) {
         Some(sentence) => Err(Stop::Dead(Reason::TooOld, sentence)),
         None => Ok(expires),
+    }
+}
+
+/// When it may be sent, where that is not yet. There has to be a time at which it may.
+fn due(
+    event: &Event,
+    expires: Option<&Expiry>,
+    settings: &Destination,
+    wall: Timestamp,
+) -> Result<Option<Timestamp>, Stop> {
+    let Some(due) = event.not_before.map(|at| at.timestamp()).filter(|due| *due > wall) else { return Ok(None) };
+    if let Some(sentence) = too_far(event, wall) {
+        return Err(Stop::Dead(Reason::Malformed, sentence));
+    }
+    match expires.and_then(|expiry| expiry.before(settings.next_open(due))) {
+        Some(sentence) => Err(Stop::Dead(Reason::TooOld, sentence)),
+        None => Ok(Some(due)),
     }
 }
 

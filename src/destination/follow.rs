@@ -172,7 +172,8 @@ impl Driver {
     fn settle_ruled(&mut self, mut pending: Held, settlement: Settlement, judgement: &Judgement<'_>) {
         match settlement {
             Settlement::Ack => {
-                self.settlements.delivered(&pending, clock::wall());
+                let wall = clock::wall();
+                self.settlements.delivered(&pending, self.hours.opened(wall), wall);
                 if let Some(ordering_key) = &pending.item.ordering_key {
                     self.dispatch.ordering_keys.went_well(ordering_key, pending.delivery.class);
                 }
@@ -185,7 +186,11 @@ impl Driver {
                 }
                 pending.history.spend(judgement.record.at);
             }
-            Settlement::DeadLetter(..) | Settlement::Drop(_) | Settlement::Suppress | Settlement::Release => {}
+            Settlement::DeadLetter(..)
+            | Settlement::Drop(_)
+            | Settlement::Suppress
+            | Settlement::Later(_)
+            | Settlement::Release => {}
         }
         self.settlements.settle(*pending, settlement);
     }

@@ -45,6 +45,7 @@ mod lines;
 mod lookups;
 mod machine;
 mod notice;
+mod open_hours;
 mod outcome;
 mod pipeline;
 mod prefetch;
@@ -76,6 +77,7 @@ use housekeeping::Report;
 use intake::Intake;
 use invalid::Invalids;
 use keeping::Keeping;
+use open_hours::OpenHours;
 use prefetch::PrefetchControl;
 use sender::Sender;
 use settlements::Settlements;
@@ -150,6 +152,7 @@ struct Driver {
     ending: CancellationToken,
     intake: Intake,
     dispatch: Dispatch,
+    hours: OpenHours,
     side: SideRequests,
     sender: Sender,
     settlements: Settlements,
@@ -188,6 +191,7 @@ impl Driver {
         }
         Self {
             intake: Intake { max_event_bytes: parts.max_event_bytes, invalids: Invalids::default() },
+            hours: OpenHours::new(settings.send_between.clone()),
             side: SideRequests::new(&settings, before.tokens, now, wall),
             sender: Sender::new(parts.transport),
             settlements: Settlements::new(settler, two_of(batching)),

@@ -18,6 +18,7 @@ use super::settler::{self, Settler, Tag, ToSettle};
 use crate::broker::port::{Delivery, Disposition};
 use crate::class::Class;
 use crate::clock;
+use crate::event::Time;
 use crate::receipts;
 use crate::record::history::History;
 use crate::record::replay::ReplayOutcome;
@@ -68,6 +69,7 @@ impl Settlements {
                 }
             }
             Settlement::RetryLater(_)
+            | Settlement::Later(_)
             | Settlement::DeadLetter(..)
             | Settlement::Drop(_)
             | Settlement::Suppress
@@ -163,14 +165,16 @@ impl Settlements {
         }
     }
 
-    /// Counts an event as delivered, and remembers it.
-    pub fn delivered(&mut self, pending: &Pending, wall: Timestamp) {
+    /// Counts an event as delivered, and remembers it. What may not be sent before a time is as late as it came after that; so is what
+    /// could not be sent before the destination `opened`.
+    pub fn delivered(&mut self, pending: &Pending, opened: Option<Timestamp>, wall: Timestamp) {
         let metrics = &self.settler.metrics;
         metrics.delivered.inc();
         match pending.delivery.class {
             Class::Live => {
-                let latency = pending.tag.time.until(wall).as_secs_f64();
-                metrics.delivery_latency.observe(latency.max(0.0));
+                let held_back = pending.history.due.max(opened).map(Time::from);
+                let since = held_back.map_or(pending.tag.time, |held_back| pending.tag.time.max(held_back));
+                metrics.delivery_latency.observe(since.until(wall).as_secs_f64().max(0.0));
             }
             // How long those waited that may wait says nothing of the others.
             Class::Bulk => {

@@ -51,6 +51,9 @@ pub struct View {
     pub since: Option<Timestamp>,
     /// When that may end by itself.
     pub until: Option<Timestamp>,
+    /// When its quiet hours end, where it is in them.
+    #[serde(default)]
+    pub quiet_until: Option<Timestamp>,
     /// Requests a second that the limits allow; none where nothing paces it.
     pub quota: Option<f64>,
     /// Requests a second that it lets through now; none where nothing paces it.
@@ -101,6 +104,9 @@ pub struct View {
     pub throttled: u64,
     /// Events put into a retry queue since this worker started.
     pub retried: u64,
+    /// Events put aside since they may not be sent yet, since this worker started.
+    #[serde(default)]
+    pub scheduled: u64,
     /// Events that became dead letters since this worker started, by reason; without those that none did for.
     pub dead: BTreeMap<String, u64>,
     /// When one did last, where one did.
@@ -139,18 +145,20 @@ impl Driver {
     }
 
     fn own_view(&self) -> View {
-        let now = clock::now();
+        let (now, wall) = (clock::now(), clock::wall());
         let (gate, machine) =
-            (self.dispatch.gate.status(now, clock::wall()), self.dispatch.machine.lacks(now).map(str::to_owned));
+            (self.dispatch.gate.status(now, wall), self.dispatch.machine.lacks(now).map(str::to_owned));
         let machine = machine.or_else(|| self.lacks_suppressed());
         let drives = self.keeping.lease.drives();
         let idle = self.inbox.live.is_idle();
-        let (why, answered) = match &machine {
+        let quiet = self.hours.shown(wall).filter(|_| drives);
+        let (why, answered) = match (&machine, &quiet) {
+            (None, Some((_, quiet))) if gate.state == GateState::Open => (quiet.clone(), None),
             _ if !drives && gate.state != GateState::Paused => {
                 ("no worker is known to drive it; this one waits for the lease".to_owned(), None)
             }
-            Some(lack) if gate.state == GateState::Open => (lack.clone(), None),
-            Some(_) | None => (gate.why, gate.answered),
+            (Some(lack), _) if gate.state == GateState::Open => (lack.clone(), None),
+            (Some(_) | None, _) => (gate.why, gate.answered),
         };
         View {
             name: self.settings.name.clone(),
@@ -163,13 +171,14 @@ impl Driver {
             driver: None,
             as_of: None,
             paused: self.dispatch.gate.pause_set().cloned(),
-            fails: gate.fails && machine.is_none(),
+            fails: gate.fails && machine.is_none() && quiet.is_none(),
             why,
             answered,
             since: self.report.recent.came_into(gate.state),
-            until: gate.until.map(|until| until.wall),
+            until: gate.until.map(|until| until.wall).or(quiet.as_ref().map(|(until, _)| *until)),
+            quiet_until: quiet.as_ref().map(|(until, _)| *until),
             quota: gate.quota,
-            rate: gate.rate,
+            rate: if quiet.is_some() { Some(0.0) } else { gate.rate },
             learned: gate.learned,
             in_flight: gate.in_flight,
             concurrency: gate.concurrency,
@@ -192,6 +201,7 @@ impl Driver {
             together: self.together(),
             throttled: self.report.metrics.throttled.get(),
             retried: self.report.metrics.retried.get(),
+            scheduled: self.report.metrics.scheduled.get(),
             dead: self.report.metrics.dead_letters().map(|(reason, count)| (reason.to_owned(), count)).collect(),
             last_dead: self.report.recent.last_dead(),
             copies_waiting: self.settlements.copies_waiting(),

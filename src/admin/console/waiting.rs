@@ -28,6 +28,7 @@ struct Event {
     source: String,
     time: Option<Moment>,
     delay: Option<String>,
+    due: Option<Moment>,
     problem: Option<String>,
     /// What the last attempt met.
     last: Option<(String, Moment)>,
@@ -69,6 +70,7 @@ pub(super) async fn submit(
         Some("retry") => Place::Retry,
         Some("bulk") => Place::Bulk,
         Some("bulk_retry") => Place::BulkRetry,
+        Some("scheduled") => Place::Scheduled,
         Some(_) | None => Place::Queue,
     };
     let list = look(&admin, &name, WaitingRequest { place, limit: None }).await?;
@@ -86,6 +88,7 @@ pub(super) async fn submit(
             source: event.source,
             time: Moment::maybe(event.time, now),
             delay: event.delay,
+            due: Moment::maybe(event.due, now),
             problem: event.problem,
             last,
             returns: (event.returns > 0).then(|| of(event.returns.into(), "return", "returns")),

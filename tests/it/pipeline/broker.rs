@@ -214,7 +214,7 @@ impl MemoryBroker {
         first.map_or(Duration::ZERO, |given| clock::now() - given)
     }
 
-    /// Messages that wait in retry queues.
+    /// Messages that wait in queues of a fixed time.
     pub fn retrying(&self) -> usize {
         self.state().retrying
     }
@@ -294,8 +294,10 @@ impl MemoryBroker {
                 let prefetch = *wanted.borrow_and_update();
                 // Another prefetch is another consumer: the one of before is cancelled first.
                 if let Some(consumer) = broker.state().consumer.as_mut() {
-                    consumer.prefetch = 0;
-                    consumer.consuming.send_replace(false);
+                    consumer.prefetch[at(class)] = 0;
+                    if let Some(ends) = &consumer.feeds[at(class)] {
+                        ends.consuming.send_replace(false);
+                    }
                 }
                 tokio::time::sleep(WIRE).await;
                 if let Some(consumer) = broker.state().consumer.as_mut() {
@@ -449,7 +451,7 @@ impl MemoryBroker {
         } else if queue == names.dead(DESTINATION) {
             self.state().dead.push(message);
         } else if let Some(seconds) =
-            queue.strip_prefix(&format!("{own}.retry.")).and_then(|seconds| seconds.parse().ok())
+            ["retry", "later"].into_iter().find_map(|kind| queue.strip_prefix(&format!("{own}.{kind}."))?.parse().ok())
         {
             self.wait(class, own, message, Duration::from_secs(seconds));
         } else {

@@ -16,6 +16,7 @@ mod jobs;
 mod lately;
 mod lookups;
 mod machine;
+mod not_before;
 mod odd;
 mod operator;
 mod ordering_keys;
