@@ -72,7 +72,7 @@ enum Command {
     Ignore {
         /// The issue's id, or its beginning where no other begins so
         issue: String,
-        /// For so long, such as 90m, 2h or 1d
+        /// For so long, such as 90m, 2h or 1d; 90 days at most
         #[arg(long = "for", value_name = "TIME", value_parser = parse_lasting, required_unless_present = "until")]
         lasts: Option<Duration>,
         /// Until then

@@ -142,8 +142,10 @@ impl Cli {
             Command::Sandbox(args) => Ok(sandbox::run(*args, stop_with_session()?).await?),
             Command::Demo(args) => demo::run(args, stop_with_session()?).await,
             Command::Completions { shell } => {
-                clap_complete::generate(shell, &mut Self::command(), "sluice", &mut io::stdout());
-                Ok(())
+                // Whoever reads may close the pipe early, at which clap_complete would panic.
+                let mut script = Vec::new();
+                clap_complete::generate(shell, &mut Self::command(), "sluice", &mut script);
+                Ok(io::stdout().write_all(&script)?)
             }
         }
     }
