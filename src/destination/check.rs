@@ -13,6 +13,7 @@ use crate::broker::port::Delivery;
 use crate::clock;
 use crate::config::Destination;
 use crate::event::{self, Event, Expiry, too_far};
+use crate::message::Message;
 use crate::message::header::REPLAY;
 use crate::person::Digest;
 use crate::record::history::{Attempt, History, Watched};
@@ -158,6 +159,14 @@ enum Stop {
     Suppressed,
 }
 
+/// What is known of an event by the time that its reading ends, well or not.
+#[derive(Default)]
+struct Known {
+    tag: Option<Tag>,
+    expires: Option<Expiry>,
+    people: Option<Box<[Digest]>>,
+}
+
 /// Reads a delivery: its history, the event in it, and what the vendor makes of that event.
 pub(super) fn check(
     delivery: Delivery,
@@ -169,33 +178,12 @@ pub(super) fn check(
 ) -> Checked {
     let history = History::read(&delivery.message, &delivery.routing_key, wall);
     let context = event::Context { routing_key: &history.routing_key, received: history.received, max_bytes };
-    let (mut tag, mut expires, mut people) = (None, None, None);
+    let mut known = Known::default();
     // A panic here is our bug, but one event must not take the worker down with everyone else's.
     let read = catch_unwind(AssertUnwindSafe(|| {
-        let event = event::decode(&delivery.message, context).map_err(|malformed| {
-            let sentence = malformed.to_string();
-            tag = Some(malformed.identity.into());
-            Stop::Dead(Reason::Malformed, sentence)
-        })?;
-        tag = Some(Tag::of(&event));
-        if history.job.is_some() {
-            return Ok((Item::default(), None));
-        }
-        // First of all: what is wrong with such an event, or that it is late, is no reason to keep it as a letter.
-        let mapped = suppressing.map(|_| settings.map.apply(&event));
-        people = whom(suppressing, &event, mapped.as_ref())?;
-        expires = in_time(&event, settings.max_event_age, wall)?;
-        let due = due(&event, expires.as_ref(), settings, wall)?;
-        if let Some(due) = due.filter(|due| history.due == Some(*due)) {
-            // It was checked when it was put aside first.
-            return Err(Stop::Later(due));
-        }
-        match (item(&event, mapped, settings, facts), due) {
-            // Nothing is asked for it before it is due.
-            (Ok(_) | Err(Stop::Needs(_)), Some(due)) => Err(Stop::Later(due)),
-            (item, _) => Ok((item?, TraceHeaders::of(&event))),
-        }
+        prepare(&delivery.message, &history, (settings, suppressing), facts, context, wall, &mut known)
     }));
+    let Known { tag, expires, people } = known;
     let read = read.unwrap_or_else(|_| {
         Err(Stop::Dead(Reason::Invalid, "Sluice failed on this event; this is a bug in Sluice".into()))
     });
@@ -237,6 +225,41 @@ pub(super) fn check(
             let sentence = redact::masked(&sentence, &settings.map.secrets());
             Checked::Dead { delivery: Box::new(delivery), history: Box::new(history), tag, reason, sentence }
         }
+    }
+}
+
+/// Decodes, maps and checks an event, as far as that is due.
+fn prepare(
+    message: &Message,
+    history: &History,
+    (settings, suppressing): (&Destination, Option<&Suppressing>),
+    facts: &Facts,
+    context: event::Context<'_>,
+    wall: Timestamp,
+    known: &mut Known,
+) -> Result<(Item, Option<TraceHeaders>), Stop> {
+    let event = event::decode(message, context).map_err(|malformed| {
+        let sentence = malformed.to_string();
+        known.tag = Some(malformed.identity.into());
+        Stop::Dead(Reason::Malformed, sentence)
+    })?;
+    known.tag = Some(Tag::of(&event));
+    if history.job.is_some() {
+        return Ok((Item::default(), None));
+    }
+    // First of all: what is wrong with such an event, or that it is late, is no reason to keep it as a letter.
+    let mapped = suppressing.map(|_| settings.map.apply(&event));
+    known.people = whom(suppressing, &event, mapped.as_ref())?;
+    known.expires = in_time(&event, settings.max_event_age, wall)?;
+    let due = due(&event, known.expires.as_ref(), settings, wall)?;
+    if let Some(due) = due.filter(|due| history.due == Some(*due)) {
+        // It was checked when it was put aside first.
+        return Err(Stop::Later(due));
+    }
+    match (item(&event, mapped, settings, facts), due) {
+        // Nothing is asked for it before it is due.
+        (Ok(_) | Err(Stop::Needs(_)), Some(due)) => Err(Stop::Later(due)),
+        (item, _) => Ok((item?, TraceHeaders::of(&event))),
     }
 }
 

@@ -144,13 +144,17 @@ impl Driver {
         if self.settings.vendor.ordering_key_limit().is_some() { 1 } else { self.dispatch.batching.items.max(1) }
     }
 
+    /// Whether nothing is wanted from the queue.
+    fn is_idle(&self) -> bool {
+        self.inbox.live.is_idle()
+    }
+
     fn own_view(&self) -> View {
         let (now, wall) = (clock::now(), clock::wall());
         let (gate, machine) =
             (self.dispatch.gate.status(now, wall), self.dispatch.machine.lacks(now).map(str::to_owned));
         let machine = machine.or_else(|| self.lacks_suppressed());
         let drives = self.keeping.lease.drives();
-        let idle = self.inbox.live.is_idle();
         let quiet = self.hours.shown(wall).filter(|_| drives);
         let (why, answered) = match (&machine, &quiet) {
             (None, Some((_, quiet))) if gate.state == GateState::Open => (quiet.clone(), None),
@@ -192,7 +196,7 @@ impl Driver {
             oldest: self.oldest(),
             unconfirmed: self.side.jobs.held(),
             consuming: *self.inbox.live.consuming.borrow(),
-            ready: drives && machine.is_none() && (idle || *self.inbox.live.consuming.borrow()),
+            ready: drives && machine.is_none() && (self.is_idle() || *self.inbox.live.consuming.borrow()),
             machine,
             delivered: self.report.metrics.delivered.get(),
             left: self.report.metrics.left() + u64::try_from(self.side.jobs.held()).unwrap_or(u64::MAX),

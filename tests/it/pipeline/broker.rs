@@ -450,10 +450,10 @@ impl MemoryBroker {
             self.put_in(class, queue, message, 0);
         } else if queue == names.dead(DESTINATION) {
             self.state().dead.push(message);
-        } else if let Some(seconds) =
-            ["retry", "later"].into_iter().find_map(|kind| queue.strip_prefix(&format!("{own}.{kind}."))?.parse().ok())
+        } else if let Some(delay) =
+            ["retry", "later"].into_iter().find_map(|kind| delay(queue.strip_prefix(&format!("{own}.{kind}."))?))
         {
-            self.wait(class, own, message, Duration::from_secs(seconds));
+            self.wait(class, own, message, delay);
         } else {
             return false;
         }
@@ -535,6 +535,14 @@ pub fn replay(letter: u64, mut message: Message) -> Message {
 /// A header of Sluice's own, as text.
 pub fn header<'a>(message: &'a Message, name: &str) -> Option<&'a str> {
     message.properties.headers.get(name).and_then(Field::as_str)
+}
+
+/// As queues are named.
+fn delay(text: &str) -> Option<Duration> {
+    match text.strip_suffix("ms") {
+        Some(milliseconds) => milliseconds.parse().ok().map(Duration::from_millis),
+        None => text.parse().ok().map(Duration::from_secs),
+    }
 }
 
 fn answer_to(outcome: oneshot::Sender<Result<(), PublishError>>, answer: Result<(), PublishError>) {
