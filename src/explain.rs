@@ -2,11 +2,12 @@
 
 use bytes::Bytes;
 use http::Request;
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::clock;
 use crate::config::Destination;
-use crate::event::{Event, Expiry};
+use crate::event::{Event, Expiry, too_far};
 use crate::redact;
 use crate::vendors::{Facts, SecretAddress, secrets_of};
 
@@ -19,6 +20,12 @@ pub fn explain(destination: &Destination, event: &Event) -> Value {
         Err(problem) => json!({ "problem": redact::masked(&problem, &destination.map.secrets()) }),
     };
     name(&mut explained, destination);
+    if explained.get("problem").is_none()
+        && let Some((at, why)) = waits(destination, event, clock::wall())
+    {
+        explained["not_before"] = json!(at);
+        explained["not_before_says"] = json!(why);
+    }
     if let Some(rule) = destination.map.rule_for(&event.kind) {
         explained["map"] = json!({ "type": rule.pattern, "line": rule.line });
     }
@@ -45,13 +52,28 @@ fn name(explained: &mut Value, destination: &Destination) {
 }
 
 fn request(destination: &Destination, event: &Event) -> Result<Request<Bytes>, String> {
-    let expiry = Expiry::of(event, destination.max_event_age);
-    if let Some(sentence) = expiry.and_then(|expiry| expiry.too_old(clock::wall())) {
+    let (expiry, wall) = (Expiry::of(event, destination.max_event_age), clock::wall());
+    let too_old = |expiry: Expiry| {
+        let late = waits(destination, event, wall).and_then(|(at, _)| expiry.before(at));
+        expiry.too_old(wall).or(late)
+    };
+    if let Some(sentence) = too_far(event, wall).or_else(|| expiry.and_then(too_old)) {
         return Err(sentence);
     }
     let mapped = destination.map.apply(event).map_err(|error| error.to_string())?;
     let event = mapped.as_ref().unwrap_or(event);
     destination.vendor.request_for(event, &Facts::blind()).map_err(|refusal| refusal.to_string())
+}
+
+/// When it would be sent at the earliest, and why, where that is not at once.
+fn waits(destination: &Destination, event: &Event, wall: Timestamp) -> Option<(Timestamp, String)> {
+    let due = event.not_before.map_or(wall, |at| at.timestamp().max(wall));
+    let opens = destination.next_open(due);
+    let hours = destination.send_between.as_ref().filter(|_| opens > due);
+    match hours {
+        Some(hours) => Some((opens, format!("send_between is {hours}"))),
+        None => (due > wall).then(|| (due, "its deliverafter".to_owned())),
+    }
 }
 
 fn requested(request: &Request<Bytes>, event: &Event, destination: &Destination) -> Value {
@@ -138,6 +160,9 @@ pub fn shown(explained: &Value) -> String {
     }
     if explained.get("problem").is_some() {
         return format!("{shown}  problem: {}", text("problem").replace('\n', "\n  "));
+    }
+    if let Some(at) = explained.get("not_before").and_then(Value::as_str) {
+        shown += &format!("  not sent before {at}: {}\n", text("not_before_says"));
     }
     shown += &format!("  {} {}\n", text("method"), text("url"));
     for (name, value) in explained.get("headers").and_then(Value::as_object).into_iter().flatten() {

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 
-use crate::event::{self, Context, Event};
+use crate::event::{self, Context, Event, too_far};
 use crate::message::{Message, Properties};
 
 /// AMQP's limit for a routing key, and for every text among a message's properties.
@@ -27,6 +27,9 @@ pub struct Refused {
 pub fn check(message: &Message, context: Context<'_>) -> Result<Event, Refused> {
     let event = event::decode(message, context)
         .map_err(|malformed| Refused { sentence: malformed.to_string(), id: malformed.identity.id })?;
+    if let Some(sentence) = too_far(&event, context.received) {
+        return Err(Refused { sentence, id: Some(event.id) });
+    }
     if event.kind.len() > MOST_PROPERTY_BYTES {
         let sentence = "the attribute \"type\" is over 255 bytes, AMQP's limit for a routing key".to_owned();
         return Err(Refused { sentence, id: Some(event.id) });

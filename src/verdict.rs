@@ -123,6 +123,8 @@ pub enum Settlement {
     Ack,
     /// A copy goes to the retry queue for `delay`; then the original is acked. An attempt is spent.
     RetryLater(Duration),
+    /// A copy waits in the queues for what may not be sent yet, until then; the original is acked. No attempt is spent.
+    Later(jiff::Timestamp),
     /// A copy goes to the dead-letter queue; then the original is acked.
     DeadLetter(Reason, String),
     /// Acked without having been sent, since the configuration says so; the sentence says why.

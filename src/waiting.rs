@@ -1,4 +1,4 @@
-//! Events that wait in a destination's queue or for their next attempt, looked at: the first of each queue.
+//! Events that wait in a destination's queue, for their next attempt or until they are due, looked at: the first of each queue.
 
 use std::time::Duration;
 
@@ -29,6 +29,8 @@ pub enum Place {
     Queue,
     /// In its retry queues, until their next attempt.
     Retry,
+    /// Put aside until they may be sent.
+    Scheduled,
 }
 
 /// A destination's queues. Cheap to clone.
@@ -62,6 +64,10 @@ pub struct WaitingEvent {
     /// In a retry queue: the delay of that queue, such as `30s`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub delay: Option<String>,
+    /// Of one that is scheduled: when it may be sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub due: Option<Timestamp>,
     /// What was tried so far; the last ones of many.
     pub attempts: Vec<Attempt>,
     /// How often the broker took it back, this look not counted.
@@ -76,7 +82,7 @@ pub struct WaitingEvent {
 /// What a look saw.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
 pub struct WaitingList {
-    /// Those of the queue's head; of retry queues those of the shortest delay first.
+    /// Those of the queue's head; of retry queues and of what is scheduled those of the shortest delay first.
     pub events: Vec<WaitingEvent>,
 }
 
@@ -91,6 +97,10 @@ impl Waiting {
         let (names, most_returns) = (self.broker.names(), (self.delivery_limit / 2).max(1));
         let queues: Vec<(String, Option<Duration>)> = match place {
             Place::Queue => vec![(names.queue(&self.destination), None)],
+            Place::Scheduled => {
+                let queues = DelayQueue::laters(&names.queue(&self.destination));
+                queues.into_iter().map(|queue| (queue.name, None)).collect()
+            }
             Place::Retry => {
                 let queues = DelayQueue::retries(&names.queue(&self.destination), &self.delays);
                 queues.into_iter().map(|queue| (queue.name, Some(queue.delay))).collect()
@@ -99,11 +109,14 @@ impl Waiting {
         // As the worker's own copies: with the routing key and the time that they came with.
         let copy = |peeked: &Peeked| {
             let history = History::read(&peeked.message, &peeked.routing_key, clock::wall());
-            let expiration = peeked.message.properties.expiration.clone();
+            // What is scheduled comes back to its queue at once, and is put aside anew for the time that is left.
+            let expiration = match place {
+                Place::Queue => None,
+                Place::Retry => peeked.message.properties.expiration.clone(),
+                Place::Scheduled => Some("1".to_owned()),
+            };
             let mut copy = history.write(&peeked.message);
-            if place == Place::Retry {
-                copy.properties.expiration = expiration;
-            }
+            copy.properties.expiration = expiration;
             copy
         };
         let mut list = WaitingList::default();
@@ -114,7 +127,7 @@ impl Waiting {
             }
             let peeked = match self.broker.peek(&queue, left, most_returns, copy).await {
                 // One that no event has needed yet.
-                Err(ReadError::Missing(_)) if place == Place::Retry => continue,
+                Err(ReadError::Missing(_)) if place != Place::Queue => continue,
                 peeked => peeked?,
             };
             list.events.extend(peeked.iter().map(|peeked| self.shown(peeked, delay)));
@@ -132,6 +145,7 @@ impl Waiting {
             r#type: kind,
             time,
             delay: delay.map(show_duration),
+            due: history.due.filter(|due| *due > clock::wall()),
             attempts: history.attempts,
             returns: *returns,
             problem,

@@ -84,6 +84,9 @@ pub(super) struct DestinationStatus {
     /// When that may end by itself.
     #[schema(required, value_type = Option<String>, format = DateTime)]
     pub until: Option<Timestamp>,
+    /// When its quiet hours end (`send_between`): until then nothing is sent and events wait in their queue; null outside of them.
+    #[schema(required, value_type = Option<String>, format = DateTime)]
+    pub quiet_until: Option<Timestamp>,
     /// Requests a second that the limits allow; null where nothing paces it.
     #[schema(required)]
     pub quota: Option<f64>,
@@ -107,7 +110,7 @@ pub(super) struct DestinationStatus {
     pub day_limit: Option<u64>,
     /// When the vendor's day begins, such as `midnight UTC` or `06:30 Europe/Stockholm`.
     pub day_starts: String,
-    /// Events that wait: `queue_ready`, `held` and `retrying` together, as they were last counted at once; null as with `queue_ready`.
+    /// Events that wait: `queue_ready`, `held`, `retrying` and `scheduled` together, as they were last counted at once; null as with `queue_ready`.
     #[schema(required)]
     pub waiting: Option<u64>,
     /// Deliveries held that wait for the gate.
@@ -135,10 +138,14 @@ pub(super) struct DestinationStatus {
     /// Events in its retry queues until their next attempt; null as with `queue_ready`.
     #[schema(required)]
     pub retrying: Option<u32>,
+    /// Events put aside at the broker until they may be sent (`deliverafter`); null as with `queue_ready`.
+    #[schema(required)]
+    pub scheduled: Option<u32>,
     /// Messages ready in its trash; null as with `queue_ready`.
     #[schema(required)]
     pub trash_ready: Option<u32>,
-    /// The time of the oldest event that waits in its queue; null where none waits or none was seen yet.
+    /// The time of the oldest event that waits in its queue, or when it might first be sent where that is later; null where none waits or none
+    /// was seen yet, and in quiet hours.
     #[schema(required, value_type = Option<String>, format = DateTime)]
     pub oldest_event: Option<Timestamp>,
     /// When its day budget is used up at the pace of the last minutes, if that is before the vendor's day ends.
@@ -337,6 +344,7 @@ pub(super) fn status_from(admin: &Admin, view: View) -> DestinationStatus {
         pause_reason: paused.reason,
         since: view.since,
         until: view.until,
+        quiet_until: view.quiet_until,
         quota: view.quota,
         rate: view.rate,
         learned: view.learned,
@@ -359,6 +367,7 @@ pub(super) fn status_from(admin: &Admin, view: View) -> DestinationStatus {
         queue_ready: depths.ready,
         dead_letters_ready: depths.dead,
         retrying: depths.retry,
+        scheduled: depths.scheduled,
         trash_ready: depths.trash,
         oldest_event: depths.oldest,
         day_budget_runs_out: depths.budget_runs_out,

@@ -21,7 +21,7 @@ use crate::waiting::{MOST_SHOWN, ORDERED, Place, Waiting, WaitingList};
 #[serde(default, deny_unknown_fields)]
 #[schema(as = WaitingLook)]
 pub(super) struct WaitingRequest {
-    /// The destination's queue, or its retry queues.
+    /// The destination's queue, its retry queues, or what is scheduled.
     pub place: Place,
     /// Events at most; 50 unless given.
     #[schema(minimum = 1, maximum = 50)]

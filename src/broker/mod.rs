@@ -8,6 +8,7 @@ mod consumer;
 mod control;
 mod depths;
 mod fields;
+pub mod later;
 mod lease;
 mod link;
 mod locked_read;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::later;
+
 /// Names under one prefix, `sluice` unless configured.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Names {
@@ -100,6 +102,18 @@ impl DelayQueue {
     #[must_use]
     pub fn retry(returns_to: &str, delay: Duration, delays: &[Duration]) -> Self {
         Self::new("retry", returns_to, delay, delays.first().copied().unwrap_or(delay))
+    }
+
+    /// Where events of that queue wait that may not be sent yet: one for each delay of [`super::later`].
+    #[must_use]
+    pub fn laters(returns_to: &str) -> Vec<Self> {
+        later::DELAYS.iter().map(|delay| Self::later(returns_to, *delay)).collect()
+    }
+
+    /// The one of them for `delay`.
+    #[must_use]
+    pub fn later(returns_to: &str, delay: Duration) -> Self {
+        Self::new("later", returns_to, delay, later::DELAYS[0])
     }
 
     /// Named in seconds, in milliseconds when they are not whole.

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::connection::{NOT_FOUND, TRIES, close_channel, code, told, within};
 use super::link::{Link, Live};
-use super::makes::{Made, Makes};
+use super::makes::{Made, Makes, Making};
 use super::outbox::{self, ALLOWED, Outbox, SentTo, WINDOW, Way};
 use super::port::{Publication, PublishError};
 use super::sending::{Finished, WireMessage, mark, returned_mark, send, wire_message};
@@ -204,9 +204,7 @@ impl PublisherTask {
             if self.finished() {
                 break;
             }
-            if !self.is_blocked() {
-                making.extend(self.makes.begin(&self.topology, live));
-            }
+            making.extend(self.make_queues(live));
             if opening.is_none() {
                 opening = self.another(side.is_some(), live);
             }
@@ -247,9 +245,12 @@ impl PublisherTask {
             }
         }
         close_channel(&main).await;
-        if let Some(side) = side {
-            close_channel(&side).await;
-        }
+        close_if_any(side).await;
+    }
+
+    /// Makes what something waits for, unless the broker takes nothing.
+    fn make_queues(&mut self, live: &Live) -> Vec<Making> {
+        if self.is_blocked() { Vec::new() } else { self.makes.begin(&self.topology, live) }
     }
 
     /// Goes on over `next`; what comes out is the channel that it replaces.
@@ -375,6 +376,12 @@ async fn arrival(opening: &mut Opening) -> (Way, Result<Channel, TopologyError>)
     match opening {
         Some(opening) => opening.await,
         None => std::future::pending().await,
+    }
+}
+
+async fn close_if_any(channel: Option<Channel>) {
+    if let Some(channel) = channel {
+        close_channel(&channel).await;
     }
 }
 

@@ -44,6 +44,9 @@ pub(super) fn run(args: &Args, file: &ConfigFile) -> Result<(), Error> {
     let kind = args.kind.clone().unwrap_or_default();
     let context = Context { routing_key: &kind, received: clock::wall(), max_bytes: config.broker.max_event_bytes };
     let event = event::decode(&message, context).map_err(|error| Error::Refused(format!("not an event: {error}")))?;
+    if let Some(sentence) = event::too_far(&event, context.received) {
+        return Err(Error::Refused(format!("not an event: {sentence}")));
+    }
     let explained: Vec<Value> = config
         .destinations
         .values()

@@ -143,13 +143,14 @@ fn table(shown: &Value) -> Table<'static> {
 /// In the words of `/readyz` and of the console.
 const NOT_AT_WORK: &str = "no consumer at the broker";
 
-const COLUMNS: [Column; 12] = [
+const COLUMNS: [Column; 13] = [
     word("destination"),
     word("vendor").leaves(5),
     word("state"),
     figure("rate/s").leaves(2),
     word("held by").leaves(6),
     figure("waiting"),
+    figure("scheduled").leaves(9),
     figure("dead"),
     figure("delivered").leaves(3),
     figure("429s").leaves(7),
@@ -181,7 +182,7 @@ pub(super) fn why(destination: &Value) -> String {
     parts.iter().filter(|(is, _)| *is).map(|(_, why)| *why).collect::<Vec<_>>().join("; ")
 }
 
-fn row(destination: &Value) -> [Cell; 12] {
+fn row(destination: &Value) -> [Cell; 13] {
     let text = |key: &str| shown(destination, key);
     let today = match destination.get("day_limit").and_then(Value::as_u64) {
         Some(limit) => format!("{}/{limit}", text("day_used")),
@@ -196,6 +197,7 @@ fn row(destination: &Value) -> [Cell; 12] {
         text("rate").into(),
         text("held_by").replace('_', " ").into(),
         text("waiting").into(),
+        text("scheduled").into(),
         Cell::tinted(dead, is_dead.then_some(Tint::Bad)),
         text("delivered").into(),
         text("throttled").into(),

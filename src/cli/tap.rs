@@ -24,7 +24,7 @@ const HELP: &str = "\
 A line each: time, outcome, type, id, status, milliseconds, and what the vendor said where it failed. Addresses are masked, as in the
 log. Where there are too many to be sent, a line says how many are left out: \"… 1,240 more\". Watching slows no delivery.
 
-Outcomes: delivered, already_delivered, retry, dead_lettered; probe and waits where the event waits for the gate; failed of a request
+Outcomes: delivered, already_delivered, retry, scheduled, dead_lettered; probe and waits where the event waits for the gate; failed of a request
 without events, such as one for an access token.
 
 Examples:

@@ -16,6 +16,7 @@ starts again behind the others. Where events keep an order there is no look into
 Examples:
   sluice waiting px-prod                 the next 50 in its queue
   sluice waiting px-prod --retrying      those that wait for their next attempt
+  sluice waiting px-prod --scheduled     those that may not be sent yet
   sluice waiting px-prod --limit 5 --json";
 
 /// Look at the events of a destination that are sent next
@@ -27,6 +28,9 @@ pub struct Args {
     /// Those in its retry queues, until their next attempt
     #[arg(long)]
     retrying: bool,
+    /// Those that may not be sent yet (`deliverafter`)
+    #[arg(long, conflicts_with = "retrying")]
+    scheduled: bool,
     /// Events at most
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u8).range(1..=50))]
     limit: u8,
@@ -46,14 +50,18 @@ const COLUMNS: [Column; 6] = [
     word("event"),
     word("type"),
     word("time").leaves(2),
-    word("delay").leaves(1),
+    word("delay, or due").leaves(1),
     figure("attempts").leaves(3),
     text("last attempt, or data"),
 ];
 
 async fn look(args: &Args, session: &Session, file: &ConfigFile) -> Result<(), Error> {
     let destination = find(&session.config, &args.destination, file)?;
-    let place = if args.retrying { Place::Retry } else { Place::Queue };
+    let place = match (args.retrying, args.scheduled) {
+        (true, _) => Place::Retry,
+        (false, true) => Place::Scheduled,
+        (false, false) => Place::Queue,
+    };
     if place == Place::Queue && destination.vendor.ordering_key_limit().is_some() {
         return Err(Error::Refused(ORDERED.to_owned()));
     }
@@ -81,7 +89,7 @@ async fn look(args: &Args, session: &Session, file: &ConfigFile) -> Result<(), E
                 event.id.clone(),
                 event.r#type.clone(),
                 event.time.map_or_else(|| "-".to_owned(), second),
-                event.delay.clone().unwrap_or_else(|| "-".to_owned()),
+                event.due.map(second).or_else(|| event.delay.clone()).unwrap_or_else(|| "-".to_owned()),
                 event.attempts.len().to_string(),
                 event.problem.clone().or(last).unwrap_or_else(|| event.body.clone()),
             ]

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use url::Url;
 use uuid::Uuid;
 
 use super::{Retry, map, topic};
-use crate::gate::{DayStart, DayStartError, Limit, Window};
+use crate::gate::{DayStart, DayStartError, Limit, SendHours, SendHoursError, Window};
 use crate::mapping::Mapping;
 use crate::section::Section;
 use crate::vendors::{Kind, Vendor};
@@ -34,6 +35,8 @@ pub struct Destination {
     pub documented: Vec<Limit>,
     /// When the vendor's day begins, for budgets.
     pub day_starts: DayStart,
+    /// The hours of each day in which it may send; none: all.
+    pub send_between: Option<SendHours>,
     /// Most requests in flight at once.
     pub concurrency: Option<usize>,
     /// Longest time for one request.
@@ -55,6 +58,12 @@ pub struct Destination {
 }
 
 impl Destination {
+    /// When something might be sent that may be from then on.
+    #[must_use]
+    pub fn next_open(&self, from: Timestamp) -> Timestamp {
+        self.send_between.as_ref().map_or(from, |hours| hours.next_open(from))
+    }
+
     pub(super) fn read(section: &mut Section<'_>, registry: &[Kind], defaults: &Retry) -> Option<Self> {
         let name = section.name().to_owned();
         let written = section.written();
@@ -66,6 +75,7 @@ impl Destination {
         let documented = documented(kind.as_ref());
         let limits = limits(section, kind.as_ref());
         let day_starts = day_starts(section, &limits);
+        let send_between = send_between(section);
         let concurrency = section.count_if_any("concurrency", 1..=1000);
         let timeout = section.duration("timeout", Duration::from_millis(100)..=Duration::from_mins(5));
         let park_after_rejections = section.count("park_after_rejections", 0..=1_000_000, 20);
@@ -97,6 +107,7 @@ impl Destination {
             limits,
             documented,
             day_starts,
+            send_between,
             concurrency,
             timeout: timeout.unwrap_or(Duration::from_secs(10)),
             park_after_rejections,
@@ -180,6 +191,11 @@ fn day_starts(section: &mut Section<'_>, limits: &[Limit]) -> DayStart {
         section.problem("day_starts", error.to_string());
         DayStart::default()
     })
+}
+
+fn send_between(section: &mut Section<'_>) -> Option<SendHours> {
+    let text = section.text("send_between")?;
+    text.parse().map_err(|error: SendHoursError| section.problem("send_between", error.to_string())).ok()
 }
 
 fn documented(kind: Option<&Kind>) -> Vec<Limit> {

@@ -11,7 +11,8 @@ use super::settler::Tag;
 use crate::broker::port::Delivery;
 use crate::clock;
 use crate::config::Destination;
-use crate::event::{self, Event, Expiry};
+use crate::event::{self, Event, Expiry, too_far};
+use crate::message::Message;
 use crate::message::header::REPLAY;
 use crate::record::history::{Attempt, History, Watched};
 use crate::redact;
@@ -98,6 +99,12 @@ impl Odd {
 }
 
 impl Pending {
+    /// Its own time, or when it might be sent first.
+    pub fn since(&self) -> Timestamp {
+        let time = self.tag.time.timestamp();
+        self.history.due.map_or(time, |due| due.max(time))
+    }
+
     /// Why it is not to be sent any more, where its time is over.
     pub fn is_too_old(&self) -> Option<String> {
         // Most events have no end, and then no clock is read.
@@ -130,6 +137,8 @@ pub(super) enum Checked {
     Ready(Held),
     /// It was sent before; the vendor's job decides what becomes of it.
     Sent(Watched, Held),
+    /// It may not be sent before `due`.
+    Later { delivery: Box<Delivery>, history: Box<History>, tag: Tag, due: Timestamp },
     /// The vendor has to be asked something before it can be checked.
     Needs(String, Box<Delivery>),
     /// Not deliverable; a sentence says why.
@@ -139,7 +148,15 @@ pub(super) enum Checked {
 /// Why there is nothing to send.
 enum Stop {
     Dead(Reason, String),
+    Later(Timestamp),
     Needs(String),
+}
+
+/// What is known of an event by the time that its reading ends, well or not.
+#[derive(Default)]
+struct Known {
+    tag: Option<Tag>,
+    expires: Option<Expiry>,
 }
 
 /// Reads a delivery: its history, the event in it, and what the vendor makes of that event.
@@ -153,26 +170,12 @@ pub(super) fn check(
 ) -> Checked {
     let history = History::read(&delivery.message, &delivery.routing_key, wall);
     let context = event::Context { routing_key: &history.routing_key, received: history.received, max_bytes };
-    let (vendor, map, mut tag, mut expires) = (settings.vendor.as_ref(), &settings.map, None, None);
+    let mut known = Known::default();
     // A panic here is our bug, but one event must not take the worker down with everyone else's.
     let read = catch_unwind(AssertUnwindSafe(|| {
-        let event = event::decode(&delivery.message, context).map_err(|malformed| {
-            let sentence = malformed.to_string();
-            tag = Some(malformed.identity.into());
-            Stop::Dead(Reason::Malformed, sentence)
-        })?;
-        tag = Some(Tag::of(&event));
-        if history.job.is_some() {
-            return Ok((Item::default(), None));
-        }
-        expires = in_time(&event, settings.max_event_age, wall)?;
-        let mapped = map.apply(&event).map_err(|invalid| Stop::Dead(Reason::Invalid, invalid.to_string()))?;
-        match vendor.prepare(mapped.as_ref().unwrap_or(&event), facts) {
-            Ok(item) => Ok((item, TraceHeaders::of(&event))),
-            Err(Refusal::Needs(name)) => Err(Stop::Needs(name)),
-            Err(Refusal::Invalid(sentence)) => Err(Stop::Dead(Reason::Invalid, sentence)),
-        }
+        prepare(&delivery.message, &history, settings, facts, context, wall, &mut known)
     }));
+    let Known { tag, expires } = known;
     let read = read.unwrap_or_else(|_| {
         Err(Stop::Dead(Reason::Invalid, "Sluice failed on this event; this is a bug in Sluice".into()))
     });
@@ -206,11 +209,47 @@ pub(super) fn check(
                 None => Checked::Ready(pending),
             }
         }
+        Err(Stop::Later(due)) => Checked::Later { delivery: Box::new(delivery), history: Box::new(history), tag, due },
         Err(Stop::Needs(name)) => Checked::Needs(name, Box::new(delivery)),
         Err(Stop::Dead(reason, sentence)) => {
-            let sentence = redact::masked(&sentence, &map.secrets());
+            let sentence = redact::masked(&sentence, &settings.map.secrets());
             Checked::Dead { delivery: Box::new(delivery), history: Box::new(history), tag, reason, sentence }
         }
+    }
+}
+
+/// Decodes, maps and checks an event, as far as that is due.
+fn prepare(
+    message: &Message,
+    history: &History,
+    settings: &Destination,
+    facts: &Facts,
+    context: event::Context<'_>,
+    wall: Timestamp,
+    known: &mut Known,
+) -> Result<(Item, Option<TraceHeaders>), Stop> {
+    let event = event::decode(message, context).map_err(|malformed| {
+        let sentence = malformed.to_string();
+        known.tag = Some(malformed.identity.into());
+        Stop::Dead(Reason::Malformed, sentence)
+    })?;
+    known.tag = Some(Tag::of(&event));
+    if history.job.is_some() {
+        return Ok((Item::default(), None));
+    }
+    known.expires = in_time(&event, settings.max_event_age, wall)?;
+    let due = due(&event, known.expires.as_ref(), settings, wall)?;
+    if let Some(due) = due.filter(|due| history.due == Some(*due)) {
+        // It was checked when it was put aside first.
+        return Err(Stop::Later(due));
+    }
+    let mapped = settings.map.apply(&event).map_err(|invalid| Stop::Dead(Reason::Invalid, invalid.to_string()))?;
+    match (settings.vendor.prepare(mapped.as_ref().unwrap_or(&event), facts), due) {
+        (Err(Refusal::Invalid(sentence)), _) => Err(Stop::Dead(Reason::Invalid, sentence)),
+        // Nothing is asked for it before it is due.
+        (Ok(_) | Err(Refusal::Needs(_)), Some(due)) => Err(Stop::Later(due)),
+        (Ok(item), None) => Ok((item, TraceHeaders::of(&event))),
+        (Err(Refusal::Needs(name)), None) => Err(Stop::Needs(name)),
     }
 }
 
@@ -220,6 +259,23 @@ fn in_time(event: &Event, max_age: Option<Duration>, wall: Timestamp) -> Result<
     match expires.as_ref().and_then(|expiry| expiry.too_old(wall)) {
         Some(sentence) => Err(Stop::Dead(Reason::TooOld, sentence)),
         None => Ok(expires),
+    }
+}
+
+/// When it may be sent, where that is not yet. There has to be a time at which it may.
+fn due(
+    event: &Event,
+    expires: Option<&Expiry>,
+    settings: &Destination,
+    wall: Timestamp,
+) -> Result<Option<Timestamp>, Stop> {
+    let Some(due) = event.not_before.map(|at| at.timestamp()).filter(|due| *due > wall) else { return Ok(None) };
+    if let Some(sentence) = too_far(event, wall) {
+        return Err(Stop::Dead(Reason::Malformed, sentence));
+    }
+    match expires.and_then(|expiry| expiry.before(settings.next_open(due))) {
+        Some(sentence) => Err(Stop::Dead(Reason::TooOld, sentence)),
+        None => Ok(Some(due)),
     }
 }
 

@@ -172,7 +172,8 @@ impl Driver {
     fn settle_ruled(&mut self, mut pending: Held, settlement: Settlement, judgement: &Judgement<'_>) {
         match settlement {
             Settlement::Ack => {
-                self.settlements.delivered(&pending, clock::wall());
+                let wall = clock::wall();
+                self.settlements.delivered(&pending, self.hours.opened(wall), wall);
                 pending
                     .item
                     .ordering_key
@@ -187,7 +188,7 @@ impl Driver {
                 }
                 pending.history.spend(judgement.record.at);
             }
-            Settlement::DeadLetter(..) | Settlement::Drop(_) | Settlement::Release => {}
+            Settlement::DeadLetter(..) | Settlement::Drop(_) | Settlement::Later(_) | Settlement::Release => {}
         }
         self.settlements.settle(*pending, settlement);
     }

@@ -60,6 +60,7 @@ impl Driver {
         recent.see(&status, wall);
         recent.sample(&status, metrics.delivered.get(), now, wall);
         metrics.show(&status, in_flight, waits);
+        metrics.show_quiet(self.hours.quiet(now, wall).is_some());
         metrics.show_copies(self.settlements.copies_waiting());
         if self.dispatch.ready.len() == 0 || status.state != GateState::Open {
             self.inbox.proof.want(None);

@@ -1,5 +1,7 @@
 //! Takes deliveries from the queue, counts and checks them. Then they are ready, wait for a lookup, or are dead letters.
 
+use jiff::Timestamp;
+
 use super::check::{self, Checked, Pending};
 use super::invalid::Invalids;
 use super::settler::Tag;
@@ -71,6 +73,7 @@ impl Driver {
                 }
             },
             Checked::Sent(job, pending) => self.watch(&job, vec![pending], false),
+            Checked::Later { delivery, history, tag, due } => self.put_aside(*delivery, *history, tag, due),
             Checked::Needs(name, delivery) => lookups.need(name, *delivery, now),
             Checked::Dead { delivery, history, tag, reason: Reason::TooOld, sentence } => {
                 let replay = delivery.message.properties.headers.contains_key(REPLAY);
@@ -108,6 +111,16 @@ impl Driver {
         }
         outcome::dropped(&mut self.report.recent, &self.settings.name, &tag, &sentence);
         self.settlements.settle_delivery(delivery, history, tag, Settlement::Drop(sentence));
+    }
+
+    /// It waits at the broker until it may be sent. That is told once, however often it comes back meanwhile.
+    fn put_aside(&mut self, delivery: Delivery, mut history: History, tag: Tag, due: Timestamp) {
+        if history.due != Some(due) {
+            history.due = Some(due);
+            self.report.metrics.scheduled.inc();
+            outcome::scheduled(&mut self.report.recent, &self.settings.name, &tag, due);
+        }
+        self.settlements.settle_delivery(delivery, history, tag, Settlement::Later(due));
     }
 
     /// Acks what the broker sent again although it had been delivered.

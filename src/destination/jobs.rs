@@ -229,6 +229,7 @@ impl Driver {
                     settlement @ (Settlement::Ack
                     | Settlement::DeadLetter(..)
                     | Settlement::Drop(_)
+                    | Settlement::Later(_)
                     | Settlement::Release) => settlement,
                 },
                 Job::Unknown(sentence) => Settlement::DeadLetter(Reason::Unconfirmed, unknown(sentence)),
@@ -237,7 +238,7 @@ impl Driver {
             };
             outcome::job(&mut self.report.recent, &self.settings.name, &pending.tag, &job.id, &settlement);
             if settlement == Settlement::Ack {
-                self.settlements.delivered(&pending, wall);
+                self.settlements.delivered(&pending, self.hours.opened(wall), wall);
             }
             self.settlements.settle(*pending, settlement);
         }

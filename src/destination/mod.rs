@@ -42,6 +42,7 @@ pub mod ledger;
 mod lookups;
 mod machine;
 mod notice;
+mod open_hours;
 mod outcome;
 mod pipeline;
 mod prefetch;
@@ -70,6 +71,7 @@ use housekeeping::Report;
 use intake::Intake;
 use invalid::Invalids;
 use keeping::Keeping;
+use open_hours::OpenHours;
 use prefetch::PrefetchControl;
 use sender::Sender;
 use settlements::Settlements;
@@ -140,6 +142,7 @@ struct Driver {
     ending: CancellationToken,
     intake: Intake,
     dispatch: Dispatch,
+    hours: OpenHours,
     side: SideRequests,
     sender: Sender,
     settlements: Settlements,
@@ -175,6 +178,7 @@ impl Driver {
         }
         Self {
             intake: Intake { max_event_bytes: parts.max_event_bytes, invalids: Invalids::default() },
+            hours: OpenHours::new(settings.send_between.clone()),
             side: SideRequests::new(&settings, before.tokens, now, wall),
             sender: Sender::new(parts.transport),
             settlements: Settlements::new(settler, two_of(batching)),

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use jiff::Timestamp;
+
 use super::Driver;
 use super::attempt::Exchange;
 use super::recent::{self, Recent};
@@ -75,7 +77,7 @@ pub(super) fn attempted(recent: &mut Recent, destination: &str, tag: &Tag, tried
             );
             recent.ended(id.into_owned(), &kind, sentence, after(attempt, "dead_lettered"));
         }
-        Next::Settle(Settlement::Release | Settlement::Drop(_)) | Next::Wait { .. } => {
+        Next::Settle(Settlement::Release | Settlement::Drop(_) | Settlement::Later(_)) | Next::Wait { .. } => {
             waits(recent, destination, tag, attempt, probe);
         }
     }
@@ -171,6 +173,22 @@ pub(super) fn dropped(recent: &mut Recent, destination: &str, tag: &Tag, sentenc
     recent.ended(id.into_owned(), &kind, sentence, without_request("dropped"));
 }
 
+/// An event that may not be sent yet and was put aside until then.
+pub(super) fn scheduled(recent: &mut Recent, destination: &str, tag: &Tag, due: Timestamp) {
+    let (id, kind) = shown(tag);
+    tracing::info!(
+        destination,
+        event.id = &*id,
+        event.r#type = &*kind,
+        trace_id = tag.trace_id.as_deref(),
+        outcome = "scheduled",
+        due = %due,
+        "waits until it may be sent"
+    );
+    let said = due.strftime("not before %F %T UTC").to_string();
+    recent.ended(id.into_owned(), &kind, &said, without_request("scheduled"));
+}
+
 /// The end of a job, for one of its events.
 pub(super) fn job(recent: &mut Recent, destination: &str, tag: &Tag, job: &str, settlement: &Settlement) {
     let ((id, kind), trace_id) = (shown(tag), tag.trace_id.as_deref());
@@ -216,7 +234,7 @@ pub(super) fn job(recent: &mut Recent, destination: &str, tag: &Tag, job: &str, 
             );
             recent.ended(id.into_owned(), &kind, said, without_request("dead_lettered"));
         }
-        Settlement::Release | Settlement::Drop(_) => {}
+        Settlement::Release | Settlement::Drop(_) | Settlement::Later(_) => {}
     }
 }
 

@@ -62,10 +62,14 @@ impl PrefetchControl {
         }
     }
 
-    /// Looks at the gate, where there is no place before `next_place`.
-    pub fn look(&mut self, gate: &Gate, drives: bool, next_place: Option<Instant>, now: Instant) {
-        let far =
-            [next_place, gate.opens_at(now)].into_iter().flatten().filter_map(|at| demand::resume_at(at, now)).max();
+    /// Looks at the gate, where there is no place before the last of `next_places`.
+    pub fn look(&mut self, gate: &Gate, drives: bool, next_places: [Option<Instant>; 2], now: Instant) {
+        let far = next_places
+            .into_iter()
+            .chain([gate.opens_at(now)])
+            .flatten()
+            .filter_map(|at| demand::resume_at(at, now))
+            .max();
         self.resting_until = far.or(self.resting_until.filter(|until| *until > now));
         let outlook = GateOutlook {
             open: gate.state(now) == GateState::Open,
@@ -141,7 +145,10 @@ impl Driver {
     /// Holds as many deliveries as the gate can use, and gives the others back.
     pub(super) fn adjust_prefetch(&mut self) {
         let now = clock::now();
-        self.prefetch.look(&self.dispatch.gate, self.keeping.lease.drives(), self.dispatch.next_place(), now);
+        // Events that may not be sent before the window opens wait in their queue for it.
+        let opens = self.hours.quiet(now, clock::wall()).map(|quiet| quiet.at);
+        let drives = self.keeping.lease.drives();
+        self.prefetch.look(&self.dispatch.gate, drives, [self.dispatch.next_place(), opens], now);
         // While the consumer is there, the broker would send at once what is given back. And what is out may come back, and then it is
         // before the rest of its ordering key.
         if let Some(keeps) = self.prefetch.keeps()
@@ -182,8 +189,10 @@ impl Driver {
         self.dispatch.ready.len() + self.side.lookups.held() + self.intake.invalids.held()
     }
 
-    /// The time of the oldest event that waits here, or in the queue as far as is known.
+    /// The time of the oldest event that waits here, or in the queue as far as is known: when it might have been sent first. In quiet hours
+    /// none is late.
     pub(super) fn oldest(&self) -> Option<Timestamp> {
-        [self.dispatch.ready.oldest(), self.prefetch.left_behind()].into_iter().flatten().min()
+        let oldest = [self.dispatch.ready.oldest(), self.prefetch.left_behind()].into_iter().flatten().min()?;
+        self.hours.ages_since(oldest, clock::wall())
     }
 }

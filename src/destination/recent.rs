@@ -51,7 +51,7 @@ pub struct RecentOutcome {
     pub id: String,
     /// The event's type; of a request without events what was asked.
     pub kind: String,
-    /// As in the log: `delivered`, `retry`, `dead_lettered`, `already_delivered`; `probe` and `waits` where the event waits for the gate;
+    /// As in the log: `delivered`, `retry`, `scheduled`, `dead_lettered`, `already_delivered`; `probe` and `waits` where the event waits for the gate;
     /// `failed` of a request without events.
     pub outcome: Cow<'static, str>,
     /// The answer's status, where there was one.

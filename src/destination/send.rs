@@ -9,6 +9,7 @@ use jiff::Timestamp;
 
 use super::attempt::Purpose;
 use super::dispatch::NextRequest;
+use super::open_hours::Quiet;
 use super::ready_queue::{Batch, QueuePlace, Ready};
 use super::sender::Outgoing;
 use super::{Driver, demand};
@@ -33,7 +34,8 @@ impl Driver {
             if let Some(until) = self.dispatch.machine.rests_until(self.sender.has_room(), now) {
                 return self.dispatch.look_at([Some(until)]);
             }
-            let next = self.next(now, wall);
+            let quiet = self.hours.quiet(now, wall);
+            let next = self.next(quiet, now, wall);
             if !self.is_proven(next.as_ref(), now) {
                 return;
             }
@@ -64,10 +66,10 @@ impl Driver {
     }
 
     /// What should be sent next; where there is nothing yet, the dispatch knows when to look again.
-    fn next(&mut self, now: Instant, wall: Timestamp) -> Option<NextRequest> {
+    fn next(&mut self, quiet: Option<Quiet>, now: Instant, wall: Timestamp) -> Option<NextRequest> {
         self.pass_over_settled();
-        let mut next = self.waiting(now);
-        if matches!(self.dispatch.gate.doubt(), Doubt::Few | Doubt::Alone) {
+        let mut next = if let Some(quiet) = quiet { self.in_quiet_hours(quiet, now) } else { self.waiting(now) };
+        if quiet.is_none() && matches!(self.dispatch.gate.doubt(), Doubt::Few | Doubt::Alone) {
             let can_try = self.settings.vendor.credentials_check().is_some();
             next = self.dispatch.next_in_doubt(next, self.sender.in_flight(), can_try, now);
         }
@@ -84,6 +86,15 @@ impl Driver {
                 None
             }
         }
+    }
+
+    /// Outside of its hours nothing goes to the vendor but questions about what it has already.
+    fn in_quiet_hours(&mut self, quiet: Quiet, now: Instant) -> Option<NextRequest> {
+        let job = self.side.jobs.due(now).map(|job| NextRequest::Job(job.to_owned()));
+        if job.is_none() {
+            self.dispatch.look_at([Some(quiet.at), self.side.jobs.next()]);
+        }
+        job
     }
 
     /// What waits, without regard to tokens and doubts.

@@ -16,6 +16,7 @@ use super::notice::{Notices, OutcomeNotice};
 use super::settler::{self, Settler, Tag, ToSettle};
 use crate::broker::port::{Delivery, Disposition};
 use crate::clock;
+use crate::event::Time;
 use crate::receipts;
 use crate::record::history::History;
 use crate::record::replay::ReplayOutcome;
@@ -61,7 +62,11 @@ impl Settlements {
                     }
                 }
             }
-            Settlement::RetryLater(_) | Settlement::DeadLetter(..) | Settlement::Drop(_) | Settlement::Release => {
+            Settlement::RetryLater(_)
+            | Settlement::Later(_)
+            | Settlement::DeadLetter(..)
+            | Settlement::Drop(_)
+            | Settlement::Release => {
                 self.settle_delivery(delivery, history, tag, settlement);
             }
         }
@@ -146,12 +151,14 @@ impl Settlements {
         }
     }
 
-    /// Counts an event as delivered, and remembers it.
-    pub fn delivered(&mut self, pending: &Pending, wall: Timestamp) {
+    /// Counts an event as delivered, and remembers it. What may not be sent before a time is as late as it came after that; so is what
+    /// could not be sent before the destination `opened`.
+    pub fn delivered(&mut self, pending: &Pending, opened: Option<Timestamp>, wall: Timestamp) {
         let metrics = &self.settler.metrics;
         metrics.delivered.inc();
-        let latency = pending.tag.time.until(wall).as_secs_f64();
-        metrics.delivery_latency.observe(latency.max(0.0));
+        let held_back = pending.history.due.max(opened).map(Time::from);
+        let since = held_back.map_or(pending.tag.time, |held_back| pending.tag.time.max(held_back));
+        metrics.delivery_latency.observe(since.until(wall).as_secs_f64().max(0.0));
         if let Some(key) = key(pending) {
             self.delivered.put(key, ());
         }

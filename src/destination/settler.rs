@@ -10,10 +10,10 @@ use tokio_util::sync::CancellationToken;
 use super::notice::OutcomeNotice;
 use crate::backoff::{Backoff, Bounds};
 use crate::broker::port::{Delivery, Disposition, PublishError, Publisher, Ticket};
-use crate::broker::{DelayQueue, Names};
+use crate::broker::{DelayQueue, Names, later};
 use crate::clock;
 use crate::event::{Event, Identity, Time};
-use crate::message::Message;
+use crate::message::{Message, header};
 use crate::metrics::DestinationMetrics;
 use crate::receipts::{self, About, Receipt, Receipts};
 use crate::record::death::Death;
@@ -101,6 +101,11 @@ enum To {
     Queue(String),
     /// One that is made where it is missing.
     Delay(DelayQueue),
+    /// One of those for what may not be sent yet: which one depends on when the broker takes it.
+    Later {
+        queue: String,
+        due: Timestamp,
+    },
 }
 
 impl To {
@@ -108,6 +113,7 @@ impl To {
         match self {
             Self::Queue(name) => name,
             Self::Delay(queue) => &queue.name,
+            Self::Later { queue, .. } => queue,
         }
     }
 }
@@ -134,6 +140,15 @@ impl Settler {
                 let queue = DelayQueue::retry(&self.names.queue(&self.destination), delay, &self.retry_delays);
                 if self.move_to(&To::Delay(queue), copy, ticket, may_return).await {
                     self.metrics.retried.inc();
+                    return OutcomeNotice::on(&message, ReplayOutcome::Retrying);
+                }
+            }
+            Settlement::Later(due) => {
+                let queue = self.names.queue(&self.destination);
+                // Whoever replayed it need not hear of each wait.
+                let is_first = !message.properties.headers.contains_key(header::DUE);
+                let moved = self.move_to(&To::Later { queue, due }, history.write(&message), ticket, may_return).await;
+                if moved && is_first {
                     return OutcomeNotice::on(&message, ReplayOutcome::Retrying);
                 }
             }
@@ -265,10 +280,16 @@ impl Settler {
         true
     }
 
-    async fn publish(&self, to: &To, copy: Message) -> Result<(), PublishError> {
+    async fn publish(&self, to: &To, mut copy: Message) -> Result<(), PublishError> {
         match to {
             To::Queue(queue) => self.publisher.publish("", queue, copy).await,
             To::Delay(queue) => self.publisher.publish_delayed(queue, copy).await,
+            To::Later { queue, due } => {
+                let left = Duration::try_from(due.duration_since(clock::wall())).unwrap_or_default();
+                let (delay, wait) = later::next(left);
+                copy.properties.expiration = Some(wait.as_millis().to_string());
+                self.publisher.publish_delayed(&DelayQueue::later(queue, delay), copy).await
+            }
         }
     }
 

@@ -51,6 +51,9 @@ pub struct View {
     pub since: Option<Timestamp>,
     /// When that may end by itself.
     pub until: Option<Timestamp>,
+    /// When its quiet hours end, where it is in them.
+    #[serde(default)]
+    pub quiet_until: Option<Timestamp>,
     /// Requests a second that the limits allow; none where nothing paces it.
     pub quota: Option<f64>,
     /// Requests a second that it lets through now; none where nothing paces it.
@@ -101,6 +104,9 @@ pub struct View {
     pub throttled: u64,
     /// Events put into a retry queue since this worker started.
     pub retried: u64,
+    /// Events put aside since they may not be sent yet, since this worker started.
+    #[serde(default)]
+    pub scheduled: u64,
     /// Events that became dead letters since this worker started, by reason; without those that none did for.
     pub dead: BTreeMap<String, u64>,
     /// When one did last, where one did.
@@ -135,18 +141,24 @@ impl Driver {
         if self.settings.vendor.ordering_key_limit().is_some() { 1 } else { self.dispatch.batching.items.max(1) }
     }
 
+    /// Whether nothing is wanted from the queue.
+    fn is_idle(&self) -> bool {
+        *self.inbox.prefetch.borrow() == Prefetch::None
+    }
+
     fn own_view(&self) -> View {
-        let now = clock::now();
+        let (now, wall) = (clock::now(), clock::wall());
         let (gate, machine) =
-            (self.dispatch.gate.status(now, clock::wall()), self.dispatch.machine.lacks(now).map(str::to_owned));
+            (self.dispatch.gate.status(now, wall), self.dispatch.machine.lacks(now).map(str::to_owned));
         let drives = self.keeping.lease.drives();
-        let idle = *self.inbox.prefetch.borrow() == Prefetch::None;
-        let (why, answered) = match &machine {
+        let quiet = self.hours.shown(wall).filter(|_| drives);
+        let (why, answered) = match (&machine, &quiet) {
+            (None, Some((_, quiet))) if gate.state == GateState::Open => (quiet.clone(), None),
             _ if !drives && gate.state != GateState::Paused => {
                 ("no worker is known to drive it; this one waits for the lease".to_owned(), None)
             }
-            Some(lack) if gate.state == GateState::Open => (lack.clone(), None),
-            Some(_) | None => (gate.why, gate.answered),
+            (Some(lack), _) if gate.state == GateState::Open => (lack.clone(), None),
+            (Some(_) | None, _) => (gate.why, gate.answered),
         };
         View {
             name: self.settings.name.clone(),
@@ -159,13 +171,14 @@ impl Driver {
             driver: None,
             as_of: None,
             paused: self.dispatch.gate.pause_set().cloned(),
-            fails: gate.fails && machine.is_none(),
+            fails: gate.fails && machine.is_none() && quiet.is_none(),
             why,
             answered,
             since: self.report.recent.came_into(gate.state),
-            until: gate.until.map(|until| until.wall),
+            until: gate.until.map(|until| until.wall).or(quiet.as_ref().map(|(until, _)| *until)),
+            quiet_until: quiet.as_ref().map(|(until, _)| *until),
             quota: gate.quota,
-            rate: gate.rate,
+            rate: if quiet.is_some() { Some(0.0) } else { gate.rate },
             learned: gate.learned,
             in_flight: gate.in_flight,
             concurrency: gate.concurrency,
@@ -179,7 +192,7 @@ impl Driver {
             oldest: self.oldest(),
             unconfirmed: self.side.jobs.held(),
             consuming: *self.inbox.consuming.borrow(),
-            ready: drives && machine.is_none() && (idle || *self.inbox.consuming.borrow()),
+            ready: drives && machine.is_none() && (self.is_idle() || *self.inbox.consuming.borrow()),
             machine,
             delivered: self.report.metrics.delivered.get(),
             left: self.report.metrics.left() + u64::try_from(self.side.jobs.held()).unwrap_or(u64::MAX),
@@ -188,6 +201,7 @@ impl Driver {
             together: self.together(),
             throttled: self.report.metrics.throttled.get(),
             retried: self.report.metrics.retried.get(),
+            scheduled: self.report.metrics.scheduled.get(),
             dead: self.report.metrics.dead_letters().map(|(reason, count)| (reason.to_owned(), count)).collect(),
             last_dead: self.report.recent.last_dead(),
             copies_waiting: self.settlements.copies_waiting(),

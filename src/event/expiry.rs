@@ -25,6 +25,21 @@ impl Expiry {
         own.into_iter().chain(max_age.map(aged)).min_by_key(|expiry| expiry.at)
     }
 
+    /// Why it is never sent, where its time is over when it may be.
+    #[must_use]
+    pub fn before(&self, due: Timestamp) -> Option<String> {
+        let written = |at: Timestamp| at.strftime("%F %T UTC").to_string();
+        let over = self.at <= due;
+        over.then(|| {
+            format!(
+                "not sent: {} ends at {}, and it may not be sent before {}",
+                self.says,
+                written(self.at),
+                written(due)
+            )
+        })
+    }
+
     /// Why it is not sent any more, where its time is over.
     #[must_use]
     pub fn too_old(&self, wall: Timestamp) -> Option<String> {

@@ -14,14 +14,19 @@ const PREFIXES: [&str; 4] = ["cloudevents:", "cloudevents_", "ce-", "ce_"];
 const UNMISTAKABLE: usize = 2;
 /// Of the others a header with one of these names does.
 const REQUIRED: [&str; 4] = ["id", "source", "type", "specversion"];
+/// When an event is to be sent. A plain event may have these too: alone they make no message binary, and need no prefix.
+const TIMING: [&str; 2] = ["expirytime", "deliverafter"];
 /// The MQTT binding writes the names bare; these are read where all that are required are there.
 const BARE: [&str; 6] = ["id", "source", "type", "specversion", "time", "datacontenttype"];
 /// Numbers below this are seconds since 1970 (until the year 5138), others milliseconds.
 const SECONDS_END: i128 = 100_000_000_000;
 
-/// The attributes in a message's headers, by their names in lower case. Empty where they are not those of an event.
+/// The attributes in a message's headers, by their names in lower case. Where they are not those of an event, only those of [`TIMING`].
 #[derive(Debug, Default)]
-pub(super) struct Attributes<'a>(BTreeMap<String, Found<'a>>);
+pub(super) struct Attributes<'a> {
+    found: BTreeMap<String, Found<'a>>,
+    is_event: bool,
+}
 
 #[derive(Debug)]
 struct Found<'a> {
@@ -45,26 +50,32 @@ impl<'a> Attributes<'a> {
             }
         }
         let is_event =
-            found.iter().any(|(name, found)| found.rank.0 < UNMISTAKABLE || REQUIRED.contains(&name.as_str()));
-        if is_event { Self(found) } else { Self::bare(headers) }
+            found.iter().any(|(name, found)| (found.rank.0 < UNMISTAKABLE && !is_timing(name)) || is_required(name));
+        if is_event { Self { found, is_event } } else { Self::bare(headers, found) }
     }
 
-    fn bare(headers: &'a Headers) -> Self {
-        if !REQUIRED.iter().all(|name| headers.get(*name).is_some_and(|field| text(field).is_some())) {
-            return Self::default();
-        }
+    /// Those without a prefix, beside the others that were found.
+    fn bare(headers: &'a Headers, mut found: BTreeMap<String, Found<'a>>) -> Self {
+        let is_event = REQUIRED.iter().all(|name| headers.get(*name).is_some_and(|field| text(field).is_some()));
         let rank = (PREFIXES.len(), 0);
-        let known = BARE.iter().filter_map(|name| headers.get_key_value(*name));
-        Self(known.map(|(header, field)| (header.clone(), Found { rank, header, field })).collect())
+        let names = if is_event { &BARE[..] } else { &[] };
+        let known = names.iter().chain(&TIMING).filter_map(|name| headers.get_key_value(*name));
+        let bare = known.filter(|(_, field)| !matches!(field, Field::Void));
+        found.retain(|name, _| is_timing(name));
+        for (header, field) in bare {
+            found.entry(header.clone()).or_insert(Found { rank, header, field });
+        }
+        Self { found, is_event }
     }
 
+    /// Whether they are not those of an event.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        !self.is_event
     }
 
     /// An attribute that is a text.
     pub fn text(&self, name: &str) -> Result<Option<String>, String> {
-        let Some(found) = self.0.get(name) else { return Ok(None) };
+        let Some(found) = self.found.get(name) else { return Ok(None) };
         let said = || format!("the header {} is not a string", found.header);
         text(found.field).map(|text| Some(text.to_owned())).ok_or_else(said)
     }
@@ -76,7 +87,7 @@ impl<'a> Attributes<'a> {
 
     /// An attribute that is a time, which may be a number since AMQP has times of its own.
     pub fn moment(&self, name: &str) -> Result<Option<Time>, String> {
-        let Some(Found { header, field, .. }) = self.0.get(name) else { return Ok(None) };
+        let Some(Found { header, field, .. }) = self.found.get(name) else { return Ok(None) };
         if let Some(text) = text(field) {
             return moment(name, text).map(Some);
         }
@@ -94,6 +105,14 @@ impl<'a> Attributes<'a> {
     }
 }
 
+fn is_timing(name: &str) -> bool {
+    TIMING.contains(&name)
+}
+
+fn is_required(name: &str) -> bool {
+    REQUIRED.contains(&name)
+}
+
 /// Which prefix a header has, and what follows it.
 fn parts(header: &str) -> Option<(usize, &str)> {
     PREFIXES.iter().enumerate().find_map(|(at, prefix)| {
@@ -102,10 +121,11 @@ fn parts(header: &str) -> Option<(usize, &str)> {
     })
 }
 
-/// Whether an event with that header would be another without it, or none: an attribute's, or the type of its content.
+/// Whether an event with that header would be another without it, or none: an attribute's, or the type of its content. Or sent at another time.
 pub fn tells_identity(header: &str) -> bool {
     let is_one_of = |names: &[&str], name: &str| names.iter().any(|known| known.eq_ignore_ascii_case(name));
-    let of_an_attribute = |name| is_one_of(&BARE, name) || is_one_of(&["traceparent", "tracestate"], name);
+    let of_an_attribute =
+        |name| is_one_of(&BARE, name) || is_one_of(&TIMING, name) || is_one_of(&["traceparent", "tracestate"], name);
     of_an_attribute(parts(header).map_or(header, |(_, name)| name)) || is_one_of(&CONTENT_TYPES, header)
 }
 

@@ -2,6 +2,7 @@
 //! Pure; never panics, whatever the bytes.
 
 mod body;
+mod due;
 mod expiry;
 mod glance;
 mod headers;
@@ -18,6 +19,7 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use self::body::{not_json, object};
+pub use self::due::too_far;
 pub use self::expiry::Expiry;
 pub(crate) use self::glance::Glance;
 pub use self::headers::tells_identity;
@@ -47,6 +49,8 @@ pub struct Event {
     pub time: Time,
     /// `expirytime`: after that it is not to be sent.
     pub expires: Option<Time>,
+    /// `deliverafter`: before that it is not to be sent.
+    pub not_before: Option<Time>,
     /// `data`, a JSON object.
     pub data: Map<String, Value>,
     /// `data` as it was written, byte for byte.
@@ -209,6 +213,7 @@ impl Coming<'_> {
 
     fn structured(&self, envelope: &Envelope<'_>, body: &Bytes) -> Result<Event, String> {
         let attribute = |name: &str| in_envelope(envelope, name);
+        let moment = |name: &str| attribute(name)?.as_deref().map(|text| headers::moment(name, text)).transpose();
         check_version(attribute("specversion")?)?;
         if given(envelope, "data_base64").is_some() {
             return Err("data_base64 is not supported; put a JSON object in \"data\"".to_owned());
@@ -222,7 +227,8 @@ impl Coming<'_> {
             source: required("source", attribute("source")?)?,
             kind: required("type", attribute("type")?)?,
             time: self.time(attribute("time")?.as_deref().map(headers::time).transpose()?)?,
-            expires: attribute("expirytime")?.as_deref().map(|text| headers::moment("expirytime", text)).transpose()?,
+            expires: moment("expirytime")?,
+            not_before: moment("deliverafter")?,
             data: object("\"data\"", raw)?,
             raw: bytes,
             trace: Trace::read(&self.message.properties.headers, |name| attribute(name).ok().flatten()),
@@ -256,6 +262,7 @@ impl Coming<'_> {
             kind: required("type", attribute("type")?)?,
             time: self.time(self.attributes.time()?)?,
             expires: self.attributes.moment("expirytime")?,
+            not_before: self.attributes.moment("deliverafter")?,
             data,
             raw,
             trace: Trace::in_headers(&self.message.properties.headers, &self.attributes),
@@ -275,6 +282,7 @@ impl Coming<'_> {
             kind: required("type", kind.or_else(|| Some(self.context.routing_key.to_owned())))?,
             time: self.time(None)?,
             expires: self.attributes.moment("expirytime")?,
+            not_before: self.attributes.moment("deliverafter")?,
             data,
             raw: body.clone(),
             trace: Trace::in_headers(&properties.headers, &self.attributes),

@@ -150,6 +150,7 @@ fn input(whole: Vec<u8>) -> Result<Event, String> {
         raw: Bytes::from(whole),
         trace: None,
         expires: None,
+        not_before: None,
         id_derived: false,
         original: None,
     })

@@ -54,6 +54,8 @@ fn view() -> View {
         together: 1,
         throttled: 0,
         retried: 0,
+        scheduled: 0,
+        quiet_until: None,
         dead: BTreeMap::new(),
         last_dead: None,
         copies_waiting: 0,

@@ -15,6 +15,8 @@ pub const ATTEMPTS_OMITTED: &str = "x-sluice-attempts-omitted";
 pub const RETRIES: &str = "x-sluice-retries";
 /// When the first of them was spent.
 pub const FAILING_SINCE: &str = "x-sluice-failing-since";
+/// When the event may be sent, as it was last put aside for it.
+pub const DUE: &str = "x-sluice-due";
 /// How often the event was replayed.
 pub const REPLAYS: &str = "x-sluice-replays";
 /// The vendor's number for the job that decides what becomes of the event. What else is told of a job begins with this name.

@@ -28,6 +28,8 @@ impl Metrics {
             requests: self.requests_total.with_label_values(&[name]),
             throttled: self.throttled_total.with_label_values(&[name]),
             retried: self.retried_total.with_label_values(&[name]),
+            scheduled: self.scheduled_total.with_label_values(&[name]),
+            quiet: self.quiet.with_label_values(&[name]),
             released: self.released_total.with_label_values(&[name]),
             dead_lettered: Reason::ALL.map(reason),
             dropped: self.dropped_total.with_label_values(&[name]),
@@ -68,6 +70,8 @@ pub struct DestinationMetrics {
     pub requests: IntCounter,
     pub throttled: IntCounter,
     pub retried: IntCounter,
+    pub scheduled: IntCounter,
+    quiet: IntGauge,
     pub released: IntCounter,
     dead_lettered: [IntCounter; Reason::ALL.len()],
     pub dropped: IntCounter,
@@ -146,6 +150,14 @@ impl DestinationMetrics {
         self.learned.set(gate.learned);
         self.day_used.set(whole(gate.day_used));
         self.day_limit.set(whole(gate.day_limit.unwrap_or(0)));
+    }
+
+    /// Shows whether it is in quiet hours, in which nothing gets through.
+    pub fn show_quiet(&self, is_quiet: bool) {
+        self.quiet.set(i64::from(is_quiet));
+        if is_quiet {
+            self.rate.set(0.0);
+        }
     }
 
     /// Shows how many copies the broker does not take.

@@ -174,6 +174,8 @@ metrics! {
     throttled_total: IntCounterVec ["destination"],
     /// Events put into a retry queue after an attempt was spent.
     retried_total: IntCounterVec ["destination"],
+    /// Events put aside since they may not be sent yet (`deliverafter`), counted once each.
+    scheduled_total: IntCounterVec ["destination"],
     /// Events given back to the queue without spending an attempt.
     released_total: IntCounterVec ["destination"],
     /// Events that a worker made dead letters. It does not count what the broker moves there by itself (delivery_limit, unknown): those two stay at 0, and dead_letters_ready counts them.
@@ -192,23 +194,25 @@ metrics! {
     concurrency_limit: IntGaugeVec ["destination"],
     /// 1 for what holds the pace now, 0 for the others.
     pace_held: IntGaugeVec ["destination", "by"],
-    /// Events that wait: queue_ready, held and retrying together.
+    /// Events that wait: queue_ready, held, retrying and scheduled together.
     waiting: IntGaugeVec ["destination"],
     /// Of those that wait: held in memory until the gate lets them through.
     held: IntGaugeVec ["destination"],
     /// Time from sending a request to the end of its answer.
     request_duration_seconds: HistogramVec ["destination"],
-    /// Time from an event's own time to its delivery.
+    /// Time from an event's own time to its delivery; or from when it might first be sent, where that is later (`deliverafter`, `send_between`).
     delivery_latency_seconds: HistogramVec ["destination"],
     /// 1 for the state that the gate is in, 0 for the others.
     gate_state: IntGaugeVec ["destination", "state"],
+    /// 1 in the destination's quiet hours, which are those outside of `send_between`, 0 otherwise.
+    quiet: IntGaugeVec ["destination"],
     /// Time that the gate was not open.
     gate_closed_seconds_total: prometheus::CounterVec ["destination"],
     /// When the gate may open by itself, in Unix time; 0 while it is open or if only a person can open it.
     gate_until_timestamp_seconds: GaugeVec ["destination"],
     /// Requests a second that the configured limits allow; +Inf where only a day budget limits.
     quota_requests_per_second: GaugeVec ["destination"],
-    /// Requests a second that the gate lets through now; 0 while it is not open, +Inf where nothing paces it.
+    /// Requests a second that the gate lets through now; 0 while it is not open and in quiet hours, +Inf where nothing paces it.
     gate_rate: GaugeVec ["destination"],
     /// The account's rate as learned from refusals, as a share of the configured rate.
     gate_learned_ratio: GaugeVec ["destination"],
@@ -226,13 +230,15 @@ metrics! {
     queue_ready: IntGaugeVec ["destination"],
     /// Of those that wait: in the destination's retry queues until their next attempt.
     retrying: IntGaugeVec ["destination"],
+    /// Of those that wait: put aside at the broker until they may be sent.
+    scheduled: IntGaugeVec ["destination"],
     /// Dead letters at the broker, including those that somebody is reading.
     dead_letters_ready: IntGaugeVec ["destination"],
     /// Dead letters of causes that nobody has acknowledged or ignored; absent while the broker cannot be read.
     dead_letters_unattended: IntGaugeVec ["destination"],
     /// Discarded dead letters that can be restored.
     trash_ready: IntGaugeVec ["destination"],
-    /// Age of the oldest event that waits in a destination's queue, by its own time, or since it was seen to wait where no worker has taken it; 0 where none waits. Retry queues and replays aside.
+    /// Age of the oldest event that waits in a destination's queue, by its own time, by when it might first be sent where that is later, or since it was seen to wait where no worker has taken it; 0 where none waits and in quiet hours. Retry queues, scheduled events and replays aside.
     oldest_event_seconds: GaugeVec ["destination"],
     /// Time until a destination's queue is empty, were nothing more to come: the events that wait by the rate at which events left it in the last minute, whatever became of them (delivered, to a retry queue, dead letters). In a backlog's first 15 s, or three requests where that is longer, by the gate's rate and the events a request carries. +Inf while nothing gets through.
     drain_seconds: GaugeVec ["destination"],
@@ -331,6 +337,8 @@ impl Metrics {
             &self.day_budget_limit,
             &self.queue_ready,
             &self.retrying,
+            &self.scheduled,
+            &self.quiet,
             &self.dead_letters_ready,
             &self.dead_letters_unattended,
             &self.trash_ready,

@@ -16,8 +16,8 @@ const KEEP_FIRST: usize = 5;
 const KEEP_LAST: usize = 15;
 
 /// What a history is written to; each is there only where it says something. What begins with [`header::JOB`] is one more.
-const WRITTEN: [&str; 5] =
-    [header::ATTEMPTS, header::ATTEMPTS_OMITTED, header::RETRIES, header::FAILING_SINCE, header::REPLAYS];
+const WRITTEN: [&str; 6] =
+    [header::ATTEMPTS, header::ATTEMPTS_OMITTED, header::RETRIES, header::FAILING_SINCE, header::DUE, header::REPLAYS];
 
 /// Longest excerpt that is kept of an answer, in bytes: twenty of them travel with everything else in one AMQP frame.
 const MAX_EXCERPT_BYTES: usize = 1_200;
@@ -63,6 +63,8 @@ pub struct History {
     pub retries: u32,
     /// When the first of them was spent: `max_age` counts from here.
     pub failing_since: Option<Timestamp>,
+    /// When it may be sent, where it was put aside for that.
+    pub due: Option<Timestamp>,
     /// How often it was replayed.
     pub replays: u32,
     /// The vendor's job that decides what becomes of it: it has been sent, and must not be sent again.
@@ -91,6 +93,7 @@ impl History {
             omitted: 0,
             retries: 0,
             failing_since: None,
+            due: None,
             replays: 0,
             job: None,
         }
@@ -113,6 +116,7 @@ impl History {
             omitted: u64::try_from(number(header::ATTEMPTS_OMITTED)).unwrap_or(0),
             retries: u32::try_from(number(header::RETRIES)).unwrap_or(0),
             failing_since: time(header::FAILING_SINCE),
+            due: time(header::DUE),
             replays: u32::try_from(number(header::REPLAYS)).unwrap_or(0),
             job: text(header::JOB).map(|id| Watched {
                 id: id.to_owned(),
@@ -141,7 +145,7 @@ impl History {
     /// The history of an event that is replayed: attempts and age start afresh, what was tried before stays.
     #[must_use]
     pub fn afresh(self) -> Self {
-        Self { retries: 0, failing_since: None, job: None, replays: self.replays.saturating_add(1), ..self }
+        Self { retries: 0, failing_since: None, due: None, job: None, replays: self.replays.saturating_add(1), ..self }
     }
 
     /// A copy of `original` that carries this history, safe to publish: without what the broker put there, and with
@@ -167,6 +171,9 @@ impl History {
         }
         if let Some(since) = self.failing_since {
             put(header::FAILING_SINCE, Field::text(since.to_string()));
+        }
+        if let Some(due) = self.due {
+            put(header::DUE, Field::text(due.to_string()));
         }
         if self.replays > 0 {
             put(header::REPLAYS, Field::I64(i64::from(self.replays)));
@@ -206,6 +213,7 @@ mod tests {
         history.retries = 2;
         history.replays = 1;
         history.failing_since = Some(NOW);
+        history.due = Some(NOW);
         history.job = Some(Watched { id: "17".into(), rows: 3, since: NOW });
         let copy = history.write(&Message::default());
         assert_eq!(History::read(&copy, "sluice.px", Timestamp::UNIX_EPOCH), history);

@@ -30,7 +30,7 @@ pub enum ReplayOutcome {
     Delivered,
     /// It is a dead letter again.
     Dead,
-    /// It waits at the broker for its next attempt, or for the end of its job at the vendor. Its end is told later.
+    /// It waits at the broker for its next attempt, until it may be sent, or for the end of its job at the vendor. Its end is told later.
     Retrying,
 }
 

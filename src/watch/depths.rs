@@ -31,9 +31,11 @@ pub struct Depths {
     pub ready: Option<u32>,
     /// In its retry queues.
     pub retry: Option<u32>,
-    /// How many its driver held when these were read, and how many it had put into a retry queue.
+    /// Put aside until they may be sent.
+    pub scheduled: Option<u32>,
+    /// How many its driver held when these were read, and how many it had put into queues where they wait for a time.
     pub(crate) held: u64,
-    pub(crate) retried: u64,
+    pub(crate) moved: u64,
     /// In its dead-letter queue.
     pub dead: Option<u32>,
     /// The same as the broker told it last.
@@ -49,18 +51,25 @@ pub struct Depths {
 }
 
 impl Depths {
-    /// Events that wait: in the queue, held by the driver, and in the retry queues. They are counted together, since what leaves the one
+    /// Events that wait: in the queue, held by the driver, in the retry queues, and put aside. They are counted together, since what leaves the one
     /// comes into the other; `held` is how many are held by now. None where the queue is not known.
     #[must_use]
     pub fn waiting(&self, held: usize) -> Option<u64> {
-        let counted = u64::from(self.ready?).saturating_add(self.held).saturating_add(self.retry.unwrap_or(0).into());
+        let elsewhere = u64::from(self.retry.unwrap_or(0)).saturating_add(self.scheduled.unwrap_or(0).into());
+        let counted = u64::from(self.ready?).saturating_add(self.held).saturating_add(elsewhere);
         Some(counted.max(u64::try_from(held).unwrap_or(u64::MAX)))
     }
 
-    /// Whether events may have come into its retry queues, or left them, since.
-    fn retries_may_change(&self, view: &View) -> bool {
-        self.retry.is_some_and(|retry| retry > 0) || self.retried != view.retried
+    /// Whether events may have come into queues where they wait for a time, or left them, since.
+    fn delayed_may_change(&self, view: &View) -> bool {
+        let is_some = |count: Option<u32>| count.is_some_and(|count| count > 0);
+        is_some(self.retry) || is_some(self.scheduled) || self.moved != moved(view)
     }
+}
+
+/// How many events its driver has put into queues where they wait for a time.
+fn moved(view: &View) -> u64 {
+    view.retried.saturating_add(view.scheduled)
 }
 
 /// What was read, and when.
@@ -180,7 +189,7 @@ impl Watch {
             if slow {
                 queues.push(names.trash(&view.name));
             }
-            let wanted = slow || self.depths_of(&view.name).retries_may_change(view);
+            let wanted = slow || self.depths_of(&view.name).delayed_may_change(view);
             queues.extend(self.delay_queues_to_ask(view, wanted, slow, &mut unknown));
         }
         // The broker's absence is logged and shown elsewhere; an old depth would mislead, and waiting for it keep the old one.
@@ -195,8 +204,16 @@ impl Watch {
 
     /// Where events of a destination wait for a time. Those of a kind are there only where its first one is, and are made at first use.
     pub(super) fn delay_queues(&self, name: &str) -> Vec<DelayQueue> {
+        [self.retry_queues(name), self.later_queues(name)].concat()
+    }
+
+    fn retry_queues(&self, name: &str) -> Vec<DelayQueue> {
         let delays = self.destination(name).map(|destination| destination.retry.delays).unwrap_or_default();
         DelayQueue::retries(&self.broker.names().queue(name), &delays)
+    }
+
+    fn later_queues(&self, name: &str) -> Vec<DelayQueue> {
+        DelayQueue::laters(&self.broker.names().queue(name))
     }
 
     /// Those of them that are known to be there, where these are `wanted`; and those that may be there by now, which are counted.
@@ -206,7 +223,7 @@ impl Watch {
         let is_seen = |queue: &str| known.queues.has_seen(queue);
         let firsts: BTreeMap<&str, bool> =
             queues.iter().map(|queue| (queue.first.0.as_str(), is_seen(&queue.first.0))).collect();
-        let now = Asked { drives: view.drives, moved: view.retried, firsts: firsts.values().copied().collect() };
+        let now = Asked { drives: view.drives, moved: moved(view), firsts: firsts.values().copied().collect() };
         let looks = known.asked.get(&view.name).is_none_or(|before| {
             (before.drives, &before.firsts) != (now.drives, &now.firsts)
                 || (slow && !now.drives && before.moved != now.moved)
@@ -237,7 +254,7 @@ impl Watch {
             ready: of(&names.queue(name)),
             dead_told: dead,
             held: held_here,
-            retried: view.retried,
+            moved: moved(view),
             dead: believed(dead, &before),
             ..Depths::default()
         };
@@ -246,12 +263,15 @@ impl Watch {
         } else if read.ready.is_some() {
             read.trash = before.trash;
         }
-        if slow || before.retries_may_change(view) {
+        if slow || before.delayed_may_change(view) {
             // One that is not there has nothing in it.
-            let counts = self.delay_queues(name).into_iter().filter_map(|queue| of(&queue.name));
-            read.retry = read.ready.map(|_| counts.fold(0_u32, u32::saturating_add));
+            let sum = |queues: Vec<DelayQueue>| {
+                let counts = queues.into_iter().filter_map(|queue| of(&queue.name));
+                read.ready.map(|_| counts.fold(0_u32, u32::saturating_add))
+            };
+            (read.retry, read.scheduled) = (sum(self.retry_queues(name)), sum(self.later_queues(name)));
         } else if read.ready.is_some() {
-            read.retry = before.retry;
+            (read.retry, read.scheduled) = (before.retry, before.scheduled);
         }
         // Whoever reads them, to look or to act, holds them for a while: they are not gone.
         if read.dead.is_some()
@@ -280,6 +300,7 @@ impl Watch {
         };
         set(&metrics.queue_ready, read.ready);
         set(&metrics.retrying, read.retry);
+        set(&metrics.scheduled, read.scheduled);
         set(&metrics.dead_letters_ready, read.dead);
         set(&metrics.trash_ready, read.trash);
         let set = |gauges: &prometheus::GaugeVec, value: f64| gauges.with_label_values(&[&view.name]).set(value);
@@ -319,6 +340,12 @@ fn look_ahead(course: &mut Trend, read: &mut Depths, view: &View, now: Instant, 
         read.drained_in = course.drained_in(view.rate, view.together);
     }
     read.budget_runs_out = course.runs_out(view.day_limit, view.day_ends, wall);
+    // What waits for the window to open is not late, and nobody has to wonder when it is gone.
+    if view.quiet_until.is_some() {
+        course.rests();
+        (read.drained_in, read.oldest) = (read.drained_in.filter(|left| *left == 0.0), None);
+        return;
+    }
     let unread = view.held_here == 0 || view.unread > 0;
     read.oldest = if read.ready.is_some() { course.oldest(view.oldest, unread, wall) } else { view.oldest };
 }

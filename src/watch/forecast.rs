@@ -58,6 +58,11 @@ impl Trend {
         known.filter(|_| waits).or(self.unread_since)
     }
 
+    /// What waits now does so on purpose: it begins to be old later.
+    pub fn rests(&mut self) {
+        self.unread_since = None;
+    }
+
     /// Seconds until nothing waits, were nothing more to come; infinite while nothing gets through. `rate` is the requests that the gate
     /// lets through in a second: with what a request of the present backlog has carried, or `together` before there was one, that is
     /// believed until there has been a backlog for long enough to see how fast it goes. None where there is neither.

@@ -154,7 +154,7 @@ async fn a_retry_comes_back_after_its_delay() {
     consume(&inbox, 5).await;
     let delays = queues("px").retry_delays;
     let retry = DelayQueue::retry(&broker.names().queue("px"), delays[0], &delays);
-    assert_eq!(broker.depths(&[retry.name.clone()]).await.unwrap(), [None], "nothing has needed it yet");
+    assert_eq!(broker.depths(std::slice::from_ref(&retry.name)).await.unwrap(), [None], "nothing has needed it yet");
     broker.publisher().publish_delayed(&retry, message("later")).await.unwrap();
     let back = take(&mut inbox, 1).await.remove(0);
     assert_eq!((&back.message.body[..], back.routing_key), (&b"later"[..], broker.names().queue("px")));

@@ -313,6 +313,7 @@ impl ShownOutcome {
             "dead_lettered" => "dead letter",
             "already_delivered" => "sent again by the broker",
             "waits" => "waits for the gate",
+            "scheduled" => "waits until it is due",
             other => other,
         };
         Self {

@@ -39,13 +39,15 @@ pub(super) struct Figures {
     pub dead_shown: String,
     /// In its retry queues.
     pub retry: String,
+    /// Put aside until they may be sent.
+    pub scheduled: String,
     pub trash: String,
     pub in_flight: String,
     /// How many may be in flight.
     pub concurrency: String,
     /// What holds the pace, in words.
     pub held_by: &'static str,
-    /// In the queue, held and in its retry queues, together.
+    /// In the queue, held, in its retry queues and put aside, together.
     pub waiting: Option<String>,
     /// Of these, held for the gate.
     pub held: String,
@@ -96,7 +98,7 @@ impl Figures {
         // What waits for a retry is not in the queue, which drains.
         let waits = shown.queue_ready.is_some_and(|ready| ready > 0 || shown.held > 0);
         let drain = shown.drained_in_seconds.filter(|_| waits);
-        let stands_still = waits && shown.state != GateState::Open.name();
+        let stands_still = waits && (shown.state != GateState::Open.name() || shown.quiet_until.is_some());
         let quota = shown.quota;
         let as_float = |count: u64| u32::try_from(count).map_or(f64::from(u32::MAX), f64::from);
         Self {
@@ -126,6 +128,7 @@ impl Figures {
             dead: shown.dead_letters_ready,
             dead_shown: known(shown.dead_letters_ready),
             retry: known(shown.retrying),
+            scheduled: known(shown.scheduled),
             trash: known(shown.trash_ready),
             in_flight: count(shown.in_flight),
             concurrency: count(shown.concurrency),
@@ -191,6 +194,7 @@ mod tests {
             pause_reason: None,
             since: None,
             until: None,
+            quiet_until: None,
             quota: Some(1.0),
             rate: Some(1.0),
             learned: 1.0,
@@ -213,6 +217,7 @@ mod tests {
             queue_ready,
             dead_letters_ready: Some(1_000),
             retrying: Some(7),
+            scheduled: Some(0),
             trash_ready: None,
             oldest_event: None,
             day_budget_runs_out: None,

@@ -28,6 +28,7 @@ struct Event {
     source: String,
     time: Option<Moment>,
     delay: Option<String>,
+    due: Option<Moment>,
     problem: Option<String>,
     /// What the last attempt met.
     last: Option<(String, Moment)>,
@@ -65,7 +66,11 @@ pub(super) async fn submit(
     fields: Fields,
 ) -> Result<Response, Problem> {
     let now = clock::wall();
-    let place = if fields.get("place") == Some("retry") { Place::Retry } else { Place::Queue };
+    let place = match fields.get("place") {
+        Some("retry") => Place::Retry,
+        Some("scheduled") => Place::Scheduled,
+        Some(_) | None => Place::Queue,
+    };
     let list = look(&admin, &name, WaitingRequest { place, limit: None }).await?;
     let axum::Json(shown) = status_of(&admin, &name).await?;
     let events = list.events.into_iter().map(|event| {
@@ -81,6 +86,7 @@ pub(super) async fn submit(
             source: event.source,
             time: Moment::maybe(event.time, now),
             delay: event.delay,
+            due: Moment::maybe(event.due, now),
             problem: event.problem,
             last,
             returns: (event.returns > 0).then(|| of(event.returns.into(), "return", "returns")),

@@ -163,6 +163,7 @@ impl<'a> Reader<'a> {
             raw: row.into(),
             trace: None,
             expires: None,
+            not_before: None,
             id_derived: false,
             original: None,
         };

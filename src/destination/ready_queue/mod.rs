@@ -96,7 +96,7 @@ impl ReadyQueue {
     /// The time of the oldest event that waits; that of a replayed letter says nothing of lateness.
     pub fn oldest(&self) -> Option<Timestamp> {
         let parts = self.parts.iter().flat_map(|batch| &batch.events);
-        parts.chain(self.singles()).filter(|pending| !pending.replay).map(|pending| pending.tag.time.timestamp()).min()
+        parts.chain(self.singles()).filter(|pending| !pending.replay).map(|pending| pending.since()).min()
     }
 
     /// All but the parts, in their order.

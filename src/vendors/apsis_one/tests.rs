@@ -39,6 +39,7 @@ fn event(data: Value) -> Event {
         raw: Bytes::new(),
         trace: None,
         expires: None,
+        not_before: None,
         id_derived: false,
         original: None,
     }

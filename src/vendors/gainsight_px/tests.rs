@@ -28,6 +28,7 @@ fn request(lines: &str, data: &str) -> Result<Request<Bytes>, String> {
         raw: Bytes::new(),
         trace: None,
         expires: None,
+        not_before: None,
         id_derived: false,
         original: None,
     };

@@ -94,6 +94,7 @@ fn event(data: &Value) -> Event {
         raw: Bytes::from(data.to_string()),
         trace: None,
         expires: None,
+        not_before: None,
         id_derived: false,
         original: None,
     }

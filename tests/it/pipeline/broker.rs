@@ -177,7 +177,7 @@ impl MemoryBroker {
         first.map_or(Duration::ZERO, |given| clock::now() - given)
     }
 
-    /// Messages that wait in retry queues.
+    /// Messages that wait in queues of a fixed time.
     pub fn retrying(&self) -> usize {
         self.state().retrying
     }
@@ -394,10 +394,10 @@ impl MemoryBroker {
             self.put(queue, message);
         } else if queue == names.dead(DESTINATION) {
             self.state().dead.push(message);
-        } else if let Some(seconds) =
-            queue.strip_prefix(&format!("{own}.retry.")).and_then(|seconds| seconds.parse().ok())
+        } else if let Some(delay) =
+            ["retry", "later"].into_iter().find_map(|kind| delay(queue.strip_prefix(&format!("{own}.{kind}."))?))
         {
-            self.wait(own, message, Duration::from_secs(seconds));
+            self.wait(own, message, delay);
         } else {
             return false;
         }
@@ -473,6 +473,14 @@ pub fn replay(letter: u64, mut message: Message) -> Message {
 /// A header of Sluice's own, as text.
 pub fn header<'a>(message: &'a Message, name: &str) -> Option<&'a str> {
     message.properties.headers.get(name).and_then(Field::as_str)
+}
+
+/// As queues are named.
+fn delay(text: &str) -> Option<Duration> {
+    match text.strip_suffix("ms") {
+        Some(milliseconds) => milliseconds.parse().ok().map(Duration::from_millis),
+        None => text.parse().ok().map(Duration::from_secs),
+    }
 }
 
 fn answer_to(outcome: oneshot::Sender<Result<(), PublishError>>, answer: Result<(), PublishError>) {

@@ -15,6 +15,7 @@ mod jobs;
 mod lately;
 mod lookups;
 mod machine;
+mod not_before;
 mod odd;
 mod operator;
 mod ordering_keys;

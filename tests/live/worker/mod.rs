@@ -12,6 +12,7 @@ mod gate;
 mod health;
 mod ingest;
 mod issues;
+mod later;
 pub mod lease;
 mod limits;
 mod machine;

@@ -148,6 +148,8 @@ fn view(name: &str) -> View {
         together: 1,
         throttled: 0,
         retried: 0,
+        scheduled: 0,
+        quiet_until: None,
         dead: [("server_error".to_owned(), 3)].into(),
         last_dead: None,
         copies_waiting: 0,

@@ -43,6 +43,7 @@ fn event(id: &str, data: &Value) -> Event {
         raw: Bytes::new(),
         trace: None,
         expires: None,
+        not_before: None,
         id_derived: false,
         original: None,
     }

@@ -141,6 +141,7 @@ fn event(id: &str, data: &Value) -> Event {
         raw: Bytes::from(format!(" {data}")),
         trace: None,
         expires: None,
+        not_before: None,
         id_derived: false,
         original: None,
     }
