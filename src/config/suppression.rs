@@ -84,7 +84,7 @@ mod tests {
         let said = parse("[suppression]", PERSON).unwrap_err().to_string();
         assert!(said.contains("SLUICE_SUPPRESSION_KEY"), "{said}");
         let said = parse(&section(KEY), "person = \".user\"").unwrap_err().to_string();
-        assert!(said.contains("sluice.toml:9: destinations.hook.person: must be { jq"), "{said}");
+        assert!(said.contains("sluice.toml:10: destinations.hook.person: must be { jq"), "{said}");
     }
 
     #[test]

@@ -102,6 +102,7 @@ fn files(path: &Path) -> io::Result<String> {
 fn read_sample(text: &str) -> Result<Config, Problems> {
     let env = |name: &str| match name {
         "SLUICE_LEDGER_KEY" => Some(format!("{}=", "A".repeat(43))),
+        "SLUICE_SUPPRESSION_KEY" => Some(SECRET.repeat(2)),
         "SLUICE_INGEST_SHOP" => Some("a-token-of-the-shop".to_owned()),
         "SLUICE_INGEST_SECRET" => Some("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".to_owned()),
         "SLUICE_DASHBOARD_TOKEN" => Some(format!("{SECRET} of the dashboard").replace(' ', "-")),

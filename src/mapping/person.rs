@@ -63,3 +63,52 @@ fn text(value: &Value) -> Option<String> {
 fn wrong(said: &str) -> Invalid {
     Invalid(format!("the expression of person cannot tell whom it is about, so it is not sent: {said}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::event::{Context, decode};
+    use crate::message::Message;
+
+    fn event(data: &str) -> Event {
+        let message = Message { body: data.to_owned().into(), ..Message::default() };
+        decode(&message, Context { routing_key: "k", received: Timestamp::UNIX_EPOCH, max_bytes: 1 << 20 }).unwrap()
+    }
+
+    fn by_jq(text: &str, data: &str) -> Result<Vec<String>, Invalid> {
+        Person::Jq(Arc::new(Expression::compile(text).unwrap())).of(&event(data), None)
+    }
+
+    #[test]
+    fn it_is_the_first_of_the_vendors_fields_that_is_there() {
+        let person = Person::Fields(&["identifyId", "accountId"]);
+        for (data, people) in [
+            (r#"{"identifyId":"u-1","accountId":"a-1"}"#, vec!["u-1"]),
+            (r#"{"identifyId":null,"accountId":42}"#, vec!["42"]),
+            (r#"{"identifyId":{}}"#, vec![]),
+            ("{}", vec![]),
+        ] {
+            assert_eq!(person.of(&event(data), None).unwrap(), people, "{data}");
+        }
+        let (producers, vendors) = (event(r#"{"identifyId":"theirs"}"#), event(r#"{"identifyId":"ours"}"#));
+        assert_eq!(person.of(&producers, Some(&vendors)).unwrap(), ["ours"]);
+    }
+
+    #[test]
+    fn an_expression_gives_one_or_several_or_nobody_and_else_the_event_is_not_sent() {
+        let data = r#"{"user":{"id":18446744073709551616,"email":"ann@example.com"}}"#;
+        assert_eq!(by_jq(".user.email", data).unwrap(), ["ann@example.com"]);
+        assert_eq!(
+            by_jq("[.user.id, .user.email, .user.phone]", data).unwrap(),
+            ["18446744073709551616", "ann@example.com"]
+        );
+        assert_eq!(by_jq(".account", data).unwrap(), [""; 0]);
+        assert_eq!(by_jq("empty", data).unwrap(), [""; 0]);
+        for wrong in [".user", "true", "[.user]", ".user.email.x", "[range(100)]"] {
+            let said = by_jq(wrong, data).unwrap_err().to_string();
+            assert!(said.contains("cannot tell whom it is about") && !said.contains("ann@"), "{wrong}: {said}");
+        }
+    }
+}

@@ -4,7 +4,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Suppressed;
 use super::kept::Stream;
-use crate::broker::{StreamEvent, StreamStart};
+use crate::broker::{StreamEvent, StreamStart, StreamTrouble};
 use crate::supervisor::Part;
 
 /// What keeps a list as the stream has it.
@@ -25,7 +25,11 @@ impl Part for Follower {
                 event = events.recv() => event,
             };
             let Some(event) = event else { break };
+            let is_missing = matches!(&event, StreamEvent::Interrupted(StreamTrouble::Missing(_)));
             self.take(event);
+            if is_missing {
+                self.stream.make().await;
+            }
         }
         self.list.fell_behind("the stream of suppressed people is not followed any more");
         // The broker is closed.

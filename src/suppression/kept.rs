@@ -204,6 +204,16 @@ impl Stream {
         Ok(entries)
     }
 
+    /// Has the stream made where it is not there and may be made: that is done by whoever publishes to it.
+    pub(super) async fn make(&self) {
+        let (by, note) = ("sluice run".to_owned(), String::new());
+        let nobody =
+            SuppressionChange { act: Act::Remove, key: self.key.id(), at: clock::wall(), by, note, people: Vec::new() };
+        if let Err(error) = self.publish(&nobody).await {
+            tracing::debug!(%error, stream = self.name(), "the stream could not be made");
+        }
+    }
+
     async fn publish(&self, change: &SuppressionChange) -> Result<(), PublishError> {
         let properties = Properties {
             content_type: Some("application/json".to_owned()),

@@ -132,9 +132,9 @@ async fn another_key_stops_everything_until_the_list_is_cleared() {
     assert!(ran.code == 4 && ran.err.contains("sluice suppress clear"), "{ran:?}");
     let ran = suppress(&stage, &["check", ANN]).await;
     assert!(ran.code == 1 && ran.err.contains("another one"), "it cannot be told: {ran:?}");
+    assert_eq!(stage.seen(PX).received, 0);
     let live = stage.run(&["check", "--live"]).await;
     assert!(live.code == 4 && live.out.contains("BAD  suppressed people"), "{live:?}");
-    assert_eq!(stage.seen(PX).received, 0);
     assert_eq!(suppress(&stage, &["clear"]).await.code, 4, "nobody can be asked");
     assert_eq!(suppress(&stage, &["clear", "--yes"]).await.code, 0);
     stage.arrived(PX, 5).await;
@@ -193,6 +193,33 @@ async fn nothing_is_found_of_somebody_who_was_erased() {
     }
     assert!(looked >= 8, "{looked}\n{queues}");
     assert!(!stage.log().contains(ANN));
+}
+
+#[tokio::test]
+async fn lost_connections_and_a_deleted_stream_let_nothing_through() {
+    let node = own_node().await;
+    let mut stage = heeding(&node.url(), "limits = [\"100/s\"]").await;
+    let client = stage.client().await;
+    assert_eq!(suppress(&stage, &["add", ANN]).await.code, 0);
+    client.leave().await;
+    node.ctl(&["close_all_connections", "by a test"]).await.unwrap();
+    until("it was noticed", async || stage.log().contains("send nothing until the list is followed again")).await;
+    stage.ready().await;
+    let client = stage.client().await;
+    publish(&client, ANN, 0..20).await;
+    publish(&client, "bob@example.com", 100..105).await;
+    stage.arrived(PX, 5).await;
+    node.ctl(&["delete_queue", &format!("{}.suppressed", stage.prefix)]).await.unwrap();
+    until("it was noticed", async || stage.log().contains("was deleted and made anew")).await;
+    stage.ready().await;
+    publish(&client, ANN, 200..220).await;
+    publish(&client, "bob@example.com", 300..305).await;
+    stage.arrived(PX, 10).await;
+    client.holds("px", 0).await;
+    assert_eq!(stage.seen(PX).received, 10);
+    assert_eq!(suppress(&stage, &["check", ANN]).await.code, 4, "it has to be imported anew");
+    assert_eq!(suppress(&stage, &["add", ANN]).await.code, 0);
+    assert_eq!(stage.stop().await, Some(0));
 }
 
 /// All that is in a queue, also in one that `basic.get` does not read.
