@@ -134,6 +134,15 @@ impl TraceHeaders {
 /// Boxed, since lines are shuffled.
 pub(super) type Held = Box<Pending>;
 
+/// What of a message is read, and how much.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reading {
+    /// The largest body accepted.
+    pub max_bytes: usize,
+    /// Whether the event's subject is wanted.
+    pub keeps_subject: bool,
+}
+
 /// What a delivery turned out to be.
 #[derive(Debug)]
 pub(super) enum Checked {
@@ -173,11 +182,12 @@ pub(super) fn check(
     settings: &Destination,
     suppressing: Option<&Suppressing>,
     facts: &Facts,
-    max_bytes: usize,
+    reading: Reading,
     (now, wall): (Instant, Timestamp),
 ) -> Checked {
     let history = History::read(&delivery.message, &delivery.routing_key, wall);
-    let context = event::Context { routing_key: &history.routing_key, received: history.received, max_bytes };
+    let context =
+        event::Context { routing_key: &history.routing_key, received: history.received, max_bytes: reading.max_bytes };
     let mut known = Known::default();
     // A panic here is our bug, but one event must not take the worker down with everyone else's.
     let read = catch_unwind(AssertUnwindSafe(|| {
@@ -187,7 +197,11 @@ pub(super) fn check(
     let read = read.unwrap_or_else(|_| {
         Err(Stop::Dead(Reason::Invalid, "Sluice failed on this event; this is a bug in Sluice".into()))
     });
-    let tag = tag.unwrap_or_else(|| Tag::unchecked(&delivery.message, &history));
+    let mut tag = tag.unwrap_or_else(|| Tag::unchecked(&delivery.message, &history));
+    tag.received = Some(history.received);
+    if reading.keeps_subject {
+        tag.subject = event::subject(&delivery.message);
+    }
     match read {
         Ok((item, trace)) => {
             let job = history.job.clone();

@@ -244,7 +244,7 @@ impl Driver {
                 // Not an end.
                 Job::Running => Settlement::Release,
             };
-            outcome::job(&mut self.report.recent, &self.settings.name, &pending.tag, &job.id, &settlement);
+            outcome::job(self.report.telling(&self.settings.name), &pending.tag, &job.id, &settlement);
             if settlement == Settlement::Ack {
                 self.settlements.delivered(&pending, self.hours.opened(wall), wall);
             }
@@ -263,6 +263,9 @@ impl Driver {
             } else {
                 Settlement::RetryLater(delay(&retry.delays, 0))
             };
+            if matches!(settlement, Settlement::DeadLetter(..)) {
+                outcome::job(self.report.telling(&self.settings.name), &pending.tag, &job.id, &settlement);
+            }
             self.settlements.settle(*pending, settlement);
         }
     }

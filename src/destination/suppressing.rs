@@ -66,7 +66,7 @@ impl Driver {
 
     /// It is acked without a request and without a letter.
     pub(super) fn end_suppressed(&mut self, delivery: Delivery, history: History, tag: Tag) {
-        outcome::suppressed(&mut self.report.recent, &self.settings.name, &tag);
+        outcome::suppressed(self.report.telling(&self.settings.name), &tag);
         self.settlements.settle_delivery(delivery, history, tag, Settlement::Suppress);
     }
 }

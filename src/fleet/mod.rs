@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 pub use announce::Announcer;
-pub use peers::Peers;
+pub use peers::{Peers, worker_name};
 
 use crate::broker::Broker;
 use crate::broker::port::Publisher;
@@ -24,6 +24,7 @@ use crate::config::{self, Config, Declare};
 use crate::delivery::Transport;
 use crate::delivery::http::{HttpTransport, SetupError};
 use crate::destination::{Handle, Handover};
+use crate::history::Recorder;
 use crate::metrics::Metrics;
 use crate::person::PersonKey;
 use crate::receipts::Receipts;
@@ -98,6 +99,7 @@ pub struct Fleet {
     receipts: Option<Receipts>,
     /// Who follows the list of those who must not be written to.
     suppression: Option<Arc<Keeper>>,
+    history: Option<Recorder>,
     config: Config,
     /// Cancelled when the whole worker stops.
     ending: CancellationToken,
@@ -124,12 +126,12 @@ fn connect(settings: &config::Destination) -> Result<Arc<dyn Transport>, SetupEr
 }
 
 impl Fleet {
-    /// A fleet that will follow `config` and tell of outcomes by `receipts`; nothing runs yet. `ending` is cancelled when the whole worker stops.
+    /// A fleet that will follow `config` and tell of outcomes by `receipts` and in the `history`; nothing runs yet. `ending` is cancelled when the whole worker stops.
     #[must_use]
     pub fn new(
         broker: Broker,
         metrics: Metrics,
-        receipts: Option<Receipts>,
+        (receipts, history): (Option<Receipts>, Option<Recorder>),
         config: Config,
         ending: CancellationToken,
     ) -> Self {
@@ -139,6 +141,7 @@ impl Fleet {
             metrics,
             receipts,
             suppression: None,
+            history,
             config,
             ending,
             running: BTreeMap::new(),
@@ -306,6 +309,7 @@ impl Fleet {
                 .as_ref()
                 .and_then(|keeper| keeper.list())
                 .filter(|_| settings.person.is_some()),
+            history: self.history.clone(),
             max_event_bytes: self.config.broker.max_event_bytes,
             delivery_limit: self.config.broker.delivery_limit,
             transport,
@@ -356,7 +360,7 @@ mod tests {
     async fn paused() -> Fleet {
         let (config, ending) = (hook("10/s"), CancellationToken::new());
         let broker = Broker::start(crate::app::broker_settings(&config), ending.clone());
-        let mut fleet = Fleet::new(broker, Metrics::new().unwrap(), None, config, ending);
+        let mut fleet = Fleet::new(broker, Metrics::new().unwrap(), (None, None), config, ending);
         fleet.start_all().unwrap();
         fleet.roster.get("hook").unwrap().change(Change::PAUSE, None).await.unwrap();
         fleet

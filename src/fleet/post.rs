@@ -21,6 +21,7 @@ use crate::delivery::Transport;
 use crate::destination::ledger::Sealer;
 use crate::destination::{self, Elsewhere, Handle, Handover, Parts, ledger};
 use crate::gate::{self, Ledger};
+use crate::history::Recorder;
 use crate::lease::port::{DriverEnd, KeeperEnd, Record, Recorded, ends};
 use crate::lease::{Act, Machine, Note, NoteError, Owner};
 use crate::message::{Message, Properties};
@@ -46,6 +47,7 @@ pub(super) struct Post {
     pub metrics: Metrics,
     pub receipts: Option<Receipts>,
     pub suppressed: Option<Suppressed>,
+    pub history: Option<Recorder>,
     pub max_event_bytes: usize,
     pub delivery_limit: u32,
     pub transport: Arc<dyn Transport>,
@@ -423,6 +425,7 @@ impl AtWork {
             metrics: self.post.metrics.destination(&settings.name),
             receipts: self.post.receipts.clone(),
             suppressed: self.post.suppressed.clone(),
+            history: self.post.history.clone(),
             calls,
             stop: stop.clone(),
             ending: self.post.ending.clone(),

@@ -20,6 +20,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use bytes::Bytes;
 use futures_util::future::join_all;
+use jiff::Timestamp;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use tokio::time::timeout;
@@ -34,11 +35,12 @@ use crate::broker::port::{PublishError, Publisher};
 use crate::broker::{Broker, BrokerStatus, Names};
 use crate::class::{Class, UnknownClass};
 use crate::config::{Config, Ingest as Settings, IngestToken};
-use crate::event::{Context, Event};
+use crate::event::{self, Context, Event};
+use crate::history::{Recorder, Step, StepKind};
 use crate::message::{Field, Message};
 use crate::metrics::Metrics;
 use crate::supervisor::Part;
-use crate::{clock, lint, serving};
+use crate::{clock, lint, redact, serving};
 
 /// Where events are published. Signed webhooks add the name of their token.
 const PATH: &str = "/v1/events";
@@ -62,6 +64,7 @@ pub struct Ingest {
     names: Names,
     status: watch::Receiver<BrokerStatus>,
     metrics: Metrics,
+    history: Option<Recorder>,
     tokens: RwLock<Arc<[IngestToken]>>,
     max_event_bytes: usize,
     max_body_bytes: usize,
@@ -72,23 +75,25 @@ pub struct Ingest {
 impl Ingest {
     /// For what `[ingest]` says; none where it is not set.
     #[must_use]
-    pub fn of(config: &Config, broker: &Broker, metrics: &Metrics) -> Option<Arc<Self>> {
+    pub fn of(config: &Config, broker: &Broker, metrics: &Metrics, history: Option<Recorder>) -> Option<Arc<Self>> {
         let settings = config.ingest.as_ref()?;
         let ends = (broker.publisher(), broker.status());
-        Some(Self::new(settings, config.broker.max_event_bytes, ends, (broker.names().clone(), metrics.clone())))
+        let told = (metrics.clone(), history);
+        Some(Self::new(settings, config.broker.max_event_bytes, ends, (broker.names().clone(), told)))
     }
 
     fn new(
         settings: &Settings,
         max_event_bytes: usize,
         (publisher, status): (Publisher, watch::Receiver<BrokerStatus>),
-        (names, metrics): (Names, Metrics),
+        (names, (metrics, history)): (Names, (Metrics, Option<Recorder>)),
     ) -> Arc<Self> {
         Arc::new(Self {
             publisher,
             names,
             status,
             metrics,
+            history,
             tokens: RwLock::new(settings.tokens.clone().into()),
             max_event_bytes,
             // A larger event than body would be allowed in vain.
@@ -227,14 +232,15 @@ impl Ingest {
         for one in checked {
             under_way.push(match one {
                 Ok((event, message)) => {
+                    let about = self.history.as_ref().map(|recorder| About::of(&event, &message, recorder));
                     let submitted = timeout(left(), self.publisher.submit(&exchange, &event.kind, message)).await;
-                    Ok((event.id, submitted))
+                    Ok((event.id, about, submitted))
                 }
                 Err(told) => Err(told),
             });
         }
         let ended = under_way.into_iter().map(async |one| {
-            let (id, submitted) = match one {
+            let (id, about, submitted) = match one {
                 Ok(submitted) => submitted,
                 Err(told) => return told,
             };
@@ -243,7 +249,11 @@ impl Ingest {
                 Ok(Err(error)) => Ok(Err(error)),
                 Err(elapsed) => Err(elapsed),
             };
-            Told { id: Some(id), outcome: outcome(confirmed) }
+            let outcome = outcome(confirmed);
+            if let (Outcome::Published, Some(recorder), Some(about)) = (&outcome, &self.history, &about) {
+                recorder.tell(&about.published(&id));
+            }
+            Told { id: Some(id), outcome }
         });
         join_all(ended).await
     }
@@ -256,6 +266,33 @@ fn class_of(query: Option<&str>) -> Result<Class, Stop> {
     class.map_err(|error: UnknownClass| {
         Stop::new(StatusCode::BAD_REQUEST, format!("the query parameter class: {error}; nothing was published"))
     })
+}
+
+/// What the history says of a published event.
+struct About {
+    /// A worker may have it before its confirm is here.
+    at: Timestamp,
+    source: String,
+    kind: String,
+    subject: Option<String>,
+}
+
+impl About {
+    fn of(event: &Event, message: &Message, recorder: &Recorder) -> Self {
+        let shown = |text: &str| redact::without_addresses(text).into_owned();
+        let subject = if recorder.keeps_subject() { event::subject(message) } else { None };
+        Self { at: clock::wall(), source: shown(&event.source), kind: shown(&event.kind), subject }
+    }
+
+    fn published<'a>(&'a self, id: &'a str) -> Step<'a> {
+        Step {
+            id: id.into(),
+            source: self.source.as_str().into(),
+            event_type: self.kind.as_str().into(),
+            subject: self.subject.as_deref().map(Into::into),
+            ..Step::new(StepKind::Published, self.at)
+        }
+    }
 }
 
 fn outcome(confirmed: Result<Result<(), PublishError>, tokio::time::error::Elapsed>) -> Outcome {

@@ -9,6 +9,7 @@ mod bulk;
 mod expiry;
 mod gate;
 mod headers;
+mod history;
 mod holding;
 mod intake;
 mod invalid;
@@ -39,6 +40,7 @@ use sluice::broker::Names;
 use sluice::config::{self, Destination};
 use sluice::control::stamp::Change;
 use sluice::destination::{self, Handle, Handover, Parts, View};
+use sluice::history::Recorder;
 use sluice::message::{Message, Properties};
 use sluice::metrics::Metrics;
 use sluice::receipts::Receipts;
@@ -57,6 +59,7 @@ struct Stage {
     metrics: Metrics,
     receipts: Option<Receipts>,
     suppressed: Option<Suppressed>,
+    history: Option<Recorder>,
     worker: Option<Worker>,
 }
 
@@ -83,6 +86,7 @@ impl Stage {
             metrics: Metrics::new().unwrap(),
             receipts: None,
             suppressed: None,
+            history: None,
             worker: None,
         }
     }
@@ -102,6 +106,7 @@ impl Stage {
             publisher: self.broker.publisher(),
             transport: Arc::new(self.vendor.clone()),
             metrics: self.metrics.destination(DESTINATION),
+            history: self.history.clone(),
             receipts: self.receipts.clone(),
             suppressed: self.suppressed.clone(),
             calls,
