@@ -16,7 +16,7 @@ use crate::watch::BulkDepths;
 #[into_params(parameter_in = Query)]
 pub(super) struct ClassParam {
     /// `bulk`: only the events that may wait. Left out: all of the destination.
-    #[param(inline, example = "bulk")]
+    #[param(value_type = Option<String>, pattern = "^(live|bulk)$", example = "bulk")]
     pub class: Option<Class>,
 }
 
