@@ -38,7 +38,18 @@ pub(super) fn of_class(command: Command, class: &ClassParam) -> Command {
         Command::ResetLimits { destination } => {
             Command::Bulk { destination, change: BulkChange::Limits { limits: Vec::new() } }
         }
-        other => other,
+        other @ (Command::Bulk { .. }
+        | Command::Tell { .. }
+        | Command::TellBulk { .. }
+        | Command::Operations { .. }
+        | Command::Fates { .. }
+        | Command::Recent { .. }
+        | Command::Operation { .. }
+        | Command::Stamped { .. }
+        | Command::Reload { .. }
+        | Command::Tap { .. }
+        | Command::Announce { .. }
+        | Command::Audit { .. }) => other,
     }
 }
 

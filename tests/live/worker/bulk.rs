@@ -56,7 +56,8 @@ async fn a_retry_and_a_dead_letter_of_a_bulk_event_are_where_they_belong() {
     stage.arrived(PX, 2).await;
     // It is declared again, and events that come then are taken.
     client.delete_queue("px.bulk").await;
-    until("it is there again", async || client.depth("px.bulk").await == Some(0)).await;
+    // By then it is bound too.
+    until("it is consumed again", async || client.consumers("px.bulk").await == Some(1)).await;
     client.publish_bulk("product.old", [3]).await;
     stage.arrived(PX, 3).await;
     assert_eq!(stage.stop().await, Some(0));
