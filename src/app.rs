@@ -123,7 +123,9 @@ pub async fn run(config: Config, file: ConfigFile, stop: CancellationToken) -> R
     told.cancel();
     for (what, telling) in [("receipt", telling), ("step of the history", recording)] {
         let left = all_done.saturating_duration_since(clock::now());
-        last_told(telling, what, &broker, (left / 2).min(TELL_WITHIN)).await;
+        if let Some(telling) = telling {
+            last_told(telling, what, &broker, (left / 2).min(TELL_WITHIN)).await;
+        }
     }
     let left = all_done.saturating_duration_since(clock::now());
     if !broker.close(left.max(FLUSH_WITHIN)).await {

@@ -16,7 +16,7 @@ use crate::watch::BulkDepths;
 #[into_params(parameter_in = Query)]
 pub(super) struct ClassParam {
     /// `bulk`: only the events that may wait. Left out: all of the destination.
-    #[param(inline, example = "bulk")]
+    #[param(value_type = Option<String>, pattern = "^(live|bulk)$", example = "bulk")]
     pub class: Option<Class>,
 }
 
@@ -38,7 +38,18 @@ pub(super) fn of_class(command: Command, class: &ClassParam) -> Command {
         Command::ResetLimits { destination } => {
             Command::Bulk { destination, change: BulkChange::Limits { limits: Vec::new() } }
         }
-        other => other,
+        other @ (Command::Bulk { .. }
+        | Command::Tell { .. }
+        | Command::TellBulk { .. }
+        | Command::Operations { .. }
+        | Command::Fates { .. }
+        | Command::Recent { .. }
+        | Command::Operation { .. }
+        | Command::Stamped { .. }
+        | Command::Reload { .. }
+        | Command::Tap { .. }
+        | Command::Announce { .. }
+        | Command::Audit { .. }) => other,
     }
 }
 

@@ -19,7 +19,7 @@ use super::connection::{AmqpTrouble, NOT_FOUND, TRIES, close_channel, code, with
 use super::depths::depths;
 use super::fields::{TooLong, from_amqp, short};
 use super::link::{Link, Live};
-use super::port::{Delivery, Disposition, Prefetch, Ticket, Witness};
+use super::port::{Delivery, Disposition, Handed, Prefetch, Ticket, Witness};
 use super::pulse;
 use super::topology::{DestinationQueues, Topology, TopologyError};
 use crate::backoff::Backoff;
@@ -45,13 +45,13 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 const RETURNS_HEADER: &str = "x-delivery-count";
 
 /// The task that consumes a destination's queue.
-pub(super) struct ConsumerTask {
+pub(super) struct ConsumerTask<Hand> {
     pub(super) link: Link,
     pub(super) topology: Topology,
     pub(super) queues: DestinationQueues,
     /// Which of its queues is consumed.
     pub(super) class: Class,
-    pub(super) deliveries: mpsc::Sender<Delivery>,
+    pub(super) deliveries: mpsc::Sender<Hand>,
     pub(super) prefetch: watch::Receiver<Prefetch>,
     pub(super) consuming: watch::Sender<bool>,
     /// Take nothing more.
@@ -126,7 +126,7 @@ struct Epoch<'a> {
     settle: mpsc::UnboundedSender<(u64, Disposition)>,
 }
 
-impl Part for ConsumerTask {
+impl<Hand: Handed> Part for ConsumerTask<Hand> {
     /// Works until the inbox is dropped or the worker stops, and until what it took has been settled.
     async fn run(&mut self) -> Result<(), String> {
         // An earlier run was broken off, perhaps by a message: then those that follow are taken one at a time, too.
@@ -138,7 +138,7 @@ impl Part for ConsumerTask {
     }
 }
 
-impl ConsumerTask {
+impl<Hand: Handed> ConsumerTask<Hand> {
     async fn consume_for_ever(&mut self) {
         let mut backoff = Backoff::new(TRIES);
         let mut last_error = String::new();
@@ -222,7 +222,7 @@ impl ConsumerTask {
     }
 
     /// Resolves when nothing more is to be taken.
-    fn finish(&self) -> impl Future<Output = ()> + use<> {
+    fn finish(&self) -> impl Future<Output = ()> + use<Hand> {
         let (deliveries, stop, closing) = (self.deliveries.clone(), self.stop.clone(), self.closing.clone());
         async move {
             tokio::select! {
@@ -367,12 +367,12 @@ impl ConsumerTask {
             let forwarded = match next {
                 FeedEnd::Again => tokio::select! {
                     () = epoch.token.cancelled() => return Err(ConsumerError::Gone),
-                    sent = self.deliveries.send(delivery) => sent.map_err(|unsent| unsent.0),
+                    sent = self.deliveries.send(delivery.into()) => sent.map_err(|unsent| unsent.0),
                 },
-                FeedEnd::Finish => Err(delivery),
+                FeedEnd::Finish => Err(delivery.into()),
             };
             if let Err(delivery) = forwarded {
-                delivery.ticket.settle(Disposition::Requeue);
+                delivery.give_back();
             }
         }
         Ok(())
@@ -380,9 +380,9 @@ impl ConsumerTask {
 }
 
 /// Takes the next delivery only when there is room for it, so that dropping this future loses none.
-async fn forward_one(
+async fn forward_one<Hand: Handed>(
     consumer: &mut Consumer,
-    deliveries: &mpsc::Sender<Delivery>,
+    deliveries: &mpsc::Sender<Hand>,
     epoch: &Epoch<'_>,
     witness: &Witness,
 ) -> Result<(), ConsumerError> {
@@ -397,9 +397,9 @@ async fn forward_one(
     }
     let delivery = epoch.delivery(delivery);
     if deliveries.is_closed() {
-        delivery.ticket.settle(Disposition::Requeue);
+        delivery.give_back();
     } else {
-        room.send(delivery);
+        room.send(delivery.into());
     }
     Ok(())
 }

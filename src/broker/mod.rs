@@ -59,7 +59,7 @@ use crate::supervisor::Supervisor;
 use connection::within;
 use link::{Link, LinkTask, Live, Side};
 use place::Place;
-use port::{Feed, Inbox, Proof, Publisher};
+use port::{Feed, Handed, Inbox, Proof, Publisher, Witness};
 use topology::Topology;
 
 /// Publications and commands on their way to their tasks.
@@ -253,32 +253,46 @@ impl Broker {
     #[must_use]
     pub fn open(&self, queues: DestinationQueues) -> Inbox {
         let (deliveries, delivery_receiver) = mpsc::channel(consumer::HANDOVER);
+        let (bulk_deliveries, bulk_receiver) = mpsc::channel(consumer::HANDOVER);
         let (proof, witness) = Proof::new();
-        let feed = |class: Class| {
-            let (feed, ends) = Feed::new();
-            let name = match class {
-                Class::Live => format!("consumer of {}", queues.name),
-                Class::Bulk => format!("bulk consumer of {}", queues.name),
-            };
-            let task = consumer::ConsumerTask {
-                link: self.consuming.clone(),
-                topology: self.topology.clone(),
-                queues: queues.clone(),
-                class,
-                deliveries: deliveries.clone(),
-                prefetch: ends.prefetch,
-                consuming: ends.consuming,
-                stop: self.stop.clone(),
-                closing: self.closing.clone(),
-                short_lives: 0,
-                witness: witness.clone(),
-                // It is wanted once its queue is known to hold something.
-                declared: class == Class::Bulk,
-            };
-            self.work.spawn(self.supervisor.keep_trying(&name, &self.closing, task));
-            feed
+        Inbox {
+            live: self.feed(&queues, Class::Live, deliveries, &witness),
+            bulk: self.feed(&queues, Class::Bulk, bulk_deliveries, &witness),
+            deliveries: delivery_receiver,
+            bulk_deliveries: bulk_receiver,
+            proof,
+        }
+    }
+
+    fn feed<Hand: Handed>(
+        &self,
+        queues: &DestinationQueues,
+        class: Class,
+        deliveries: mpsc::Sender<Hand>,
+        witness: &Witness,
+    ) -> Feed {
+        let (feed, ends) = Feed::new();
+        let name = match class {
+            Class::Live => format!("consumer of {}", queues.name),
+            Class::Bulk => format!("bulk consumer of {}", queues.name),
         };
-        Inbox { live: feed(Class::Live), bulk: feed(Class::Bulk), deliveries: delivery_receiver, proof }
+        let task = consumer::ConsumerTask {
+            link: self.consuming.clone(),
+            topology: self.topology.clone(),
+            queues: queues.clone(),
+            class,
+            deliveries,
+            prefetch: ends.prefetch,
+            consuming: ends.consuming,
+            stop: self.stop.clone(),
+            closing: self.closing.clone(),
+            short_lives: 0,
+            witness: witness.clone(),
+            // It is wanted once its queue is known to hold something.
+            declared: class == Class::Bulk,
+        };
+        self.work.spawn(self.supervisor.keep_trying(&name, &self.closing, task));
+        feed
     }
 
     /// Opens a destination's lease queue, which is declared with its other queues, consumed, and opened anew until the end that is

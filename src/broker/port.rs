@@ -24,8 +24,11 @@ pub enum Prefetch {
 /// A destination's end of its queues.
 #[derive(Debug)]
 pub struct Inbox {
-    /// Deliveries of both, each class in the order of its queue.
+    /// Deliveries of its queue, in their order.
     pub deliveries: mpsc::Receiver<Delivery>,
+    /// The same of its queue of events that may wait. They are not in one line with the others, which would have to wait until those before
+    /// them are checked; and boxed, since the room for some is there for each destination.
+    pub bulk_deliveries: mpsc::Receiver<Box<Delivery>>,
     /// What is taken from its queue.
     pub live: Feed,
     /// What is taken from its queue of events that may wait. That has no channel until something is wanted of it.
@@ -84,7 +87,11 @@ impl Inbox {
     /// settled.
     pub fn close(mut self) {
         self.deliveries.close();
+        self.bulk_deliveries.close();
         while let Ok(delivery) = self.deliveries.try_recv() {
+            delivery.ticket.settle(Disposition::Requeue);
+        }
+        while let Ok(delivery) = self.bulk_deliveries.try_recv() {
             delivery.ticket.settle(Disposition::Requeue);
         }
     }
@@ -183,6 +190,24 @@ pub struct Delivery {
     pub returns: u32,
     /// The right to settle it.
     pub ticket: Ticket,
+}
+
+/// A delivery on its way to its destination, boxed or not.
+pub(super) trait Handed: From<Delivery> + Send + 'static {
+    /// Gives it back to the broker.
+    fn give_back(self);
+}
+
+impl Handed for Delivery {
+    fn give_back(self) {
+        self.ticket.settle(Disposition::Requeue);
+    }
+}
+
+impl Handed for Box<Delivery> {
+    fn give_back(self) {
+        (*self).give_back();
+    }
 }
 
 /// What a [`Ticket`] tells the broker.

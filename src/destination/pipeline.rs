@@ -19,12 +19,15 @@ use crate::gate::GateState;
 
 /// Deliveries that are taken, and answers that are judged, before anything else is looked at.
 const AT_ONCE: usize = 32;
+/// The same of deliveries that may wait: a live one is not to wait until many of them are checked.
+const BULK_AT_ONCE: usize = 4;
 /// How often gauges are set and old deliveries looked for.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
 
 /// What happens next.
 enum Step {
     Delivered(Delivery),
+    DeliveredBulk(Box<Delivery>),
     Answered(Attempted),
     /// Something may be sent or taken now that could not be before: a time has come, a copy is confirmed, the broker was heard.
     LookAgain,
@@ -46,6 +49,7 @@ impl Driver {
             self.adjust_prefetch();
             match self.step(&mut housekeeping, stopped.as_mut()).await {
                 Step::Delivered(delivery) => self.take_with_others(delivery),
+                Step::DeliveredBulk(delivery) => self.take_bulk(*delivery),
                 Step::Answered(attempted) => self.judge_with_others(attempted),
                 Step::LookAgain => {}
                 Step::Called(call) => self.answer(call),
@@ -82,6 +86,7 @@ impl Driver {
             () = Suppressing::changed(&mut self.suppressing), if self.suppressing.is_some() => Step::Suppressed,
             call = self.calls.recv() => call.map_or(Step::Stop, Step::Called),
             delivery = self.inbox.deliveries.recv() => delivery.map_or(Step::Stop, Step::Delivered),
+            Some(delivery) = self.inbox.bulk_deliveries.recv() => Step::DeliveredBulk(delivery),
         }
     }
 
@@ -92,6 +97,17 @@ impl Driver {
             for _ in 1..AT_ONCE {
                 let Ok(delivery) = driver.inbox.deliveries.try_recv() else { return };
                 driver.take(delivery);
+            }
+        });
+    }
+
+    /// A delivery that may wait, and some of those that came with it.
+    fn take_bulk(&mut self, delivery: Delivery) {
+        self.noting_gate(|driver| {
+            driver.take(delivery);
+            for _ in 1..BULK_AT_ONCE {
+                let Ok(delivery) = driver.inbox.bulk_deliveries.try_recv() else { return };
+                driver.take(*delivery);
             }
         });
     }

@@ -31,6 +31,7 @@ impl Driver {
                 () = self.side.tokens.progress() => {}
                 Some(call) = self.calls.recv() => self.answer(call),
                 Some(delivery) = self.inbox.deliveries.recv() => delivery.ticket.leave(),
+                Some(delivery) = self.inbox.bulk_deliveries.recv() => delivery.ticket.leave(),
                 () = ending.cancelled(), if patient => {
                     patient = false;
                     deadline = deadline.min(clock::now() + STOP_WITHIN);
@@ -69,7 +70,11 @@ impl Driver {
     /// What waits goes back when the channel ends, all of it in the order in which it came.
     async fn leave_all(&mut self) {
         self.inbox.deliveries.close();
+        self.inbox.bulk_deliveries.close();
         while let Some(delivery) = self.inbox.deliveries.recv().await {
+            delivery.ticket.leave();
+        }
+        while let Some(delivery) = self.inbox.bulk_deliveries.recv().await {
             delivery.ticket.leave();
         }
         while let Some(delivery) = self.side.lookups.pop() {

@@ -70,7 +70,7 @@ struct Running {
 }
 
 /// The other ends of an inbox that nothing comes out of.
-type OpenEnds = (mpsc::Sender<Delivery>, [FeedEnds; 2], Witness);
+type OpenEnds = ((mpsc::Sender<Delivery>, mpsc::Sender<Box<Delivery>>), [FeedEnds; 2], Witness);
 
 /// What is to run.
 #[derive(Clone, Debug, PartialEq)]
@@ -401,8 +401,9 @@ impl AtWork {
         let (deliveries, receiver) = mpsc::channel(1);
         let ((live, live_ends), (bulk, bulk_ends)) = (Feed::new(), Feed::new());
         let (proof, witness) = Proof::new();
-        let inbox = Inbox { deliveries: receiver, live, bulk, proof };
-        let open = (deliveries, [live_ends, bulk_ends], witness);
+        let (bulk_deliveries, bulk_receiver) = mpsc::channel(1);
+        let inbox = Inbox { deliveries: receiver, bulk_deliveries: bulk_receiver, live, bulk, proof };
+        let open = ((deliveries, bulk_deliveries), [live_ends, bulk_ends], witness);
         Running { _open: Some(open), ..self.launch(DriverEnd::standby(clock::now()), inbox, before) }
     }
 

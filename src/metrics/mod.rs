@@ -359,11 +359,16 @@ impl Metrics {
             &self.dead_letters_ready,
             &self.dead_letters_unattended,
             &self.trash_ready,
+            &self.bulk_ready,
+            &self.bulk_retrying,
+            &self.bulk_paused,
         ] {
             drop(gauges.remove_label_values(&[name]));
         }
         for gauges in [
             &self.gate_until_timestamp_seconds,
+            &self.bulk_oldest_event_seconds,
+            &self.bulk_drain_seconds,
             &self.quota_requests_per_second,
             &self.gate_rate,
             &self.gate_learned_ratio,

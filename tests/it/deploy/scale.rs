@@ -50,9 +50,10 @@ fn a_destination_has_as_many_series_as_the_page_says() {
 fn a_destination_has_as_many_queues_as_the_page_says() {
     let config = configuration("deploy/kubernetes/example/sluice.toml");
     for destination in config.destinations.values() {
-        // Its own, dead letters, trash and lease.
-        assert!(row("quorum queues").contains("| 4 |"));
-        let retries = destination.retry.delays.len();
+        // Its own, that of bulk events, dead letters, trash and lease.
+        assert!(row("quorum queues").contains("| 5 |"));
+        // Of each class.
+        let retries = destination.retry.delays.len() * 2;
         assert!(row("more of them").contains(&format!("| up to {retries} |")), "{retries}");
     }
 }

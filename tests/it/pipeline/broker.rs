@@ -68,6 +68,7 @@ struct Stored {
 
 struct Consumer {
     deliveries: mpsc::Sender<Delivery>,
+    bulk_deliveries: mpsc::Sender<Box<Delivery>>,
     feeds: [Option<FeedEnds>; 2],
     prefetch: [usize; 2],
     witness: Witness,
@@ -274,12 +275,20 @@ impl MemoryBroker {
     /// A worker opens the destination's queue.
     pub fn open(&self) -> Inbox {
         let (deliveries, receiver) = mpsc::channel(usize::from(u16::MAX));
+        let (bulk_deliveries, bulk_receiver) = mpsc::channel(usize::from(u16::MAX));
         let (proof, witness) = Proof::new();
         tokio::spawn(self.clone().answer(witness.clone()));
-        self.state().consumer =
-            Some(Consumer { deliveries, feeds: [None, None], prefetch: [0, 0], witness, channel: None });
+        self.state().consumer = Some(Consumer {
+            deliveries,
+            bulk_deliveries,
+            feeds: [None, None],
+            prefetch: [0, 0],
+            witness,
+            channel: None,
+        });
         self.connect();
-        Inbox { deliveries: receiver, live: self.feed(Class::Live), bulk: self.feed(Class::Bulk), proof }
+        let (live, bulk) = (self.feed(Class::Live), self.feed(Class::Bulk));
+        Inbox { deliveries: receiver, bulk_deliveries: bulk_receiver, live, bulk, proof }
     }
 
     fn feed(&self, class: Class) -> Feed {
@@ -483,19 +492,27 @@ impl State {
             let mut held = self.unsettled.values().filter(|stored| stored.class == class).count();
             let queue = &mut self.queues[at(class)];
             while held < consumer.prefetch[at(class)]
-                && let Ok(room) = consumer.deliveries.try_reserve()
                 && let Some(mut stored) = queue.returned.pop_front().or_else(|| queue.ready.pop_front())
             {
                 held += 1;
                 let tag = self.next_tag;
-                room.send(Delivery {
+                let delivery = Delivery {
                     class,
                     message: stored.message.clone(),
                     routing_key: stored.routing_key.clone(),
                     redelivered: stored.redelivered,
                     returns: stored.returns,
                     ticket: Ticket::new(tag, epoch.clone(), settle.clone()),
-                });
+                };
+                let sent = match class {
+                    Class::Live => consumer.deliveries.try_send(delivery).map_err(drop),
+                    Class::Bulk => consumer.bulk_deliveries.try_send(Box::new(delivery)).map_err(drop),
+                };
+                // The worker has just ended.
+                if sent.is_err() {
+                    queue.returned.push_front(stored);
+                    break;
+                }
                 consumer.witness.heard(clock::now());
                 self.next_tag += 1;
                 stored.given = Some(clock::now());

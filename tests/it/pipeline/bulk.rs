@@ -107,7 +107,7 @@ async fn replayed_letters_and_bulk_share_what_is_left() {
 async fn a_retry_comes_back_to_the_queue_that_it_came_from() {
     let stage = Stage::new("limits = [\"100/s\"]");
     stage.vendor.behave(|call| {
-        if call.before == 0 && call.event % BULK == 5 { Answer::Status(500) } else { Answer::Status(201) }
+        if call.seen == 0 && call.event % BULK == 5 { Answer::Status(500) } else { Answer::Status(201) }
     });
     stage.publish(1..10);
     stage.publish_bulk(1..10);

@@ -64,12 +64,26 @@ impl Client {
 
     /// The same where the broker may go away; whether it took all of them.
     pub async fn try_publish_all(&self, key: &str, numbers: impl IntoIterator<Item = u64>) -> lapin::Result<bool> {
+        self.try_publish_all_to("events", key, numbers).await
+    }
+
+    /// The same to the exchange of events that may wait.
+    pub async fn publish_bulk(&self, key: &str, numbers: impl IntoIterator<Item = u64>) {
+        assert!(self.try_publish_all_to("bulk", key, numbers).await.unwrap());
+    }
+
+    async fn try_publish_all_to(
+        &self,
+        exchange: &str,
+        key: &str,
+        numbers: impl IntoIterator<Item = u64>,
+    ) -> lapin::Result<bool> {
         let mut confirms = Vec::new();
         for number in numbers {
             let properties = plain().with_message_id(format!("e-{number}").into()).with_delivery_mode(2);
             let body = event(number).to_string();
             let sent = self.channel.basic_publish(
-                self.name("events"),
+                self.name(exchange),
                 key.into(),
                 BasicPublishOptions::default(),
                 body.as_bytes(),

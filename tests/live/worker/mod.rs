@@ -1,6 +1,7 @@
 //! The whole worker as a black box: the built program between a real RabbitMQ and the sandbox.
 
 mod alarm;
+mod bulk;
 pub mod client;
 mod commands;
 mod contract;

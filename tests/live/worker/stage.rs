@@ -49,8 +49,17 @@ impl Stage {
 
     /// No worker runs yet, and the sandbox's hooks are as told.
     pub async fn with_hook(url: &str, hook: HookSettings) -> Self {
-        let px =
-            PxSettings { keys: vec![PxKey::new(KEY)], limits: vec![Limit::per_second(2000)], ..PxSettings::default() };
+        Self::with(url, hook, 2000).await
+    }
+
+    /// No worker runs yet, and Gainsight PX takes so many requests a second.
+    pub async fn strict(url: &str, per_second: u32) -> Self {
+        Self::with(url, HookSettings::default(), per_second).await
+    }
+
+    async fn with(url: &str, hook: HookSettings, per_second: u32) -> Self {
+        let limits = vec![Limit::per_second(per_second)];
+        let px = PxSettings { keys: vec![PxKey::new(KEY)], limits, ..PxSettings::default() };
         // Fails when another test has done it.
         drop(rustls::crypto::ring::default_provider().install_default());
         let latency = vec![Latency::NONE.into()];
