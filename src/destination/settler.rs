@@ -126,6 +126,14 @@ impl To {
 }
 
 impl Settler {
+    /// The copy that waits for the next attempt, and where it does.
+    fn retry(&self, message: &Message, class: Class, history: &History, delay: Duration) -> (To, Message) {
+        let mut copy = history.write(message);
+        copy.properties.expiration = Some(jittered(delay).as_millis().to_string());
+        let returns_to = self.names.queue_of(&self.destination, class);
+        (To::Delay(DelayQueue::retry(&returns_to, delay, &self.retry_delays)), copy)
+    }
+
     /// Carries out a settlement. Returns once the broker has what it needs, or the delivery's channel is gone and the
     /// broker gives the message to someone again. What comes out is to be told to whoever replayed the event.
     pub async fn settle(self: Arc<Self>, case: ToSettle) -> Option<OutcomeNotice> {
@@ -142,21 +150,17 @@ impl Settler {
                 return settled.then(|| OutcomeNotice::on(&message, ReplayOutcome::Delivered))?;
             }
             Settlement::RetryLater(delay) => {
-                let mut copy = history.write(&message);
-                copy.properties.expiration = Some(jittered(delay).as_millis().to_string());
-                let returns_to = self.names.queue_of(&self.destination, class);
-                let queue = DelayQueue::retry(&returns_to, delay, &self.retry_delays);
-                if self.move_to(&To::Delay(queue), copy, ticket, may_return).await {
+                let (to, copy) = self.retry(&message, class, &history, delay);
+                if self.move_to(&to, copy, ticket, may_return).await {
                     self.metrics.retried.inc();
                     return OutcomeNotice::on(&message, ReplayOutcome::Retrying);
                 }
             }
             Settlement::Later(due) => {
-                let queue = self.names.queue_of(&self.destination, class);
+                let to = To::Later { queue: self.names.queue_of(&self.destination, class), due };
                 // Whoever replayed it need not hear of each wait.
                 let is_first = !message.properties.headers.contains_key(header::DUE);
-                let moved = self.move_to(&To::Later { queue, due }, history.write(&message), ticket, may_return).await;
-                if moved && is_first {
+                if self.move_to(&to, history.write(&message), ticket, may_return).await && is_first {
                     return OutcomeNotice::on(&message, ReplayOutcome::Retrying);
                 }
             }

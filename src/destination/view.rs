@@ -156,14 +156,15 @@ impl Driver {
         let machine = machine.or_else(|| self.lacks_suppressed());
         let drives = self.keeping.lease.drives();
         let quiet = self.hours.shown(wall).filter(|_| drives);
-        let (why, answered) = match (&machine, &quiet) {
-            (None, Some((_, quiet))) if gate.state == GateState::Open => (quiet.clone(), None),
+        let said = machine.as_ref().or(quiet.as_ref().map(|(_, sentence)| sentence));
+        let (why, answered) = match said {
             _ if !drives && gate.state != GateState::Paused => {
                 ("no worker is known to drive it; this one waits for the lease".to_owned(), None)
             }
-            (Some(lack), _) if gate.state == GateState::Open => (lack.clone(), None),
-            (Some(_) | None, _) => (gate.why, gate.answered),
+            Some(said) if gate.state == GateState::Open => (said.clone(), None),
+            Some(_) | None => (gate.why, gate.answered),
         };
+        let metrics = &self.report.metrics;
         View {
             name: self.settings.name.clone(),
             vendor: self.settings.vendor_name.to_owned(),
@@ -198,15 +199,15 @@ impl Driver {
             consuming: *self.inbox.live.consuming.borrow(),
             ready: drives && machine.is_none() && (self.is_idle() || *self.inbox.live.consuming.borrow()),
             machine,
-            delivered: self.report.metrics.delivered.get(),
-            left: self.report.metrics.left() + u64::try_from(self.side.jobs.held()).unwrap_or(u64::MAX),
-            requests: self.report.metrics.batch_events.get_sample_count(),
-            carried: self.report.metrics.batch_events.get_sample_sum(),
+            delivered: metrics.delivered.get(),
+            left: metrics.left() + u64::try_from(self.side.jobs.held()).unwrap_or(u64::MAX),
+            requests: metrics.batch_events.get_sample_count(),
+            carried: metrics.batch_events.get_sample_sum(),
             together: self.together(),
-            throttled: self.report.metrics.throttled.get(),
-            retried: self.report.metrics.retried.get(),
-            scheduled: self.report.metrics.scheduled.get(),
-            dead: self.report.metrics.dead_letters().map(|(reason, count)| (reason.to_owned(), count)).collect(),
+            throttled: metrics.throttled.get(),
+            retried: metrics.retried.get(),
+            scheduled: metrics.scheduled.get(),
+            dead: metrics.dead_letters().map(|(reason, count)| (reason.to_owned(), count)).collect(),
             last_dead: self.report.recent.last_dead(),
             copies_waiting: self.settlements.copies_waiting(),
             copies_full: self.prefetch.is_full(&self.settlements.copies),
