@@ -1,7 +1,7 @@
 //! The wiring: configuration → broker → destinations → admin; the order of starting and stopping, and reloads.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -82,8 +82,8 @@ pub async fn run(config: Config, file: ConfigFile, stop: CancellationToken) -> R
     let told = CancellationToken::new();
     let (receipts, telling) = tell_outcomes(&config, &broker, &metrics, &supervisor, &told);
     let (history, recording) = record_steps(&config, &broker, &metrics, &supervisor, &told);
-    let recorder = history.clone();
-    let mut fleet = Fleet::new(broker.clone(), metrics.clone(), (receipts, history), config, stop.clone());
+    let told_to = (receipts, history.clone());
+    let mut fleet = Fleet::new(broker.clone(), metrics.clone(), told_to, config, stop.clone());
     let parts = TaskTracker::new();
     let people = follow_people(&mut fleet, &broker, &supervisor, &parts, &ending);
     fleet.start_all()?;
@@ -96,7 +96,7 @@ pub async fn run(config: Config, file: ConfigFile, stop: CancellationToken) -> R
     let shown = (metrics.clone(), operations.clone(), Arc::clone(&issues));
     let admin = Admin::new(over, shown, supervisor.clone(), config);
     admin.heed(people);
-    let ingest = Ingest::of(config, &broker, &metrics, recorder);
+    let ingest = Ingest::of(config, &broker, &metrics, history);
     let (reloader, reloads) = Reloader::new();
     let commands =
         Listener::new(broker.clone(), roster, operations.clone(), marks, Some(reloader)).part(ending.clone());
@@ -121,12 +121,8 @@ pub async fn run(config: Config, file: ConfigFile, stop: CancellationToken) -> R
     // They take over without it too: a broker that takes nothing holds nothing up.
     let _told = tokio::time::timeout(FLUSH_WITHIN / 2, announcer.last()).await;
     told.cancel();
-    for (what, telling) in [("receipt", telling), ("step of the history", recording)] {
-        let left = all_done.saturating_duration_since(clock::now());
-        if let Some(telling) = telling {
-            last_told(telling, what, &broker, (left / 2).min(TELL_WITHIN)).await;
-        }
-    }
+    last_told(telling, "receipt", &broker, all_done).await;
+    last_told(recording, "step of the history", &broker, all_done).await;
     let left = all_done.saturating_duration_since(clock::now());
     if !broker.close(left.max(FLUSH_WITHIN)).await {
         tracing::warn!("the broker did not take everything in time; what was not acked it sends again");
@@ -186,8 +182,10 @@ fn warn_of_what_is_doubtful(config: &Config) {
     }
 }
 
-/// Lets what is still to be told go out, for so long; not at all where the broker takes nothing.
-async fn last_told(mut telling: JoinHandle<()>, what: &str, broker: &Broker, within: Duration) {
+/// Lets what is still to be told go out, for a while of the time that is left; not at all where the broker takes nothing.
+async fn last_told(telling: Option<JoinHandle<()>>, what: &str, broker: &Broker, all_done: Instant) {
+    let Some(mut telling) = telling else { return };
+    let within = (all_done.saturating_duration_since(clock::now()) / 2).min(TELL_WITHIN);
     let takes = broker.status().borrow().takes_publications();
     let within = if takes { within } else { Duration::ZERO };
     if tokio::time::timeout(within, &mut telling).await.is_err() {

@@ -143,6 +143,13 @@ pub(super) struct Reading {
     pub keeps_subject: bool,
 }
 
+impl Reading {
+    fn of(self, history: &History) -> event::Context<'_> {
+        let (routing_key, received) = (history.routing_key.as_str(), history.received);
+        event::Context { routing_key, received, max_bytes: self.max_bytes }
+    }
+}
+
 /// What a delivery turned out to be.
 #[derive(Debug)]
 pub(super) enum Checked {
@@ -186,22 +193,17 @@ pub(super) fn check(
     (now, wall): (Instant, Timestamp),
 ) -> Checked {
     let history = History::read(&delivery.message, &delivery.routing_key, wall);
-    let context =
-        event::Context { routing_key: &history.routing_key, received: history.received, max_bytes: reading.max_bytes };
     let mut known = Known::default();
     // A panic here is our bug, but one event must not take the worker down with everyone else's.
     let read = catch_unwind(AssertUnwindSafe(|| {
+        let context = reading.of(&history);
         prepare(&delivery.message, &history, (settings, suppressing), facts, context, wall, &mut known)
     }));
     let Known { tag, expires, people } = known;
     let read = read.unwrap_or_else(|_| {
         Err(Stop::Dead(Reason::Invalid, "Sluice failed on this event; this is a bug in Sluice".into()))
     });
-    let mut tag = tag.unwrap_or_else(|| Tag::unchecked(&delivery.message, &history));
-    tag.received = Some(history.received);
-    if reading.keeps_subject {
-        tag.subject = event::subject(&delivery.message);
-    }
+    let tag = whole(tag, &delivery, &history, reading);
     match read {
         Ok((item, trace)) => {
             let job = history.job.clone();
@@ -308,6 +310,13 @@ fn whom(
 
 fn invalid_event(invalid: &event::Invalid) -> Stop {
     Stop::Dead(Reason::Invalid, invalid.to_string())
+}
+
+/// Which event it is, with what else is recorded of it.
+fn whole(tag: Option<Tag>, delivery: &Delivery, history: &History, reading: Reading) -> Tag {
+    let tag = tag.unwrap_or_else(|| Tag::unchecked(&delivery.message, history));
+    let subject = if reading.keeps_subject { event::subject(&delivery.message) } else { None };
+    Tag { received: Some(history.received), subject, ..tag }
 }
 
 /// When its time is over, if ever. It must not be over yet.

@@ -1,12 +1,13 @@
 //! Reads the history for the steps of some events: from its beginning, or from a time, to its end.
 
+use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use regex::bytes::{Regex, RegexBuilder};
 
 use super::{Finder, MOST_STEPS, Progress, Search};
-use crate::broker::{StreamEvent, StreamMessage, StreamStart};
+use crate::broker::{StreamEvent, StreamMessage, StreamStart, StreamTrouble};
 use crate::clock;
 use crate::history::Step;
 use crate::history::step::{StepKind, mark_of_id, mark_of_subject};
@@ -67,54 +68,60 @@ impl Finder {
         loop {
             let next = tokio::time::timeout_at(until.min(heard + SILENT).into(), events.recv()).await;
             heard = clock::now();
-            match next {
-                Ok(Some(StreamEvent::Message(message))) => {
-                    marks.read(&message, &mut found);
-                    progress(found.searched, None);
-                    if found.steps.len() >= MOST_STEPS {
-                        found.stop(format!("only the first {MOST_STEPS} steps are told: ask for less, or use --since"));
-                        break;
-                    }
-                }
-                Ok(Some(StreamEvent::CaughtUp { is_certain })) => {
-                    if !is_certain {
-                        found.notes.push(
-                            "the broker takes no messages for now, so the latest steps may be missing".to_owned(),
-                        );
-                    }
-                    break;
-                }
-                Ok(Some(StreamEvent::Renewed)) => {
-                    found = HistorySearch { is_complete: true, ..HistorySearch::default() }
-                }
-                Ok(Some(StreamEvent::Interrupted(trouble @ crate::broker::StreamTrouble::Missing(_)))) => {
-                    found.stop(format!("{trouble}: a worker declares it when it first runs with [history]"));
-                    break;
-                }
-                // It goes on by itself.
-                Ok(Some(StreamEvent::Interrupted(_))) => {}
+            let goes_on = match next {
+                Ok(Some(event)) => found.hear(&event, &marks),
                 Ok(None) => {
-                    found.stop("the connection to the broker was closed before the end of the history".to_owned());
-                    break;
+                    found.stop("the connection to the broker was closed before the end of the history".to_owned())
                 }
                 Err(_) => {
                     let searched = words::count(found.searched);
                     found.stop(format!(
                         "the end of the history was not reached in time ({searched} steps were searched)"
-                    ));
-                    break;
+                    ))
                 }
+            };
+            if goes_on.is_break() {
+                break;
             }
+            progress(found.searched, None);
         }
         found
     }
 }
 
 impl HistorySearch {
+    /// Takes what the reader tells; breaks at the end.
+    fn hear(&mut self, event: &StreamEvent, marks: &Marks<'_>) -> ControlFlow<()> {
+        match event {
+            StreamEvent::Message(message) => {
+                marks.read(message, self);
+                if self.steps.len() >= MOST_STEPS {
+                    return self
+                        .stop(format!("only the first {MOST_STEPS} steps are told: ask for less, or use --since"));
+                }
+            }
+            StreamEvent::CaughtUp { is_certain } => {
+                if !is_certain {
+                    let said = "the broker takes no messages for now, so the latest steps may be missing";
+                    self.notes.push(said.to_owned());
+                }
+                return ControlFlow::Break(());
+            }
+            StreamEvent::Renewed => *self = Self { is_complete: true, ..Self::default() },
+            StreamEvent::Interrupted(trouble @ StreamTrouble::Missing(_)) => {
+                return self.stop(format!("{trouble}: a worker declares it when it first runs with [history]"));
+            }
+            // It goes on by itself.
+            StreamEvent::Interrupted(StreamTrouble::Broken { .. }) => {}
+        }
+        ControlFlow::Continue(())
+    }
+
     /// It ends before its end.
-    fn stop(&mut self, why: String) {
+    fn stop(&mut self, why: String) -> ControlFlow<()> {
         self.is_complete = false;
         self.notes.push(why);
+        ControlFlow::Break(())
     }
 }
 

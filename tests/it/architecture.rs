@@ -152,7 +152,7 @@ const PURE: &[&str] = &[
     "destination/tap.rs",
     "destination/turns.rs",
     "event/",
-    "find/story.rs",
+    "find/story/",
     "gate/",
     "history/step.rs",
     "ingest/rates.rs",
