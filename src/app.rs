@@ -1,7 +1,7 @@
 //! The wiring: configuration → broker → destinations → admin; the order of starting and stopping, and reloads.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -17,7 +17,8 @@ use crate::clock;
 use crate::config::{Changes, Config, ConfigFile};
 use crate::control::reload::{FileProblem, Outcome, ReloadRequest, Reloaded, Reloader};
 use crate::dead_letters::operation::Registry;
-use crate::fleet::{Announcer, Fleet};
+use crate::fleet::{Announcer, Fleet, worker_name};
+use crate::history::{self, Recorder};
 use crate::ingest::{self, Ingest};
 use crate::issues::Issues;
 use crate::log;
@@ -79,7 +80,9 @@ pub async fn run(config: Config, file: ConfigFile, stop: CancellationToken) -> R
     let broker = Broker::start_under(&supervisor, broker_settings(&config), ending.clone());
     let told = CancellationToken::new();
     let (receipts, telling) = tell_outcomes(&config, &broker, &metrics, &supervisor, &told);
-    let mut fleet = Fleet::new(broker.clone(), metrics.clone(), receipts, config, stop.clone());
+    let (history, recording) = record_steps(&config, &broker, &metrics, &supervisor, &told);
+    let told_to = (receipts, history.clone());
+    let mut fleet = Fleet::new(broker.clone(), metrics.clone(), told_to, config, stop.clone());
     fleet.start_all()?;
     let operations = Registry::default();
     let (roster, config) = (fleet.roster(), fleet.config());
@@ -89,7 +92,7 @@ pub async fn run(config: Config, file: ConfigFile, stop: CancellationToken) -> R
     let issues = Issues::new(over.clone(), metrics.clone(), marks.clone(), config);
     let shown = (metrics.clone(), operations.clone(), Arc::clone(&issues));
     let admin = Admin::new(over, shown, supervisor.clone(), config);
-    let ingest = Ingest::of(config, &broker, &metrics);
+    let ingest = Ingest::of(config, &broker, &metrics, history);
     let parts = TaskTracker::new();
     let (reloader, reloads) = Reloader::new();
     let commands = Listener::new(broker.clone(), roster, operations.clone(), marks, Some(reloader));
@@ -115,10 +118,8 @@ pub async fn run(config: Config, file: ConfigFile, stop: CancellationToken) -> R
     // They take over without it too: a broker that takes nothing holds nothing up.
     let _told = tokio::time::timeout(FLUSH_WITHIN / 2, announcer.last()).await;
     told.cancel();
-    let left = all_done.saturating_duration_since(clock::now());
-    if let Some(telling) = telling {
-        last_receipts(telling, &broker, (left / 2).min(TELL_WITHIN)).await;
-    }
+    last_told(telling, "receipt", &broker, all_done).await;
+    last_told(recording, "step of the history", &broker, all_done).await;
     let left = all_done.saturating_duration_since(clock::now());
     if !broker.close(left.max(FLUSH_WITHIN)).await {
         tracing::warn!("the broker did not take everything in time; what was not acked it sends again");
@@ -164,13 +165,15 @@ fn warn_of_what_is_doubtful(config: &Config) {
     }
 }
 
-/// Lets the last receipts go out, for so long; at once where the broker takes nothing.
-async fn last_receipts(mut telling: JoinHandle<()>, broker: &Broker, within: Duration) {
+/// Lets what is still to be told go out, for a while of the time that is left; not at all where the broker takes nothing.
+async fn last_told(telling: Option<JoinHandle<()>>, what: &str, broker: &Broker, all_done: Instant) {
+    let Some(mut telling) = telling else { return };
+    let within = (all_done.saturating_duration_since(clock::now()) / 2).min(TELL_WITHIN);
     let takes = broker.status().borrow().takes_publications();
     let within = if takes { within } else { Duration::ZERO };
     if tokio::time::timeout(within, &mut telling).await.is_err() {
         telling.abort();
-        tracing::warn!("the broker did not take every receipt in time; they are dropped");
+        tracing::warn!("the broker did not take every {what} in time; they are dropped");
     }
 }
 
@@ -188,6 +191,21 @@ fn tell_outcomes(
     let (publisher, exchange) = (broker.receipts_publisher(), broker.names().receipts());
     let (receipts, task) = receipts::open(publisher, exchange, metrics.receipts_total.clone(), ending.clone());
     (Some(receipts), Some(tokio::spawn(supervisor.keep_trying("receipts", ending, task))))
+}
+
+/// Where steps of events' ways are told, and what then writes them to the history; nothing where none is kept.
+fn record_steps(
+    config: &Config,
+    broker: &Broker,
+    metrics: &Metrics,
+    supervisor: &Supervisor,
+    ending: &CancellationToken,
+) -> (Option<Recorder>, Option<JoinHandle<()>>) {
+    let Some(settings) = &config.history else { return (None, None) };
+    let stream = history::stream(broker.names(), settings.keep, settings.max_bytes);
+    let (publisher, worker) = (broker.stream_publisher(&stream), (worker_name(), settings.subject));
+    let (recorder, task) = history::open(publisher, stream.name, worker, &metrics.history_steps_total, ending.clone());
+    (Some(recorder), Some(tokio::spawn(supervisor.keep_trying("history", ending, task))))
 }
 
 /// What the broker needs of a configuration.

@@ -18,7 +18,7 @@
 //! 6. **Settle** (`destination/settlements.rs`): delivered is acked; what can succeed later is copied to a retry queue, what needs a person to
 //!    the dead letters; the copy is confirmed before the original is acked. Else the event waits for the gate again.
 //!
-//! [`metrics`], [`log`], [`receipts`] and [`traces`] tell of each step.
+//! [`metrics`], [`log`], [`receipts`], [`history`] and [`traces`] tell of each step.
 //!
 //! # The path of a dead letter
 //!
@@ -52,8 +52,10 @@ pub mod demo;
 pub mod destination;
 pub mod event;
 pub mod explain;
+pub mod find;
 pub mod fleet;
 pub mod gate;
+pub mod history;
 pub mod ingest;
 pub mod issues;
 pub mod lease;

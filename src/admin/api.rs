@@ -15,7 +15,7 @@ use utoipa_axum::routes;
 
 use super::extract::{NoParams, Params};
 use super::problem::{self, Problem, Refusals};
-use super::{Admin, auth, dead, dead_lists, destinations, issues, operations, reload, unrouted, waiting};
+use super::{Admin, auth, dead, dead_lists, destinations, find, issues, operations, reload, unrouted, waiting};
 
 const PREFIX: &str = "/api/v1";
 /// The largest event that may be configured, written as JSON text.
@@ -38,6 +38,7 @@ fn endpoints() -> OpenApiRouter<Arc<Admin>> {
         .routes(routes!(dead::show))
         .routes(routes!(dead::edit).layer(DefaultBodyLimit::max(LARGEST_BODY)))
         .routes(routes!(dead::audit))
+        .routes(routes!(find::find))
         .routes(routes!(issues::list))
         .routes(routes!(issues::acknowledge))
         .routes(routes!(issues::ignore))

@@ -28,6 +28,7 @@ mod dead;
 mod dead_lists;
 mod destinations;
 mod extract;
+mod find;
 mod health;
 mod issues;
 mod letter_query;
@@ -60,6 +61,8 @@ pub struct Admin {
     tokens: RwLock<Arc<[AdminToken]>>,
     max_event_bytes: usize,
     delivery_limit: u32,
+    /// How long the history is kept, and whether with subjects; none where there is none.
+    history: Option<(Duration, bool)>,
     console: Console,
     wrong_tokens: auth::WrongTokens,
 }
@@ -84,6 +87,7 @@ impl Admin {
             tokens: RwLock::new(config.admin.tokens.clone().into()),
             max_event_bytes: config.broker.max_event_bytes,
             delivery_limit: config.broker.delivery_limit,
+            history: config.history.as_ref().map(|history| (history.keep, history.subject)),
             console: Console::default(),
             wrong_tokens: auth::WrongTokens::default(),
         })

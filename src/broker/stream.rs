@@ -116,6 +116,7 @@ pub struct StreamMessage {
 
 /// What a reader tells.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "nearly all are messages, and none is kept")]
 pub enum StreamEvent {
     /// The next message.
     Message(StreamMessage),

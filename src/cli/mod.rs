@@ -17,6 +17,7 @@ mod dead;
 pub mod demo;
 mod error;
 pub mod explain;
+mod find;
 pub mod health;
 mod issues;
 pub mod lease;
@@ -52,6 +53,7 @@ Examples:
   sluice run                          deliver, until Ctrl-C or SIGTERM
   sluice explain event.json           which request would this event make?
   sluice publish events.ndjson        publish events from NDJSON or CSV, confirmed by the broker
+  sluice find 7f3a9c                  what became of this event?
   sluice issues                       what needs a person?
   sluice status                       how is each destination?
   sluice top                          the same, live in the terminal
@@ -80,6 +82,7 @@ enum Command {
     Run(run::Args),
     Check(check::Args),
     Explain(explain::Args),
+    Find(find::Args),
     Publish(publish::Args),
     Status(status::Args),
     Top(top::Args),
@@ -116,6 +119,7 @@ impl Cli {
             Command::Run(args) => run::run(&args, file, stop_on_signal()?).await,
             Command::Check(args) => check::run(&args, &file).await,
             Command::Explain(args) => explain::run(&args, &file),
+            Command::Find(args) => find::run(args, &file, stop_with_session()?).await,
             Command::Publish(args) => publish::run(args, &file, stop_with_session()?).await,
             Command::Status(args) => status::run(&args, &file).await,
             Command::Top(args) => top::run(args, &file, stop_with_session()?).await,

@@ -36,6 +36,7 @@ impl Config {
             ("admin.listen", self.admin.listen == new.admin.listen),
             ("ingest.listen", address(self) == address(new)),
             ("ingest.max_body_bytes", self.ingest.is_none() || new.ingest.is_none() || most(self) == most(new)),
+            ("history", self.history == new.history),
             ("log", self.log == new.log),
         ];
         changes.restart_needed = sections.iter().filter(|(_, same)| !same).map(|(name, _)| *name).collect();

@@ -7,6 +7,7 @@ mod changes;
 mod concurrency;
 mod destination;
 mod file;
+mod history;
 mod ingest;
 mod log;
 mod map;
@@ -28,6 +29,7 @@ pub use broker::{Broker, Declare};
 pub use changes::Changes;
 pub use destination::Destination;
 pub use file::ConfigFile;
+pub use history::History;
 pub use ingest::{Ingest, IngestToken};
 pub use log::{Format, Log};
 pub use notify::{Notify, What};
@@ -46,6 +48,8 @@ pub struct Config {
     pub admin: Admin,
     /// `[ingest]`; none: no events come over HTTP.
     pub ingest: Option<Ingest>,
+    /// `[history]`; none: nothing is recorded.
+    pub history: Option<History>,
     /// `[retry]`: what destinations without their own use.
     pub retry: Retry,
     /// `[log]`.
@@ -97,6 +101,7 @@ fn read(root: &mut Section<'_>, registry: &[Kind]) -> Option<Config> {
     let broker = root.within("broker", Broker::read);
     let admin = root.within("admin", Admin::read);
     let ingest = root.optional("ingest", Ingest::read);
+    let history = root.optional("history", History::read);
     let retry = root.within("retry", |section| Retry::read(section, &Retry::default()));
     let log = root.within("log", Log::read);
     let notify = if root.has("notify") { root.tables("notify", Notify::read) } else { Some(Vec::new()) };
@@ -119,7 +124,7 @@ fn read(root: &mut Section<'_>, registry: &[Kind]) -> Option<Config> {
     });
     let (destinations, warnings) = read?;
     let (broker, admin, retry, log, notify) = (broker?, admin?, retry?, log?, notify?);
-    Some(Config { broker, admin, ingest, retry, log, notify, destinations, warnings })
+    Some(Config { broker, admin, ingest, history, retry, log, notify, destinations, warnings })
 }
 
 fn read_toml(text: &str) -> Result<Table<'_>, ConfigProblem> {

@@ -183,6 +183,29 @@ fn the_sample_is_good_with_every_key_written_out() {
 }
 
 #[test]
+fn a_history_is_kept_only_where_it_is_set_and_within_bounds() {
+    assert_eq!(read(BROKER).unwrap().history, None);
+    let of = |lines: &str| read(&format!("{BROKER}[history]\n{lines}\n")).unwrap().history.unwrap();
+    let week = Duration::from_hours(7 * 24);
+    assert_eq!(of(""), History { keep: week, max_bytes: 2_000_000_000, subject: false });
+    let two_days = Duration::from_hours(48);
+    assert_eq!(
+        of("keep = \"2d\"\nmax_bytes = 50000000\nsubject = true"),
+        History { keep: two_days, max_bytes: 50_000_000, subject: true }
+    );
+    for (lines, said) in [
+        ("keep = \"1s\"", "history.keep: \"1s\" is out of range"),
+        ("keep = 7", "history.keep: a duration needs its unit"),
+        ("max_bytes = 5", "history.max_bytes: 5 is out of range"),
+        ("subject = \"yes\"", "history.subject"),
+        ("days = 7", "history.days"),
+    ] {
+        let shown = problems(&format!("{BROKER}[history]\n{lines}\n"));
+        assert!(shown.contains(said) && shown.lines().count() == 1, "{lines}: {shown}");
+    }
+}
+
+#[test]
 fn events_over_http_are_off_unless_set_and_their_tokens_are_checked() {
     assert!(read(BROKER).unwrap().ingest.is_none());
     for (lines, said) in [

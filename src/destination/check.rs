@@ -123,6 +123,22 @@ impl TraceHeaders {
 /// Boxed, since lines are shuffled.
 pub(super) type Held = Box<Pending>;
 
+/// What of a message is read, and how much.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reading {
+    /// The largest body accepted.
+    pub max_bytes: usize,
+    /// Whether the event's subject is wanted.
+    pub keeps_subject: bool,
+}
+
+impl Reading {
+    fn of(self, history: &History) -> event::Context<'_> {
+        let (routing_key, received) = (history.routing_key.as_str(), history.received);
+        event::Context { routing_key, received, max_bytes: self.max_bytes }
+    }
+}
+
 /// What a delivery turned out to be.
 #[derive(Debug)]
 pub(super) enum Checked {
@@ -147,16 +163,15 @@ pub(super) fn check(
     delivery: Delivery,
     settings: &Destination,
     facts: &Facts,
-    max_bytes: usize,
+    reading: Reading,
     now: Instant,
     wall: Timestamp,
 ) -> Checked {
     let history = History::read(&delivery.message, &delivery.routing_key, wall);
-    let context = event::Context { routing_key: &history.routing_key, received: history.received, max_bytes };
     let (vendor, map, mut tag, mut expires) = (settings.vendor.as_ref(), &settings.map, None, None);
     // A panic here is our bug, but one event must not take the worker down with everyone else's.
     let read = catch_unwind(AssertUnwindSafe(|| {
-        let event = event::decode(&delivery.message, context).map_err(|malformed| {
+        let event = event::decode(&delivery.message, reading.of(&history)).map_err(|malformed| {
             let sentence = malformed.to_string();
             tag = Some(malformed.identity.into());
             Stop::Dead(Reason::Malformed, sentence)
@@ -176,7 +191,7 @@ pub(super) fn check(
     let read = read.unwrap_or_else(|_| {
         Err(Stop::Dead(Reason::Invalid, "Sluice failed on this event; this is a bug in Sluice".into()))
     });
-    let tag = tag.unwrap_or_else(|| Tag::unchecked(&delivery.message, &history));
+    let tag = whole(tag, &delivery, &history, reading);
     match read {
         Ok((item, trace)) => {
             let job = history.job.clone();
@@ -212,6 +227,13 @@ pub(super) fn check(
             Checked::Dead { delivery: Box::new(delivery), history: Box::new(history), tag, reason, sentence }
         }
     }
+}
+
+/// Which event it is, with what else is recorded of it.
+fn whole(tag: Option<Tag>, delivery: &Delivery, history: &History, reading: Reading) -> Tag {
+    let tag = tag.unwrap_or_else(|| Tag::unchecked(&delivery.message, history));
+    let subject = if reading.keeps_subject { event::subject(&delivery.message) } else { None };
+    Tag { received: Some(history.received), subject, ..tag }
 }
 
 /// When its time is over, if ever. It must not be over yet.

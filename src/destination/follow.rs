@@ -164,8 +164,10 @@ impl Driver {
         {
             next = Next::Wait { first: true };
         }
-        let tried = outcome::Tried { attempt: record, retries: history.retries, probe };
-        outcome::attempted(&mut self.report.recent, &self.settings.name, &pending.tag, tried, &next);
+        // What failed is among them already.
+        let number = history.made() + u64::from(matches!(verdict, Verdict::Delivered | Verdict::Accepted));
+        let tried = outcome::Tried { attempt: record, number, retries: history.retries, probe };
+        outcome::attempted(self.report.telling(&self.settings.name), &pending.tag, tried, &next);
         next
     }
 
@@ -206,6 +208,14 @@ impl Driver {
                 said = sentence,
                 "refused together; halved"
             );
+            for pending in &batch.events {
+                outcome::refused_together(
+                    self.report.telling(&self.settings.name),
+                    &pending.tag,
+                    &pending.history,
+                    count,
+                );
+            }
             return self.dispatch.ready.split(batch, calls_left);
         }
         let reason = if matches!(verdict, Verdict::TooLarge(_)) { Reason::TooLarge } else { Reason::Rejected };
@@ -214,7 +224,7 @@ impl Driver {
             count - 1
         );
         for pending in batch.events {
-            outcome::undeliverable(&mut self.report.recent, &self.settings.name, &pending.tag, reason, &sentence);
+            outcome::undeliverable(self.report.telling(&self.settings.name), &pending.tag, reason, &sentence);
             self.settlements.settle(*pending, Settlement::DeadLetter(reason, sentence.clone()));
         }
     }

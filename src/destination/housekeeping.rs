@@ -3,10 +3,12 @@
 use std::time::Instant;
 
 use super::check::Pending;
+use super::outcome::Telling;
 use super::recent::Recent;
 use super::{Driver, demand};
 use crate::clock;
 use crate::gate::GateState;
+use crate::history::Recorder;
 use crate::metrics::DestinationMetrics;
 use crate::verdict::Settlement;
 
@@ -14,6 +16,8 @@ use crate::verdict::Settlement;
 pub(super) struct Report {
     pub recent: Recent,
     pub metrics: DestinationMetrics,
+    /// Where each step of an event's way is recorded, if that is wanted.
+    pub history: Option<Recorder>,
     /// The last state of the gate that was reported.
     pub last_state: GateState,
     /// When gauges were last shown.
@@ -21,8 +25,18 @@ pub(super) struct Report {
 }
 
 impl Report {
-    pub fn new(recent: Recent, metrics: DestinationMetrics, last_state: GateState, now: Instant) -> Self {
-        Self { recent, metrics, last_state, swept: now }
+    pub fn new(
+        recent: Recent,
+        (metrics, history): (DestinationMetrics, Option<Recorder>),
+        last_state: GateState,
+        now: Instant,
+    ) -> Self {
+        Self { recent, metrics, history, last_state, swept: now }
+    }
+
+    /// Where an outcome at that destination is told.
+    pub fn telling<'a>(&'a mut self, destination: &'a str) -> Telling<'a> {
+        Telling { recent: &mut self.recent, history: self.history.as_ref(), destination }
     }
 }
 

@@ -16,6 +16,8 @@ use crate::verdict::{Reason, Settlement};
 pub(super) struct Intake {
     /// The largest body accepted, in bytes.
     pub max_event_bytes: usize,
+    /// Whether events' subjects are recorded.
+    pub keeps_subject: bool,
     pub invalids: Invalids,
 }
 
@@ -49,7 +51,8 @@ impl Driver {
         let (routing_key, received) = (history.routing_key.as_str(), history.received);
         let context = event::Context { routing_key, received, max_bytes: self.intake.max_event_bytes };
         let event = event::decode(&delivery.message, context);
-        let tag = event.map_or_else(|malformed| malformed.identity.into(), |event| Tag::of(&event));
+        let tag: Tag = event.map_or_else(|malformed| malformed.identity.into(), |event| Tag::of(&event));
+        outcome::replayed(self.report.history.as_ref(), &self.settings.name, &tag);
         self.settlements.replayed(tag, &history);
     }
 
@@ -58,7 +61,8 @@ impl Driver {
         let (now, wall) = (clock::now(), clock::wall());
         let lookups = &mut self.side.lookups;
         let facts = lookups.consult();
-        match check::check(delivery, &self.settings, facts, self.intake.max_event_bytes, now, wall) {
+        let read = check::Reading { max_bytes: self.intake.max_event_bytes, keeps_subject: self.intake.keeps_subject };
+        match check::check(delivery, &self.settings, facts, read, now, wall) {
             Checked::Ready(pending) if self.settlements.was_delivered(&pending) => self.acknowledge(*pending),
             Checked::Ready(pending) => match &pending.item.lookup {
                 // What waits for a new lookup is before it.
@@ -91,7 +95,7 @@ impl Driver {
         reason: Reason,
         sentence: String,
     ) {
-        outcome::undeliverable(&mut self.report.recent, &self.settings.name, &tag, reason, &sentence);
+        outcome::undeliverable(self.report.telling(&self.settings.name), &tag, reason, &sentence);
         self.settlements.settle_delivery(delivery, history, tag, Settlement::DeadLetter(reason, sentence));
     }
 
@@ -106,13 +110,13 @@ impl Driver {
         if replay || !self.settings.drops_expired {
             return self.dead_letter(delivery, history, tag, Reason::TooOld, sentence);
         }
-        outcome::dropped(&mut self.report.recent, &self.settings.name, &tag, &sentence);
+        outcome::dropped(self.report.telling(&self.settings.name), &tag, &sentence);
         self.settlements.settle_delivery(delivery, history, tag, Settlement::Drop(sentence));
     }
 
     /// Acks what the broker sent again although it had been delivered.
     pub(super) fn acknowledge(&mut self, pending: Pending) {
-        outcome::known(&mut self.report.recent, &self.settings.name, &pending.tag);
+        outcome::known(self.report.telling(&self.settings.name), &pending.tag);
         self.settlements.settle(pending, Settlement::Ack);
     }
 }

@@ -235,7 +235,7 @@ impl Driver {
                 // Not an end.
                 Job::Running => Settlement::Release,
             };
-            outcome::job(&mut self.report.recent, &self.settings.name, &pending.tag, &job.id, &settlement);
+            outcome::job(self.report.telling(&self.settings.name), &pending.tag, &job.id, &settlement);
             if settlement == Settlement::Ack {
                 self.settlements.delivered(&pending, wall);
             }
@@ -254,6 +254,9 @@ impl Driver {
             } else {
                 Settlement::RetryLater(delay(&retry.delays, 0))
             };
+            if matches!(settlement, Settlement::DeadLetter(..)) {
+                outcome::job(self.report.telling(&self.settings.name), &pending.tag, &job.id, &settlement);
+            }
             self.settlements.settle(*pending, settlement);
         }
     }

@@ -10,7 +10,7 @@ use super::check::Pending;
 use super::follow::Judgement;
 use super::ready_queue::Batch;
 use super::rule::{Fault, was_refused_alone};
-use super::{Driver, earlier};
+use super::{Driver, earlier, outcome};
 use crate::broker::port::Delivery;
 use crate::clock;
 use crate::delivery::Trouble;
@@ -131,7 +131,7 @@ impl Driver {
             return self.split(batch, &verdict, &sentence);
         }
         if let Some(job) = job {
-            return self.accepted(job, batch);
+            return self.accepted(job, batch, exchange);
         }
         if let Some(each) = each {
             if told == Answer::Rejected {
@@ -192,10 +192,19 @@ impl Driver {
     }
 
     /// The vendor accepted events as a job, whose end has to be seen.
-    fn accepted(&mut self, id: String, mut batch: Batch) {
+    fn accepted(&mut self, id: String, mut batch: Batch, exchange: &Exchange) {
         let job = Watched { id, rows: u64::try_from(batch.events.len()).unwrap_or(u64::MAX), since: clock::wall() };
         tracing::debug!(destination = self.settings.name, job = job.id, events = job.rows, "accepted");
-        batch.events.iter_mut().for_each(|pending| pending.history.job = Some(job.clone()));
+        for pending in &mut batch.events {
+            pending.history.job = Some(job.clone());
+            outcome::accepted(
+                self.report.history.as_ref(),
+                &self.settings.name,
+                &pending.tag,
+                &pending.history,
+                (&job.id, exchange),
+            );
+        }
         self.watch(&job, batch.events, true);
     }
 

@@ -10,7 +10,7 @@ use super::demand::LONGEST_HOLD;
 use super::judge::carrying_history;
 use super::rule::Fault;
 use super::settler::unchecked;
-use super::{Driver, doubt};
+use super::{Driver, doubt, outcome};
 use crate::backoff::{Backoff, Bounds};
 use crate::broker::port::Delivery;
 use crate::clock;
@@ -234,6 +234,7 @@ impl Driver {
             if let Settlement::RetryLater(_) = settlement {
                 history.spend(record.at);
             }
+            outcome::put_off(self.report.telling(&self.settings.name), &tag, &record.excerpt, &settlement);
             self.settlements.settle_delivery(delivery, history, tag, settlement);
         }
     }

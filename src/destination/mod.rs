@@ -14,6 +14,7 @@ use crate::broker::port::{Inbox, Publisher};
 use crate::clock;
 use crate::config;
 use crate::delivery::Transport;
+use crate::history::Recorder;
 use crate::lease::port::DriverEnd;
 use crate::metrics::DestinationMetrics;
 use crate::receipts::Receipts;
@@ -53,6 +54,7 @@ mod sender;
 mod settlements;
 mod settler;
 mod side_requests;
+mod steps;
 mod stop;
 pub mod tap;
 mod tokens;
@@ -106,6 +108,8 @@ pub struct Parts {
     pub metrics: DestinationMetrics,
     /// Where receipts go, if they are wanted.
     pub receipts: Option<Receipts>,
+    /// Where each step of an event's way is recorded, if that is wanted.
+    pub history: Option<Recorder>,
     /// Pause, resume, limits, status.
     pub calls: mpsc::Receiver<DestinationCall>,
     /// Cancelled to stop.
@@ -173,12 +177,16 @@ impl Driver {
             dispatch.gate.booked(before.ledger.day, before.ledger.used);
         }
         Self {
-            intake: Intake { max_event_bytes: parts.max_event_bytes, invalids: Invalids::default() },
+            intake: Intake {
+                max_event_bytes: parts.max_event_bytes,
+                keeps_subject: parts.history.as_ref().is_some_and(Recorder::keeps_subject),
+                invalids: Invalids::default(),
+            },
             side: SideRequests::new(&settings, before.tokens, now, wall),
             sender: Sender::new(parts.transport),
             settlements: Settlements::new(settler, two_of(batching)),
             prefetch: PrefetchControl::new(batching),
-            report: Report::new(before.recent, parts.metrics, dispatch.gate.state(now), now),
+            report: Report::new(before.recent, (parts.metrics, parts.history), dispatch.gate.state(now), now),
             keeping: Keeping::new(parts.lease, parts.elsewhere, parts.seal),
             dispatch,
             settings,

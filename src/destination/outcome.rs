@@ -1,4 +1,5 @@
-//! The log of a destination: one line a finished delivery, one a change of its gate; and the last of them, kept for whoever looks.
+//! The log of a destination: one line a finished delivery, one a change of its gate; and the last of them, kept for whoever looks. The
+//! history has a step of each.
 
 use std::borrow::Cow;
 
@@ -7,24 +8,38 @@ use super::attempt::Exchange;
 use super::recent::{self, Recent};
 use super::rule::Next;
 use super::settler::Tag;
+use super::steps;
 use crate::clock;
 use crate::gate::{GateState, Status};
-use crate::record::history::Attempt;
+use crate::history::{Recorder, StepKind};
+use crate::record::history::{Attempt, History};
 use crate::redact;
 use crate::verdict::{Reason, Settlement};
+
+/// Where outcomes at a destination are told, beside the log.
+pub(super) struct Telling<'a> {
+    pub recent: &'a mut Recent,
+    /// Nothing where no history is kept.
+    pub history: Option<&'a Recorder>,
+    pub destination: &'a str,
+}
 
 /// An attempt for an event.
 #[derive(Clone, Copy)]
 pub(super) struct Tried<'a> {
     pub attempt: &'a Attempt,
+    /// Which it is, from 1.
+    pub number: u64,
     pub retries: u32,
     /// It was to tell whether the gate reopens.
     pub probe: bool,
 }
 
 /// An attempt and what became of the event.
-pub(super) fn attempted(recent: &mut Recent, destination: &str, tag: &Tag, tried: Tried<'_>, next: &Next) {
-    let Tried { attempt, retries, probe } = tried;
+pub(super) fn attempted(telling: Telling<'_>, tag: &Tag, tried: Tried<'_>, next: &Next) {
+    let Telling { recent, history, destination } = telling;
+    steps::attempted(history, destination, tag, &tried, next);
+    let Tried { attempt, retries, probe, .. } = tried;
     let ((id, kind), trace_id) = (shown(tag), tag.trace_id.as_deref());
     let (status, verdict, ms) = (attempt.status, attempt.verdict.as_str(), attempt.ms);
     match next {
@@ -140,7 +155,9 @@ impl Driver {
 }
 
 /// A message that became a dead letter before any request.
-pub(super) fn undeliverable(recent: &mut Recent, destination: &str, tag: &Tag, reason: Reason, sentence: &str) {
+pub(super) fn undeliverable(telling: Telling<'_>, tag: &Tag, reason: Reason, sentence: &str) {
+    let Telling { recent, history, destination } = telling;
+    steps::died(history, destination, tag, reason, sentence);
     let (id, kind) = shown(tag);
     tracing::warn!(
         destination,
@@ -156,7 +173,9 @@ pub(super) fn undeliverable(recent: &mut Recent, destination: &str, tag: &Tag, r
 }
 
 /// An event whose time was over before it was sent, and that the destination drops.
-pub(super) fn dropped(recent: &mut Recent, destination: &str, tag: &Tag, sentence: &str) {
+pub(super) fn dropped(telling: Telling<'_>, tag: &Tag, sentence: &str) {
+    let Telling { recent, history, destination } = telling;
+    steps::said(history, destination, tag, StepKind::Dropped, sentence);
     let (id, kind) = shown(tag);
     tracing::info!(
         destination,
@@ -172,7 +191,9 @@ pub(super) fn dropped(recent: &mut Recent, destination: &str, tag: &Tag, sentenc
 }
 
 /// The end of a job, for one of its events.
-pub(super) fn job(recent: &mut Recent, destination: &str, tag: &Tag, job: &str, settlement: &Settlement) {
+pub(super) fn job(telling: Telling<'_>, tag: &Tag, job: &str, settlement: &Settlement) {
+    let Telling { recent, history, destination } = telling;
+    steps::job(history, destination, tag, job, settlement);
     let ((id, kind), trace_id) = (shown(tag), tag.trace_id.as_deref());
     match settlement {
         Settlement::Ack => {
@@ -221,7 +242,9 @@ pub(super) fn job(recent: &mut Recent, destination: &str, tag: &Tag, job: &str, 
 }
 
 /// A message that the broker sent again although its event was delivered a moment ago.
-pub(super) fn known(recent: &mut Recent, destination: &str, tag: &Tag) {
+pub(super) fn known(telling: Telling<'_>, tag: &Tag) {
+    let Telling { recent, history, destination } = telling;
+    steps::said(history, destination, tag, StepKind::AlreadyDelivered, "");
     let (id, kind) = shown(tag);
     tracing::info!(
         destination,
@@ -232,6 +255,34 @@ pub(super) fn known(recent: &mut Recent, destination: &str, tag: &Tag) {
         "sent again by the broker; acked"
     );
     recent.ended(id.into_owned(), &kind, "", without_request("already_delivered"));
+}
+
+/// Events that were refused together, and are sent again in two halves.
+pub(super) fn refused_together(telling: Telling<'_>, tag: &Tag, history: &History, count: usize) {
+    let Some(attempt) = history.attempts.last().filter(|_| telling.history.is_some()) else { return };
+    let said = format!("refused together with {} others, and sent again in halves: {}", count - 1, attempt.excerpt);
+    steps::waited(telling.history, telling.destination, tag, (attempt, history.made()), &said);
+}
+
+/// The vendor took an event, and says later whether it applied it.
+pub(super) fn accepted(
+    recorder: Option<&Recorder>,
+    destination: &str,
+    tag: &Tag,
+    history: &History,
+    (job, exchange): (&str, &Exchange),
+) {
+    steps::accepted(recorder, destination, tag, history.made() + 1, (job, exchange));
+}
+
+/// A lookup failed, for an event that waited for it: it is tried again, or died.
+pub(super) fn put_off(telling: Telling<'_>, tag: &Tag, said: &str, settlement: &Settlement) {
+    steps::put_off(telling.history, telling.destination, tag, said, settlement);
+}
+
+/// A person put its dead letter back on its way.
+pub(super) fn replayed(recorder: Option<&Recorder>, destination: &str, tag: &Tag) {
+    steps::said(recorder, destination, tag, StepKind::Replayed, "");
 }
 
 /// An end after an attempt.
@@ -278,6 +329,10 @@ fn shown(tag: &Tag) -> (Cow<'_, str>, Cow<'_, str>) {
 mod tests {
     use super::*;
 
+    fn telling(recent: &mut Recent) -> Telling<'_> {
+        Telling { recent, history: None, destination: "px" }
+    }
+
     #[test]
     fn an_address_is_masked_wherever_an_event_has_it() {
         let (mut recent, at) = (Recent::default(), clock::wall());
@@ -288,6 +343,8 @@ mod tests {
             kind,
             time: at.into(),
             trace_id: None,
+            received: None,
+            subject: None,
         };
         let attempt = Attempt { at, status: Some(201), ms: 5, verdict: "delivered".to_owned(), excerpt: String::new() };
         for settlement in [
@@ -295,12 +352,12 @@ mod tests {
             Settlement::RetryLater(std::time::Duration::from_secs(5)),
             Settlement::DeadLetter(Reason::Rejected, "no".to_owned()),
         ] {
-            job(&mut recent, "px", &tag, "j-1", &settlement);
-            let tried = Tried { attempt: &attempt, retries: 0, probe: false };
-            attempted(&mut recent, "px", &tag, tried, &Next::Settle(settlement));
+            job(telling(&mut recent), &tag, "j-1", &settlement);
+            let tried = Tried { attempt: &attempt, number: 1, retries: 0, probe: false };
+            attempted(telling(&mut recent), &tag, tried, &Next::Settle(settlement));
         }
-        undeliverable(&mut recent, "px", &tag, Reason::Malformed, "no");
-        known(&mut recent, "px", &tag);
+        undeliverable(telling(&mut recent), &tag, Reason::Malformed, "no");
+        known(telling(&mut recent), &tag);
         assert_eq!(recent.outcomes().count(), 8);
         for outcome in recent.outcomes() {
             assert_eq!((outcome.id.as_str(), outcome.kind.as_str()), ("***@***", "***@***"), "{outcome:?}");

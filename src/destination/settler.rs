@@ -38,6 +38,10 @@ pub(super) struct Tag {
     pub time: Time,
     /// The id of its producer's trace, where it has one.
     pub trace_id: Option<String>,
+    /// When a worker took it first, where that is known.
+    pub received: Option<Timestamp>,
+    /// What it says that it is about, where that is recorded.
+    pub subject: Option<String>,
 }
 
 impl Tag {
@@ -48,6 +52,8 @@ impl Tag {
             kind: event.kind.clone(),
             time: event.time,
             trace_id: event.trace.as_ref().map(|trace| trace.id().to_owned()),
+            received: None,
+            subject: None,
         }
     }
 
@@ -59,7 +65,7 @@ impl Tag {
 
 impl From<Identity> for Tag {
     fn from(Identity { id, source, kind, time }: Identity) -> Self {
-        Self { id, source, kind, time, trace_id: None }
+        Self { id, source, kind, time, trace_id: None, received: None, subject: None }
     }
 }
 
@@ -172,13 +178,12 @@ impl Settler {
     /// Tells what became of an event, where receipts are wanted.
     pub fn receipt(&self, outcome: receipts::ReceiptKind, tag: Tag, history: &History, why: Option<(Reason, String)>) {
         let Some(receipts) = &self.receipts else { return };
-        let attempts = u64::try_from(history.attempts.len()).unwrap_or(u64::MAX);
         let (reason, sentence) = why.unzip();
         receipts.tell(Receipt {
             outcome,
             destination: self.destination.clone(),
             event: Some(About { id: tag.id, source: tag.source, r#type: tag.kind, time: tag.time }),
-            failed_attempts: attempts.saturating_add(history.omitted),
+            failed_attempts: history.made(),
             reason,
             sentence,
         });

@@ -6,6 +6,7 @@ mod expiry;
 mod glance;
 mod headers;
 mod identity;
+mod subject;
 mod time;
 mod trace;
 
@@ -23,6 +24,7 @@ pub(crate) use self::glance::Glance;
 pub use self::headers::tells_identity;
 use self::headers::{Attributes, from_epoch};
 pub use self::identity::Identity;
+pub use self::subject::subject;
 pub use self::time::{NotRfc3339, Time};
 pub use self::trace::Trace;
 use crate::message::header::ROUTING_KEY;

@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 pub use announce::Announcer;
-pub use peers::Peers;
+pub use peers::{Peers, worker_name};
 
 use crate::broker::Broker;
 use crate::broker::port::Publisher;
@@ -24,6 +24,7 @@ use crate::config::{self, Config, Declare};
 use crate::delivery::Transport;
 use crate::delivery::http::{HttpTransport, SetupError};
 use crate::destination::{Handle, Handover};
+use crate::history::Recorder;
 use crate::metrics::Metrics;
 use crate::receipts::Receipts;
 use post::Post;
@@ -94,6 +95,7 @@ pub struct Fleet {
     notes: Publisher,
     metrics: Metrics,
     receipts: Option<Receipts>,
+    history: Option<Recorder>,
     config: Config,
     /// Cancelled when the whole worker stops.
     ending: CancellationToken,
@@ -115,12 +117,12 @@ fn connect(settings: &config::Destination) -> Result<Arc<dyn Transport>, SetupEr
 }
 
 impl Fleet {
-    /// A fleet that will follow `config` and tell of outcomes by `receipts`; nothing runs yet. `ending` is cancelled when the whole worker stops.
+    /// A fleet that will follow `config` and tell of outcomes by `receipts` and in the `history`; nothing runs yet. `ending` is cancelled when the whole worker stops.
     #[must_use]
     pub fn new(
         broker: Broker,
         metrics: Metrics,
-        receipts: Option<Receipts>,
+        (receipts, history): (Option<Receipts>, Option<Recorder>),
         config: Config,
         ending: CancellationToken,
     ) -> Self {
@@ -129,6 +131,7 @@ impl Fleet {
             broker,
             metrics,
             receipts,
+            history,
             config,
             ending,
             running: BTreeMap::new(),
@@ -282,6 +285,7 @@ impl Fleet {
             notes: self.notes.clone(),
             metrics: self.metrics.clone(),
             receipts: self.receipts.clone(),
+            history: self.history.clone(),
             max_event_bytes: self.config.broker.max_event_bytes,
             delivery_limit: self.config.broker.delivery_limit,
             transport,
@@ -332,7 +336,7 @@ mod tests {
     async fn paused() -> Fleet {
         let (config, ending) = (hook("10/s"), CancellationToken::new());
         let broker = Broker::start(crate::app::broker_settings(&config), ending.clone());
-        let mut fleet = Fleet::new(broker, Metrics::new().unwrap(), None, config, ending);
+        let mut fleet = Fleet::new(broker, Metrics::new().unwrap(), (None, None), config, ending);
         fleet.start_all().unwrap();
         fleet.roster.get("hook").unwrap().change(Change::PAUSE, None).await.unwrap();
         fleet

@@ -48,6 +48,13 @@ struct Peer {
     last: Instant,
 }
 
+/// What people call this process: its host and its number there.
+#[must_use]
+pub fn worker_name() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    format!("{}/{}", host.trim(), std::process::id())
+}
+
 impl Peers {
     /// Nobody else is known yet.
     #[must_use]
@@ -58,8 +65,7 @@ impl Peers {
     /// Those of this process, which has an id of its own, and host and process for people.
     #[must_use]
     pub fn of_this_process() -> Self {
-        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-        Self::new(Owner { id: uuid::Uuid::new_v4(), name: format!("{}/{}", host.trim(), std::process::id()) })
+        Self::new(Owner { id: uuid::Uuid::new_v4(), name: worker_name() })
     }
 
     /// This worker.

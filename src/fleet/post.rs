@@ -21,6 +21,7 @@ use crate::delivery::Transport;
 use crate::destination::ledger::Sealer;
 use crate::destination::{self, Elsewhere, Handle, Handover, Parts, ledger};
 use crate::gate::{self, Ledger};
+use crate::history::Recorder;
 use crate::lease::port::{DriverEnd, KeeperEnd, Record, Recorded, ends};
 use crate::lease::{Act, Machine, Note, NoteError, Owner};
 use crate::message::{Message, Properties};
@@ -44,6 +45,7 @@ pub(super) struct Post {
     pub notes: Publisher,
     pub metrics: Metrics,
     pub receipts: Option<Receipts>,
+    pub history: Option<Recorder>,
     pub max_event_bytes: usize,
     pub delivery_limit: u32,
     pub transport: Arc<dyn Transport>,
@@ -421,6 +423,7 @@ impl AtWork {
             transport: Arc::clone(&self.post.transport),
             metrics: self.post.metrics.destination(&settings.name),
             receipts: self.post.receipts.clone(),
+            history: self.post.history.clone(),
             calls,
             stop: stop.clone(),
             ending: self.post.ending.clone(),

@@ -20,6 +20,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use bytes::Bytes;
 use futures_util::future::join_all;
+use jiff::Timestamp;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use tokio::time::timeout;
@@ -32,11 +33,12 @@ use self::rates::Rates;
 use crate::broker::port::{PublishError, Publisher};
 use crate::broker::{Broker, BrokerStatus};
 use crate::config::{Config, Ingest as Settings, IngestToken};
-use crate::event::{Context, Event};
+use crate::event::{self, Context, Event};
+use crate::history::{Recorder, Step, StepKind};
 use crate::message::{Field, Message};
 use crate::metrics::Metrics;
 use crate::supervisor::Part;
-use crate::{clock, lint, serving};
+use crate::{clock, lint, redact, serving};
 
 /// Where events are published. Signed webhooks add the name of their token.
 const PATH: &str = "/v1/events";
@@ -60,6 +62,7 @@ pub struct Ingest {
     exchange: String,
     status: watch::Receiver<BrokerStatus>,
     metrics: Metrics,
+    history: Option<Recorder>,
     tokens: RwLock<Arc<[IngestToken]>>,
     max_event_bytes: usize,
     max_body_bytes: usize,
@@ -70,23 +73,25 @@ pub struct Ingest {
 impl Ingest {
     /// For what `[ingest]` says; none where it is not set.
     #[must_use]
-    pub fn of(config: &Config, broker: &Broker, metrics: &Metrics) -> Option<Arc<Self>> {
+    pub fn of(config: &Config, broker: &Broker, metrics: &Metrics, history: Option<Recorder>) -> Option<Arc<Self>> {
         let settings = config.ingest.as_ref()?;
         let ends = (broker.publisher(), broker.status());
-        Some(Self::new(settings, config.broker.max_event_bytes, ends, (broker.names().events(), metrics.clone())))
+        let told = (metrics.clone(), history);
+        Some(Self::new(settings, config.broker.max_event_bytes, ends, (broker.names().events(), told)))
     }
 
     fn new(
         settings: &Settings,
         max_event_bytes: usize,
         (publisher, status): (Publisher, watch::Receiver<BrokerStatus>),
-        (exchange, metrics): (String, Metrics),
+        (exchange, (metrics, history)): (String, (Metrics, Option<Recorder>)),
     ) -> Arc<Self> {
         Arc::new(Self {
             publisher,
             exchange,
             status,
             metrics,
+            history,
             tokens: RwLock::new(settings.tokens.clone().into()),
             max_event_bytes,
             // A larger event than body would be allowed in vain.
@@ -223,14 +228,15 @@ impl Ingest {
         for one in checked {
             under_way.push(match one {
                 Ok((event, message)) => {
+                    let about = self.history.as_ref().map(|recorder| About::of(&event, &message, recorder));
                     let submitted = timeout(left(), self.publisher.submit(&self.exchange, &event.kind, message)).await;
-                    Ok((event.id, submitted))
+                    Ok((event.id, about, submitted))
                 }
                 Err(told) => Err(told),
             });
         }
         let ended = under_way.into_iter().map(async |one| {
-            let (id, submitted) = match one {
+            let (id, about, submitted) = match one {
                 Ok(submitted) => submitted,
                 Err(told) => return told,
             };
@@ -239,9 +245,40 @@ impl Ingest {
                 Ok(Err(error)) => Ok(Err(error)),
                 Err(elapsed) => Err(elapsed),
             };
-            Told { id: Some(id), outcome: outcome(confirmed) }
+            let outcome = outcome(confirmed);
+            if let (Outcome::Published, Some(recorder), Some(about)) = (&outcome, &self.history, &about) {
+                recorder.tell(&about.published(&id));
+            }
+            Told { id: Some(id), outcome }
         });
         join_all(ended).await
+    }
+}
+
+/// What the history says of a published event.
+struct About {
+    /// A worker may have it before its confirm is here.
+    at: Timestamp,
+    source: String,
+    kind: String,
+    subject: Option<String>,
+}
+
+impl About {
+    fn of(event: &Event, message: &Message, recorder: &Recorder) -> Self {
+        let shown = |text: &str| redact::without_addresses(text).into_owned();
+        let subject = if recorder.keeps_subject() { event::subject(message) } else { None };
+        Self { at: clock::wall(), source: shown(&event.source), kind: shown(&event.kind), subject }
+    }
+
+    fn published<'a>(&'a self, id: &'a str) -> Step<'a> {
+        Step {
+            id: id.into(),
+            source: self.source.as_str().into(),
+            event_type: self.kind.as_str().into(),
+            subject: self.subject.as_deref().map(Into::into),
+            ..Step::new(StepKind::Published, self.at)
+        }
     }
 }
 

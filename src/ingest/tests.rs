@@ -38,7 +38,7 @@ impl Stage {
         let ((queue, published), (status, told)) = (mpsc::channel(1000), watch::channel(connected));
         let settings = Settings { listen: ([127, 0, 0, 1], 9465).into(), max_body_bytes: 8192, tokens };
         let ends = (Publisher::new(queue), told);
-        let ingest = Ingest::new(&settings, 4096, ends, ("sluice.events".to_owned(), Metrics::new().unwrap()));
+        let ingest = Ingest::new(&settings, 4096, ends, ("sluice.events".to_owned(), (Metrics::new().unwrap(), None)));
         Self { router: router(Arc::clone(&ingest)), ingest, published, status }
     }
 

@@ -250,6 +250,8 @@ metrics! {
     broker_blocked: IntGauge [],
     /// Receipts by outcome; dropped if the broker did not take them.
     receipts_total: IntCounterVec ["outcome"],
+    /// Steps of events' ways (`[history]`) by outcome: recorded, or dropped because the broker did not take them.
+    history_steps_total: IntCounterVec ["outcome"],
     /// Notifications of `[[notify]]` by outcome; failed ones were not taken in some minutes.
     notifications_total: IntCounterVec ["outcome"],
     /// Requests with events (`[ingest]`) by token and status class; `local` where no token is set, `none` for who was not let in.

@@ -132,6 +132,12 @@ impl History {
         self.attempts.push(attempt);
     }
 
+    /// How many requests were made for it and failed.
+    #[must_use]
+    pub fn made(&self) -> u64 {
+        u64::try_from(self.attempts.len()).unwrap_or(u64::MAX).saturating_add(self.omitted)
+    }
+
     /// An attempt, made at `at`, is spent: the next delay is a longer one.
     pub fn spend(&mut self, at: Timestamp) {
         self.retries += 1;

@@ -163,6 +163,28 @@ impl Unrouted {
         Ok((there, listed))
     }
 
+    /// The first `most` of those that are meant.
+    ///
+    /// # Errors
+    /// As [`Self::groups`].
+    pub async fn find(
+        &self,
+        means: impl Fn(&UnroutedEvent, &Message) -> bool + Send + Sync,
+        most: usize,
+        patience: Duration,
+    ) -> Result<Vec<UnroutedEvent>, ReadError> {
+        let mut found = Vec::new();
+        self.pass(patience, |delivery| {
+            let shown = self.shown(&delivery.message, &delivery.routing_key);
+            if means(&shown, &delivery.message) {
+                found.push(shown);
+            }
+            found.len() < most
+        })
+        .await?;
+        Ok(found)
+    }
+
     /// Publishes those with one of these routing keys again, or deletes them; all where none is named. What nobody `subscribes` to is not
     /// published: it would come back here. The audit tells how it ended.
     ///

@@ -157,8 +157,8 @@ fn page() -> String {
             || match label {
                 "destination" => "a name under `[destinations]`".to_owned(),
                 "outcome" => {
-                    "`sent`, `unrouted`, `dropped` (receipts); `applied`, `failed`, `refused` (reloads); `published`, `refused`, \
-                     `unconfirmed` (events over HTTP)"
+                    "`sent`, `unrouted`, `dropped` (receipts); `recorded`, `dropped` (history); `applied`, `failed`, `refused` (reloads); \
+                     `published`, `refused`, `unconfirmed` (events over HTTP)"
                         .to_owned()
                 }
                 "token" => "a name under `[ingest.tokens]`, `local` where none is set, or `none`".to_owned(),

@@ -27,6 +27,7 @@ mod dead;
 mod destination;
 mod edit;
 mod figures;
+mod find;
 mod flash;
 mod form;
 mod frame;
@@ -89,6 +90,7 @@ pub(super) fn router(admin: &Arc<Admin>) -> Router<Arc<Admin>> {
         .route("/audit", get(audit::page))
         .route("/issues", get(issues::page))
         .route("/issues/{issue}", post(issues::say))
+        .route("/find", get(find::page))
         .route("/unrouted", get(unrouted::page))
         .route("/unrouted/act", get(unrouted::ask).post(unrouted::act))
         .route("/reload", get(reload::ask).post(reload::submit))

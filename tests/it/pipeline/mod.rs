@@ -8,6 +8,7 @@ mod broker_trouble;
 mod expiry;
 mod gate;
 mod headers;
+mod history;
 mod holding;
 mod intake;
 mod invalid;
@@ -36,6 +37,7 @@ use sluice::broker::Names;
 use sluice::config::{self, Destination};
 use sluice::control::stamp::Change;
 use sluice::destination::{self, Handle, Handover, Parts, View};
+use sluice::history::Recorder;
 use sluice::message::{Message, Properties};
 use sluice::metrics::Metrics;
 use sluice::receipts::Receipts;
@@ -52,6 +54,7 @@ struct Stage {
     settings: Destination,
     metrics: Metrics,
     receipts: Option<Receipts>,
+    history: Option<Recorder>,
     worker: Option<Worker>,
 }
 
@@ -77,6 +80,7 @@ impl Stage {
             settings: settings(lines),
             metrics: Metrics::new().unwrap(),
             receipts: None,
+            history: None,
             worker: None,
         }
     }
@@ -96,6 +100,7 @@ impl Stage {
             publisher: self.broker.publisher(),
             transport: Arc::new(self.vendor.clone()),
             metrics: self.metrics.destination(DESTINATION),
+            history: self.history.clone(),
             receipts: self.receipts.clone(),
             calls,
             ending: stop.clone(),

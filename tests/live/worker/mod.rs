@@ -8,6 +8,7 @@ pub mod dead;
 mod dead_api;
 mod events;
 mod files;
+mod find;
 mod gate;
 mod health;
 mod ingest;

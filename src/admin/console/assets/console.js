@@ -153,7 +153,8 @@
     return true;
   }
   function toSearch() {
-    const field = document.querySelector("main [role=search] input:not([type=hidden])");
+    const field = 
+      document.querySelector("main [role=search] input:not([type=hidden])") ?? document.querySelector("header [role=search] input");
     if (!field) return false;
     const folded = field.closest("details:not([open])");
     if (folded) folded.open = true;
