@@ -565,6 +565,23 @@ fn two_destinations_with_one_account_that_ends_each_others_token_are_refused() {
 }
 
 #[test]
+fn hours_of_sending_are_a_window_in_a_zone() {
+    let read = |text: &str| {
+        let px = "vendor = \"gainsight-px\"\nsubscribe = [\"#\"]\napi_key = \"k\"\n";
+        read_sample(&format!("{BROKER}[destinations.px]\n{px}send_between = \"{text}\"\n"))
+    };
+    let good = read("08:00-20:00 Europe/Stockholm").unwrap();
+    let hours = good.destinations["px"].send_between.as_ref().unwrap();
+    assert_eq!(hours.to_string(), "08:00-20:00 Europe/Stockholm");
+    for (wrong, words) in
+        [("8-20", "write it like"), ("08:00-20:00 Mars/Base", "no time zone"), ("08:00-08:00 UTC", "leave it out")]
+    {
+        let said = read(wrong).unwrap_err().to_string();
+        assert!(said.contains("destinations.px.send_between") && said.contains(words), "{said}");
+    }
+}
+
+#[test]
 fn a_days_start_is_a_time_in_a_zone_and_needs_a_days_budget() {
     let read = |lines: &str| {
         let px = "vendor = \"gainsight-px\"\nsubscribe = [\"#\"]\napi_key = \"k\"\n";

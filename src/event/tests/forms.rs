@@ -319,3 +319,27 @@ fn headers_that_leave_no_room_are_malformed_and_a_copy_of_them_is_not() {
     message.properties.headers.insert(ROUTING_KEY.to_owned(), Field::text("t"));
     assert_eq!(read(&message).id, "7");
 }
+
+#[test]
+fn when_an_event_is_to_be_sent_is_read_in_each_form_and_makes_no_plain_event_binary() {
+    const AT: &str = "2026-01-02T03:04:05Z";
+    let structured = format!(
+        r#"{{"specversion":"1.0","id":"1","source":"s","type":"t","deliverafter":"{AT}","expirytime":"{AT}"}}"#
+    );
+    let mut events = vec![decode(&message("application/cloudevents+json", structured), context()).unwrap()];
+    for prefix in ["", "ce-", "ce_", "cloudEvents:", "cloudEvents_"] {
+        let mut plain = message("application/json", r#"{"a":1}"#);
+        plain.properties.message_id = Some("1".into());
+        plain.properties.headers.insert(format!("{prefix}deliverafter"), Field::text(AT));
+        plain.properties.headers.insert(format!("{prefix}expirytime"), Field::Timestamp(1_767_323_045));
+        events.push(decode(&plain, context()).unwrap());
+        let mut wrong = plain.clone();
+        wrong.properties.headers.insert(format!("{prefix}deliverafter"), Field::text("tomorrow"));
+        assert!(sentence(&wrong).contains("\"deliverafter\" is \"tomorrow\""), "{}", sentence(&wrong));
+    }
+    for event in events {
+        let shown = |time: Option<Time>| time.map(|time| time.to_string());
+        assert_eq!((event.id.as_str(), shown(event.not_before)), ("1", Some(AT.to_owned())));
+        assert_eq!(shown(event.expires), Some(AT.to_owned()));
+    }
+}
