@@ -143,11 +143,10 @@ impl Settler {
         let may_return = returns.saturating_mul(2) < self.delivery_limit;
         match settlement {
             Settlement::Ack => {
-                let settled = self.dispose(ticket, Disposition::Ack);
-                if settled {
+                if self.dispose(ticket, Disposition::Ack) {
                     self.receipt(receipts::ReceiptKind::Delivered, tag, &history, None);
+                    return OutcomeNotice::on(&message, ReplayOutcome::Delivered);
                 }
-                return settled.then(|| OutcomeNotice::on(&message, ReplayOutcome::Delivered))?;
             }
             Settlement::RetryLater(delay) => {
                 let (to, copy) = self.retry(&message, class, &history, delay);

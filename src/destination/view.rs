@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::Driver;
 use super::bulk::BulkView;
 use crate::clock;
-use crate::gate::{Answered, GateState, HeldBy, Paused};
+use crate::gate::{Answered, GateState, HeldBy, Paused, Status};
 
 /// The state of a destination that another worker drives, and has not told of.
 const STANDBY: &str = "standby";
@@ -157,13 +157,7 @@ impl Driver {
         let drives = self.keeping.lease.drives();
         let quiet = self.hours.shown(wall).filter(|_| drives);
         let said = machine.as_ref().or(quiet.as_ref().map(|(_, sentence)| sentence));
-        let (why, answered) = match said {
-            _ if !drives && gate.state != GateState::Paused => {
-                ("no worker is known to drive it; this one waits for the lease".to_owned(), None)
-            }
-            Some(said) if gate.state == GateState::Open => (said.clone(), None),
-            Some(_) | None => (gate.why, gate.answered),
-        };
+        let (why, answered) = why(&gate, drives, said);
         let metrics = &self.report.metrics;
         View {
             name: self.settings.name.clone(),
@@ -213,5 +207,16 @@ impl Driver {
             copies_full: self.prefetch.is_full(&self.settlements.copies),
             bulk: self.bulk_view(),
         }
+    }
+}
+
+/// Why nothing is sent, or not as fast as it might be; with the answer that it is about.
+fn why(gate: &Status, drives: bool, said: Option<&String>) -> (String, Option<Answered>) {
+    match said {
+        _ if !drives && gate.state != GateState::Paused => {
+            ("no worker is known to drive it; this one waits for the lease".to_owned(), None)
+        }
+        Some(said) if gate.state == GateState::Open => (said.clone(), None),
+        Some(_) | None => (gate.why.clone(), gate.answered),
     }
 }
