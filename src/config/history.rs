@@ -10,7 +10,7 @@ const DAY: Duration = Duration::from_hours(24);
 const KEEP: RangeInclusive<Duration> = HOUR..=DAY.saturating_mul(400);
 const KEPT: Duration = DAY.saturating_mul(7);
 const MOST_BYTES: RangeInclusive<i64> = 20_000_000..=10_000_000_000_000;
-/// Some 15 million outcomes.
+/// Some 12 million outcomes.
 const BYTES: u64 = 2_000_000_000;
 
 /// `[history]`.

@@ -20,7 +20,7 @@ use crate::clock;
 use crate::message::{Message, Properties};
 use crate::supervisor::Part;
 
-/// Bytes that wait or are under way: some 60,000 steps.
+/// Bytes that wait or are under way: some 50,000 steps.
 const MOST_BYTES: usize = 8 * 1024 * 1024;
 /// A message's size, about: larger ones would save little.
 const BATCH_BYTES: usize = 32 * 1024;
