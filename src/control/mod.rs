@@ -18,7 +18,7 @@ use crate::audit::{self, Entry};
 use crate::broker::port::PublishError;
 use crate::broker::{Broker, ControlError};
 use crate::clock;
-use crate::gate::{Limit, LimitError, Paused, Window};
+use crate::gate::{Limit, Paused, Window};
 use crate::lease::Owner;
 use crate::message::{Message, Properties};
 
@@ -208,17 +208,10 @@ pub enum CommandError {
     Invalid(String),
 }
 
-/// Bounds of the pace of bulk events: not a day's, which would have to be counted over failovers.
+/// Bounds of the pace of bulk events.
 fn check_bulk_limits(limits: &[String]) -> Result<(), CommandError> {
-    for text in limits {
-        let limit: Limit = text.parse().map_err(|error: LimitError| CommandError::Invalid(error.to_string()))?;
-        if limit.window == Window::Day {
-            return Err(CommandError::Invalid(format!(
-                "{text:?} is a day's budget, and bulk events have a pace only; write it with s, min or h, such as \"50/s\""
-            )));
-        }
-    }
-    Ok(())
+    let wrong = limits.iter().find_map(|text| text.parse::<Limit>().err());
+    wrong.map_or(Ok(()), |error| Err(CommandError::Invalid(error.to_string())))
 }
 
 /// Of an answer that does not say.

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use crate::config::Share;
-use crate::gate::{self, Limit, Paused};
+use crate::gate::{Limit, Paused};
 
 /// No more than this is caught up, so that a late timer costs nothing of the pace.
 const CATCH_UP: Duration = Duration::from_millis(100);
@@ -81,15 +81,15 @@ impl BulkFlow {
         self.due.filter(|due| *due > now)
     }
 
-    /// Requests a second at most; none where nothing bounds it.
+    /// Requests a second at most; none where nothing bounds it. A day's bound is a pace too: no count has to outlive a driver.
     pub fn rate(&self) -> Option<f64> {
-        gate::rate(&self.limits)
+        let rates = self.limits.iter().map(|limit| f64::from(limit.count) / limit.window.length().as_secs_f64());
+        rates.min_by(f64::total_cmp)
     }
 
     /// One goes now.
     pub fn went(&mut self, now: Instant) {
-        let Some(period) = gate::rate(&self.limits).and_then(|rate| Duration::try_from_secs_f64(1.0 / rate).ok())
-        else {
+        let Some(period) = self.rate().and_then(|rate| Duration::try_from_secs_f64(1.0 / rate).ok()) else {
             self.due = None;
             return;
         };
@@ -161,6 +161,12 @@ mod tests {
         }
         let ([_, replayed, bulk], _) = simulate("10%", 100.0, 50.0, None, 10);
         assert!(replayed.abs_diff(3_000) <= 1 && bulk.abs_diff(3_000) <= 1, "{replayed} {bulk}: they share it");
+    }
+
+    #[test]
+    fn a_days_bound_is_an_even_pace() {
+        let flow = BulkFlow::new(None, vec!["86400/day".parse().unwrap(), "50/s".parse().unwrap()]);
+        assert_eq!(flow.rate(), Some(1.0));
     }
 
     #[test]
