@@ -1,5 +1,6 @@
 //! Watches the broker: reads the depths of the queues, foretells when they are empty, and declares again what somebody deleted.
 
+mod counts;
 mod deleted;
 mod depths;
 mod forecast;
@@ -17,8 +18,8 @@ use crate::fleet::Roster;
 use crate::metrics::Metrics;
 use crate::supervisor::Part;
 
+pub use counts::{BulkDepths, Depths};
 pub(crate) use depths::age;
-pub use depths::{BulkDepths, Depths};
 
 /// How often depths are read from the broker.
 const DEPTHS_EVERY: Duration = Duration::from_secs(5);
