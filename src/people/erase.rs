@@ -241,15 +241,18 @@ impl Erasure {
         let longest = show_duration(self.longest);
         vec![
             ages(
-                "events that wait in queues, for the gate or for a retry",
+                "events that wait in queues, for the gate, for a retry or for their time",
                 format!(
                     "when they are sent; where the person is suppressed, unsent when their turn comes: for a retry within its delay (they \
-                     are tried again for {longest} at most), for a closed gate when it opens"
+                     are tried again for {longest} at most), for a `deliverafter` when it comes, 30 days at most, for a closed gate when it \
+                     opens"
                 ),
             ),
             ages(
-                "ids and types of their events in the history, where [history] is set",
-                "after [history] keep".to_owned(),
+                "ids and types of their events in the history, where [history] is set; their subjects too, with subject = true",
+                "after [history] keep, and once some 8 MB more were recorded: the broker drops whole segments of a stream. Until then \
+                 `sluice find` shows nothing that is older than keep"
+                    .to_owned(),
             ),
             ages(
                 "what operators wrote as filters of acts on dead letters, in the audit, e-mail addresses masked",
