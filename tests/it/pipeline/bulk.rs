@@ -11,6 +11,7 @@ use sluice::vendors::When;
 
 use super::account::{Account, in_ordering_key};
 use super::broker::{Fate, header, replay};
+use super::not_before::{later, window};
 use super::ordering_keys::assert_order;
 use super::vendor::Answer;
 use super::{Stage, event_number, message, pass, seconds};
@@ -24,7 +25,7 @@ impl Stage {
     }
 
     /// What the worker's look at the depths tells.
-    async fn tell_that_bulk_waits(&self) {
+    pub(super) async fn tell_that_bulk_waits(&self) {
         self.worker.as_ref().unwrap().handle.call(DestinationCall::BulkWaits(true)).await.unwrap();
     }
 
@@ -273,4 +274,27 @@ async fn what_is_held_of_both_classes_goes_back_when_the_worker_stops() {
     assert_eq!(stage.broker.unsettled(), 0);
     let delivered = stage.vendor.deliveries().len();
     assert_eq!(stage.broker.ready() + delivered, 150);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bulk_event_that_is_not_due_waits_for_its_time_and_is_bulk_again_then() {
+    let stage = Stage::new("limits = [\"100/s\"]");
+    stage.broker.put_bulk("shop.import", later(BULK + 1, seconds(20)));
+    stage.tell_that_bulk_waits().await;
+    pass(seconds(15)).await;
+    assert_eq!((stage.vendor.count(), stage.broker.unsettled()), (0, 0), "it lies at the broker");
+    assert_eq!(stage.metrics.scheduled_total.with_label_values(&["hook"]).get(), 1);
+    pass(seconds(10)).await;
+    assert_eq!(stage.taken().1, [BULK + 1]);
+    assert_eq!(stage.metrics.bulk_delivered_total.with_label_values(&["hook"]).get(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn in_quiet_hours_bulk_events_stay_in_their_queue_too() {
+    let stage = stage_with(&format!("limits = [\"100/s\"]\n{}", window(2, 10)), 500).await;
+    stage.publish(0..10);
+    pass(seconds(50)).await;
+    assert_eq!((stage.vendor.count(), stage.broker.bulk_ready()), (0, 500));
+    pass(seconds(180)).await;
+    assert_eq!((stage.taken().0.len(), stage.taken().1.len()), (10, 500));
 }

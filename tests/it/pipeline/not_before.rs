@@ -32,12 +32,12 @@ fn after(wait: Duration) -> Timestamp {
 }
 
 /// One that may be sent after that time.
-fn later(number: u64, wait: Duration) -> Message {
+pub(super) fn later(number: u64, wait: Duration) -> Message {
     event(number, &[("deliverafter", after(wait).to_string())])
 }
 
 /// The window that opens and closes after so many minutes, at least.
-fn window(opens: u64, closes: u64) -> String {
+pub(super) fn window(opens: u64, closes: u64) -> String {
     let at = |minutes| after(seconds(minutes * 60)).strftime("%H:%M").to_string();
     format!("send_between = \"{}-{} UTC\"", at(opens), at(closes))
 }

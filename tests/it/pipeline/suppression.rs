@@ -161,6 +161,23 @@ async fn while_it_is_not_known_who_is_suppressed_nothing_is_sent() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn bulk_events_of_a_person_end_too_and_none_is_taken_before_it_is_known_who_that_is() {
+    let mut stage = Stage::idle(&format!("limits = [\"100/s\"]\n{PERSON}"));
+    let list = Suppressed::new(PersonKey::new("a secret of thirty-two bytes, or more"));
+    stage.suppressed = Some(list.clone());
+    stage.start(&Handover::default());
+    stage.broker.put_bulk("shop.import", about(1, "ann"));
+    stage.broker.put_bulk("shop.import", about(2, "bob"));
+    stage.tell_that_bulk_waits().await;
+    pass(seconds(60)).await;
+    assert_eq!((stage.vendor.count(), stage.broker.bulk_ready()), (0, 2));
+    say(&list, Act::Add, "ann");
+    list.caught_up();
+    pass(seconds(10)).await;
+    assert_eq!((stage.vendor.deliveries(), suppressed(&stage)), (vec![2], 1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_event_of_which_it_cannot_be_told_whom_it_is_about_is_not_sent() {
     let (stage, list) = stage("limits = [\"100/s\"]\nmax_event_age = \"1h\"");
     say(&list, Act::Add, "ann");
