@@ -226,20 +226,21 @@ impl Dispatch {
         self.gate.finished(permit, Answer::Neutral, &Hints::default(), clock::now(), clock::wall());
     }
 
-    /// Tells the gate what became of a request.
-    pub fn tell(&mut self, permit: Permit, told: Answer, exchange: &Exchange) {
+    /// Tells the gate what became of a request; returns when that was.
+    pub fn tell(&mut self, permit: Permit, told: Answer, exchange: &Exchange) -> Timestamp {
         let (now, wall) = (clock::now(), clock::wall());
         let hints: Hints = exchange.reply().map(|reply| hints(&reply.headers, wall)).unwrap_or_default();
         self.gate.finished(permit, told, &hints, now, wall);
+        wall
     }
 
     /// Tells the gate what became of a request, which was for the event of that `key`, where it was for one; whose trouble it is, if it is
     /// trouble.
     pub fn tell_of_trouble(&mut self, permit: Permit, key: Option<u64>, told: Answer, exchange: &Exchange) -> Fault {
         let probe = permit.probe;
-        self.tell(permit, told, exchange);
+        let wall = self.tell(permit, told, exchange);
         if matches!(told, Answer::Success | Answer::Rejected | Answer::Undecided) {
-            self.went_well = Some(clock::wall());
+            self.went_well = Some(wall);
         }
         let troubled = std::mem::replace(&mut self.troubled, (told == Answer::Trouble).then_some(key));
         // The same one twice says no more than once.

@@ -2,7 +2,8 @@
 //! out, and what becomes of the refused events then.
 
 use std::collections::BTreeMap;
-use std::hash::{DefaultHasher, Hash, Hasher as _};
+use std::hash::{BuildHasher as _, Hash};
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use super::Driver;
@@ -20,11 +21,12 @@ use crate::verdict::Verdict;
 /// How long to wait for other events before the credentials are tried on their own, or a person is told.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// Of this process. Each event's whole body is hashed, which takes the hasher of the standard library ten times as long.
+static KEYS: LazyLock<foldhash::fast::RandomState> = LazyLock::new(foldhash::fast::RandomState::default);
+
 /// Tells an event, a lookup or a job from others.
 pub(super) fn key(what: impl Hash) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    what.hash(&mut hasher);
-    hasher.finish()
+    KEYS.hash_one(what)
 }
 
 /// What there is to remember while it is not known.
@@ -138,7 +140,7 @@ impl Driver {
         let (sentence, fault) = (record.excerpt.as_str(), Fault::Event);
         self.follow(
             batch,
-            &Judgement { verdict: &verdict, sentence, record: &record, fault, parked: false, probe: false },
+            &Judgement { verdict: &verdict, sentence, record: &record, fault, parked: false, probe: false, wall: clock::wall() },
         );
     }
 }

@@ -32,6 +32,8 @@ pub(super) struct Judgement<'a> {
     pub parked: bool,
     /// The request was to tell whether the gate reopens.
     pub probe: bool,
+    /// When it was judged.
+    pub wall: Timestamp,
 }
 
 impl Judgement<'_> {
@@ -77,7 +79,7 @@ impl Driver {
                 | Verdict::Rejected(_) => Fault::Event,
             };
             let (verdict, sentence, record) = (&verdict, sentence.as_str(), &record);
-            let judgement = Judgement { verdict, sentence, record, fault, parked: false, probe };
+            let judgement = Judgement { verdict, sentence, record, fault, parked: false, probe, wall: clock::wall() };
             self.follow(batch, &judgement);
         }
     }
@@ -139,7 +141,7 @@ impl Driver {
 
     /// How an event goes on that was sent `alone` or with others.
     fn rule(&mut self, pending: &mut Pending, judgement: &Judgement<'_>, alone: bool) -> Next {
-        let Judgement { verdict, sentence, record, mut fault, parked, probe } = *judgement;
+        let Judgement { verdict, sentence, record, mut fault, parked, probe, wall } = *judgement;
         if alone && judgement.is_trouble() {
             // Nothing else is here to tell: it is sent again after its own delays.
             let is_lonely = self.waits() == 0 && self.sender.in_flight() == 0;
@@ -154,7 +156,7 @@ impl Driver {
         // Where nothing went well since, it may be an outage, which costs no event.
         let well_since = |since: &Timestamp| self.dispatch.went_well_since(*since);
         let failing_since = history.failing_since.filter(well_since);
-        let circumstances = Circumstances { fault, parked, history, failing_since, retry, wall: clock::wall() };
+        let circumstances = Circumstances { fault, parked, history, failing_since, retry, wall };
         let mut next = rule::next(verdict, sentence, &circumstances);
         // What follows in its ordering key must not overtake it for a trouble of a moment.
         if let (Next::Settle(Settlement::RetryLater(_)), Some(ordering_key)) =
@@ -174,7 +176,7 @@ impl Driver {
     fn settle_ruled(&mut self, mut pending: Held, settlement: Settlement, judgement: &Judgement<'_>) {
         match settlement {
             Settlement::Ack => {
-                let wall = clock::wall();
+                let wall = judgement.wall;
                 self.settlements.delivered(&pending, self.hours.opened(wall), wall);
                 if let Some(ordering_key) = &pending.item.ordering_key {
                     self.dispatch.ordering_keys.went_well(ordering_key, pending.delivery.class);

@@ -148,7 +148,7 @@ impl Driver {
         let record = exchange.record(&verdict, &sentence);
         self.follow(
             batch,
-            &Judgement { verdict: &verdict, sentence: &sentence, record: &record, fault, parked, probe },
+            &Judgement { verdict: &verdict, sentence: &sentence, record: &record, fault, parked, probe, wall: clock::wall() },
         );
     }
 

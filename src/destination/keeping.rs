@@ -62,7 +62,9 @@ impl Driver {
 
     /// Books more of the day's budget where that is due.
     pub(super) fn book(&mut self) {
-        if !self.keeping.booking.is_empty() || !self.keeping.lease.is_kept() {
+        let is_due = self.keeping.booking.is_empty() && self.keeping.lease.is_kept();
+        // Most destinations have no day's budget, and then no clock is read.
+        if !is_due || self.dispatch.gate.day_limit().is_none() {
             return;
         }
         let (now, wall) = (clock::now(), clock::wall());

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
+use crate::clock;
 use crate::gate::{Hours, SendHours};
 
 /// A destination's hours. Without any, nothing is ever worked out.
@@ -50,6 +51,12 @@ impl OpenHours {
         }
     }
 
+    /// The same by the clock, which is not read where there are no hours.
+    pub fn quiet_by_clock(&mut self, now: Instant) -> Option<Quiet> {
+        let wall = self.hours.is_some().then(clock::wall)?;
+        self.quiet(now, wall)
+    }
+
     /// From when on it might send what it sends now: what waited through quiet hours is not late for that.
     pub fn opened(&mut self, wall: Timestamp) -> Option<Timestamp> {
         match self.at(wall)? {
@@ -86,7 +93,6 @@ fn ends(hours: Hours) -> Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock;
 
     fn at(text: &str) -> Timestamp {
         text.parse().unwrap()

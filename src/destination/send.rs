@@ -246,9 +246,9 @@ impl Driver {
 
     /// Sends a request, with the access token where there is one.
     fn launch(&mut self, purpose: Purpose, mut request: Request<Bytes>, span: Span, permit: Permit) {
-        let (now, wall, mut generation) = (clock::now(), clock::wall(), None);
+        let mut generation = None;
         if let Some(tokens) = self.side.tokens.get().filter(|_| !matches!(purpose, Purpose::Token)) {
-            let Need::Ready(bearer) = tokens.need(now, wall) else {
+            let Need::Ready(bearer) = tokens.need(clock::now(), clock::wall()) else {
                 // It ended while the request was made.
                 return self.take_back(purpose, permit);
             };
@@ -268,7 +268,7 @@ impl Driver {
         };
         request.extensions_mut().insert(Keep(keep));
         // The call for a token counts though this worker may be killed before it is answered.
-        let first = if matches!(purpose, Purpose::Token) { self.tokens_kept(now, wall) } else { None };
+        let first = if matches!(purpose, Purpose::Token) { self.tokens_kept(clock::now(), clock::wall()) } else { None };
         request.extensions_mut().insert(self.keeping.lease.fence().clone());
         if let Purpose::Events(batch) = &purpose
             && batch.class() == Class::Bulk
