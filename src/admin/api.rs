@@ -39,6 +39,7 @@ fn endpoints() -> OpenApiRouter<Arc<Admin>> {
         .routes(routes!(dead::edit).layer(DefaultBodyLimit::max(LARGEST_BODY)))
         .routes(routes!(dead::audit))
         .routes(routes!(find::find))
+        .routes(routes!(find::find_by_subject))
         .routes(routes!(issues::list))
         .routes(routes!(issues::acknowledge))
         .routes(routes!(issues::ignore))

@@ -8,7 +8,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use serde::Deserialize;
 use tokio::sync::Semaphore;
-use utoipa::IntoParams;
+use utoipa::{IntoParams, ToSchema};
 
 use super::Admin;
 use super::dead::{PATIENCE, to_its_end};
@@ -23,26 +23,53 @@ const WITHIN: Duration = Duration::from_secs(25);
 /// Searches at a time: each reads the whole history.
 static ROOM: Semaphore = Semaphore::const_new(2);
 
+/// An event's id.
+#[derive(Deserialize, ToSchema)]
+#[schema(pattern = r"\S", example = "7f3a9c")]
+#[expect(dead_code, reason = "only described")]
+pub(super) struct EventId(String);
+
 /// Which events.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "only described: read by [`read`]")]
-pub(super) struct FindQuery {
+pub(super) struct IdQuery {
     /// The event's id; may be given up to 100 times.
-    #[param(min_items = 1, max_items = 100)]
-    id: Option<Vec<String>>,
+    #[param(inline, min_items = 1, max_items = 100)]
+    id: Vec<EventId>,
     /// Only events of this source.
     source: Option<String>,
-    /// Events with this subject; needs `[history] subject = true` where no id is given.
+    /// Only events with this subject; needs `[history] subject = true`.
     subject: Option<String>,
     /// Only what happened since: a time, or how long ago, such as `2h`.
-    #[param(example = "2h")]
+    #[param(
+        pattern = "^([1-9][0-9]{0,3}[smhd]|20[0-9]{2}-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z)$",
+        example = "2h"
+    )]
+    since: Option<String>,
+}
+
+/// The same without an id.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "only described: read by [`read`]")]
+pub(super) struct SubjectQuery {
+    /// The subject of events; needs `[history] subject = true`.
+    #[param(example = "order-4711")]
+    subject: String,
+    /// Only events of this source.
+    source: Option<String>,
+    /// Only what happened since: a time, or how long ago, such as `2h`.
+    #[param(
+        pattern = "^([1-9][0-9]{0,3}[smhd]|20[0-9]{2}-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z)$",
+        example = "2h"
+    )]
     since: Option<String>,
 }
 
 /// What became of an event, step by step, and where it is now
 #[utoipa::path(
-    get, path = "/find", operation_id = "find_events", tag = "events", params(FindQuery),
+    get, path = "/find", operation_id = "find_events", tag = "events", params(IdQuery),
     responses(
         (status = 200, description = "What was found, which may be nothing. `notes` tell what could not be looked at, and `is_complete` whether \
                                       there is any such thing; a search ends after 25 s. Looking changes nothing", body = Found),
@@ -50,17 +77,34 @@ pub(super) struct FindQuery {
     )
 )]
 pub(super) async fn find(State(admin): State<Arc<Admin>>, Query(fields): Query) -> Result<Json<Found>, Problem> {
+    let search = read(fields)?;
+    if search.ids.is_empty() {
+        let said = "say which event: give its id; /api/v1/find/subject searches by subject alone";
+        return Err(unreadable(said.to_owned()).at("id"));
+    }
+    Ok(Json(found(&admin, search).await?))
+}
+
+/// What became of the events with a subject
+#[utoipa::path(
+    get, path = "/find/subject", operation_id = "find_events_by_subject", tag = "events", params(SubjectQuery),
+    responses((status = 200, description = "As `find_events`", body = Found), Refusals, Conflict, BrokerAway)
+)]
+pub(super) async fn find_by_subject(
+    State(admin): State<Arc<Admin>>,
+    Query(fields): Query,
+) -> Result<Json<Found>, Problem> {
+    if fields.iter().any(|(name, _)| name == "id") {
+        return Err(unreadable("there is no parameter \"id\" here; /api/v1/find takes it".to_owned()).at("id"));
+    }
     Ok(Json(found(&admin, read(fields)?).await?))
 }
 
-/// What a query asks for; a field that says nothing counts as not there.
+/// What a query asks for.
 pub(super) fn read(fields: Vec<(String, String)>) -> Result<Search, Problem> {
     let mut search = Search::default();
     for (name, text) in fields {
         let text = text.trim().to_owned();
-        if text.is_empty() {
-            continue;
-        }
         let once = |field: &mut Option<String>, text: String| match field.replace(text) {
             Some(_) => Err(unreadable(format!("the parameter {name:?} is given twice")).at(&name)),
             None => Ok(()),
@@ -114,7 +158,7 @@ mod tests {
 
     #[test]
     fn several_ids_may_be_asked_for_and_what_is_not_understood_is_refused() {
-        let search = asked("id=a&id=b%20c&source=shop&subject=&since=2h").unwrap();
+        let search = asked("id=a&id=b%20c&source=shop&since=2h").unwrap();
         assert_eq!((search.ids.len(), search.source.as_deref(), search.subject), (2, Some("shop"), None));
         assert!(search.since.is_some());
         for text in ["", "id=", "source=shop", "id=a&source=x&source=y", "id=a&since=soon", "id=a&ids=b"] {

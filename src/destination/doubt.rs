@@ -140,7 +140,15 @@ impl Driver {
         let (sentence, fault) = (record.excerpt.as_str(), Fault::Event);
         self.follow(
             batch,
-            &Judgement { verdict: &verdict, sentence, record: &record, fault, parked: false, probe: false, wall: clock::wall() },
+            &Judgement {
+                verdict: &verdict,
+                sentence,
+                record: &record,
+                fault,
+                parked: false,
+                probe: false,
+                wall: clock::wall(),
+            },
         );
     }
 }

@@ -146,10 +146,8 @@ impl Driver {
             return self.split(batch, &verdict, &sentence);
         }
         let record = exchange.record(&verdict, &sentence);
-        self.follow(
-            batch,
-            &Judgement { verdict: &verdict, sentence: &sentence, record: &record, fault, parked, probe, wall: clock::wall() },
-        );
+        let (verdict, sentence, record, wall) = (&verdict, sentence.as_str(), &record, clock::wall());
+        self.follow(batch, &Judgement { verdict, sentence, record, fault, parked, probe, wall });
     }
 
     /// Tells the gate what is said of the first event that was not taken.

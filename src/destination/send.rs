@@ -268,7 +268,8 @@ impl Driver {
         };
         request.extensions_mut().insert(Keep(keep));
         // The call for a token counts though this worker may be killed before it is answered.
-        let first = if matches!(purpose, Purpose::Token) { self.tokens_kept(clock::now(), clock::wall()) } else { None };
+        let first =
+            if matches!(purpose, Purpose::Token) { self.tokens_kept(clock::now(), clock::wall()) } else { None };
         request.extensions_mut().insert(self.keeping.lease.fence().clone());
         if let Purpose::Events(batch) = &purpose
             && batch.class() == Class::Bulk

@@ -90,6 +90,8 @@ pub(super) async fn page(
     let several = fields.into_iter().flat_map(|(name, text)| {
         let parts: Vec<String> = match name.as_str() {
             "id" => text.split_whitespace().map(str::to_owned).collect(),
+            // A field that was left empty.
+            _ if text.trim().is_empty() => Vec::new(),
             _ => vec![text],
         };
         parts.into_iter().map(move |part| (name.clone(), part))

@@ -22,11 +22,8 @@ pub fn schema() -> jsonschema::Validator {
 async fn at_work() -> Stage {
     let mut stage = Stage::new(&shared_url().await).await;
     stage.broker = "receipts = true";
-    stage.configure(&stage.px(
-        "px",
-        "product.#",
-        "limits = [\"500/s\"]\npark_after_rejections = 2\nexpired = \"drop\"",
-    ));
+    let px = stage.px("px", "product.#", "limits = [\"500/s\"]\npark_after_rejections = 2\nexpired = \"drop\"");
+    stage.configure(&format!("[suppression]\nkey = \"a secret of thirty-two bytes, or more\"\n{px}"));
     stage.start();
     stage.ready().await;
     stage
@@ -78,6 +75,9 @@ async fn all_outcomes(stage: &Stage, client: &Client) {
     let structured = plain().with_content_type("application/cloudevents+json".into());
     client.publish("product.x", late.to_string(), structured).await;
     stage.arrived(PX, 1).await;
+    let suppressed = stage.run(&["suppress", "add", "u-gone"]).await;
+    assert_eq!(suppressed.code, 0, "{suppressed:?}");
+    publish(client, "gone", json!({ "identifyId": "u-gone", "eventName": "Report exported" })).await;
     client.holds("px.dead", 2).await;
     let replayed = stage.run(&["dead", "replay", "px", "--reason", "invalid", "--yes"]).await;
     assert_eq!(replayed.code, 4, "it dies again: {replayed:?}");
@@ -96,7 +96,7 @@ async fn a_receipt_of_each_outcome_keeps_to_the_schema() {
     client.bind("parked", "receipts", "parked.px.-").await;
     all_outcomes(&stage, &client).await;
     client.holds("parked", 1).await;
-    until("the others are told", async || client.depth("all").await >= Some(7)).await;
+    until("the others are told", async || client.depth("all").await >= Some(8)).await;
     let (schema, mut outcomes) = (schema(), BTreeSet::new());
     for found in client.drain("all").await {
         let receipt: Value = serde_json::from_slice(&found.body).unwrap();
