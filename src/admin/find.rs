@@ -132,7 +132,7 @@ pub(super) fn read(fields: Vec<(String, String)>) -> Result<Search, Problem> {
 pub(super) async fn found(admin: &Admin, search: Search) -> Result<Found, Problem> {
     let finder = Finder {
         broker: admin.reachable()?,
-        destinations: admin.watch.destinations(),
+        destinations: admin.watch.patterns(),
         history: admin.history,
         max_event_bytes: admin.max_event_bytes,
     };

@@ -51,10 +51,13 @@ pub struct Entry {
 }
 
 /// What an operator does with a destination, a worker or an issue.
-const OF_OPERATORS: [&str; 14] = [
+const OF_OPERATORS: [&str; 17] = [
     "pause",
     "resume",
     "limits",
+    "pause bulk",
+    "resume bulk",
+    "limits bulk",
     "reload",
     "lease_reset",
     "sign_in",

@@ -63,7 +63,7 @@ pub(super) async fn run(args: Args, file: &ConfigFile, stop: CancellationToken) 
     let session = Session::open(file).await?;
     let finder = Finder {
         broker: session.broker.clone(),
-        destinations: session.config.destinations.keys().cloned().collect(),
+        destinations: session.config.destinations.iter().map(|(name, one)| (name.clone(), one.patterns())).collect(),
         history: session.config.history.as_ref().map(|history| (history.keep, history.subject)),
         max_event_bytes: session.config.broker.max_event_bytes,
     };

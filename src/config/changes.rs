@@ -59,6 +59,7 @@ impl Config {
             ("admin.tokens", !admins_gone && !AdminToken::are_same(admins, admins_now)),
             ("admin.late_after", self.admin.late_after != new.admin.late_after),
             ("ingest.tokens", both_take && !senders_gone && !IngestToken::are_same(senders, senders_now)),
+            ("suppression", self.suppression.is_some() != new.suppression.is_some()),
             ("notify", !self.notify.iter().map(|one| &one.source).eq(new.notify.iter().map(|one| &one.source))),
         ];
         changes.also_changed = differ.iter().filter(|(_, differs)| *differs).map(|(name, _)| *name).collect();

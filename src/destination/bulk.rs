@@ -203,7 +203,9 @@ impl Driver {
 
     /// The time of the oldest bulk event that waits, as far as it is known.
     pub(super) fn oldest_bulk(&self) -> Option<Timestamp> {
-        [self.dispatch.ready.of(Class::Bulk).oldest(), self.bulk.prefetch.left_behind()].into_iter().flatten().min()
+        let held = self.dispatch.ready.of(Class::Bulk).oldest();
+        let oldest = [held, self.bulk.prefetch.left_behind()].into_iter().flatten().min()?;
+        self.hours.ages_since(oldest, clock::wall())
     }
 
     pub(super) fn bulk_view(&self) -> BulkView {

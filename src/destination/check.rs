@@ -1,7 +1,7 @@
 //! From a delivery to an event that is ready: decode, map and check, before anything is spent.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use http::HeaderValue;
 use jiff::Timestamp;
@@ -266,7 +266,8 @@ fn prepare(
     // First of all: what is wrong with such an event, or that it is late, is no reason to keep it as a letter.
     let mapped = suppressing.map(|_| settings.map.apply(&event));
     known.people = whom(suppressing, &event, mapped.as_ref())?;
-    known.expires = in_time(&event, settings.max_event_age, wall)?;
+    let expires = Expiry::of(&event, settings.max_event_age);
+    known.expires = in_time(Expiry::sooner(expires, Expiry::of_amqp(message, history.received)), wall)?;
     let due = due(&event, known.expires.as_ref(), settings, wall)?;
     if let Some(due) = due.filter(|due| history.due == Some(*due)) {
         // It was checked when it was put aside first.
@@ -320,8 +321,7 @@ fn whole(tag: Option<Tag>, delivery: &Delivery, history: &History, reading: Read
 }
 
 /// When its time is over, if ever. It must not be over yet.
-fn in_time(event: &Event, max_age: Option<Duration>, wall: Timestamp) -> Result<Option<Expiry>, Stop> {
-    let expires = Expiry::of(event, max_age);
+fn in_time(expires: Option<Expiry>, wall: Timestamp) -> Result<Option<Expiry>, Stop> {
     match expires.as_ref().and_then(|expiry| expiry.too_old(wall)) {
         Some(sentence) => Err(Stop::Dead(Reason::TooOld, sentence)),
         None => Ok(expires),

@@ -214,7 +214,7 @@ pub(super) fn suppressed(telling: Telling<'_>, tag: &Tag) {
 pub(super) fn scheduled(telling: Telling<'_>, tag: &Tag, due: Timestamp) {
     let Telling { recent, history, destination } = telling;
     let said = due.strftime("not before %F %T UTC").to_string();
-    steps::said(history, destination, tag, StepKind::Scheduled, &said);
+    steps::scheduled(history, destination, tag, due, &said);
     let (id, kind) = shown(tag);
     tracing::info!(
         destination,

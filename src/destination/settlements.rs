@@ -81,7 +81,9 @@ impl Settlements {
 
     /// Settles a delivery whose event need not have been read.
     pub fn settle_delivery(&mut self, delivery: Delivery, history: History, tag: Tag, settlement: Settlement) {
-        self.bulk.left += u64::from(delivery.class == Class::Bulk && settlement != Settlement::Release);
+        // What is put aside comes back, and is in no count of those that left.
+        let leaves = !matches!(settlement, Settlement::Release | Settlement::Later(_));
+        self.bulk.left += u64::from(delivery.class == Class::Bulk && leaves);
         let bytes = delivery.message.body.len();
         self.go_on(bytes, Arc::clone(&self.settler).settle(ToSettle { delivery, history, tag, settlement }));
     }

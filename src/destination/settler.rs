@@ -292,7 +292,8 @@ impl Settler {
             let Err(error) = result else { break };
             self.metrics.publish_failures.inc();
             self.note_trouble(queue, &error);
-            if may_return && clock::now() >= until {
+            let is_due = matches!(to, To::Later { due, .. } if *due <= clock::wall());
+            if may_return && (is_due || clock::now() >= until) {
                 self.metrics.released.inc();
                 self.dispose(ticket, Disposition::Requeue);
                 return false;

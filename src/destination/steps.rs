@@ -134,3 +134,11 @@ pub(super) fn said(recorder: Option<&Recorder>, destination: &str, tag: &Tag, ki
     let Some(recorder) = recorder else { return };
     recorder.tell(&Step { said: cut(said), ..step(kind, clock::wall(), destination, tag) });
 }
+
+/// It may not be sent before `due`.
+pub(super) fn scheduled(recorder: Option<&Recorder>, destination: &str, tag: &Tag, due: Timestamp, said: &str) {
+    let Some(recorder) = recorder else { return };
+    let scheduled = step(StepKind::Scheduled, clock::wall(), destination, tag);
+    let pause = u64::try_from(due.duration_since(scheduled.at).as_secs().saturating_add(1)).ok();
+    recorder.tell(&Step { pause, said: cut(said), ..scheduled });
+}

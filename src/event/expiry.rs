@@ -5,6 +5,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::Event;
+use crate::message::header::{REPLAY, SET_ASIDE_EXPIRATION};
+use crate::message::{Field, Message};
 
 /// After that an event is not to be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +25,24 @@ impl Expiry {
             says: "max_event_age of the destination",
         };
         own.into_iter().chain(max_age.map(aged)).min_by_key(|expiry| expiry.at)
+    }
+
+    /// AMQP's `expiration`, which the broker heeds in the queue alone: counted from when a worker first took the event. Copies have it in a header,
+    /// since the broker would act on it. A letter that somebody replays is past it.
+    #[must_use]
+    pub fn of_amqp(message: &Message, received: Timestamp) -> Option<Self> {
+        let headers = &message.properties.headers;
+        let set_aside = || headers.get(SET_ASIDE_EXPIRATION).and_then(Field::as_str);
+        let milliseconds = message.properties.expiration.as_deref().or_else(set_aside)?;
+        let milliseconds = milliseconds.parse().ok().filter(|_| !headers.contains_key(REPLAY))?;
+        let at = received.checked_add(Duration::from_millis(milliseconds)).unwrap_or(Timestamp::MAX);
+        Some(Self { at, says: "AMQP's expiration" })
+    }
+
+    /// The sooner of two.
+    #[must_use]
+    pub fn sooner(one: Option<Self>, other: Option<Self>) -> Option<Self> {
+        one.into_iter().chain(other).min_by_key(|expiry| expiry.at)
     }
 
     /// Why it is never sent, where its time is over when it may be.

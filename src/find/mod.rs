@@ -5,6 +5,7 @@ mod piles;
 mod search;
 pub mod story;
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -13,6 +14,7 @@ use utoipa::ToSchema;
 
 use crate::broker::Broker;
 use crate::clock;
+use crate::routing;
 use crate::section::parse_duration;
 
 pub use story::{EventStory, Standing, State, StoryStep};
@@ -61,8 +63,8 @@ impl Search {
 pub struct Finder {
     /// The broker.
     pub broker: Broker,
-    /// The destinations whose letters are looked at.
-    pub destinations: Vec<String>,
+    /// The destinations whose letters are looked at, with the patterns that they subscribe to.
+    pub destinations: BTreeMap<String, Vec<String>>,
     /// How long the history is kept, and whether subjects are; none where there is no history.
     pub history: Option<(Duration, bool)>,
     /// The largest event.
@@ -116,7 +118,8 @@ pub fn since(text: &str, now: Timestamp) -> Result<Timestamp, String> {
 #[must_use]
 pub fn said(step: &StoryStep) -> String {
     let reason = step.reason.clone();
-    let again = step.pause_seconds.map(|seconds| format!("again within {seconds} s"));
+    let again =
+        step.pause_seconds.filter(|_| step.step != "scheduled").map(|seconds| format!("again within {seconds} s"));
     let letter = step.letter.as_ref().map(|letter| format!("letter {letter}"));
     let by = step.by.clone().filter(|_| matches!(step.step, "edited" | "discarded")).map(|by| format!("by {by}"));
     let parts: Vec<String> = [reason, step.said.clone(), again, letter, by].into_iter().flatten().collect();
@@ -152,8 +155,26 @@ impl Finder {
         let events = story::tell(recorded.steps, looked.letters, looked.unrouted, is_whole, clock::wall());
         let is_missing = |id: &&String| !events.iter().any(|event| event.id == **id);
         found.not_found = search.ids.iter().filter(is_missing).cloned().collect();
+        if is_whole {
+            found.notes.extend(events.iter().flat_map(|event| self.without_a_step(event)));
+        }
         found.events = events;
         found
+    }
+
+    /// A sentence for each destination that should have the event and has no step of it.
+    fn without_a_step(&self, event: &EventStory) -> impl Iterator<Item = String> {
+        let knows = |name: &str| {
+            event.steps.iter().any(|step| step.destination.as_deref() == Some(name))
+                || event.now.iter().any(|now| now.destination.as_deref() == Some(name) || now.destination.is_none())
+        };
+        let wants = |patterns: &[String]| routing::subscribes(patterns, &event.r#type);
+        self.destinations.iter().filter(move |(name, patterns)| wants(patterns) && !knows(name)).map(|(name, _)| {
+            format!(
+                "{name} subscribes to {} and has no step of {}: it waits in the queue of {name}, or was published before {name} subscribed",
+                event.r#type, event.id
+            )
+        })
     }
 }
 

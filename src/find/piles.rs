@@ -53,7 +53,7 @@ impl Finder {
         let both = |name: &String| [(name.clone(), Pile::Dead), (name.clone(), Pile::Trash)];
         let all: Vec<(DeadLetters, Pile)> = self
             .destinations
-            .iter()
+            .keys()
             .flat_map(both)
             .map(|(destination, pile)| (DeadLetters { broker: self.broker.clone(), destination }, pile))
             .collect();

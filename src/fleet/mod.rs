@@ -207,6 +207,11 @@ impl Fleet {
         }
         let old = std::mem::replace(&mut self.config, new);
         self.config.broker = old.broker;
+        // What the worker goes on with: put back, it needs no restart.
+        self.config.history = old.history;
+        if old.suppression.is_some() && self.config.suppression.is_none() {
+            tracing::warn!("[suppression] is gone: whoever was not to be written to is written to from now on");
+        }
         let list = self.suppression.as_ref().map(|keeper| keeper.follow(key(&self.config)));
         let mut result = Ok(());
         for name in &changes.added {

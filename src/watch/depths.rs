@@ -356,6 +356,11 @@ fn look_ahead(course: &mut Trend, read: &mut Depths, view: &View, now: Instant, 
 /// The same for bulk events.
 fn look_ahead_bulk(course: &mut Trend, read: &mut Depths, view: &View, now: Instant, wall: Timestamp) {
     let bulk = &view.bulk;
+    if view.quiet_until.is_some() {
+        course.rests();
+        (read.bulk.drained_in, read.bulk.oldest) = (None, None);
+        return;
+    }
     if let Some(ready) = read.bulk.ready {
         let waiting = u64::from(ready).saturating_add(read.bulk.held);
         let (left, requests, carried) = (bulk.left, bulk.requests, carried_by(bulk.carried));

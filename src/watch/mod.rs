@@ -68,6 +68,13 @@ impl Watch {
         destinations.values().flat_map(|destination| destination.patterns()).collect()
     }
 
+    /// What each of those subscribes to.
+    #[must_use]
+    pub fn patterns(&self) -> BTreeMap<String, Vec<String>> {
+        let destinations = self.destinations.read().unwrap_or_else(PoisonError::into_inner);
+        destinations.iter().map(|(name, destination)| (name.clone(), destination.patterns())).collect()
+    }
+
     /// The names of all destinations of the configuration in force.
     #[must_use]
     pub fn destinations(&self) -> Vec<String> {

@@ -47,7 +47,7 @@ pub struct StoryStep {
     #[schema(value_type = String, format = DateTime)]
     pub at: Timestamp,
     /// What happened: `published`, `received`, `replayed`, `waited`, `retried`, `accepted`, `delivered`, `already_delivered`, `died`, `edited`,
-    /// `discarded`, `dropped`, `unrouted`.
+    /// `discarded`, `scheduled`, `suppressed`, `dropped`, `unrouted`.
     pub step: &'static str,
     /// Where.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -375,8 +375,16 @@ impl StoryStep {
                 (State::Suppressed, format!("it was not sent to {place}: its person must not be written to"))
             }
             StepKind::Scheduled => {
-                let until = self.said.as_deref().unwrap_or("until it may be sent");
-                (State::Scheduled, format!("it waits to be sent to {place}, {until}"))
+                let due = self.at.checked_add(Duration::from_secs(self.pause_seconds.unwrap_or(0)));
+                let due = due.unwrap_or(Timestamp::MAX);
+                if now <= due.checked_add(LATE).unwrap_or(Timestamp::MAX) {
+                    (State::Scheduled, format!("it waits to be sent to {place}, not before {due:.0}"))
+                } else {
+                    let said = format!(
+                        "its time to be sent to {place} came at {due:.0}, and nothing is recorded since: it waits in the queue or in a worker"
+                    );
+                    (State::Waiting, said)
+                }
             }
             StepKind::Retried => {
                 let took =

@@ -298,3 +298,16 @@ async fn in_quiet_hours_bulk_events_stay_in_their_queue_too() {
     pass(seconds(180)).await;
     assert_eq!((stage.taken().0.len(), stage.taken().1.len()), (10, 500));
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_amqp_expiration_holds_in_the_bulk_queue_too() {
+    let stage = stage_with("limits = [\"100/s\"]\nbulk = [\"shop.import\"]", 0).await;
+    stage.change(Change::Bulk(BulkChange::Pause { how: Paused::default() })).await;
+    let mut expiring = message(BULK + 1, true);
+    expiring.properties.expiration = Some("4000".to_owned());
+    stage.broker.put("shop.import", expiring);
+    pass(seconds(8)).await;
+    stage.change(Change::Bulk(BulkChange::Resume)).await;
+    pass(seconds(10)).await;
+    assert_eq!((stage.vendor.count(), stage.broker.dead().len()), (0, 1));
+}

@@ -209,14 +209,30 @@ async fn outside_of_its_hours_no_token_and_no_lookup_is_asked_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn copies_that_the_broker_does_not_take_leave_the_event_where_it_is() {
+async fn an_event_whose_copy_the_broker_does_not_take_stays_where_it_is_and_is_sent_when_it_is_due() {
     let stage = Stage::new(FAST);
     stage.broker.decide(|| Fate::Refused);
     stage.broker.put("shop.order", later(1, seconds(30)));
-    pass(seconds(60)).await;
+    pass(seconds(25)).await;
     assert_eq!((stage.vendor.count(), stage.broker.unsettled()), (0, 1));
+    pass(seconds(60)).await;
+    assert!(stage.vendor.took_each_once([1]) && stage.broker.unsettled() == 0);
     stage.broker.decide(|| Fate::Confirmed);
-    stage.drained().await;
-    assert!(stage.vendor.took_each_once([1]));
     stage.change(Change::PAUSE).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_amqp_expiration_holds_for_what_is_put_aside() {
+    let stage = Stage::new(FAST);
+    let expiring = |number: u64, wait: u64, milliseconds: &str| {
+        let mut message = later(number, seconds(wait));
+        message.properties.expiration = Some(milliseconds.to_owned());
+        message
+    };
+    stage.broker.put("shop.order", expiring(1, 20, "5000"));
+    stage.broker.put("shop.order", expiring(2, 20, "60000"));
+    pass(seconds(1)).await;
+    assert_eq!(stage.broker.dead().len(), 1, "its time is over before it may be sent");
+    pass(seconds(30)).await;
+    assert!(stage.vendor.took_each_once([2]) && stage.vendor.count() == 1);
 }
