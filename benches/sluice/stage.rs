@@ -261,8 +261,18 @@ impl Stage {
     /// # Errors
     /// When the broker does not.
     pub async fn remove(&self, destination: &Destination) -> Result<(), Error> {
-        let queues =
-            ["", ".lease", ".dead", ".trash", ".retry.5", ".retry.30", ".retry.120", ".retry.600", ".retry.3600"];
+        let queues = [
+            "",
+            ".bulk",
+            ".lease",
+            ".dead",
+            ".trash",
+            ".retry.5",
+            ".retry.30",
+            ".retry.120",
+            ".retry.600",
+            ".retry.3600",
+        ];
         for part in queues.into_iter().chain([".retry.21600"]) {
             let queue = format!("{}{part}", destination.queue());
             self.channel.queue_delete(queue.into(), QueueDeleteOptions::default()).await?;
