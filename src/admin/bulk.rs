@@ -11,7 +11,7 @@ use crate::destination::bulk::BulkView;
 use crate::watch::BulkDepths;
 
 /// Which events are meant.
-#[derive(Deserialize, IntoParams)]
+#[derive(Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct ClassParam {

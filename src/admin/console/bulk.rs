@@ -6,17 +6,18 @@ use axum::extract::State;
 use axum::response::Response;
 use jiff::Timestamp;
 
-use super::destination::{Given, done_with, shown};
+use super::destination::{Given, done_with, paused, shown};
 use super::flash::Flash;
 use super::form::Fields;
 use super::frame::Frame;
 use super::show::{Moment, count, span};
 use crate::admin::Admin;
 use crate::admin::auth::Who;
-use crate::admin::bulk::BulkStatus;
-use crate::admin::destinations::{DestinationPath, PauseRequest, command};
+use crate::admin::bulk::{BulkStatus, ClassParam};
+use crate::admin::destinations::{DestinationPath, command};
 use crate::admin::extract::{NoParams, Params, Segment};
 use crate::admin::problem::Problem;
+use crate::class::Class;
 use crate::control::Command;
 use crate::control::stamp::BulkChange;
 use crate::watch::age;
@@ -78,24 +79,7 @@ pub(super) async fn pause(
     Params(NoParams {}): Params<NoParams>,
     fields: Fields,
 ) -> Result<Response, Problem> {
-    let given = |field: &str| fields.get(field).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
-    let pause = PauseRequest { reason: given("reason"), lasts: given("for") };
-    let paused = async {
-        let Command::Pause { destination, how } = pause.command(name.clone(), &who)? else {
-            return Ok(());
-        };
-        let pause = Command::Bulk { destination, change: BulkChange::Pause { how } };
-        command(&admin, &who, pause).await.map(drop)
-    };
-    match paused.await {
-        Err(problem) if problem.is_of_a_form() => {
-            let text = |field: &str| fields.get(field).unwrap_or_default().to_owned();
-            let (reason, lasts) = (text("reason"), text("for"));
-            let given = Given { form: "bulk-pause", reason, lasts, wrong: problem.into(), ..Given::default() };
-            shown(&admin, frame, name, Flash::default(), given).await
-        }
-        paused => paused.map(|()| done_with(&name, "bulk_paused")),
-    }
+    paused(&admin, frame, &who, (name, ClassParam { class: Some(Class::Bulk) }), &fields).await
 }
 
 /// Holds them to other bounds, or to none.

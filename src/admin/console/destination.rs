@@ -18,6 +18,7 @@ use super::frame::{self, Frame};
 use super::show::{Moment, count};
 use crate::admin::Admin;
 use crate::admin::auth::Who;
+use crate::admin::bulk::{ClassParam, of_class};
 use crate::admin::destinations::{self, DestinationPath, PauseRequest, command, status_from};
 use crate::admin::extract::{NoParams, Params, Segment};
 use crate::admin::problem::Problem;
@@ -161,17 +162,29 @@ pub(super) async fn pause(
     Params(NoParams {}): Params<NoParams>,
     fields: Fields,
 ) -> Result<Response, Problem> {
+    paused(&admin, frame, &who, (name, ClassParam::default()), &fields).await
+}
+
+/// Pauses all of a destination, or its events of a class.
+pub(super) async fn paused(
+    admin: &Arc<Admin>,
+    frame: Frame,
+    who: &Who,
+    (name, class): (String, ClassParam),
+    fields: &Fields,
+) -> Result<Response, Problem> {
+    let (form, done) = if class.is_bulk() { ("bulk-pause", "bulk_paused") } else { ("pause", "paused") };
     let given = |field: &str| fields.get(field).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
     let pause = PauseRequest { reason: given("reason"), lasts: given("for") };
-    let paused = async { command(&admin, &who, pause.command(name.clone(), &who)?).await };
+    let paused = async { command(admin, who, of_class(pause.command(name.clone(), who)?, &class)).await };
     match paused.await {
         Err(problem) if problem.is_of_a_form() => {
             let text = |field: &str| fields.get(field).unwrap_or_default().to_owned();
             let (reason, lasts) = (text("reason"), text("for"));
-            let given = Given { form: "pause", reason, lasts, wrong: problem.into(), ..Given::default() };
-            shown(&admin, frame, name, Flash::default(), given).await
+            let given = Given { form, reason, lasts, wrong: problem.into(), ..Given::default() };
+            shown(admin, frame, name, Flash::default(), given).await
         }
-        paused => paused.map(|_| done_with(&name, "paused")),
+        paused => paused.map(|_| done_with(&name, done)),
     }
 }
 
