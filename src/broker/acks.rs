@@ -15,6 +15,8 @@ use super::port::Disposition;
 use crate::clock;
 
 const BATCH: usize = 512;
+/// How long settlements gather after the first of them: one frame then acks what would else be many, out of order as answers come.
+const GATHER: Duration = Duration::from_millis(1);
 /// From the last ack to the channel's end. A quorum queue's channel process sends on at most 32 settlements at a time
 /// and keeps later ones back until the queue has taken those; what it still holds when the channel closes is lost, and
 /// those deliveries come again (seen on 3.10.8). Nothing in the protocol tells when it is through; it is taken to do so many a second.
@@ -50,6 +52,13 @@ pub(super) async fn run(
             let until = since + SETTLING + Duration::from_secs_f64(unsure / SETTLED_A_SECOND);
             return (unsure > 0.0).then_some(until);
         }
+        tokio::select! {
+            biased;
+            () = epoch.cancelled() => return None,
+            () = closing.cancelled() => {}
+            () = clock::sleep(GATHER) => {}
+        }
+        batch.extend(std::iter::from_fn(|| settled.try_recv().ok()).take(BATCH));
         let plan = tags.plan(batch.drain(..));
         let settlements = u32::try_from(plan.requeues.len() + plan.singles.len() + 1).map_or(0.0, f64::from);
         if let Err(trouble) = tell(&channel, plan).await {

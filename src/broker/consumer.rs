@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::StreamExt;
+use futures_util::{FutureExt as _, StreamExt as _};
 use lapin::message::Delivery as AmqpDelivery;
 use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::{FieldTable, ShortString};
@@ -31,6 +31,8 @@ use crate::supervisor::Part;
 
 /// How many deliveries wait between the broker's channel and the destination.
 pub(super) const HANDOVER: usize = 1024;
+/// Deliveries that are handed over before anything else is looked at.
+const AT_ONCE: usize = 32;
 /// An epoch that ends sooner was cut short, perhaps by a message that cannot even be read.
 const SHORT_LIFE: Duration = Duration::from_secs(5);
 /// After so many short lives in a row, deliveries are taken one at a time: then the message that costs the connection is the
@@ -350,7 +352,10 @@ impl<Hand: Handed> ConsumerTask<Hand> {
                         self.short_lives = 0;
                         break FeedEnd::Again;
                     }
-                    forwarded = forward_one(consumer, &self.deliveries, epoch, &self.witness) => forwarded?,
+                    forwarded = forward_one(consumer, &self.deliveries, epoch, &self.witness) => {
+                        forwarded?;
+                        forward_more(consumer, &self.deliveries, epoch)?;
+                    }
                 }
             }
         };
@@ -395,11 +400,30 @@ async fn forward_one<Hand: Handed>(
     if deliveries.capacity() >= HANDOVER / 2 {
         witness.heard(clock::now());
     }
-    let delivery = epoch.delivery(delivery);
+    hand_over(epoch.delivery(delivery), room, deliveries);
+    Ok(())
+}
+
+/// Into the inbox, unless that was closed meanwhile.
+fn hand_over<Hand: Handed>(delivery: Delivery, room: mpsc::Permit<'_, Hand>, deliveries: &mpsc::Sender<Hand>) {
     if deliveries.is_closed() {
         delivery.give_back();
     } else {
         room.send(delivery.into());
+    }
+}
+
+/// Those that came with it, as far as there is room.
+fn forward_more<Hand: Handed>(
+    consumer: &mut Consumer,
+    deliveries: &mpsc::Sender<Hand>,
+    epoch: &Epoch<'_>,
+) -> Result<(), ConsumerError> {
+    for _ in 0..AT_ONCE {
+        let Ok(room) = deliveries.try_reserve() else { return Ok(()) };
+        let Some(delivery) = consumer.next().now_or_never() else { return Ok(()) };
+        let delivery = delivery.ok_or(ConsumerError::Cancelled)?.map_err(AmqpTrouble::from)?;
+        hand_over(epoch.delivery(delivery), room, deliveries);
     }
     Ok(())
 }
