@@ -12,7 +12,7 @@ use super::suppressing::Suppressing;
 use crate::broker::port::Delivery;
 use crate::clock;
 use crate::config::Destination;
-use crate::event::{self, Event, Expiry, too_far};
+use crate::event::{self, Event, Expiry, Identity, too_far};
 use crate::message::Message;
 use crate::message::header::REPLAY;
 use crate::person::Digest;
@@ -178,7 +178,9 @@ enum Stop {
 /// What is known of an event by the time that its reading ends, well or not.
 #[derive(Default)]
 struct Known {
-    tag: Option<Tag>,
+    event: Option<Event>,
+    /// Where there is no event in the message: which it was meant to be.
+    identity: Option<Identity>,
     expires: Option<Expiry>,
     people: Option<Box<[Digest]>>,
 }
@@ -199,10 +201,11 @@ pub(super) fn check(
         let context = reading.of(&history);
         prepare(&delivery.message, &history, (settings, suppressing), facts, context, wall, &mut known)
     }));
-    let Known { tag, expires, people } = known;
+    let Known { event, identity, expires, people } = known;
     let read = read.unwrap_or_else(|_| {
         Err(Stop::Dead(Reason::Invalid, "Sluice failed on this event; this is a bug in Sluice".into()))
     });
+    let tag = event.map(Tag::of).or_else(|| identity.map(Tag::from));
     let tag = whole(tag, &delivery, &history, reading);
     match read {
         Ok((item, trace)) => {
@@ -256,27 +259,27 @@ fn prepare(
 ) -> Result<(Item, Option<TraceHeaders>), Stop> {
     let event = event::decode(message, context).map_err(|malformed| {
         let sentence = malformed.to_string();
-        known.tag = Some(malformed.identity.into());
+        known.identity = Some(malformed.identity);
         Stop::Dead(Reason::Malformed, sentence)
     })?;
-    known.tag = Some(Tag::of(&event));
+    let event = &*known.event.insert(event);
     if history.job.is_some() {
         return Ok((Item::default(), None));
     }
     // First of all: what is wrong with such an event, or that it is late, is no reason to keep it as a letter.
-    let mapped = suppressing.map(|_| settings.map.apply(&event));
-    known.people = whom(suppressing, &event, mapped.as_ref())?;
-    let expires = Expiry::of(&event, settings.max_event_age);
+    let mapped = suppressing.map(|_| settings.map.apply(event));
+    known.people = whom(suppressing, event, mapped.as_ref())?;
+    let expires = Expiry::of(event, settings.max_event_age);
     known.expires = in_time(Expiry::sooner(expires, Expiry::of_amqp(message, history.received)), wall)?;
-    let due = due(&event, known.expires.as_ref(), settings, wall)?;
+    let due = due(event, known.expires.as_ref(), settings, wall)?;
     if let Some(due) = due.filter(|due| history.due == Some(*due)) {
         // It was checked when it was put aside first.
         return Err(Stop::Later(due));
     }
-    match (item(&event, mapped, settings, facts), due) {
+    match (item(event, mapped, settings, facts), due) {
         // Nothing is asked for it before it is due.
         (Ok(_) | Err(Stop::Needs(_)), Some(due)) => Err(Stop::Later(due)),
-        (item, _) => Ok((item?, TraceHeaders::of(&event))),
+        (item, _) => Ok((item?, TraceHeaders::of(event))),
     }
 }
 

@@ -61,7 +61,7 @@ impl Driver {
         let (routing_key, received) = (history.routing_key.as_str(), history.received);
         let context = event::Context { routing_key, received, max_bytes: self.intake.max_event_bytes };
         let event = event::decode(&delivery.message, context);
-        let mut tag: Tag = event.map_or_else(|malformed| malformed.identity.into(), |event| Tag::of(&event));
+        let mut tag: Tag = event.map_or_else(|malformed| malformed.identity.into(), Tag::of);
         if self.intake.keeps_subject {
             tag.subject = event::subject(&delivery.message);
         }

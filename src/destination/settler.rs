@@ -46,13 +46,14 @@ pub(super) struct Tag {
 }
 
 impl Tag {
-    pub fn of(event: &Event) -> Self {
+    pub fn of(event: Event) -> Self {
+        let Event { id, source, kind, time, trace, .. } = event;
         Self {
-            id: Some(event.id.clone()),
-            source: event.source.clone(),
-            kind: event.kind.clone(),
-            time: event.time,
-            trace_id: event.trace.as_ref().map(|trace| trace.id().to_owned()),
+            id: Some(id),
+            source,
+            kind,
+            time,
+            trace_id: trace.map(|trace| trace.id().to_owned()),
             received: None,
             subject: None,
         }

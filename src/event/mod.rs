@@ -2,6 +2,7 @@
 //! Pure; never panics, whatever the bytes.
 
 mod body;
+mod data;
 mod due;
 mod expiry;
 mod glance;
@@ -15,11 +16,13 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use jiff::Timestamp;
+use memchr::memmem;
+use serde_json::Value;
 use serde_json::value::RawValue;
-use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use self::body::{not_json, object};
+use self::body::not_json;
+pub use self::data::{Data, Name};
 pub use self::due::too_far;
 pub use self::expiry::Expiry;
 pub(crate) use self::glance::Glance;
@@ -54,9 +57,7 @@ pub struct Event {
     /// `deliverafter`: before that it is not to be sent.
     pub not_before: Option<Time>,
     /// `data`, a JSON object.
-    pub data: Map<String, Value>,
-    /// `data` as it was written, byte for byte.
-    pub raw: Bytes,
+    pub data: Data,
     /// Its W3C trace context, carried to the log and to the vendor's request.
     pub trace: Option<Trace>,
     /// Whether `id` was derived from the content, since the producer gave none: equal content then has equal ids.
@@ -163,7 +164,12 @@ fn given<'a>(envelope: &Envelope<'a>, name: &str) -> Option<&'a str> {
 }
 
 /// Whether data is a whole CloudEvents envelope: clients forget its content type, and nobody else has these four together.
-fn is_envelope(data: &Map<String, Value>) -> bool {
+fn is_envelope(data: &Data) -> bool {
+    // Most are not, and need not be looked into. A name may be written with escapes.
+    if memmem::find(data.raw(), b"specversion").is_none() && memmem::find(data.raw(), b"\\u").is_none() {
+        return false;
+    }
+    let data = data.fields();
     data.get("specversion").is_some_and(|version| version == "1.0")
         && ["id", "source", "type"].iter().all(|name| data.get(*name).is_some_and(Value::is_string))
 }
@@ -220,9 +226,9 @@ impl Coming<'_> {
         if given(envelope, "data_base64").is_some() {
             return Err("data_base64 is not supported; put a JSON object in \"data\"".to_owned());
         }
-        let (raw, bytes) = match given(envelope, "data") {
-            Some(raw) => (raw, body.slice_ref(raw.as_bytes())),
-            None => ("{}", NO_DATA),
+        let data = match given(envelope, "data") {
+            Some(raw) => Data::read("\"data\"", body.slice_ref(raw.as_bytes()))?,
+            None => Data::NONE,
         };
         Ok(Event {
             id: required("id", attribute("id")?)?,
@@ -231,8 +237,7 @@ impl Coming<'_> {
             time: self.time(attribute("time")?.as_deref().map(headers::time).transpose()?)?,
             expires: moment("expirytime")?,
             not_before: moment("deliverafter")?,
-            data: object("\"data\"", raw)?,
-            raw: bytes,
+            data,
             trace: Trace::read(&self.message.properties.headers, |name| attribute(name).ok().flatten()),
             id_derived: false,
             original: None,
@@ -244,8 +249,8 @@ impl Coming<'_> {
         if !self.attributes.is_empty() {
             return self.binary(text, body).map(Some);
         }
-        let data = object("the body", text)?;
-        if is_envelope(&data) { Ok(None) } else { self.plain(data, body).map(Some) }
+        let data = Data::read("the body", body.clone())?;
+        if is_envelope(&data) { Ok(None) } else { self.plain(data).map(Some) }
     }
 
     fn binary(&self, text: &str, body: &Bytes) -> Result<Event, String> {
@@ -253,10 +258,10 @@ impl Coming<'_> {
         if let version @ Some(_) = attribute("specversion")? {
             check_version(version)?;
         }
-        let (data, raw) = match text.trim() {
+        let data = match text.trim() {
             // As Python writes no data.
-            "" | "null" => (Map::new(), NO_DATA),
-            _ => (object("the body", text)?, body.clone()),
+            "" | "null" => Data::NONE,
+            _ => Data::read("the body", body.clone())?,
         };
         Ok(Event {
             id: required("id", attribute("id")?)?,
@@ -266,14 +271,13 @@ impl Coming<'_> {
             expires: self.attributes.moment("expirytime")?,
             not_before: self.attributes.moment("deliverafter")?,
             data,
-            raw,
             trace: Trace::in_headers(&self.message.properties.headers, &self.attributes),
             id_derived: false,
             original: None,
         })
     }
 
-    fn plain(&self, data: Map<String, Value>, body: &Bytes) -> Result<Event, String> {
+    fn plain(&self, data: Data) -> Result<Event, String> {
         let properties = &self.message.properties;
         let kind = properties.kind.clone().filter(|kind| !kind.is_empty());
         let id = properties.message_id.clone().filter(|id| !id.is_empty());
@@ -286,7 +290,6 @@ impl Coming<'_> {
             expires: self.attributes.moment("expirytime")?,
             not_before: self.attributes.moment("deliverafter")?,
             data,
-            raw: body.clone(),
             trace: Trace::in_headers(&properties.headers, &self.attributes),
             id_derived,
             original: None,
@@ -302,9 +305,6 @@ impl Coming<'_> {
         }
     }
 }
-
-/// The data of an event that has none.
-const NO_DATA: Bytes = Bytes::from_static(b"{}");
 
 /// An id that is the same at every redelivery and for every copy of the same message.
 fn derived_id(message: &Message, routing_key: &str) -> String {

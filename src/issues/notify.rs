@@ -8,7 +8,6 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Method, Request, StatusCode};
 use serde::Serialize;
-use serde_json::{Map, Value};
 use tokio::sync::Semaphore;
 
 use super::changes::Change;
@@ -17,7 +16,7 @@ use crate::clock;
 use crate::config::{Notify, What};
 use crate::delivery::Transport as _;
 use crate::delivery::http::HttpTransport;
-use crate::event::{Event, Time};
+use crate::event::{Data, Event, Time};
 use crate::gate::WrittenAt;
 use crate::mapping::Input;
 use crate::metrics::Metrics;
@@ -138,7 +137,7 @@ impl Notifier {
 
 /// A notification as jq sees it: `.` is all of it.
 fn input(whole: Vec<u8>) -> Result<Event, String> {
-    let data: Map<String, Value> = serde_json::from_slice(&whole).map_err(|error| error.to_string())?;
+    let data = Data::read("it", whole.into())?;
     let now = clock::wall();
     let time = now.to_string().parse::<Time>().map_err(|_| "the time cannot be written")?;
     Ok(Event {
@@ -147,7 +146,6 @@ fn input(whole: Vec<u8>) -> Result<Event, String> {
         kind: "sluice.issues".to_owned(),
         time,
         data,
-        raw: Bytes::from(whole),
         trace: None,
         expires: None,
         not_before: None,

@@ -64,8 +64,8 @@ impl<'a> Input<'a> {
     /// Of that event, as its producer wrote it.
     #[must_use]
     pub fn of(event: &'a Event) -> Self {
-        let raw = event.original.as_ref().unwrap_or(&event.raw);
-        Self { event: Some(event), raw, bytes: event.raw.len(), data: OnceCell::new(), whole: OnceCell::new() }
+        let raw = event.original.as_ref().unwrap_or_else(|| event.data.raw());
+        Self { event: Some(event), raw, bytes: event.data.raw().len(), data: OnceCell::new(), whole: OnceCell::new() }
     }
 
     /// A message's whole body as `.`; `$event` is the event that is in it, or null.
@@ -95,7 +95,7 @@ impl<'a> Input<'a> {
 
     /// The event's data, which is not `.` where that is a whole body.
     fn event_data(&self, event: &Event) -> Val {
-        let raw = event.original.as_ref().unwrap_or(&event.raw);
+        let raw = event.original.as_ref().unwrap_or_else(|| event.data.raw());
         if std::ptr::eq(raw.as_ref(), self.raw) {
             return self.data();
         }

@@ -15,14 +15,12 @@ mod pool;
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 pub use expression::{Expression, Input, Measured};
 pub use field::{Field, Template};
 pub use person::Person;
 pub use pieces::{Piece, Pieces};
 
-use crate::event::{Event, Invalid};
+use crate::event::{Data, Event, Invalid};
 use crate::routing;
 
 /// A destination's `map`: its rules, of which the first that matches an event's type makes its fields.
@@ -63,10 +61,9 @@ impl Mapping {
         let Some(rule) = self.rule_for(&event.kind) else { return Ok(None) };
         // Written first: what is written keeps the order of the keys.
         let raw = rule.written(&Input::of(event))?;
-        let data = serde_json::from_str(&raw).map_err(|error| Invalid(format!("cannot be read as JSON: {error}")))?;
+        let data = Data::read("what it makes", raw.into()).map_err(Invalid)?;
         let mut mapped = event.clone();
-        mapped.data = data;
-        mapped.original = Some(std::mem::replace(&mut mapped.raw, Bytes::from(raw)));
+        mapped.original = Some(std::mem::replace(&mut mapped.data, data).raw().clone());
         Ok(Some(mapped))
     }
 

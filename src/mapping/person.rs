@@ -28,7 +28,7 @@ impl Person {
         match self {
             Self::Fields(names) => {
                 // What cannot be mapped is not sent; it may say whom it is about nevertheless.
-                let data = &mapped.unwrap_or(event).data;
+                let data = mapped.unwrap_or(event).data.fields();
                 let said = names.iter().filter_map(|name| data.get(*name)).find(|value| !value.is_null());
                 // What is neither is refused by the vendor's own check.
                 Ok(said.and_then(text).into_iter().collect())

@@ -11,8 +11,7 @@ fn event(data: &Value) -> Event {
         source: "shop".to_owned(),
         kind: "shop.order".to_owned(),
         time: jiff::Timestamp::UNIX_EPOCH.into(),
-        data: data.as_object().unwrap().clone(),
-        raw: Bytes::from(data.to_string()),
+        data: data.as_object().unwrap().clone().into(),
         trace: None,
         expires: None,
         not_before: None,
@@ -296,7 +295,7 @@ fn a_number_that_is_not_finite_is_told_and_not_sent() {
 
 /// Data as a producer writes it, with its order and its digits.
 fn written(text: &str, data: &'static str) -> String {
-    let event = Event { raw: Bytes::from_static(data.as_bytes()), ..event(&json!({})) };
+    let event = Event { data: Data::read("data", data.into()).unwrap(), ..event(&json!({})) };
     Expression::compile(text).unwrap().json(&Input::of(&event)).unwrap().unwrap()
 }
 
@@ -337,9 +336,12 @@ fn an_objects_keys_keep_their_order() {
     ] {
         assert_eq!(written(text, DATA), expected, "{text}");
     }
-    let event = Event { raw: Bytes::from_static(DATA.as_bytes()), ..event(&json!({})) };
+    let event = Event { data: Data::read("data", DATA.into()).unwrap(), ..event(&json!({})) };
     let mapped = mapping(&[("#", &[("body", "{z, a, big: 18446744073709551617}")])]).apply(&event).unwrap().unwrap();
-    assert_eq!(mapped.raw, Bytes::from_static(br#"{"body":{"z":1,"a":{"y":2,"b":3},"big":18446744073709551617}}"#));
+    assert_eq!(
+        *mapped.data.raw(),
+        Bytes::from_static(br#"{"body":{"z":1,"a":{"y":2,"b":3},"big":18446744073709551617}}"#)
+    );
     // What the vendor makes beside the body sees the producer's own data.
     let own = Expression::compile("tojson").unwrap().json(&Input::of(&mapped)).unwrap().unwrap();
     assert_eq!(own, r#""{\"z\":1,\"a\":{\"y\":2,\"b\":3},\"m\":[{\"q\":1,\"c\":2}]}""#);
@@ -413,10 +415,10 @@ fn the_first_rule_that_matches_makes_the_fields() {
         mapping(&[("shop.*.paid", &[("a", "1")]), ("shop.#", &[("a", "2"), ("gone", "null")]), ("#", &[("a", "3")])]);
     let mapped = mapping.apply(&event(&json!({"x": 1}))).unwrap().unwrap();
     assert_eq!(
-        (Value::Object(mapped.data), mapped.original),
+        (Value::Object(mapped.data.fields().clone()), mapped.original),
         (json!({"a": 2}), Some(Bytes::from_static(b"{\"x\":1}")))
     );
-    assert_eq!((mapped.raw, mapped.id.as_str()), (Bytes::from_static(b"{\"a\":2}"), "e-1"));
+    assert_eq!((mapped.data.raw().clone(), mapped.id.as_str()), (Bytes::from_static(b"{\"a\":2}"), "e-1"));
 }
 
 #[test]
@@ -464,7 +466,7 @@ proptest! {
             prop_assert_eq!(&evaluated(text, &data).unwrap(), &kept, "{}", text);
         }
         let mapped = mapping(&[("#", &[("v", ".v")])]).apply(&event(&data)).unwrap().unwrap();
-        let written: Value = serde_json::from_slice(&mapped.raw).unwrap();
+        let written: Value = serde_json::from_slice(mapped.data.raw()).unwrap();
         prop_assert_eq!(written.get("v"), kept.as_ref());
     }
 

@@ -49,7 +49,7 @@ impl<'a> EventValues<'a> {
         let Ok(event) = event::decode(message, context) else { return known };
         known.add(&event.id);
         known.add(&event.source);
-        known.add_all(&event.data);
+        known.add_all(event.data.fields());
         let names = &known.names;
         known.values.retain(|value| {
             !names.contains(value) && !PLAIN.split_ascii_whitespace().any(|word| word.eq_ignore_ascii_case(value))

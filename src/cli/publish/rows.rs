@@ -4,7 +4,7 @@ use csv::ByteRecord;
 use uuid::Uuid;
 
 use super::refused::{BECAUSE, LINE};
-use crate::event::{Event, Time};
+use crate::event::{Data, Event, Time};
 use crate::mapping::{Expression, Input};
 
 /// The heading row.
@@ -159,8 +159,7 @@ impl<'a> Reader<'a> {
             source: self.wanted.source.clone(),
             kind: self.wanted.kind.to_owned(),
             time: time.unwrap_or_else(|| crate::clock::wall().into()),
-            data: serde_json::Map::new(),
-            raw: row.into(),
+            data: Data::read("the row", row.into())?,
             trace: None,
             expires: None,
             not_before: None,

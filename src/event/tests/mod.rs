@@ -27,7 +27,7 @@ fn a_structured_event_is_read() {
     let event = decode(&message("application/cloudevents+json; charset=utf-8", body), context()).unwrap();
     assert_eq!((event.id.as_str(), event.source.as_str(), event.kind.as_str()), ("1", "/shop", "cart.paid"));
     assert_eq!(event.time.to_string(), "2026-01-02T02:04:05.678Z");
-    assert_eq!(event.raw, r#"{"a": 1.10}"#);
+    assert_eq!(*event.data.raw(), r#"{"a": 1.10}"#);
     let trace = event.trace.unwrap();
     assert_eq!(trace.parent, "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
     assert_eq!((trace.id(), &trace.state), ("4bf92f3577b34da6a3ce929d0e0e4736", &None));
@@ -180,7 +180,7 @@ fn an_envelope_without_data_has_an_empty_object() {
         context(),
     )
     .unwrap();
-    assert_eq!((event.data.len(), &event.raw[..]), (0, &b"{}"[..]));
+    assert_eq!((event.data.fields().len(), &event.data.raw()[..]), (0, &b"{}"[..]));
 }
 
 #[test]

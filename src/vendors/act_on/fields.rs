@@ -90,7 +90,7 @@ pub(super) fn row<'a>(event: &'a Event, settings: &'a Settings) -> Result<(Headi
 /// The fields that the event has, each a text that Act-On could take.
 fn given(event: &Event) -> Result<BTreeMap<&str, &str>, Invalid> {
     let mut given = BTreeMap::new();
-    for (field, value) in event.data.iter().filter(|(_, value)| !value.is_null()) {
+    for (field, value) in event.data.fields().iter().filter(|(_, value)| !value.is_null()) {
         if !FIELDS.contains(&field.as_str()) {
             let known = FIELDS.join(", ");
             return Err(Invalid(format!("{field:?} is not a field of an Act-On custom event; known: {known}")));

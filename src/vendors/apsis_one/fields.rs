@@ -41,11 +41,11 @@ struct Posted<'a> {
 
 impl<'a> Fields<'a> {
     pub fn read(event: &'a Event, settings: &'a Settings) -> Result<Self, Invalid> {
-        if let Some(unknown) = event.data.keys().find(|key| !FIELDS.contains(&key.as_str())) {
+        if let Some(unknown) = event.data.fields().keys().find(|key| !FIELDS.contains(&key.as_str())) {
             let known = FIELDS.join(", ");
             return Err(invalid(format!("{unknown:?} is not a field of an APSIS One event; known: {known}")));
         }
-        let given = |field: &str| event.data.get(field).filter(|value| !value.is_null());
+        let given = |field: &str| event.data.fields().get(field).filter(|value| !value.is_null());
         let name = |field: &str| given(field).map(|value| text(field, value)).transpose();
         let named = |field: &str, default: Option<&'a str>| match (name(field)?, default) {
             (Some(name), _) | (None, Some(name)) => Ok(name),

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
 use crate::config;
-use crate::event::Event;
+use crate::event::{Data, Event};
 use crate::vendors::{Facts, Item, Refusal, Reply, Vendor};
 use crate::verdict::Verdict;
 
@@ -35,14 +35,20 @@ fn event(data: Value) -> Event {
         source: String::new(),
         kind: "k".to_owned(),
         time: Timestamp::constant(1_700_000_000, 0).into(),
-        data: data.as_object().unwrap().clone(),
-        raw: Bytes::new(),
+        data: data.as_object().unwrap().clone().into(),
         trace: None,
         expires: None,
         not_before: None,
         id_derived: false,
         original: None,
     }
+}
+
+/// The event's data with another value of one field.
+fn changed(event: &Event, field: &str, value: Value) -> Data {
+    let mut fields = event.data.fields().clone();
+    fields.insert(field.to_owned(), value);
+    fields.into()
 }
 
 fn reply(status: u16, body: &Value) -> Reply {
@@ -210,7 +216,7 @@ fn events_of_one_profile_and_section_may_travel_together_and_a_profile_is_a_orde
     facts.put("other", facts.get("shop").unwrap().value.clone());
     let with = |profile: &str, field: &str, name: &str| {
         let mut event = bought(profile);
-        event.data.insert(field.to_owned(), json!(name));
+        event.data = changed(&event, field, json!(name));
         vendor.prepare(&event, &facts).unwrap()
     };
     let first = with("a", "keyspace", "email");
@@ -261,7 +267,7 @@ fn each(body: &str, count: usize) -> Vec<Verdict> {
 fn an_event_time_is_rfc_3339_no_more_and_no_less() {
     let sent = |time: &str| {
         let mut event = bought("p");
-        event.data.insert("event_time".to_owned(), json!(time));
+        event.data = changed(&event, "event_time", json!(time));
         let item = vendor().prepare(&event, &known());
         item.map(|item| serde_json::from_slice::<Value>(&item.content).unwrap()["event_time"].clone())
     };

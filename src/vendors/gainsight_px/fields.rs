@@ -3,12 +3,12 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
-use serde::{Deserialize, Serialize, Serializer as _};
-use serde_json::value::RawValue;
-use serde_json::{Map, Value};
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::{RawValue, to_raw_value};
 
 use super::settings::{Settings, USER_TYPES};
-use crate::event::{Event, Invalid, name_of};
+use crate::event::{Event, Invalid, Name, name_of};
 use crate::vendors::time;
 
 /// Longest `eventName`, in characters ("Use Custom Event API").
@@ -38,107 +38,108 @@ pub(super) const FIELDS: [&str; 14] = [
     "remoteHost",
 ];
 
-/// A field as it is sent.
-#[derive(Serialize)]
-#[serde(untagged)]
-enum Sent<'a> {
-    Value(Cow<'a, Value>),
-    /// Attributes, with the digits that the event has.
-    Written(BTreeMap<String, Box<RawValue>>),
-}
-
 /// The request body. `eventId` defaults to the event's id, `date` to its time, `propertyKey` and `userType` to the destination's.
-/// A null counts as left out: PX cannot take nulls.
+/// A null counts as left out: PX cannot take nulls. All else goes out as the event has it, digit for digit.
 pub(super) fn body(event: &Event, settings: &Settings) -> Result<Vec<u8>, Invalid> {
-    if let Some(unknown) = event.data.keys().find(|key| !FIELDS.contains(&key.as_str())) {
+    let data = event.data.written();
+    if let Some(unknown) = data.keys().find(|name| !FIELDS.contains(&&***name)) {
         return Err(invalid(format!(
-            "{unknown:?} is not a field of a Gainsight PX custom event; known: {}",
+            "{:?} is not a field of a Gainsight PX custom event; known: {}",
+            &**unknown,
             FIELDS.join(", ")
         )));
     }
-    // Borrowed from the event, for most of it goes out as it came in.
-    let mut body: Vec<(&str, Sent<'_>)> = Vec::with_capacity(FIELDS.len());
+    let mut body = Vec::with_capacity(event.data.raw().len() + 128);
+    body.push(b'{');
+    let mut missing = REQUIRED.to_vec();
     for field in FIELDS {
-        let given = event.data.get(field).filter(|value| !value.is_null());
-        let value = match (field, given) {
+        let value = match (field, data.get(field).filter(|value| value.get() != "null")) {
             ("attributes", Some(value)) => {
-                let attributes = attributes(value)?;
-                let written = if has_exponent(value) { written(&event.raw) } else { None };
-                body.push((field, written.map_or(Sent::Value(attributes), Sent::Written)));
+                push(&mut body, field, attributes(value)?)?;
                 continue;
             }
-            ("date", given) => Cow::Owned(Value::from(date(given, event)?)),
-            (_, Some(value)) => Cow::Borrowed(checked(field, value)?),
-            ("userType", None) => Cow::Owned(Value::from(settings.user_type)),
-            ("eventId", None) => Cow::Owned(Value::from(event.id.as_str())),
+            ("date", given) => Cow::Owned(date(given.copied(), event)?.to_string()),
+            (_, Some(value)) if is_blank(value, field)? => continue,
+            (_, Some(value)) => Cow::Borrowed(value.get()),
+            ("userType", None) => Cow::Owned(json(settings.user_type)),
+            ("eventId", None) => Cow::Owned(json(&event.id)),
             ("propertyKey", None) => match settings.property_key.as_deref() {
-                Some(key) => Cow::Owned(Value::from(key)),
+                Some(key) => Cow::Owned(json(key)),
                 None => continue,
             },
             (_, None) => continue,
         };
-        body.push((field, Sent::Value(value)));
+        missing.retain(|name| *name != field);
+        push(&mut body, field, value.as_bytes())?;
     }
-    for field in REQUIRED {
-        let value = body.iter().find(|(name, _)| *name == field).and_then(|(_, sent)| match sent {
-            Sent::Value(value) => value.as_str(),
-            Sent::Written(_) => None,
-        });
-        if value.is_none_or(|text| text.trim().is_empty()) {
-            let mend = if field == "propertyKey" {
-                "; set property_key on the destination or propertyKey in the data"
-            } else {
-                ""
-            };
-            return Err(invalid(format!("the required field {field:?} is missing or empty{mend}")));
-        }
+    if let [field, ..] = missing[..] {
+        let mend = if field == "propertyKey" {
+            "; set property_key on the destination or propertyKey in the data"
+        } else {
+            ""
+        };
+        return Err(invalid(format!("the required field {field:?} is missing or empty{mend}")));
     }
-    let mut written = Vec::with_capacity(event.raw.len() + 128);
-    match serde_json::Serializer::new(&mut written).collect_map(body) {
-        Ok(()) => Ok(written),
-        Err(error) => Err(invalid(format!("the body cannot be written as JSON: {error}"))),
+    body.push(b'}');
+    Ok(body)
+}
+
+/// One more field of an object.
+fn push(object: &mut Vec<u8>, name: &str, value: impl AsRef<[u8]>) -> Result<(), Invalid> {
+    if object.len() > 1 {
+        object.push(b',');
     }
+    serde_json::to_writer(&mut *object, name).map_err(|error| invalid(error.to_string()))?;
+    object.push(b':');
+    object.extend_from_slice(value.as_ref());
+    Ok(())
+}
+
+/// A text as JSON.
+fn json(text: &str) -> String {
+    Value::from(text).to_string()
 }
 
 /// Whether a field may be that value.
 pub(super) fn check(field: &str, value: &Value) -> Result<(), Invalid> {
+    let written = to_raw_value(value).map_err(|error| invalid(error.to_string()))?;
     match field {
-        "attributes" => attributes(value).map(|_| ()),
+        "attributes" => attributes(&written).map(|_| ()),
         "date" => milliseconds(value).map(|_| ()),
-        _ if REQUIRED.contains(&field) && value.as_str().is_some_and(|text| text.trim().is_empty()) => {
-            Err(invalid(format!("the required field {field:?} is empty")))
-        }
-        _ => checked(field, value).map(|_| ()),
+        _ if is_blank(&written, field)? => Err(invalid(format!("the required field {field:?} is empty"))),
+        _ => Ok(()),
     }
 }
 
-/// A field that goes out as it came in, if it may.
-fn checked<'a>(field: &str, value: &'a Value) -> Result<&'a Value, Invalid> {
+/// Whether a field that is required says nothing. It has to be of its field's type.
+fn is_blank(value: &RawValue, field: &str) -> Result<bool, Invalid> {
+    if field == "globalContext" {
+        return if value.get().starts_with('{') { Ok(false) } else { Err(wrong_type(field, "an object", value)) };
+    }
+    let Some(inner) = value.get().strip_prefix('"') else { return Err(wrong_type(field, "a string", value)) };
+    // Most are written without escapes.
+    let inner = inner.strip_suffix('"').unwrap_or(inner);
+    let text = if inner.contains('\\') { read(value)? } else { Cow::Borrowed(inner) };
     match field {
-        "globalContext" => object(field, value).map(|_| ()),
-        "userType" => text(field, value).and_then(user_type),
-        "eventName" => text(field, value).and_then(event_name),
-        _ => text(field, value).map(|_| ()),
+        "userType" => user_type(&text)?,
+        "eventName" => event_name(&text)?,
+        _ => {}
     }
-    .map(|()| value)
+    Ok(REQUIRED.contains(&field) && text.trim().is_empty())
 }
 
-fn text<'a>(field: &str, value: &'a Value) -> Result<&'a str, Invalid> {
-    value.as_str().ok_or_else(|| wrong_type(field, "a string", value))
+fn read<'a, T: Deserialize<'a>>(value: &'a RawValue) -> Result<T, Invalid> {
+    serde_json::from_str(value.get()).map_err(|error| invalid(error.to_string()))
 }
 
-fn object<'a>(field: &str, value: &'a Value) -> Result<&'a Map<String, Value>, Invalid> {
-    value.as_object().ok_or_else(|| wrong_type(field, "an object", value))
-}
-
-fn date(given: Option<&Value>, event: &Event) -> Result<i64, Invalid> {
+fn date(given: Option<&RawValue>, event: &Event) -> Result<i64, Invalid> {
     let Some(value) = given else {
         let time = time::possible(event.time.timestamp());
         return time.map(jiff::Timestamp::as_millisecond).map_err(|why| {
             invalid(format!("\"date\" is missing, and the event's time {} is {why}; correct one of them", event.time))
         });
     };
-    milliseconds(value)
+    milliseconds(&read(value)?)
 }
 
 fn milliseconds(value: &Value) -> Result<i64, Invalid> {
@@ -161,78 +162,56 @@ fn event_name(name: &str) -> Result<(), Invalid> {
 }
 
 /// String, number and boolean values pass; objects and arrays are saved by PX as a string, so they are sent as one.
-fn attributes(value: &Value) -> Result<Cow<'_, Value>, Invalid> {
-    let given = object("attributes", value)?;
-    check_keys(given)?;
-    let count = given.values().filter(|value| !value.is_null()).count();
+fn attributes(value: &RawValue) -> Result<Vec<u8>, Invalid> {
+    if !value.get().starts_with('{') {
+        return Err(wrong_type("attributes", "an object", value));
+    }
+    let given: BTreeMap<Name<'_>, &RawValue> = read(value)?;
+    let there = || given.iter().map(|(name, value)| (&**name, value.get())).filter(|(_, value)| *value != "null");
+    check_names(there().map(|(name, _)| name))?;
+    let count = there().count();
     if count > MAX_ATTRIBUTES {
         return Err(invalid(format!("\"attributes\" has {count} entries; at most {MAX_ATTRIBUTES} are allowed")));
     }
-    if !given.values().any(|value| value.is_null() || value.is_object() || value.is_array()) {
-        return Ok(Cow::Borrowed(value));
+    let mut object = Vec::with_capacity(value.get().len() + 16);
+    object.push(b'{');
+    for (name, value) in there() {
+        let is_nested = value.starts_with(['{', '[']);
+        let value = if is_nested { Cow::Owned(json(value)) } else { Cow::Borrowed(value) };
+        push(&mut object, name, value.as_bytes())?;
     }
-    let scalar = |value: &Value| match value {
-        Value::Object(_) | Value::Array(_) => Value::from(value.to_string()),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value.clone(),
-    };
-    let there = given.iter().filter(|(_, value)| !value.is_null());
-    Ok(Cow::Owned(Value::Object(there.map(|(key, value)| (key.clone(), scalar(value))).collect())))
+    object.push(b'}');
+    Ok(object)
 }
 
-/// Whether there is a number whose digits are not as they came: the reader of JSON writes `1E2` as `1e+2`.
-fn has_exponent(value: &Value) -> bool {
-    match value {
-        Value::Number(number) => number.as_str().contains('e'),
-        Value::Array(items) => items.iter().any(has_exponent),
-        Value::Object(fields) => fields.values().any(has_exponent),
-        Value::Null | Value::Bool(_) | Value::String(_) => false,
-    }
-}
-
-/// The attributes as [`attributes`] has them, each as it stands in the event's text; none where that cannot be read so.
-fn written(raw: &[u8]) -> Option<BTreeMap<String, Box<RawValue>>> {
-    #[derive(Deserialize)]
-    struct Data<'a> {
-        #[serde(borrow)]
-        attributes: BTreeMap<String, &'a RawValue>,
-    }
-    let data: Data<'_> = serde_json::from_slice(raw).ok()?;
-    let given = data.attributes.into_iter().filter(|(_, value)| value.get() != "null");
-    let scalar = |value: &RawValue| match value.get() {
-        text if text.starts_with(['{', '[']) => RawValue::from_string(Value::from(text).to_string()).ok(),
-        _ => Some(value.to_owned()),
-    };
-    given.map(|(key, value)| Some((key, scalar(value)?))).collect()
-}
-
-fn check_keys(attributes: &Map<String, Value>) -> Result<(), Invalid> {
-    let keys = || attributes.iter().filter(|(_, value)| !value.is_null()).map(|(key, _)| key);
-    for key in keys() {
-        let length = key.chars().count();
-        if key.is_empty() || length > MAX_KEY_CHARS {
+fn check_names<'a>(names: impl Iterator<Item = &'a str> + Clone) -> Result<(), Invalid> {
+    for name in names.clone() {
+        let length = name.chars().count();
+        if name.is_empty() || length > MAX_KEY_CHARS {
             return Err(invalid(format!(
                 "an attribute's name has {length} characters; 1 to {MAX_KEY_CHARS} are allowed"
             )));
         }
     }
-    // Keys in small letters cannot differ by case alone, and most are.
-    if keys().all(|key| key.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase())) {
+    // Names in small letters cannot differ by case alone, and most are.
+    if names.clone().all(|name| name.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase())) {
         return Ok(());
     }
-    let mut seen: HashMap<String, &str> = HashMap::with_capacity(attributes.len());
-    for key in keys() {
-        // The vendor's pages disagree on whether keys are case sensitive: two that differ by case alone would be one.
-        if let Some(other) = seen.insert(key.to_lowercase(), key) {
+    let mut seen = HashMap::new();
+    for name in names {
+        // The vendor's pages disagree on whether names are case sensitive: two that differ by case alone would be one.
+        if let Some(other) = seen.insert(name.to_lowercase(), name) {
             return Err(invalid(format!(
-                "the attributes {other:?} and {key:?} differ by case alone; PX may take them for one"
+                "the attributes {other:?} and {name:?} differ by case alone; PX may take them for one"
             )));
         }
     }
     Ok(())
 }
 
-fn wrong_type(field: &str, expected: &str, found: &Value) -> Invalid {
-    invalid(format!("{field:?} is {}, it must be {expected}", name_of(found)))
+fn wrong_type(field: &str, expected: &str, found: &RawValue) -> Invalid {
+    let found = read::<Value>(found).unwrap_or_default();
+    invalid(format!("{field:?} is {}, it must be {expected}", name_of(&found)))
 }
 
 fn invalid(sentence: impl Into<String>) -> Invalid {

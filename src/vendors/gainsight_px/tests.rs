@@ -4,7 +4,7 @@ use ::http::Request;
 use bytes::Bytes;
 
 use crate::config;
-use crate::event::Event;
+use crate::event::{Data, Event};
 use crate::vendors::{Facts, Vendor};
 
 const KEY: &str = "api_key = \"px-key-0123456789\"";
@@ -24,8 +24,7 @@ fn request(lines: &str, data: &str) -> Result<Request<Bytes>, String> {
         source: String::new(),
         kind: "k".to_owned(),
         time: jiff::Timestamp::constant(1_700_000_000, 0).into(),
-        data: serde_json::from_str(data).unwrap(),
-        raw: Bytes::new(),
+        data: Data::read("data", data.to_owned().into()).unwrap(),
         trace: None,
         expires: None,
         not_before: None,

@@ -102,11 +102,11 @@ impl HttpApi {
 
     fn body(&self, event: &Event, input: &Input<'_>) -> Result<Bytes, Invalid> {
         let made = if event.original.is_some() {
-            mapped_body(&event.raw)?
+            mapped_body(event.data.raw())?
         } else if let Some(expression) = &self.settings.body {
             expression.json(input).map_err(|said| Invalid(format!("body cannot be made: {said}")))?.map(Bytes::from)
         } else {
-            return Ok(event.raw.clone());
+            return Ok(event.data.raw().clone());
         };
         made.ok_or_else(|| nothing("body"))
     }

@@ -86,8 +86,8 @@ pub fn with(event: u64, more: &Value) -> Message {
 
 impl Vendor for Account {
     fn prepare(&self, event: &Event, facts: &Facts) -> Result<Item, Refusal> {
-        let text = |name: &str| event.data.get(name).map(ToString::to_string);
-        if let Some(needs) = event.data.get("needs").and_then(Value::as_str) {
+        let text = |name: &str| event.data.fields().get(name).map(ToString::to_string);
+        if let Some(needs) = event.data.fields().get("needs").and_then(Value::as_str) {
             match facts.get(needs) {
                 None => return Err(Refusal::Needs(needs.to_owned())),
                 Some(fact) if fact.value["good"] == true => {}
@@ -97,8 +97,8 @@ impl Vendor for Account {
         }
         let ordering_key = text("ordering_key");
         let group = text("group").or_else(|| ordering_key.clone()).unwrap_or_default();
-        let lookup = event.data.get("needs").and_then(Value::as_str).map(str::to_owned);
-        Ok(Item { group, ordering_key, content: event.raw.clone(), lookup })
+        let lookup = event.data.fields().get("needs").and_then(Value::as_str).map(str::to_owned);
+        Ok(Item { group, ordering_key, content: event.data.raw().clone(), lookup })
     }
 
     fn request(&self, items: &[&Item]) -> Result<Request<Bytes>, Invalid> {

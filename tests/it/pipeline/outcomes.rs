@@ -170,8 +170,8 @@ struct Faulty;
 
 impl Vendor for Faulty {
     fn prepare(&self, event: &Event, _: &Facts) -> Result<Item, Refusal> {
-        assert!(event.data["event"] != 1, "a bug in the vendor's code");
-        Ok(Item { content: event.raw.clone(), ..Item::default() })
+        assert!(event.data.fields()["event"] != 1, "a bug in the vendor's code");
+        Ok(Item { content: event.data.raw().clone(), ..Item::default() })
     }
 
     fn request(&self, items: &[&Item]) -> Result<Request<Bytes>, Invalid> {

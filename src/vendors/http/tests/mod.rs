@@ -13,7 +13,7 @@ use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 
 use crate::config;
-use crate::event::Event;
+use crate::event::{Data, Event};
 use crate::vendors::{EarlierAttempts, Facts, Item, Refusal, Reply, Vendor, secrets_of};
 use crate::verdict::Verdict;
 
@@ -137,8 +137,7 @@ fn event(id: &str, data: &Value) -> Event {
         source: "shop".to_owned(),
         kind: "shop.order".to_owned(),
         time: jiff::Timestamp::UNIX_EPOCH.into(),
-        data: data.as_object().unwrap().clone(),
-        raw: Bytes::from(format!(" {data}")),
+        data: Data::read("data", format!(" {data}").into()).unwrap(),
         trace: None,
         expires: None,
         not_before: None,
