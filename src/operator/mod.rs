@@ -12,7 +12,7 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, StreamExt as _};
 use tokio_util::sync::CancellationToken;
 
-use crate::audit::{self, Marks};
+use crate::audit::{self, Marks, OperatorAct};
 use crate::broker::{Broker, ControlError, ControlMessage};
 use crate::clock;
 use crate::control::reload::Reloader;
@@ -96,24 +96,27 @@ pub fn audited(command: &Command, answer: &CommandReply, by: (&str, &str)) -> Op
     let (act, given) = match command {
         Command::Pause { how, .. } => {
             let until = how.until.map(|until| format!("until {}", until.strftime("%F %T UTC")));
-            ("pause", [until, how.reason.clone()].into_iter().flatten().collect::<Vec<_>>().join(": "))
+            (OperatorAct::Pause, [until, how.reason.clone()].into_iter().flatten().collect::<Vec<_>>().join(": "))
         }
-        Command::Resume { .. } => ("resume", String::new()),
+        Command::Resume { .. } => (OperatorAct::Resume, String::new()),
         Command::Bulk { change, .. } => match change {
             BulkChange::Pause { how } => {
                 let until = how.until.map(|until| format!("until {until}"));
-                ("pause bulk", [until, how.reason.clone()].into_iter().flatten().collect::<Vec<_>>().join(": "))
+                (
+                    OperatorAct::PauseBulk,
+                    [until, how.reason.clone()].into_iter().flatten().collect::<Vec<_>>().join(": "),
+                )
             }
-            BulkChange::Resume => ("resume bulk", String::new()),
+            BulkChange::Resume => (OperatorAct::ResumeBulk, String::new()),
             BulkChange::Limits { .. } => {
                 let listed = |limits: &[String]| if limits.is_empty() { "none".to_owned() } else { limits.join(", ") };
-                ("limits bulk", format!("{} → {}", listed(&answer.limits_before), listed(&answer.limits)))
+                (OperatorAct::LimitsBulk, format!("{} → {}", listed(&answer.limits_before), listed(&answer.limits)))
             }
         },
         Command::Limits { .. } | Command::ResetLimits { .. } => {
             let as_configured = matches!(command, Command::ResetLimits { .. });
             let note = if as_configured { ", as configured" } else { "" };
-            ("limits", format!("{} → {}{note}", answer.limits_before.join(", "), answer.limits.join(", ")))
+            (OperatorAct::Limits, format!("{} → {}{note}", answer.limits_before.join(", "), answer.limits.join(", ")))
         }
         Command::Tell { .. }
         | Command::TellBulk { .. }

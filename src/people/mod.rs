@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::audit;
+use crate::audit::{self, OperatorAct};
 use crate::broker::Broker;
 use crate::control;
 use crate::person::{self, Digest};
@@ -117,7 +117,7 @@ impl People {
             Err(error) => format!("failed: {error}"),
         };
         let count = u64::try_from(people.len()).unwrap_or(u64::MAX);
-        let entry = audit::Entry::done((by, place), "", audit_name(act), given(&people, &note), &outcome);
+        let entry = audit::Entry::done((by, place), "", audited(act), given(&people, &note), &outcome);
         control::record_when_possible(self.broker.clone(), audit::Entry { count, ..entry }).await;
         changed
     }
@@ -136,12 +136,12 @@ impl People {
     }
 }
 
-/// Its name in the audit.
-fn audit_name(act: Act) -> &'static str {
+/// The same in the audit.
+fn audited(act: Act) -> OperatorAct {
     match act {
-        Act::Add => "suppress",
-        Act::Remove => "unsuppress",
-        Act::Clear => "suppress_clear",
+        Act::Add => OperatorAct::Suppress,
+        Act::Remove => OperatorAct::Unsuppress,
+        Act::Clear => OperatorAct::SuppressClear,
     }
 }
 

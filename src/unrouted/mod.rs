@@ -214,7 +214,7 @@ impl Unrouted {
         };
         let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
         let given = if keys.is_empty() { "all".to_owned() } else { keys.join(", ") };
-        let entry = audit::Entry { count, ..audit::Entry::done(by, "", act.name(), given, &outcome) };
+        let entry = audit::Entry { count, ..audit::Entry::ended(by, "", act.name(), given, &outcome) };
         control::record_when_possible(self.broker.clone(), entry).await;
         acted
     }

@@ -129,6 +129,7 @@ const PURE: &[&str] = &[
     "admin/console/show.rs",
     "admin/why.rs",
     "admin/wrong.rs",
+    "audit/acts.rs",
     "backoff.rs",
     "class.rs",
     "control/stamp.rs",
