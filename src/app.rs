@@ -93,7 +93,7 @@ pub async fn run(config: Config, file: ConfigFile, stop: CancellationToken) -> R
     let marks = Marks::default();
     let over = (broker.clone(), roster.clone(), Arc::clone(&watch));
     let issues = Issues::new(over.clone(), metrics.clone(), marks.clone(), config);
-    let shown = (metrics.clone(), operations.clone(), Arc::clone(&issues));
+    let shown = (metrics.clone(), operations.clone(), Arc::clone(&issues), history.clone());
     let admin = Admin::new(over, shown, supervisor.clone(), config);
     admin.heed(people);
     let ingest = Ingest::of(config, &broker, &metrics, history);

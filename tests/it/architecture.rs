@@ -155,6 +155,7 @@ const PURE: &[&str] = &[
     "event/",
     "find/story/",
     "gate/",
+    "history/about.rs",
     "history/step.rs",
     "ingest/rates.rs",
     "issues/changes.rs",
