@@ -23,6 +23,10 @@ pub const LONGEST_PERSON: usize = 1024;
 pub const NOT_SET: &str = "nobody can be suppressed: [suppression] is not set; add it with key = { env = \"SLUICE_SUPPRESSION_KEY\" }, the same \
                            for every worker and command";
 
+/// A change is answered once the broker has it. From then on so many seconds may pass until every worker heeds it; one that cannot follow the
+/// list sends nothing meanwhile.
+pub const HEEDED_WITHIN: u32 = 1;
+
 /// Those who are suppressed, at one broker. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct People {
@@ -41,6 +45,8 @@ pub struct PeopleChanged {
     pub changed: usize,
     /// How many were as wanted before.
     pub unchanged: usize,
+    /// So many seconds after this answer, at most, every worker heeds it: one that cannot follow the list sends nothing meanwhile.
+    pub heeded_within_seconds: u32,
 }
 
 /// One who was asked about.
@@ -110,7 +116,7 @@ impl People {
         let changed = written.map(|before| {
             let as_wanted = people.iter().filter(|one| before.get(**one).is_some() == (act == Act::Add)).count();
             let (named, unchanged) = if act == Act::Clear { (before.len(), 0) } else { (people.len(), as_wanted) };
-            PeopleChanged { named, changed: named - unchanged, unchanged }
+            PeopleChanged { named, changed: named - unchanged, unchanged, heeded_within_seconds: HEEDED_WITHIN }
         });
         let outcome = match &changed {
             Ok(PeopleChanged { changed, unchanged, .. }) => format!("{changed} changed, {unchanged} were so before"),
