@@ -183,6 +183,9 @@ pub struct CommandReply {
     /// Requests a second that the gate lets through.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub rate: Option<f64>,
+    /// That it is outside of its hours, with these and when it goes on.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub outside_hours: Option<String>,
     /// The limits in force before and after the command.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub limits_before: Vec<String>,
@@ -370,6 +373,7 @@ mod tests {
                 drives: true,
                 state: None,
                 rate: None,
+                outside_hours: None,
                 limits_before: Vec::new(),
                 limits: Vec::new(),
                 later,

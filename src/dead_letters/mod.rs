@@ -96,10 +96,13 @@ impl DeadLetters {
 
     /// How the gate is, as the worker says that drives it.
     async fn ask_gate(&self) -> GateView {
-        match self.ask_worker().await.and_then(|answer| answer.state) {
-            None => GateView::Nobody,
-            Some(state) if state == crate::gate::GateState::Paused.name() => GateView::Paused,
-            Some(state) => GateView::Other(state),
+        let answer = self.ask_worker().await;
+        let outside = answer.as_ref().and_then(|answer| answer.outside_hours.clone());
+        match (answer.and_then(|answer| answer.state), outside) {
+            (None, _) => GateView::Nobody,
+            (Some(state), _) if state == crate::gate::GateState::Paused.name() => GateView::Paused,
+            (Some(_), Some(outside)) => GateView::Quiet(outside),
+            (Some(state), None) => GateView::Other(state),
         }
     }
 

@@ -54,6 +54,9 @@ pub struct View {
     /// When its quiet hours end, where it is in them.
     #[serde(default)]
     pub quiet_until: Option<Timestamp>,
+    /// The same for somebody who waits for what is sent: its hours, and when it goes on.
+    #[serde(default)]
+    pub outside_hours: Option<String>,
     /// Requests a second that the limits allow; none where nothing paces it.
     pub quota: Option<f64>,
     /// Requests a second that it lets through now; none where nothing paces it.
@@ -176,6 +179,7 @@ impl Driver {
             since: self.report.recent.came_into(gate.state),
             until: gate.until.map(|until| until.wall).or(quiet.as_ref().map(|(until, _)| *until)),
             quiet_until: quiet.as_ref().map(|(until, _)| *until),
+            outside_hours: self.hours.outside(wall).filter(|_| drives),
             quota: gate.quota,
             rate: if quiet.is_some() { Some(0.0) } else { gate.rate },
             learned: gate.learned,

@@ -78,9 +78,19 @@ async fn carry_out(
         None => (None, None),
     };
     let limits = if is_bulk { view.bulk.limits } else { view.limits };
-    let (drives, destination) = (view.drives, destination.to_owned());
-    let worker = None;
-    Ok((CommandReply { destination, worker, drives, state, rate, limits_before, limits, later, error: None }, holds))
+    let reply = CommandReply {
+        destination: destination.to_owned(),
+        worker: None,
+        drives: view.drives,
+        state,
+        rate,
+        outside_hours: view.outside_hours,
+        limits_before,
+        limits,
+        later,
+        error: None,
+    };
+    Ok((reply, holds))
 }
 
 /// The limits in force once a change is carried out where `before` were, and `configured` are the configuration's.
@@ -321,6 +331,7 @@ async fn answer(roster: &Roster, command: &Command) -> Option<Vec<u8>> {
             drives: true,
             state: None,
             rate: None,
+            outside_hours: None,
             limits_before: Vec::new(),
             limits: Vec::new(),
             later: None,
