@@ -148,6 +148,9 @@ pub struct Announcement {
     /// How those are that it drives, as it shows them; what has not changed may be left out.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub views: BTreeMap<String, Value>,
+    /// The destinations that it cannot drive though nobody else does, each with why.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub hindered: BTreeMap<String, String>,
     /// It is about to stop.
     #[serde(default)]
     pub leaves: bool,

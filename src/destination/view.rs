@@ -136,10 +136,7 @@ impl Driver {
     /// As it is: where another worker drives it, as that one told last.
     pub(super) fn view(&self) -> View {
         let own = self.own_view();
-        match (own.drives, &*self.keeping.elsewhere.borrow()) {
-            (false, Some(elsewhere)) => elsewhere.shown(own, self.keeping.commanded),
-            (true, _) | (false, None) => own,
-        }
+        if own.drives { own } else { self.keeping.beside.borrow().shown(own, self.keeping.commanded) }
     }
 
     /// Events of one ordering key travel together, and how many ordering keys wait is not known.
