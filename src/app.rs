@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admin::{self, Admin};
-use crate::audit::{self, Marks};
+use crate::audit::{self, Marks, OperatorAct};
 use crate::broker::{self, Broker};
 use crate::clock;
 use crate::config::{Changes, Config, ConfigFile};
@@ -93,7 +93,7 @@ pub async fn run(config: Config, file: ConfigFile, stop: CancellationToken) -> R
     let marks = Marks::default();
     let over = (broker.clone(), roster.clone(), Arc::clone(&watch));
     let issues = Issues::new(over.clone(), metrics.clone(), marks.clone(), config);
-    let shown = (metrics.clone(), operations.clone(), Arc::clone(&issues));
+    let shown = (metrics.clone(), operations.clone(), Arc::clone(&issues), history.clone());
     let admin = Admin::new(over, shown, supervisor.clone(), config);
     admin.heed(people);
     let ingest = Ingest::of(config, &broker, &metrics, history);
@@ -290,7 +290,7 @@ fn told(
     watch.reloaded(fleet.config());
     admin.reloaded(fleet.config(), outcome);
     ingest.into_iter().for_each(|ingest| ingest.reloaded(fleet.config()));
-    admin.record(audit::Entry::done(by, "", "reload", given, outcome));
+    admin.record(audit::Entry::done(by, "", OperatorAct::Reload, given, outcome));
 }
 
 async fn reload(fleet: &mut Fleet, file: &ConfigFile) -> Reloaded {

@@ -222,7 +222,8 @@ impl Admin {
     /// The letters of a destination of the configuration, where the broker is there.
     pub(super) fn letters(&self, name: &str) -> Result<(DeadLetters, Destination), Problem> {
         let destination = self.known(name)?;
-        let letters = DeadLetters { broker: self.reachable()?, destination: name.to_owned() };
+        let letters =
+            DeadLetters { broker: self.reachable()?, destination: name.to_owned(), history: self.recorder.clone() };
         Ok((letters, destination))
     }
 

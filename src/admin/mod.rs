@@ -15,6 +15,7 @@ use crate::config::{AdminToken, Config, Destination};
 use crate::control;
 use crate::dead_letters::operation::Registry;
 use crate::fleet::Roster;
+use crate::history::Recorder;
 use crate::issues::Issues;
 use crate::metrics::Metrics;
 use crate::serving;
@@ -65,6 +66,8 @@ pub struct Admin {
     delivery_limit: u32,
     /// How long the history is kept, and whether with subjects; none where there is none.
     history: Option<(Duration, bool)>,
+    /// Where what is done here is told.
+    recorder: Option<Recorder>,
     console: Console,
     people: people::FollowedPeople,
     wrong_tokens: auth::WrongTokens,
@@ -75,7 +78,7 @@ impl Admin {
     #[must_use]
     pub fn new(
         (broker, roster, watch): (Broker, Roster, Arc<Watch>),
-        (metrics, operations, issues): (Metrics, Registry, Arc<Issues>),
+        (metrics, operations, issues, recorder): (Metrics, Registry, Arc<Issues>, Option<Recorder>),
         supervisor: Supervisor,
         config: &Config,
     ) -> Arc<Self> {
@@ -91,6 +94,7 @@ impl Admin {
             max_event_bytes: config.broker.max_event_bytes,
             delivery_limit: config.broker.delivery_limit,
             history: config.history.as_ref().map(|history| (history.keep, history.subject)),
+            recorder,
             console: Console::default(),
             people: people::FollowedPeople::default(),
             wrong_tokens: auth::WrongTokens::default(),

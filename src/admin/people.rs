@@ -131,7 +131,7 @@ pub(super) async fn add(
 /// Write to people again
 #[utoipa::path(
     post, path = "/suppressed/remove", operation_id = "unsuppress", tag = "people", request_body = NamedPeople,
-    responses((status = 200, description = "The broker has it", body = PeopleChanged), Refusals, Unknown, BadBody, Conflict, BrokerAway)
+    responses((status = 200, description = "The broker has it; every worker heeds it within a second", body = PeopleChanged), Refusals, Unknown, BadBody, Conflict, BrokerAway)
 )]
 pub(super) async fn remove(
     State(admin): State<Arc<Admin>>,

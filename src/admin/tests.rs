@@ -55,7 +55,7 @@ pub(super) fn admin_of(config: &Config) -> Arc<Admin> {
     let watch = Watch::new(metrics.clone(), broker.clone(), roster.clone(), operations.clone(), config);
     let over = (broker, roster, watch);
     let issues = Issues::new(over.clone(), metrics.clone(), Marks::default(), config);
-    Admin::new(over, (metrics, operations, issues), Supervisor::default(), config)
+    Admin::new(over, (metrics, operations, issues, None), Supervisor::default(), config)
 }
 
 fn site(tokens: Vec<AdminToken>) -> Router {

@@ -157,6 +157,10 @@ pub(super) async fn act(
 
 impl Admin {
     fn unrouted(&self) -> Result<Unrouted, Problem> {
-        Ok(Unrouted { broker: self.reachable()?, max_event_bytes: self.max_event_bytes })
+        Ok(Unrouted {
+            broker: self.reachable()?,
+            max_event_bytes: self.max_event_bytes,
+            history: self.recorder.clone(),
+        })
     }
 }

@@ -1,6 +1,7 @@
 //! The audit: who did what, with dead letters and with destinations, when, with what, how many, and how it ended. It is kept in a queue at the broker and
 //! written to every worker's log.
 
+mod acts;
 mod marks;
 
 use std::collections::VecDeque;
@@ -17,6 +18,7 @@ use crate::broker::{Broker, ReadError, ReadPurpose};
 use crate::clock;
 use crate::message::{Message, Properties};
 
+pub use acts::OperatorAct;
 pub use marks::{IssueState, Mark, Marks};
 
 /// One line of the audit. An operation has two: when it began and when it ended.
@@ -50,31 +52,16 @@ pub struct Entry {
     pub mark: Option<Mark>,
 }
 
-/// What an operator does with a destination, a worker or an issue.
-const OF_OPERATORS: [&str; 17] = [
-    "pause",
-    "resume",
-    "limits",
-    "pause bulk",
-    "resume bulk",
-    "limits bulk",
-    "reload",
-    "lease_reset",
-    "sign_in",
-    "acknowledge",
-    "ignore",
-    "note",
-    "reopen",
-    "suppress",
-    "unsuppress",
-    "suppress_clear",
-    "erase",
-];
-
 impl Entry {
     /// An operator's act that is done: by whom and from where, at which destination, what was given with it, and what came of it.
     #[must_use]
-    pub fn done((by, place): (&str, &str), destination: &str, act: &str, given: String, outcome: &str) -> Self {
+    pub fn done(by: (&str, &str), destination: &str, act: OperatorAct, given: String, outcome: &str) -> Self {
+        Self::ended(by, destination, act.name(), given, outcome)
+    }
+
+    /// The same of an act on messages.
+    #[must_use]
+    pub fn ended((by, place): (&str, &str), destination: &str, act: &str, given: String, outcome: &str) -> Self {
         Self {
             at: clock::wall(),
             operation: operation_id(),
@@ -92,7 +79,7 @@ impl Entry {
     /// Whether it is about no letters.
     #[must_use]
     pub fn is_of_operator(&self) -> bool {
-        OF_OPERATORS.contains(&self.act.as_str())
+        OperatorAct::ALL.iter().any(|act| act.name() == self.act)
     }
 }
 

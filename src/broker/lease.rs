@@ -53,6 +53,8 @@ pub enum LeaseEvent {
     },
     /// It is not consumed any more, and what was not acked is somebody else's.
     Closed,
+    /// The queue, or what belongs to the destination beside it, cannot be used: why. It is tried again.
+    Refused(String),
 }
 
 /// What is done with the queue.
@@ -133,6 +135,9 @@ impl LeaseTask {
                     let error = error.to_string();
                     // A lost connection is told of by the link, once and not for each of its leases.
                     let is_gone = tokio::time::timeout(GONE_WITHIN, live.gone.cancelled()).await.is_ok();
+                    if !is_gone {
+                        self.tell(LeaseEvent::Refused(error.clone())).await;
+                    }
                     if error != last_error && !is_gone {
                         let destination = self.queues.name.as_str();
                         tracing::error!(

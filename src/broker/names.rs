@@ -5,6 +5,9 @@ use std::time::Duration;
 use super::later;
 use crate::class::Class;
 
+/// What the name of a queue of bulk events ends with.
+const BULK: &str = ".bulk";
+
 /// Names under one prefix, `sluice` unless configured.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Names {
@@ -66,7 +69,7 @@ impl Names {
     /// A destination's queue of events that may wait behind the others.
     #[must_use]
     pub fn bulk(&self, destination: &str) -> String {
-        format!("{}.{destination}.bulk", self.prefix)
+        format!("{}.{destination}{BULK}", self.prefix)
     }
 
     /// A destination's queue of that class.
@@ -76,6 +79,13 @@ impl Names {
             Class::Live => self.queue(destination),
             Class::Bulk => self.bulk(destination),
         }
+    }
+
+    /// The class of the events in one of a destination's two queues.
+    #[must_use]
+    pub fn class_of(queue: &str) -> Class {
+        // A destination may be called `bulk` itself.
+        Class::bulk_if(queue.strip_suffix(BULK).is_some_and(|queue| queue.contains('.')))
     }
 
     /// A destination's dead letters.
@@ -182,6 +192,9 @@ mod tests {
         assert_eq!(names.queue_of("px", Class::Live), "acme.px");
         assert_eq!(names.queue_of("px", Class::Bulk), "acme.px.bulk");
         assert_eq!(Class::ALL.map(|class| names.exchange_of(class)), ["acme.events", "acme.bulk"]);
+        for destination in ["px", "bulk"] {
+            assert_eq!(Class::ALL.map(|class| Names::class_of(&names.queue_of(destination, class))), Class::ALL);
+        }
     }
 
     #[test]

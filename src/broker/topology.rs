@@ -183,7 +183,14 @@ impl Topology {
         let mut objects = self.shared();
         objects.extend(self.destination(of));
         self.ensure(live, &objects).await?;
-        if self.declare == Declare::Check { self.look_for_retries(live, of).await } else { Ok(()) }
+        if self.declare != Declare::Check {
+            return Ok(());
+        }
+        self.look_for_retries(live, of).await?;
+        for class in Class::ALL {
+            self.look_for_laters(live, of, class).await?;
+        }
+        Ok(())
     }
 
     /// Tells which retry queues are missing, where nothing may be created. Nothing needs one before an event has to wait.
@@ -199,6 +206,39 @@ impl Topology {
                 ),
                 checked => checked?,
             }
+        }
+        Ok(())
+    }
+
+    /// The same of the queues for events that may not be sent yet: few destinations have such events. Without the first of them nobody asks for
+    /// the others: each question costs a channel and a line in the broker's log.
+    async fn look_for_laters(&self, live: &Live, of: &DestinationQueues, class: Class) -> Result<(), TopologyError> {
+        let _permit = self.permits.acquire().await;
+        let laters = DelayQueue::laters(&self.names.queue_of(&of.name, class));
+        let (first, count, mut missing) = (laters[0].name.clone(), laters.len(), Vec::new());
+        for later in laters {
+            match check(live, &[delay_queue(&later.name, later.delay, &later.returns_to)]).await {
+                Err(TopologyError::Missing(_)) if later.name == first => {
+                    let destination = &of.name;
+                    tracing::info!(
+                        destination,
+                        queue = first,
+                        count,
+                        "the broker lacks the queues for events that may not be sent yet, at least this one; such an event stays unsettled until all \
+                         are created"
+                    );
+                    return Ok(());
+                }
+                Err(TopologyError::Missing(_)) => missing.push(later.name),
+                checked => checked?,
+            }
+        }
+        if !missing.is_empty() {
+            tracing::warn!(
+                destination = of.name,
+                queues = missing.join(", "),
+                "the broker lacks some of the queues for events that may not be sent yet; such an event stays unsettled until they are created"
+            );
         }
         Ok(())
     }

@@ -11,7 +11,7 @@ use super::dead::who;
 use super::pause::tell_audit;
 use super::{Error, load_with, print, print_json};
 use crate::app;
-use crate::audit::Entry;
+use crate::audit::{Entry, OperatorAct};
 use crate::broker::{Broker, BrokerSettings};
 use crate::config::{Config, ConfigFile};
 use crate::control::{self, ANSWER_WITHIN, Command, CommandReply};
@@ -91,7 +91,8 @@ async fn reset(destination: &str, yes: bool, file: &ConfigFile, stop: &Cancellat
     let message = Message { body: body.into(), properties: Properties::default() };
     let published = broker.publisher().publish("", &queue, message).await;
     if published.is_ok() {
-        let entry = Entry::done((&who(), "command line"), destination, "lease_reset", String::new(), "starts again");
+        let entry =
+            Entry::done((&who(), "command line"), destination, OperatorAct::LeaseReset, String::new(), "starts again");
         tell_audit(&broker, &entry).await;
     }
     broker.close(BROKER_WITHIN).await;

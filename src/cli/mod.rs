@@ -25,6 +25,7 @@ pub mod lease;
 mod pause;
 pub mod publish;
 mod rate;
+mod recording;
 pub mod reload;
 pub mod run;
 pub mod sandbox;
@@ -200,9 +201,14 @@ fn ignores_hangups() -> bool {
 /// Prints what went wrong; the exit code tells the shell.
 #[must_use]
 pub fn report(message: &str, code: u8) -> ExitCode {
+    say(message);
+    ExitCode::from(code)
+}
+
+/// Tells a person something beside the output.
+fn say(message: &str) {
     // With standard error closed there is no one to tell.
     drop(writeln!(io::stderr(), "sluice: {}", sanitize::lines(message)));
-    ExitCode::from(code)
 }
 
 /// Prints a line for a person.

@@ -216,13 +216,14 @@ async fn change(
     let told = |done: usize| bar.set_position(u64::try_from(done).unwrap_or(u64::MAX));
     let changed = people.change(act, digests, (&who(), "command line"), note, told).await;
     bar.finish_and_clear();
-    let PeopleChanged { named, changed, unchanged } = changed.map_err(|error| failed(&error))?;
+    let PeopleChanged { named, changed, unchanged, heeded_within_seconds } = changed.map_err(|error| failed(&error))?;
     if json {
         let refused: Vec<_> = bad.iter().map(|row| json!({ "line": row.line, "why": row.why })).collect();
         let digest = if let [one] = digests { Some(one) } else { None };
-        print_json(
-            &json!({ "named": named, "changed": changed, "unchanged": unchanged, "digest": digest, "refused": refused }),
-        )?;
+        print_json(&json!({
+            "named": named, "changed": changed, "unchanged": unchanged, "digest": digest, "refused": refused,
+            "heeded_within_seconds": heeded_within_seconds,
+        }))?;
     } else {
         let (is, so) = match act {
             Act::Add => ("suppressed", "was suppressed before"),
@@ -236,7 +237,16 @@ async fn change(
             (_, _) => format!("{} people", words::count(changed)),
         };
         let verb = if changed == 1 { "is" } else { "are" };
-        print(&format!("{whom} {verb} {is}{before}"))?;
+        // The broker has it: the workers may not, yet.
+        let heeded = if changed > 0 {
+            format!(
+                "; every worker heeds it within {}",
+                words::of(u64::from(heeded_within_seconds), "second", "seconds")
+            )
+        } else {
+            String::new()
+        };
+        print(&format!("{whom} {verb} {is}{before}{heeded}"))?;
     }
     match bad.len() {
         0 => Ok(()),

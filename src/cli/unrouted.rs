@@ -76,8 +76,11 @@ pub(super) async fn run(args: Args, file: &ConfigFile, stop: CancellationToken) 
     let session = Session::open(file).await?;
     let Args { command, json } = args;
     let work = async |session: &Session| {
-        let unrouted =
-            Unrouted { broker: session.broker.clone(), max_event_bytes: session.config.broker.max_event_bytes };
+        let unrouted = Unrouted {
+            broker: session.broker.clone(),
+            max_event_bytes: session.config.broker.max_event_bytes,
+            history: None,
+        };
         match command {
             None => groups(session, &unrouted, json).await,
             Some(Command::List { routing_key, limit }) => list(&unrouted, routing_key, limit, json).await,
@@ -197,6 +200,7 @@ async fn act(
     }
     let by = who();
     let subscribes = |key: &str| routing::subscribes(&patterns, key);
+    let unrouted = Unrouted { history: session.recording.recorder(), ..unrouted.clone() };
     let done = unrouted.act(act, &keys, (&by, "command line"), PATIENCE, subscribes).await;
     let done = done.map_err(|error| failed(&error))?;
     if json {

@@ -148,6 +148,9 @@ pub struct Announcement {
     /// How those are that it drives, as it shows them; what has not changed may be left out.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub views: BTreeMap<String, Value>,
+    /// The destinations that it cannot drive though nobody else does, each with why.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub hindered: BTreeMap<String, String>,
     /// It is about to stop.
     #[serde(default)]
     pub leaves: bool,
@@ -183,6 +186,9 @@ pub struct CommandReply {
     /// Requests a second that the gate lets through.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub rate: Option<f64>,
+    /// That it is outside of its hours, with these and when it goes on.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub outside_hours: Option<String>,
     /// The limits in force before and after the command.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub limits_before: Vec<String>,
@@ -370,6 +376,7 @@ mod tests {
                 drives: true,
                 state: None,
                 rate: None,
+                outside_hours: None,
                 limits_before: Vec::new(),
                 limits: Vec::new(),
                 later,

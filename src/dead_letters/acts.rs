@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::letter::{self, keep_death};
+use crate::history::StepKind;
 use crate::message::{Field, Message, header};
 use crate::record::copy::set_aside;
 use crate::record::fit::fit;
@@ -68,6 +69,18 @@ impl Act {
             Self::Discard => "discard",
             Self::Restore => "restore",
             Self::Purge => "purge",
+        }
+    }
+
+    /// The step of the history that it is.
+    #[must_use]
+    pub fn step(self) -> StepKind {
+        match self {
+            Self::Replay => StepKind::Replayed,
+            Self::Edit => StepKind::Edited,
+            Self::Discard => StepKind::Discarded,
+            Self::Restore => StepKind::Restored,
+            Self::Purge => StepKind::Purged,
         }
     }
 

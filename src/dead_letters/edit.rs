@@ -18,6 +18,7 @@ use crate::broker::{ReadError, ReadPurpose, Reader};
 use crate::config::Destination;
 use crate::event::{self, Context};
 use crate::explain;
+use crate::history::{About, StepKind};
 use crate::message::{Message, header};
 use crate::record::copy::original;
 use crate::words::pretty;
@@ -48,6 +49,12 @@ pub enum EditError {
         /// What the broker said.
         why: String,
     },
+}
+
+/// What is said of a letter that was edited to that one.
+#[must_use]
+pub fn in_its_place(to: &str) -> String {
+    format!("letter {to} is in its place")
 }
 
 /// What a pass found of a letter.
@@ -209,6 +216,9 @@ impl DeadLetters {
         let mut reader = self.broker.reader().await.map_err(ReadError::from)?;
         let replaced = self.replace_with(&mut reader, edit, by, patience, now).await;
         reader.close().await;
+        if replaced.is_ok() {
+            self.tell_edited(self.about(&edit.original, now).as_ref(), &edit.to.id, by);
+        }
         let entry = Entry {
             at: now,
             operation: operation_id(),
@@ -228,6 +238,11 @@ impl DeadLetters {
             tracing::warn!(%error, letter = edit.from.id, "an edit is not in the audit");
         }
         replaced
+    }
+
+    /// Tells that a letter was edited, and which one is in its place.
+    pub(super) fn tell_edited(&self, about: Option<&About>, to: &str, by: &str) {
+        self.tell(about, StepKind::Edited, by, &in_its_place(to));
     }
 
     async fn replace_with(

@@ -68,8 +68,10 @@ pub async fn groups(
     patience: Duration,
 ) -> Result<GroupsOfAll, EverywhereError> {
     filter.compile(clock::wall())?;
-    let all: Vec<DeadLetters> =
-        destinations.iter().map(|name| DeadLetters { broker: broker.clone(), destination: name.clone() }).collect();
+    let all: Vec<DeadLetters> = destinations
+        .iter()
+        .map(|name| DeadLetters { broker: broker.clone(), destination: name.clone(), history: None })
+        .collect();
     let queues: Vec<String> = all.iter().map(|letters| letters.queue(pile)).collect();
     let depths = broker.depths(&queues).await?;
     let looks = all.into_iter().zip(depths).map(async |(letters, depth)| {

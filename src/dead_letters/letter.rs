@@ -11,6 +11,8 @@ use uuid::Uuid;
 
 use super::fields;
 use super::x_death::XDeath;
+use crate::broker::Names;
+use crate::class::Class;
 use crate::event::{self, Context, Malformed};
 use crate::message::{Field, Headers, Message, header};
 use crate::record::copy::original;
@@ -42,6 +44,10 @@ pub struct Letter {
     /// The event's type, else its routing key, else "unknown".
     #[serde(rename = "type")]
     pub event_type: String,
+    /// Whether its event was published to go first (`live`) or behind others (`bulk`); none where nobody said so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub class: Option<Class>,
     /// Equal for equal causes: 16 hex digits.
     pub group: String,
     /// The sentence without ids, numbers and addresses.
@@ -182,6 +188,7 @@ impl Letter {
             destination: own.text(header::DESTINATION).unwrap_or(destination).to_owned(),
             event_id,
             event_type,
+            class: class(own, &death),
             group: own
                 .owned(header::FINGERPRINT)
                 .filter(|group| is_id(group))
@@ -316,6 +323,13 @@ fn event(message: &Message, own: Own<'_>, death: &Death<'_>) -> (Option<String>,
     }
 }
 
+/// As Sluice wrote it, else by the queue that the broker took it from; what Sluice writes nothing of went first.
+fn class(own: Own<'_>, death: &Death<'_>) -> Option<Class> {
+    let written = own.text(header::CLASS).and_then(|name| name.parse().ok());
+    let moved = || Some(Names::class_of(death.x_death.as_ref()?.queue?));
+    written.or_else(moved).or_else(|| own.text(header::REASON).map(|_| Class::Live))
+}
+
 fn attempted(own: Own<'_>) -> (Option<Timestamp>, Option<Timestamp>) {
     let (first, last) = (own.time(header::FIRST_ATTEMPT), own.time(header::LAST_ATTEMPT));
     if first.is_some() && last.is_some() {
@@ -340,6 +354,7 @@ pub fn keep_death(message: &mut Message) {
         (header::SENTENCE, Some(sentence)),
         (header::DEAD_LETTERED_AT, death.at.map(|at| at.to_string())),
         (header::ROUTING_KEY, key(own, death.x_death.as_ref()).map(str::to_owned)),
+        (header::CLASS, class(own, &death).filter(|class| *class == Class::Bulk).map(|class| class.name().to_owned())),
     ];
     for (name, value) in kept {
         message.properties.headers.extend(value.map(|value| (name.to_owned(), Field::text(value))));

@@ -22,6 +22,7 @@ mod tests;
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
@@ -29,6 +30,8 @@ use crate::audit;
 use crate::broker::Broker;
 use crate::control::{self, Command, CommandReply};
 use crate::gate::{Limit, Window};
+use crate::history::{About, Recorder, Step, StepKind};
+use crate::message::Message;
 
 use acts::Act;
 use operation::GateView;
@@ -67,6 +70,8 @@ pub struct DeadLetters {
     pub broker: Broker,
     /// Whose they are.
     pub destination: String,
+    /// Where what is done with them is told, as steps of their events' ways; nowhere where no history is kept, or nothing is done.
+    pub history: Option<Recorder>,
 }
 
 impl DeadLetters {
@@ -91,10 +96,13 @@ impl DeadLetters {
 
     /// How the gate is, as the worker says that drives it.
     async fn ask_gate(&self) -> GateView {
-        match self.ask_worker().await.and_then(|answer| answer.state) {
-            None => GateView::Nobody,
-            Some(state) if state == crate::gate::GateState::Paused.name() => GateView::Paused,
-            Some(state) => GateView::Other(state),
+        let answer = self.ask_worker().await;
+        let outside = answer.as_ref().and_then(|answer| answer.outside_hours.clone());
+        match (answer.and_then(|answer| answer.state), outside) {
+            (None, _) => GateView::Nobody,
+            (Some(state), _) if state == crate::gate::GateState::Paused.name() => GateView::Paused,
+            (Some(_), Some(outside)) => GateView::Quiet(outside),
+            (Some(state), None) => GateView::Other(state),
         }
     }
 
@@ -111,6 +119,22 @@ impl DeadLetters {
             .depths(&[self.broker.names().queue(&self.destination)])
             .await
             .is_ok_and(|depths| depths == [Some(0)])
+    }
+
+    /// Which event a letter is of, for a step that is told once it is done; nothing where no history is kept.
+    fn about(&self, letter: &Message, at: Timestamp) -> Option<About> {
+        let recorder = self.history.as_ref()?;
+        let key = letter::routing_key(letter).unwrap_or_default();
+        Some(About::message(letter, &key, recorder.keeps_subject(), at))
+    }
+
+    /// Tells what that person did with a letter.
+    fn tell(&self, about: Option<&About>, kind: StepKind, by: &str, said: &str) {
+        if let (Some(recorder), Some(about)) = (&self.history, about) {
+            let place = self.destination.as_str().into();
+            let step = about.step(kind);
+            recorder.tell(&Step { destination: place, by: Some(by.into()), said: said.into(), ..step });
+        }
     }
 
     /// Writes to the audit, and to the log of every worker.

@@ -7,6 +7,29 @@ use jiff::Timestamp;
 use super::View;
 use crate::gate::GateState;
 
+/// What a worker that stands by knows of the workers.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Beside {
+    /// The driver, where another worker drives it.
+    pub driver: Option<Elsewhere>,
+    /// Why nobody drives it, where a worker that tried says so.
+    pub why_nobody: Option<String>,
+}
+
+impl Beside {
+    /// What is shown of the destination in a worker that stands by. `own`: what that one knows; `commanded`: when it last heard a command.
+    #[must_use]
+    pub fn shown(&self, own: View, commanded: Option<Instant>) -> View {
+        match (&self.driver, &self.why_nobody) {
+            (Some(driver), _) => driver.shown(own, commanded),
+            (None, Some(why)) if own.state != Some(GateState::Paused) => {
+                View { why: format!("no worker drives it: {why}"), ..own }
+            }
+            (None, _) => own,
+        }
+    }
+}
+
 /// A driver in another worker.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Elsewhere {

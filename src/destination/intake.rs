@@ -10,6 +10,7 @@ use crate::broker::port::Delivery;
 use crate::class::Class;
 use crate::clock;
 use crate::event;
+use crate::message::Field;
 use crate::message::header::REPLAY;
 use crate::record::history::History;
 use crate::record::origin::{self, Origin};
@@ -65,7 +66,8 @@ impl Driver {
         if self.intake.keeps_subject {
             tag.subject = event::subject(&delivery.message);
         }
-        outcome::replayed(self.report.history.as_ref(), &self.settings.name, &tag);
+        let operation = delivery.message.properties.headers.get(REPLAY).and_then(Field::as_str).unwrap_or_default();
+        outcome::replayed(self.report.history.as_ref(), &self.settings.name, &tag, operation);
         self.settlements.replayed(tag, &history);
     }
 

@@ -9,7 +9,7 @@ use jiff::civil::Date;
 use tokio::sync::watch;
 
 use super::ledger::Sealer;
-use super::{Driver, Elsewhere, Handover, ledger};
+use super::{Beside, Driver, Handover, ledger};
 use crate::clock;
 use crate::gate::Ledger;
 use crate::lease::port::{DriverEnd, Recorded};
@@ -18,8 +18,8 @@ use crate::seal::Seal;
 /// The driver's lease, and what is kept in it.
 pub(super) struct Keeping {
     pub lease: DriverEnd,
-    /// Who drives it elsewhere.
-    pub elsewhere: watch::Receiver<Option<Elsewhere>>,
+    /// Who drives it elsewhere, or why nobody does.
+    pub beside: watch::Receiver<Beside>,
     /// When an operator's command was last heard here.
     pub commanded: Option<Instant>,
     sealer: Sealer,
@@ -30,10 +30,10 @@ pub(super) struct Keeping {
 }
 
 impl Keeping {
-    pub fn new(lease: DriverEnd, elsewhere: watch::Receiver<Option<Elsewhere>>, seal: Option<Seal>) -> Self {
+    pub fn new(lease: DriverEnd, beside: watch::Receiver<Beside>, seal: Option<Seal>) -> Self {
         Self {
             lease,
-            elsewhere,
+            beside,
             commanded: None,
             sealer: Sealer::new(seal),
             is_waiting: false,

@@ -66,7 +66,7 @@ mod tokens;
 mod turns;
 mod view;
 
-pub use elsewhere::{Elsewhere, Told};
+pub use elsewhere::{Beside, Elsewhere, Told};
 pub use handle::{Applied, DestinationCall, Handle};
 pub use handover::Handover;
 pub use view::View;
@@ -104,8 +104,8 @@ pub struct Parts {
     pub delivery_limit: u32,
     /// Its lease: whether and when it may send.
     pub lease: DriverEnd,
-    /// Who drives it elsewhere, and what that one tells; nothing where it is driven here, or nobody is known to drive it.
-    pub elsewhere: watch::Receiver<Option<Elsewhere>>,
+    /// Who drives it elsewhere, and what that one tells, or why nobody does; nothing where it is driven here.
+    pub beside: watch::Receiver<Beside>,
     /// What seals tokens in the ledger.
     pub seal: Option<Seal>,
     /// Its queues.
@@ -206,7 +206,7 @@ impl Driver {
             prefetch: PrefetchControl::new(batching),
             bulk: Bulk::new(batching, now),
             report: Report::new(before.recent, (parts.metrics, parts.history), dispatch.gate.state(now), now),
-            keeping: Keeping::new(parts.lease, parts.elsewhere, parts.seal),
+            keeping: Keeping::new(parts.lease, parts.beside, parts.seal),
             suppressing: parts
                 .suppressed
                 .zip(settings.person.clone())

@@ -82,6 +82,15 @@ impl OpenHours {
             Hours::Quiet { until } => Some((until, format!("quiet until {}", hours.say(until)))),
         }
     }
+
+    /// The same for somebody who waits for what is sent: which hours it has, and when it goes on.
+    pub fn outside(&self, wall: Timestamp) -> Option<String> {
+        let hours = self.hours.as_ref()?;
+        match hours.at(wall) {
+            Hours::Open { .. } => None,
+            Hours::Quiet { until } => Some(format!("outside of its hours ({hours}), goes on at {}", hours.say(until))),
+        }
+    }
 }
 
 fn ends(hours: Hours) -> Timestamp {
@@ -109,6 +118,9 @@ mod tests {
         assert_eq!(hours.quiet(now, at("2026-03-02T20:00:00Z")).unwrap().until, at("2026-03-03T08:00:00Z"));
         assert_eq!(hours.quiet(now, at("2026-03-02T19:59:59Z")), None, "the clock was set back");
         assert_eq!(hours.shown(at("2026-03-02T21:00:00Z")).unwrap().1, "quiet until 08:00 UTC");
+        let outside = hours.outside(at("2026-03-02T21:00:00Z"));
+        assert_eq!(outside.as_deref(), Some("outside of its hours (08:00-20:00 UTC), goes on at 08:00 UTC"));
+        assert_eq!(hours.outside(at("2026-03-02T09:00:00Z")), None);
     }
 
     #[test]

@@ -13,6 +13,7 @@ use super::settler::Tag;
 use super::steps;
 use crate::clock;
 use crate::gate::{GateState, Status};
+use crate::history::about::operation_said;
 use crate::history::{Recorder, StepKind};
 use crate::record::history::{Attempt, History};
 use crate::redact;
@@ -319,8 +320,8 @@ pub(super) fn put_off(telling: Telling<'_>, tag: &Tag, said: &str, settlement: &
 }
 
 /// A person put its dead letter back on its way.
-pub(super) fn replayed(recorder: Option<&Recorder>, destination: &str, tag: &Tag) {
-    steps::said(recorder, destination, tag, StepKind::Replayed, "");
+pub(super) fn replayed(recorder: Option<&Recorder>, destination: &str, tag: &Tag, operation: &str) {
+    steps::said(recorder, destination, tag, StepKind::Replayed, &operation_said(operation));
 }
 
 /// An end after an attempt.

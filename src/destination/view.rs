@@ -54,6 +54,9 @@ pub struct View {
     /// When its quiet hours end, where it is in them.
     #[serde(default)]
     pub quiet_until: Option<Timestamp>,
+    /// The same for somebody who waits for what is sent: its hours, and when it goes on.
+    #[serde(default)]
+    pub outside_hours: Option<String>,
     /// Requests a second that the limits allow; none where nothing paces it.
     pub quota: Option<f64>,
     /// Requests a second that it lets through now; none where nothing paces it.
@@ -133,10 +136,7 @@ impl Driver {
     /// As it is: where another worker drives it, as that one told last.
     pub(super) fn view(&self) -> View {
         let own = self.own_view();
-        match (own.drives, &*self.keeping.elsewhere.borrow()) {
-            (false, Some(elsewhere)) => elsewhere.shown(own, self.keeping.commanded),
-            (true, _) | (false, None) => own,
-        }
+        if own.drives { own } else { self.keeping.beside.borrow().shown(own, self.keeping.commanded) }
     }
 
     /// Events of one ordering key travel together, and how many ordering keys wait is not known.
@@ -176,6 +176,7 @@ impl Driver {
             since: self.report.recent.came_into(gate.state),
             until: gate.until.map(|until| until.wall).or(quiet.as_ref().map(|(until, _)| *until)),
             quiet_until: quiet.as_ref().map(|(until, _)| *until),
+            outside_hours: self.hours.outside(wall).filter(|_| drives),
             quota: gate.quota,
             rate: if quiet.is_some() { Some(0.0) } else { gate.rate },
             learned: gate.learned,

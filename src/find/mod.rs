@@ -121,7 +121,7 @@ pub fn said(step: &StoryStep) -> String {
     let again =
         step.pause_seconds.filter(|_| step.step != "scheduled").map(|seconds| format!("again within {seconds} s"));
     let letter = step.letter.as_ref().map(|letter| format!("letter {letter}"));
-    let by = step.by.clone().filter(|_| matches!(step.step, "edited" | "discarded")).map(|by| format!("by {by}"));
+    let by = step.by.clone().filter(|_| step.is_by_person).map(|by| format!("by {by}"));
     let parts: Vec<String> = [reason, step.said.clone(), again, letter, by].into_iter().flatten().collect();
     if parts.is_empty() { "-".to_owned() } else { parts.join("; ") }
 }

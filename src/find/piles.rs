@@ -55,7 +55,7 @@ impl Finder {
             .destinations
             .keys()
             .flat_map(both)
-            .map(|(destination, pile)| (DeadLetters { broker: self.broker.clone(), destination }, pile))
+            .map(|(destination, pile)| (DeadLetters { broker: self.broker.clone(), destination, history: None }, pile))
             .collect();
         let queues: Vec<String> = all.iter().map(|(letters, pile)| letters.queue(*pile)).collect();
         let depths = match self.broker.depths(&queues).await {
@@ -147,7 +147,7 @@ impl Finder {
     }
 
     async fn look_at_unrouted(&self, search: &Search, bounds: Bounds) -> Result<Vec<UnroutedEvent>, ReadError> {
-        let unrouted = Unrouted { broker: self.broker.clone(), max_event_bytes: self.max_event_bytes };
+        let unrouted = Unrouted { broker: self.broker.clone(), max_event_bytes: self.max_event_bytes, history: None };
         if self.broker.depths(&[unrouted.queue()]).await.is_ok_and(|depths| depths == [Some(0)])
             && !self.broker.is_read(&unrouted.queue()).await.unwrap_or(true)
         {

@@ -30,6 +30,8 @@ pub struct Peers {
 struct Known {
     /// This worker's destinations, each with whether it is driven here and what has it let go.
     mine: BTreeMap<String, (bool, Arc<Notify>)>,
+    /// Those that this worker cannot drive, with why.
+    hindered: BTreeMap<String, String>,
     others: BTreeMap<uuid::Uuid, Peer>,
     /// When this worker last heard of itself: then it hears the others too.
     heard_itself: Option<Instant>,
@@ -43,6 +45,7 @@ struct Known {
 struct Peer {
     worker: Owner,
     drives: BTreeSet<String>,
+    hindered: BTreeMap<String, String>,
     told: BTreeMap<String, Told>,
     first: Instant,
     last: Instant,
@@ -87,7 +90,27 @@ impl Peers {
 
     /// A destination is not this worker's any more.
     pub(super) fn left(&self, name: &str) {
-        self.known().mine.remove(name);
+        let mut known = self.known();
+        known.mine.remove(name);
+        known.hindered.remove(name);
+    }
+
+    /// What keeps this worker from driving a destination, or that nothing does.
+    pub(super) fn hindered(&self, name: &str, why: Option<String>) {
+        let mut known = self.known();
+        match why {
+            Some(why) => drop(known.hindered.insert(name.to_owned(), why)),
+            None => drop(known.hindered.remove(name)),
+        }
+    }
+
+    /// Why nobody drives it, as this worker or another found out that tried.
+    #[must_use]
+    pub fn why_nobody(&self, name: &str, now: Instant) -> Option<String> {
+        let known = self.known();
+        let others = known.live(now).map(|(_, peer)| (&peer.worker.name, peer.hindered.get(name)));
+        let mut told = [(&self.me.name, known.hindered.get(name))].into_iter().chain(others);
+        told.find_map(|(worker, why)| Some(format!("{} ({worker})", why?)))
     }
 
     /// Whether a destination is driven here.
@@ -112,6 +135,7 @@ impl Peers {
             drives,
             destinations: known.mine.len(),
             views: BTreeMap::new(),
+            hindered: known.hindered.clone(),
             leaves: known.leaves,
         }
     }
@@ -130,10 +154,11 @@ impl Peers {
         if !known.others.contains_key(&said.worker.id) {
             known.joined += 1;
         }
-        let Announcement { worker, drives, views, .. } = said;
+        let Announcement { worker, drives, views, hindered, .. } = said;
         let peer = known.others.entry(worker.id).or_insert_with(|| Peer {
             worker,
             drives: BTreeSet::new(),
+            hindered: BTreeMap::new(),
             told: BTreeMap::new(),
             first: now,
             last: now,
@@ -150,7 +175,7 @@ impl Peers {
                 Err(_) => drop(peer.told.remove(&name)),
             }
         }
-        (peer.drives, peer.last) = (drives, now);
+        (peer.drives, peer.hindered, peer.last) = (drives, hindered, now);
     }
 
     /// The workers that are there, this one too, as far as was heard lately.
@@ -284,7 +309,14 @@ mod tests {
 
     fn announce(id: u128, drives: &[&str]) -> Announcement {
         let drives = drives.iter().map(|name| (*name).to_owned()).collect();
-        Announcement { worker: owner(id), drives, destinations: 3, views: BTreeMap::new(), leaves: false }
+        Announcement {
+            worker: owner(id),
+            drives,
+            destinations: 3,
+            views: BTreeMap::new(),
+            hindered: BTreeMap::new(),
+            leaves: false,
+        }
     }
 
     #[test]
@@ -309,6 +341,20 @@ mod tests {
         assert_eq!(peers.share_out(now + SETTLED_AFTER), 1);
         assert_eq!(peers.share_out(now + SETTLED_AFTER), 0, "those have to arrive first");
         assert_eq!(peers.share_out(now + SETTLED_AFTER + GONE_AFTER), 0);
+    }
+
+    #[test]
+    fn why_nobody_drives_is_known_from_whichever_worker_tried() {
+        let (peers, now) = (peers(0).0, crate::clock::now());
+        let why = || [("px".to_owned(), "the lease queue is no quorum queue".to_owned())].into();
+        peers.heard(Announcement { hindered: why(), ..announce(2, &[]) }, now, Timestamp::UNIX_EPOCH);
+        assert_eq!(peers.why_nobody("px", now).as_deref(), Some("the lease queue is no quorum queue (pod-2)"));
+        peers.hindered("px", Some("no queue \"sluice.px\"".to_owned()));
+        assert_eq!(peers.why_nobody("px", now).as_deref(), Some("no queue \"sluice.px\" (pod-1)"));
+        assert_eq!(peers.announcement().hindered.len(), 1);
+        peers.hindered("px", None);
+        peers.heard(announce(2, &[]), now, Timestamp::UNIX_EPOCH);
+        assert_eq!(peers.why_nobody("px", now), None);
     }
 
     #[test]

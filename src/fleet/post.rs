@@ -19,7 +19,7 @@ use crate::clock;
 use crate::config;
 use crate::delivery::Transport;
 use crate::destination::ledger::Sealer;
-use crate::destination::{self, Elsewhere, Handle, Handover, Parts, ledger};
+use crate::destination::{self, Beside, Handle, Handover, Parts, ledger};
 use crate::gate::{self, Ledger};
 use crate::history::Recorder;
 use crate::lease::port::{DriverEnd, KeeperEnd, Record, Recorded, ends};
@@ -63,8 +63,8 @@ struct Running {
     task: JoinHandle<Handover>,
     stop: CancellationToken,
     keeper: Option<KeeperEnd>,
-    /// Who drives it elsewhere.
-    elsewhere: watch::Sender<Option<Elsewhere>>,
+    /// Who drives it elsewhere, or why nobody does.
+    beside: watch::Sender<Beside>,
     /// Kept for one that stands by: its inbox has no broker behind it.
     _open: Option<OpenEnds>,
 }
@@ -97,6 +97,8 @@ struct AtWork {
     is_open: bool,
     may_send_until: Option<Instant>,
     told_stuck: Option<NoteError>,
+    /// Why its queues cannot be used.
+    refused: Option<String>,
 }
 
 impl Post {
@@ -128,6 +130,7 @@ impl Post {
             is_open: false,
             may_send_until: None,
             told_stuck: None,
+            refused: None,
         };
         at_work.running = Some(at_work.stand_by(before));
         async move {
@@ -212,6 +215,7 @@ impl AtWork {
         match event {
             LeaseEvent::Opened { is_new } => {
                 self.is_open = true;
+                self.refused = None;
                 if is_new {
                     self.machine.is_new(ledger::write(&Handover::default(), &Sealer::default()));
                 }
@@ -221,6 +225,7 @@ impl AtWork {
                 self.machine.closed(now);
                 self.is_open = false;
             }
+            LeaseEvent::Refused(why) => self.refused = Some(why),
             LeaseEvent::Note { tag, body, again } => match Note::read(&body) {
                 Ok(note) => self.machine.received(tag, note, again, now),
                 Err(error) => self.machine.unreadable(tag, error, now),
@@ -231,12 +236,18 @@ impl AtWork {
     /// Takes note of who drives it elsewhere.
     fn look_elsewhere(&mut self) {
         let now = clock::now();
-        let Some(standby) = self.running.as_ref().filter(|running| running.keeper.is_none()) else { return };
-        let elsewhere = self.post.roster.peers().elsewhere(&self.post.settings.name, now);
-        if elsewhere.is_some() {
+        let (peers, name) = (self.post.roster.peers(), self.post.settings.name.as_str());
+        let Some(standby) = self.running.as_ref().filter(|running| running.keeper.is_none()) else {
+            peers.hindered(name, None);
+            return;
+        };
+        let driver = peers.elsewhere(name, now);
+        if driver.is_some() {
             self.machine.heard_driver(now);
         }
-        standby.elsewhere.send_replace(elsewhere);
+        let stuck = || self.machine.why_stuck().map(ToString::to_string);
+        peers.hindered(name, self.refused.clone().or_else(stuck));
+        standby.beside.send_replace(Beside { why_nobody: peers.why_nobody(name, now), driver });
     }
 
     /// The driver has something to send and no proof, or a ledger to be kept.
@@ -410,7 +421,7 @@ impl AtWork {
     fn launch(&self, lease: DriverEnd, inbox: Inbox, before: Handover) -> Running {
         let Post { settings, broker, .. } = &self.post;
         let (handle, calls) = Handle::new();
-        let (elsewhere, who) = watch::channel(None);
+        let (beside, who) = watch::channel(Beside::default());
         let stop = CancellationToken::new();
         let parts = Parts {
             settings: settings.clone(),
@@ -418,7 +429,7 @@ impl AtWork {
             max_event_bytes: self.post.max_event_bytes,
             delivery_limit: self.post.delivery_limit,
             lease,
-            elsewhere: who,
+            beside: who,
             seal: self.post.seal.clone(),
             inbox,
             publisher: broker.publisher(),
@@ -433,7 +444,7 @@ impl AtWork {
         };
         self.post.roster.set(&settings.name, Some(handle));
         let task = tokio::spawn(destination::drive(parts, before));
-        Running { task, stop, keeper: None, elsewhere, _open: None }
+        Running { task, stop, keeper: None, beside, _open: None }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The history: what became of each event, step by step, in the stream `<prefix>.history`. [`step`] says what a step is and how it is written,
-//! [`recorder`] takes steps and writes them. Never at the cost of a delivery.
+//! [`about`] which event it is about, [`recorder`] takes steps and writes them. Never at the cost of a delivery.
 
+pub mod about;
 pub mod recorder;
 pub mod step;
 
@@ -8,6 +9,7 @@ use std::time::Duration;
 
 use crate::broker::{Names, StreamSettings};
 
+pub use about::About;
 pub use recorder::{Recorder, RecorderTask, open};
 pub use step::{Step, StepKind};
 

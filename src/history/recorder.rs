@@ -103,6 +103,12 @@ impl Recorder {
         }
     }
 
+    /// How many steps could not be recorded so far.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.0.dropped.get()
+    }
+
     /// Whether events' subjects are wanted.
     #[must_use]
     pub fn keeps_subject(&self) -> bool {

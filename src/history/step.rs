@@ -12,7 +12,7 @@ use crate::verdict::Reason;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StepKind {
-    /// It was published over HTTP, and the broker confirmed it.
+    /// Sluice itself published it, and the broker confirmed it: it came over HTTP or by `sluice publish`, or nobody had subscribed to it before.
     Published,
     /// A worker took it from the queue for the first time.
     Received,
@@ -34,6 +34,10 @@ pub enum StepKind {
     Edited,
     /// Its dead letter went to the trash.
     Discarded,
+    /// Its dead letter came back from the trash.
+    Restored,
+    /// Its dead letter was taken out of the trash for good.
+    Purged,
     /// It is put aside until it may be sent.
     Scheduled,
     /// Its person must not be written to.
@@ -50,6 +54,12 @@ pub enum StepKind {
 }
 
 impl StepKind {
+    /// Whether it is about a dead letter: where that is now says more.
+    #[must_use]
+    pub fn is_of_a_letter(self) -> bool {
+        matches!(self, Self::Edited | Self::Discarded | Self::Restored | Self::Purged)
+    }
+
     /// The word for it, as in JSON.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -65,6 +75,8 @@ impl StepKind {
             Self::Died => "died",
             Self::Edited => "edited",
             Self::Discarded => "discarded",
+            Self::Restored => "restored",
+            Self::Purged => "purged",
             Self::Scheduled => "scheduled",
             Self::Suppressed => "suppressed",
             Self::Dropped => "dropped",
@@ -125,6 +137,9 @@ pub struct Step<'a> {
     /// What the vendor, the network or Sluice said, masked and cut.
     #[serde(rename = "w", default, skip_serializing_if = "str::is_empty", borrow)]
     pub said: Cow<'a, str>,
+    /// The person who did it, as in the audit; none where nobody did.
+    #[serde(rename = "b", default, skip_serializing_if = "Option::is_none", borrow)]
+    pub by: Option<Cow<'a, str>>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
@@ -151,6 +166,7 @@ impl<'a> Step<'a> {
             pause: None,
             reason: None,
             said: Cow::Borrowed(""),
+            by: None,
         }
     }
 
@@ -193,6 +209,7 @@ impl<'a> Step<'a> {
             pause: self.pause,
             reason: self.reason.map(own),
             said: own(self.said),
+            by: self.by.map(own),
         }
     }
 }

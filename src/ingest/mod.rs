@@ -20,7 +20,6 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use bytes::Bytes;
 use futures_util::future::join_all;
-use jiff::Timestamp;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use tokio::time::timeout;
@@ -35,12 +34,12 @@ use crate::broker::port::{PublishError, Publisher};
 use crate::broker::{Broker, BrokerStatus, Names};
 use crate::class::{Class, UnknownClass};
 use crate::config::{Config, Ingest as Settings, IngestToken};
-use crate::event::{self, Context, Event};
-use crate::history::{Recorder, Step, StepKind};
+use crate::event::{Context, Event};
+use crate::history::{About, Recorder, StepKind};
 use crate::message::{Field, Message};
 use crate::metrics::Metrics;
 use crate::supervisor::Part;
-use crate::{clock, lint, redact, serving};
+use crate::{clock, lint, serving};
 
 /// Where events are published. Signed webhooks add the name of their token.
 const PATH: &str = "/v1/events";
@@ -232,7 +231,10 @@ impl Ingest {
         for one in checked {
             under_way.push(match one {
                 Ok((event, message)) => {
-                    let about = self.history.as_ref().map(|recorder| About::of(&event, &message, recorder));
+                    let about = self
+                        .history
+                        .as_ref()
+                        .map(|recorder| About::event(&event, &message, recorder.keeps_subject(), clock::wall()));
                     let submitted = timeout(left(), self.publisher.submit(&exchange, &event.kind, message)).await;
                     Ok((event.id, about, submitted))
                 }
@@ -251,7 +253,7 @@ impl Ingest {
             };
             let outcome = outcome(confirmed);
             if let (Outcome::Published, Some(recorder), Some(about)) = (&outcome, &self.history, &about) {
-                recorder.tell(&about.published(&id));
+                recorder.tell(&about.step(StepKind::Published));
             }
             Told { id: Some(id), outcome }
         });
@@ -266,33 +268,6 @@ fn class_of(query: Option<&str>) -> Result<Class, Stop> {
     class.map_err(|error: UnknownClass| {
         Stop::new(StatusCode::BAD_REQUEST, format!("the query parameter class: {error}; nothing was published"))
     })
-}
-
-/// What the history says of a published event.
-struct About {
-    /// A worker may have it before its confirm is here.
-    at: Timestamp,
-    source: String,
-    kind: String,
-    subject: Option<String>,
-}
-
-impl About {
-    fn of(event: &Event, message: &Message, recorder: &Recorder) -> Self {
-        let shown = |text: &str| redact::without_addresses(text).into_owned();
-        let subject = if recorder.keeps_subject() { event::subject(message) } else { None };
-        Self { at: clock::wall(), source: shown(&event.source), kind: shown(&event.kind), subject }
-    }
-
-    fn published<'a>(&'a self, id: &'a str) -> Step<'a> {
-        Step {
-            id: id.into(),
-            source: self.source.as_str().into(),
-            event_type: self.kind.as_str().into(),
-            subject: self.subject.as_deref().map(Into::into),
-            ..Step::new(StepKind::Published, self.at)
-        }
-    }
 }
 
 fn outcome(confirmed: Result<Result<(), PublishError>, tokio::time::error::Elapsed>) -> Outcome {

@@ -184,7 +184,8 @@ impl Causes {
     async fn read_letters(self: Arc<Self>, wanted: Wanted) {
         let _slot = self.slots.acquire().await;
         let (began, mut groups) = (clock::now(), Groups::default());
-        let letters = DeadLetters { broker: self.broker.clone(), destination: wanted.destination.clone() };
+        let letters =
+            DeadLetters { broker: self.broker.clone(), destination: wanted.destination.clone(), history: None };
         // One that asks for nothing can always be compiled.
         let Ok(all) = Filter::default().compile(clock::wall()) else { return };
         let seen = letters.look(Pile::Dead, &all, PATIENCE, &no_progress, |step| {
@@ -204,7 +205,7 @@ impl Causes {
     async fn read_unrouted(self: Arc<Self>, count: u32) {
         let _slot = self.slots.acquire().await;
         let began = clock::now();
-        let unrouted = Unrouted { broker: self.broker.clone(), max_event_bytes: self.max_event_bytes };
+        let unrouted = Unrouted { broker: self.broker.clone(), max_event_bytes: self.max_event_bytes, history: None };
         let read = unrouted.groups(PATIENCE).await.map_err(|error| error.to_string());
         self.copies().unrouted.ended(read.map(|groups| groups.sorted()), (count, 0), began);
     }

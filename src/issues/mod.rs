@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 use utoipa::ToSchema;
 
-use crate::audit::{self, IssueState, Mark, Marks};
+use crate::audit::{self, IssueState, Mark, Marks, OperatorAct};
 use crate::broker::Broker;
 use crate::clock;
 use crate::config::{Config, Notify};
@@ -465,10 +465,10 @@ pub fn entry(issue: &Issue, word: Word, by: (&str, &str)) -> audit::Entry {
         count: issue.count,
     };
     let act = match word.state {
-        Some(IssueState::Acknowledged) => "acknowledge",
-        Some(IssueState::Ignored) => "ignore",
-        Some(IssueState::Open) => "reopen",
-        None => "note",
+        Some(IssueState::Acknowledged) => OperatorAct::Acknowledge,
+        Some(IssueState::Ignored) => OperatorAct::Ignore,
+        Some(IssueState::Open) => OperatorAct::Reopen,
+        None => OperatorAct::Note,
     };
     let until = word.until.map(|until| format!(" until {}", until.strftime("%F %T UTC")));
     let given = format!("{}{}", issue.id, until.unwrap_or_default());

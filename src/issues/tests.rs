@@ -57,6 +57,7 @@ fn view() -> View {
         retried: 0,
         scheduled: 0,
         quiet_until: None,
+        outside_hours: None,
         dead: BTreeMap::new(),
         last_dead: None,
         copies_waiting: 0,

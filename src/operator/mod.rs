@@ -12,7 +12,7 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, StreamExt as _};
 use tokio_util::sync::CancellationToken;
 
-use crate::audit::{self, Marks};
+use crate::audit::{self, Marks, OperatorAct};
 use crate::broker::{Broker, ControlError, ControlMessage};
 use crate::clock;
 use crate::control::reload::Reloader;
@@ -78,9 +78,19 @@ async fn carry_out(
         None => (None, None),
     };
     let limits = if is_bulk { view.bulk.limits } else { view.limits };
-    let (drives, destination) = (view.drives, destination.to_owned());
-    let worker = None;
-    Ok((CommandReply { destination, worker, drives, state, rate, limits_before, limits, later, error: None }, holds))
+    let reply = CommandReply {
+        destination: destination.to_owned(),
+        worker: None,
+        drives: view.drives,
+        state,
+        rate,
+        outside_hours: view.outside_hours,
+        limits_before,
+        limits,
+        later,
+        error: None,
+    };
+    Ok((reply, holds))
 }
 
 /// The limits in force once a change is carried out where `before` were, and `configured` are the configuration's.
@@ -96,24 +106,27 @@ pub fn audited(command: &Command, answer: &CommandReply, by: (&str, &str)) -> Op
     let (act, given) = match command {
         Command::Pause { how, .. } => {
             let until = how.until.map(|until| format!("until {}", until.strftime("%F %T UTC")));
-            ("pause", [until, how.reason.clone()].into_iter().flatten().collect::<Vec<_>>().join(": "))
+            (OperatorAct::Pause, [until, how.reason.clone()].into_iter().flatten().collect::<Vec<_>>().join(": "))
         }
-        Command::Resume { .. } => ("resume", String::new()),
+        Command::Resume { .. } => (OperatorAct::Resume, String::new()),
         Command::Bulk { change, .. } => match change {
             BulkChange::Pause { how } => {
                 let until = how.until.map(|until| format!("until {until}"));
-                ("pause bulk", [until, how.reason.clone()].into_iter().flatten().collect::<Vec<_>>().join(": "))
+                (
+                    OperatorAct::PauseBulk,
+                    [until, how.reason.clone()].into_iter().flatten().collect::<Vec<_>>().join(": "),
+                )
             }
-            BulkChange::Resume => ("resume bulk", String::new()),
+            BulkChange::Resume => (OperatorAct::ResumeBulk, String::new()),
             BulkChange::Limits { .. } => {
                 let listed = |limits: &[String]| if limits.is_empty() { "none".to_owned() } else { limits.join(", ") };
-                ("limits bulk", format!("{} → {}", listed(&answer.limits_before), listed(&answer.limits)))
+                (OperatorAct::LimitsBulk, format!("{} → {}", listed(&answer.limits_before), listed(&answer.limits)))
             }
         },
         Command::Limits { .. } | Command::ResetLimits { .. } => {
             let as_configured = matches!(command, Command::ResetLimits { .. });
             let note = if as_configured { ", as configured" } else { "" };
-            ("limits", format!("{} → {}{note}", answer.limits_before.join(", "), answer.limits.join(", ")))
+            (OperatorAct::Limits, format!("{} → {}{note}", answer.limits_before.join(", "), answer.limits.join(", ")))
         }
         Command::Tell { .. }
         | Command::TellBulk { .. }
@@ -318,6 +331,7 @@ async fn answer(roster: &Roster, command: &Command) -> Option<Vec<u8>> {
             drives: true,
             state: None,
             rate: None,
+            outside_hours: None,
             limits_before: Vec::new(),
             limits: Vec::new(),
             later: None,

@@ -9,7 +9,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::is_unmistakable;
-use crate::audit;
+use crate::audit::{self, OperatorAct};
 use crate::broker::port::Delivery;
 use crate::broker::{Broker, BrokerError, LONGEST_READ, ReadError, ReadPurpose};
 use crate::clock;
@@ -138,7 +138,7 @@ impl Erasure {
         let count = erased.as_ref().map_or(0, |erased| erased.found);
         let whom = self.key.as_ref().and_then(|key| key.digest(&self.person));
         let whom = whom.map_or_else(|| "a person".to_owned(), |digest| format!("person={digest}"));
-        let entry = audit::Entry { count, ..audit::Entry::done((by, place), "", "erase", whom, &outcome) };
+        let entry = audit::Entry { count, ..audit::Entry::done((by, place), "", OperatorAct::Erase, whom, &outcome) };
         control::record_when_possible(self.broker.clone(), entry).await;
         erased
     }

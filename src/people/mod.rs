@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::audit;
+use crate::audit::{self, OperatorAct};
 use crate::broker::Broker;
 use crate::control;
 use crate::person::{self, Digest};
@@ -22,6 +22,10 @@ pub const LONGEST_PERSON: usize = 1024;
 /// Said where `[suppression]` is not set.
 pub const NOT_SET: &str = "nobody can be suppressed: [suppression] is not set; add it with key = { env = \"SLUICE_SUPPRESSION_KEY\" }, the same \
                            for every worker and command";
+
+/// A change is answered once the broker has it. From then on so many seconds may pass until every worker heeds it; one that cannot follow the
+/// list sends nothing meanwhile.
+pub const HEEDED_WITHIN: u32 = 1;
 
 /// Those who are suppressed, at one broker. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -41,6 +45,8 @@ pub struct PeopleChanged {
     pub changed: usize,
     /// How many were as wanted before.
     pub unchanged: usize,
+    /// So many seconds after this answer, at most, every worker heeds it: one that cannot follow the list sends nothing meanwhile.
+    pub heeded_within_seconds: u32,
 }
 
 /// One who was asked about.
@@ -110,14 +116,14 @@ impl People {
         let changed = written.map(|before| {
             let as_wanted = people.iter().filter(|one| before.get(**one).is_some() == (act == Act::Add)).count();
             let (named, unchanged) = if act == Act::Clear { (before.len(), 0) } else { (people.len(), as_wanted) };
-            PeopleChanged { named, changed: named - unchanged, unchanged }
+            PeopleChanged { named, changed: named - unchanged, unchanged, heeded_within_seconds: HEEDED_WITHIN }
         });
         let outcome = match &changed {
             Ok(PeopleChanged { changed, unchanged, .. }) => format!("{changed} changed, {unchanged} were so before"),
             Err(error) => format!("failed: {error}"),
         };
         let count = u64::try_from(people.len()).unwrap_or(u64::MAX);
-        let entry = audit::Entry::done((by, place), "", audit_name(act), given(&people, &note), &outcome);
+        let entry = audit::Entry::done((by, place), "", audited(act), given(&people, &note), &outcome);
         control::record_when_possible(self.broker.clone(), audit::Entry { count, ..entry }).await;
         changed
     }
@@ -136,12 +142,12 @@ impl People {
     }
 }
 
-/// Its name in the audit.
-fn audit_name(act: Act) -> &'static str {
+/// The same in the audit.
+fn audited(act: Act) -> OperatorAct {
     match act {
-        Act::Add => "suppress",
-        Act::Remove => "unsuppress",
-        Act::Clear => "suppress_clear",
+        Act::Add => OperatorAct::Suppress,
+        Act::Remove => OperatorAct::Unsuppress,
+        Act::Clear => OperatorAct::SuppressClear,
     }
 }
 

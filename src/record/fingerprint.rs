@@ -1,7 +1,7 @@
 //! What equal letters have in common: a sentence and its event go in; the sentence without what varies comes out. Pure.
 //!
 //! Ids, numbers and addresses are told by their form, anything else that varies by standing in the event as a value. The status
-//! of the answer stays, and so do the names of fields.
+//! of the answer stays, and so do the names of fields and of standards.
 
 use std::sync::LazyLock;
 
@@ -22,6 +22,46 @@ const MOST_READ: usize = 4000;
 const CUT_CHARS: usize = 120;
 /// Digits at the end of a field's name, at most.
 const MOST_DIGITS: usize = 2;
+
+/// Names with a number in them that say what is wrong, and are the same in every sentence about it.
+const STANDARDS: [&str; 34] = [
+    "utf-8",
+    "utf8",
+    "utf-16",
+    "utf-32",
+    "iso-8859-1",
+    "latin1",
+    "latin-1",
+    "windows-1252",
+    "base64",
+    "base64url",
+    "base32",
+    "sha-1",
+    "sha1",
+    "sha-256",
+    "sha256",
+    "sha-384",
+    "sha-512",
+    "sha512",
+    "md5",
+    "oauth2",
+    "e.164",
+    "x.509",
+    "ipv4",
+    "ipv6",
+    "http/1.1",
+    "http/2",
+    "json5",
+    "int32",
+    "int64",
+    "uint32",
+    "uint64",
+    "float32",
+    "float64",
+    "i18n",
+];
+/// Whose documents are known by numbers.
+const BODIES: [&str; 2] = ["RFC ", "ISO "];
 
 /// What is looked for in a sentence.
 struct Forms {
@@ -100,7 +140,8 @@ fn masked(text: &str, known: &EventValues, forms: &Forms) -> String {
         let (whole, start) = (&found[0], found.get(0).map_or(0, |word| word.start()));
         let word = whole.trim_end_matches('.');
         let end = &whole[word.len()..];
-        let varies = varies(word) && !is_field(word, &text[..start], known);
+        let before = &text[..start];
+        let varies = varies(word) && !is_standard(word, before) && !is_field(word, before, known);
         if varies { format!("#{end}") } else { whole.to_owned() }
     });
     forms.run.replace_all(&words, "#").into_owned()
@@ -112,6 +153,13 @@ fn varies(word: &str) -> bool {
     // An id of hex digits may happen to have no number among them.
     let is_hex = || word.len() >= 6 && word.bytes().all(|b| matches!(b, b'a'..=b'f' | b'A'..=b'F'));
     word.contains(HIDDEN) || word.contains(char::is_numeric) || is_address() || is_hex()
+}
+
+/// `UTF-8`, or the number of `RFC 3339`.
+fn is_standard(word: &str, before: &str) -> bool {
+    let is_number = || word.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
+    STANDARDS.iter().any(|name| name.eq_ignore_ascii_case(word))
+        || BODIES.iter().any(|body| before.ends_with(body)) && is_number()
 }
 
 /// `line2`, where the event has such a field or the sentence calls it one.

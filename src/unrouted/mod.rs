@@ -18,6 +18,7 @@ use crate::broker::{Broker, LONGEST_READ, LockedRead, ReadError, ReadPurpose};
 use crate::clock;
 use crate::control;
 use crate::event::Glance;
+use crate::history::{About, Recorder, Step, StepKind};
 use crate::message::{Message, beginning};
 
 pub use groups::{UnroutedGroup, UnroutedGroups};
@@ -34,6 +35,8 @@ pub struct Unrouted {
     pub broker: Broker,
     /// The largest event.
     pub max_event_bytes: usize,
+    /// Where is told what was published again; nowhere where no history is kept, or nothing is done.
+    pub history: Option<Recorder>,
 }
 
 /// One of them.
@@ -114,6 +117,8 @@ impl UnroutedDone {
 /// What came of one publication.
 struct Published {
     event: Delivery,
+    /// What the history says of it.
+    about: Option<About>,
     result: Result<(), PublishError>,
 }
 
@@ -202,7 +207,7 @@ impl Unrouted {
         let acted = async {
             let mut locked = reader.lock(&self.queue(), ReadPurpose::Act, patience).await?;
             let mut done = UnroutedDone { there: locked.count(), ..UnroutedDone::default() };
-            self.go_through(&mut locked, act, keys, &subscribes, &mut done).await?;
+            self.go_through(&mut locked, (act, by.0), keys, &subscribes, &mut done).await?;
             locked.end().await?;
             Ok(done)
         };
@@ -214,7 +219,7 @@ impl Unrouted {
         };
         let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
         let given = if keys.is_empty() { "all".to_owned() } else { keys.join(", ") };
-        let entry = audit::Entry { count, ..audit::Entry::done(by, "", act.name(), given, &outcome) };
+        let entry = audit::Entry { count, ..audit::Entry::ended(by, "", act.name(), given, &outcome) };
         control::record_when_possible(self.broker.clone(), entry).await;
         acted
     }
@@ -222,17 +227,18 @@ impl Unrouted {
     async fn go_through(
         &self,
         locked: &mut LockedRead,
-        act: UnroutedAct,
+        (act, by): (UnroutedAct, &str),
         keys: &BTreeSet<String>,
         subscribes: &(impl Fn(&str) -> bool + Sync),
         done: &mut UnroutedDone,
     ) -> Result<(), ReadError> {
-        let (publisher, names) = (self.broker.publisher(), self.broker.names());
+        let publisher = self.broker.publisher();
         let (mut moving, until) = (FuturesUnordered::new(), clock::now() + LONGEST_READ);
         let settle = |published: Published, locked: &mut LockedRead, done: &mut UnroutedDone| match published.result {
             Ok(()) => {
                 locked.remove(published.event);
                 done.done += 1;
+                self.tell_published(published.about.as_ref(), by);
             }
             Err(error) => {
                 locked.keep(published.event);
@@ -268,16 +274,15 @@ impl Unrouted {
                 locked.keep(event);
             } else {
                 done.meant += 1;
-                let mut message = event.message.clone();
-                // The broker refuses another's, and ends the channel for it.
-                message.properties.user_id = None;
-                let sent = publisher.submit(&names.exchange_of(event.class), &event.routing_key, message).await;
+                let (message, exchange) = self.again(&event);
+                let about = self.about(&event);
+                let sent = publisher.submit(&exchange, &event.routing_key, message).await;
                 moving.push(async move {
                     let result = match sent {
                         Ok(confirm) => confirm.await,
                         Err(error) => Err(error),
                     };
-                    Published { event, result }
+                    Published { event, about, result }
                 });
             }
         }
@@ -285,6 +290,26 @@ impl Unrouted {
             settle(published, locked, done);
         }
         ended
+    }
+
+    /// What is published again, and where.
+    fn again(&self, event: &Delivery) -> (Message, String) {
+        let mut message = event.message.clone();
+        // The broker refuses another's, and ends the channel for it.
+        message.properties.user_id = None;
+        (message, self.broker.names().exchange_of(event.class))
+    }
+
+    /// Which event is about to be published again; nothing where no history is kept.
+    fn about(&self, event: &Delivery) -> Option<About> {
+        let keeps_subject = self.history.as_ref()?.keeps_subject();
+        Some(About::message(&event.message, &event.routing_key, keeps_subject, clock::wall()))
+    }
+
+    fn tell_published(&self, about: Option<&About>, by: &str) {
+        if let (Some(recorder), Some(about)) = (&self.history, about) {
+            recorder.tell(&Step { by: Some(by.into()), ..about.step(StepKind::Published) });
+        }
     }
 
     /// Shows each to `visit`, until that returns false; returns how many there were.

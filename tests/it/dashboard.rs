@@ -49,6 +49,23 @@ fn no_panel_covers_another_or_leaves_the_page() {
 }
 
 #[test]
+fn it_shows_of_each_class_of_events_and_of_those_not_sent_how_many_there_are() {
+    for metric in [
+        "sluice_bulk_ready",
+        "sluice_bulk_retrying",
+        "sluice_bulk_delivered_total",
+        "sluice_bulk_oldest_event_seconds",
+        "sluice_scheduled",
+        "sluice_dropped_total",
+        "sluice_suppressed_total",
+        r#"reason=\"too_old\""#,
+    ] {
+        let shown = panels().iter().any(|panel| panel["targets"].to_string().contains(metric));
+        assert!(shown, "no panel shows {metric}");
+    }
+}
+
+#[test]
 fn every_panel_says_what_it_shows_and_its_links_lead_to_entries_of_the_runbook() {
     let anchors: BTreeSet<String> = super::rules::alerts().iter().map(|name| name.to_lowercase()).collect();
     let mut linked = 0;

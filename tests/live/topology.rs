@@ -79,6 +79,8 @@ async fn check_shows_the_difference_and_works_on() {
     assert!(log.text().contains("x-delivery-limit"), "{}", log.text());
     let lacks = log.text().lines().filter(|line| line.contains("lacks this retry queue")).count();
     assert_eq!(lacks, 4, "no event has needed them yet: {}", log.text());
+    let laters = log.text().lines().filter(|line| line.contains("lacks the queues for events that may not")).count();
+    assert_eq!(laters, 2, "of either class: {}", log.text());
     publish(&second, 1).await;
     assert!(take(&mut inbox, 1).await.into_iter().all(ack));
     assert!(first.close(LONG).await && second.close(LONG).await);

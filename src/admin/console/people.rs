@@ -110,7 +110,7 @@ async fn change(admin: &Admin, who: Who, act: Act, person: &str, note: &str) -> 
     let changed = people::change(admin, who, act, named).await?;
     let said = match (act, changed.changed) {
         (Act::Add, 0) => "They were suppressed before.",
-        (Act::Add, _) => "They are suppressed: nothing is sent about them any more.",
+        (Act::Add, _) => "They are suppressed: within a second nothing is sent about them any more.",
         (Act::Remove | Act::Clear, 0) => "They were not suppressed.",
         (Act::Remove | Act::Clear, _) => "They are not suppressed any more: what comes from now on is sent.",
     };

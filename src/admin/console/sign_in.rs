@@ -17,7 +17,7 @@ use crate::admin::Admin;
 use crate::admin::auth::{self, holder};
 use crate::admin::extract::Params;
 use crate::admin::problem::Problem;
-use crate::audit;
+use crate::audit::{self, OperatorAct};
 use crate::clock;
 
 const LARGEST: usize = 8 * 1024;
@@ -134,7 +134,7 @@ pub(super) async fn enter(State(admin): State<Arc<Admin>>, request: Request) -> 
     };
     tracing::info!(who = token.name, "signed in to the console");
     let by = (token.name.as_str(), "console");
-    admin.record(audit::Entry::done(by, "", "sign_in", String::new(), "signed in"));
+    admin.record(audit::Entry::done(by, "", OperatorAct::SignIn, String::new(), "signed in"));
     let id = admin.console.sessions.begin(token, clock::now());
     ([(header::SET_COOKIE, cookie(&parts.headers, &id, LASTS.as_secs()))], see_other(&to)).into_response()
 }

@@ -14,6 +14,7 @@ use crate::audit::Marks;
 use crate::cli::{Error, find, print, print_json, print_lines, sanitize};
 use crate::config::{ConfigFile, Destination};
 use crate::control::Signal;
+use crate::dead_letters::DeadLetters;
 use crate::dead_letters::acts::Act;
 use crate::dead_letters::filter::Filter;
 use crate::dead_letters::operation::{
@@ -249,6 +250,7 @@ async fn act(
         counted: None,
         by: who(),
     };
+    let letters = DeadLetters { history: session.recording.recorder(), ..letters };
     let operation = letters.begin(plan, Some(selection));
     let state = follow(operation, registry, &bar, stop).await;
     bar.finish_and_clear();

@@ -121,6 +121,7 @@ async fn edit(
         confirm("Save this change?", unasked, stop).await?;
     }
     // Once begun it is not stopped: half of it would leave two letters.
+    let letters = DeadLetters { history: session.recording.recorder(), ..letters };
     let replaced = letters.replace(&edit, &who(), PATIENCE, clock::wall()).await;
     replaced.map_err(|error| Error::Failed(error.to_string()))?;
     tell(args, &edit, true)

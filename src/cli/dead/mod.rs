@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use super::confirm::{confirm, unless_stopped};
 use super::{Error, find, load};
 use crate::broker::Broker;
+use crate::cli::recording::Recording;
 use crate::config::{Config, ConfigFile};
 use crate::dead_letters::filter::{Filter, Matcher};
 use crate::dead_letters::look::LookError;
@@ -102,6 +103,8 @@ pub(super) async fn run(args: Args, file: &ConfigFile, stop: CancellationToken) 
 pub(super) struct Session {
     pub config: Config,
     pub broker: Broker,
+    /// Where what the command does is told.
+    pub recording: Recording,
     end: CancellationToken,
 }
 
@@ -112,16 +115,18 @@ impl Session {
         let settings = broker::BrokerSettings { name: "sluice command".to_owned(), ..app::broker_settings(&config) };
         let broker = Broker::start(settings, end.clone());
         broker.wait_ready(BROKER_WITHIN).await.map_err(|error| Error::Failed(error.to_string()))?;
-        Ok(Self { config, broker, end })
+        let recording = Recording::of(&config, &broker);
+        Ok(Self { config, broker, recording, end })
     }
 
     /// The letters of a destination that the configuration has.
     fn letters(&self, destination: &str, file: &ConfigFile) -> Result<DeadLetters, Error> {
         find(&self.config, destination, file)?;
-        Ok(DeadLetters { broker: self.broker.clone(), destination: destination.to_owned() })
+        Ok(DeadLetters { broker: self.broker.clone(), destination: destination.to_owned(), history: None })
     }
 
     pub async fn close(self) {
+        self.recording.end().await;
         self.broker.close(BROKER_WITHIN).await;
         self.end.cancel();
     }

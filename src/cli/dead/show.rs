@@ -3,6 +3,7 @@
 use tokio_util::sync::CancellationToken;
 
 use super::{PATIENCE, Session, not_seen, pile, within_session};
+use crate::class::Class;
 use crate::cli::{Error, print, print_json, print_lines};
 use crate::config::ConfigFile;
 use crate::dead_letters::letter::Details;
@@ -62,6 +63,7 @@ fn tell(details: &Details) -> Result<(), Error> {
         ("destination", letter.destination.clone()),
         ("event id", letter.event_id.clone().unwrap_or_else(|| "-".to_owned())),
         ("event type", letter.event_type.clone()),
+        ("class", letter.class.map_or("-", Class::name).to_owned()),
         ("group", letter.group.clone()),
         ("replays", letter.replays.to_string()),
     ];

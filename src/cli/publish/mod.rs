@@ -26,6 +26,7 @@ use self::refused::{Form, Refused};
 use self::rows::{Reader, Wanted};
 use super::{Cli, Error, load, print, print_json};
 use crate::broker::{self, Broker, Declare, Names};
+use crate::cli::recording::Recording;
 use crate::config::{self, Config, ConfigFile};
 use crate::dead_letters::DeadLetters;
 use crate::mapping::Expression;
@@ -265,11 +266,16 @@ pub(super) async fn run(args: Args, file: &ConfigFile, stop: CancellationToken) 
     let end = CancellationToken::new();
     let broker = if args.lint { None } else { Some(connect(&config, end.clone()).await?) };
     let bar = progress_bar(&args);
-    let publishing = Publishing::new(opened.reading, broker.as_ref().map(Broker::publisher), opened.files);
+    let recording = broker.as_ref().map(|broker| Recording::of(&config, broker));
+    let told = (broker.as_ref().map(Broker::publisher), recording.as_ref().and_then(Recording::recorder));
+    let publishing = Publishing::new(opened.reading, told, opened.files);
     let outcome = publishing.run(opened.records, args.rate, &bar, &stop).await;
     bar.finish_and_clear();
     if let Some(broker) = broker {
         record(&broker, &args, &outcome).await;
+        if let Some(recording) = recording {
+            recording.end().await;
+        }
         broker.close(BROKER_WITHIN).await;
     }
     end.cancel();
@@ -334,7 +340,7 @@ impl<'a> Opened<'a> {
 /// Tells the audit of letters that were put back.
 async fn record(broker: &Broker, args: &Args, outcome: &Summary) {
     for (destination, count) in &outcome.put_back {
-        let letters = DeadLetters { broker: broker.clone(), destination: destination.clone() };
+        let letters = DeadLetters { broker: broker.clone(), destination: destination.clone(), history: None };
         let entry = audit::Entry {
             at: clock::wall(),
             operation: audit::operation_id(),

@@ -18,6 +18,7 @@ use super::window::{End, WINDOW, Window};
 use crate::broker::port::{PublishError, Publisher};
 use crate::clock;
 use crate::dead_letters::operation::Pace;
+use crate::history::{About, Recorder, StepKind};
 use crate::message::Message;
 
 /// Lines after which the progress is noted.
@@ -62,12 +63,14 @@ impl Files {
     }
 }
 
-type UnderWay = FuturesUnordered<BoxFuture<'static, (u64, Result<To, PublishError>)>>;
+type UnderWay = FuturesUnordered<BoxFuture<'static, (u64, Result<(To, Option<About>), PublishError>)>>;
 
 /// A run.
 pub(super) struct Publishing<'a> {
     reading: Reading<'a>,
     publisher: Option<Publisher>,
+    /// Where is told what was published.
+    history: Option<Recorder>,
     files: Option<Files>,
     window: Window,
     under_way: UnderWay,
@@ -76,9 +79,13 @@ pub(super) struct Publishing<'a> {
 
 impl<'a> Publishing<'a> {
     /// Without a publisher everything is only read. Files are those of a file's; standard input has none.
-    pub fn new(reading: Reading<'a>, publisher: Option<Publisher>, files: Option<Files>) -> Self {
+    pub fn new(
+        reading: Reading<'a>,
+        (publisher, history): (Option<Publisher>, Option<Recorder>),
+        files: Option<Files>,
+    ) -> Self {
         let (window, under_way, outcome) = (Window::default(), UnderWay::new(), Summary::default());
-        Self { reading, publisher, files, window, under_way, outcome }
+        Self { reading, publisher, history, files, window, under_way, outcome }
     }
 
     pub async fn run(
@@ -131,6 +138,7 @@ impl<'a> Publishing<'a> {
                     self.window.end(number, End::Published(to));
                     return true;
                 };
+                let about = self.about(&message, &to);
                 // One after the other, so that they arrive in the file's order; only the confirms are waited for together.
                 let submitted = publisher.submit(&exchange, &key, message.clone()).await;
                 self.under_way.push(Box::pin(async move {
@@ -138,7 +146,7 @@ impl<'a> Publishing<'a> {
                         Ok(confirmed) => confirmed.await,
                         Err(error) => Err(error),
                     };
-                    (number, again_where_lost(first, &publisher, &exchange, &key, &message).await.map(|()| to))
+                    (number, again_where_lost(first, &publisher, &exchange, &key, &message).await.map(|()| (to, about)))
                 }));
                 true
             }
@@ -149,9 +157,20 @@ impl<'a> Publishing<'a> {
         }
     }
 
-    fn confirmed(&mut self, number: u64, confirmed: Result<To, PublishError>) {
+    /// Which event is about to be published; nothing of a letter that is put back, or where no history is kept.
+    fn about(&self, message: &Message, to: &To) -> Option<About> {
+        let (recorder, To::Destinations(kind)) = (self.history.as_ref()?, to) else { return None };
+        Some(About::message(message, kind, recorder.keeps_subject(), clock::wall()))
+    }
+
+    fn confirmed(&mut self, number: u64, confirmed: Result<(To, Option<About>), PublishError>) {
         match confirmed {
-            Ok(to) => self.window.end(number, End::Published(to)),
+            Ok((to, about)) => {
+                if let (Some(recorder), Some(about)) = (&self.history, about) {
+                    recorder.tell(&about.step(StepKind::Published));
+                }
+                self.window.end(number, End::Published(to));
+            }
             Err(error) if self.files.is_none() || is_of_the_line(&error) => {
                 self.window.end(number, End::Refused(format!("not published: {error}")));
             }

@@ -21,6 +21,8 @@ pub(in crate::dead_letters) enum GateView {
     Nobody,
     /// A person paused it.
     Paused,
+    /// It is outside of its hours: with these and when it goes on.
+    Quiet(String),
     /// In another state, by name.
     Other(String),
 }
@@ -71,6 +73,11 @@ impl ReplayFlow {
                 let why = if *gate == GateView::Paused { "is paused" } else { "is driven by no worker now" };
                 format!("{destination} {why}: the letters wait in its queue")
             }
+            // Letters that went on into its queue would lie before the live events that come until then.
+            GateView::Quiet(outside) => {
+                self.unbounded_until = None;
+                format!("{destination} is {outside}; the letters under way wait until then, and the others for these")
+            }
             GateView::Other(state) => {
                 self.unbounded_until = None;
                 format!("waits for what becomes of the letters under way; the gate of {destination} is {state}")
@@ -91,6 +98,16 @@ mod tests {
         flow.learn(&GateView::Other("broken".into()), "px", now);
         assert!(!flow.is_open(40, now));
         assert!(ReplayFlow::new(Some(0.1)).is_open(9, now) && !ReplayFlow::new(Some(5000.0)).is_open(400, now));
+    }
+
+    #[test]
+    fn outside_of_its_hours_a_replay_says_which_these_are_and_when_it_goes_on() {
+        let now = crate::clock::now();
+        let mut flow = ReplayFlow::new(Some(40.0));
+        let outside = "outside of its hours (08:00-20:00 Europe/Stockholm), goes on at 08:00 Europe/Stockholm";
+        let said = flow.learn(&GateView::Quiet(outside.into()), "px", now);
+        assert!(said.starts_with(&format!("px is {outside}; ")), "{said}");
+        assert!(!flow.is_open(40, now));
     }
 
     #[test]

@@ -14,7 +14,10 @@ use crate::broker::{LONGEST_READ, LockedRead, ReadError, ReadPurpose, Reader};
 use crate::clock;
 use crate::control::Signal;
 use crate::dead_letters::acts::{self, Act};
+use crate::dead_letters::edit::in_its_place;
 use crate::dead_letters::{Pile, letter};
+use crate::history::About;
+use crate::history::about::operation_said;
 use crate::message::Message;
 use crate::message::header::DEAD_LETTERED_AT;
 
@@ -48,11 +51,19 @@ struct Moved {
     result: Result<(), PublishError>,
     /// Of an edit that failed: the original is in the trash already.
     in_trash: bool,
+    /// What the history says of it, where one is kept.
+    deed: Option<Deed>,
+}
+
+/// What is done with a letter, for the history.
+struct Deed {
+    about: About,
+    said: String,
 }
 
 impl Moved {
     fn of(id: u64, letter: Delivery, result: Result<(), PublishError>) -> Self {
-        Self { id, letter, result, in_trash: false }
+        Self { id, letter, result, in_trash: false, deed: None }
     }
 }
 
@@ -62,8 +73,8 @@ enum Copies {
     None,
     /// This one.
     One(Box<Message>),
-    /// These, one after the other.
-    Edit(Box<[(Pile, Message); 2]>),
+    /// These, one after the other, for the edited letter of that id.
+    Edit(String, Box<[(Pile, Message); 2]>),
     /// They cannot be made.
     Impossible(String),
 }
@@ -264,11 +275,14 @@ impl Work {
         let now = clock::now();
         self.pace.went(now);
         round.sent += 1;
-        let copy = match self.copies(id, &letter) {
+        let wall = clock::wall();
+        let copies = self.copies(id, &letter, wall);
+        let deed = self.deed(&letter, &copies, wall);
+        let copy = match copies {
             Copies::One(copy) => *copy,
-            Copies::Edit(copies) => return self.edit(round, id, letter, *copies),
+            Copies::Edit(_, copies) => return self.edit(round, (id, letter, deed), *copies),
             Copies::None => {
-                round.moving.push(Box::pin(async move { Moved::of(id, letter, Ok(())) }));
+                round.moving.push(Box::pin(async move { Moved { deed, ..Moved::of(id, letter, Ok(())) } }));
                 return;
             }
             Copies::Impossible(why) => {
@@ -281,13 +295,15 @@ impl Work {
             self.outcomes.sent(id, now);
         }
         match self.letters.broker.publisher().submit("", &self.target(), copy).await {
-            Ok(confirm) => round.moving.push(Box::pin(async move { Moved::of(id, letter, confirm.await) })),
+            Ok(confirm) => {
+                round.moving.push(Box::pin(async move { Moved { deed, ..Moved::of(id, letter, confirm.await) } }));
+            }
             Err(error) => round.moving.push(Box::pin(async move { Moved::of(id, letter, Err(error)) })),
         }
     }
 
     /// Publishes the copies of an edited letter: the second once the first is confirmed.
-    fn edit(&self, round: &mut Round, id: u64, letter: Delivery, copies: [(Pile, Message); 2]) {
+    fn edit(&self, round: &mut Round, (id, letter, deed): (u64, Delivery, Option<Deed>), copies: [(Pile, Message); 2]) {
         let publisher = self.letters.broker.publisher();
         let is_in_trash = self.in_trash.contains(&id);
         let copies: Vec<(Pile, String, Message)> = copies
@@ -299,16 +315,27 @@ impl Work {
             let mut in_trash = is_in_trash;
             for (pile, queue, copy) in copies {
                 if let Err(error) = publisher.publish("", &queue, copy).await {
-                    return Moved { id, letter, result: Err(error), in_trash };
+                    return Moved { in_trash, ..Moved::of(id, letter, Err(error)) };
                 }
                 in_trash |= pile == Pile::Trash;
             }
-            Moved::of(id, letter, Ok(()))
+            Moved { deed, ..Moved::of(id, letter, Ok(())) }
         }));
     }
 
-    fn copies(&self, id: u64, letter: &Delivery) -> Copies {
-        let wall = clock::wall();
+    /// What is told of a letter once it is done.
+    fn deed(&self, letter: &Delivery, copies: &Copies, wall: Timestamp) -> Option<Deed> {
+        let said = match copies {
+            Copies::One(_) => operation_said(&self.id),
+            Copies::Edit(to, _) => in_its_place(to),
+            Copies::None if self.plan.act == Act::Purge => operation_said(&self.id),
+            // Whoever edited it told so.
+            Copies::None | Copies::Impossible(_) => return None,
+        };
+        Some(Deed { about: self.letters.about(&letter.message, wall)?, said })
+    }
+
+    fn copies(&self, id: u64, letter: &Delivery, wall: Timestamp) -> Copies {
         match self.plan.act {
             Act::Replay => {
                 let outcomes = self.letters.broker.names().outcomes(&self.id);
@@ -328,7 +355,10 @@ impl Work {
         match rewrite.edit(&letter.message, wall, &mut 0) {
             // Whoever made that died before the letter was gone: both copies are there.
             Ok((edit, _)) if self.selection.was_edited_to(&edit.to.id) => Copies::None,
-            Ok((edit, _)) => Copies::Edit(Box::new(edit.copies(&self.plan.by, wall))),
+            Ok((edit, _)) => {
+                let copies = edit.copies(&self.plan.by, wall);
+                Copies::Edit(edit.to.id, Box::new(copies))
+            }
             Err(left) => Copies::Impossible(left.to_string()),
         }
     }
@@ -345,7 +375,7 @@ impl Work {
 
     /// A copy was confirmed, or was not.
     fn moved(&mut self, moved: Moved, locked: &mut LockedRead, trouble: &mut Option<PublishError>) {
-        let Moved { id, letter, result, in_trash } = moved;
+        let Moved { id, letter, result, in_trash, deed } = moved;
         if in_trash {
             self.in_trash.insert(id);
         }
@@ -356,6 +386,9 @@ impl Work {
                     self.copied.insert(id);
                 }
                 locked.remove(letter);
+                if let Some(Deed { about, said }) = &deed {
+                    self.letters.tell(Some(about), self.plan.act.step(), &self.plan.by, said);
+                }
                 self.fates.acted(id);
                 self.state.send_modify(|state| state.moved += 1);
             }

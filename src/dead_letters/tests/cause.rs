@@ -56,7 +56,7 @@ fn person(number: usize) -> (Value, impl Fn(&str) -> String) {
     (data, say)
 }
 
-const SENTENCES: [(&str, &str); 27] = [
+const SENTENCES: [(&str, &str); 30] = [
     ("Gainsight PX answered 400: user {uuid} is unknown", "Gainsight PX answered 400: user # is unknown"),
     ("Gainsight PX answered 400: no user {email}", "Gainsight PX answered 400: no user #"),
     ("Gainsight PX answered 422: no user {email}", "Gainsight PX answered 422: no user #"),
@@ -93,6 +93,12 @@ const SENTENCES: [(&str, &str); 27] = [
     ("\"note\" is \"{word} ipsum dolor sit amet, cons…", "\"note\" is \"#…"),
     ("\"email\" is no e-mail address: it has no @", "\"email\" is no e-mail address: it has no @"),
     ("the body is not JSON: expected value at line {small} column {number}", ""),
+    ("the body is not UTF-8: invalid byte at offset {small}", "the body is not UTF-8: invalid byte at offset #"),
+    (
+        "PX answered 400: the date {time} is not RFC 3339, use ISO 8601 or RFC 3339",
+        "PX answered 400: the date # is not RFC 3339, use ISO 8601 or RFC 3339",
+    ),
+    ("hook answered 400: sha-256 of {hex} is not in base64", "hook answered 400: sha-256 of # is not in base64"),
 ];
 
 #[test]

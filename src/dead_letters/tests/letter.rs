@@ -1,4 +1,5 @@
 use super::*;
+use crate::class::Class;
 use crate::dead_letters::acts;
 use crate::dead_letters::letter::{Details, identity, keep_death, routing_key};
 use crate::record::copy::original;
@@ -134,6 +135,24 @@ fn what_the_broker_wrote_is_kept_when_a_letter_moves() {
         let before = untouched.clone();
         keep_death(&mut untouched);
         assert_eq!(untouched, before);
+    }
+}
+
+#[test]
+fn a_letter_says_its_class_and_keeps_it_over_a_replay_and_an_edit() {
+    let class = |letter: &Message| read(letter).class;
+    assert_eq!(class(&sample()), Some(Class::Live));
+    assert_eq!(class(&moved("delivery_limit")), Some(Class::Live));
+    assert_eq!(class(&Message::default()), None);
+    let mut by_broker = event(&json!({"user": "u-17"}));
+    by_broker.properties.headers = deaths(vec![entry("delivery_limit", "sluice.px.bulk", 1_700_000_100, "order.paid")]);
+    for bulk in [with(sample(), "x-sluice-class", "bulk"), by_broker] {
+        assert_eq!(class(&bulk), Some(Class::Bulk));
+        assert_eq!(class(&acts::restored(&acts::discarded(&bulk, "a@b", DIED))), Some(Class::Bulk));
+        // As the replayed event comes, and dies again.
+        let again = written(&acts::replayed(&bulk, "00ff", "op", "outcomes", DIED), "no", DIED);
+        assert_eq!(class(&again), Some(Class::Bulk));
+        assert_eq!(serde_json::to_value(read(&again)).unwrap()["class"], json!("bulk"));
     }
 }
 

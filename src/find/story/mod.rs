@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 
 use super::piles::FoundLetter;
 use super::search::Recorded;
+use crate::dead_letters::edit::in_its_place;
 use crate::history::{Step, StepKind};
 use crate::redact;
 use crate::unrouted::UnroutedEvent;
@@ -47,7 +48,7 @@ pub struct StoryStep {
     #[schema(value_type = String, format = DateTime)]
     pub at: Timestamp,
     /// What happened: `published`, `received`, `replayed`, `waited`, `retried`, `accepted`, `delivered`, `already_delivered`, `died`, `edited`,
-    /// `discarded`, `scheduled`, `suppressed`, `dropped`, `unrouted`.
+    /// `discarded`, `restored`, `purged`, `scheduled`, `suppressed`, `dropped`, `unrouted`.
     pub step: &'static str,
     /// Where.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -78,6 +79,9 @@ pub struct StoryStep {
     pub by: Option<String>,
     #[serde(skip)]
     kind: StepKind,
+    /// Whether a person did it, and no worker by itself.
+    #[serde(skip)]
+    pub(super) is_by_person: bool,
 }
 
 /// How an event stands.
@@ -146,7 +150,7 @@ pub(super) fn tell(
     now: Timestamp,
 ) -> Vec<EventStory> {
     let mut events: BTreeMap<(String, String), Known> = BTreeMap::new();
-    for recorded in steps {
+    for recorded in merged(steps) {
         let step = &recorded.step;
         let known = events.entry((step.id.to_string(), step.source.to_string())).or_default();
         step.event_type.clone_into_if_empty(&mut known.kind);
@@ -166,6 +170,27 @@ pub(super) fn tell(
         events.into_iter().map(|((id, source), known)| known.story(id, source, is_whole, now)).collect();
     stories.sort_by_key(|story| story.steps.first().map(|step| step.at));
     stories
+}
+
+/// A replay is recorded by whoever began it, and by the worker that takes the event: one step, the person's at the worker's time, so that no
+/// difference of clocks puts it behind the delivery.
+fn merged(steps: Vec<Recorded>) -> Vec<Recorded> {
+    let (begun, mut steps): (Vec<_>, Vec<_>) =
+        steps.into_iter().partition(|it| it.step.kind == StepKind::Replayed && it.step.by.is_some());
+    for replay in begun {
+        let step = &replay.step;
+        let is_taken = |it: &&mut Recorded| {
+            let Step { kind, id, source, destination, said, by, .. } = &it.step;
+            *kind == StepKind::Replayed
+                && by.is_none()
+                && (id, source, destination, said) == (&step.id, &step.source, &step.destination, &step.said)
+        };
+        match steps.iter_mut().find(is_taken) {
+            Some(taken) => taken.step.by.clone_from(&step.by),
+            None => steps.push(replay),
+        }
+    }
+    steps
 }
 
 trait CloneIfEmpty {
@@ -223,11 +248,12 @@ impl Known {
         let places: BTreeSet<&str> = steps.iter().filter_map(|step| step.destination.as_deref()).collect();
         for place in &places {
             let of_place = |step: &&StoryStep| step.destination.as_deref() == Some(*place);
-            let told =
-                |step: &&StoryStep| !matches!(step.kind, StepKind::Received | StepKind::Edited | StepKind::Discarded);
+            let told = |step: &&StoryStep| step.kind != StepKind::Received;
             let Some(last) = steps.iter().filter(of_place).rfind(told) else { continue };
             // Its letter says it already.
-            if last.letter.is_none() {
+            let is_told = last.letter.is_some()
+                || last.kind.is_of_a_letter() && self.letters.iter().any(|found| found.letter.destination == *place);
+            if !is_told {
                 standings.push(last.standing(place, now));
             }
         }
@@ -295,11 +321,23 @@ fn add_letter(steps: &mut Vec<StoryStep>, found: &FoundLetter) {
     }
     if let Some(at) = letter.discarded_at {
         let (kind, said) = match &letter.edited_to {
-            Some(to) => (StepKind::Edited, Some(format!("letter {to} is in its place"))),
+            Some(to) => (StepKind::Edited, Some(in_its_place(to))),
             None => (StepKind::Discarded, None),
         };
         let (by, id) = (letter.discarded_by.clone(), Some(letter.id.clone()));
-        steps.push(StoryStep { said, by, letter: id, ..StoryStep::new(kind, at, place) });
+        let is_it = |step: &&mut StoryStep| {
+            step.kind == kind && step.destination == place && step.letter.is_none() && millis(step.at) == millis(at)
+        };
+        match steps.iter_mut().find(is_it) {
+            Some(step) => step.letter = id,
+            None => steps.push(StoryStep {
+                said,
+                is_by_person: by.is_some(),
+                by,
+                letter: id,
+                ..StoryStep::new(kind, at, place)
+            }),
+        }
     }
 }
 
@@ -346,11 +384,12 @@ impl StoryStep {
             letter: None,
             by: None,
             kind,
+            is_by_person: false,
         }
     }
 
     fn of(recorded: &Recorded) -> Self {
-        let Step { kind, at, destination, attempt, status, ms, pause, reason, said, .. } = &recorded.step;
+        let Step { kind, at, destination, attempt, status, ms, pause, reason, said, by, .. } = &recorded.step;
         Self {
             attempt: Some(*attempt).filter(|attempt| *attempt > 0),
             status: *status,
@@ -358,7 +397,8 @@ impl StoryStep {
             pause_seconds: *pause,
             reason: reason.as_deref().map(str::to_owned),
             said: some(shown(said)),
-            by: some(Cow::Borrowed(&recorded.worker)),
+            by: by.as_deref().map(str::to_owned).or_else(|| some(Cow::Borrowed(&recorded.worker))),
+            is_by_person: by.is_some(),
             ..Self::new(*kind, *at, some(destination.clone()))
         }
     }
@@ -404,11 +444,17 @@ impl StoryStep {
                 State::Gone,
                 format!("it died at {place}, and its letter was not found: it was replayed a moment ago, or deleted"),
             ),
+            StepKind::Edited => {
+                (State::Gone, format!("its dead letter at {place} was edited, and the edited one was not found"))
+            }
+            StepKind::Discarded => {
+                (State::Gone, format!("its dead letter at {place} was discarded, and is not in the trash any more"))
+            }
+            StepKind::Restored => (State::Gone, format!("its dead letter at {place} was restored, and was not found")),
+            StepKind::Purged => (State::Gone, format!("its dead letter at {place} was deleted for good")),
             StepKind::Published
             | StepKind::Received
             | StepKind::Waited
-            | StepKind::Edited
-            | StepKind::Discarded
             | StepKind::Unrouted
             | StepKind::Lost
             | StepKind::Unknown => (State::Waiting, format!("it waits for the gate of {place}")),

@@ -107,6 +107,47 @@ fn a_letter_that_was_replayed_and_delivered_is_delivered() {
     assert_eq!((story.now.len(), story.now[0].state), (1, State::Delivered));
 }
 
+fn by(person: &str, said: &str, of: Recorded) -> Recorded {
+    let step = Step { by: Some(person.to_owned().into()), said: said.to_owned().into(), ..of.step };
+    Recorded { step, ..of }
+}
+
+#[test]
+fn a_replay_is_one_step_with_the_name_of_whoever_began_it_whatever_their_clock_says() {
+    let taken = step(StepKind::Replayed, 50, 0);
+    let taken = Recorded { step: Step { said: "operation 0b".into(), ..taken.step }, ..taken };
+    let begun = || by("ann", "operation 0b", step(StepKind::Replayed, 58, 0));
+    let steps = vec![step(StepKind::Died, 1, 1), begun(), taken, step(StepKind::Delivered, 51, 2)];
+    let story = told(steps, Vec::new());
+    assert_eq!(kinds(&story), ["received", "died", "replayed", "delivered"]);
+    assert_eq!((story.steps[2].by.as_deref(), story.now[0].state), (Some("ann"), State::Delivered));
+    assert_eq!(crate::find::said(&story.steps[2]), "operation 0b; by ann");
+    let waits = told(vec![step(StepKind::Died, 1, 1), begun()], Vec::new());
+    assert_eq!((waits.now[0].state, waits.now[0].sentence.contains("was replayed")), (State::Waiting, true));
+}
+
+#[test]
+fn what_people_did_with_a_letter_is_told_once_and_where_it_is_follows_from_it() {
+    let discarded = by("ann", "operation 0c", step(StepKind::Discarded, 20, 0));
+    let mut in_trash = letter(1, &[]);
+    in_trash.is_trash = true;
+    (in_trash.letter.discarded_at, in_trash.letter.discarded_by) = (Some(at(20)), Some("ann".into()));
+    let story = told(vec![step(StepKind::Died, 1, 0), discarded.clone()], vec![in_trash]);
+    assert_eq!(kinds(&story), ["received", "died", "discarded"]);
+    assert_eq!((story.now.len(), story.now[0].state), (1, State::Trash));
+    let died = || vec![step(StepKind::Died, 1, 0), discarded.clone()];
+    let restored = by("bob", "operation 0d", step(StepKind::Restored, 30, 0));
+    let story = told([died(), vec![restored]].concat(), vec![letter(1, &[])]);
+    assert_eq!(kinds(&story), ["received", "died", "discarded", "restored"]);
+    assert_eq!((story.now.len(), story.now[0].state), (1, State::Dead));
+    let purged = by("bob", "operation 0e", step(StepKind::Purged, 30, 0));
+    let story = told([died(), vec![purged]].concat(), Vec::new());
+    assert_eq!((story.now.len(), story.now[0].state), (1, State::Gone));
+    assert!(story.now[0].sentence.ends_with("deleted for good"), "{}", story.now[0].sentence);
+    let aged = told(died(), Vec::new());
+    assert_eq!(aged.now[0].sentence, "its dead letter at px was discarded, and is not in the trash any more");
+}
+
 #[test]
 fn where_it_waits_follows_from_its_last_step() {
     let retried = Recorded {

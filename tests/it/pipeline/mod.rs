@@ -96,7 +96,7 @@ impl Stage {
         let stop = CancellationToken::new();
         let parts = Parts {
             lease: sluice::lease::port::DriverEnd::alone(sluice::clock::now()),
-            elsewhere: tokio::sync::watch::channel(None).1,
+            beside: tokio::sync::watch::channel(sluice::destination::Beside::default()).1,
             seal: None,
             settings: self.settings.clone(),
             names: Names::new("sluice"),

@@ -23,7 +23,7 @@ async fn scraped() -> (Stage, Prometheus) {
     let hook = HookSettings { oauth: Some(HookClient::new("sandbox", "sandbox")), ..HookSettings::default() };
     let mut stage = Stage::with_hook(&shared_url().await, hook).await;
     stage.broker = "receipts = true\n";
-    stage.configure(&(stage.px("px", "product.#", "") + HOOK));
+    stage.configure(&(stage.px("px", "product.#", "") + HOOK + "[history]\nkeep = \"1h\"\n"));
     stage.start();
     stage.ready().await;
     let prometheus = Prometheus::start(&stage.admin()).await;
@@ -39,6 +39,7 @@ async fn everything_happens(stage: &mut Stage) {
     stage.fault(r#"{"fault":"status","status":500,"count":1,"path":"/hook/a"}"#);
     client.publish_all("order.paid", 0..40).await;
     stage.arrived("/hook/a", 1).await;
+    client.publish_bulk("order.paid", 200..220).await;
     client.publish_all("product.x", 100..110).await;
     stage.arrived(PX, 10).await;
     client.publish("order.paid", "{", plain()).await;

@@ -51,6 +51,15 @@ async fn a_retry_and_a_dead_letter_of_a_bulk_event_are_where_they_belong() {
     client.holds("px.dead", 1).await;
     let exported = stage.run(&["dead", "export", "px", "--all"]).await;
     assert!(exported.out.contains("x-sluice-class"), "{exported:?}");
+    let shown = stage.run(&["dead", "show", "px", "e-2"]).await;
+    assert!(shown.out.contains("\nclass          bulk\n"), "{shown:?}");
+    // It dies again as a replayed letter, out of the destination's own queue.
+    stage.fault(r#"{"fault":"status","status":400,"count":1}"#);
+    let replayed = stage.run(&["dead", "replay", "px", "--all", "--yes"]).await;
+    assert_eq!(replayed.code, 4, "{replayed:?}");
+    client.holds("px.dead", 1).await;
+    let (status, told) = stage.ask("GET", "/api/v1/destinations/px/dead/letters/e-2", Some(TOKEN), "").await;
+    assert!(status == 200 && told.contains(r#""class":"bulk""#), "{told}");
     let replayed = stage.run(&["dead", "replay", "px", "--all", "--yes"]).await;
     assert_eq!(replayed.code, 0, "{replayed:?}");
     stage.arrived(PX, 2).await;

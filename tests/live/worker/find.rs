@@ -115,6 +115,63 @@ async fn the_way_of_an_event_is_told_wherever_it_ended() {
     assert_eq!(stage.metric("sluice_history_steps_total{outcome=\"dropped\"}").await, Some(0.0));
 }
 
+/// The last step of the first event, and who did it.
+fn last(found: &Value) -> (&str, &str) {
+    let step = found["events"][0]["steps"].as_array().and_then(|steps| steps.last()).unwrap();
+    (step["step"].as_str().unwrap(), step["by"].as_str().unwrap_or_default())
+}
+
+#[tokio::test]
+async fn what_people_did_with_letters_is_told_with_their_names_also_when_no_letter_is_left() {
+    let stage = stage(HISTORY).await;
+    let wrong = plain().with_message_id("e-1".into()).with_app_id("shop".into());
+    stage.client().await.publish("product.x", "[1]", wrong).await;
+    stands(&stage, "e-1", "dead").await;
+    // By a command, and by the API of a worker.
+    assert_eq!(stage.run(&["dead", "discard", "px", "--all", "--yes"]).await.code, 0);
+    let found = stands(&stage, "e-1", "trash").await;
+    assert_eq!(steps(&found), ["received", "died", "discarded"], "{found}");
+    let body = r#"{"act":"restore","all":true}"#;
+    let (status, told) = stage.ask("POST", "/api/v1/destinations/px/dead/operations", Some(TOKEN), body).await;
+    assert!(status == 200 || status == 202, "{told}");
+    until("it is restored", async || last(&find(&stage, &["e-1"]).await.1) == ("restored", "admin")).await;
+    stands(&stage, "e-1", "dead").await;
+    let mended = r#"{"identifyId":"u-1","eventName":"Paid"}"#;
+    std::fs::write(stage.file("body.json"), mended).unwrap();
+    let file = stage.file("body.json");
+    let edited = stage.run(&["dead", "edit", "px", "e-1", "--file", &file, "--yes"]).await;
+    assert_eq!(edited.code, 0, "{edited:?}");
+    until("the edit is told", async || last(&find(&stage, &["e-1"]).await.1).0 == "edited").await;
+    assert_eq!(stage.run(&["dead", "replay", "px", "--all", "--yes"]).await.code, 0);
+    let found = stands(&stage, "e-1", "delivered").await;
+    let all = ["received", "died", "discarded", "restored", "edited", "replayed", "delivered"];
+    assert_eq!(steps(&found), all, "{found}");
+    let by = found["events"][0]["steps"][5]["by"].as_str().unwrap();
+    assert!(by.contains('@'), "whoever ran the command: {found}");
+    assert_eq!(stage.run(&["dead", "purge", "px", "--all", "--yes"]).await.code, 0);
+    until("it is told of the original", async || steps(&find(&stage, &["e-1"]).await.1).contains(&"purged".to_owned()))
+        .await;
+}
+
+#[tokio::test]
+async fn what_sluice_publishes_itself_begins_with_its_publication() {
+    let stage = stage(HISTORY).await;
+    let (data, head) = (event(1), r#""specversion":"1.0","id":"e-1","source":"shop","type":"product.x""#);
+    let published = stage.run_with(&["publish", "-"], &format!("{{{head},\"data\":{data}}}\n")).await;
+    assert!(published.code == 0 && published.err.is_empty(), "{published:?}");
+    let found = stands(&stage, "e-1", "delivered").await;
+    assert_eq!(steps(&found), ["published", "received", "delivered"], "{found}");
+    publish(&stage, "other.x", 2).await;
+    stands(&stage, "e-2", "unrouted").await;
+    stage.configure(&(stage.px("px", "#", "limits = [\"200/s\"]") + HISTORY));
+    stage.signal("HUP").await;
+    until("it is bound", async || stage.run(&["unrouted", "publish", "--all", "--yes"]).await.out.contains("1 of 1"))
+        .await;
+    let found = stands(&stage, "e-2", "delivered").await;
+    assert_eq!(steps(&found), ["published", "received", "delivered"], "{found}");
+    assert!(found["events"][0]["steps"][0]["by"].as_str().unwrap().contains('@'), "{found}");
+}
+
 #[tokio::test]
 async fn without_a_history_letters_and_unrouted_events_are_found_and_it_says_so() {
     let stage = stage("").await;

@@ -195,6 +195,8 @@ async fn what_is_no_note_stops_a_destination_with_a_sentence_and_costs_no_event(
     stage.start();
     until("it is told", async || stage.log().contains("the note in the lease queue has format 99")).await;
     assert_ne!(stage.get("/readyz").await.0, 200);
+    let why = "no worker drives it: the note in the lease queue has format 99";
+    until("the status says why", async || stage.run(&["status", "--json"]).await.out.contains(why)).await;
     assert_eq!((stage.seen(PX).received, client.depth("px").await), (0, Some(5)));
     assert_eq!(stage.run(&["lease", "reset", "px", "--yes"]).await.code, 0);
     stage.arrived(PX, 5).await;

@@ -50,6 +50,7 @@ async fn two_seconds_after_somebody_is_suppressed_nothing_is_sent_whoever_drives
     stage.arrived(PX, 50).await;
     let ran = suppress(&stage, &["add", "Ann@Example.com", "--note", "ann@example.com asked for it"]).await;
     assert!(ran.code == 0 && ran.out.contains("is suppressed") && !ran.out.contains("example.com"), "{ran:?}");
+    assert!(ran.out.contains("every worker heeds it within 1 second"), "{ran:?}");
     tokio::time::sleep(Duration::from_secs(2)).await;
     let sent = stage.seen(PX).received;
     assert!(sent < 1_900, "{sent}: it was too late to tell");
@@ -96,6 +97,7 @@ async fn a_list_out_of_a_file_is_read_with_its_bad_rows_told_and_a_wrong_column_
     let again = suppress(&stage, &["import", &file, "--column", "email", "--json"]).await;
     let (unchanged, refused) = (&parsed(&again)["unchanged"], parsed(&again)["refused"].as_array().map(Vec::len));
     assert_eq!((unchanged, refused), (&json!(2_500), Some(2)), "{again:?}");
+    assert_eq!(parsed(&again)["heeded_within_seconds"], 1, "{again:?}");
     assert_eq!(suppress(&stage, &["check", "ANN-7@example.com"]).await.code, 0);
     let ran = suppress(&stage, &["check", "ann-2500@example.com", "ann-0@example.com"]).await;
     assert!(ran.code == 4 && ran.err.contains("1 of 2 are not suppressed"), "{ran:?}");

@@ -151,6 +151,7 @@ fn view(name: &str) -> View {
         retried: 0,
         scheduled: 0,
         quiet_until: None,
+        outside_hours: None,
         dead: [("server_error".to_owned(), 3)].into(),
         last_dead: None,
         copies_waiting: 0,
