@@ -59,7 +59,7 @@ impl SetupError {
 }
 
 impl HttpTransport {
-    /// A client whose requests take `timeout` at most, through `proxy` where there is one.
+    /// A client whose requests take `timeout` at most, through `proxy` where there is one: the configuration has no credentials in it.
     ///
     /// # Errors
     /// [`SetupError`] when the proxy or the system's certificates cannot be used.
@@ -68,6 +68,7 @@ impl HttpTransport {
         let connect_timeout = CONNECT_TIMEOUT.min(timeout.mul_f64(0.9));
         let tls = tls::settings(http1_only).map_err(|e| SetupError(e.to_string()))?;
         let connector = Connector::new(connect_timeout, tls, proxy).map_err(|e| SetupError(e.to_string()))?;
+        // What the other side has closed before anything of a request was written is tried on another connection: it was not sent.
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(POOL_IDLE)
@@ -80,12 +81,12 @@ impl HttpTransport {
 
     async fn exchange(&self, request: &::http::Request<Bytes>, written: &WrittenAt) -> Result<Reply, Trouble> {
         let mut late = pin!(clock::sleep(self.timeout));
-        let response = tokio::select! {
+        let answer = tokio::select! {
             biased;
-            response = self.client.request(outgoing(request, written)) => response.map_err(|error| self.trouble(&error, request))?,
+            answer = self.client.request(outgoing(request, written)) => answer,
             () = &mut late => return Err(Trouble::Timeout { host: self.host(request), timeout: self.timeout }),
         };
-        let (parts, mut incoming) = response.into_parts();
+        let (parts, mut incoming) = answer.map_err(|error| self.trouble(&error, request))?.into_parts();
         let Keep(most) = request.extensions().get().copied().unwrap_or(Keep::TOKEN);
         let most = if parts.status.is_success() { most } else { most.min(MAX_ERROR_BYTES) };
         let mut body = BytesMut::new();

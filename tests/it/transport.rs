@@ -14,6 +14,7 @@ use rcgen::{CertificateParams, KeyPair};
 use rustls::ServerConfig;
 use rustls::crypto::ring;
 use rustls::pki_types::PrivateKeyDer;
+use sluice::clock;
 use sluice::delivery::http::HttpTransport;
 use sluice::delivery::{Keep, Transport as _, Trouble};
 use sluice::gate::WrittenAt;
@@ -213,7 +214,7 @@ async fn a_request_says_whose_it_is_and_what_the_vendor_wants_said() {
 async fn without_the_lease_nothing_of_the_body_is_written() {
     let (address, came) = says("").await;
     let mut request = Request::post(format!("http://{address}/")).body(Bytes::from_static(b"{}")).unwrap();
-    request.extensions_mut().insert(Fence::new(std::time::Instant::now()));
+    request.extensions_mut().insert(Fence::new(clock::now()));
     let (transport, written) =
         (HttpTransport::new(Duration::from_secs(10), None, false).unwrap(), WrittenAt::default());
     let said = transport.send(&request, &written).await.unwrap_err().to_string();
