@@ -44,6 +44,12 @@ pub fn sentence(error: &(dyn Error + 'static)) -> String {
     }
 }
 
+/// Whether it was the time that ran out.
+pub(super) fn is_late(error: &(dyn Error + 'static)) -> bool {
+    let mut kinds = chain(error).filter_map(|error| error.downcast_ref::<io::Error>()).map(io::Error::kind);
+    kinds.any(|kind| kind == ErrorKind::TimedOut)
+}
+
 /// How the standard library begins what the system's resolver says.
 const LOOKUP: &str = "failed to lookup address information: ";
 

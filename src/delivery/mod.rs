@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 
+use ::http::HeaderValue;
 use bytes::Bytes;
 
 use crate::gate::WrittenAt;
@@ -10,11 +11,15 @@ use crate::vendors::Reply;
 
 mod body;
 pub mod cause;
+mod connect;
 pub mod http;
 pub mod machine;
 mod tls;
 pub mod token;
 pub mod token_file;
+
+/// What this worker calls itself.
+const AGENT: HeaderValue = HeaderValue::from_static(concat!("sluice/", env!("CARGO_PKG_VERSION")));
 
 /// Sends requests. `delivery/http.rs` does so over the network; tests script it.
 pub trait Transport: Send + Sync {

@@ -6,7 +6,7 @@ use rustls::ClientConfig;
 use rustls::crypto::ring;
 use rustls_platform_verifier::BuilderVerifierExt as _;
 
-/// One set of a machine's certificates takes about 100 kB; reqwest reads one for each client, and each destination has a client.
+/// One set of a machine's certificates takes about 100 kB, and each destination has a client.
 static SHARED: OnceLock<ClientConfig> = OnceLock::new();
 
 /// The settings of TLS for one client, which offer HTTP/2 before HTTP/1.1, or HTTP/1.1 alone. All share the certificates and the

@@ -1,44 +1,74 @@
 //! The HTTP client against servers on this machine that do not answer as they should: what is told of it, and how little is read.
 
+use std::io::Write as _;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::Request;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use http::{Request, StatusCode};
 use rcgen::{CertificateParams, KeyPair};
 use rustls::ServerConfig;
 use rustls::crypto::ring;
 use rustls::pki_types::PrivateKeyDer;
+use sluice::clock;
 use sluice::delivery::http::HttpTransport;
 use sluice::delivery::{Keep, Transport as _, Trouble};
+use sluice::gate::WrittenAt;
+use sluice::lease::Fence;
 use sluice::vendors::Reply;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
 use tokio_rustls::TlsAcceptor;
 
 const KEPT: usize = 16 * 1024;
 
-/// A server that does `answer` with each connection, once its request's head is there.
-async fn server<F: Future<Output = ()> + Send>(answer: impl Fn(TcpStream) -> F + Send + 'static) -> SocketAddr {
+/// A server that does `answer` with each connection and the request that came over it.
+async fn server_of<F: Future<Output = ()> + Send>(
+    answer: impl Fn(TcpStream, String) -> F + Send + 'static,
+) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
         loop {
             let (mut stream, _) = listener.accept().await.unwrap();
             let mut head = [0; 4096];
-            drop(stream.read(&mut head).await);
-            answer(stream).await;
+            let count = stream.read(&mut head).await.unwrap_or(0);
+            answer(stream, String::from_utf8_lossy(&head[..count]).into_owned()).await;
         }
     });
     address
 }
 
+/// The same where it does not matter what came.
+async fn server<F: Future<Output = ()> + Send>(answer: impl Fn(TcpStream) -> F + Send + 'static) -> SocketAddr {
+    server_of(move |stream, _| answer(stream)).await
+}
+
+/// A server that says `answer` to each request, and what came over its first connection.
+async fn says(answer: impl Into<Vec<u8>>) -> (SocketAddr, oneshot::Receiver<String>) {
+    let (answer, (seen, came)) = (answer.into(), oneshot::channel());
+    let seen = Mutex::new(Some(seen));
+    let address = server_of(move |mut stream, request| {
+        if let Some(seen) = seen.lock().unwrap().take() {
+            // Not every test asks.
+            drop(seen.send(request));
+        }
+        let answer = answer.clone();
+        async move { stream.write_all(&answer).await.unwrap() }
+    })
+    .await;
+    (address, came)
+}
+
 async fn send(url: &str, timeout: Duration) -> Result<Reply, Trouble> {
     let mut request = Request::post(url).body(Bytes::from_static(b"{}")).unwrap();
     request.extensions_mut().insert(Keep(KEPT));
-    HttpTransport::new(timeout, None, false).unwrap().send(&request, &sluice::gate::WrittenAt::default()).await
+    HttpTransport::new(timeout, None, false).unwrap().send(&request, &WrittenAt::default()).await
 }
 
 async fn told(url: &str) -> String {
@@ -123,7 +153,7 @@ async fn a_proxy_that_is_not_there_is_named() {
     let proxy = format!("http://user:s3cret@{closed}").parse().unwrap();
     let transport = HttpTransport::new(Duration::from_secs(10), Some(&proxy), false).unwrap();
     let request = Request::post("https://api.example.com/v1").body(Bytes::new()).unwrap();
-    let said = transport.send(&request, &sluice::gate::WrittenAt::default()).await.unwrap_err().to_string();
+    let said = transport.send(&request, &WrittenAt::default()).await.unwrap_err().to_string();
     assert_eq!(said, format!("cannot connect to api.example.com through the proxy {closed}: connection refused"));
 }
 
@@ -150,6 +180,123 @@ async fn of_an_answer_without_an_end_no_more_is_read_than_is_kept() {
         let sent = sent.load(Ordering::Relaxed);
         // What the system holds on the way is not ours.
         assert!(sent < 50_000_000, "{sent} bytes were taken");
+    }
+}
+
+#[tokio::test]
+async fn a_request_says_whose_it_is_and_what_the_vendor_wants_said() {
+    let (address, came) = says("HTTP/1.1 201 Created\r\ncontent-length: 0\r\n\r\n").await;
+    let request =
+        Request::post(format!("http://{address}/a/b?c=d")).header("x-api-key", "k").header("accept", "text/csv");
+    let transport = HttpTransport::new(Duration::from_secs(10), None, false).unwrap();
+    let written = WrittenAt::default();
+    transport.send(&request.body(Bytes::from_static(b"{}")).unwrap(), &written).await.unwrap();
+    let came = came.await.unwrap();
+    let (head, body) = came.split_once("\r\n\r\n").unwrap();
+    let mut lines: Vec<&str> = head.split("\r\n").collect();
+    lines.sort_unstable();
+    let (agent, host) = (format!("user-agent: sluice/{}", env!("CARGO_PKG_VERSION")), format!("host: {address}"));
+    let wanted = [
+        "POST /a/b?c=d HTTP/1.1",
+        "accept-encoding: gzip",
+        "accept: text/csv",
+        "content-length: 2",
+        &host,
+        &agent,
+        "x-api-key: k",
+    ];
+    assert_eq!(lines, wanted);
+    assert_eq!(body, "{}");
+    assert!(written.at().is_some());
+}
+
+#[tokio::test]
+async fn without_the_lease_nothing_of_the_body_is_written() {
+    let (address, came) = says("").await;
+    let mut request = Request::post(format!("http://{address}/")).body(Bytes::from_static(b"{}")).unwrap();
+    request.extensions_mut().insert(Fence::new(clock::now()));
+    let (transport, written) =
+        (HttpTransport::new(Duration::from_secs(10), None, false).unwrap(), WrittenAt::default());
+    let said = transport.send(&request, &written).await.unwrap_err().to_string();
+    assert!(said.ends_with("broke: the lease ran out before the request was written"), "{said}");
+    assert!(written.at().is_none());
+    assert!(!came.await.unwrap().contains("{}"));
+}
+
+#[tokio::test]
+async fn a_redirect_is_an_answer_and_not_followed() {
+    let (elsewhere, mut came) = says("").await;
+    let moved =
+        format!("HTTP/1.1 307 Temporary Redirect\r\nlocation: http://{elsewhere}/\r\ncontent-length: 0\r\n\r\n");
+    let (address, _) = says(moved).await;
+    let reply = send(&format!("http://{address}/"), Duration::from_secs(10)).await.unwrap();
+    assert_eq!(reply.status, StatusCode::TEMPORARY_REDIRECT);
+    assert!(came.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn of_an_answer_that_breaks_off_or_stalls_the_status_and_what_came_count() {
+    let part = "HTTP/1.1 201 Created\r\ncontent-length: 1000\r\n\r\npart";
+    let (breaks_off, _) = says(part).await;
+    let stalls = server(async move |mut stream| {
+        stream.write_all(part.as_bytes()).await.unwrap();
+        std::future::pending::<()>().await;
+    })
+    .await;
+    for address in [breaks_off, stalls] {
+        let reply = send(&format!("http://{address}/"), Duration::from_millis(500)).await.unwrap();
+        assert_eq!((reply.status, reply.body), (StatusCode::CREATED, Bytes::from_static(b"part")));
+    }
+}
+
+#[tokio::test]
+async fn a_proxy_is_asked_for_the_address_or_for_a_way_through() {
+    let send = async |proxy: SocketAddr, url: &str| {
+        let proxy = format!("http://{proxy}").parse().unwrap();
+        let transport = HttpTransport::new(Duration::from_secs(10), Some(&proxy), false).unwrap();
+        let request = Request::post(url).body(Bytes::from_static(b"{}")).unwrap();
+        transport.send(&request, &WrittenAt::default()).await.map_err(|trouble| trouble.to_string())
+    };
+    let (proxy, came) = says("HTTP/1.1 201 Created\r\ncontent-length: 0\r\n\r\n").await;
+    let reply = send(proxy, "http://api.example.com/v1?a=b").await.unwrap();
+    assert_eq!(reply.status, StatusCode::CREATED);
+    let came = came.await.unwrap();
+    assert!(came.starts_with("POST http://api.example.com/v1?a=b HTTP/1.1\r\n"), "{came}");
+    assert!(came.contains("\r\nhost: api.example.com\r\n"), "{came}");
+
+    let (proxy, came) = says("HTTP/1.1 403 Forbidden\r\n\r\n").await;
+    let said = send(proxy, "https://api.example.com/v1").await.unwrap_err();
+    let wanted = format!("cannot connect to api.example.com through the proxy {proxy}: tunnel error: unsuccessful");
+    assert_eq!(said, wanted);
+    let came = came.await.unwrap();
+    assert!(came.starts_with("CONNECT api.example.com:443 HTTP/1.1\r\nHost: api.example.com:443\r\n"), "{came}");
+    assert!(came.contains("\r\nuser-agent: sluice/"), "{came}");
+
+    let vendor = behind_tls(CertificateParams::new(["localhost".to_owned()]).unwrap()).await;
+    let proxy = server(move |mut stream| async move {
+        stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+        let mut onward = TcpStream::connect(vendor).await.unwrap();
+        drop(tokio::io::copy_bidirectional(&mut stream, &mut onward).await);
+    })
+    .await;
+    let said = send(proxy, &format!("https://localhost:{}/", vendor.port())).await.unwrap_err();
+    assert!(said.contains(&format!("through the proxy {proxy}: its certificate is not trusted")), "{said}");
+}
+
+#[tokio::test]
+async fn a_packed_answer_is_read_as_far_as_it_came() {
+    let text = "{\"error\":\"unknown profile\"}".repeat(40);
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(text.as_bytes()).unwrap();
+    let packed = encoder.finish().unwrap();
+    let head =
+        format!("HTTP/1.1 400 Bad Request\r\ncontent-encoding: gzip\r\ncontent-length: {}\r\n\r\n", packed.len());
+    for (came, whole) in [(packed.as_slice(), true), (&packed[..packed.len() - 12], false)] {
+        let (address, _) = says([head.as_bytes(), came].concat()).await;
+        let reply = send(&format!("http://{address}/"), Duration::from_secs(10)).await.unwrap();
+        let read = str::from_utf8(&reply.body).unwrap();
+        assert_eq!(read == text, whole, "{read}");
+        assert!(text.starts_with(read) && !read.is_empty(), "{read}");
     }
 }
 
@@ -188,7 +335,7 @@ async fn a_short_answer_leaves_the_connection_for_the_next_request() {
     for _ in 0..20 {
         let mut request = Request::post(format!("http://{address}/")).body(Bytes::from_static(b"{}")).unwrap();
         request.extensions_mut().insert(Keep(KEPT));
-        assert_eq!(transport.send(&request, &sluice::gate::WrittenAt::default()).await.unwrap().body, "{}");
+        assert_eq!(transport.send(&request, &WrittenAt::default()).await.unwrap().body, "{}");
     }
     assert_eq!(connections.load(Ordering::Relaxed), 1);
 }

@@ -1,7 +1,7 @@
 //! Gainsight PX: one custom event a request, `POST /v1/events/custom` with the key in a header.
 //! Source: the vendor's REST API reference, version 0.1.6.
 
-use ::http::{HeaderValue, Method, Request, StatusCode, Uri, header};
+use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, header};
 use bytes::Bytes;
 
 use super::{Account, Facts, Item, Kind, Refusal, Reply, Vendor, answer};
@@ -28,7 +28,10 @@ pub const KIND: Kind = Kind {
 
 fn configure(section: &mut Section<'_>) -> Option<Box<dyn Vendor>> {
     let settings = Settings::read(section)?;
-    Some(Box::new(GainsightPx { settings }))
+    let json = HeaderValue::from_static("application/json");
+    let key = (HeaderName::from_static(KEY_HEADER), settings.api_key.clone());
+    let headers = HeaderMap::from_iter([key, (header::CONTENT_TYPE, json.clone()), (header::ACCEPT, json)]);
+    Some(Box::new(GainsightPx { settings, headers }))
 }
 
 /// The header that carries the API key.
@@ -37,6 +40,8 @@ const KEY_HEADER: &str = "x-aptrinsic-api-key";
 #[derive(Debug)]
 struct GainsightPx {
     settings: Settings,
+    /// Of every request.
+    headers: HeaderMap,
 }
 
 impl GainsightPx {
@@ -44,10 +49,7 @@ impl GainsightPx {
         let mut request = Request::new(body);
         *request.method_mut() = Method::POST;
         *request.uri_mut() = self.settings.endpoint.clone();
-        let headers = request.headers_mut();
-        headers.insert(KEY_HEADER, self.settings.api_key.clone());
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+        *request.headers_mut() = self.headers.clone();
         request
     }
 }

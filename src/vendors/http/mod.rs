@@ -87,14 +87,12 @@ impl HttpApi {
             let url = address::of(&made.ok_or_else(|| nothing("url"))?);
             head.url = Some(url.map_err(|said| Invalid(format!("url: {said}")))?);
         }
-        for (name, header) in &self.settings.headers {
-            if let Made::Jq(expression) = header {
-                let what = format!("headers.{name}");
-                if let Some(text) = rendered(&what, expression, input)? {
-                    HeaderValue::from_str(&text)
-                        .map_err(|_| Invalid(format!("{what} has a character that a header cannot carry")))?;
-                    head.headers.push((name.as_str().to_owned(), text));
-                }
+        for (name, expression) in &self.settings.made_headers {
+            let what = format!("headers.{name}");
+            if let Some(text) = rendered(&what, expression, input)? {
+                HeaderValue::from_str(&text)
+                    .map_err(|_| Invalid(format!("{what} has a character that a header cannot carry")))?;
+                head.headers.push((name.as_str().to_owned(), text));
             }
         }
         Ok(head)
@@ -110,22 +108,18 @@ impl HttpApi {
         };
         made.ok_or_else(|| nothing("body"))
     }
+}
 
-    fn fill(&self, headers: &mut HeaderMap, made: &[(String, String)]) -> Result<(), Invalid> {
-        for (name, header) in &self.settings.headers {
-            if let Made::Fixed(value) = header {
-                headers.insert(name, value.clone());
-            }
-        }
-        for (name, text) in made {
-            let broken = |error: &dyn std::fmt::Display| Invalid(format!("headers.{name}: {error}"));
-            let name_of = HeaderName::from_bytes(name.as_bytes()).map_err(|error| broken(&error))?;
-            let mut value = HeaderValue::from_str(text).map_err(|error| broken(&error))?;
-            value.set_sensitive(name_of == AUTHORIZATION);
-            headers.insert(name_of, value);
-        }
-        Ok(())
+/// Adds the headers that jq made.
+fn fill(headers: &mut HeaderMap, made: &[(String, String)]) -> Result<(), Invalid> {
+    for (name, text) in made {
+        let broken = |error: &dyn std::fmt::Display| Invalid(format!("headers.{name}: {error}"));
+        let name_of = HeaderName::from_bytes(name.as_bytes()).map_err(|error| broken(&error))?;
+        let mut value = HeaderValue::from_str(text).map_err(|error| broken(&error))?;
+        value.set_sensitive(name_of == AUTHORIZATION);
+        headers.insert(name_of, value);
     }
+    Ok(())
 }
 
 fn made(what: &str, expression: &Expression, input: &Input<'_>) -> Result<String, Invalid> {
@@ -182,12 +176,16 @@ impl Vendor for HttpApi {
             Some(url) => url.parse().map_err(|error| Invalid(format!("url: {error}")))?,
             None => self.settings.fixed_url(),
         };
+        let headers = request.headers_mut();
+        headers.clone_from(&self.settings.headers);
+        // One that the destination sets itself stays.
         if self.settings.idempotency_key
+            && !headers.contains_key(key::HEADER)
             && let Some(value) = key::of(&ids)
         {
-            request.headers_mut().insert(key::HEADER, value);
+            headers.insert(key::HEADER, value);
         }
-        self.fill(request.headers_mut(), &head.headers)?;
+        fill(headers, &head.headers)?;
         if self.settings.secret_address {
             request.extensions_mut().insert(SecretAddress);
         }

@@ -1,7 +1,7 @@
 //! An `http` destination's own keys.
 
 use ::http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, USER_AGENT};
-use ::http::{HeaderName, HeaderValue, Method, Uri};
+use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use secrecy::ExposeSecret as _;
 
 use super::grant::ClientCredentials;
@@ -22,7 +22,10 @@ pub(super) struct Settings {
     pub url: Made<Uri, Pieces>,
     /// The address came from the environment or a file.
     pub secret_address: bool,
-    pub headers: Vec<(HeaderName, Made<HeaderValue>)>,
+    /// The headers that are the same for every event,
+    pub headers: HeaderMap,
+    /// and those that are made of each.
+    pub made_headers: Vec<(HeaderName, Expression)>,
     pub body: Option<Expression>,
     pub idempotency_key: bool,
     pub batch_max: usize,
@@ -35,17 +38,18 @@ impl Settings {
         let method = method(section);
         let url = url(section);
         let secret_address = section.is_referred("url");
-        let mut headers = headers(section);
+        let (mut headers, made_headers) = headers(section);
         let body = section.expression("body");
         let idempotency_key = section.boolean("idempotency_key").unwrap_or(true);
         let batch_max = section.integer("batch_max", 1..=MOST_BATCHED).and_then(|most| usize::try_from(most).ok());
         let oauth = section.optional("oauth", ClientCredentials::read);
-        if oauth.is_some() && headers.iter().any(|(name, _)| *name == AUTHORIZATION) {
+        let has = |name| headers.contains_key(&name) || made_headers.iter().any(|(made, _)| *made == name);
+        if oauth.is_some() && has(AUTHORIZATION) {
             section.problem("headers", "sets authorization, and oauth sets it too; remove one of them");
         }
         let statuses = Statuses::read(section);
-        if !headers.iter().any(|(name, _)| *name == CONTENT_TYPE) {
-            headers.push((CONTENT_TYPE, Made::Fixed(HeaderValue::from_static("application/json"))));
+        if !has(CONTENT_TYPE) {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         }
         let url = url?;
         let name = match &url {
@@ -53,13 +57,24 @@ impl Settings {
             Made::Jq(_) => "the API".to_owned(),
         };
         let batch_max = batch_max.unwrap_or(1);
-        Some(Self { name, method, url, secret_address, headers, body, idempotency_key, batch_max, oauth, statuses })
+        Some(Self {
+            name,
+            method,
+            url,
+            secret_address,
+            headers,
+            made_headers,
+            body,
+            idempotency_key,
+            batch_max,
+            oauth,
+            statuses,
+        })
     }
 
     /// Whether nothing before the body differs from event to event.
     pub fn is_fixed(&self) -> bool {
-        let fixed_headers = self.headers.iter().all(|(_, header)| matches!(header, Made::Fixed(_)));
-        matches!((&self.method, &self.url), (Made::Fixed(_), Made::Fixed(_))) && fixed_headers
+        matches!((&self.method, &self.url), (Made::Fixed(_), Made::Fixed(_))) && self.made_headers.is_empty()
     }
 
     pub fn fixed_method(&self) -> Method {
@@ -107,34 +122,27 @@ fn url(section: &mut Section<'_>) -> Option<Made<Uri, Pieces>> {
     uri.map(Made::Fixed).map_err(|mend| section.problem("url", mend)).ok()
 }
 
-fn headers(section: &mut Section<'_>) -> Vec<(HeaderName, Made<HeaderValue>)> {
-    let mut headers: Vec<(HeaderName, Made<HeaderValue>)> = Vec::new();
+fn headers(section: &mut Section<'_>) -> (HeaderMap, Vec<(HeaderName, Expression)>) {
+    let (mut headers, mut made) = (HeaderMap::new(), Vec::new());
     let never_http2 = section.is_true("http1_only");
     let mut names = Vec::new();
     let templates = section.table_of_templates("headers", |name| header::mend(name, never_http2, &mut names));
     for (text, template) in templates.unwrap_or_default() {
         let Ok(name) = text.parse::<HeaderName>() else { continue };
-        let value = match template {
+        match template {
             SecretTemplate::Jq(_) if name == HOST => {
                 section.problem("headers", "makes host of each event, and an event must not choose it; write it out");
-                continue;
             }
-            SecretTemplate::Jq(expression) => Made::Jq(expression),
+            SecretTemplate::Jq(expression) => made.push((name, expression)),
             SecretTemplate::Text(value) => match HeaderValue::from_str(value.expose_secret()) {
                 Ok(mut value) => {
                     value.set_sensitive(![CONTENT_TYPE, ACCEPT, USER_AGENT, HOST].contains(&name));
-                    Made::Fixed(value)
+                    headers.insert(name, value);
                 }
-                Err(_) => {
-                    section.problem(
-                        "headers",
-                        format!("the value of {text:?} has a character that a header cannot carry"),
-                    );
-                    continue;
-                }
+                Err(_) => section
+                    .problem("headers", format!("the value of {text:?} has a character that a header cannot carry")),
             },
-        };
-        headers.push((name, value));
+        }
     }
-    headers
+    (headers, made)
 }
