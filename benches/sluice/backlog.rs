@@ -32,7 +32,7 @@ pub async fn measure(stage: &Stage, size: Size, report: &mut Report) -> Result<(
         let name = |what: &str| format!("{what}, {} events waiting{row}", size.waiting);
         report.add(Figure::alone(name("resident memory"), Unit::Mebibytes, memory.now));
         let peak = Figure::alone(name("resident memory at most"), Unit::Mebibytes, memory.peak);
-        report.add(peak.with(Target::AtMost(64.0 * MEBIBYTE)));
+        report.add(peak.with(Target::AtMost(48.0 * MEBIBYTE)));
     }
     stage.sink.set_latency(Latency::NONE);
     stage.purge(&destination).await

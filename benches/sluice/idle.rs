@@ -36,7 +36,7 @@ pub async fn measure(stage: &Stage, size: Size, report: &mut Report) -> Result<(
     report.add(seconds("time to start, all queues to be made", first.1));
     report.add(seconds("time to start", took).with(Target::AtMost(START.as_secs_f64())));
     let resident = Figure::alone(format!("resident memory, {count} idle destinations"), Unit::Mebibytes, memory.now);
-    report.add(resident.with(Target::AtMost(200.0 * MEBIBYTE)));
+    report.add(resident.with(Target::AtMost(120.0 * MEBIBYTE)));
     Ok(())
 }
 

@@ -200,7 +200,7 @@ impl Coming<'_> {
             return Err(format!("content_encoding {encoding:?} is not supported; publish the body as plain JSON"));
         }
         let text = body::text(body)?;
-        let is_empty = std::str::from_utf8(&text).is_ok_and(|text| text.trim().is_empty());
+        let is_empty = text.trim_ascii().is_empty();
         if is_empty && !self.attributes.is_empty() && Form::of(&self.content_type()) != Ok(Form::Structured) {
             return Ok((Form::Json, Bytes::new()));
         }
