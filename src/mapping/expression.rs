@@ -60,6 +60,14 @@ pub struct Measured<T = Value> {
     pub ran_too_long: bool,
 }
 
+impl<T> Measured<T> {
+    /// Of an evaluation that failed by our own fault.
+    #[must_use]
+    pub fn failed() -> Self {
+        Self { result: Err(sentence_for(Exceeded::Broken)), work: 0, ran_too_long: false }
+    }
+}
+
 /// What one run gave: a value, nothing, or a sentence; and why it was stopped.
 type Given = Result<Result<Option<Val>, String>, Exceeded>;
 
