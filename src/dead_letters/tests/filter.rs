@@ -154,3 +154,16 @@ fn a_filter_is_shown_in_one_line_without_addresses() {
     assert_eq!((all.to_string().as_str(), all.is_empty()), ("all", true));
     assert_eq!(serde_json::to_value(all).unwrap(), json!({}));
 }
+
+#[tokio::test]
+async fn an_expression_that_is_hard_on_a_letter_holds_up_nobody_but_whoever_looks() {
+    let (letter, done) = (sample(), std::cell::RefCell::new(Vec::new()));
+    let (hard, shown) = (matcher(json!({"jq": "last(range(100000)) == 99999"})), read(&letter));
+    // Both on one thread: were that held up, the first would be done first.
+    let look = async {
+        assert_eq!(hard.means(&shown, &letter).await, Ok(true));
+        done.borrow_mut().push("look");
+    };
+    tokio::join!(look, async { done.borrow_mut().push("other") });
+    assert_eq!(*done.borrow(), ["other", "look"]);
+}
