@@ -137,21 +137,22 @@ impl Expression {
         if text.len() > LONGEST {
             return Err(format!("has {} bytes; at most {LONGEST} are allowed", text.len()));
         }
-        Self::compile_with(text, Ok)
-    }
-
-    /// Compiles what `change` makes of an expression that compiles.
-    pub(super) fn compile_changed(text: &str, change: fn(Program) -> Result<Program, String>) -> Result<Self, String> {
-        Self::compile_with(text, change)
-    }
-
-    fn compile_with(text: &str, change: fn(Program) -> Result<Program, String>) -> Result<Self, String> {
-        let compile = || jq::compile(text, &["event"]).and_then(change);
+        let compile = || jq::compile(text, &["event"]);
         // Reading deeply nested text takes stack.
         let compiled = match fuel::within(READING, compile) {
             Err(Exceeded::Depth) => threads::alone(|| fuel::within(Budget::NONE, compile))?,
             compiled => compiled,
         };
+        Self::of(text, compiled)
+    }
+
+    /// Compiles what `change` makes of an expression that compiles, which may take stack.
+    pub(super) fn compile_changed(text: &str, change: fn(Program) -> Result<Program, String>) -> Result<Self, String> {
+        let compile = || jq::compile(text, &["event"]).and_then(change);
+        Self::of(text, threads::alone(|| fuel::within(Budget::NONE, compile))?)
+    }
+
+    fn of(text: &str, compiled: Result<Result<Program, String>, Exceeded>) -> Result<Self, String> {
         let program = compiled.unwrap_or_else(|_| Err("cannot be read as jq".to_owned()))?;
         Ok(Self { text: text.into(), program: Arc::new(program), whole_event: text.contains("$event") })
     }
