@@ -78,6 +78,7 @@ pub mod section;
 pub mod serving;
 pub mod supervisor;
 pub mod suppression;
+pub mod threads;
 pub mod traces;
 pub mod unrouted;
 pub mod vendors;

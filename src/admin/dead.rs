@@ -26,6 +26,7 @@ use crate::dead_letters::letter::Details;
 use crate::dead_letters::look::{LookError, LookStep, LookSummary, no_progress};
 use crate::dead_letters::{DeadLetters, Pile};
 use crate::message::Message;
+use crate::threads::NoThread;
 
 /// How long a request waits while others read the same letters.
 pub(super) const PATIENCE: Duration = Duration::from_secs(15);
@@ -140,7 +141,8 @@ pub(super) async fn edit(
 ) -> Result<Json<Edited>, Problem> {
     let (letters, destination) = admin.letters(&name)?;
     let message = one(letters.clone(), Pile::Dead, letter).await?;
-    let edit = Edit::new(&message, Bytes::from(new.body), &destination, admin.max_event_bytes, clock::wall());
+    let edit =
+        Edit::beside(&message, Bytes::from(new.body), &destination, admin.max_event_bytes, clock::wall()).await?;
     if edit.is_empty() {
         return Err(Problem::new(StatusCode::CONFLICT, "nothing is changed: the body is the same"));
     }
@@ -257,8 +259,15 @@ impl From<LookError> for Problem {
     fn from(error: LookError) -> Self {
         match error {
             LookError::Read(error) => error.into(),
+            LookError::Machine(error) => error.into(),
             LookError::TooSlow(error) => Self::new(StatusCode::CONFLICT, error.to_string()).at("jq"),
         }
+    }
+}
+
+impl From<NoThread> for Problem {
+    fn from(lack: NoThread) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, lack.to_string())
     }
 }
 

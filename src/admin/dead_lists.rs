@@ -21,7 +21,7 @@ use crate::dead_letters::everywhere::{self, EverywhereError, GroupsOfAll};
 use crate::dead_letters::filter::Filter;
 use crate::dead_letters::groups::{Group, Groups};
 use crate::dead_letters::letter::Letter;
-use crate::dead_letters::look::LookStep;
+use crate::dead_letters::look::{LookStep, Visit, no_progress};
 use crate::dead_letters::page::{Cursor, Page, Window};
 use crate::dead_letters::recheck::{Recheck, RecheckBound, Rechecked};
 
@@ -214,12 +214,12 @@ pub(super) async fn check(
     let bound = RecheckBound { letters: u64::try_from(limit).unwrap_or(u64::MAX), time: CHECKED_WITHIN };
     let mut recheck = Recheck::new(destination, admin.max_event_bytes, bound);
     let found = to_its_end(async move {
-        let seen = look(&letters, Pile::Dead, &matcher, |shown| {
+        let seen = letters.look_and_ask(Pile::Dead, &matcher, PATIENCE, &no_progress, |shown| {
             match shown {
                 LookStep::Anew => recheck.anew(),
-                LookStep::Letter(letter, message) => recheck.add(letter, message),
+                LookStep::Letter(letter, message) => return recheck.add(letter, message).into(),
             }
-            ControlFlow::Continue(())
+            Visit::On
         });
         seen.await?;
         Ok(recheck.finish())

@@ -117,6 +117,8 @@ pub(super) struct DestinationStatus {
     pub waiting: Option<u64>,
     /// Deliveries held that wait for the gate, bulk events included.
     pub held: usize,
+    /// Those of them that are hard to map, and those behind them: they are being mapped, or wait for it.
+    pub being_mapped: usize,
     /// Deliveries whose vendor has accepted them and not yet told what became of them.
     pub unconfirmed: usize,
     /// Whether a consumer is registered at the broker.
@@ -366,6 +368,7 @@ pub(super) fn status_from(admin: &Admin, view: View) -> DestinationStatus {
         day_starts: view.day_starts,
         waiting: depths.waiting(view.held_here),
         held: view.held_here,
+        being_mapped: view.being_mapped,
         unconfirmed: view.unconfirmed,
         consuming: view.consuming,
         ready: view.ready,

@@ -19,8 +19,10 @@ use crate::config::Destination;
 use crate::event::{self, Context};
 use crate::explain;
 use crate::history::{About, StepKind};
+use crate::mapping::{self, Hard};
 use crate::message::{Message, header};
 use crate::record::copy::original;
+use crate::threads::{self, NoThread};
 use crate::words::pretty;
 
 /// The time for a good diff.
@@ -96,6 +98,28 @@ impl Edit {
         edit.diff = diff_laid_out(&before, &after, &edit.from.id, &edit.to.id);
         edit.explained = explained(&edit.edited, destination, max_event_bytes, now);
         edit
+    }
+
+    /// The same, without holding up a thread of the runtime where an expression is hard.
+    ///
+    /// # Errors
+    /// [`NoThread`]: the machine gives none for that.
+    pub async fn beside(
+        letter: &Message,
+        body: Bytes,
+        destination: &Destination,
+        max_event_bytes: usize,
+        now: Timestamp,
+    ) -> Result<Self, NoThread> {
+        match mapping::easily(|| Self::new(letter, body.clone(), destination, max_event_bytes, now)) {
+            Ok(edit) => Ok(edit),
+            Err(Hard) => {
+                let (name, unshown) = (destination.name.clone(), (letter.clone(), body.clone()));
+                let (letter, destination) = (letter.clone(), destination.clone());
+                let made = move || Self::new(&letter, body, &destination, max_event_bytes, now);
+                Ok(threads::beside(made).await?.unwrap_or_else(|| Self::unshown(&unshown.0, unshown.1, &name)))
+            }
+        }
     }
 
     /// The same with nothing for a person to see.

@@ -11,9 +11,10 @@ use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
 use super::letter::{Letter, is_id, routing_key};
-use crate::event::{self, Context};
-use crate::mapping::{Expression, Input, Measured};
+use crate::event::{self, Context, Event};
+use crate::mapping::{self, Expression, Hard, Input, Measured};
 use crate::message::{Field, Message, header};
+use crate::threads::{self, NoThread};
 use crate::verdict::Reason;
 use crate::{redact, routing};
 
@@ -291,9 +292,28 @@ fn shown(value: &str) -> String {
 }
 
 impl Matcher {
-    /// Whether a letter is meant: `letter` is `message`, read.
-    #[must_use]
-    pub fn matches(&self, letter: &Letter, message: &Message) -> bool {
+    /// Whether a letter is meant: `letter` is `message`, read. Where the jq expression is hard on it, only the task that asks waits.
+    ///
+    /// # Errors
+    /// [`NoThread`]: the machine gives none for that.
+    pub async fn means(&self, letter: &Letter, message: &Message) -> Result<bool, NoThread> {
+        if !self.means_but_for_jq(letter) {
+            return Ok(false);
+        }
+        let Some(jq) = &self.jq else { return Ok(true) };
+        let Some(event) = event_in(letter, message) else { return Ok(false) };
+        let measured = match mapping::easily(|| jq.measured(&Input::of(&event))) {
+            Ok(measured) => measured,
+            Err(Hard) => {
+                let jq = jq.clone();
+                let measured = threads::beside(move || jq.measured(&Input::of(&event))).await?;
+                measured.unwrap_or_else(Measured::failed)
+            }
+        };
+        Ok(self.says_yes(measured))
+    }
+
+    fn means_but_for_jq(&self, letter: &Letter) -> bool {
         let listed = |set: &HashSet<String>, value: Option<&String>| {
             set.is_empty() || value.is_some_and(|value| set.contains(value))
         };
@@ -305,7 +325,6 @@ impl Matcher {
             && self.before.is_none_or(|before| in_time(&|at| at < before))
             && self.from.is_none_or(|from| in_time(&|at| at >= from))
             && (self.types.is_empty() || routing::subscribes(&self.types, &letter.event_type))
-            && self.jq.as_ref().is_none_or(|jq| self.says_yes(jq, letter, message))
     }
 
     /// A pass begins: what the jq expression took in an earlier one counts no more.
@@ -336,17 +355,8 @@ impl Matcher {
         Some(format!("the jq expression failed on {failed} {letters}, which were left out: {first}"))
     }
 
-    fn says_yes(&self, jq: &Expression, letter: &Letter, message: &Message) -> bool {
-        let routing_key = routing_key(message);
-        let received = message.properties.headers.get(header::RECEIVED).and_then(Field::as_str);
-        let received = received.and_then(|at| at.parse().ok()).or(letter.dead_lettered_at);
-        let context = Context {
-            routing_key: routing_key.as_deref().unwrap_or(&letter.event_type),
-            received: received.unwrap_or(Timestamp::UNIX_EPOCH),
-            max_bytes: usize::MAX,
-        };
-        let Ok(event) = event::decode(message, context) else { return false };
-        let Measured { result, work, ran_too_long } = jq.measured(&Input::of(&event));
+    fn says_yes(&self, measured: Measured) -> bool {
+        let Measured { result, work, ran_too_long } = measured;
         let mut spent = self.spent();
         spent.stopped += u64::from(ran_too_long);
         spent.beyond += work.saturating_sub(WORK_ON_EACH);
@@ -359,6 +369,19 @@ impl Matcher {
             }
         }
     }
+}
+
+/// The event in a letter, which is `message`.
+fn event_in(letter: &Letter, message: &Message) -> Option<Event> {
+    let routing_key = routing_key(message);
+    let received = message.properties.headers.get(header::RECEIVED).and_then(Field::as_str);
+    let received = received.and_then(|at| at.parse().ok()).or(letter.dead_lettered_at);
+    let context = Context {
+        routing_key: routing_key.as_deref().unwrap_or(&letter.event_type),
+        received: received.unwrap_or(Timestamp::UNIX_EPOCH),
+        max_bytes: usize::MAX,
+    };
+    event::decode(message, context).ok()
 }
 
 /// For sentences: they should stay readable.

@@ -11,6 +11,7 @@ use super::{DeadLetters, Pile};
 use crate::broker::{ReadError, ReadPurpose, Reader};
 use crate::clock;
 use crate::message::Message;
+use crate::threads::{self, Job, NoThread};
 use crate::words::letters;
 
 /// How long a broker that is away is waited for at most, from when it was lost.
@@ -27,6 +28,9 @@ pub enum LookError {
     /// The filter's jq expression takes too long.
     #[error(transparent)]
     TooSlow(#[from] TooSlow),
+    /// The machine gives no thread for what is hard.
+    #[error(transparent)]
+    Machine(#[from] NoThread),
 }
 
 /// What a pass saw.
@@ -81,6 +85,30 @@ pub enum LookStep<'a> {
     Letter(&'a Letter, &'a Message),
 }
 
+/// What whoever looks wants after a step.
+#[derive(Default)]
+pub enum Visit {
+    /// The next.
+    #[default]
+    On,
+    /// Nothing more.
+    Enough,
+    /// That this is done; then the same letter is shown once more. It is hard, and must not be done here.
+    Aside(Job),
+}
+
+impl From<Result<(), Job>> for Visit {
+    fn from(done: Result<(), Job>) -> Self {
+        done.map_or_else(Self::Aside, |()| Self::On)
+    }
+}
+
+impl From<ControlFlow<()>> for Visit {
+    fn from(goes_on: ControlFlow<()>) -> Self {
+        if goes_on.is_break() { Self::Enough } else { Self::On }
+    }
+}
+
 /// A look, over as many passes as it takes.
 struct Looking<'a> {
     pile: Pile,
@@ -106,8 +134,8 @@ impl DeadLetters {
     /// the pass is made anew.
     ///
     /// # Errors
-    /// [`LookError`] when somebody else reads for all of `patience`, when the broker is away for half of it or for a minute, and when the
-    /// filter takes too long.
+    /// [`LookError`] when somebody else reads for all of `patience`, when the broker is away for half of it or for a minute, when the
+    /// filter takes too long, and when the machine lacks what that needs.
     pub async fn look(
         &self,
         pile: Pile,
@@ -116,10 +144,25 @@ impl DeadLetters {
         progress: Progress<'_>,
         mut visit: impl FnMut(LookStep<'_>) -> ControlFlow<()> + Send,
     ) -> Result<LookSummary, LookError> {
+        self.look_and_ask(pile, matcher, patience, progress, |shown| visit(shown).into()).await
+    }
+
+    /// The same for a `visit` that may have hard work.
+    ///
+    /// # Errors
+    /// As [`Self::look`].
+    pub async fn look_and_ask(
+        &self,
+        pile: Pile,
+        matcher: &Matcher,
+        patience: Duration,
+        progress: Progress<'_>,
+        mut visit: impl FnMut(LookStep<'_>) -> Visit + Send,
+    ) -> Result<LookSummary, LookError> {
         let mut looking =
             Looking { pile, matcher, patience, progress, there: 0, reached: clock::now(), lost_since: None };
         loop {
-            if visit(LookStep::Anew).is_break() {
+            if let Visit::Enough = visit(LookStep::Anew) {
                 return Ok(LookSummary::default());
             }
             match self.pass(&mut looking, &mut visit).await {
@@ -133,7 +176,7 @@ impl DeadLetters {
                 }
                 Err(
                     error @ LookError::Read(ReadError::Missing(_) | ReadError::Busy { .. } | ReadError::Closed(_))
-                    | error @ LookError::TooSlow(_),
+                    | error @ (LookError::TooSlow(_) | LookError::Machine(_)),
                 ) => return Err(error),
             }
         }
@@ -142,7 +185,7 @@ impl DeadLetters {
     async fn pass(
         &self,
         looking: &mut Looking<'_>,
-        visit: &mut (impl FnMut(LookStep<'_>) -> ControlFlow<()> + Send),
+        visit: &mut (impl FnMut(LookStep<'_>) -> Visit + Send),
     ) -> Result<LookSummary, LookError> {
         let mut reader = self.broker.reader().await.map_err(ReadError::from)?.expecting(looking.expected());
         let passed = self.pass_with(&mut reader, looking, visit).await;
@@ -155,7 +198,7 @@ impl DeadLetters {
         &self,
         reader: &mut Reader,
         looking: &mut Looking<'_>,
-        visit: &mut (impl FnMut(LookStep<'_>) -> ControlFlow<()> + Send),
+        visit: &mut (impl FnMut(LookStep<'_>) -> Visit + Send),
     ) -> Result<LookSummary, LookError> {
         let mut locked = reader.lock(&self.queue(looking.pile), ReadPurpose::Look, looking.patience).await?;
         looking.there = looking.expected().max(locked.count());
@@ -168,15 +211,14 @@ impl DeadLetters {
             read += 1;
             progress(read, seen.there);
             let letter = Letter::read(&delivery.message, &self.destination);
-            let goes_on = if matcher.matches(&letter, &delivery.message) {
-                seen.matched += 1;
-                visit(LookStep::Letter(&letter, &delivery.message))
-            } else {
-                ControlFlow::Continue(())
-            };
+            let shown = show((&letter, &delivery.message), matcher, visit, &mut seen.matched).await;
             locked.keep(delivery);
-            checked = matcher.check(read, seen.there);
-            if goes_on.is_break() || checked.is_err() {
+            match shown {
+                Ok(Visit::Enough) => break,
+                Ok(Visit::On | Visit::Aside(_)) => checked = matcher.check(read, seen.there).map_err(LookError::from),
+                Err(error) => checked = Err(error.into()),
+            }
+            if checked.is_err() {
                 break;
             }
         }
@@ -184,5 +226,25 @@ impl DeadLetters {
         checked?;
         (seen.trouble, seen.took) = (matcher.trouble(), clock::now().saturating_duration_since(began));
         Ok(seen)
+    }
+}
+
+/// Shows a letter that is meant, and does what is hard about it; whether to go on.
+async fn show(
+    (letter, message): (&Letter, &Message),
+    matcher: &Matcher,
+    visit: &mut (impl FnMut(LookStep<'_>) -> Visit + Send),
+    matched: &mut u64,
+) -> Result<Visit, NoThread> {
+    if !matcher.means(letter, message).await? {
+        return Ok(Visit::On);
+    }
+    *matched += 1;
+    loop {
+        match visit(LookStep::Letter(letter, message)) {
+            // Where it panics, whoever looks learns of it by what is not there.
+            Visit::Aside(job) => drop(threads::beside(job).await?),
+            visited @ (Visit::On | Visit::Enough) => return Ok(visited),
+        }
     }
 }

@@ -2,6 +2,7 @@
 //! console: [`look`] shows them, [`operation`] acts on many, [`edit`] changes one; [`crate::audit`] tells who did what.
 
 pub mod acts;
+mod aside;
 pub mod causes;
 pub mod edit;
 pub mod everywhere;

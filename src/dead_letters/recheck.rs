@@ -1,12 +1,14 @@
 //! Would letters pass now? Each is decoded, mapped and checked as its destination does that today; nothing is sent and nothing moves.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::aside::Aside;
 use super::causes::{Cause, Causes};
 use super::letter::{self, Letter};
 use crate::config::Destination;
@@ -14,10 +16,13 @@ use crate::event::{self, Context, Event};
 use crate::message::{Field, Message, header};
 use crate::record::copy::original;
 use crate::record::fingerprint::cause;
+use crate::threads::Job;
 use crate::vendors::{Facts, Refusal};
 use crate::verdict::Reason;
 use crate::{clock, explain};
 
+/// A panic is our bug.
+const FAILED: &str = "Sluice failed on this event; this is a bug in Sluice";
 /// Causes that a sentence names.
 const NAMED: usize = 3;
 
@@ -40,7 +45,7 @@ impl RecheckBound {
 /// What is known of some letters, checked one by one.
 #[derive(Debug)]
 pub struct Recheck {
-    destination: Destination,
+    destination: Arc<Destination>,
     max_bytes: usize,
     bound: RecheckBound,
     spent: Duration,
@@ -49,6 +54,15 @@ pub struct Recheck {
     invalid: Causes,
     refused_before: Causes,
     unsure: Causes,
+    aside: Aside<Found>,
+}
+
+/// What is known of one letter.
+#[derive(Debug)]
+struct Found {
+    problem: Option<String>,
+    needs_an_answer: bool,
+    took: Duration,
 }
 
 /// Whether letters would pass the mapping and the checks that are in force now.
@@ -86,7 +100,21 @@ pub fn problem(letter: &Message, destination: &Destination, max_bytes: usize, no
         Ok(event) => explain::problem(destination, &event),
         Err(sentence) => Some(sentence),
     }));
-    checked.unwrap_or_else(|_| Some("Sluice failed on this event; this is a bug in Sluice".to_owned()))
+    checked.unwrap_or_else(|_| Some(FAILED.to_owned()))
+}
+
+impl Found {
+    fn of(letter: &Message, reason: Reason, destination: &Destination, max_bytes: usize) -> Self {
+        let (began, wall) = (clock::now(), clock::wall());
+        let problem = problem(letter, destination, max_bytes, wall);
+        let needs_an_answer =
+            problem.is_none() && reason == Reason::Invalid && needs_an_answer(letter, destination, max_bytes, wall);
+        Self { problem, needs_an_answer, took: clock::now().saturating_duration_since(began) }
+    }
+
+    fn failed() -> Self {
+        Self { problem: Some(FAILED.to_owned()), needs_an_answer: false, took: Duration::ZERO }
+    }
 }
 
 /// Whether the vendor has to be asked something before the event can be checked in full.
@@ -113,7 +141,8 @@ impl Recheck {
         let none = Causes::default;
         let (invalid, refused_before, unsure) = (none(), none(), none());
         let (spent, meant, checked) = (Duration::ZERO, 0, 0);
-        Self { destination, max_bytes, bound, spent, meant, checked, invalid, refused_before, unsure }
+        let (destination, aside) = (Arc::new(destination), Aside::default());
+        Self { destination, max_bytes, bound, spent, meant, checked, invalid, refused_before, unsure, aside }
     }
 
     /// A pass begins, maybe once more: what was seen before counts no more.
@@ -123,25 +152,33 @@ impl Recheck {
     }
 
     /// The next letter, and the message that it is.
-    pub fn add(&mut self, letter: &Letter, message: &Message) {
-        self.meant += 1;
+    ///
+    /// # Errors
+    /// What is to be done before it is added once more: the check is hard.
+    pub fn add(&mut self, letter: &Letter, message: &Message) -> Result<(), Job> {
         if self.checked >= self.bound.letters || self.spent >= self.bound.time {
-            return;
+            self.meant += 1;
+            return Ok(());
         }
-        let began = clock::now();
-        let wall = clock::wall();
-        let problem = problem(message, &self.destination, self.max_bytes, wall);
+        let (destination, max_bytes, reason) = (&self.destination, self.max_bytes, letter.reason);
+        let elsewhere = || {
+            let (destination, message) = (Arc::clone(destination), message.clone());
+            move || Found::of(&message, reason, &destination, max_bytes)
+        };
+        let found = self.aside.find(|| Found::of(message, reason, destination, max_bytes), elsewhere)?;
+        let Found { problem, needs_an_answer, took } = found.unwrap_or_else(Found::failed);
+        self.meant += 1;
         self.checked += 1;
+        self.spent += took;
         if let Some(sentence) = problem {
             let cause = cause(&sentence, message);
             self.invalid.add(&sentence, cause, &letter.id);
         } else if was_refused(letter.reason) {
             self.refused_before.add(&letter.sentence, letter.cause.clone(), &letter.id);
-        } else if letter.reason == Reason::Invalid && needs_an_answer(message, &self.destination, self.max_bytes, wall)
-        {
+        } else if needs_an_answer {
             self.unsure.add(&letter.sentence, letter.cause.clone(), &letter.id);
         }
-        self.spent += clock::now().saturating_duration_since(began);
+        Ok(())
     }
 
     /// What came out.

@@ -8,16 +8,18 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::aside::Aside;
 use super::causes::{Cause, Causes};
 use super::edit::{self, Edit};
 use super::letter::Letter;
 use super::recheck::{decoded, problem};
 use crate::clock;
 use crate::config::Destination;
-use crate::mapping::{Expression, Input, Measured};
+use crate::mapping::{self, Expression, Hard, Input, Measured};
 use crate::message::{Field, Message, header};
 use crate::record::fingerprint::cause;
 use crate::redact;
+use crate::threads::{self, Job};
 
 const EXPRESSIONS: Uuid = Uuid::from_u128(0x8a3d_0c57_41be_5f62_b7c9_2e10_d46f_93a5);
 
@@ -81,7 +83,11 @@ pub struct Rewriting {
     failed: Causes,
     invalid: Causes,
     samples: Vec<Sample>,
+    aside: Aside<(Result<Edited, Left>, u64)>,
 }
+
+/// A letter with its new body, not yet put in its place, and why it would still be invalid, where it would.
+type Edited = (Edit, Option<String>);
 
 /// A letter that is changed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -157,16 +163,11 @@ impl Rewrite {
         if input.unchanged().as_ref() == Some(&text) { Err(Left::Unchanged) } else { Ok(Bytes::from(text)) }
     }
 
-    /// A letter with its new body, not yet put in its place, and why it would still be invalid, where it would.
+    /// A letter with its new body.
     ///
     /// # Errors
     /// Why it is left as it is.
-    pub(super) fn edit(
-        &self,
-        letter: &Message,
-        now: Timestamp,
-        spent: &mut u64,
-    ) -> Result<(Edit, Option<String>), Left> {
+    pub(super) fn edit(&self, letter: &Message, now: Timestamp, spent: &mut u64) -> Result<Edited, Left> {
         if letter.properties.headers.get(header::EDITED_BY).and_then(Field::as_str) == Some(self.mark.as_str()) {
             return Err(Left::Already);
         }
@@ -176,6 +177,40 @@ impl Rewrite {
             Some(problem) if !self.force => Err(Left::Invalid(problem)),
             problem => Ok((edit, problem)),
         }
+    }
+}
+
+impl Rewrite {
+    /// The same, and the work that it was.
+    fn measured_edit(&self, letter: &Message) -> (Result<Edited, Left>, u64) {
+        let mut work = 0;
+        (self.edit(letter, clock::wall(), &mut work), work)
+    }
+
+    /// A letter with its new body, made without holding up a thread of the runtime.
+    ///
+    /// # Errors
+    /// Why it is left as it is.
+    pub(super) async fn edit_beside(self: &Arc<Self>, letter: &Message) -> Result<Edit, Left> {
+        let (edited, _) = match mapping::easily(|| self.measured_edit(letter)) {
+            Ok(edited) => edited,
+            Err(Hard) => {
+                let (rewrite, letter) = (Arc::clone(self), letter.clone());
+                let edited = threads::beside(move || rewrite.measured_edit(&letter)).await;
+                edited.map_err(|lack| Left::failed(lack.to_string()))?.ok_or_else(Left::broken)?
+            }
+        };
+        edited.map(|(edit, _)| edit)
+    }
+}
+
+impl Left {
+    fn failed(said: String) -> Self {
+        Self::Failed { said, ran_too_long: false }
+    }
+
+    fn broken() -> Self {
+        Self::failed("Sluice failed on this letter; this is a bug in Sluice".to_owned())
     }
 }
 
@@ -193,6 +228,7 @@ impl Rewriting {
             failed: Causes::default(),
             invalid: Causes::default(),
             samples: Vec::new(),
+            aside: Aside::default(),
         }
     }
 
@@ -201,13 +237,27 @@ impl Rewriting {
         *self = Self::new(Arc::clone(&self.rewrite));
     }
 
-    /// The next letter, and the message that it is: whether it is to be changed.
+    /// The next letter, and the message that it is: whether it is to be changed, or [`TooSlow`] where the pass should end.
     ///
     /// # Errors
-    /// [`TooSlow`]: the pass should end.
-    pub fn add(&mut self, letter: &Letter, message: &Message) -> Result<bool, TooSlow> {
-        let mut work = 0;
-        let edited = self.rewrite.edit(message, clock::wall(), &mut work);
+    /// What is to be done before it is added once more: the expression is hard.
+    pub fn add(&mut self, letter: &Letter, message: &Message) -> Result<Result<bool, TooSlow>, Job> {
+        let rewrite = &self.rewrite;
+        let elsewhere = || {
+            let (rewrite, message) = (Arc::clone(rewrite), message.clone());
+            move || rewrite.measured_edit(&message)
+        };
+        let found = self.aside.find(|| rewrite.measured_edit(message), elsewhere)?;
+        let (edited, work) = found.unwrap_or_else(|| (Err(Left::broken()), 0));
+        Ok(self.take_in((letter, message), edited, work))
+    }
+
+    fn take_in(
+        &mut self,
+        (letter, message): (&Letter, &Message),
+        edited: Result<Edited, Left>,
+        work: u64,
+    ) -> Result<bool, TooSlow> {
         self.beyond += work.saturating_sub(WORK_ON_EACH);
         let is_changed = edited.is_ok();
         match edited {

@@ -124,7 +124,8 @@ impl Driver {
     pub(super) fn adjust_bulk(&mut self) {
         let now = clock::now();
         let is_wanted = self.bulk.is_wanted(now);
-        if !is_wanted && self.inbox.bulk.is_idle() && self.dispatch.ready.of(Class::Bulk).is_empty() {
+        let held = self.dispatch.ready.of(Class::Bulk).len() + self.mapping.held_of(Class::Bulk);
+        if !is_wanted && self.inbox.bulk.is_idle() && held == 0 {
             return;
         }
         let flow = &self.dispatch.bulk_flow;
@@ -135,16 +136,18 @@ impl Driver {
         if let Some(keeps) = self.bulk.prefetch.keeps()
             && !*self.inbox.bulk.consuming.borrow()
             && !self.dispatch.ordering_keys.is_busy()
-            && self.dispatch.ready.of(Class::Bulk).len() > keeps
+            && held > keeps
         {
             let oldest = self.oldest_bulk();
             self.bulk.prefetch.leaves(oldest);
             let events = self.dispatch.ready.of_mut(Class::Bulk).beyond(keeps);
             events.into_iter().for_each(|event| self.settlements.settle(*event, Settlement::Release));
+            let unmapped = self.mapping.beyond(Class::Bulk, keeps);
+            unmapped.into_iter().for_each(|delivery| self.settlements.give_back(delivery));
         }
         let line = self.dispatch.ready.of(Class::Bulk);
         let holding = Holding {
-            waiting: line.len() + self.bulk.in_flight,
+            waiting: line.len() + self.mapping.held_of(Class::Bulk) + self.bulk.in_flight,
             unconfirmed: self.side.jobs.held_of(Class::Bulk),
             refused: if self.bulk.prefetch.is_closed() { line.refused() } else { 0 },
         };

@@ -13,6 +13,7 @@ use crate::broker::port::Delivery;
 use crate::clock;
 use crate::config::Destination;
 use crate::event::{self, Event, Expiry, Identity, too_far};
+use crate::mapping;
 use crate::message::Message;
 use crate::message::header::REPLAY;
 use crate::person::Digest;
@@ -161,6 +162,8 @@ pub(super) enum Checked {
     Later { delivery: Box<Delivery>, history: Box<History>, tag: Tag, due: Timestamp },
     /// The vendor has to be asked something before it can be checked.
     Needs(String, Box<Delivery>),
+    /// It is hard to map: that would hold up this thread.
+    Hard(Box<Delivery>),
     /// It is about somebody who must not be written to.
     Suppressed { delivery: Box<Delivery>, history: Box<History>, tag: Tag },
     /// Not deliverable; a sentence says why.
@@ -168,6 +171,7 @@ pub(super) enum Checked {
 }
 
 /// Why there is nothing to send.
+#[derive(Debug)]
 enum Stop {
     Dead(Reason, String),
     Later(Timestamp),
@@ -185,64 +189,115 @@ struct Known {
     people: Option<Box<[Digest]>>,
 }
 
-/// Reads a delivery: its history, the event in it, and what the vendor makes of that event.
+/// What a message was read to be, with all that is known of it.
+#[derive(Debug)]
+pub(super) struct Read {
+    history: History,
+    tag: Tag,
+    expires: Option<Expiry>,
+    people: Option<Box<[Digest]>>,
+    done: Result<(Item, Option<TraceHeaders>), Stop>,
+}
+
+/// Reads a delivery: its history, the event in it, and what the vendor makes of that event, unless that is hard.
 pub(super) fn check(
     delivery: Delivery,
     settings: &Destination,
     suppressing: Option<&Suppressing>,
     facts: &Facts,
     reading: Reading,
-    (now, wall): (Instant, Timestamp),
+    (taken, wall): (Instant, Timestamp),
 ) -> Checked {
-    let history = History::read(&delivery.message, &delivery.routing_key, wall);
+    let message = (&delivery.message, delivery.routing_key.as_str());
+    match mapping::easily(|| read(message, settings, suppressing, facts, reading, wall)) {
+        Ok(read) => read.of(delivery, taken),
+        Err(mapping::Hard) => Checked::Hard(Box::new(delivery)),
+    }
+}
+
+/// The same of a message, without regard to how hard it is.
+pub(super) fn read(
+    (message, routing_key): (&Message, &str),
+    settings: &Destination,
+    suppressing: Option<&Suppressing>,
+    facts: &Facts,
+    reading: Reading,
+    wall: Timestamp,
+) -> Read {
+    let history = History::read(message, routing_key, wall);
     let mut known = Known::default();
     // A panic here is our bug, but one event must not take the worker down with everyone else's.
     let read = catch_unwind(AssertUnwindSafe(|| {
         let context = reading.of(&history);
-        prepare(&delivery.message, &history, (settings, suppressing), facts, context, wall, &mut known)
+        prepare(message, &history, (settings, suppressing), facts, context, wall, &mut known)
     }));
     let Known { event, identity, expires, people } = known;
-    let read = read.unwrap_or_else(|_| {
-        Err(Stop::Dead(Reason::Invalid, "Sluice failed on this event; this is a bug in Sluice".into()))
-    });
+    let mut done = read.unwrap_or_else(|_| Err(Stop::failed()));
+    if let Err(Stop::Dead(_, sentence)) = &mut done {
+        *sentence = redact::masked(sentence, &settings.map.secrets());
+    }
     let tag = event.map(Tag::of).or_else(|| identity.map(Tag::from));
-    let tag = whole(tag, &delivery, &history, reading);
-    match read {
-        Ok((item, trace)) => {
-            let job = history.job.clone();
-            let replay = delivery.message.properties.headers.contains_key(REPLAY);
-            let (token_refused, troubles) = (false, u32::try_from(history.attempts.len()).unwrap_or(u32::MAX));
-            let key = key(&tag, &delivery);
-            let (refused, failed, rests_until, odd) = (false, false, None, Odd::default());
-            let pending = Box::new(Pending {
-                delivery,
-                history,
-                tag,
-                item,
-                trace,
-                taken: now,
-                replay,
-                token_refused,
-                troubles,
-                key,
-                refused,
-                failed,
-                odd,
-                expires,
-                people,
-                rests_until,
-            });
-            match job {
-                Some(job) => Checked::Sent(job, pending),
-                None => Checked::Ready(pending),
+    let tag = whole(tag, message, &history, reading);
+    Read { history, tag, expires, people, done }
+}
+
+/// Of a delivery whose reading failed by our own fault.
+pub(super) fn failed(delivery: &Delivery, wall: Timestamp) -> Read {
+    let history = History::read(&delivery.message, &delivery.routing_key, wall);
+    let tag = Tag::unchecked(&delivery.message, &history);
+    Read { history, tag, expires: None, people: None, done: Err(Stop::failed()) }
+}
+
+impl Stop {
+    fn failed() -> Self {
+        Self::Dead(Reason::Invalid, "Sluice failed on this event; this is a bug in Sluice".into())
+    }
+}
+
+impl Read {
+    /// What a delivery turned out to be, which was taken from the queue then.
+    pub fn of(self, delivery: Delivery, taken: Instant) -> Checked {
+        let Self { history, tag, expires, people, done } = self;
+        match done {
+            Ok((item, trace)) => {
+                let job = history.job.clone();
+                let replay = delivery.message.properties.headers.contains_key(REPLAY);
+                let (token_refused, troubles) = (false, u32::try_from(history.attempts.len()).unwrap_or(u32::MAX));
+                let key = key(&tag, &delivery);
+                let (refused, failed, rests_until, odd) = (false, false, None, Odd::default());
+                let pending = Box::new(Pending {
+                    delivery,
+                    history,
+                    tag,
+                    item,
+                    trace,
+                    taken,
+                    replay,
+                    token_refused,
+                    troubles,
+                    key,
+                    refused,
+                    failed,
+                    odd,
+                    expires,
+                    people,
+                    rests_until,
+                });
+                match job {
+                    Some(job) => Checked::Sent(job, pending),
+                    None => Checked::Ready(pending),
+                }
             }
-        }
-        Err(Stop::Later(due)) => Checked::Later { delivery: Box::new(delivery), history: Box::new(history), tag, due },
-        Err(Stop::Needs(name)) => Checked::Needs(name, Box::new(delivery)),
-        Err(Stop::Suppressed) => Checked::Suppressed { delivery: Box::new(delivery), history: Box::new(history), tag },
-        Err(Stop::Dead(reason, sentence)) => {
-            let sentence = redact::masked(&sentence, &settings.map.secrets());
-            Checked::Dead { delivery: Box::new(delivery), history: Box::new(history), tag, reason, sentence }
+            Err(Stop::Later(due)) => {
+                Checked::Later { delivery: Box::new(delivery), history: Box::new(history), tag, due }
+            }
+            Err(Stop::Needs(name)) => Checked::Needs(name, Box::new(delivery)),
+            Err(Stop::Suppressed) => {
+                Checked::Suppressed { delivery: Box::new(delivery), history: Box::new(history), tag }
+            }
+            Err(Stop::Dead(reason, sentence)) => {
+                Checked::Dead { delivery: Box::new(delivery), history: Box::new(history), tag, reason, sentence }
+            }
         }
     }
 }
@@ -317,9 +372,9 @@ fn invalid_event(invalid: &event::Invalid) -> Stop {
 }
 
 /// Which event it is, with what else is recorded of it.
-fn whole(tag: Option<Tag>, delivery: &Delivery, history: &History, reading: Reading) -> Tag {
-    let tag = tag.unwrap_or_else(|| Tag::unchecked(&delivery.message, history));
-    let subject = if reading.keeps_subject { event::subject(&delivery.message) } else { None };
+fn whole(tag: Option<Tag>, message: &Message, history: &History, reading: Reading) -> Tag {
+    let tag = tag.unwrap_or_else(|| Tag::unchecked(message, history));
+    let subject = if reading.keeps_subject { event::subject(message) } else { None };
     Tag { received: Some(history.received), subject, ..tag }
 }
 

@@ -1,8 +1,10 @@
-//! Takes deliveries from the queue, counts and checks them. Then they are ready, wait for a lookup, or are dead letters.
+//! Takes deliveries from the queue, counts and checks them. Then they are ready, wait for a lookup or to be mapped, or are dead letters.
+
+use std::time::Instant;
 
 use jiff::Timestamp;
 
-use super::check::{self, Checked, Pending};
+use super::check::{self, Checked, Pending, Reading};
 use super::invalid::Invalids;
 use super::settler::Tag;
 use super::{Driver, judge, outcome};
@@ -23,6 +25,13 @@ pub(super) struct Intake {
     /// Whether events' subjects are recorded.
     pub keeps_subject: bool,
     pub invalids: Invalids,
+}
+
+impl Intake {
+    /// What of a message is read.
+    pub fn reading(&self) -> Reading {
+        Reading { max_bytes: self.max_event_bytes, keeps_subject: self.keeps_subject }
+    }
 }
 
 impl Driver {
@@ -71,27 +80,34 @@ impl Driver {
         self.settlements.replayed(tag, &history);
     }
 
-    /// Decodes and checks a delivery: its event is then ready, it waits for an answer of the vendor's, or is a dead letter.
-    pub(super) fn check(&mut self, delivery: Delivery) {
-        let (now, wall) = (clock::now(), clock::wall());
+    /// Decodes and checks a delivery that was taken then: its event is ready, it waits for an answer of the vendor's or to be mapped, or is a
+    /// dead letter.
+    pub(super) fn check_now(&mut self, delivery: Delivery, taken: Instant) {
+        let (facts, read) = (self.side.lookups.consult(), self.intake.reading());
+        let suppressing = self.suppressing.as_ref();
+        let checked = check::check(delivery, &self.settings, suppressing, facts, read, (taken, clock::wall()));
+        self.checked(checked, taken);
+    }
+
+    /// What a delivery that was taken then turned out to be.
+    pub(super) fn checked(&mut self, checked: Checked, taken: Instant) {
         let lookups = &mut self.side.lookups;
-        let facts = lookups.consult();
-        let read = check::Reading { max_bytes: self.intake.max_event_bytes, keeps_subject: self.intake.keeps_subject };
-        match check::check(delivery, &self.settings, self.suppressing.as_ref(), facts, read, (now, wall)) {
+        match checked {
             Checked::Ready(pending) if self.settlements.was_delivered(&pending) => self.acknowledge(*pending),
             Checked::Ready(pending) => match &pending.item.lookup {
                 // What waits for a new lookup is before it.
                 Some(name) if lookups.awaits(name) => {
-                    lookups.need(name.clone(), judge::carrying_history(*pending), now)
+                    lookups.need(name.clone(), judge::carrying_history(*pending), clock::now())
                 }
                 Some(_) | None => {
                     self.intake.invalids.went_well();
                     self.dispatch.push(pending);
                 }
             },
+            Checked::Hard(delivery) => self.map_aside(*delivery, taken),
             Checked::Sent(job, pending) => self.watch(&job, vec![pending], false),
             Checked::Later { delivery, history, tag, due } => self.put_aside(*delivery, *history, tag, due),
-            Checked::Needs(name, delivery) => lookups.need(name, *delivery, now),
+            Checked::Needs(name, delivery) => lookups.need(name, *delivery, clock::now()),
             Checked::Suppressed { delivery, history, tag } => self.end_suppressed(*delivery, *history, tag),
             Checked::Dead { delivery, history, tag, reason: Reason::TooOld, sentence } => {
                 let replay = delivery.message.properties.headers.contains_key(REPLAY);

@@ -1,4 +1,5 @@
-//! What this machine lacks to send requests (files, ports, memory). That is not the vendor's fault: requests wait, and log and status say so.
+//! What this machine lacks to send requests (files, ports, memory) or to map events (threads). That is nobody else's fault: they wait, and log and
+//! status say so.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +9,7 @@ use crate::backoff::{Backoff, Bounds};
 use crate::clock;
 use crate::gate::Permit;
 
-/// The pauses after a request that could not be sent: each twice as long as the one before, until one can be sent.
+/// The pauses after what could not be done: each twice as long as the one before, until it can be.
 const PAUSES: Bounds = Bounds::doubling(Duration::from_millis(100), Duration::from_secs(5), 0.0);
 /// If there is no room for one more request, the time until the next look.
 const FULL: Duration = Duration::from_millis(20);
@@ -20,7 +21,7 @@ const TOLD_EVERY: Duration = Duration::from_secs(60);
 /// What is known of the machine.
 #[derive(Debug)]
 pub(super) struct Machine {
-    /// When a request could last not be sent, and why.
+    /// When that last failed, and why.
     last: Option<(Instant, String)>,
     until: Option<Instant>,
     backoff: Backoff,
@@ -34,8 +35,8 @@ impl Default for Machine {
 }
 
 impl Machine {
-    /// A request could not be sent. True where the log is to be told.
-    fn failed(&mut self, why: &str, now: Instant) -> bool {
+    /// A request could not be sent, or an event not be mapped. True where the log is to be told.
+    pub fn failed(&mut self, why: &str, now: Instant) -> bool {
         // Those that were sent together fail together.
         if self.until.is_none_or(|until| until <= now) {
             self.until = Some(now + self.backoff.pause());
@@ -48,12 +49,12 @@ impl Machine {
         tell
     }
 
-    /// A request was sent.
+    /// One was.
     pub fn went_well(&mut self) {
         self.backoff.reset();
     }
 
-    /// Until when nothing is to be sent; `has_room` for one more now.
+    /// Until when it is not to be tried; `has_room` for one more now.
     pub fn rests_until(&self, has_room: bool, now: Instant) -> Option<Instant> {
         let full = (!has_room).then(|| now + FULL);
         self.until.filter(|until| *until > now).max(full)

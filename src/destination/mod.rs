@@ -20,6 +20,7 @@ use crate::metrics::DestinationMetrics;
 use crate::receipts::Receipts;
 use crate::seal::Seal;
 use crate::suppression::Suppressed;
+use crate::threads::Threads;
 use crate::vendors::Batching;
 
 mod attempt;
@@ -45,6 +46,7 @@ pub mod ledger;
 mod lines;
 mod lookups;
 mod machine;
+mod mapping;
 mod notice;
 mod open_hours;
 mod outcome;
@@ -79,6 +81,7 @@ use housekeeping::Report;
 use intake::Intake;
 use invalid::Invalids;
 use keeping::Keeping;
+use mapping::Mapping;
 use open_hours::OpenHours;
 use prefetch::PrefetchControl;
 use sender::Sender;
@@ -114,6 +117,8 @@ pub struct Parts {
     pub publisher: Publisher,
     /// How requests are sent.
     pub transport: Arc<dyn Transport>,
+    /// Where events are mapped that are hard to map.
+    pub threads: Threads,
     /// Where it counts.
     pub metrics: DestinationMetrics,
     /// Where receipts go, if they are wanted.
@@ -155,6 +160,7 @@ struct Driver {
     stop: CancellationToken,
     ending: CancellationToken,
     intake: Intake,
+    mapping: Mapping,
     dispatch: Dispatch,
     hours: OpenHours,
     side: SideRequests,
@@ -199,6 +205,7 @@ impl Driver {
                 keeps_subject: parts.history.as_ref().is_some_and(Recorder::keeps_subject),
                 invalids: Invalids::default(),
             },
+            mapping: Mapping::new(parts.threads, settings.vendor.ordering_key_limit().is_some()),
             hours: OpenHours::new(settings.send_between.clone()),
             side: SideRequests::new(&settings, before.tokens, now, wall),
             sender: Sender::new(parts.transport),

@@ -1,6 +1,6 @@
 //! The path of an event through a destination:
 //!
-//! a delivery is taken in ([`super::intake`]) and checked ([`super::check`]); its event waits for the gate ([`super::dispatch`]), is
+//! a delivery is taken in ([`super::intake`]) and checked ([`super::check`], or [`super::mapping`] where that is hard); its event waits for the gate ([`super::dispatch`]), is
 //! sent ([`super::send`]), its answer is judged ([`super::judge`]), and the event is settled ([`super::settlements`]) or waits again.
 //!
 //! One task moves all events, so that no part needs a lock. Requests and publications run beside each other inside it.
@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::time::Interval;
 
 use super::attempt::Attempted;
+use super::mapping::Mapped;
 use super::suppressing::Suppressing;
 use super::{DestinationCall, Driver, outcome};
 use crate::broker::port::Delivery;
@@ -29,6 +30,7 @@ enum Step {
     Delivered(Delivery),
     DeliveredBulk(Box<Delivery>),
     Answered(Attempted),
+    Mapped(Mapped),
     /// Something may be sent or taken now that could not be before: a time has come, a copy is confirmed, the broker was heard.
     LookAgain,
     Called(DestinationCall),
@@ -51,6 +53,7 @@ impl Driver {
                 Step::Delivered(delivery) => self.take_with_others(delivery),
                 Step::DeliveredBulk(delivery) => self.take_bulk(*delivery),
                 Step::Answered(attempted) => self.judge_with_others(attempted),
+                Step::Mapped(mapped) => self.noting_gate(|driver| driver.mapped(mapped)),
                 Step::LookAgain => {}
                 Step::Called(call) => self.answer(call),
                 Step::Suppressed => self.end_held_suppressed(),
@@ -69,6 +72,7 @@ impl Driver {
             attempted = self.sender.answered() => Step::Answered(attempted),
             () = self.settlements.progress() => Step::LookAgain,
             () = self.side.tokens.progress() => Step::LookAgain,
+            mapped = self.mapping.progress(), if self.mapping.is_busy() => Step::Mapped(mapped),
             () = wait_until(next) => {
                 self.dispatch.look_now();
                 Step::LookAgain
@@ -143,7 +147,8 @@ impl Driver {
     }
 }
 
-async fn wait_until(until: Option<Instant>) {
+/// Returns then; never where there is no time.
+pub(super) async fn wait_until(until: Option<Instant>) {
     match until {
         Some(until) => clock::sleep_until(until).await,
         None => std::future::pending().await,

@@ -183,7 +183,9 @@ impl Driver {
             self.prefetch.leaves(oldest);
         }
         let (lookups, invalids) = (&mut self.side.lookups, &mut self.intake.invalids);
-        let unread = lookups.beyond(keeps).into_iter().chain(invalids.beyond(keeps)).collect::<Vec<_>>();
+        let unmapped = self.mapping.beyond(Class::Live, keeps);
+        let unread =
+            lookups.beyond(keeps).into_iter().chain(invalids.beyond(keeps)).chain(unmapped).collect::<Vec<_>>();
         unread.into_iter().for_each(|delivery| self.settlements.give_back(delivery));
         if held > keeps {
             let events = self.dispatch.ready.of_mut(Class::Live).beyond(keeps);
@@ -193,12 +195,12 @@ impl Driver {
 
     /// How many deliveries wait for the gate or to be checked.
     pub(super) fn waits(&self) -> usize {
-        self.dispatch.ready.len() + self.side.lookups.held() + self.intake.invalids.held()
+        self.dispatch.ready.len() + self.side.lookups.held() + self.intake.invalids.held() + self.mapping.held()
     }
 
-    /// The same without bulk events that wait for the gate.
+    /// The same without bulk events that wait for the gate or to be mapped.
     fn waits_live(&self) -> usize {
-        self.waits() - self.dispatch.ready.of(Class::Bulk).len()
+        self.waits() - self.dispatch.ready.of(Class::Bulk).len() - self.mapping.held_of(Class::Bulk)
     }
 
     /// The time of the oldest live event that waits here, or in the queue as far as is known: when it might have been sent first. In quiet

@@ -83,6 +83,9 @@ impl Driver {
         while let Some(delivery) = self.intake.invalids.pop() {
             delivery.ticket.leave();
         }
+        while let Some(delivery) = self.mapping.pop() {
+            delivery.ticket.leave();
+        }
         while let Some(pending) = self.dispatch.ready.pop() {
             pending.delivery.ticket.leave();
         }

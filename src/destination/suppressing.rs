@@ -12,7 +12,8 @@ use crate::record::history::History;
 use crate::suppression::{Standing, Suppressed};
 use crate::verdict::Settlement;
 
-/// Who is heeded, where the configuration says so.
+/// Who is heeded, where the configuration says so. Cheap to clone.
+#[derive(Clone)]
 pub(super) struct Suppressing {
     pub list: Suppressed,
     /// Where its events say whom they are about.

@@ -80,8 +80,11 @@ pub struct View {
     /// Deliveries held that wait for the gate.
     #[serde(rename = "waiting")]
     pub held_here: usize,
-    /// Those of them that cannot be read before the vendor has been asked.
+    /// Those of them that are not read yet: the vendor has to be asked something first, or they are hard to map.
     pub unread: usize,
+    /// Those that are hard to map, and those behind them: they are being mapped, or wait for it.
+    #[serde(default)]
+    pub being_mapped: usize,
     /// The time of the oldest event that waits, as far as it is known; replays aside.
     pub oldest: Option<Timestamp>,
     /// Deliveries whose vendor has accepted them and not yet told what became of them.
@@ -90,7 +93,7 @@ pub struct View {
     pub consuming: bool,
     /// Whether it consumes, or has no need to.
     pub ready: bool,
-    /// What this worker lacks, as a sentence, where requests could not be sent for it lately: files, memory, or who must not be written to.
+    /// What this worker lacks, as a sentence, where requests could not be sent or events not be mapped for it lately: files, threads, memory, or who must not be written to.
     pub machine: Option<String>,
     /// Events delivered since this worker started.
     pub delivered: u64,
@@ -151,9 +154,9 @@ impl Driver {
 
     fn own_view(&self) -> View {
         let (now, wall) = (clock::now(), clock::wall());
-        let (gate, machine) =
-            (self.dispatch.gate.status(now, wall), self.dispatch.machine.lacks(now).map(str::to_owned));
-        let machine = machine.or_else(|| self.lacks_suppressed());
+        let (gate, machine) = (self.dispatch.gate.status(now, wall), self.dispatch.machine.lacks(now));
+        let machine =
+            machine.or(self.mapping.machine.lacks(now)).map(str::to_owned).or_else(|| self.lacks_suppressed());
         let drives = self.keeping.lease.drives();
         let quiet = self.hours.shown(wall).filter(|_| drives);
         let said = machine.as_ref().or(quiet.as_ref().map(|(_, sentence)| sentence));
@@ -188,7 +191,8 @@ impl Driver {
             day_used: gate.day_used,
             day_limit: gate.day_limit,
             held_here: self.waits(),
-            unread: self.side.lookups.held(),
+            unread: self.side.lookups.held() + self.mapping.held(),
+            being_mapped: self.mapping.held(),
             oldest: self.oldest(),
             unconfirmed: self.side.jobs.held(),
             consuming: *self.inbox.live.consuming.borrow(),

@@ -29,6 +29,7 @@ use crate::metrics::Metrics;
 use crate::receipts::Receipts;
 use crate::seal::Seal;
 use crate::suppression::Suppressed;
+use crate::threads::Threads;
 
 /// Between the end of a driver that failed and the next.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -434,6 +435,7 @@ impl AtWork {
             inbox,
             publisher: broker.publisher(),
             transport: Arc::clone(&self.post.transport),
+            threads: Threads::shared(),
             metrics: self.post.metrics.destination(&settings.name),
             receipts: self.post.receipts.clone(),
             suppressed: self.post.suppressed.clone(),

@@ -18,8 +18,9 @@ use crate::delivery::Transport as _;
 use crate::delivery::http::HttpTransport;
 use crate::event::{Data, Event, Time};
 use crate::gate::WrittenAt;
-use crate::mapping::Input;
+use crate::mapping::{self, Hard, Input};
 use crate::metrics::Metrics;
+use crate::threads;
 
 /// Requests that are tried.
 const TRIES: u32 = 6;
@@ -79,23 +80,20 @@ impl Notifier {
         more += u64::try_from(wanted.len().saturating_sub(MOST)).unwrap_or(0);
         wanted.truncate(MOST);
         let host = notify.url.host_str().unwrap_or_default().to_owned();
-        let request = match self.request(notify, &wanted, more) {
-            Ok(request) => request,
-            Err(error) => {
-                tracing::warn!(host, error, "a notification cannot be made: mend body under [[notify]]");
-                return self.count("failed");
-            }
-        };
         let Ok(slot) = self.slots_of(notify).try_acquire_owned() else {
             tracing::warn!(host, "a notification is dropped: {AT_ONCE} others have not been taken yet");
             return self.count("failed");
         };
-        let (timeout, metrics) = (notify.timeout, self.metrics.clone());
+        let (notify, worker, metrics) = (notify.clone(), self.worker.clone(), self.metrics.clone());
         tokio::spawn(async move {
             let _slot = slot;
-            let outcome = match send(&request, timeout).await {
+            let outcome = match tell(notify, wanted, more, worker).await {
                 Ok(()) => "sent",
-                Err(why) => {
+                Err(Untold::Unmade(error)) => {
+                    tracing::warn!(host, error, "a notification cannot be made: mend body under [[notify]]");
+                    "failed"
+                }
+                Err(Untold::Unsent(why)) => {
                     tracing::warn!(host, why, "a webhook was not told of an issue");
                     "failed"
                 }
@@ -113,26 +111,47 @@ impl Notifier {
     fn count(&self, outcome: &str) {
         self.metrics.notifications_total.with_label_values(&[outcome]).inc();
     }
+}
 
-    fn request(&self, notify: &Notify, changes: &[Change], more: u64) -> Result<Request<Bytes>, String> {
-        let first = changes.first().and_then(|change| change.issue.destination.as_deref());
-        let is_one = changes.iter().all(|change| change.issue.destination.as_deref() == first);
-        let console = notify.console.as_ref().map(|base| format!("{}/issues", base.as_str().trim_end_matches('/')));
-        let text = text(changes, more, console.as_deref());
-        let notification =
-            Notification { destination: first.filter(|_| is_one), text, console, worker: &self.worker, changes, more };
-        let whole = serde_json::to_vec(&notification).map_err(|error| error.to_string())?;
-        let body = match &notify.body {
-            None => Bytes::from(whole),
-            Some(made) => made.json(&Input::of(&input(whole)?))?.ok_or("it gives nothing")?.into(),
-        };
-        let mut request = Request::new(body);
-        *request.method_mut() = Method::POST;
-        *request.uri_mut() = notify.url.as_str().parse().map_err(|_| "its url cannot be used")?;
-        request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        request.headers_mut().extend(notify.headers.clone());
-        Ok(request)
-    }
+/// Why a webhook was not told in the end.
+enum Untold {
+    /// There is nothing to send.
+    Unmade(String),
+    /// Nobody took it.
+    Unsent(String),
+}
+
+/// Makes the request, without holding up a thread of the runtime, and sends it.
+async fn tell(notify: Notify, changes: Vec<Change>, more: u64, worker: String) -> Result<(), Untold> {
+    let timeout = notify.timeout;
+    let made = match mapping::easily(|| request(&notify, &changes, more, &worker)) {
+        Ok(made) => made,
+        Err(Hard) => {
+            let made = threads::beside(move || request(&notify, &changes, more, &worker)).await;
+            made.map_err(|lack| Untold::Unsent(lack.to_string()))?
+                .unwrap_or_else(|| Err("making it failed; this is a bug in Sluice".to_owned()))
+        }
+    };
+    send(&made.map_err(Untold::Unmade)?, timeout).await.map_err(Untold::Unsent)
+}
+
+fn request(notify: &Notify, changes: &[Change], more: u64, worker: &str) -> Result<Request<Bytes>, String> {
+    let first = changes.first().and_then(|change| change.issue.destination.as_deref());
+    let is_one = changes.iter().all(|change| change.issue.destination.as_deref() == first);
+    let console = notify.console.as_ref().map(|base| format!("{}/issues", base.as_str().trim_end_matches('/')));
+    let text = text(changes, more, console.as_deref());
+    let notification = Notification { destination: first.filter(|_| is_one), text, console, worker, changes, more };
+    let whole = serde_json::to_vec(&notification).map_err(|error| error.to_string())?;
+    let body = match &notify.body {
+        None => Bytes::from(whole),
+        Some(made) => made.json(&Input::of(&input(whole)?))?.ok_or("it gives nothing")?.into(),
+    };
+    let mut request = Request::new(body);
+    *request.method_mut() = Method::POST;
+    *request.uri_mut() = notify.url.as_str().parse().map_err(|_| "its url cannot be used")?;
+    request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    request.headers_mut().extend(notify.headers.clone());
+    Ok(request)
 }
 
 /// A notification as jq sees it: `.` is all of it.

@@ -43,6 +43,7 @@ fn view() -> View {
         day_limit: Some(1_000),
         held_here: 0,
         unread: 0,
+        being_mapped: 0,
         oldest: None,
         unconfirmed: 0,
         consuming: true,

@@ -8,16 +8,18 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::fuel::{self, Budget, Exceeded};
+use super::hard;
 use super::jq::{self, Program, Val};
-use super::pool;
 use crate::event::Event;
-use crate::redact;
+use crate::{redact, threads};
 
 /// What most expressions need, on the caller's own stack.
 const EASY: Budget = Budget { fuel: 4096, heaviest: 0, stack: 256 * 1024, deepest: DEEPEST };
 /// What an expression may need at most, for a small event: some ten milliseconds. The rest of the stack is for what is compared,
 /// written or freed recursively.
-const HARD: Budget = Budget { fuel: 1_000_000, heaviest: 131_072, stack: pool::STACK / 2, deepest: 10_000 };
+const HARD: Budget = Budget { fuel: 1_000_000, heaviest: 131_072, stack: threads::STACK / 2, deepest: 10_000 };
+/// What reading an expression may take on the caller's own stack.
+const READING: Budget = Budget { stack: EASY.stack, ..Budget::NONE };
 /// What a large event adds at most.
 const MOST_ADDED: usize = 1_000_000;
 /// Arrays and objects inside one another in what is given. Events are less deep than 128.
@@ -27,9 +29,10 @@ const LONGEST: usize = 16 * 1024;
 /// Most characters of a sentence about an error.
 const MOST_SAID: usize = 160;
 
-/// A compiled jq expression.
+/// A compiled jq expression. Cheap to clone.
+#[derive(Clone)]
 pub struct Expression {
-    text: String,
+    text: Arc<str>,
     program: Arc<Program>,
     whole_event: bool,
 }
@@ -55,6 +58,14 @@ pub struct Measured<T = Value> {
     pub work: u64,
     /// Whether it was stopped after all the work that is allowed.
     pub ran_too_long: bool,
+}
+
+impl<T> Measured<T> {
+    /// Of an evaluation that failed by our own fault.
+    #[must_use]
+    pub fn failed() -> Self {
+        Self { result: Err(sentence_for(Exceeded::Broken)), work: 0, ran_too_long: false }
+    }
 }
 
 /// What one run gave: a value, nothing, or a sentence; and why it was stopped.
@@ -126,21 +137,24 @@ impl Expression {
         if text.len() > LONGEST {
             return Err(format!("has {} bytes; at most {LONGEST} are allowed", text.len()));
         }
-        Self::compile_with(text, Ok)
-    }
-
-    /// Compiles what `change` makes of an expression that compiles.
-    pub(super) fn compile_changed(text: &str, change: fn(Program) -> Result<Program, String>) -> Result<Self, String> {
-        Self::compile_with(text, change)
-    }
-
-    fn compile_with(text: &str, change: fn(Program) -> Result<Program, String>) -> Result<Self, String> {
-        let read = text.to_owned();
+        let compile = || jq::compile(text, &["event"]);
         // Reading deeply nested text takes stack.
-        let compiled =
-            pool::run(move || fuel::within(Budget::NONE, || jq::compile(&read, &["event"]).and_then(change)))?;
+        let compiled = match fuel::within(READING, compile) {
+            Err(Exceeded::Depth) => threads::alone(|| fuel::within(Budget::NONE, compile))?,
+            compiled => compiled,
+        };
+        Self::of(text, compiled)
+    }
+
+    /// Compiles what `change` makes of an expression that compiles, which may take stack.
+    pub(super) fn compile_changed(text: &str, change: fn(Program) -> Result<Program, String>) -> Result<Self, String> {
+        let compile = || jq::compile(text, &["event"]).and_then(change);
+        Self::of(text, threads::alone(|| fuel::within(Budget::NONE, compile))?)
+    }
+
+    fn of(text: &str, compiled: Result<Result<Program, String>, Exceeded>) -> Result<Self, String> {
         let program = compiled.unwrap_or_else(|_| Err("cannot be read as jq".to_owned()))?;
-        Ok(Self { text: text.to_owned(), program: Arc::new(program), whole_event: text.contains("$event") })
+        Ok(Self { text: text.into(), program: Arc::new(program), whole_event: text.contains("$event") })
     }
 
     /// Its text.
@@ -192,16 +206,23 @@ impl Expression {
         let event = if self.whole_event { input.whole() } else { Val::Null };
         let added = input.bytes.min(MOST_ADDED);
         let heaviest = HARD.heaviest + input.bytes;
+        let fuel = HARD.fuel + u64::try_from(added).unwrap_or(0);
+        let hard = Budget { fuel, heaviest, ..HARD };
+        if threads::is_one() {
+            return fuel::measured(hard, || run(&self.program, data, event));
+        }
         let easily = || run(&self.program, data.clone(), event.clone());
         let (done, work) = fuel::measured(Budget { heaviest, ..EASY }, easily);
         if !matches!(done, Err(Exceeded::Work | Exceeded::Depth)) {
             return (done, work);
         }
-        let fuel = HARD.fuel + u64::try_from(added).unwrap_or(0);
+        if hard::is_left() {
+            return (Ok(Err("it is hard, and was left".to_owned())), work);
+        }
         let program = Arc::clone(&self.program);
-        let again = pool::run(move || fuel::measured(Budget { fuel, heaviest, ..HARD }, || run(&program, data, event)));
-        let (hard, more) = again.unwrap_or_else(|said| (Ok(Err(said)), 0));
-        (hard, work + more)
+        let again = threads::run(move || fuel::measured(hard, || run(&program, data, event)));
+        let (done, more) = again.unwrap_or_else(|said| (Ok(Err(said)), 0));
+        (done, work + more)
     }
 }
 

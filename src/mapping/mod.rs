@@ -4,6 +4,7 @@ mod analysis;
 mod expression;
 mod field;
 mod fuel;
+mod hard;
 #[expect(
     clippy::wildcard_enum_match_arm,
     reason = "what is of another kind than a filter takes is one error, whichever it is"
@@ -11,12 +12,12 @@ mod fuel;
 mod jq;
 mod person;
 mod pieces;
-mod pool;
 
 use std::sync::Arc;
 
 pub use expression::{Expression, Input, Measured};
 pub use field::{Field, Template};
+pub use hard::{Hard, easily};
 pub use person::Person;
 pub use pieces::{Piece, Pieces};
 

@@ -15,12 +15,14 @@ use crate::broker::{Broker, BrokerError, LONGEST_READ, ReadError, ReadPurpose};
 use crate::clock;
 use crate::config::{Config, Destination};
 use crate::control;
-use crate::dead_letters::letter::routing_key;
+use crate::dead_letters::letter;
 use crate::event::{self, Context};
+use crate::mapping::{self, Hard};
 use crate::message::header::RECEIVED;
 use crate::message::{Field, Headers, Message, Properties};
 use crate::person::{self, PersonKey};
 use crate::section::show_duration;
+use crate::threads::{self, NoThread};
 
 /// Who is erased, and where.
 #[derive(Clone, Debug)]
@@ -77,12 +79,12 @@ pub struct Erased {
 }
 
 /// What came of a pass over a queue.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Passed {
     there: u32,
     found: u64,
-    /// It took so long that the rest was not looked at.
-    late: bool,
+    /// Why the rest was not looked at, where it was not.
+    left: Option<String>,
 }
 
 impl Erasure {
@@ -163,14 +165,11 @@ impl Erasure {
             if is_empty {
                 continue;
             }
-            let whose: Vec<&Destination> = match destination {
-                Some(one) => vec![one.as_ref()],
-                None => self.destinations.iter().map(AsRef::as_ref).collect(),
-            };
-            match self.go_through(&queue, &whose, purpose, patience).await {
-                Ok(Passed { late: true, found, .. }) => {
+            let whose = destination.map_or(self.destinations.as_slice(), std::slice::from_ref);
+            match self.go_through(&queue, whose, purpose, patience).await {
+                Ok(Passed { left: Some(why), found, .. }) => {
                     erased.found += found;
-                    erased.trouble.push(format!("{queue}: it took too long: the same once more does the rest"));
+                    erased.trouble.push(format!("{queue}: {why}: the same once more does the rest"));
                 }
                 Ok(Passed { found: 0, .. }) => {}
                 Ok(Passed { there, found, .. }) => {
@@ -188,7 +187,7 @@ impl Erasure {
     async fn go_through(
         &self,
         queue: &str,
-        whose: &[&Destination],
+        whose: &[Arc<Destination>],
         purpose: ReadPurpose,
         patience: Duration,
     ) -> Result<Passed, ReadError> {
@@ -198,8 +197,14 @@ impl Erasure {
             let (mut passed, until) =
                 (Passed { there: locked.count(), ..Passed::default() }, clock::now() + LONGEST_READ);
             while let Some(delivery) = locked.next().await? {
-                passed.late |= clock::now() > until;
-                let is_found = !passed.late && self.is_about(&delivery, whose);
+                if clock::now() > until {
+                    passed.left.get_or_insert_with(|| "it took too long".to_owned());
+                }
+                let is_found = passed.left.is_none()
+                    && self.is_about(&delivery, whose).await.unwrap_or_else(|lack| {
+                        passed.left = Some(lack.to_string());
+                        false
+                    });
                 if is_found && purpose == ReadPurpose::Act {
                     passed.found += u64::from(locked.remove(delivery));
                 } else {
@@ -215,25 +220,23 @@ impl Erasure {
         passed
     }
 
-    /// Whether a message is about the person, to one of these destinations, or mentions them where that is meant too.
-    fn is_about(&self, delivery: &Delivery, destinations: &[&Destination]) -> bool {
-        let message = &delivery.message;
-        if self.anywhere && mentions(&self.person, message, &delivery.routing_key) {
-            return true;
+    /// Whether a message is about the person, to one of these destinations, or mentions them where that is meant too. Where an expression is hard
+    /// on it, only the task that asks waits.
+    async fn is_about(&self, delivery: &Delivery, destinations: &[Arc<Destination>]) -> Result<bool, NoThread> {
+        let (message, person) = (&delivery.message, self.person.as_str());
+        if self.anywhere && mentions(person, message, &delivery.routing_key) {
+            return Ok(true);
         }
-        let key = routing_key(message);
-        let received = message.properties.headers.get(RECEIVED).and_then(Field::as_str);
-        let context = Context {
-            routing_key: key.as_deref().unwrap_or(&delivery.routing_key),
-            received: received.and_then(|at| at.parse().ok()).unwrap_or(Timestamp::UNIX_EPOCH),
-            max_bytes: usize::MAX,
-        };
-        let Ok(event) = event::decode(message, context) else { return false };
-        destinations.iter().filter_map(|one| Some((one, one.person.as_ref()?))).any(|(destination, person)| {
-            let mapped = destination.map.apply(&event).ok().flatten();
-            let people = person.of(&event, mapped.as_ref()).unwrap_or_default();
-            people.iter().any(|one| person::normalised(one) == self.person)
-        })
+        match mapping::easily(|| is_about(person, message, &delivery.routing_key, destinations)) {
+            Ok(is_about) => Ok(is_about),
+            Err(Hard) => {
+                let (person, message) = (person.to_owned(), message.clone());
+                let (key, destinations) = (delivery.routing_key.clone(), destinations.to_vec());
+                // On what panics it is as if the event could not be read.
+                let found = threads::beside(move || is_about(&person, &message, &key, &destinations)).await?;
+                Ok(found.unwrap_or_default())
+            }
+        }
     }
 
     fn ages_out(&self) -> Vec<AgesOut> {
@@ -264,6 +267,23 @@ impl Erasure {
             ),
         ]
     }
+}
+
+/// Whether the event in a message is about a person, for one of these destinations.
+fn is_about(who: &str, message: &Message, routing_key: &str, destinations: &[Arc<Destination>]) -> bool {
+    let key = letter::routing_key(message);
+    let received = message.properties.headers.get(RECEIVED).and_then(Field::as_str);
+    let context = Context {
+        routing_key: key.as_deref().unwrap_or(routing_key),
+        received: received.and_then(|at| at.parse().ok()).unwrap_or(Timestamp::UNIX_EPOCH),
+        max_bytes: usize::MAX,
+    };
+    let Ok(event) = event::decode(message, context) else { return false };
+    destinations.iter().filter_map(|one| Some((one, one.person.as_ref()?))).any(|(destination, person)| {
+        let mapped = destination.map.apply(&event).ok().flatten();
+        let people = person.of(&event, mapped.as_ref()).unwrap_or_default();
+        people.iter().any(|one| person::normalised(one) == who)
+    })
 }
 
 /// Whether a person stands anywhere in a message.

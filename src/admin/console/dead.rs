@@ -1,6 +1,5 @@
 //! `/destinations/{name}/dead`: the letters of a destination, by cause and one by one, in one pass over them.
 
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use askama::Template;
@@ -17,7 +16,7 @@ use super::letter_search::LetterSearch;
 use super::operations::{self, ShownOperation};
 use super::show::{Moment, count, of};
 use crate::admin::Admin;
-use crate::admin::dead::{look, to_its_end};
+use crate::admin::dead::{PATIENCE, to_its_end};
 use crate::admin::destinations::DestinationPath;
 use crate::admin::extract::{Query, Segment};
 use crate::admin::problem::Problem;
@@ -25,7 +24,7 @@ use crate::clock;
 use crate::dead_letters::Pile;
 use crate::dead_letters::groups::{Group, Groups};
 use crate::dead_letters::letter::Letter;
-use crate::dead_letters::look::{LookStep, LookSummary};
+use crate::dead_letters::look::{LookStep, LookSummary, Visit, no_progress};
 use crate::dead_letters::page::{Page as LetterPage, Paged, Window};
 use crate::dead_letters::recheck::{Recheck, RecheckBound, Rechecked};
 use crate::verdict::Reason;
@@ -231,7 +230,7 @@ async fn find(admin: &Admin, name: &str, search: &LetterSearch) -> Result<Found,
     let mut recheck = is_group.then(|| Recheck::new(destination, admin.max_event_bytes, RecheckBound::QUICK));
     to_its_end(async move {
         let mut groups = Groups::default();
-        let seen = look(&letters, pile, &matcher, |shown| {
+        let seen = letters.look_and_ask(pile, &matcher, PATIENCE, &no_progress, |shown| {
             match shown {
                 LookStep::Anew => {
                     groups = Groups::default();
@@ -239,12 +238,15 @@ async fn find(admin: &Admin, name: &str, search: &LetterSearch) -> Result<Found,
                     recheck.iter_mut().for_each(Recheck::anew);
                 }
                 LookStep::Letter(letter, message) => {
+                    // First: where that is hard, the letter is shown once more.
+                    if let Some(Err(job)) = recheck.as_mut().map(|recheck| recheck.add(letter, message)) {
+                        return Visit::Aside(job);
+                    }
                     groups.add(letter);
                     page.add(letter);
-                    recheck.iter_mut().for_each(|recheck| recheck.add(letter, message));
                 }
             }
-            ControlFlow::Continue(())
+            Visit::On
         });
         let seen = seen.await?;
         let check = recheck.as_ref().map(Recheck::finish);

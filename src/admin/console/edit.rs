@@ -139,7 +139,8 @@ async fn submitted(
     let original = editable(&message)?;
     let given = fields.get("body").unwrap_or_default();
     let body = as_it_was_written(original, given);
-    let edit = Edit::new(&message, Bytes::from(body.clone()), &destination, admin.max_event_bytes, clock::wall());
+    let edit =
+        Edit::beside(&message, Bytes::from(body.clone()), &destination, admin.max_event_bytes, clock::wall()).await?;
     let (is_back, is_sure) = (fields.get("back").is_some(), fields.get("sure").is_some());
     if edit.is_empty() || is_back {
         let form = Form::new(frame, name.to_owned(), edit.from.id.clone(), Some(&edit.from), unix(given));

@@ -52,6 +52,8 @@ pub(super) struct Figures {
     pub waiting: Option<String>,
     /// Of these, held for the gate.
     pub held: String,
+    /// Of these, hard to map.
+    pub being_mapped: Option<String>,
     pub unconfirmed: Option<String>,
     pub is_ready: bool,
     pub delivered: String,
@@ -138,6 +140,7 @@ impl Figures {
             held_by: shown.held_by_words,
             waiting: shown.waiting.map(count),
             held: count(shown.held),
+            being_mapped: (shown.being_mapped > 0).then(|| count(shown.being_mapped)),
             unconfirmed: (shown.unconfirmed > 0).then(|| count(shown.unconfirmed)),
             is_ready: shown.ready,
             delivered: count(shown.delivered),
@@ -214,6 +217,7 @@ mod tests {
             day_starts: "midnight UTC".to_owned(),
             waiting: depths,
             held,
+            being_mapped: 0,
             unconfirmed: 0,
             consuming: true,
             ready: true,

@@ -166,6 +166,7 @@ fn pile(trash: bool) -> Pile {
 fn not_seen(error: &LookError) -> Error {
     match error {
         LookError::Read(error) => Error::Failed(error.to_string()),
+        LookError::Machine(lack) => Error::Failed(lack.to_string()),
         // As a filter that cannot be read.
         LookError::TooSlow(error) => Error::Refused(error.to_string()),
     }

@@ -16,7 +16,6 @@ mod state;
 mod work;
 mod yielding;
 
-use std::ops::ControlFlow;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,7 +35,7 @@ pub use state::{OperationState, Phase, seconds};
 use super::acts::Act;
 use super::filter::{Filter, FilterError};
 use super::letter::Letter;
-use super::look::{LookError, LookStep, Progress};
+use super::look::{LookError, LookStep, Progress, Visit};
 use super::recheck::{Recheck, Rechecked};
 use super::rewrite::{self, Rewrite, Rewriting, Rewritten};
 use super::{DeadLetters, Pile};
@@ -44,6 +43,7 @@ use crate::audit;
 use crate::clock;
 use crate::control::Signal;
 use crate::message::Message;
+use crate::threads::Job;
 use fates::Fates;
 use work::Work;
 
@@ -108,13 +108,10 @@ impl Foresight {
     }
 
     /// Whether a letter is to be acted on.
-    fn selects(&mut self, letter: &Letter, message: &Message) -> Result<bool, rewrite::TooSlow> {
+    fn selects(&mut self, letter: &Letter, message: &Message) -> Result<Result<bool, rewrite::TooSlow>, Job> {
         match self {
-            Self::Count => Ok(true),
-            Self::Recheck(recheck) => {
-                recheck.add(letter, message);
-                Ok(true)
-            }
+            Self::Count => Ok(Ok(true)),
+            Self::Recheck(recheck) => recheck.add(letter, message).map(|()| Ok(true)),
             Self::Rewrite(rewriting) => rewriting.add(letter, message),
         }
     }
@@ -162,7 +159,7 @@ impl DeadLetters {
     ) -> Result<Selection, SelectError> {
         let matcher = filter.compile(clock::wall())?;
         let (mut selection, mut too_slow) = (Selection::default(), None);
-        let seen = self.look(Pile::of(act), &matcher, patience, progress, |shown| {
+        let seen = self.look_and_ask(Pile::of(act), &matcher, patience, progress, |shown| {
             match shown {
                 LookStep::Anew => {
                     selection = Selection::default();
@@ -172,19 +169,20 @@ impl DeadLetters {
                     selection.has_edit_of(letter);
                     // The others came later, or mean others by now. They are read all the same: how long all of them take is told.
                     if counted == Some(selection.counted()) {
-                        return ControlFlow::Continue(());
+                        return Visit::On;
                     }
                     match foresight.selects(letter, message) {
-                        Ok(true) => selection.extend(u64::from_str_radix(&letter.id, 16)),
-                        Ok(false) => {}
-                        Err(error) => {
+                        Ok(Ok(true)) => selection.extend(u64::from_str_radix(&letter.id, 16)),
+                        Ok(Ok(false)) => {}
+                        Ok(Err(error)) => {
                             too_slow = Some(error);
-                            return ControlFlow::Break(());
+                            return Visit::Enough;
                         }
+                        Err(job) => return Visit::Aside(job),
                     }
                 }
             }
-            ControlFlow::Continue(())
+            Visit::On
         });
         selection.seen = seen.await?;
         too_slow.map_or(Ok(()), Err)?;

@@ -276,7 +276,7 @@ impl Work {
         self.pace.went(now);
         round.sent += 1;
         let wall = clock::wall();
-        let copies = self.copies(id, &letter, wall);
+        let copies = self.copies(id, &letter, wall).await;
         let deed = self.deed(&letter, &copies, wall);
         let copy = match copies {
             Copies::One(copy) => *copy,
@@ -335,27 +335,27 @@ impl Work {
         Some(Deed { about: self.letters.about(&letter.message, wall)?, said })
     }
 
-    fn copies(&self, id: u64, letter: &Delivery, wall: Timestamp) -> Copies {
+    async fn copies(&self, id: u64, letter: &Delivery, wall: Timestamp) -> Copies {
         match self.plan.act {
             Act::Replay => {
                 let outcomes = self.letters.broker.names().outcomes(&self.id);
                 Copies::One(Box::new(acts::replayed(&letter.message, &format!("{id:016x}"), &self.id, &outcomes, wall)))
             }
-            Act::Edit => self.edited(letter, wall),
+            Act::Edit => self.edited(letter, wall).await,
             Act::Discard => Copies::One(Box::new(acts::discarded(&letter.message, &self.plan.by, wall))),
             Act::Restore => Copies::One(Box::new(acts::restored(&letter.message))),
             Act::Purge => Copies::None,
         }
     }
 
-    fn edited(&self, letter: &Delivery, wall: Timestamp) -> Copies {
+    async fn edited(&self, letter: &Delivery, wall: Timestamp) -> Copies {
         let Some(rewrite) = &self.plan.rewrite else {
             return Copies::Impossible("no expression says how to change it".to_owned());
         };
-        match rewrite.edit(&letter.message, wall, &mut 0) {
+        match rewrite.edit_beside(&letter.message).await {
             // Whoever made that died before the letter was gone: both copies are there.
-            Ok((edit, _)) if self.selection.was_edited_to(&edit.to.id) => Copies::None,
-            Ok((edit, _)) => {
+            Ok(edit) if self.selection.was_edited_to(&edit.to.id) => Copies::None,
+            Ok(edit) => {
                 let copies = edit.copies(&self.plan.by, wall);
                 Copies::Edit(edit.to.id, Box::new(copies))
             }

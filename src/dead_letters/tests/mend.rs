@@ -7,7 +7,7 @@ use crate::config::{self, Destination};
 use crate::dead_letters::acts;
 use crate::dead_letters::edit::Edit;
 use crate::dead_letters::recheck::{Recheck, RecheckBound};
-use crate::dead_letters::rewrite::{Left, Rewrite, Rewriting};
+use crate::dead_letters::rewrite::{Left, Rewrite, Rewriting, TooSlow};
 use crate::message::header;
 
 const NOW: Timestamp = Timestamp::constant(1_700_000_500, 0);
@@ -29,7 +29,14 @@ fn dead(reason: Reason, sentence: &str, data: &Value) -> Message {
 
 fn rechecked(lines: &str, letters: &[Message], bound: RecheckBound) -> crate::dead_letters::recheck::Rechecked {
     let mut recheck = Recheck::new(destination(lines), 1 << 20, bound);
-    letters.iter().for_each(|letter| recheck.add(&Letter::read(letter, "d"), letter));
+    for letter in letters {
+        let shown = Letter::read(letter, "d");
+        // As a look does it, once more where it is hard.
+        if let Err(job) = recheck.add(&shown, letter) {
+            job();
+            assert!(recheck.add(&shown, letter).is_ok());
+        }
+    }
     recheck.finish()
 }
 
@@ -60,10 +67,19 @@ fn letters_are_checked_by_what_the_configuration_is_now() {
     assert_eq!(none.sentence, "0 would be sent");
 }
 
+/// As a look does it, once more where it is hard.
+fn add(rewriting: &mut Rewriting, letter: &Message) -> Result<bool, TooSlow> {
+    let shown = Letter::read(letter, "d");
+    rewriting.add(&shown, letter).unwrap_or_else(|job| {
+        job();
+        rewriting.add(&shown, letter).unwrap_or_else(|_| panic!("it is hard twice"))
+    })
+}
+
 fn rewritten(jq: &str, force: bool, letters: &[Message]) -> (Rewriting, Vec<bool>) {
     let rewrite = Rewrite::compile(jq, destination(""), 1 << 20, force).unwrap();
     let mut rewriting = Rewriting::new(Arc::new(rewrite));
-    let changed = letters.iter().map(|letter| rewriting.add(&Letter::read(letter, "d"), letter).unwrap()).collect();
+    let changed = letters.iter().map(|letter| add(&mut rewriting, letter).unwrap()).collect();
     (rewriting, changed)
 }
 
@@ -128,7 +144,6 @@ fn an_expression_that_runs_away_ends_the_pass() {
     let letters: Vec<Message> = (0..3).map(|number| dead(Reason::Rejected, "no", &json!({"n": number}))).collect();
     let rewrite = Rewrite::compile("def f: f; f", destination(""), 1 << 20, false).unwrap();
     let mut rewriting = Rewriting::new(Arc::new(rewrite));
-    let added: Vec<bool> =
-        letters.iter().map(|letter| rewriting.add(&Letter::read(letter, "d"), letter).is_ok()).collect();
+    let added: Vec<bool> = letters.iter().map(|letter| add(&mut rewriting, letter).is_ok()).collect();
     assert_eq!(added, [true, true, false]);
 }

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use sluice::destination::Handover;
 use sluice::event::{Event, Invalid};
 use sluice::gate::Limit;
+use sluice::mapping::{Expression, Input};
 use sluice::message::Message;
 use sluice::vendors::{AccessToken, Batching, Calls, Facts, Grant, Item, Job, Refusal, Reply, Vendor, When};
 use sluice::verdict::Verdict;
@@ -77,7 +78,7 @@ pub fn in_ordering_key(event: u64, ordering_key: u64) -> Message {
     with(event, &json!({ "ordering_key": ordering_key }))
 }
 
-/// An event with more in it: `ordering key`, `group`, `needs` mean something, anything else fills it.
+/// An event with more in it: `ordering key`, `group`, `needs`, `hard` mean something, anything else fills it.
 pub fn with(event: u64, more: &Value) -> Message {
     let mut body = more.clone();
     body["event"] = event.into();
@@ -86,6 +87,10 @@ pub fn with(event: u64, more: &Value) -> Message {
 
 impl Vendor for Account {
     fn prepare(&self, event: &Event, facts: &Facts) -> Result<Item, Refusal> {
+        if event.data.fields().get("hard") == Some(&Value::Bool(true)) {
+            let hard = Expression::compile("last(range(20000))").unwrap();
+            hard.evaluate(&Input::of(event)).map_err(Refusal::Invalid)?;
+        }
         let text = |name: &str| event.data.fields().get(name).map(ToString::to_string);
         if let Some(needs) = event.data.fields().get("needs").and_then(Value::as_str) {
             match facts.get(needs) {

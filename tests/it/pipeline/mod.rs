@@ -17,6 +17,7 @@ mod jobs;
 mod lately;
 mod lookups;
 mod machine;
+mod mapping;
 mod not_before;
 mod odd;
 mod operator;
@@ -45,6 +46,7 @@ use sluice::message::{Message, Properties};
 use sluice::metrics::Metrics;
 use sluice::receipts::Receipts;
 use sluice::suppression::Suppressed;
+use sluice::threads::Threads;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -60,6 +62,7 @@ struct Stage {
     receipts: Option<Receipts>,
     suppressed: Option<Suppressed>,
     history: Option<Recorder>,
+    threads: Threads,
     worker: Option<Worker>,
 }
 
@@ -87,6 +90,7 @@ impl Stage {
             receipts: None,
             suppressed: None,
             history: None,
+            threads: Threads::shared(),
             worker: None,
         }
     }
@@ -105,6 +109,7 @@ impl Stage {
             inbox: self.broker.open(),
             publisher: self.broker.publisher(),
             transport: Arc::new(self.vendor.clone()),
+            threads: self.threads.clone(),
             metrics: self.metrics.destination(DESTINATION),
             history: self.history.clone(),
             receipts: self.receipts.clone(),

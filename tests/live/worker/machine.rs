@@ -68,3 +68,51 @@ async fn deliveries_go_on_when_nobody_reads_the_log_and_it_stops_in_time() {
     assert!(ended.expect("the worker stops").unwrap().success());
     assert_eq!(stage.seen(PX).duplicates, 0);
 }
+
+/// For whose map events are hard.
+const HARD: &str =
+    "[[destinations.hook.map]]\ntype = \"#\"\nbody = { jq = \"{event: ., last: last(range(100000))}\" }\n";
+
+/// Sets how much address space a process may have: beyond what it has now, or as much as it likes.
+async fn limit_address_space(process: u32, beyond: Option<u64>) {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let size = status.lines().find_map(|line| line.strip_prefix("VmSize:")).unwrap();
+    let kilobytes: u64 = size.trim().trim_end_matches(" kB").trim().parse().unwrap();
+    let limit = beyond.map_or("unlimited".to_owned(), |more| (kilobytes * 1024 + more).to_string());
+    let set = tokio::process::Command::new("prlimit")
+        .args(["--pid", &process.to_string(), &format!("--as={limit}:unlimited")])
+        .status()
+        .await;
+    assert!(set.unwrap().success());
+}
+
+#[tokio::test]
+async fn where_no_thread_can_be_had_hard_events_wait_and_are_delivered_later() {
+    let (mut stage, port) = (Stage::new(&shared_url().await).await, slow_vendor().await);
+    let hook = |name: &str, subscribe: &str| {
+        format!(
+            "[destinations.{name}]\nvendor = \"http\"\nurl = \"http://localhost:{port}/events\"\nsubscribe = [\"{subscribe}\"]\n\
+             limits = [\"400/s\"]\n"
+        )
+    };
+    stage.configure(&format!("{}{HARD}{}", hook("hook", "product.#"), hook("easy", "order.#")));
+    stage.start();
+    stage.ready().await;
+    let process = stage.worker_id();
+    // Enough for anything but a stack of 64 MB.
+    limit_address_space(process, Some(32 * 1024 * 1024)).await;
+    let client = stage.client().await;
+    client.publish_all("product.x", 0..20).await;
+    until("the worker says what its machine lacks", async || {
+        let shown = stage.shown("hook").await;
+        shown["why"].as_str().is_some_and(|why| why.contains("no thread left for hard jq expressions"))
+    })
+    .await;
+    client.publish_all("order.x", 0..50).await;
+    let delivered = async |name: &str| stage.metric(&format!("sluice_delivered_total{{destination=\"{name}\"}}")).await;
+    until("the other destination goes on", async || delivered("easy").await == Some(50.0)).await;
+    assert_eq!(delivered("hook").await, Some(0.0));
+    limit_address_space(process, None).await;
+    until("all are delivered", async || delivered("hook").await == Some(20.0)).await;
+    assert_eq!(stage.metric("sluice_retried_total{destination=\"hook\"}").await, Some(0.0), "no attempt is spent");
+}

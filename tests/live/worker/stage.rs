@@ -128,6 +128,11 @@ impl Stage {
         self.worker = Some(command.spawn().unwrap());
     }
 
+    /// The worker's process.
+    pub fn worker_id(&self) -> u32 {
+        self.worker.as_ref().unwrap().id().unwrap()
+    }
+
     /// `kill -9`, and waits until it is gone.
     pub async fn kill(&mut self) {
         self.worker.take().unwrap().kill().await.unwrap();

@@ -127,6 +127,7 @@ fn view(name: &str) -> View {
         quota: Some(200.0),
         rate: Some(0.0),
         unread: 0,
+        being_mapped: 0,
         oldest: None,
         learned: 0.7,
         in_flight: 1,

@@ -6,7 +6,9 @@ mod scope;
 mod simple;
 mod text;
 
+use super::prelude;
 use super::term::{Fold, Function, Operator, Program, Term};
+use crate::mapping::fuel;
 use scope::Name;
 
 /// Terms inside one another: they are read, run and freed recursively.
@@ -26,6 +28,8 @@ pub(super) struct Parser<'t> {
 
 /// A whole program, where these variables are set from outside.
 pub(in crate::mapping) fn program(text: &str, variables: &[&str]) -> Result<Program, String> {
+    // Made before anything is read, where there is stack for it: it must not be left half way.
+    let _made = prelude::functions();
     let variable = |name: &&str| Name::Variable((*name).to_owned());
     let names = variables.iter().map(variable).collect();
     let mut parser = Parser { text, at: 0, depth: 0, names, functions: Vec::new(), is_prelude: false };
@@ -71,6 +75,7 @@ impl Parser<'_> {
         if self.depth >= DEEPEST {
             return Err(format!("{}: it is nested too deeply", self.place(self.at)));
         }
+        fuel::step();
         self.depth += 1;
         let read = read(self);
         self.depth -= 1;

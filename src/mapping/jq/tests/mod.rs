@@ -9,14 +9,14 @@ use std::fs;
 
 use super::{Stop, Val, compile, read, run, text};
 use crate::mapping::fuel::{self, Budget};
-use crate::mapping::pool;
+use crate::threads;
 
 /// jq's sources, of which only the tests are there.
 const TESTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/tools/jq/tests");
 const FILES: [&str; 6] = ["jq.test", "man.test", "onig.test", "manonig.test", "base64.test", "optional.test"];
 const INSTALL: &str = "jq's tests are not there: run deploy/install-dependencies.sh jq";
 /// What an evaluation of an event may take: see `expression.rs`.
-const BUDGET: Budget = Budget { fuel: 1_000_000, heaviest: 131_072, stack: pool::STACK / 2, deepest: 10_000 };
+const BUDGET: Budget = Budget { fuel: 1_000_000, heaviest: 131_072, stack: threads::STACK / 2, deepest: 10_000 };
 
 /// What a program gave before it ended, and the error that it ended with; or why it is none.
 type Ran = Result<(Vec<Val>, Option<String>), String>;
@@ -40,7 +40,7 @@ fn ran(program: &str, input: &str) -> Ran {
         };
         Ok((given, error))
     };
-    pool::run(work).unwrap()
+    threads::run(work).unwrap()
 }
 
 /// One group of lines of a test file.
