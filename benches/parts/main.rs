@@ -1,6 +1,10 @@
 //! What each part of an event's path costs by itself: `cargo bench --bench parts`, one part with `-- decode`.
 //! `benches/sluice` measures the whole path beside a bare loop.
 
+mod destination;
+mod log_line;
+mod ready_queue;
+
 use std::hint::black_box;
 use std::io;
 use std::path::Path;
@@ -29,16 +33,30 @@ url = "amqp://localhost"
 vendor = "gainsight-px"
 api_key = "bench"
 property_key = "AP-BENCH-2"
+limits = ["1000000/s"]
+concurrency = 16
 subscribe = ["product.#"]
 
 [destinations.hook]
 vendor = "http"
 url = "https://vendor.example/v1/track"
+limits = ["100/s"]
 subscribe = ["product.#"]
 
 [[destinations.hook.map]]
 type = "product.#"
 body = { jq = "{name: .eventName, user: .identifyId, at: $event.time, attributes: (.attributes | {plan, seats})}" }
+
+[destinations.apsis]
+vendor = "apsis-one"
+client_id = "bench"
+client_secret = "bench"
+keyspace = "com.apsis1.keyspaces.email"
+section = "usercreated.sections.my_section-h4h3dpu3qi"
+limits = ["1000000/s"]
+profile_limit = "1000/s"
+concurrency = 16
+subscribe = ["shop.#"]
 "#;
 
 fn data() -> String {
@@ -134,6 +152,9 @@ fn main() -> Result<(), Error> {
     decode(&mut criterion);
     map_and_check(&mut criterion, &config, &event);
     gate(&mut criterion, &["200/s".parse()?]);
+    ready_queue::measure(&mut criterion, &config)?;
+    destination::measure(&mut criterion, &config)?;
+    log_line::measure(&mut criterion);
     criterion.final_summary();
     Ok(())
 }

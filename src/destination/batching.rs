@@ -18,12 +18,11 @@ pub(super) fn together(batching: &Batching, waiting: usize, spare: impl FnOnce()
     }
 }
 
-/// The positions of the items that travel with the first one, itself included, in their order: those of its group and its ordering key.
-pub(super) fn choose<'a>(items: impl Iterator<Item = &'a Item>, batching: &Batching) -> Vec<usize> {
-    let mut items = items.enumerate();
-    let Some((_, first)) = items.next() else { return Vec::new() };
-    let (mut chosen, mut bytes) = (vec![0], first.content.len());
-    for (position, item) in items {
+/// The places of the items that travel with the first one, its own included, in their order: those of its group and its ordering key.
+pub(super) fn choose<'a, P>(mut items: impl Iterator<Item = (P, &'a Item)>, batching: &Batching) -> Vec<P> {
+    let Some((place, first)) = items.next() else { return Vec::new() };
+    let (mut chosen, mut bytes) = (vec![place], first.content.len());
+    for (place, item) in items {
         if chosen.len() >= batching.items {
             break;
         }
@@ -38,7 +37,7 @@ pub(super) fn choose<'a>(items: impl Iterator<Item = &'a Item>, batching: &Batch
         if bytes > batching.bytes {
             break;
         }
-        chosen.push(position);
+        chosen.push(place);
     }
     chosen
 }
@@ -80,17 +79,17 @@ mod tests {
     #[test]
     fn what_shares_a_group_travels_together_up_to_the_bounds() {
         let items = [item(1, None, 10), item(2, None, 10), item(1, None, 10), item(1, None, 90), item(1, None, 1)];
-        assert_eq!(choose(items.iter(), &RULE), [0, 2]);
+        assert_eq!(choose(items.iter().enumerate(), &RULE), [0, 2]);
         let many: Vec<Item> = (0..9).map(|_| item(1, None, 1)).collect();
-        assert_eq!(choose(many.iter(), &RULE), [0, 1, 2, 3]);
-        assert_eq!(choose([item(1, None, 1_000)].iter(), &RULE), [0]);
+        assert_eq!(choose(many.iter().enumerate(), &RULE), [0, 1, 2, 3]);
+        assert_eq!(choose([item(1, None, 1_000)].iter().enumerate(), &RULE), [0]);
     }
 
     #[test]
     fn nothing_overtakes_in_its_own_ordering_key() {
         let items =
             [item(1, Some(1), 1), item(2, Some(2), 1), item(1, Some(1), 1), item(3, Some(1), 1), item(1, Some(1), 1)];
-        assert_eq!(choose(items.iter(), &RULE), [0, 2]);
+        assert_eq!(choose(items.iter().enumerate(), &RULE), [0, 2]);
     }
 
     #[test]
@@ -106,7 +105,7 @@ mod tests {
         ) {
             let items: Vec<Item> = items.into_iter().map(|(group, ordering_key, bytes)| item(group, ordering_key, bytes)).collect();
             let rule = Batching { items: most, bytes, when: When::Always };
-            let chosen = choose(items.iter(), &rule);
+            let chosen = choose(items.iter().enumerate(), &rule);
             prop_assert_eq!(chosen[0], 0);
             prop_assert!(chosen.len() <= most && chosen.windows(2).all(|pair| pair[0] < pair[1]));
             prop_assert!(chosen.iter().all(|at| items[*at].group == items[0].group && items[*at].ordering_key == items[0].ordering_key));

@@ -133,7 +133,7 @@ impl Dispatch {
     }
 
     /// What the ready events have to offer.
-    pub fn next_ready(&self, now: Instant) -> Ready<Spot> {
+    pub fn next_ready(&mut self, now: Instant) -> Ready<Spot> {
         let wanted = match self.gate.doubt() {
             Doubt::Few => Pick::Others,
             Doubt::Alone | Doubt::Account => Pick::Probe,
@@ -142,26 +142,22 @@ impl Dispatch {
                 GateState::Open | GateState::Paused | GateState::Parked => Pick::First,
             },
         };
-        let next = |class: Class, wanted: Pick| {
-            let free = |ordering_key: &str| self.ordering_keys.free(ordering_key, class, now);
-            self.ready.of(class).next(wanted, now, free).in_class(class)
-        };
-        let live = next(Class::Live, wanted);
+        let live = self.next_of(Class::Live, wanted, now);
         if !self.has_behind() {
             return live;
         }
         let bulk = match self.bulk_flow.due(now) {
             _ if self.bulk_flow.paused.is_some() => Ready::Nothing,
             Some(due) => Ready::At(due),
-            None => next(Class::Bulk, wanted),
+            None => self.next_of(Class::Bulk, wanted, now),
         };
         if wanted != Pick::First {
             return self.telling(live, bulk);
         }
-        let replayed = next(Class::Live, Pick::Replayed);
+        let replayed = self.next_of(Class::Live, Pick::Replayed, now);
         // Where none goes before the replayed ones, the first is one of them.
         let of = |line: Line| match (line, live) {
-            (Line::Live, Ready::Now(spot)) if self.ready.of(Class::Live).is_replayed(spot.place) => Ready::Nothing,
+            (Line::Live, Ready::Now(spot)) if spot.place.is_replayed() => Ready::Nothing,
             (Line::Live, live) => live,
             (Line::Replayed, _) => replayed,
             (Line::Bulk, _) => bulk,
@@ -170,6 +166,12 @@ impl Dispatch {
             Some(line) => of(line),
             None => live.or_later(replayed).or_later(bulk),
         }
+    }
+
+    fn next_of(&mut self, class: Class, wanted: Pick, now: Instant) -> Ready<Spot> {
+        let Self { ready, ordering_keys, .. } = self;
+        let free = |ordering_key: &str| ordering_keys.free(ordering_key, class, now);
+        ready.of_mut(class).next(wanted, now, free).in_class(class)
     }
 
     /// Whether something waits behind live events, as far as it may go.
@@ -218,6 +220,7 @@ impl Dispatch {
     pub fn came_back(&mut self, batch: &Batch) {
         if let Some(ordering_key) = batch.ordering_key() {
             self.ordering_keys.answered(ordering_key, batch.class(), clock::now());
+            self.ready.look_at_key(ordering_key);
         }
     }
 

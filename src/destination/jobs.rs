@@ -35,6 +35,9 @@ const REMEMBERED: NonZeroUsize = NonZeroUsize::MIN.saturating_add(255);
 #[derive(Debug)]
 pub(super) struct Jobs {
     watched: HashMap<String, Watch>,
+    /// How many events of `watched` are live, and how many bulk.
+    live: usize,
+    bulk: usize,
     ended: LruCache<String, Job>,
     /// How long jobs take here.
     usual: Option<Duration>,
@@ -55,7 +58,7 @@ struct Watch {
 
 impl Default for Jobs {
     fn default() -> Self {
-        Self { watched: HashMap::new(), ended: growing_cache(REMEMBERED), usual: None }
+        Self { watched: HashMap::new(), live: 0, bulk: 0, ended: growing_cache(REMEMBERED), usual: None }
     }
 }
 
@@ -84,8 +87,25 @@ impl Jobs {
             denials: 0,
             whole: accepted,
         });
-        watch.events.extend(events);
+        for event in events {
+            match event.delivery.class {
+                Class::Live => self.live += 1,
+                Class::Bulk => self.bulk += 1,
+            }
+            watch.events.push(event);
+        }
         None
+    }
+
+    /// These wait no more.
+    fn left(&mut self, events: Vec<Held>) -> Vec<Held> {
+        for event in &events {
+            match event.delivery.class {
+                Class::Live => self.live -= 1,
+                Class::Bulk => self.bulk -= 1,
+            }
+        }
+        events
     }
 
     /// The job to ask about now.
@@ -136,18 +156,20 @@ impl Jobs {
             let took = now.saturating_duration_since(watch.began);
             self.usual = Some(self.usual.map_or(took, |usual| (usual * 3 + took) / 4));
         }
-        watch.events
+        self.left(watch.events)
     }
 
     /// How many events wait.
     pub fn held(&self) -> usize {
-        self.watched.values().map(|watch| watch.events.len()).sum()
+        self.live + self.bulk
     }
 
-    /// How many of that class do.
+    /// How many of that class do. Asked at each wake, while thousands may wait.
     pub fn held_of(&self, class: Class) -> usize {
-        let events = self.watched.values().flat_map(|watch| &watch.events);
-        events.filter(|event| event.delivery.class == class).count()
+        match class {
+            Class::Live => self.live,
+            Class::Bulk => self.bulk,
+        }
     }
 
     /// Takes out the events that are held too long, or whose channel has gone.
@@ -159,12 +181,13 @@ impl Jobs {
             taken.extend::<Vec<_>>(over);
         }
         self.watched.retain(|_, watch| watch.out || !watch.events.is_empty());
-        taken
+        self.left(taken)
     }
 
     /// Takes out all of them.
     pub fn drain(&mut self) -> Vec<Held> {
-        self.watched.drain().flat_map(|(_, watch)| watch.events).collect()
+        let drained = self.watched.drain().flat_map(|(_, watch)| watch.events).collect();
+        self.left(drained)
     }
 }
 

@@ -73,6 +73,11 @@ impl Lines {
         self.of(spot.class).event(spot.place)
     }
 
+    /// An ordering key may be free sooner than was told of it, for either class.
+    pub fn look_at_key(&mut self, ordering_key: &str) {
+        self.both().into_iter().for_each(|queue| queue.look_at_key(ordering_key));
+    }
+
     /// Takes the one that is given back first.
     pub fn pop(&mut self) -> Option<Held> {
         self.live.pop().or_else(|| self.bulk.pop())

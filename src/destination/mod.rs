@@ -52,6 +52,7 @@ mod open_hours;
 mod outcome;
 mod pipeline;
 mod prefetch;
+pub mod ready_events;
 mod ready_queue;
 pub mod recent;
 mod rule;

@@ -164,7 +164,7 @@ impl Driver {
         }
         let holding = Holding {
             waiting: self.waits_live() + self.sender.in_flight().saturating_sub(self.bulk.in_flight),
-            unconfirmed: self.side.jobs.held().saturating_sub(self.side.jobs.held_of(Class::Bulk)),
+            unconfirmed: self.side.jobs.held_of(Class::Live),
             refused: if self.prefetch.is_closed() { self.dispatch.ready.of(Class::Live).refused() } else { 0 },
         };
         let consumes = !self.inbox.live.is_idle();

@@ -21,6 +21,8 @@ pub struct OrderingKeys {
     /// No ordering key begins before this time, since what the gate before this one sent is not known.
     from: Instant,
     ordering_keys: HashMap<String, OrderingKey>,
+    /// Requests that are out.
+    out: usize,
 }
 
 #[derive(Debug, Default)]
@@ -76,7 +78,7 @@ impl OrderingKeys {
     #[must_use]
     pub fn new(limit: Option<Limit>, now: Instant) -> Self {
         let from = limit.map_or(now, |limit| now + limit.window.length().min(Duration::from_secs(60)));
-        Self { limit, from, ordering_keys: HashMap::new() }
+        Self { limit, from, ordering_keys: HashMap::new(), out: 0 }
     }
 
     /// Whether `ordering_key` lets a request of that class through.
@@ -96,17 +98,19 @@ impl OrderingKeys {
 
     /// A request of `ordering_key` goes out.
     pub fn take(&mut self, ordering_key: &str, class: Class) {
-        let state = self.ordering_keys.entry(ordering_key.to_owned()).or_insert_with(|| {
+        if !self.ordering_keys.contains_key(ordering_key) {
             let mut places = Places::default();
             if let Some(limit) = self.limit {
                 places.keep(limit);
             }
-            OrderingKey { places, ..OrderingKey::default() }
-        });
+            self.ordering_keys.insert(ordering_key.to_owned(), OrderingKey { places, ..OrderingKey::default() });
+        }
+        let Some(state) = self.ordering_keys.get_mut(ordering_key) else { return };
         let place = state.places.take(WrittenAt::default());
         // One at a time costs nothing more by being counted as late as its answer.
         state.places.late(place);
         let turn = state.turn_mut(class);
+        self.out += usize::from(!turn.busy);
         (turn.busy, turn.place) = (true, place);
     }
 
@@ -114,6 +118,7 @@ impl OrderingKeys {
     pub fn answered(&mut self, ordering_key: &str, class: Class, now: Instant) {
         if let Some(state) = self.ordering_keys.get_mut(ordering_key) {
             let turn = state.turn_mut(class);
+            self.out -= usize::from(turn.busy);
             turn.busy = false;
             let place = turn.place;
             state.places.answered(place, now);
@@ -149,7 +154,7 @@ impl OrderingKeys {
     /// Whether a request of any ordering key is out.
     #[must_use]
     pub fn is_busy(&self) -> bool {
-        self.ordering_keys.values().any(|ordering_key| ordering_key.turns().iter().any(|turn| turn.busy))
+        self.out > 0
     }
 
     /// Forgets the ordering keys of which nothing matters any more.
@@ -181,6 +186,20 @@ mod tests {
         );
         ordering_keys.answered("a", Class::Live, now);
         assert_eq!(ordering_keys.free("a", Class::Live, now), Free::Now);
+    }
+
+    #[test]
+    fn it_is_busy_until_the_last_request_of_all_ordering_keys_was_answered() {
+        let (mut ordering_keys, now) = ordering_keys("10/s");
+        ordering_keys.take("a", Class::Live);
+        ordering_keys.take("a", Class::Bulk);
+        ordering_keys.take("b", Class::Live);
+        ordering_keys.answered("b", Class::Live, now);
+        ordering_keys.answered("b", Class::Live, now);
+        ordering_keys.answered("a", Class::Live, now);
+        assert!(ordering_keys.is_busy());
+        ordering_keys.answered("a", Class::Bulk, now);
+        assert!(!ordering_keys.is_busy());
     }
 
     #[test]

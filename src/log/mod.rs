@@ -7,8 +7,10 @@ use std::sync::{OnceLock, mpsc};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
+use tracing::Subscriber;
 use tracing_appender::non_blocking::{ErrorCounter, WorkerGuard};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
 
 use self::line::{JsonLine, TextLine};
 use crate::clock;
@@ -87,6 +89,18 @@ pub fn start(log: &Log) -> Guard {
         }));
     }
     Guard(Some(guard))
+}
+
+/// What makes a line of everything that is logged and hands it to `writer`, as [`start`] does where nobody watches.
+pub fn lines<W>(format: Format, writer: W) -> Box<dyn Subscriber + Send + Sync>
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let builder = tracing_subscriber::fmt().with_ansi(false).with_writer(writer);
+    match format {
+        Format::Text => Box::new(builder.event_format(TextLine).finish()),
+        Format::Json => Box::new(builder.event_format(JsonLine).finish()),
+    }
 }
 
 /// How many lines have been dropped.

@@ -1,16 +1,21 @@
 //! The line: nothing is lost or doubled, and ordering keys keep their order, whatever happens.
 
+mod plain;
+mod same;
+
 use proptest::prelude::*;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::broker::port::{Delivery, Ticket};
+use crate::class::Class;
 use crate::destination::check::Odd;
 use crate::destination::settler::Tag;
+use crate::gate::Free;
 use crate::message::Message;
 use crate::record::history::History;
-use crate::vendors::When;
+use crate::vendors::{Item, When};
 
 const NOW: jiff::Timestamp = jiff::Timestamp::UNIX_EPOCH;
 
@@ -18,6 +23,10 @@ fn event(tag: u64, ordering_key: Option<u8>, replay: bool) -> Held {
     let epoch = CancellationToken::new();
     // Nothing is settled here, and nothing says so.
     epoch.cancel();
+    event_of(epoch, tag, ordering_key, replay)
+}
+
+fn event_of(epoch: CancellationToken, tag: u64, ordering_key: Option<u8>, replay: bool) -> Held {
     let ticket = Ticket::new(tag, epoch, mpsc::unbounded_channel().0);
     let routing_key = String::new();
     let history = History::new("a", NOW);
@@ -127,7 +136,7 @@ impl Model {
     }
 
     fn waiting(&self) -> impl Iterator<Item = &Held> {
-        self.line.parts.iter().flat_map(|batch| &batch.events).chain(self.line.singles())
+        self.line.events()
     }
 
     fn check(&self) {
@@ -142,8 +151,9 @@ impl Model {
             let order = tags(out.chain(self.waiting()).filter(of_ordering_key));
             assert!(order.is_sorted(), "ordering key {ordering_key}: {order:?}");
         }
-        assert!(self.line.events.iter().all(|event| !event.replay || event.item.ordering_key.is_some()));
-        assert!(self.line.replayed.iter().all(|event| event.replay || event.item.ordering_key.is_some()));
+        for (place, event) in &self.line.singles {
+            assert!(event.replay == place.is_replayed() || event.item.ordering_key.is_some());
+        }
     }
 }
 
@@ -167,14 +177,14 @@ fn whether_a_vendor_is_still_in_trouble_is_asked_with_what_met_with_the_least() 
         line.push(Box::new(Pending { troubles, ..*event(tag, ordering_key, false) }));
     }
     let now = crate::clock::now();
-    assert_eq!(line.next(Pick::First, now, |_| Free::Now), Ready::Now(QueuePlace::Event(0)));
-    assert_eq!(
-        line.next(Pick::Probe, now, |_| Free::Now),
-        Ready::Now(QueuePlace::Event(1)),
-        "and nothing overtakes among events of its ordering key"
-    );
+    let next = |line: &mut ReadyQueue, wanted: Pick| match line.next(wanted, now, |_| Free::Now) {
+        Ready::Now(place) => tags(line.event(place)),
+        Ready::At(_) | Ready::Nothing => Vec::new(),
+    };
+    assert_eq!(next(&mut line, Pick::First), [0]);
+    assert_eq!(next(&mut line, Pick::Probe), [1], "and nothing overtakes among events of its ordering key");
     line.push(event(5, Some(2), false));
-    assert_eq!(line.next(Pick::Probe, now, |_| Free::Now), Ready::Now(QueuePlace::Event(5)));
+    assert_eq!(next(&mut line, Pick::Probe), [5]);
     assert_eq!(tags(&line.beyond(2)), [1, 2, 3, 4], "what met with no trouble is kept");
 }
 
@@ -187,4 +197,41 @@ fn what_is_given_back_takes_those_behind_it_in_its_ordering_key_along() {
     assert_eq!(tags(&line.remove_if(|event| event.delivery.ticket.tag() == 0)), [0, 3]);
     assert_eq!(line.len(), 3);
     assert!(line.remove_if(|_| false).is_empty());
+}
+
+#[test]
+fn nothing_overtakes_what_rests_in_its_ordering_key() {
+    let (mut line, now) = (ReadyQueue::default(), crate::clock::now());
+    line.push(event(0, Some(1), false));
+    line.push(Box::new(Pending {
+        rests_until: Some(now + std::time::Duration::from_secs(1)),
+        ..*event(1, Some(1), false)
+    }));
+    line.push(event(2, Some(1), false));
+    let Ready::Now(place) = line.next(Pick::First, now, |_| Free::Now) else { panic!("nothing may go") };
+    let batching = Batching { items: 3, bytes: usize::MAX, when: When::Always };
+    assert_eq!(tags(&line.take(place, &batching, Some(now)).unwrap().events), [0]);
+}
+
+#[test]
+fn a_blocked_ordering_key_is_asked_about_once_until_it_may_have_changed() {
+    let (mut line, now) = (ReadyQueue::default(), crate::clock::now());
+    (0..100).for_each(|tag| line.push(event(tag, Some(u8::try_from(tag).unwrap()), false)));
+    let asked = std::cell::Cell::new(0);
+    let next = |line: &mut ReadyQueue, now, free: Free| {
+        asked.set(0);
+        let ready = line.next(Pick::First, now, |_| {
+            asked.set(asked.get() + 1);
+            free
+        });
+        (ready, asked.get())
+    };
+    let later = now + std::time::Duration::from_secs(1);
+    assert_eq!(next(&mut line, now, Free::At(later)), (Ready::At(later), 100));
+    assert_eq!(next(&mut line, now, Free::Now), (Ready::At(later), 0), "its time has not come");
+    assert_eq!(next(&mut line, later, Free::Busy), (Ready::Nothing, 100));
+    assert_eq!(next(&mut line, later, Free::Now), (Ready::Nothing, 0));
+    line.look_at_key("7");
+    let (ready, asked) = next(&mut line, later, Free::Now);
+    assert!(asked == 1 && matches!(ready, Ready::Now(place) if tags(line.event(place)) == [7]), "{ready:?}");
 }
