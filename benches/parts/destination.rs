@@ -19,6 +19,7 @@ use sluice::gate::WrittenAt;
 use sluice::lease::port::DriverEnd;
 use sluice::message::{Message, Properties};
 use sluice::metrics::Metrics;
+use sluice::threads::Threads;
 use sluice::vendors::Reply;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -92,6 +93,7 @@ impl Stage {
             inbox: Inbox { deliveries: inbox_deliveries, bulk_deliveries, live, bulk: feed, proof },
             publisher: Publisher::new(mpsc::channel(1).0),
             transport: Arc::new(Vendor),
+            threads: Threads::shared(),
             history: None,
             receipts: None,
             suppressed: None,

@@ -27,7 +27,9 @@ pub struct Data {
 
 impl Data {
     /// Of an event that has none.
-    pub(super) const NONE: Self = Self { raw: Bytes::from_static(b"{}"), fields: OnceLock::new() };
+    pub(super) fn none() -> Self {
+        Self { raw: Bytes::from_static(b"{}"), fields: OnceLock::new() }
+    }
 
     /// Of the text of an object, which `what` names in the sentence where it is none.
     ///

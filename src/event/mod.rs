@@ -228,7 +228,7 @@ impl Coming<'_> {
         }
         let data = match given(envelope, "data") {
             Some(raw) => Data::read("\"data\"", body.slice_ref(raw.as_bytes()))?,
-            None => Data::NONE,
+            None => Data::none(),
         };
         Ok(Event {
             id: required("id", attribute("id")?)?,
@@ -260,7 +260,7 @@ impl Coming<'_> {
         }
         let data = match text.trim() {
             // As Python writes no data.
-            "" | "null" => Data::NONE,
+            "" | "null" => Data::none(),
             _ => Data::read("the body", body.clone())?,
         };
         Ok(Event {
