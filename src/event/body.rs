@@ -1,6 +1,7 @@
 //! A message's body: bytes in; JSON text out, or a sentence that says what they are instead and where. Pure.
 
 use bytes::Bytes;
+use memchr::memchr;
 use serde_json::{Map, Value};
 
 const UTF8_BOM: &[u8] = b"\xef\xbb\xbf";
@@ -54,9 +55,7 @@ fn other_than_json(body: &[u8]) -> Option<&'static str> {
 
 /// The same text with `\ufffd` for each escape of half a surrogate pair; none where there is none.
 fn without_lone_surrogates(text: &str) -> Option<String> {
-    if !text.contains("\\u") {
-        return None;
-    }
+    memchr(b'\\', text.as_bytes())?;
     let (mut mended, mut copied, mut at) = (String::new(), 0, 0);
     while let Some(found) = text.get(at..).and_then(|rest| rest.find('\\')) {
         let here = at + found;

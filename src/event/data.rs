@@ -7,7 +7,7 @@ use std::ops::Deref;
 use std::sync::OnceLock;
 
 use bytes::Bytes;
-use memchr::memmem;
+use memchr::{memchr, memmem};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
@@ -100,10 +100,11 @@ impl PartialEq for Data {
 /// deeply, and surrogates are left to the long way.
 fn is_object(text: &[u8]) -> bool {
     let has_surrogates = || memmem::find(text, b"\\ud").or_else(|| memmem::find(text, b"\\uD")).is_some();
+    let has_escapes = memchr(b'\\', text).is_some();
     let brackets = || text.iter().filter(|byte| matches!(byte, b'{' | b'[')).count();
     text.trim_ascii_start().starts_with(b"{")
         && brackets() <= DEEPEST
-        && !has_surrogates()
+        && !(has_escapes && has_surrogates())
         && serde_json::from_slice::<IgnoredAny>(text).is_ok()
 }
 

@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use memchr::memmem;
+use memchr::{memchr, memmem};
 use serde_json::Value;
 use serde_json::value::RawValue;
 use uuid::Uuid;
@@ -166,7 +166,8 @@ fn given<'a>(envelope: &Envelope<'a>, name: &str) -> Option<&'a str> {
 /// Whether data is a whole CloudEvents envelope: clients forget its content type, and nobody else has these four together.
 fn is_envelope(data: &Data) -> bool {
     // Most are not, and need not be looked into. A name may be written with escapes.
-    if memmem::find(data.raw(), b"specversion").is_none() && memmem::find(data.raw(), b"\\u").is_none() {
+    let has_escapes = || memchr(b'\\', data.raw()).is_some() && memmem::find(data.raw(), b"\\u").is_some();
+    if memmem::find(data.raw(), b"specversion").is_none() && !has_escapes() {
         return false;
     }
     let data = data.fields();
