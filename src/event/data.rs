@@ -99,12 +99,15 @@ impl PartialEq for Data {
 /// Whether a text is an object for certain. What skips values counts no levels and pairs no surrogates: few brackets are not nested too
 /// deeply, and surrogates are left to the long way.
 fn is_object(text: &[u8]) -> bool {
-    let has_surrogates = || memmem::find(text, b"\\ud").or_else(|| memmem::find(text, b"\\uD")).is_some();
+    let has = |part: &[u8]| memmem::find(text, part).is_some();
+    // A key with a name that the reader of JSON keeps for itself is read as no other, and may be written with escapes of ASCII.
+    let has_odd_escapes = || [&b"\\ud"[..], b"\\uD", b"\\u00"].into_iter().any(has);
     let has_escapes = memchr(b'\\', text).is_some();
     let brackets = || text.iter().filter(|byte| matches!(byte, b'{' | b'[')).count();
     text.trim_ascii_start().starts_with(b"{")
         && brackets() <= DEEPEST
-        && !(has_escapes && has_surrogates())
+        && !(has_escapes && has_odd_escapes())
+        && !has(b"serde_json::private")
         && serde_json::from_slice::<IgnoredAny>(text).is_ok()
 }
 
@@ -129,6 +132,19 @@ mod tests {
         assert!(read(&deep(126)).is_ok());
         // As many brackets beside each other are no depth.
         assert!(read(&format!("{{\"a\":[{}[]]}}", "[],".repeat(500))).is_ok());
+    }
+
+    #[test]
+    fn a_name_that_the_reader_of_json_keeps_for_itself_hides_no_field() {
+        for name in [
+            "$serde_json::private::Number",
+            "$serde_json::private::RawValue",
+            "\\u0024serde_json::privat\\u0065::Number",
+        ] {
+            let text = format!("{{\"identifyId\":\"u\",\"attributes\":{{\"x\":{{\"{name}\":\"no\"}}}}}}");
+            let whole = body::object("it", &text);
+            assert_eq!(read(&text).map(|data| data.fields().clone()), whole, "{name}");
+        }
     }
 
     proptest! {
