@@ -320,6 +320,12 @@ fn derived_id(message: &Message, routing_key: &str) -> String {
     Uuid::new_v5(&DERIVED_IDS, &content).to_string()
 }
 
+/// A text as JSON has it, with its quotes.
+#[must_use]
+pub fn quoted(text: &str) -> String {
+    Value::from(text).to_string()
+}
+
 /// A JSON value's type as a person says it.
 #[must_use]
 pub fn name_of(value: &Value) -> &'static str {

@@ -4,7 +4,7 @@ use csv::ByteRecord;
 use uuid::Uuid;
 
 use super::refused::{BECAUSE, LINE};
-use crate::event::{Data, Event, Time};
+use crate::event::{Data, Event, Time, quoted};
 use crate::mapping::{Expression, Input};
 
 /// The heading row.
@@ -97,7 +97,7 @@ impl<'a> Reader<'a> {
         let column = |name: Option<&str>, option| name.map(|name| heading.column(name, option)).transpose();
         Ok(Self {
             names: heading.names.clone(),
-            keys: heading.names.iter().map(|name| json(name)).collect(),
+            keys: heading.names.iter().map(|name| quoted(name)).collect(),
             id: column(wanted.id_column, "--id-column")?,
             time: column(wanted.time_column, "--time-column")?,
             wanted,
@@ -131,8 +131,8 @@ impl<'a> Reader<'a> {
         };
         let data = self.data(&cells, &id, time)?;
         let Wanted { kind, source, .. } = &self.wanted;
-        let time = time.map(|time| format!("\"time\":{},", json(&time.to_string()))).unwrap_or_default();
-        let (id_json, source, kind) = (json(&id), json(source), json(kind));
+        let time = time.map(|time| format!("\"time\":{},", quoted(&time.to_string()))).unwrap_or_default();
+        let (id_json, source, kind) = (quoted(&id), quoted(source), quoted(kind));
         let envelope = format!(
             "{{\"specversion\":\"1.0\",\"id\":{id_json},\"source\":{source},\"type\":{kind},{time}\"data\":{data}}}"
         );
@@ -151,7 +151,7 @@ impl<'a> Reader<'a> {
 
     fn data(&self, cells: &[&str], id: &str, time: Option<Time>) -> Result<String, String> {
         let fields: Vec<String> =
-            self.keys.iter().zip(cells).map(|(key, cell)| format!("{key}:{}", json(cell))).collect();
+            self.keys.iter().zip(cells).map(|(key, cell)| format!("{key}:{}", quoted(cell))).collect();
         let row = format!("{{{}}}", fields.join(","));
         let Some(map) = &self.wanted.map else { return Ok(row) };
         let event = Event {
@@ -172,10 +172,6 @@ impl<'a> Reader<'a> {
             None => Err("--map gives nothing for this row, and an event's data is a JSON object".to_owned()),
         }
     }
-}
-
-fn json(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
 }
 
 #[cfg(test)]

@@ -331,31 +331,9 @@ impl ReadyQueue {
     /// Takes out all but so many, in their order. The first of each ordering key are kept before others, and of those the ones that met with no
     /// trouble: where one fails, the next can be tried.
     pub fn beyond(&mut self, keeps: usize) -> Vec<Held> {
-        let kept = self.first_of_ordering_keys(keeps);
+        let kept = first_of_ordering_keys(self.events(), keeps);
         let mut positions = 0..;
         self.take_out(|_| positions.next().is_some_and(|position| !kept.contains(&position)))
-    }
-
-    /// The positions of so many, the first of each ordering key before others.
-    fn first_of_ordering_keys(&self, count: usize) -> HashSet<usize> {
-        let (mut ordering_keys, mut positions) = (HashSet::new(), HashSet::new());
-        let (mut troubled, mut others) = (Vec::new(), Vec::new());
-        for (position, event) in self.events().enumerate() {
-            if positions.len() >= count {
-                return positions;
-            }
-            let is_first =
-                event.item.ordering_key.as_deref().is_none_or(|ordering_key| ordering_keys.insert(ordering_key));
-            match is_first {
-                true if event.troubles == 0 && !event.refused => drop(positions.insert(position)),
-                true if troubled.len() < count => troubled.push(position),
-                false if others.len() < count => others.push(position),
-                true | false => {}
-            }
-        }
-        let missing = count - positions.len();
-        positions.extend(troubled.into_iter().chain(others).take(missing));
-        positions
     }
 
     /// Takes out all of which that is true, in their order, and what follows them in their ordering keys: it would overtake them.
@@ -379,6 +357,27 @@ impl ReadyQueue {
             self.take_out_of_parts(is_dead);
         }
     }
+}
+
+/// The positions of so many, the first of each ordering key before others.
+fn first_of_ordering_keys<'a>(events: impl Iterator<Item = &'a Held>, count: usize) -> HashSet<usize> {
+    let (mut ordering_keys, mut positions) = (HashSet::new(), HashSet::new());
+    let (mut troubled, mut others) = (Vec::new(), Vec::new());
+    for (position, event) in events.enumerate() {
+        if positions.len() >= count {
+            return positions;
+        }
+        let is_first = event.item.ordering_key.as_deref().is_none_or(|ordering_key| ordering_keys.insert(ordering_key));
+        match is_first {
+            true if event.troubles == 0 && !event.refused => drop(positions.insert(position)),
+            true if troubled.len() < count => troubled.push(position),
+            false if others.len() < count => others.push(position),
+            true | false => {}
+        }
+    }
+    let missing = count - positions.len();
+    positions.extend(troubled.into_iter().chain(others).take(missing));
+    positions
 }
 
 /// Those that go before what is replayed, and those that do not: of an ordering key, all from its first that is replayed.

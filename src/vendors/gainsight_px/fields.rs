@@ -8,7 +8,7 @@ use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::settings::{Settings, USER_TYPES};
-use crate::event::{Event, Invalid, Name, name_of};
+use crate::event::{Event, Invalid, Name, name_of, quoted};
 use crate::vendors::time;
 
 /// Longest `eventName`, in characters ("Use Custom Event API").
@@ -61,10 +61,10 @@ pub(super) fn body(event: &Event, settings: &Settings) -> Result<Vec<u8>, Invali
             ("date", given) => Cow::Owned(date(given.copied(), event)?.to_string()),
             (_, Some(value)) if is_blank(value, field)? => continue,
             (_, Some(value)) => Cow::Borrowed(value.get()),
-            ("userType", None) => Cow::Owned(json(settings.user_type)),
-            ("eventId", None) => Cow::Owned(json(&event.id)),
+            ("userType", None) => Cow::Owned(quoted(settings.user_type)),
+            ("eventId", None) => Cow::Owned(quoted(&event.id)),
             ("propertyKey", None) => match settings.property_key.as_deref() {
-                Some(key) => Cow::Owned(json(key)),
+                Some(key) => Cow::Owned(quoted(key)),
                 None => continue,
             },
             (_, None) => continue,
@@ -93,11 +93,6 @@ fn push(object: &mut Vec<u8>, name: &str, value: impl AsRef<[u8]>) -> Result<(),
     object.push(b':');
     object.extend_from_slice(value.as_ref());
     Ok(())
-}
-
-/// A text as JSON.
-fn json(text: &str) -> String {
-    Value::from(text).to_string()
 }
 
 /// Whether a field may be that value.
@@ -177,7 +172,7 @@ fn attributes(value: &RawValue) -> Result<Vec<u8>, Invalid> {
     object.push(b'{');
     for (name, value) in there() {
         let is_nested = value.starts_with(['{', '[']);
-        let value = if is_nested { Cow::Owned(json(value)) } else { Cow::Borrowed(value) };
+        let value = if is_nested { Cow::Owned(quoted(value)) } else { Cow::Borrowed(value) };
         push(&mut object, name, value.as_bytes())?;
     }
     object.push(b'}');

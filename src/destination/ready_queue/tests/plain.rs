@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 
-use super::super::{Batch, Pick, Ready};
+use super::super::{Batch, Pick, Ready, divide, first_of_ordering_keys};
 use crate::destination::batching;
 use crate::destination::check::{Held, Pending};
 use crate::gate::Free;
@@ -297,32 +297,10 @@ impl PlainQueue {
     /// Takes out all but so many, in their order. The first of each ordering key are kept before others, and of those the ones that met with no
     /// trouble: where one fails, the next can be tried.
     pub fn beyond(&mut self, keeps: usize) -> Vec<Held> {
-        let kept = self.first_of_ordering_keys(keeps);
+        let events = self.parts.iter().flat_map(|batch| &batch.events).chain(self.singles());
+        let kept = first_of_ordering_keys(events, keeps);
         let mut places = 0..;
         self.take_out(|_| places.next().is_some_and(|place| !kept.contains(&place)))
-    }
-
-    /// The places of so many, the first of each ordering key before others.
-    fn first_of_ordering_keys(&self, count: usize) -> HashSet<usize> {
-        let events = self.parts.iter().flat_map(|batch| &batch.events).chain(self.singles());
-        let (mut ordering_keys, mut places) = (HashSet::new(), HashSet::new());
-        let (mut troubled, mut others) = (Vec::new(), Vec::new());
-        for (place, event) in events.enumerate() {
-            if places.len() >= count {
-                return places;
-            }
-            let is_first =
-                event.item.ordering_key.as_deref().is_none_or(|ordering_key| ordering_keys.insert(ordering_key));
-            match is_first {
-                true if event.troubles == 0 && !event.refused => drop(places.insert(place)),
-                true if troubled.len() < count => troubled.push(place),
-                false if others.len() < count => others.push(place),
-                true | false => {}
-            }
-        }
-        let missing = count - places.len();
-        places.extend(troubled.into_iter().chain(others).take(missing));
-        places
     }
 
     /// Takes out all of which that is true, in their order, and what follows them in their ordering keys: it would overtake them.
@@ -352,16 +330,6 @@ impl PlainQueue {
 /// Whether something of that ordering key is among them.
 fn is_in(events: &VecDeque<Held>, ordering_key: Option<&str>) -> bool {
     ordering_key.is_some() && events.iter().any(|event| event.item.ordering_key.as_deref() == ordering_key)
-}
-
-/// Those that go before what is replayed, and those that do not: of an ordering key, all from its first that is replayed.
-fn divide(events: impl IntoIterator<Item = Held>) -> (Vec<Held>, Vec<Held>) {
-    let mut behind = false;
-    events.into_iter().partition(|event| {
-        let first = !(event.replay || (behind && event.item.ordering_key.is_some()));
-        behind = !first;
-        first
-    })
 }
 
 /// Takes out all that `chosen` tells, in their order.
