@@ -29,6 +29,15 @@ impl Class {
         }
     }
 
+    /// The one that this is not.
+    #[must_use]
+    pub fn other(self) -> Self {
+        match self {
+            Self::Live => Self::Bulk,
+            Self::Bulk => Self::Live,
+        }
+    }
+
     /// Bulk where that is so.
     #[must_use]
     pub fn bulk_if(is_bulk: bool) -> Self {

@@ -112,7 +112,7 @@ fn requested(request: &Request<Bytes>, event: &Event, destination: &Destination)
         destination.map.secrets().into_iter().chain(encoded.iter().map(String::as_str)).collect();
     let text = String::from_utf8_lossy(request.body());
     let body = serde_json::from_str::<Value>(&text).unwrap_or_else(|_| json!(text));
-    let in_text: Vec<String> = secrets.iter().map(|secret| in_json(secret)).collect();
+    let in_text: Vec<String> = secrets.iter().map(|secret| redact::in_json(secret)).collect();
     let in_text: Vec<&str> = secrets.iter().copied().chain(in_text.iter().map(String::as_str)).collect();
     json!({
         "method": request.method().as_str(),
@@ -127,12 +127,6 @@ fn requested(request: &Request<Bytes>, event: &Event, destination: &Destination)
 fn encoded(secret: &str) -> [String; 2] {
     let form = url::form_urlencoded::byte_serialize(secret.as_bytes()).collect::<String>();
     [form.replace('+', "%20"), form]
-}
-
-/// A secret as it stands in a JSON text.
-fn in_json(secret: &str) -> String {
-    let quoted = Value::from(secret).to_string();
-    quoted.trim_matches('"').to_owned()
 }
 
 /// A value with each of `secrets` masked in its texts.

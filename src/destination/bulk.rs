@@ -21,7 +21,6 @@ use crate::message::Field;
 use crate::message::header::{JOB, REPLAY, ROUTING_KEY};
 use crate::routing;
 use crate::vendors::Batching;
-use crate::verdict::Settlement;
 
 /// If nobody has told by then whether something waits, it is looked.
 const UNTOLD: Duration = Duration::from_secs(30);
@@ -140,10 +139,7 @@ impl Driver {
         {
             let oldest = self.oldest_bulk();
             self.bulk.prefetch.leaves(oldest);
-            let events = self.dispatch.ready.of_mut(Class::Bulk).beyond(keeps);
-            events.into_iter().for_each(|event| self.settlements.settle(*event, Settlement::Release));
-            let unmapped = self.mapping.beyond(Class::Bulk, keeps);
-            unmapped.into_iter().for_each(|delivery| self.settlements.give_back(delivery));
+            self.release_beyond(Class::Bulk, keeps);
         }
         let line = self.dispatch.ready.of(Class::Bulk);
         let holding = Holding {
@@ -206,9 +202,8 @@ impl Driver {
 
     /// The time of the oldest bulk event that waits, as far as it is known.
     pub(super) fn oldest_bulk(&self) -> Option<Timestamp> {
-        let held = self.dispatch.ready.of(Class::Bulk).oldest();
-        let oldest = [held, self.bulk.prefetch.left_behind()].into_iter().flatten().min()?;
-        self.hours.ages_since(oldest, clock::wall())
+        let unread = self.mapping.first(Class::Bulk);
+        self.oldest_of(Class::Bulk, unread.into_iter(), self.bulk.prefetch.left_behind())
     }
 
     pub(super) fn bulk_view(&self) -> BulkView {

@@ -106,8 +106,7 @@ impl Odd {
 impl Pending {
     /// Its own time, or when it might be sent first.
     pub fn since(&self) -> Timestamp {
-        let time = self.tag.time.timestamp();
-        self.history.due.map_or(time, |due| due.max(time))
+        might_be_sent(&self.tag, &self.history)
     }
 
     /// Why it is not to be sent any more, where its time is over.
@@ -115,6 +114,12 @@ impl Pending {
         // Most events have no end, and then no clock is read.
         self.expires.as_ref()?.too_old(clock::wall())
     }
+}
+
+/// When an event might be sent first: its own time, unless it was to wait.
+pub(super) fn might_be_sent(tag: &Tag, history: &History) -> Timestamp {
+    let time = tag.time.timestamp();
+    history.due.map_or(time, |due| due.max(time))
 }
 
 /// A W3C trace context as headers.

@@ -194,7 +194,7 @@ impl Driver {
                 let shown = gate::listed(&limits);
                 tracing::warn!(destination, limits = shown, "limits changed by an operator");
                 self.dispatch.gate.set_limits(&limits, now, wall);
-                self.settings.limits = limits;
+                Arc::make_mut(&mut self.settings).limits = limits;
             }
         }
         self.keeping.commanded = Some(now);

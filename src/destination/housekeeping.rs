@@ -49,11 +49,11 @@ impl Driver {
         self.book();
         let now = clock::now();
         let too_long = |event: &Pending| now.saturating_duration_since(event.taken) > demand::LONGEST_HOLD;
-        for event in self.dispatch.ready.remove_if(too_long) {
-            self.settlements.settle(*event, Settlement::Release);
-        }
+        let held_long = self.dispatch.ready.remove_if(too_long);
+        let went = !held_long.is_empty();
+        held_long.into_iter().for_each(|event| self.settlements.settle(*event, Settlement::Release));
         let unread = self.side.lookups.sweep(now).into_iter().chain(self.intake.invalids.sweep(now));
-        let unread = unread.chain(self.mapping.sweep(now)).collect::<Vec<_>>();
+        let unread = unread.chain(self.mapping.sweep(now, went)).collect::<Vec<_>>();
         unread.into_iter().for_each(|delivery| self.settlements.give_back(delivery));
         self.check_invalid_again();
         let unsettled = |event: &Pending| now.saturating_duration_since(event.taken) > demand::LONGEST_UNSETTLED;

@@ -32,6 +32,16 @@ impl Intake {
     pub fn reading(&self) -> Reading {
         Reading { max_bytes: self.max_event_bytes, keeps_subject: self.keeps_subject }
     }
+
+    /// Which event a delivery has, as far as that can be told without mapping it.
+    pub fn identify(&self, delivery: &Delivery) -> (History, Tag) {
+        let history = History::read(&delivery.message, &delivery.routing_key, clock::wall());
+        let (routing_key, received) = (history.routing_key.as_str(), history.received);
+        let context = event::Context { routing_key, received, max_bytes: self.max_event_bytes };
+        let event = event::decode(&delivery.message, context);
+        let tag = event.map_or_else(|malformed| malformed.identity.into(), Tag::of);
+        (history, tag)
+    }
 }
 
 impl Driver {
@@ -67,11 +77,7 @@ impl Driver {
     }
 
     fn tell_replayed(&self, delivery: &Delivery) {
-        let history = History::read(&delivery.message, &delivery.routing_key, clock::wall());
-        let (routing_key, received) = (history.routing_key.as_str(), history.received);
-        let context = event::Context { routing_key, received, max_bytes: self.intake.max_event_bytes };
-        let event = event::decode(&delivery.message, context);
-        let mut tag: Tag = event.map_or_else(|malformed| malformed.identity.into(), Tag::of);
+        let (history, mut tag) = self.intake.identify(delivery);
         if self.intake.keeps_subject {
             tag.subject = event::subject(&delivery.message);
         }

@@ -53,6 +53,11 @@ impl Invalids {
         self.waiting.drain(keeps.min(self.waiting.len())..).map(|(_, delivery)| delivery).collect()
     }
 
+    /// The one that came first.
+    pub fn first(&self) -> Option<&Delivery> {
+        self.waiting.front().map(|(_, delivery)| delivery)
+    }
+
     /// Takes out the one that came first.
     pub fn pop(&mut self) -> Option<Delivery> {
         self.waiting.pop_front().map(|(_, delivery)| delivery)

@@ -1,6 +1,7 @@
 //! What has to be asked of the vendor before events can be checked: the deliveries that wait for it, and what was learned.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -29,7 +30,7 @@ const PAUSES: Bounds = Bounds::doubling(Duration::from_secs(1), Duration::from_s
 /// A destination's open questions and what it knows.
 #[derive(Debug, Default)]
 pub(super) struct Lookups {
-    facts: Facts,
+    facts: Arc<Facts>,
     /// Whether there was an event to check since the last sweep.
     consulted: bool,
     open: BTreeMap<String, Open>,
@@ -56,7 +57,7 @@ impl Open {
 
 impl Lookups {
     /// What was learned, to check an event against.
-    pub fn consult(&mut self) -> &Facts {
+    pub fn consult(&mut self) -> &Arc<Facts> {
         self.consulted = true;
         &self.facts
     }
@@ -118,7 +119,7 @@ impl Lookups {
         if self.known(name) != Some(&value) {
             self.changed.insert(name.to_owned(), now);
         }
-        self.facts.put(name, value);
+        Arc::make_mut(&mut self.facts).put(name, value);
         self.learned.insert(name.to_owned(), now);
         self.open.remove(name).map(|open| open.deliveries).unwrap_or_default()
     }
@@ -156,6 +157,11 @@ impl Lookups {
         taken
     }
 
+    /// The one that came first of those that wait.
+    pub fn first(&self) -> Option<&Delivery> {
+        self.open.values().filter_map(|open| open.deliveries.front()).min_by_key(|delivery| delivery.ticket.tag())
+    }
+
     /// Takes out the one that came first of those that wait.
     pub fn pop(&mut self) -> Option<Delivery> {
         let firsts = self.open.values_mut().filter(|open| !open.deliveries.is_empty());
@@ -169,7 +175,7 @@ impl Lookups {
         for (name, at) in &self.learned {
             let age = now.saturating_duration_since(*at);
             if age > FRESH {
-                self.facts.settle(name);
+                Arc::make_mut(&mut self.facts).settle(name);
             }
             if age > RENEW && working && !self.open.contains_key(name) {
                 self.open.insert(name.clone(), Open::new(now));

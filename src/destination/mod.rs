@@ -151,7 +151,7 @@ pub async fn drive(parts: Parts, before: Handover) -> Handover {
 }
 
 struct Driver {
-    settings: config::Destination,
+    settings: Arc<config::Destination>,
     /// The limits of the configuration, whatever an operator set since.
     configured: Vec<Limit>,
     keeping: Keeping,
@@ -220,7 +220,7 @@ impl Driver {
                 .zip(settings.person.clone())
                 .map(|(list, person)| Suppressing::new(list, person)),
             dispatch,
-            settings,
+            settings: Arc::new(settings),
             configured,
             inbox: parts.inbox,
             commands: before.commands,

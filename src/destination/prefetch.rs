@@ -5,11 +5,13 @@ use std::time::Instant;
 use jiff::Timestamp;
 
 use super::Driver;
+use super::check;
 use super::demand::{self, BatchRoom, CopiesWaiting, Demand, GateOutlook};
-use crate::broker::port::Prefetch;
+use crate::broker::port::{Delivery, Prefetch};
 use crate::class::Class;
 use crate::clock;
 use crate::gate::{Gate, GateState};
+use crate::message::header::REPLAY;
 use crate::vendors::Batching;
 use crate::verdict::Settlement;
 
@@ -160,7 +162,12 @@ impl Driver {
         {
             // What was refused has places beside the others: given back, it would come again at once.
             let refused = if self.prefetch.is_closed() { self.dispatch.ready.of(Class::Live).refused() } else { 0 };
-            self.release_beyond(keeps.saturating_add(refused));
+            let keeps = keeps.saturating_add(refused);
+            if self.waits_live() > keeps {
+                let oldest = self.oldest();
+                self.prefetch.leaves(oldest);
+                self.release_beyond(Class::Live, keeps);
+            }
         }
         let holding = Holding {
             waiting: self.waits_live() + self.sender.in_flight().saturating_sub(self.bulk.in_flight),
@@ -175,22 +182,29 @@ impl Driver {
         self.adjust_bulk();
     }
 
-    /// Gives back all but so many that wait. The first are kept, so that none is overtaken in its ordering key.
-    fn release_beyond(&mut self, keeps: usize) {
-        let held = self.dispatch.ready.of(Class::Live).len();
-        if held > keeps {
-            let oldest = self.oldest();
-            self.prefetch.leaves(oldest);
+    /// Gives back all of a class but so many that wait, in the order in which they came: so they come again. Those that are ready are kept first,
+    /// and of each kind those that came first, so that none is overtaken in its ordering key.
+    pub(super) fn release_beyond(&mut self, class: Class, keeps: usize) {
+        let ready = self.dispatch.ready.of_mut(class);
+        let left = keeps.saturating_sub(ready.len());
+        let mut ready =
+            if left == 0 { ready.beyond(keeps).into_iter().peekable() } else { Vec::new().into_iter().peekable() };
+        let mut unread = self.mapping.beyond(class, left);
+        // What waits for these of both classes counts as live.
+        if class == Class::Live {
+            let (lookups, invalids) = (&mut self.side.lookups, &mut self.intake.invalids);
+            let left = left.saturating_sub(self.mapping.held_of(class));
+            unread.extend(lookups.beyond(left));
+            unread.extend(invalids.beyond(left.saturating_sub(lookups.held())));
         }
-        let (lookups, invalids) = (&mut self.side.lookups, &mut self.intake.invalids);
-        let unmapped = self.mapping.beyond(Class::Live, keeps);
-        let unread =
-            lookups.beyond(keeps).into_iter().chain(invalids.beyond(keeps)).chain(unmapped).collect::<Vec<_>>();
-        unread.into_iter().for_each(|delivery| self.settlements.give_back(delivery));
-        if held > keeps {
-            let events = self.dispatch.ready.of_mut(Class::Live).beyond(keeps);
-            events.into_iter().for_each(|event| self.settlements.settle(*event, Settlement::Release));
+        unread.sort_by_key(|delivery| delivery.ticket.tag());
+        for delivery in unread {
+            while let Some(event) = ready.next_if(|event| event.delivery.ticket.tag() < delivery.ticket.tag()) {
+                self.settlements.settle(*event, Settlement::Release);
+            }
+            self.settlements.give_back(delivery);
         }
+        ready.for_each(|event| self.settlements.settle(*event, Settlement::Release));
     }
 
     /// How many deliveries wait for the gate or to be checked.
@@ -206,8 +220,24 @@ impl Driver {
     /// The time of the oldest live event that waits here, or in the queue as far as is known: when it might have been sent first. In quiet
     /// hours none is late.
     pub(super) fn oldest(&self) -> Option<Timestamp> {
-        let live = self.dispatch.ready.of(Class::Live).oldest();
-        let oldest = [live, self.prefetch.left_behind()].into_iter().flatten().min()?;
+        let unread = [self.mapping.first(Class::Live), self.side.lookups.first(), self.intake.invalids.first()];
+        self.oldest_of(Class::Live, unread.into_iter().flatten(), self.prefetch.left_behind())
+    }
+
+    /// The oldest of a class: of those that are ready, the first of those that are not, and what is in the queue.
+    pub(super) fn oldest_of<'a>(
+        &self,
+        class: Class,
+        unread: impl Iterator<Item = &'a Delivery>,
+        left_behind: Option<Timestamp>,
+    ) -> Option<Timestamp> {
+        // The time of a replayed letter says nothing of lateness.
+        let unread = unread.filter(|delivery| !delivery.message.properties.headers.contains_key(REPLAY));
+        let unread = unread.map(|delivery| {
+            let (history, tag) = self.intake.identify(delivery);
+            check::might_be_sent(&tag, &history)
+        });
+        let oldest = self.dispatch.ready.of(class).oldest().into_iter().chain(left_behind).chain(unread).min()?;
         self.hours.ages_since(oldest, clock::wall())
     }
 }

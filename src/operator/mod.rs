@@ -22,7 +22,7 @@ use crate::dead_letters::operation::Registry;
 use crate::destination::recent::Recent;
 use crate::destination::{Applied, Handle};
 use crate::fleet::Roster;
-use crate::gate::Limit;
+use crate::gate::{Limit, Paused};
 use crate::supervisor::Part;
 
 /// Between tries to tell the other workers of a command …
@@ -100,23 +100,19 @@ fn limits_after(change: &Change, before: &[String], configured: &[String]) -> Ve
     limits.iter().map(ToString::to_string).collect()
 }
 
+fn until_and_why(pause: &Paused) -> String {
+    let until = pause.until.map(|until| format!("until {}", until.strftime("%F %T UTC")));
+    until.into_iter().chain(pause.reason.clone()).collect::<Vec<_>>().join(": ")
+}
+
 /// What the audit says of a command that was answered so: none where it changes nothing. `by`: who gave it, and from where.
 #[must_use]
 pub fn audited(command: &Command, answer: &CommandReply, by: (&str, &str)) -> Option<audit::Entry> {
     let (act, given) = match command {
-        Command::Pause { how, .. } => {
-            let until = how.until.map(|until| format!("until {}", until.strftime("%F %T UTC")));
-            (OperatorAct::Pause, [until, how.reason.clone()].into_iter().flatten().collect::<Vec<_>>().join(": "))
-        }
+        Command::Pause { how, .. } => (OperatorAct::Pause, until_and_why(how)),
         Command::Resume { .. } => (OperatorAct::Resume, String::new()),
         Command::Bulk { change, .. } => match change {
-            BulkChange::Pause { how } => {
-                let until = how.until.map(|until| format!("until {until}"));
-                (
-                    OperatorAct::PauseBulk,
-                    [until, how.reason.clone()].into_iter().flatten().collect::<Vec<_>>().join(": "),
-                )
-            }
+            BulkChange::Pause { how } => (OperatorAct::PauseBulk, until_and_why(how)),
             BulkChange::Resume => (OperatorAct::ResumeBulk, String::new()),
             BulkChange::Limits { .. } => {
                 let listed = |limits: &[String]| if limits.is_empty() { "none".to_owned() } else { limits.join(", ") };

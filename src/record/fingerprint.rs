@@ -155,9 +155,14 @@ fn varies(word: &str) -> bool {
     word.contains(HIDDEN) || word.contains(char::is_numeric) || is_address() || is_hex()
 }
 
-/// `UTF-8`, or the number of `RFC 3339`.
+/// `UTF-8`, or the number of `RFC 3339` or `ISO 3166-1`, but not the date in `not ISO 2026-11-29`.
 fn is_standard(word: &str, before: &str) -> bool {
-    let is_number = || word.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
+    let is_number = || {
+        let (number, part) = word.split_once('-').unwrap_or((word, "1"));
+        let is_of =
+            |digits: &str, most| (1..=most).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit());
+        is_of(number, 5) && is_of(part, 1)
+    };
     STANDARDS.iter().any(|name| name.eq_ignore_ascii_case(word))
         || BODIES.iter().any(|body| before.ends_with(body)) && is_number()
 }

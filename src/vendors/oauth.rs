@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 use url::form_urlencoded;
 
 use super::{AccessToken, Reply, Secrets, answer};
+use crate::redact;
 use crate::verdict::Verdict;
 
 /// The life of a token whose answer does not say: what most vendors give. One that ends earlier is refused and replaced.
@@ -72,7 +73,7 @@ pub fn basic(
 pub fn json(endpoint: &Uri, fields: &[(&str, FieldValue<'_>)]) -> Request<Bytes> {
     let object: Map<String, Value> =
         fields.iter().map(|(name, part)| ((*name).to_owned(), Value::from(part.exposed()))).collect();
-    post(endpoint, "application/json", Value::from(object).to_string(), secrets(fields, json_escaped))
+    post(endpoint, "application/json", Value::from(object).to_string(), secrets(fields, redact::in_json))
 }
 
 fn post(endpoint: &Uri, content_type: &'static str, body: String, secrets: Secrets) -> Request<Bytes> {
@@ -102,11 +103,6 @@ fn secrets(fields: &[(&str, FieldValue<'_>)], written: impl Fn(&str) -> String) 
 
 fn form_encoded(text: &str) -> String {
     form_urlencoded::byte_serialize(text.as_bytes()).collect()
-}
-
-fn json_escaped(text: &str) -> String {
-    let quoted = Value::from(text).to_string();
-    quoted.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or_default().to_owned()
 }
 
 /// The token in an answer that came at `wall`. `vendor` is the name for sentences, and `check` says what a person should look

@@ -40,6 +40,7 @@ fn person(number: usize) -> (Value, impl Fn(&str) -> String) {
         ("{small}", luck.u8(2..).to_string()),
         ("{time}", at.to_string()),
         ("{date}", at.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()),
+        ("{iso}", at.strftime("%F").to_string()),
         ("{day}", at.strftime("%B %-d, %Y").to_string()),
         ("{name}", name.clone()),
         ("{word}", word.clone()),
@@ -56,7 +57,7 @@ fn person(number: usize) -> (Value, impl Fn(&str) -> String) {
     (data, say)
 }
 
-const SENTENCES: [(&str, &str); 30] = [
+const SENTENCES: [(&str, &str); 31] = [
     ("Gainsight PX answered 400: user {uuid} is unknown", "Gainsight PX answered 400: user # is unknown"),
     ("Gainsight PX answered 400: no user {email}", "Gainsight PX answered 400: no user #"),
     ("Gainsight PX answered 422: no user {email}", "Gainsight PX answered 422: no user #"),
@@ -97,6 +98,10 @@ const SENTENCES: [(&str, &str); 30] = [
     (
         "PX answered 400: the date {time} is not RFC 3339, use ISO 8601 or RFC 3339",
         "PX answered 400: the date # is not RFC 3339, use ISO 8601 or RFC 3339",
+    ),
+    (
+        "PX answered 400: not ISO {iso}, see ISO 8601-1 and RFC 3339",
+        "PX answered 400: not ISO #, see ISO 8601-1 and RFC 3339",
     ),
     ("hook answered 400: sha-256 of {hex} is not in base64", "hook answered 400: sha-256 of # is not in base64"),
 ];

@@ -9,9 +9,10 @@ use sluice::destination::Handover;
 use sluice::gate::Paused;
 use sluice::threads::{self, Job, NoThread, Threads};
 
-use super::account::{Account, with};
+use super::account::{Account, well, with};
 use super::broker::header;
 use super::ordering_keys::assert_order;
+use super::vendor::Answer;
 use super::{Stage, event_number, message, pass, seconds};
 
 /// A destination for whose map those events are hard that say so.
@@ -126,6 +127,53 @@ async fn bulk_events_that_are_hard_hold_back_no_live_ones() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_destination_has_one_thread_and_its_classes_take_turns() {
+    let held = Held::default();
+    let stage = stage_on(held.threads(), Stage::idle(LINES));
+    (0..3).for_each(|live| stage.broker.put("shop.order", hard(live)));
+    (3..6).for_each(|bulk| stage.broker.put_bulk("shop.import", hard(bulk)));
+    for _ in 0..6 {
+        pass(seconds(40)).await;
+        assert_eq!(held.work(), 1, "another destination may want the other thread");
+    }
+    pass(seconds(10)).await;
+    assert_eq!(sent(&stage), [0, 3, 1, 4, 2, 5]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_mapped_overtakes_nothing_that_was_given_back_while_the_gate_was_closed() {
+    let held = Held::default();
+    let stage = stage_on(held.threads(), Account::PLAIN.ordering_keys("100/s").idle("limits = [\"10/s\"]"));
+    for event in 0..40 {
+        stage.broker.put("shop.order", with(event, &json!({ "ordering_key": event % 2, "hard": event >= 20 })));
+    }
+    let mut is_throttled = true;
+    stage.vendor.behave(move |call| {
+        let closes = call.events.contains(&4) && std::mem::take(&mut is_throttled);
+        if closes { Answer::With(429, "retry-after", "300".to_owned()) } else { well(call) }
+    });
+    pass(seconds(60)).await;
+    assert!(stage.broker.ready() > 20, "all but a few were given back");
+    held.work_off(&stage).await;
+    assert!(stage.vendor.took_each_once(0..40));
+    assert_order(&stage.vendor, |event| event % 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_oldest_that_waits_may_be_one_that_is_mapped() {
+    let held = Held::default();
+    let stage = stage_on(held.threads(), Stage::idle(LINES));
+    let before = sluice::clock::wall();
+    stage.broker.put("shop.order", hard(0));
+    pass(seconds(60)).await;
+    let view = stage.view().await;
+    assert_eq!((view.being_mapped, view.oldest.is_some_and(|oldest| oldest >= before)), (1, true), "{view:?}");
+    held.work_off(&stage).await;
+    pass(seconds(2)).await;
+    assert_eq!(stage.view().await.oldest, None);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_expression_that_runs_away_makes_a_dead_letter_as_ever() {
     let held = Held::default();
     let stage = stage_on(held.threads(), Stage::idle(RUNAWAY));
@@ -169,6 +217,28 @@ async fn where_the_machine_gives_no_thread_events_wait_until_it_does() {
     pass(seconds(30)).await;
     let view = stage.view().await;
     assert!(view.ready && view.machine.is_none(), "{view:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn ordering_keys_keep_their_order_though_no_thread_is_to_be_had_for_long() {
+    let (held, has_threads) = (Held::default(), Arc::new(Mutex::new(false)));
+    let (threads, gives) = (held.threads(), Arc::clone(&has_threads));
+    let threads = Threads::by(move |job| {
+        if !*gives.lock().unwrap() {
+            return Err((job, NoThread::new("Resource temporarily unavailable")));
+        }
+        drop(threads.start(job));
+        Ok(())
+    });
+    let stage = stage_on(threads, Account::PLAIN.ordering_keys("100/s").idle("limits = [\"200/s\"]"));
+    for event in 0..30 {
+        stage.broker.put("shop.order", with(event, &json!({ "ordering_key": 0, "hard": event % 3 == 0 })));
+        pass(seconds(40)).await;
+    }
+    *has_threads.lock().unwrap() = true;
+    held.work_off(&stage).await;
+    assert!(stage.vendor.took_each_once(0..30));
+    assert_order(&stage.vendor, |_| 0);
 }
 
 #[tokio::test(start_paused = true)]
