@@ -291,7 +291,7 @@ impl Drop for Node {
 }
 
 impl Ports {
-    /// Free ones, held all at once so that no two are the same. Another program could still take one before the
+    /// Free ones, which nobody else in this process is given. Another program could still take one before the
     /// node does; then it says so and does not start.
     fn free() -> io::Result<Self> {
         let [amqp, distribution, port_mapper, management, prometheus] = free_ports()?;
