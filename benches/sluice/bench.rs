@@ -6,8 +6,8 @@ use crate::compare::Earlier;
 use crate::report::Report;
 use crate::stage::Stage;
 use crate::{
-    Args, Error, act_on, apsis_one, backlog, bursts, busy, cost, crowded, dead, idle, latency, latency_change, metrics,
-    quota, receipts, refusals, shared,
+    Args, Error, act_on, apsis_one, backlog, bursts, busy, cost, crowded, dead, idle, isolation, latency,
+    latency_change, metrics, quota, receipts, refusals, shared,
 };
 
 /// A part of the run.
@@ -21,6 +21,8 @@ pub enum Part {
     Receipts,
     /// Added latency
     Latency,
+    /// A fast destination beside neighbours that hang, are throttled, reject, run away or are large
+    Isolation,
     /// Use of the vendor's quota at 200/s
     Quota,
     /// Use of the vendor's quota at 5/s
@@ -147,6 +149,7 @@ impl Part {
             Self::Metrics => metrics::measure(report),
             Self::Receipts => receipts::measure(stage, size, report).await,
             Self::Latency => latency::measure(stage, size, report).await,
+            Self::Isolation => isolation::measure(stage, size, report).await,
             Self::Quota => quota::fast(stage, size, report).await,
             Self::SlowQuota => quota::slow(stage, size, report).await,
             Self::LatencyChange => latency_change::measure(stage, report).await,

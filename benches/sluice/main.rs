@@ -14,6 +14,7 @@ mod cost;
 mod crowded;
 mod dead;
 mod idle;
+mod isolation;
 mod latency;
 mod latency_change;
 mod metrics;

@@ -98,7 +98,8 @@ impl Destination {
         format!("{}/v1/events/custom", self.base)
     }
 
-    fn section(&self) -> String {
+    /// Its section of the configuration.
+    pub fn section(&self) -> String {
         let Self { name, vendor, base, limit, concurrency } = self;
         let client = format!("base_url = {base:?}\nclient_id = {API_KEY:?}\nclient_secret = {API_KEY:?}");
         let own = match *vendor {
@@ -211,7 +212,7 @@ impl Stage {
         events: u32,
         body: impl Fn(u32) -> String,
     ) -> Result<(), Error> {
-        let sent = stream::iter(0..events).then(async |n| self.send(destination, n, &body(n)).await);
+        let sent = stream::iter(0..events).then(async |n| self.send(&destination.name, n, &body(n)).await);
         let confirms = sent.map(async |confirm| confirmed(confirm?).await);
         confirms.buffer_unordered(UNCONFIRMED).try_collect().await
     }
@@ -221,11 +222,25 @@ impl Stage {
     /// # Errors
     /// When the broker does not take one.
     pub async fn publish_evenly(&self, destination: &Destination, events: u32, per_second: u32) -> Result<(), Error> {
+        self.publish_evenly_each(&destination.name, events, per_second, |_| body(clock::wall())).await
+    }
+
+    /// The same for a destination of that name, each with a body of its own.
+    ///
+    /// # Errors
+    /// When the broker does not take one.
+    pub async fn publish_evenly_each(
+        &self,
+        destination: &str,
+        events: u32,
+        per_second: u32,
+        body: impl Fn(u32) -> String,
+    ) -> Result<(), Error> {
         let mut ticks = tokio::time::interval(Duration::from_secs(1) / per_second);
         let mut confirms = Vec::new();
         for n in 0..events {
             ticks.tick().await;
-            confirms.push(confirmed(self.send(destination, n, &body(clock::wall())).await?));
+            confirms.push(confirmed(self.send(destination, n, &body(n)).await?));
         }
         try_join_all(confirms).await.map(drop)
     }
@@ -280,12 +295,12 @@ impl Stage {
         Ok(())
     }
 
-    async fn send(&self, destination: &Destination, n: u32, body: &str) -> Result<PublisherConfirm, Error> {
+    async fn send(&self, name: &str, n: u32, body: &str) -> Result<PublisherConfirm, Error> {
         let properties = BasicProperties::default()
             .with_content_type("application/json".into())
             .with_delivery_mode(2)
             .with_message_id(format!("{}-{n}", clock::wall().as_nanosecond()).into());
-        let (name, options) = (destination.name.as_str(), BasicPublishOptions::default());
+        let options = BasicPublishOptions::default();
         Ok(self.channel.basic_publish("bench.events".into(), name.into(), options, body.as_bytes(), properties).await?)
     }
 

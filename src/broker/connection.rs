@@ -176,21 +176,36 @@ pub(super) struct Opened {
 /// A connection to the first node that takes one, or a sentence that says why none does. Begins behind the node that was lost, if one was,
 /// else at any, so that workers spread.
 pub(super) async fn connect(nodes: &NodeUrls, name: &str, lost: Option<usize>) -> Result<Opened, ConnectError> {
-    connect_heard(nodes, name, lost, u16::MAX).await
+    connect_tuned(nodes, name, lost, Tuning::USUAL).await
 }
 
-/// As [`connect`], with a heartbeat of at most so many seconds.
-pub(super) async fn connect_heard(
+/// What is asked of the broker, unless the URL asks for less.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Tuning {
+    /// The longest heartbeat, in seconds.
+    pub heartbeat: u16,
+    /// The largest frame, in bytes: no header of a message may be larger. lapin keeps 32 such frames in memory for each direction, which it does not
+    /// touch before they are used only where the size is asked for at the start.
+    pub frame: u32,
+}
+
+impl Tuning {
+    /// As large frames as RabbitMQ has by default.
+    pub const USUAL: Self = Self { heartbeat: u16::MAX, frame: 131_072 };
+}
+
+/// As [`connect`], tuned so.
+pub(super) async fn connect_tuned(
     nodes: &NodeUrls,
     name: &str,
     lost: Option<usize>,
-    heartbeat: u16,
+    tuning: Tuning,
 ) -> Result<Opened, ConnectError> {
     let order: Vec<_> = nodes.order(lost).collect();
     let mut errors = Vec::new();
     for (index, &node) in order.iter().enumerate() {
         let is_last = index + 1 == order.len();
-        match connect_to(nodes, node, name, heartbeat, if is_last { PATIENCE } else { NODE_PATIENCE }).await {
+        match connect_to(nodes, node, name, tuning, if is_last { PATIENCE } else { NODE_PATIENCE }).await {
             Ok(connection) => return Ok(Opened { connection, node, at: nodes.describe(node) }),
             Err(error) => errors.push((node, error)),
         }
@@ -205,11 +220,11 @@ async fn connect_to(
     nodes: &NodeUrls,
     node: usize,
     name: &str,
-    heartbeat: u16,
+    tuning: Tuning,
     patience: Duration,
 ) -> Result<Connection, ConnectError> {
     let mut uri = nodes.uri(node).ok_or(ConnectError::Url)?;
-    negotiate_heartbeat(&mut uri, heartbeat);
+    negotiate(&mut uri, tuning);
     let properties = ConnectionProperties::default().with_connection_name(name.into());
     let at = nodes.describe(node);
     match tokio::time::timeout(patience, Connection::connect_uri(uri, properties)).await {
@@ -220,11 +235,12 @@ async fn connect_to(
     }
 }
 
-/// Asks for half of what is configured: RabbitMQ takes a peer for dead after two to three intervals without a sign, lapin after two to two and
-/// a half. 0 leaves it to the broker.
-fn negotiate_heartbeat(uri: &mut AMQPUri, most: u16) {
+/// Asks for half of the heartbeat that is configured: RabbitMQ takes a peer for dead after two to three intervals without a sign, lapin after two to
+/// two and a half. 0 leaves it to the broker.
+fn negotiate(uri: &mut AMQPUri, tuning: Tuning) {
     let configured = uri.query.heartbeat.unwrap_or(HEARTBEAT_SECONDS);
-    uri.query.heartbeat = Some(if configured == 0 { 0 } else { (configured / 2).max(1).min(most) });
+    uri.query.heartbeat = Some(if configured == 0 { 0 } else { (configured / 2).max(1).min(tuning.heartbeat) });
+    uri.query.frame_max = uri.query.frame_max.or(Some(tuning.frame));
 }
 
 #[cfg(test)]
@@ -244,8 +260,17 @@ mod tests {
             [("", 2), ("?heartbeat=20", 10), ("?heartbeat=5", 2), ("?heartbeat=1", 1), ("?heartbeat=0", 0)]
         {
             let mut uri = format!("amqp://host{query}").parse().unwrap();
-            negotiate_heartbeat(&mut uri, u16::MAX);
+            negotiate(&mut uri, Tuning::USUAL);
             assert_eq!(uri.query.heartbeat, Some(asked), "{query}");
+        }
+    }
+
+    #[test]
+    fn the_size_of_a_frame_is_asked_for_at_the_start_unless_the_url_names_one() {
+        for (query, asked) in [("", 131_072), ("?frame_max=262144", 262_144)] {
+            let mut uri = format!("amqp://host{query}").parse().unwrap();
+            negotiate(&mut uri, Tuning::USUAL);
+            assert_eq!(uri.query.frame_max, Some(asked), "{query}");
         }
     }
 

@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use super::connection::{
-    AmqpTrouble, ConnectError, Opened, PATIENCE, TRIES, close, connect_heard, open_channel, words,
+    AmqpTrouble, ConnectError, Opened, PATIENCE, TRIES, Tuning, close, connect_tuned, open_channel, words,
 };
 use super::nodes::NodeUrls;
 use super::place::Place;
@@ -58,11 +58,11 @@ impl Side {
         }
     }
 
-    /// The longest heartbeat, in seconds.
-    fn heartbeat(self) -> u16 {
+    fn tuning(self) -> Tuning {
         match self {
-            Self::Consuming | Self::Publishing => u16::MAX,
-            Self::Leasing => 1,
+            Self::Consuming | Self::Publishing => Tuning::USUAL,
+            // What is written there has small headers.
+            Self::Leasing => Tuning { heartbeat: 1, frame: 16_384 },
         }
     }
 }
@@ -240,7 +240,7 @@ impl LinkTask {
 
     async fn connect(&self, lost: Option<usize>) -> Result<Opened, ConnectError> {
         let (name, behind) = (format!("{} ({})", self.name, self.side.name()), self.place.behind(lost));
-        let opened = connect_heard(&self.url, &name, Some(behind), self.side.heartbeat()).await?;
+        let opened = connect_tuned(&self.url, &name, Some(behind), self.side.tuning()).await?;
         if self.side == Side::Leasing {
             self.place.arrived(opened.node);
         }

@@ -73,7 +73,7 @@ const LONGEST_CLOSE: Duration = Duration::from_secs(2);
 #[derive(Clone, Debug)]
 pub struct BrokerSettings {
     /// `amqp://user:password@host:5672/vhost`, or `amqps://`, of each node; `?heartbeat=` is how many seconds of silence mean that the other side
-    /// is dead (5 unless given).
+    /// is dead (5 unless given), and `?frame_max=` the largest frame in bytes (131072 unless given).
     pub url: NodeUrls,
     /// What every name at the broker starts with.
     pub prefix: String,
