@@ -8,6 +8,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 use std::time::Duration;
 
+#[cfg(target_os = "linux")]
+use rustix::process::{getpriority_process, setpriority_process};
 use tokio::sync::oneshot;
 
 use crate::backoff::{Backoff, Bounds};
@@ -19,6 +21,9 @@ const MOST: usize = 2;
 pub const STACK: usize = 64 * 1024 * 1024;
 /// A thread without work ends after this time, and gives its stack back.
 const IDLE: Duration = Duration::from_secs(10);
+/// How much they give way to other threads, from 0 to 19: a tenth of a processor where the others want all of it.
+#[cfg(target_os = "linux")]
+const NICE: i32 = 10;
 /// Whoever can wait tries so often to have a thread, with these pauses: some ten seconds in all.
 const TRIES: u32 = 8;
 const PAUSES: Bounds = Bounds::doubling(Duration::from_millis(100), Duration::from_secs(5), 0.0);
@@ -148,6 +153,15 @@ fn builder() -> thread::Builder {
     thread::Builder::new().name("jq".to_owned()).stack_size(STACK)
 }
 
+/// Lets all other threads have the processor first: what is hard may take longer, and whoever is easy does not wait for it.
+fn give_way() {
+    // Elsewhere than on Linux this would be said of the whole process.
+    #[cfg(target_os = "linux")]
+    if let Err(error) = getpriority_process(None).and_then(|now| setpriority_process(None, now.max(NICE))) {
+        tracing::debug!(%error, "hard jq expressions run with the priority of everything else");
+    }
+}
+
 struct Pool {
     queue: Mutex<Queue>,
     more: Condvar,
@@ -186,6 +200,7 @@ impl Pool {
     /// Does one job after another, until there has been none for a while.
     fn work(&self) {
         IS_ONE.set(true);
+        give_way();
         let mut queue = self.queue();
         loop {
             if let Some(job) = queue.jobs.pop_front() {
@@ -234,6 +249,15 @@ mod tests {
         ids.sort_by_key(|id| format!("{id:?}"));
         ids.dedup();
         assert!((1..=MOST).contains(&ids.len()), "{ids:?}");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn they_give_way_to_the_others_and_nobody_else_does() {
+        let priority = || getpriority_process(None).unwrap();
+        let before = priority();
+        assert_eq!(run(priority).unwrap(), before.max(NICE));
+        assert_eq!(priority(), before);
     }
 
     #[test]
