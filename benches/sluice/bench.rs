@@ -6,7 +6,7 @@ use crate::compare::Earlier;
 use crate::report::Report;
 use crate::stage::Stage;
 use crate::{
-    Args, Error, act_on, apsis_one, backlog, bursts, busy, cost, crowded, dead, idle, isolation, latency,
+    Args, Error, act_on, apsis_one, backlog, bulk, bursts, busy, cost, crowded, dead, idle, isolation, latency,
     latency_change, metrics, quota, receipts, refusals, shared,
 };
 
@@ -47,6 +47,8 @@ pub enum Part {
     ActOn,
     /// A backlog under APSIS One's limits of account and profile
     ApsisOne,
+    /// Live events beside an import, of three vendors
+    Bulk,
     /// A pass over many dead letters, and their replay
     Dead,
     /// Memory and start with many destinations. Last: its many queues slow the broker down
@@ -80,6 +82,10 @@ pub struct Size {
     pub act_on_events: u32,
     /// Events for APSIS One, of an account.
     pub apsis_one_events: u32,
+    /// Bulk events that wait while live ones are followed.
+    pub bulk_events: u32,
+    /// Seconds for which live events are followed.
+    pub bulk_seconds: u32,
     /// Dead letters.
     pub letters: u32,
     /// Destinations that have nothing to do.
@@ -99,6 +105,8 @@ const FULL: Size = Size {
     waiting_seconds: 20,
     act_on_events: 100_000,
     apsis_one_events: 4_000,
+    bulk_events: 100_000,
+    bulk_seconds: 30,
     letters: 200_000,
     destinations: 1_000,
 };
@@ -116,6 +124,8 @@ const QUICK: Size = Size {
     waiting_seconds: 5,
     act_on_events: 20_000,
     apsis_one_events: 800,
+    bulk_events: 10_000,
+    bulk_seconds: 8,
     letters: 20_000,
     destinations: 100,
 };
@@ -162,6 +172,7 @@ impl Part {
             Self::Backlog => backlog::measure(stage, size, report).await,
             Self::ActOn => act_on::measure(stage, size, report).await,
             Self::ApsisOne => apsis_one::measure(stage, size, report).await,
+            Self::Bulk => bulk::measure(stage, size, report).await,
             Self::Dead => dead::measure(stage, size, report).await,
             Self::Idle => idle::measure(stage, size, report).await,
         }

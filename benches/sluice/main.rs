@@ -6,6 +6,7 @@ mod apsis_one;
 mod backlog;
 mod bare_loop;
 mod bench;
+mod bulk;
 mod bursts;
 mod busy;
 mod child;

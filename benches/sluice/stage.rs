@@ -104,7 +104,9 @@ impl Destination {
         let client = format!("base_url = {base:?}\nclient_id = {API_KEY:?}\nclient_secret = {API_KEY:?}");
         let own = match *vendor {
             "http" => format!("url = {:?}", self.url()),
-            "act-on" => format!("{client}\nusername = {API_KEY:?}\npassword = {API_KEY:?}\ntimeout = \"30s\""),
+            "act-on" => format!(
+                "{client}\nusername = {API_KEY:?}\npassword = {API_KEY:?}\ntimeout = \"30s\"\ncreatelistingentry = true"
+            ),
             "apsis-one" => client,
             _ => format!("base_url = {base:?}\napi_key = {API_KEY:?}\nproperty_key = \"AP-BENCH-2\""),
         };
@@ -212,7 +214,30 @@ impl Stage {
         events: u32,
         body: impl Fn(u32) -> String,
     ) -> Result<(), Error> {
-        let sent = stream::iter(0..events).then(async |n| self.send(&destination.name, n, &body(n)).await);
+        self.publish_to("bench.events", destination, events, body).await
+    }
+
+    /// The same of events that may wait.
+    ///
+    /// # Errors
+    /// When the broker does not take one.
+    pub async fn publish_bulk(
+        &self,
+        destination: &Destination,
+        events: u32,
+        body: impl Fn(u32) -> String,
+    ) -> Result<(), Error> {
+        self.publish_to("bench.bulk", destination, events, body).await
+    }
+
+    async fn publish_to(
+        &self,
+        exchange: &str,
+        destination: &Destination,
+        events: u32,
+        body: impl Fn(u32) -> String,
+    ) -> Result<(), Error> {
+        let sent = stream::iter(0..events).then(async |n| self.send(exchange, &destination.name, n, &body(n)).await);
         let confirms = sent.map(async |confirm| confirmed(confirm?).await);
         confirms.buffer_unordered(UNCONFIRMED).try_collect().await
     }
@@ -240,7 +265,7 @@ impl Stage {
         let mut confirms = Vec::new();
         for n in 0..events {
             ticks.tick().await;
-            confirms.push(confirmed(self.send(destination, n, &body(n)).await?));
+            confirms.push(confirmed(self.send("bench.events", destination, n, &body(n)).await?));
         }
         try_join_all(confirms).await.map(drop)
     }
@@ -295,13 +320,13 @@ impl Stage {
         Ok(())
     }
 
-    async fn send(&self, name: &str, n: u32, body: &str) -> Result<PublisherConfirm, Error> {
+    async fn send(&self, exchange: &str, name: &str, n: u32, body: &str) -> Result<PublisherConfirm, Error> {
         let properties = BasicProperties::default()
             .with_content_type("application/json".into())
             .with_delivery_mode(2)
             .with_message_id(format!("{}-{n}", clock::wall().as_nanosecond()).into());
         let options = BasicPublishOptions::default();
-        Ok(self.channel.basic_publish("bench.events".into(), name.into(), options, body.as_bytes(), properties).await?)
+        Ok(self.channel.basic_publish(exchange.into(), name.into(), options, body.as_bytes(), properties).await?)
     }
 
     /// Where the broker is.

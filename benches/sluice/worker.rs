@@ -1,7 +1,7 @@
 //! `sluice run` under measure: a process that answers on its admin address.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sluice::clock;
@@ -20,6 +20,7 @@ pub struct Worker {
     /// Its process.
     pub process: Child,
     admin: SocketAddr,
+    log: PathBuf,
     client: reqwest::Client,
 }
 
@@ -32,7 +33,8 @@ impl Worker {
     pub async fn start(config: &Path, admin: SocketAddr, log: &Path, patience: Duration) -> Result<Self, Error> {
         let config = config.display().to_string();
         let process = Child::start(env!("CARGO_BIN_EXE_sluice").as_ref(), &["run", "--config", &config], log)?;
-        let worker = Self { process, admin, client: reqwest::Client::builder().no_proxy().build()? };
+        let worker =
+            Self { process, admin, log: log.to_owned(), client: reqwest::Client::builder().no_proxy().build()? };
         let deadline = clock::now() + patience;
         while worker.ask("readyz").await.is_err() {
             if clock::now() > deadline {
@@ -56,8 +58,12 @@ impl Worker {
                 return Ok(());
             }
             if clock::now() > deadline {
-                let name = &destination.name;
-                return Err(format!("{name}: {delivered} of {events} events delivered within {patience:?}").into());
+                let (name, said) = (&destination.name, std::fs::read_to_string(&self.log).unwrap_or_default());
+                let last: Vec<&str> = said.lines().rev().take(5).collect();
+                return Err(format!(
+                    "{name}: {delivered} of {events} events delivered within {patience:?}; it said at last: {last:?}"
+                )
+                .into());
             }
             clock::sleep(LOOK).await;
         }
