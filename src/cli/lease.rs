@@ -75,7 +75,8 @@ async fn show(destination: &str, json: bool, file: &ConfigFile) -> Result<(), Er
     let (worker, state) =
         (answer.worker.as_deref().unwrap_or("a worker"), answer.state.as_deref().unwrap_or("not known"));
     let sentence = if answer.drives { "drives it" } else { "waits for its lease, and nobody drives it" };
-    Ok(print(&format!("{destination}: {worker} {sentence}; {state}"))?)
+    let why = answer.hindered.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+    Ok(print(&format!("{destination}: {worker} {sentence}; {state}{why}"))?)
 }
 
 async fn reset(destination: &str, yes: bool, file: &ConfigFile, stop: &CancellationToken) -> Result<(), Error> {

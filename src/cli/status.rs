@@ -175,7 +175,9 @@ pub(super) fn shown(destination: &Value, key: &str) -> String {
 pub(super) fn why(destination: &Value) -> String {
     let gate = shown(destination, "why");
     let says_more = gate != "open" || state_of(destination) != "open";
-    let is_idle = destination.get("ready") == Some(&Value::Bool(false));
+    let is = |key: &str, value| destination.get(key) == Some(&Value::Bool(value));
+    // Where nobody drives it, the sentence says why.
+    let is_idle = is("ready", false) && !(is("drives", false) && destination.get("driver") == Some(&Value::Null));
     let copies = destination.get("copies_waiting").and_then(Value::as_u64).unwrap_or(0);
     let copy = if copies == 1 { "retry or dead letter" } else { "retries or dead letters" };
     let aside = format!("{copies} {copy} that the broker does not take");
@@ -232,6 +234,8 @@ mod tests {
         assert_eq!(told("open", "open", false), "no consumer at the broker");
         assert_eq!(told("broken", "503", false), "503; no consumer at the broker");
         assert_eq!(told("paused", "paused by an operator", true), "paused by an operator");
+        let nobody = json!({ "state": "standby", "why": "no worker drives it", "ready": false, "drives": false, "driver": null });
+        assert_eq!(why(&nobody), "no worker drives it");
         let one = json!({ "state": "open", "why": "open", "copies_waiting": 1 });
         assert_eq!(why(&one), "1 retry or dead letter that the broker does not take");
     }

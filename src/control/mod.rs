@@ -151,6 +151,9 @@ pub struct Announcement {
     /// The destinations that it cannot drive though nobody else does, each with why.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub hindered: BTreeMap<String, String>,
+    /// Those of them that need a person.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub stuck: BTreeSet<String>,
     /// It is about to stop.
     #[serde(default)]
     pub leaves: bool,
@@ -183,6 +186,9 @@ pub struct CommandReply {
     /// The gate's state after the command, where it was carried out.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub state: Option<String>,
+    /// What keeps every worker from driving it, where one of them found out.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub hindered: Option<String>,
     /// Requests a second that the gate lets through.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub rate: Option<f64>,
@@ -375,6 +381,7 @@ mod tests {
                 worker: None,
                 drives: true,
                 state: None,
+                hindered: None,
                 rate: None,
                 outside_hours: None,
                 limits_before: Vec::new(),

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::View;
 use crate::gate::GateState;
@@ -13,7 +14,16 @@ pub struct Beside {
     /// The driver, where another worker drives it.
     pub driver: Option<Elsewhere>,
     /// Why nobody drives it, where a worker that tried says so.
-    pub why_nobody: Option<String>,
+    pub why_nobody: Option<Hindrance>,
+}
+
+/// What keeps workers from driving a destination.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hindrance {
+    /// In a sentence, with what helps where that is known.
+    pub why: String,
+    /// It stays so until a person does something: nobody can use what lies in the lease queue.
+    pub lasts: bool,
 }
 
 impl Beside {
@@ -22,10 +32,13 @@ impl Beside {
     pub fn shown(&self, own: View, commanded: Option<Instant>) -> View {
         match (&self.driver, &self.why_nobody) {
             (Some(driver), _) => driver.shown(own, commanded),
-            (None, Some(why)) if own.state != Some(GateState::Paused) => {
-                View { why: format!("no worker drives it: {why}"), ..own }
+            (None, Some(hindrance)) => {
+                let is_paused = own.state == Some(GateState::Paused);
+                let says = format!("no worker drives it: {}", hindrance.why);
+                let why = if is_paused { format!("{}; {says}", own.why) } else { says };
+                View { why, hindered: Some(hindrance.clone()), ..own }
             }
-            (None, _) => own,
+            (None, None) => own,
         }
     }
 }

@@ -12,6 +12,7 @@ use super::handover::BulkOrders;
 use crate::control::stamp::{BulkCommands, LatestCommands};
 use crate::delivery::token::{Access, Stored};
 use crate::gate::{self, Limit, Paused};
+use crate::lease::NoteError;
 use crate::seal::Seal;
 
 /// What stands in a note. What a newer version adds is passed over; what is missing is as when fresh.
@@ -85,26 +86,13 @@ fn plain(tokens: &Stored) -> Vec<u8> {
     serde_json::to_vec(&Tokens { access, refresh }).unwrap_or_default()
 }
 
-fn opened(plain: &[u8]) -> Result<(Option<Access>, Option<SecretString>), LedgerError> {
+fn opened(plain: &[u8]) -> Result<(Option<Access>, Option<SecretString>), NoteError> {
     // The parser's own words may repeat a token.
     let Tokens { access, refresh } =
-        serde_json::from_slice(plain).map_err(|_| LedgerError::Unreadable("its sealed part is no tokens".into()))?;
+        serde_json::from_slice(plain).map_err(|_| NoteError::Ledger("its sealed part is no tokens".into()))?;
     let access =
         access.map(|access| Access { token: access.token.into(), since: access.since, expires: access.expires });
     Ok((access, refresh.map(SecretString::from)))
-}
-
-/// A ledger cannot be used here.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum LedgerError {
-    /// Its form is not known.
-    #[error("the ledger in the lease queue cannot be read ({0})")]
-    Unreadable(String),
-    /// Its tokens are sealed with another key.
-    #[error(
-        "the tokens in the lease queue are sealed with another key: give every worker the same [broker] ledger_key"
-    )]
-    OtherKey,
 }
 
 impl Limits {
@@ -179,13 +167,13 @@ pub fn write(handover: &Handover, sealer: &Sealer) -> Value {
 /// Reads what a note carries, into what this worker knows itself: of commands the latest count, whoever heard them.
 ///
 /// # Errors
-/// [`LedgerError`]: then nobody may drive with it.
-pub fn read(note: &Value, mut known: Handover, seal: Option<&Seal>) -> Result<Handover, LedgerError> {
+/// [`NoteError`]: then nobody may drive with it.
+pub fn read(note: &Value, mut known: Handover, seal: Option<&Seal>) -> Result<Handover, NoteError> {
     if note.is_null() {
         return Ok(known);
     }
     let content: Content =
-        serde_json::from_value(note.clone()).map_err(|error| LedgerError::Unreadable(error.to_string()))?;
+        serde_json::from_value(note.clone()).map_err(|error| NoteError::Ledger(error.to_string()))?;
     let (paused, pause) = if known.commands.flow_is_later_than(&content.commands) {
         (known.ledger.paused, known.ledger.pause.take())
     } else {
@@ -207,7 +195,7 @@ pub fn read(note: &Value, mut known: Handover, seal: Option<&Seal>) -> Result<Ha
     known.ledger = gate::Ledger { paused, pause, ..content.gate };
     if let Some(sign_ins) = content.sign_ins {
         let opened = match (sign_ins.sealed, seal) {
-            (Some(sealed), Some(seal)) => Some(opened(&seal.open(&sealed).map_err(|_| LedgerError::OtherKey)?)?),
+            (Some(sealed), Some(seal)) => Some(opened(&seal.open(&sealed).map_err(|_| NoteError::OtherKey)?)?),
             (Some(_) | None, _) => None,
         };
         known.tokens = Some(match opened {

@@ -69,7 +69,7 @@ mod tokens;
 mod turns;
 mod view;
 
-pub use elsewhere::{Beside, Elsewhere, Told};
+pub use elsewhere::{Beside, Elsewhere, Hindrance, Told};
 pub use handle::{Applied, DestinationCall, Handle};
 pub use handover::Handover;
 pub use view::View;

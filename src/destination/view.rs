@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::Driver;
 use super::bulk::BulkView;
+use super::{Driver, Hindrance};
 use crate::clock;
 use crate::gate::{Answered, GateState, HeldBy, Paused, Status};
 
@@ -38,6 +38,9 @@ pub struct View {
     pub state: Option<GateState>,
     /// Why, as a sentence.
     pub why: String,
+    /// What keeps every worker from driving it, where one of them found out.
+    #[serde(default)]
+    pub hindered: Option<Hindrance>,
     /// The answer of the vendor's that the sentence tells of, if it tells of one.
     #[serde(default)]
     pub answered: Option<Answered>,
@@ -172,6 +175,7 @@ impl Driver {
             drives,
             driver: None,
             as_of: None,
+            hindered: None,
             paused: self.dispatch.gate.pause_set().cloned(),
             fails: gate.fails && machine.is_none() && quiet.is_none(),
             why,

@@ -3,6 +3,7 @@
 mod announce;
 mod peers;
 mod post;
+mod running;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};

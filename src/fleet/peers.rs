@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use tokio::sync::Notify;
 
 use crate::control::Announcement;
-use crate::destination::{Elsewhere, Told};
+use crate::destination::{Elsewhere, Hindrance, Told};
 use crate::lease::Owner;
 use crate::metrics::Shows;
 
@@ -31,7 +31,7 @@ struct Known {
     /// This worker's destinations, each with whether it is driven here and what has it let go.
     mine: BTreeMap<String, (bool, Arc<Notify>)>,
     /// Those that this worker cannot drive, with why.
-    hindered: BTreeMap<String, String>,
+    hindered: BTreeMap<String, Hindrance>,
     others: BTreeMap<uuid::Uuid, Peer>,
     /// When this worker last heard of itself: then it hears the others too.
     heard_itself: Option<Instant>,
@@ -45,7 +45,7 @@ struct Known {
 struct Peer {
     worker: Owner,
     drives: BTreeSet<String>,
-    hindered: BTreeMap<String, String>,
+    hindered: BTreeMap<String, Hindrance>,
     told: BTreeMap<String, Told>,
     first: Instant,
     last: Instant,
@@ -96,7 +96,7 @@ impl Peers {
     }
 
     /// What keeps this worker from driving a destination, or that nothing does.
-    pub(super) fn hindered(&self, name: &str, why: Option<String>) {
+    pub(super) fn hindered(&self, name: &str, why: Option<Hindrance>) {
         let mut known = self.known();
         match why {
             Some(why) => drop(known.hindered.insert(name.to_owned(), why)),
@@ -106,11 +106,14 @@ impl Peers {
 
     /// Why nobody drives it, as this worker or another found out that tried.
     #[must_use]
-    pub fn why_nobody(&self, name: &str, now: Instant) -> Option<String> {
+    pub fn why_nobody(&self, name: &str, now: Instant) -> Option<Hindrance> {
         let known = self.known();
         let others = known.live(now).map(|(_, peer)| (&peer.worker.name, peer.hindered.get(name)));
         let mut told = [(&self.me.name, known.hindered.get(name))].into_iter().chain(others);
-        told.find_map(|(worker, why)| Some(format!("{} ({worker})", why?)))
+        told.find_map(|(worker, hindrance)| {
+            let Hindrance { why, lasts } = hindrance?;
+            Some(Hindrance { why: format!("{why} ({worker})"), lasts: *lasts })
+        })
     }
 
     /// Whether a destination is driven here.
@@ -135,7 +138,8 @@ impl Peers {
             drives,
             destinations: known.mine.len(),
             views: BTreeMap::new(),
-            hindered: known.hindered.clone(),
+            hindered: known.hindered.iter().map(|(name, one)| (name.clone(), one.why.clone())).collect(),
+            stuck: known.hindered.iter().filter(|(_, one)| one.lasts).map(|(name, _)| name.clone()).collect(),
             leaves: known.leaves,
         }
     }
@@ -154,7 +158,12 @@ impl Peers {
         if !known.others.contains_key(&said.worker.id) {
             known.joined += 1;
         }
-        let Announcement { worker, drives, views, hindered, .. } = said;
+        let Announcement { worker, drives, views, hindered, stuck, .. } = said;
+        let hindered = hindered.into_iter().map(|(name, why)| {
+            let lasts = stuck.contains(&name);
+            (name, Hindrance { why, lasts })
+        });
+        let hindered = hindered.collect();
         let peer = known.others.entry(worker.id).or_insert_with(|| Peer {
             worker,
             drives: BTreeSet::new(),
@@ -315,6 +324,7 @@ mod tests {
             destinations: 3,
             views: BTreeMap::new(),
             hindered: BTreeMap::new(),
+            stuck: BTreeSet::new(),
             leaves: false,
         }
     }
@@ -346,12 +356,14 @@ mod tests {
     #[test]
     fn why_nobody_drives_is_known_from_whichever_worker_tried() {
         let (peers, now) = (peers(0).0, crate::clock::now());
-        let why = || [("px".to_owned(), "the lease queue is no quorum queue".to_owned())].into();
-        peers.heard(Announcement { hindered: why(), ..announce(2, &[]) }, now, Timestamp::UNIX_EPOCH);
-        assert_eq!(peers.why_nobody("px", now).as_deref(), Some("the lease queue is no quorum queue (pod-2)"));
-        peers.hindered("px", Some("no queue \"sluice.px\"".to_owned()));
-        assert_eq!(peers.why_nobody("px", now).as_deref(), Some("no queue \"sluice.px\" (pod-1)"));
-        assert_eq!(peers.announcement().hindered.len(), 1);
+        let told = || peers.why_nobody("px", now).map(|one| (one.why, one.lasts));
+        let (hindered, stuck) = ([("px".to_owned(), "it is no note".to_owned())].into(), ["px".to_owned()].into());
+        peers.heard(Announcement { hindered, stuck, ..announce(2, &[]) }, now, Timestamp::UNIX_EPOCH);
+        assert_eq!(told(), Some(("it is no note (pod-2)".to_owned(), true)));
+        peers.hindered("px", Some(Hindrance { why: "no queue \"sluice.px\"".to_owned(), lasts: false }));
+        assert_eq!(told(), Some(("no queue \"sluice.px\" (pod-1)".to_owned(), false)));
+        let Announcement { hindered, stuck, .. } = peers.announcement();
+        assert_eq!((hindered.len(), stuck.len()), (1, 0));
         peers.hindered("px", None);
         peers.heard(announce(2, &[]), now, Timestamp::UNIX_EPOCH);
         assert_eq!(peers.why_nobody("px", now), None);

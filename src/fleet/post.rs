@@ -8,18 +8,18 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, StreamExt as _};
 use serde_json::Value;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::Roster;
 use super::announce::ANNOUNCE_EVERY;
-use crate::broker::port::{Delivery, Feed, FeedEnds, Inbox, Proof, PublishError, Publisher, Witness};
+use super::running::{Running, Told, told};
+use crate::broker::port::{Feed, Inbox, Proof, PublishError, Publisher};
 use crate::broker::{Broker, DestinationQueues, LeaseAct, LeaseEvent, LeaseQueue};
 use crate::clock;
 use crate::config;
 use crate::delivery::Transport;
 use crate::destination::ledger::Sealer;
-use crate::destination::{self, Beside, Handle, Handover, Parts, ledger};
+use crate::destination::{self, Beside, Handle, Handover, Hindrance, Parts, ledger};
 use crate::gate::{self, Ledger};
 use crate::history::Recorder;
 use crate::lease::port::{DriverEnd, KeeperEnd, Record, Recorded, ends};
@@ -59,20 +59,6 @@ pub(super) struct Post {
     pub ending: CancellationToken,
 }
 
-/// A driver at work, or one that stands by.
-struct Running {
-    task: JoinHandle<Handover>,
-    stop: CancellationToken,
-    keeper: Option<KeeperEnd>,
-    /// Who drives it elsewhere, or why nobody does.
-    beside: watch::Sender<Beside>,
-    /// Kept for one that stands by: its inbox has no broker behind it.
-    _open: Option<OpenEnds>,
-}
-
-/// The other ends of an inbox that nothing comes out of.
-type OpenEnds = ((mpsc::Sender<Delivery>, mpsc::Sender<Box<Delivery>>), [FeedEnds; 2], Witness);
-
 /// What is to run.
 #[derive(Clone, Debug, PartialEq)]
 enum Wanted {
@@ -97,6 +83,8 @@ struct AtWork {
     is_stopping: bool,
     is_open: bool,
     may_send_until: Option<Instant>,
+    /// Why nobody can drive it: since this worker last found out, and until somebody drives. Only what is new goes to the log.
+    stuck: Option<NoteError>,
     told_stuck: Option<NoteError>,
     /// Why its queues cannot be used.
     refused: Option<String>,
@@ -130,6 +118,7 @@ impl Post {
             is_stopping: false,
             is_open: false,
             may_send_until: None,
+            stuck: None,
             told_stuck: None,
             refused: None,
         };
@@ -245,9 +234,11 @@ impl AtWork {
         let driver = peers.elsewhere(name, now);
         if driver.is_some() {
             self.machine.heard_driver(now);
+            self.stuck = None;
         }
-        let stuck = || self.machine.why_stuck().map(ToString::to_string);
-        peers.hindered(name, self.refused.clone().or_else(stuck));
+        let refused = self.refused.clone().map(|why| Hindrance { why, lasts: false });
+        let stuck = || self.stuck.as_ref().map(|error| Hindrance { why: error.with_help(name), lasts: true });
+        peers.hindered(name, refused.or_else(stuck));
         standby.beside.send_replace(Beside { why_nobody: peers.why_nobody(name, now), driver });
     }
 
@@ -263,16 +254,11 @@ impl AtWork {
 
     /// Does what the machine wants.
     fn carry_out(&mut self) {
-        for act in self.machine.acts() {
-            match act {
-                Act::Publish(note) => self.publish(note),
-                Act::Ack(tag) => self.act(LeaseAct::Ack(tag)),
-                Act::Return(tag) => self.act(LeaseAct::Return(tag)),
-                Act::Leave => self.act(LeaseAct::Leave),
-                Act::Drive(ledger) if !self.is_stopping => self.want(Wanted::Driver(ledger)),
-                Act::Stop if !self.is_stopping => self.want(Wanted::Standby),
-                Act::Drive(_) | Act::Stop => {}
-            }
+        let mut acts = self.machine.acts();
+        while !acts.is_empty() {
+            acts.into_iter().for_each(|act| self.do_it(act));
+            // One that cannot be done has others follow.
+            acts = self.machine.acts();
         }
         let recorded = self.machine.recorded();
         // A broker in an alarm is relieved by deliveries: they do not wait until it takes a ledger again.
@@ -292,19 +278,31 @@ impl AtWork {
         self.tell_stuck();
     }
 
-    fn tell_stuck(&mut self) {
-        let stuck = self.machine.why_stuck().cloned();
-        if stuck.is_some() && stuck != self.told_stuck {
-            let destination = self.post.settings.name.as_str();
-            tracing::error!(
-                destination,
-                "nobody can drive it, and events wait: {}",
-                stuck.as_ref().map(ToString::to_string).unwrap_or_default()
-            );
-            self.told_stuck = stuck;
+    fn do_it(&mut self, act: Act) {
+        let stands_by = self.keeper().is_none() && self.wanted == Wanted::Standby;
+        match act {
+            Act::Publish(note) => self.publish(note),
+            Act::Ack(tag) => self.act(LeaseAct::Ack(tag)),
+            Act::Return(tag) => self.act(LeaseAct::Return(tag)),
+            Act::Leave => self.act(LeaseAct::Leave),
+            Act::Drive(ledger) if !self.is_stopping => self.want_driver(ledger),
+            Act::Stop if !self.is_stopping && !stands_by => self.want(Wanted::Standby),
+            Act::Drive(_) | Act::Stop => {}
         }
-        if self.keeper().is_some() {
-            self.told_stuck = None;
+    }
+
+    fn tell_stuck(&mut self) {
+        if let Some(stuck) = self.machine.why_stuck().cloned() {
+            if self.told_stuck.as_ref() != Some(&stuck) {
+                let destination = self.post.settings.name.as_str();
+                tracing::error!(destination, "nobody can drive it, and events wait: {}", stuck.with_help(destination));
+                self.told_stuck = Some(stuck.clone());
+            }
+            if self.stuck.replace(stuck).is_none() {
+                self.look_elsewhere();
+            }
+        } else if self.keeper().is_some() {
+            (self.stuck, self.told_stuck) = (None, None);
         }
     }
 
@@ -319,6 +317,14 @@ impl AtWork {
         let message = Message { body: note.write().into(), properties };
         let queue = self.post.broker.names().lease(&self.post.settings.name);
         self.published.push(async move { (version, notes.publish("", &queue, message).await) }.boxed());
+    }
+
+    /// A driver is to run with that ledger. Where it cannot be used, who stands by goes on and tells why.
+    fn want_driver(&mut self, note: Value) {
+        match ledger::read(&note, Handover::default(), self.post.seal.as_ref()) {
+            Ok(_) => self.want(Wanted::Driver(note)),
+            Err(error) => self.machine.refuse(error, clock::now()),
+        }
     }
 
     /// Something else is to run.
@@ -387,7 +393,7 @@ impl AtWork {
                     Some(before)
                 }
                 Err(error) => {
-                    self.machine.refuse(NoteError::Ledger(error.to_string()), clock::now());
+                    self.machine.refuse(error, clock::now());
                     None
                 }
             },
@@ -447,34 +453,6 @@ impl AtWork {
         self.post.roster.set(&settings.name, Some(handle));
         let task = tokio::spawn(destination::drive(parts, before));
         Running { task, stop, keeper: None, beside, _open: None }
-    }
-}
-
-/// What a driver tells whoever keeps its lease.
-enum Told {
-    /// It has ended, and leaves that; nothing where its task failed.
-    Ended(Option<Box<Handover>>),
-    /// It has something to send and no proof, or a ledger to be kept.
-    Asked(Option<Record>),
-}
-
-async fn told(running: &mut Option<Running>) -> Told {
-    let Some(Running { task, keeper, .. }) = running else { return std::future::pending().await };
-    let asked = async {
-        match keeper {
-            Some(keeper) => keeper.asked().await,
-            None => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        ended = task => Told::Ended(match ended {
-            Ok(handover) => Some(Box::new(handover)),
-            Err(error) => {
-                tracing::error!(%error, "a destination's task failed; this is a bug in Sluice");
-                None
-            }
-        }),
-        record = asked => Told::Asked(record),
     }
 }
 

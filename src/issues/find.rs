@@ -61,9 +61,10 @@ impl Kind {
         }
     }
 
-    /// How long it has to last before anybody hears of it.
-    pub(super) fn settles_within(self) -> Duration {
+    /// How long it has to last at that destination before anybody hears of it.
+    pub(super) fn settles_within(self, view: &View) -> Duration {
         match self {
+            Self::NotAtWork if view.hindered.as_ref().is_some_and(|hindrance| hindrance.lasts) => Duration::ZERO,
             // A start, a reload or a failover takes a moment.
             Self::NotAtWork | Self::CopiesNotTaken => Duration::from_secs(30),
             Self::DayBudget | Self::Slowed => Duration::from_mins(1),
@@ -129,6 +130,9 @@ pub(super) fn conditions(view: &View, depths: &Depths, late_after: Duration, wal
 
 /// Why nothing of it is sent, where that is not the gate's doing.
 fn not_at_work(view: &View) -> Option<String> {
+    if let Some(hindrance) = &view.hindered {
+        return Some(format!("no worker drives it: {}", hindrance.why));
+    }
     match (&view.machine, view.drives) {
         (Some(lack), _) => Some(lack.clone()),
         (None, true) if !view.ready => Some("no consumer at the broker: its queue may be missing".to_owned()),

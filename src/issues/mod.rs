@@ -332,7 +332,9 @@ impl Issues {
         for view in views {
             for condition in conditions(view, &self.watch.depths_of(&view.name), late_after, wall) {
                 let issue = Issue::new(condition.kind, Some(&view.name), "", condition.says);
-                let Some(first) = seen.again(&issue.id, condition.kind.settles_within(), now, wall) else { continue };
+                let Some(first) = seen.again(&issue.id, condition.kind.settles_within(view), now, wall) else {
+                    continue;
+                };
                 issues.push(Issue {
                     count: condition.count,
                     first_seen: condition.since.or(first),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::destination::Hindrance;
 use crate::destination::bulk::BulkView;
 use crate::gate::{GateState, HeldBy, Paused};
 use crate::watch::{BulkDepths, Depths};
@@ -24,6 +25,7 @@ fn view() -> View {
         drives: true,
         driver: None,
         as_of: None,
+        hindered: None,
         state: Some(GateState::Open),
         why: "open".to_owned(),
         answered: None,
@@ -118,6 +120,21 @@ fn what_needs_a_person_is_an_issue() {
     ] {
         assert_eq!(kinds(&view, &depths), expected, "{} {:?}", view.why, view.state);
     }
+}
+
+#[test]
+fn what_every_worker_is_kept_from_driving_by_is_told_and_at_once_where_it_needs_a_person() {
+    let hindered = |lasts| View {
+        state: None,
+        drives: false,
+        ready: false,
+        hindered: Some(Hindrance { why: "sealed with another key: run it (pod-2)".to_owned(), lasts }),
+        ..view()
+    };
+    let found = conditions(&hindered(true), &Depths::default(), LATE_AFTER, at(0)).remove(0);
+    assert_eq!(found.says, "no worker drives it: sealed with another key: run it (pod-2)");
+    assert_eq!(found.kind.settles_within(&hindered(true)), Duration::ZERO);
+    assert!(!found.kind.settles_within(&hindered(false)).is_zero(), "a queue may be there again in a moment");
 }
 
 #[test]

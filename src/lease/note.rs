@@ -71,16 +71,30 @@ pub struct Driven {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoteError {
     /// It is of a newer version.
-    #[error(
-        "the note in the lease queue has format {0}; this version reads {FORMAT}: upgrade this worker, or run `sluice lease reset`"
-    )]
+    #[error("the note in the lease queue has format {0}, and this version reads {FORMAT}")]
     Newer(u32),
-    /// Its ledger cannot be used.
-    #[error("{0}")]
+    /// The form of its ledger is not known.
+    #[error("the ledger in the lease queue cannot be read ({0})")]
     Ledger(String),
+    /// The tokens in its ledger are sealed with another key.
+    #[error("the tokens in the lease queue are sealed with another key than this worker's [broker] ledger_key")]
+    OtherKey,
     /// It is no note.
-    #[error("the message in the lease queue is no note ({0}): see who published it, then run `sluice lease reset`")]
+    #[error("the message in the lease queue is no note ({0})")]
     Unreadable(String),
+}
+
+impl NoteError {
+    /// What is wrong with the lease of that destination, and what helps.
+    #[must_use]
+    pub fn with_help(&self, destination: &str) -> String {
+        let first = match self {
+            Self::Newer(_) | Self::Ledger(_) => "upgrade this worker, or",
+            Self::OtherKey => "give every worker the key that was used before, or, if that is lost,",
+            Self::Unreadable(_) => "see who published it, then",
+        };
+        format!("{self}: {first} run `sluice lease reset {destination}`")
+    }
 }
 
 impl Note {
@@ -113,7 +127,7 @@ impl Note {
     /// Reads a message's body.
     ///
     /// # Errors
-    /// [`NoteError`], with what to do.
+    /// [`NoteError`]
     pub fn read(body: &[u8]) -> Result<Self, NoteError> {
         #[derive(Deserialize)]
         struct Format {
@@ -202,8 +216,10 @@ mod tests {
         let newer = br#"{"format": 2, "terms": []}"#;
         let error = Note::read(newer).unwrap_err();
         assert_eq!(error, NoteError::Newer(2));
-        assert!(error.to_string().contains("upgrade this worker"), "{error}");
+        assert!(error.with_help("px").contains(": upgrade this worker, or run `sluice lease reset px`"), "{error}");
         let error = Note::read(b"hello").unwrap_err();
-        assert!(error.to_string().contains("sluice lease reset"), "{error}");
+        assert!(error.with_help("px").ends_with("then run `sluice lease reset px`"), "{error}");
+        let lost = "if that is lost, run `sluice lease reset px`";
+        assert!(NoteError::OtherKey.with_help("px").ends_with(lost));
     }
 }

@@ -49,15 +49,8 @@ impl Fellow {
         request.timeout(Duration::from_secs(5)).send().await.unwrap().text().await.unwrap()
     }
 
-    /// A page of the console, for somebody who signed in.
     async fn page(&self, path: &str) -> String {
-        let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
-        let form = http.post(format!("{}/sign-in", self.admin)).header("origin", &self.admin);
-        let form = form.header("content-type", "application/x-www-form-urlencoded").body(format!("token={TOKEN}&to=/"));
-        let reply = form.send().await.unwrap();
-        let cookie = reply.headers()["set-cookie"].to_str().unwrap().split(';').next().unwrap().to_owned();
-        let page = http.get(format!("{}{path}", self.admin)).header("cookie", cookie);
-        page.send().await.unwrap().text().await.unwrap()
+        page(&self.admin, path).await
     }
 
     async fn post(&self, path: &str) -> u16 {
@@ -69,6 +62,17 @@ impl Fellow {
         let asked = reqwest::get(format!("{}/readyz", self.admin)).await;
         asked.is_ok_and(|reply| reply.status().is_success())
     }
+}
+
+/// A page of the console, for somebody who signed in.
+async fn page(admin: &str, path: &str) -> String {
+    let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
+    let form = http.post(format!("{admin}/sign-in")).header("origin", admin);
+    let form = form.header("content-type", "application/x-www-form-urlencoded").body(format!("token={TOKEN}&to=/"));
+    let reply = form.send().await.unwrap();
+    let cookie = reply.headers()["set-cookie"].to_str().unwrap().split(';').next().unwrap().to_owned();
+    let page = http.get(format!("{admin}{path}")).header("cookie", cookie);
+    page.send().await.unwrap().text().await.unwrap()
 }
 
 /// A worker that drives, and one that stands by.
@@ -200,6 +204,52 @@ async fn what_is_no_note_stops_a_destination_with_a_sentence_and_costs_no_event(
     assert_eq!((stage.seen(PX).received, client.depth("px").await), (0, Some(5)));
     assert_eq!(stage.run(&["lease", "reset", "px", "--yes"]).await.code, 0);
     stage.arrived(PX, 5).await;
+}
+
+/// An Act-On destination, which signs in and keeps its token in the ledger.
+const ACTON: &str = "[destinations.acton]\nvendor = \"act-on\"\nbase_url = \"SANDBOX\"\nclient_id = \"sandbox\"\n\
+    client_secret = \"sandbox\"\nusername = \"sandbox\"\npassword = \"sandbox\"\nsubscribe = [\"webinar.#\"]\n\
+    createlistingentry = true\n[[destinations.acton.map]]\ntype = \"#\"\ndestination = \"Webinars\"\n\
+    customeventaction = \"CUSTOM_ATTENDED\"\nemail = \"ada@example.com\"\ntitle = \"Growth\"\n";
+
+#[tokio::test]
+async fn tokens_sealed_with_another_key_stop_a_destination_and_whoever_asks_is_told_which_command_helps() {
+    let mut stage = Stage::new(&shared_url().await).await;
+    stage.broker = "ledger_key = { env = \"LEDGER_KEY\" }";
+    stage.environment = vec![("LEDGER_KEY", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=".to_owned())];
+    stage.configure(ACTON);
+    stage.start();
+    stage.ready().await;
+    let client = stage.client().await;
+    client.publish_all("webinar.x", 0..1).await;
+    until("it is delivered", async || stage.shown("acton").await["delivered"] == 1).await;
+    assert_eq!(stage.stop().await, Some(0));
+    stage.environment = vec![("LEDGER_KEY", "BBECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=".to_owned())];
+    client.publish_all("webinar.x", 1..3).await;
+    stage.start();
+
+    let why = "the tokens in the lease queue are sealed with another key than this worker's [broker] ledger_key";
+    let help = "run `sluice lease reset acton`";
+    let tells = |text: &str| text.contains(why) && text.contains(help);
+    until("health says why", async || tells(&stage.run(&["health"]).await.err)).await;
+    assert!(tells(&stage.log()), "{}", stage.log());
+    for command in ["status", "status --json", "issues", "issues --json", "lease show acton"] {
+        let words: Vec<&str> = command.split(' ').collect();
+        until(&format!("{command} says why"), async || tells(&stage.run(&words).await.out)).await;
+    }
+    for path in ["/readyz", "/api/v1/destinations/acton", "/api/v1/issues"] {
+        let (_, said) = stage.get(path).await;
+        assert!(tells(&said), "{path}: {said}");
+    }
+    for path in ["/", "/destinations/acton", "/issues"] {
+        let page = page(&stage.admin(), path).await.replace("&#39;", "'");
+        assert!(tells(&page), "{path}: {page}");
+    }
+    assert_eq!(client.depth("acton").await, Some(2), "its events wait");
+    assert_eq!(stage.run(&["lease", "reset", "acton", "--yes"]).await.code, 0);
+    until("they are delivered", async || stage.shown("acton").await["delivered"] == 2).await;
+    stage.ready().await;
+    until("the issue is over", async || !tells(&stage.run(&["issues"]).await.out)).await;
 }
 
 #[tokio::test]

@@ -113,6 +113,7 @@ fn view(name: &str) -> View {
         drives: true,
         driver: None,
         as_of: None,
+        hindered: None,
         name: name.to_owned(),
         vendor: "some-vendor".to_owned(),
         subscribe: vec![EVIL.to_owned()],
