@@ -44,6 +44,8 @@ struct Readiness {
 pub(super) async fn ready(State(admin): State<Arc<Admin>>) -> Response {
     let status = admin.broker.status().borrow().clone();
     let (mut lacking, mut waiting) = (status.lacking(), Vec::from_iter(status.waiting()));
+    // While the broker is away it need not be said of each destination.
+    let is_away = !lacking.is_empty();
     lacking.extend(admin.supervisor.lacking());
     for (name, handle) in admin.roster.all() {
         let view = handle.view().await;
@@ -59,6 +61,7 @@ pub(super) async fn ready(State(admin): State<Arc<Admin>>) -> Response {
             Ok(View { hindered: Some(Hindrance { why, .. }), .. }) => {
                 lacking.push(format!("destination {name}: no worker drives it: {why}"));
             }
+            Ok(_) if is_away => {}
             Ok(View { drives: false, driver: None, why, .. }) => lacking.push(format!("destination {name}: {why}")),
             Ok(_) => lacking.push(format!("destination {name}: no consumer at the broker")),
             Err(gone) => lacking.push(format!("destination {name}: {gone}")),

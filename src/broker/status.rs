@@ -34,29 +34,38 @@ impl BrokerStatus {
         self.publishing.connected && self.publishing.blocked.is_none()
     }
 
-    /// What is missing for work, a sentence each.
+    /// What is missing for work, a sentence each: connections that lack the same are in one.
     #[must_use]
     pub fn lacking(&self) -> Vec<String> {
-        let mut lacking = Vec::new();
-        // Without destinations there are no leases.
-        let leasing = Some(("leases", &self.leasing)).filter(|(_, link)| link.epochs > 0);
-        for (name, link) in
-            [("consuming", &self.consuming), ("publishing", &self.publishing)].into_iter().chain(leasing)
-        {
-            if !link.connected {
-                let why = link.last_error.as_ref().map(|error| format!(": {error}")).unwrap_or_default();
-                lacking.push(format!("no connection to the broker for {name}{why}"));
+        let missing: Vec<_> = self.links().filter(|(_, link)| !link.connected).collect();
+        let is_all = missing.len() == self.links().count();
+        let mut causes: Vec<(String, Vec<&str>)> = Vec::new();
+        for (name, link) in missing {
+            let why = link.last_error.as_ref().map(|error| format!(": {error}")).unwrap_or_default();
+            match causes.iter_mut().find(|(known, _)| *known == why) {
+                Some((_, names)) => names.push(name),
+                None => causes.push((why, vec![name])),
             }
         }
-        lacking
+        let one_cause = causes.len() == 1;
+        let sentence = |(why, names): (String, Vec<&str>)| {
+            let names = if is_all && one_cause { String::new() } else { format!(" for {}", names.join(" and ")) };
+            format!("no connection to the broker{names}{why}")
+        };
+        causes.into_iter().map(sentence).collect()
+    }
+
+    /// The connections that there are, by what they are for.
+    fn links(&self) -> impl Iterator<Item = (&'static str, &LinkStatus)> {
+        // Without destinations there are no leases.
+        let leasing = Some(("leases", &self.leasing)).filter(|(_, link)| link.epochs > 0);
+        [("consuming", &self.consuming), ("publishing", &self.publishing)].into_iter().chain(leasing)
     }
 
     /// That it is away, where a connection is missing: for what (nothing where that is all of them), since when, and why.
     #[must_use]
     pub fn away(&self) -> Option<Away> {
-        let leasing = Some(("leases", &self.leasing)).filter(|(_, link)| link.epochs > 0);
-        let links = [("consuming", &self.consuming), ("publishing", &self.publishing)];
-        let links: Vec<(&str, &LinkStatus)> = links.into_iter().chain(leasing).collect();
+        let links: Vec<(&str, &LinkStatus)> = self.links().collect();
         let missing: Vec<_> = links.iter().filter(|(_, link)| !link.connected).collect();
         let partly = missing.len() < links.len();
         (!missing.is_empty()).then(|| Away {
@@ -123,5 +132,20 @@ mod tests {
         assert_eq!(some.away().unwrap().side.as_deref(), Some("consuming and leases"));
         let none = BrokerStatus { consuming: up.clone(), publishing: up, leasing: LinkStatus::default() };
         assert_eq!(none.away(), None, "without destinations there are no leases");
+    }
+
+    #[test]
+    fn connections_that_lack_the_same_are_told_in_one_sentence() {
+        let down = |last_error| LinkStatus { last_error, epochs: 1, ..LinkStatus::default() };
+        let silent = || Some(ConnectError::Slow(std::time::Duration::from_secs(5)));
+        let up = LinkStatus { connected: true, epochs: 1, ..LinkStatus::default() };
+        let lacking = |consuming, publishing, leasing| BrokerStatus { consuming, publishing, leasing }.lacking();
+        let all = lacking(down(silent()), down(silent()), LinkStatus::default());
+        assert_eq!(all.len(), 1, "{all:?}");
+        assert!(all[0].starts_with("no connection to the broker: "), "{all:?}");
+        let some = lacking(down(silent()), up.clone(), down(silent()));
+        assert!(some.len() == 1 && some[0].starts_with("no connection to the broker for consuming and leases: "));
+        assert_eq!(lacking(down(silent()), up.clone(), down(None)).len(), 2, "for two causes");
+        assert_eq!(lacking(up.clone(), up.clone(), up), [""; 0]);
     }
 }

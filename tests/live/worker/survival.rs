@@ -91,6 +91,8 @@ async fn a_worker_started_before_the_broker_works_once_it_is_there() {
     assert!(status == 503 && text.contains("lacking"), "{status} {text}");
     let health = stage.run(&["health"]).await;
     assert!(health.code == 1 && health.err.contains("is not ready: no connection to the broker"), "{health:?}");
+    let (told, derived) = (health.err.matches("no connection").count(), health.err.contains("destination px"));
+    assert_eq!((told, derived), (1, false), "once, and not for each connection and each destination: {health:?}");
     assert_eq!(stage.run(&["health", "--alive"]).await.code, 0);
     node.restart().await.unwrap();
     stage.ready().await;
