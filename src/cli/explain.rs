@@ -6,7 +6,7 @@ use bytes::Bytes;
 use clap::ValueHint;
 use serde_json::{Value, json};
 
-use super::{Error, load, print, print_json, print_lines};
+use super::{Error, load_whole, print, print_json, print_lines};
 use crate::clock;
 use crate::config::ConfigFile;
 use crate::event::{self, Context};
@@ -38,7 +38,7 @@ pub struct Args {
 }
 
 pub(super) fn run(args: &Args, file: &ConfigFile) -> Result<(), Error> {
-    let config = load(file)?;
+    let config = load_whole(file)?;
     let text = lint::read(&args.file)?;
     let message = lint::message(Bytes::from(text), args.kind.as_deref(), None);
     let kind = args.kind.clone().unwrap_or_default();

@@ -253,7 +253,13 @@ fn find<'a>(config: &'a Config, destination: &str, file: &ConfigFile) -> Result<
     })
 }
 
+/// The configuration for a command that sends nothing to vendors.
 fn load(file: &ConfigFile) -> Result<Config, Error> {
+    file.load_for_command().map_err(Error::Config)
+}
+
+/// All of it, with every secret.
+fn load_whole(file: &ConfigFile) -> Result<Config, Error> {
     file.load().map_err(Error::Config)
 }
 

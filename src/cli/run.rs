@@ -2,7 +2,7 @@
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Error, load};
+use super::{Error, load_whole};
 use crate::config::{ConfigFile, Format};
 use crate::{app, log, traces};
 
@@ -62,7 +62,7 @@ fn export_traces() -> Option<traces::Export> {
 }
 
 pub(super) async fn run(args: &Args, file: ConfigFile, stop: CancellationToken) -> Result<(), Error> {
-    let config = load(&file)?;
+    let config = load_whole(&file)?;
     let mut settings = config.log.clone();
     if let Some(format) = args.log_format {
         settings.format = match format {

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Admin, Config, ConfigProblem, Problems, parse, parse_admin};
+use super::{Admin, Config, ConfigProblem, Problems, parse, parse_admin, parse_for_commands};
 
 /// A configuration file, read whenever it is asked for.
 #[derive(Clone, Debug)]
@@ -30,6 +30,15 @@ impl ConfigFile {
     pub fn load(&self) -> Result<Config, Problems> {
         let (name, text) = self.text()?;
         parse(&name, &text, &environment, &|path| std::fs::read_to_string(path))
+    }
+
+    /// Reads it for a command that sends nothing to vendors: their secrets need not be there.
+    ///
+    /// # Errors
+    /// As [`ConfigFile::load`].
+    pub fn load_for_command(&self) -> Result<Config, Problems> {
+        let (name, text) = self.text()?;
+        parse_for_commands(&name, &text, &environment, &|path| std::fs::read_to_string(path))
     }
 
     /// Reads `[admin]` alone, which is enough to ask a worker: no other secret is needed.

@@ -95,7 +95,7 @@ pub fn parse_with(
     let table = read_toml(text).map_err(|problem| Problems::new(file_name, vec![problem]))?;
     let line_breaks: Vec<_> = text.match_indices('\n').map(|(at, _)| at).collect();
     let mut root = Section::new(Source { line_breaks: &line_breaks, env, read_file }, String::new(), 1, table);
-    let mut config = read(&mut root, registry);
+    let mut config = read(&mut root, registry, None);
     if let Some(config) = &mut config {
         config.warnings.extend(notify::check(&root, config));
     }
@@ -131,8 +131,49 @@ pub fn parse_admin(
     }
 }
 
-fn read(root: &mut Section<'_>, registry: &[Kind]) -> Option<Config> {
-    let broker = root.within("broker", Broker::read);
+/// Reads all that a command needs which speaks with the broker and with no vendor. What a destination refers to and is not there has
+/// something else in its place, so nothing may be sent to a vendor with it; the keys and tokens of workers alone are left out.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_for_commands(
+    file_name: &str,
+    text: &str,
+    env: &dyn Fn(&str) -> Option<String>,
+    read_file: &dyn Fn(&Path) -> io::Result<String>,
+) -> Result<Config, Problems> {
+    let table = read_toml(text).map_err(|problem| Problems::new(file_name, vec![problem]))?;
+    let line_breaks: Vec<_> = text.match_indices('\n').map(|(at, _)| at).collect();
+    let any_env = |name: &str| env(name).or_else(|| Some(stand_in(name)));
+    let any_file = |path: &Path| Ok(read_file(path).unwrap_or_else(|_| stand_in(&path.display().to_string())));
+    let any = Source { line_breaks: &line_breaks, env: &any_env, read_file: &any_file };
+    let mut root = Section::new(Source { line_breaks: &line_breaks, env, read_file }, String::new(), 1, table);
+    root.leave_out("ingest");
+    root.leave_out("notify");
+    let config = read(&mut root, vendors::REGISTRY, Some(any));
+    let mut problems = root.finish();
+    problems.retain(|problem| !problem.key.starts_with("admin.token"));
+    match config {
+        Some(config) if problems.is_empty() => Ok(config),
+        // What has to be there is told as by a worker.
+        _ => parse(file_name, text, env, read_file),
+    }
+}
+
+/// What passes for a key, a name or an address. It is no pattern of routing keys, which decide where events go.
+fn stand_in(name: &str) -> String {
+    let name: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+    format!("https://not-set.invalid/*{name}")
+}
+
+/// `for_command`: what destinations are read with for a command.
+fn read<'a>(root: &mut Section<'a>, registry: &[Kind], for_command: Option<Source<'a>>) -> Option<Config> {
+    let broker = root.within("broker", |section| {
+        if for_command.is_some() {
+            section.leave_out("ledger_key");
+        }
+        Broker::read(section)
+    });
     let admin = root.within("admin", Admin::read);
     let ingest = root.optional("ingest", Ingest::read);
     let suppression = root.optional("suppression", Suppression::read);
@@ -144,6 +185,9 @@ fn read(root: &mut Section<'_>, registry: &[Kind]) -> Option<Config> {
     let defaults = retry.clone().unwrap_or_default();
     let has_ledger_key = broker.as_ref().is_some_and(|broker| broker.ledger_key.is_some());
     let read = root.within("destinations", |all| {
+        if let Some(source) = for_command {
+            all.read_with(source);
+        }
         let mut destinations = BTreeMap::new();
         for name in all.keys() {
             if let Some(mend) = destination::name_mend(&name) {

@@ -854,6 +854,41 @@ fn whoever_only_asks_a_worker_needs_no_other_secret_than_a_token() {
 }
 
 #[test]
+fn a_command_that_sends_nothing_to_vendors_needs_none_of_their_secrets_and_no_other_of_a_workers() {
+    let needs = |name: &str| format!("{{ env = \"{name}\" }}");
+    let all = format!(
+        "[broker]\nurl = {url}\nledger_key = {it}\n[admin]\nlisten = \"127.0.0.1:5\"\ntoken = {it}\n\
+         [ingest]\nlisten = \"127.0.0.1:6\"\n[ingest.tokens.shop]\ntoken = {it}\nsources = [\"/shop\"]\n[[notify]]\nurl = {it}\n\
+         [destinations.px]\nvendor = \"gainsight-px\"\nregion = \"us\"\napi_key = {it}\nproperty_key = \"AP-XXXXXXXXXX-2\"\nsubscribe = [\"a.#\"]\n\
+         [destinations.acton]\nvendor = \"act-on\"\nregion = \"eu\"\nclient_id = {id}\nclient_secret = {it}\nusername = {it}\npassword = {{ file = \"/run/secrets/x\" }}\nsubscribe = [\"b.#\"]\n\
+         [destinations.apsis]\nvendor = \"apsis-one\"\nregion = \"eu\"\nclient_id = {it}\nclient_secret = {it}\nkeyspace = \"com.apsis1.keyspaces.email\"\nsection = \"usercreated.sections.my_section-h4h3dpu3qi\"\nsubscribe = [\"c.#\"]\n\
+         [destinations.hook]\nvendor = \"http\"\nurl = {it}\nheaders = {{ authorization = {it} }}\nlimits = [\"9/s\"]\nsubscribe = [\"#\"]\n",
+        url = needs("URL"),
+        it = needs("NOT_HERE"),
+        id = needs("NOT_HERE_EITHER"),
+    );
+    let env = |name: &str| (name == "URL").then(|| "amqp://localhost".to_owned());
+    let none = |_: &Path| Err(io::ErrorKind::NotFound.into());
+    let read = |text: &str| parse_for_commands("sluice.toml", text, &env, &none);
+    let config = read(&all).unwrap();
+    assert_eq!(config.destinations.keys().collect::<Vec<_>>(), ["acton", "apsis", "hook", "px"]);
+    assert_eq!((config.admin.listen.port(), config.admin.tokens.len()), (5, 0));
+    assert!(parse("sluice.toml", &all, &env, &none).is_err(), "a worker needs them");
+
+    let without_url = read(&all.replace("URL", "OTHER")).unwrap_err().to_string();
+    assert!(without_url.contains("broker.url: the environment variable OTHER is not set"), "{without_url}");
+    let routes = read(&all.replace("\"a.#\"", &needs("TYPES"))).unwrap_err().to_string();
+    assert!(routes.contains("the environment variable TYPES is not set"), "where events go is known: {routes}");
+    let wrong = read(&all.replace("region = \"us\"", "regio = \"us\"")).unwrap_err().to_string();
+    assert!(wrong.contains("did you mean \"region\"?"), "{wrong}");
+    let key = format!("{all}[suppression]\nkey = {}\n", needs("NOT_HERE"));
+    assert!(
+        read(&key).unwrap_err().to_string().contains("suppression.key: "),
+        "a digest with another key means nobody"
+    );
+}
+
+#[test]
 fn a_reload_tells_what_changed() {
     let all = |broker: &str, destinations: &[(&str, &str)]| {
         let tables = destinations.iter().map(|(name, lines)| format!("[destinations.{name}]\n{GOOD}{lines}\n"));

@@ -239,6 +239,16 @@ impl<'a> Section<'a> {
         self.problems
     }
 
+    /// Passes over a key.
+    pub(crate) fn leave_out(&mut self, key: &str) {
+        drop(self.take(key));
+    }
+
+    /// Reads the rest with another environment.
+    pub(crate) fn read_with(&mut self, source: Source<'a>) {
+        self.source = source;
+    }
+
     /// Drops the unread keys that are not a known one misspelt: nobody can tell whether they are right.
     pub(crate) fn ignore_the_rest(&mut self) {
         let asked = &self.asked;

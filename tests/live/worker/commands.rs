@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::stage::{KEY, PX, Stage};
+use super::stage::{KEY, PX, Stage, until};
 use crate::support::{own_node, shared_url};
 
 async fn configured() -> Stage {
@@ -54,6 +54,38 @@ async fn check_tells_every_problem_with_its_line() {
     assert_eq!((ran.code, told["problems"].as_array().map(Vec::len)), (3, Some(3)), "{ran:?}");
     let ran = stage.run(&["run"]).await;
     assert!(ran.code == 3 && ran.err.contains("did you mean"), "a worker does not start with it: {ran:?}");
+}
+
+#[tokio::test]
+async fn commands_that_send_nothing_to_vendors_work_where_a_vendors_secret_is_not() {
+    let mut stage = Stage::at_work(&shared_url().await, "").await;
+    let client = stage.client().await;
+    client.publish("product.paid", "{}", Default::default()).await;
+    until("it is dead", async || stage.shown("px").await["dead_letters_ready"] == 1).await;
+    std::fs::rename(stage.file("key"), stage.file("away")).unwrap();
+    for command in [
+        "dead list px",
+        "dead groups px",
+        "dead replay px --all --dry-run",
+        "lease show px",
+        "pause px",
+        "resume px",
+        "limits px",
+        "waiting px",
+        "unrouted",
+        "audit px",
+        "status",
+        "issues",
+        "find no-such-event",
+    ] {
+        let ran = stage.run(&command.split(' ').collect::<Vec<_>>()).await;
+        assert!(!ran.err.contains("api_key") && ran.code != 3, "{command}: {ran:?}");
+    }
+    for command in ["check", "explain --type product.paid -", "run"] {
+        let ran = stage.run(&command.split(' ').collect::<Vec<_>>()).await;
+        assert!(ran.code == 3 && ran.err.contains("api_key: cannot read "), "{command}: {ran:?}");
+    }
+    assert_eq!(stage.stop().await, Some(0));
 }
 
 #[tokio::test]
