@@ -157,9 +157,22 @@ fn tell(args: &Args, edit: &Edit, done: bool) -> Result<(), Error> {
     }
     if done {
         let (to, name) = (&edit.to.id, &args.destination);
-        print(&format!("edited to {to}; send it with: sluice dead replay {name} --letter {to}"))?;
+        let chosen = chosen(args.one.as_deref(), to, edit.to.event_id.as_deref());
+        print(&format!("edited; it is letter {to} now. Send it with: sluice dead replay {name} {chosen}"))?;
     }
     Ok(())
+}
+
+/// How the edited letter is chosen: as it was named, if that still names it and needs no quoting.
+fn chosen(named: Option<&str>, letter: &str, event: Option<&str>) -> String {
+    let is_plain = |id: &&str| {
+        id.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && id.chars().all(|c| c.is_ascii_alphanumeric() || "-_.:/@+".contains(c))
+    };
+    match event.filter(|event| named == Some(event)).filter(is_plain) {
+        Some(event) => format!("--id {event}"),
+        None => format!("--letter {letter}"),
+    }
 }
 
 /// The user's editor. A variable that is empty says nothing.
@@ -195,6 +208,23 @@ async fn in_editor(body: &[u8]) -> Result<Vec<u8>, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_next_command_names_a_letter_as_the_last_one_did_where_that_needs_no_quoting() {
+        let letter = "0123456789abcdef";
+        assert_eq!(chosen(Some("growth-7-3"), letter, Some("growth-7-3")), "--id growth-7-3");
+        let by_letter = format!("--letter {letter}");
+        for (named, event) in [
+            (Some("fedcba9876543210"), Some("growth-7-3")),
+            (Some("a b"), Some("a b")),
+            (Some("-x"), Some("-x")),
+            (Some("growth-7-3"), Some("another")),
+            (Some("growth-7-3"), None),
+            (None, Some("growth-7-3")),
+        ] {
+            assert_eq!(chosen(named, letter, event), by_letter, "{named:?} {event:?}");
+        }
+    }
 
     #[test]
     fn a_variable_without_an_editor_is_passed_over() {
