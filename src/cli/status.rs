@@ -127,16 +127,21 @@ pub(super) fn state_of(destination: &Value) -> &str {
     destination.get("state").and_then(Value::as_str).unwrap_or_default()
 }
 
-/// Where a destination stands among those in trouble: by its state, then those with dead letters.
-pub(super) fn urgency(state: &str, dead: u64) -> (usize, bool) {
-    (STATES.iter().position(|known| *known == state).unwrap_or(STATES.len()), dead == 0)
+/// Whether some worker drives a destination, as far as the one knows that was asked.
+pub(super) fn is_driven(destination: &Value) -> bool {
+    destination.get("drives") != Some(&Value::Bool(false)) || destination.get("driver") != Some(&Value::Null)
+}
+
+/// Where a destination stands among those in trouble: first what nobody drives, then by its state, then those with dead letters.
+pub(super) fn urgency(is_driven: bool, state: &str, dead: u64) -> (bool, usize, bool) {
+    (is_driven, STATES.iter().position(|known| *known == state).unwrap_or(STATES.len()), dead == 0)
 }
 
 fn table(shown: &Value) -> Table<'static> {
     let mut destinations: Vec<&Value> =
         shown.get("destinations").and_then(Value::as_array).into_iter().flatten().collect();
     let dead = |destination: &Value| destination.get("dead_letters_ready").and_then(Value::as_u64).unwrap_or(0);
-    destinations.sort_by_key(|destination| urgency(state_of(destination), dead(destination)));
+    destinations.sort_by_key(|destination| urgency(is_driven(destination), state_of(destination), dead(destination)));
     Table::new(&COLUMNS, destinations.into_iter().map(row))
 }
 
@@ -175,9 +180,8 @@ pub(super) fn shown(destination: &Value, key: &str) -> String {
 pub(super) fn why(destination: &Value) -> String {
     let gate = shown(destination, "why");
     let says_more = gate != "open" || state_of(destination) != "open";
-    let is = |key: &str, value| destination.get(key) == Some(&Value::Bool(value));
     // Where nobody drives it, the sentence says why.
-    let is_idle = is("ready", false) && !(is("drives", false) && destination.get("driver") == Some(&Value::Null));
+    let is_idle = destination.get("ready") == Some(&Value::Bool(false)) && is_driven(destination);
     let copies = destination.get("copies_waiting").and_then(Value::as_u64).unwrap_or(0);
     let copy = if copies == 1 { "retry or dead letter" } else { "retries or dead letters" };
     let aside = format!("{copies} {copy} that the broker does not take");
@@ -200,10 +204,11 @@ fn row(destination: &Value) -> [Cell; 14] {
     };
     let dead = text("dead_letters_ready");
     let is_dead = dead != "0" && dead != "-";
+    let state = if is_driven(destination) { Tint::of_state(state_of(destination)) } else { Some(Tint::Bad) };
     [
         text("name").into(),
         text("vendor").into(),
-        Cell::tinted(text("state"), Tint::of_state(state_of(destination))),
+        Cell::tinted(text("state"), state),
         text("rate").into(),
         text("held_by").replace('_', " ").into(),
         text("waiting").into(),
@@ -250,6 +255,8 @@ mod tests {
             one("e", "open", 3),
             one("f", "broken", 0),
             one("g", "paused", 0),
+            json!({ "name": "h", "state": "standby", "drives": false, "driver": "pod-2" }),
+            json!({ "name": "i", "state": "standby", "drives": false, "driver": null }),
         ];
         json!({ "destinations": all })
     }
@@ -259,7 +266,7 @@ mod tests {
         let pipe = Screen { width: None, height: None, colour: false };
         let (lines, _) = table(&some()).drawn(pipe);
         let names: String = lines.iter().skip(1).filter_map(|line| line.chars().next()).collect();
-        assert_eq!(names, "cfgdeab");
+        assert_eq!(names, "icfgdeabh", "first what nobody drives");
     }
 
     #[test]
@@ -271,6 +278,6 @@ mod tests {
             all.map(|one| one["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
         };
         assert_eq!(names(&["parked", "broken"]), ["c", "f"]);
-        assert_eq!(names(&[]).len(), 7);
+        assert_eq!(names(&[]).len(), 9);
     }
 }

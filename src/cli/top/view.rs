@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::cli::sanitize;
 use crate::cli::screen::Screen;
-use crate::cli::status::{STATES, shown, state_of, urgency, why};
+use crate::cli::status::{STATES, is_driven, shown, state_of, urgency, why};
 use crate::cli::table::{Cell, Column, Table, Tint, cut, figure, text, word};
 use crate::words::of;
 
@@ -22,6 +22,7 @@ struct Row {
     name: String,
     vendor: String,
     state: String,
+    is_driven: bool,
     why: String,
     /// Requests a second that the gate lets through.
     pace: Option<f64>,
@@ -41,6 +42,7 @@ impl Row {
             name: shown(destination, "name"),
             vendor: shown(destination, "vendor"),
             state: state_of(destination).to_owned(),
+            is_driven: is_driven(destination),
             why: why(destination),
             pace: destination.get("rate").and_then(Value::as_f64),
             sent: None,
@@ -94,7 +96,7 @@ impl Sort {
     fn apply(self, rows: &mut [&Row]) {
         let figure = |figure: Option<f64>| Reverse(thousandths(figure));
         match self {
-            Self::Trouble => rows.sort_by_key(|row| urgency(&row.state, row.dead.unwrap_or(0))),
+            Self::Trouble => rows.sort_by_key(|row| urgency(row.is_driven, &row.state, row.dead.unwrap_or(0))),
             Self::Name => rows.sort_by(|one, other| one.name.cmp(&other.name)),
             Self::Sent => rows.sort_by_key(|row| figure(row.sent)),
             Self::Pace => rows.sort_by_key(|row| figure(row.pace)),
@@ -327,7 +329,7 @@ fn cells(row: &Row) -> [Cell; 10] {
     let number = |number: Option<u64>| number.map_or_else(|| "-".to_owned(), |number| number.to_string());
     [
         row.name.clone().into(),
-        Cell::tinted(row.state.clone(), Tint::of_state(&row.state)),
+        Cell::tinted(row.state.clone(), if row.is_driven { Tint::of_state(&row.state) } else { Some(Tint::Bad) }),
         figure(row.sent).into(),
         figure(row.pace).into(),
         number(row.waiting).into(),
