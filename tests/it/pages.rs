@@ -87,7 +87,10 @@ fn every_configuration_on_a_page_is_one_that_sluice_takes() {
             () => format!("of-{name}-{name}"),
         })
     };
-    let file = |path: &Path| Ok(format!("of-{}", path.display()));
+    let file = |path: &Path| match path.display().to_string() {
+        path if path.contains("ledger") => Ok(format!("{}=", "k".repeat(43))),
+        path => Ok(format!("of-{path}")),
+    };
     let (pages, mut read) = (pages(), 0);
     for (path, page) in &pages {
         // A single key shows how it is written, and is no configuration.
