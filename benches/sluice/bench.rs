@@ -7,7 +7,7 @@ use crate::report::Report;
 use crate::stage::Stage;
 use crate::{
     Args, Error, act_on, apsis_one, backlog, bulk, bursts, busy, cost, crowded, dead, idle, isolation, latency,
-    latency_change, metrics, quota, receipts, refusals, shared,
+    latency_change, metrics, quota, receipts, refusals, scale, shared,
 };
 
 /// A part of the run.
@@ -49,6 +49,8 @@ pub enum Part {
     ApsisOne,
     /// Live events beside an import, of three vendors
     Bulk,
+    /// The cost of an event where many wait, and over 200 destinations
+    Scale,
     /// A pass over many dead letters, and their replay
     Dead,
     /// Memory and start with many destinations. Last: its many queues slow the broker down
@@ -173,6 +175,7 @@ impl Part {
             Self::ActOn => act_on::measure(stage, size, report).await,
             Self::ApsisOne => apsis_one::measure(stage, size, report).await,
             Self::Bulk => bulk::measure(stage, size, report).await,
+            Self::Scale => scale::measure(stage, size, report).await,
             Self::Dead => dead::measure(stage, size, report).await,
             Self::Idle => idle::measure(stage, size, report).await,
         }

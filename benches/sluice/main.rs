@@ -23,6 +23,7 @@ mod quota;
 mod receipts;
 mod refusals;
 mod report;
+mod scale;
 mod shared;
 mod sink;
 mod stage;
