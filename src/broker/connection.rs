@@ -179,7 +179,7 @@ pub(super) async fn connect(nodes: &NodeUrls, name: &str, lost: Option<usize>) -
     connect_tuned(nodes, name, lost, Tuning::USUAL).await
 }
 
-/// What is asked of the broker, unless the URL asks for less.
+/// What is asked of the broker, unless the URL asks for a shorter heartbeat or names a size of frames.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Tuning {
     /// The longest heartbeat, in seconds.

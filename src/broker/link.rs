@@ -61,8 +61,7 @@ impl Side {
     fn tuning(self) -> Tuning {
         match self {
             Self::Consuming | Self::Publishing => Tuning::USUAL,
-            // What is written there has small headers.
-            Self::Leasing => Tuning { heartbeat: 1, frame: 16_384 },
+            Self::Leasing => Tuning { heartbeat: 1, ..Tuning::USUAL },
         }
     }
 }

@@ -144,7 +144,8 @@ pub fn parse_for_commands(
 ) -> Result<Config, Problems> {
     let table = read_toml(text).map_err(|problem| Problems::new(file_name, vec![problem]))?;
     let line_breaks: Vec<_> = text.match_indices('\n').map(|(at, _)| at).collect();
-    let any_env = |name: &str| env(name).or_else(|| Some(stand_in(name)));
+    // A variable that is set and empty is as good as none: container files write such.
+    let any_env = |name: &str| env(name).filter(|value| !value.is_empty()).or_else(|| Some(stand_in(name)));
     let any_file = |path: &Path| Ok(read_file(path).unwrap_or_else(|_| stand_in(&path.display().to_string())));
     let any = Source { line_breaks: &line_breaks, env: &any_env, read_file: &any_file };
     let mut root = Section::new(Source { line_breaks: &line_breaks, env, read_file }, String::new(), 1, table);

@@ -202,8 +202,7 @@ impl Driver {
 
     /// The time of the oldest bulk event that waits, as far as it is known.
     pub(super) fn oldest_bulk(&self) -> Option<Timestamp> {
-        let unread = self.mapping.first(Class::Bulk);
-        self.oldest_of(Class::Bulk, unread.into_iter(), self.bulk.prefetch.left_behind())
+        self.oldest_of(Class::Bulk, self.bulk.prefetch.left_behind())
     }
 
     pub(super) fn bulk_view(&self) -> BulkView {

@@ -50,10 +50,13 @@ impl Driver {
         let now = clock::now();
         let too_long = |event: &Pending| now.saturating_duration_since(event.taken) > demand::LONGEST_HOLD;
         let held_long = self.dispatch.ready.remove_if(too_long);
-        let went = !held_long.is_empty();
+        let mut went = !held_long.is_empty();
         held_long.into_iter().for_each(|event| self.settlements.settle(*event, Settlement::Release));
-        let unread = self.side.lookups.sweep(now).into_iter().chain(self.intake.invalids.sweep(now));
-        let unread = unread.chain(self.mapping.sweep(now, went)).collect::<Vec<_>>();
+        let mut unread = self.side.lookups.sweep(now);
+        unread.extend(self.intake.invalids.sweep(now));
+        went |= !unread.is_empty();
+        unread.extend(self.mapping.sweep(now, went));
+        unread.sort_by_key(|delivery| delivery.ticket.tag());
         unread.into_iter().for_each(|delivery| self.settlements.give_back(delivery));
         self.check_invalid_again();
         let unsettled = |event: &Pending| now.saturating_duration_since(event.taken) > demand::LONGEST_UNSETTLED;

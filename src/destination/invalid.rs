@@ -8,6 +8,7 @@ use super::Driver;
 use super::demand::LONGEST_HOLD;
 use super::settler::Tag;
 use crate::broker::port::Delivery;
+use crate::class::Class;
 use crate::clock;
 use crate::record::history::History;
 use crate::verdict::Reason;
@@ -53,9 +54,9 @@ impl Invalids {
         self.waiting.drain(keeps.min(self.waiting.len())..).map(|(_, delivery)| delivery).collect()
     }
 
-    /// The one that came first.
-    pub fn first(&self) -> Option<&Delivery> {
-        self.waiting.front().map(|(_, delivery)| delivery)
+    /// The one of a class that came first.
+    pub fn first(&self, class: Class) -> Option<&Delivery> {
+        self.waiting.iter().map(|(_, delivery)| delivery).find(|delivery| delivery.class == class)
     }
 
     /// Takes out the one that came first.

@@ -14,6 +14,7 @@ use super::settler::unchecked;
 use super::{Driver, doubt, outcome};
 use crate::backoff::{Backoff, Bounds};
 use crate::broker::port::Delivery;
+use crate::class::Class;
 use crate::clock;
 use crate::gate::{Answer, GateState, Permit};
 use crate::record::history::Attempt;
@@ -157,9 +158,10 @@ impl Lookups {
         taken
     }
 
-    /// The one that came first of those that wait.
-    pub fn first(&self) -> Option<&Delivery> {
-        self.open.values().filter_map(|open| open.deliveries.front()).min_by_key(|delivery| delivery.ticket.tag())
+    /// The one of a class that came first of those that wait.
+    pub fn first(&self, class: Class) -> Option<&Delivery> {
+        let firsts = self.open.values().filter_map(|open| open.deliveries.iter().find(|one| one.class == class));
+        firsts.min_by_key(|delivery| delivery.ticket.tag())
     }
 
     /// Takes out the one that came first of those that wait.

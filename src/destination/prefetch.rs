@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::Driver;
 use super::check;
 use super::demand::{self, BatchRoom, CopiesWaiting, Demand, GateOutlook};
-use crate::broker::port::{Delivery, Prefetch};
+use crate::broker::port::Prefetch;
 use crate::class::Class;
 use crate::clock;
 use crate::gate::{Gate, GateState};
@@ -183,28 +183,31 @@ impl Driver {
     }
 
     /// Gives back all of a class but so many that wait, in the order in which they came: so they come again. Those that are ready are kept first,
-    /// and of each kind those that came first, so that none is overtaken in its ordering key.
+    /// then those that wait for a lookup, and of each kind those that came first, so that none is overtaken in its ordering key.
     pub(super) fn release_beyond(&mut self, class: Class, keeps: usize) {
         let ready = self.dispatch.ready.of_mut(class);
-        let left = keeps.saturating_sub(ready.len());
-        let mut ready =
-            if left == 0 { ready.beyond(keeps).into_iter().peekable() } else { Vec::new().into_iter().peekable() };
-        let mut unread = self.mapping.beyond(class, left);
-        // What waits for these of both classes counts as live.
+        let mut left = keeps.saturating_sub(ready.len());
+        let mut released = if left == 0 { ready.beyond(keeps) } else { Vec::new() };
+        let mut given = Vec::new();
+        // What waits for these of both classes counts as live. What is mapped waits for a lookup after that.
         if class == Class::Live {
             let (lookups, invalids) = (&mut self.side.lookups, &mut self.intake.invalids);
-            let left = left.saturating_sub(self.mapping.held_of(class));
-            unread.extend(lookups.beyond(left));
-            unread.extend(invalids.beyond(left.saturating_sub(lookups.held())));
+            given.extend(lookups.beyond(left));
+            left = left.saturating_sub(lookups.held());
+            given.extend(invalids.beyond(left));
+            left = left.saturating_sub(invalids.held());
         }
-        unread.sort_by_key(|delivery| delivery.ticket.tag());
-        for delivery in unread {
-            while let Some(event) = ready.next_if(|event| event.delivery.ticket.tag() < delivery.ticket.tag()) {
+        given.extend(self.mapping.beyond(class, left));
+        released.sort_by_key(|event| event.delivery.ticket.tag());
+        given.sort_by_key(|delivery| delivery.ticket.tag());
+        let mut released = released.into_iter().peekable();
+        for delivery in given {
+            while let Some(event) = released.next_if(|event| event.delivery.ticket.tag() < delivery.ticket.tag()) {
                 self.settlements.settle(*event, Settlement::Release);
             }
             self.settlements.give_back(delivery);
         }
-        ready.for_each(|event| self.settlements.settle(*event, Settlement::Release));
+        released.for_each(|event| self.settlements.settle(*event, Settlement::Release));
     }
 
     /// How many deliveries wait for the gate or to be checked.
@@ -220,19 +223,15 @@ impl Driver {
     /// The time of the oldest live event that waits here, or in the queue as far as is known: when it might have been sent first. In quiet
     /// hours none is late.
     pub(super) fn oldest(&self) -> Option<Timestamp> {
-        let unread = [self.mapping.first(Class::Live), self.side.lookups.first(), self.intake.invalids.first()];
-        self.oldest_of(Class::Live, unread.into_iter().flatten(), self.prefetch.left_behind())
+        self.oldest_of(Class::Live, self.prefetch.left_behind())
     }
 
     /// The oldest of a class: of those that are ready, the first of those that are not, and what is in the queue.
-    pub(super) fn oldest_of<'a>(
-        &self,
-        class: Class,
-        unread: impl Iterator<Item = &'a Delivery>,
-        left_behind: Option<Timestamp>,
-    ) -> Option<Timestamp> {
+    pub(super) fn oldest_of(&self, class: Class, left_behind: Option<Timestamp>) -> Option<Timestamp> {
+        let unread = [self.mapping.first(class), self.side.lookups.first(class), self.intake.invalids.first(class)];
         // The time of a replayed letter says nothing of lateness.
-        let unread = unread.filter(|delivery| !delivery.message.properties.headers.contains_key(REPLAY));
+        let unread =
+            unread.into_iter().flatten().filter(|delivery| !delivery.message.properties.headers.contains_key(REPLAY));
         let unread = unread.map(|delivery| {
             let (history, tag) = self.intake.identify(delivery);
             check::might_be_sent(&tag, &history)

@@ -281,6 +281,8 @@ impl AtWork {
     fn do_it(&mut self, act: Act) {
         let stands_by = self.keeper().is_none() && self.wanted == Wanted::Standby;
         match act {
+            // A claim of who then found that it cannot drive would stay in the queue: one more at each try.
+            Act::Publish(_) if self.machine.why_stuck().is_some() => {}
             Act::Publish(note) => self.publish(note),
             Act::Ack(tag) => self.act(LeaseAct::Ack(tag)),
             Act::Return(tag) => self.act(LeaseAct::Return(tag)),

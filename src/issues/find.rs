@@ -64,7 +64,10 @@ impl Kind {
     /// How long it has to last at that destination before anybody hears of it.
     pub(super) fn settles_within(self, view: &View) -> Duration {
         match self {
-            Self::NotAtWork if view.hindered.as_ref().is_some_and(|hindrance| hindrance.lasts) => Duration::ZERO,
+            Self::NotAtWork if view.hindered.as_ref().is_some_and(|hindrance| hindrance.lasts) => {
+                // Another worker may be able to: what one cannot use it passes on within a second.
+                Duration::from_secs(10)
+            }
             // A start, a reload or a failover takes a moment.
             Self::NotAtWork | Self::CopiesNotTaken => Duration::from_secs(30),
             Self::DayBudget | Self::Slowed => Duration::from_mins(1),

@@ -123,7 +123,7 @@ fn what_needs_a_person_is_an_issue() {
 }
 
 #[test]
-fn what_every_worker_is_kept_from_driving_by_is_told_and_at_once_where_it_needs_a_person() {
+fn what_every_worker_is_kept_from_driving_by_is_told_and_sooner_where_it_needs_a_person() {
     let hindered = |lasts| View {
         state: None,
         drives: false,
@@ -133,8 +133,12 @@ fn what_every_worker_is_kept_from_driving_by_is_told_and_at_once_where_it_needs_
     };
     let found = conditions(&hindered(true), &Depths::default(), LATE_AFTER, at(0)).remove(0);
     assert_eq!(found.says, "no worker drives it: sealed with another key: run it (pod-2)");
-    assert_eq!(found.kind.settles_within(&hindered(true)), Duration::ZERO);
-    assert!(!found.kind.settles_within(&hindered(false)).is_zero(), "a queue may be there again in a moment");
+    assert_eq!(found.kind.settles_within(&hindered(true)), Duration::from_secs(10), "another worker may be able to");
+    assert_eq!(
+        found.kind.settles_within(&hindered(false)),
+        Duration::from_secs(30),
+        "a queue may be there again in a moment"
+    );
 }
 
 #[test]

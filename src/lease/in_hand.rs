@@ -29,6 +29,11 @@ impl InHand {
         }
     }
 
+    /// That note has become this one.
+    pub fn rename(&mut self, before: Id, id: Id) {
+        self.0.iter_mut().filter(|(_, held)| *held == Some(before)).for_each(|(_, held)| *held = Some(id));
+    }
+
     /// The tag of that note, where it is here.
     pub fn tag_of(&self, id: Id) -> Option<u64> {
         self.0.iter().rev().find(|(_, held)| *held == Some(id)).map(|(tag, _)| *tag)

@@ -79,7 +79,7 @@ pub(super) async fn run(args: Args, file: &ConfigFile, stop: CancellationToken) 
     if args.all || !args.filter.is_empty() {
         return Err(Error::Refused(format!("{one:?} names one letter already: leave the filter out")));
     }
-    let session = Session::open(file).await?;
+    let session = Session::open_whole(file).await?;
     let done = edit(&session, &args, &one, file, &stop).await;
     session.close().await;
     done

@@ -18,7 +18,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use tokio_util::sync::CancellationToken;
 
 use super::confirm::{confirm, unless_stopped};
-use super::{Error, find, load};
+use super::{Error, find, load, load_whole};
 use crate::broker::Broker;
 use crate::cli::recording::Recording;
 use crate::config::{Config, ConfigFile};
@@ -110,7 +110,15 @@ pub(super) struct Session {
 
 impl Session {
     pub async fn open(file: &ConfigFile) -> Result<Self, Error> {
-        let config = load(file)?;
+        Self::with(load(file)?).await
+    }
+
+    /// With every secret: for what shows and judges requests.
+    pub async fn open_whole(file: &ConfigFile) -> Result<Self, Error> {
+        Self::with(load_whole(file)?).await
+    }
+
+    async fn with(config: Config) -> Result<Self, Error> {
         let end = CancellationToken::new();
         let settings = broker::BrokerSettings { name: "sluice command".to_owned(), ..app::broker_settings(&config) };
         let broker = Broker::start(settings, end.clone());

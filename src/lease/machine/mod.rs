@@ -8,6 +8,7 @@
 //! A note that only proves is given back and not published: a broker that takes no messages for now (resource alarm) still carries that
 //! out. Until the first note of a new driver is there, the one before it proves as well.
 
+mod reset;
 mod times;
 
 use std::collections::VecDeque;
@@ -230,6 +231,9 @@ impl Machine {
         if matches!(self.place, Place::Stuck(_)) {
             return;
         }
+        if self.waits_after_reset() {
+            return self.outdate(tag, &note, now);
+        }
         let own = note.owner.id == self.me.id && note.term == self.term;
         let is_returned = again && self.returning.is_some_and(|(id, _)| id == note.id());
         let is_later = self.best.as_ref().is_none_or(|best| note.is_later_than(best));
@@ -436,21 +440,6 @@ impl Machine {
             self.is_mine = false;
             self.leave(now);
         }
-        self.tick(now);
-    }
-
-    /// An operator's note counts more than any other.
-    fn begin_anew(&mut self, note: Note, now: Instant) {
-        let term = self.best.as_ref().map_or(0, |best| best.term).max(self.term);
-        self.stop();
-        self.why_stuck = None;
-        self.is_mine = false;
-        self.acts.extend(self.in_hand.take_unreadable().into_iter().map(Act::Ack));
-        let note = Note { term, version: u64::MAX, ..note };
-        self.in_hand.rename_last(note.id());
-        self.best = None;
-        self.first_note = Some(now);
-        self.consider(note, now);
         self.tick(now);
     }
 

@@ -177,6 +177,22 @@ fn an_empty_queue_gets_a_first_note_and_one_that_hears_of_a_driver_writes_none()
 }
 
 #[test]
+fn what_lay_in_the_queue_before_a_reset_and_comes_after_it_does_not_undo_it() {
+    let now = crate::clock::now();
+    let mut machine = machine(1, now);
+    machine.opened(now);
+    machine.received(1, Note::reset(owner(9), json!(null)), false, now);
+    assert_eq!(machine.acts(), [Act::Drive(json!(null))]);
+    // The consumer before had them.
+    let old = Note { term: 5, ..Note::found(owner(2), LEASE, json!({ "spent": 7 })) };
+    machine.received(2, old, true, now);
+    assert_eq!(machine.acts(), [Act::Ack(2)]);
+    machine.tick(now + LEASE * 2);
+    let first = published(&machine.acts());
+    assert_eq!((first.term, first.ledger), (6, json!(null)), "what comes of the old term later is outdated");
+}
+
+#[test]
 fn what_cannot_be_read_stops_the_destination_is_passed_on_and_ends_with_a_reset() {
     let (mut machine, now) = driving(crate::clock::now());
     machine.unreadable(3, NoteError::Newer(2), now);
