@@ -186,7 +186,7 @@ fn list(shown: &Value, state: &str, json: bool) -> Result<(), Error> {
         let which = if state == "all" { "no issues" } else { &format!("no {state} issues") };
         print(which)?;
     } else {
-        print_drawn(&Table::new(&COLUMNS, issues.iter().map(row)))?;
+        print_drawn(&Table::new(&COLUMNS, issues.iter().map(row)).of_whole_texts())?;
     }
     let trouble = shown.get("trouble").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     for sentence in trouble.iter().filter_map(Value::as_str) {

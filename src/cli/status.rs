@@ -66,7 +66,7 @@ pub(super) async fn run(args: &Args, file: &ConfigFile) -> Result<(), Error> {
     if args.json {
         return print_json(&shown);
     }
-    Ok(print_drawn(&table(&shown))?)
+    Ok(print_drawn(&table(&shown).of_whole_texts())?)
 }
 
 /// Shows what was asked for first, and then how it is, for ever. Where no worker answers later on that is shown, and it goes on.

@@ -137,6 +137,11 @@ impl<'a> Table<'a> {
         Self { lines: 1, ..self }
     }
 
+    /// The same with all texts whole, however many lines that takes: the end of a sentence may say what to do.
+    pub(super) fn of_whole_texts(self) -> Self {
+        Self { lines: usize::MAX, ..self }
+    }
+
     /// Its lines on that screen, and the columns that had no room.
     pub(super) fn drawn(&self, screen: Screen) -> (Vec<String>, Vec<&'static str>) {
         let mut widths = self.natural();
@@ -320,6 +325,18 @@ mod tests {
         assert!(hidden.is_empty() && lines.len() == 5 && lines[3].starts_with("          "), "{lines:#?}");
         let (single, _) = table(LONG).of_single_lines().drawn(on(80));
         assert!(single.len() == 3 && single[1].ends_with('…') && single[1].width() == 80, "{single:#?}");
+    }
+
+    #[test]
+    fn where_texts_are_whole_their_last_word_is_there_on_the_narrowest_terminal() {
+        let long = format!("{LONG}; {LONG}; {LONG}; then run it");
+        for width in [40, 60, 80, 200] {
+            let cut = table(&long).drawn(on(width)).0.join("\n");
+            let whole = table(&long).of_whole_texts().drawn(on(width)).0.join("\n");
+            let ends = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ").contains("run it");
+            assert!(ends(&whole), "{width}: {whole}");
+            assert!(width > 80 || !ends(&cut), "{width}: {cut}");
+        }
     }
 
     #[test]
