@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::clock;
 use crate::config::Destination;
-use crate::event::{Event, Expiry, too_far};
+use crate::event::{self, Event, Expiry, too_far};
 use crate::person::Digest;
 use crate::redact;
 use crate::vendors::{Facts, SecretAddress, secrets_of};
@@ -112,7 +112,7 @@ fn requested(request: &Request<Bytes>, event: &Event, destination: &Destination)
         destination.map.secrets().into_iter().chain(encoded.iter().map(String::as_str)).collect();
     let text = String::from_utf8_lossy(request.body());
     let body = serde_json::from_str::<Value>(&text).unwrap_or_else(|_| json!(text));
-    let in_text: Vec<String> = secrets.iter().map(|secret| redact::in_json(secret)).collect();
+    let in_text: Vec<String> = secrets.iter().map(|secret| event::escaped(secret)).collect();
     let in_text: Vec<&str> = secrets.iter().copied().chain(in_text.iter().map(String::as_str)).collect();
     json!({
         "method": request.method().as_str(),

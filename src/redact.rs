@@ -43,13 +43,6 @@ const TELLING: [&str; 17] = [
     "hmac",
 ];
 
-/// A text as it stands in JSON, without the quotes.
-#[must_use]
-pub fn in_json(text: &str) -> String {
-    let quoted = Value::from(text).to_string();
-    quoted.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or_default().to_owned()
-}
-
 /// `text` with e-mail addresses and each of `secrets` masked.
 #[must_use]
 pub fn masked(text: &str, secrets: &[&str]) -> String {
@@ -113,13 +106,6 @@ mod tests {
     fn addresses_and_secrets_are_masked() {
         let text = "user anna.svensson+x@example.co.uk with key sk-123456 (Bearer tok-abcdef) and b%40example.com";
         assert_eq!(masked(text, &["sk-123456", "Bearer tok-abcdef"]), "user ***@*** with key *** (***) and ***@***");
-    }
-
-    #[test]
-    fn a_text_in_json_is_told_as_it_stands_there() {
-        for (text, stands) in [("plain", "plain"), ("a\"b\\c", r#"a\"b\\c"#), ("\"", r#"\""#), ("å\n", r"å\n")] {
-            assert_eq!(in_json(text), stands);
-        }
     }
 
     #[test]

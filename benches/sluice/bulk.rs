@@ -17,7 +17,7 @@ use tokio::net::TcpListener;
 
 use crate::Error;
 use crate::bench::Size;
-use crate::report::{Figure, Report, Target, Unit};
+use crate::report::{Figure, Report, Target, Unit, quantile};
 use crate::stage::{Destination, Stage};
 
 /// Live events a second.
@@ -154,8 +154,7 @@ impl Seen {
     fn at(&self, per_cent: usize) -> Result<f64, Error> {
         let mut delays = self.delays.clone();
         delays.sort_unstable();
-        let delay = delays.get(delays.len() * per_cent / 100).ok_or("no live event arrived")?;
-        Ok(delay.as_secs_f64() * 1e3)
+        quantile(&delays, 10 * per_cent)
     }
 }
 

@@ -14,7 +14,7 @@ use tokio::net::TcpListener;
 
 use crate::Error;
 use crate::bench::Size;
-use crate::report::{Figure, Report, Target, Unit, median};
+use crate::report::{Figure, Report, Target, Unit, median, quantile, ratio};
 use crate::stage::{Destination, Stage};
 use crate::worker::Worker;
 
@@ -85,15 +85,16 @@ pub async fn measure(stage: &Stage, size: Size, report: &mut Report) -> Result<(
         report.add(tell("p99 at 500/s", Unit::Milliseconds, |r| r.p99));
         report.add(tell("events a second", Unit::PerSecond, |r| r.per_second));
     }
-    let ratio = |with: &[Round], without: &[Round], pick: fn(&Round) -> f64| {
-        median(&with.iter().zip(without).map(|(with, without)| pick(with) / pick(without)).collect::<Vec<_>>())
+    let pairs = |with: &[Round], without: &[Round], pick: fn(&Round) -> f64| {
+        let of = |rounds: &[Round]| rounds.iter().map(pick).collect::<Vec<_>>();
+        ratio(&of(with), &of(without))
     };
     for (than, without) in [("alone", &alone), ("in another worker", &other)] {
         let tell = |what: &str, pick| {
             Figure::alone(
                 format!("{what} beside bad neighbours, of that {than}"),
                 Unit::Times,
-                ratio(&same, without, pick),
+                pairs(&same, without, pick),
             )
         };
         report.add(tell("p99", |r| r.p99).with(Target::AtMost(1.05)));
@@ -146,17 +147,13 @@ async fn look(stage: &Stage, fast: &Destination, worker: &Worker, size: Size) ->
     stage.publish_evenly(fast, events, PER_SECOND).await?;
     stage.sink.has_seen(events).await?;
     let delays = stage.sink.sorted_delays();
-    let at = |per_cent: usize| -> Result<f64, Error> {
-        let delay = delays.get(delays.len() * per_cent / 100).ok_or("no event told when it was sent")?;
-        Ok(delay.as_secs_f64() * 1e3)
-    };
     stage.sink.forget();
     let begun = clock::now();
     stage.publish(fast, size.events).await?;
     stage.sink.has_seen(size.events).await?;
     worker.has_delivered(fast, WARM_UP + events + size.events, Duration::from_secs(60)).await?;
     let per_second = f64::from(size.events) / begun.elapsed().as_secs_f64();
-    Ok(Round { p50: at(50)?, p99: at(99)?, per_second })
+    Ok(Round { p50: quantile(&delays, 500)?, p99: quantile(&delays, 990)?, per_second })
 }
 
 /// Publishes for all neighbours until a round ends; ends itself only when that fails.

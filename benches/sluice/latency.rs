@@ -1,10 +1,8 @@
 //! What Sluice adds to the way of an event, from its publication to its request's arrival, at a pace that leaves room.
 
-use std::time::Duration;
-
 use crate::Error;
 use crate::bench::Size;
-use crate::report::{Figure, Report, Target, Unit};
+use crate::report::{Figure, Report, Target, Unit, quantile};
 use crate::stage::{Destination, Side, Stage};
 use crate::vendor::Latency;
 
@@ -73,9 +71,6 @@ async fn follow(stage: &Stage, side: Side, destination: &Destination, seconds: u
     stage.sink.has_seen(events).await?;
     let delays = stage.sink.sorted_delays();
     child.stop().await?;
-    let per_mille = |share: usize| -> Result<f64, Error> {
-        let delay: &Duration = delays.get(delays.len() * share / 1_000).ok_or("no event told when it was sent")?;
-        Ok(delay.as_secs_f64() * 1e3)
-    };
-    Ok(Round { p50: per_mille(500)?, p99: per_mille(990)?, p999: per_mille(999)? })
+    let at = |per_mille| quantile(&delays, per_mille);
+    Ok(Round { p50: at(500)?, p99: at(990)?, p999: at(999)? })
 }

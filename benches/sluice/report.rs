@@ -111,8 +111,7 @@ impl Figure {
 
     /// The median of the pairs' ratios.
     fn ratio(&self) -> Option<f64> {
-        let ratios: Vec<f64> = self.sluice.iter().zip(&self.bare).map(|(sluice, bare)| sluice / bare).collect();
-        (!ratios.is_empty()).then(|| median(&ratios))
+        (!self.bare.is_empty()).then(|| ratio(&self.sluice, &self.bare))
     }
 
     fn met(&self) -> Option<bool> {
@@ -222,6 +221,20 @@ impl Report {
             "figures": self.figures.iter().map(Figure::json).collect::<Vec<_>>(),
         }))
     }
+}
+
+/// The median of the ratios, pair by pair.
+pub fn ratio(of: &[f64], than: &[f64]) -> f64 {
+    median(&of.iter().zip(than).map(|(of, than)| of / than).collect::<Vec<_>>())
+}
+
+/// What that share of `delays`, in per mille, does not reach, in milliseconds; they are in order of size.
+///
+/// # Errors
+/// When there are none.
+pub fn quantile(delays: &[std::time::Duration], per_mille: usize) -> Result<f64, Error> {
+    let delay = delays.get(delays.len() * per_mille / 1_000).ok_or("no event told when it was sent")?;
+    Ok(delay.as_secs_f64() * 1e3)
 }
 
 /// The middle of `figures`, or between the two in the middle.

@@ -8,7 +8,7 @@ use sluice::clock;
 
 use crate::Error;
 use crate::bench::Size;
-use crate::report::{Figure, MEBIBYTE, Report, Target, Unit, median, number};
+use crate::report::{Figure, MEBIBYTE, Report, Target, Unit, number, ratio};
 use crate::stage::{Destination, Side, Stage};
 
 /// Destinations at work beside each other.
@@ -90,8 +90,4 @@ async fn destinations(stage: &Stage, size: Size, report: &mut Report) -> Result<
     let resident = Figure::alone(format!("resident memory, {MANY} destinations at work"), Unit::Mebibytes, memory);
     report.add(resident.with(Target::AtMost(120.0 * MEBIBYTE)));
     Ok(())
-}
-
-fn ratio(many: &[f64], few: &[f64]) -> f64 {
-    median(&many.iter().zip(few).map(|(many, few)| many / few).collect::<Vec<_>>())
 }

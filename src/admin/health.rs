@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::Admin;
 use super::problem::Problem;
 use crate::clock;
-use crate::destination::{Hindrance, View};
+use crate::destination::View;
 use crate::log;
 
 /// Every metric, in Prometheus's text format.
@@ -58,8 +58,8 @@ pub(super) async fn ready(State(admin): State<Arc<Admin>>) -> Response {
             }
             Ok(view) if view.ready => {}
             Ok(View { machine: Some(lack), .. }) => lacking.push(format!("destination {name}: {lack}")),
-            Ok(View { hindered: Some(Hindrance { why, .. }), .. }) => {
-                lacking.push(format!("destination {name}: no worker drives it: {why}"));
+            Ok(View { hindered: Some(hindrance), .. }) => {
+                lacking.push(format!("destination {name}: {}", hindrance.sentence()));
             }
             Ok(_) if is_away => {}
             Ok(View { drives: false, driver: None, why, .. }) => lacking.push(format!("destination {name}: {why}")),

@@ -92,8 +92,7 @@ pub fn parse_with(
     env: &dyn Fn(&str) -> Option<String>,
     read_file: &dyn Fn(&Path) -> io::Result<String>,
 ) -> Result<Config, Problems> {
-    let table = read_toml(text).map_err(|problem| Problems::new(file_name, vec![problem]))?;
-    let line_breaks: Vec<_> = text.match_indices('\n').map(|(at, _)| at).collect();
+    let (table, line_breaks) = open(file_name, text)?;
     let mut root = Section::new(Source { line_breaks: &line_breaks, env, read_file }, String::new(), 1, table);
     let mut config = read(&mut root, registry, None);
     if let Some(config) = &mut config {
@@ -117,8 +116,7 @@ pub fn parse_admin(
     env: &dyn Fn(&str) -> Option<String>,
     read_file: &dyn Fn(&Path) -> io::Result<String>,
 ) -> Result<Admin, Problems> {
-    let table = read_toml(text).map_err(|problem| Problems::new(file_name, vec![problem]))?;
-    let line_breaks: Vec<_> = text.match_indices('\n').map(|(at, _)| at).collect();
+    let (table, line_breaks) = open(file_name, text)?;
     let mut root = Section::new(Source { line_breaks: &line_breaks, env, read_file }, String::new(), 1, table);
     let admin = root.within("admin", Admin::read);
     root.ignore_the_rest();
@@ -142,8 +140,7 @@ pub fn parse_for_commands(
     env: &dyn Fn(&str) -> Option<String>,
     read_file: &dyn Fn(&Path) -> io::Result<String>,
 ) -> Result<Config, Problems> {
-    let table = read_toml(text).map_err(|problem| Problems::new(file_name, vec![problem]))?;
-    let line_breaks: Vec<_> = text.match_indices('\n').map(|(at, _)| at).collect();
+    let (table, line_breaks) = open(file_name, text)?;
     // A variable that is set and empty is as good as none: container files write such.
     let any_env = |name: &str| env(name).filter(|value| !value.is_empty()).or_else(|| Some(stand_in(name)));
     let any_file = |path: &Path| Ok(read_file(path).unwrap_or_else(|_| stand_in(&path.display().to_string())));
@@ -206,6 +203,12 @@ fn read<'a>(root: &mut Section<'a>, registry: &[Kind], for_command: Option<Sourc
     let (destinations, warnings) = read?;
     let (broker, admin, retry, log, notify) = (broker?, admin?, retry?, log?, notify?);
     Some(Config { broker, admin, ingest, suppression, history, retry, log, notify, destinations, warnings })
+}
+
+/// The tables of a file, and where its lines end.
+fn open<'a>(file_name: &str, text: &'a str) -> Result<(Table<'a>, Vec<usize>), Problems> {
+    let table = read_toml(text).map_err(|problem| Problems::new(file_name, vec![problem]))?;
+    Ok((table, text.match_indices('\n').map(|(at, _)| at).collect()))
 }
 
 fn read_toml(text: &str) -> Result<Table<'_>, ConfigProblem> {

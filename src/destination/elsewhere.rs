@@ -26,6 +26,14 @@ pub struct Hindrance {
     pub lasts: bool,
 }
 
+impl Hindrance {
+    /// That nobody drives it, and why.
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        format!("no worker drives it: {}", self.why)
+    }
+}
+
 impl Beside {
     /// What is shown of the destination in a worker that stands by. `own`: what that one knows; `commanded`: when it last heard a command.
     #[must_use]
@@ -34,7 +42,7 @@ impl Beside {
             (Some(driver), _) => driver.shown(own, commanded),
             (None, Some(hindrance)) => {
                 let is_paused = own.state == Some(GateState::Paused);
-                let says = format!("no worker drives it: {}", hindrance.why);
+                let says = hindrance.sentence();
                 let why = if is_paused { format!("{}; {says}", own.why) } else { says };
                 View { why, hindered: Some(hindrance.clone()), ..own }
             }

@@ -144,18 +144,11 @@ impl Mapping {
             if self.keeps_order && (is_one || went) {
                 gone.extend(self.beyond(class, 0));
             } else if is_one {
-                gone.extend(
-                    self.out
-                        .take_if(|out| out.delivery.class == class && goes(&out.delivery, out.taken))
-                        .map(|out| out.delivery),
-                );
-                for one in std::mem::take(self.line_mut(class)) {
-                    if goes(&one.delivery, one.taken) {
-                        gone.push(one.delivery)
-                    } else {
-                        self.line_mut(class).push_back(one)
-                    }
-                }
+                let out = self.out.take_if(|out| out.delivery.class == class && goes(&out.delivery, out.taken));
+                let all = std::mem::take(self.line_mut(class)).into_iter();
+                let (old, kept) = all.partition::<Line, _>(|one| goes(&one.delivery, one.taken));
+                *self.line_mut(class) = kept;
+                gone.extend(out.map(|out| out.delivery).into_iter().chain(old.into_iter().map(|one| one.delivery)));
             }
         }
         gone

@@ -326,6 +326,13 @@ pub fn quoted(text: &str) -> String {
     Value::from(text).to_string()
 }
 
+/// The same without the quotes.
+#[must_use]
+pub fn escaped(text: &str) -> String {
+    let quoted = quoted(text);
+    quoted.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or_default().to_owned()
+}
+
 /// A JSON value's type as a person says it.
 #[must_use]
 pub fn name_of(value: &Value) -> &'static str {

@@ -134,7 +134,7 @@ pub(super) fn conditions(view: &View, depths: &Depths, late_after: Duration, wal
 /// Why nothing of it is sent, where that is not the gate's doing.
 fn not_at_work(view: &View) -> Option<String> {
     if let Some(hindrance) = &view.hindered {
-        return Some(format!("no worker drives it: {}", hindrance.why));
+        return Some(hindrance.sentence());
     }
     match (&view.machine, view.drives) {
         (Some(lack), _) => Some(lack.clone()),

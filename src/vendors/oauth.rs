@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use url::form_urlencoded;
 
 use super::{AccessToken, Reply, Secrets, answer};
-use crate::redact;
+use crate::event;
 use crate::verdict::Verdict;
 
 /// The life of a token whose answer does not say: what most vendors give. One that ends earlier is refused and replaced.
@@ -73,7 +73,7 @@ pub fn basic(
 pub fn json(endpoint: &Uri, fields: &[(&str, FieldValue<'_>)]) -> Request<Bytes> {
     let object: Map<String, Value> =
         fields.iter().map(|(name, part)| ((*name).to_owned(), Value::from(part.exposed()))).collect();
-    post(endpoint, "application/json", Value::from(object).to_string(), secrets(fields, redact::in_json))
+    post(endpoint, "application/json", Value::from(object).to_string(), secrets(fields, event::escaped))
 }
 
 fn post(endpoint: &Uri, content_type: &'static str, body: String, secrets: Secrets) -> Request<Bytes> {

@@ -249,3 +249,10 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_text_in_json_is_told_as_it_stands_there() {
+    for (text, stands) in [("plain", "plain"), ("a\"b\\c", r#"a\"b\\c"#), ("\"", r#"\""#), ("å\n", r"å\n")] {
+        assert_eq!(escaped(text), stands);
+    }
+}
