@@ -89,6 +89,7 @@ impl Backlog {
             base: format!("http://{}", sandbox.address()),
             limit: None,
             concurrency: None,
+            more: "",
         };
         stage.declare(std::slice::from_ref(&destination)).await?;
         report.say(&format!("Act-On: publishing {events} events, {what}"))?;

@@ -73,6 +73,7 @@ impl Account {
             base: format!("http://{}", sandbox.address()),
             limit: None,
             concurrency: None,
+            more: "",
         };
         Ok(Self { counts, events, profiles, sandbox, destination })
     }

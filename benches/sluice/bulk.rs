@@ -92,6 +92,7 @@ impl Account {
             base: watch.0,
             limit: self.limit.map(str::to_owned),
             concurrency: None,
+            more: "",
         };
         let watch = watch.1;
         let worker = stage.sluice(std::slice::from_ref(&destination)).await?;

@@ -26,6 +26,9 @@ struct Round {
 /// What an event may cost, of what the bare loop takes.
 const PX: f64 = 1.15;
 const HTTP: f64 = 1.10;
+/// A body of its own for each event, with all that the event has.
+const BY_JQ: &str =
+    "body = { jq = \"{name: .eventName, user: .identifyId, account: .accountId, at: $event.time, attributes}\" }\n";
 /// Events of a round whose requests take 300 ms.
 const LATE_EVENTS: u32 = 8_000;
 
@@ -34,9 +37,13 @@ const LATE_EVENTS: u32 = 8_000;
 /// # Errors
 /// When a round does not come to its end.
 pub async fn measure(stage: &Stage, size: Size, report: &mut Report) -> Result<(), Error> {
-    for (vendor, most) in [("gainsight-px", PX), ("http", HTTP)] {
-        compare(stage, &Destination::open(vendor, &stage.sink), (vendor, most), size.events, size.rounds, report)
-            .await?;
+    for (vendor, row, more, most) in [
+        ("gainsight-px", "gainsight-px", "", PX),
+        ("http", "http", "", HTTP),
+        ("http", "http, body by jq", BY_JQ, HTTP),
+    ] {
+        let destination = Destination { more, ..Destination::open(vendor, &stage.sink) };
+        compare(stage, &destination, (row, most), size.events, size.rounds, report).await?;
     }
     let late = Destination::late("gainsight-px", &stage.sink, Some(MANY));
     stage.sink.set_latency(Latency::TYPICAL);

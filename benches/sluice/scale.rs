@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use futures_util::future::try_join_all;
 use sluice::clock;
 
 use crate::Error;
@@ -13,6 +12,8 @@ use crate::stage::{Destination, Side, Stage};
 
 /// Destinations at work beside each other.
 const MANY: u32 = 200;
+/// Events a second, over however many destinations: a burst to all of them would measure how many connections a vendor is given at once.
+const PACE: u32 = 2_000;
 /// Events that wait beside those that are worked off, where few do.
 const FEW: u32 = 1_000;
 /// What an event may cost, of what it costs where there is little.
@@ -64,20 +65,20 @@ async fn destinations(stage: &Stage, size: Size, report: &mut Report) -> Result<
     for round in 1..=size.rounds {
         report.say(&format!("cost with 1 and {MANY} destinations: round {round} of {}", size.rounds))?;
         for (count, costs) in [(1, &mut one), (MANY, &mut many)] {
-            let (destinations, each) = (named(count), size.events / count);
+            let destinations = named(count);
             let sections: String = destinations.iter().map(Destination::section).collect();
             let rest = format!("[retry]\ndelays = [\"5s\"]\n{sections}");
             let worker = stage.worker("prefix = \"bench\"", &rest, "scale", START).await?;
             stage.sink.forget();
-            try_join_all(destinations.iter().map(|destination| stage.publish(destination, each))).await?;
-            stage.sink.has_seen(each * count).await?;
+            stage.publish_in_turn(&destinations, PACE, PACE).await?;
+            stage.sink.has_seen(PACE).await?;
             // The connections stand, and what is looked up once is known.
             stage.sink.forget();
             let before = worker.process.cpu()?;
-            try_join_all(destinations.iter().map(|destination| stage.publish(destination, each))).await?;
-            stage.sink.has_seen(each * count).await?;
+            stage.publish_in_turn(&destinations, size.events, PACE).await?;
+            stage.sink.has_seen(size.events).await?;
             clock::sleep(Duration::from_millis(300)).await;
-            costs.push((worker.process.cpu()? - before).as_secs_f64() * 1e6 / f64::from(each * count));
+            costs.push((worker.process.cpu()? - before).as_secs_f64() * 1e6 / f64::from(size.events));
             memory = worker.process.resident()?.now;
             worker.process.stop().await?;
         }

@@ -58,6 +58,8 @@ pub struct Destination {
     pub limit: Option<String>,
     /// Requests in flight at once, set by hand; none: as Sluice finds them.
     pub concurrency: Option<usize>,
+    /// More lines of its section.
+    pub more: &'static str,
 }
 
 /// The broker and the sink.
@@ -80,6 +82,7 @@ impl Destination {
             base: sink.url(),
             limit: Some("100000/s".to_owned()),
             concurrency: Some(CONCURRENCY),
+            more: "",
         }
     }
 
@@ -100,7 +103,7 @@ impl Destination {
 
     /// Its section of the configuration.
     pub fn section(&self) -> String {
-        let Self { name, vendor, base, limit, concurrency } = self;
+        let Self { name, vendor, base, limit, concurrency, more } = self;
         let client = format!("base_url = {base:?}\nclient_id = {API_KEY:?}\nclient_secret = {API_KEY:?}");
         let own = match *vendor {
             "http" => format!("url = {:?}", self.url()),
@@ -112,7 +115,9 @@ impl Destination {
         };
         let limits = limit.as_ref().map_or(String::new(), |limit| format!("limits = [{limit:?}]\n"));
         let concurrency = concurrency.map_or(String::new(), |most| format!("concurrency = {most}\n"));
-        format!("[destinations.{name}]\nvendor = {vendor:?}\nsubscribe = [{name:?}]\n{limits}{concurrency}{own}\n\n")
+        format!(
+            "[destinations.{name}]\nvendor = {vendor:?}\nsubscribe = [{name:?}]\n{limits}{concurrency}{own}\n{more}\n"
+        )
     }
 }
 
@@ -261,11 +266,31 @@ impl Stage {
         per_second: u32,
         body: impl Fn(u32) -> String,
     ) -> Result<(), Error> {
+        self.at_pace(events, per_second, |n| (destination, body(n))).await
+    }
+
+    /// Publishes that many events evenly, one to each of the destinations in turn.
+    ///
+    /// # Errors
+    /// When the broker does not take one.
+    pub async fn publish_in_turn(&self, to: &[Destination], events: u32, per_second: u32) -> Result<(), Error> {
+        let names = to.iter().map(|destination| destination.name.as_str());
+        let mut names = names.cycle();
+        self.at_pace(events, per_second, |_| (names.next().unwrap_or_default(), body(clock::wall()))).await
+    }
+
+    async fn at_pace<'a>(
+        &self,
+        events: u32,
+        per_second: u32,
+        mut event: impl FnMut(u32) -> (&'a str, String),
+    ) -> Result<(), Error> {
         let mut ticks = tokio::time::interval(Duration::from_secs(1) / per_second);
         let mut confirms = Vec::new();
         for n in 0..events {
             ticks.tick().await;
-            confirms.push(confirmed(self.send("bench.events", destination, n, &body(n)).await?));
+            let (destination, body) = event(n);
+            confirms.push(confirmed(self.send("bench.events", destination, n, &body).await?));
         }
         try_join_all(confirms).await.map(drop)
     }

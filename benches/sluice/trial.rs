@@ -55,6 +55,7 @@ impl Trial {
                 base: vendor.url(),
                 limit: Some(format!("{limit}/s")),
                 concurrency: None,
+                more: "",
             };
             Ok::<_, Error>(Account { row, plan, vendor, first: Duration::ZERO, destination })
         });

@@ -2,15 +2,13 @@
 //! when somebody first looks into it. Pure.
 
 use std::borrow::{Borrow, Cow};
-use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::sync::OnceLock;
 
 use bytes::Bytes;
-use memchr::{memchr, memmem};
+use memchr::{memchr, memchr2_iter, memmem};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
-use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::body;
@@ -58,10 +56,16 @@ impl Data {
         self.fields.get_or_init(|| serde_json::from_slice(&self.raw).unwrap_or_default())
     }
 
-    /// Its fields, each as it was written.
-    #[must_use]
-    pub fn written(&self) -> BTreeMap<Name<'_>, &RawValue> {
-        serde_json::from_slice(&self.raw).unwrap_or_default()
+    /// Its fields, read as whoever knows them wants them: they may stay as they were written.
+    ///
+    /// # Errors
+    /// Where one is of another type than `T` has it. The text is JSON for certain.
+    pub fn written<'a, T: Deserialize<'a>>(&'a self) -> serde_json::Result<T> {
+        // Of a text that is known to be UTF-8 no piece is looked at again.
+        match std::str::from_utf8(&self.raw) {
+            Ok(text) => serde_json::from_str(text),
+            Err(_) => serde_json::from_slice(&self.raw),
+        }
     }
 }
 
@@ -103,11 +107,11 @@ fn is_object(text: &[u8]) -> bool {
     // A key with a name that the reader of JSON keeps for itself is read as no other, and may be written with escapes of ASCII.
     let has_odd_escapes = || [&b"\\ud"[..], b"\\uD", b"\\u00"].into_iter().any(has);
     let has_escapes = memchr(b'\\', text).is_some();
-    let brackets = || text.iter().filter(|byte| matches!(byte, b'{' | b'[')).count();
+    let brackets = || memchr2_iter(b'{', b'[', text).count();
     text.trim_ascii_start().starts_with(b"{")
         && brackets() <= DEEPEST
         && !(has_escapes && has_odd_escapes())
-        && !has(b"serde_json::private")
+        && !(memchr(b'$', text).is_some() && has(b"$serde_json::private"))
         && serde_json::from_slice::<IgnoredAny>(text).is_ok()
 }
 

@@ -323,7 +323,7 @@ fn derived_id(message: &Message, routing_key: &str) -> String {
 /// A text as JSON has it, with its quotes.
 #[must_use]
 pub fn quoted(text: &str) -> String {
-    Value::from(text).to_string()
+    serde_json::to_string(text).unwrap_or_default()
 }
 
 /// The same without the quotes.

@@ -2,8 +2,10 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 
-use serde::Deserialize;
+use serde::de::{IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
 
@@ -41,24 +43,26 @@ pub(super) const FIELDS: [&str; 14] = [
 /// The request body. `eventId` defaults to the event's id, `date` to its time, `propertyKey` and `userType` to the destination's.
 /// A null counts as left out: PX cannot take nulls. All else goes out as the event has it, digit for digit.
 pub(super) fn body(event: &Event, settings: &Settings) -> Result<Vec<u8>, Invalid> {
-    let data = event.data.written();
-    if let Some(unknown) = data.keys().find(|name| !FIELDS.contains(&&***name)) {
+    let Given { fields, attributes, unknown } = Given::of(event)?;
+    if let Some(unknown) = unknown {
         return Err(invalid(format!(
             "{:?} is not a field of a Gainsight PX custom event; known: {}",
-            &**unknown,
+            &*unknown,
             FIELDS.join(", ")
         )));
     }
     let mut body = Vec::with_capacity(event.data.raw().len() + 128);
     body.push(b'{');
     let mut missing = REQUIRED.to_vec();
-    for field in FIELDS {
-        let value = match (field, data.get(field).filter(|value| value.get() != "null")) {
-            ("attributes", Some(value)) => {
-                push(&mut body, field, attributes(value)?)?;
+    for (field, given) in FIELDS.into_iter().zip(fields) {
+        let value = match (field, given.filter(|value| value.get() != "null")) {
+            ("attributes", _) => {
+                if let Some(attributes) = &attributes {
+                    push(&mut body, field, sendable(attributes)?)?;
+                }
                 continue;
             }
-            ("date", given) => Cow::Owned(date(given.copied(), event)?.to_string()),
+            ("date", given) => Cow::Owned(date(given, event)?.to_string()),
             (_, Some(value)) if is_blank(value, field)? => continue,
             (_, Some(value)) => Cow::Borrowed(value.get()),
             ("userType", None) => Cow::Owned(quoted(settings.user_type)),
@@ -84,6 +88,61 @@ pub(super) fn body(event: &Event, settings: &Settings) -> Result<Vec<u8>, Invali
     Ok(body)
 }
 
+/// Each of an event's attributes as it was written.
+type Attributes<'a> = BTreeMap<Name<'a>, &'a RawValue>;
+
+/// An event's fields as they were written. The attributes are most of a body, so they are taken apart in the same reading.
+#[derive(Default)]
+struct Given<'a> {
+    /// In the order of [`FIELDS`].
+    fields: [Option<&'a RawValue>; FIELDS.len()],
+    attributes: Option<Attributes<'a>>,
+    /// A field that PX does not know.
+    unknown: Option<Name<'a>>,
+}
+
+impl<'a> Given<'a> {
+    fn of(event: &'a Event) -> Result<Self, Invalid> {
+        event.data.written().map_err(|error| match event.data.fields().get("attributes") {
+            Some(value) if !value.is_object() => {
+                invalid(format!("\"attributes\" is {}, it must be an object", name_of(value)))
+            }
+            Some(_) | None => invalid(error.to_string()),
+        })
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Given<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(GivenVisitor)
+    }
+}
+
+struct GivenVisitor;
+
+impl<'de> Visitor<'de> for GivenVisitor {
+    type Value = Given<'de>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Given<'de>, A::Error> {
+        let mut given = Given::default();
+        while let Some(name) = object.next_key::<Name<'de>>()? {
+            match FIELDS.iter().position(|field| *field == &*name) {
+                Some(at) if FIELDS[at] == "attributes" => given.attributes = object.next_value()?,
+                Some(at) => given.fields[at] = Some(object.next_value()?),
+                None => {
+                    object.next_value::<IgnoredAny>()?;
+                    given.unknown.get_or_insert(name);
+                }
+            }
+        }
+        Ok(given)
+    }
+}
+
 /// One more field of an object.
 fn push(object: &mut Vec<u8>, name: &str, value: impl AsRef<[u8]>) -> Result<(), Invalid> {
     if object.len() > 1 {
@@ -99,7 +158,8 @@ fn push(object: &mut Vec<u8>, name: &str, value: impl AsRef<[u8]>) -> Result<(),
 pub(super) fn check(field: &str, value: &Value) -> Result<(), Invalid> {
     let written = to_raw_value(value).map_err(|error| invalid(error.to_string()))?;
     match field {
-        "attributes" => attributes(&written).map(|_| ()),
+        "attributes" if !value.is_object() => Err(wrong_type(field, "an object", &written)),
+        "attributes" => sendable(&read(&written)?).map(|_| ()),
         "date" => milliseconds(value).map(|_| ()),
         _ if is_blank(&written, field)? => Err(invalid(format!("the required field {field:?} is empty"))),
         _ => Ok(()),
@@ -157,18 +217,14 @@ fn event_name(name: &str) -> Result<(), Invalid> {
 }
 
 /// String, number and boolean values pass; objects and arrays are saved by PX as a string, so they are sent as one.
-fn attributes(value: &RawValue) -> Result<Vec<u8>, Invalid> {
-    if !value.get().starts_with('{') {
-        return Err(wrong_type("attributes", "an object", value));
-    }
-    let given: BTreeMap<Name<'_>, &RawValue> = read(value)?;
-    let there = || given.iter().map(|(name, value)| (&**name, value.get())).filter(|(_, value)| *value != "null");
+fn sendable(attributes: &Attributes<'_>) -> Result<Vec<u8>, Invalid> {
+    let there = || attributes.iter().map(|(name, value)| (&**name, value.get())).filter(|(_, value)| *value != "null");
     check_names(there().map(|(name, _)| name))?;
     let count = there().count();
     if count > MAX_ATTRIBUTES {
         return Err(invalid(format!("\"attributes\" has {count} entries; at most {MAX_ATTRIBUTES} are allowed")));
     }
-    let mut object = Vec::with_capacity(value.get().len() + 16);
+    let mut object = Vec::with_capacity(there().map(|(name, value)| name.len() + value.len() + 8).sum());
     object.push(b'{');
     for (name, value) in there() {
         let is_nested = value.starts_with(['{', '[']);

@@ -103,3 +103,22 @@ fn the_credentials_check_creates_nothing() {
     assert_eq!((check.uri().path(), check.body().as_ref()), ("/v1/events/custom", b"{}".as_slice()));
     assert!(check.headers()["x-aptrinsic-api-key"].is_sensitive());
 }
+
+#[test]
+fn of_a_field_that_is_written_twice_the_last_counts_and_all_else_stays_as_it_was_written() {
+    let data = r#"{"identifyId":"first","identifyId":"u","eventName":"n","propertyKey":"AP-1","url":"\u0061","attributes":{"n":1.0,"n":2.50,"\u0070lan":"a\/b"}}"#;
+    let request = request("", data).unwrap();
+    let body = std::str::from_utf8(request.body()).unwrap();
+    assert!(body.contains(r#""identifyId":"u""#) && body.contains(r#""url":"\u0061""#), "{body}");
+    assert!(body.contains(r#""attributes":{"n":2.50,"plan":"a\/b"}"#), "{body}");
+}
+
+#[test]
+fn attributes_that_are_no_object_are_told_with_what_they_are() {
+    for (attributes, what) in [("3", "a number"), ("\"x\"", "a string"), ("[]", "an array"), ("true", "a boolean")] {
+        let data = format!(r#"{{"identifyId":"u","eventName":"n","propertyKey":"AP-1","attributes":{attributes}}}"#);
+        let said = request("", &data).unwrap_err();
+        assert_eq!(said, format!("\"attributes\" is {what}, it must be an object"));
+    }
+    assert!(request("", r#"{"identifyId":"u","eventName":"n","propertyKey":"AP-1","attributes":null}"#).is_ok());
+}
