@@ -4,6 +4,7 @@ mod natives;
 mod number;
 mod parse;
 mod paths;
+mod plain;
 mod prelude;
 mod read;
 mod run;

@@ -20,6 +20,8 @@ pub(in crate::mapping) struct Literal {
 
 /// Whole numbers of fewer digits are written by an `f64` as they were read.
 const SHORT: usize = 15;
+/// The first with more digits.
+const SHORT_END: f64 = 1e15;
 
 impl Number {
     /// As JSON writes it, and as jq reads it beyond that: `.5`, `5.`, `012`, `nan`, `Infinity`.
@@ -118,6 +120,10 @@ fn is_json(digits: &str) -> bool {
 pub(in crate::mapping) fn written(float: f64) -> String {
     if float.is_nan() {
         return "null".to_owned();
+    }
+    // Nearly all are such.
+    if float.fract() == 0.0 && float.abs() < SHORT_END {
+        return float.to_string();
     }
     let float = float.clamp(f64::MIN, f64::MAX);
     let scientific = format!("{:e}", float.abs());

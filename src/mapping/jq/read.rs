@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::number::Number;
+use super::plain::plain;
 use super::value::{Fields, Val};
 use crate::mapping::fuel;
 
@@ -153,7 +154,7 @@ impl<'a> Reader<'a> {
     /// What stands before the next quote, escape or control character.
     fn plain(&mut self) -> Option<&'a str> {
         let rest = self.text.get(self.at..)?;
-        let end = rest.bytes().position(|byte| matches!(byte, b'"' | b'\\' | 0..=0x1f)).unwrap_or(rest.len());
+        let end = plain(rest.as_bytes(), |byte| matches!(byte, b'"' | b'\\' | 0..=0x1f));
         self.at += end;
         rest.get(..end)
     }

@@ -1,6 +1,7 @@
 //! Values as compact JSON. Pure.
 
 use super::number::Number;
+use super::plain::plain;
 use super::value::Val;
 
 /// As `tojson` writes it.
@@ -56,8 +57,13 @@ fn write(value: &Val, out: &mut String, number: &mut dyn FnMut(&Number) -> Strin
 
 fn quoted(text: &str, out: &mut String) {
     out.push('"');
-    let mut from = 0;
-    for (at, c) in text.char_indices() {
+    let mut rest = text;
+    loop {
+        // What ends it is ASCII.
+        let (as_it_is, after) = rest.split_at(plain(rest.as_bytes(), is_escaped));
+        out.push_str(as_it_is);
+        let mut after = after.chars();
+        let Some(c) = after.next() else { break };
         let escaped = match c {
             '"' => "\\\"",
             '\\' => "\\\\",
@@ -66,13 +72,15 @@ fn quoted(text: &str, out: &mut String) {
             '\t' => "\\t",
             '\u{8}' => "\\b",
             '\u{c}' => "\\f",
-            '\0'..='\u{1f}' | '\u{7f}' => &format!("\\u{:04x}", u32::from(c)),
-            _ => continue,
+            c => &format!("\\u{:04x}", u32::from(c)),
         };
-        out.push_str(text.get(from..at).unwrap_or(""));
         out.push_str(escaped);
-        from = at + c.len_utf8();
+        rest = after.as_str();
     }
-    out.push_str(text.get(from..).unwrap_or(""));
     out.push('"');
+}
+
+/// Whether jq writes it with an escape.
+fn is_escaped(byte: u8) -> bool {
+    matches!(byte, b'"' | b'\\' | 0..=0x1f | 0x7f)
 }
