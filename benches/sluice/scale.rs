@@ -18,6 +18,8 @@ const PACE: u32 = 2_000;
 const FEW: u32 = 1_000;
 /// What an event may cost, of what it costs where there is little.
 const FLAT: f64 = 1.05;
+/// How long the worker is looked at before there is anything to do.
+const IDLE: Duration = Duration::from_secs(4);
 /// A worker makes all queues of the destinations within that.
 const START: Duration = Duration::from_secs(120);
 
@@ -69,6 +71,9 @@ async fn destinations(stage: &Stage, size: Size, report: &mut Report) -> Result<
             let sections: String = destinations.iter().map(Destination::section).collect();
             let rest = format!("[retry]\ndelays = [\"5s\"]\n{sections}");
             let worker = stage.worker("prefix = \"bench\"", &rest, "scale", START).await?;
+            let before = worker.process.cpu()?;
+            clock::sleep(IDLE).await;
+            let idle = (worker.process.cpu()? - before).as_secs_f64() / IDLE.as_secs_f64();
             stage.sink.forget();
             stage.publish_in_turn(&destinations, PACE, PACE).await?;
             stage.sink.has_seen(PACE).await?;
@@ -79,6 +84,11 @@ async fn destinations(stage: &Stage, size: Size, report: &mut Report) -> Result<
             stage.sink.has_seen(size.events).await?;
             clock::sleep(Duration::from_millis(300)).await;
             costs.push((worker.process.cpu()? - before).as_secs_f64() * 1e6 / f64::from(size.events));
+            report.say(&format!(
+                "{count} destinations: {:.1} µs of processor time an event, {:.1} ms a second without any",
+                costs.last().copied().unwrap_or_default(),
+                1e3 * idle
+            ))?;
             memory = worker.process.resident()?.now;
             worker.process.stop().await?;
         }

@@ -224,14 +224,8 @@ pub(super) async fn list(
     State(admin): State<Arc<Admin>>,
     Params(NoParams {}): Params<NoParams>,
 ) -> Json<DestinationList> {
-    let mut destinations = Vec::new();
-    for (_, handle) in admin.roster.all() {
-        // One that stops just now is not listed.
-        if let Ok(view) = handle.view().await {
-            destinations.push(status_from(&admin, view));
-        }
-    }
-    Json(DestinationList { destinations })
+    let views = admin.roster.views(|_| true).await.into_iter();
+    Json(DestinationList { destinations: views.map(|view| status_from(&admin, view)).collect() })
 }
 
 /// One destination

@@ -6,6 +6,7 @@
 //! One task moves all events, so that no part needs a lock. Requests and publications run beside each other inside it.
 
 use std::pin::Pin;
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use tokio::time::Interval;
@@ -25,6 +26,12 @@ const BULK_AT_ONCE: usize = 4;
 /// How often gauges are set and old deliveries looked for.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
 
+/// Destinations keep house at the same times, so many times a second: each at a time of its own would wake the worker for each.
+const TOGETHER: Duration = Duration::from_millis(50);
+
+/// When this process looked at the time first here.
+static BEGUN: OnceLock<Instant> = OnceLock::new();
+
 /// What happens next.
 enum Step {
     Delivered(Delivery),
@@ -43,8 +50,8 @@ enum Step {
 impl Driver {
     /// Moves events on until the destination is stopped.
     pub(super) async fn run(&mut self) {
-        let mut housekeeping = tokio::time::interval(HOUSEKEEPING);
-        housekeeping.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut housekeeping = tokio::time::interval_at(first_of_many(), HOUSEKEEPING);
+        housekeeping.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
         let mut stopped = std::pin::pin!(self.stop.clone().cancelled_owned());
         loop {
             self.noting_gate(Self::send_ready);
@@ -145,6 +152,14 @@ impl Driver {
         }
         self.report.recent.see(&status, wall);
     }
+}
+
+/// The last of the times at which destinations keep house.
+fn first_of_many() -> tokio::time::Instant {
+    let now = clock::now();
+    let since = now.saturating_duration_since(*BEGUN.get_or_init(|| now)).as_millis() % TOGETHER.as_millis();
+    let since = Duration::from_millis(u64::try_from(since).unwrap_or_default());
+    now.checked_sub(since).unwrap_or(now).into()
 }
 
 /// Returns then; never where there is no time.

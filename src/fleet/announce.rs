@@ -81,13 +81,11 @@ impl Announcer {
         }
         let mut said = self.roster.peers().announcement();
         before.views.retain(|name, _| said.drives.contains(name));
-        for name in &said.drives {
-            let Some(handle) = self.roster.get(name) else { continue };
-            let Ok(Ok(view)) = tokio::time::timeout(ANNOUNCE_EVERY, handle.view()).await else { continue };
-            let Ok(view) = serde_json::to_value(&view) else { continue };
-            if before.views.get(name) != Some(&view) {
-                before.views.insert(name.clone(), view.clone());
-                said.views.insert(name.clone(), view);
+        for view in self.roster.views(|name| said.drives.contains(name)).await {
+            let Ok(shown) = serde_json::to_value(&view) else { continue };
+            if before.views.get(&view.name) != Some(&shown) {
+                before.views.insert(view.name.clone(), shown.clone());
+                said.views.insert(view.name, shown);
             }
         }
         said

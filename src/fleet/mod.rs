@@ -11,7 +11,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, join_all};
 use futures_util::stream::FuturesUnordered;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -24,7 +24,7 @@ use crate::broker::port::Publisher;
 use crate::config::{self, Config, Declare};
 use crate::delivery::Transport;
 use crate::delivery::http::{HttpTransport, SetupError};
-use crate::destination::{Handle, Handover};
+use crate::destination::{Handle, Handover, View};
 use crate::history::Recorder;
 use crate::metrics::Metrics;
 use crate::person::PersonKey;
@@ -34,6 +34,8 @@ use post::Post;
 
 /// Time for a changed destination to bind its new patterns before the old ones are unbound.
 const BIND_WITHIN_SECONDS: u32 = 30;
+/// A destination tells how it is within this.
+const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 
 /// A destination cannot be started.
 #[derive(Debug, thiserror::Error)]
@@ -74,6 +76,14 @@ impl Roster {
     pub fn all(&self) -> Vec<(String, Handle)> {
         let handles = self.handles.read().unwrap_or_else(PoisonError::into_inner);
         handles.iter().map(|(name, handle)| (name.clone(), handle.clone())).collect()
+    }
+
+    /// How each of them is whose name is wanted, in name order, asked all at once. One that stops just now is left out, and so is one that does
+    /// not answer within a second: it must not hold up the others.
+    pub async fn views(&self, is_wanted: impl Fn(&str) -> bool) -> Vec<View> {
+        let wanted = self.all().into_iter().filter(|(name, _)| is_wanted(name));
+        let asked = wanted.map(|(_, handle)| async move { tokio::time::timeout(ANSWER_WITHIN, handle.view()).await });
+        join_all(asked).await.into_iter().filter_map(|answered| answered.ok()?.ok()).collect()
     }
 
     pub(crate) fn set(&self, name: &str, handle: Option<Handle>) {

@@ -14,7 +14,6 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use futures_util::future::join_all;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
@@ -183,7 +182,7 @@ impl Issues {
             if connections.replace(opened).is_some_and(|before| before != opened) {
                 self.marks.may_be_incomplete();
             }
-            let views = self.views().await;
+            let views = self.roster.views(|_| true).await;
             self.observe(&views);
             self.show_unattended(&views).await;
             let settings = self.settings();
@@ -196,7 +195,7 @@ impl Issues {
 
     /// Every issue there is now.
     pub async fn list(&self) -> IssueList {
-        let (views, unrouted) = (self.views().await, self.watch.unrouted());
+        let (views, unrouted) = (self.roster.views(|_| true).await, self.watch.unrouted());
         self.all(&views, |_| true, unrouted, Look::Asked).await.0
     }
 
@@ -315,11 +314,6 @@ impl Issues {
     fn wanted(&self, view: &View) -> Option<Wanted> {
         let dead = self.watch.depths_of(&view.name).dead.filter(|dead| *dead > 0)?;
         Some(Wanted { destination: view.name.clone(), count: dead, died: view.dead.values().sum() })
-    }
-
-    async fn views(&self) -> Vec<View> {
-        let views = self.roster.all().into_iter().map(|(_, handle)| async move { handle.view().await.ok() });
-        join_all(views).await.into_iter().flatten().collect()
     }
 
     /// What is wrong now, of all but dead letters and unrouted events.

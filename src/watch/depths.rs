@@ -61,11 +61,7 @@ impl Watch {
     pub(super) async fn refresh_depths(&self) {
         let (now, wall) = (clock::now(), clock::wall());
         let slow = self.is_slow_turn(now);
-        let mut views = Vec::new();
-        for (_, handle) in self.roster.all() {
-            // One that stops just now needs no depths.
-            views.extend(handle.view().await.ok());
-        }
+        let views = self.roster.views(|_| true).await;
         let ready = self.read(&views, slow).await;
         self.restore(&views).await;
         let unrouted = ready.get(&self.broker.names().unrouted()).copied();

@@ -167,11 +167,8 @@ async fn rows(admin: &Admin, shown: Vec<Figures>, now: Timestamp) -> (Vec<Row>, 
 
 /// All destinations at work here, by name.
 async fn figures(admin: &Admin, now: Timestamp) -> Vec<Figures> {
-    let views = admin.roster.all().into_iter().map(|(_, handle)| async move { handle.view().await });
-    // One that stops just now is not listed.
-    let views = join_all(views).await.into_iter().flatten();
     let late_after = admin.issues.late_after();
-    let figures = views.map(|view| {
+    let figures = admin.roster.views(|_| true).await.into_iter().map(|view| {
         let figures = Figures::of(status_from(admin, view), now);
         figures.late_after(late_after, now)
     });
