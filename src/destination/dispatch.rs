@@ -1,5 +1,6 @@
 //! What goes out next and when: the gate, the events that are ready, whose turn it is, and the order among those of one key.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -34,6 +35,15 @@ pub(super) enum NextRequest {
     Credentials,
 }
 
+/// Whose the next place is.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Turn {
+    /// Events', if any can go now.
+    Events(Ready<Spot>),
+    /// A question's about a job of events of that class.
+    Question(Class),
+}
+
 /// What decides which request goes out, and when.
 pub(super) struct Dispatch {
     pub gate: Gate,
@@ -41,6 +51,10 @@ pub(super) struct Dispatch {
     /// What an operator wants of bulk events.
     pub bulk_flow: BulkFlow,
     turns: Turns,
+    /// A job of bulk events was to be asked about when somebody looked last.
+    bulk_asks: bool,
+    /// The classes whose last place went to a question about a job.
+    asked: BTreeSet<Class>,
     pub ordering_keys: OrderingKeys,
     pub batching: Batching,
     pub doubts: Doubts,
@@ -80,6 +94,8 @@ impl Dispatch {
             ready: Lines::default(),
             bulk_flow,
             turns: Turns::new(settings.bulk_share),
+            bulk_asks: false,
+            asked: BTreeSet::new(),
             ordering_keys: OrderingKeys::new(settings.vendor.ordering_key_limit(), now),
             batching,
             doubts: Doubts::default(),
@@ -132,19 +148,14 @@ impl Dispatch {
         self.next_place.is_some_and(|next| next > now) && self.gate.doubt() != Doubt::Alone
     }
 
-    /// What the ready events have to offer.
-    pub fn next_ready(&mut self, now: Instant) -> Ready<Spot> {
-        let wanted = match self.gate.doubt() {
-            Doubt::Few => Pick::Others,
-            Doubt::Alone | Doubt::Account => Pick::Probe,
-            Doubt::None => match self.gate.state_beneath() {
-                GateState::Broken | GateState::Throttled => Pick::Probe,
-                GateState::Open | GateState::Paused | GateState::Parked => Pick::First,
-            },
-        };
+    /// Whose the next place is, where `asks` tells of each class whether a job of its events is to be asked about: the question counts as its
+    /// events do, and takes turns with them.
+    pub fn next_turn(&mut self, asks: impl Fn(Class) -> bool, now: Instant) -> Turn {
+        self.bulk_asks = asks(Class::Bulk);
+        let wanted = self.wanted();
         let live = self.next_of(Class::Live, wanted, now);
-        if !self.has_behind() {
-            return live;
+        if !self.bulk_asks && !self.has_behind() {
+            return self.of_class(Class::Live, asks(Class::Live), live);
         }
         let bulk = match self.bulk_flow.due(now) {
             _ if self.bulk_flow.paused.is_some() => Ready::Nothing,
@@ -152,7 +163,9 @@ impl Dispatch {
             None => self.next_of(Class::Bulk, wanted, now),
         };
         if wanted != Pick::First {
-            return self.telling(live, bulk);
+            // A question tells as well as an event whether a vendor is still in trouble.
+            let class = if asks(Class::Live) { Class::Live } else { Class::Bulk };
+            return self.of_class(class, asks(class), self.telling(live, bulk));
         }
         let replayed = self.next_of(Class::Live, Pick::Replayed, now);
         // Where none goes before the replayed ones, the first is one of them.
@@ -162,10 +175,44 @@ impl Dispatch {
             (Line::Replayed, _) => replayed,
             (Line::Bulk, _) => bulk,
         };
-        match self.turns.next(|line| matches!(of(line), Ready::Now(_))) {
-            Some(line) => of(line),
-            None => live.or_later(replayed).or_later(bulk),
+        let asks = |line| match line {
+            Line::Live => asks(Class::Live),
+            Line::Replayed => false,
+            Line::Bulk => asks(Class::Bulk),
+        };
+        match self.turns.next(|line| asks(line) || matches!(of(line), Ready::Now(_))) {
+            Some(Line::Bulk) => self.of_class(Class::Bulk, asks(Line::Bulk), bulk),
+            Some(line) => self.of_class(Class::Live, asks(line), of(line)),
+            None => Turn::Events(live.or_later(replayed).or_later(bulk)),
         }
+    }
+
+    /// Which event to pick.
+    fn wanted(&self) -> Pick {
+        match self.gate.doubt() {
+            Doubt::Few => Pick::Others,
+            Doubt::Alone | Doubt::Account => Pick::Probe,
+            Doubt::None => match self.gate.state_beneath() {
+                GateState::Broken | GateState::Throttled => Pick::Probe,
+                GateState::Open | GateState::Paused | GateState::Parked => Pick::First,
+            },
+        }
+    }
+
+    /// A question, if that is wanted and the last place of the class was no question, or no event of it can go.
+    fn of_class(&self, class: Class, asks: bool, events: Ready<Spot>) -> Turn {
+        let is_events_turn = self.asked.contains(&class) && matches!(events, Ready::Now(_));
+        if asks && !is_events_turn { Turn::Question(class) } else { Turn::Events(events) }
+    }
+
+    /// A question about a job of that class goes out.
+    pub fn asked(&mut self, class: Class, now: Instant) {
+        self.asked.insert(class);
+        let line = match class {
+            Class::Live => Line::Live,
+            Class::Bulk => Line::Bulk,
+        };
+        self.turns.took(line, self.waits_behind(now));
     }
 
     fn next_of(&mut self, class: Class, wanted: Pick, now: Instant) -> Ready<Spot> {
@@ -210,10 +257,16 @@ impl Dispatch {
             Class::Live if batch.is_replay() => Line::Replayed,
             Class::Live => Line::Live,
         };
-        let bulk_waits = !self.ready.of(Class::Bulk).is_empty()
+        self.asked.remove(&batch.class());
+        self.turns.took(line, self.waits_behind(now));
+    }
+
+    /// Whether something could go now that is not live.
+    fn waits_behind(&self, now: Instant) -> bool {
+        let bulk = !self.ready.of(Class::Bulk).is_empty()
             && self.bulk_flow.paused.is_none()
             && self.bulk_flow.due(now).is_none();
-        self.turns.took(line, bulk_waits || self.ready.of(Class::Live).has_replayed());
+        bulk || self.bulk_asks || self.ready.of(Class::Live).has_replayed()
     }
 
     /// A request for those events came back, answered or not.

@@ -56,6 +56,13 @@ struct Watch {
     whole: bool,
 }
 
+impl Watch {
+    /// Events of one class travel together.
+    fn class(&self) -> Class {
+        self.events.first().map_or(Class::Live, |event| event.delivery.class)
+    }
+}
+
 impl Default for Jobs {
     fn default() -> Self {
         Self { watched: HashMap::new(), live: 0, bulk: 0, ended: growing_cache(REMEMBERED), usual: None }
@@ -110,8 +117,18 @@ impl Jobs {
 
     /// The job to ask about now.
     pub fn due(&self, now: Instant) -> Option<&str> {
-        let due = self.watched.iter().filter(|(_, watch)| !watch.out && watch.next <= now);
+        self.due_of(Class::Live, now).or_else(|| self.due_of(Class::Bulk, now))
+    }
+
+    /// The job of events of that class to ask about now.
+    pub fn due_of(&self, class: Class, now: Instant) -> Option<&str> {
+        let due = self.watched.iter().filter(|(_, watch)| watch.class() == class && !watch.out && watch.next <= now);
         due.min_by_key(|(_, watch)| watch.next).map(|(id, _)| id.as_str())
+    }
+
+    /// The class of the events of that job.
+    pub fn class_of(&self, job: &str) -> Class {
+        self.watched.get(job).map_or(Class::Live, Watch::class)
     }
 
     /// When one is due.

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::batching;
 use super::check::{self, Checked, Reading};
-use super::dispatch::Dispatch;
+use super::dispatch::{Dispatch, Turn};
 use super::ready_queue::{Batch, Ready};
 use super::turns::BulkFlow;
 use crate::broker::port::Delivery;
@@ -44,7 +44,7 @@ impl ReadyEvents {
 
     /// What may go next goes out, if anything may.
     pub fn send(&mut self, now: Instant) -> Option<Sent> {
-        let Ready::Now(spot) = self.dispatch.next_ready(now) else { return None };
+        let Turn::Events(Ready::Now(spot)) = self.dispatch.next_turn(|_| false, now) else { return None };
         let queue = self.dispatch.ready.of_mut(spot.class);
         let together = batching::together(&self.dispatch.batching, queue.len(), || 0);
         let batch = queue.take(spot.place, &self.dispatch.batching, together.then_some(now))?;

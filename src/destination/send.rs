@@ -8,7 +8,7 @@ use http::{HeaderName, Request, header};
 use jiff::Timestamp;
 
 use super::attempt::Purpose;
-use super::dispatch::NextRequest;
+use super::dispatch::{NextRequest, Turn};
 use super::lines::Spot;
 use super::open_hours::Quiet;
 use super::ready_queue::{Batch, Ready};
@@ -104,12 +104,12 @@ impl Driver {
         if let Some(name) = self.side.lookups.due(now) {
             return Some(NextRequest::Lookup(name.to_owned()));
         }
-        let soon = match (self.dispatch.next_ready(now), self.side.jobs.due(now)) {
-            (Ready::Now(place), Some(_)) if self.side.asked_about_job => return Some(NextRequest::Events(place)),
-            (_, Some(job)) => return Some(NextRequest::Job(job.to_owned())),
-            (Ready::Now(place), None) => return Some(NextRequest::Events(place)),
-            (Ready::At(at), None) => Some(at),
-            (Ready::Nothing, None) => None,
+        let jobs = &self.side.jobs;
+        let soon = match self.dispatch.next_turn(|class| jobs.due_of(class, now).is_some(), now) {
+            Turn::Question(class) => return jobs.due_of(class, now).map(|job| NextRequest::Job(job.to_owned())),
+            Turn::Events(Ready::Now(place)) => return Some(NextRequest::Events(place)),
+            Turn::Events(Ready::At(at)) => Some(at),
+            Turn::Events(Ready::Nothing) => None,
         };
         self.dispatch.look_at([soon, self.side.next()]);
         None
@@ -152,7 +152,6 @@ impl Driver {
     }
 
     fn send(&mut self, next: NextRequest, permit: Permit, now: Instant, wall: Timestamp) {
-        self.side.asked_about_job = matches!(next, NextRequest::Job(_));
         let vendor = Arc::clone(&self.settings.vendor);
         let (purpose, request) = match next {
             NextRequest::Events(place) => return self.send_events(place, permit, now, wall),
@@ -166,6 +165,7 @@ impl Driver {
                 (Purpose::Lookup(name), request)
             }
             NextRequest::Job(job) => {
+                self.dispatch.asked(self.side.jobs.class_of(&job), now);
                 self.side.jobs.sent(&job);
                 let request = vendor.job_status(&job);
                 (Purpose::Job(job), request)

@@ -15,8 +15,6 @@ pub(super) struct SideRequests {
     pub tokens: AccessTokens,
     pub lookups: Lookups,
     pub jobs: Jobs,
-    /// Whether the place before this one went to a question about a job.
-    pub asked_about_job: bool,
 }
 
 impl SideRequests {
@@ -26,7 +24,6 @@ impl SideRequests {
             tokens: AccessTokens::new(settings, before, now, wall),
             lookups: Lookups::default(),
             jobs: Jobs::default(),
-            asked_about_job: false,
         }
     }
 

@@ -119,6 +119,12 @@ async fn depths_are_ready_counts_and_a_missing_queue_has_none() {
     depth(&broker, broker.names().queue("px"), 4).await;
     let asked = ["nowhere".to_owned(), broker.names().queue("px"), broker.names().dead("px")];
     assert_eq!(broker.depths(&asked).await.unwrap(), [None, Some(4), Some(0)]);
+    // More than are asked for together, with missing ones beside each other, far apart and at the end.
+    let many: Vec<String> = (0..200).map(|n| asked[usize::from(![3, 4, 70, 199].contains(&n))].clone()).collect();
+    let depths = broker.depths(&many).await.unwrap();
+    let missing: Vec<usize> = (0..200).filter(|n| depths[*n].is_none()).collect();
+    assert_eq!((depths.len(), missing), (200, vec![3, 4, 70, 199]));
+    assert!(depths.iter().flatten().all(|count| *count == 4));
     assert!(broker.close(LONG).await);
 }
 

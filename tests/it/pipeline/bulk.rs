@@ -9,7 +9,7 @@ use sluice::gate::Paused;
 use sluice::message::Message;
 use sluice::vendors::When;
 
-use super::account::{Account, in_ordering_key};
+use super::account::{Account, in_ordering_key, with_jobs};
 use super::broker::{Fate, header, replay};
 use super::not_before::{later, window};
 use super::ordering_keys::assert_order;
@@ -74,6 +74,44 @@ async fn a_live_event_has_the_next_place_however_many_bulk_events_wait() {
         assert_eq!(live.len(), 400);
         assert!(bulk.is_sorted(), "in the order of their queue");
         assert!(stage.broker.most_unsettled() < 1_000, "few are held");
+    }
+}
+
+/// How long each of 20 live events a second waits for its call, sorted, where calls are 5 a second, take 300 ms, and start jobs that somebody
+/// has to ask about.
+async fn waits_with_jobs(bulk: u64, share: &str) -> (Stage, Vec<Duration>) {
+    let lines = format!("limits = [\"5/s\"]\nbulk_share = \"{share}\"");
+    let stage = Account::PLAIN.batches(1_000, usize::MAX, When::Always).stage(&lines);
+    stage.vendor.behave(|call| Answer::After(Duration::from_millis(300), Box::new(with_jobs(call))));
+    stage.publish_bulk(0..bulk);
+    stage.tell_that_bulk_waits().await;
+    pass(seconds(20)).await;
+    let mut put = Vec::new();
+    for event in 0..2_400 {
+        stage.publish([event]);
+        put.push((event, stage.vendor.now()));
+        pass(Duration::from_millis(50)).await;
+    }
+    pass(seconds(5)).await;
+    let calls = stage.vendor.calls_to("/events");
+    let sent = |event: u64| calls.iter().find(|call| call.events.contains(&event)).expect("it was sent").at;
+    let mut waited: Vec<Duration> = put.into_iter().map(|(event, put)| sent(event) - put).collect();
+    waited.sort_unstable();
+    (stage, waited)
+}
+
+#[tokio::test(start_paused = true)]
+async fn questions_about_jobs_of_bulk_events_do_not_go_before_live_events() {
+    let at = |waited: &[Duration], part: usize| waited[waited.len() * part / 100];
+    let (_, alone) = waits_with_jobs(0, "5%").await;
+    for (share, most) in [("5%", 200), ("0%", 60)] {
+        let (stage, beside) = waits_with_jobs(200_000, share).await;
+        assert!(at(&beside, 99) <= at(&alone, 99) + Duration::from_millis(most), "{share}");
+        let (live, bulk) = stage.taken();
+        assert_eq!(live.len(), 2_400);
+        // Its questions have their places too, or nothing of it would be settled.
+        let delivered = usize::try_from(stage.view().await.delivered).unwrap();
+        assert!(delivered > bulk.len() - 4_000, "{share}: {delivered} of {} bulk events", bulk.len());
     }
 }
 

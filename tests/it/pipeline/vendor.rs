@@ -47,6 +47,8 @@ pub enum Answer {
     Body(u16, String),
     /// A status after so long.
     Slow(u16, Duration),
+    /// That answer after so long.
+    After(Duration, Box<Self>),
     /// No answer at all.
     Hang,
     /// The connection breaks before an answer.
@@ -173,8 +175,14 @@ impl Answer {
             Self::Status(status) | Self::With(status, ..) | Self::Body(status, _) | Self::Slow(status, _) => {
                 Some(*status)
             }
+            Self::After(_, answer) => answer.status(),
             Self::Hang | Self::Reset | Self::Refuse | Self::Machine => None,
         }
+    }
+
+    /// What comes, whenever it does.
+    fn itself(self) -> Self {
+        if let Self::After(_, answer) = self { *answer } else { self }
     }
 }
 
@@ -188,7 +196,7 @@ impl Transport for ScriptedVendor {
             let (call, answer) = self.take(request);
             written.mark(clock::now());
             let (after, host) = match &answer {
-                Answer::Slow(_, after) => (*after, String::new()),
+                Answer::Slow(_, after) | Answer::After(after, _) => (*after, String::new()),
                 Answer::Hang => (TIMEOUT, "vendor.test".to_owned()),
                 Answer::Status(_)
                 | Answer::With(..)
@@ -199,7 +207,8 @@ impl Transport for ScriptedVendor {
             };
             tokio::time::sleep(after).await;
             self.answered(call);
-            match answer {
+            match answer.itself() {
+                Answer::After(..) => unreachable!("one in another"),
                 Answer::Status(status) | Answer::Slow(status, _) => Ok(reply(status, HeaderMap::new())),
                 Answer::Body(status, body) => Ok(Reply { body: body.into(), ..reply(status, HeaderMap::new()) }),
                 Answer::With(status, name, value) => {
