@@ -61,7 +61,7 @@ type Body = fn(u64) -> String;
 
 /// A destination at work, and the broker's end of it: each event that is acked makes room for the next.
 struct Stage {
-    deliveries: mpsc::Sender<Delivery>,
+    deliveries: mpsc::Sender<Box<Delivery>>,
     acks: mpsc::UnboundedReceiver<(u64, Disposition)>,
     settle: mpsc::UnboundedSender<(u64, Disposition)>,
     epoch: CancellationToken,
@@ -118,14 +118,14 @@ impl Stage {
         };
         let body = Bytes::from((self.body)(self.sent % self.profiles));
         self.sent += 1;
-        self.deliveries.try_send(Delivery {
+        self.deliveries.try_send(Box::new(Delivery {
             message: Message { body, properties },
             class: Class::Live,
             routing_key: "product.report.exported".to_owned(),
             redelivered: false,
             returns: 0,
             ticket: Ticket::new(self.sent, self.epoch.clone(), self.settle.clone()),
-        })?;
+        }))?;
         Ok(())
     }
 

@@ -19,7 +19,7 @@ use super::connection::{AmqpTrouble, NOT_FOUND, TRIES, close_channel, code, with
 use super::depths::depths;
 use super::fields::{TooLong, from_amqp, short};
 use super::link::{Link, Live};
-use super::port::{Delivery, Disposition, Handed, Prefetch, Ticket, Witness};
+use super::port::{Delivery, Disposition, Prefetch, Ticket, Witness};
 use super::pulse;
 use super::topology::{DestinationQueues, Topology, TopologyError};
 use crate::backoff::Backoff;
@@ -47,13 +47,13 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 const RETURNS_HEADER: &str = "x-delivery-count";
 
 /// The task that consumes a destination's queue.
-pub(super) struct ConsumerTask<Hand> {
+pub(super) struct ConsumerTask {
     pub(super) link: Link,
     pub(super) topology: Topology,
     pub(super) queues: DestinationQueues,
     /// Which of its queues is consumed.
     pub(super) class: Class,
-    pub(super) deliveries: mpsc::Sender<Hand>,
+    pub(super) deliveries: mpsc::Sender<Box<Delivery>>,
     pub(super) prefetch: watch::Receiver<Prefetch>,
     pub(super) consuming: watch::Sender<bool>,
     /// Take nothing more.
@@ -128,7 +128,7 @@ struct Epoch<'a> {
     settle: mpsc::UnboundedSender<(u64, Disposition)>,
 }
 
-impl<Hand: Handed> Part for ConsumerTask<Hand> {
+impl Part for ConsumerTask {
     /// Works until the inbox is dropped or the worker stops, and until what it took has been settled.
     async fn run(&mut self) -> Result<(), String> {
         // An earlier run was broken off, perhaps by a message: then those that follow are taken one at a time, too.
@@ -140,7 +140,7 @@ impl<Hand: Handed> Part for ConsumerTask<Hand> {
     }
 }
 
-impl<Hand: Handed> ConsumerTask<Hand> {
+impl ConsumerTask {
     async fn consume_for_ever(&mut self) {
         let mut backoff = Backoff::new(TRIES);
         let mut last_error = String::new();
@@ -224,7 +224,7 @@ impl<Hand: Handed> ConsumerTask<Hand> {
     }
 
     /// Resolves when nothing more is to be taken.
-    fn finish(&self) -> impl Future<Output = ()> + use<Hand> {
+    fn finish(&self) -> impl Future<Output = ()> + use<> {
         let (deliveries, stop, closing) = (self.deliveries.clone(), self.stop.clone(), self.closing.clone());
         async move {
             tokio::select! {
@@ -372,9 +372,9 @@ impl<Hand: Handed> ConsumerTask<Hand> {
             let forwarded = match next {
                 FeedEnd::Again => tokio::select! {
                     () = epoch.token.cancelled() => return Err(ConsumerError::Gone),
-                    sent = self.deliveries.send(delivery.into()) => sent.map_err(|unsent| unsent.0),
+                    sent = self.deliveries.send(Box::new(delivery)) => sent.map_err(|unsent| unsent.0),
                 },
-                FeedEnd::Finish => Err(delivery.into()),
+                FeedEnd::Finish => Err(Box::new(delivery)),
             };
             if let Err(delivery) = forwarded {
                 delivery.give_back();
@@ -385,9 +385,9 @@ impl<Hand: Handed> ConsumerTask<Hand> {
 }
 
 /// Takes the next delivery only when there is room for it, so that dropping this future loses none.
-async fn forward_one<Hand: Handed>(
+async fn forward_one(
     consumer: &mut Consumer,
-    deliveries: &mpsc::Sender<Hand>,
+    deliveries: &mpsc::Sender<Box<Delivery>>,
     epoch: &Epoch<'_>,
     witness: &Witness,
 ) -> Result<(), ConsumerError> {
@@ -405,18 +405,18 @@ async fn forward_one<Hand: Handed>(
 }
 
 /// Into the inbox, unless that was closed meanwhile.
-fn hand_over<Hand: Handed>(delivery: Delivery, room: mpsc::Permit<'_, Hand>, deliveries: &mpsc::Sender<Hand>) {
+fn hand_over(delivery: Delivery, room: mpsc::Permit<'_, Box<Delivery>>, deliveries: &mpsc::Sender<Box<Delivery>>) {
     if deliveries.is_closed() {
         delivery.give_back();
     } else {
-        room.send(delivery.into());
+        room.send(Box::new(delivery));
     }
 }
 
 /// Those that came with it, as far as there is room.
-fn forward_more<Hand: Handed>(
+fn forward_more(
     consumer: &mut Consumer,
-    deliveries: &mpsc::Sender<Hand>,
+    deliveries: &mpsc::Sender<Box<Delivery>>,
     epoch: &Epoch<'_>,
 ) -> Result<(), ConsumerError> {
     for _ in 0..AT_ONCE {

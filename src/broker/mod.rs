@@ -59,7 +59,7 @@ use crate::supervisor::Supervisor;
 use connection::within;
 use link::{Link, LinkTask, Live, Side};
 use place::Place;
-use port::{Feed, Handed, Inbox, Proof, Publisher, Witness};
+use port::{Delivery, Feed, Inbox, Proof, Publisher, Witness};
 use topology::Topology;
 
 /// Publications and commands on their way to their tasks.
@@ -264,11 +264,11 @@ impl Broker {
         }
     }
 
-    fn feed<Hand: Handed>(
+    fn feed(
         &self,
         queues: &DestinationQueues,
         class: Class,
-        deliveries: mpsc::Sender<Hand>,
+        deliveries: mpsc::Sender<Box<Delivery>>,
         witness: &Witness,
     ) -> Feed {
         let (feed, ends) = Feed::new();

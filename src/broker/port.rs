@@ -25,7 +25,7 @@ pub enum Prefetch {
 #[derive(Debug)]
 pub struct Inbox {
     /// Deliveries of its queue, in their order.
-    pub deliveries: mpsc::Receiver<Delivery>,
+    pub deliveries: mpsc::Receiver<Box<Delivery>>,
     /// The same of its queue of events that may wait. They are not in one line with the others, which would have to wait until those before
     /// them are checked; and boxed, since the room for some is there for each destination.
     pub bulk_deliveries: mpsc::Receiver<Box<Delivery>>,
@@ -192,21 +192,10 @@ pub struct Delivery {
     pub ticket: Ticket,
 }
 
-/// A delivery on its way to its destination, boxed or not.
-pub(super) trait Handed: From<Delivery> + Send + 'static {
+impl Delivery {
     /// Gives it back to the broker.
-    fn give_back(self);
-}
-
-impl Handed for Delivery {
-    fn give_back(self) {
+    pub(super) fn give_back(self) {
         self.ticket.settle(Disposition::Requeue);
-    }
-}
-
-impl Handed for Box<Delivery> {
-    fn give_back(self) {
-        (*self).give_back();
     }
 }
 

@@ -18,7 +18,7 @@ pub enum DestinationCall {
     /// Carry out an operator's command.
     Change {
         /// What to change.
-        change: Change,
+        change: Box<Change>,
         /// Its stamp; none where it is given now.
         stamp: Option<Stamp>,
         /// Gets what became of it.
@@ -90,7 +90,7 @@ impl Handle {
     /// [`Gone`] when the destination has stopped.
     pub async fn change(&self, change: Change, stamp: Option<Stamp>) -> Result<Applied, Gone> {
         let (answer, applied) = oneshot::channel();
-        self.call(DestinationCall::Change { change, stamp, answer }).await?;
+        self.call(DestinationCall::Change { change: Box::new(change), stamp, answer }).await?;
         applied.await.map_err(|_| Gone)
     }
 
@@ -146,7 +146,7 @@ impl Driver {
     pub(super) fn answer(&mut self, call: DestinationCall) {
         // Nobody waiting for the answer is no failure.
         match call {
-            DestinationCall::Change { change, stamp, answer } => drop(answer.send(self.apply(change, stamp))),
+            DestinationCall::Change { change, stamp, answer } => drop(answer.send(self.apply(*change, stamp))),
             DestinationCall::BulkWaits(waits) => self.bulk.told(waits),
             DestinationCall::View(answer) => drop(answer.send(self.view())),
             DestinationCall::Recent(answer) => drop(answer.send(self.report.recent.clone())),

@@ -33,8 +33,9 @@ const TOGETHER: Duration = Duration::from_millis(50);
 static BEGUN: OnceLock<Instant> = OnceLock::new();
 
 /// What happens next.
+#[expect(clippy::large_enum_variant, reason = "there is one at a time, and a box would cost each answer more")]
 enum Step {
-    Delivered(Delivery),
+    Delivered(Box<Delivery>),
     DeliveredBulk(Box<Delivery>),
     Answered(Attempted),
     Mapped(Mapped),
@@ -57,7 +58,7 @@ impl Driver {
             self.noting_gate(Self::send_ready);
             self.adjust_prefetch();
             match self.step(&mut housekeeping, stopped.as_mut()).await {
-                Step::Delivered(delivery) => self.take_with_others(delivery),
+                Step::Delivered(delivery) => self.take_with_others(*delivery),
                 Step::DeliveredBulk(delivery) => self.take_bulk(*delivery),
                 Step::Answered(attempted) => self.judge_with_others(attempted),
                 Step::Mapped(mapped) => self.noting_gate(|driver| driver.mapped(mapped)),
@@ -107,7 +108,7 @@ impl Driver {
             driver.take(delivery);
             for _ in 1..AT_ONCE {
                 let Ok(delivery) = driver.inbox.deliveries.try_recv() else { return };
-                driver.take(delivery);
+                driver.take(*delivery);
             }
         });
     }

@@ -423,7 +423,7 @@ impl AtWork {
         let (proof, witness) = Proof::new();
         let (bulk_deliveries, bulk_receiver) = mpsc::channel(1);
         let inbox = Inbox { deliveries: receiver, bulk_deliveries: bulk_receiver, live, bulk, proof };
-        let open = ((deliveries, bulk_deliveries), [live_ends, bulk_ends], witness);
+        let open = ([deliveries, bulk_deliveries], [live_ends, bulk_ends], witness);
         Running { _open: Some(open), ..self.launch(DriverEnd::standby(clock::now()), inbox, before) }
     }
 

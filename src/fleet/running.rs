@@ -20,7 +20,7 @@ pub(super) struct Running {
 }
 
 /// The other ends of an inbox that nothing comes out of.
-pub(super) type OpenEnds = ((mpsc::Sender<Delivery>, mpsc::Sender<Box<Delivery>>), [FeedEnds; 2], Witness);
+pub(super) type OpenEnds = ([mpsc::Sender<Box<Delivery>>; 2], [FeedEnds; 2], Witness);
 
 /// What a driver tells whoever keeps its lease.
 pub(super) enum Told {

@@ -79,7 +79,7 @@ pub async fn take(inbox: &mut Inbox, count: usize) -> Vec<Delivery> {
     let mut taken = Vec::new();
     while taken.len() < count {
         let next = tokio::time::timeout(LONG, inbox.deliveries.recv()).await;
-        taken.push(next.unwrap_or_else(|_| panic!("{} of {count} deliveries came", taken.len())).expect("an inbox"));
+        taken.push(*next.unwrap_or_else(|_| panic!("{} of {count} deliveries came", taken.len())).expect("an inbox"));
     }
     taken
 }

@@ -67,7 +67,7 @@ struct Stored {
 }
 
 struct Consumer {
-    deliveries: mpsc::Sender<Delivery>,
+    deliveries: mpsc::Sender<Box<Delivery>>,
     bulk_deliveries: mpsc::Sender<Box<Delivery>>,
     feeds: [Option<FeedEnds>; 2],
     prefetch: [usize; 2],
@@ -504,10 +504,11 @@ impl State {
                     returns: stored.returns,
                     ticket: Ticket::new(tag, epoch.clone(), settle.clone()),
                 };
-                let sent = match class {
-                    Class::Live => consumer.deliveries.try_send(delivery).map_err(drop),
-                    Class::Bulk => consumer.bulk_deliveries.try_send(Box::new(delivery)).map_err(drop),
+                let inbox = match class {
+                    Class::Live => &consumer.deliveries,
+                    Class::Bulk => &consumer.bulk_deliveries,
                 };
+                let sent = inbox.try_send(Box::new(delivery));
                 // The worker has just ended.
                 if sent.is_err() {
                     queue.returned.push_front(stored);
