@@ -330,6 +330,13 @@ fn class(own: Own<'_>, death: &Death<'_>) -> Option<Class> {
     written.or_else(moved).or_else(|| own.text(header::REASON).map(|_| Class::Live))
 }
 
+/// The class of the event in a letter, where that is known.
+#[must_use]
+pub fn class_of(letter: &Message) -> Option<Class> {
+    let headers = &letter.properties.headers;
+    class(Own(headers), &Death::of(headers))
+}
+
 fn attempted(own: Own<'_>) -> (Option<Timestamp>, Option<Timestamp>) {
     let (first, last) = (own.time(header::FIRST_ATTEMPT), own.time(header::LAST_ATTEMPT));
     if first.is_some() && last.is_some() {

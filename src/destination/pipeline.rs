@@ -26,7 +26,7 @@ const BULK_AT_ONCE: usize = 4;
 /// How often gauges are set and old deliveries looked for.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
 
-/// Destinations keep house at the same times, so many times a second: each at a time of its own would wake the worker for each.
+/// Destinations keep house at common times, which are so far apart: each at a time of its own would wake the worker for each.
 const TOGETHER: Duration = Duration::from_millis(50);
 
 /// When this process looked at the time first here.

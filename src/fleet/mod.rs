@@ -34,8 +34,8 @@ use post::Post;
 
 /// Time for a changed destination to bind its new patterns before the old ones are unbound.
 const BIND_WITHIN_SECONDS: u32 = 30;
-/// A destination tells how it is within this.
-const ANSWER_WITHIN: Duration = Duration::from_secs(1);
+/// A destination tells how it is within this, also where all cores are busy.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
 /// A destination cannot be started.
 #[derive(Debug, thiserror::Error)]
@@ -79,7 +79,7 @@ impl Roster {
     }
 
     /// How each of them is whose name is wanted, in name order, asked all at once. One that stops just now is left out, and so is one that does
-    /// not answer within a second: it must not hold up the others.
+    /// not answer within five seconds: it must not hold up the others.
     pub async fn views(&self, is_wanted: impl Fn(&str) -> bool) -> Vec<View> {
         let wanted = self.all().into_iter().filter(|(name, _)| is_wanted(name));
         let asked = wanted.map(|(_, handle)| async move { tokio::time::timeout(ANSWER_WITHIN, handle.view()).await });

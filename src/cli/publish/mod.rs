@@ -140,7 +140,7 @@ impl Summary {
     fn goes(&mut self, to: &To, config: &Config) {
         match to {
             To::DeadLetters(destination) => *self.put_back.entry(destination.clone()).or_default() += 1,
-            To::Destinations(kind) => {
+            To::Destinations(kind, _) => {
                 let wanted = |one: &config::Destination| routing::subscribes(&one.patterns(), kind);
                 self.unrouted += u64::from(!config.destinations.values().any(wanted));
             }

@@ -159,7 +159,7 @@ impl<'a> Publishing<'a> {
 
     /// Which event is about to be published; nothing of a letter that is put back, or where no history is kept.
     fn about(&self, message: &Message, to: &To) -> Option<About> {
-        let (recorder, To::Destinations(kind)) = (self.history.as_ref()?, to) else { return None };
+        let (recorder, To::Destinations(kind, _)) = (self.history.as_ref()?, to) else { return None };
         Some(About::message(message, kind, recorder.keeps_subject(), clock::wall()))
     }
 

@@ -10,8 +10,8 @@ use super::rows::Reader;
 use crate::broker::Names;
 use crate::class::Class;
 use crate::config::Config;
-use crate::dead_letters::acts;
 use crate::dead_letters::export::{self, Exported};
+use crate::dead_letters::{acts, letter};
 use crate::event::Context;
 use crate::message::Message;
 use crate::{clock, lint};
@@ -38,8 +38,8 @@ pub(super) struct Read {
 
 #[derive(Debug, PartialEq)]
 pub(super) enum To {
-    /// Every destination that wants an event of this type.
-    Destinations(String),
+    /// Every destination that wants an event of this type, as one of that class.
+    Destinations(String, Class),
     /// This destination's dead letters.
     DeadLetters(String),
 }
@@ -48,7 +48,7 @@ impl Reading<'_> {
     /// The exchange and the routing key that lead there.
     pub fn way(&self, to: &To) -> (String, String) {
         match to {
-            To::Destinations(kind) => (self.names.exchange_of(Class::bulk_if(self.args.bulk)), kind.clone()),
+            To::Destinations(kind, class) => (self.names.exchange_of(*class), kind.clone()),
             To::DeadLetters(destination) => (String::new(), self.names.dead(destination)),
         }
     }
@@ -91,7 +91,7 @@ impl Reading<'_> {
         let routing_key = self.args.kind.as_deref().unwrap_or_default();
         let context = Context { routing_key, received: clock::wall(), max_bytes: self.config.broker.max_event_bytes };
         let event = lint::check(&message, context).map_err(|refused| refused.sentence)?;
-        Ok(Read { message, to: To::Destinations(event.kind) })
+        Ok(Read { message, to: To::Destinations(event.kind, Class::bulk_if(self.args.bulk)) })
     }
 
     /// A letter that `sluice dead export` wrote.
@@ -99,7 +99,9 @@ impl Reading<'_> {
         let Exported { destination, letter, original, routing_key } = exported;
         if self.args.as_events {
             let kind = routing_key.ok_or("the letter does not tell the routing key of its event")?;
-            return Ok(Read { message: original, to: To::Destinations(kind) });
+            // A bulk event stays one.
+            let is_bulk = self.args.bulk || letter::class_of(&letter) == Some(Class::Bulk);
+            return Ok(Read { message: original, to: To::Destinations(kind, Class::bulk_if(is_bulk)) });
         }
         if !self.config.destinations.contains_key(&destination) {
             return Err(format!("it is a dead letter of {destination:?}, and there is no such destination here"));

@@ -66,6 +66,7 @@ impl Window {
 mod tests {
     use super::super::input::{Content, Place};
     use super::*;
+    use crate::class::Class;
 
     fn record(line: u64) -> Record {
         let end = Place { byte: line * 10, line: line + 1 };
@@ -78,7 +79,7 @@ mod tests {
         let numbers: Vec<u64> = (1..=3).map(|line| window.take(record(line))).collect();
         window.end(numbers[1], End::Refused("why".to_owned()));
         assert!(window.next_ended().is_none(), "the first has not ended");
-        let published = || End::Published(To::Destinations("shop.paid".to_owned()));
+        let published = || End::Published(To::Destinations("shop.paid".to_owned(), Class::Live));
         window.end(numbers[0], published());
         let ended = |window: &mut Window| window.next_ended().map(|(record, end)| (record.line, end));
         assert_eq!(ended(&mut window), Some((1, published())));

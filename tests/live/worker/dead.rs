@@ -145,6 +145,22 @@ async fn exported_letters_are_put_back_as_they_were_or_published_anew() {
 }
 
 #[tokio::test]
+async fn letters_of_bulk_events_are_published_anew_as_bulk_events() {
+    let (stage, client) = with_letters(&shared_url().await, 2, "").await;
+    reject_all(&stage);
+    let event = event(7).to_string();
+    let ran = stage.run_with(&["publish", "--bulk", "--type", "product.report", "-"], &event).await;
+    assert_eq!(ran.code, 0, "{ran:?}");
+    client.holds("px.dead", 3).await;
+    let file = stage.file("letters.ndjson");
+    assert_eq!(stage.run(&["dead", "export", "px", "--all", "--to", &file]).await.code, 0);
+    assert_eq!(stage.run(&["pause", "px"]).await.code, 0);
+    assert_eq!(stage.run(&["publish", "--as-events", &file]).await.code, 0);
+    client.holds("px", 2).await;
+    client.holds("px.bulk", 1).await;
+}
+
+#[tokio::test]
 async fn an_edited_letter_is_checked_linked_and_delivered() {
     let (stage, client) = with_letters(&shared_url().await, 3, "").await;
     mended(&stage);
