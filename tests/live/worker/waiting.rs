@@ -52,7 +52,8 @@ async fn the_events_that_are_sent_next_can_be_looked_at_as_often_as_somebody_lik
     let ran = stage.run(&["waiting", "px", "--limit", "50", "--json"]).await;
     let again: Value = serde_json::from_str(&ran.out).unwrap();
     assert_eq!((&ids(&again)[..5], ids(&again).len()), (&first[..], 50), "they are at its head again");
-    assert_eq!(again["events"][0]["returns"], 1, "a look counts as a return");
+    let returns = again["events"][0]["returns"].as_u64();
+    assert!(matches!(returns, Some(0 | 1)), "before RabbitMQ 4.3 a look counts as a return: {returns:?}");
     client.holds("px", 70).await;
     // However often somebody looks, no event becomes a dead letter by that.
     for _ in 0..25 {
