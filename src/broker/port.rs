@@ -88,11 +88,18 @@ impl Inbox {
     pub fn close(mut self) {
         self.deliveries.close();
         self.bulk_deliveries.close();
-        while let Ok(delivery) = self.deliveries.try_recv() {
-            delivery.ticket.settle(Disposition::Requeue);
+        for class in Class::ALL {
+            while let Ok(delivery) = self.deliveries_of(class).try_recv() {
+                delivery.give_back();
+            }
         }
-        while let Ok(delivery) = self.bulk_deliveries.try_recv() {
-            delivery.ticket.settle(Disposition::Requeue);
+    }
+
+    /// Deliveries of one class.
+    pub fn deliveries_of(&mut self, class: Class) -> &mut mpsc::Receiver<Box<Delivery>> {
+        match class {
+            Class::Live => &mut self.deliveries,
+            Class::Bulk => &mut self.bulk_deliveries,
         }
     }
 }

@@ -6,7 +6,6 @@
 //! One task moves all events, so that no part needs a lock. Requests and publications run beside each other inside it.
 
 use std::pin::Pin;
-use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use tokio::time::Interval;
@@ -16,6 +15,7 @@ use super::mapping::Mapped;
 use super::suppressing::Suppressing;
 use super::{DestinationCall, Driver, outcome};
 use crate::broker::port::Delivery;
+use crate::class::Class;
 use crate::clock;
 use crate::gate::GateState;
 
@@ -29,14 +29,10 @@ const HOUSEKEEPING: Duration = Duration::from_secs(1);
 /// Destinations keep house at common times, which are so far apart: each at a time of its own would wake the worker for each.
 const TOGETHER: Duration = Duration::from_millis(50);
 
-/// When this process looked at the time first here.
-static BEGUN: OnceLock<Instant> = OnceLock::new();
-
 /// What happens next.
 #[expect(clippy::large_enum_variant, reason = "there is one at a time, and a box would cost each answer more")]
 enum Step {
     Delivered(Box<Delivery>),
-    DeliveredBulk(Box<Delivery>),
     Answered(Attempted),
     Mapped(Mapped),
     /// Something may be sent or taken now that could not be before: a time has come, a copy is confirmed, the broker was heard.
@@ -59,7 +55,6 @@ impl Driver {
             self.adjust_prefetch();
             match self.step(&mut housekeeping, stopped.as_mut()).await {
                 Step::Delivered(delivery) => self.take_with_others(*delivery),
-                Step::DeliveredBulk(delivery) => self.take_bulk(*delivery),
                 Step::Answered(attempted) => self.judge_with_others(attempted),
                 Step::Mapped(mapped) => self.noting_gate(|driver| driver.mapped(mapped)),
                 Step::LookAgain => {}
@@ -98,27 +93,21 @@ impl Driver {
             () = Suppressing::changed(&mut self.suppressing), if self.suppressing.is_some() => Step::Suppressed,
             call = self.calls.recv() => call.map_or(Step::Stop, Step::Called),
             delivery = self.inbox.deliveries.recv() => delivery.map_or(Step::Stop, Step::Delivered),
-            Some(delivery) = self.inbox.bulk_deliveries.recv() => Step::DeliveredBulk(delivery),
+            Some(delivery) = self.inbox.bulk_deliveries.recv() => Step::Delivered(delivery),
         }
     }
 
     /// A delivery, and those that came with it: what follows them all is done once.
     fn take_with_others(&mut self, delivery: Delivery) {
+        let class = delivery.class;
+        let at_once = match class {
+            Class::Live => AT_ONCE,
+            Class::Bulk => BULK_AT_ONCE,
+        };
         self.noting_gate(|driver| {
             driver.take(delivery);
-            for _ in 1..AT_ONCE {
-                let Ok(delivery) = driver.inbox.deliveries.try_recv() else { return };
-                driver.take(*delivery);
-            }
-        });
-    }
-
-    /// A delivery that may wait, and some of those that came with it.
-    fn take_bulk(&mut self, delivery: Delivery) {
-        self.noting_gate(|driver| {
-            driver.take(delivery);
-            for _ in 1..BULK_AT_ONCE {
-                let Ok(delivery) = driver.inbox.bulk_deliveries.try_recv() else { return };
+            for _ in 1..at_once {
+                let Ok(delivery) = driver.inbox.deliveries_of(class).try_recv() else { return };
                 driver.take(*delivery);
             }
         });
@@ -157,10 +146,9 @@ impl Driver {
 
 /// The last of the times at which destinations keep house.
 fn first_of_many() -> tokio::time::Instant {
-    let now = clock::now();
-    let since = now.saturating_duration_since(*BEGUN.get_or_init(|| now)).as_millis() % TOGETHER.as_millis();
-    let since = Duration::from_millis(u64::try_from(since).unwrap_or_default());
-    now.checked_sub(since).unwrap_or(now).into()
+    let (now, wall) = (clock::now(), clock::wall());
+    let since = wall.subsec_nanosecond().unsigned_abs() % TOGETHER.subsec_nanos();
+    now.checked_sub(Duration::from_nanos(since.into())).unwrap_or(now).into()
 }
 
 /// Returns then; never where there is no time.

@@ -104,9 +104,13 @@ impl Driver {
         if let Some(name) = self.side.lookups.due(now) {
             return Some(NextRequest::Lookup(name.to_owned()));
         }
-        let jobs = &self.side.jobs;
-        let soon = match self.dispatch.next_turn(|class| jobs.due_of(class, now).is_some(), now) {
-            Turn::Question(class) => return jobs.due_of(class, now).map(|job| NextRequest::Job(job.to_owned())),
+        let [live, bulk] = Class::ALL.map(|class| self.side.jobs.due_of(class, now));
+        let due = |class| match class {
+            Class::Live => live,
+            Class::Bulk => bulk,
+        };
+        let soon = match self.dispatch.next_turn(|class| due(class).is_some(), now) {
+            Turn::Question(class) => return due(class).map(|job| NextRequest::Job(job.to_owned())),
             Turn::Events(Ready::Now(place)) => return Some(NextRequest::Events(place)),
             Turn::Events(Ready::At(at)) => Some(at),
             Turn::Events(Ready::Nothing) => None,

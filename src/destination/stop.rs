@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{Driver, STOP_WITHIN};
+use crate::class::Class;
 use crate::clock;
 use crate::verdict::Settlement;
 
@@ -69,13 +70,12 @@ impl Driver {
 
     /// What waits goes back when the channel ends, all of it in the order in which it came.
     async fn leave_all(&mut self) {
-        self.inbox.deliveries.close();
-        self.inbox.bulk_deliveries.close();
-        while let Some(delivery) = self.inbox.deliveries.recv().await {
-            delivery.ticket.leave();
-        }
-        while let Some(delivery) = self.inbox.bulk_deliveries.recv().await {
-            delivery.ticket.leave();
+        for class in Class::ALL {
+            let deliveries = self.inbox.deliveries_of(class);
+            deliveries.close();
+            while let Some(delivery) = deliveries.recv().await {
+                delivery.ticket.leave();
+            }
         }
         while let Some(delivery) = self.side.lookups.pop() {
             delivery.ticket.leave();

@@ -104,15 +104,13 @@ struct Given<'a> {
 impl<'a> Given<'a> {
     fn of(event: &'a Event) -> Result<Self, Invalid> {
         event.data.written().map_err(|error| match event.data.fields().get("attributes") {
-            Some(value) if !value.is_object() => {
-                invalid(format!("\"attributes\" is {}, it must be an object", name_of(value)))
-            }
+            Some(value) if !value.is_object() => wrong_type("attributes", "an object", value),
             Some(_) | None => invalid(error.to_string()),
         })
     }
 }
 
-impl<'de: 'a, 'a> Deserialize<'de> for Given<'a> {
+impl<'de> Deserialize<'de> for Given<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_map(GivenVisitor)
     }
@@ -131,7 +129,7 @@ impl<'de> Visitor<'de> for GivenVisitor {
         let mut given = Given::default();
         while let Some(name) = object.next_key::<Name<'de>>()? {
             match FIELDS.iter().position(|field| *field == &*name) {
-                Some(at) if FIELDS[at] == "attributes" => given.attributes = object.next_value()?,
+                Some(_) if &*name == "attributes" => given.attributes = object.next_value()?,
                 Some(at) => given.fields[at] = Some(object.next_value()?),
                 None => {
                     object.next_value::<IgnoredAny>()?;
@@ -158,7 +156,7 @@ fn push(object: &mut Vec<u8>, name: &str, value: impl AsRef<[u8]>) -> Result<(),
 pub(super) fn check(field: &str, value: &Value) -> Result<(), Invalid> {
     let written = to_raw_value(value).map_err(|error| invalid(error.to_string()))?;
     match field {
-        "attributes" if !value.is_object() => Err(wrong_type(field, "an object", &written)),
+        "attributes" if !value.is_object() => Err(wrong_type(field, "an object", value)),
         "attributes" => sendable(&read(&written)?).map(|_| ()),
         "date" => milliseconds(value).map(|_| ()),
         _ if is_blank(&written, field)? => Err(invalid(format!("the required field {field:?} is empty"))),
@@ -169,9 +167,13 @@ pub(super) fn check(field: &str, value: &Value) -> Result<(), Invalid> {
 /// Whether a field that is required says nothing. It has to be of its field's type.
 fn is_blank(value: &RawValue, field: &str) -> Result<bool, Invalid> {
     if field == "globalContext" {
-        return if value.get().starts_with('{') { Ok(false) } else { Err(wrong_type(field, "an object", value)) };
+        return if value.get().starts_with('{') {
+            Ok(false)
+        } else {
+            Err(wrong_type(field, "an object", &read(value)?))
+        };
     }
-    let Some(inner) = value.get().strip_prefix('"') else { return Err(wrong_type(field, "a string", value)) };
+    let Some(inner) = value.get().strip_prefix('"') else { return Err(wrong_type(field, "a string", &read(value)?)) };
     // Most are written without escapes.
     let inner = inner.strip_suffix('"').unwrap_or(inner);
     let text = if inner.contains('\\') { read(value)? } else { Cow::Borrowed(inner) };
@@ -260,9 +262,8 @@ fn check_names<'a>(names: impl Iterator<Item = &'a str> + Clone) -> Result<(), I
     Ok(())
 }
 
-fn wrong_type(field: &str, expected: &str, found: &RawValue) -> Invalid {
-    let found = read::<Value>(found).unwrap_or_default();
-    invalid(format!("{field:?} is {}, it must be {expected}", name_of(&found)))
+fn wrong_type(field: &str, expected: &str, found: &Value) -> Invalid {
+    invalid(format!("{field:?} is {}, it must be {expected}", name_of(found)))
 }
 
 fn invalid(sentence: impl Into<String>) -> Invalid {

@@ -1,5 +1,6 @@
 //! Events that travel together: never waiting for company, within the vendor's rule, and each with an end of its own.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use serde_json::json;
@@ -203,11 +204,12 @@ async fn an_outage_costs_a_batch_at_most_one_attempt_each() {
 #[tokio::test(start_paused = true)]
 async fn where_the_answer_tells_the_events_apart_each_has_its_own_end() {
     let stage = Account::PLAIN.batches(10, MANY, When::Always).stage("limits = [\"50/s\"]");
-    stage.vendor.behave(|call| {
-        let status = |event: &u64| match event % 10 {
-            3 if call.seen == 0 => 503,
-            4 => 400,
-            5 if call.seen == 0 => 429,
+    let mut sent = HashSet::new();
+    stage.vendor.behave(move |call| {
+        let status = |event: &u64| match (event % 10, sent.insert(*event)) {
+            (3, true) => 503,
+            (4, _) => 400,
+            (5, true) => 429,
             _ => 200,
         };
         Answer::Body(207, format!("{:?}", call.events.iter().map(status).collect::<Vec<_>>()))

@@ -69,7 +69,7 @@ async fn without_a_producers_id_equal_content_may_be_two_events_so_it_is_sent_ag
 async fn an_event_answered_while_its_second_copy_waits_is_not_sent_again() {
     let stage = Stage::new("limits = [\"5/s\"]");
     stage.vendor.behave(|call| match call.event {
-        0 => Answer::Slow(201, Duration::from_millis(120)),
+        0 => Answer::slow(201, Duration::from_millis(120)),
         _ => Answer::Status(201),
     });
     stage.publish(0..5);

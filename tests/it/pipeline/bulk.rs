@@ -18,6 +18,8 @@ use super::{Stage, event_number, message, pass, seconds};
 
 /// Bulk events have these numbers.
 const BULK: u64 = 1_000_000;
+/// As often as a live event is published where 20 are in a second.
+const EVERY: Duration = Duration::from_millis(50);
 
 impl Stage {
     fn publish_bulk(&self, events: impl IntoIterator<Item = u64>) {
@@ -33,15 +35,39 @@ impl Stage {
         self.vendor.deliveries().into_iter().partition(|event| *event < BULK)
     }
 
-    /// The longest that one of these events waited from its publication until it was sent.
-    fn longest(&self, events: impl Iterator<Item = (u64, Duration)>) -> Duration {
-        let sent = self.vendor.calls();
-        let waited = events.map(|(event, put)| {
-            let call = sent.iter().find(|(call, _)| call.events.contains(&event)).expect("it was sent");
-            call.0.at - put
-        });
-        waited.max().unwrap()
+    /// Publishes one event after the other, `every` so often; each with the time at which it was.
+    async fn publish_evenly(
+        &self,
+        events: std::ops::Range<u64>,
+        every: Duration,
+        publish: impl Fn(&Self, u64),
+    ) -> Vec<(u64, Duration)> {
+        let mut put = Vec::new();
+        for event in events {
+            publish(self, event);
+            put.push((event, self.vendor.now()));
+            pass(every).await;
+        }
+        put
     }
+
+    /// How long these events waited from their publication until they were sent, the shortest first.
+    fn waits(&self, put: &[(u64, Duration)]) -> Vec<Duration> {
+        let calls = self.vendor.calls();
+        let sent = |event| calls.iter().find(|(call, _)| call.events.contains(&event)).expect("it was sent").0.at;
+        let mut waits: Vec<Duration> = put.iter().map(|(event, put)| sent(*event) - *put).collect();
+        waits.sort_unstable();
+        waits
+    }
+
+    /// The longest of those.
+    fn longest(&self, put: &[(u64, Duration)]) -> Duration {
+        *self.waits(put).last().unwrap()
+    }
+}
+
+fn publish_one(stage: &Stage, event: u64) {
+    stage.publish([event]);
 }
 
 /// A stage at work with so many bulk events waiting.
@@ -57,17 +83,12 @@ async fn stage_with(lines: &str, bulk: u64) -> Stage {
 async fn a_live_event_has_the_next_place_however_many_bulk_events_wait() {
     for answer_after in [50, 300] {
         let stage = stage_with("limits = [\"100/s\"]", 20_000).await;
-        stage.vendor.behave(move |_| Answer::Slow(201, Duration::from_millis(answer_after)));
+        stage.vendor.behave(move |_| Answer::slow(201, Duration::from_millis(answer_after)));
         pass(seconds(5)).await;
         let before = stage.vendor.calls().len();
-        let mut put = Vec::new();
-        for event in 0..400 {
-            stage.publish([event]);
-            put.push((event, stage.vendor.now()));
-            pass(Duration::from_millis(50)).await;
-        }
+        let put = stage.publish_evenly(0..400, EVERY, publish_one).await;
         pass(seconds(1)).await;
-        assert!(stage.longest(put.into_iter()) < Duration::from_millis(60));
+        assert!(stage.longest(&put) < Duration::from_millis(60));
         let sent = stage.vendor.calls().len() - before;
         assert!(sent >= 2_050, "{sent} calls in 21 s at 100/s");
         let (live, bulk) = stage.taken();
@@ -82,22 +103,14 @@ async fn a_live_event_has_the_next_place_however_many_bulk_events_wait() {
 async fn waits_with_jobs(bulk: u64, share: &str) -> (Stage, Vec<Duration>) {
     let lines = format!("limits = [\"5/s\"]\nbulk_share = \"{share}\"");
     let stage = Account::PLAIN.batches(1_000, usize::MAX, When::Always).stage(&lines);
-    stage.vendor.behave(|call| Answer::After(Duration::from_millis(300), Box::new(with_jobs(call))));
+    stage.vendor.behave(|call| with_jobs(call).after(Duration::from_millis(300)));
     stage.publish_bulk(0..bulk);
     stage.tell_that_bulk_waits().await;
     pass(seconds(20)).await;
-    let mut put = Vec::new();
-    for event in 0..2_400 {
-        stage.publish([event]);
-        put.push((event, stage.vendor.now()));
-        pass(Duration::from_millis(50)).await;
-    }
+    let put = stage.publish_evenly(0..2_400, EVERY, publish_one).await;
     pass(seconds(5)).await;
-    let calls = stage.vendor.calls_to("/events");
-    let sent = |event: u64| calls.iter().find(|call| call.events.contains(&event)).expect("it was sent").at;
-    let mut waited: Vec<Duration> = put.into_iter().map(|(event, put)| sent(event) - put).collect();
-    waited.sort_unstable();
-    (stage, waited)
+    let waits = stage.waits(&put);
+    (stage, waits)
 }
 
 #[tokio::test(start_paused = true)]
@@ -221,20 +234,16 @@ async fn what_is_replayed_of_a_bulk_type_stays_where_its_replayer_put_it() {
 #[tokio::test(start_paused = true)]
 async fn ordering_keys_hold_in_each_class_and_neither_waits_for_the_other() {
     let stage = Account::PLAIN.batches(5, usize::MAX, When::Always).ordering_keys("50/s").stage("limits = [\"100/s\"]");
-    stage.vendor.behave(|_| Answer::Slow(201, Duration::from_millis(300)));
+    stage.vendor.behave(|_| Answer::slow(201, Duration::from_millis(300)));
     for event in 0..2_000 {
         stage.broker.put_bulk("shop.import", in_ordering_key(BULK + event, event % 8));
     }
     stage.tell_that_bulk_waits().await;
     pass(seconds(3)).await;
-    let mut put = Vec::new();
-    for event in 0..100 {
-        stage.broker.put("shop.order", in_ordering_key(event, event % 8));
-        put.push((event, stage.vendor.now()));
-        pass(Duration::from_millis(50)).await;
-    }
+    let publish = |stage: &Stage, event| stage.broker.put("shop.order", in_ordering_key(event, event % 8));
+    let put = stage.publish_evenly(0..100, EVERY, publish).await;
     // Of eight keys each comes again after 400 ms, when the one before it has been answered.
-    assert!(stage.longest(put.into_iter().filter(|(event, _)| *event < 90)) < Duration::from_millis(60));
+    assert!(stage.longest(&put[..90]) < Duration::from_millis(60));
     stage.drained().await;
     let class = |event: u64| if event < BULK { 0 } else { 8 };
     assert_order(&stage.vendor, |event| class(event) + event % 8);
@@ -254,13 +263,8 @@ async fn a_refused_bulk_batch_is_halved_behind_live_events() {
     stage.publish_bulk(0..200);
     stage.tell_that_bulk_waits().await;
     pass(seconds(3)).await;
-    let mut put = Vec::new();
-    for event in 0..10 {
-        stage.publish([event]);
-        put.push((event, stage.vendor.now()));
-        pass(Duration::from_millis(500)).await;
-    }
-    assert!(stage.longest(put.into_iter()) < Duration::from_millis(120), "the next place");
+    let put = stage.publish_evenly(0..10, Duration::from_millis(500), publish_one).await;
+    assert!(stage.longest(&put) < Duration::from_millis(120), "the next place");
     stage.drained().await;
     assert_eq!((stage.taken().0.len(), stage.taken().1.len(), stage.broker.dead().len()), (10, 180, 20));
 }

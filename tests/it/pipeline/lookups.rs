@@ -193,14 +193,14 @@ async fn deliveries_that_wait_for_a_lookup_are_given_back_on_a_pause_and_a_stop(
 #[tokio::test(start_paused = true)]
 async fn a_channel_lost_during_a_lookup_doubles_nothing() {
     let stage = Account::PLAIN.stage(FAST);
-    stage.vendor.behave(lookups(|call| if call.seen < 2 { Answer::Slow(503, seconds(2)) } else { well(call) }));
+    stage.vendor.behave(lookups(|call| if call.seen < 2 { Answer::slow(503, seconds(2)) } else { well(call) }));
     publish(&stage, 0..30, "order");
     pass(seconds(1)).await;
     stage.broker.cut();
     stage.drained().await;
     assert!(stage.vendor.took_each_once(0..30));
     let stage = Account::PLAIN.stage(FAST);
-    stage.vendor.behave(lookups(|_| Answer::Slow(404, seconds(2))));
+    stage.vendor.behave(lookups(|_| Answer::slow(404, seconds(2))));
     publish(&stage, 0..5, "order");
     pass(seconds(1)).await;
     stage.broker.cut();

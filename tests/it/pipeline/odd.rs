@@ -13,7 +13,7 @@ use super::{Stage, pass, seconds};
 
 /// A vendor that takes `latency` and answers the events below `odd` with `status`.
 fn slow(odd: u64, status: u16, latency: Duration) -> impl Fn(&Call) -> Answer {
-    move |call| Answer::Slow(if call.event < odd { status } else { 201 }, latency)
+    move |call| Answer::slow(if call.event < odd { status } else { 201 }, latency)
 }
 
 /// How long lay between two requests for the event, at least.
@@ -72,7 +72,7 @@ async fn a_single_refused_event_parks_and_the_next_one_that_comes_is_the_probe()
 #[tokio::test(start_paused = true)]
 async fn a_refused_account_costs_few_requests_and_no_event_however_many_were_refused() {
     let stage = Stage::new("limits = [\"100/s\"]");
-    stage.vendor.behave(|_| Answer::Slow(403, Duration::from_millis(300)));
+    stage.vendor.behave(|_| Answer::slow(403, Duration::from_millis(300)));
     stage.publish([0]);
     pass(seconds(20)).await;
     for event in 1..6 {
@@ -151,7 +151,7 @@ async fn a_403_that_says_that_nothing_is_left_and_not_until_when_is_a_limit() {
 async fn an_event_that_fails_alone_is_sent_again_after_its_delays_and_breaks_nothing() {
     let instant = Duration::ZERO;
     for answer in
-        [Answer::Slow(500, instant), Answer::Slow(500, Duration::from_millis(2_600)), Answer::Hang, Answer::Reset]
+        [Answer::slow(500, instant), Answer::slow(500, Duration::from_millis(2_600)), Answer::Hang, Answer::Reset]
     {
         for odd in 1..4 {
             let stage =
@@ -159,7 +159,7 @@ async fn an_event_that_fails_alone_is_sent_again_after_its_delays_and_breaks_not
             stage.vendor.behave({
                 let answer = answer.clone();
                 move |call| {
-                    if call.event < odd { answer.clone() } else { Answer::Slow(201, Duration::from_millis(300)) }
+                    if call.event < odd { answer.clone() } else { Answer::slow(201, Duration::from_millis(300)) }
                 }
             });
             stage.publish(0..odd);
@@ -238,7 +238,7 @@ async fn many_refused_events_among_good_ones_park_nothing_wherever_they_stand_an
             let stage = Stage::new("limits = [\"50/s\"]");
             stage.vendor.behave({
                 let odd = odd.clone();
-                move |call| Answer::Slow(if odd.contains(&call.event) { 403 } else { 201 }, latency)
+                move |call| Answer::slow(if odd.contains(&call.event) { 403 } else { 201 }, latency)
             });
             stage.publish(0..200);
             for _ in 0..150 {
@@ -263,7 +263,7 @@ async fn refused_events_that_travel_in_many_batches_keep_no_other_from_the_vendo
                 let odd = odd.clone();
                 move |call| {
                     let refused = call.events.iter().any(|event| odd.contains(event));
-                    Answer::Slow(if refused { 403 } else { 200 }, latency)
+                    Answer::slow(if refused { 403 } else { 200 }, latency)
                 }
             });
             stage.publish(0..200);
@@ -297,7 +297,7 @@ async fn a_parked_account_is_probed_with_another_event_each_time_and_a_good_one_
 async fn a_wrong_key_at_a_slow_vendor_parks_after_what_is_in_flight_and_is_probed_every_15_s() {
     for latency in [Duration::from_millis(300), seconds(1)] {
         let stage = Stage::new("limits = [\"50/s\"]");
-        stage.vendor.behave(move |_| Answer::Slow(401, latency));
+        stage.vendor.behave(move |_| Answer::slow(401, latency));
         stage.publish(0..200);
         pass(seconds(5)).await;
         assert_eq!(stage.view().await.state_name(), "parked", "{latency:?}");
@@ -410,7 +410,7 @@ async fn a_resume_after_any_closing_leads_to_one_probe_at_once_and_then_to_the_f
         pass(seconds(400)).await;
         assert_eq!(stage.view().await.state_name(), state, "{answer:?}");
         // Answered slowly, so that a second one beside it would be seen.
-        stage.vendor.behave(|_| Answer::Slow(201, Duration::from_millis(500)));
+        stage.vendor.behave(|_| Answer::slow(201, Duration::from_millis(500)));
         let before = stage.vendor.count();
         stage.change(Change::Resume).await;
         pass(Duration::from_millis(400)).await;
@@ -457,7 +457,7 @@ async fn one_event_that_is_refused_with_a_wait_holds_the_others_up_for_that_wait
         let stage = Stage::new("limits = [\"100/s\"]");
         stage.vendor.behave(move |call| match call.event {
             0 => Answer::With(status, "retry-after", "10".to_owned()),
-            _ => Answer::Slow(201, Duration::from_millis(latency)),
+            _ => Answer::slow(201, Duration::from_millis(latency)),
         });
         stage.publish((1..20).chain([0]).chain(20..200));
         pass(seconds(15)).await;

@@ -159,7 +159,7 @@ async fn an_event_that_fails_again_and_again_gives_way_to_those_after_it() {
 async fn a_ordering_key_in_trouble_does_not_slow_the_others() {
     let stage = account().stage("limits = [\"40/s\"]");
     stage.vendor.behave(|call| match call.event % LANES {
-        0 if call.seen < 3 => Answer::Slow(503, seconds(3)),
+        0 if call.seen < 3 => Answer::slow(503, seconds(3)),
         _ => well(call),
     });
     pass(seconds(2)).await;

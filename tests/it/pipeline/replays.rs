@@ -72,7 +72,7 @@ async fn live_events_that_wait_go_before_replayed_ones() {
 #[tokio::test(start_paused = true)]
 async fn a_replayed_event_that_is_sent_again_gives_way_as_well() {
     let stage = Stage::new("limits = [\"5/s\"]\nconcurrency = 1");
-    stage.vendor.behave(|call| if call.before == 0 { Answer::Slow(429, seconds(2)) } else { Answer::Status(201) });
+    stage.vendor.behave(|call| if call.before == 0 { Answer::slow(429, seconds(2)) } else { Answer::Status(201) });
     put(&stage, [0]);
     pass(seconds(1)).await;
     stage.publish(1..4);
@@ -279,7 +279,7 @@ async fn notices_that_are_stuck_hold_up_no_copy() {
 async fn a_stop_tells_of_what_it_still_settled() {
     let mut stage = Stage::new(FAST);
     stage.broker.listen();
-    stage.vendor.behave(|call| Answer::Slow(if call.event == 0 { 422 } else { 201 }, seconds(3)));
+    stage.vendor.behave(|call| Answer::slow(if call.event == 0 { 422 } else { 201 }, seconds(3)));
     put(&stage, 0..20);
     pass(seconds(2)).await;
     stage.stop().await;

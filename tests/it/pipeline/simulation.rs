@@ -47,7 +47,7 @@ impl Weather {
         match self {
             Self::Fine => Answer::Status(201),
             Self::Flaky if likely(rng, 0.3) => trouble(rng),
-            Self::Flaky => Answer::Slow(201, Duration::from_millis(rng.u64(1..900))),
+            Self::Flaky => Answer::slow(201, Duration::from_millis(rng.u64(1..900))),
             Self::Down => trouble(rng),
             Self::Throttling if likely(rng, 0.3) => throttled(rng),
             Self::Throttling => Answer::Status(201),

@@ -13,7 +13,7 @@ use super::{Stage, pass, seconds};
 #[tokio::test(start_paused = true)]
 async fn a_stop_under_load_loses_and_doubles_nothing() {
     let mut stage = Stage::new("limits = [\"200/s\"]");
-    stage.vendor.behave(|_| Answer::Slow(201, Duration::from_millis(300)));
+    stage.vendor.behave(|_| Answer::slow(201, Duration::from_millis(300)));
     stage.publish(0..1000);
     pass(seconds(2)).await;
     let ledger = stage.stop().await;
@@ -28,7 +28,7 @@ async fn a_stop_under_load_loses_and_doubles_nothing() {
 #[tokio::test(start_paused = true)]
 async fn a_stop_waits_no_longer_than_it_may_and_loses_nothing() {
     let mut stage = Stage::new("limits = [\"200/s\"]");
-    stage.vendor.behave(|call| if call.event == 0 { Answer::Slow(201, seconds(60)) } else { Answer::Status(201) });
+    stage.vendor.behave(|call| if call.event == 0 { Answer::slow(201, seconds(60)) } else { Answer::Status(201) });
     stage.publish(0..10);
     pass(seconds(1)).await;
     let before = stage.vendor.now();

@@ -204,7 +204,7 @@ async fn calls_for_a_token_outlive_the_worker_and_take_a_place_at_the_gate() {
 #[tokio::test(start_paused = true)]
 async fn a_killed_worker_between_sign_in_and_delivery_loses_nothing() {
     let mut stage = stage("limits = [\"100/s\"]");
-    stage.vendor.behave(|call| if call.path == "/token" { Answer::Slow(200, seconds(3)) } else { well(call) });
+    stage.vendor.behave(|call| if call.path == "/token" { Answer::slow(200, seconds(3)) } else { well(call) });
     stage.publish(0..10);
     pass(seconds(1)).await;
     stage.kill().await;

@@ -45,8 +45,6 @@ pub enum Answer {
     With(u16, &'static str, String),
     /// A status with a body.
     Body(u16, String),
-    /// A status after so long.
-    Slow(u16, Duration),
     /// That answer after so long.
     After(Duration, Box<Self>),
     /// No answer at all.
@@ -172,17 +170,49 @@ impl Answer {
     /// The status, where there is one.
     pub fn status(&self) -> Option<u16> {
         match self {
-            Self::Status(status) | Self::With(status, ..) | Self::Body(status, _) | Self::Slow(status, _) => {
-                Some(*status)
-            }
+            Self::Status(status) | Self::With(status, ..) | Self::Body(status, _) => Some(*status),
             Self::After(_, answer) => answer.status(),
             Self::Hang | Self::Reset | Self::Refuse | Self::Machine => None,
         }
     }
 
-    /// What comes, whenever it does.
-    fn itself(self) -> Self {
-        if let Self::After(_, answer) = self { *answer } else { self }
+    /// A status after so long.
+    pub fn slow(status: u16, after: Duration) -> Self {
+        Self::Status(status).after(after)
+    }
+
+    /// The same after so long.
+    pub fn after(self, after: Duration) -> Self {
+        Self::After(after, Box::new(self))
+    }
+
+    /// How long it takes.
+    fn takes(&self) -> Duration {
+        match self {
+            Self::After(after, _) => *after,
+            Self::Hang => TIMEOUT,
+            Self::Status(_) | Self::With(..) | Self::Body(..) | Self::Reset | Self::Refuse | Self::Machine => {
+                ScriptedVendor::LATENCY
+            }
+        }
+    }
+
+    /// What comes of it in the end.
+    fn outcome(self) -> Result<Reply, Trouble> {
+        let host = "vendor.test".to_owned();
+        match self {
+            Self::After(_, answer) => answer.outcome(),
+            Self::Status(status) => Ok(reply(status, HeaderMap::new())),
+            Self::Body(status, body) => Ok(Reply { body: body.into(), ..reply(status, HeaderMap::new()) }),
+            Self::With(status, name, value) => {
+                let value = HeaderValue::from_str(&value).unwrap();
+                Ok(reply(status, HeaderMap::from_iter([(HeaderName::from_static(name), value)])))
+            }
+            Self::Hang => Err(Trouble::Timeout { host, timeout: TIMEOUT }),
+            Self::Reset => Err(Trouble::Broken { host, cause: "connection reset by peer".to_owned() }),
+            Self::Machine => Err(Trouble::Machine { host, cause: "no file descriptors left".to_owned() }),
+            Self::Refuse => Err(Trouble::Connect { host, cause: "connection refused".to_owned() }),
+        }
     }
 }
 
@@ -195,31 +225,9 @@ impl Transport for ScriptedVendor {
         Box::pin(async move {
             let (call, answer) = self.take(request);
             written.mark(clock::now());
-            let (after, host) = match &answer {
-                Answer::Slow(_, after) | Answer::After(after, _) => (*after, String::new()),
-                Answer::Hang => (TIMEOUT, "vendor.test".to_owned()),
-                Answer::Status(_)
-                | Answer::With(..)
-                | Answer::Body(..)
-                | Answer::Reset
-                | Answer::Refuse
-                | Answer::Machine => (Self::LATENCY, "vendor.test".to_owned()),
-            };
-            tokio::time::sleep(after).await;
+            tokio::time::sleep(answer.takes()).await;
             self.answered(call);
-            match answer.itself() {
-                Answer::After(..) => unreachable!("one in another"),
-                Answer::Status(status) | Answer::Slow(status, _) => Ok(reply(status, HeaderMap::new())),
-                Answer::Body(status, body) => Ok(Reply { body: body.into(), ..reply(status, HeaderMap::new()) }),
-                Answer::With(status, name, value) => {
-                    let value = HeaderValue::from_str(&value).unwrap();
-                    Ok(reply(status, HeaderMap::from_iter([(HeaderName::from_static(name), value)])))
-                }
-                Answer::Hang => Err(Trouble::Timeout { host, timeout: TIMEOUT }),
-                Answer::Reset => Err(Trouble::Broken { host, cause: "connection reset by peer".to_owned() }),
-                Answer::Machine => Err(Trouble::Machine { host, cause: "no file descriptors left".to_owned() }),
-                Answer::Refuse => Err(Trouble::Connect { host, cause: "connection refused".to_owned() }),
-            }
+            answer.outcome()
         })
     }
 }

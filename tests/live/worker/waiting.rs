@@ -52,8 +52,9 @@ async fn the_events_that_are_sent_next_can_be_looked_at_as_often_as_somebody_lik
     let ran = stage.run(&["waiting", "px", "--limit", "50", "--json"]).await;
     let again: Value = serde_json::from_str(&ran.out).unwrap();
     assert_eq!((&ids(&again)[..5], ids(&again).len()), (&first[..], 50), "they are at its head again");
-    let returns = again["events"][0]["returns"].as_u64();
-    assert!(matches!(returns, Some(0 | 1)), "before RabbitMQ 4.3 a look counts as a return: {returns:?}");
+    // Before RabbitMQ 4.3 a look counts as a return.
+    let looks = if std::env::var("SLUICE_TEST_RABBITMQ").is_ok_and(|release| release == "4.3") { 0 } else { 1 };
+    assert_eq!(again["events"][0]["returns"], json!(looks));
     client.holds("px", 70).await;
     // However often somebody looks, no event becomes a dead letter by that.
     for _ in 0..25 {
