@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::connection::{AmqpTrouble, TRIES, close_channel, within};
-use super::depths::is_untouched;
+use super::depths::{depths, is_untouched};
 use super::fields::short;
 use super::link::{Link, Live};
 use super::place::Place;
@@ -155,9 +155,9 @@ impl LeaseTask {
     /// One channel from opening to closing.
     async fn live_through(&mut self, live: &Live) -> Result<Ended, TopologyError> {
         let destination = self.queues.name.clone();
-        let queue = self.topology.names.queue(&destination);
+        let events = self.topology.names.queue(&destination);
         if self.asks_whether_new {
-            self.is_new = !self.topology.has_queue(live, &queue).await?;
+            self.is_new = !self.topology.has_queue(live, &events).await?;
             self.asks_whether_new = false;
         }
         if !self.is_declared {
@@ -169,7 +169,13 @@ impl LeaseTask {
         let queue = short("a queue", &queue)?;
         let channel = live.channel().await?;
         if is_untouched(&channel, &queue).await? {
+            let is_consumed = self.is_consumed(&events).await?;
             clock::sleep(STARTS_WITHIN).await;
+            // One that has the lease consumes both.
+            if is_consumed && is_untouched(&channel, &queue).await? {
+                close_channel(&channel).await;
+                return Err(TopologyError::Consumed(events));
+            }
         }
         within(channel.basic_qos(WINDOW, BasicQosOptions::default())).await?;
         let tag = ShortString::from(Uuid::new_v4().to_string());
@@ -189,6 +195,12 @@ impl LeaseTask {
         drop(consumer);
         self.tell(LeaseEvent::Closed).await;
         Ok(ended)
+    }
+
+    /// Whether anybody takes events of the queue.
+    async fn is_consumed(&mut self, queue: &str) -> Result<bool, AmqpTrouble> {
+        let depths = depths(&mut self.link, &[queue.to_owned()]).await?;
+        Ok(depths.into_iter().flatten().any(|depth| depth.consumers > 0))
     }
 
     /// Notes out and acts in, until the channel ends or is left.

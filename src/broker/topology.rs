@@ -68,6 +68,10 @@ pub(super) enum TopologyError {
     Pattern { pattern: String, words: String },
     #[error("the broker lacks it: {0}; create it, or set declare = \"create\" under [broker]")]
     Missing(String),
+    #[error(
+        "another program consumes {0:?} and has no lease (an older version of Sluice, or a tool); nothing is sent until that one is stopped"
+    )]
+    Consumed(String),
     #[error("it cannot be declared: {0}; choose a shorter name")]
     TooLong(#[from] TooLong),
     #[error("declaring failed: {0}")]
@@ -84,7 +88,7 @@ impl TopologyError {
     fn is_an_answer(&self) -> bool {
         match self {
             Self::Different(_) | Self::Refused(_) | Self::Pattern { .. } | Self::Missing(_) => true,
-            Self::TooLong(_) | Self::Trouble(_) => false,
+            Self::Consumed(_) | Self::TooLong(_) | Self::Trouble(_) => false,
         }
     }
 }

@@ -26,6 +26,8 @@ pub enum DestinationCall {
     },
     /// Take note whether something waits in its queue of bulk events.
     BulkWaits(bool),
+    /// Take note how many consumers its queue has, whoever they are.
+    Consumers(u32),
     /// Show the destination as it is now.
     View(oneshot::Sender<View>),
     /// Show what happened lately.
@@ -148,6 +150,7 @@ impl Driver {
         match call {
             DestinationCall::Change { change, stamp, answer } => drop(answer.send(self.apply(*change, stamp))),
             DestinationCall::BulkWaits(waits) => self.bulk.told(waits),
+            DestinationCall::Consumers(consumers) => self.note_consumers(consumers),
             DestinationCall::View(answer) => drop(answer.send(self.view())),
             DestinationCall::Recent(answer) => drop(answer.send(self.report.recent.clone())),
             DestinationCall::Samples(answer) => drop(answer.send(self.report.recent.samples())),

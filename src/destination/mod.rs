@@ -55,6 +55,7 @@ mod prefetch;
 pub mod ready_events;
 mod ready_queue;
 pub mod recent;
+mod rivals;
 mod rule;
 mod send;
 mod sender;
@@ -85,6 +86,7 @@ use keeping::Keeping;
 use mapping::Mapping;
 use open_hours::OpenHours;
 use prefetch::PrefetchControl;
+use rivals::Rivals;
 use sender::Sender;
 use settlements::Settlements;
 use settler::Settler;
@@ -171,6 +173,7 @@ struct Driver {
     bulk: Bulk,
     report: Report,
     suppressing: Option<Suppressing>,
+    rivals: Rivals,
 }
 
 impl Driver {
@@ -219,6 +222,7 @@ impl Driver {
                 .suppressed
                 .zip(settings.person.clone())
                 .map(|(list, person)| Suppressing::new(list, person)),
+            rivals: Rivals::default(),
             dispatch,
             settings: Arc::new(settings),
             configured,

@@ -119,7 +119,7 @@ pub(in crate::mapping::jq) fn take(value: &mut Val, path: &[Val]) -> Result<Val,
 pub(in crate::mapping::jq) fn modify(value: &mut Val, path: &[Val], then: Then<'_>) -> Result<(), Stop> {
     let Some((key, rest)) = path.split_first() else { return then(value) };
     match (&mut *value, key) {
-        (Val::Null, Val::Text(_)) => *value = Val::object(Fields::new()),
+        (Val::Null, Val::Text(_)) => *value = Val::object(Fields::default()),
         (Val::Null, Val::Number(_)) => *value = Val::array(Vec::new()),
         (_, _) => {}
     }

@@ -3,10 +3,15 @@
 
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
+
 use super::number::Number;
 use super::plain::plain;
 use super::value::{Fields, Val};
 use crate::mapping::fuel;
+
+/// An object has about that many fields, or there is room for more soon.
+const USUAL_FIELDS: usize = 8;
 
 struct Reader<'a> {
     text: &'a str,
@@ -85,10 +90,10 @@ impl<'a> Reader<'a> {
     }
 
     fn object(&mut self) -> Result<Val, String> {
-        let mut fields = Fields::new();
         if self.takes(b'}') {
-            return Ok(Val::object(fields));
+            return Ok(Val::object(Fields::default()));
         }
+        let mut fields = Fields::with_capacity_and_hasher(USUAL_FIELDS, RandomState::default());
         loop {
             self.space();
             if self.byte() != Some(b'"') {

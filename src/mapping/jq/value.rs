@@ -21,7 +21,7 @@ pub(in crate::mapping) enum Val {
 }
 
 /// Fields by name, in the order in which they were set.
-pub(in crate::mapping) type Fields = IndexMap<Arc<str>, Val>;
+pub(in crate::mapping) type Fields = IndexMap<Arc<str>, Val, foldhash::fast::RandomState>;
 
 /// The elements, in order.
 #[derive(Clone, Debug)]

@@ -25,6 +25,7 @@ mod ordering_keys;
 mod outcomes;
 mod receipts;
 mod replays;
+mod rivals;
 mod schedules;
 mod simulation;
 mod stopping;

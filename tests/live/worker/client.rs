@@ -1,8 +1,8 @@
 //! An ordinary AMQP client, which knows nothing of Sluice but the contract.
 
 use lapin::options::{
-    BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, ExchangeDeleteOptions, QueueBindOptions,
-    QueueDeclareOptions, QueueDeleteOptions,
+    BasicConsumeOptions, BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, ExchangeDeleteOptions,
+    QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions,
 };
 use lapin::types::{FieldTable, ShortString};
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
@@ -135,6 +135,12 @@ impl Client {
         let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
         let declared = channel.queue_declare(self.name(queue), options, FieldTable::default()).await;
         declared.ok().map(|queue| queue.consumer_count())
+    }
+
+    /// Consumes a queue without acking anything: what is taken comes again once this client is gone.
+    pub async fn consume(&self, queue: &str) -> lapin::Consumer {
+        let options = BasicConsumeOptions::default();
+        self.channel.basic_consume(self.name(queue), "".into(), options, FieldTable::default()).await.unwrap()
     }
 
     /// Waits until a queue holds so many messages.

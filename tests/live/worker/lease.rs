@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
 use serde_json::Value;
 use sluice::demo::ports::free_ports;
 use tokio::process::{Child, Command};
@@ -155,6 +156,46 @@ async fn a_worker_that_stands_by_tells_of_all_and_takes_commands_for_all() {
     assert_eq!(fellow.post("/api/v1/destinations/px/resume").await, 200);
     stage.state("px", "open").await;
     until("the driver has told", async || fellow.shown().await["state"] == "open").await;
+}
+
+#[tokio::test]
+async fn a_worker_of_a_version_before_the_lease_keeps_its_events_until_it_is_stopped() {
+    let mut stage = Stage::at_work(&shared_url().await, "limits = [\"20/s\"]").await;
+    stage.stop().await;
+    let (client, old) = (stage.client().await, stage.client().await);
+    // As if no worker with a lease had ever been there.
+    client.delete_queue("px.lease").await;
+    let mut consumer = old.consume("px").await;
+    stage.start();
+    let tells = async || stage.shown("px").await["why"].as_str().is_some_and(|why| why.contains("has no lease"));
+    until("it tells for whom it waits", tells).await;
+    client.publish_to("px", br#"{"identifyId":"u-1","eventName":"e"}"#).await;
+    consumer.next().await.unwrap().unwrap();
+    assert_eq!((stage.get("/readyz").await.0, stage.seen(PX).received), (503, 0));
+    old.leave().await;
+    stage.ready().await;
+    stage.arrived(PX, 1).await;
+}
+
+/// A worker of a version before the lease consumes its queue as this client does, and heeds none of what the others send.
+#[tokio::test]
+async fn beside_a_worker_of_a_version_before_the_lease_nothing_is_sent_and_nothing_is_lost() {
+    let stage = Stage::at_work(&shared_url().await, "limits = [\"20/s\"]").await;
+    let (client, old) = (stage.client().await, stage.client().await);
+    let mut consumer = old.consume("px").await;
+    let tells = async || stage.shown("px").await["why"].as_str().is_some_and(|why| why.contains("another program"));
+    until("it tells that it yields", tells).await;
+    until("it takes nothing more", async || client.consumers("px").await == Some(1)).await;
+    assert_eq!(stage.get("/readyz").await.0, 503);
+    client.publish_all("product.x", 0..20).await;
+    for _ in 0..20 {
+        consumer.next().await.unwrap().unwrap();
+    }
+    assert_eq!(stage.seen(PX).received, 0);
+    old.leave().await;
+    stage.arrived(PX, 20).await;
+    assert_eq!(stage.seen(PX).duplicates, 0);
+    stage.ready().await;
 }
 
 #[tokio::test]

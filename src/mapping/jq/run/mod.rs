@@ -8,6 +8,8 @@ mod path_value;
 
 use std::cell::Cell;
 
+use foldhash::fast::RandomState;
+
 use super::natives::{format, operator};
 use super::prelude;
 use super::term::{Call, Fold, Function, Piece, Program, Term};
@@ -260,7 +262,13 @@ impl<'p> Run<'p> {
                 }
                 out(at.with(Val::array(made)))
             }
-            Term::Object(fields) => self.object(fields, Fields::new(), scope, &at, out),
+            Term::Object(fields) => self.object(
+                fields,
+                Fields::with_capacity_and_hasher(fields.len(), RandomState::default()),
+                scope,
+                &at,
+                out,
+            ),
             _ => Ok(()),
         }
     }
