@@ -6,8 +6,8 @@ use crate::compare::Earlier;
 use crate::report::Report;
 use crate::stage::Stage;
 use crate::{
-    Args, Error, act_on, apsis_one, backlog, bulk, bursts, busy, cost, crowded, dead, idle, isolation, latency,
-    latency_change, metrics, quota, receipts, refusals, scale, shared,
+    Args, Error, act_on, apsis_one, backlog, bulk, bursts, busy, cost, crowded, dead, failover, idle, isolation,
+    latency, latency_change, metrics, quota, receipts, refusals, scale, shared,
 };
 
 /// A part of the run.
@@ -49,6 +49,8 @@ pub enum Part {
     ApsisOne,
     /// Live events beside an import, of three vendors
     Bulk,
+    /// The worker that drives is killed, stopped, cut off or ended, with two others beside it
+    Failover,
     /// The cost of an event where many wait, and over 200 destinations
     Scale,
     /// A pass over many dead letters, and their replay
@@ -88,6 +90,8 @@ pub struct Size {
     pub bulk_events: u32,
     /// Seconds for which live events are followed.
     pub bulk_seconds: u32,
+    /// How often each fault befalls the worker that drives.
+    pub failovers: u32,
     /// Dead letters.
     pub letters: u32,
     /// Destinations that have nothing to do.
@@ -109,6 +113,7 @@ const FULL: Size = Size {
     apsis_one_events: 4_000,
     bulk_events: 100_000,
     bulk_seconds: 30,
+    failovers: 20,
     letters: 200_000,
     destinations: 1_000,
 };
@@ -128,6 +133,7 @@ const QUICK: Size = Size {
     apsis_one_events: 800,
     bulk_events: 10_000,
     bulk_seconds: 8,
+    failovers: 3,
     letters: 20_000,
     destinations: 100,
 };
@@ -175,6 +181,7 @@ impl Part {
             Self::ActOn => act_on::measure(stage, size, report).await,
             Self::ApsisOne => apsis_one::measure(stage, size, report).await,
             Self::Bulk => bulk::measure(stage, size, report).await,
+            Self::Failover => failover::measure(stage, size, report).await,
             Self::Scale => scale::measure(stage, size, report).await,
             Self::Dead => dead::measure(stage, size, report).await,
             Self::Idle => idle::measure(stage, size, report).await,

@@ -84,12 +84,21 @@ impl Child {
         }
     }
 
+    /// Sends it a signal: `TERM`, `STOP`.
+    ///
+    /// # Errors
+    /// The system's.
+    pub async fn signal(&self, name: &str) -> Result<(), Error> {
+        Command::new("kill").args(["-s", name, &self.pid.to_string()]).status().await?;
+        Ok(())
+    }
+
     /// Asks it to end and waits until it has.
     ///
     /// # Errors
     /// The system's.
     pub async fn stop(mut self) -> Result<(), Error> {
-        Command::new("kill").arg("-TERM").arg(self.pid.to_string()).status().await?;
+        self.signal("TERM").await?;
         tokio::select! {
             ended = self.child.wait() => drop(ended?),
             () = clock::sleep(STOP) => self.child.kill().await?,

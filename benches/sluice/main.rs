@@ -14,6 +14,7 @@ mod compare;
 mod cost;
 mod crowded;
 mod dead;
+mod failover;
 mod idle;
 mod isolation;
 mod latency;

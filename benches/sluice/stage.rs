@@ -190,8 +190,23 @@ impl Stage {
     /// # Errors
     /// When it does not get ready.
     pub async fn worker(&self, broker: &str, sections: &str, name: &str, patience: Duration) -> Result<Worker, Error> {
+        self.worker_over(&self.node.url(), broker, sections, name, patience).await
+    }
+
+    /// The same, with another way to the broker.
+    ///
+    /// # Errors
+    /// When it does not get ready.
+    pub async fn worker_over(
+        &self,
+        url: &str,
+        broker: &str,
+        sections: &str,
+        name: &str,
+        patience: Duration,
+    ) -> Result<Worker, Error> {
         let admin = TcpListener::bind("127.0.0.1:0").await?.local_addr()?;
-        let (config, url) = (self.config(), self.node.url());
+        let config = self.config();
         let text = format!(
             "[broker]\nurl = {url:?}\n{broker}\n\n[admin]\nlisten = \"{admin}\"\n\n[log]\nlevel = {:?}\n\n{sections}",
             self.log_level

@@ -53,7 +53,7 @@ impl Worker {
     pub async fn has_delivered(&self, destination: &Destination, events: u32, patience: Duration) -> Result<(), Error> {
         let deadline = clock::now() + patience;
         loop {
-            let delivered = self.count("delivered_total", destination).await?;
+            let delivered = self.delivered(destination).await?;
             if delivered >= f64::from(events) {
                 return Ok(());
             }
@@ -86,6 +86,14 @@ impl Worker {
             }
             clock::sleep(LOOK).await;
         }
+    }
+
+    /// How many events of a destination it delivered.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn delivered(&self, destination: &Destination) -> Result<f64, Error> {
+        self.count("delivered_total", destination).await
     }
 
     /// What it counts of a destination under this name.
