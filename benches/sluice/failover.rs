@@ -54,7 +54,7 @@ impl Fault {
     fn bound(self) -> f64 {
         match self {
             Self::Killed => 4.0,
-            // What is silent is missed after two to three heartbeats of 2 s.
+            // What is silent is missed after two to three heartbeats of 1 s; a broker on a busy machine takes longer.
             Self::Stopped | Self::CutOff => 10.0,
             Self::Ended => 1.0,
         }
