@@ -68,9 +68,7 @@ pub(super) enum TopologyError {
     Pattern { pattern: String, words: String },
     #[error("the broker lacks it: {0}; create it, or set declare = \"create\" under [broker]")]
     Missing(String),
-    #[error(
-        "another program consumes {0:?} and has no lease (an older version of Sluice, or a tool); stop that one"
-    )]
+    #[error("another program consumes {0:?} and has no lease (an older version of Sluice, or a tool); stop that one")]
     Consumed(String),
     #[error("it cannot be declared: {0}; choose a shorter name")]
     TooLong(#[from] TooLong),

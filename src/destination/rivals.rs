@@ -6,13 +6,18 @@ use std::time::{Duration, Instant};
 use super::Driver;
 use crate::clock;
 
-/// A worker that is frozen or cut off stays a consumer until its heartbeats are missed, and on a node that died for longer: it is no rival.
+/// A consumer that comes and goes is no rival: somebody looks at the queue, or a worker that was frozen is about to be missed.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What is known of other consumers.
 #[derive(Debug, Default)]
 pub(super) struct Rivals {
-    /// Since when each look found some.
+    /// The connection that this worker consumed over at the last look.
+    epoch: u64,
+    /// How many others were there when it began to, or fewer since. They may be what a node that was cut off has left: such a consumer stays
+    /// counted for as long as the node is away.
+    left_over: Option<u32>,
+    /// Since when each look found more.
     since: Option<Instant>,
     is_yielding: bool,
 }
@@ -23,24 +28,34 @@ impl Rivals {
         self.is_yielding
     }
 
-    /// That many were found; returns whether anything changes by that.
-    fn found(&mut self, others: u32, now: Instant) -> bool {
-        let since = *self.since.get_or_insert(now);
-        if others == 0 {
-            self.since = None;
+    /// So many others were found beside this worker, or in its place; returns whether anything changes by that.
+    fn found(&mut self, others: u32, epoch: u64, now: Instant) -> bool {
+        if !self.is_yielding && std::mem::replace(&mut self.epoch, epoch) != epoch {
+            self.left_over = None;
         }
-        let yields = others > 0 && now.saturating_duration_since(since) >= PATIENCE;
+        let left_over = self.left_over.map_or(others, |before| before.min(others));
+        self.left_over = Some(left_over);
+        self.since = (others > left_over).then(|| self.since.unwrap_or(now));
+        let yields = self.since.is_some_and(|since| now.saturating_duration_since(since) >= PATIENCE);
         std::mem::replace(&mut self.is_yielding, yields) != yields
     }
 }
 
 impl Driver {
-    /// Its queue has that many consumers, of which this worker may be one.
-    pub(super) fn note_consumers(&mut self, consumers: u32) {
-        let own = u32::from(*self.inbox.live.consuming.borrow());
-        // Who stands by sees the driver's.
-        let others = if self.keeping.lease.drives() { consumers.saturating_sub(own) } else { 0 };
-        if !self.rivals.found(others, clock::now()) {
+    /// Its queue has that many consumers, of which this worker may be one, over the connection of that `epoch`.
+    pub(super) fn note_consumers(&mut self, consumers: u32, epoch: u64) {
+        if !self.keeping.lease.drives() {
+            // The consumer is the driver's.
+            self.rivals = Rivals::default();
+            return;
+        }
+        let is_consuming = *self.inbox.live.consuming.borrow();
+        // A queue that does not answer in time is told of as if nothing were there.
+        if !self.rivals.is_yielding() && (!is_consuming || consumers == 0) {
+            return;
+        }
+        let others = consumers.saturating_sub(u32::from(is_consuming));
+        if !self.rivals.found(others, epoch, clock::now()) {
             return;
         }
         self.dispatch.look_now();

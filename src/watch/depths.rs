@@ -168,9 +168,10 @@ impl Watch {
     async fn tell_driver(&self, name: &str, found: &Found) {
         let names = self.broker.names();
         let (live, bulk) = (found.get(&names.queue(name)), found.get(&names.bulk(name)));
+        let epoch = self.broker.status().borrow().consuming.epochs;
         let calls = [
             bulk.map(|bulk| DestinationCall::BulkWaits(bulk.ready > 0)),
-            live.map(|live| DestinationCall::Consumers(live.consumers)),
+            live.map(|live| DestinationCall::Consumers { consumers: live.consumers, epoch }),
         ];
         let Some(handle) = self.roster.get(name) else { return };
         for call in calls.into_iter().flatten() {

@@ -38,7 +38,7 @@ enum Victim {
     Leader,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 enum Fault {
     Killed,
     /// From the other nodes, not from its clients.
@@ -96,6 +96,8 @@ struct Scene {
     stage: Stage,
     fellows: Vec<Fellow>,
     producer: Producer,
+    /// How often deliveries are looked at, each time for some 12 s, while the fault lasts.
+    looks_more: usize,
 }
 
 impl Scene {
@@ -108,7 +110,7 @@ impl Scene {
         }
         let producer = Producer::start(&cluster, &stage.prefix);
         stage.arrived(PX, 3 * RATE).await;
-        Self { cluster, stage, fellows, producer }
+        Self { cluster, stage, fellows, producer, looks_more: 0 }
     }
 
     /// The log of the worker that drives.
@@ -169,7 +171,13 @@ impl Scene {
             Fault::CutOff => self.cluster.wires.cut_off(Some(&self.cluster.nodes[node].name())),
             Fault::Frozen => signal("STOP").await,
         }
-        let silence = self.silence(patience).await;
+        let mut silence = self.silence(patience).await;
+        // The consumers of such a node may stay counted, and nobody is to yield to them.
+        if fault != Fault::Killed {
+            for _ in 0..self.looks_more {
+                silence = silence.max(self.silence(patience).await);
+            }
+        }
         // A node that was cut off or frozen comes back by itself, but not always soon.
         match fault {
             Fault::Killed => {}
@@ -184,7 +192,7 @@ impl Scene {
 
     /// Each event that was confirmed arrives.
     async fn end(self) {
-        let Self { cluster, mut stage, fellows, producer } = self;
+        let Self { cluster, mut stage, fellows, producer, .. } = self;
         let confirmed = producer.end().await;
         let client = Client::connect(&cluster.nodes[0].url(), &stage.prefix).await;
         until("all were taken", async || stage.seen(PX).distinct >= confirmed && client.depth("px").await == Some(0))
@@ -225,6 +233,18 @@ async fn deliveries_go_on_when_a_node_is_cut_off_from_the_others() {
 #[ignore = "three nodes and three workers under load want the machine for themselves"]
 async fn deliveries_go_on_when_a_node_is_frozen() {
     survives(3, &[(Fault::Frozen, Victim::Lease), (Fault::Frozen, Victim::Deliveries)]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "three nodes and three workers under load want the machine for themselves"]
+async fn deliveries_go_on_for_as_long_as_a_node_is_away() {
+    let mut scene = Scene::begin(3).await;
+    scene.looks_more = 4;
+    for fault in [Fault::CutOff, Fault::Frozen] {
+        let silence = scene.survive(fault, Victim::Deliveries, LONG).await;
+        tell(fault, Victim::Deliveries, silence);
+    }
+    scene.end().await;
 }
 
 // On 4.3 such a node serves its clients for as long as it is cut off.

@@ -182,6 +182,8 @@ async fn a_worker_of_a_version_before_the_lease_keeps_its_events_until_it_is_sto
 async fn beside_a_worker_of_a_version_before_the_lease_nothing_is_sent_and_nothing_is_lost() {
     let stage = Stage::at_work(&shared_url().await, "limits = [\"20/s\"]").await;
     let (client, old) = (stage.client().await, stage.client().await);
+    // It has looked twice since it consumes, and found itself alone.
+    tokio::time::sleep(Duration::from_secs(11)).await;
     let mut consumer = old.consume("px").await;
     let tells = async || stage.shown("px").await["why"].as_str().is_some_and(|why| why.contains("another program"));
     until("it tells that it yields", tells).await;
