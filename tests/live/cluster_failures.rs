@@ -198,6 +198,8 @@ impl Scene {
         until("all were taken", async || stage.seen(PX).distinct >= confirmed && client.depth("px").await == Some(0))
             .await;
         assert_eq!((stage.seen(PX).distinct, client.depth("px.dead").await), (confirmed, Some(0)));
+        let logs = fellows.iter().map(Fellow::log).chain([stage.log()]);
+        assert!(logs.into_iter().all(|log| !log.contains("another program")), "nobody else consumes");
         drop(fellows);
         assert_eq!(stage.stop().await, Some(0));
     }
