@@ -164,19 +164,12 @@ impl Watch {
         read.into_iter().filter_map(|(queue, depth)| Some((queue, depth?))).collect()
     }
 
-    /// Tells the driver whether its bulk queue holds something, since until then it needs no consumer; and who consumes its queue.
+    /// Tells the driver whether its bulk queue holds something: until then it needs no consumer.
     async fn tell_driver(&self, name: &str, found: &Found) {
-        let names = self.broker.names();
-        let (live, bulk) = (found.get(&names.queue(name)), found.get(&names.bulk(name)));
-        let epoch = self.broker.status().borrow().consuming.epochs;
-        let calls = [
-            bulk.map(|bulk| DestinationCall::BulkWaits(bulk.ready > 0)),
-            live.map(|live| DestinationCall::Consumers { consumers: live.consumers, epoch }),
-        ];
-        let Some(handle) = self.roster.get(name) else { return };
-        for call in calls.into_iter().flatten() {
+        let (bulk, handle) = (found.get(&self.broker.names().bulk(name)), self.roster.get(name));
+        if let (Some(bulk), Some(handle)) = (bulk, handle) {
             // One that stops just now takes nothing more.
-            let _gone = handle.call(call).await;
+            let _gone = handle.call(DestinationCall::BulkWaits(bulk.ready > 0)).await;
         }
     }
 

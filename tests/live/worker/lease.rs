@@ -177,29 +177,6 @@ async fn a_worker_of_a_version_before_the_lease_keeps_its_events_until_it_is_sto
     stage.arrived(PX, 1).await;
 }
 
-/// A worker of a version before the lease consumes its queue as this client does, and heeds none of what the others send.
-#[tokio::test]
-async fn beside_a_worker_of_a_version_before_the_lease_nothing_is_sent_and_nothing_is_lost() {
-    let stage = Stage::at_work(&shared_url().await, "limits = [\"20/s\"]").await;
-    let (client, old) = (stage.client().await, stage.client().await);
-    // It has looked twice since it consumes, and found itself alone.
-    tokio::time::sleep(Duration::from_secs(11)).await;
-    let mut consumer = old.consume("px").await;
-    let tells = async || stage.shown("px").await["why"].as_str().is_some_and(|why| why.contains("another program"));
-    until("it tells that it yields", tells).await;
-    until("it takes nothing more", async || client.consumers("px").await == Some(1)).await;
-    assert_eq!(stage.get("/readyz").await.0, 503);
-    client.publish_all("product.x", 0..20).await;
-    for _ in 0..20 {
-        consumer.next().await.unwrap().unwrap();
-    }
-    assert_eq!(stage.seen(PX).received, 0);
-    old.leave().await;
-    stage.arrived(PX, 20).await;
-    assert_eq!(stage.seen(PX).duplicates, 0);
-    stage.ready().await;
-}
-
 #[tokio::test]
 async fn a_pause_and_the_limits_of_an_operator_outlive_the_driver() {
     let (mut stage, fellow) = two_workers("limits = [\"100/s\"]").await;
