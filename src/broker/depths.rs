@@ -1,4 +1,4 @@
-//! Queue names in, how many messages lie ready in each and how many consumers it has out. Never creates a queue.
+//! Queue names in, how many messages lie ready in each out. Never creates a queue.
 
 use futures_util::future::join_all;
 use lapin::options::QueueDeclareOptions;
@@ -12,25 +12,16 @@ use super::link::Link;
 /// Queues that are asked for together: a wait for each answer costs more than the question.
 const TOGETHER: usize = 64;
 
-/// What the broker tells of a queue.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Depth {
-    /// Messages that nobody holds.
-    pub ready: u32,
-    /// Consumers, of whichever program.
-    pub consumers: u32,
-}
-
-/// What is told of each queue, in the order asked; `None` where there is no such queue.
-pub(super) async fn depths(link: &mut Link, queues: &[String]) -> Result<Vec<Option<Depth>>, AmqpTrouble> {
+/// Ready messages by queue, in the order asked; `None` where there is no such queue.
+pub(super) async fn depths(link: &mut Link, queues: &[String]) -> Result<Vec<Option<u32>>, AmqpTrouble> {
     let (mut _live, mut channel) = link.channel().await?;
     let names: Vec<_> = queues.iter().map(|queue| short("a queue", queue).ok()).collect();
     let mut depths = Vec::with_capacity(names.len());
     while let Some(rest) = names.get(depths.len()..).filter(|rest| !rest.is_empty()) {
-        let asked = rest.iter().take(TOGETHER).map(|name| depth_if_named(&channel, name.as_ref()));
+        let asked = rest.iter().take(TOGETHER).map(|name| ready_if_named(&channel, name.as_ref()));
         for answered in join_all(asked).await {
             match answered {
-                Ok(depth) => depths.push(depth),
+                Ok(count) => depths.push(count),
                 // The broker answers in turn. This refusal closed the channel, and so no later question was answered.
                 Err(AmqpTrouble::Amqp(error)) if code(&error) == Some(NOT_FOUND) => {
                     depths.push(None);
@@ -45,12 +36,9 @@ pub(super) async fn depths(link: &mut Link, queues: &[String]) -> Result<Vec<Opt
     Ok(depths)
 }
 
-async fn depth_if_named(channel: &Channel, queue: Option<&ShortString>) -> Result<Option<Depth>, AmqpTrouble> {
+async fn ready_if_named(channel: &Channel, queue: Option<&ShortString>) -> Result<Option<u32>, AmqpTrouble> {
     match queue {
-        Some(queue) => {
-            let found = found(channel, queue).await?;
-            Ok(Some(Depth { ready: found.message_count(), consumers: found.consumer_count() }))
-        }
+        Some(queue) => ready(channel, queue).await.map(Some),
         // One whose name AMQP cannot carry.
         None => Ok(None),
     }

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::connection::{AmqpTrouble, TRIES, close_channel, within};
-use super::depths::{depths, is_untouched};
+use super::depths::{is_consumed, is_untouched};
 use super::fields::short;
 use super::link::{Link, Live};
 use super::place::Place;
@@ -169,7 +169,10 @@ impl LeaseTask {
         let queue = short("a queue", &queue)?;
         let channel = live.channel().await?;
         if is_untouched(&channel, &queue).await? {
-            let is_consumed = self.is_consumed(&events).await?;
+            // A queue that is not there would end the lease's own channel.
+            let looking = live.channel().await?;
+            let is_consumed = is_consumed(&looking, &short("a queue", &events)?).await?;
+            close_channel(&looking).await;
             clock::sleep(STARTS_WITHIN).await;
             // One that has the lease consumes both.
             if is_consumed && is_untouched(&channel, &queue).await? {
@@ -195,12 +198,6 @@ impl LeaseTask {
         drop(consumer);
         self.tell(LeaseEvent::Closed).await;
         Ok(ended)
-    }
-
-    /// Whether anybody takes events of the queue.
-    async fn is_consumed(&mut self, queue: &str) -> Result<bool, AmqpTrouble> {
-        let depths = depths(&mut self.link, &[queue.to_owned()]).await?;
-        Ok(depths.into_iter().flatten().any(|depth| depth.consumers > 0))
     }
 
     /// Notes out and acts in, until the channel ends or is left.

@@ -42,7 +42,6 @@ use tokio_util::task::TaskTracker;
 
 pub use connection::ConnectError;
 pub use control::{ControlError, ControlMessage, ControlSender, Conversation, control_call, control_gather};
-pub use depths::Depth;
 pub use lease::{LeaseAct, LeaseEvent, LeaseQueue};
 pub use locked_read::{LONGEST as LONGEST_READ, LockedRead, Reader};
 pub use names::{DelayQueue, Names};
@@ -351,15 +350,6 @@ impl Broker {
     /// # Errors
     /// What the broker said, or that there is no connection.
     pub async fn depths(&self, queues: &[String]) -> Result<Vec<Option<u32>>, BrokerError> {
-        let depths = self.depths_and_consumers(queues).await?;
-        Ok(depths.into_iter().map(|depth| Some(depth?.ready)).collect())
-    }
-
-    /// The same, with how many consumers each queue has.
-    ///
-    /// # Errors
-    /// What the broker said, or that there is no connection.
-    pub async fn depths_and_consumers(&self, queues: &[String]) -> Result<Vec<Option<Depth>>, BrokerError> {
         depths::depths(&mut self.consuming.clone(), queues).await.map_err(BrokerError::from_trouble)
     }
 

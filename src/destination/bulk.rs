@@ -129,7 +129,7 @@ impl Driver {
         }
         let flow = &self.dispatch.bulk_flow;
         let (next_place, rate) = (self.dispatch.next_place().max(flow.due(now)), flow.rate());
-        let takes = is_wanted && flow.paused.is_none() && self.may_take();
+        let takes = is_wanted && flow.paused.is_none() && self.keeping.lease.drives() && self.knows_suppressed();
         let opens = self.hours.quiet_by_clock(now).map(|quiet| quiet.at);
         self.bulk.prefetch.look(&self.dispatch.gate, takes, [next_place, opens], now);
         if let Some(keeps) = self.bulk.prefetch.keeps()

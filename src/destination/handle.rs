@@ -26,13 +26,6 @@ pub enum DestinationCall {
     },
     /// Take note whether something waits in its queue of bulk events.
     BulkWaits(bool),
-    /// Take note how many consumers its queue has, whoever they are.
-    Consumers {
-        /// How many.
-        consumers: u32,
-        /// Which connection of this worker's it was, counted from its start.
-        epoch: u64,
-    },
     /// Show the destination as it is now.
     View(oneshot::Sender<View>),
     /// Show what happened lately.
@@ -155,7 +148,6 @@ impl Driver {
         match call {
             DestinationCall::Change { change, stamp, answer } => drop(answer.send(self.apply(*change, stamp))),
             DestinationCall::BulkWaits(waits) => self.bulk.told(waits),
-            DestinationCall::Consumers { consumers, epoch } => self.note_consumers(consumers, epoch),
             DestinationCall::View(answer) => drop(answer.send(self.view())),
             DestinationCall::Recent(answer) => drop(answer.send(self.report.recent.clone())),
             DestinationCall::Samples(answer) => drop(answer.send(self.report.recent.samples())),

@@ -55,7 +55,6 @@ mod prefetch;
 pub mod ready_events;
 mod ready_queue;
 pub mod recent;
-mod rivals;
 mod rule;
 mod send;
 mod sender;
@@ -86,7 +85,6 @@ use keeping::Keeping;
 use mapping::Mapping;
 use open_hours::OpenHours;
 use prefetch::PrefetchControl;
-use rivals::Rivals;
 use sender::Sender;
 use settlements::Settlements;
 use settler::Settler;
@@ -173,7 +171,6 @@ struct Driver {
     bulk: Bulk,
     report: Report,
     suppressing: Option<Suppressing>,
-    rivals: Rivals,
 }
 
 impl Driver {
@@ -222,7 +219,6 @@ impl Driver {
                 .suppressed
                 .zip(settings.person.clone())
                 .map(|(list, person)| Suppressing::new(list, person)),
-            rivals: Rivals::default(),
             dispatch,
             settings: Arc::new(settings),
             configured,

@@ -152,7 +152,7 @@ impl Driver {
         let now = clock::now();
         // Events that may not be sent before the window opens wait in their queue for it.
         let opens = self.hours.quiet_by_clock(now).map(|quiet| quiet.at);
-        let may_hold = self.may_take();
+        let may_hold = self.keeping.lease.drives() && self.knows_suppressed();
         self.prefetch.look(&self.dispatch.gate, may_hold, [self.dispatch.next_place(), opens], now);
         // While the consumer is there, the broker would send at once what is given back. And what is out may come back, and then it is
         // before the rest of its ordering key.

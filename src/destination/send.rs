@@ -27,7 +27,7 @@ use crate::verdict::Reason;
 impl Driver {
     /// Sends what the gate lets through.
     pub(super) fn send_ready(&mut self) {
-        if self.dispatch.is_resting(clock::now()) || !self.knows_suppressed() || self.rivals.is_yielding() {
+        if self.dispatch.is_resting(clock::now()) || !self.knows_suppressed() {
             return;
         }
         self.dispatch.look_now();

@@ -1,7 +1,6 @@
 //! A destination as people see it, from any worker.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -97,8 +96,7 @@ pub struct View {
     pub consuming: bool,
     /// Whether it consumes, or has no need to.
     pub ready: bool,
-    /// What this worker lacks, as a sentence, where requests could not be sent or events not be mapped for it lately: files, threads, memory, or who must not be written to; or that
-    /// another program consumes its queue.
+    /// What this worker lacks, as a sentence, where requests could not be sent or events not be mapped for it lately: files, threads, memory, or who must not be written to.
     pub machine: Option<String>,
     /// Events delivered since this worker started.
     pub delivered: u64,
@@ -157,15 +155,11 @@ impl Driver {
         self.inbox.live.is_idle()
     }
 
-    /// What this worker lacks to send anything.
-    fn lacks(&self, now: Instant) -> Option<String> {
-        let machine = self.dispatch.machine.lacks(now).or(self.mapping.machine.lacks(now));
-        machine.or(self.yields_because()).map(str::to_owned).or_else(|| self.lacks_suppressed())
-    }
-
     fn own_view(&self) -> View {
         let (now, wall) = (clock::now(), clock::wall());
-        let (gate, machine) = (self.dispatch.gate.status(now, wall), self.lacks(now));
+        let (gate, machine) = (self.dispatch.gate.status(now, wall), self.dispatch.machine.lacks(now));
+        let machine =
+            machine.or(self.mapping.machine.lacks(now)).map(str::to_owned).or_else(|| self.lacks_suppressed());
         let drives = self.keeping.lease.drives();
         let quiet = self.hours.shown(wall).filter(|_| drives);
         let said = machine.as_ref().or(quiet.as_ref().map(|(_, sentence)| sentence));

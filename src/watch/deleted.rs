@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::Watch;
-use crate::broker::{Depth, DestinationQueues};
+use crate::broker::DestinationQueues;
 use crate::class::Class;
 use crate::destination::View;
 
@@ -21,11 +21,11 @@ pub(super) struct Queues {
 
 impl Queues {
     /// Takes note of what was read now.
-    pub fn note(&mut self, read: &[(String, Option<Depth>)]) {
-        for (queue, depth) in read {
-            match depth {
-                Some(depth) => {
-                    self.seen.insert(queue.clone(), depth.ready);
+    pub fn note(&mut self, read: &[(String, Option<u32>)]) {
+        for (queue, count) in read {
+            match count {
+                Some(count) => {
+                    self.seen.insert(queue.clone(), *count);
                     self.gone.remove(queue);
                 }
                 None if self.seen.contains_key(queue) => {
@@ -97,7 +97,7 @@ impl Watch {
         let key = format!("exchange {exchange}");
         let is_gone = {
             let mut known = self.known_depths();
-            known.queues.note(&[(key.clone(), is_there.then(Depth::default))]);
+            known.queues.note(&[(key.clone(), is_there.then_some(0))]);
             known.queues.bindings_owed || !known.queues.gone(std::slice::from_ref(&key)).is_empty()
         };
         if !is_gone || views.is_empty() {
@@ -151,8 +151,8 @@ impl Watch {
             return;
         }
         // With all of them, so that each that is made anew is named; most are read less often.
-        let Ok(depths) = self.broker.depths_and_consumers(&queues).await else { return };
-        let read: Vec<(String, Option<Depth>)> = queues.iter().cloned().zip(depths).collect();
+        let Ok(counts) = self.broker.depths(&queues).await else { return };
+        let read: Vec<(String, Option<u32>)> = queues.iter().cloned().zip(counts).collect();
         let gone = {
             let mut known = self.known_depths();
             known.queues.note(&read);
@@ -216,8 +216,8 @@ impl Watch {
 mod tests {
     use super::*;
 
-    fn read(queue: &str, ready: Option<u32>) -> [(String, Option<Depth>); 1] {
-        [(queue.to_owned(), ready.map(|ready| Depth { ready, consumers: 0 }))]
+    fn read(queue: &str, count: Option<u32>) -> [(String, Option<u32>); 1] {
+        [(queue.to_owned(), count)]
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::Watch;
 use super::counts::{BulkDepths, Depths, moved};
 use super::deleted::Queues;
 use super::forecast::{BacklogSample, Trend};
-use crate::broker::{DelayQueue, Depth};
+use crate::broker::DelayQueue;
 use crate::class::Class;
 use crate::clock;
 use crate::dead_letters::{Pile, operation};
@@ -53,8 +53,8 @@ struct Asked {
     firsts: Vec<bool>,
 }
 
-/// What was told, by queue.
-type Found = BTreeMap<String, Depth>;
+/// Ready messages by queue.
+type Ready = BTreeMap<String, u32>;
 
 impl Watch {
     /// Reads every depth from the broker, for the metrics, the API and the console.
@@ -62,16 +62,16 @@ impl Watch {
         let (now, wall) = (clock::now(), clock::wall());
         let slow = self.is_slow_turn(now);
         let views = self.roster.views(|_| true).await;
-        let found = self.read(&views, slow).await;
+        let ready = self.read(&views, slow).await;
         self.restore(&views).await;
-        let unrouted = found.get(&self.broker.names().unrouted()).map(|depth| depth.ready);
+        let unrouted = ready.get(&self.broker.names().unrouted()).copied();
         if let Some(count) = unrouted {
             self.metrics.unrouted_ready.set(i64::from(count));
         }
         let mut depths = BTreeMap::new();
         for view in &views {
-            self.tell_driver(&view.name, &found).await;
-            depths.insert(view.name.clone(), self.depths_now(view, &found, slow).await);
+            self.tell_bulk(&view.name, &ready).await;
+            depths.insert(view.name.clone(), self.depths_now(view, &ready, slow).await);
         }
         let mut known = self.known_depths();
         // Where a queue appears, at the start or with the broker, the slow ones have appeared too.
@@ -140,7 +140,7 @@ impl Watch {
         due
     }
 
-    async fn read(&self, views: &[View], slow: bool) -> Found {
+    async fn read(&self, views: &[View], slow: bool) -> Ready {
         let names = self.broker.names();
         let (mut queues, mut unknown) = (vec![names.unrouted()], 0);
         self.known_depths().queues.note_made(self.broker.delay_queues());
@@ -156,20 +156,20 @@ impl Watch {
         }
         // The broker's absence is logged and shown elsewhere; an old depth would mislead, and waiting for it keep the old one.
         if !self.broker.status().borrow().connected() {
-            return Found::new();
+            return Ready::new();
         }
-        let Ok(depths) = self.broker.depths_and_consumers(&queues).await else { return Found::new() };
-        let read: Vec<(String, Option<Depth>)> = queues.into_iter().zip(depths).collect();
+        let Ok(counts) = self.broker.depths(&queues).await else { return Ready::new() };
+        let read: Vec<(String, Option<u32>)> = queues.into_iter().zip(counts).collect();
         self.known_depths().queues.note(&read);
-        read.into_iter().filter_map(|(queue, depth)| Some((queue, depth?))).collect()
+        read.into_iter().filter_map(|(queue, count)| Some((queue, count?))).collect()
     }
 
     /// Tells the driver whether its bulk queue holds something: until then it needs no consumer.
-    async fn tell_driver(&self, name: &str, found: &Found) {
-        let (bulk, handle) = (found.get(&self.broker.names().bulk(name)), self.roster.get(name));
-        if let (Some(bulk), Some(handle)) = (bulk, handle) {
+    async fn tell_bulk(&self, name: &str, ready: &Ready) {
+        let (count, handle) = (ready.get(&self.broker.names().bulk(name)), self.roster.get(name));
+        if let (Some(count), Some(handle)) = (count, handle) {
             // One that stops just now takes nothing more.
-            let _gone = handle.call(DestinationCall::BulkWaits(bulk.ready > 0)).await;
+            let _gone = handle.call(DestinationCall::BulkWaits(*count > 0)).await;
         }
     }
 
@@ -218,10 +218,10 @@ impl Watch {
         asked
     }
 
-    async fn depths_now(&self, view: &View, found: &Found, slow: bool) -> Depths {
+    async fn depths_now(&self, view: &View, ready: &Ready, slow: bool) -> Depths {
         let (names, name) = (self.broker.names(), view.name.as_str());
         let before = self.depths_of(name);
-        let of = |queue: &str| found.get(queue).map(|depth| depth.ready);
+        let of = |queue: &str| ready.get(queue).copied();
         let dead = of(&names.dead(name));
         let count = |held: usize| u64::try_from(held).unwrap_or(u64::MAX);
         let (held_here, bulk) = (count(view.held_here), of(&names.bulk(name)));

@@ -25,7 +25,6 @@ mod ordering_keys;
 mod outcomes;
 mod receipts;
 mod replays;
-mod rivals;
 mod schedules;
 mod simulation;
 mod stopping;

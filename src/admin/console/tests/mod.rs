@@ -90,7 +90,7 @@ fn pretend(admin: &Admin, name: &str) -> tokio::sync::mpsc::UnboundedReceiver<St
     tokio::spawn(async move {
         while let Some(call) = calls.recv().await {
             match call {
-                DestinationCall::BulkWaits(_) | DestinationCall::Consumers { .. } => {}
+                DestinationCall::BulkWaits(_) => {}
                 DestinationCall::View(answer) => drop(answer.send(view(&name))),
                 DestinationCall::Recent(answer) => drop(answer.send(recent())),
                 DestinationCall::Samples(answer) => drop(answer.send(recent().samples())),
